@@ -1,0 +1,289 @@
+//! The image config (OCI image specification, config.md, with Docker's additional fields), written byte for byte as
+//! BuildKit writes it: top-level keys sorted, fields of `config` in Docker's order, empty values left out, `<`, `>`
+//! and `&` escaped, no newline at the end.
+
+use crate::{DiffId, Digest, ImageId, ParseError, Platform, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+/// The `PATH` of an image whose config has none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An image's config document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// GOARCH.
+    pub architecture: String,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub author: String,
+    /// How to run a container of it.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub config: ContainerConfig,
+    /// When the last layer or entry was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
+    /// One entry for each instruction, oldest first.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub history: Vec<HistoryEntry>,
+    /// GOOS.
+    pub os: String,
+    /// Operating system features (Windows).
+    #[serde(
+        rename = "os.features",
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub os_features: Vec<String>,
+    /// Operating system version (Windows).
+    #[serde(
+        rename = "os.version",
+        default,
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
+    pub os_version: String,
+    /// The layers' DiffIds, lowest first.
+    pub rootfs: RootFs,
+    /// Processor variant.
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub variant: String,
+}
+
+/// The `rootfs` object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Lowest first.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub diff_ids: Vec<DiffId>,
+}
+
+/// The `config` object: what a container of the image runs with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerConfig {
+    /// User as written: `name`, `uid`, `name:group`, …
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub user: String,
+    /// `port/proto`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    /// `NAME=value`, in order of first definition.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub env: Vec<String>,
+    /// The program to start; CMD becomes its arguments.
+    #[serde(skip_serializing_if = "empty_or_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// The default command or arguments.
+    #[serde(skip_serializing_if = "empty_or_none")]
+    pub cmd: Option<Vec<String>>,
+    /// Paths that hold volumes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
+    pub volumes: BTreeMap<String, Empty>,
+    /// Where commands start.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub working_dir: String,
+    /// Labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
+    pub labels: BTreeMap<String, String>,
+    /// Signal number or name.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
+    pub stop_signal: String,
+    /// Windows only, but Docker sets it for every CMD.
+    #[serde(skip_serializing_if = "is_false", deserialize_with = "null_is_default")]
+    pub args_escaped: bool,
+    /// How to find out whether a container is healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// Triggers for images built from this one.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub on_build: Vec<String>,
+    /// The shell of shell-form instructions.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub shell: Vec<String>,
+}
+
+/// The empty object that stands for membership.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// HEALTHCHECK's result. Durations are nanoseconds; zero means inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
+    pub test: Vec<String>,
+    /// Time between checks.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub interval: i64,
+    /// Time after which a check has failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub timeout: i64,
+    /// Time in which failures do not count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_period: i64,
+    /// Time between checks within the start period.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub start_interval: i64,
+    /// Failures in a row that mean unhealthy.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retries: i64,
+}
+
+/// One line of `docker history`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// By which instruction.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub created_by: String,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// A remark; `buildkit.dockerfile.v0` for built entries.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Whether the entry has no layer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub empty_layer: bool,
+}
+
+impl ImageConfig {
+    /// The config of `FROM scratch`: nothing but the platform and a `PATH` and working directory.
+    #[must_use]
+    pub fn scratch(platform: &Platform) -> Self {
+        Self {
+            architecture: platform.architecture.clone(),
+            author: String::new(),
+            config: ContainerConfig {
+                env: vec![format!("PATH={DEFAULT_PATH}")],
+                working_dir: "/".to_owned(),
+                ..ContainerConfig::default()
+            },
+            created: None,
+            history: Vec::new(),
+            os: platform.os.clone(),
+            os_features: Vec::new(),
+            os_version: platform.os_version.clone().unwrap_or_default(),
+            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() },
+            variant: platform.variant.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The platform the image is for.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        let mut platform = Platform::normalised(&self.os, &self.architecture, Some(self.variant.as_str()));
+        platform.os_version = Some(self.os_version.clone()).filter(|version| !version.is_empty());
+        platform
+    }
+
+    /// Reads a config document; unknown fields are dropped, as Docker does.
+    ///
+    /// # Errors
+    /// [`ParseError::Document`] when it is not a config.
+    pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
+        serde_json::from_slice(json)
+            .map_err(|e| ParseError::Document { kind: "image config", reason: e.to_string() })
+    }
+
+    /// The document's bytes.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let json = serde_json::to_string(self).expect("a document of strings and numbers always serialises");
+        let mut out = String::with_capacity(json.len());
+        for c in json.chars() {
+            match c {
+                '<' => out.push_str("\\u003c"),
+                '>' => out.push_str("\\u003e"),
+                '&' => out.push_str("\\u0026"),
+                '\u{2028}' => out.push_str("\\u2028"),
+                '\u{2029}' => out.push_str("\\u2029"),
+                other => out.push(other),
+            }
+        }
+        out.into_bytes()
+    }
+
+    /// The image's identity: the digest of [`Self::to_json`].
+    #[must_use]
+    pub fn id(&self) -> ImageId {
+        ImageId::from_digest(Digest::of(&self.to_json()))
+    }
+}
+
+impl ContainerConfig {
+    /// The value of environment variable `name`.
+    #[must_use]
+    pub fn env_value(&self, name: &str) -> Option<&str> {
+        self.env.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Sets `name`, in place if it is there already.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        let pair = format!("{name}={value}");
+        let there =
+            self.env.iter_mut().find(|old| old.split_once('=').map_or(old.as_str(), |(n, _)| n) == name);
+        match there {
+            Some(old) => *old = pair,
+            None => self.env.push(pair),
+        }
+    }
+}
+
+fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+fn empty_or_none(words: &Option<Vec<String>>) -> bool {
+    words.as_ref().is_none_or(Vec::is_empty)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_bytes_are_docker_s() {
+        let platform: Platform = "linux/amd64".parse().unwrap();
+        let mut config = ImageConfig::scratch(&platform);
+        config.config.set_env("A", "<&>");
+        config.config.cmd = Some(vec!["sh".to_owned()]);
+        config.config.exposed_ports.insert("80/tcp".to_owned(), Empty {});
+        let json = String::from_utf8(config.to_json()).unwrap();
+        assert_eq!(
+            json,
+            format!(
+                "{{\"architecture\":\"amd64\",\"config\":{{\"ExposedPorts\":{{\"80/tcp\":{{}}}},\"Env\":[\"PATH={DEFAULT_PATH}\",\
+                 \"A=\\u003c\\u0026\\u003e\"],\"Cmd\":[\"sh\"],\"WorkingDir\":\"/\"}},\"created\":null,\"history\":[],\
+                 \"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\"}}}}"
+            )
+        );
+        assert_eq!(ImageConfig::from_json(json.as_bytes()).unwrap(), config);
+    }
+
+    #[test]
+    fn nulls_of_old_images_are_read() {
+        let json = br#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":null,"Volumes":null,"OnBuild":null},
+            "rootfs":{"type":"layers","diff_ids":null},"history":null,"junk":1}"#;
+        let config = ImageConfig::from_json(json).unwrap();
+        assert_eq!((config.config.env.len(), config.rootfs.diff_ids.len(), config.history.len()), (0, 0, 0));
+    }
+}

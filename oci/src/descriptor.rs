@@ -1,0 +1,155 @@
+//! Descriptors: what points at a blob (OCI image specification, descriptor.md), and the media types rbuild knows.
+
+use crate::{Digest, Platform};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{collections::BTreeMap, fmt};
+
+/// How a layer blob is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// A bare tar.
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
+/// A media type, of the OCI or the Docker family.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MediaType {
+    /// An OCI image index.
+    OciIndex,
+    /// An OCI image manifest.
+    OciManifest,
+    /// An OCI image config.
+    OciConfig,
+    /// An OCI layer.
+    OciLayer(Compression),
+    /// A Docker manifest list.
+    DockerManifestList,
+    /// A Docker image manifest, schema 2.
+    DockerManifest,
+    /// A Docker image config.
+    DockerConfig,
+    /// A Docker layer.
+    DockerLayer(Compression),
+    /// Anything else, kept as written.
+    Other(String),
+}
+
+impl MediaType {
+    const NAMES: [(&'static str, Self); 12] = [
+        ("application/vnd.oci.image.index.v1+json", Self::OciIndex),
+        ("application/vnd.oci.image.manifest.v1+json", Self::OciManifest),
+        ("application/vnd.oci.image.config.v1+json", Self::OciConfig),
+        ("application/vnd.oci.image.layer.v1.tar", Self::OciLayer(Compression::None)),
+        ("application/vnd.oci.image.layer.v1.tar+gzip", Self::OciLayer(Compression::Gzip)),
+        ("application/vnd.oci.image.layer.v1.tar+zstd", Self::OciLayer(Compression::Zstd)),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", Self::DockerManifestList),
+        ("application/vnd.docker.distribution.manifest.v2+json", Self::DockerManifest),
+        ("application/vnd.docker.container.image.v1+json", Self::DockerConfig),
+        ("application/vnd.docker.image.rootfs.diff.tar", Self::DockerLayer(Compression::None)),
+        ("application/vnd.docker.image.rootfs.diff.tar.gzip", Self::DockerLayer(Compression::Gzip)),
+        ("application/vnd.docker.image.rootfs.diff.tar.zstd", Self::DockerLayer(Compression::Zstd)),
+    ];
+
+    /// The name as it stands in documents and headers.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Other(name) => name,
+            known => {
+                Self::NAMES.iter().find(|(_, media_type)| media_type == known).map_or("", |(name, _)| name)
+            }
+        }
+    }
+
+    /// The compression, when this is a layer.
+    #[must_use]
+    pub fn layer_compression(&self) -> Option<Compression> {
+        match self {
+            Self::OciLayer(compression) | Self::DockerLayer(compression) => Some(*compression),
+            Self::Other(name) if name.contains(".nondistributable.") || name.contains(".foreign.") => {
+                Some(if name.ends_with("gzip") {
+                    Compression::Gzip
+                } else if name.ends_with("zstd") {
+                    Compression::Zstd
+                } else {
+                    Compression::None
+                })
+            }
+            Self::OciIndex
+            | Self::OciManifest
+            | Self::OciConfig
+            | Self::DockerManifestList
+            | Self::DockerManifest
+            | Self::DockerConfig
+            | Self::Other(_) => None,
+        }
+    }
+
+    /// Whether this names a list of manifests.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        matches!(self, Self::OciIndex | Self::DockerManifestList)
+    }
+
+    /// Whether this names one image's manifest.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        matches!(self, Self::OciManifest | Self::DockerManifest)
+    }
+}
+
+impl From<&str> for MediaType {
+    fn from(name: &str) -> Self {
+        let known = Self::NAMES.into_iter().find(|(known, _)| *known == name);
+        known.map_or_else(|| Self::Other(name.to_owned()), |(_, media_type)| media_type)
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for MediaType {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for MediaType {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(String::deserialize(d)?.as_str().into())
+    }
+}
+
+/// A blob's type, digest and size, and what else its holder says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the blob is.
+    pub media_type: MediaType,
+    /// The blob's digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Annotations, sorted by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The platform, in an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+impl Descriptor {
+    /// A descriptor without annotations or platform.
+    #[must_use]
+    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        Self { media_type, digest, size, annotations: BTreeMap::new(), platform: None }
+    }
+}

@@ -1,0 +1,34 @@
+//! What can be wrong with a text or document that should become one of this crate's values.
+
+/// A text or document that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Not `sha256:` and 64 hexadecimal digits.
+    #[error("invalid digest {0:?}")]
+    Digest(String),
+    /// Not a Docker image reference; the second field says which rule is broken.
+    #[error("invalid reference format{}", if .rule.is_empty() { String::new() } else { format!(": {}", .rule) })]
+    Reference {
+        /// The text given.
+        text: String,
+        /// The rule it breaks, empty for the grammar as a whole.
+        rule: String,
+    },
+    /// Not `os[/arch[/variant]]`.
+    #[error("{0:?}: cannot parse platform specifier")]
+    Platform(String),
+    /// Not an RFC 3339 time.
+    #[error("invalid time {0:?}")]
+    Timestamp(String),
+    /// Not an absolute path.
+    #[error("image path {0:?} is not absolute")]
+    ImagePath(String),
+    /// A JSON document (manifest, index, config) that does not have the required shape.
+    #[error("invalid {kind}: {reason}")]
+    Document {
+        /// Which document was expected.
+        kind: &'static str,
+        /// What the reader said.
+        reason: String,
+    },
+}

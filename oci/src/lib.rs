@@ -1,0 +1,26 @@
+//! Plain data of the OCI image world: digests, references, platforms, descriptors, manifests, image configs.
+//!
+//! Invariants: a value of these types is valid (parsed once, private fields where a rule holds), and nothing here
+//! touches anything outside memory. Layers on disk are `rbuild-cache`'s, images as a whole `rbuild-image`'s.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod descriptor;
+mod digest;
+mod error;
+mod manifest;
+mod path;
+mod platform;
+mod reference;
+mod timestamp;
+
+pub use config::{ContainerConfig, DEFAULT_PATH, Empty, Healthcheck, HistoryEntry, ImageConfig, RootFs};
+pub use descriptor::{Compression, Descriptor, MediaType};
+pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId};
+pub use error::ParseError;
+pub use manifest::{Index, Manifest, ManifestOrIndex};
+pub use path::ImagePath;
+pub use platform::Platform;
+pub use reference::Reference;
+pub use timestamp::Timestamp;

@@ -1,0 +1,115 @@
+//! Platforms: `os/architecture[/variant]`, normalised as containerd does.
+
+use crate::ParseError;
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// An operating system and processor, in GOOS and GOARCH words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Platform {
+    /// GOARCH, such as `amd64`.
+    pub architecture: String,
+    /// GOOS, such as `linux`.
+    pub os: String,
+    /// Operating system version (Windows).
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// Processor variant, such as `v7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The platform this program was compiled for.
+    #[must_use]
+    pub fn host() -> Self {
+        Self::normalised("linux", std::env::consts::ARCH, None)
+    }
+
+    /// A platform in normal form: `x86_64` is `amd64`, `aarch64` is `arm64`, amd64 `v1` and arm64 `v8` are no variant,
+    /// arm without one is `v7`.
+    #[must_use]
+    pub fn normalised(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        let os = os.to_ascii_lowercase();
+        let (architecture, implied) = match architecture.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => ("amd64".to_owned(), None),
+            "aarch64" => ("arm64".to_owned(), None),
+            "i386" | "x86" => ("386".to_owned(), None),
+            "armhf" => ("arm".to_owned(), Some("v7")),
+            "armel" => ("arm".to_owned(), Some("v6")),
+            other => (other.to_owned(), None),
+        };
+        let variant = variant.filter(|v| !v.is_empty()).or(implied).map(str::to_ascii_lowercase);
+        let variant = match (architecture.as_str(), variant.as_deref()) {
+            ("amd64", Some("v1")) | ("arm64", Some("v8" | "8")) => None,
+            ("arm", None | Some("7")) => Some("v7".to_owned()),
+            ("arm", Some("5" | "6" | "8")) => variant.map(|v| format!("v{v}")),
+            _ => variant,
+        };
+        Self { architecture, os, os_version: None, variant }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        const SYSTEMS: [&str; 8] =
+            ["linux", "windows", "darwin", "freebsd", "wasip1", "js", "netbsd", "openbsd"];
+        let bad = || ParseError::Platform(text.to_owned());
+        let parts: Vec<&str> = text.split('/').collect();
+        let well_formed = |part: &&str| {
+            !part.is_empty()
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        };
+        if !parts.iter().all(well_formed) {
+            return Err(bad());
+        }
+        match parts.as_slice() {
+            [one] if SYSTEMS.contains(&one.to_ascii_lowercase().as_str()) => {
+                let host = Self::host();
+                Ok(Self::normalised(one, &host.architecture, host.variant.as_deref()))
+            }
+            [one] => {
+                let platform = Self::normalised("linux", one, None);
+                const ARCHITECTURES: [&str; 9] =
+                    ["amd64", "arm64", "386", "arm", "ppc64le", "s390x", "riscv64", "mips64le", "loong64"];
+                if ARCHITECTURES.contains(&platform.architecture.as_str()) {
+                    Ok(platform)
+                } else {
+                    Err(bad())
+                }
+            }
+            [os, architecture] => Ok(Self::normalised(os, architecture, None)),
+            [os, architecture, variant] => Ok(Self::normalised(os, architecture, Some(variant))),
+            _ => Err(bad()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_normalise() {
+        for (text, shown) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("aarch64", "linux/arm64"),
+            ("windows", &format!("windows/{}", Platform::host().architecture)),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), shown);
+        }
+        for bad in ["", "a/b/c/d", "linux/", "li nux/amd64", "plan9x"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Image references: `[domain[:port]/]path[:tag][@digest]`, as the Docker reference grammar has them.
+
+use crate::{Digest, ParseError};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, str::FromStr};
+
+const DEFAULT_DOMAIN: &str = "docker.io";
+
+/// A name to ask for, normalised: the domain is always there, and official images have their `library/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    domain: String,
+    path: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+impl Reference {
+    /// The registry's host, with its port; `docker.io` when none was written.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The repository below the domain, such as `library/debian`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The tag; `latest` when neither tag nor digest was written, `None` when only a digest was.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref().or(if self.digest.is_none() { Some("latest") } else { None })
+    }
+
+    /// The digest, which decides when both are given.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// Domain and path as people write them: the default domain and `library/` removed.
+    #[must_use]
+    pub fn familiar_name(&self) -> &str {
+        // `domain/path` never needs building: both are shown by `Display`; the short form is a suffix of the path
+        if self.domain == DEFAULT_DOMAIN {
+            self.path.strip_prefix("library/").unwrap_or(&self.path)
+        } else {
+            &self.path
+        }
+    }
+
+    /// The repository as `docker images` shows it: familiar name, with the domain unless it is the default.
+    #[must_use]
+    pub fn familiar_repository(&self) -> String {
+        if self.domain == DEFAULT_DOMAIN {
+            self.familiar_name().to_owned()
+        } else {
+            format!("{}/{}", self.domain, self.path)
+        }
+    }
+
+    /// The short form people write and named contexts are keyed by: `:latest` removed as well.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        let tag = self.tag.as_deref().filter(|tag| *tag != "latest" || self.digest.is_some());
+        let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
+        let digest = self.digest.map(|digest| format!("@{digest}")).unwrap_or_default();
+        format!("{}{tag}{digest}", self.familiar_repository())
+    }
+
+    /// The same repository with another tag and no digest.
+    ///
+    /// # Errors
+    /// [`ParseError::Reference`] when `tag` is not a tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ParseError> {
+        if is_tag(tag) {
+            Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+        } else {
+            Err(invalid(tag, ""))
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    /// The full form: `docker.io/library/debian:12`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.domain, self.path)?;
+        if let Some(tag) = self.tag() {
+            write!(f, ":{tag}")?;
+        }
+        self.digest.map_or(Ok(()), |digest| write!(f, "@{digest}"))
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(invalid(text, "cannot specify 64-byte hexadecimal strings"));
+        }
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse::<Digest>().map_err(|_| invalid(text, ""))?)),
+            None => (text, None),
+        };
+        let (name, tag) = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (name, None),
+        };
+        let (domain, path) = match name.split_once('/') {
+            Some((first, rest))
+                if first.contains(['.', ':'])
+                    || first == "localhost"
+                    || first.chars().any(|c| c.is_ascii_uppercase()) =>
+            {
+                (if first == "index.docker.io" { DEFAULT_DOMAIN } else { first }, rest.to_owned())
+            }
+            _ => (DEFAULT_DOMAIN, name.to_owned()),
+        };
+        let path =
+            if domain == DEFAULT_DOMAIN && !path.contains('/') { format!("library/{path}") } else { path };
+        if path.chars().any(|c| c.is_ascii_uppercase()) {
+            return Err(invalid(text, &format!("repository name ({path}) must be lowercase")));
+        }
+        let valid = is_domain(domain) && path.split('/').all(is_component) && tag.is_none_or(is_tag);
+        if !valid {
+            return Err(invalid(text, ""));
+        }
+        if path.len() > 255 {
+            return Err(invalid(text, "repository name must not be more than 255 characters"));
+        }
+        Ok(Self { domain: domain.to_owned(), path, tag: tag.map(str::to_owned), digest })
+    }
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn invalid(text: &str, rule: &str) -> ParseError {
+    ParseError::Reference { text: text.to_owned(), rule: rule.to_owned() }
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'))
+}
+
+fn is_domain(domain: &str) -> bool {
+    let (host, port) = domain.rsplit_once(':').map_or((domain, None), |(host, port)| (host, Some(port)));
+    let (host, port) = if domain.ends_with(']') { (domain, None) } else { (host, port) };
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let host_ok = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => !address.is_empty() && address.chars().all(|c| c.is_ascii_hexdigit() || c == ':'),
+        None => host.split('.').all(label),
+    };
+    host_ok && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// `[a-z0-9]+` runs joined by one `.`, one or two `_`, or any number of `-`.
+fn is_component(component: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !component.starts_with(alphanumeric) || !component.ends_with(alphanumeric) {
+        return false;
+    }
+    let separators = component.split(alphanumeric).filter(|run| !run.is_empty());
+    separators.into_iter().all(|run| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_normalise() {
+        let digest = Digest::of(b"x");
+        for (text, full, familiar) in [
+            ("debian", "docker.io/library/debian:latest", "debian".to_owned()),
+            ("debian:12", "docker.io/library/debian:12", "debian:12".to_owned()),
+            ("me/app", "docker.io/me/app:latest", "me/app".to_owned()),
+            ("localhost/app:v1", "localhost/app:v1", "localhost/app:v1".to_owned()),
+            ("127.0.0.1:5000/a/b__c", "127.0.0.1:5000/a/b__c:latest", "127.0.0.1:5000/a/b__c".to_owned()),
+            (&format!("a@{digest}"), &format!("docker.io/library/a@{digest}"), format!("a@{digest}")),
+        ] {
+            let reference: Reference = text.parse().unwrap();
+            assert_eq!(reference.to_string(), full);
+            assert_eq!(reference.familiar(), familiar);
+            assert_eq!(full.parse::<Reference>().unwrap().to_string(), full);
+        }
+    }
+
+    #[test]
+    fn bad_references_say_why() {
+        let error = |text: &str| text.parse::<Reference>().unwrap_err().to_string();
+        assert_eq!(
+            error("Bad_Image:x"),
+            "invalid reference format: repository name (library/Bad_Image) must be lowercase"
+        );
+        for bad in ["", ":x", "a b", "a..b", "-a", "a:", "a@sha256:12", "/a", "a/", "a___b"] {
+            assert!(error(bad).starts_with("invalid reference format"), "{bad}");
+        }
+    }
+}
