@@ -1,0 +1,103 @@
+//! Advisory locks on files (flock(2)). They belong to an open file, so they end with the process that holds it, however
+//! it ends. A lock file may be removed by whoever holds it exclusively: whoever then gets the lock of the removed file
+//! sees that it has no name any more and takes the new one.
+
+use crate::CacheError;
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Shared,
+    Exclusive,
+}
+
+/// What becomes of the lock file when the lock ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    Keep,
+    Remove,
+}
+
+/// A held lock; dropping it unlocks.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    file: File,
+    path: PathBuf,
+    afterwards: Afterwards,
+}
+
+impl FileLock {
+    /// Waits for the lock.
+    pub(crate) fn wait(path: &Path, hold: Hold, afterwards: Afterwards) -> Result<Self, CacheError> {
+        loop {
+            let file = open(path)?;
+            let locked = match hold {
+                Hold::Shared => file.lock_shared(),
+                Hold::Exclusive => file.lock(),
+            };
+            match locked {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(CacheError::io("lock", path, e)),
+            }
+            if has_name(&file, path)? {
+                return Ok(Self { file, path: path.to_owned(), afterwards });
+            }
+        }
+    }
+
+    /// Takes the lock exclusively if nobody holds it.
+    pub(crate) fn attempt(path: &Path, afterwards: Afterwards) -> Result<Option<Self>, CacheError> {
+        loop {
+            let file = open(path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(CacheError::io("lock", path, e)),
+            }
+            if has_name(&file, path)? {
+                return Ok(Some(Self { file, path: path.to_owned(), afterwards }));
+            }
+        }
+    }
+
+    /// The locked file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if self.afterwards == Afterwards::Remove {
+            // a failure leaves an empty file, which the next collection removes
+            let _ = std::fs::remove_file(&self.path);
+        }
+        // not left to close: a child between fork and exec still shares the open file
+        let _ = self.file.unlock();
+    }
+}
+
+/// Opens a lock file, making it and its directory when they are not there.
+pub(crate) fn open(path: &Path) -> Result<File, CacheError> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600);
+    match options.open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                crate::store::make_dirs(parent)?;
+            }
+            options.open(path).map_err(CacheError::on("open", path))
+        }
+        opened => opened.map_err(CacheError::on("open", path)),
+    }
+}
+
+fn has_name(file: &File, path: &Path) -> Result<bool, CacheError> {
+    Ok(file.metadata().map_err(CacheError::on("stat", path))?.nlink() > 0)
+}

@@ -1,0 +1,126 @@
+//! Images: `images/<config hex>.json` says which layers of this store make up an image. The config itself is a blob.
+
+use crate::{
+    CacheError, LayerId, Store,
+    temporary::list,
+    whole_file::{self, Reaches, Removed},
+};
+use rbuild_oci::{Descriptor, DiffId, Digest, ImageId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// An image of this store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Digest of its config, which is a blob.
+    pub id: ImageId,
+    /// Its layers, lowest first.
+    pub layers: Vec<ImageLayer>,
+    /// Digest of the manifest it was pulled or last exported with, if that is a blob here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// When it came into the store.
+    pub created: Timestamp,
+}
+
+/// One layer of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLayer {
+    /// The layer in this store.
+    pub layer: LayerId,
+    /// Digest of its tar.
+    pub diff_id: DiffId,
+    /// Length of its tar in bytes.
+    pub tar_size: u64,
+    /// The compressed blob it was pulled as, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Descriptor>,
+}
+
+impl Store {
+    /// Records an image. Call [`Store::sync`] first, so that a power cut never leaves an image without its layers; an
+    /// image that is recorded already costs one read.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn put_image(&self, image: &ImageRecord) -> Result<(), CacheError> {
+        let path = self.image_path(&image.id);
+        let json = serde_json::to_vec(image).expect("an image record is strings and numbers");
+        if whole_file::read(&path)?.is_some_and(|old| old == json) {
+            return Ok(());
+        }
+        whole_file::write(self, &path, &json, Reaches::DiskFirst)
+    }
+
+    /// The image with this id.
+    ///
+    /// # Errors
+    /// [`CacheError::Document`] when its record is damaged.
+    pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, CacheError> {
+        let path = self.image_path(id);
+        let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| CacheError::Document { path, source })
+    }
+
+    /// All images, by id. Damaged records are left out.
+    ///
+    /// # Errors
+    /// An I/O error when the directory cannot be read.
+    pub fn images(&self) -> Result<Vec<ImageRecord>, CacheError> {
+        let mut images = Vec::new();
+        for id in self.image_ids()? {
+            match self.image(&id) {
+                Ok(image) => images.extend(image),
+                Err(CacheError::Document { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        images.sort_by(|a: &ImageRecord, b| a.id.as_digest().cmp(b.id.as_digest()));
+        Ok(images)
+    }
+
+    /// Forgets an image; returns whether it was there. Its references, layers and blobs stay until they are removed or
+    /// collected.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be removed.
+    pub fn remove_image(&self, id: &ImageId) -> Result<bool, CacheError> {
+        Ok(whole_file::remove(&self.image_path(id))? == Removed::Yes)
+    }
+
+    /// The image whose id begins with `prefix` (hexadecimal digits, `sha256:` before them allowed); `None` when there
+    /// is none or `prefix` is no such prefix.
+    ///
+    /// # Errors
+    /// [`CacheError::AmbiguousImage`] when there are several.
+    pub fn find_image(&self, prefix: &str) -> Result<Option<ImageId>, CacheError> {
+        let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
+        if hex.is_empty() || hex.len() > 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(None);
+        }
+        if let Ok(digest) = Digest::from_hex(hex) {
+            let id = ImageId::from_digest(digest);
+            return Ok(self.image_path(&id).exists().then_some(id));
+        }
+        let mut found: Vec<ImageId> = self.image_ids()?;
+        found.retain(|id| id.as_digest().hex().starts_with(hex));
+        found.sort();
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            [first, second, ..] => {
+                Err(CacheError::AmbiguousImage { prefix: prefix.to_owned(), first: *first, second: *second })
+            }
+        }
+    }
+
+    pub(crate) fn image_path(&self, id: &ImageId) -> PathBuf {
+        self.at(&format!("images/{}.json", id.as_digest().hex()))
+    }
+
+    fn image_ids(&self) -> Result<Vec<ImageId>, CacheError> {
+        let names = list(&self.at("images"))?;
+        let id = |name: &String| Digest::from_hex(name.strip_suffix(".json")?).ok().map(ImageId::from_digest);
+        Ok(names.iter().filter_map(id).collect())
+    }
+}

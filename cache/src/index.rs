@@ -1,0 +1,278 @@
+//! The index: cache records by key, and memoised facts. Everything in it is advice and may be lost at any time.
+//!
+//! One sled tree holds all rows; the first byte tells their sort:
+//! `r` key → record; `s` step, time, key → nothing; `x` site, time, key → nothing; `f` fact key → fact.
+
+use crate::{
+    CacheError, CacheKey, CacheRecord, FactKey, LayerId, SiteHash, Stamp, StepHash, Store,
+    durability::Durable, index_database::Database,
+};
+use rbuild_oci::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
+
+/// How many earlier records of a step or site are returned.
+const EARLIER: usize = 8;
+/// Version of a record's JSON, which is the byte before it.
+const RECORD_VERSION: u8 = 1;
+
+/// The index within one transaction.
+pub struct Index<'a> {
+    database: &'a Database,
+    store: &'a Store,
+    durable: OnceCell<Durable>,
+}
+
+/// What looking a key up gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// A result that can be used once [`crate::Lease::hold`] finds its layers.
+    Hit(Box<CacheRecord>),
+    /// None, and why.
+    Miss(Miss),
+}
+
+/// Why a key has no usable record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// There is no record of it.
+    NeverBuilt,
+    /// Its layer was removed to make room, at the record's `evicted` time.
+    Evicted(Box<CacheRecord>),
+    /// It was written in an earlier boot of the system and perhaps never reached the disk.
+    NotDurable(Box<CacheRecord>),
+    /// The record or the index is damaged or of another version.
+    Unreadable,
+}
+
+/// What a pulled or shared layer fact holds.
+#[derive(Serialize, Deserialize)]
+struct LayerFact {
+    layer: LayerId,
+    stamp: Stamp,
+}
+
+impl Store {
+    /// Runs one transaction on the index: opens it, which costs milliseconds and keeps every other process out, so do
+    /// all that is to be done in as few transactions as possible and nothing slow within one.
+    ///
+    /// # Errors
+    /// What `transaction` returns, or an I/O error. A damaged index is no error: it is replaced by an empty one and
+    /// [`Store::take_warnings`] tells.
+    pub fn index<T>(
+        &self,
+        transaction: impl FnOnce(&Index<'_>) -> Result<T, CacheError>,
+    ) -> Result<T, CacheError> {
+        self.with_database(|database| transaction(&Index { database, store: self, durable: OnceCell::new() }))
+    }
+}
+
+impl Index<'_> {
+    /// Looks a key up.
+    #[must_use]
+    pub fn lookup(&self, key: &CacheKey) -> Lookup {
+        let bytes = match self.get(&row(b'r', key.as_bytes())) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Lookup::Miss(Miss::NeverBuilt),
+            Err(_) => return Lookup::Miss(Miss::Unreadable),
+        };
+        let Some(record) = decode(&bytes).map(Box::new) else { return Lookup::Miss(Miss::Unreadable) };
+        if record.evicted.is_some() {
+            Lookup::Miss(Miss::Evicted(record))
+        } else if record.stamp.is_some_and(|stamp| self.survived(&stamp)) {
+            Lookup::Hit(record)
+        } else {
+            Lookup::Miss(Miss::NotDurable(record))
+        }
+    }
+
+    /// The usable record of a key.
+    #[must_use]
+    pub fn record(&self, key: &CacheKey) -> Option<CacheRecord> {
+        match self.lookup(key) {
+            Lookup::Hit(record) => Some(*record),
+            Lookup::Miss(_) => None,
+        }
+    }
+
+    /// Writes records, stamped with this moment: their layers must be committed.
+    ///
+    /// # Errors
+    /// An I/O error when the disk fails or is full.
+    pub fn put_records(&self, records: &[(CacheKey, CacheRecord)]) -> Result<(), CacheError> {
+        let stamp = self.store.stamp();
+        let mut batch = sled::Batch::default();
+        for (key, record) in records {
+            if let Some(old) = self.read(key) {
+                side_rows(key, &old).into_iter().for_each(|row| batch.remove(row));
+            }
+            let record = CacheRecord { stamp: Some(stamp), ..record.clone() };
+            insert(&mut batch, key, &record);
+        }
+        self.apply(batch)
+    }
+
+    /// Writes one record; see [`Self::put_records`].
+    ///
+    /// # Errors
+    /// An I/O error when the disk fails or is full.
+    pub fn put_record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), CacheError> {
+        self.put_records(&[(*key, record.clone())])
+    }
+
+    /// Removes a record.
+    ///
+    /// # Errors
+    /// An I/O error when the disk fails or is full.
+    pub fn remove_record(&self, key: &CacheKey) -> Result<(), CacheError> {
+        let mut batch = sled::Batch::default();
+        if let Some(old) = self.read(key) {
+            side_rows(key, &old).into_iter().for_each(|row| batch.remove(row));
+        }
+        batch.remove(row(b'r', key.as_bytes()));
+        self.apply(batch)
+    }
+
+    /// The last 8 records of a step, on whatever parents, newest first; evicted ones included.
+    #[must_use]
+    pub fn records_of_step(&self, step: &StepHash) -> Vec<(CacheKey, CacheRecord)> {
+        self.newest(&row(b's', step.as_bytes()))
+    }
+
+    /// The last 8 records of a place in a build, newest first; evicted ones included. The first one is what a miss is
+    /// explained against.
+    #[must_use]
+    pub fn records_at_site(&self, site: &SiteHash) -> Vec<(CacheKey, CacheRecord)> {
+        self.newest(&row(b'x', site.as_bytes()))
+    }
+
+    /// All readable records, evicted ones included, in the order of their keys. What is not readable is left out.
+    #[must_use]
+    pub fn records(&self) -> Vec<(CacheKey, CacheRecord)> {
+        let mut records = Vec::new();
+        let scanned = self.database.run(|tree| {
+            for entry in tree.scan_prefix(b"r") {
+                let (row, bytes) = entry?;
+                records.extend(trailing_key(&row).zip(decode(&bytes)));
+            }
+            Ok(())
+        });
+        // damage found half way is remembered by the database; what was read before it is good
+        drop(scanned);
+        records
+    }
+
+    /// A memoised fact.
+    #[must_use]
+    pub fn fact(&self, key: &FactKey) -> Option<Vec<u8>> {
+        self.get(&row(b'f', key.as_bytes())).ok().flatten().map(|bytes| bytes.to_vec())
+    }
+
+    /// Memoises a fact that is true of what its key names, whatever the store holds.
+    ///
+    /// # Errors
+    /// An I/O error when the disk fails or is full.
+    pub fn put_fact(&self, key: &FactKey, value: &[u8]) -> Result<(), CacheError> {
+        self.database.run(|tree| tree.insert(row(b'f', key.as_bytes()), value)).map(drop)
+    }
+
+    /// Forgets a fact.
+    ///
+    /// # Errors
+    /// An I/O error when the disk fails or is full.
+    pub fn remove_fact(&self, key: &FactKey) -> Result<(), CacheError> {
+        self.database.run(|tree| tree.remove(row(b'f', key.as_bytes()))).map(drop)
+    }
+
+    /// The layer a fact names, under the same durability rule as a record's; [`crate::Lease::hold`] tells whether it
+    /// is still there.
+    #[must_use]
+    pub fn layer_fact(&self, key: &FactKey) -> Option<LayerId> {
+        let fact: LayerFact = serde_json::from_slice(&self.fact(key)?).ok()?;
+        self.survived(&fact.stamp).then_some(fact.layer)
+    }
+
+    /// Memoises which layer holds something, such as the unpacked form of a pulled blob. The layer must be committed.
+    ///
+    /// # Errors
+    /// An I/O error when the disk fails or is full.
+    pub fn put_layer_fact(&self, key: &FactKey, layer: &LayerId) -> Result<(), CacheError> {
+        let fact = LayerFact { layer: *layer, stamp: self.store.stamp() };
+        self.put_fact(key, &serde_json::to_vec(&fact).expect("a layer fact is strings and numbers"))
+    }
+
+    /// Marks records as evicted.
+    pub(crate) fn mark_evicted(&self, keys: &[CacheKey], when: Timestamp) -> Result<(), CacheError> {
+        let mut batch = sled::Batch::default();
+        for key in keys {
+            if let Some(record) = self.read(key) {
+                insert(&mut batch, key, &CacheRecord { evicted: Some(when), ..record });
+            }
+        }
+        self.apply(batch)
+    }
+
+    /// Whether what was written at `stamp` has certainly outlived every power cut since.
+    pub(crate) fn survived(&self, stamp: &Stamp) -> bool {
+        stamp.boot == self.store.boot()
+            || self.durable.get_or_init(|| self.store.durable().unwrap_or_default()).covers(stamp)
+    }
+
+    fn get(&self, row: &[u8]) -> Result<Option<sled::IVec>, CacheError> {
+        self.database.run(|tree| tree.get(row))
+    }
+
+    fn read(&self, key: &CacheKey) -> Option<CacheRecord> {
+        decode(&self.get(&row(b'r', key.as_bytes())).ok()??)
+    }
+
+    fn apply(&self, batch: sled::Batch) -> Result<(), CacheError> {
+        self.database.run(|tree| tree.apply_batch(batch))
+    }
+
+    fn newest(&self, prefix: &[u8]) -> Vec<(CacheKey, CacheRecord)> {
+        let keys = self.database.run(|tree| {
+            let newest = tree.scan_prefix(prefix).rev().take(EARLIER);
+            newest.map(|entry| Ok(trailing_key(&entry?.0))).collect::<sled::Result<Vec<_>>>()
+        });
+        let keys = keys.unwrap_or_default().into_iter().flatten();
+        keys.filter_map(|key| Some((key, self.read(&key)?))).collect()
+    }
+}
+
+fn row(sort: u8, name: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + name.len() + 44);
+    row.push(sort);
+    row.extend_from_slice(name);
+    row
+}
+
+fn insert(batch: &mut sled::Batch, key: &CacheKey, record: &CacheRecord) {
+    let mut value = Vec::with_capacity(1024);
+    value.push(RECORD_VERSION);
+    serde_json::to_writer(&mut value, record).expect("a record is strings and numbers");
+    batch.insert(row(b'r', key.as_bytes()), value);
+    side_rows(key, record).into_iter().for_each(|row| batch.insert(row, &[]));
+}
+
+/// The rows that find a record by its step and by its site, in the order of time.
+fn side_rows(key: &CacheKey, record: &CacheRecord) -> Vec<Vec<u8>> {
+    let by = |sort, name: &[u8]| {
+        let mut row = row(sort, name);
+        row.extend_from_slice(&u64::try_from(record.created.seconds()).unwrap_or(0).to_be_bytes());
+        row.extend_from_slice(&record.created.nanoseconds().unsigned_abs().to_be_bytes());
+        row.extend_from_slice(key.as_bytes());
+        row
+    };
+    let step = by(b's', record.step.as_bytes());
+    std::iter::once(step).chain(record.site.map(|site| by(b'x', site.as_bytes()))).collect()
+}
+
+fn trailing_key(row: &[u8]) -> Option<CacheKey> {
+    row.last_chunk::<32>().map(|raw| CacheKey::from_bytes(*raw))
+}
+
+fn decode(value: &[u8]) -> Option<CacheRecord> {
+    let (version, json) = value.split_first()?;
+    if *version == RECORD_VERSION { serde_json::from_slice(json).ok() } else { None }
+}

@@ -1,0 +1,184 @@
+//! The sled database behind the index: opened for one transaction under `locks/index`, closed again, and started anew
+//! when it is damaged. sled panics on some damage, so every call into it is caught.
+
+use crate::{
+    CacheError, Store, Warning,
+    file_lock::{Afterwards, FileLock, Hold},
+    temporary::list,
+    tree,
+};
+use std::{
+    cell::RefCell,
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Size of sled's log segments. Part of the on-disk format: sled refuses to open with another one.
+const SEGMENT_BYTES: usize = 256 * 1024;
+/// Pages kept in memory; a transaction looks at a few hundred records at most.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How long a database whose last user is still closing it is waited for.
+const CLOSING: Duration = Duration::from_secs(10);
+
+/// An open database. All operations keep the first sign of damage for whoever closes it.
+pub(crate) struct Database {
+    /// `None` after [`Database::close`].
+    tree: Option<sled::Db>,
+    path: PathBuf,
+    damage: RefCell<Option<String>>,
+}
+
+impl Store {
+    /// Runs `transaction` on the open database and closes it. Other processes and threads wait meanwhile. A damaged
+    /// database is replaced by an empty one, before the transaction if opening shows it, else after it.
+    pub(crate) fn with_database<T>(
+        &self,
+        transaction: impl FnOnce(&Database) -> Result<T, CacheError>,
+    ) -> Result<T, CacheError> {
+        let path = self.at("index");
+        let _lock = FileLock::wait(&self.at("locks/index"), Hold::Exclusive, Afterwards::Keep)?;
+        let opened = match Database::open(&path) {
+            Err(Failure::Damaged(_)) if remove_unfinished_snapshots(&path) => Database::open(&path),
+            opened => opened,
+        };
+        let mut database = match opened {
+            Err(Failure::Damaged(reason)) => {
+                self.reset_index(&path, reason)?;
+                Database::open(&path).map_err(|failure| failure.into_error(&path))?
+            }
+            opened => opened.map_err(|failure| failure.into_error(&path))?,
+        };
+        let result = transaction(&database);
+        database.close();
+        if let Some(reason) = database.damage.take() {
+            self.reset_index(&path, reason)?;
+        }
+        result
+    }
+
+    /// Puts an empty database in place of a damaged one.
+    fn reset_index(&self, path: &Path, reason: String) -> Result<(), CacheError> {
+        self.warn(Warning::IndexReset { path: path.to_owned(), reason });
+        let aside = self.temporary_path("index")?;
+        match fs::rename(path, &aside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(CacheError::io("replace", path, e)),
+            Ok(()) | Err(_) => {}
+        }
+        let _ = tree::remove(&aside);
+        crate::store::make_dirs(path)
+    }
+}
+
+/// Why a call into sled failed.
+enum Failure {
+    /// The world: no space, no permission, a failing disk.
+    System(io::Error),
+    /// The database's own bytes.
+    Damaged(String),
+}
+
+impl Failure {
+    fn into_error(self, path: &Path) -> CacheError {
+        match self {
+            Self::System(e) => CacheError::io("use", path, e),
+            Self::Damaged(_) => CacheError::IndexDamaged { path: path.to_owned() },
+        }
+    }
+}
+
+impl Database {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let config = sled::Config::new()
+            .path(path)
+            .mode(sled::Mode::HighThroughput)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(CACHE_BYTES)
+            // no flusher thread: closing flushes
+            .flush_every_ms(None);
+        let begun = Instant::now();
+        loop {
+            match caught(path, || config.open()) {
+                Ok(tree) => {
+                    return Ok(Self { tree: Some(tree), path: path.to_owned(), damage: RefCell::new(None) });
+                }
+                // sled's own lock outlives its handle while its threads finish; ours is held, so nobody else has it
+                Err(Failure::Damaged(reason))
+                    if reason.contains("could not acquire lock") && begun.elapsed() < CLOSING =>
+                {
+                    thread::sleep(Duration::from_micros(200));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Runs `operation` on the database.
+    ///
+    /// # Errors
+    /// [`CacheError::IndexDamaged`] when the database turns out to be damaged, else the system's error.
+    pub(crate) fn run<T>(
+        &self,
+        operation: impl FnOnce(&sled::Db) -> sled::Result<T>,
+    ) -> Result<T, CacheError> {
+        let damaged = || CacheError::IndexDamaged { path: self.path.clone() };
+        if self.damage.borrow().is_some() {
+            return Err(damaged());
+        }
+        let tree = self.tree.as_ref().ok_or_else(damaged)?;
+        caught(&self.path, || operation(tree)).map_err(|failure| {
+            if let Failure::Damaged(reason) = &failure {
+                self.damage.replace(Some(reason.clone()));
+            }
+            failure.into_error(&self.path)
+        })
+    }
+
+    fn close(&mut self) {
+        let tree = self.tree.take();
+        if let Err(Failure::Damaged(reason)) = caught(&self.path, || {
+            drop(tree);
+            Ok(())
+        }) {
+            self.damage.borrow_mut().get_or_insert(reason);
+        }
+    }
+}
+
+/// Calls into sled, and sorts errors and panics into what the disk did and what the bytes are.
+fn caught<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(e))) if e.raw_os_error().is_some() => Err(Failure::System(e)),
+        Ok(Err(e)) => Err(Failure::Damaged(e.to_string())),
+        Err(_) if is_full(path) => Err(Failure::System(io::Error::from_raw_os_error(nix::libc::ENOSPC))),
+        Err(panic) => Err(Failure::Damaged(message(&*panic))),
+    }
+}
+
+/// A process killed while sled writes a snapshot leaves `snap.<n>.generating`, which sled then takes for the newest
+/// snapshot and finds damaged. Returns whether there was one.
+fn remove_unfinished_snapshots(path: &Path) -> bool {
+    let unfinished = |name: &String| name.starts_with("snap.") && name.ends_with(".generating");
+    let names = list(path).unwrap_or_default();
+    names
+        .iter()
+        .filter(|name| unfinished(name))
+        .filter(|name| fs::remove_file(path.join(name)).is_ok())
+        .count()
+        > 0
+}
+
+/// sled unwraps some write errors; a full disk is not a damaged index.
+fn is_full(path: &Path) -> bool {
+    nix::sys::statvfs::statvfs(path).is_ok_and(|disk| {
+        u128::from(disk.blocks_available()) * u128::from(disk.fragment_size()) < 4 * 1024 * 1024
+    })
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the database panicked").to_owned()
+}

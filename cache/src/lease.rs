@@ -1,0 +1,123 @@
+//! Leases: what a running build, container or export needs is listed in one file, `locks/leases/<id>`, which its owner
+//! holds locked. Collection reads the lists of live leases and takes nothing that is in one. A lease costs a handful of
+//! system calls however many layers it holds, and ends with the process.
+//!
+//! `locks/gate` closes the one gap: whoever puts existing things under a lease holds it shared while it lists them and
+//! sees that they are there; the collection holds it exclusively from reading the leases until what it takes is gone.
+
+use crate::{
+    CacheError, LayerId, Store,
+    file_lock::{Afterwards, FileLock, Hold},
+    temporary::{list, random_id},
+};
+use rbuild_oci::Digest;
+use std::{collections::HashSet, fmt::Write as _, io::Write as _, time::SystemTime};
+
+/// Keeps layers and blobs from being collected. Ends when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    lock: FileLock,
+    store: Store,
+}
+
+/// What of the things to be held is not in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Layers that are not there.
+    pub layers: Vec<LayerId>,
+    /// Blobs that are not there.
+    pub blobs: Vec<Digest>,
+}
+
+/// What all live leases hold, and since when the oldest of them lives.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) layers: HashSet<LayerId>,
+    pub(crate) blobs: HashSet<Digest>,
+    pub(crate) oldest: Option<SystemTime>,
+}
+
+impl Missing {
+    /// Whether everything was there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty() && self.blobs.is_empty()
+    }
+}
+
+impl Store {
+    /// A new lease that holds nothing yet. Besides what it lists, everything written to the store after this moment
+    /// (blobs, images) is safe from collection while the lease lives.
+    ///
+    /// # Errors
+    /// An I/O error when its file cannot be made.
+    pub fn lease(&self) -> Result<Lease, CacheError> {
+        loop {
+            let path = self.at("locks/leases").join(random_id());
+            if let Some(lock) = FileLock::attempt(&path, Afterwards::Remove)? {
+                return Ok(Lease { lock, store: self.clone() });
+            }
+        }
+    }
+
+    /// Reads all live leases and removes the files of dead ones.
+    pub(crate) fn held(&self) -> Result<Held, CacheError> {
+        let mut held = Held::default();
+        let directory = self.at("locks/leases");
+        for name in list(&directory)? {
+            let path = directory.join(name);
+            if FileLock::attempt(&path, Afterwards::Remove)?.is_some() {
+                continue;
+            }
+            let birth = std::fs::metadata(&path).and_then(|m| m.created().or_else(|_| m.modified()));
+            let birth = birth.unwrap_or(SystemTime::UNIX_EPOCH);
+            held.oldest = Some(held.oldest.map_or(birth, |oldest| oldest.min(birth)));
+            // a lease that ended meanwhile holds nothing any more
+            for line in std::fs::read_to_string(&path).unwrap_or_default().lines() {
+                if let Ok(blob) = line.parse() {
+                    held.blobs.insert(blob);
+                } else if let Ok(layer) = line.parse() {
+                    held.layers.insert(layer);
+                }
+            }
+        }
+        Ok(held)
+    }
+}
+
+impl Lease {
+    /// Holds layers and blobs that should be in the store; returns those that are not. What is not missing stays until
+    /// the lease ends.
+    ///
+    /// # Errors
+    /// An I/O error when the lease cannot be written.
+    pub fn hold(&self, layers: &[LayerId], blobs: &[Digest]) -> Result<Missing, CacheError> {
+        if layers.is_empty() && blobs.is_empty() {
+            return Ok(Missing::default());
+        }
+        let mut lines = String::with_capacity(layers.len() * 17 + blobs.len() * 72);
+        for layer in layers {
+            let _ = writeln!(lines, "{layer}");
+        }
+        for blob in blobs {
+            let _ = writeln!(lines, "{blob}");
+        }
+        let _gate = FileLock::wait(&self.store.at("locks/gate"), Hold::Shared, Afterwards::Keep)?;
+        self.append(&lines)?;
+        Ok(Missing {
+            layers: layers.iter().filter(|layer| !self.store.has_layer(layer)).copied().collect(),
+            blobs: blobs.iter().filter(|blob| self.store.blob_size(blob).is_none()).copied().collect(),
+        })
+    }
+
+    /// Holds a layer that is about to be committed.
+    pub(crate) fn announce(&self, layer: &LayerId) -> Result<(), CacheError> {
+        self.append(&format!("{layer}\n"))
+    }
+
+    /// One write of whole lines to a file opened for appending: lines of several threads never mix.
+    fn append(&self, lines: &str) -> Result<(), CacheError> {
+        let written = self.lock.file().write_all(lines.as_bytes());
+        written.map_err(CacheError::on("write to", &self.store.at("locks/leases")))
+    }
+}

@@ -1,0 +1,88 @@
+//! The records a build used last, in one small file: a build that finds all its keys there never opens the index, which
+//! is most of what a fully cached build would cost. As good as the index and no better: whoever uses a record holds its
+//! layers first, and a collection that evicts records forgets all of this.
+
+use crate::{
+    CacheError, CacheKey, CacheRecord, SiteHash, Store,
+    context_index::Saved,
+    whole_file::{self, Reaches},
+};
+use std::{collections::HashMap, path::PathBuf};
+
+/// Version of the file, its first byte.
+const VERSION: u8 = 1;
+
+/// Records by key, as one build left them.
+#[derive(Clone, Debug, Default)]
+pub struct RecentRecords {
+    records: HashMap<CacheKey, CacheRecord>,
+}
+
+impl RecentRecords {
+    /// The record of a key; when there is none, the index may have it.
+    #[must_use]
+    pub fn record(&self, key: &CacheKey) -> Option<&CacheRecord> {
+        self.records.get(key)
+    }
+}
+
+impl Store {
+    /// What [`Store::keep_recent`] kept for `build`, without the records a power cut may have struck; empty when the
+    /// file is missing, damaged or of another version.
+    ///
+    /// # Errors
+    /// An I/O error when a file is there and cannot be read.
+    pub fn recent(&self, build: &SiteHash) -> Result<RecentRecords, CacheError> {
+        let bytes = whole_file::read(&self.recent_path(build))?.unwrap_or_default();
+        let Some((&VERSION, json)) = bytes.split_first() else { return Ok(RecentRecords::default()) };
+        let kept: Vec<(CacheKey, CacheRecord)> = serde_json::from_slice(json).unwrap_or_default();
+        let mut durable = None;
+        let mut records = HashMap::with_capacity(kept.len());
+        for (key, record) in kept {
+            let Some(stamp) = record.stamp else { continue };
+            if stamp.boot != self.boot() {
+                if durable.is_none() {
+                    durable = Some(self.durable()?);
+                }
+                if !durable.as_ref().is_some_and(|durable| durable.covers(&stamp)) {
+                    continue;
+                }
+            }
+            records.insert(key, record);
+        }
+        Ok(RecentRecords { records })
+    }
+
+    /// Keeps the records a build has used or made, under a name for that build (which Dockerfile, context and target).
+    /// Their layers must be committed. Writes nothing if the file says the same.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn keep_recent(
+        &self,
+        build: &SiteHash,
+        records: &[(CacheKey, CacheRecord)],
+    ) -> Result<Saved, CacheError> {
+        let now = self.stamp();
+        let path = self.recent_path(build);
+        let old = self.recent(build)?;
+        let same = |(key, record): &(CacheKey, CacheRecord)| {
+            old.record(key).is_some_and(|old| CacheRecord { stamp: record.stamp, ..old.clone() } == *record)
+        };
+        if old.records.len() == records.len() && records.iter().all(same) {
+            return Ok(Saved::Unchanged);
+        }
+        let stamped: Vec<(&CacheKey, CacheRecord)> = records
+            .iter()
+            .map(|(key, record)| (key, CacheRecord { stamp: record.stamp.or(Some(now)), ..record.clone() }))
+            .collect();
+        let mut bytes = vec![VERSION];
+        serde_json::to_writer(&mut bytes, &stamped).expect("records are strings and numbers");
+        whole_file::write(self, &path, &bytes, Reaches::DiskLater)?;
+        Ok(Saved::Written)
+    }
+
+    fn recent_path(&self, build: &SiteHash) -> PathBuf {
+        self.at(&format!("recent/{build}"))
+    }
+}

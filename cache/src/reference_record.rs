@@ -1,0 +1,163 @@
+//! References: what a name points at. One file for each name, `refs/<domain>/<path>/_<tag>.json`; a path component
+//! never begins with `_`, so no repository's directory can meet another one's tag.
+
+use crate::{
+    CacheError, Store,
+    whole_file::{self, Reaches, Removed},
+};
+use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{fs, io, path::Path, path::PathBuf};
+
+/// What a reference points at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefRecord {
+    /// The image.
+    pub image: ImageId,
+    /// The manifest (or index) the registry had under the name, if it was pulled or pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// When the name began to point here.
+    pub tagged_at: Timestamp,
+}
+
+impl Store {
+    /// What `reference` points at. With a digest, only what was recorded under that digest counts.
+    ///
+    /// # Errors
+    /// [`CacheError::Document`] when the record is damaged.
+    pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, CacheError> {
+        let path = self.reference_path(reference);
+        let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| CacheError::Document { path, source })
+    }
+
+    /// Points `reference` somewhere; the file is replaced in one step and is on the disk before the name is. Writes
+    /// nothing when it already points there. Call [`Store::sync`] and [`Store::put_image`] first.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn set_reference(&self, reference: &Reference, record: &RefRecord) -> Result<(), CacheError> {
+        match self.reference(reference) {
+            Ok(Some(old)) if old.image == record.image && old.manifest == record.manifest => return Ok(()),
+            // a damaged record is replaced
+            Ok(_) | Err(CacheError::Document { .. }) => {}
+            Err(e) => return Err(e),
+        }
+        let json = serde_json::to_vec(record).expect("a reference record is strings");
+        whole_file::write(self, &self.reference_path(reference), &json, Reaches::DiskFirst)
+    }
+
+    /// Forgets `reference`; returns whether it was there.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be removed.
+    pub fn remove_reference(&self, reference: &Reference) -> Result<bool, CacheError> {
+        let path = self.reference_path(reference);
+        let removed = whole_file::remove(&path)? == Removed::Yes;
+        let refs = self.at("refs");
+        for parent in path.ancestors().skip(1).take_while(|parent| *parent != refs) {
+            // the first directory that still holds something ends this
+            if fs::remove_dir(parent).is_err() {
+                break;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// All references in the order of their full names. Damaged records are left out.
+    ///
+    /// # Errors
+    /// An I/O error when the directories cannot be read.
+    pub fn references(&self) -> Result<Vec<(Reference, RefRecord)>, CacheError> {
+        let mut found = Vec::new();
+        let mut pending = vec![(self.at("refs"), String::new())];
+        while let Some((directory, name)) = pending.pop() {
+            for (path, file) in entries(&directory)? {
+                let tag = file.strip_prefix('_').and_then(|file| file.strip_suffix(".json"));
+                match tag {
+                    Some(tag) => {
+                        let separator = if tag.starts_with('@') { "" } else { ":" };
+                        let Ok(reference) = format!("{name}{separator}{tag}").parse::<Reference>() else {
+                            continue;
+                        };
+                        match self.reference(&reference) {
+                            Ok(record) => found.extend(record.map(|record| (reference, record))),
+                            Err(CacheError::Document { .. }) => {}
+                            Err(e) => return Err(e),
+                        }
+                    }
+                    None if name.is_empty() => pending.push((path, file)),
+                    None => pending.push((path, format!("{name}/{file}"))),
+                }
+            }
+        }
+        found.sort_by_cached_key(|(reference, _)| reference.to_string());
+        Ok(found)
+    }
+
+    fn reference_path(&self, reference: &Reference) -> PathBuf {
+        let name = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => format!("_@{digest}.json"),
+            (None, tag) => format!("_{}.json", tag.unwrap_or("latest")),
+        };
+        self.at("refs").join(reference.domain()).join(reference.path()).join(name)
+    }
+}
+
+/// Paths and UTF-8 names in a directory that may vanish or be a file.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(e) => return Err(CacheError::io("read", directory, e)),
+    };
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn names_come_back_and_never_collide() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("s")).unwrap();
+        let digest = Digest::of(b"m");
+        let names = [
+            "debian",
+            "debian:12",
+            "a/b:c",
+            "a:b",
+            "localhost:5000/x/y.json:v1",
+            "localhost:5000/x:y.json",
+            &format!("me/app@{digest}"),
+        ];
+        for name in names {
+            let record = RefRecord {
+                image: ImageId::from_digest(Digest::of(name.as_bytes())),
+                manifest: None,
+                tagged_at: SystemTime::now().into(),
+            };
+            store.set_reference(&name.parse().unwrap(), &record).unwrap();
+        }
+        let all = store.references().unwrap();
+        assert_eq!(all.len(), names.len());
+        for name in names {
+            let reference: Reference = name.parse().unwrap();
+            let record = store.reference(&reference).unwrap().unwrap();
+            assert_eq!(record.image, ImageId::from_digest(Digest::of(name.as_bytes())), "{name}");
+            let listed = all.iter().find(|(listed, _)| listed.to_string() == reference.to_string());
+            assert_eq!(listed.map(|(_, listed)| listed), Some(&record), "{name}");
+            assert!(store.remove_reference(&reference).unwrap());
+            assert!(!store.remove_reference(&reference).unwrap());
+        }
+        assert_eq!(fs::read_dir(store.at("refs")).unwrap().count(), 0, "empty directories are removed");
+    }
+}

@@ -1,0 +1,75 @@
+//! One process builds a step, others that need it wait: a lock for each cache key, held from the miss until the record
+//! can be seen by everyone. And the locks of cache mounts.
+
+use crate::{
+    CacheError, CacheKey, Store,
+    file_lock::{Afterwards, FileLock, Hold},
+};
+use std::{path::PathBuf, thread, time::Duration};
+
+/// The right to build a step. Ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct StepLock {
+    _lock: FileLock,
+}
+
+/// The use of a `RUN --mount=type=cache` directory, which keeps it from being collected. Ends when dropped.
+#[derive(Debug)]
+pub struct MountUse {
+    _lock: FileLock,
+}
+
+impl Store {
+    /// States that the cache mount `mounts/<id>` (`id` a file name) is in use. Waits while a collection removes it, so make the directory
+    /// afterwards.
+    ///
+    /// # Errors
+    /// An I/O error when the lock file cannot be opened.
+    pub fn use_mount(&self, id: &str) -> Result<MountUse, CacheError> {
+        let path = self.at("locks/mounts").join(id);
+        Ok(MountUse { _lock: FileLock::wait(&path, Hold::Shared, Afterwards::Keep)? })
+    }
+
+    /// Takes a cache mount that no build uses.
+    pub(crate) fn try_lock_mount(&self, id: &str) -> Result<Option<FileLock>, CacheError> {
+        FileLock::attempt(&self.at("locks/mounts").join(id), Afterwards::Remove)
+    }
+
+    /// Takes the step's lock, or returns `None` when another build holds it: then say so, wait with
+    /// [`Store::wait_step`] and look the key up again.
+    ///
+    /// # Errors
+    /// An I/O error when the lock file cannot be opened.
+    pub fn try_lock_step(&self, key: &CacheKey) -> Result<Option<StepLock>, CacheError> {
+        let lock = FileLock::attempt(&self.step_lock_path(key), Afterwards::Remove)?;
+        Ok(lock.map(|lock| StepLock { _lock: lock }))
+    }
+
+    /// Waits for the step's lock as long as `keep_waiting` says so, which is asked every few milliseconds; `None` when
+    /// it said no.
+    ///
+    /// # Errors
+    /// An I/O error when the lock file cannot be opened.
+    pub fn wait_step(
+        &self,
+        key: &CacheKey,
+        mut keep_waiting: impl FnMut() -> bool,
+    ) -> Result<Option<StepLock>, CacheError> {
+        let mut pause = Duration::from_micros(500);
+        loop {
+            if let Some(lock) = self.try_lock_step(key)? {
+                return Ok(Some(lock));
+            }
+            if !keep_waiting() {
+                return Ok(None);
+            }
+            // flock(2) cannot be given up after a time, so a cancelled build could not stop waiting in it
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+    }
+
+    fn step_lock_path(&self, key: &CacheKey) -> PathBuf {
+        self.at(&format!("locks/steps/{key}"))
+    }
+}

@@ -1,0 +1,174 @@
+//! The store as a whole: its root, its layout and its version. Opening an existing one reads one small file; nothing is
+//! scanned, and a directory that someone has removed is made again when it is needed.
+
+use crate::{BootId, CacheError, Warning, durability, temporary::Temporary, whole_file};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+/// The store format this code writes and the newest it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A handle on one store. Cheap to clone; clones share temporary space and warnings.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    empty: PathBuf,
+    /// Made with the first temporary thing, so that a process that only reads never makes it.
+    temporary: Mutex<Option<Temporary>>,
+    warnings: Mutex<Vec<Warning>>,
+    boot: OnceLock<BootId>,
+}
+
+impl Store {
+    /// Opens the store at `root`, which should be an absolute path, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// [`CacheError::NewerStore`] when a newer rbuild has written it, [`CacheError::NotAStore`] when it is something
+    /// else; an I/O error when it cannot be read or made.
+    pub fn open(root: &Path) -> Result<Self, CacheError> {
+        let version = root.join("version");
+        let bytes = match whole_file::read(&version)? {
+            Some(bytes) => Some(bytes),
+            None => create(root, &version)?,
+        };
+        if let Some(bytes) = bytes {
+            check_version(root, &bytes)?;
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                root: root.to_owned(),
+                empty: root.join("empty"),
+                temporary: Mutex::new(None),
+                warnings: Mutex::new(Vec::new()),
+                boot: OnceLock::new(),
+            }),
+        })
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// A directory that is always empty.
+    #[must_use]
+    pub fn empty_dir(&self) -> &Path {
+        &self.inner.empty
+    }
+
+    /// The directory of `RUN --mount=type=cache` contents: one subdirectory for each mount id.
+    #[must_use]
+    pub fn mounts_dir(&self) -> PathBuf {
+        self.at("mounts")
+    }
+
+    /// The directory of containers: one subdirectory for each container id.
+    #[must_use]
+    pub fn containers_dir(&self) -> PathBuf {
+        self.at("containers")
+    }
+
+    /// Takes the warnings collected since the last call.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<Warning> {
+        std::mem::take(&mut self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn warn(&self, warning: Warning) {
+        let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// `root/relative`.
+    pub(crate) fn at(&self, relative: &str) -> PathBuf {
+        self.inner.root.join(relative)
+    }
+
+    /// The boot this process lives in, read once.
+    pub(crate) fn boot(&self) -> BootId {
+        *self.inner.boot.get_or_init(durability::current_boot)
+    }
+
+    /// A new path in this process's temporary space.
+    pub(crate) fn temporary_path(&self, kind: &str) -> Result<PathBuf, CacheError> {
+        let mut temporary = self.inner.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        if temporary.as_ref().is_none_or(Temporary::was_removed) {
+            *temporary = Some(Temporary::create(&self.inner.root)?);
+        }
+        let space = temporary.as_ref().expect("temporary space was made above");
+        Ok(space.path(kind))
+    }
+}
+
+/// Makes a directory (mode 0700) and those above it; one that is there is fine.
+pub(crate) fn make_dirs(path: &Path) -> Result<(), CacheError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(CacheError::on("create", path))
+}
+
+/// Makes the layout. The version file comes last: a store that has one has everything else.
+fn create(root: &Path, version: &Path) -> Result<Option<Vec<u8>>, CacheError> {
+    const DIRECTORIES: [&str; 12] = [
+        "blobs/sha256",
+        "refs",
+        "images",
+        "layers",
+        "index",
+        "contexts",
+        "recent",
+        "mounts",
+        "containers",
+        "locks",
+        "tmp",
+        "empty",
+    ];
+    make_dirs(root)?;
+    // never turn somebody's home directory into a store
+    let foreign = fs::read_dir(root).map_err(CacheError::on("read", root))?.flatten().any(|entry| {
+        let name = entry.file_name();
+        let known = |first: &str| name.to_str() == Some(first);
+        !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
+            && !known("version")
+            && !known("lost+found")
+            && !name.to_string_lossy().starts_with(".version.")
+    });
+    if foreign {
+        return Err(CacheError::NotAStore { root: root.to_owned() });
+    }
+    for directory in DIRECTORIES {
+        make_dirs(&root.join(directory))?;
+    }
+    let unnamed = root.join(format!(".version.{}", std::process::id()));
+    fs::write(&unnamed, format!("{FORMAT}\n")).map_err(CacheError::on("write", &unnamed))?;
+    // link, not rename: if another process was first its file stays
+    let linked = fs::hard_link(&unnamed, version);
+    let _ = fs::remove_file(&unnamed);
+    match linked {
+        Ok(()) => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => whole_file::read(version),
+        Err(e) => Err(CacheError::io("create", version, e)),
+    }
+}
+
+fn check_version(root: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+    let found: u32 = std::str::from_utf8(bytes)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| CacheError::NotAStore { root: root.to_owned() })?;
+    if found > FORMAT {
+        return Err(CacheError::NewerStore { root: root.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
+}

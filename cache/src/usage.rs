@@ -1,0 +1,160 @@
+//! What the store holds and how much of it could be freed, for `df` and `images`.
+
+use crate::{CacheError, CacheKey, CacheRecord, LayerId, Store, live::Inventory, tree};
+use rbuild_oci::{ImageId, Reference};
+use std::collections::{HashMap, HashSet};
+
+/// Sizes of everything in the store, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Each image.
+    pub images: Vec<ImageUsage>,
+    /// Each layer.
+    pub layers: Vec<LayerUsage>,
+    /// Each cache record whose layer is there.
+    pub records: Vec<RecordUsage>,
+    /// All layers of images, each once.
+    pub image_bytes: u64,
+    /// Image layers that only images without a container use.
+    pub image_reclaimable_bytes: u64,
+    /// All layers only cache records use, each once.
+    pub record_bytes: u64,
+    /// Layers nothing uses any more.
+    pub garbage_bytes: u64,
+    /// All blobs.
+    pub blob_bytes: u64,
+    /// Contents of `RUN --mount=type=cache`.
+    pub mount_bytes: u64,
+}
+
+/// An image's sizes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageUsage {
+    /// The image.
+    pub id: ImageId,
+    /// Its names.
+    pub references: Vec<Reference>,
+    /// Ids of the containers made from it.
+    pub containers: Vec<String>,
+    /// All its layers.
+    pub size_bytes: u64,
+    /// Those of its layers that other images use as well.
+    pub shared_bytes: u64,
+}
+
+/// A layer's size and users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerUsage {
+    /// The layer.
+    pub layer: LayerId,
+    /// Its regular files.
+    pub size_bytes: u64,
+    /// How many images have it.
+    pub images: usize,
+    /// How many cache records made it or stand on it.
+    pub records: usize,
+}
+
+/// A cache record and whether it is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordUsage {
+    /// Its key.
+    pub key: CacheKey,
+    /// The record.
+    pub record: CacheRecord,
+    /// Its layer's size.
+    pub size_bytes: u64,
+    /// Whether an image or container has its layer.
+    pub shared: bool,
+    /// Whether a running build or container holds its layer.
+    pub in_use: bool,
+}
+
+impl ImageUsage {
+    /// Those of its layers that no other image uses, in bytes.
+    #[must_use]
+    pub fn unique_bytes(&self) -> u64 {
+        self.size_bytes - self.shared_bytes
+    }
+}
+
+impl Store {
+    /// Counts everything. Layers that were never counted are walked.
+    ///
+    /// # Errors
+    /// An I/O error when the store cannot be read.
+    pub fn usage(&self) -> Result<Usage, CacheError> {
+        self.index(|index| Ok(count(&Inventory::take(self, index)?, self)))
+    }
+}
+
+fn count(inventory: &Inventory<'_>, store: &Store) -> Usage {
+    let image_layers: HashSet<LayerId> = inventory.image_layers();
+    let mut in_images: HashMap<LayerId, usize> = HashMap::new();
+    for image in &inventory.images {
+        let own: HashSet<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
+        own.into_iter().for_each(|layer| *in_images.entry(layer).or_default() += 1);
+    }
+    let mut in_records: HashMap<LayerId, usize> = HashMap::new();
+    let usable = inventory.records.iter().filter(|(_, record)| record.evicted.is_none());
+    let records: Vec<RecordUsage> = usable
+        .filter(|(_, record)| inventory.layers.contains(&record.layer))
+        .map(|(key, record)| {
+            record.stack().for_each(|layer| *in_records.entry(*layer).or_default() += 1);
+            RecordUsage {
+                key: *key,
+                record: record.clone(),
+                size_bytes: inventory.layer_size(&record.layer),
+                shared: image_layers.contains(&record.layer),
+                in_use: inventory.held.layers.contains(&record.layer),
+            }
+        })
+        .collect();
+    let mut layers: Vec<LayerUsage> = inventory
+        .layers
+        .iter()
+        .map(|layer| LayerUsage {
+            layer: *layer,
+            size_bytes: inventory.layer_size(layer),
+            images: in_images.get(layer).copied().unwrap_or(0),
+            records: in_records.get(layer).copied().unwrap_or(0),
+        })
+        .collect();
+    layers.sort_by_key(|usage| usage.layer);
+    let sum = |wanted: &dyn Fn(&LayerUsage) -> bool| {
+        layers.iter().filter(|usage| wanted(usage)).map(|usage| usage.size_bytes).sum::<u64>()
+    };
+    let by_containers = container_layers(inventory);
+    Usage {
+        images: images(inventory, &in_images),
+        image_bytes: sum(&|usage| image_layers.contains(&usage.layer)),
+        image_reclaimable_bytes: sum(&|usage| usage.images > 0 && !by_containers.contains(&usage.layer)),
+        record_bytes: sum(&|usage| usage.records > 0 && !image_layers.contains(&usage.layer)),
+        garbage_bytes: sum(&|usage| usage.records == 0 && !image_layers.contains(&usage.layer)),
+        blob_bytes: inventory.blobs.values().map(|blob| blob.size).sum(),
+        mount_bytes: tree::size(&store.mounts_dir()).bytes,
+        records,
+        layers,
+    }
+}
+
+fn images(inventory: &Inventory<'_>, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
+    let image = |image: &crate::ImageRecord| {
+        let names = inventory.references.iter().filter(|(_, record)| record.image == image.id);
+        let containers = inventory.containers.iter().filter(|(_, uses)| uses.image == Some(image.id));
+        let size = |layer: &crate::ImageLayer| inventory.layer_size(&layer.layer);
+        let shared = |layer: &&crate::ImageLayer| in_images.get(&layer.layer).is_some_and(|users| *users > 1);
+        ImageUsage {
+            id: image.id,
+            references: names.map(|(reference, _)| reference.clone()).collect(),
+            containers: containers.map(|(id, _)| id.clone()).collect(),
+            size_bytes: image.layers.iter().map(size).sum(),
+            shared_bytes: image.layers.iter().filter(shared).map(size).sum(),
+        }
+    };
+    inventory.images.iter().map(image).collect()
+}
+
+fn container_layers(inventory: &Inventory<'_>) -> HashSet<LayerId> {
+    inventory.containers.iter().flat_map(|(_, uses)| uses.layers.iter().copied()).collect()
+}

@@ -1,0 +1,421 @@
+//! Killed processes, processes side by side, damaged files and full disks.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
+use rbuild_cache::{
+    CacheError, CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions,
+    RefRecord, StepInputs, Store, Warning,
+};
+use rbuild_oci::{Digest, ImageId};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Instant, SystemTime},
+};
+
+fn record(name: &str) -> (CacheKey, CacheRecord) {
+    let step = KeyBuilder::new("run").field("name", name).finish_step();
+    let record = CacheRecord {
+        layer: "0123456789abcdef".parse().unwrap(),
+        created: SystemTime::now().into(),
+        step,
+        site: None,
+        parent: None,
+        parent_layers: vec!["fedcba9876543210".parse().unwrap(); 6],
+        inputs: StepInputs::new("run")
+            .with("argv", name)
+            .with("env PATH", "/usr/bin:/bin")
+            .with("cwd", "/app"),
+        blobs: Vec::new(),
+        duration_ms: 5,
+        size_bytes: 1,
+        instruction: format!("RUN {name}"),
+        evicted: None,
+        stamp: None,
+    };
+    (CacheKey::definition(None, &step), record)
+}
+
+#[test]
+#[ignore = "a part of the test below, run in a child process"]
+fn child_without_privilege() {
+    let (store, _) = parent();
+    let lease = store.lease().unwrap();
+    let draft = store.new_layer().unwrap();
+    let closed = draft.fs().join("a/closed");
+    fs::create_dir_all(closed.join("below")).unwrap();
+    fs::write(closed.join("file"), "x").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let path = draft.fs().to_owned();
+    drop(draft);
+    assert!(!path.exists(), "directories nobody may enter are removed as well");
+    store.put_blob(b"x").unwrap();
+    store.index(|index| index.put_record(&record("x").0, &record("x").1)).unwrap();
+    store.sync().unwrap();
+    drop(lease);
+    assert_eq!(store.prune(&PruneOptions::default()).unwrap().records.len(), 1, "its layer is not there");
+    let error = Store::open(Path::new("/root/.rbuild-test")).unwrap_err();
+    assert!(matches!(error, CacheError::Denied { .. }), "{error:?}");
+    println!("\ndone");
+}
+
+#[test]
+fn an_ordinary_user_has_a_store_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let home = directory.path().join("home");
+    fs::create_dir(&home).unwrap();
+    for path in [directory.path(), &home, &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    if std::os::unix::fs::chown(&home, Some(65534), Some(65534)).is_err() {
+        println!("SKIPPED: only root can become another user");
+        return;
+    }
+    let mut child = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", "child_without_privilege", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{}\n", home.join("store").display()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("done"),
+        "{output:?}"
+    );
+}
+
+/// Runs one of the ignored tests below in a process of its own, with the store's root on its standard input.
+fn child(test: &str, root: &Path, word: &str) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{}\n{word}", root.display()).unwrap();
+    child
+}
+
+fn parent() -> (Store, String) {
+    let mut lines = std::io::stdin().lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    (Store::open(Path::new(&line())).unwrap(), line())
+}
+
+#[test]
+#[ignore = "a part of the tests below, run in a child process"]
+fn child_that_is_killed() {
+    let (store, _) = parent();
+    let lease = store.lease().unwrap();
+    let draft = store.new_layer().unwrap();
+    fs::write(draft.fs().join("half"), vec![7; 100_000]).unwrap();
+    let mut blob = store.blob_writer().unwrap();
+    blob.write_all(&[8; 100_000]).unwrap();
+    let _step = store.try_lock_step(&record("killed").0).unwrap().unwrap();
+    lease.hold(&["0123456789abcdef".parse().unwrap()], &[]).unwrap();
+    println!("\nready");
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn what_a_killed_process_left_is_swept_and_its_locks_are_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut child = child("child_that_is_killed", store.root(), "");
+    let output = BufReader::new(child.stdout.take().unwrap());
+    output.lines().map_while(Result::ok).find(|line| line == "ready").expect("the child has begun");
+    assert_eq!(store.sweep().unwrap(), 0, "a living process keeps its space");
+    assert!(store.try_lock_step(&record("killed").0).unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(store.try_lock_step(&record("killed").0).unwrap().is_some());
+    let report = store.prune(&PruneOptions::default()).unwrap();
+    assert!(report.freed_bytes >= 200_000, "{report:?}");
+    for empty in ["layers", "blobs/sha256", "locks/leases", "locks/steps"] {
+        assert_eq!(fs::read_dir(store.root().join(empty)).unwrap().count(), 0, "{empty}");
+    }
+}
+
+#[test]
+#[ignore = "a part of the tests below, run in a child process"]
+fn child_that_writes_records() {
+    let (store, word) = parent();
+    for n in 0..25 {
+        let (key, record) = record(&format!("{word} {n}"));
+        store.index(|index| index.put_record(&key, &record)).unwrap();
+        assert!(store.index(|index| Ok(index.record(&key))).unwrap().is_some());
+    }
+    assert_eq!(store.take_warnings(), []);
+    println!("\ndone");
+}
+
+#[test]
+fn many_processes_share_the_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let children: Vec<Child> =
+        (0..4).map(|n| child("child_that_writes_records", store.root(), &n.to_string())).collect();
+    for mut child in children {
+        let mut output = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+        assert!(child.wait().unwrap().success() && output.contains("done"), "{output}");
+    }
+    assert_eq!(store.index(|index| Ok(index.records().len())).unwrap(), 100);
+    assert_eq!(store.take_warnings(), []);
+}
+
+#[test]
+fn writers_killed_at_any_moment_leave_a_readable_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut resets = 0;
+    for n in 0..12u64 {
+        let mut child = child("child_that_writes_records", store.root(), &format!("k{n}"));
+        std::thread::sleep(std::time::Duration::from_millis(15 + n * 13));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let (key, record) = record(&format!("mine {n}"));
+        store.index(|index| index.put_record(&key, &record)).unwrap();
+        assert!(store.index(|index| Ok(index.record(&key))).unwrap().is_some());
+        let warnings = store.take_warnings();
+        warnings.iter().for_each(|warning| println!("kill {n}: {warning}"));
+        resets += warnings.len();
+    }
+    println!("index resets after 12 kills: {resets}");
+}
+
+#[test]
+fn an_unfinished_snapshot_of_a_killed_writer_loses_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(directory.path(), 50);
+    for left in [&b""[..], b"half a snapshot, not a whole one"] {
+        fs::write(store.root().join("index/snap.FFFFFFFFFFFFFFFF.generating"), left).unwrap();
+        assert_eq!(store.index(|index| Ok(index.records().len())).unwrap(), 50);
+    }
+    assert_eq!(store.take_warnings(), []);
+}
+
+fn filled(root: &Path, count: usize) -> Store {
+    let store = Store::open(root).unwrap();
+    let records: Vec<_> = (0..count).map(|n| record(&n.to_string())).collect();
+    for some in records.chunks(500) {
+        store.index(|index| index.put_records(some)).unwrap();
+    }
+    store
+}
+
+fn index_files(store: &Store) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(store.root().join("index")).unwrap().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_damaged_index_costs_time_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(directory.path(), 300);
+    let image = RefRecord {
+        image: ImageId::from_digest(Digest::of(b"i")),
+        manifest: None,
+        tagged_at: SystemTime::now().into(),
+    };
+    store.set_reference(&"app".parse().unwrap(), &image).unwrap();
+    let pristine: Vec<_> =
+        index_files(&store).into_iter().map(|p| (p.clone(), fs::read(p).unwrap())).collect();
+    let mut random: u64 = 0x1234_5678_9abc_def1;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut resets = 0;
+    for round in 0..60 {
+        for path in index_files(&store) {
+            fs::remove_file(path).unwrap();
+        }
+        pristine.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+        let (path, bytes) = &pristine[next(pristine.len())];
+        let mut damaged = bytes.clone();
+        if round % 5 == 0 {
+            damaged.truncate(next(bytes.len()));
+        } else {
+            for _ in 0..=next(40) {
+                let at = next(damaged.len());
+                damaged[at] = next(256) as u8;
+            }
+        }
+        fs::write(path, damaged).unwrap();
+        let (key, record) = record("after");
+        let all = store.index(|index| Ok(index.records())).unwrap();
+        assert!(all.iter().all(|(_, record)| record.instruction.starts_with("RUN ")));
+        for n in 0..40 {
+            let (key, _) = crate::record(&n.to_string());
+            store.index(|index| Ok(index.lookup(&key))).unwrap();
+        }
+        let written = store.index(|index| index.put_record(&key, &record));
+        assert!(matches!(written, Ok(()) | Err(CacheError::IndexDamaged { .. })), "{written:?}");
+        store.index(|index| index.put_record(&key, &record)).unwrap();
+        assert!(store.index(|index| Ok(index.record(&key))).unwrap().is_some());
+        let warnings = store.take_warnings();
+        assert!(warnings.iter().all(|warning| matches!(warning, Warning::IndexReset { .. })));
+        resets += usize::from(!warnings.is_empty());
+        assert_eq!(store.reference(&"app".parse().unwrap()).unwrap().unwrap().image, image.image);
+    }
+    println!("60 damaged indexes: {resets} started anew");
+    fs::remove_dir_all(store.root().join("index")).unwrap();
+    let lookup = store.index(|index| Ok(index.lookup(&record("1").0))).unwrap();
+    assert_eq!(lookup, Lookup::Miss(Miss::NeverBuilt));
+}
+
+#[test]
+fn a_record_of_an_earlier_boot_counts_only_if_it_was_synced() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (early, late) = (record("early"), record("late"));
+    store.index(|index| index.put_record(&early.0, &early.1)).unwrap();
+    store.sync().unwrap();
+    store.index(|index| index.put_record(&late.0, &late.1)).unwrap();
+    let both = store.index(|index| Ok((index.lookup(&early.0), index.lookup(&late.0)))).unwrap();
+    assert!(matches!(both, (Lookup::Hit(_), Lookup::Hit(_))), "in the running boot both count");
+    // another boot: the same kernel cannot be rebooted here, so the child gets another boot id
+    let other = directory.path().join("boot_id");
+    fs::write(&other, "11111111-2222-3333-4444-555555555555\n").unwrap();
+    let script = format!(
+        "mount --bind {} /proc/sys/kernel/random/boot_id && exec {} --exact child_after_a_reboot --ignored --nocapture",
+        other.display(),
+        std::env::current_exe().unwrap().display()
+    );
+    let mut child = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{}\n", store.root().display()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    if !stdout.contains("running") {
+        println!("SKIPPED: no private mounts here: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    assert!(output.status.success() && stdout.contains("hit miss"), "{stdout}");
+}
+
+#[test]
+#[ignore = "a part of the test above, run in a child process"]
+fn child_after_a_reboot() {
+    let (store, _) = parent();
+    let (early, late) = (record("early").0, record("late").0);
+    let (early, late) = store.index(|index| Ok((index.lookup(&early), index.lookup(&late)))).unwrap();
+    assert!(matches!(early, Lookup::Hit(_)), "{early:?}");
+    assert!(matches!(late, Lookup::Miss(Miss::NotDurable(_))), "{late:?}");
+    println!("\nrunning: hit miss");
+}
+
+#[test]
+fn a_full_disk_is_said_and_harms_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "none"]).arg(root).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: a small tmpfs cannot be mounted here");
+        return;
+    }
+    let result = std::panic::catch_unwind(|| fill_the_disk(root));
+    assert!(Command::new("umount").arg(root).status().unwrap().success());
+    result.unwrap();
+}
+
+fn fill_the_disk(root: &Path) {
+    let store = filled(root, 100);
+    let (key, known) = record("1");
+    let image = RefRecord {
+        image: ImageId::from_digest(Digest::of(b"i")),
+        manifest: None,
+        tagged_at: SystemTime::now().into(),
+    };
+    let name = "app".parse().unwrap();
+    store.set_reference(&name, &image).unwrap();
+    let lease = store.lease().unwrap();
+    let mut writer = store.blob_writer().unwrap();
+    let full = std::io::copy(&mut std::io::repeat(1), &mut writer).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+
+    let said = |error: &CacheError| error.to_string().starts_with("no space left on the store at ");
+    let error = store.put_blob(&vec![3; 100_000]).unwrap_err();
+    assert!(said(&error), "{error}");
+    let changed = RefRecord { image: ImageId::from_digest(Digest::of(b"j")), ..image.clone() };
+    let error = store.set_reference(&name, &changed).unwrap_err();
+    assert!(said(&error), "{error}");
+    assert_eq!(store.reference(&name).unwrap().unwrap().image, image.image);
+    if let Ok(draft) = store.new_layer() {
+        let meta = LayerMeta {
+            created: SystemTime::now().into(),
+            size_bytes: None,
+            files: None,
+            diff_id: None,
+            tar_size: None,
+            source: LayerSource::Own,
+        };
+        assert!(draft.commit(&lease, &meta).is_err_and(|error| said(&error)));
+    }
+    for n in 0..20 {
+        let (key, record) = record(&format!("full {n}"));
+        match store.index(|index| index.put_record(&key, &record)) {
+            Ok(()) => {}
+            Err(error) => assert!(said(&error), "{error}"),
+        }
+    }
+    drop(writer);
+    let lookup = store.index(|index| Ok(index.lookup(&key))).unwrap();
+    assert_eq!(store.take_warnings(), [], "a full disk is no damage");
+    assert!(matches!(&lookup, Lookup::Hit(found) if found.instruction == known.instruction));
+    store.set_reference(&name, &changed).unwrap();
+    assert_eq!(fs::read_dir(root.join("layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn opening_with_many_records_is_fast() {
+    let directory = tempfile::Builder::new().prefix("cache").tempdir_in("/var/tmp").unwrap();
+    let begun = Instant::now();
+    let store = filled(directory.path(), 20_000);
+    println!("writing 20000 records: {:?}", begun.elapsed());
+    let keys: Vec<CacheKey> = (0..20).map(|n| record(&n.to_string()).0).collect();
+    let median = |operation: &dyn Fn()| {
+        let mut times: Vec<_> = (0..15)
+            .map(|_| {
+                let begun = Instant::now();
+                operation();
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[7]
+    };
+    let found = median(&|| {
+        let hits = store.index(|index| Ok(keys.iter().filter_map(|key| index.record(key)).count())).unwrap();
+        assert_eq!(hits, 20);
+    });
+    println!("open, 20 lookups, close: {found:?}");
+    println!("open, close: {:?}", median(&|| store.index(|_| Ok(())).unwrap()));
+    let written = median(&|| {
+        let (key, record) = record(&format!("{:?}", Instant::now()));
+        store.index(|index| index.put_record(&key, &record)).unwrap();
+    });
+    println!("open, write 1, close: {written:?}");
+    println!("Store::open: {:?}", median(&|| drop(Store::open(directory.path()).unwrap())));
+}
