@@ -43,6 +43,14 @@ pub struct LayerMeta {
     pub source: LayerSource,
 }
 
+impl LayerMeta {
+    /// What is known when a layer is committed: nothing is counted or hashed yet.
+    #[must_use]
+    pub fn new(created: Timestamp, source: LayerSource) -> Self {
+        Self { created, size_bytes: None, files: None, diff_id: None, tar_size: None, source }
+    }
+}
+
 /// Where a layer's tar comes from when it leaves the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -49,4 +49,5 @@ pub use reference_record::RefRecord;
 pub use step_lock::{MountUse, StepLock};
 pub use store::Store;
 pub use temporary::ScratchDir;
+pub use tree::remove as remove_tree;
 pub use usage::{ImageUsage, LayerUsage, RecordUsage, Usage};

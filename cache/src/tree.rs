@@ -10,7 +10,10 @@ use std::{
 
 /// Removes the tree at `path`; one that is not there is fine. Directories that their owner may not search (a build can
 /// leave them) are opened first. Nothing is followed.
-pub(crate) fn remove(path: &Path) -> Result<(), CacheError> {
+///
+/// # Errors
+/// An I/O error when something of it cannot be removed.
+pub fn remove(path: &Path) -> Result<(), CacheError> {
     let removed = match fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             open_directories(path);

@@ -1,1 +1,28 @@
-fn main() {}
+//! The program `rbuild`: turns arguments into requests to the engine, and events and answers into text.
+//!
+//! The way through: [`args`] says what was typed, [`options`] what was meant, [`commands`] asks the engine, and
+//! [`progress`], [`table`] and [`template`] say what came of it. Invariants: the environment, the clock and the terminal
+//! are read here and nowhere else; stdout carries data, stderr is for people; nothing is opened, read or started
+//! that the command does not need, because most commands should be over in a few milliseconds.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod args;
+mod commands;
+mod credentials;
+mod environment;
+mod error;
+mod exit;
+mod glob;
+mod interrupt;
+mod options;
+mod progress;
+mod table;
+mod template;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    app::run()
+}

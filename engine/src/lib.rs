@@ -1,1 +1,60 @@
-//! placeholder
+//! rbuild as a library: builds Dockerfiles into images, keeps images and containers, moves images to and from
+//! registries and archives.
+//!
+//! [`Engine::open`] opens a store; [`Engine::build`] turns a [`BuildRequest`] into an image while it sends [`Event`]s.
+//! Invariants: nothing here prints, reads the environment or keeps global state; several engines live side by
+//! side in one process. Arguments, environment and output are the caller's (in rbuild itself: the `cli` crate).
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod containers;
+mod content;
+mod diagnostic;
+mod error;
+mod event;
+mod images;
+mod keying;
+mod mounts;
+mod perform;
+mod request;
+mod reporter;
+mod resolve;
+mod schedule;
+mod session;
+mod settle;
+mod transfer;
+mod usage;
+
+pub use containers::{
+    CommitRequest, Container, ContainerRequest, ContainerState, ContainerStdio, Retention, RunningContainer, Terminal,
+    Volume,
+};
+pub use diagnostic::Diagnostic;
+pub use error::{Error, FailureClass, StartFailure};
+pub use event::{ActivityId, Event, EventSink, Outcome};
+pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
+pub use request::{BuildRequest, Built, DockerfileSource, EngineOptions, NamedContextSource, PullPolicy};
+pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
+pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
+
+use rbuild_cache::Store;
+use std::sync::Arc;
+
+/// An open store and what is needed to build in it. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    store: Store,
+    options: Arc<EngineOptions>,
+}
+
+impl Engine {
+    /// Opens the store at `options.root`, creating it when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be created, or was written by a newer rbuild.
+    pub fn open(options: EngineOptions) -> Result<Self, Error> {
+        let store = Store::open(&options.root)?;
+        Ok(Self { store, options: Arc::new(options) })
+    }
+}

@@ -1,1 +1,53 @@
-//! placeholder
+//! Carries out one step of a plan in a root filesystem: copying files, adding archives, making directories, running
+//! commands. What comes in is a [`rbuild_planner::Step`] and the stack of layers it works on; what goes out is a layer
+//! draft in overlay form, which the engine commits.
+//!
+//! Invariants: no path of a context, layer or archive is ever resolved outside its root directory; what nobody asked
+//! for is neither read nor hashed; a failed step leaves nothing behind. Whether a step has to run at all is the
+//! engine's question, layer tars are `rbuild-image`'s, and every unsafe line is in `rbuild-sys`.
+
+#![forbid(unsafe_code)]
+
+mod add;
+mod cancel;
+mod chmod;
+mod container;
+mod context;
+mod copy;
+mod describe;
+mod error;
+mod host_files;
+mod ignore;
+mod mounts;
+mod open_source;
+mod pattern;
+mod root_mount;
+mod rooted;
+mod run;
+mod select;
+mod snapshot;
+mod source;
+mod summary;
+mod users;
+mod view;
+mod workdir;
+mod workers;
+mod xattrs;
+
+pub use cancel::Cancel;
+pub use container::{ContainerSandbox, Sandboxed, Stdio, open_terminal, start_container};
+pub use context::ContextRoot;
+pub use copy::copy;
+pub use describe::{RunSurroundings, StepDescription, describe_copy, describe_run, describe_workdir};
+pub use error::ExecutorError;
+pub use host_files::HostFiles;
+pub use ignore::IgnoreRules;
+pub use mounts::{CacheDirectory, PreparedMount};
+pub use run::{Run, run};
+pub use select::{Selection, select};
+pub use snapshot::clone_layer;
+pub use source::SourceRoot;
+pub use summary::SelectionSummary;
+pub use users::{Identity, chown_owner, run_identity};
+pub use view::RootView;
+pub use workdir::workdir;

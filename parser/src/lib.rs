@@ -1,1 +1,55 @@
-//! placeholder
+//! The Dockerfile language: text in, syntax tree with spans out, and the expansion of words.
+//!
+//! Invariants: every span points into the text that was given, through continuations; parsing and expansion are pure,
+//! never panic, and take time linear in the text. Left to others: what an instruction does (planner), which variables
+//! exist (planner), how findings are shown (cli).
+
+#![forbid(unsafe_code)]
+
+mod ast;
+mod check;
+mod command;
+mod directives;
+mod duration;
+mod error;
+mod excerpt;
+mod expand;
+mod file;
+mod flags;
+mod glob;
+mod grammar;
+mod healthcheck;
+mod heredoc;
+mod instruction;
+mod json;
+mod lint;
+mod logical;
+mod mount;
+mod onbuild;
+mod pairs;
+mod physical;
+mod place;
+mod print;
+mod quote;
+mod suggest;
+mod template;
+mod transfer;
+mod word;
+
+pub use ast::{
+    Add, ArgDeclaration, CommandLine, Copy, Directives, Dockerfile, Escape, Expansion, From, Healthcheck,
+    Heredoc, Instruction, Lines, Node, Onbuild, Pairs, PairsForm, Run, Source, Span, Spanned, Stage, Tabs,
+    Transfer, Word,
+};
+pub use error::{
+    DurationProblem, InstructionProblem, MountError, ParseError, Problem, Quote, WordError, WordProblem,
+};
+pub use excerpt::excerpt;
+pub use expand::{Expanded, WordMode, expand};
+pub use file::{parse, parse_instruction};
+pub use lint::{Lint, Rule};
+pub use mount::parse_mount;
+pub use physical::MAX_LINE;
+pub use suggest::suggest;
+pub use template::MAX_EXPANSION;
+pub use word::{MAX_NESTING, Matches, Missing, Modifier, Reach, Side, WordPart, parse_word};

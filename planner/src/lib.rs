@@ -1,1 +1,41 @@
-//! placeholder
+//! From a Dockerfile to a plan: which stages are needed, what they start from, and what is done to their files.
+//!
+//! [`select`] evaluates the FROM lines and finds what the target needs; [`StageGraph::resolve`] takes the images that
+//! [`StageGraph::unresolved`] asks for, until [`StageGraph::finish`] gives a [`ResolvedGraph`]; [`lower`] turns that
+//! into a [`Plan`] of steps, with every stage's config and history.
+//!
+//! Invariants: no I/O, no clock, no environment; equal inputs give equal plans; a step's inputs come before it. Syntax
+//! is `rbuild-parser`'s; finding images is the engine's; doing steps is `rbuild-executor`'s.
+
+#![forbid(unsafe_code)]
+
+mod contexts;
+mod error;
+mod graph;
+mod history;
+mod instructions;
+mod lints;
+mod lower;
+mod onbuild;
+mod options;
+mod plan;
+mod position;
+mod scope;
+mod select;
+mod sources;
+mod stage_graph;
+mod stage_lowering;
+
+pub use error::{MountError, PlanError, PlanErrorKind, PortError, SourceError};
+pub use lower::lower;
+pub use options::{
+    DEFAULT_HOSTNAME, ImageRequest, NamedContext, NoCache, PlanOptions, PositionStyle, Purpose,
+    ResolvedImage, Selection,
+};
+pub use plan::{
+    Access, Action, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory, ImageIndex, Mount,
+    MountKind, Network, Plan, PlannedEntry, PlannedImage, PlannedStage, RunAction, Security, Sharing,
+    StageId, Step, StepId, Unpack, WorkdirAction,
+};
+pub use select::select;
+pub use stage_graph::{ResolvedGraph, StageGraph};

@@ -1,1 +1,46 @@
-//! placeholder
+//! The OCI distribution protocol: manifests and blobs fetched from and sent to registries, with authentication,
+//! trust, redirects, retries and resumption.
+//!
+//! Invariants: a body is checked against its digest and size while it streams; credentials and tokens go to the
+//! registry they are for, and to the token server it names, and nowhere else; nothing is built or read before the first
+//! request needs it; the environment is never read. Left to others: where blobs are kept, what an image is, which
+//! configuration files exist. Retries happen here and in no other crate.
+
+#![forbid(unsafe_code)]
+
+mod auth;
+mod blob;
+mod body;
+mod challenge;
+mod client;
+mod connector;
+mod credentials;
+mod download;
+mod endpoint;
+mod error;
+mod failure;
+mod helper;
+mod host;
+mod login;
+mod manifest;
+mod retry;
+mod scope;
+mod secret;
+mod tags;
+mod token;
+mod transport;
+mod trust;
+mod upload;
+
+pub use blob::{BlobStart, BlobStream};
+pub use body::BlobBody;
+pub use challenge::{Challenge, parse_challenges};
+pub use client::{Client, ClientOptions, Proxies};
+pub use credentials::{Credentials, Login};
+pub use download::{Download, Revalidated, Validators};
+pub use error::{Access, Cause, RegistryError};
+pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
+pub use retry::RetryPolicy;
+pub use secret::Secret;
+pub use trust::Tls;
+pub use upload::{BlobUpload, MountOutcome, UploadOutcome};

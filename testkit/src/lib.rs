@@ -1,1 +1,18 @@
-//! placeholder
+//! What tests of all crates share: a real registry, a server that misbehaves on demand.
+//!
+//! A development dependency only; nothing of it is in the product.
+
+#![forbid(unsafe_code)]
+
+mod certificates;
+mod http_server;
+mod registry;
+mod token_server;
+mod workspace;
+
+pub use http_server::{HttpBody, HttpReply, HttpRequest, HttpServer};
+pub use registry::{
+    REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions, RegistryTransport,
+};
+pub use token_server::IDENTITY_TOKEN;
+pub use workspace::{Base, Ran, Workspace, has_program, is_root, repository};

@@ -1,0 +1,64 @@
+//! The functions that a fully cached build spends its time in: parsing, planning, keys, the index.
+#![expect(missing_docs, reason = "criterion's macros make public functions without documentation")]
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use rbuild_cache::{CacheKey, KeyBuilder, Store};
+use rbuild_oci::{ImageConfig, Platform};
+use rbuild_planner::{Plan, PlanOptions, ResolvedImage};
+use std::hint::black_box;
+
+/// 10 stages, 20 lines each.
+fn dockerfile() -> String {
+    let mut text = String::new();
+    for stage in 0..10 {
+        text += &format!("FROM debian:12 AS s{stage}\nARG VERSION=1.{stage}\nENV A=$VERSION B=${{A:-x}} C=\"quoted $VERSION\"\nWORKDIR /src/${{A}}\n");
+        for step in 0..6 {
+            text += &format!("COPY --chown=1000:1000 dir{step}/*.txt ./dir{step}/\nRUN make target{step} \\\n    && make install\n");
+        }
+        text += "LABEL a=b\n";
+        if stage > 0 {
+            text += &format!("COPY --from=s{} /out /in\n", stage - 1);
+        }
+    }
+    text
+}
+
+fn plan(text: &str) -> Plan {
+    let dockerfile = rbuild_parser::parse(text.as_bytes()).expect("it parses");
+    let options = PlanOptions::new(Platform::host());
+    let graph = rbuild_planner::select(&dockerfile, &options).expect("it selects");
+    let config = ImageConfig::scratch(&Platform::host());
+    let image = ResolvedImage { id: config.id(), config, layers: 1 };
+    let answers = graph.unresolved().into_iter().map(|wanted| (wanted, image.clone())).collect();
+    let graph = graph.resolve(answers).expect("it resolves").finish().ok().expect("nothing is left");
+    rbuild_planner::lower(graph).expect("it lowers")
+}
+
+fn language(c: &mut Criterion) {
+    let text = dockerfile();
+    c.bench_function("parse 200 lines", |b| b.iter(|| rbuild_parser::parse(black_box(text.as_bytes())).is_ok()));
+    c.bench_function("parse and plan 200 lines, 10 stages", |b| b.iter(|| plan(black_box(&text)).steps.len()));
+}
+
+fn keys(c: &mut Criterion) {
+    let env: Vec<String> = (0..30).map(|n| format!("VARIABLE_{n}=value {n}")).collect();
+    c.bench_function("key of a RUN", |b| {
+        b.iter(|| {
+            let step = KeyBuilder::new("run").list("argv", ["/bin/sh", "-c", "make"]).list("env", &env).finish_step();
+            CacheKey::definition(None, &step)
+        });
+    });
+}
+
+fn index(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path()).expect("a store");
+    let key = CacheKey::definition(None, &KeyBuilder::new("x").finish_step());
+    c.bench_function("open the index, look one key up, close", |b| {
+        b.iter(|| store.index(|index| Ok(index.record(&key).is_some())).expect("a transaction"));
+    });
+    c.bench_function("open a store", |b| b.iter(|| Store::open(folder.path()).expect("a store")));
+}
+
+criterion_group!(benches, language, keys, index);
+criterion_main!(benches);

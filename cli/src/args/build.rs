@@ -1,0 +1,81 @@
+//! The flags of `build`.
+
+use super::{OtherFlags, flag};
+use clap::{ArgAction::Set, Args};
+use std::path::PathBuf;
+
+/// What was typed after `build`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild build [OPTIONS] PATH | -")]
+pub(crate) struct BuildArgs {
+    /// The build context: a directory, or - to read the Dockerfile from standard input and have no context
+    #[arg(value_name = "PATH")]
+    pub(crate) context: String,
+
+    /// Name the image (NAME[:TAG]); may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// The Dockerfile [default: PATH/Dockerfile], - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<String>,
+    /// Set a build argument (NAME=VALUE, or NAME to take the value from the environment)
+    #[arg(long, value_name = "ARG")]
+    pub(crate) build_arg: Vec<String>,
+    /// Build this stage instead of the last one
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Add a label to the image (NAME=VALUE)
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) label: Vec<String>,
+    /// A further context (NAME=DIRECTORY or NAME=docker-image://IMAGE)
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) build_context: Vec<String>,
+    /// Build for this platform, which must be the machine's [env DOCKER_DEFAULT_PLATFORM]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<String>,
+
+    /// Do not use the cache
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) no_cache: bool,
+    /// Do not use the cache for these stages
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) no_cache_filter: Vec<String>,
+    /// Ask the registry for base images even if the store has them
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) pull: bool,
+    /// false: accept registries with unknown certificates or none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) tls_verify: bool,
+
+    /// Network of RUN: default, none or host
+    #[arg(long, value_name = "MODE")]
+    pub(crate) network: Option<String>,
+    /// A line for /etc/hosts of RUN (HOST:IP)
+    #[arg(long, value_name = "HOST:IP", value_delimiter = ',')]
+    pub(crate) add_host: Vec<String>,
+    /// Size of /dev/shm of RUN [default: 64m]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shm_size: Option<String>,
+    /// How many steps may run at once
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+
+    /// How to show progress: auto, plain, tty, quiet or json [env BUILDKIT_PROGRESS]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) progress: Option<String>,
+    /// Print nothing but the image's id
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) quiet: bool,
+    /// Write the image's id to FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) iidfile: Option<PathBuf>,
+    /// Write what was built to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// Accepted and without effect: images are always kept in the store
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) load: bool,
+
+    #[command(flatten)]
+    pub(crate) others: OtherFlags,
+}

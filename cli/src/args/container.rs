@@ -1,0 +1,144 @@
+//! The flags of the commands for containers.
+
+use super::flag;
+use clap::{ArgAction::Set, Args};
+
+/// What was typed after `run`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub(crate) struct RunArgs {
+    /// The image; fetched if the store does not have it
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The command instead of the image's, and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+
+    /// Keep standard input open
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) tty: bool,
+    /// Remove the container when it ends
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) rm: bool,
+    /// Name the container
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Run this program instead of the image's ENTRYPOINT
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+    /// Set an environment variable (NAME=VALUE, or NAME to take the value from the environment)
+    #[arg(short, long, value_name = "ENV")]
+    pub(crate) env: Vec<String>,
+    /// Read environment variables from FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<std::path::PathBuf>,
+    /// Start in this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Run as this user (NAME|UID[:GROUP|GID])
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Show a directory or file of the host in the container (HOST:CONTAINER[:ro])
+    #[arg(short, long, value_name = "VOLUME")]
+    pub(crate) volume: Vec<String>,
+    /// Host name of the container
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// Network: host or none [default: host]
+    #[arg(long, visible_alias = "net", value_name = "MODE")]
+    pub(crate) network: Option<String>,
+    /// When to fetch the image: missing, always or never
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub(crate) pull: String,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+    /// false: accept registries with unknown certificates or none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) tls_verify: bool,
+
+    /// Not supported yet
+    #[arg(short, long, hide = true)]
+    pub(crate) detach: bool,
+    /// Not supported yet
+    #[arg(short, long, hide = true, value_name = "PORT")]
+    pub(crate) publish: Vec<String>,
+    /// Not supported yet
+    #[arg(long, hide = true)]
+    pub(crate) privileged: bool,
+    /// Not supported yet
+    #[arg(long, hide = true)]
+    pub(crate) init: bool,
+}
+
+/// What was typed after `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Show ended containers too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Only some containers: name=PATTERN, id=PREFIX, status=STATE, ancestor=IMAGE
+    #[arg(short, long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// table, json, 'table TEMPLATE' or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Only the last N containers, in whatever state
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) last: Option<usize>,
+    /// Only the last container, in whatever state
+    #[arg(short, long)]
+    pub(crate) latest: bool,
+    /// Do not shorten ids and commands
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only print ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What was typed after `rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Names or ids
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+    /// End containers that are running
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// What was typed after `commit`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]")]
+pub(crate) struct CommitArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// The image's name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) name: Option<String>,
+    /// Who made the image
+    #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) author: String,
+    /// A remark for the image's history
+    #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) message: String,
+    /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+}
+
+/// What was typed after `container prune`.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerPruneArgs {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Not supported yet
+    #[arg(long, value_name = "FILTER", hide = true)]
+    pub(crate) filter: Vec<String>,
+}

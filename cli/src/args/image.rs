@@ -1,0 +1,104 @@
+//! The flags of the commands that look at images and change their names.
+
+use clap::Args;
+
+/// What was typed after `images`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild images [OPTIONS] [REPOSITORY[:TAG]]")]
+pub(crate) struct ImagesArgs {
+    /// Only images with this name; * and ? are wildcards
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) pattern: Option<String>,
+    /// Accepted and without effect: rbuild has no intermediate images to hide
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Show digests
+    #[arg(long)]
+    pub(crate) digests: bool,
+    /// Only some images: dangling=BOOL, label=NAME[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE
+    #[arg(short, long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// table, json, 'table TEMPLATE' or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Do not shorten ids
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only print ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What was typed after `history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// table, json, 'table TEMPLATE' or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Sizes and times for people; false for machines
+    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set, value_parser = super::flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) human: bool,
+    /// Do not shorten ids and commands
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    /// Only print ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What was typed after `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Names or ids
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// json or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Only look for this kind: image or container
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+}
+
+/// What was typed after `tag`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]")]
+pub(crate) struct TagArgs {
+    /// The image
+    #[arg(value_name = "SOURCE_IMAGE[:TAG]")]
+    pub(crate) source: String,
+    /// Its new name
+    #[arg(value_name = "TARGET_IMAGE[:TAG]")]
+    pub(crate) target: String,
+}
+
+/// What was typed after `rmi`.
+#[derive(Debug, Args)]
+pub(crate) struct RmiArgs {
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+    /// Remove the image even if it has several names or stopped containers
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Accepted and without effect: rbuild keeps no untagged parents
+    #[arg(long)]
+    pub(crate) no_prune: bool,
+}
+
+/// What was typed after `image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagePruneArgs {
+    /// Remove all images without a container, not only those without a name
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Not supported yet
+    #[arg(long, value_name = "FILTER", hide = true)]
+    pub(crate) filter: Vec<String>,
+}

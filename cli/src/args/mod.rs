@@ -1,0 +1,210 @@
+//! What was typed: clap's structs, with Docker's names for commands and flags. What it means is settled in `options`.
+
+mod build;
+mod container;
+mod flag;
+mod image;
+mod other_flags;
+mod system;
+mod transfer;
+mod words;
+
+pub(crate) use build::BuildArgs;
+pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
+pub(crate) use image::{HistoryArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs, TagArgs};
+pub(crate) use other_flags::OtherFlags;
+pub(crate) use system::{BuilderPruneArgs, DfArgs, SystemPruneArgs, VersionArgs};
+pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
+pub(crate) use words::{complete, count_mistake};
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Builds Dockerfiles into OCI images, without a daemon, root or not
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbuild",
+    bin_name = "rbuild",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
+    after_help = "Without a command rbuild builds: 'rbuild -t NAME .' is 'rbuild build -t NAME .'"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// Keep images, cache and containers in DIR [env RBUILD_ROOT; default /var/lib/rbuild as root,
+    /// $XDG_DATA_HOME/rbuild otherwise]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b")]
+    Build(Box<BuildArgs>),
+    /// List images
+    Images(ImagesArgs),
+    /// Show the history of an image
+    History(HistoryArgs),
+    /// Show everything about images and containers as JSON
+    Inspect(InspectArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+    /// Remove images
+    Rmi(RmiArgs),
+    /// Write images to an archive
+    Save(SaveArgs),
+    /// Read images from an archive
+    Load(LoadArgs),
+    /// Make an image from a tar archive of a root filesystem
+    Import(ImportArgs),
+    /// Fetch an image from a registry
+    Pull(PullArgs),
+    /// Send an image to a registry
+    Push(PushArgs),
+    /// Remember the credentials for a registry
+    Login(LoginArgs),
+    /// Forget the credentials for a registry
+    Logout(LogoutArgs),
+    /// Run a command in a new container
+    Run(Box<RunArgs>),
+    /// List containers
+    Ps(PsArgs),
+    /// Remove containers
+    Rm(RmArgs),
+    /// Make an image from a container's changes
+    Commit(CommitArgs),
+    /// Show what takes how much space
+    Df(DfArgs),
+    /// Remove stopped containers, dangling images and unused cache
+    Prune(SystemPruneArgs),
+    /// Show the version
+    Version(VersionArgs),
+    /// Commands for images
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Image(ImageCommand),
+    /// Commands for containers
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Container(ContainerCommand),
+    /// Commands for builds
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Builder(BuilderCommand),
+    /// Commands for builds, under the name of Docker's plugin
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Buildx(BuilderCommand),
+    /// Commands for the whole store
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    System(SystemCommand),
+}
+
+/// `image …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Build an image from a Dockerfile
+    Build(Box<BuildArgs>),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(ImagesArgs),
+    /// Show the history of an image
+    History(HistoryArgs),
+    /// Show everything about images as JSON
+    Inspect(InspectArgs),
+    /// Give an image another name
+    Tag(TagArgs),
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm(RmiArgs),
+    /// Write images to an archive
+    Save(SaveArgs),
+    /// Read images from an archive
+    Load(LoadArgs),
+    /// Make an image from a tar archive of a root filesystem
+    Import(ImportArgs),
+    /// Remove images that nobody uses
+    Prune(ImagePruneArgs),
+    /// Fetch an image from a registry
+    Pull(PullArgs),
+    /// Send an image to a registry
+    Push(PushArgs),
+}
+
+/// `container …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// Run a command in a new container
+    Run(Box<RunArgs>),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(PsArgs),
+    /// Show everything about containers as JSON
+    Inspect(InspectArgs),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(RmArgs),
+    /// Make an image from a container's changes
+    Commit(CommitArgs),
+    /// Remove all stopped containers
+    Prune(ContainerPruneArgs),
+}
+
+/// `builder …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuilderCommand {
+    /// Build an image from a Dockerfile
+    #[command(visible_alias = "b")]
+    Build(Box<BuildArgs>),
+    /// Remove the cache of builds
+    Prune(BuilderPruneArgs),
+}
+
+/// `system …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Show what takes how much space
+    Df(DfArgs),
+    /// Remove stopped containers, dangling images and unused cache
+    Prune(SystemPruneArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn switches_take_values_as_docker_s_do() {
+        let build = |words: &[&str]| {
+            let words = ["rbuild", "build"].iter().chain(words).map(|word| (*word).to_owned());
+            match Cli::try_parse_from(words).map(|cli| cli.command) {
+                Ok(Command::Build(build)) => Ok(build),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.kind()),
+            }
+        };
+        assert!(build(&["--no-cache", "."]).unwrap().no_cache);
+        assert!(!build(&["--no-cache=false", "."]).unwrap().no_cache);
+        assert!(build(&["--pull=1", "."]).unwrap().pull);
+        assert!(build(&["-qf", "x", "."]).unwrap().quiet);
+        assert!(build(&["."]).unwrap().tls_verify);
+        assert!(!build(&["--tls-verify=false", "."]).unwrap().tls_verify);
+        assert!(build(&["--tls-verify", "."]).unwrap().tls_verify);
+        assert_eq!(build(&["--pull=maybe", "."]).unwrap_err(), clap::error::ErrorKind::ValueValidation);
+    }
+}

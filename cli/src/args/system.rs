@@ -1,0 +1,56 @@
+//! The flags of the commands for the store as a whole.
+
+use clap::Args;
+
+/// What was typed after `df`.
+#[derive(Debug, Args)]
+pub(crate) struct DfArgs {
+    /// table, json, 'table TEMPLATE' or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Not supported yet
+    #[arg(short, long, hide = true)]
+    pub(crate) verbose: bool,
+}
+
+/// What was typed after `prune`.
+#[derive(Debug, Args)]
+pub(crate) struct SystemPruneArgs {
+    /// Remove all images without a container and the whole build cache
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Not supported yet
+    #[arg(long, value_name = "FILTER", hide = true)]
+    pub(crate) filter: Vec<String>,
+    /// Not supported yet
+    #[arg(long, hide = true)]
+    pub(crate) volumes: bool,
+}
+
+/// What was typed after `builder prune`.
+#[derive(Debug, Args)]
+pub(crate) struct BuilderPruneArgs {
+    /// Remove the whole build cache, not only what no image needs
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Not supported yet
+    #[arg(long, value_name = "FILTER", hide = true)]
+    pub(crate) filter: Vec<String>,
+    /// Not supported yet
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub(crate) keep_storage: Option<String>,
+}
+
+/// What was typed after `version`.
+#[derive(Debug, Args)]
+pub(crate) struct VersionArgs {
+    /// json or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}

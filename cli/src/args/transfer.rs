@@ -1,0 +1,121 @@
+//! The flags of the commands that bring images in and out.
+
+use super::flag;
+use clap::{ArgAction::Set, Args};
+use std::path::PathBuf;
+
+/// What was typed after `save`.
+#[derive(Debug, Args)]
+pub(crate) struct SaveArgs {
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<String>,
+    /// Write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// docker (an archive that is both Docker's and OCI's) or oci
+    #[arg(long, value_name = "FORMAT", default_value = "docker")]
+    pub(crate) format: String,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+}
+
+/// What was typed after `load`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Read from FILE instead of standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+}
+
+/// What was typed after `import`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild import [OPTIONS] FILE|- [REPOSITORY[:TAG]]")]
+pub(crate) struct ImportArgs {
+    /// The tar archive, - for standard input
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: String,
+    /// The image's name
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) name: Option<String>,
+    /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// A remark for the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+}
+
+/// What was typed after `pull`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild pull [OPTIONS] NAME[:TAG|@DIGEST]")]
+pub(crate) struct PullArgs {
+    /// The image
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    pub(crate) name: String,
+    /// The image for this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+    /// Print nothing but the image's name
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// false: accept registries with unknown certificates or none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) tls_verify: bool,
+    /// Not supported yet
+    #[arg(short, long, hide = true)]
+    pub(crate) all_tags: bool,
+}
+
+/// What was typed after `push`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild push [OPTIONS] NAME[:TAG]")]
+pub(crate) struct PushArgs {
+    /// The image
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: String,
+    /// Print nothing but the image's name
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// false: accept registries with unknown certificates or none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) tls_verify: bool,
+    /// Not supported yet
+    #[arg(short, long, hide = true)]
+    pub(crate) all_tags: bool,
+}
+
+/// What was typed after `login`.
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The registry [default: Docker Hub]
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: Option<String>,
+    /// User name; asked for when missing
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Password or token; everybody on the machine can read it here, --password-stdin is safe
+    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    pub(crate) password: Option<String>,
+    /// Read the password or token from standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+}
+
+/// What was typed after `logout`.
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The registry [default: Docker Hub]
+    #[arg(value_name = "SERVER")]
+    pub(crate) server: Option<String>,
+}

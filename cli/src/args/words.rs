@@ -1,0 +1,179 @@
+//! What clap cannot be told: a line without a command is a build, and everything after the image of `run` belongs to the
+//! container.
+
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use std::ffi::{OsStr, OsString};
+
+/// Completes the words of the command line (the program's name among them): puts `build` where no command is named, and
+/// `--` after the image of `run`.
+pub(crate) fn complete(mut words: Vec<OsString>, root: &Command) -> Vec<OsString> {
+    let Some(first) = first_own_word(&words) else { return words };
+    let word = words[first].to_string_lossy().into_owned();
+    if matches!(word.as_str(), "-h" | "--help" | "-V" | "--version") {
+        return words;
+    }
+    if word == "help" {
+        // `help images` is `images --help`
+        words.remove(first);
+        words.push("--help".into());
+        return words;
+    }
+    match root.find_subcommand(&word) {
+        None => words.insert(first, "build".into()),
+        Some(run) if run.get_name() == "run" => separate_command(&mut words, first + 1, run),
+        Some(group) if group.get_name() == "container" => {
+            let run = words.get(first + 1).filter(|word| *word == "run").and_then(|_| group.find_subcommand("run"));
+            if let Some(run) = run {
+                separate_command(&mut words, first + 2, run);
+            }
+        }
+        Some(_) => {}
+    }
+    words
+}
+
+/// When `error` is about the number of arguments, Docker's words for it.
+pub(crate) fn count_mistake(error: &clap::Error, root: &Command) -> Option<String> {
+    let value = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::StyledStr(text)) => Some(text.to_string()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::MissingRequiredArgument => {}
+        ErrorKind::UnknownArgument if !value(ContextKind::InvalidArg)?.starts_with('-') => {}
+        _ => return None,
+    }
+    let usage = value(ContextKind::Usage)?;
+    let usage = usage.trim_start_matches("Usage:").trim();
+    let mut command = root;
+    let mut path = String::from("rbuild");
+    for word in usage.split_whitespace().skip(1) {
+        let Some(next) = command.find_subcommand(word) else { break };
+        command = next;
+        path = format!("{path} {word}");
+    }
+    let positionals: Vec<_> = command.get_positionals().collect();
+    let least = positionals.iter().filter(|arg| arg.is_required_set()).count();
+    let repeated = positionals.iter().any(|arg| arg.get_num_args().is_some_and(|n| n.max_values() > 1));
+    let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
+    let most = positionals.len();
+    let rule = match (least, most) {
+        _ if repeated => format!("requires at least {least} {}", plural(least)),
+        (0, 0) => "accepts no arguments".to_owned(),
+        (0, most) => format!("requires at most {most} {}", plural(most)),
+        (least, most) if least == most => format!("requires {least} {}", plural(least)),
+        (least, most) => format!("requires at least {least} and at most {most} arguments"),
+    };
+    Some(format!("'{path}' {rule}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"))
+}
+
+/// Index of the first word that is not a flag of rbuild itself.
+fn first_own_word(words: &[OsString]) -> Option<usize> {
+    let mut at = 1;
+    while let Some(word) = words.get(at) {
+        if word == "--root" {
+            at += 2;
+        } else if word.as_encoded_bytes().starts_with(b"--root=") {
+            at += 1;
+        } else {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Puts `--` after the image, which is the first word from `at` on that is neither a flag nor a flag's value.
+fn separate_command(words: &mut Vec<OsString>, mut at: usize, run: &Command) {
+    while let Some(word) = words.get(at) {
+        match words_of_flag(word, run) {
+            Some(taken) => at += taken,
+            None => {
+                words.insert(at + 1, "--".into());
+                return;
+            }
+        }
+    }
+}
+
+/// How many words the flag `word` takes, itself included; `None` when it is no flag.
+fn words_of_flag(word: &OsStr, run: &Command) -> Option<usize> {
+    let word = word.to_str()?;
+    let takes_next = |arg: &clap::Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
+    if let Some(long) = word.strip_prefix("--") {
+        let named = |arg: &&clap::Arg| {
+            arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
+        };
+        let known = run.get_arguments().find(named);
+        return Some(if known.is_some_and(takes_next) || long == "root" { 2 } else { 1 });
+    }
+    let shorts = word.strip_prefix('-').filter(|shorts| !shorts.is_empty())?;
+    for (index, short) in shorts.char_indices() {
+        let known = run.get_arguments().find(|arg| arg.get_short() == Some(short));
+        if known.is_some_and(takes_next) {
+            // the value is the rest of the word, or the next one
+            return Some(if index + short.len_utf8() == shorts.len() { 2 } else { 1 });
+        }
+    }
+    Some(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::{CommandFactory, Parser};
+
+    fn completed(line: &str) -> String {
+        let words = line.split(' ').map(OsString::from).collect();
+        let words = complete(words, &Cli::command());
+        words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_line_without_a_command_is_a_build() {
+        for (line, expected) in [
+            ("rbuild -t x .", "rbuild build -t x ."),
+            ("rbuild .", "rbuild build ."),
+            ("rbuild --root /r .", "rbuild --root /r build ."),
+            ("rbuild --root=/r images", "rbuild --root=/r images"),
+            ("rbuild --help", "rbuild --help"),
+            ("rbuild help tag", "rbuild tag --help"),
+            ("rbuild b .", "rbuild b ."),
+            ("rbuild", "rbuild"),
+        ] {
+            assert_eq!(completed(line), expected);
+        }
+    }
+
+    #[test]
+    fn flags_after_the_image_are_the_container_s() {
+        for (line, expected) in [
+            ("rbuild run -it -e A=1 img -e x", "rbuild run -it -e A=1 img -- -e x"),
+            ("rbuild run --rm img", "rbuild run --rm img --"),
+            ("rbuild run -ew x img sh", "rbuild run -ew x img -- sh"),
+            ("rbuild run --net host img -- x", "rbuild run --net host img -- -- x"),
+            ("rbuild container run -w / img ls -l", "rbuild container run -w / img -- ls -l"),
+            ("rbuild run --name=a img", "rbuild run --name=a img --"),
+        ] {
+            assert_eq!(completed(line), expected);
+        }
+    }
+
+    #[test]
+    fn wrong_counts_are_told_as_docker_tells_them() {
+        let mistake = |line: &str| {
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            count_mistake(&error, &Cli::command()).unwrap_or_else(|| panic!("{error}"))
+        };
+        assert!(mistake("rbuild tag a").starts_with("'rbuild tag' requires 2 arguments\n\nUsage:  rbuild tag SOURCE_"));
+        assert!(mistake("rbuild build").starts_with("'rbuild build' requires 1 argument\n"));
+        assert!(mistake("rbuild build a b").starts_with("'rbuild build' requires 1 argument\n"));
+        assert!(mistake("rbuild rmi").starts_with("'rbuild rmi' requires at least 1 argument\n"));
+        assert!(mistake("rbuild image rm").starts_with("'rbuild image rm' requires at least 1 argument\n"));
+        assert!(mistake("rbuild commit").starts_with("'rbuild commit' requires at least 1 and at most 2 arguments\n"));
+    }
+}

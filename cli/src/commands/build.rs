@@ -1,0 +1,152 @@
+//! `build`.
+
+use super::{print, style_for_people, work};
+use crate::{
+    app::App,
+    args::BuildArgs,
+    environment::Environment,
+    error::{CliError, UsageError},
+    exit,
+    options::{BuildOptions, ContextKind, PrintId, ProgressChoice},
+    progress::Style,
+};
+use rbuild::{Built, DockerfileSource};
+use serde_json::{Map, Value};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
+
+/// Builds an image.
+pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
+    let implied = args.context.clone();
+    let mut options = BuildOptions::new(args, &app.environment)?;
+    for warning in &options.warnings {
+        exit::warn(warning);
+    }
+    match options.context {
+        ContextKind::Directory => {}
+        ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin => {
+            options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin()?);
+        }
+    }
+    let (engine, configuration) = app.configured_engine(options.certificates, options.jobs)?;
+    configuration.proxies.add_to(&mut options.request.build_args);
+    let style = style(options.progress, &app.environment);
+    let request = options.request;
+    let names = request.tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let built = work(style, async |events| {
+        engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
+    });
+    let built = built.inspect_err(|error| suggest_command(error, &implied))?;
+    if let Some(path) = &options.iidfile {
+        fs::write(path, built.image.to_string()).map_err(CliError::file("write", path))?;
+    }
+    if let Some(path) = &options.metadata_file {
+        write_metadata(path, &built, &names)?;
+    }
+    match options.progress {
+        ProgressChoice::Quiet(PrintId::Yes) => print(&format!("{}\n", built.image)),
+        ProgressChoice::Auto
+        | ProgressChoice::Plain
+        | ProgressChoice::Terminal
+        | ProgressChoice::Json
+        | ProgressChoice::Quiet(PrintId::No) => Ok(()),
+    }
+}
+
+fn style(choice: ProgressChoice, environment: &Environment) -> Style {
+    match choice {
+        ProgressChoice::Auto => style_for_people(environment),
+        ProgressChoice::Plain => Style::Plain,
+        ProgressChoice::Terminal => Style::Live(environment.color()),
+        ProgressChoice::Quiet(_) => Style::Quiet,
+        ProgressChoice::Json => Style::Json,
+    }
+}
+
+/// The Dockerfile on standard input; an archive there would be a context.
+fn dockerfile_of_stdin() -> Result<Vec<u8>, CliError> {
+    let mut text = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut text);
+    read.map_err(|source| CliError::Stream { action: "read standard input", source })?;
+    if is_archive(&text) {
+        let what = "an archive on standard input as build context (unpack it and give the directory)";
+        return Err(UsageError::unsupported(what).into());
+    }
+    Ok(text)
+}
+
+fn is_archive(bytes: &[u8]) -> bool {
+    const MAGIC: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    const TAR_MAGIC_AT: usize = 257;
+    MAGIC.iter().any(|magic| bytes.starts_with(magic))
+        || bytes.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
+}
+
+/// What `docker buildx build --metadata-file` writes of a local image.
+fn write_metadata(path: &Path, built: &Built, names: &str) -> Result<(), CliError> {
+    let id = Value::from(built.image.to_string());
+    let mut metadata = Map::from_iter([
+        ("containerimage.config.digest".to_owned(), id.clone()),
+        ("containerimage.digest".to_owned(), id),
+    ]);
+    if !names.is_empty() {
+        metadata.insert("image.name".to_owned(), Value::from(names));
+    }
+    let text = format!("{:#}", Value::Object(metadata));
+    fs::write(path, text).map_err(CliError::file("write", path))
+}
+
+/// A mistyped command looks like a build of a directory that is not there: says what was probably meant.
+fn suggest_command(error: &CliError, word: &str) {
+    let CliError::Build(error) = error else { return };
+    if !matches!(error.as_ref(), rbuild::Error::ContextMissing { .. }) || word.contains(['/', '.']) {
+        return;
+    }
+    let command = <crate::args::Cli as clap::CommandFactory>::command();
+    let near = command.get_subcommands().map(clap::Command::get_name).find(|name| is_near(name, word));
+    if let Some(name) = near {
+        exit::tell(&format!("'{word}' is no command and no directory: did you mean 'rbuild {name}'?"));
+    }
+}
+
+/// Whether one letter too many, too few, wrong, or two swapped make `a` out of `b`.
+fn is_near(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let front = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[front..], &b[front..]);
+    match (a, b) {
+        ([x1, y1, a @ ..], [y2, x2, b @ ..]) if x1 == x2 && y1 == y2 && a == b => true,
+        ([_, a @ ..], [_, b @ ..]) if a == b => true,
+        ([_, rest @ ..], whole) if rest == whole => true,
+        (whole, [_, rest @ ..]) => rest == whole,
+        (_, []) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_are_told_from_dockerfiles() {
+        let mut tar = vec![0; 257];
+        tar.extend_from_slice(b"ustar\x0000");
+        for archive in [&tar[..], b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"] {
+            assert!(is_archive(archive));
+        }
+        assert!(!is_archive(b"FROM busybox\n"));
+        assert!(!is_archive(b""));
+    }
+
+    #[test]
+    fn slips_of_the_finger_are_near() {
+        for word in ["imgaes", "image", "imagess", "imazes"] {
+            assert!(is_near("images", word), "{word}");
+        }
+        assert!(!is_near("images", "img"));
+        assert!(!is_near("rm", "src"));
+    }
+}

@@ -1,0 +1,62 @@
+//! `tag` and `rmi`.
+
+use super::print;
+use crate::{
+    app::App,
+    args::{RmiArgs, TagArgs},
+    environment::Color,
+    error::{CliError, UsageError},
+    exit,
+};
+use rbuild::{Force, RemovedImage};
+
+/// Gives an image another name.
+pub(crate) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
+    let target = args.target.parse().map_err(|error| {
+        let target = &args.target;
+        UsageError::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: {error}"))
+    })?;
+    Ok(app.engine()?.tag(&args.source, &target)?)
+}
+
+/// Removes images, and goes on after each that cannot be removed.
+pub(crate) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
+    let engine = app.engine()?;
+    each(&args.images, app.environment.color(), |name| {
+        let removed = engine.remove_image(name, force(args.force))?;
+        let lines = removed.iter().map(|removed| match removed {
+            RemovedImage::Untagged(reference) => format!("Untagged: {}\n", with_tag(reference)),
+            RemovedImage::Deleted(id) => format!("Deleted: {id}\n"),
+        });
+        print(&lines.collect::<String>())
+    })
+}
+
+/// Does something with each name; tells of every failure, and fails in the end if there was one.
+pub(super) fn each(
+    names: &[String],
+    color: Color,
+    mut act: impl FnMut(&str) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mut failed = false;
+    for name in names {
+        if let Err(error) = act(name) {
+            exit::report(&error, color);
+            failed = true;
+        }
+    }
+    if failed { Err(CliError::Told) } else { Ok(()) }
+}
+
+/// The meaning of `--force`.
+pub(super) fn force(flag: bool) -> Force {
+    if flag { Force::Yes } else { Force::No }
+}
+
+/// A name as Docker's messages have it: short, but with its tag.
+pub(super) fn with_tag(reference: &rbuild_oci::Reference) -> String {
+    match (reference.tag(), reference.digest()) {
+        (Some(tag), None) => format!("{}:{tag}", reference.familiar_repository()),
+        _ => reference.familiar(),
+    }
+}

@@ -1,0 +1,85 @@
+//! `prune` in all its forms.
+
+use super::print;
+use crate::{
+    app::App,
+    args::{BuilderPruneArgs, ContainerPruneArgs, ImagePruneArgs, SystemPruneArgs},
+    error::CliError,
+    exit,
+    options::refuse,
+    table::human_size,
+};
+use rbuild::{PruneCache, PruneContainers, PruneImages, PruneRequest};
+use std::io::{self, BufRead};
+
+/// Removes images that nobody uses.
+pub(crate) fn prune_images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
+    refuse(&[("filter", !args.filter.is_empty())])?;
+    let warning = if args.all {
+        "WARNING! This will remove all images without at least one container associated to them."
+    } else {
+        "WARNING! This will remove all dangling images."
+    };
+    confirm(args.force, warning, "image prune")?;
+    prune(app, PruneRequest { images: images(args.all), ..PruneRequest::default() }, "Deleted Images:")
+}
+
+/// Removes containers that have ended.
+pub(crate) fn prune_containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
+    refuse(&[("filter", !args.filter.is_empty())])?;
+    confirm(args.force, "WARNING! This will remove all stopped containers.", "container prune")?;
+    prune(app, PruneRequest { containers: PruneContainers::Stopped, ..PruneRequest::default() }, "Deleted Containers:")
+}
+
+/// Removes the build cache.
+pub(crate) fn prune_cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliError> {
+    refuse(&[("filter", !args.filter.is_empty()), ("keep-storage", args.keep_storage.is_some())])?;
+    let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
+    confirm(args.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
+    prune(app, PruneRequest { build_cache: cache(args.all), ..PruneRequest::default() }, "Deleted build cache objects:")
+}
+
+/// Removes all that is not in use.
+pub(crate) fn prune_everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
+    refuse(&[("filter", !args.filter.is_empty()), ("volumes", args.volumes)])?;
+    let which = if args.all { "all images without at least one container associated to them" } else { "all dangling images" };
+    let warning =
+        format!("WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n");
+    confirm(args.force, &warning, "system prune")?;
+    let request = PruneRequest {
+        images: images(args.all),
+        build_cache: cache(args.all),
+        containers: PruneContainers::Stopped,
+    };
+    prune(app, request, "Deleted:")
+}
+
+fn images(all: bool) -> PruneImages {
+    if all { PruneImages::Unused } else { PruneImages::Dangling }
+}
+
+fn cache(all: bool) -> PruneCache {
+    if all { PruneCache::All } else { PruneCache::Unused }
+}
+
+fn prune(app: &App, request: PruneRequest, heading: &str) -> Result<(), CliError> {
+    let pruned = app.engine()?.prune(request)?;
+    let mut text = String::new();
+    if !pruned.deleted.is_empty() {
+        text = format!("{heading}\n{}\n\n", pruned.deleted.join("\n"));
+    }
+    text.push_str(&format!("Total reclaimed space: {}\n", human_size(pruned.reclaimed)));
+    print(&text)
+}
+
+/// Asks, unless `--force` has answered already.
+fn confirm(forced: bool, warning: &str, what: &'static str) -> Result<(), CliError> {
+    if forced {
+        return Ok(());
+    }
+    exit::tell(&format!("{warning}\nAre you sure you want to continue? [y/N] "));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|source| CliError::Stream { action: "read standard input", source })?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Declined(what)) }
+}

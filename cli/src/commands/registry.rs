@@ -1,0 +1,52 @@
+//! `pull` and `push`.
+
+use super::{naming::with_tag, print, style_for_people, work};
+use crate::{
+    app::App,
+    args::{PullArgs, PushArgs},
+    error::CliError,
+    options::{Certificates, any_platform, reference, refuse},
+    progress::Style,
+};
+use rbuild::PullStatus;
+use rbuild_oci::Reference;
+
+/// Fetches an image.
+pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
+    refuse(&[("all-tags", args.all_tags)])?;
+    let name = reference(&args.name)?;
+    let platform = args.platform.as_deref().map(any_platform).transpose()?;
+    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), None)?;
+    let pulled = work(style(app, args.quiet), async |events| engine.pull(&name, platform, events).await)?;
+    if args.quiet {
+        return print(&format!("{name}\n"));
+    }
+    let status = match pulled.status {
+        PullStatus::UpToDate => "Image is up to date",
+        PullStatus::Downloaded => "Downloaded newer image",
+    };
+    print(&format!("Digest: {}\nStatus: {status} for {}\n{name}\n", pulled.digest, with_tag(&name)))
+}
+
+/// Sends an image.
+pub(crate) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
+    refuse(&[("all-tags", args.all_tags)])?;
+    let name = reference(&args.name)?;
+    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), None)?;
+    let pushed = work(style(app, args.quiet), async |events| engine.push(&name, events).await)?;
+    if args.quiet {
+        return print(&format!("{name}\n"));
+    }
+    let repository = format!("The push refers to repository [{}/{}]", name.domain(), name.path());
+    let tag = name.tag().unwrap_or_default();
+    print(&format!("{repository}\n{tag}: digest: {} size: {}\n", pushed.digest, pushed.size))
+}
+
+/// Fetches `name` for a command that needs it, saying so as Docker does.
+pub(super) fn fetch(app: &App, engine: &rbuild::Engine, name: &Reference) -> Result<(), CliError> {
+    work(style_for_people(&app.environment), async |events| engine.pull(name, None, events).await).map(|_| ())
+}
+
+fn style(app: &App, quiet: bool) -> Style {
+    if quiet { Style::Quiet } else { style_for_people(&app.environment) }
+}

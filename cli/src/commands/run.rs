@@ -1,0 +1,102 @@
+//! `run`.
+
+use super::{registry::fetch, session};
+use crate::{
+    app::App,
+    args::RunArgs,
+    environment::Environment,
+    error::{CliError, UsageError},
+    exit,
+    options::{PullWhen, RunOptions, TerminalUse, pairs, reference},
+};
+use rbuild::{ContainerRequest, ContainerStdio, Engine, Terminal, Volume};
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+/// Runs a command in a new container; gives its exit code.
+pub(crate) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
+    let options = RunOptions::new(args, &app.environment)?;
+    let (engine, _) = app.configured_engine(options.certificates, None)?;
+    provide_image(app, &engine, &options)?;
+    let request = request(options, &app.environment)?;
+    let signals = session::Signals::take()?;
+    let container = engine.start(&request)?;
+    let code = session::attend(container, request.stdin, &signals)?;
+    Ok(code.clamp(0, 255) as u8)
+}
+
+/// Fetches the image if the store does not have it, or if it is to be fetched anyway.
+fn provide_image(app: &App, engine: &Engine, options: &RunOptions) -> Result<(), CliError> {
+    match options.pull {
+        PullWhen::Never => return Ok(()),
+        PullWhen::Always => {}
+        PullWhen::Missing => match engine.image(&options.image) {
+            Err(rbuild::Error::NoSuchImage(_)) => {
+                let name = reference(&options.image)?;
+                exit::tell(&format!("Unable to find image '{}' locally", super::naming::with_tag(&name)));
+            }
+            found => return Ok(found.map(|_| ())?),
+        },
+    }
+    fetch(app, engine, &reference(&options.image)?)
+}
+
+fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRequest, CliError> {
+    let mut env = Vec::new();
+    for path in &options.env_files {
+        env.extend(variables_of(path, environment)?);
+    }
+    env.extend(options.env);
+    let terminal = match options.terminal {
+        TerminalUse::None => Terminal::None,
+        TerminalUse::Own => {
+            if options.stdin == ContainerStdio::Inherit && !io::stdin().is_terminal() {
+                return Err(UsageError::new("the input device is not a TTY").into());
+            }
+            env.splice(0..0, terminal_variable(&env));
+            let found = rbuild_sys::terminal::window_size(io::stdout().as_fd());
+            found.map_or(Terminal::Pty { rows: 24, columns: 80 }, |size| Terminal::Pty {
+                rows: size.rows,
+                columns: size.columns,
+            })
+        }
+    };
+    Ok(ContainerRequest {
+        image: options.image,
+        name: options.name,
+        command: options.command,
+        entrypoint: options.entrypoint,
+        env,
+        workdir: options.workdir,
+        user: options.user,
+        volumes: options.volumes.into_iter().map(absolute).collect::<Result<_, _>>()?,
+        hostname: options.hostname,
+        network: options.network,
+        terminal,
+        stdin: options.stdin,
+        retention: options.retention,
+    })
+}
+
+/// `TERM=xterm`, which Docker sets for a terminal, unless the request sets another one.
+fn terminal_variable(env: &[String]) -> Option<String> {
+    let given = env.iter().any(|pair| pair.starts_with("TERM="));
+    (!given).then(|| "TERM=xterm".to_owned())
+}
+
+/// The variables of an `--env-file`: a pair or a name a line, `#` for remarks.
+fn variables_of(path: &Path, environment: &Environment) -> Result<Vec<String>, CliError> {
+    let text = fs::read_to_string(path).map_err(CliError::file("open", path))?;
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let words: Vec<String> = lines.map(str::to_owned).collect();
+    Ok(pairs(&words, environment).into_iter().map(|(name, value)| format!("{name}={value}")).collect())
+}
+
+fn absolute(volume: Volume) -> Result<Volume, CliError> {
+    let host: PathBuf = std::path::absolute(&volume.host).map_err(CliError::file("find", &volume.host))?;
+    Ok(Volume { host, ..volume })
+}

@@ -1,0 +1,121 @@
+//! `save`, `load` and `import`.
+
+use super::{naming::with_tag, print, style_for_people, work};
+use crate::{
+    app::App,
+    args::{ImportArgs, LoadArgs, SaveArgs},
+    error::{CliError, UsageError},
+    options::{host_platform, reference},
+    progress::Style,
+};
+use nix::unistd::{Whence, lseek};
+use rbuild::{ArchiveFormat, ArchiveSource, Engine};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+/// Bytes gathered for one write.
+const BUFFER: usize = 256 * 1024;
+
+/// Writes images to an archive.
+pub(crate) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
+    args.platform.as_deref().map(host_platform).transpose()?;
+    let format = match args.format.as_str() {
+        "docker" | "docker-archive" => ArchiveFormat::Docker,
+        "oci" | "oci-archive" => ArchiveFormat::Oci,
+        other => return Err(UsageError::new(format!("invalid archive format {other}: use docker or oci")).into()),
+    };
+    let stdout = io::stdout();
+    match &args.output {
+        None if stdout.is_terminal() => {
+            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect").into())
+        }
+        None => {
+            let mut out = BufWriter::with_capacity(BUFFER, stdout.lock());
+            app.engine()?.save(&args.images, format, &mut out)?;
+            out.flush().map_err(CliError::stdout)
+        }
+        Some(path) => save_to(&app.engine()?, &args.images, format, path),
+    }
+}
+
+/// Writes to a file that gets its name only when it is whole; to devices and pipes directly.
+fn save_to(engine: &Engine, images: &[String], format: ArchiveFormat, path: &Path) -> Result<(), CliError> {
+    let special = fs::metadata(path).is_ok_and(|there| !there.is_file());
+    let draft = if special {
+        path.to_owned()
+    } else {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+    };
+    let file = File::create(&draft).map_err(CliError::file("create", path))?;
+    let mut out = BufWriter::with_capacity(BUFFER, file);
+    let saved = engine.save(images, format, &mut out).map_err(CliError::from);
+    let saved = saved.and_then(|()| out.flush().map_err(CliError::file("write", path)));
+    if special {
+        return saved;
+    }
+    let named = saved.and_then(|()| fs::rename(&draft, path).map_err(CliError::file("write", path)));
+    named.inspect_err(|_| {
+        // the failure itself is what people should hear of
+        let _ = fs::remove_file(&draft);
+    })
+}
+
+/// Reads images from an archive.
+pub(crate) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
+    args.platform.as_deref().map(host_platform).transpose()?;
+    let source = match &args.input {
+        Some(path) if path.as_os_str() != "-" => existing(path)?,
+        _ if io::stdin().is_terminal() => {
+            return Err(UsageError::new("requested load from stdin, but stdin is empty").into());
+        }
+        _ => standard_input(),
+    };
+    let style = if args.quiet { Style::Quiet } else { style_for_people(&app.environment) };
+    let engine = app.engine()?;
+    let loaded = work(style, async |events| engine.load(source, events))?;
+    let mut text = String::new();
+    for image in loaded {
+        if image.names.is_empty() {
+            text.push_str(&format!("Loaded image ID: {}\n", image.id));
+        }
+        for name in &image.names {
+            text.push_str(&format!("Loaded image: {}\n", with_tag(name)));
+        }
+    }
+    print(&text)
+}
+
+/// Makes an image of a root filesystem.
+pub(crate) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
+    args.platform.as_deref().map(host_platform).transpose()?;
+    let source = match args.file.as_str() {
+        "-" => standard_input(),
+        url if url.starts_with("http://") || url.starts_with("https://") => {
+            return Err(UsageError::unsupported(format_args!("importing from a URL ({url})")).into());
+        }
+        path => existing(Path::new(path))?,
+    };
+    let name = args.name.as_deref().map(reference).transpose()?;
+    let engine = app.engine()?;
+    let image = engine.import(source, name.as_ref(), &args.change, args.message.as_deref())?;
+    print(&format!("{image}\n"))
+}
+
+/// A file that is there.
+fn existing(path: &Path) -> Result<ArchiveSource, CliError> {
+    fs::metadata(path).map_err(CliError::file("open", path))?;
+    Ok(ArchiveSource::File(path.to_owned()))
+}
+
+/// Standard input; as a file when it is one, so that it can be read from several places at once.
+fn standard_input() -> ArchiveSource {
+    let path = PathBuf::from("/proc/self/fd/0");
+    let whole_file = fs::metadata(&path).is_ok_and(|there| there.is_file())
+        && lseek(io::stdin(), 0, Whence::SeekCur) == Ok(0)
+        && File::open(&path).is_ok();
+    if whole_file { ArchiveSource::File(path) } else { ArchiveSource::Stream(Box::new(io::stdin())) }
+}

@@ -1,0 +1,22 @@
+//! `version`.
+
+use super::{inspect::line, print};
+use crate::{app::App, args::VersionArgs, error::CliError, template::Template};
+use rbuild_oci::Platform;
+use serde_json::json;
+
+/// Shows the version.
+pub(crate) fn version(_app: &App, args: &VersionArgs) -> Result<(), CliError> {
+    let host = Platform::host();
+    let version = env!("CARGO_PKG_VERSION");
+    // there is no daemon: client and server, which scripts ask for, are the same program
+    let side = json!({"Version": version, "Os": host.os, "Arch": host.architecture});
+    let both = json!({"Client": side, "Server": side});
+    match args.format.as_deref() {
+        None | Some("") => {
+            print(&format!("rbuild:\n Version:  {version}\n OS/Arch:  {}/{}\n", host.os, host.architecture))
+        }
+        Some("json") => print(&line(&both)),
+        Some(text) => print(&format!("{}\n", Template::parse(text)?.render(&both)?)),
+    }
+}

@@ -1,0 +1,116 @@
+//! What registries need to know from outside: Docker's and the containers tools' configuration, certificates, proxies.
+//! Read only by commands that may talk to a registry.
+
+use crate::{
+    environment::{Environment, User},
+    error::CliError,
+    options::{Certificates, Proxies as BuildProxies},
+};
+use rbuild_registry::{ClientOptions, Credentials, Proxies, Secret, Tls};
+use serde_json::Value;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What the configuration files say.
+pub(crate) struct Configuration {
+    /// For the registry client.
+    pub(crate) registry: ClientOptions,
+    /// For build arguments.
+    pub(crate) proxies: BuildProxies,
+}
+
+/// Reads the files people have, in the places where the other tools look for them.
+///
+/// # Errors
+/// [`CliError::Configuration`] and [`CliError::File`] for files that are there and cannot be used.
+pub(crate) fn configuration(environment: &Environment, certificates: Certificates) -> Result<Configuration, CliError> {
+    let mut credentials = Credentials::none();
+    let mut proxies = BuildProxies::default();
+    for path in environment.containers_auth() {
+        if let Some((_, text)) = document(&path)? {
+            credentials = credentials.or(logins(&text)?);
+        }
+    }
+    if let Some((value, text)) = document(&environment.docker_config())? {
+        credentials = credentials.or(logins(&text)?);
+        proxies = BuildProxies::from_configuration(&value);
+    }
+    let registry = ClientOptions {
+        credentials,
+        helper_path: environment.variable("PATH").unwrap_or_default().to_owned(),
+        certificate_directories: certificate_directories(environment),
+        tls: match certificates {
+            Certificates::Checked => Tls::Verify,
+            Certificates::Unchecked => Tls::SkipVerifyOrPlainHttp,
+        },
+        proxies: client_proxies(environment),
+        ..ClientOptions::default()
+    };
+    Ok(Configuration { registry, proxies })
+}
+
+/// A JSON file, read and as text; `None` when it is not there or empty.
+///
+/// # Errors
+/// [`CliError::Configuration`], [`CliError::File`].
+pub(crate) fn document(path: &Path) -> Result<Option<(Value, String)>, CliError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => return Ok(None),
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        // somebody else's configuration is none of ours: root's home is closed to others
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+        Err(error) => return Err(CliError::file("read", path)(error)),
+    };
+    let value =
+        serde_json::from_str(&text).map_err(|source| CliError::Configuration { path: path.to_owned(), source })?;
+    Ok(Some((value, text)))
+}
+
+fn logins(text: &str) -> Result<Credentials, CliError> {
+    Credentials::from_docker_config(text).map_err(|error| CliError::Engine(error.into()))
+}
+
+fn certificate_directories(environment: &Environment) -> Vec<PathBuf> {
+    let mut directories = vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
+    match environment.user {
+        User::Root => {}
+        User::Ordinary => {
+            let config = environment.filled("XDG_CONFIG_HOME").map_or_else(|| environment.home().join(".config"), PathBuf::from);
+            directories.insert(0, config.join("docker/certs.d"));
+            directories.insert(0, config.join("containers/certs.d"));
+        }
+    }
+    directories
+}
+
+fn client_proxies(environment: &Environment) -> Proxies {
+    let either = |upper: &str, lower: &str| {
+        environment.filled(upper).or_else(|| environment.filled(lower)).unwrap_or_default().to_owned()
+    };
+    Proxies {
+        http: Secret::new(either("HTTP_PROXY", "http_proxy")),
+        https: Secret::new(either("HTTPS_PROXY", "https_proxy")),
+        except: either("NO_PROXY", "no_proxy"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_not_there_are_no_mistake_and_broken_ones_are() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().to_str().unwrap();
+        let environment = Environment::of(&[("HOME", dir), ("DOCKER_CONFIG", dir)], User::Ordinary);
+        assert!(configuration(&environment, Certificates::Checked).is_ok());
+        fs::write(home.path().join("config.json"), "{").unwrap();
+        let error = configuration(&environment, Certificates::Checked).err().unwrap();
+        assert!(error.to_string().ends_with("config.json is not a docker configuration"), "{error}");
+        fs::write(home.path().join("config.json"), r#"{"auths":{"r.example":{"auth":"YTpi"}}}"#).unwrap();
+        assert!(configuration(&environment, Certificates::Unchecked).is_ok());
+    }
+}

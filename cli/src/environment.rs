@@ -1,0 +1,123 @@
+//! What the process was started in: variables, user, terminals, clock. Taken once, so that everything after is a function of
+//! values and can be tested with other ones.
+
+use rbuild_oci::Timestamp;
+use std::{
+    collections::HashMap,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// The surroundings of one run of the program.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    variables: HashMap<String, String>,
+    /// Who started it.
+    pub(crate) user: User,
+    /// When it was started.
+    pub(crate) now: Timestamp,
+}
+
+/// Who runs the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// uid 0.
+    Root,
+    /// Anybody else.
+    Ordinary,
+}
+
+/// Whether text may be coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// Escape sequences are understood and wanted.
+    On,
+    /// Plain text only.
+    Off,
+}
+
+impl Environment {
+    /// The real one.
+    pub(crate) fn capture() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let user = if nix::unistd::geteuid().is_root() { User::Root } else { User::Ordinary };
+        Self { variables, user, now: SystemTime::now().into() }
+    }
+
+    /// A made-up one, started at the epoch.
+    #[cfg(test)]
+    pub(crate) fn of(variables: &[(&str, &str)], user: User) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { variables, user, now: SystemTime::UNIX_EPOCH.into() }
+    }
+
+    /// A variable that is set, even if to nothing.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// A variable that is set to something.
+    pub(crate) fn filled(&self, name: &str) -> Option<&str> {
+        self.variable(name).filter(|value| !value.is_empty())
+    }
+
+    /// The store: `RBUILD_ROOT`, or the place for the user who asks.
+    pub(crate) fn store_root(&self) -> PathBuf {
+        if let Some(root) = self.filled("RBUILD_ROOT") {
+            return PathBuf::from(root);
+        }
+        match self.user {
+            User::Root => PathBuf::from("/var/lib/rbuild"),
+            User::Ordinary => match self.filled("XDG_DATA_HOME") {
+                Some(data) => Path::new(data).join("rbuild"),
+                None => self.home().join(".local/share/rbuild"),
+            },
+        }
+    }
+
+    /// The home directory, `/` when nobody said.
+    pub(crate) fn home(&self) -> &Path {
+        Path::new(self.filled("HOME").unwrap_or("/"))
+    }
+
+    /// Where Docker's client keeps `config.json`.
+    pub(crate) fn docker_config(&self) -> PathBuf {
+        self.filled("DOCKER_CONFIG").map_or_else(|| self.home().join(".docker"), PathBuf::from).join("config.json")
+    }
+
+    /// Where the containers tools keep credentials, best first.
+    pub(crate) fn containers_auth(&self) -> Vec<PathBuf> {
+        let named = self.filled("REGISTRY_AUTH_FILE").map(PathBuf::from);
+        let runtime = self.filled("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("containers/auth.json"));
+        let config = self.filled("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from);
+        named.into_iter().chain(runtime).chain([config.join("containers/auth.json")]).collect()
+    }
+
+    /// Whether stderr takes colours: a terminal that is not dumb, and nobody objected with `NO_COLOR`.
+    pub(crate) fn color(&self) -> Color {
+        if self.filled("NO_COLOR").is_none() && self.live_terminal() { Color::On } else { Color::Off }
+    }
+
+    /// Whether stderr is a terminal on which lines can be redrawn.
+    pub(crate) fn live_terminal(&self) -> bool {
+        self.variable("TERM") != Some("dumb") && std::io::stderr().is_terminal()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_where_the_user_may_write() {
+        let root = |variables: &[(&str, &str)], user| Environment::of(variables, user).store_root();
+        assert_eq!(root(&[], User::Root), Path::new("/var/lib/rbuild"));
+        assert_eq!(root(&[("RBUILD_ROOT", "/s")], User::Root), Path::new("/s"));
+        assert_eq!(root(&[("HOME", "/home/a")], User::Ordinary), Path::new("/home/a/.local/share/rbuild"));
+        let both = [("HOME", "/home/a"), ("XDG_DATA_HOME", "/d")];
+        assert_eq!(root(&both, User::Ordinary), Path::new("/d/rbuild"));
+    }
+}

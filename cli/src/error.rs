@@ -1,0 +1,105 @@
+//! Everything that can end the program early.
+
+use std::{io, path::PathBuf};
+
+/// A command line that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct UsageError {
+    /// What is wrong with it, in Docker's words where Docker has some.
+    pub(crate) message: String,
+}
+
+impl UsageError {
+    /// The mistake `message` describes.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+
+    /// A flag, value or kind of input that Docker knows and rbuild does not do.
+    pub(crate) fn unsupported(what: impl std::fmt::Display) -> Self {
+        Self { message: format!("{what} is not supported yet") }
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The command line is wrong.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// A build failed.
+    #[error("failed to build{}", if in_solver(.0) { ": failed to solve" } else { "" })]
+    Build(#[source] Box<rbuild::Error>),
+    /// The engine could not do something else.
+    #[error(transparent)]
+    Engine(#[from] rbuild::Error),
+    /// `run` failed before the container's program could say anything.
+    #[error(transparent)]
+    Run(Box<CliError>),
+    /// A `--format` template is wrong.
+    #[error("template parsing error: template: {0}")]
+    Template(String),
+    /// No image and no container has that name.
+    #[error("No such object: {0}")]
+    NoSuchObject(String),
+    /// A file could not be read or written.
+    #[error("{action} {}", .path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Standard input or output failed.
+    #[error("{action}")]
+    Stream {
+        /// What was tried: `write to standard output`, …
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A configuration file is not what it should be.
+    #[error("{} is not a docker configuration", .path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What the JSON reader said.
+        source: serde_json::Error,
+    },
+    /// A user namespace could not be entered.
+    #[error("cannot work as an ordinary user")]
+    UserNamespace(#[source] rbuild_sys::UsernsError),
+    /// The question was answered with no.
+    #[error("{0} has been canceled")]
+    Declined(&'static str),
+    /// A signal asked to stop.
+    #[error("canceled")]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
+    /// Some of several things failed, and each failure was told already.
+    #[error("not everything could be done")]
+    Told,
+}
+
+impl CliError {
+    /// Makes a failure to do `action` on `path` out of what the system said.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+
+    /// A failed write to standard output.
+    pub(crate) fn stdout(source: io::Error) -> Self {
+        Self::Stream { action: "write to standard output", source }
+    }
+}
+
+/// Whether a failed build got as far as what BuildKit calls solving.
+fn in_solver(error: &rbuild::Error) -> bool {
+    !matches!(error, rbuild::Error::ContextMissing { .. })
+}

@@ -1,0 +1,166 @@
+//! How the program ends: what a failure looks like on stderr, and which exit code says whose turn it is.
+//!
+//! | code | means |
+//! |---|---|
+//! | 1 | what was asked failed: the Dockerfile, a step, a name |
+//! | 2 | the command line is wrong |
+//! | 3 | the machine is in the way: disk, permission, network |
+//! | 125 | `run`: rbuild itself failed |
+//! | 126, 127 | `run`: the program cannot be executed, is not found |
+//! | 128 + n | signal n |
+
+use crate::{
+    environment::Color,
+    error::{CliError, UsageError},
+};
+use rbuild::{Diagnostic, FailureClass, StartFailure};
+use std::{error::Error, fmt::Write as _, io, io::Write as _};
+
+/// The exit code for `error`.
+pub(crate) fn code(error: &CliError) -> u8 {
+    match error {
+        CliError::Usage(_) | CliError::Template(_) => 2,
+        CliError::Build(error) => class_code(error.class()),
+        CliError::Engine(error) => class_code(error.class()),
+        CliError::Run(error) => match error.as_ref() {
+            CliError::Engine(error) => match error.start_failure() {
+                Some(StartFailure::NotFound) => 127,
+                Some(StartFailure::NotExecutable) => 126,
+                None => 125,
+            },
+            CliError::Interrupted { signal } => signal_code(*signal),
+            _ => 125,
+        },
+        CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => signal_code(13),
+        CliError::File { .. } | CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
+        CliError::Interrupted { signal } => signal_code(*signal),
+        CliError::NoSuchObject(_) | CliError::Configuration { .. } | CliError::Declined(_) | CliError::Told => 1,
+    }
+}
+
+/// Tells of `error` on stderr.
+pub(crate) fn report(error: &CliError, color: Color) {
+    let mut text = String::new();
+    let label = match error {
+        // nobody reads any more, or everything has been said
+        CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
+        CliError::Told => return,
+        CliError::Build(failure) => {
+            if let Some(diagnostic) = failure.diagnostic() {
+                place(diagnostic, &mut text);
+            }
+            "ERROR"
+        }
+        CliError::Usage(_) => "ERROR",
+        _ => "Error",
+    };
+    let label = match color {
+        Color::On => format!("\u{1b}[1;31m{label}:\u{1b}[0m"),
+        Color::Off => format!("{label}:"),
+    };
+    // writing to memory cannot fail
+    let _ = writeln!(text, "{label} {}", chain(error));
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Tells of something that does not stop the command.
+pub(crate) fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "WARNING: {text}");
+}
+
+/// Says something to the person at the keyboard.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells of a mistake in the command line that clap found.
+pub(crate) fn report_usage(error: &UsageError, color: Color) {
+    report(&CliError::Usage(error.clone()), color);
+}
+
+/// The failing step with its last lines, and the excerpt of the Dockerfile.
+fn place(diagnostic: &Diagnostic, text: &mut String) {
+    if let Some((step, lines)) = &diagnostic.step {
+        let _ = writeln!(text, "------\n > {}:", step.trim_end_matches(':'));
+        for line in lines {
+            let _ = writeln!(text, "{}", line.trim_end_matches('\n'));
+        }
+        text.push_str("------\n");
+    }
+    if !diagnostic.excerpt.is_empty() {
+        let _ = writeln!(text, "{}", diagnostic.excerpt.trim_end_matches('\n'));
+    }
+}
+
+/// The message of `error` and of what caused it, each once.
+fn chain(error: &CliError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let message = plain(&source.to_string());
+        if !text.to_lowercase().contains(&message.to_lowercase()) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = source.source();
+    }
+    text
+}
+
+/// The system's words without their number, which says nothing to people.
+fn plain(message: &str) -> String {
+    match message.rsplit_once(" (os error ") {
+        Some((words, number)) if number.ends_with(')') => words.to_owned(),
+        _ => message.to_owned(),
+    }
+}
+
+fn class_code(class: FailureClass) -> u8 {
+    match class {
+        FailureClass::Input | FailureClass::Internal => 1,
+        FailureClass::Environment => 3,
+    }
+}
+
+fn signal_code(signal: i32) -> u8 {
+    (128 + signal).clamp(1, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let source = io::Error::from_raw_os_error(2);
+        let error = CliError::File { action: "open", path: "/x".into(), source };
+        assert_eq!(chain(&error), "open /x: No such file or directory");
+        assert_eq!(code(&error), 3);
+        let missing = rbuild::Error::ContextMissing { path: "/nope".into() };
+        let error = CliError::Build(Box::new(missing));
+        assert_eq!(chain(&error), "failed to build: unable to prepare context: path \"/nope\" not found");
+        assert_eq!(code(&error), 1);
+    }
+
+    #[test]
+    fn usage_and_signals_have_their_codes() {
+        assert_eq!(code(&UsageError::new("x").into()), 2);
+        assert_eq!(code(&CliError::Interrupted { signal: 2 }), 130);
+        assert_eq!(code(&CliError::Run(Box::new(UsageError::new("x").into()))), 125);
+    }
+
+    #[test]
+    fn a_failing_step_shows_its_last_lines_first() {
+        let diagnostic = Diagnostic {
+            excerpt: "Dockerfile:2\n--------------------\n   2 | >>> RUN x\n--------------------\n".to_owned(),
+            step: Some(("[2/2] RUN x:".to_owned(), vec!["0.054 no".to_owned()])),
+        };
+        let mut text = String::new();
+        place(&diagnostic, &mut text);
+        assert_eq!(
+            text,
+            "------\n > [2/2] RUN x:\n0.054 no\n------\nDockerfile:2\n--------------------\n   2 | >>> RUN x\n\
+             --------------------\n"
+        );
+    }
+}

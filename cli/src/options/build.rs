@@ -1,0 +1,253 @@
+//! What a `build` line means.
+
+use super::{Certificates, host_platform, pairs, size, unsupported};
+use crate::{args::BuildArgs, environment::Environment, error::UsageError};
+use rbuild::{BuildRequest, DockerfileSource, NamedContextSource, PullPolicy};
+use rbuild_oci::{Platform, Reference};
+use rbuild_planner::{Network, NoCache};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+/// One build, and how to tell of it.
+#[derive(Clone, Debug)]
+pub(crate) struct BuildOptions {
+    /// For the engine. The Dockerfile of standard input is still to be read.
+    pub(crate) request: BuildRequest,
+    /// Where the context and the Dockerfile come from.
+    pub(crate) context: ContextKind,
+    /// How to show progress.
+    pub(crate) progress: ProgressChoice,
+    /// `--iidfile`.
+    pub(crate) iidfile: Option<PathBuf>,
+    /// `--metadata-file`.
+    pub(crate) metadata_file: Option<PathBuf>,
+    /// `--jobs`.
+    pub(crate) jobs: Option<usize>,
+    /// `--tls-verify`.
+    pub(crate) certificates: Certificates,
+    /// Remarks on flags without effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What is read from standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContextKind {
+    /// Nothing.
+    Directory,
+    /// The Dockerfile; the context is a directory.
+    DirectoryWithDockerfileOnStdin,
+    /// The Dockerfile; there is no context.
+    Stdin,
+}
+
+/// How to show progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProgressChoice {
+    /// Live on a terminal, plain elsewhere.
+    Auto,
+    /// Lines.
+    Plain,
+    /// Live.
+    Terminal,
+    /// Errors only; the id on stdout when `-q` asked for it.
+    Quiet(PrintId),
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether the image's id goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PrintId {
+    /// It does (`-q`).
+    Yes,
+    /// It does not (`--progress=quiet` prints it as well in Docker, `none` does not).
+    No,
+}
+
+impl BuildOptions {
+    /// Settles what `args` means.
+    ///
+    /// # Errors
+    /// [`UsageError`] in Docker's words.
+    pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
+        let warnings = unsupported::check(&args.others)?;
+        let (context, directory, dockerfile) = sources(&args.context, args.file.as_deref())?;
+        let mut build_args = pairs(&args.build_arg, environment);
+        if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
+            && !build_args.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
+        {
+            build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned()));
+        }
+        let request = BuildRequest {
+            context: directory,
+            dockerfile,
+            tags: args.tag.iter().map(|text| tag(text)).collect::<Result<_, _>>()?,
+            build_args,
+            labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+            target: args.target,
+            platform: platform(&args.platform, environment)?,
+            network: network(args.network.as_deref())?,
+            no_cache: no_cache(args.no_cache, &args.no_cache_filter),
+            named_contexts: args.build_context.iter().map(|text| named_context(text)).collect::<Result<_, _>>()?,
+            pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
+            add_hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
+            shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
+        };
+        Ok(Self {
+            request,
+            context,
+            progress: progress(args.progress.as_deref(), args.quiet, environment)?,
+            iidfile: args.iidfile,
+            metadata_file: args.metadata_file,
+            jobs: args.jobs,
+            certificates: Certificates::from_flag(args.tls_verify),
+            warnings,
+        })
+    }
+}
+
+/// Where context and Dockerfile come from.
+fn sources(
+    context: &str,
+    file: Option<&str>,
+) -> Result<(ContextKind, Option<PathBuf>, DockerfileSource), UsageError> {
+    let on_stdin = || DockerfileSource::Text(Vec::new());
+    match (context, file) {
+        ("-", Some("-")) => Err(UsageError::new(
+            "failed to build: invalid argument: can't use stdin for both build context and dockerfile",
+        )),
+        ("-", Some(_)) => Err(UsageError::new(
+            "failed to build: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
+        )),
+        ("-", None) => Ok((ContextKind::Stdin, None, on_stdin())),
+        (url, _) if is_url(url) => Err(UsageError::unsupported(format_args!("a URL as build context ({url})"))),
+        (_, Some(url)) if is_url(url) => Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})"))),
+        (directory, Some("-")) => {
+            Ok((ContextKind::DirectoryWithDockerfileOnStdin, Some(directory.into()), on_stdin()))
+        }
+        (directory, Some(file)) => {
+            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::File(file.into())))
+        }
+        (directory, None) => Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::InContext)),
+    }
+}
+
+/// Whether Docker takes `text` for a place on the network. A directory of that name does not change it.
+fn is_url(text: &str) -> bool {
+    let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+    schemes.iter().any(|scheme| text.starts_with(scheme))
+}
+
+fn tag(text: &str) -> Result<Reference, UsageError> {
+    text.parse().map_err(|error| UsageError::new(format!("failed to build: invalid tag {text:?}: {error}")))
+}
+
+fn label(text: &str) -> Result<(String, String), UsageError> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err(UsageError::new(format!("invalid key-value pair {text:?}: empty key")));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn platform(flags: &[String], environment: &Environment) -> Result<Option<Platform>, UsageError> {
+    let given: Vec<&str> = flags.iter().flat_map(|list| list.split(',')).collect();
+    match given.as_slice() {
+        [] => environment.filled("DOCKER_DEFAULT_PLATFORM").map(host_platform).transpose(),
+        ["local"] => Ok(None),
+        [one] => host_platform(one).map(Some),
+        _ => Err(UsageError::unsupported("building for several platforms")),
+    }
+}
+
+fn network(mode: Option<&str>) -> Result<Network, UsageError> {
+    match mode {
+        None | Some("" | "default") => Ok(Network::Default),
+        Some("none") => Ok(Network::None),
+        Some("host") => Ok(Network::Host),
+        Some(other) => Err(UsageError::new(format!(
+            "failed to build: network mode \"{other}\" not supported by buildkit: use default, none or host"
+        ))),
+    }
+}
+
+fn no_cache(all: bool, stages: &[String]) -> NoCache {
+    let stages: Vec<String> = stages.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
+    match (all, stages.is_empty()) {
+        (true, _) => NoCache::All,
+        (false, true) => NoCache::None,
+        (false, false) => NoCache::Stages(stages),
+    }
+}
+
+fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(UsageError::new(format!("invalid context value: {text}, expected key=value")));
+    };
+    // names are references to docker, so that `FROM name` finds them
+    let name = name.parse::<Reference>().map_or_else(
+        |error| Err(UsageError::new(format!("invalid context name {name}: {error}"))),
+        |reference| Ok(reference.familiar()),
+    )?;
+    let source = if let Some(image) = value.strip_prefix("docker-image://") {
+        let bad = |error| UsageError::new(format!("invalid context value {value}: {error}"));
+        NamedContextSource::Image(image.parse().map_err(bad)?)
+    } else if let Some(layout) = value.strip_prefix("oci-layout://") {
+        let (path, tag) = layout.rsplit_once(':').map_or((layout, None), |(path, tag)| (path, Some(tag.to_owned())));
+        NamedContextSource::OciLayout(PathBuf::from(path), tag)
+    } else if value.contains("://") || is_url(value) {
+        return Err(UsageError::unsupported(format_args!("--build-context {text}")));
+    } else {
+        NamedContextSource::Directory(Path::new(value).to_owned())
+    };
+    Ok((name, source))
+}
+
+fn host(text: &str) -> Result<(String, String), UsageError> {
+    let parts = text.split_once('=').or_else(|| text.split_once(':'));
+    let Some((name, address)) = parts.filter(|(name, address)| !name.is_empty() && !address.is_empty()) else {
+        return Err(UsageError::new(format!("failed to build: invalid host {text}")));
+    };
+    if address == "host-gateway" {
+        return Err(UsageError::unsupported(format_args!("--add-host {text}")));
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    match bare.parse::<IpAddr>() {
+        Ok(_) => Ok((name.to_owned(), bare.to_owned())),
+        Err(_) => Err(UsageError::new(format!("failed to build: invalid IP address in add-host: {address:?}"))),
+    }
+}
+
+fn progress(
+    flag: Option<&str>,
+    quiet: bool,
+    environment: &Environment,
+) -> Result<ProgressChoice, UsageError> {
+    let named = match flag.or_else(|| environment.filled("BUILDKIT_PROGRESS")) {
+        None | Some("auto") => ProgressChoice::Auto,
+        Some("plain") => ProgressChoice::Plain,
+        Some("tty") => ProgressChoice::Terminal,
+        Some("quiet") => ProgressChoice::Quiet(PrintId::Yes),
+        Some("none") => ProgressChoice::Quiet(PrintId::No),
+        Some("json") => ProgressChoice::Json,
+        Some("rawjson") => {
+            return Err(UsageError::unsupported("--progress=rawjson (BuildKit's own format; --progress=json is rbuild's)"));
+        }
+        Some(other) => return Err(UsageError::new(format!("invalid progress mode {other}"))),
+    };
+    match (quiet, named, flag) {
+        (false, named, _) => Ok(named),
+        (true, ProgressChoice::Auto | ProgressChoice::Quiet(_), _) | (true, _, None) => {
+            Ok(ProgressChoice::Quiet(PrintId::Yes))
+        }
+        (true, _, Some(mode)) => {
+            Err(UsageError::new(format!("failed to build: progress={mode} and quiet cannot be used together")))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

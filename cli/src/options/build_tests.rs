@@ -1,0 +1,103 @@
+//! What build lines mean, and what is wrong with wrong ones.
+
+use super::*;
+use crate::{
+    args::{Cli, Command},
+    environment::User,
+};
+use clap::Parser;
+
+fn options(words: &[&str], variables: &[(&str, &str)]) -> Result<BuildOptions, String> {
+    let words = ["rbuild", "build"].iter().chain(words);
+    let Command::Build(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a build") };
+    BuildOptions::new(*args, &Environment::of(variables, User::Root)).map_err(|error| error.message)
+}
+
+#[test]
+fn a_full_line_becomes_a_request() {
+    let words = [
+        "-t", "a", "-t", "b:1", "--build-arg", "X=1", "--build-arg", "FROM_ENV", "--build-arg", "UNSET", "--label", "l=v",
+        "--target", "t", "--no-cache-filter", "s1,s2", "--pull", "--add-host", "h:1.2.3.4,six=[::1]", "--shm-size",
+        "1g", "--build-context", "docs=../docs", "--build-context", "base=docker-image://debian:12", "--network=none",
+        "--iidfile", "id", "-f", "sub/D", "ctx",
+    ];
+    let built = options(&words, &[("FROM_ENV", "e"), ("SOURCE_DATE_EPOCH", "7")]).unwrap();
+    let request = &built.request;
+    let tags: Vec<String> = request.tags.iter().map(Reference::familiar).collect();
+    assert_eq!(tags, ["a", "b:1"]);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(request.build_args, [pair("X", "1"), pair("FROM_ENV", "e"), pair("SOURCE_DATE_EPOCH", "7")]);
+    assert_eq!(request.labels, [pair("l", "v")]);
+    assert_eq!(request.add_hosts, [pair("h", "1.2.3.4"), pair("six", "::1")]);
+    assert_eq!((request.shm_size, request.pull), (Some(1 << 30), PullPolicy::Always));
+    assert_eq!(request.no_cache, NoCache::Stages(vec!["s1".to_owned(), "s2".to_owned()]));
+    assert_eq!(request.network, Network::None);
+    assert_eq!(request.dockerfile, DockerfileSource::File("sub/D".into()));
+    assert_eq!(request.context.as_deref(), Some(Path::new("ctx")));
+    assert_eq!(request.named_contexts[0], ("docs".to_owned(), NamedContextSource::Directory("../docs".into())));
+    let debian = NamedContextSource::Image("debian:12".parse().unwrap());
+    assert_eq!(request.named_contexts[1], ("base".to_owned(), debian));
+    assert_eq!(built.iidfile.as_deref(), Some(Path::new("id")));
+}
+
+#[test]
+fn standard_input_is_the_dockerfile() {
+    let built = options(&["-"], &[]).unwrap();
+    assert_eq!((built.context, built.request.context), (ContextKind::Stdin, None));
+    let built = options(&["-f", "-", "d"], &[]).unwrap();
+    assert_eq!(built.context, ContextKind::DirectoryWithDockerfileOnStdin);
+}
+
+#[test]
+fn mistakes_are_told_in_docker_s_words() {
+    for (words, message) in [
+        (&["-t", "A:", "."][..], "failed to build: invalid tag \"A:\": invalid reference format"),
+        (
+            &["-f", "-", "-"],
+            "failed to build: invalid argument: can't use stdin for both build context and dockerfile",
+        ),
+        (
+            &["-f", "x", "-"],
+            "failed to build: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
+        ),
+        (&["--add-host", "x", "."], "failed to build: invalid host x"),
+        (&["--shm-size=xx", "."], "invalid argument \"xx\" for \"--shm-size\" flag: invalid size: 'xx'"),
+        (&["--build-context", "foo", "."], "invalid context value: foo, expected key=value"),
+        (&["--label", "", "."], "invalid key-value pair \"\": empty key"),
+        (&["--progress=foo", "."], "invalid progress mode foo"),
+        (&["--platform=x", "."], "\"x\": cannot parse platform specifier"),
+        (&["--progress=plain", "-q", "."], "failed to build: progress=plain and quiet cannot be used together"),
+        (&["--secret", "id=x", "."], "--secret is not supported yet"),
+        (&["-o", "out", "."], "--output is not supported yet"),
+        (&["--push", "."], "--push is not supported yet"),
+        (&["--provenance", "."], "--provenance is not supported yet"),
+        (&["--ssh", "default", "."], "--ssh is not supported yet"),
+        (&["-m", "1g", "."], "--memory is not supported yet"),
+        (
+            &["https://example.org/a.git"],
+            "a URL as build context (https://example.org/a.git) is not supported yet",
+        ),
+    ] {
+        assert_eq!(options(words, &[]).unwrap_err(), message, "{words:?}");
+    }
+    let mode = options(&["--network=foo", "."], &[]).unwrap_err();
+    assert!(mode.starts_with("failed to build: network mode \"foo\" not supported by buildkit"), "{mode}");
+}
+
+#[test]
+fn flags_that_ask_for_nothing_pass() {
+    let words =
+        ["--provenance=false", "--sbom=0", "--push=false", "-o", "type=docker", "--attest=type=sbom,disabled=true", "."];
+    assert!(options(&words, &[]).unwrap().warnings.is_empty());
+    let warned = options(&["--rm", "--force-rm", "--squash", "."], &[]).unwrap().warnings;
+    assert_eq!(warned, ["force-rm flag is ignored", "rm flag is ignored", "squash flag is ignored"]);
+}
+
+#[test]
+fn progress_is_chosen_by_flag_then_variable() {
+    let progress = |words: &[&str], variables: &[(&str, &str)]| options(words, variables).unwrap().progress;
+    assert_eq!(progress(&["."], &[]), ProgressChoice::Auto);
+    assert_eq!(progress(&["."], &[("BUILDKIT_PROGRESS", "plain")]), ProgressChoice::Plain);
+    assert_eq!(progress(&["--progress=tty", "."], &[("BUILDKIT_PROGRESS", "plain")]), ProgressChoice::Terminal);
+    assert_eq!(progress(&["-q", "."], &[("BUILDKIT_PROGRESS", "plain")]), ProgressChoice::Quiet(PrintId::Yes));
+}

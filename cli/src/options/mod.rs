@@ -1,0 +1,56 @@
+//! What was meant: typed requests made of what was typed, or a mistake in Docker's words. Nothing here reads a file or
+//! asks the engine, so every conflict is found before any work begins.
+
+mod build;
+mod pairs;
+mod run;
+mod size;
+mod unsupported;
+
+pub(crate) use build::{BuildOptions, ContextKind, PrintId, ProgressChoice};
+pub(crate) use pairs::{Proxies, pairs};
+pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
+
+use crate::error::UsageError;
+use rbuild_oci::{Platform, Reference};
+
+/// Whether certificates of registries are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certificates {
+    /// They are.
+    Checked,
+    /// Any certificate, or none, will do.
+    Unchecked,
+}
+
+impl Certificates {
+    /// The meaning of `--tls-verify=…`.
+    pub(crate) fn from_flag(tls_verify: bool) -> Self {
+        if tls_verify { Self::Checked } else { Self::Unchecked }
+    }
+}
+
+/// Reads an image name given to a command.
+pub(crate) fn reference(text: &str) -> Result<Reference, UsageError> {
+    text.parse().map_err(|error| UsageError::new(format!("{text:?} is not a valid repository/tag: {error}")))
+}
+
+/// Reads `--platform` where only the machine's own platform can be had.
+pub(crate) fn host_platform(text: &str) -> Result<Platform, UsageError> {
+    let (platform, host) = (any_platform(text)?, Platform::host());
+    if platform == host {
+        Ok(platform)
+    } else {
+        Err(UsageError::unsupported(format_args!("platform {platform} on {host}")))
+    }
+}
+
+/// Reads `--platform`.
+pub(crate) fn any_platform(text: &str) -> Result<Platform, UsageError> {
+    text.parse().map_err(|error: rbuild_oci::ParseError| UsageError::new(error.to_string()))
+}
+
+/// Refuses flags that are read only to be refused: `(name, whether it was given)`.
+pub(crate) fn refuse(flags: &[(&str, bool)]) -> Result<(), UsageError> {
+    flags.iter().find(|(_, given)| *given).map_or(Ok(()), |(name, _)| Err(UsageError::unsupported(format_args!("--{name}"))))
+}

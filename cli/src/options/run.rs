@@ -1,0 +1,208 @@
+//! What a `run` line means.
+
+use super::{Certificates, host_platform, pairs, refuse};
+use crate::{args::RunArgs, environment::Environment, error::UsageError};
+use rbuild::{ContainerStdio, Retention, Volume};
+use rbuild_oci::{ImagePath, Platform};
+use rbuild_planner::{Access, Network};
+use std::path::PathBuf;
+
+/// One container to be run. What it needs of the terminal is asked when it starts.
+#[derive(Clone, Debug)]
+pub(crate) struct RunOptions {
+    /// The image's name.
+    pub(crate) image: String,
+    /// The command instead of the image's; empty for the image's.
+    pub(crate) command: Vec<String>,
+    /// `--name`.
+    pub(crate) name: Option<String>,
+    /// `--entrypoint`; an empty list takes the image's away.
+    pub(crate) entrypoint: Option<Vec<String>>,
+    /// `NAME=VALUE`, files first.
+    pub(crate) env: Vec<String>,
+    /// Files to read further variables from.
+    pub(crate) env_files: Vec<PathBuf>,
+    /// `--workdir`.
+    pub(crate) workdir: Option<String>,
+    /// `--user`.
+    pub(crate) user: Option<String>,
+    /// `--volume`; host paths may still be relative.
+    pub(crate) volumes: Vec<Volume>,
+    /// `--hostname`.
+    pub(crate) hostname: Option<String>,
+    /// `--network`.
+    pub(crate) network: Network,
+    /// Whether the container gets a terminal.
+    pub(crate) terminal: TerminalUse,
+    /// Whether the container reads our standard input.
+    pub(crate) stdin: ContainerStdio,
+    /// What becomes of the container in the end.
+    pub(crate) retention: Retention,
+    /// When to fetch the image.
+    pub(crate) pull: PullWhen,
+    /// `--platform`.
+    pub(crate) platform: Option<Platform>,
+    /// `--tls-verify`.
+    pub(crate) certificates: Certificates,
+}
+
+/// Whether the container gets a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TerminalUse {
+    /// One of its own (`-t`).
+    Own,
+    /// None.
+    None,
+}
+
+/// When to fetch the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PullWhen {
+    /// When the store has none.
+    Missing,
+    /// Every time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+impl RunOptions {
+    /// Settles what `args` means.
+    ///
+    /// # Errors
+    /// [`UsageError`] in Docker's words.
+    pub(crate) fn new(args: RunArgs, environment: &Environment) -> Result<Self, UsageError> {
+        refuse(&[
+            ("detach", args.detach),
+            ("publish", !args.publish.is_empty()),
+            ("privileged", args.privileged),
+            ("init", args.init),
+        ])?;
+        let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
+        Ok(Self {
+            image: args.image,
+            command: args.command,
+            name: args.name.map(name).transpose()?,
+            entrypoint: args.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] }),
+            env: env.collect(),
+            env_files: args.env_file,
+            workdir: args.workdir.map(workdir).transpose()?,
+            user: args.user,
+            volumes: args.volume.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
+            hostname: args.hostname,
+            network: network(args.network.as_deref())?,
+            terminal: if args.tty { TerminalUse::Own } else { TerminalUse::None },
+            stdin: if args.interactive { ContainerStdio::Inherit } else { ContainerStdio::Null },
+            retention: if args.rm { Retention::Remove } else { Retention::Keep },
+            pull: pull(&args.pull)?,
+            platform: args.platform.as_deref().map(host_platform).transpose()?,
+            certificates: Certificates::from_flag(args.tls_verify),
+        })
+    }
+}
+
+fn name(name: String) -> Result<String, UsageError> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good) {
+        return Ok(name);
+    }
+    Err(UsageError::new(format!(
+        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+    )))
+}
+
+fn workdir(path: String) -> Result<String, UsageError> {
+    if path.starts_with('/') {
+        return Ok(path);
+    }
+    Err(UsageError::new(format!("the working directory '{path}' is invalid, it needs to be an absolute path")))
+}
+
+fn volume(text: &str) -> Result<Volume, UsageError> {
+    let bad = |why: &str| UsageError::new(format!("invalid volume specification: '{text}': {why}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (host, target, mode) = match parts.as_slice() {
+        [_] => return Err(UsageError::unsupported(format_args!("an anonymous volume (--volume {text})"))),
+        [host, target] => (*host, *target, ""),
+        [host, target, mode] => (*host, *target, *mode),
+        _ => return Err(bad("too many colons")),
+    };
+    if !host.starts_with('.') && !host.contains('/') {
+        return Err(UsageError::unsupported(format_args!("a named volume (--volume {text})")));
+    }
+    let mut access = Access::ReadWrite;
+    for option in mode.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" | "readonly" => access = Access::ReadOnly,
+            "rw" => access = Access::ReadWrite,
+            other => return Err(bad(&format!("invalid mode: {other}"))),
+        }
+    }
+    let target: ImagePath = target.parse().map_err(|_| bad("invalid mount path: it must be absolute"))?;
+    if target.is_root() {
+        return Err(bad("destination can't be '/'"));
+    }
+    Ok(Volume { host: PathBuf::from(host), target, access })
+}
+
+fn network(mode: Option<&str>) -> Result<Network, UsageError> {
+    match mode {
+        None | Some("" | "default") => Ok(Network::Default),
+        Some("host") => Ok(Network::Host),
+        Some("none") => Ok(Network::None),
+        Some(other) => Err(UsageError::unsupported(format_args!("--network {other}"))),
+    }
+}
+
+fn pull(when: &str) -> Result<PullWhen, UsageError> {
+    match when {
+        "missing" => Ok(PullWhen::Missing),
+        "always" => Ok(PullWhen::Always),
+        "never" => Ok(PullWhen::Never),
+        other => Err(UsageError::new(format!(
+            "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        args::{Cli, Command, complete},
+        environment::User,
+    };
+    use clap::{CommandFactory, Parser};
+
+    fn options(line: &str) -> Result<RunOptions, String> {
+        let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command());
+        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a run") };
+        RunOptions::new(*args, &Environment::of(&[("HERE", "yes")], User::Root)).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn a_line_becomes_a_container() {
+        let run = options("rbuild run -it --rm -e A=1 -e HERE -e GONE -v /h:/c:ro -w /w img sh -c ls").unwrap();
+        assert_eq!((run.image.as_str(), run.command.join(" ").as_str()), ("img", "sh -c ls"));
+        assert_eq!(run.env, ["A=1", "HERE=yes"]);
+        let volume = Volume { host: "/h".into(), target: "/c".parse().unwrap(), access: Access::ReadOnly };
+        assert_eq!(run.volumes, [volume]);
+        assert_eq!((run.terminal, run.stdin), (TerminalUse::Own, ContainerStdio::Inherit));
+        assert_eq!(run.retention, Retention::Remove);
+        let run = options("rbuild run --entrypoint= img").unwrap();
+        assert_eq!(run.entrypoint, Some(Vec::new()));
+    }
+
+    #[test]
+    fn mistakes_name_what_is_wrong() {
+        for (line, message) in [
+            ("rbuild run -d img", "--detach is not supported yet"),
+            ("rbuild run -v data:/d img", "a named volume (--volume data:/d) is not supported yet"),
+            ("rbuild run -v /a:b img", "invalid volume specification: '/a:b': invalid mount path: it must be absolute"),
+            ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
+            ("rbuild run --network bridge img", "--network bridge is not supported yet"),
+        ] {
+            assert_eq!(options(line).unwrap_err(), message);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Progress for programs: one JSON object an event.
+
+use rbuild::{Event, Outcome};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Writes `event` as one line.
+pub(super) fn event(event: &Event, out: &mut Vec<u8>) {
+    let object = match event {
+        Event::Begun { activity, name } => json!({"type": "begun", "activity": activity.0, "name": name}),
+        Event::Output { activity, bytes, elapsed } => json!({
+            "type": "output", "activity": activity.0, "text": String::from_utf8_lossy(bytes), "seconds": elapsed.as_secs_f64()
+        }),
+        Event::Transferred { activity, subject, done, total } => {
+            json!({"type": "transferred", "activity": activity.0, "subject": subject, "done": done, "total": total})
+        }
+        Event::Note { activity, text } => json!({"type": "note", "activity": activity.0, "text": text}),
+        Event::Ended { activity, outcome, elapsed } => {
+            let (outcome, message) = match outcome {
+                Outcome::Done => ("done", Value::Null),
+                Outcome::Cached => ("cached", Value::Null),
+                Outcome::Failed(message) => ("failed", Value::from(message.as_str())),
+                Outcome::Canceled => ("canceled", Value::Null),
+            };
+            json!({
+                "type": "ended", "activity": activity.0, "outcome": outcome, "message": message, "seconds": elapsed.as_secs_f64()
+            })
+        }
+        Event::Warning { text } => json!({"type": "warning", "text": text}),
+    };
+    // writing to memory cannot fail
+    let _ = writeln!(out, "{object}");
+}

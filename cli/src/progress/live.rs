@@ -1,0 +1,268 @@
+//! Progress on a terminal: steps that are over scroll up, one line each; below them a few lines are redrawn: the header, the
+//! running steps with their last output, and transfers.
+
+use super::{
+    Size,
+    lines::{LineBuffer, visible},
+    transfers::Transfers,
+    width::{columns, fitted},
+};
+use crate::environment::Color;
+use rbuild::{ActivityId, Event, Outcome};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write,
+    time::Duration,
+};
+
+/// Output lines kept of a running step.
+const LOG_LINES: usize = 6;
+/// Cached steps in a row that are still listed one by one.
+const LISTED: usize = 3;
+/// Time between two drawings.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+const BLUE: &str = "\u{1b}[34m";
+const RED: &str = "\u{1b}[31m";
+const YELLOW: &str = "\u{1b}[33m";
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// What is on the terminal, and what will be.
+pub(super) struct Live {
+    color: Color,
+    running: BTreeMap<ActivityId, Running>,
+    /// Finished lines not yet on the terminal: text and colour.
+    finished: Vec<Line>,
+    /// Names of cached steps not yet on the terminal.
+    cached: Vec<String>,
+    warnings: Vec<String>,
+    begun: usize,
+    ended: usize,
+    failed: bool,
+    /// Columns of each redrawable line on the terminal now.
+    drawn: Vec<usize>,
+    last: Option<Duration>,
+}
+
+struct Running {
+    name: String,
+    since: Duration,
+    log: VecDeque<String>,
+    line: LineBuffer,
+    transfers: Transfers,
+    note: Option<String>,
+}
+
+/// A line to be drawn.
+struct Line {
+    left: String,
+    /// At the right edge.
+    right: String,
+    style: &'static str,
+}
+
+impl Live {
+    /// Nothing drawn yet.
+    pub(super) fn new(color: Color) -> Self {
+        Self {
+            color,
+            running: BTreeMap::new(),
+            finished: Vec::new(),
+            cached: Vec::new(),
+            warnings: Vec::new(),
+            begun: 0,
+            ended: 0,
+            failed: false,
+            drawn: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Takes note of `event`.
+    pub(super) fn event(&mut self, event: Event, now: Duration) {
+        match event {
+            Event::Begun { activity, name } => {
+                self.begun += 1;
+                let running = Running {
+                    name,
+                    since: now,
+                    log: VecDeque::new(),
+                    line: LineBuffer::default(),
+                    transfers: Transfers::default(),
+                    note: None,
+                };
+                self.running.insert(activity, running);
+            }
+            Event::Output { activity, bytes, .. } => {
+                if let Some(running) = self.running.get_mut(&activity) {
+                    running.output(&bytes);
+                }
+            }
+            Event::Transferred { activity, subject, done, total } => {
+                if let Some(running) = self.running.get_mut(&activity) {
+                    running.transfers.update(subject, (done, total), now);
+                }
+            }
+            Event::Note { activity, text } => {
+                if let Some(running) = self.running.get_mut(&activity) {
+                    running.note = Some(text);
+                }
+            }
+            Event::Ended { activity, outcome, elapsed } => {
+                if let Some(running) = self.running.remove(&activity) {
+                    self.ended += 1;
+                    self.end(running.name, &outcome, elapsed);
+                }
+            }
+            Event::Warning { text } => self.warnings.push(text),
+        }
+    }
+
+    /// Whether nothing on the terminal would change until the next event.
+    pub(super) fn is_still(&self) -> bool {
+        self.running.is_empty() && self.finished.is_empty() && self.cached.is_empty()
+    }
+
+    /// Draws, unless it has just been done.
+    pub(super) fn draw(&mut self, now: Duration, size: Size, out: &mut Vec<u8>) {
+        if self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
+            return;
+        }
+        self.last = Some(now);
+        let mut lines = vec![self.header(now, "")];
+        for running in self.running.values() {
+            lines.extend(running.lines(now));
+        }
+        // what does not fit cannot be redrawn: leave the last row to the cursor
+        lines.truncate(size.rows - 1);
+        self.put(&lines, size, out);
+    }
+
+    /// Draws for the last time: what is over stays, and the header says how it went.
+    pub(super) fn finish(&mut self, now: Duration, size: Size, out: &mut Vec<u8>) {
+        for (_, running) in std::mem::take(&mut self.running) {
+            self.end(running.name, &Outcome::Canceled, now.saturating_sub(running.since));
+        }
+        let header = self.header(now, if self.failed { "" } else { " FINISHED" });
+        self.put(&[header], size, out);
+        self.drawn.clear();
+        if !self.warnings.is_empty() {
+            let count = self.warnings.len();
+            let mut text = format!("\n {count} warning{} found:\n", if count == 1 { "" } else { "s" });
+            for warning in std::mem::take(&mut self.warnings) {
+                text.push_str(&self.styled(&format!(" - {warning}"), YELLOW));
+                text.push('\n');
+            }
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn end(&mut self, name: String, outcome: &Outcome, elapsed: Duration) {
+        let (word, style) = match outcome {
+            Outcome::Cached => {
+                self.cached.push(name);
+                return;
+            }
+            Outcome::Done => ("", BLUE),
+            Outcome::Failed(_) => ("ERROR ", RED),
+            Outcome::Canceled => ("CANCELED ", YELLOW),
+        };
+        self.failed |= matches!(outcome, Outcome::Failed(_) | Outcome::Canceled);
+        self.settle_cached();
+        self.finished.push(Line { left: format!(" => {word}{name}"), right: seconds(elapsed), style });
+    }
+
+    /// Turns the cached steps in a row into lines, or into one when there are many.
+    fn settle_cached(&mut self) {
+        let line = |left: String| Line { left, right: seconds(Duration::ZERO), style: BLUE };
+        if self.cached.len() > LISTED {
+            self.finished.push(line(format!(" => CACHED {} steps", self.cached.len())));
+            self.cached.clear();
+        } else {
+            self.finished.extend(self.cached.drain(..).map(|name| line(format!(" => CACHED {name}"))));
+        }
+    }
+
+    fn header(&self, now: Duration, state: &str) -> Line {
+        let left = format!("[+] Building {} ({}/{}){state}", seconds(now), self.ended, self.begun);
+        Line { left, right: String::new(), style: "" }
+    }
+
+    /// Replaces the redrawable lines by the finished ones and then `lines`.
+    fn put(&mut self, lines: &[Line], size: Size, out: &mut Vec<u8>) {
+        self.settle_cached();
+        let mut text = String::new();
+        // a terminal made narrower since has folded the lines: count them as they are now
+        let rows: usize = self.drawn.iter().map(|width| width.div_ceil(size.columns).max(1)).sum();
+        if rows > 0 {
+            // writing to memory cannot fail
+            let _ = write!(text, "\u{1b}[{rows}A\r\u{1b}[J");
+        }
+        for line in std::mem::take(&mut self.finished) {
+            self.add(&line, size, &mut text);
+        }
+        self.drawn = lines.iter().map(|line| self.add(line, size, &mut text)).collect();
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Adds a line, cut to the terminal; returns its columns. The last column stays free, because some terminals go to the
+    /// next line as soon as it is filled.
+    fn add(&self, line: &Line, size: Size, text: &mut String) -> usize {
+        let room = size.columns - 1;
+        let right = if line.right.is_empty() { 0 } else { columns(&line.right) + 1 };
+        let left = fitted(&line.left, room.saturating_sub(right));
+        let mut whole = left;
+        if right > 0 {
+            let gap = room.saturating_sub(columns(&whole) + right - 1);
+            whole.extend(std::iter::repeat_n(' ', gap));
+            whole.push_str(&line.right);
+        }
+        text.push_str(&self.styled(&whole, line.style));
+        text.push('\n');
+        columns(&whole)
+    }
+
+    fn styled(&self, text: &str, style: &str) -> String {
+        match self.color {
+            Color::On if !style.is_empty() => format!("{style}{text}{PLAIN}"),
+            Color::On | Color::Off => text.to_owned(),
+        }
+    }
+}
+
+impl Running {
+    fn output(&mut self, bytes: &[u8]) {
+        let Self { line, log, .. } = self;
+        line.feed(bytes, |text| {
+            log.push_back(visible(text));
+            if log.len() > LOG_LINES {
+                log.pop_front();
+            }
+        });
+    }
+
+    fn lines(&self, now: Duration) -> Vec<Line> {
+        let plain = |left: String| Line { left, right: String::new(), style: DIM };
+        let note = self.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        let head = Line {
+            left: format!(" => {}{note}", self.name),
+            right: seconds(now.saturating_sub(self.since)),
+            style: "",
+        };
+        let transfers = self.transfers.running().map(|transfer| {
+            let (amount, bar) = (transfer.amount(), transfer.bar(22));
+            plain(format!(" => => {} {bar} {amount}", transfer.subject))
+        });
+        let log = self.log.iter().map(|text| plain(format!(" => => # {text}")));
+        std::iter::once(head).chain(transfers).chain(log).collect()
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1}s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

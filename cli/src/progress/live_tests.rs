@@ -1,0 +1,151 @@
+//! What live progress looks like, on a terminal made of a grid of characters.
+
+use super::*;
+
+/// As much of a terminal as the drawing uses.
+struct Screen {
+    lines: Vec<String>,
+    size: Size,
+    live: Live,
+}
+
+impl Screen {
+    fn new(columns: usize, rows: usize) -> Self {
+        Self { lines: Vec::new(), size: Size { columns, rows }, live: Live::new(Color::Off) }
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        let mut text = std::str::from_utf8(bytes).unwrap();
+        if let Some(rest) = text.strip_prefix("\u{1b}[") {
+            let (rows, rest) = rest.split_once('A').unwrap();
+            let keep = self.lines.len() - rows.parse::<usize>().unwrap();
+            self.lines.truncate(keep);
+            text = rest.strip_prefix("\r\u{1b}[J").unwrap();
+        }
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        for line in text.lines() {
+            assert!(columns(line) < self.size.columns, "{line:?} is too long");
+            self.lines.push(line.to_owned());
+        }
+    }
+
+    fn draw(&mut self, millis: u64) {
+        let mut out = Vec::new();
+        self.live.draw(Duration::from_millis(millis), self.size, &mut out);
+        self.show(&out);
+    }
+
+    fn finish(&mut self, millis: u64) {
+        let mut out = Vec::new();
+        self.live.finish(Duration::from_millis(millis), self.size, &mut out);
+        self.show(&out);
+    }
+
+    fn begin(&mut self, id: u32, name: &str, millis: u64) {
+        let event = Event::Begun { activity: ActivityId(id), name: name.to_owned() };
+        self.live.event(event, Duration::from_millis(millis));
+    }
+
+    fn end(&mut self, id: u32, outcome: Outcome, millis: u64) {
+        let event = Event::Ended { activity: ActivityId(id), outcome, elapsed: Duration::from_millis(millis) };
+        self.live.event(event, Duration::from_millis(millis));
+    }
+
+    fn output(&mut self, id: u32, text: &str) {
+        let event = Event::Output { activity: ActivityId(id), bytes: text.into(), elapsed: Duration::ZERO };
+        self.live.event(event, Duration::ZERO);
+    }
+}
+
+#[test]
+fn running_steps_are_redrawn_and_finished_ones_stay() {
+    let mut screen = Screen::new(40, 24);
+    screen.begin(1, "[1/2] FROM busybox", 0);
+    screen.end(1, Outcome::Done, 100);
+    screen.begin(2, "[2/2] RUN make -j everything && make install", 100);
+    screen.output(2, "one\ntwo\r\n\x1b[1mthree\x1b[0m\nhalf");
+    screen.draw(1200);
+    assert_eq!(
+        screen.lines,
+        [
+            " => [1/2] FROM busybox             0.1s",
+            "[+] Building 1.2s (1/2)",
+            " => [2/2] RUN make -j everything … 1.1s",
+            " => => # one",
+            " => => # two",
+            " => => # three",
+        ]
+    );
+    screen.output(2, " line\n4\n5\n6\n7\n");
+    screen.draw(1300);
+    assert_eq!(screen.lines[3..], [" => => # three", " => => # half line", " => => # 4", " => => # 5", " => => # 6", " => => # 7"]);
+    screen.end(2, Outcome::Done, 2000);
+    screen.finish(2000);
+    assert_eq!(
+        screen.lines,
+        [
+            " => [1/2] FROM busybox             0.1s",
+            " => [2/2] RUN make -j everything … 2.0s",
+            "[+] Building 2.0s (2/2) FINISHED",
+        ]
+    );
+}
+
+#[test]
+fn many_cached_steps_are_one_line() {
+    let mut screen = Screen::new(40, 24);
+    for id in 1..=12 {
+        screen.begin(id, &format!("[{id}/13] RUN x"), 0);
+        screen.end(id, Outcome::Cached, 0);
+    }
+    screen.begin(13, "[13/13] RUN false", 0);
+    screen.end(13, Outcome::Failed("exit code: 1".to_owned()), 300);
+    screen.finish(300);
+    assert_eq!(
+        screen.lines,
+        [
+            " => CACHED 12 steps                0.0s",
+            " => ERROR [13/13] RUN false        0.3s",
+            "[+] Building 0.3s (13/13)",
+        ]
+    );
+}
+
+#[test]
+fn a_narrow_and_low_terminal_is_not_overrun() {
+    let mut screen = Screen::new(20, 4);
+    for id in 1..=9 {
+        screen.begin(id, "[stage 1/2] RUN something long", 0);
+    }
+    screen.draw(100);
+    assert_eq!(screen.lines, ["[+] Building 0.1s …", " => [stage 1/… 0.1s", " => [stage 1/… 0.1s"]);
+}
+
+#[test]
+fn lines_folded_by_a_narrower_window_are_counted_as_folded() {
+    let mut live = Live::new(Color::Off);
+    live.event(Event::Begun { activity: ActivityId(1), name: "x".to_owned() }, Duration::ZERO);
+    let mut out = Vec::new();
+    live.draw(Duration::ZERO, Size { columns: 80, rows: 24 }, &mut out);
+    out.clear();
+    live.draw(Duration::from_millis(200), Size { columns: 30, rows: 24 }, &mut out);
+    // the header of 23 columns is one row, the step of 79 is three
+    assert!(out.starts_with(b"\x1b[4A\r\x1b[J"), "{:?}", String::from_utf8_lossy(&out));
+}
+
+#[test]
+fn transfers_have_bars_and_colours_can_be_had() {
+    let mut live = Live::new(Color::On);
+    live.event(Event::Begun { activity: ActivityId(1), name: "pull".to_owned() }, Duration::ZERO);
+    let event = Event::Transferred {
+        activity: ActivityId(1),
+        subject: "sha256:abc".to_owned(),
+        done: 5_000_000,
+        total: Some(10_000_000),
+    };
+    live.event(event, Duration::ZERO);
+    let mut out = Vec::new();
+    live.draw(Duration::ZERO, Size { columns: 80, rows: 24 }, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("\u{1b}[2m => => sha256:abc [==========>         ] 5MB / 10MB\u{1b}[0m\n"), "{text}");
+}

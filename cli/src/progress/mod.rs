@@ -1,0 +1,208 @@
+//! Shows what the engine tells while it works. One writer, on stderr: events only fill a buffer, and a ticker thread writes it
+//! out a few times a second, so a build that is over in milliseconds is one write, and no step ever waits for a redraw.
+//!
+//! [`plain`] and [`live`] decide what is shown; both are pure functions of events and times, and are tested as such.
+
+mod json;
+mod lines;
+mod live;
+mod plain;
+mod transfers;
+mod width;
+
+use crate::environment::Color;
+use rbuild::{Event, EventSink};
+use std::{
+    io::Write,
+    os::fd::AsFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// How to show progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Lines, as BuildKit writes them.
+    Plain,
+    /// Redrawn on a terminal.
+    Live(Color),
+    /// One JSON object a line.
+    Json,
+    /// Not at all.
+    Quiet,
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Characters in a line.
+    pub(crate) columns: usize,
+    /// Lines.
+    pub(crate) rows: usize,
+}
+
+/// Progress being shown.
+pub(crate) struct Progress {
+    shared: Arc<Shared>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    begun: Instant,
+}
+
+struct State {
+    view: View,
+    out: Vec<u8>,
+    over: bool,
+}
+
+enum View {
+    Plain(plain::Plain),
+    Live(live::Live),
+    Json,
+}
+
+/// Time between two writes.
+const TICK: Duration = Duration::from_millis(50);
+/// Buffered bytes at which to write without waiting for the tick.
+const PLENTY: usize = 64 * 1024;
+/// Buffered bytes at which events wait for the writer.
+const LIMIT: usize = 1024 * 1024;
+
+impl Progress {
+    /// Begins to show progress.
+    pub(crate) fn begin(style: Style) -> Self {
+        let view = match style {
+            Style::Plain | Style::Quiet => View::Plain(plain::Plain::default()),
+            Style::Live(color) => View::Live(live::Live::new(color)),
+            Style::Json => View::Json,
+        };
+        let state = Mutex::new(State { view, out: Vec::new(), over: false });
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), begun: Instant::now() });
+        let ticker = (style != Style::Quiet).then(|| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.tick_until_over())
+        });
+        Self { shared, ticker }
+    }
+
+    /// Where the engine is to send its events.
+    pub(crate) fn sink(&self) -> EventSink {
+        if self.ticker.is_none() {
+            return EventSink::ignore();
+        }
+        let shared = Arc::clone(&self.shared);
+        EventSink::new(move |event| shared.receive(event))
+    }
+
+    /// Writes what is left and stops.
+    pub(crate) fn end(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        let Some(ticker) = self.ticker.take() else { return };
+        self.shared.lock().over = true;
+        self.shared.changed.notify_all();
+        // a ticker that panicked has nothing left to show
+        let _ = ticker.join();
+        let now = self.shared.begun.elapsed();
+        let mut state = self.shared.lock();
+        let State { view, out, .. } = &mut *state;
+        match view {
+            View::Plain(plain) => plain.finish(out),
+            View::Live(live) => live.finish(now, size(), out),
+            View::Json => {}
+        }
+        write(out);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn receive(&self, event: Event) {
+        let now = self.begun.elapsed();
+        let mut state = self.lock();
+        while state.out.len() > LIMIT && !state.over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (idle, before) = (state.is_idle(), state.out.len());
+        let State { view, out, .. } = &mut *state;
+        match view {
+            View::Plain(plain) => plain.event(event, now, out),
+            View::Live(live) => live.event(event, now),
+            View::Json => json::event(&event, out),
+        }
+        let wake = (idle && !state.is_idle()) || (before < PLENTY && state.out.len() >= PLENTY);
+        drop(state);
+        if wake {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Writes at every tick at which there is something to write; sleeps while nothing goes on.
+    fn tick_until_over(&self) {
+        let mut state = self.lock();
+        loop {
+            state = self.changed.wait_while(state, |state| !state.over && state.is_idle()).unwrap_or_else(PoisonError::into_inner);
+            let enough = |state: &mut State| !state.over && state.out.len() < PLENTY;
+            let waited = self.changed.wait_timeout_while(state, TICK, enough);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.over {
+                return;
+            }
+            let now = self.begun.elapsed();
+            let State { view, out, .. } = &mut *state;
+            match view {
+                View::Plain(plain) => plain.tick(now, out),
+                View::Live(live) => live.draw(now, size(), out),
+                View::Json => {}
+            }
+            let mut bytes = std::mem::take(out);
+            drop(state);
+            write(&mut bytes);
+            self.changed.notify_all();
+            state = self.lock();
+        }
+    }
+}
+
+impl State {
+    /// Whether there is nothing to show until the next event.
+    fn is_idle(&self) -> bool {
+        self.out.is_empty()
+            && match &self.view {
+                View::Plain(plain) => !plain.holds_back(),
+                View::Live(live) => live.is_still(),
+                View::Json => true,
+            }
+    }
+}
+
+/// Writes and empties `bytes`. When stderr is gone there is nobody left to tell.
+fn write(bytes: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        let _ = std::io::stderr().write_all(bytes);
+        bytes.clear();
+    }
+}
+
+/// The size of the terminal behind stderr; 80 × 24 when it does not say.
+fn size() -> Size {
+    let found = rbuild_sys::terminal::window_size(std::io::stderr().as_fd());
+    let (columns, rows) = found.map_or((80, 24), |size| (size.columns, size.rows));
+    Size { columns: usize::from(columns).max(20), rows: usize::from(rows).max(4) }
+}

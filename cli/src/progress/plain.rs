@@ -1,0 +1,206 @@
+//! Progress in lines, in BuildKit's plain format.
+//!
+//! One activity at a time has the stage: its lines come as they happen. The lines of the others wait until it is over, or
+//! until it has been silent for a while and they have something to say; then `#N ...` marks that it will go on.
+
+use super::{
+    lines::LineBuffer,
+    transfers::{Transfer, Transfers},
+};
+use rbuild::{ActivityId, Event, Outcome};
+use std::{collections::BTreeMap, io::Write, time::Duration};
+
+/// How long the activity on the stage may be silent while others wait.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two lines about one transfer.
+const TRANSFER_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What has been written, and what waits to be.
+#[derive(Default)]
+pub(super) struct Plain {
+    activities: BTreeMap<ActivityId, Activity>,
+    /// Whose lines are being written.
+    stage: Option<ActivityId>,
+    /// When the stage was last used.
+    last: Duration,
+    /// Whether a block has been written, so that the next one needs a blank line before it.
+    begun: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Default)]
+struct Activity {
+    name: String,
+    /// Whole lines that wait, with their `#N`.
+    waiting: Vec<u8>,
+    line: LineBuffer,
+    transfers: Transfers,
+    over: bool,
+}
+
+impl Plain {
+    /// Takes note of `event`, and writes what can be written.
+    pub(super) fn event(&mut self, event: Event, now: Duration, out: &mut Vec<u8>) {
+        let (id, over) = match event {
+            Event::Warning { text } => {
+                self.warnings.push(text);
+                return;
+            }
+            Event::Begun { activity, name } => {
+                self.activities.entry(activity).or_default().name = name;
+                (activity, false)
+            }
+            Event::Output { activity, bytes, elapsed } => {
+                self.activities.entry(activity).or_default().output(activity, &bytes, elapsed);
+                (activity, false)
+            }
+            Event::Transferred { activity, subject, done, total } => {
+                self.activities.entry(activity).or_default().transferred(activity, (subject, done, total), now);
+                (activity, false)
+            }
+            Event::Note { activity, text } => {
+                self.activities.entry(activity).or_default().say(activity, format_args!("{text}"));
+                (activity, false)
+            }
+            Event::Ended { activity, outcome, elapsed } => {
+                self.activities.entry(activity).or_default().end(activity, &outcome, elapsed);
+                (activity, true)
+            }
+        };
+        if self.stage.is_none_or(|stage| stage == id) {
+            self.give_stage(id, now, out);
+            if over {
+                self.next(now, out);
+            }
+        }
+    }
+
+    /// Lets others onto the stage when the one that has it has been silent for too long.
+    pub(super) fn tick(&mut self, now: Duration, out: &mut Vec<u8>) {
+        if now.saturating_sub(self.last) >= PATIENCE
+            && let Some(next) = self.next_waiting()
+        {
+            self.give_stage(next, now, out);
+            if !self.activities.contains_key(&next) {
+                self.next(now, out);
+            }
+        }
+    }
+
+    /// Whether lines wait for the stage.
+    pub(super) fn holds_back(&self) -> bool {
+        self.next_waiting().is_some()
+    }
+
+    /// Writes everything that waits, and the warnings.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        while let Some(next) = self.next_waiting() {
+            self.give_stage(next, Duration::ZERO, out);
+        }
+        if !self.warnings.is_empty() {
+            let count = self.warnings.len();
+            let plural = if count == 1 { "" } else { "s" };
+            line(out, format_args!("\n {count} warning{plural} found:"));
+            for warning in self.warnings.drain(..) {
+                line(out, format_args!(" - {warning}"));
+            }
+        }
+    }
+
+    /// Gives the stage to those who are over, then to the first who waits.
+    fn next(&mut self, now: Duration, out: &mut Vec<u8>) {
+        while let Some(next) = self.next_waiting() {
+            self.give_stage(next, now, out);
+            if self.stage.is_some() {
+                break;
+            }
+        }
+    }
+
+    /// Who has waiting lines: first who is over, then who began first.
+    fn next_waiting(&self) -> Option<ActivityId> {
+        let waiting = |(_, activity): &(&ActivityId, &Activity)| !activity.waiting.is_empty();
+        let over = self.activities.iter().filter(waiting).find(|(_, activity)| activity.over);
+        over.or_else(|| self.activities.iter().find(waiting)).map(|(id, _)| *id)
+    }
+
+    /// Writes the waiting lines of `id`, below its name unless it had the stage already. An activity that is over leaves
+    /// the stage and is forgotten.
+    fn give_stage(&mut self, id: ActivityId, now: Duration, out: &mut Vec<u8>) {
+        let Some(activity) = self.activities.get_mut(&id) else { return };
+        if self.stage != Some(id) {
+            if let Some(interrupted) = self.stage {
+                line(out, format_args!("#{} ...", interrupted.0));
+            }
+            if self.begun {
+                out.push(b'\n');
+            }
+            line(out, format_args!("#{} {}", id.0, activity.name));
+            self.begun = true;
+            self.stage = Some(id);
+        }
+        out.append(&mut activity.waiting);
+        self.last = now;
+        if activity.over {
+            self.activities.remove(&id);
+            self.stage = None;
+        }
+    }
+}
+
+impl Activity {
+    fn output(&mut self, id: ActivityId, bytes: &[u8], elapsed: Duration) {
+        let Self { line: buffer, waiting, .. } = self;
+        buffer.feed(bytes, |text| log_line(waiting, id, elapsed, text));
+    }
+
+    fn transferred(&mut self, id: ActivityId, (subject, done, total): (String, u64, Option<u64>), now: Duration) {
+        let (transfer, was_over) = self.transfers.update(subject, (done, total), now);
+        let due = transfer.told.is_none_or(|told| now.saturating_sub(told) >= TRANSFER_INTERVAL);
+        if was_over || !(due || transfer.is_over()) {
+            return;
+        }
+        transfer.told = Some(now);
+        let text = transfer_text(transfer, now);
+        self.say(id, format_args!("{text}"));
+    }
+
+    fn end(&mut self, id: ActivityId, outcome: &Outcome, elapsed: Duration) {
+        if let Some(rest) = self.line.rest() {
+            log_line(&mut self.waiting, id, elapsed, &rest);
+        }
+        match outcome {
+            Outcome::Done => self.say(id, format_args!("DONE {:.1}s", elapsed.as_secs_f64())),
+            Outcome::Cached => self.say(id, format_args!("CACHED")),
+            Outcome::Failed(message) => self.say(id, format_args!("ERROR: {message}")),
+            Outcome::Canceled => self.say(id, format_args!("CANCELED")),
+        }
+        self.over = true;
+    }
+
+    fn say(&mut self, id: ActivityId, text: std::fmt::Arguments<'_>) {
+        line(&mut self.waiting, format_args!("#{} {text}", id.0));
+    }
+}
+
+fn transfer_text(transfer: &Transfer, now: Duration) -> String {
+    let taken = now.saturating_sub(transfer.begun).as_secs_f64();
+    let time = if taken > 0.01 { format!(" {taken:.1}s") } else { String::new() };
+    let done = if transfer.is_over() { " done" } else { "" };
+    format!("{} {}{time}{done}", transfer.subject, transfer.amount())
+}
+
+fn log_line(out: &mut Vec<u8>, id: ActivityId, elapsed: Duration, text: &[u8]) {
+    // writing to memory cannot fail
+    let _ = write!(out, "#{} {:.3} ", id.0, elapsed.as_secs_f64());
+    out.extend_from_slice(text);
+    out.push(b'\n');
+}
+
+fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(out, "{text}");
+}
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod tests;

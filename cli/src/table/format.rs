@@ -1,0 +1,163 @@
+//! `--format`: the default table, `table TEMPLATE`, `json`, or a template for each row.
+
+use super::aligned;
+use crate::{
+    error::CliError,
+    template::{self, Template},
+};
+use serde_json::{Map, Value};
+
+/// A field that templates may name, and its heading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column {
+    /// Docker's name of the field.
+    pub(crate) field: &'static str,
+    /// What stands above it.
+    pub(crate) heading: &'static str,
+}
+
+/// Rows of one kind.
+pub(crate) struct Listing {
+    /// Every field a row has, in the order of `--format json`.
+    pub(crate) columns: &'static [Column],
+    /// The fields of the default table, in order.
+    pub(crate) shown: Vec<&'static str>,
+    /// One object a row; all values are texts.
+    pub(crate) rows: Vec<Map<String, Value>>,
+}
+
+/// What `--format` asks for.
+#[derive(Debug)]
+pub(crate) enum Format {
+    /// The usual table.
+    Table,
+    /// A table of the template's columns.
+    TableOf(Template),
+    /// One JSON object a line.
+    Json,
+    /// The template once a row.
+    Rows(Template),
+}
+
+impl Format {
+    /// Reads the flag's value; nothing is the usual table.
+    ///
+    /// # Errors
+    /// [`CliError::Template`].
+    pub(crate) fn parse(flag: Option<&str>) -> Result<Self, CliError> {
+        // Docker lets people write tabs and line ends as escapes in listings
+        let unescaped = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
+        match flag.map(str::trim) {
+            None | Some("" | "table") => Ok(Self::Table),
+            Some("json") => Ok(Self::Json),
+            Some(text) => match text.strip_prefix("table") {
+                Some(rest) if rest.starts_with([' ', '\t', '\\']) => {
+                    Ok(Self::TableOf(Template::parse(unescaped(rest).trim_start_matches([' ', '\t']))?))
+                }
+                _ => Ok(Self::Rows(Template::parse(&unescaped(text))?)),
+            },
+        }
+    }
+}
+
+impl Listing {
+    /// The text of the listing.
+    ///
+    /// # Errors
+    /// [`CliError::Template`] when the template names a field there is not.
+    pub(crate) fn render(&self, format: &Format) -> Result<String, CliError> {
+        match format {
+            Format::Table => {
+                let heading = |field: &&'static str| {
+                    let column = self.columns.iter().find(|column| column.field == *field);
+                    column.map_or_else(String::new, |column| column.heading.to_owned())
+                };
+                let head = self.shown.iter().map(heading).collect();
+                let cells = |row: &Map<String, Value>| {
+                    self.shown.iter().map(|field| text(row, field).to_owned()).collect()
+                };
+                let rows: Vec<Vec<String>> = std::iter::once(head).chain(self.rows.iter().map(cells)).collect();
+                Ok(aligned(&rows))
+            }
+            Format::TableOf(template) => {
+                let head: Map<String, Value> = self
+                    .columns
+                    .iter()
+                    .map(|column| (column.field.to_owned(), Value::from(column.heading)))
+                    .collect();
+                let mut rows = Vec::with_capacity(self.rows.len() + 1);
+                for row in std::iter::once(&head).chain(&self.rows) {
+                    let line = template.render(&Value::Object(row.clone()))?;
+                    rows.push(line.split('\t').map(str::to_owned).collect());
+                }
+                Ok(aligned(&rows))
+            }
+            Format::Json => Ok(self.lines(|row| Ok(template::to_json(&Value::Object(row.clone()))))?),
+            Format::Rows(template) => self.lines(|row| template.render(&Value::Object(row.clone()))),
+        }
+    }
+
+    fn lines(&self, line: impl Fn(&Map<String, Value>) -> Result<String, CliError>) -> Result<String, CliError> {
+        let mut out = String::new();
+        for row in &self.rows {
+            out.push_str(&line(row)?);
+            out.push('\n');
+        }
+        Ok(out)
+    }
+}
+
+/// The text of `field` in `row`.
+pub(crate) fn text<'a>(row: &'a Map<String, Value>, field: &str) -> &'a str {
+    row.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The first `width` characters of `text`, the last of them `…` when something is missing.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: &[Column] =
+        &[Column { field: "ID", heading: "IMAGE ID" }, Column { field: "Repository", heading: "REPOSITORY" }];
+
+    fn rendered(format: &str) -> Result<String, String> {
+        let row = |id: &str, name: &str| {
+            Map::from_iter([("ID".to_owned(), id.into()), ("Repository".to_owned(), name.into())])
+        };
+        let rows = vec![row("ed94c19508b9", "debian"), row("41674f48864b", "<none>")];
+        let listing = Listing { columns: COLUMNS, shown: vec!["Repository", "ID"], rows };
+        let format = Format::parse(Some(format)).map_err(|error| error.to_string())?;
+        listing.render(&format).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_kind_of_format() {
+        let usual = "REPOSITORY   IMAGE ID\ndebian       ed94c19508b9\n<none>       41674f48864b\n";
+        assert_eq!(rendered("").unwrap(), usual);
+        assert_eq!(rendered("table").unwrap(), usual);
+        assert_eq!(rendered("table {{.Repository}}\\t{{.ID}}").unwrap(), usual);
+        assert_eq!(rendered("{{.ID}}:{{.Repository}}").unwrap(), "ed94c19508b9:debian\n41674f48864b:<none>\n");
+        let json = rendered("json").unwrap();
+        assert_eq!(json.lines().nth(1), Some(r#"{"ID":"41674f48864b","Repository":"\u003cnone\u003e"}"#));
+        assert_eq!(rendered("{{json .ID}}").unwrap(), "\"ed94c19508b9\"\n\"41674f48864b\"\n");
+    }
+
+    #[test]
+    fn unknown_fields_are_named() {
+        let error = rendered("{{.Foo}}").unwrap_err();
+        assert!(error.contains("executing \"\" at <.Foo>"), "{error}");
+    }
+
+    #[test]
+    fn long_texts_end_in_an_ellipsis() {
+        assert_eq!(shortened("abcdef", 6), "abcdef");
+        assert_eq!(shortened("abcdefg", 6), "abcde…");
+    }
+}

@@ -1,0 +1,53 @@
+//! Docker's tables: columns of text, sizes and times in words, and `--format`.
+
+mod format;
+mod sizes;
+mod times;
+
+pub(crate) use format::{Column, Format, Listing, shortened, text};
+pub(crate) use sizes::{human_size, human_size_with};
+pub(crate) use times::{ago, human_duration, local_style};
+
+/// Aligns `rows` as Go's tabwriter does for Docker (minimal width 10, padding 3): every cell but a row's last is padded.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
+    const LEAST: usize = 10;
+    const PADDING: usize = 3;
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let inner = rows.iter().filter(|row| row.len() > column + 1).map(|row| row[column].chars().count());
+        inner.max().map_or(0, |longest| (longest + PADDING).max(LEAST))
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            out.push_str(cell);
+            if column + 1 < row.len() {
+                out.extend(std::iter::repeat_n(' ', widths[column] - cell.chars().count()));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_docker_s() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let rows = [
+            row(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]),
+            row(&["debian", "12", "ed94c19508b9", "29 minutes ago", "173MB"]),
+            row(&["busybox", "latest", "41674f48864b", "29 minutes ago", "1.98MB"]),
+        ];
+        assert_eq!(
+            aligned(&rows),
+            "REPOSITORY   TAG       IMAGE ID       CREATED          SIZE\n\
+             debian       12        ed94c19508b9   29 minutes ago   173MB\n\
+             busybox      latest    41674f48864b   29 minutes ago   1.98MB\n"
+        );
+    }
+}

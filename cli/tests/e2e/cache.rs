@@ -1,0 +1,134 @@
+//! What is built again, and what is not.
+
+use crate::with_busybox;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
+
+fn cached(progress: &str) -> usize {
+    progress.lines().filter(|line| line.ends_with(" CACHED")).count()
+}
+
+const DOCKERFILE: &str = "FROM busybox AS build\nWORKDIR /src\nCOPY a.txt dir/ ./\nRUN cat a.txt > out\n\
+    FROM busybox\nLABEL a=b\nCOPY --from=build /src/out /out\nRUN echo done\n";
+
+#[test]
+fn a_second_build_is_all_cached_and_the_same_image() {
+    let Some(here) = with_busybox("a_second_build_is_all_cached") else { return };
+    let context = here.context("c", DOCKERFILE, &[("a.txt", "a"), ("dir/b", "b")]);
+    here.build("one", &context);
+    let again = here.build("two", &context);
+    assert_eq!(cached(&again), 5, "{again}");
+    let ids = here.ok(["images", "-q", "--no-trunc", "one"]) + &here.ok(["images", "-q", "--no-trunc", "two"]);
+    let ids: Vec<&str> = ids.lines().collect();
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn only_what_changed_is_built_again() {
+    let Some(here) = with_busybox("only_what_changed_is_built_again") else { return };
+    let context = here.context("c", DOCKERFILE, &[("a.txt", "a"), ("dir/b", "b")]);
+    here.build("x", &context);
+    let rebuilt = |change: &dyn Fn(&Path)| {
+        change(&context);
+        5 - cached(&here.build("x", &context))
+    };
+    assert_eq!(rebuilt(&|c| touch(&c.join("a.txt"))), 0, "a new time changes nothing");
+    assert_eq!(rebuilt(&|c| fs::write(c.join("unused"), "x").unwrap()), 0, "nobody copies this file");
+    // COPY and RUN run again; `out` is the same, so nothing after it does
+    assert_eq!(rebuilt(&|c| fs::write(c.join("dir/b"), "changed").unwrap()), 2);
+    assert_eq!(rebuilt(&|c| fs::set_permissions(c.join("dir/b"), fs::Permissions::from_mode(0o600)).unwrap()), 2);
+    assert_eq!(rebuilt(&|c| fs::write(c.join("a.txt"), "changed").unwrap()), 4, "all but WORKDIR");
+    assert_eq!(rebuilt(&|_| {}), 0);
+}
+
+#[test]
+fn a_result_that_did_not_change_wakes_nothing_after_it() {
+    let Some(here) = with_busybox("a_result_that_did_not_change_wakes_nothing_after_it") else { return };
+    let dockerfile = "FROM busybox\nCOPY noise /tmp/noise\nRUN rm /tmp/noise && echo fixed > /fixed && touch -d @1 /fixed /tmp\nRUN cat /fixed > /copy\n";
+    let context = here.context("c", dockerfile, &[("noise", "1")]);
+    here.build("x", &context);
+    fs::write(context.join("Dockerfile"), dockerfile.replace("echo fixed", "echo  fixed")).unwrap();
+    let progress = here.build("x", &context);
+    assert_eq!(cached(&progress), 2, "COPY, and the RUN after the one with another text: {progress}");
+}
+
+#[test]
+fn no_cache_runs_everything_and_keeps_the_results() {
+    let Some(here) = with_busybox("no_cache_runs_everything") else { return };
+    let context = here.context("c", "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /id\n", &[]);
+    let id = |flags: &[&str]| {
+        let arguments = ["build", "-t", "x"].iter().chain(flags).copied().chain([context.to_str().unwrap()]);
+        here.ok(arguments);
+        here.ok(["run", "--rm", "x", "cat", "/id"])
+    };
+    let first = id(&[]);
+    assert_eq!(id(&[]), first);
+    let second = id(&["--no-cache"]);
+    assert_ne!(second, first);
+    assert_eq!(id(&[]), second, "the newest result is the one that is kept");
+}
+
+#[test]
+fn finished_steps_of_a_failed_build_are_kept() {
+    let Some(here) = with_busybox("finished_steps_of_a_failed_build_are_kept") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo slow > /slow\nRUN test -e /nope\n", &[]);
+    here.fails(["build".as_ref(), context.as_os_str()]);
+    fs::write(context.join("Dockerfile"), "FROM busybox\nRUN echo slow > /slow\nRUN test -e /slow\n").unwrap();
+    assert_eq!(cached(&here.build("x", &context)), 1);
+}
+
+#[test]
+fn deleting_the_index_costs_time_only() {
+    let Some(here) = with_busybox("deleting_the_index_costs_time_only") else { return };
+    let context = here.context("c", DOCKERFILE, &[("a.txt", "a"), ("dir/b", "b")]);
+    here.build("x", &context);
+    fs::remove_dir_all(here.store().join("index")).unwrap();
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/out"]), "a");
+    assert_eq!(cached(&here.build("x", &context)), 0);
+    assert_eq!(cached(&here.build("x", &context)), 5);
+}
+
+#[test]
+fn a_killed_build_leaves_nothing_wrong() {
+    let Some(here) = with_busybox("a_killed_build_leaves_nothing_wrong") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2 && sleep 60\n", &[]);
+    let mut build = here.command(["build".as_ref(), context.as_os_str()]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    build.kill().unwrap();
+    build.wait().unwrap();
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains(here.store().to_str().unwrap()), "a mount was left behind: {mounts}");
+    fs::write(context.join("Dockerfile"), "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\n").unwrap();
+    here.build("x", &context);
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/1", "/2"]), "1\n2\n");
+}
+
+#[test]
+fn two_builds_at_once_do_the_work_once() {
+    let Some(here) = with_busybox("two_builds_at_once_do_the_work_once") else { return };
+    let dockerfile = "FROM busybox\nRUN sleep 1; cat /proc/sys/kernel/random/uuid > /id\nRUN sleep 0.3; cat /id > /again\n";
+    let context = here.context("c", dockerfile, &[]);
+    let build = |tag: &str| here.command(["build", "-t", tag, context.to_str().unwrap()]).stderr(Stdio::null()).spawn().unwrap();
+    let both = [build("one"), build("two")];
+    for mut build in both {
+        assert!(build.wait().unwrap().success());
+    }
+    let id = |tag: &str| here.ok(["run", "--rm", tag, "cat", "/id", "/again"]);
+    assert_eq!(id("one"), id("two"));
+}
+
+#[test]
+fn a_cache_mount_outlives_the_build_and_stays_out_of_the_image() {
+    let Some(here) = with_busybox("a_cache_mount_outlives_the_build") else { return };
+    let dockerfile = "FROM busybox\nARG N\nRUN --mount=type=cache,target=/c echo $N >> /c/log && cat /c/log > /log && wc -l < /c/log\n";
+    let context = here.context("c", dockerfile, &[]);
+    for n in ["1", "2", "3"] {
+        here.ok(["build", "--build-arg", &format!("N={n}"), "-t", "x", context.to_str().unwrap()]);
+    }
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/log"]), "1\n2\n3\n");
+    assert_eq!(here.ok(["run", "--rm", "x", "ls", "/c"]), "");
+}
+
+fn touch(path: &Path) {
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now()).unwrap();
+}

@@ -1,0 +1,26 @@
+//! The program as people use it: real builds on real root filesystems, a real registry, images read by other tools.
+//!
+//! One binary for all, so that it links once. Base images come from `scripts/base-image`; `scripts/check` makes them.
+
+mod bad_input;
+mod cache;
+mod containers;
+mod examples;
+mod foreign_tools;
+mod images;
+mod ordinary_user;
+mod sandbox;
+mod story;
+
+/// The binary under test, unless `RBUILD_BIN` names another.
+const RBUILD: &str = env!("CARGO_BIN_EXE_rbuild");
+
+/// A workspace with `busybox:latest`, or nothing when the tests do not run as root.
+fn with_busybox(test: &str) -> Option<rbuild_testkit::Workspace> {
+    if !rbuild_testkit::is_root(test) {
+        return None;
+    }
+    let workspace = rbuild_testkit::Workspace::new(RBUILD);
+    workspace.import(rbuild_testkit::Base::Busybox);
+    Some(workspace)
+}

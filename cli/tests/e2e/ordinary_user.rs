@@ -1,0 +1,52 @@
+//! The same as an ordinary user, through a user namespace with subordinate ids.
+
+use crate::RBUILD;
+use rbuild_testkit::{Base, Workspace, has_program, is_root};
+use std::{fs, process::Command};
+
+const USER: u32 = 12_345;
+const NAME: &str = "rbuild-test";
+
+/// A workspace of a user with subordinate ids, who is made when he is not there.
+fn workspace(test: &str) -> Option<Workspace> {
+    if !is_root(test) || !has_program("newuidmap", test) || !has_program("setpriv", test) {
+        return None;
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    if !passwd.contains(NAME) {
+        let made = Command::new("useradd").args(["-M", "-u", &USER.to_string(), NAME]).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: {test}: the user {NAME} cannot be made");
+            return None;
+        }
+    }
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let ranges = fs::read_to_string(file).unwrap_or_default();
+        if !ranges.lines().any(|line| line.starts_with(NAME)) {
+            fs::write(file, format!("{ranges}{NAME}:700000:65536\n")).unwrap();
+        }
+    }
+    Some(Workspace::for_user(RBUILD, USER))
+}
+
+#[test]
+fn an_ordinary_user_builds_and_runs() {
+    let Some(here) = workspace("an_ordinary_user_builds_and_runs") else { return };
+    here.import(Base::Busybox);
+    let dockerfile = "FROM busybox AS build\nRUN id -u > /id && touch /f && chown 5:6 /f && mkdir /gone && rmdir /gone && rm /bin/vi\n\
+        FROM build\nCOPY --chown=1000:1000 own /own\nWORKDIR /w\nUSER 1000:1000\nRUN id -u > /tmp/id; ! touch /root/x\n";
+    let context = here.context("c", dockerfile, &[("own", "mine")]);
+    here.build("x", &context);
+    let seen = here.ok(["run", "--rm", "-u", "0", "x", "sh", "-c", "cat /id /tmp/id; stat -c '%u:%g' /f /own /w; test -e /bin/vi || echo gone"]);
+    assert_eq!(seen, "0\n1000\n5:6\n1000:1000\n0:0\ngone\n");
+    assert!(here.build("x", &context).contains("CACHED"));
+    here.ok(["save", "-o", "x.tar", "x"]);
+    // root reads what the user wrote, and it is the same image
+    let root = Workspace::new(RBUILD);
+    root.ok(["load".as_ref(), "-i".as_ref(), here.path().join("x.tar").as_os_str()]);
+    let id = |workspace: &Workspace| workspace.ok(["images", "-q", "--no-trunc", "x"]);
+    assert_eq!(id(&here), id(&root));
+    assert_eq!(root.ok(["run", "--rm", "-u", "0", "x", "stat", "-c", "%u:%g", "/f"]), "5:6\n");
+    here.ok(["rmi", "x"]);
+    here.ok(["prune", "-a", "-f"]);
+}

@@ -1,0 +1,100 @@
+//! A build, told from beginning to end.
+
+use crate::{
+    BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource,
+    diagnostic::DockerfileText,
+    reporter::Reporter,
+    schedule,
+    session::Session,
+    settle,
+};
+use rbuild_oci::Platform;
+use rbuild_planner::{NamedContext, Plan, PlanOptions};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+impl Engine {
+    /// Builds what `request` asks for, names it, and says what happened through `events` while it happens.
+    ///
+    /// Steps that were finished before a failure stay in the cache. Dropping the future cancels the build.
+    ///
+    /// # Errors
+    /// [`Error`], of class input when the Dockerfile or the request is at fault; [`Error::diagnostic`] has the place.
+    pub async fn build(&self, request: BuildRequest, events: EventSink) -> Result<Built, Error> {
+        let reporter = Reporter::new(events);
+        let text = load_dockerfile(&request, &reporter)?;
+        let dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, &text))?;
+        let options = plan_options(&request)?;
+        let selected = rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
+        let (graph, images) = self.resolve(selected, &request, &text, &reporter).await?;
+        let plan = rbuild_planner::lower(graph).map_err(|error| Error::plan(error, &text))?;
+        report_lints(&plan, &reporter, &text)?;
+        let session = Arc::new(Session::new(self, &request, (plan, images), &text, &reporter)?);
+        match schedule::execute(&session).await {
+            Ok(diffs) => settle::finish(&session, diffs).await,
+            Err(error) => {
+                settle::keep_finished(&session)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<DockerfileText, Error> {
+    if let Some(context) = request.context.as_ref().filter(|context| !context.is_dir()) {
+        return Err(Error::ContextMissing { path: context.clone() });
+    }
+    let name = match &request.dockerfile {
+        DockerfileSource::File(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        DockerfileSource::InContext | DockerfileSource::Text(_) => "Dockerfile".to_owned(),
+    };
+    let activity = reporter.begin(format!("[internal] load build definition from {name}"));
+    let text = match &request.dockerfile {
+        DockerfileSource::Text(bytes) => Ok(DockerfileText { name, bytes: bytes.clone() }),
+        DockerfileSource::File(path) => read(path),
+        DockerfileSource::InContext => {
+            let directory = request.context.as_deref().unwrap_or(Path::new("/nonexistent"));
+            read(&directory.join("Dockerfile")).or_else(|error| read(&directory.join("dockerfile")).map_err(|_| error))
+        }
+    };
+    activity.end_with(text)
+}
+
+fn read(path: &Path) -> Result<DockerfileText, Error> {
+    DockerfileText::read(path).map_err(|source| Error::DockerfileUnreadable { path: path.to_owned(), source })
+}
+
+fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
+    let mut named_contexts = BTreeMap::new();
+    for (name, source) in &request.named_contexts {
+        let context = match source {
+            NamedContextSource::Directory(_) => NamedContext::Directory,
+            NamedContextSource::Image(reference) => NamedContext::Image(reference.clone()),
+            NamedContextSource::Scratch => NamedContext::Scratch,
+            NamedContextSource::OciLayout(path, _) => {
+                return Err(Error::Unsupported { what: format!("--build-context {name}=oci-layout://{}", path.display()) });
+            }
+        };
+        named_contexts.insert(name.clone(), context);
+    }
+    let host = Platform::host();
+    if let Some(platform) = request.platform.as_ref().filter(|platform| **platform != host) {
+        return Err(Error::Unsupported { what: format!("building for {platform} on {host}") });
+    }
+    Ok(PlanOptions {
+        target: request.target.clone(),
+        build_args: request.build_args.clone(),
+        platform: request.platform.clone(),
+        labels: request.labels.clone(),
+        network: request.network,
+        named_contexts,
+        no_cache: request.no_cache.clone(),
+        ..PlanOptions::new(host)
+    })
+}
+
+fn report_lints(plan: &Plan, reporter: &Reporter, text: &DockerfileText) -> Result<(), Error> {
+    for lint in &plan.lints {
+        reporter.warn(format!("{}: {} (line {})", lint.rule.name(), lint.message, lint.lines.first));
+    }
+    plan.lint_errors().map_err(|error| Error::plan(error, text))
+}

@@ -1,0 +1,92 @@
+//! Making an image of a container's changes.
+
+use crate::{Engine, Error, containers::record::ContainerDirectory};
+use rbuild_cache::{LayerMeta, LayerSource, RefRecord};
+use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, Platform, Reference, Timestamp};
+use rbuild_planner::{PlanOptions, ResolvedImage};
+use std::time::SystemTime;
+
+/// `commit`.
+#[derive(Clone, Debug, Default)]
+pub struct CommitRequest {
+    /// The container's name or id.
+    pub container: String,
+    /// The new image's name.
+    pub name: Option<Reference>,
+    /// `--author`.
+    pub author: String,
+    /// `--message`.
+    pub message: String,
+    /// `--change`: Dockerfile instructions.
+    pub changes: Vec<String>,
+}
+
+impl Engine {
+    /// Makes an image of a container: its image's layers, and its own changes as one layer on top.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::Plan`] or [`Error::Syntax`] for a bad change, [`Error::Store`].
+    pub fn commit(&self, request: &CommitRequest) -> Result<ImageId, Error> {
+        let container = self.container(&request.container)?;
+        let base = self.find_image(&container.image_id.to_string())?;
+        let mut config = self.image_config(&base.id)?;
+        config.config = apply_changes(container.config.clone(), &request.changes)?;
+        let now = Timestamp::from(SystemTime::now());
+        let lease = self.store.lease()?;
+        lease.hold(&container.layers, &[])?;
+        let draft = self.store.new_layer()?;
+        rbuild_executor::clone_layer(&ContainerDirectory::of(&self.store, &container.id).fs(), draft.fs())?;
+        let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
+        let diff = rbuild_image::layer_diff(&self.store, &layer)?;
+        config.rootfs.diff_ids.push(diff.diff_id);
+        config.created = Some(now);
+        config.author.clone_from(&request.author);
+        config.history.push(HistoryEntry {
+            created: Some(now),
+            created_by: container.command.join(" "),
+            author: request.author.clone(),
+            comment: request.message.clone(),
+            empty_layer: false,
+        });
+        let layers: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
+        self.store.sync()?;
+        let record = rbuild_image::assemble(&self.store, &config, &layers)?;
+        if let Some(name) = &request.name {
+            self.store.set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+        }
+        Ok(record.id)
+    }
+}
+
+/// `config` after the Dockerfile instructions `changes`, as `commit --change` and `import --change` take them.
+pub(crate) fn apply_changes(mut config: ContainerConfig, changes: &[String]) -> Result<ContainerConfig, Error> {
+    const ALLOWED: [&str; 13] = [
+        "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME",
+        "WORKDIR", "MAINTAINER",
+    ];
+    for change in changes {
+        let keyword = change.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if !ALLOWED.contains(&keyword.as_str()) {
+            return Err(Error::Unsupported { what: format!("{keyword} as a change") });
+        }
+    }
+    let text = crate::diagnostic::DockerfileText {
+        name: "change".to_owned(),
+        bytes: format!("FROM base\n{}\n", changes.join("\n")).into_bytes(),
+    };
+    let dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, &text))?;
+    let planned = |error| Error::plan(error, &text);
+    // the triggers of the image are for its children, not for this
+    let triggers = std::mem::take(&mut config.on_build);
+    let base = ImageConfig { config, ..ImageConfig::scratch(&Platform::host()) };
+    let options = PlanOptions::new(Platform::host());
+    let graph = rbuild_planner::select(&dockerfile, &options).map_err(planned)?;
+    let resolved = ResolvedImage { id: base.id(), config: base, layers: 1 };
+    let answers = graph.unresolved().into_iter().map(|wanted| (wanted, resolved.clone())).collect();
+    let graph = graph.resolve(answers).map_err(planned)?;
+    let graph = graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
+    let plan = rbuild_planner::lower(graph).map_err(planned)?;
+    let mut changed = plan.stages[plan.target.0].config.config.clone();
+    changed.on_build = triggers.into_iter().chain(changed.on_build).collect();
+    Ok(changed)
+}

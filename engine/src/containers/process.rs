@@ -1,0 +1,91 @@
+//! A container's program while it runs.
+
+use super::record::{Container, ContainerDirectory, ContainerState};
+use crate::Error;
+use nix::{
+    fcntl::Flock,
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use rbuild_executor::Sandboxed;
+use rbuild_oci::Timestamp;
+use std::{fs::File, os::fd::{BorrowedFd, OwnedFd}, path::PathBuf, time::SystemTime};
+
+use super::start::Retention;
+
+/// A started container. Dropping it kills its program.
+pub struct RunningContainer {
+    pub(crate) container: Container,
+    pub(crate) directory: ContainerDirectory,
+    pub(crate) process: Sandboxed,
+    pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) retention: Retention,
+    pub(crate) _lock: Flock<File>,
+}
+
+impl RunningContainer {
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.container.id
+    }
+
+    /// The master side of its terminal, when it has one: bytes in and out.
+    #[must_use]
+    pub fn terminal(&self) -> Option<&OwnedFd> {
+        self.terminal.as_ref()
+    }
+
+    /// The process id of its program, as the host sees it.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    /// Its program, readable once it has ended (`poll(2)` on a pidfd); `None` when it has been waited for.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.process.pidfd()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        signal::kill(Pid::from_raw(self.pid()), signal).map_err(|errno| Error::Io {
+            action: "signal",
+            path: PathBuf::from(format!("/proc/{}", self.pid())),
+            source: errno.into(),
+        })
+    }
+
+    /// Waits for its program to end; returns its exit code, 128 + n when signal n ended it.
+    ///
+    /// # Errors
+    /// [`Error::Executor`] when waiting fails, [`Error::Io`] when the record cannot be written.
+    pub fn wait(mut self) -> Result<i32, Error> {
+        let code = self.process.wait()?;
+        match self.retention {
+            Retention::Remove => self.directory.remove()?,
+            Retention::Keep => {
+                self.container.state = ContainerState::Exited(code);
+                self.container.finished = Some(Timestamp::from(SystemTime::now()));
+                self.container.pid = None;
+                self.directory.write(&self.container)?;
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// Kills the program of a container that another process runs, and waits until that process has noted it.
+pub(crate) fn kill(container: &Container) -> Result<(), Error> {
+    let Some(pid) = container.pid else { return Ok(()) };
+    match signal::kill(Pid::from_raw(pid), Signal::SIGKILL) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(error) => {
+            Err(Error::Io { action: "kill", path: PathBuf::from(format!("/proc/{pid}")), source: error.into() })
+        }
+    }
+}

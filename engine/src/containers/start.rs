@@ -1,0 +1,208 @@
+//! Starting a container.
+
+use super::{
+    process::RunningContainer,
+    record::{Container, ContainerDirectory, ContainerState},
+};
+use crate::{Engine, Error};
+use rbuild_cache::ContainerUse;
+use rbuild_executor::{ContainerSandbox, HostFiles, Stdio};
+use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
+use rbuild_planner::{Access, Network};
+use std::{io::Read, path::PathBuf, time::SystemTime};
+
+/// `run`.
+#[derive(Clone, Debug)]
+pub struct ContainerRequest {
+    /// The image: a reference or an id.
+    pub image: String,
+    /// `--name`; made up when absent.
+    pub name: Option<String>,
+    /// Arguments after the image; replace its CMD.
+    pub command: Vec<String>,
+    /// `--entrypoint`; replaces its ENTRYPOINT and CMD.
+    pub entrypoint: Option<Vec<String>>,
+    /// `--env`, `NAME=value`.
+    pub env: Vec<String>,
+    /// `--workdir`.
+    pub workdir: Option<String>,
+    /// `--user`.
+    pub user: Option<String>,
+    /// `--volume HOST:PATH`.
+    pub volumes: Vec<Volume>,
+    /// `--hostname`; the short id when absent.
+    pub hostname: Option<String>,
+    /// `--network`.
+    pub network: Network,
+    /// `--tty`.
+    pub terminal: Terminal,
+    /// `--interactive`.
+    pub stdin: ContainerStdio,
+    /// `--rm`.
+    pub retention: Retention,
+}
+
+/// A directory or file of the host, shown in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// On the host, absolute.
+    pub host: PathBuf,
+    /// In the container.
+    pub target: ImagePath,
+    /// May it be written to?
+    pub access: Access,
+}
+
+/// Whether a container gets a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// Its streams are the caller's.
+    None,
+    /// A new pseudo-terminal of this size; its master side is [`RunningContainer::terminal`].
+    Pty {
+        /// Lines.
+        rows: u16,
+        /// Characters in a line.
+        columns: u16,
+    },
+}
+
+/// What a container without a terminal reads. What it writes goes to the caller's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerStdio {
+    /// Nothing: `/dev/null`.
+    Null,
+    /// The caller's standard input.
+    Inherit,
+}
+
+/// What becomes of a container that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// It stays, until it is removed.
+    Keep,
+    /// It is removed at once.
+    Remove,
+}
+
+impl Engine {
+    /// Starts a container of an image in the store. The calling thread must be the one that waits for it: the program
+    /// is killed when that thread ends.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program
+    /// cannot be started.
+    pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
+        let container = self.new_container(request)?;
+        let directory = ContainerDirectory::of(&self.store, &container.id);
+        directory.create()?;
+        let started = self.launch(request, container, directory.clone());
+        if started.is_err() && request.retention == Retention::Remove {
+            directory.remove()?;
+        }
+        started
+    }
+
+    fn launch(
+        &self,
+        request: &ContainerRequest,
+        mut container: Container,
+        directory: ContainerDirectory,
+    ) -> Result<RunningContainer, Error> {
+        let uses = ContainerUse { image: Some(container.image_id), layers: container.layers.clone() };
+        self.store.set_container_use(&container.id, &uses)?;
+        directory.write(&container)?;
+        let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
+        let (terminal, stdio) = match request.terminal {
+            Terminal::Pty { rows, columns } => {
+                let (master, slave) = rbuild_executor::open_terminal(rows, columns)?;
+                (Some(master), Stdio::Terminal(slave))
+            }
+            Terminal::None => match request.stdin {
+                ContainerStdio::Null => (None, Stdio::InheritOutput),
+                ContainerStdio::Inherit => (None, Stdio::Inherit),
+            },
+        };
+        let process = rbuild_executor::start_container(&ContainerSandbox {
+            store: &self.store,
+            layers: &container.layers,
+            upper: &directory.fs(),
+            work: &directory.work(),
+            argv: &container.command,
+            config: &container.config,
+            hostname: request.hostname.as_deref().unwrap_or(&container.id[..12]),
+            network: request.network,
+            volumes: &request.volumes.iter().map(|v| (v.host.clone(), v.target.clone(), v.access)).collect::<Vec<_>>(),
+            host_files: &HostFiles::new(&self.store, &[]),
+            stdio,
+        })?;
+        container.state = ContainerState::Running;
+        container.started = Some(Timestamp::from(SystemTime::now()));
+        container.pid = Some(process.pid());
+        directory.write(&container)?;
+        Ok(RunningContainer { container, directory, process, terminal, retention: request.retention, _lock: lock })
+    }
+
+    fn new_container(&self, request: &ContainerRequest) -> Result<Container, Error> {
+        let image = self.find_image(&request.image)?;
+        let config = configured(self.image_config(&image.id)?.config, request);
+        let command: Vec<String> =
+            config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
+        if command.is_empty() {
+            return Err(Error::NoCommand);
+        }
+        let id = random_id()?;
+        let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
+        if let Some(other) = self.containers()?.into_iter().find(|other| other.name == name) {
+            return Err(Error::ContainerNameTaken { name, id: other.id });
+        }
+        Ok(Container {
+            id,
+            name,
+            image: request.image.clone(),
+            image_id: image.id,
+            layers: image.layers.iter().map(|layer| layer.layer).collect(),
+            command,
+            config,
+            created: Timestamp::from(SystemTime::now()),
+            started: None,
+            finished: None,
+            pid: None,
+            state: ContainerState::Created,
+        })
+    }
+}
+
+/// An image's config with what the request changes.
+fn configured(mut config: ContainerConfig, request: &ContainerRequest) -> ContainerConfig {
+    if let Some(entrypoint) = &request.entrypoint {
+        config.entrypoint = Some(entrypoint.clone());
+        config.cmd = None;
+    }
+    if !request.command.is_empty() {
+        config.cmd = Some(request.command.clone());
+    }
+    if config.env_value("PATH").is_none() {
+        config.set_env("PATH", rbuild_oci::DEFAULT_PATH);
+    }
+    for pair in &request.env {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        config.set_env(name, value);
+    }
+    if let Some(workdir) = &request.workdir {
+        config.working_dir.clone_from(workdir);
+    }
+    if let Some(user) = &request.user {
+        config.user.clone_from(user);
+    }
+    config
+}
+
+/// 64 random hexadecimal digits.
+fn random_id() -> Result<String, Error> {
+    let path = PathBuf::from("/dev/urandom");
+    let mut raw = [0; 32];
+    let read = std::fs::File::open(&path).and_then(|mut file| file.read_exact(&mut raw));
+    read.map_err(|source| Error::Io { action: "read", path, source })?;
+    Ok(rbuild_oci::Digest::from_bytes(raw).hex())
+}

@@ -1,0 +1,37 @@
+//! A mistake in somebody's Dockerfile, with everything needed to show it.
+
+use rbuild_parser::Lines;
+use std::path::Path;
+
+/// Where a failure belongs in a Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// `FILE:LINE` and the marked lines around it; empty when the failure has no place.
+    pub excerpt: String,
+    /// The failing step, `[stage 2/3] RUN make:`, and the last lines it wrote.
+    pub step: Option<(String, Vec<String>)>,
+}
+
+/// The Dockerfile being built, for excerpts.
+#[derive(Clone, Debug)]
+pub(crate) struct DockerfileText {
+    /// Its name as shown.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl DockerfileText {
+    /// Reads `path`; shows it by its last component.
+    pub(crate) fn read(path: &Path) -> std::io::Result<Self> {
+        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        Ok(Self { name, bytes: std::fs::read(path)? })
+    }
+
+    /// The excerpt of `lines`.
+    pub(crate) fn at(&self, lines: Option<Lines>) -> Box<Diagnostic> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let excerpt = lines.map_or_else(String::new, |lines| rbuild_parser::excerpt(&text, &self.name, lines));
+        Box::new(Diagnostic { excerpt, step: None })
+    }
+}

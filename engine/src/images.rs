@@ -1,0 +1,223 @@
+//! The images in the store: listing, inspecting, history, naming, removing.
+
+use crate::{Engine, Error};
+use rbuild_cache::{ImageRecord, RefRecord};
+use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, Reference, Timestamp};
+use std::{collections::BTreeMap, time::SystemTime};
+
+/// One line of `images`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// The image.
+    pub id: ImageId,
+    /// Its names; none for a dangling image.
+    pub names: Vec<Reference>,
+    /// The digest of the manifest it was pulled with or pushed as, by name.
+    pub digests: Vec<(Reference, Digest)>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Bytes of its layers.
+    pub size: u64,
+    /// Labels, for filters.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Everything about one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The image.
+    pub id: ImageId,
+    /// Its names.
+    pub names: Vec<Reference>,
+    /// The digest of the manifest it was pulled with or pushed as, by name.
+    pub digests: Vec<(Reference, Digest)>,
+    /// Its config.
+    pub config: ImageConfig,
+    /// Bytes of its layers.
+    pub size: u64,
+    /// When it last got a name.
+    pub tagged: Option<Timestamp>,
+}
+
+/// One line of `history`, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryLine {
+    /// The image, on the top line only.
+    pub id: Option<ImageId>,
+    /// When.
+    pub created: Option<Timestamp>,
+    /// By which instruction.
+    pub created_by: String,
+    /// Bytes of its layer, 0 when it has none.
+    pub size: u64,
+    /// Its remark.
+    pub comment: String,
+}
+
+/// What removing an image did, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemovedImage {
+    /// A name is gone.
+    Untagged(Reference),
+    /// The image is gone; its layers go with the next prune, unless something else uses them.
+    Deleted(ImageId),
+}
+
+/// Whether to remove what is still in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// Refuse.
+    No,
+    /// Do it.
+    Yes,
+}
+
+type NamesByImage = BTreeMap<ImageId, Vec<(Reference, RefRecord)>>;
+
+impl Engine {
+    /// All images, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store cannot be read.
+    pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
+        let mut names = self.names()?;
+        let mut summaries = Vec::new();
+        for record in self.store.images()? {
+            let named = names.remove(&record.id).unwrap_or_default();
+            let config = self.image_config(&record.id)?;
+            summaries.push(ImageSummary {
+                id: record.id,
+                digests: digests(&named),
+                names: named.into_iter().map(|(name, _)| name).collect(),
+                created: config.created,
+                size: size(&record),
+                labels: config.config.labels,
+            });
+        }
+        summaries.sort_by_key(|summary| std::cmp::Reverse(summary.created));
+        Ok(summaries)
+    }
+
+    /// The image called `name`: a reference, an id, or the beginning of an id.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Store`].
+    pub fn image(&self, name: &str) -> Result<Image, Error> {
+        let record = self.find_image(name)?;
+        let named = self.names()?.remove(&record.id).unwrap_or_default();
+        Ok(Image {
+            id: record.id,
+            config: self.image_config(&record.id)?,
+            size: size(&record),
+            digests: digests(&named),
+            tagged: named.iter().map(|(_, found)| found.tagged_at).max(),
+            names: named.into_iter().map(|(name, _)| name).collect(),
+        })
+    }
+
+    /// How the image called `name` came to be, newest first.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Store`].
+    pub fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Error> {
+        let record = self.find_image(name)?;
+        let config = self.image_config(&record.id)?;
+        let mut layers = record.layers.iter();
+        let line = |entry: HistoryEntry| HistoryLine {
+            id: None,
+            created: entry.created,
+            created_by: entry.created_by,
+            size: if entry.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.tar_size) },
+            comment: entry.comment,
+        };
+        let mut lines: Vec<HistoryLine> = config.history.into_iter().map(line).collect();
+        lines.reverse();
+        if let Some(top) = lines.first_mut() {
+            top.id = Some(record.id);
+        }
+        Ok(lines)
+    }
+
+    /// Gives the image called `source` the name `target` as well.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Store`].
+    pub fn tag(&self, source: &str, target: &Reference) -> Result<(), Error> {
+        let record = self.find_image(source)?;
+        Ok(self.store.set_reference(target, &RefRecord {
+            image: record.id,
+            manifest: None,
+            tagged_at: Timestamp::from(SystemTime::now()),
+        })?)
+    }
+
+    /// Removes a name, and with the last name the image; an id removes all its names when forced.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::ImageInUse`] when a container or several names hold it, [`Error::Store`].
+    pub fn remove_image(&self, name: &str, force: Force) -> Result<Vec<RemovedImage>, Error> {
+        let record = self.find_image(name)?;
+        let named = self.names()?.remove(&record.id).unwrap_or_default();
+        let asked: Option<Reference> = name.parse().ok().filter(|asked| named.iter().any(|(known, _)| known == asked));
+        let doomed: Vec<Reference> = match asked {
+            Some(asked) => vec![asked],
+            None if named.len() > 1 && force == Force::No => {
+                let reason = "it has several names: remove them one by one, or use --force".to_owned();
+                return Err(Error::ImageInUse { name: name.to_owned(), reason });
+            }
+            None => named.iter().map(|(known, _)| known.clone()).collect(),
+        };
+        let last = doomed.len() == named.len();
+        if last && force == Force::No
+            && let Some(container) = self.containers()?.into_iter().find(|container| container.image_id == record.id)
+        {
+            let id = container.id.get(..12).unwrap_or(&container.id);
+            let reason = format!("container {id} uses it: remove the container first, or use --force");
+            return Err(Error::ImageInUse { name: name.to_owned(), reason });
+        }
+        let mut removed = Vec::new();
+        for reference in doomed {
+            self.store.remove_reference(&reference)?;
+            removed.push(RemovedImage::Untagged(reference));
+        }
+        if last {
+            self.store.remove_image(&record.id)?;
+            removed.push(RemovedImage::Deleted(record.id));
+        }
+        Ok(removed)
+    }
+
+    /// The record of the image called `name`.
+    pub(crate) fn find_image(&self, name: &str) -> Result<ImageRecord, Error> {
+        let missing = || Error::NoSuchImage(name.to_owned());
+        if let Ok(reference) = name.parse::<Reference>()
+            && let Some(found) = self.store.reference(&reference)?
+        {
+            return self.store.image(&found.image)?.ok_or_else(missing);
+        }
+        let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+        let is_id = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_id {
+            return Err(missing());
+        }
+        let id = self.store.find_image(prefix)?.ok_or_else(missing)?;
+        self.store.image(&id)?.ok_or_else(missing)
+    }
+
+    fn names(&self) -> Result<NamesByImage, Error> {
+        let mut names = NamesByImage::new();
+        for (reference, record) in self.store.references()? {
+            names.entry(record.image).or_default().push((reference, record));
+        }
+        Ok(names)
+    }
+}
+
+/// Bytes of all layers, uncompressed.
+fn size(record: &ImageRecord) -> u64 {
+    record.layers.iter().map(|layer| layer.tar_size).sum()
+}
+
+fn digests(named: &[(Reference, RefRecord)]) -> Vec<(Reference, Digest)> {
+    named.iter().filter_map(|(name, record)| Some((name.clone(), record.manifest?))).collect()
+}

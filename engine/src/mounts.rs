@@ -1,0 +1,107 @@
+//! `RUN --mount`: what the engine finds for the executor to mount.
+
+use crate::{Error, keying, session::Session};
+use rbuild_cache::{KeyBuilder, StepHash};
+use rbuild_executor::{CacheDirectory, PreparedMount, SelectionSummary};
+use rbuild_oci::ImagePath;
+use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, RunAction, Unpack};
+use std::time::SystemTime;
+
+/// Where the files of a context lie in the layer that is made for mounting them.
+const MOUNTED: &str = "/mounted";
+
+/// Prepares the mounts of `action`; what they hold is released when they are dropped.
+pub(crate) fn prepare(session: &Session, action: &RunAction) -> Result<Vec<PreparedMount>, Error> {
+    action.mounts.iter().map(|mount| prepare_one(session, mount)).collect()
+}
+
+/// The hash of what `mount` shows.
+pub(crate) fn content(session: &Session, mount: &Mount) -> Result<Content, Error> {
+    let (MountKind::Bind { from, source, .. } | MountKind::Cache { from, source, .. }) = &mount.kind else {
+        return Ok(Content::None);
+    };
+    match from {
+        Filesystem::Scratch => Ok(Content::None),
+        Filesystem::Context | Filesystem::NamedContext(_) => {
+            let action = tree(from, source);
+            let selection = keying::select(session, &action)?;
+            Ok(Content::Known(rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step))
+        }
+        // a stage's or image's key stands for its files: reading them all would cost more than it could save
+        Filesystem::Image(_) | Filesystem::Step(_) => {
+            let key = session.key_of(from).ok_or_else(|| keying::out_of_order("the source of a mount"))?;
+            let what = KeyBuilder::new("mounted").field("of", key.as_bytes()).field("source", source.as_str());
+            Ok(Content::Known(what.finish_step()))
+        }
+    }
+}
+
+/// What is known of a mount's content.
+pub(crate) enum Content {
+    /// It has none that counts.
+    None,
+    /// Its hash.
+    Known(StepHash),
+}
+
+fn prepare_one(session: &Session, mount: &Mount) -> Result<PreparedMount, Error> {
+    let store = &session.engine.store;
+    match &mount.kind {
+        MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
+        MountKind::Bind { from: from @ (Filesystem::Context | Filesystem::NamedContext(_)), source, access } => {
+            let action = tree(from, source);
+            let selection = keying::select(session, &action)?;
+            let draft = rbuild_executor::copy(store, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
+            Ok(PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?)
+        }
+        MountKind::Bind { from, source, access } => {
+            let layers = session.stack(from).unwrap_or_default();
+            Ok(PreparedMount::layers(store, &layers, source, &mount.target, *access)?)
+        }
+        MountKind::Cache { id, from, source, sharing, access, mode, uid, gid } => {
+            if *from != Filesystem::Scratch {
+                return Err(Error::Unsupported { what: format!("--mount=type=cache with a seed (from) for {}", mount.target) });
+            }
+            let directory = CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
+            Ok(PreparedMount::cache(store, &directory, &mount.target, *access, &session.cancel)?)
+        }
+        MountKind::Secret { id, .. } => Err(Error::Unsupported { what: format!("--mount=type=secret (id {id})") }),
+        MountKind::Ssh { id, .. } => Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") }),
+    }
+}
+
+/// Mounts that would fail when their step runs are refused before anything does.
+pub(crate) fn refuse_unsupported(session: &Session) -> Result<(), Error> {
+    for step in &session.plan.steps {
+        let rbuild_planner::Action::Run(action) = &step.action else { continue };
+        for mount in &action.mounts {
+            let what = match &mount.kind {
+                MountKind::Secret { .. } => "--mount=type=secret",
+                MountKind::Ssh { .. } => "--mount=type=ssh",
+                MountKind::Cache { from, .. } if *from != Filesystem::Scratch => "--mount=type=cache with from=",
+                MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => continue,
+            };
+            let error = rbuild_executor::ExecutorError::Unsupported { what: what.to_owned() };
+            return Err(Error::step(error, &session.text, step.lines, (String::new(), Vec::new())));
+        }
+    }
+    Ok(())
+}
+
+/// A copy of the tree or file `source` to [`MOUNTED`].
+fn tree(from: &Filesystem, source: &ImagePath) -> CopyAction {
+    CopyAction {
+        from: from.clone(),
+        sources: vec![CopySource::Path(source.as_str().to_owned())],
+        destination: ImagePath::root().join(MOUNTED),
+        destination_is_directory: false,
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Never,
+        checksum: None,
+        git_directory: GitDirectory::Removed,
+    }
+}

@@ -1,0 +1,92 @@
+//! What a caller asks for: how the engine is set up, and one build.
+
+use rbuild_oci::{ImageId, Platform, Reference};
+use rbuild_planner::{Network, NoCache};
+use rbuild_registry::ClientOptions;
+use std::path::PathBuf;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The store's directory.
+    pub root: PathBuf,
+    /// How many steps may run at once.
+    pub jobs: usize,
+    /// Credentials, certificates and rules for registries.
+    pub registry: ClientOptions,
+}
+
+/// Where the Dockerfile's text comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// `DIR/Dockerfile`, or `DIR/dockerfile` when only that exists.
+    InContext,
+    /// A file.
+    File(PathBuf),
+    /// The text itself (standard input).
+    Text(Vec<u8>),
+}
+
+/// What `--build-context NAME=…` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContextSource {
+    /// A local directory.
+    Directory(PathBuf),
+    /// `docker-image://REF`.
+    Image(Reference),
+    /// `docker-image://scratch`.
+    Scratch,
+    /// `oci-layout://PATH[:TAG]`.
+    OciLayout(PathBuf, Option<String>),
+}
+
+/// Whether references are looked up in their registry although an image of that name is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Only when the store has none.
+    Missing,
+    /// Always (`--pull`).
+    Always,
+}
+
+/// One build.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The context directory; `None` is an empty context.
+    pub context: Option<PathBuf>,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// Names for the image.
+    pub tags: Vec<Reference>,
+    /// `--build-arg`, in order.
+    pub build_args: Vec<(String, String)>,
+    /// `--label`, in order.
+    pub labels: Vec<(String, String)>,
+    /// `--target`.
+    pub target: Option<String>,
+    /// `--platform`.
+    pub platform: Option<Platform>,
+    /// `--network`.
+    pub network: Network,
+    /// `--no-cache` and `--no-cache-filter`.
+    pub no_cache: NoCache,
+    /// `--build-context`.
+    pub named_contexts: Vec<(String, NamedContextSource)>,
+    /// `--pull`.
+    pub pull: PullPolicy,
+    /// `--add-host`: host and address.
+    pub add_hosts: Vec<(String, String)>,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+}
+
+/// A finished build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The image.
+    pub image: ImageId,
+    /// How many steps came from the cache.
+    pub cached: usize,
+    /// How many were carried out.
+    pub executed: usize,
+}

@@ -1,0 +1,249 @@
+//! Images in and out: archives and registries.
+
+use crate::{
+    Engine, Error, EventSink, Outcome,
+    containers::apply_changes,
+    reporter::{Activity, Reporter},
+};
+use rbuild_cache::{ImageRecord, RefRecord};
+use rbuild_image::{Import, ImageEvent, SaveItem};
+use rbuild_oci::{ContainerConfig, Digest, ImageId, Platform, Reference, Timestamp};
+use rbuild_registry::Client;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read, Write},
+    path::PathBuf,
+    sync::Mutex,
+    time::SystemTime,
+};
+
+/// The form of a saved archive. Both hold the image config as it is, so the image ID survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// `docker save`'s, which is an OCI layout as well.
+    Docker,
+    /// An OCI layout alone.
+    Oci,
+}
+
+/// Where an archive is read from.
+pub enum ArchiveSource {
+    /// A file.
+    File(PathBuf),
+    /// A stream, such as standard input.
+    Stream(Box<dyn Read + Send>),
+}
+
+/// An image that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// The image.
+    pub id: ImageId,
+    /// The names it got.
+    pub names: Vec<Reference>,
+}
+
+/// Whether a pull brought something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullStatus {
+    /// The image was there already.
+    UpToDate,
+    /// It was downloaded.
+    Downloaded,
+}
+
+/// A finished pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image.
+    pub image: ImageId,
+    /// Digest of the manifest or index the reference led to.
+    pub digest: Digest,
+    /// Whether it is new.
+    pub status: PullStatus,
+}
+
+/// A finished push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Engine {
+    /// Writes images to an archive.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Image`] when a layer is damaged or `out` fails.
+    pub fn save(&self, names: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<(), Error> {
+        let mut items: BTreeMap<ImageId, SaveItem> = BTreeMap::new();
+        for name in names {
+            let image = self.find_image(name)?;
+            let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
+            if let Some(reference) = name.parse().ok().filter(|reference| self.is_reference(reference)) {
+                item.names.push(reference);
+            }
+        }
+        let items: Vec<SaveItem> = items.into_values().collect();
+        let format = match format {
+            ArchiveFormat::Docker => rbuild_image::ArchiveFormat::Docker,
+            ArchiveFormat::Oci => rbuild_image::ArchiveFormat::Oci,
+        };
+        Ok(rbuild_image::save(&self.store, &items, format, out)?)
+    }
+
+    fn is_reference(&self, reference: &Reference) -> bool {
+        matches!(self.store.reference(reference), Ok(Some(_)))
+    }
+
+    /// Reads all images of an archive into the store.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the archive is not one, or damaged; nothing is named then.
+    pub fn load(&self, source: ArchiveSource, events: EventSink) -> Result<Vec<LoadedImage>, Error> {
+        let activity = Reporter::new(events).begin("loading images");
+        let source = match source {
+            ArchiveSource::File(path) => {
+                let file = File::open(&path).map_err(|source| Error::Io { action: "open", path, source })?;
+                rbuild_image::ArchiveSource::File(file)
+            }
+            ArchiveSource::Stream(stream) => rbuild_image::ArchiveSource::Stream(stream),
+        };
+        let progress = Progress::new(&activity);
+        let loaded = rbuild_image::load(&self.store, source, &|event| progress.tell(&event));
+        let loaded = activity.end_with(loaded)?;
+        Ok(loaded.into_iter().map(|image| LoadedImage { id: image.id, names: image.names }).collect())
+    }
+
+    /// Makes an image of one layer out of a tar of a root filesystem, compressed or not.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when it is not a tar, [`Error::Plan`] or [`Error::Syntax`] for a bad change.
+    pub fn import(
+        &self,
+        source: ArchiveSource,
+        name: Option<&Reference>,
+        changes: &[String],
+        message: Option<&str>,
+    ) -> Result<ImageId, Error> {
+        let (tar, origin): (Box<dyn Read + Send>, String) = match source {
+            ArchiveSource::File(path) => {
+                let origin = path.display().to_string();
+                let file = File::open(&path).map_err(|source| Error::Io { action: "open", path, source })?;
+                (Box::new(file), origin)
+            }
+            ArchiveSource::Stream(stream) => (stream, "-".to_owned()),
+        };
+        let now = Timestamp::from(SystemTime::now());
+        let import = Import {
+            config: apply_changes(ContainerConfig::default(), changes)?,
+            platform: Platform::host(),
+            created: now,
+            comment: message.map_or_else(|| format!("Imported from {origin}"), str::to_owned),
+        };
+        let record = rbuild_image::import_tar(&self.store, tar, import)?;
+        if let Some(name) = name {
+            self.store.set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+        }
+        Ok(record.id)
+    }
+
+    /// Fetches an image, for `platform` or the machine's own.
+    ///
+    /// # Errors
+    /// [`Error::Registry`], [`Error::Image`].
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        platform: Option<Platform>,
+        events: EventSink,
+    ) -> Result<Pulled, Error> {
+        let activity = Reporter::new(events).begin(format!("pulling {reference}"));
+        let before = self.store.reference(reference)?.map(|record| record.image);
+        let platform = platform.unwrap_or_else(Platform::host);
+        let pulled = self.pull_into_store(reference, &platform, &activity).await;
+        let (image, digest) = activity.end_with(pulled)?;
+        let status = if before == Some(image.id) { PullStatus::UpToDate } else { PullStatus::Downloaded };
+        Ok(Pulled { image: image.id, digest, status })
+    }
+
+    /// Fetches an image and names it.
+    pub(crate) async fn pull_into_store(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        activity: &Activity,
+    ) -> Result<(ImageRecord, Digest), Error> {
+        let client = Client::new(self.options.registry.clone());
+        let progress = Progress::new(activity);
+        let tell = |event: ImageEvent| progress.tell(&event);
+        let pulled = rbuild_image::pull(&self.store, &client, reference, platform, &tell).await?;
+        Ok((pulled.image, pulled.digest))
+    }
+
+    /// Sends the image called `reference` to the registry in that name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Registry`], [`Error::Image`].
+    pub async fn push(&self, reference: &Reference, events: EventSink) -> Result<Pushed, Error> {
+        let image = self.find_image(&reference.to_string())?;
+        let activity = Reporter::new(events).begin(format!("pushing {reference}"));
+        let client = Client::new(self.options.registry.clone());
+        let pushed = {
+            let progress = Progress::new(&activity);
+            let tell = |event: ImageEvent| progress.tell(&event);
+            rbuild_image::push(&self.store, &client, &image, reference, &tell).await
+        };
+        let digest = match pushed {
+            Ok(digest) => digest,
+            Err(error) => {
+                activity.end(Outcome::Failed(error.to_string()));
+                return Err(error.into());
+            }
+        };
+        activity.end(Outcome::Done);
+        let size = self.store.blob_size(&digest).unwrap_or(0);
+        Ok(Pushed { digest, size })
+    }
+}
+
+/// Turns what the image crate tells into transfers of one activity.
+struct Progress<'a> {
+    activity: &'a Activity,
+    totals: Mutex<BTreeMap<Digest, Option<u64>>>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(activity: &'a Activity) -> Self {
+        Self { activity, totals: Mutex::default() }
+    }
+
+    fn tell(&self, event: &ImageEvent) {
+        let short = |digest: &Digest| digest.hex()[..12].to_owned();
+        let mut totals = self.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            ImageEvent::LayerStarted { digest, size } => {
+                totals.insert(*digest, *size);
+                self.activity.transferred(short(digest), 0, *size);
+            }
+            ImageEvent::LayerProgress { digest, bytes } => {
+                let total = totals.get(digest).copied().flatten();
+                self.activity.transferred(short(digest), *bytes, total);
+            }
+            ImageEvent::LayerDone { digest } => {
+                if let Some(Some(total)) = totals.get(digest) {
+                    self.activity.transferred(short(digest), *total, Some(*total));
+                }
+            }
+            ImageEvent::LayerExists { digest } => self.activity.note(format!("{}: already exists", short(digest))),
+            ImageEvent::LayerMounted { digest, from } => {
+                self.activity.note(format!("{}: mounted from {from}", short(digest)));
+            }
+            ImageEvent::LayerNote { digest, note } => self.activity.note(format!("{}: {note}", short(digest))),
+            ImageEvent::Manifest { .. } => {}
+        }
+    }
+}

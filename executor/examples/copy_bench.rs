@@ -1,0 +1,66 @@
+//! Times selecting and copying a directory: `copy_bench CONTEXT STORE [TIMES]`. The first round reads everything, later ones find
+//! the stat index. Compare with `cp -r`. The store is best on an empty file system of its own.
+
+use rbuild_cache::Store;
+use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, copy, select};
+use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
+use std::{
+    error::Error,
+    io::Write,
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, context, store, rest @ ..] = arguments.as_slice() else {
+        return Err("copy_bench CONTEXT STORE [TIMES]".into());
+    };
+    let times = rest.first().map_or(Ok(3), |text| text.parse())?;
+    let store = Store::open(Path::new(store))?;
+    let action = CopyAction {
+        from: Filesystem::Context,
+        sources: vec![CopySource::Path(".".to_owned())],
+        destination: "/app".parse()?,
+        destination_is_directory: true,
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: if rest.get(1).is_some() { Unpack::Local } else { Unpack::Never },
+        checksum: None,
+        git_directory: GitDirectory::Removed,
+    };
+    let action = match rest.get(1) {
+        Some(archive) => CopyAction { sources: vec![CopySource::Path(archive.clone())], ..action },
+        None => action,
+    };
+    for _ in 0..times {
+        let started = Instant::now();
+        let root = SourceRoot::Context(ContextRoot::open(
+            &store,
+            Path::new(context),
+            IgnoreRules::none(),
+            SystemTime::now(),
+        )?);
+        let opened = started.elapsed();
+        let selection = select(&root, &action)?;
+        let selected = started.elapsed();
+        let draft = copy(&store, &action, &selection, &[], SystemTime::now())?;
+        let copied = started.elapsed();
+        drop(root);
+        let saved = started.elapsed();
+        tell(&[("open", opened), ("select", selected - opened), ("copy", copied - selected), ("save", saved - copied)])?;
+        drop(draft);
+    }
+    Ok(())
+}
+
+fn tell(times: &[(&str, Duration)]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (what, time) in times {
+        write!(out, "{what} {:.1} ms  ", time.as_secs_f64() * 1e3)?;
+    }
+    writeln!(out)
+}

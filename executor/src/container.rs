@@ -1,0 +1,159 @@
+//! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
+
+use crate::{
+    ExecutorError, HostFiles,
+    mounts::volume,
+    root_mount::RootMount,
+    run::{SHM_SIZE, exit_code, host_mounts, sandbox_network},
+    run_identity,
+};
+use rbuild_cache::{LayerId, Store};
+use rbuild_oci::{ContainerConfig, ImagePath};
+use rbuild_planner::{Access, Network};
+use rbuild_sys::{
+    sandbox::{Confinement, Identity, Process, Running, SandboxSpec, start},
+    spawn,
+    terminal::{WindowSize, open_terminal_pair},
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// A container to start.
+pub struct ContainerSandbox<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The image's layers, lowest first.
+    pub layers: &'a [LayerId],
+    /// Takes the container's changes.
+    pub upper: &'a Path,
+    /// Empty, on the same file system.
+    pub work: &'a Path,
+    /// Program and arguments.
+    pub argv: &'a [String],
+    /// Environment, user, working directory.
+    pub config: &'a ContainerConfig,
+    /// Host name inside.
+    pub hostname: &'a str,
+    /// Network.
+    pub network: Network,
+    /// Host path, path inside, and whether it may be written to.
+    pub volumes: &'a [(PathBuf, ImagePath, Access)],
+    /// `/etc/hosts` and `/etc/resolv.conf`.
+    pub host_files: &'a HostFiles,
+    /// Its streams.
+    pub stdio: Stdio,
+}
+
+/// Where a container's streams go.
+pub enum Stdio {
+    /// The caller's, all three.
+    Inherit,
+    /// The caller's output; nothing to read.
+    InheritOutput,
+    /// A terminal.
+    Terminal(OwnedFd),
+}
+
+/// A container's program, running. Dropping it kills the program.
+pub struct Sandboxed {
+    running: Option<Running>,
+    _root: RootMount,
+}
+
+impl Sandboxed {
+    /// Its process id, as the host sees it.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.running.as_ref().map_or(-1, |running| running.child.pid())
+    }
+
+    /// Its process, readable once it has ended; `None` after [`Self::wait`].
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.running.as_ref().map(|running| running.child.pidfd())
+    }
+
+    /// Waits for the end; returns the exit code, 128 + n for signal n.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`], [`ExecutorError::Sandbox`] when mount points cannot be cleaned up.
+    pub fn wait(&mut self) -> Result<i32, ExecutorError> {
+        let Some(mut running) = self.running.take() else { return Ok(0) };
+        let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
+        running.mount_points.remove_unused()?;
+        Ok(exit_code(status))
+    }
+}
+
+/// A new pseudo-terminal: its master and its slave side.
+///
+/// # Errors
+/// [`ExecutorError::System`] when the system has none left.
+pub fn open_terminal(rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd), ExecutorError> {
+    let pair = open_terminal_pair(WindowSize { rows, columns })
+        .map_err(|error| ExecutorError::system("open", b"/dev/ptmx", error))?;
+    Ok((pair.master, pair.slave))
+}
+
+/// Starts a container. The calling thread must live as long as the program.
+///
+/// # Errors
+/// [`ExecutorError::Sandbox`], [`ExecutorError::UnknownUser`].
+pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, ExecutorError> {
+    let root = RootMount::writable(container.store, container.layers, container.upper, container.work)?;
+    let identity = run_identity(root.view(), &container.config.user)?;
+    let directory = ImagePath::root().join(&container.config.working_dir);
+    root.create_directory(&directory, (identity.uid, identity.gid))?;
+    let mut environment: Vec<OsString> = container.config.env.iter().map(OsString::from).collect();
+    environment.push(format!("HOSTNAME={}", container.hostname).into());
+    if container.config.env_value("HOME").is_none() {
+        environment.push(format!("HOME={}", identity.home).into());
+    }
+    let terminal = match &container.stdio {
+        Stdio::Terminal(slave) => {
+            if container.config.env_value("TERM").is_none() {
+                environment.push("TERM=xterm".into());
+            }
+            Some(slave.as_fd())
+        }
+        Stdio::Inherit | Stdio::InheritOutput => None,
+    };
+    let mut mounts = host_mounts(container.host_files, container.hostname, container.network)?;
+    for (path, target, access) in container.volumes {
+        mounts.push(volume(path, target, *access)?);
+    }
+    let command: Vec<OsString> = container.argv.iter().map(OsString::from).collect();
+    let null = File::open("/dev/null").map_err(|error| ExecutorError::system("open", b"/dev/null", error))?;
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let stdio = match (&container.stdio, terminal) {
+        (_, Some(slave)) => spawn::Stdio { stdin: slave, stdout: slave, stderr: slave },
+        (Stdio::Inherit, None) => {
+            spawn::Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd() }
+        }
+        (_, None) => spawn::Stdio { stdin: null.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd() },
+    };
+    let running = start(&SandboxSpec {
+        root: root.as_fd(),
+        process: Process {
+            command: &command,
+            environment: &environment,
+            directory: Path::new(directory.as_str()),
+            identity: Identity { uid: identity.uid, gid: identity.gid, groups: &identity.groups },
+            limits: &[],
+        },
+        hostname: container.hostname,
+        network: sandbox_network(container.network),
+        shm_size: SHM_SIZE,
+        mounts: &mounts,
+        confinement: Confinement::Default,
+        privilege: root.privilege(),
+        terminal,
+        stdio,
+    })?;
+    Ok(Sandboxed { running: Some(running), _root: root })
+}

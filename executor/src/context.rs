@@ -1,0 +1,127 @@
+//! A build context: a directory, what its ignore file leaves out of it, and the stat index that knows the content
+//! digests of files that did not change since an earlier build.
+
+use crate::{
+    ExecutorError, IgnoreRules,
+    rooted::Rooted,
+    select::{Entry, FileSeen},
+};
+use rbuild_cache::{ContextIndex, ContextIndexBuilder, FileStat, Store};
+use rbuild_oci::{Digest, Hasher};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+/// Changes when what a recorded digest covers does.
+const DIGESTS: &[u8] = b"context files 1";
+
+/// A directory files are copied from.
+///
+/// Its stat index is written by [`ContextRoot::save`], or when it is dropped.
+#[derive(Debug)]
+pub struct ContextRoot {
+    root: Rooted,
+    ignore: IgnoreRules,
+    store: Store,
+    key: Digest,
+    index: ContextIndex,
+    opened: SystemTime,
+    seen: Mutex<Vec<FileSeen>>,
+    changed: AtomicBool,
+}
+
+impl ContextRoot {
+    /// Opens the directory `path` and its stat index. `now` is the time of the call: files younger than it are not
+    /// trusted to be unchanged the next time.
+    ///
+    /// # Errors
+    /// [`ExecutorError::ContextNotFound`] when there is no such directory.
+    pub fn open(store: &Store, path: &Path, ignore: IgnoreRules, now: SystemTime) -> Result<Self, ExecutorError> {
+        let missing = |source| ExecutorError::ContextNotFound { path: path.to_owned(), source };
+        let place = path.canonicalize().map_err(missing)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, &place, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
+        let mut hasher = Hasher::new();
+        hasher.field(DIGESTS);
+        hasher.field(place.as_os_str().as_encoded_bytes());
+        let key = hasher.finish();
+        Ok(Self {
+            root: Rooted::new(fd),
+            ignore,
+            store: store.clone(),
+            key,
+            // an index that cannot be read only costs reading the files again
+            index: ContextIndex::load(store, &key).unwrap_or_default(),
+            opened: now,
+            seen: Mutex::default(),
+            changed: AtomicBool::new(false),
+        })
+    }
+
+    /// Writes the stat index if files were read that it did not know.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Store`] when it cannot be written.
+    pub fn save(&self) -> Result<(), ExecutorError> {
+        if !self.changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut builder = ContextIndexBuilder::new(self.opened);
+        let mut paths = HashSet::new();
+        for files in seen.iter().rev() {
+            for (path, stat, digest) in files.iter().filter(|(path, ..)| paths.insert(*path)) {
+                builder.insert(path, stat, digest);
+            }
+        }
+        builder.save(&self.store, &self.key, &self.index)?;
+        Ok(())
+    }
+
+    pub(crate) fn rooted(&self) -> &Rooted {
+        &self.root
+    }
+
+    pub(crate) fn ignore(&self) -> &IgnoreRules {
+        &self.ignore
+    }
+
+    /// The digest of the unchanged file at `path`.
+    pub(crate) fn known(&self, path: &[u8], entry: &Entry) -> Option<Digest> {
+        self.index.digest(path, &stat_of(entry))
+    }
+
+    /// Takes note of files that were looked at; `read` when some were not known.
+    pub(crate) fn note(&self, files: FileSeen) {
+        if files.any_read() {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(files);
+    }
+}
+
+impl Drop for ContextRoot {
+    fn drop(&mut self) {
+        // losing the index loses time only
+        let _ = self.save();
+    }
+}
+
+/// What the index compares.
+pub(crate) fn stat_of(entry: &Entry) -> FileStat {
+    FileStat {
+        device: entry.identity.dev,
+        inode: entry.identity.ino,
+        size: entry.size,
+        modified: entry.meta.mtime.total(),
+        changed: entry.identity.ctime.total(),
+        mode: entry.meta.mode,
+    }
+}

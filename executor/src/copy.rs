@@ -1,0 +1,217 @@
+//! COPY and ADD: writing a selection into a new layer, directly in overlay form. No mount but the read-only view of
+//! what is below, no process, no second look at the sources.
+//!
+//! The rules are `spec` §6; each function below names its section.
+
+mod destination;
+mod file;
+mod policy;
+mod subtree;
+
+pub(crate) use destination::{Below, Destination, Made, NewDir};
+pub(crate) use file::{Place, Special, create_device, create_with, finish_at, open_new, write_all};
+pub(crate) use policy::{Birth, Policy};
+
+use crate::{
+    ExecutorError, RootView, Selection,
+    add::{self, Archive},
+    rooted::{Last, Space as _, is_dir, join, parent, resolve, shown},
+    select::{Body, Dir, Kind, Meta, Root, Tree},
+    users,
+};
+use file::{BUFFER, Original, Ways};
+use rbuild_cache::{LayerDraft, LayerId, Store};
+use rbuild_planner::{CopyAction, Unpack};
+use rustix::fs::fstat;
+use std::time::SystemTime;
+use subtree::{Subtree, Top};
+
+/// Copies `selection`, which was made for `action`, onto the layers `parent` (lowest first). Directories made on the
+/// way, and directories that get or lose a name, have the time `now`.
+///
+/// # Errors
+/// The conflicts of `spec` §6 and whatever reading and writing brings; the draft is gone then.
+pub fn copy(
+    store: &Store,
+    action: &CopyAction,
+    selection: &Selection,
+    parent: &[LayerId],
+    now: SystemTime,
+) -> Result<LayerDraft, ExecutorError> {
+    // §4.2.1: a linked copy does not see what is below; with --chmod it is a plain one
+    let below = if action.link && action.chmod.is_none() { &[] } else { parent };
+    let view = RootView::open(store, below)?;
+    let owner = action.chown.as_deref().map(|text| users::chown_owner(&view, text)).transpose()?;
+    let draft = store.new_layer()?;
+    let mut copy = Copy {
+        action,
+        selection,
+        policy: Policy::new(owner, action.chmod.as_ref())?,
+        destination: Destination::new(&draft, &view, now)?,
+        ways: Ways::default(),
+        directory: false,
+        recreated: Vec::new(),
+        buffer: vec![0; BUFFER],
+    };
+    copy.run()?;
+    copy.destination.finish()?;
+    Ok(draft)
+}
+
+struct Copy<'a> {
+    action: &'a CopyAction,
+    selection: &'a Selection,
+    policy: Policy,
+    destination: Destination<'a>,
+    ways: Ways,
+    /// The destination is a directory whatever is there now.
+    directory: bool,
+    /// Directories `--parents` made, with the metadata they end with.
+    recreated: Vec<(Vec<u8>, Meta)>,
+    buffer: Vec<u8>,
+}
+
+impl Copy<'_> {
+    fn run(&mut self) -> Result<(), ExecutorError> {
+        let roots = &self.selection.roots;
+        // §6.2: among several sources one directory makes the destination one
+        let has_tree = roots.iter().any(|root| matches!(root.body, Body::Tree(_)));
+        self.directory = self.action.destination_is_directory || (roots.len() > 1 && has_tree);
+        for root in roots {
+            if self.action.parents {
+                self.recreate(root)?;
+                continue;
+            }
+            match &root.body {
+                Body::Tree(tree) => self.tree(tree)?,
+                Body::Single(dir) => match self.archive(dir)? {
+                    Some(archive) => self.extract(archive)?,
+                    None => self.single(root)?,
+                },
+                Body::Inline(_) => self.single(root)?,
+            }
+        }
+        // putting things into them changed their times
+        for (path, meta) in &self.recreated {
+            self.destination.set_times(path, meta);
+        }
+        Ok(())
+    }
+
+    fn new_dir(&self) -> NewDir {
+        NewDir { mode: self.policy.parent_mode(), owner: self.policy.parent_owner() }
+    }
+
+    /// The destination with its links followed (§6.1).
+    fn resolved(&self) -> Result<crate::rooted::Resolved, ExecutorError> {
+        resolve(&self.destination, self.action.destination.as_str().as_bytes(), Last::Follow)
+    }
+
+    /// §6.3
+    fn tree(&mut self, tree: &Tree) -> Result<(), ExecutorError> {
+        let target = self.resolved()?;
+        let in_the_way = target.found.as_ref().is_some_and(|stat| !is_dir(stat));
+        if in_the_way && !self.action.destination_is_directory {
+            return Err(ExecutorError::NotADirectory { path: shown(&target.path) });
+        }
+        let below = self.destination.make_dirs(&target.path, self.new_dir())?;
+        self.subtree(tree).copy(&target.path, below, Top::Callers)?;
+        self.destination.set_times(&target.path, &tree.dirs[0].meta);
+        Ok(())
+    }
+
+    /// §6.2
+    fn single(&mut self, root: &Root) -> Result<(), ExecutorError> {
+        let target = self.resolved()?;
+        let into = self.directory || target.found.as_ref().is_some_and(is_dir);
+        let path = if into { join(&target.path, &root.place) } else { target.path };
+        self.destination.make_dirs(parent(&path), self.new_dir())?;
+        self.put(root, &path)
+    }
+
+    /// Copies what is no directory to canonical `path`, whose parent is in the upper directory.
+    fn put(&mut self, root: &Root, path: &[u8]) -> Result<(), ExecutorError> {
+        self.destination.make_room(path)?;
+        let fail = |errno| ExecutorError::system("copy", path, errno);
+        let to = self.destination.upper.open_dir(parent(path))?;
+        let stat = fstat(&to).map_err(fail)?;
+        let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
+        let place = Place { dir: &to, name: crate::rooted::file_name(path), birth };
+        match &root.body {
+            Body::Single(names) => {
+                let entry = &names.entries[0];
+                let reads = Original::needs_directory(entry);
+                let from = if reads { Some(self.selection.source.open_dir(&names.path)?) } else { None };
+                let original = Original { dir: from.as_ref(), names, entry };
+                file::create(original, place, &self.policy, &self.ways, &mut self.buffer).map_err(fail)
+            }
+            Body::Inline(content) => {
+                let now = self.destination.now;
+                let meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: now, atime: now };
+                create_with(content, &self.policy.apply(meta, Kind::File), place, &self.policy).map_err(fail)
+            }
+            Body::Tree(_) => Ok(()),
+        }
+    }
+
+    /// §6.6
+    fn recreate(&mut self, root: &Root) -> Result<(), ExecutorError> {
+        let base = self.resolved()?.path;
+        self.destination.make_dirs(&base, self.new_dir())?;
+        for (place, meta, xattrs) in &root.parents {
+            let meta = self.policy.apply(*meta, Kind::Dir(0));
+            let path = join(&base, place);
+            if self.destination.make_dir_like(&path, &meta, xattrs)? == Made::New {
+                self.recreated.push((path, meta));
+            }
+        }
+        let path = join(&base, &root.place);
+        match &root.body {
+            Body::Tree(tree) if root.place.is_empty() => self.tree(tree),
+            Body::Tree(tree) => {
+                let made = match self.destination.find(&path)? {
+                    Some(stat) if is_dir(&stat) => Made::Existing,
+                    Some(_) => return Err(ExecutorError::NotADirectory { path: shown(&path) }),
+                    None => Made::New,
+                };
+                let below = self.destination.make_dirs(&path, self.new_dir())?;
+                self.subtree(tree).copy(&path, below, Top::Copied(made))?;
+                let meta = self.policy.apply(tree.dirs[0].meta, Kind::Dir(0));
+                self.destination.set_times(&path, &meta);
+                Ok(())
+            }
+            Body::Single(_) | Body::Inline(_) => self.put(root, &path),
+        }
+    }
+
+    fn subtree<'b>(&'b self, tree: &'b Tree) -> Subtree<'b> {
+        Subtree {
+            source: &self.selection.source,
+            upper: &self.destination.upper,
+            view: self.destination.view.rooted(),
+            policy: &self.policy,
+            tree,
+            ways: &self.ways,
+        }
+    }
+
+    /// The archive a single source is, if this is an ADD that extracts (§6.9).
+    fn archive(&self, dir: &Dir) -> Result<Option<Archive>, ExecutorError> {
+        match (self.action.unpack, dir.entries[0].kind) {
+            (Unpack::Local | Unpack::Always, Kind::File) => {
+                let path = join(&dir.path, dir.text(dir.entries[0].name));
+                add::recognise(self.selection.source.open(&path)?, &path)
+            }
+            (Unpack::Never, _)
+            | (_, Kind::Dir(_) | Kind::Symlink | Kind::Device(..) | Kind::Socket) => Ok(None),
+        }
+    }
+
+    fn extract(&mut self, archive: Archive) -> Result<(), ExecutorError> {
+        let target = self.resolved()?;
+        // the archive's own directories are not subject to --chmod, and neither is the one they go into
+        let new = NewDir { mode: 0o755, owner: self.policy.parent_owner() };
+        self.destination.make_dirs(&target.path, new)?;
+        add::extract(archive, &target.path, &mut self.destination, &self.policy)
+    }
+}

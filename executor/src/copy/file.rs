@@ -1,0 +1,185 @@
+//! Creating one entry that is not a directory. For a small file whose bytes are in memory that is openat, write,
+//! utimensat and close; otherwise openat, flistxattr, one read and close besides.
+
+use super::policy::{Birth, Policy, stamps};
+use crate::{
+    rooted::FileType,
+    select::{Dir, Entry, Kind, Meta},
+    xattrs,
+};
+use rustix::{
+    fs::{
+        AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, copy_file_range, ioctl_ficlone, mknodat, openat, symlinkat,
+        utimensat,
+    },
+    io::{Errno, read, write},
+};
+use std::{
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Files up to this length are copied through the buffer, longer ones inside the kernel.
+pub(crate) const BUFFER: usize = 128 << 10;
+
+/// Ways of copying inside the kernel that were found not to work between these file systems.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    no_clone: AtomicBool,
+    no_range: AtomicBool,
+}
+
+/// Where an entry is created.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) dir: &'a OwnedFd,
+    pub(crate) name: &'a [u8],
+    pub(crate) birth: Birth,
+}
+
+/// An entry to be copied.
+#[derive(Clone, Copy)]
+pub(crate) struct Original<'a> {
+    /// The open directory it is in; needed for files whose bytes are not in memory.
+    pub(crate) dir: Option<&'a OwnedFd>,
+    pub(crate) names: &'a Dir,
+    pub(crate) entry: &'a Entry,
+}
+
+impl Original<'_> {
+    /// Whether the copy has to read it.
+    pub(crate) fn needs_directory(entry: &Entry) -> bool {
+        entry.kind == Kind::File && entry.bytes.is_none()
+    }
+}
+
+/// Creates the copy of `original`. `EEXIST` when the name is taken.
+pub(crate) fn create(
+    original: Original<'_>,
+    place: Place<'_>,
+    policy: &Policy,
+    ways: &Ways,
+    buffer: &mut [u8],
+) -> Result<(), Errno> {
+    let Original { dir, names, entry } = original;
+    let meta = policy.apply(entry.meta, entry.kind);
+    match entry.kind {
+        Kind::File => {
+            let (Some(dir), None) = (dir, &entry.bytes) else {
+                return create_with(entry.bytes.as_deref().unwrap_or_default(), &meta, place, policy);
+            };
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let from = openat(dir, names.text(entry.name), flags, Mode::empty())?;
+            let attributes = xattrs::read(&from);
+            let to = open_new(place, &meta)?;
+            pour(&from, &to, entry.size, ways, buffer)?;
+            policy.finish_file(&to, &meta, place.birth)?;
+            if !attributes.is_empty() {
+                xattrs::write(&to, &attributes);
+            }
+            Ok(())
+        }
+        Kind::Socket => create_with(b"", &meta, place, policy),
+        Kind::Symlink => {
+            symlinkat(names.text(entry.target), place.dir, place.name)?;
+            finish_at(&meta, place, Special::Link)
+        }
+        Kind::Device(kind, number) => {
+            create_device(place, kind, number, &meta)?;
+            finish_at(&meta, place, Special::Device)
+        }
+        Kind::Dir(_) => Err(Errno::ISDIR),
+    }
+}
+
+/// Creates a file with these bytes. `EEXIST` when the name is taken.
+pub(crate) fn create_with(bytes: &[u8], meta: &Meta, place: Place<'_>, policy: &Policy) -> Result<(), Errno> {
+    let to = open_new(place, meta)?;
+    write_all(&to, bytes)?;
+    policy.finish_file(&to, meta, place.birth)
+}
+
+/// Creates an empty file, open for writing.
+pub(crate) fn open_new(place: Place<'_>, meta: &Meta) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(place.dir, place.name, flags, Mode::from_raw_mode(meta.mode & 0o777))
+}
+
+/// Creates a device node or FIFO.
+pub(crate) fn create_device(place: Place<'_>, kind: FileType, number: u64, meta: &Meta) -> Result<(), Errno> {
+    mknodat(place.dir, place.name, kind, Mode::from_raw_mode(meta.mode & 0o777), number)
+}
+
+/// What has no descriptor to work through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    Link,
+    Device,
+}
+
+/// Owner, mode and times of a link or device that was just created.
+pub(crate) fn finish_at(meta: &Meta, place: Place<'_>, special: Special) -> Result<(), Errno> {
+    if !Policy::is_born_with(meta, place.birth) {
+        let owner = (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)));
+        chownat(place.dir, place.name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if special == Special::Device {
+        chmodat(place.dir, place.name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?;
+    }
+    utimensat(place.dir, place.name, &stamps(meta), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Writes all of `bytes`.
+pub(crate) fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let written = write(to, bytes)?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Copies what is left in `from`, which had `size` bytes when it was looked at.
+fn pour(from: &OwnedFd, to: &OwnedFd, size: u64, ways: &Ways, buffer: &mut [u8]) -> Result<(), Errno> {
+    if size >= buffer.len() as u64 && in_kernel(from, to, ways)? == Poured::All {
+        return Ok(());
+    }
+    loop {
+        let length = read(from, &mut *buffer)?;
+        write_all(to, &buffer[..length])?;
+        // a regular file gives less than was asked for only at its end
+        if length < buffer.len() {
+            return Ok(());
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Poured {
+    All,
+    NotPossible,
+}
+
+fn in_kernel(from: &OwnedFd, to: &OwnedFd, ways: &Ways) -> Result<Poured, Errno> {
+    if !ways.no_clone.load(Ordering::Relaxed) {
+        match ioctl_ficlone(to, from) {
+            Ok(()) => return Ok(Poured::All),
+            Err(_) => ways.no_clone.store(true, Ordering::Relaxed),
+        }
+    }
+    if ways.no_range.load(Ordering::Relaxed) {
+        return Ok(Poured::NotPossible);
+    }
+    let mut copied = 0;
+    loop {
+        match copy_file_range(from, None, to, None, 1 << 30) {
+            Ok(0) => return Ok(Poured::All),
+            Ok(length) => copied += length,
+            Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) if copied == 0 => {
+                ways.no_range.store(true, Ordering::Relaxed);
+                return Ok(Poured::NotPossible);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+}

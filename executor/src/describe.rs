@@ -1,0 +1,171 @@
+//! What goes into a step's hash, and only here: each kind of step with the fields of the Dockerfile specification's
+//! cache contract. Never in it: times, host paths, the user of the checkout, proxy variables, host addresses, secret
+//! values, the content of cache mounts.
+//!
+//! The same inputs are kept in readable form beside the hash, so that a miss can be explained.
+
+use crate::SelectionSummary;
+use rbuild_cache::{KeyBuilder, StepHash, StepInputs};
+use rbuild_oci::{ImagePath, Platform};
+use rbuild_planner::{Access, Chmod, CopyAction, Mount, MountKind, Network, RunAction, Security, Sharing, Unpack, WorkdirAction};
+
+/// A step's hash and what went into it.
+#[derive(Clone, Debug)]
+pub struct StepDescription {
+    /// The hash, without the parent.
+    pub step: StepHash,
+    /// The inputs in readable form.
+    pub inputs: StepInputs,
+}
+
+/// What a RUN's hash needs beside its action.
+#[derive(Clone, Copy, Debug)]
+pub struct RunSurroundings<'a> {
+    /// The stage's platform.
+    pub platform: &'a Platform,
+    /// For each bind mount and seeded cache mount: its target and the hash of the files it shows.
+    pub mount_contents: &'a [(ImagePath, StepHash)],
+    /// Names given by `--add-host`; the addresses do not count.
+    pub host_names: &'a [&'a str],
+    /// `--shm-size`.
+    pub shm_size: Option<u64>,
+}
+
+/// Writes a field into the hash and into the readable inputs at once, so that neither can forget one.
+struct Description {
+    key: KeyBuilder,
+    inputs: StepInputs,
+}
+
+impl Description {
+    fn new(kind: &str) -> Self {
+        Self { key: KeyBuilder::new(kind), inputs: StepInputs::new(kind) }
+    }
+
+    fn field(mut self, name: &str, value: &str) -> Self {
+        self.key = self.key.field(name, value);
+        self.inputs = self.inputs.with(name, value);
+        self
+    }
+
+    fn optional(mut self, name: &str, value: Option<&str>) -> Self {
+        self.key = self.key.optional(name, value);
+        if let Some(value) = value {
+            self.inputs = self.inputs.with(name, value);
+        }
+        self
+    }
+
+    fn list<'a>(mut self, name: &str, values: impl Iterator<Item = &'a str> + Clone) -> Self {
+        self.key = self.key.list(name, values.clone());
+        for (position, value) in values.enumerate() {
+            self.inputs = self.inputs.with(&format!("{name}[{position}]"), value);
+        }
+        self
+    }
+
+    fn finish(self) -> StepDescription {
+        StepDescription { step: self.key.finish_step(), inputs: self.inputs }
+    }
+}
+
+/// Describes a RUN.
+#[must_use]
+pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDescription {
+    let network = match action.network {
+        // the default is the host's network here, and says nothing in the key, as `--network=default` does not
+        Network::Default | Network::Host => "default",
+        Network::None => "none",
+    };
+    let security = match action.security {
+        Security::Sandbox => "sandbox",
+        Security::Insecure => "insecure",
+    };
+    let mounts: Vec<String> = action.mounts.iter().map(|mount| mount_text(mount, around)).collect();
+    let scripts: Vec<String> = action.scripts.iter().map(|(name, body)| format!("{name}\n{body}")).collect();
+    let shm_size = around.shm_size.map(|size| size.to_string());
+    Description::new("run")
+        .list("argv", action.argv.iter().map(String::as_str))
+        .list("env", action.env.iter().map(String::as_str))
+        .field("cwd", action.cwd.as_str())
+        .field("user", &action.user)
+        .field("hostname", &action.hostname)
+        .field("network", network)
+        .field("security", security)
+        .list("mount", mounts.iter().map(String::as_str))
+        .list("script", scripts.iter().map(String::as_str))
+        .list("host", around.host_names.iter().copied())
+        .optional("shm-size", shm_size.as_deref())
+        .field("platform", &around.platform.to_string())
+        .finish()
+}
+
+/// A mount's layout and the hash of what it shows; a cache's own content and id are not in it.
+fn mount_text(mount: &Mount, around: &RunSurroundings<'_>) -> String {
+    let content = around.mount_contents.iter().find(|(target, _)| *target == mount.target);
+    let content = content.map_or_else(String::new, |(_, hash)| hash.to_string());
+    let access = |access: Access| match access {
+        Access::ReadOnly => "ro",
+        Access::ReadWrite => "rw",
+    };
+    let what = match &mount.kind {
+        MountKind::Bind { access: mode, .. } => format!("bind {} {content}", access(*mode)),
+        MountKind::Cache { sharing, access: writable, mode, uid, gid, .. } => {
+            let sharing = match sharing {
+                Sharing::Shared => "shared",
+                Sharing::Private => "private",
+                Sharing::Locked => "locked",
+            };
+            format!("cache {} {sharing} {mode:?} {uid:?} {gid:?} {content}", access(*writable))
+        }
+        MountKind::Tmpfs { size } => format!("tmpfs {size:?}"),
+        MountKind::Secret { id, file, env, required, mode, uid, gid } => {
+            format!("secret {id} {file} {env:?} {required} {mode:o} {uid} {gid}")
+        }
+        MountKind::Ssh { id, required, mode, uid, gid } => format!("ssh {id} {required} {mode:o} {uid} {gid}"),
+    };
+    format!("{} {what}", mount.target)
+}
+
+/// Describes a COPY or ADD of the files `summary` stands for.
+#[must_use]
+pub fn describe_copy(action: &CopyAction, summary: &SelectionSummary) -> StepDescription {
+    let chmod = action.chmod.as_ref().map(|chmod| match chmod {
+        Chmod::Octal(mode) => format!("{mode:o}"),
+        Chmod::Symbolic(clauses) => clauses.clone(),
+    });
+    let unpack = match action.unpack {
+        Unpack::Never => "never",
+        Unpack::Local => "local",
+        Unpack::Always => "always",
+    };
+    let flag = |name: &str, set: bool| format!("{name}={set}");
+    let flags = [
+        flag("directory", action.destination_is_directory),
+        flag("link", action.link),
+        flag("parents", action.parents),
+        format!("unpack={unpack}"),
+    ];
+    let mut description = Description::new("copy")
+        .field("destination", action.destination.as_str())
+        .list("flag", flags.iter().map(String::as_str))
+        .optional("chown", action.chown.as_deref())
+        .optional("chmod", chmod.as_deref())
+        .list("exclude", action.exclude.iter().map(String::as_str));
+    description.key = description.key.digest("files", &summary.digest);
+    for (name, value) in &summary.inputs {
+        description.inputs = description.inputs.with(name, value);
+    }
+    description.finish()
+}
+
+/// Describes a WORKDIR; `epoch` is SOURCE_DATE_EPOCH, which becomes the directory's time.
+#[must_use]
+pub fn describe_workdir(action: &WorkdirAction, epoch: Option<i64>) -> StepDescription {
+    let epoch = epoch.map(|seconds| seconds.to_string());
+    Description::new("workdir")
+        .field("path", action.path.as_str())
+        .field("user", &action.user)
+        .optional("epoch", epoch.as_deref())
+        .finish()
+}

@@ -1,0 +1,148 @@
+//! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
+
+use rbuild_cache::CacheError;
+use rbuild_sys::SandboxError;
+use std::{io, path::PathBuf};
+use thiserror::Error;
+
+/// A failure of a step.
+#[derive(Debug, Error)]
+pub enum ExecutorError {
+    /// A source operand names nothing.
+    #[error("failed to compute cache key: failed to calculate checksum of ref {root}: {path:?}: not found")]
+    SourceNotFound {
+        /// What was searched.
+        root: &'static str,
+        /// The operand, cleaned and rooted.
+        path: String,
+    },
+    /// A directory would have to be where something else is.
+    #[error("cannot copy to non-directory: {path}")]
+    NotADirectory {
+        /// The path in the image.
+        path: String,
+    },
+    /// A file would have to be where a directory is.
+    #[error("cannot replace to directory {path} with file")]
+    IsADirectory {
+        /// The path in the image.
+        path: String,
+    },
+    /// A parent directory cannot be made since something else has its name.
+    #[error("mkdir {path}: not a directory")]
+    ParentNotADirectory {
+        /// The path in the image.
+        path: String,
+    },
+    /// A path has more symbolic links than are followed.
+    #[error("too many levels of symbolic links: {path}")]
+    TooManyLinks {
+        /// The path in the image or source.
+        path: String,
+    },
+    /// An ignore or `--exclude` pattern, or a glob, that Go's path matching refuses.
+    #[error("invalid pattern {pattern:?}: syntax error in pattern")]
+    PatternSyntax {
+        /// As written.
+        pattern: String,
+    },
+    /// A lone `!`.
+    #[error("illegal exclusion pattern: \"!\"")]
+    IllegalExclusion,
+    /// An archive entry whose name or link leads out of the destination.
+    #[error("archive entry {entry:?} leads out of the destination")]
+    ArchiveBreakout {
+        /// The entry's name.
+        entry: String,
+    },
+    /// An archive that cannot be read to its end, or holds an entry of an unknown kind.
+    #[error("cannot extract {archive}: {reason}")]
+    BadArchive {
+        /// The archive, as its source operand names it.
+        archive: String,
+        /// Why.
+        reason: String,
+    },
+    /// No such user (RUN only; elsewhere unknown names mean root).
+    #[error("unable to find user {name}: no matching entries in passwd file")]
+    UnknownUser {
+        /// As written.
+        name: String,
+    },
+    /// No such group (RUN only).
+    #[error("unable to find group {name}: no matching entries in group file")]
+    UnknownGroup {
+        /// As written.
+        name: String,
+    },
+    /// Something this version does not do.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+    },
+    /// A system call failed.
+    #[error("{call} {path}")]
+    System {
+        /// The call.
+        call: &'static str,
+        /// On what: a path in the source, image or draft.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The merged view of a stack of layers could not be mounted.
+    #[error("cannot mount a view of {layers} layers")]
+    View {
+        /// How many.
+        layers: usize,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The build context could not be opened.
+    #[error("unable to prepare context: path {path:?} not found")]
+    ContextNotFound {
+        /// The host path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A RUN's command ended with an error.
+    #[error("process {command} did not complete successfully: exit code: {code}")]
+    CommandFailed {
+        /// The command, quoted.
+        command: String,
+        /// Its exit code, 128 + n for signal n.
+        code: i32,
+    },
+    /// A RUN's command could not be started.
+    #[error("process {command} did not complete successfully: exit code: {code}")]
+    CommandNotStarted {
+        /// The command, quoted.
+        command: String,
+        /// 127 when it is not there, 126 when it cannot be executed.
+        code: i32,
+        /// Why.
+        #[source]
+        source: SandboxError,
+    },
+    /// A sandbox could not be built.
+    #[error("cannot set up the sandbox")]
+    Sandbox(#[from] SandboxError),
+    /// The build was canceled.
+    #[error("canceled")]
+    Canceled,
+    /// The store failed.
+    #[error("store")]
+    Store(#[from] CacheError),
+}
+
+impl ExecutorError {
+    /// The failure of `call` on `path`.
+    pub(crate) fn system(call: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
+        Self::System { call, path: String::from_utf8_lossy(path).into_owned(), source: source.into() }
+    }
+}

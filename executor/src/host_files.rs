@@ -1,0 +1,95 @@
+//! `/etc/hosts` and `/etc/resolv.conf` as every RUN of a build sees them, written once a build.
+
+use crate::ExecutorError;
+use rbuild_cache::{ScratchDir, Store};
+use rbuild_planner::Network;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+/// Name servers that stand in when the host has only loopback ones and the container cannot reach those.
+const PUBLIC_NAME_SERVERS: &str = "nameserver 8.8.8.8\nnameserver 8.8.4.4\n";
+/// Where systemd-resolved keeps the real servers behind its stub at 127.0.0.53.
+const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The files, made when the first RUN needs them and removed with the value.
+#[derive(Debug)]
+pub struct HostFiles {
+    store: Store,
+    add_hosts: Vec<(String, String)>,
+    made: OnceLock<ScratchDir>,
+}
+
+impl HostFiles {
+    /// Files with a line for each of `add_hosts` (host, address). Nothing is written yet.
+    #[must_use]
+    pub fn new(store: &Store, add_hosts: &[(String, String)]) -> Self {
+        Self { store: store.clone(), add_hosts: add_hosts.to_vec(), made: OnceLock::new() }
+    }
+
+    /// The hosts file for a container called `hostname`.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn hosts(&self, hostname: &str) -> Result<PathBuf, ExecutorError> {
+        let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        for (host, address) in &self.add_hosts {
+            text.push_str(&format!("{address}\t{host}\n"));
+        }
+        self.write(&format!("hosts-{hostname}"), &text)
+    }
+
+    /// The resolver configuration for a container on `network`.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn resolv_conf(&self, network: Network) -> Result<PathBuf, ExecutorError> {
+        let own = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let (name, text) = match network {
+            // the host's network reaches the host's loopback servers too
+            Network::Default | Network::Host => ("resolv.conf", own),
+            Network::None => ("resolv.conf-none", without_loopback(&own)),
+        };
+        self.write(name, &text)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, ExecutorError> {
+        let path = self.directory()?.join(name);
+        // several steps may want the file at once: it appears whole, by rename
+        if !path.exists() {
+            let draft = path.with_extension(format!("{:?}", std::thread::current().id()));
+            fs::write(&draft, text)
+                .and_then(|()| fs::rename(&draft, &path))
+                .map_err(|source| ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source))?;
+        }
+        Ok(path)
+    }
+
+    fn directory(&self) -> Result<&Path, ExecutorError> {
+        if self.made.get().is_none() {
+            // a second thread's directory, made at the same moment, is removed again at once
+            let _ = self.made.set(self.store.scratch_dir()?);
+        }
+        Ok(self.made.get().expect("set just above").path())
+    }
+}
+
+/// `text` without name servers on loopback; the stub of systemd-resolved is replaced by what it asks.
+fn without_loopback(text: &str) -> String {
+    let text = if text.contains("127.0.0.53") {
+        fs::read_to_string(SYSTEMD_RESOLVED).unwrap_or_else(|_| text.to_owned())
+    } else {
+        text.to_owned()
+    };
+    let loopback = |line: &str| {
+        let server = line.trim_start().strip_prefix("nameserver").map(str::trim);
+        server.is_some_and(|server| server.starts_with("127.") || server == "::1")
+    };
+    let mut kept: String = text.lines().filter(|line| !loopback(line)).flat_map(|line| [line, "\n"]).collect();
+    if !kept.contains("nameserver") {
+        kept.push_str(PUBLIC_NAME_SERVERS);
+    }
+    kept
+}

@@ -1,0 +1,148 @@
+//! Lists of patterns where the last match wins: ignore files and `--exclude`.
+//!
+//! A path is matched by a pattern when the path or one of its ancestors is, so what the ancestors matched is handed
+//! down the tree ([`Inherited`]) instead of being computed again for every file. Reading the file is left to the
+//! caller.
+
+use crate::{
+    ExecutorError,
+    pattern::{Dialect, Pattern, clean},
+};
+
+/// Patterns and exceptions, compiled.
+#[derive(Debug, Default)]
+pub struct IgnoreRules {
+    rules: Vec<Rule>,
+    has_exceptions: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    pattern: Pattern,
+    exception: bool,
+}
+
+/// Which patterns the ancestors of a path matched, a bit each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inherited(Vec<u64>);
+
+/// Whether a path is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is there.
+    Kept,
+    /// It is left out.
+    Excluded,
+}
+
+impl IgnoreRules {
+    /// Rules that exclude nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Reads an ignore file (`.dockerignore`).
+    ///
+    /// # Errors
+    /// [`ExecutorError::PatternSyntax`] and [`ExecutorError::IllegalExclusion`].
+    pub fn parse_file(content: &[u8]) -> Result<Self, ExecutorError> {
+        let text = String::from_utf8_lossy(content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content));
+        let mut patterns = Vec::new();
+        for line in text.lines() {
+            if line.starts_with('#') || line.trim().is_empty() {
+                continue;
+            }
+            let line = line.trim();
+            let (mark, rest) = line.strip_prefix('!').map_or(("", line), |rest| ("!", rest.trim()));
+            if rest.is_empty() {
+                return Err(ExecutorError::IllegalExclusion);
+            }
+            let cleaned = clean(rest);
+            let anchored = cleaned.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&cleaned);
+            patterns.push(format!("{mark}{anchored}"));
+        }
+        Self::from_patterns(&patterns)
+    }
+
+    /// Rules from patterns as `--exclude` gives them.
+    ///
+    /// # Errors
+    /// As [`Self::parse_file`].
+    pub fn from_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Self, ExecutorError> {
+        let mut rules = Vec::with_capacity(patterns.len());
+        for written in patterns {
+            let text = written.as_ref().trim();
+            if text.is_empty() {
+                continue;
+            }
+            let cleaned = clean(text);
+            let (exception, body) =
+                cleaned.strip_prefix('!').map_or((false, cleaned.as_str()), |body| (true, body));
+            if exception && body.is_empty() {
+                return Err(ExecutorError::IllegalExclusion);
+            }
+            let pattern = Pattern::compile(body, Dialect::Ignore)
+                .map_err(|_| ExecutorError::PatternSyntax { pattern: written.as_ref().to_owned() })?;
+            rules.push(Rule { pattern, exception });
+        }
+        let has_exceptions = rules.iter().any(|rule| rule.exception);
+        Ok(Self { rules, has_exceptions })
+    }
+
+    /// Whether nothing is excluded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether a directory's exclusion says nothing about what is below it.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        self.has_exceptions
+    }
+
+    /// Judges `path`, whose ancestors matched `above`.
+    pub(crate) fn judge(&self, path: &[u8], above: &Inherited) -> Verdict {
+        self.walk(path, above, |_| {})
+    }
+
+    /// Judges directory `path` and says what its children inherit.
+    pub(crate) fn enter(&self, path: &[u8], above: &Inherited) -> (Verdict, Inherited) {
+        let mut below = Inherited(vec![0; self.rules.len().div_ceil(64)]);
+        let verdict = self.walk(path, above, |index| below.0[index / 64] |= 1 << (index % 64));
+        (verdict, below)
+    }
+
+    /// Whether something below the excluded directory `dir` might be re-included.
+    pub(crate) fn may_keep_below(&self, dir: &[u8]) -> bool {
+        self.has_exceptions
+            && self.rules.iter().any(|rule| rule.exception && rule.pattern.may_match_below(dir))
+    }
+
+    /// Judges `path` without knowing about its ancestors yet, and says what its children inherit.
+    pub(crate) fn descend(&self, path: &[u8]) -> (Verdict, Inherited) {
+        let mut inherited = Inherited::default();
+        let mut verdict = Verdict::Kept;
+        if path.is_empty() || path == b"." || self.is_empty() {
+            return (verdict, inherited);
+        }
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            (verdict, inherited) = self.enter(&path[..end], &inherited);
+        }
+        (verdict, inherited)
+    }
+
+    fn walk(&self, path: &[u8], above: &Inherited, mut matched: impl FnMut(usize)) -> Verdict {
+        let mut verdict = Verdict::Kept;
+        for (index, rule) in self.rules.iter().enumerate() {
+            let inherited = above.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1);
+            // a pattern can only flip the state: testing it otherwise is wasted
+            let flips = rule.exception == (verdict == Verdict::Excluded);
+            if inherited || (flips && rule.pattern.matches(path)) {
+                matched(index);
+                verdict = if rule.exception { Verdict::Kept } else { Verdict::Excluded };
+            }
+        }
+        verdict
+    }
+}

@@ -1,0 +1,275 @@
+//! What a sandbox mounts beside its fixed mounts: `RUN --mount`, here-document scripts, volumes of containers.
+
+use crate::{
+    Cancel, ExecutorError, RootView,
+    root_mount::host,
+    rooted::{self, Last},
+};
+use nix::fcntl::{Flock, FlockArg};
+use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, Store};
+use rbuild_oci::ImagePath;
+use rbuild_planner::{Access, Sharing};
+use rbuild_sys::{
+    mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
+    sandbox::{MemoryFiles, Mount, MountSource, PartKind},
+};
+use std::{
+    ffi::{CString, OsStr},
+    fs::{self, File, Permissions},
+    os::{
+        fd::AsFd,
+        unix::{
+            ffi::OsStrExt,
+            fs::{PermissionsExt, chown},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+/// A mount ready for one sandbox. What it needs lives as long as the value.
+pub struct PreparedMount {
+    target: ImagePath,
+    source: PreparedSource,
+    /// Temporary layers and locks that must outlive the sandbox.
+    _held: Vec<Held>,
+}
+
+enum PreparedSource {
+    Tmpfs(Option<u64>),
+    Mount(MountSource),
+}
+
+#[expect(dead_code, reason = "held, never read: dropping it is its purpose")]
+enum Held {
+    Draft(LayerDraft),
+    Lock(Flock<File>),
+    View(RootView),
+}
+
+/// A directory that outlives builds (`--mount=type=cache`).
+#[derive(Clone, Copy)]
+pub struct CacheDirectory<'a> {
+    /// Its identity, with the namespace.
+    pub id: &'a str,
+    /// Mode of the generated directory.
+    pub mode: Option<u32>,
+    /// Owner of the generated directory.
+    pub uid: Option<u32>,
+    /// Group of the generated directory.
+    pub gid: Option<u32>,
+    /// Which part of it is mounted.
+    pub subpath: &'a ImagePath,
+    /// Among concurrent steps.
+    pub sharing: Sharing,
+}
+
+impl PreparedMount {
+    /// Memory, of at most `size` bytes.
+    #[must_use]
+    pub fn tmpfs(target: &ImagePath, size: Option<u64>) -> Self {
+        Self { target: target.clone(), source: PreparedSource::Tmpfs(size), _held: Vec::new() }
+    }
+
+    /// A path in a stack of layers. Writes, where allowed, are thrown away.
+    ///
+    /// # Errors
+    /// [`ExecutorError::SourceNotFound`] when the path is not there.
+    pub fn layers(
+        store: &Store,
+        layers: &[LayerId],
+        source: &ImagePath,
+        target: &ImagePath,
+        access: Access,
+    ) -> Result<Self, ExecutorError> {
+        match access {
+            Access::ReadOnly => {
+                let view = RootView::open(store, layers)?;
+                Self::part(&view, source, target, MountAttributes::READ_ONLY, vec![Held::View(view.clone())])
+            }
+            Access::ReadWrite => {
+                let draft = store.new_layer()?;
+                let root = crate::root_mount::RootMount::writable(store, layers, draft.fs(), draft.work())?;
+                let view = root.view().clone();
+                Self::part(&view, source, target, MountAttributes::NONE, vec![Held::Draft(draft), Held::View(view.clone())])
+            }
+        }
+    }
+
+    /// A path in a temporary layer, which is gone afterwards with all that was written to it.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`] when it cannot be mounted.
+    pub fn draft(
+        draft: LayerDraft,
+        source: &ImagePath,
+        target: &ImagePath,
+        access: Access,
+    ) -> Result<Self, ExecutorError> {
+        let path = draft.fs().join(source.relative());
+        let source = host_tree(&path, attributes(access))?;
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: vec![Held::Draft(draft)] })
+    }
+
+    /// A cache directory; waits for it when it is locked.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`] when it cannot be made or mounted, [`ExecutorError::Canceled`].
+    pub fn cache(
+        store: &Store,
+        directory: &CacheDirectory<'_>,
+        target: &ImagePath,
+        access: Access,
+        cancel: &Cancel,
+    ) -> Result<Self, ExecutorError> {
+        let identity = KeyBuilder::new("cache mount")
+            .field("id", directory.id)
+            .optional("mode", directory.mode.map(|mode| mode.to_string()))
+            .optional("uid", directory.uid.map(|uid| uid.to_string()))
+            .optional("gid", directory.gid.map(|gid| gid.to_string()))
+            .finish_fact()
+            .to_string();
+        let top = store.mounts_dir().join(&identity[..32]);
+        let (path, lock) = claim(&top, directory.sharing, cancel)?;
+        create_cache(&path, directory)?;
+        let inside = path.join(directory.subpath.relative());
+        let inside = fs::canonicalize(&inside).ok().filter(|found| found.starts_with(&path)).unwrap_or(inside);
+        fs::create_dir_all(&inside).map_err(|error| system("mkdir", &inside, error))?;
+        let source = host_tree(&inside, attributes(access))?;
+        let held = lock.map(Held::Lock).into_iter().collect();
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
+    }
+
+    pub(crate) fn to_mount(&self) -> Result<Mount, ExecutorError> {
+        let source = match &self.source {
+            PreparedSource::Tmpfs(size) => tmpfs(*size)?,
+            PreparedSource::Mount(source) => source.clone(),
+        };
+        Ok(Mount { source, target: PathBuf::from(self.target.as_str()) })
+    }
+
+    fn part(
+        view: &RootView,
+        source: &ImagePath,
+        target: &ImagePath,
+        attributes: MountAttributes,
+        held: Vec<Held>,
+    ) -> Result<Self, ExecutorError> {
+        let (path, kind) = resolve(view, source)?;
+        let mount = view.as_fd().try_clone_to_owned().map_err(|error| ExecutorError::system("dup", b"a view", error))?;
+        let source = MountSource::Part { mount: Arc::new(mount), path, kind, attributes };
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
+    }
+}
+
+/// Where `source` is in `view`, links resolved, and what it is.
+fn resolve(view: &RootView, source: &ImagePath) -> Result<(PathBuf, PartKind), ExecutorError> {
+    let missing = || ExecutorError::SourceNotFound { root: "layers", path: source.to_string() };
+    let found = rooted::resolve(view.rooted(), source.as_str().as_bytes(), Last::Follow)?;
+    let stat = found.found.as_ref().ok_or_else(missing)?;
+    let kind = if rooted::is_dir(stat) { PartKind::Directory } else { PartKind::File };
+    Ok((PathBuf::from(OsStr::from_bytes(&found.path)), kind))
+}
+
+/// A file of the host, read-only.
+pub(crate) fn host_file(path: &Path, target: &str) -> Result<Mount, ExecutorError> {
+    Ok(Mount { source: host_tree(path, MountAttributes::READ_ONLY)?, target: PathBuf::from(target) })
+}
+
+/// A file or directory of the host, for `run --volume`.
+pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<Mount, ExecutorError> {
+    if !path.exists() {
+        fs::create_dir_all(path).map_err(|error| system("mkdir", path, error))?;
+    }
+    Ok(Mount { source: host_tree(path, attributes(access))?, target: PathBuf::from(target.as_str()) })
+}
+
+/// `/dev/pipes/NAME` for each here-document script.
+pub(crate) fn scripts(scripts: &[(String, String)]) -> Result<Vec<Mount>, ExecutorError> {
+    if scripts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut files = MemoryFiles::create().map_err(rbuild_sys::SandboxError::from)?;
+    let mount = |(name, body): &(String, String)| {
+        let source = files.add(body.as_bytes(), 0o755, (0, 0)).map_err(rbuild_sys::SandboxError::from)?;
+        Ok(Mount { source, target: Path::new("/dev/pipes").join(name) })
+    };
+    scripts.iter().map(mount).collect()
+}
+
+fn tmpfs(size: Option<u64>) -> Result<MountSource, ExecutorError> {
+    let size = size.map(|size| CString::new(size.to_string()).expect("digits hold no NUL"));
+    let options: Vec<_> = size.iter().map(|size| (c"size", size.as_c_str())).collect();
+    let mount = detached_tmpfs(&options, MountAttributes::NO_SUID).map_err(rbuild_sys::SandboxError::from)?;
+    Ok(MountSource::Tree(Arc::new(mount)))
+}
+
+fn host_tree(path: &Path, attributes: MountAttributes) -> Result<MountSource, ExecutorError> {
+    let tree = clone_tree(host(), path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
+    if attributes != MountAttributes::NONE {
+        set_mount_attributes(tree.as_fd(), attributes, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
+    }
+    Ok(MountSource::Tree(Arc::new(tree)))
+}
+
+fn attributes(access: Access) -> MountAttributes {
+    match access {
+        Access::ReadOnly => MountAttributes::READ_ONLY,
+        Access::ReadWrite => MountAttributes::NONE,
+    }
+}
+
+/// The directory to use under `top`, and the lock that keeps others out of it, as `sharing` says.
+fn claim(top: &Path, sharing: Sharing, cancel: &Cancel) -> Result<(PathBuf, Option<Flock<File>>), ExecutorError> {
+    fs::create_dir_all(top).map_err(|error| system("mkdir", top, error))?;
+    match sharing {
+        Sharing::Shared => Ok((top.join("0"), None)),
+        Sharing::Locked => loop {
+            if let Some(lock) = try_lock(&top.join("0.lock"))? {
+                return Ok((top.join("0"), Some(lock)));
+            }
+            if cancel.is_canceled() {
+                return Err(ExecutorError::Canceled);
+            }
+            thread::sleep(Duration::from_millis(10));
+        },
+        Sharing::Private => {
+            let mut number = 0_u32;
+            loop {
+                if let Some(lock) = try_lock(&top.join(format!("{number}.lock")))? {
+                    return Ok((top.join(number.to_string()), Some(lock)));
+                }
+                number += 1;
+            }
+        }
+    }
+}
+
+fn try_lock(path: &Path) -> Result<Option<Flock<File>>, ExecutorError> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|error| system("open", path, error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(system("flock", path, errno.into())),
+    }
+}
+
+/// Makes the directory at its first use.
+fn create_cache(path: &Path, directory: &CacheDirectory<'_>) -> Result<(), ExecutorError> {
+    match fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(system("mkdir", path, error)),
+    }
+    let mode = Permissions::from_mode(directory.mode.unwrap_or(0o755));
+    fs::set_permissions(path, mode).map_err(|error| system("chmod", path, error))?;
+    chown(path, Some(directory.uid.unwrap_or(0)), Some(directory.gid.unwrap_or(0)))
+        .map_err(|error| system("chown", path, error))
+}
+
+fn system(call: &'static str, path: &Path, source: std::io::Error) -> ExecutorError {
+    ExecutorError::system(call, path.as_os_str().as_encoded_bytes(), source)
+}

@@ -1,0 +1,219 @@
+//! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
+
+use crate::{Cancel, ExecutorError, HostFiles, PreparedMount, root_mount::RootMount, run_identity};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rbuild_cache::{LayerDraft, LayerId, Store};
+use rbuild_planner::{Network, RunAction};
+use rbuild_sys::{
+    SandboxError, SpawnError,
+    sandbox::{Confinement, Identity, Mount, Process, Running, SandboxSpec, start},
+    spawn::Stdio,
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    path::Path,
+    process::ExitStatus,
+};
+
+/// Size of `/dev/shm` unless the build says otherwise.
+pub(crate) const SHM_SIZE: u64 = 64 << 20;
+/// How often a waiting worker looks whether it should give up, in milliseconds.
+const CANCEL_CHECK_MS: u16 = 100;
+
+/// One RUN to carry out.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The store the layer is made in.
+    pub store: &'a Store,
+    /// What to run.
+    pub action: &'a RunAction,
+    /// The layers below, lowest first.
+    pub parent: &'a [LayerId],
+    /// `--mount`s.
+    pub mounts: &'a [PreparedMount],
+    /// `/etc/hosts` and `/etc/resolv.conf`.
+    pub host_files: &'a HostFiles,
+    /// `--shm-size`, bytes.
+    pub shm_size: Option<u64>,
+    /// When to give up.
+    pub cancel: &'a Cancel,
+}
+
+/// Runs the command, handing its output to `output` as it comes; returns its changes.
+///
+/// The process is killed when the calling thread ends, so that thread waits here.
+///
+/// # Errors
+/// [`ExecutorError::CommandFailed`] when it fails, [`ExecutorError::Sandbox`] when it cannot be started,
+/// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
+pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, ExecutorError> {
+    let draft = run.store.new_layer()?;
+    let root = RootMount::writable(run.store, run.parent, draft.fs(), draft.work())?;
+    let (reader, writer) = pipe()?;
+    let mut running = launch(run, &root, &writer)?;
+    drop(writer);
+    pump(&mut running, reader, run.cancel, output)?;
+    let status = wait(&mut running, run.cancel)?;
+    if !status.success() {
+        return Err(ExecutorError::CommandFailed { command: go_quoted(&run.action.argv.join(" ")), code: exit_code(status) });
+    }
+    running.mount_points.remove_unused()?;
+    Ok(draft)
+}
+
+fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, ExecutorError> {
+    let action = run.action;
+    let identity = run_identity(root.view(), &action.user)?;
+    root.create_directory(&action.cwd, (identity.uid, identity.gid))?;
+    let mut environment: Vec<OsString> = action.env.iter().chain(&action.proxy_env).map(OsString::from).collect();
+    if !action.env.iter().any(|pair| pair.starts_with("HOME=")) {
+        environment.push(format!("HOME={}", identity.home).into());
+    }
+    let command: Vec<OsString> = action.argv.iter().map(OsString::from).collect();
+    let mut mounts = host_mounts(run.host_files, &action.hostname, action.network)?;
+    mounts.extend(crate::mounts::scripts(&action.scripts)?);
+    mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
+    let null = File::open("/dev/null").map_err(|error| ExecutorError::system("open", b"/dev/null", error))?;
+    let started = start(&SandboxSpec {
+        root: root.as_fd(),
+        process: Process {
+            command: &command,
+            environment: &environment,
+            directory: Path::new(action.cwd.as_str()),
+            identity: Identity { uid: identity.uid, gid: identity.gid, groups: &identity.groups },
+            limits: &[],
+        },
+        hostname: &action.hostname,
+        network: sandbox_network(action.network),
+        shm_size: run.shm_size.unwrap_or(SHM_SIZE),
+        mounts: &mounts,
+        confinement: Confinement::Default,
+        privilege: root.privilege(),
+        terminal: None,
+        stdio: Stdio { stdin: null.as_fd(), stdout: writer.as_fd(), stderr: writer.as_fd() },
+    });
+    started.map_err(|error| match error {
+        // a program that is not there is the command's failure, as a shell would tell it
+        SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. }) => ExecutorError::CommandNotStarted {
+            command: go_quoted(&action.argv.join(" ")),
+            code: start_code(&error),
+            source: error,
+        },
+        other => ExecutorError::Sandbox(other),
+    })
+}
+
+/// `/etc/hosts` and `/etc/resolv.conf`, read-only.
+pub(crate) fn host_mounts(files: &HostFiles, hostname: &str, network: Network) -> Result<Vec<Mount>, ExecutorError> {
+    Ok(vec![
+        crate::mounts::host_file(&files.hosts(hostname)?, "/etc/hosts")?,
+        crate::mounts::host_file(&files.resolv_conf(network)?, "/etc/resolv.conf")?,
+    ])
+}
+
+pub(crate) fn sandbox_network(network: Network) -> rbuild_sys::sandbox::Network {
+    match network {
+        Network::Default | Network::Host => rbuild_sys::sandbox::Network::Host,
+        Network::None => rbuild_sys::sandbox::Network::None,
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| ExecutorError::system("pipe2", b"", errno))
+}
+
+/// Hands on what the command writes until nobody can write any more.
+fn pump(
+    running: &mut Running,
+    reader: OwnedFd,
+    cancel: &Cancel,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<(), ExecutorError> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut reader = File::from(reader);
+    loop {
+        if !ready(reader.as_fd(), running, cancel)? {
+            continue;
+        }
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => output(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ExecutorError::system("read", b"the command's output", error)),
+        }
+    }
+}
+
+fn wait(running: &mut Running, cancel: &Cancel) -> Result<ExitStatus, ExecutorError> {
+    loop {
+        let pidfd = running.child.pidfd();
+        let ended = poll_once(pidfd)?;
+        if ended {
+            return running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error));
+        }
+        give_up_if_canceled(running, cancel)?;
+    }
+}
+
+fn ready(file: std::os::fd::BorrowedFd<'_>, running: &Running, cancel: &Cancel) -> Result<bool, ExecutorError> {
+    let ready = poll_once(file)?;
+    if !ready {
+        give_up_if_canceled(running, cancel)?;
+    }
+    Ok(ready)
+}
+
+fn poll_once(file: std::os::fd::BorrowedFd<'_>) -> Result<bool, ExecutorError> {
+    match poll(&mut [PollFd::new(file, PollFlags::POLLIN)], PollTimeout::from(CANCEL_CHECK_MS)) {
+        Ok(count) => Ok(count > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        Err(errno) => Err(ExecutorError::system("poll", b"", errno)),
+    }
+}
+
+fn give_up_if_canceled(running: &Running, cancel: &Cancel) -> Result<(), ExecutorError> {
+    if !cancel.is_canceled() {
+        return Ok(());
+    }
+    // what is left of the process dies with `running`
+    let _ = running.child.kill();
+    Err(ExecutorError::Canceled)
+}
+
+/// The exit code as a shell tells it: 128 + n for signal n.
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// 127 when the program is not there, 126 when it cannot be executed.
+pub(crate) fn start_code(error: &SandboxError) -> i32 {
+    match error {
+        SandboxError::Spawn(SpawnError::NotFound { .. }) => 127,
+        _ => 126,
+    }
+}
+
+/// `text` as Go's `%q` writes it.
+fn go_quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() && (c as u32) < 0x100 => quoted.push_str(&format!("\\x{:02x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

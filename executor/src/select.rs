@@ -1,0 +1,255 @@
+//! Selecting what a COPY or ADD copies: resolving its operands, walking what they name, and the digest of it all.
+//!
+//! A selection holds everything the copy needs to know about the sources, so nothing is walked or looked at again.
+//! What the digest covers is written down in `digest`; the instruction's flags and destination are not part of it.
+
+mod contents;
+mod digest;
+mod operand;
+mod tree;
+mod walk;
+
+pub(crate) use contents::FileSeen;
+pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree, Xattrs};
+
+use crate::{
+    ExecutorError, IgnoreRules, SourceRoot,
+    ignore::Verdict,
+    rooted::{Rooted, is_dir, parent, shown},
+    xattrs,
+};
+use operand::Match;
+use rbuild_oci::{Digest, Hasher};
+use rbuild_planner::{CopyAction, CopySource};
+
+/// More paths than this are told by directory.
+const TOLD: usize = 4096;
+
+/// The sources of a COPY or ADD, found and digested.
+#[derive(Debug)]
+pub struct Selection {
+    /// Of base names and contents; two selections with the same digest copy the same.
+    pub digest: Digest,
+    pub(crate) roots: Vec<Root>,
+    pub(crate) source: Rooted,
+}
+
+/// One thing to copy.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// Base name, or with `--parents` the path, below the destination.
+    pub(crate) place: Vec<u8>,
+    /// Directories to recreate below the destination first.
+    pub(crate) parents: Vec<(Vec<u8>, Meta, Xattrs)>,
+    pub(crate) body: Body,
+    digest: Digest,
+}
+
+/// What is copied.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Anything but a directory: the only entry of this one.
+    Single(Dir),
+    /// A directory.
+    Tree(Tree),
+    /// Bytes from the Dockerfile.
+    Inline(Vec<u8>),
+}
+
+impl Selection {
+    /// Digests by path, for explaining why a step ran again: of each file, or of each directory's listing when there
+    /// are thousands of files. Sources with nothing in them are told as well.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<(String, String)> {
+        let entries: usize = self.roots.iter().map(|root| root.body.entries()).sum();
+        let mut told = Vec::new();
+        for root in &self.roots {
+            match &root.body {
+                Body::Single(dir) => told.push((shown(&full(dir, &dir.entries[0])), root.digest.hex())),
+                Body::Inline(_) => {
+                    told.push((format!("<<{}", String::from_utf8_lossy(&root.place)), root.digest.hex()));
+                }
+                Body::Tree(tree) => tell(tree, entries, &mut told),
+            }
+        }
+        told.truncate(TOLD);
+        told
+    }
+}
+
+impl Body {
+    fn entries(&self) -> usize {
+        match self {
+            Self::Tree(tree) => tree.dirs.iter().map(|dir| dir.entries.len()).sum(),
+            Self::Single(_) | Self::Inline(_) => 1,
+        }
+    }
+}
+
+/// Finds and digests the sources of `action` in `root`.
+///
+/// # Errors
+/// [`ExecutorError::SourceNotFound`] for an operand that names nothing, [`ExecutorError::Unsupported`] for URLs and Git
+/// repositories, before anything is read; errors of patterns and of reading.
+pub fn select(root: &SourceRoot, action: &CopyAction) -> Result<Selection, ExecutorError> {
+    let exclude = IgnoreRules::from_patterns(&action.exclude)?;
+    let none = IgnoreRules::none();
+    let selector = Selector { root, action, exclude: &exclude, none: &none };
+    refuse_remote(&action.sources)?;
+    let mut roots = Vec::new();
+    for source in &action.sources {
+        match source {
+            CopySource::Path(text) => selector.operand(text, &mut roots)?,
+            CopySource::Inline { name, content } => roots.push(inline(name, content)),
+            CopySource::Http(_) | CopySource::Git(_) => {}
+        }
+    }
+    let dirs = roots.iter_mut().flat_map(|root| match &mut root.body {
+        Body::Single(dir) => std::slice::from_mut(dir).iter_mut(),
+        Body::Tree(tree) => tree.dirs.iter_mut(),
+        Body::Inline(_) => [].iter_mut(),
+    });
+    contents::fill(root.rooted(), root.context(), dirs)?;
+    let digest = digest_of(&mut roots);
+    Ok(Selection { digest, roots, source: root.rooted().clone() })
+}
+
+struct Selector<'a> {
+    root: &'a SourceRoot,
+    action: &'a CopyAction,
+    exclude: &'a IgnoreRules,
+    none: &'a IgnoreRules,
+}
+
+impl Selector<'_> {
+    fn operand(&self, text: &str, roots: &mut Vec<Root>) -> Result<(), ExecutorError> {
+        let matches = if self.action.parents {
+            operand::matches_with_parents(self.root, text)?
+        } else {
+            operand::matches(self.root, text)?
+        };
+        for found in matches {
+            let (path, wildcard) = (found.path.clone(), crate::pattern::has_wildcards(text));
+            match self.take(found)? {
+                Some(root) => roots.push(root),
+                None if wildcard || self.action.parents => {}
+                None => {
+                    return Err(ExecutorError::SourceNotFound { root: self.root.name(), path: shown(&path) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks one match; `None` when rules leave nothing of it.
+    fn take(&self, found: Match) -> Result<Option<Root>, ExecutorError> {
+        let body = if is_dir(&found.stat) {
+            let rules = walk::Rules {
+                ignore: self.root.ignore(self.none),
+                exclude: self.exclude,
+                exclude_prefix: if self.action.parents { found.place.clone() } else { Vec::new() },
+                owner: self.root.owner(),
+            };
+            let tree = walk::walk(self.root.rooted(), &found.path, &rules)?;
+            let hollow = tree.dirs[0].entries.is_empty();
+            if hollow && (found.verdict == Verdict::Excluded || self.leaves_out(&found.place)) {
+                return Ok(None);
+            }
+            Body::Tree(tree)
+        } else if self.leaves_out(&found.place) {
+            return Ok(None);
+        } else {
+            Body::Single(self.single(&found)?)
+        };
+        let parents =
+            found.parents.into_iter().map(|(path, place)| self.parent(&path, place)).collect::<Result<_, _>>()?;
+        Ok(Some(Root { place: found.place, parents, body, digest: Digest::of(b"") }))
+    }
+
+    /// Whether `--exclude` leaves out a match itself; only `--parents` asks that.
+    fn leaves_out(&self, place: &[u8]) -> bool {
+        self.action.parents && self.exclude.descend(place).0 == Verdict::Excluded
+    }
+
+    fn single(&self, found: &Match) -> Result<Dir, ExecutorError> {
+        let mut entry = Entry::of(&found.stat, self.root.owner());
+        let mut dir = Dir {
+            path: parent(&found.path).to_vec(),
+            meta: entry.meta,
+            xattrs: Xattrs::new(),
+            entries: Vec::with_capacity(1),
+            names: Vec::new(),
+        };
+        entry.name = dir.keep(crate::rooted::file_name(&found.path));
+        if entry.kind == Kind::Symlink {
+            let target = crate::rooted::Space::link_target(self.root.rooted(), &found.path)?;
+            entry.target = dir.keep(&target);
+        }
+        dir.entries.push(entry);
+        Ok(dir)
+    }
+
+    fn parent(&self, path: &[u8], place: Vec<u8>) -> Result<(Vec<u8>, Meta, Xattrs), ExecutorError> {
+        let fd = self.root.rooted().open_dir(path)?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| ExecutorError::system("stat", path, errno))?;
+        Ok((place, Meta::of(&stat, self.root.owner()), xattrs::read(&fd)))
+    }
+}
+
+fn refuse_remote(sources: &[CopySource]) -> Result<(), ExecutorError> {
+    sources.iter().try_for_each(|source| match source {
+        CopySource::Http(_) => Err(ExecutorError::Unsupported { what: "ADD of a URL".to_owned() }),
+        CopySource::Git(_) => Err(ExecutorError::Unsupported { what: "ADD of a Git repository".to_owned() }),
+        CopySource::Path(_) | CopySource::Inline { .. } => Ok(()),
+    })
+}
+
+fn inline(name: &str, content: &[u8]) -> Root {
+    let place = name.as_bytes().to_vec();
+    Root { place, parents: Vec::new(), body: Body::Inline(content.to_vec()), digest: Digest::of(b"") }
+}
+
+fn digest_of(roots: &mut [Root]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(b"selection 1");
+    for root in roots {
+        root.digest = match &root.body {
+            Body::Single(dir) => digest::of_entry(dir, &dir.entries[0]),
+            Body::Tree(tree) => digest::of_tree(tree),
+            Body::Inline(content) => Digest::of(content),
+        };
+        hasher.field(&root.place);
+        for (place, meta, _) in &root.parents {
+            hasher.field(place);
+            for number in [meta.mode, meta.uid, meta.gid] {
+                hasher.field(&number.to_be_bytes());
+            }
+        }
+        hasher.field(match &root.body {
+            Body::Single(_) => b"entry",
+            Body::Tree(_) => b"tree",
+            Body::Inline(_) => b"inline",
+        });
+        hasher.field(root.digest.as_bytes());
+    }
+    hasher.finish()
+}
+
+fn full(dir: &Dir, entry: &Entry) -> Vec<u8> {
+    crate::rooted::join(&dir.path, dir.text(entry.name))
+}
+
+fn tell(tree: &Tree, entries: usize, told: &mut Vec<(String, String)>) {
+    for id in tree.in_order() {
+        let dir = &tree.dirs[id as usize];
+        if entries > TOLD || dir.entries.is_empty() {
+            told.push((shown(&dir.path), digest::of_listing(dir).hex()));
+            continue;
+        }
+        for entry in &dir.entries {
+            if !matches!(entry.kind, Kind::Dir(_)) {
+                told.push((shown(&full(dir, entry)), digest::of_entry(dir, entry).hex()));
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Content digests of regular files: from the context's stat index when nothing about the file changed, else by
+//! reading it, on all processors. What a small file's reading brought up is kept for the copy that is likely to follow.
+
+use super::tree::{Dir, Entry, Kind, Xattrs};
+use crate::{
+    ExecutorError,
+    context::{ContextRoot, stat_of},
+    rooted::Rooted,
+    workers::Queue,
+    xattrs,
+};
+use rbuild_cache::FileStat;
+use rbuild_oci::{Digest, Hasher};
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    io::{Errno, read},
+};
+use std::{
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// Files up to this length are kept in memory once read.
+const KEPT_FILE: u64 = 32 << 10;
+/// All kept files together.
+const KEPT_TOTAL: usize = 48 << 20;
+/// Entries of one directory judged by one thread at a time.
+const CHUNK: usize = 512;
+const BUFFER: usize = 256 << 10;
+
+/// Files of one directory.
+struct Task<'a> {
+    path: &'a [u8],
+    names: &'a [u8],
+    entries: &'a mut [Entry],
+}
+
+struct Reading<'a> {
+    root: &'a Rooted,
+    context: Option<&'a ContextRoot>,
+    kept: AtomicUsize,
+}
+
+/// Files of a context that were looked at, with their digests.
+#[derive(Debug, Default)]
+pub(crate) struct FileSeen {
+    paths: Vec<u8>,
+    files: Vec<(usize, FileStat, Digest)>,
+    read: usize,
+}
+
+impl FileSeen {
+    /// Paths, stats and digests.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &FileStat, &Digest)> {
+        let starts = std::iter::once(0).chain(self.files.iter().map(|(end, ..)| *end));
+        starts.zip(&self.files).map(|(start, (end, stat, digest))| (&self.paths[start..*end], stat, digest))
+    }
+
+    /// Whether some had to be read.
+    pub(crate) fn any_read(&self) -> bool {
+        self.read > 0
+    }
+
+    fn push(&mut self, path: &[u8], stat: FileStat, digest: Digest) {
+        self.paths.extend_from_slice(path);
+        self.files.push((self.paths.len(), stat, digest));
+    }
+}
+
+/// Fills in [`Entry::content`] of all regular files in `dirs`.
+pub(crate) fn fill<'a>(
+    root: &Rooted,
+    context: Option<&ContextRoot>,
+    dirs: impl Iterator<Item = &'a mut Dir>,
+) -> Result<(), ExecutorError> {
+    let mut tasks = Vec::new();
+    for dir in dirs {
+        let (path, names) = (dir.path.as_slice(), dir.names.as_slice());
+        tasks.extend(dir
+            .entries.chunks_mut(CHUNK).map(|entries| Task { path, names, entries }));
+    }
+    let reading = Reading { root, context, kept: AtomicUsize::new(0) };
+    Queue::new(tasks).drain(|| vec![0; BUFFER], |task, buffer, _| reading.fill(task, buffer))
+}
+
+impl Reading<'_> {
+    fn fill(&self, task: Task<'_>, buffer: &mut [u8]) -> Result<(), ExecutorError> {
+        let mut dir: Option<OwnedFd> = None;
+        let mut path = Vec::new();
+        let mut seen = FileSeen::default();
+        for entry in task.entries.iter_mut().filter(|entry| entry.kind == Kind::File) {
+            let name = entry.name.of(task.names);
+            path.clear();
+            path.extend_from_slice(task.path);
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            let digest = match self.context.and_then(|context| context.known(&path, entry)) {
+                Some(digest) => digest,
+                None => {
+                    let dir = match &mut dir {
+                        Some(dir) => dir,
+                        none => none.insert(self.root.open_dir(task.path)?),
+                    };
+                    seen.read += 1;
+                    self.hash(dir, name, entry, buffer)
+                        .map_err(|errno| ExecutorError::system("read", &path, errno))?
+                }
+            };
+            entry.content = Some(digest);
+            if self.context.is_some() {
+                seen.push(&path, stat_of(entry), digest);
+            }
+        }
+        if let Some(context) = self.context {
+            context.note(seen);
+        }
+        Ok(())
+    }
+
+    fn hash(&self, dir: &OwnedFd, name: &[u8], entry: &mut Entry, buffer: &mut [u8]) -> Result<Digest, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = openat(dir, name, flags, Mode::empty())?;
+        let xattrs = xattrs::read(&fd);
+        let first = read(&fd, &mut *buffer)?;
+        let small = entry.size <= KEPT_FILE && first as u64 == entry.size;
+        let content = if small {
+            // what has attributes is opened again for them
+            if xattrs.is_empty() && self.kept.fetch_add(first, Ordering::Relaxed) + first <= KEPT_TOTAL {
+                entry.bytes = Some(buffer[..first].into());
+            }
+            Digest::of(&buffer[..first])
+        } else {
+            hash_rest(&fd, first, buffer)?
+        };
+        Ok(with_xattrs(content, &xattrs))
+    }
+}
+
+fn hash_rest(fd: &OwnedFd, first: usize, buffer: &mut [u8]) -> Result<Digest, Errno> {
+    let mut hasher = Hasher::new();
+    let mut length = first;
+    while length > 0 {
+        hasher.update(&buffer[..length]);
+        length = read(fd, &mut *buffer)?;
+    }
+    Ok(hasher.finish())
+}
+
+/// A file's content digest: that of its bytes alone unless it has attributes that count.
+pub(crate) fn with_xattrs(bytes: Digest, xattrs: &Xattrs) -> Digest {
+    let mut counted = xattrs.iter().filter(|(name, _)| xattrs::is_content(name)).peekable();
+    if counted.peek().is_none() {
+        return bytes;
+    }
+    let mut hasher = Hasher::new();
+    hasher.field(b"file with attributes");
+    hasher.field(bytes.as_bytes());
+    for (name, value) in counted {
+        hasher.field(name);
+        hasher.field(value);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,203 @@
+//! Source operands (`spec` §6.4, §6.6): which paths of the source root an operand names.
+
+use crate::{
+    ExecutorError, SourceRoot,
+    ignore::Verdict,
+    pattern::{Dialect, Pattern, clean, has_wildcards},
+    rooted::{FileType, Last, Resolved, Space as _, file_name, is_dir, join, resolve},
+};
+use rustix::fs::{RawDir, Stat};
+
+/// One path an operand names.
+pub(crate) struct Match {
+    /// Canonical, links followed.
+    pub(crate) path: Vec<u8>,
+    pub(crate) stat: Stat,
+    /// The base name as written or matched; with `--parents`, the whole path to recreate below the destination.
+    pub(crate) place: Vec<u8>,
+    /// Directories to recreate (`--parents`): canonical source paths and places.
+    pub(crate) parents: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Excluded by the ignore file itself: it counts only if something below it is kept.
+    pub(crate) verdict: Verdict,
+}
+
+/// The paths `text` names, in order. Nothing for a glob without matches.
+pub(crate) fn matches(root: &SourceRoot, text: &str) -> Result<Vec<Match>, ExecutorError> {
+    let operand = rooted(text);
+    if !has_wildcards(&operand) {
+        let found = follow(root, operand.as_bytes(), Last::Follow)?;
+        let place = file_name(operand.as_bytes()).to_vec();
+        return found.map(|found| vec![found.at(place)]).ok_or_else(|| not_found(root, &operand));
+    }
+    let mut found = Vec::new();
+    for path in glob(root, &operand)? {
+        let place = file_name(&path).to_vec();
+        found.extend(follow(root, &path, Last::Follow)?.map(|found| found.at(place)));
+    }
+    Ok(found)
+}
+
+/// The paths `text` names under `--parents`.
+pub(crate) fn matches_with_parents(root: &SourceRoot, text: &str) -> Result<Vec<Match>, ExecutorError> {
+    let (base, pattern) = text.split_once("/./").unwrap_or(("", text));
+    let (base, pattern) = (rooted(base), rooted(pattern));
+    let bases = if has_wildcards(&base) { glob(root, &base)? } else { vec![base.clone().into_bytes()] };
+    let mut found = Vec::new();
+    for path in bases {
+        let whole = join(&path, pattern.as_bytes());
+        if has_wildcards(&pattern) {
+            let Some(base) = follow(root, &path, Last::Follow)? else { continue };
+            let compiled = compile(&pattern, Dialect::Ignore)?;
+            let mut places = Vec::new();
+            if is_dir(&base.stat) {
+                search(root, &base.path, &compiled, &mut Vec::new(), &mut places)?;
+            }
+            for place in places {
+                found.extend(recreate(root, &path, &place)?);
+            }
+        } else {
+            match recreate(root, &path, pattern.as_bytes())? {
+                Some(one) => found.push(one),
+                None if has_wildcards(&base) => {}
+                None => return Err(not_found(root, &String::from_utf8_lossy(&whole))),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What was found, before its place is known.
+struct Found {
+    path: Vec<u8>,
+    stat: Stat,
+    verdict: Verdict,
+}
+
+impl Found {
+    fn at(self, place: Vec<u8>) -> Match {
+        Match { path: self.path, stat: self.stat, place, parents: Vec::new(), verdict: self.verdict }
+    }
+}
+
+/// The operand relative to the root, cleaned: nothing leads out of it.
+fn rooted(text: &str) -> String {
+    clean(&format!("/{text}")).split_off(1)
+}
+
+fn not_found(root: &SourceRoot, path: &str) -> ExecutorError {
+    ExecutorError::SourceNotFound { root: root.name(), path: format!("/{path}") }
+}
+
+fn compile(pattern: &str, dialect: Dialect) -> Result<Pattern, ExecutorError> {
+    Pattern::compile(pattern, dialect).map_err(|_| ExecutorError::PatternSyntax { pattern: pattern.to_owned() })
+}
+
+/// Follows `path` through links that the ignore file leaves in.
+fn follow(root: &SourceRoot, path: &[u8], last: Last) -> Result<Option<Found>, ExecutorError> {
+    let Resolved { path, found, links } = resolve(root.rooted(), path, last)?;
+    let Some(stat) = found else { return Ok(None) };
+    let verdict = root.verdict(&path);
+    let hidden = links.iter().any(|link| root.verdict(link) == Verdict::Excluded);
+    if hidden || (verdict == Verdict::Excluded && !is_dir(&stat)) {
+        return Ok(None);
+    }
+    Ok(Some(Found { path, stat, verdict }))
+}
+
+/// One path below `base` to be recreated below the destination.
+fn recreate(root: &SourceRoot, base: &[u8], place: &[u8]) -> Result<Option<Match>, ExecutorError> {
+    let Some(found) = follow(root, &join(base, place), Last::Keep)? else { return Ok(None) };
+    let mut one = found.at(place.to_vec());
+    let ends = place.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in ends {
+        if let Some(parent) = follow(root, &join(base, &place[..end]), Last::Follow)? {
+            one.parents.push((parent.path, place[..end].to_vec()));
+        }
+    }
+    Ok(Some(one))
+}
+
+/// Paths that match a glob operand, element by element: no wildcard crosses a slash.
+fn glob(root: &SourceRoot, operand: &str) -> Result<Vec<Vec<u8>>, ExecutorError> {
+    let elements: Vec<&str> = operand.split('/').collect();
+    let plain = elements.iter().take_while(|element| !has_wildcards(element)).count();
+    let base = elements[..plain].join("/");
+    let patterns = elements[plain..]
+        .iter()
+        .map(|element| compile(element, Dialect::GoPath))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut found = Vec::new();
+    if let Some(start) = follow(root, base.as_bytes(), Last::Follow)?
+        && is_dir(&start.stat)
+    {
+        expand(root, &start.path, &patterns, base.as_bytes(), &mut found)?;
+    }
+    Ok(found)
+}
+
+fn expand(
+    root: &SourceRoot,
+    dir: &[u8],
+    patterns: &[Pattern],
+    written: &[u8],
+    found: &mut Vec<Vec<u8>>,
+) -> Result<(), ExecutorError> {
+    let Some((pattern, rest)) = patterns.split_first() else { return Ok(()) };
+    for (name, is_dir) in list(root, dir)? {
+        if !pattern.matches(&name) {
+            continue;
+        }
+        if rest.is_empty() {
+            found.push(join(written, &name));
+        } else if is_dir {
+            expand(root, &join(dir, &name), rest, &join(written, &name), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Places below `dir` that match a pattern which may cross directories. A match is not searched further.
+fn search(
+    root: &SourceRoot,
+    dir: &[u8],
+    pattern: &Pattern,
+    place: &mut Vec<u8>,
+    found: &mut Vec<Vec<u8>>,
+) -> Result<(), ExecutorError> {
+    for (name, is_dir) in list(root, &join(dir, place))? {
+        let length = place.len();
+        *place = join(place, &name);
+        if pattern.matches(place) {
+            found.push(place.clone());
+        } else if is_dir && pattern.may_match_below(place) {
+            search(root, dir, pattern, place, found)?;
+        }
+        place.truncate(length);
+    }
+    Ok(())
+}
+
+/// Names in a directory, sorted, with whether each is a directory, without what the ignore file hides.
+fn list(root: &SourceRoot, dir: &[u8]) -> Result<Vec<(Vec<u8>, bool)>, ExecutorError> {
+    let fd = root.rooted().open_dir(dir)?;
+    let mut buffer = Vec::with_capacity(32 << 10);
+    let mut listing = RawDir::new(&fd, buffer.spare_capacity_mut());
+    let mut names = Vec::new();
+    while let Some(entry) = listing.next() {
+        let entry = entry.map_err(|errno| ExecutorError::system("getdents", dir, errno))?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let is_dir = match entry.file_type() {
+            FileType::Directory => true,
+            FileType::Unknown => root.rooted().find(&join(dir, name))?.is_some_and(|stat| is_dir(&stat)),
+            _ => false,
+        };
+        if is_dir || root.verdict(&join(dir, name)) == Verdict::Kept {
+            names.push((name.to_vec(), is_dir));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}

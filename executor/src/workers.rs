@@ -1,0 +1,102 @@
+//! A queue of work that grows while it is worked on, and the threads that empty it. Small jobs never start a thread.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Items done by the caller alone before threads are started for the rest.
+const ALONE: usize = 12;
+/// More threads than this only wait for each other in the kernel.
+const MOST: usize = 8;
+
+/// Work to do. Items may be pushed by whoever is working on one.
+pub(crate) struct Queue<T, E> {
+    state: Mutex<State<T, E>>,
+    changed: Condvar,
+}
+
+struct State<T, E> {
+    items: Vec<T>,
+    running: usize,
+    failure: Option<E>,
+}
+
+impl<T: Send, E: Send> Queue<T, E> {
+    /// A queue that starts with `items`; the last is worked on first.
+    pub(crate) fn new(items: Vec<T>) -> Self {
+        Self { state: Mutex::new(State { items, running: 0, failure: None }), changed: Condvar::new() }
+    }
+
+    /// Adds work.
+    pub(crate) fn push(&self, items: impl IntoIterator<Item = T>) {
+        self.lock().items.extend(items);
+        self.changed.notify_all();
+    }
+
+    /// Works until nothing is left, on all processors when there is much to do. Each thread gets its own `scratch`.
+    pub(crate) fn drain<S>(
+        self,
+        scratch: impl Fn() -> S + Sync,
+        work: impl Fn(T, &mut S, &Self) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
+        let mut own = scratch();
+        for _ in 0..ALONE {
+            let Some(item) = self.lock().items.pop() else { return Ok(()) };
+            work(item, &mut own, &self)?;
+        }
+        let waiting = self.lock().items.len();
+        if waiting > 0 {
+            std::thread::scope(|scope| {
+                for _ in 1..threads() {
+                    scope.spawn(|| self.help(&mut scratch(), &work));
+                }
+                self.help(&mut own, &work);
+            });
+        }
+        match self.state.into_inner().unwrap_or_else(PoisonError::into_inner).failure {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn help<S>(&self, scratch: &mut S, work: &(impl Fn(T, &mut S, &Self) -> Result<(), E> + Sync)) {
+        while let Some(item) = self.take() {
+            let done = work(item, scratch, self);
+            let mut state = self.lock();
+            state.running -= 1;
+            if let Err(failure) = done {
+                state.failure.get_or_insert(failure);
+                state.items.clear();
+            }
+            if state.running == 0 && state.items.is_empty() {
+                drop(state);
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// The next item; waits while there is none but a running one may add some.
+    fn take(&self) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() {
+                return None;
+            }
+            if let Some(item) = state.items.pop() {
+                state.running += 1;
+                return Some(item);
+            }
+            if state.running == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T, E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many threads work at once.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST)
+}

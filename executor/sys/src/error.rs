@@ -1,0 +1,163 @@
+//! What can fail in this crate: one system call, starting a process, building a sandbox, entering a user namespace.
+
+use std::{ffi::OsString, io, path::PathBuf};
+
+/// A system call that failed, with what it was about.
+#[derive(Debug, thiserror::Error)]
+pub enum SysError {
+    /// The call named `call` failed on `subject` (a path, an option or a file system type).
+    #[error("{call} failed on {subject}")]
+    Call {
+        /// Name of the system call.
+        call: &'static str,
+        /// What it was asked to work on.
+        subject: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel lacks something rbuild cannot do without.
+    #[error("the kernel cannot {feature}: Linux 6.8 or newer is needed")]
+    KernelTooOld {
+        /// What was asked of it.
+        feature: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// An overlay of more layers than the kernel stacks.
+    #[error("{found} layers are more than the {limit} that overlayfs can stack")]
+    TooManyLayers {
+        /// Layers asked for.
+        found: usize,
+        /// Layers possible.
+        limit: usize,
+    },
+}
+
+impl SysError {
+    pub(crate) fn call(call: &'static str, subject: impl std::fmt::Display, source: io::Error) -> Self {
+        Self::Call { call, subject: subject.to_string(), source }
+    }
+}
+
+/// A process that could not be started. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// A string given to the kernel holds a NUL byte.
+    #[error("{what} contains a NUL byte")]
+    Nul {
+        /// Which string.
+        what: String,
+    },
+    /// The parent could not prepare or clone.
+    #[error("{call} failed while starting a process")]
+    Prepare {
+        /// Name of the system call.
+        call: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A call of the program failed in the child.
+    #[error("setting up the process failed at {call}")]
+    Setup {
+        /// The call with its arguments.
+        call: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The command was found in no directory of the container's `PATH`, or its file does not exist.
+    #[error("executable {command:?} not found")]
+    NotFound {
+        /// The first word of the command.
+        command: OsString,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The command exists and could not be executed: not permitted, or not a program (`ENOEXEC`).
+    #[error("cannot execute {command:?}")]
+    Exec {
+        /// The first word of the command.
+        command: OsString,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The command has no words.
+    #[error("no command to execute")]
+    EmptyCommand,
+}
+
+/// A sandbox that could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The process could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A call the sandbox needs before the process starts failed.
+    #[error(transparent)]
+    Sys(#[from] SysError),
+    /// A mount point could not be made inside the root file system.
+    #[error("cannot make the mount point {path}", path = path.display())]
+    MountPoint {
+        /// Where, seen from inside.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A mount target that cannot be used: not absolute, or the root itself.
+    #[error("invalid mount target {path:?}", path = path.display())]
+    MountTarget {
+        /// The target as given.
+        path: PathBuf,
+    },
+}
+
+/// An ordinary user's own user namespace that could not be entered.
+#[derive(Debug, thiserror::Error)]
+pub enum UsernsError {
+    /// The kernel or its configuration refuses user namespaces.
+    #[error("the kernel refuses to make a user namespace (see user.max_user_namespaces, kernel.unprivileged_userns_clone and AppArmor's unprivileged_userns restriction)")]
+    Refused(#[source] io::Error),
+    /// More than one thread runs already.
+    #[error("a user namespace can only be entered while the process has one thread")]
+    Threads,
+    /// The user has no subordinate ids.
+    #[error("{user} has no subordinate ids in {file}: add a line such as \"{user}:100000:65536\" to /etc/subuid and /etc/subgid (adduser and usermod --add-subuids do), and install the uidmap package")]
+    NoSubordinateIds {
+        /// Login name, or the number when there is none.
+        user: String,
+        /// `/etc/subuid` or `/etc/subgid`.
+        file: &'static str,
+    },
+    /// `newuidmap` or `newgidmap` is not installed.
+    #[error("{program} is missing: install the uidmap package")]
+    MissingTool {
+        /// Name of the program.
+        program: &'static str,
+        /// Why it could not be run.
+        #[source]
+        source: io::Error,
+    },
+    /// `newuidmap` or `newgidmap` said no.
+    #[error("{program} refused the id map: {message}")]
+    MapRefused {
+        /// Name of the program.
+        program: &'static str,
+        /// What it wrote to standard error.
+        message: String,
+    },
+    /// Any other step failed.
+    #[error("{call} failed while entering a user namespace")]
+    Call {
+        /// Name of the system call or file.
+        call: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+}

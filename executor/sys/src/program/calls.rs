@@ -1,0 +1,281 @@
+//! The calls a program may hold, one method each, so that every argument has the type its call wants.
+
+use super::{Argument, CStr, CapSet, Filter, MountAttributes, Number, Program, Slot, VERSION_3};
+use libc::{AT_FDCWD, c_ulong};
+use std::os::fd::RawFd;
+
+macro_rules! number {
+    ($name:ident) => {
+        Number { name: stringify!($name), number: numbers::$name }
+    };
+}
+
+/// The numbers under the calls' own names.
+mod numbers {
+    #![expect(non_upper_case_globals, reason = "named as the system calls are")]
+    macro_rules! numbers {
+        ($($name:ident = $number:ident),* $(,)?) => { $(pub(super) const $name: i64 = libc::$number;)* };
+    }
+    numbers! {
+        capset = SYS_capset, chdir = SYS_chdir, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
+        fsmount = SYS_fsmount, fsopen = SYS_fsopen, ioctl = SYS_ioctl, mkdirat = SYS_mkdirat, mknodat = SYS_mknodat,
+        mount = SYS_mount, mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
+        pivot_root = SYS_pivot_root, prctl = SYS_prctl, prlimit64 = SYS_prlimit64, seccomp = SYS_seccomp,
+        setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
+        setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
+        umask = SYS_umask, umount2 = SYS_umount2, chroot = SYS_chroot,
+    }
+}
+
+/// `SIOCSIFFLAGS` and the flags of a loopback that is up.
+const SET_INTERFACE_FLAGS: u64 = 0x8914;
+const INTERFACE_UP_RUNNING: u64 = (libc::IFF_UP | libc::IFF_RUNNING) as u64;
+
+/// Which directory a relative path of a call starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum At {
+    /// The working directory.
+    Here,
+    /// A descriptor opened by the parent.
+    Fd(RawFd),
+    /// A descriptor the program opens.
+    Slot(Slot),
+}
+
+impl At {
+    fn argument(self) -> Argument {
+        match self {
+            Self::Here => AT_FDCWD.into(),
+            Self::Fd(fd) => fd.into(),
+            Self::Slot(slot) => slot.into(),
+        }
+    }
+}
+
+/// A file system for mount(2): where, what and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount<'a> {
+    /// Device or text that stands for it.
+    pub source: &'a CStr,
+    /// Where, resolved in the child when the call is made.
+    pub target: &'a CStr,
+    /// Type; empty for bind and remount.
+    pub kind: &'a CStr,
+    /// `MS_*`.
+    pub flags: c_ulong,
+    /// Options of the file system.
+    pub options: &'a CStr,
+}
+
+impl Program {
+    /// mount(2).
+    pub fn mount(&mut self, mount: &Mount<'_>) -> &mut Self {
+        let mut text = |text: &CStr| if text.is_empty() { 0_usize.into() } else { self.text(text) };
+        let (source, target) = (text(mount.source), text(mount.target));
+        let (kind, options) = (text(mount.kind), text(mount.options));
+        self.push(number!(mount), &[source, target, kind, mount.flags.into(), options])
+    }
+
+    /// Stops mounts of this namespace from spreading to others.
+    pub fn make_mounts_private(&mut self) -> &mut Self {
+        let flags = libc::MS_REC | libc::MS_PRIVATE;
+        self.mount(&Mount { source: c"", target: c"/", kind: c"", flags, options: c"" })
+    }
+
+    /// fsopen, its options, fsmount: a new file system in a slot. Every call may fail as the last one's `on_error` says,
+    /// so the slot is what tells whether there is one.
+    pub fn new_filesystem(&mut self, kind: &CStr, attributes: MountAttributes, on_error: super::OnError) -> Slot {
+        let (context, mount) = (self.slot(), self.slot());
+        let (kind, source) = (self.text(kind), self.text(c"source"));
+        self.push_kept(context, number!(fsopen), &[kind, libc::FSOPEN_CLOEXEC.into()]).on_error(on_error);
+        let named = [context.into(), libc::FSCONFIG_SET_STRING.into(), source, kind];
+        self.push(number!(fsconfig), &named).on_error(on_error);
+        self.push(number!(fsconfig), &[context.into(), libc::FSCONFIG_CMD_CREATE.into()]).on_error(on_error);
+        let args = [context.into(), libc::FSMOUNT_CLOEXEC.into(), attributes.bits().into()];
+        self.push_kept(mount, number!(fsmount), &args).on_error(on_error);
+        mount
+    }
+
+    /// A detached copy of the mounts at and below `path`, into `slot`.
+    pub fn clone_tree(&mut self, slot: Slot, path: &CStr) -> &mut Self {
+        let path = self.text(path);
+        let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as u32;
+        self.push_kept(slot, number!(open_tree), &[AT_FDCWD.into(), path, flags.into()])
+    }
+
+    /// mount_setattr(2) on `path` below `directory` (an empty path is the directory's own mount) and all below it.
+    pub fn set_attributes(&mut self, directory: At, path: &CStr, attributes: MountAttributes) -> &mut Self {
+        let path = self.text(path);
+        // struct mount_attr: attributes to set, to clear, propagation, user namespace.
+        let change = self.buffer(Box::new([attributes.bits(), 0, 0, 0]));
+        let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+        self.push(number!(mount_setattr), &[directory.argument(), path, flags.into(), change, 32_u32.into()])
+    }
+
+    /// Attaches a detached mount at `target`; symbolic links in it are followed in the root of that moment.
+    pub fn move_mount(&mut self, mount: At, target: &CStr) -> &mut Self {
+        let (empty, target) = (self.text(c""), self.text(target));
+        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS;
+        let args = [mount.argument(), empty, AT_FDCWD.into(), target, flags.into()];
+        self.push(number!(move_mount), &args)
+    }
+
+    /// Attaches a detached mount over the file or directory behind a descriptor.
+    pub fn move_mount_onto(&mut self, mount: At, target: RawFd) -> &mut Self {
+        let empty = self.text(c"");
+        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+        self.push(number!(move_mount), &[mount.argument(), empty, target.into(), empty, flags.into()])
+    }
+
+    /// Makes the detached mount `root` the root of everything and lets go of what was (pivot_root(2), "pivot_root(".",
+    /// ".")"). Nothing of the old root can be named afterwards.
+    pub fn attach_root(&mut self, root: RawFd) -> &mut Self {
+        // The target hides the old root directory from itself only: the next calls go by descriptor.
+        self.move_mount(At::Fd(root), c"/");
+        self.push(number!(fchdir), &[root.into()]);
+        let here = self.text(c".");
+        self.push(number!(pivot_root), &[here, here]);
+        // The old root now lies on top of the new one, and "." resolves to it.
+        self.push(number!(umount2), &[here, libc::MNT_DETACH.into()]);
+        self.chdir(c"/")
+    }
+
+    /// Makes the directory `root` the root by chroot(2) only: for places where nothing can be mounted.
+    pub fn chroot(&mut self, root: RawFd) -> &mut Self {
+        self.push(number!(fchdir), &[root.into()]);
+        let here = self.text(c".");
+        self.push(number!(chroot), &[here]);
+        self.chdir(c"/")
+    }
+
+    /// setns(2) with a process descriptor: joins those of its namespaces that `flags` (`CLONE_NEW*`) names.
+    pub fn join_namespaces(&mut self, process: RawFd, flags: i32) -> &mut Self {
+        self.push(number!(setns), &[process.into(), flags.into()])
+    }
+
+    /// mkdirat(2).
+    pub fn make_directory(&mut self, directory: At, path: &CStr, mode: u32) -> &mut Self {
+        let path = self.text(path);
+        self.push(number!(mkdirat), &[directory.argument(), path, mode.into()])
+    }
+
+    /// mknodat(2); `mode` has the file type, `device` is as makedev(3) makes it.
+    pub fn make_node(&mut self, directory: At, path: &CStr, mode: u32, device: u64) -> &mut Self {
+        let path = self.text(path);
+        self.push(number!(mknodat), &[directory.argument(), path, mode.into(), device.into()])
+    }
+
+    /// symlinkat(2).
+    pub fn make_symlink(&mut self, target: &CStr, directory: At, path: &CStr) -> &mut Self {
+        let (target, path) = (self.text(target), self.text(path));
+        self.push(number!(symlinkat), &[target, directory.argument(), path])
+    }
+
+    /// sethostname(2).
+    pub fn set_hostname(&mut self, name: &CStr) -> &mut Self {
+        let length = name.to_bytes().len();
+        let name = self.text(name);
+        self.push(number!(sethostname), &[name, length.into()])
+    }
+
+    /// Brings the loopback interface of the network namespace up.
+    pub fn loopback_up(&mut self) -> &mut Self {
+        let socket = self.slot();
+        let args = [libc::AF_INET.into(), (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC).into()];
+        self.push_kept(socket, number!(socket), &args);
+        // struct ifreq: the name in 16 bytes, then the flags in the first two of 24.
+        let request = [u64::from_ne_bytes(*b"lo\0\0\0\0\0\0"), 0, INTERFACE_UP_RUNNING.to_le(), 0, 0];
+        let request = self.buffer(Box::new(request));
+        self.push(number!(ioctl), &[socket.into(), SET_INTERFACE_FLAGS.into(), request])
+    }
+
+    /// chdir(2).
+    pub fn chdir(&mut self, path: &CStr) -> &mut Self {
+        let path = self.text(path);
+        self.push(number!(chdir), &[path])
+    }
+
+    /// umask(2).
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.push(number!(umask), &[mask.into()])
+    }
+
+    /// prlimit(2) on the process itself: `resource` is `RLIMIT_*`.
+    pub fn set_limit(&mut self, resource: u32, soft: u64, hard: u64) -> &mut Self {
+        let limit = self.buffer(Box::new([soft, hard]));
+        self.push(number!(prlimit64), &[0_usize.into(), resource.into(), limit])
+    }
+
+    /// Becomes `uid`, `gid` and a member of exactly `groups`, without the locks and signals of libc's setuid.
+    pub fn set_identity(&mut self, uid: u32, gid: u32, groups: &[u32]) -> &mut Self {
+        let words = groups.chunks(2).map(|pair| {
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&pair[0].to_ne_bytes());
+            bytes[4..].copy_from_slice(&pair.get(1).copied().unwrap_or(0).to_ne_bytes());
+            u64::from_ne_bytes(bytes)
+        });
+        let list = self.buffer(words.collect());
+        self.push(number!(setgroups), &[groups.len().into(), list]);
+        self.push(number!(setresgid), &[gid.into(), gid.into(), gid.into()]);
+        self.push(number!(setresuid), &[uid.into(), uid.into(), uid.into()])
+    }
+
+    /// Removes from the bounding set everything that is not in `keep`.
+    pub fn limit_capabilities(&mut self, keep: CapSet) -> &mut Self {
+        for number in (0..64).filter(|number| CapSet::known().difference(keep).contains(*number)) {
+            // EINVAL: where the kernel did not tell its last capability, it is behind us.
+            let ignore = super::OnError::IgnoreOnly(&[libc::EINVAL]);
+            self.push(number!(prctl), &[libc::PR_CAPBSET_DROP.into(), number.into()]).on_error(ignore);
+        }
+        self
+    }
+
+    /// capset(2).
+    pub fn set_capabilities(&mut self, effective_and_permitted: CapSet, inheritable: CapSet) -> &mut Self {
+        let header = self.buffer(Box::new([u64::from(VERSION_3).to_le()]));
+        let data = CapSet::capset_data(effective_and_permitted, inheritable);
+        let pair = |at: usize| u64::from(data[at]) | u64::from(data[at + 1]) << 32;
+        let data = self.buffer(Box::new([pair(0), pair(2), pair(4)]));
+        self.push(number!(capset), &[header, data])
+    }
+
+    /// Raises each capability of `set` in the ambient set; it must be permitted and inheritable.
+    pub fn raise_ambient(&mut self, set: CapSet) -> &mut Self {
+        for number in (0..64).filter(|number| set.contains(*number)) {
+            let args = [libc::PR_CAP_AMBIENT.into(), libc::PR_CAP_AMBIENT_RAISE.into(), number.into()];
+            self.push(number!(prctl), &args);
+        }
+        self
+    }
+
+    /// Keeps permitted capabilities over the change of identity that follows.
+    pub fn keep_capabilities(&mut self) -> &mut Self {
+        self.push(number!(prctl), &[libc::PR_SET_KEEPCAPS.into(), 1_usize.into()])
+    }
+
+    /// No later exec gives more rights.
+    pub fn no_new_privileges(&mut self) -> &mut Self {
+        self.push(number!(prctl), &[libc::PR_SET_NO_NEW_PRIVS.into(), 1_usize.into()])
+    }
+
+    /// Puts a system call filter on the process. Needs CAP_SYS_ADMIN or [`Program::no_new_privileges`] before.
+    pub fn filter_calls(&mut self, filter: &Filter) -> &mut Self {
+        let instructions = self.buffer(filter.words());
+        let Argument::Buffer(index) = instructions else { return self };
+        // struct sock_fprog: the count in the first two bytes, the address in the second word.
+        let address = self.buffers[index].as_ptr() as u64;
+        let program = self.buffer(Box::new([(filter.len() as u64).to_le(), address]));
+        self.push(number!(seccomp), &[libc::SECCOMP_SET_MODE_FILTER.into(), 0_usize.into(), program])
+    }
+
+    /// setsid(2), and the terminal that is standard input becomes the controlling one.
+    pub fn take_terminal(&mut self) -> &mut Self {
+        self.push(number!(setsid), &[]);
+        self.push(number!(ioctl), &[0_usize.into(), libc::TIOCSCTTY.into()])
+    }
+
+    /// setsid(2).
+    pub fn new_session(&mut self) -> &mut Self {
+        self.push(number!(setsid), &[])
+    }
+}

@@ -1,0 +1,79 @@
+//! `/proc` and `/sys`: fresh ones for the new namespaces, with what concerns the whole machine hidden or read-only.
+
+use super::Confinement;
+use crate::{
+    mount::MountAttributes,
+    program::{At, Mount, OnError, Program, Slot},
+};
+use std::ffi::CStr;
+
+/// Files that show as empty (Docker's list).
+const MASKED_FILES: [&CStr; 6] = [
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/latency_stats",
+    c"/proc/timer_list",
+    c"/proc/timer_stats",
+    c"/proc/sched_debug",
+];
+
+/// Directories that show as empty (Docker's list).
+const MASKED_DIRECTORIES: [&CStr; 5] =
+    [c"/proc/acpi", c"/proc/asound", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
+
+/// Paths that can be read only (Docker's list).
+const READ_ONLY: [&CStr; 5] =
+    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+
+/// A path that does not exist on this kernel needs no mask.
+const MISSING: OnError = OnError::IgnoreOnly(&[libc::ENOENT]);
+
+/// The mounts made before the old root is gone.
+pub(super) struct Views {
+    proc: Slot,
+    sys: Slot,
+    cgroup: Slot,
+}
+
+pub(super) fn create(program: &mut Program, confinement: Confinement) -> Views {
+    let quiet = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);
+    let system = match confinement {
+        Confinement::Default => quiet.and(MountAttributes::READ_ONLY),
+        Confinement::Insecure => quiet,
+    };
+    let proc = program.new_filesystem(c"proc", quiet, OnError::Fail);
+    // A user namespace may not mount sysfs for a network that is not its own: then the host's is shown.
+    let sys = program.new_filesystem(c"sysfs", system, OnError::Ignore);
+    program.else_next(2).clone_tree(sys, c"/sys").set_attributes(At::Slot(sys), c"", system);
+    let cgroup = program.new_filesystem(c"cgroup2", system, OnError::Ignore);
+    Views { proc, sys, cgroup }
+}
+
+pub(super) fn attach(program: &mut Program, views: Views) {
+    program.move_mount(At::Slot(views.proc), c"/proc");
+    program.move_mount(At::Slot(views.sys), c"/sys");
+    // Machines without cgroup2 get an empty directory instead of the host's hierarchies.
+    program.move_mount(At::Slot(views.cgroup), c"/sys/fs/cgroup").on_error(OnError::Ignore).else_next(1);
+    program.mount(&empty(c"/sys/fs/cgroup")).on_error(OnError::Ignore);
+}
+
+pub(super) fn mask(program: &mut Program) {
+    for path in MASKED_FILES {
+        let flags = libc::MS_BIND;
+        program.mount(&Mount { source: c"/dev/null", target: path, kind: c"", flags, options: c"" });
+        program.on_error(MISSING);
+    }
+    for path in MASKED_DIRECTORIES {
+        program.mount(&empty(path)).on_error(MISSING);
+    }
+    for path in READ_ONLY {
+        let flags = libc::MS_BIND | libc::MS_REC;
+        program.mount(&Mount { source: path, target: path, kind: c"", flags, options: c"" }).on_error(MISSING);
+        program.set_attributes(At::Here, path, MountAttributes::READ_ONLY).on_error(MISSING);
+    }
+}
+
+fn empty(target: &CStr) -> Mount<'_> {
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    Mount { source: c"tmpfs", target, kind: c"tmpfs", flags, options: c"size=4k,nr_inodes=2" }
+}

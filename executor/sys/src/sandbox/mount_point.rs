@@ -1,0 +1,177 @@
+//! Files and directories made in a root to mount on, and their removal afterwards.
+//!
+//! Made through the root's descriptor while no process runs in it, so nobody can swap a directory for a link between
+//! two looks. Links in the image are followed inside the root, also those that lead to nothing yet.
+
+use super::PartKind;
+use crate::{
+    SandboxError,
+    fs::{FileStat, open_in_root, set_mode, stat_at, stat_fd},
+};
+use nix::{
+    fcntl::OFlag,
+    sys::{
+        stat::{Mode, SFlag, UtimensatFlags, mkdirat, mknodat, utimensat},
+        time::TimeSpec,
+    },
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Component, Path, PathBuf},
+};
+
+/// Links followed on the way to one target, as many as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// The mount points made in one root.
+#[derive(Debug)]
+pub struct MountPoints {
+    root: OwnedFd,
+    created: Vec<(PathBuf, PartKind)>,
+}
+
+impl MountPoints {
+    /// None yet, in `root`.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be duplicated.
+    pub fn new(root: BorrowedFd<'_>) -> Result<Self, SandboxError> {
+        let root = root.try_clone_to_owned();
+        let root = root.map_err(|source| SandboxError::MountPoint { path: "/".into(), source })?;
+        Ok(Self { root, created: Vec::new() })
+    }
+
+    /// Makes `target` and its parents where they are missing; they will be removed if nothing uses them.
+    ///
+    /// # Errors
+    /// [`SandboxError::MountPoint`].
+    pub fn create(&mut self, target: &Path, kind: PartKind) -> Result<(), SandboxError> {
+        self.ensure(target, kind).map_err(|source| SandboxError::MountPoint { path: target.to_owned(), source })
+    }
+
+    /// Makes the directory `target`; it stays, as under Docker do `/proc`, `/dev` and `/sys`.
+    pub(super) fn create_permanent(&mut self, target: &Path) -> Result<(), SandboxError> {
+        let before = self.created.len();
+        let result = self.create(target, PartKind::Directory);
+        self.created.truncate(before);
+        result
+    }
+
+    /// Removes what is still an empty directory or file, deepest first. Each parent keeps the times it had just before, so
+    /// that cleaning up is no change of its own. To be called after the process has ended.
+    ///
+    /// # Errors
+    /// The first failure; the rest is removed all the same.
+    pub fn remove_unused(self) -> Result<(), SandboxError> {
+        let mut first = Ok(());
+        for (path, kind) in self.created.iter().rev() {
+            if let Err(source) = self.remove(path, *kind)
+                && first.is_ok()
+            {
+                first = Err(SandboxError::MountPoint { path: path.clone(), source });
+            }
+        }
+        first
+    }
+
+    fn remove(&self, path: &Path, kind: PartKind) -> io::Result<()> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let parent = match open_in_root(self.root.as_fd(), parent, flags, Mode::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            parent => parent?,
+        };
+        let name = Path::new(name);
+        let found = match stat_at(parent.as_fd(), name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        let flag = match kind {
+            PartKind::File if found.is_regular() && found.size == 0 => UnlinkatFlags::NoRemoveDir,
+            PartKind::Directory if found.is_directory() => UnlinkatFlags::RemoveDir,
+            PartKind::File | PartKind::Directory => return Ok(()),
+        };
+        let before = stat_fd(parent.as_fd())?;
+        match unlinkat(&parent, name, flag) {
+            Ok(()) => reset_times(&parent, &before),
+            Err(nix::errno::Errno::ENOTEMPTY | nix::errno::Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn ensure(&mut self, target: &Path, kind: PartKind) -> io::Result<()> {
+        match open_in_root(self.root.as_fd(), target, OFlag::O_PATH, Mode::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            answer => return answer.map(drop),
+        }
+        let mut resolved = PathBuf::new();
+        let mut pending: VecDeque<OsString> = names(target);
+        let mut links = 0;
+        while let Some(name) = pending.pop_front() {
+            if name == ".." {
+                resolved.pop();
+                continue;
+            }
+            let path = resolved.join(&name);
+            match stat_at(self.root.as_fd(), &path) {
+                Ok(found) if found.is_symlink() => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+                    }
+                    let link = PathBuf::from(nix::fcntl::readlinkat(&self.root, &path)?);
+                    if link.is_absolute() {
+                        resolved.clear();
+                    }
+                    let mut ahead = names(&link);
+                    ahead.append(&mut pending);
+                    pending = ahead;
+                }
+                Ok(_) => resolved = path,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let kind = if pending.is_empty() { kind } else { PartKind::Directory };
+                    self.make(&path, kind)?;
+                    resolved.clone_from(&path);
+                    self.created.push((path, kind));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn make(&self, path: &Path, kind: PartKind) -> io::Result<()> {
+        // The caller's umask takes bits away, so they are set once more.
+        match kind {
+            PartKind::Directory => {
+                mkdirat(&self.root, path, Mode::from_bits_truncate(0o755))?;
+                set_mode(self.root.as_fd(), path, 0o755)
+            }
+            PartKind::File => {
+                mknodat(&self.root, path, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0)?;
+                set_mode(self.root.as_fd(), path, 0o644)
+            }
+        }
+    }
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    let keep = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().filter_map(keep).collect()
+}
+
+fn reset_times(directory: &OwnedFd, before: &FileStat) -> io::Result<()> {
+    let time = |(seconds, nanoseconds): (i64, u32)| TimeSpec::new(seconds, nanoseconds.into());
+    let flag = UtimensatFlags::FollowSymlink;
+    // An O_PATH descriptor has no futimens; its "." has utimensat.
+    Ok(utimensat(directory, ".", &time(before.accessed), &time(before.modified), flag)?)
+}

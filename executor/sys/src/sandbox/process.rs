@@ -1,0 +1,85 @@
+//! Who the process is and what it may do.
+
+use super::c_text;
+use crate::{CapSet, SandboxError, SysError, program::Program, seccomp::Filter};
+use std::{ffi::OsString, os::fd::BorrowedFd, path::Path};
+
+/// The process of a sandbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Process<'a> {
+    /// Command and arguments; a first word without a slash is looked for in the `PATH` of `environment`.
+    pub command: &'a [OsString],
+    /// `NAME=value`, all of it.
+    pub environment: &'a [OsString],
+    /// Working directory inside the root; it must exist.
+    pub directory: &'a Path,
+    /// User and groups.
+    pub identity: Identity<'a>,
+    /// Resource limits to change; others are inherited.
+    pub limits: &'a [Limit],
+}
+
+/// The numbers a process runs with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity<'a> {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups, all of them.
+    pub groups: &'a [u32],
+}
+
+/// A resource limit (setrlimit(2)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// `RLIMIT_*`.
+    pub resource: u32,
+    /// What the process starts with.
+    pub soft: u64,
+    /// What it may raise it to; `u64::MAX` for no limit.
+    pub hard: u64,
+}
+
+/// How much the process is kept from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Confinement {
+    /// The default capabilities and filter; parts of `/proc` and `/sys` hidden.
+    Default,
+    /// `--security=insecure`: every capability the builder has, no filter, nothing hidden.
+    Insecure,
+}
+
+/// The last part of a sandbox's program.
+pub(super) fn add(
+    program: &mut Program,
+    process: &Process<'_>,
+    confinement: Confinement,
+    terminal: Option<BorrowedFd<'_>>,
+) -> Result<(), SandboxError> {
+    if terminal.is_some() {
+        program.take_terminal();
+    }
+    for limit in process.limits {
+        program.set_limit(limit.resource, limit.soft, limit.hard);
+    }
+    program.umask(0o022);
+    program.chdir(&c_text(process.directory)?);
+    let own = CapSet::permitted().map_err(|source| SysError::call("capget", "the own process", source))?;
+    let Identity { uid, gid, groups } = process.identity;
+    match confinement {
+        Confinement::Default => {
+            program.limit_capabilities(CapSet::CONTAINER_DEFAULT);
+            program.filter_calls(Filter::container_default());
+            program.set_identity(uid, gid, groups);
+            // The change of uid has already cleared the capabilities of all but root.
+            let keep = if uid == 0 { CapSet::CONTAINER_DEFAULT.intersection(own) } else { CapSet::EMPTY };
+            program.set_capabilities(keep, CapSet::EMPTY);
+        }
+        Confinement::Insecure => {
+            program.keep_capabilities().set_identity(uid, gid, groups);
+            program.set_capabilities(own, own).raise_ambient(own);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! A running process, held by its descriptor.
+
+use crate::mount::done;
+use nix::sys::signal::Signal;
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    process::ExitStatus,
+    ptr,
+};
+
+/// A process started by this one. Dropping it kills the process, with all of its pid namespace, and reaps it.
+#[derive(Debug)]
+pub struct Child {
+    pidfd: OwnedFd,
+    pid: i32,
+    status: Option<ExitStatus>,
+}
+
+impl Child {
+    pub(super) fn new(pidfd: OwnedFd, pid: i32) -> Self {
+        Self { pidfd, pid, status: None }
+    }
+
+    /// The process, for [`send_signal`] and for polling: readable once it has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Its id in the caller's pid namespace. Not used again before it has been waited for.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits for the end. Asked again, answers the same.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.status {
+            return Ok(status);
+        }
+        let status = loop {
+            match wait_pidfd(self.pidfd()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => break answer?,
+            }
+        };
+        self.status = Some(status);
+        Ok(status)
+    }
+
+    /// Kills the process, and with it everything in its pid namespace. Fine if it has ended.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn kill(&self) -> io::Result<()> {
+        match send_signal(self.pidfd(), Signal::SIGKILL) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.status.is_none() && self.kill().is_ok() {
+            drop(self.wait());
+        }
+    }
+}
+
+/// By the bare call: nix knows no real-time signals, and a process may die of one.
+fn wait_pidfd(process: BorrowedFd<'_>) -> io::Result<ExitStatus> {
+    let mut found = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let id = process.as_raw_fd() as libc::id_t;
+    // SAFETY: the kernel writes one siginfo structure to the space given.
+    done(unsafe { libc::waitid(libc::P_PIDFD, id, found.as_mut_ptr(), libc::WEXITED) }.into())?;
+    // SAFETY: the call succeeded; zeroed bytes were a valid structure even before.
+    let found = unsafe { found.assume_init() };
+    // SAFETY: waitid fills the fields of a SIGCHLD.
+    let status = unsafe { found.si_status() };
+    Ok(ExitStatus::from_raw(match found.si_code {
+        libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_DUMPED => status | 0x80,
+        _ => status,
+    }))
+}
+
+/// Sends a signal to the process behind a descriptor, which cannot be another one with a reused id
+/// (pidfd_send_signal(2)). The first process of a pid namespace gets only signals it has a handler for, and `SIGKILL`.
+///
+/// # Errors
+/// The kernel's; `ESRCH` if the process has ended.
+pub fn send_signal(process: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    let number = signal as libc::c_int;
+    let nothing = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed; the rest are integers.
+    done(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), number, nothing, 0) })
+}

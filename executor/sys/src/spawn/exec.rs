@@ -1,0 +1,121 @@
+//! The command line, environment and candidates for execve(2), laid out before the clone.
+
+use super::c_string;
+use crate::{SpawnError, program::os_error, raw};
+use std::{
+    ffi::{CStr, CString, OsStr, OsString},
+    fmt,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    ptr,
+};
+
+/// Where a command without a slash is looked for when the environment has no `PATH` (as execvp(3)).
+const FALLBACK_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// A command with its environment. A first word without a slash is looked for in the `PATH` of *that* environment, in
+/// the root the process will have.
+pub struct Exec {
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    argument_pointers: Pointers,
+    environment_pointers: Pointers,
+}
+
+impl Exec {
+    /// Prepares `command` with `environment`, a list of `NAME=value`.
+    ///
+    /// # Errors
+    /// [`SpawnError::EmptyCommand`], [`SpawnError::Nul`].
+    pub fn new<A: AsRef<OsStr>, E: AsRef<OsStr>>(command: &[A], environment: &[E]) -> Result<Self, SpawnError> {
+        let name = command.first().ok_or(SpawnError::EmptyCommand)?.as_ref();
+        let candidates = candidates(name, search_path(environment))?;
+        let arguments =
+            command.iter().map(|word| c_string(word.as_ref(), "argument")).collect::<Result<Vec<_>, _>>()?;
+        let environment =
+            environment.iter().map(|pair| c_string(pair.as_ref(), "variable")).collect::<Result<Vec<_>, _>>()?;
+        let (argument_pointers, environment_pointers) = (Pointers::to(&arguments), Pointers::to(&environment));
+        Ok(Self { candidates, arguments, environment, argument_pointers, environment_pointers })
+    }
+
+    /// Tries each candidate; returns only if none could be executed, with the errno that says it best.
+    ///
+    /// # Safety
+    /// Only in a child that is to become the command.
+    pub(super) unsafe fn run(&self) -> i32 {
+        let (arguments, environment) =
+            (self.argument_pointers.0.as_ptr() as usize, self.environment_pointers.0.as_ptr() as usize);
+        let mut answer = libc::ENOENT;
+        for path in &self.candidates {
+            let args = [path.as_ptr() as usize, arguments, environment, 0, 0, 0];
+            // SAFETY: the path is NUL-terminated and both arrays hold pointers to such strings and end with null.
+            let errno = unsafe { raw::syscall(libc::SYS_execve, &args) }.unsigned_abs() as i32;
+            match errno {
+                // What execvp(3) passes over: there may be another in a later directory.
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                libc::EACCES => answer = errno,
+                _ => return errno,
+            }
+        }
+        answer
+    }
+
+    pub(super) fn explain(&self, errno: i32) -> SpawnError {
+        let name = self.arguments.first().map_or(c"", CString::as_c_str);
+        let command = OsStr::from_bytes(name.to_bytes()).to_owned();
+        let source = os_error(errno);
+        match errno {
+            libc::ENOENT | libc::ENOTDIR => SpawnError::NotFound { command, source },
+            _ => SpawnError::Exec { command, source },
+        }
+    }
+}
+
+impl fmt::Debug for Exec {
+    /// The environment may hold secrets, so only its size is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exec")
+            .field("candidates", &self.candidates)
+            .field("arguments", &self.arguments)
+            .field("variables", &self.environment.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A null-terminated array of pointers to strings that live beside it and are never changed.
+struct Pointers(Vec<*const libc::c_char>);
+
+impl Pointers {
+    fn to(strings: &[CString]) -> Self {
+        Self(strings.iter().map(|text| CStr::as_ptr(text)).chain([ptr::null()]).collect())
+    }
+}
+
+// SAFETY: the pointers are to heap memory of strings owned by the same `Exec` and only read.
+unsafe impl Send for Pointers {}
+// SAFETY: as above; there is no interior mutability.
+unsafe impl Sync for Pointers {}
+
+fn search_path<E: AsRef<OsStr>>(environment: &[E]) -> OsString {
+    let value = environment.iter().rev().find_map(|pair| pair.as_ref().as_bytes().strip_prefix(b"PATH="));
+    OsStr::from_bytes(value.unwrap_or(FALLBACK_PATH)).to_owned()
+}
+
+fn candidates(name: &OsStr, path: OsString) -> Result<Vec<CString>, SpawnError> {
+    if name.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(name, "command")?]);
+    }
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let directories = path.into_encoded_bytes();
+    let directories = directories.split(|byte| *byte == b':');
+    directories
+        .map(|directory| {
+            // An empty element is the working directory.
+            let directory = if directory.is_empty() { b"." } else { directory };
+            c_string(Path::new(OsStr::from_bytes(directory)).join(name).as_os_str(), "command")
+        })
+        .collect()
+}

@@ -1,0 +1,186 @@
+//! A root file system made of busybox in a temporary directory, and commands run in it.
+
+use rbuild_sys::{
+    SandboxError,
+    mount::{Submounts, clone_tree},
+    overlay::{Durability, OverlaySpec, Upper, XattrNamespace, mount_overlay},
+    sandbox::{Confinement, Identity, Limit, Mount, Network, Process, Running, SandboxSpec, start},
+    spawn::Stdio,
+    userns::{PrivilegeKind, namespace_kind},
+};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::Read,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+    },
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+/// Layers of one image, and upper directories as they are needed.
+pub(crate) struct World {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) base: PathBuf,
+    count: std::sync::atomic::AtomicUsize,
+    pub(crate) privilege: PrivilegeKind,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
+    pub(crate) output: String,
+    pub(crate) upper: PathBuf,
+}
+
+/// What differs from an ordinary `RUN` as root.
+pub(crate) struct Options<'a> {
+    pub(crate) network: Network,
+    pub(crate) mounts: &'a [Mount],
+    pub(crate) confinement: Confinement,
+    pub(crate) identity: Identity<'a>,
+    pub(crate) limits: &'a [Limit],
+    pub(crate) directory: &'a str,
+    pub(crate) path: &'a str,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            network: Network::Host,
+            mounts: &[],
+            confinement: Confinement::Default,
+            identity: Identity { uid: 0, gid: 0, groups: &[0] },
+            limits: &[],
+            directory: "/",
+            path: "/bin",
+        }
+    }
+}
+
+/// The static busybox, or why there can be no test.
+pub(crate) fn busybox() -> Option<&'static Path> {
+    let path = Path::new("/bin/busybox");
+    if !path.exists() {
+        eprintln!("SKIPPED: /bin/busybox is missing (apt install busybox-static)");
+        return None;
+    }
+    Some(path)
+}
+
+/// Whether mounts can be made; says so if not.
+pub(crate) fn can_mount() -> bool {
+    let able = nix::unistd::geteuid().is_root();
+    if !able {
+        eprintln!("SKIPPED: needs root");
+    }
+    able && busybox().is_some()
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().join("base");
+        fs::create_dir_all(base.join("bin")).unwrap();
+        fs::create_dir_all(base.join("etc")).unwrap();
+        fs::create_dir_all(base.join("tmp")).unwrap();
+        fs::create_dir_all(directory.path().join("empty")).unwrap();
+        fs::copy("/bin/busybox", base.join("bin/busybox")).unwrap();
+        for name in ["sh", "cat", "id", "true", "mount", "hostname", "ls", "grep", "echo", "unshare", "sleep", "kill",
+            "pwd", "stat", "touch", "ip", "head", "tty", "ps", "readlink", "umount", "mkdir", "test", "env", "mknod"]
+        {
+            std::os::unix::fs::symlink("busybox", base.join("bin").join(name)).unwrap();
+        }
+        let privilege = namespace_kind().unwrap();
+        Self { directory, base, count: 0.into(), privilege }
+    }
+
+    /// A detached overlay on `lowers` with a new upper directory.
+    pub(crate) fn root(&self, lowers: &[&Path]) -> (OwnedFd, PathBuf) {
+        let number = self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let place = self.directory.path().join(format!("upper{number}"));
+        let (upper, work) = (place.join("fs"), place.join("work"));
+        fs::create_dir_all(&upper).unwrap();
+        fs::create_dir_all(&work).unwrap();
+        let xattr = match self.privilege {
+            PrivilegeKind::Root => XattrNamespace::Trusted,
+            PrivilegeKind::UserNamespace => XattrNamespace::User,
+        };
+        let spec = OverlaySpec {
+            lowers,
+            upper: Some(Upper { directory: &upper, work: &work, durability: Durability::Volatile }),
+            empty: &self.directory.path().join("empty"),
+            xattr,
+        };
+        (mount_overlay(&spec).unwrap(), upper)
+    }
+
+    pub(crate) fn start(&self, command: &[&str], options: &Options<'_>, output: &File) -> Result<(Running, PathBuf), SandboxError> {
+        let (root, upper) = self.root(&[&self.base]);
+        self.start_in(root.as_fd(), command, options, output).map(|running| (running, upper))
+    }
+
+    pub(crate) fn start_in(
+        &self,
+        root: BorrowedFd<'_>,
+        command: &[&str],
+        options: &Options<'_>,
+        output: &File,
+    ) -> Result<Running, SandboxError> {
+        let command: Vec<OsString> = command.iter().map(OsString::from).collect();
+        let environment = [OsString::from(format!("PATH={}", options.path)), OsString::from("HOME=/")];
+        let null = File::open("/dev/null").unwrap();
+        let spec = SandboxSpec {
+            root,
+            process: Process {
+                command: &command,
+                environment: &environment,
+                directory: Path::new(options.directory),
+                identity: options.identity,
+                limits: options.limits,
+            },
+            hostname: "buildkitsandbox",
+            network: options.network,
+            shm_size: 64 << 20,
+            mounts: options.mounts,
+            confinement: options.confinement,
+            privilege: self.privilege,
+            terminal: None,
+            stdio: Stdio { stdin: null.as_fd(), stdout: output.as_fd(), stderr: output.as_fd() },
+        };
+        start(&spec)
+    }
+
+    pub(crate) fn run(&self, command: &[&str], options: &Options<'_>) -> Result<Outcome, SandboxError> {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let writer = File::from(OwnedFd::from(writer));
+        let (mut running, upper) = self.start(command, options, &writer)?;
+        drop(writer);
+        let mut output = String::new();
+        reader.read_to_string(&mut output).unwrap();
+        let status = running.child.wait().unwrap();
+        running.mount_points.remove_unused().unwrap();
+        Ok(Outcome { status, output, upper })
+    }
+
+    /// Output of a shell script that must succeed.
+    pub(crate) fn shell(&self, script: &str, options: &Options<'_>) -> String {
+        let outcome = self.run(&["sh", "-ec", script], options).unwrap();
+        assert!(outcome.status.success(), "{:?}: {}", outcome.status, outcome.output);
+        outcome.output
+    }
+}
+
+impl Outcome {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
+/// A host path as a detached mount.
+pub(crate) fn bind(path: &Path) -> rbuild_sys::sandbox::MountSource {
+    let tree = clone_tree(nix::fcntl::AT_FDCWD, path, Submounts::Leave).unwrap();
+    rbuild_sys::sandbox::MountSource::Tree(tree.into())
+}

@@ -1,0 +1,262 @@
+//! From a layer tar to a layer of the store: one thread reads, decompresses and hashes while another unpacks.
+//!
+//! Unpacking and committing are apart: several layers of an image unpack at once, but a layer commits when those below it
+//! have, for its implied directories look like theirs ([`crate::directories`]).
+
+use crate::{
+    ImageError, Note,
+    chunk_pipe::{ChunkWriter, ReaderGone, pipe},
+    decompress::{Found, decompressed, sniff},
+    directories::Directories,
+    recipe::RecipeWriter,
+    tar_reader::TarReader,
+    unpack::{Unpacked, unpack},
+};
+use rbuild_cache::{BlobWriter, LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
+use rbuild_oci::{Descriptor, DiffId, Hasher, Timestamp};
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    time::SystemTime,
+};
+
+/// How the exact bytes of the tar can be had again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// A recipe is recorded that makes the tar from the layer's files.
+    Recipe,
+    /// The compressed bytes are kept as the blob this describes, and checked against it. Uncompressed bytes get a recipe
+    /// nevertheless: no tar is stored.
+    Blob(Descriptor),
+}
+
+/// A layer that is unpacked and has no name yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct PendingLayer {
+    draft: LayerDraft,
+    directories: Directories,
+    meta: LayerMeta,
+    diff_id: DiffId,
+    tar_size: u64,
+    notes: Vec<Note>,
+    store: Store,
+}
+
+/// A layer made from a tar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The layer.
+    pub layer: LayerId,
+    /// Digest of the uncompressed tar.
+    pub diff_id: DiffId,
+    /// Length of the uncompressed tar in bytes.
+    pub tar_size: u64,
+    /// The compressed blob, when it was kept.
+    pub blob: Option<Descriptor>,
+    /// What could not be unpacked.
+    pub notes: Vec<Note>,
+    /// Whether the tree took anything from the layers below, so that it is right only on them.
+    pub depends_on_lower: bool,
+}
+
+/// Unpacks a layer tar (plain, gzip, zstd or xz) and commits it above `lower`, lowest first.
+///
+/// # Errors
+/// [`ImageError::Entry`] for an entry no layer may have, [`ImageError::Tar`] or [`ImageError::Decompress`] for a damaged
+/// stream, [`ImageError::Input`] when `tar` fails; an I/O error of the store.
+pub fn apply_tar(
+    store: &Store,
+    lease: &Lease,
+    tar: impl Read,
+    lower: &[LayerId],
+    keep: &Keep,
+) -> Result<Applied, ImageError> {
+    unpack_layer(store, tar, keep)?.commit(lease, lower)
+}
+
+/// Unpacks a layer tar without giving it a name.
+///
+/// # Errors
+/// As [`apply_tar`].
+pub fn unpack_layer(store: &Store, tar: impl Read, keep: &Keep) -> Result<PendingLayer, ImageError> {
+    let draft = store.new_layer()?;
+    let mut source = Source { inner: tar, kept: None, failure: None };
+    let (found, sniffed) = sniff(&mut source).map_err(ImageError::Input)?;
+    let head = sniffed.into_inner().0.into_inner();
+    let (recipe, blob) = match keep {
+        Keep::Blob(descriptor) if found != Found::Plain => {
+            let mut writer = store.blob_writer()?;
+            writer.write_all(&head).map_err(ImageError::Input)?;
+            source.kept = Some(writer);
+            (None, Some(descriptor))
+        }
+        Keep::Blob(_) | Keep::Recipe => (Some(RecipeWriter::new()?), None),
+    };
+    let (writer, reader) = pipe();
+    let fs = draft.fs().to_owned();
+    let (fed, unpacked) = std::thread::scope(|scope| {
+        let unpacking = scope.spawn(move || unpack(&fs, TarReader::new(reader, recipe)));
+        let fed = feed(&head, &mut source, found, writer);
+        let unpacked = unpacking.join().map_err(|_| ImageError::Worker { task: "unpacking a layer" });
+        (fed, unpacked.and_then(|unpacked| unpacked))
+    });
+    // when reading failed the unpacking has seen an early end, and when unpacking failed the reading has stopped
+    let (fed, unpacked) = match (fed, unpacked) {
+        (Err(error), _) | (Ok(None), Err(error)) | (Ok(Some(_)), Err(error)) => return Err(error),
+        (Ok(None), Ok(_)) => return Err(ImageError::Worker { task: "unpacking a layer" }),
+        (Ok(Some(fed)), Ok(unpacked)) => (fed, unpacked),
+    };
+    if let (Some(writer), Some(descriptor)) = (source.kept, blob) {
+        writer.commit_expecting(&descriptor.digest, descriptor.size)?;
+    }
+    pending(store, draft, fed, unpacked, blob)
+}
+
+fn pending(
+    store: &Store,
+    draft: LayerDraft,
+    fed: Fed,
+    unpacked: Unpacked,
+    blob: Option<&Descriptor>,
+) -> Result<PendingLayer, ImageError> {
+    let source = match (&unpacked.recipe, blob) {
+        (Some(recipe), _) => LayerSource::Recipe(store.put_blob(recipe)?),
+        (None, Some(blob)) => LayerSource::Blob(blob.clone()),
+        (None, None) => LayerSource::Own,
+    };
+    let meta = LayerMeta {
+        created: Timestamp::from(SystemTime::now()),
+        size_bytes: Some(unpacked.size_bytes),
+        files: Some(unpacked.files),
+        diff_id: Some(fed.diff_id),
+        tar_size: Some(fed.size),
+        source,
+    };
+    Ok(PendingLayer {
+        draft,
+        directories: unpacked.directories,
+        meta,
+        diff_id: fed.diff_id,
+        tar_size: fed.size,
+        notes: unpacked.notes,
+        store: store.clone(),
+    })
+}
+
+impl PendingLayer {
+    /// Digest of the uncompressed tar.
+    #[must_use]
+    pub fn diff_id(&self) -> DiffId {
+        self.diff_id
+    }
+
+    /// Gives it its name in the store, above `lower`, lowest first, which are committed.
+    ///
+    /// # Errors
+    /// An I/O error of the store.
+    pub fn commit(mut self, lease: &Lease, lower: &[LayerId]) -> Result<Applied, ImageError> {
+        let below: Vec<PathBuf> = lower.iter().map(|layer| self.store.layer_fs(layer)).collect();
+        let depends_on_lower = self.directories.finish(self.draft.fs(), &below, &mut self.notes)?;
+        let blob = match &self.meta.source {
+            LayerSource::Blob(descriptor) => Some(descriptor.clone()),
+            LayerSource::Own | LayerSource::Recipe(_) => None,
+        };
+        let layer = self.draft.commit(lease, &self.meta)?;
+        Ok(Applied {
+            layer,
+            diff_id: self.diff_id,
+            tar_size: self.tar_size,
+            blob,
+            notes: self.notes,
+            depends_on_lower,
+        })
+    }
+}
+
+/// What the reading side learned.
+struct Fed {
+    diff_id: DiffId,
+    size: u64,
+}
+
+/// Moves everything from `source` to `out`, decompressed; `None` when the unpacking side has gone.
+fn feed(
+    head: &[u8],
+    source: &mut Source<impl Read>,
+    found: Found,
+    mut out: ChunkWriter,
+) -> Result<Option<Fed>, ImageError> {
+    let mut hasher = Hasher::new();
+    let mut size = 0;
+    let moved = move_all(
+        decompressed(found, head.chain(&mut *source))?,
+        |piece| {
+            hasher.update(piece);
+            size += piece.len() as u64;
+        },
+        &mut out,
+    );
+    let ended = match moved {
+        Ok(ended) => ended,
+        Err(error) => {
+            let error = match source.failure.take() {
+                Some(failure) => ImageError::Input(failure),
+                None => ImageError::Decompress(error),
+            };
+            out.fail(ImageError::Worker { task: "reading a layer" });
+            return Err(error);
+        }
+    };
+    if ended.is_err() || out.finish().is_err() {
+        return Ok(None);
+    }
+    // what follows the last member belongs to the blob
+    io::copy(source, &mut io::sink()).map_err(ImageError::Input)?;
+    Ok(Some(Fed { diff_id: DiffId::from_digest(hasher.finish()), size }))
+}
+
+/// Reads straight into the pipe's buffers.
+fn move_all(
+    mut from: impl Read,
+    mut see: impl FnMut(&[u8]),
+    out: &mut ChunkWriter,
+) -> io::Result<Result<(), ReaderGone>> {
+    loop {
+        let space = out.space();
+        let count = match from.read(space) {
+            Ok(0) => return Ok(Ok(())),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        see(&space[..count]);
+        if let Err(gone) = out.advance(count) {
+            return Ok(Err(gone));
+        }
+    }
+}
+
+/// The source, whose bytes are kept on the way when asked for, and whose failures are told from a decompressor's.
+struct Source<R> {
+    inner: R,
+    kept: Option<BlobWriter>,
+    failure: Option<io::Error>,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(into).and_then(|count| {
+            if let Some(kept) = &mut self.kept {
+                kept.write_all(&into[..count])?;
+            }
+            Ok(count)
+        });
+        read.map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.failure = Some(error);
+            }
+            kind.into()
+        })
+    }
+}

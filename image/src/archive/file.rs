@@ -1,0 +1,200 @@
+//! An archive as a file that is read from any place by several threads: where its members are, following the links of
+//! old Docker archives.
+
+use crate::{
+    ImageError,
+    decompress::{Found, decompressed, sniff},
+};
+use rbuild_cache::{ScratchDir, Store};
+use rbuild_oci::Digest;
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+use tar::EntryType;
+
+/// The longest JSON file of an archive that is read.
+const DOCUMENT_LIMIT: u64 = 16 << 20;
+
+/// Links followed before an archive is taken for a loop.
+const LINK_LIMIT: usize = 8;
+
+/// Where an archive comes from.
+pub enum ArchiveSource {
+    /// A file; a pipe behind it is fine.
+    File(File),
+    /// A stream, which is copied to the store's temporary space first.
+    Stream(Box<dyn Read + Send>),
+}
+
+/// An archive whose members are known.
+pub(crate) struct ArchiveFile {
+    file: Arc<File>,
+    members: HashMap<String, Member>,
+    /// Holds the copy, when one had to be made.
+    _copy: Option<ScratchDir>,
+}
+
+enum Member {
+    Content(Section),
+    /// To a name in the archive.
+    Link(String),
+}
+
+/// Where a member's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Section {
+    offset: u64,
+    pub(crate) size: u64,
+}
+
+impl ArchiveFile {
+    /// Lists the members. Compressed archives and streams are copied first, uncompressed.
+    pub(crate) fn open(store: &Store, source: ArchiveSource) -> Result<Self, ImageError> {
+        let (file, copy) = match source {
+            ArchiveSource::File(file) if is_plain(&file)? => (file, None),
+            ArchiveSource::File(file) => spool(store, file)?,
+            ArchiveSource::Stream(stream) => spool(store, stream)?,
+        };
+        let members = list(&file)?;
+        Ok(Self { file: Arc::new(file), members, _copy: copy })
+    }
+
+    /// The member called `name`, links followed; `None` when there is none.
+    pub(crate) fn find(&self, name: &str) -> Option<Section> {
+        let mut name = clean("", name);
+        for _ in 0..LINK_LIMIT {
+            match self.members.get(&name)? {
+                Member::Content(section) => return Some(*section),
+                Member::Link(target) => name.clone_from(target),
+            }
+        }
+        None
+    }
+
+    /// The member called `name`, which must be there.
+    pub(crate) fn section(&self, name: &str) -> Result<Section, ImageError> {
+        self.find(name).ok_or_else(|| ImageError::ArchiveFile { file: name.to_owned() })
+    }
+
+    /// Reads a JSON file whole. When its name is a digest its bytes must have it.
+    pub(crate) fn document(&self, name: &str) -> Result<Vec<u8>, ImageError> {
+        let section = self.section(name)?;
+        if section.size > DOCUMENT_LIMIT {
+            let (size, limit) = (section.size, DOCUMENT_LIMIT);
+            return Err(ImageError::TooLong {
+                subject: format!("file {name:?} of the archive"),
+                size,
+                limit,
+            });
+        }
+        let mut bytes = Vec::with_capacity(section.size as usize);
+        self.reader(section).read_to_end(&mut bytes).map_err(ImageError::ArchiveRead)?;
+        let found = Digest::of(&bytes);
+        match digest_in(name) {
+            Some(expected) if expected != found => {
+                Err(ImageError::ArchiveDigest { file: name.to_owned(), found })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Reads a member; readers do not disturb each other.
+    pub(crate) fn reader(&self, section: Section) -> SectionReader {
+        SectionReader {
+            file: Arc::clone(&self.file),
+            position: section.offset,
+            end: section.offset + section.size,
+        }
+    }
+}
+
+/// The digest a member is named by: `blobs/sha256/HEX` or `HEX.json`.
+pub(crate) fn digest_in(name: &str) -> Option<Digest> {
+    let base = name.rsplit_once('/').map_or(name, |(_, base)| base);
+    Digest::from_hex(base.strip_suffix(".json").unwrap_or(base)).ok()
+}
+
+/// Reads one section.
+pub(crate) struct SectionReader {
+    file: Arc<File>,
+    position: u64,
+    end: u64,
+}
+
+impl Read for SectionReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let want = into.len().min(left);
+        let count = self.file.read_at(&mut into[..want], self.position)?;
+        if count == 0 && want > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Whether it is a file that can be read from any place as it is. It is left at its beginning.
+fn is_plain(mut file: &File) -> Result<bool, ImageError> {
+    if !file.metadata().map_err(ImageError::ArchiveRead)?.is_file() {
+        return Ok(false);
+    }
+    file.rewind().map_err(ImageError::ArchiveRead)?;
+    let found = sniff(file).map_err(ImageError::ArchiveRead)?.0;
+    file.rewind().map_err(ImageError::ArchiveRead)?;
+    Ok(found == Found::Plain)
+}
+
+/// Copies `stream` to the store's temporary space, uncompressed.
+fn spool(store: &Store, stream: impl Read) -> Result<(File, Option<ScratchDir>), ImageError> {
+    let directory = store.scratch_dir()?;
+    let path = directory.path().join("archive.tar");
+    let mut options = File::options();
+    let mut copy =
+        options.read(true).write(true).create_new(true).open(path).map_err(ImageError::ArchiveRead)?;
+    let (found, sniffed) = sniff(stream).map_err(ImageError::ArchiveRead)?;
+    let mut plain = BufReader::with_capacity(1 << 20, decompressed(found, sniffed)?);
+    io::copy(&mut plain, &mut copy).map_err(ImageError::ArchiveRead)?;
+    Ok((copy, Some(directory)))
+}
+
+fn list(mut file: &File) -> Result<HashMap<String, Member>, ImageError> {
+    file.seek(SeekFrom::Start(0)).map_err(ImageError::ArchiveRead)?;
+    let mut archive = tar::Archive::new(file);
+    let mut members = HashMap::new();
+    for entry in archive.entries_with_seek().map_err(ImageError::ArchiveRead)? {
+        let entry = entry.map_err(ImageError::ArchiveRead)?;
+        let name = clean("", &String::from_utf8_lossy(&entry.path_bytes()));
+        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
+        let member = match (entry.header().entry_type(), link) {
+            (EntryType::Regular | EntryType::Continuous, _) => {
+                Member::Content(Section { offset: entry.raw_file_position(), size: entry.size() })
+            }
+            (EntryType::Symlink, Some(link)) => {
+                let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+                Member::Link(clean(directory, &link))
+            }
+            (EntryType::Link, Some(link)) => Member::Link(clean("", &link)),
+            _ => continue,
+        };
+        members.insert(name, member);
+    }
+    Ok(members)
+}
+
+/// `name` seen from `directory`, without `.`, `..` and doubled slashes.
+fn clean(directory: &str, name: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in directory.split('/').chain(name.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}

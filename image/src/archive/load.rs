@@ -1,0 +1,61 @@
+//! Loading an archive's images into the store.
+
+use super::{
+    file::{ArchiveFile, ArchiveSource},
+    manifest::{self, ArchivedImage},
+    unpack_layers::unpack_layers,
+};
+use crate::{ImageError, assemble, event::OnEvent};
+use rbuild_cache::{ImageRecord, LayerId, RefRecord, Store};
+use rbuild_oci::{Digest, ImageId, Platform, Reference, Timestamp};
+use std::time::SystemTime;
+
+/// An image that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The image.
+    pub id: ImageId,
+    /// The names it was given.
+    pub names: Vec<Reference>,
+}
+
+/// Loads all images of an archive: Docker's, old or new, or an OCI one, plain or compressed (gzip, zstd, xz). Of an image
+/// for several platforms the one for this machine is loaded. Layers the store has are not read. Names are set at the very
+/// end, when everything is on the disk.
+///
+/// # Errors
+/// [`ImageError::NotAnArchive`], [`ImageError::ArchiveFile`] for a missing member, [`ImageError::WrongLayer`] for a layer
+/// that is not what the config says, what [`crate::apply_tar`] finds in a layer; an I/O error of the store.
+pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Result<Vec<Loaded>, ImageError> {
+    let archive = ArchiveFile::open(store, source)?;
+    let images = manifest::images(&archive, &Platform::host())?;
+    let lease = store.lease()?;
+    let stacks = unpack_layers(store, &lease, &archive, &images, on_event)?;
+    let now = Timestamp::from(SystemTime::now());
+    let mut loaded = Vec::with_capacity(images.len());
+    for (image, layers) in images.into_iter().zip(stacks) {
+        let names = image.names.clone();
+        loaded.push(Loaded { id: record(store, &image, &layers, now)?.id, names });
+    }
+    for Loaded { id, names } in &loaded {
+        for name in names {
+            let record = RefRecord { image: *id, manifest: None, tagged_at: now };
+            store.set_reference(name, &record)?;
+        }
+    }
+    Ok(loaded)
+}
+
+fn record(
+    store: &Store,
+    image: &ArchivedImage,
+    layers: &[LayerId],
+    created: Timestamp,
+) -> Result<ImageRecord, ImageError> {
+    let layers = layers.iter().map(|layer| assemble::image_layer(store, layer)).collect::<Result<_, _>>()?;
+    // the bytes as they came, not written anew: the image's id is their digest
+    let id = ImageId::from_digest(Digest::of(&image.config));
+    store.put_blob(&image.config)?;
+    let manifest = image.manifest.as_deref().map(|bytes| store.put_blob(bytes)).transpose()?;
+    assemble::record(store, ImageRecord { id, layers, manifest, created })
+}

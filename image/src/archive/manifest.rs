@@ -1,0 +1,182 @@
+//! What an archive says of its images: Docker's `manifest.json`, or else the OCI `index.json`.
+
+use super::file::{ArchiveFile, Section, digest_in};
+use crate::{
+    ImageError,
+    decompress::{Found, sniff},
+    platform_choice::{DEPTH_LIMIT, choose},
+};
+use rbuild_oci::{
+    Compression, Descriptor, Digest, ImageConfig, ManifestOrIndex, MediaType, Platform, Reference,
+};
+use serde::Deserialize;
+
+/// An image as an archive has it.
+pub(crate) struct ArchivedImage {
+    /// The config's bytes.
+    pub(crate) config: Vec<u8>,
+    pub(crate) parsed: ImageConfig,
+    pub(crate) names: Vec<Reference>,
+    /// Lowest first; as many as the config names.
+    pub(crate) layers: Vec<ArchivedLayer>,
+    /// The OCI manifest's bytes, when there is one and its layers are compressed.
+    pub(crate) manifest: Option<Vec<u8>>,
+}
+
+/// A layer as an archive has it.
+#[derive(Clone)]
+pub(crate) struct ArchivedLayer {
+    /// The member's name.
+    pub(crate) name: String,
+    pub(crate) section: Section,
+    /// What describes the blob, when it is compressed and named by its digest.
+    pub(crate) blob: Option<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// Reads what the archive says, for `platform` where it offers several.
+pub(crate) fn images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
+    if archive.find("manifest.json").is_some() {
+        return docker_images(archive);
+    }
+    if archive.find("index.json").is_some() {
+        return oci_images(archive, platform);
+    }
+    Err(ImageError::NotAnArchive)
+}
+
+fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError> {
+    let file = "manifest.json";
+    let listed: Vec<DockerImage> = serde_json::from_slice(&archive.document(file)?)
+        .map_err(|source| ImageError::ArchiveJson { file: file.to_owned(), source })?;
+    let image = |listed: DockerImage| {
+        let names = listed.repo_tags.unwrap_or_default();
+        let names = names.iter().map(|name| parse_name(name)).collect::<Result<_, _>>()?;
+        let layers = listed.layers.unwrap_or_default().into_iter().map(|name| {
+            let section = archive.section(&name)?;
+            let blob = compressed(archive, &name, section)?;
+            Ok(ArchivedLayer { name, section, blob })
+        });
+        let layers = layers.collect::<Result<Vec<_>, ImageError>>()?;
+        finish(&listed.config, archive.document(&listed.config)?, names, layers)
+    };
+    listed.into_iter().map(image).collect()
+}
+
+/// What describes a layer that newer Dockers save compressed. Their names are digests.
+fn compressed(archive: &ArchiveFile, name: &str, section: Section) -> Result<Option<Descriptor>, ImageError> {
+    let Some(digest) = digest_in(name) else { return Ok(None) };
+    let (found, _) = sniff(archive.reader(section)).map_err(ImageError::ArchiveRead)?;
+    let compression = match found {
+        Found::Gzip => Compression::Gzip,
+        Found::Zstd => Compression::Zstd,
+        Found::Plain | Found::Xz => return Ok(None),
+    };
+    Ok(Some(Descriptor::new(MediaType::OciLayer(compression), digest, section.size)))
+}
+
+fn oci_images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
+    let top = match document(archive, "index.json", None)? {
+        ManifestOrIndex::Index(index) => index,
+        ManifestOrIndex::Manifest(_) => return Err(ImageError::NotAnArchive),
+    };
+    // one entry a name, but one image whatever its names
+    let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
+    let attestation = |entry: &Descriptor| entry.platform.as_ref().is_some_and(|p| p.os == "unknown");
+    for entry in top.manifests.iter().filter(|entry| !attestation(entry)) {
+        let (digest, image) = oci_image(archive, entry, platform)?;
+        match images.iter_mut().find(|(known, _)| *known == digest) {
+            Some((_, known)) => known.names.extend(image.names),
+            None => images.push((digest, image)),
+        }
+    }
+    Ok(images.into_iter().map(|(_, image)| image).collect())
+}
+
+fn oci_image(
+    archive: &ArchiveFile,
+    entry: &Descriptor,
+    platform: &Platform,
+) -> Result<(Digest, ArchivedImage), ImageError> {
+    let names = name_of(entry)?.into_iter().collect();
+    let mut entry = entry.clone();
+    for _ in 0..DEPTH_LIMIT {
+        let file = blob_name(&entry.digest);
+        let manifest = match document(archive, &file, Some(&entry.media_type))? {
+            ManifestOrIndex::Index(index) => {
+                entry = choose(&index, platform, "the archive")?.clone();
+                continue;
+            }
+            ManifestOrIndex::Manifest(manifest) => manifest,
+        };
+        let layers = manifest.layers.iter().map(|layer| {
+            let name = blob_name(&layer.digest);
+            let section = archive.section(&name)?;
+            let compression = layer.media_type.layer_compression();
+            let blob = compression.is_none_or(|found| found != Compression::None).then(|| layer.clone());
+            Ok(ArchivedLayer { name, section, blob })
+        });
+        let layers = layers.collect::<Result<Vec<_>, ImageError>>()?;
+        let config = blob_name(&manifest.config.digest);
+        let mut image = finish(&config, archive.document(&config)?, names, layers)?;
+        if image.layers.iter().all(|layer| layer.blob.is_some()) {
+            image.manifest = Some(archive.document(&file)?);
+        }
+        return Ok((entry.digest, image));
+    }
+    Err(ImageError::IndexDepth { subject: "the archive".to_owned() })
+}
+
+fn finish(
+    file: &str,
+    config: Vec<u8>,
+    names: Vec<Reference>,
+    layers: Vec<ArchivedLayer>,
+) -> Result<ArchivedImage, ImageError> {
+    let parsed = ImageConfig::from_json(&config)
+        .map_err(|source| ImageError::Document { subject: format!("{file} of the archive"), source })?;
+    if parsed.rootfs.diff_ids.len() != layers.len() {
+        let (subject, diff_ids) = (format!("image {file}"), parsed.rootfs.diff_ids.len());
+        return Err(ImageError::LayerCount { subject, layers: layers.len(), diff_ids });
+    }
+    Ok(ArchivedImage { config, parsed, names, layers, manifest: None })
+}
+
+/// The full name containerd and Docker annotate, or a `ref.name` that is more than a tag.
+fn name_of(entry: &Descriptor) -> Result<Option<Reference>, ImageError> {
+    if let Some(name) = entry.annotations.get("io.containerd.image.name") {
+        return parse_name(name).map(Some);
+    }
+    let name = entry.annotations.get("org.opencontainers.image.ref.name");
+    // a bare tag names no repository
+    Ok(name.filter(|name| name.contains([':', '/'])).and_then(|name| name.parse().ok()))
+}
+
+fn parse_name(name: &str) -> Result<Reference, ImageError> {
+    name.parse().map_err(|source| ImageError::Document {
+        subject: format!("image name {name:?} of the archive"),
+        source,
+    })
+}
+
+fn document(
+    archive: &ArchiveFile,
+    file: &str,
+    media_type: Option<&MediaType>,
+) -> Result<ManifestOrIndex, ImageError> {
+    ManifestOrIndex::from_json(&archive.document(file)?, media_type)
+        .map_err(|source| ImageError::Document { subject: format!("{file} of the archive"), source })
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}

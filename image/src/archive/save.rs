@@ -1,0 +1,223 @@
+//! Writing images as an archive that is Docker's and an OCI one at once (`manifest.json` and `index.json` over the same
+//! blobs). It is streamed: every length is known before, and layers come straight from [`crate::layer_tar`], so that no
+//! layer is ever stored as a tar. Equal images give equal bytes.
+
+use crate::{
+    ImageError,
+    layer_tar::layer_tar,
+    tar_header::{BLOCK, END, Kind, TarHeader, padding},
+};
+use rbuild_cache::{ImageLayer, ImageRecord, Store};
+use rbuild_oci::{
+    Compression, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, Reference,
+};
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Write,
+};
+
+/// An image to save and the names it is to have in the archive.
+#[derive(Clone, Debug)]
+pub struct SaveItem {
+    /// The image.
+    pub image: ImageRecord,
+    /// Its names; without any it is known by its id.
+    pub names: Vec<Reference>,
+}
+
+/// Who can read the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// Everybody: Docker's files and OCI's over the same blobs.
+    Docker,
+    /// Readers of OCI archives: without Docker's files.
+    Oci,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Writes `items` to `out`.
+///
+/// # Errors
+/// [`ImageError::ArchiveWrite`] when `out` fails, [`ImageError::LayerDamaged`] for a layer that is not what it was; an
+/// I/O error of the store.
+pub fn save(
+    store: &Store,
+    items: &[SaveItem],
+    format: ArchiveFormat,
+    out: &mut dyn Write,
+) -> Result<(), ImageError> {
+    let lease = store.lease()?;
+    let layers: Vec<_> = items.iter().flat_map(|item| &item.image.layers).map(|layer| layer.layer).collect();
+    let blobs: Vec<Digest> = items.iter().map(|item| *item.image.id.as_digest()).collect();
+    lease.hold(&layers, &blobs)?;
+    let mut writer = Writer { out, written: HashSet::new(), header: Vec::new() };
+    writer.directory(b"blobs/")?;
+    writer.directory(b"blobs/sha256/")?;
+    let mut docker = Vec::new();
+    let mut index = Vec::new();
+    for item in items {
+        let manifest = writer.image(store, item)?;
+        index.extend(index_entries(item, &manifest));
+        docker.push(docker_image(item));
+    }
+    writer.file(b"index.json", &Index::new(index).to_json())?;
+    if format == ArchiveFormat::Docker {
+        writer.file(b"manifest.json", &json(&docker))?;
+    }
+    writer.file(b"oci-layout", br#"{"imageLayoutVersion": "1.0.0"}"#)?;
+    if format == ArchiveFormat::Docker {
+        writer.file(b"repositories", &json(&repositories(items)))?;
+    }
+    writer.put(&END)?;
+    writer.out.flush().map_err(ImageError::ArchiveWrite)
+}
+
+struct Writer<'a> {
+    out: &'a mut dyn Write,
+    /// Blobs that are in the archive already.
+    written: HashSet<Digest>,
+    header: Vec<u8>,
+}
+
+impl Writer<'_> {
+    /// Writes an image's blobs; returns what describes its manifest.
+    fn image(&mut self, store: &Store, item: &SaveItem) -> Result<Descriptor, ImageError> {
+        let id = item.image.id;
+        for layer in &item.image.layers {
+            self.layer(store, layer)?;
+        }
+        let digest = *id.as_digest();
+        let missing = || ImageError::BlobMissing { kind: "config", digest, image: id };
+        let config = store.blob(&digest)?.ok_or_else(missing)?;
+        self.blob(digest, &config)?;
+        let layers = item.image.layers.iter().map(|layer| {
+            let media_type = MediaType::OciLayer(Compression::None);
+            Descriptor::new(media_type, *layer.diff_id.as_digest(), layer.tar_size)
+        });
+        let described = Descriptor::new(MediaType::OciConfig, digest, config.len() as u64);
+        let manifest = Manifest::new(MediaType::OciManifest, described, layers.collect()).to_json();
+        let digest = Digest::of(&manifest);
+        self.blob(digest, &manifest)?;
+        let mut described = Descriptor::new(MediaType::OciManifest, digest, manifest.len() as u64);
+        described.platform = ImageConfig::from_json(&config).ok().map(|config| config.platform());
+        Ok(described)
+    }
+
+    fn layer(&mut self, store: &Store, layer: &ImageLayer) -> Result<(), ImageError> {
+        let digest = *layer.diff_id.as_digest();
+        if !self.written.insert(digest) {
+            return Ok(());
+        }
+        self.begin(&blob_name(&digest), layer.tar_size)?;
+        let mut tar = layer_tar(store, &layer.layer)?;
+        let mut bytes = 0;
+        while let Some(chunk) = tar.next_chunk()? {
+            bytes += chunk.len() as u64;
+            if bytes > layer.tar_size {
+                break;
+            }
+            self.put(chunk)?;
+        }
+        if bytes != layer.tar_size {
+            let (recorded, found) = (layer.tar_size, bytes);
+            return Err(ImageError::LayerSize { layer: layer.layer, recorded, found });
+        }
+        if tar.diff_id() != Some(layer.diff_id) {
+            let found = tar.diff_id().unwrap_or(DiffId::from_digest(Digest::of(b"")));
+            let expected = layer.diff_id;
+            return Err(ImageError::LayerDamaged { layer: layer.layer, expected, found });
+        }
+        self.pad(layer.tar_size)?;
+        Ok(())
+    }
+
+    fn blob(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), ImageError> {
+        if self.written.insert(digest) { self.file(blob_name(&digest).as_bytes(), bytes) } else { Ok(()) }
+    }
+
+    fn file(&mut self, name: &[u8], bytes: &[u8]) -> Result<(), ImageError> {
+        self.header(&TarHeader::new(Kind::File, name, 0o644, bytes.len() as u64))?;
+        self.put(bytes)?;
+        self.pad(bytes.len() as u64)
+    }
+
+    fn begin(&mut self, name: &str, size: u64) -> Result<(), ImageError> {
+        self.header(&TarHeader::new(Kind::File, name.as_bytes(), 0o644, size))
+    }
+
+    fn directory(&mut self, name: &[u8]) -> Result<(), ImageError> {
+        self.header(&TarHeader::new(Kind::Directory, name, 0o755, 0))
+    }
+
+    fn header(&mut self, header: &TarHeader<'_>) -> Result<(), ImageError> {
+        self.header.clear();
+        header.write(&mut self.header);
+        self.out.write_all(&self.header).map_err(ImageError::ArchiveWrite)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<(), ImageError> {
+        self.put(&[0; BLOCK][..padding(size)])
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.out.write_all(bytes).map_err(ImageError::ArchiveWrite)
+    }
+}
+
+/// One entry a name, as Docker writes them.
+fn index_entries(item: &SaveItem, manifest: &Descriptor) -> Vec<Descriptor> {
+    if item.names.is_empty() {
+        return vec![manifest.clone()];
+    }
+    let named = |name: &Reference| {
+        let mut entry = manifest.clone();
+        entry.annotations.insert("io.containerd.image.name".to_owned(), name.to_string());
+        let tag = name.tag().unwrap_or("latest").to_owned();
+        entry.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag);
+        entry
+    };
+    item.names.iter().map(named).collect()
+}
+
+fn docker_image(item: &SaveItem) -> DockerImage {
+    let names: Vec<String> = item.names.iter().map(familiar).collect();
+    DockerImage {
+        config: blob_name(item.image.id.as_digest()),
+        repo_tags: (!names.is_empty()).then_some(names),
+        layers: item.image.layers.iter().map(|layer| blob_name(layer.diff_id.as_digest())).collect(),
+    }
+}
+
+/// Repository to tag to topmost layer, as the oldest readers want it.
+fn repositories(items: &[SaveItem]) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for item in items {
+        let top = item.image.layers.last().map_or(item.image.id.as_digest(), |top| top.diff_id.as_digest());
+        for name in &item.names {
+            let tags = repositories.entry(name.familiar_repository()).or_default();
+            tags.insert(name.tag().unwrap_or("latest").to_owned(), top.hex());
+        }
+    }
+    repositories
+}
+
+/// `name:tag` as Docker's `RepoTags` have it: the tag always there.
+fn familiar(name: &Reference) -> String {
+    format!("{}:{}", name.familiar_repository(), name.tag().unwrap_or("latest"))
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+fn json(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("a document of strings always serialises")
+}

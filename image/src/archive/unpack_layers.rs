@@ -1,0 +1,210 @@
+//! Unpacking the layers of an archive's images on two threads. Jobs are taken in order, lower layers first, and a layer
+//! commits when those below it have; so the thread that holds the lowest one never waits.
+
+use super::{
+    file::{ArchiveFile, SectionReader},
+    manifest::{ArchivedImage, ArchivedLayer},
+};
+use crate::{
+    ImageError, ImageEvent, Keep,
+    apply::unpack_layer,
+    event::OnEvent,
+    known_layers::{self, Known},
+};
+use rbuild_cache::{LayerId, Lease, Store};
+use rbuild_oci::{ChainId, DiffId, Digest};
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, Read},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// Threads that unpack; each has one beside it that reads and hashes.
+const THREADS: usize = 2;
+
+/// Bytes between two progress events.
+const PROGRESS_STEP: u64 = 4 << 20;
+
+/// One layer on one stack.
+struct Job<'a> {
+    /// The stack up to and with this layer.
+    chains: Vec<ChainId>,
+    diff_id: DiffId,
+    layer: &'a ArchivedLayer,
+}
+
+/// What the threads share.
+struct Board<'a> {
+    store: &'a Store,
+    lease: &'a Lease,
+    archive: &'a ArchiveFile,
+    on_event: OnEvent<'a>,
+    jobs: Vec<Job<'a>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    next: usize,
+    done: HashMap<ChainId, LayerId>,
+    /// Layers that are right on any stack.
+    anywhere: HashMap<DiffId, LayerId>,
+    fresh: Vec<Known>,
+    failed: Option<ImageError>,
+}
+
+/// The layers of each image, lowest first, all in the store.
+pub(crate) fn unpack_layers(
+    store: &Store,
+    lease: &Lease,
+    archive: &ArchiveFile,
+    images: &[ArchivedImage],
+    on_event: OnEvent<'_>,
+) -> Result<Vec<Vec<LayerId>>, ImageError> {
+    let mut state = State::default();
+    let mut jobs = Vec::new();
+    let mut planned = HashSet::new();
+    for image in images {
+        let diff_ids = &image.parsed.rootfs.diff_ids;
+        let chains = known_layers::chains(diff_ids);
+        let known = known_layers::find(store, lease, diff_ids)?;
+        for (at, layer) in image.layers.iter().enumerate() {
+            if !planned.insert(chains[at]) {
+                continue;
+            }
+            match known[at] {
+                Some(known) => {
+                    on_event(ImageEvent::LayerExists { digest: shown(layer, diff_ids[at]) });
+                    state.done.insert(chains[at], known);
+                }
+                None => jobs.push(Job { chains: chains[..=at].to_vec(), diff_id: diff_ids[at], layer }),
+            }
+        }
+    }
+    let board =
+        Board { store, lease, archive, on_event, jobs, state: Mutex::new(state), changed: Condvar::new() };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(board.jobs.len()) {
+            scope.spawn(|| board.work());
+        }
+    });
+    let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    known_layers::remember(store, &state.fresh)?;
+    if let Some(error) = state.failed {
+        return Err(error);
+    }
+    let stack = |image: &ArchivedImage| {
+        let chains = known_layers::chains(&image.parsed.rootfs.diff_ids);
+        let layer = |chain| state.done.get(chain).copied();
+        chains.iter().map(layer).collect::<Option<_>>()
+    };
+    images.iter().map(stack).collect::<Option<_>>().ok_or(ImageError::Worker { task: "loading layers" })
+}
+
+impl Board<'_> {
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut state = self.lock();
+                let Some(job) = self.jobs.get(state.next) else { return };
+                if state.failed.is_some() {
+                    return;
+                }
+                state.next += 1;
+                job
+            };
+            let outcome = self.run(job);
+            let mut state = self.lock();
+            if let Err(error) = outcome {
+                state.failed.get_or_insert(error);
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn run(&self, job: &Job<'_>) -> Result<(), ImageError> {
+        let digest = shown(job.layer, job.diff_id);
+        let chain = *job.chains.last().expect("a stack of at least one layer");
+        let reuse = self.lock().anywhere.get(&job.diff_id).copied();
+        if let Some(layer) = reuse {
+            self.lock().done.insert(chain, layer);
+            return Ok(());
+        }
+        let size = job.layer.section.size;
+        (self.on_event)(ImageEvent::LayerStarted { digest, size: Some(size) });
+        let reader = Told {
+            inner: self.archive.reader(job.layer.section),
+            digest,
+            bytes: 0,
+            told: 0,
+            on_event: self.on_event,
+        };
+        let keep = job.layer.blob.clone().map_or(Keep::Recipe, Keep::Blob);
+        let pending = unpack_layer(self.store, reader, &keep)?;
+        if pending.diff_id() != job.diff_id {
+            let (name, expected, found) = (job.layer.name.clone(), job.diff_id, pending.diff_id());
+            return Err(ImageError::WrongLayer { name, expected, found });
+        }
+        let Some(lower) = self.wait_for_lower(job) else { return Ok(()) };
+        let applied = pending.commit(self.lease, &lower)?;
+        let mut state = self.lock();
+        state.done.insert(chain, applied.layer);
+        if applied.depends_on_lower {
+            state.fresh.push(Known::on_its_chain(applied.layer, chain));
+        } else {
+            state.anywhere.insert(job.diff_id, applied.layer);
+            state.fresh.push(Known::anywhere(applied.layer, job.diff_id));
+        }
+        drop(state);
+        for note in applied.notes {
+            (self.on_event)(ImageEvent::LayerNote { digest, note });
+        }
+        (self.on_event)(ImageEvent::LayerDone { digest });
+        Ok(())
+    }
+
+    /// The committed layers below, lowest first; `None` when another thread has failed.
+    fn wait_for_lower(&self, job: &Job<'_>) -> Option<Vec<LayerId>> {
+        let below = &job.chains[..job.chains.len() - 1];
+        let mut state = self.lock();
+        loop {
+            if state.failed.is_some() {
+                return None;
+            }
+            if let Some(lower) = below.iter().map(|chain| state.done.get(chain).copied()).collect() {
+                return Some(lower);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn shown(layer: &ArchivedLayer, diff_id: DiffId) -> Digest {
+    layer.blob.as_ref().map_or(*diff_id.as_digest(), |blob| blob.digest)
+}
+
+/// Tells how far reading has got.
+struct Told<'a> {
+    inner: SectionReader,
+    digest: Digest,
+    bytes: u64,
+    told: u64,
+    on_event: OnEvent<'a>,
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        self.bytes += count as u64;
+        if self.bytes - self.told >= PROGRESS_STEP {
+            self.told = self.bytes;
+            (self.on_event)(ImageEvent::LayerProgress { digest: self.digest, bytes: self.bytes });
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,81 @@
+//! Making an image of this store from a config and layers.
+
+use crate::{
+    ImageError,
+    known_layers::{self, Known},
+    layer_tar::layer_diff,
+};
+use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Store};
+use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};
+use std::time::SystemTime;
+
+/// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first. The store is synced first, so
+/// that the image can be named at once. An image that is there already costs a few reads and no write.
+///
+/// # Errors
+/// [`ImageError::LayerCount`] or [`ImageError::WrongLayer`] when config and layers do not agree; an I/O error of the
+/// store.
+pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Result<ImageRecord, ImageError> {
+    let json = config.to_json();
+    let id = ImageId::from_digest(Digest::of(&json));
+    if let Some(there) = intact(store, &id)? {
+        return Ok(there);
+    }
+    let diff_ids = &config.rootfs.diff_ids;
+    if diff_ids.len() != layers.len() {
+        return Err(ImageError::LayerCount {
+            subject: format!("image {id}"),
+            layers: layers.len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    let mut stack = Vec::with_capacity(layers.len());
+    let mut own = Vec::new();
+    for (layer, expected) in layers.iter().zip(diff_ids) {
+        let diff = layer_diff(store, layer)?;
+        if diff.diff_id != *expected {
+            let (expected, found) = (*expected, diff.diff_id);
+            return Err(ImageError::WrongLayer { name: layer.to_string(), expected, found });
+        }
+        let described = image_layer(store, layer)?;
+        if matches!(store.layer_meta(layer)?.source, LayerSource::Own) {
+            own.push(Known::anywhere(*layer, diff.diff_id));
+        }
+        stack.push(described);
+    }
+    store.put_blob(&json)?;
+    known_layers::remember(store, &own)?;
+    let created = Timestamp::from(SystemTime::now());
+    record(store, ImageRecord { id, layers: stack, manifest: None, created })
+}
+
+/// A layer as an image's record has it; its DiffId must be known.
+pub(crate) fn image_layer(store: &Store, layer: &LayerId) -> Result<ImageLayer, ImageError> {
+    let diff = layer_diff(store, layer)?;
+    let blob = match store.layer_meta(layer)?.source {
+        LayerSource::Blob(descriptor) => Some(descriptor),
+        LayerSource::Own | LayerSource::Recipe(_) => None,
+    };
+    Ok(ImageLayer { layer: *layer, diff_id: diff.diff_id, tar_size: diff.tar_size, blob })
+}
+
+/// The image, when it is there with its config and all its layers.
+pub(crate) fn intact(store: &Store, id: &ImageId) -> Result<Option<ImageRecord>, ImageError> {
+    let Some(image) = store.image(id)? else { return Ok(None) };
+    let whole = store.blob_size(id.as_digest()).is_some()
+        && image.layers.iter().all(|layer| store.has_layer(&layer.layer));
+    Ok(whole.then_some(image))
+}
+
+/// Writes an image's record when everything it leads to is on the disk. One that is there and whole is kept, unless the
+/// new one knows a manifest it does not.
+pub(crate) fn record(store: &Store, image: ImageRecord) -> Result<ImageRecord, ImageError> {
+    if let Some(there) = intact(store, &image.id)?
+        && (image.manifest.is_none() || there.manifest == image.manifest)
+    {
+        return Ok(there);
+    }
+    store.sync()?;
+    store.put_image(&image)?;
+    Ok(image)
+}

@@ -1,0 +1,296 @@
+//! What can go wrong with layers, archives and images.
+
+use rbuild_cache::{CacheError, LayerId};
+use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
+use rbuild_registry::RegistryError;
+use std::{fmt, io, path::PathBuf};
+
+/// An operation on images that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] CacheError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A manifest, index, config or reference is not what it should be.
+    #[error("cannot read {subject}")]
+    Document {
+        /// Which document of what.
+        subject: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// An archive's own JSON file is not what it should be.
+    #[error("cannot read {file} of the archive")]
+    ArchiveJson {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A layer tar has an entry that no layer may have.
+    #[error("layer entry {entry:?} {problem}")]
+    Entry {
+        /// Its name as it stands in the tar.
+        entry: String,
+        /// What is wrong with it.
+        problem: EntryProblem,
+    },
+    /// An entry of a layer tar cannot be made in the store.
+    #[error("cannot {action} layer entry {entry:?}")]
+    EntryIo {
+        /// Its cleaned name.
+        entry: String,
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The system call's error.
+        #[source]
+        source: io::Error,
+    },
+    /// An entry belongs to an owner that cannot be set here.
+    #[error(
+        "cannot give layer entry {entry:?} to {uid}:{gid}: these ids are not mapped, see `rbuild doctor`"
+    )]
+    Owner {
+        /// Its cleaned name.
+        entry: String,
+        /// Its user id.
+        uid: u32,
+        /// Its group id.
+        gid: u32,
+        /// The system call's error.
+        #[source]
+        source: io::Error,
+    },
+    /// A stream is no tar.
+    #[error("damaged tar: {0}")]
+    Tar(#[from] TarProblem),
+    /// A stream that should be a tar or a compressed one cannot be read.
+    #[error("cannot read the tar stream")]
+    Input(#[source] io::Error),
+    /// Compressed bytes are damaged.
+    #[error("cannot decompress the tar stream")]
+    Decompress(#[source] io::Error),
+    /// Bytes cannot be compressed.
+    #[error("cannot compress a layer")]
+    Compress(#[source] io::Error),
+    /// A recipe cannot be written or is damaged.
+    #[error("cannot use a layer's recipe")]
+    Recipe(#[source] io::Error),
+    /// A file of a layer in the store cannot be read or made.
+    #[error("cannot {action} {}", path.display())]
+    LayerFile {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system call's error.
+        #[source]
+        source: io::Error,
+    },
+    /// A layer in the store does not give the tar it should.
+    #[error("layer {layer} in the store is damaged: its tar should be {expected} and is {found}")]
+    LayerDamaged {
+        /// The layer.
+        layer: LayerId,
+        /// Its DiffId as recorded.
+        expected: DiffId,
+        /// The DiffId of what is there.
+        found: DiffId,
+    },
+    /// A layer blob that a layer was pulled as is gone.
+    #[error("blob {blob} of layer {layer} is not in the store")]
+    LayerBlobMissing {
+        /// The layer.
+        layer: LayerId,
+        /// The blob.
+        blob: Digest,
+    },
+    /// A layer that arrived is not the one its image's config names.
+    #[error("layer {name} should be {expected} and is {found}")]
+    WrongLayer {
+        /// What its holder calls it.
+        name: String,
+        /// The DiffId in the config.
+        expected: DiffId,
+        /// The DiffId of what came.
+        found: DiffId,
+    },
+    /// Config and manifest do not agree on the number of layers.
+    #[error("{subject} has {layers} layers, but its config names {diff_ids}")]
+    LayerCount {
+        /// The image.
+        subject: String,
+        /// Layers in the manifest or record.
+        layers: usize,
+        /// Layers in the config.
+        diff_ids: usize,
+    },
+    /// A blob that an image needs is not in the store.
+    #[error("{kind} {digest} of image {image} is not in the store")]
+    BlobMissing {
+        /// `config` or `manifest`.
+        kind: &'static str,
+        /// The blob.
+        digest: Digest,
+        /// The image.
+        image: ImageId,
+    },
+    /// A layer's recorded length is not that of its tar.
+    #[error("layer {layer} is recorded with {recorded} bytes and has {found}")]
+    LayerSize {
+        /// The layer.
+        layer: LayerId,
+        /// Its recorded length.
+        recorded: u64,
+        /// Its length.
+        found: u64,
+    },
+    /// An index has no image for the platform.
+    #[error("{subject} has no image for {wanted}: it has {}", available.join(", "))]
+    NoPlatform {
+        /// The reference or archive.
+        subject: String,
+        /// The platform asked for.
+        wanted: String,
+        /// The platforms there are.
+        available: Vec<String>,
+    },
+    /// Indexes within indexes too deep.
+    #[error("{subject} nests indexes too deeply")]
+    IndexDepth {
+        /// The reference or archive.
+        subject: String,
+    },
+    /// A file is no image archive.
+    #[error("not an image archive: it has neither manifest.json nor index.json")]
+    NotAnArchive,
+    /// An archive lacks a file it names.
+    #[error("the archive has no file {file:?}")]
+    ArchiveFile {
+        /// The name.
+        file: String,
+    },
+    /// A file in an archive does not have the digest it is named by.
+    #[error("file {file:?} of the archive has digest {found}")]
+    ArchiveDigest {
+        /// The name.
+        file: String,
+        /// The digest of its bytes.
+        found: Digest,
+    },
+    /// A document is longer than any sensible one.
+    #[error("{subject} has {size} bytes, more than the {limit} allowed")]
+    TooLong {
+        /// Which document.
+        subject: String,
+        /// Its length.
+        size: u64,
+        /// The longest allowed.
+        limit: u64,
+    },
+    /// The archive cannot be read.
+    #[error("cannot read the archive")]
+    ArchiveRead(#[source] io::Error),
+    /// The archive cannot be written.
+    #[error("cannot write the archive")]
+    ArchiveWrite(#[source] io::Error),
+    /// A worker thread ended by a panic, which is a mistake in rbuild.
+    #[error("a worker of {task} ended early")]
+    Worker {
+        /// What it was doing.
+        task: &'static str,
+    },
+}
+
+/// What is wrong with an entry of a layer tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryProblem {
+    /// Its name begins with a slash.
+    Absolute,
+    /// Its name has a `..`.
+    ParentReference,
+    /// Its name has a NUL.
+    Nul,
+    /// Its name is longer than any path may be.
+    TooLong,
+    /// Its name is reserved for whiteouts.
+    Reserved,
+    /// It goes through a symbolic link.
+    ThroughLink,
+    /// A file of the same tar is where its directory should be.
+    ParentNotDirectory,
+    /// It is the root and no directory.
+    RootNotDirectory,
+    /// A hard link that leads out of the layer.
+    LinkOutside,
+    /// A hard link to what the layer does not have.
+    LinkTargetMissing,
+    /// A character device 0/0, which overlayfs takes for a whiteout.
+    WhiteoutDevice,
+    /// A kind of entry that layers do not have.
+    Kind {
+        /// Its type flag.
+        flag: u8,
+    },
+}
+
+impl fmt::Display for EntryProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absolute => "is an absolute path",
+            Self::ParentReference => "has \"..\" in it",
+            Self::Nul => "has a NUL in it",
+            Self::TooLong => "is longer than a path can be",
+            Self::Reserved => "has a name reserved for whiteouts",
+            Self::ThroughLink => "goes through a symbolic link",
+            Self::ParentNotDirectory => "is used as a directory but is none",
+            Self::RootNotDirectory => "is the root but no directory",
+            Self::LinkOutside => "is a hard link to a path outside the layer",
+            Self::LinkTargetMissing => "is a hard link to a file the layer does not have before it",
+            Self::WhiteoutDevice => "is a character device 0/0, which layers cannot have",
+            Self::Kind { flag } => {
+                return write!(f, "has unknown type {:?}", char::from(*flag));
+            }
+        })
+    }
+}
+
+/// What is wrong with a tar as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TarProblem {
+    /// A block that is no header.
+    #[error("a header has a wrong checksum")]
+    Header,
+    /// The stream ends within an entry.
+    #[error("it ends within an entry")]
+    Truncated,
+    /// A field that should be a number.
+    #[error("a header's {field} is no valid number")]
+    Number {
+        /// The field.
+        field: &'static str,
+    },
+    /// An extension header longer than any sensible one.
+    #[error("an extension header has {size} bytes")]
+    ExtensionTooLong {
+        /// Its length.
+        size: u64,
+    },
+    /// A PAX header that is not made of records.
+    #[error("a pax header is malformed")]
+    PaxRecord,
+    /// A sparse file whose map does not fit it.
+    #[error("the map of a sparse file is malformed")]
+    Sparse,
+}
+
+impl ImageError {
+    pub(crate) fn entry(name: &[u8], problem: EntryProblem) -> Self {
+        Self::Entry { entry: String::from_utf8_lossy(name).into_owned(), problem }
+    }
+}

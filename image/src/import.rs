@@ -1,0 +1,42 @@
+//! Making an image of one layer from the tar of a root filesystem, as `docker import` does.
+
+use crate::{
+    Applied, ImageError, Keep, apply_tar, assemble,
+    known_layers::{self, Known},
+};
+use rbuild_cache::{ImageRecord, Store};
+use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform, Timestamp};
+use std::io::Read;
+
+/// What an imported image gets besides its files.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// How to run it.
+    pub config: ContainerConfig,
+    /// What it is for.
+    pub platform: Platform,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The remark in its history; Docker's is `Imported from -`.
+    pub comment: String,
+}
+
+/// Makes an image of `tar` (plain, gzip, zstd or xz), whose entries are all of its files. It gets no name.
+///
+/// # Errors
+/// As [`apply_tar`].
+pub fn import_tar(store: &Store, tar: impl Read, import: Import) -> Result<ImageRecord, ImageError> {
+    let lease = store.lease()?;
+    let Applied { layer, diff_id, .. } = apply_tar(store, &lease, tar, &[], &Keep::Recipe)?;
+    known_layers::remember(store, &[Known::anywhere(layer, diff_id)])?;
+    let mut config = ImageConfig::scratch(&import.platform);
+    config.config = import.config;
+    config.created = Some(import.created);
+    config.rootfs.diff_ids = vec![diff_id];
+    config.history = vec![HistoryEntry {
+        created: Some(import.created),
+        comment: import.comment,
+        ..HistoryEntry::default()
+    }];
+    assemble(store, &config, &[layer])
+}

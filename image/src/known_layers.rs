@@ -1,0 +1,74 @@
+//! Finding the layers of an image that the store already has, whatever image they came with.
+//!
+//! A layer is known by its DiffId; one whose tree took something from the layers below it (an implied directory) only by
+//! its ChainId, for above other layers it would be another tree.
+
+use crate::ImageError;
+use rbuild_cache::{FactKey, KeyBuilder, LayerId, Lease, Store};
+use rbuild_oci::{ChainId, DiffId};
+
+/// A layer to be found again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) layer: LayerId,
+    pub(crate) key: FactKey,
+}
+
+impl Known {
+    /// A layer that is right above any other.
+    pub(crate) fn anywhere(layer: LayerId, diff_id: DiffId) -> Self {
+        Self { layer, key: diff_key(diff_id) }
+    }
+
+    /// A layer that is right above the layers of `chain` only, of which it is the topmost.
+    pub(crate) fn on_its_chain(layer: LayerId, chain: ChainId) -> Self {
+        Self { layer, key: chain_key(chain) }
+    }
+}
+
+/// The layers of the stack `diff_ids`, lowest first, that are in the store; `lease` holds them from now on.
+pub(crate) fn find(
+    store: &Store,
+    lease: &Lease,
+    diff_ids: &[DiffId],
+) -> Result<Vec<Option<LayerId>>, ImageError> {
+    if diff_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let chains = chains(diff_ids);
+    let mut found: Vec<Option<LayerId>> = store.index(|index| {
+        let one = |(diff_id, chain): (&DiffId, &ChainId)| {
+            index.layer_fact(&diff_key(*diff_id)).or_else(|| index.layer_fact(&chain_key(*chain)))
+        };
+        Ok(diff_ids.iter().zip(&chains).map(one).collect())
+    })?;
+    let layers: Vec<LayerId> = found.iter().flatten().copied().collect();
+    let missing = lease.hold(&layers, &[])?;
+    for layer in &mut found {
+        *layer = layer.filter(|layer| !missing.layers.contains(layer));
+    }
+    Ok(found)
+}
+
+/// Makes layers findable.
+pub(crate) fn remember(store: &Store, layers: &[Known]) -> Result<(), ImageError> {
+    if layers.is_empty() {
+        return Ok(());
+    }
+    let put = |known: &Known, index: &rbuild_cache::Index<'_>| index.put_layer_fact(&known.key, &known.layer);
+    Ok(store.index(|index| layers.iter().try_for_each(|known| put(known, index)))?)
+}
+
+/// The chain that ends in each layer of a stack.
+pub(crate) fn chains(diff_ids: &[DiffId]) -> Vec<ChainId> {
+    let end = |count| ChainId::of(&diff_ids[..count]).expect("a chain of at least one layer");
+    (1..=diff_ids.len()).map(end).collect()
+}
+
+fn diff_key(diff_id: DiffId) -> FactKey {
+    KeyBuilder::new("layer of diff id").digest("diff id", diff_id.as_digest()).finish_fact()
+}
+
+fn chain_key(chain: ChainId) -> FactKey {
+    KeyBuilder::new("layer of chain id").digest("chain id", chain.as_digest()).finish_fact()
+}

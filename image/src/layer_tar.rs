@@ -1,0 +1,178 @@
+//! A layer's tar as a stream, whatever it is made from, checked at its end; and its DiffId.
+
+use crate::{
+    ImageError,
+    chunk_pipe::{ChunkReader, ChunkWriter, pipe},
+    decompress::{decompressed, sniff},
+    recipe, tar_writer,
+    tar_writer::Stop,
+};
+use rbuild_cache::{LayerId, LayerMeta, LayerSource, Store};
+use rbuild_oci::{DiffId, Hasher};
+use std::io::{self, Read};
+
+/// A layer's tar being read. Another thread makes it and is at most a few MiB ahead; it ends when this is dropped.
+pub struct LayerTar {
+    reader: ChunkReader,
+    /// Bytes given out that the reader still holds.
+    given: usize,
+    hasher: Hasher,
+    size: u64,
+    layer: LayerId,
+    expected: Option<DiffId>,
+    found: Option<DiffId>,
+}
+
+/// What identifies a layer's tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerDiff {
+    /// Its SHA-256.
+    pub diff_id: DiffId,
+    /// Its length in bytes.
+    pub tar_size: u64,
+}
+
+/// Streams the exact bytes of the layer's tar.
+///
+/// # Errors
+/// When the layer is not in the store. What goes wrong later, a damaged layer among it, is an error of the stream.
+pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError> {
+    let meta = store.layer_meta(layer)?;
+    let (writer, reader) = pipe();
+    let (store, layer) = (store.clone(), *layer);
+    let source = meta.source;
+    std::thread::Builder::new()
+        .name("layer-tar".to_owned())
+        .spawn(move || produce(&store, &layer, &source, writer))
+        .map_err(|source| ImageError::LayerFile { action: "read", path: layer.to_string().into(), source })?;
+    let hasher = Hasher::new();
+    Ok(LayerTar { reader, given: 0, hasher, size: 0, layer, expected: meta.diff_id, found: None })
+}
+
+/// The layer's DiffId and tar length: as recorded, or computed and then recorded. Computing writes nothing but that.
+///
+/// # Errors
+/// When the layer cannot be read.
+pub fn layer_diff(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
+    if let Some(known) = known_layer_diff(store, layer)? {
+        return Ok(known);
+    }
+    let diff = rehash(store, layer)?;
+    let mut meta = store.layer_meta(layer)?;
+    meta.diff_id = Some(diff.diff_id);
+    meta.tar_size = Some(diff.tar_size);
+    store.update_layer_meta(layer, &meta)?;
+    Ok(diff)
+}
+
+/// The layer's DiffId and tar length as recorded; `None` when they have not been computed.
+///
+/// # Errors
+/// When the layer is not in the store.
+pub fn known_layer_diff(store: &Store, layer: &LayerId) -> Result<Option<LayerDiff>, ImageError> {
+    let meta = store.layer_meta(layer)?;
+    Ok(meta.diff_id.zip(meta.tar_size).map(|(diff_id, tar_size)| LayerDiff { diff_id, tar_size }))
+}
+
+/// The same, always computed.
+pub(crate) fn rehash(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
+    let mut tar = layer_tar(store, layer)?;
+    while tar.next_chunk()?.is_some() {}
+    let diff_id = tar.found.expect("a stream that has ended has its digest");
+    Ok(LayerDiff { diff_id, tar_size: tar.size })
+}
+
+impl LayerTar {
+    /// The next bytes, up to 1 MiB of them; `None` at the end, when the digest is right.
+    ///
+    /// # Errors
+    /// [`ImageError::LayerDamaged`] at the end when the digest is not the recorded one; what made reading fail.
+    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, ImageError> {
+        self.reader.consume(std::mem::take(&mut self.given));
+        let available = self.reader.available()?;
+        if available.is_empty() {
+            self.check()?;
+            return Ok(None);
+        }
+        self.hasher.update(available);
+        self.given = available.len();
+        self.size += self.given as u64;
+        self.reader.available().map(Some)
+    }
+
+    /// The digest of the whole tar, once its end has been reached.
+    #[must_use]
+    pub fn diff_id(&self) -> Option<DiffId> {
+        self.found
+    }
+
+    fn check(&mut self) -> Result<(), ImageError> {
+        let hasher = std::mem::take(&mut self.hasher);
+        let found = *self.found.get_or_insert_with(|| DiffId::from_digest(hasher.finish()));
+        match self.expected {
+            Some(expected) if expected != found => {
+                Err(ImageError::LayerDamaged { layer: self.layer, expected, found })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Read for LayerTar {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.reader.available().map_err(io::Error::other)?;
+        if available.is_empty() {
+            return self.check().map(|()| 0).map_err(io::Error::other);
+        }
+        let count = available.len().min(into.len());
+        into[..count].copy_from_slice(&available[..count]);
+        self.hasher.update(&into[..count]);
+        self.size += count as u64;
+        self.reader.consume(count);
+        Ok(count)
+    }
+}
+
+fn produce(store: &Store, layer: &LayerId, source: &LayerSource, mut out: ChunkWriter) {
+    match write_source(store, layer, source, &mut out) {
+        // a reader that is gone wants nothing
+        Ok(()) => drop(out.finish()),
+        Err(Stop::Gone) => {}
+        Err(Stop::Failed(error)) => out.fail(error),
+    }
+}
+
+fn write_source(
+    store: &Store,
+    layer: &LayerId,
+    source: &LayerSource,
+    out: &mut ChunkWriter,
+) -> Result<(), Stop> {
+    let fs = store.layer_fs(layer);
+    let open = |blob| match store.open_blob(blob) {
+        Ok(Some(reader)) => Ok(reader),
+        Ok(None) => Err(Stop::Failed(ImageError::LayerBlobMissing { layer: *layer, blob: *blob })),
+        Err(error) => Err(Stop::Failed(error.into())),
+    };
+    match source {
+        LayerSource::Own => tar_writer::write_tar(&fs, out),
+        LayerSource::Recipe(blob) => {
+            let directory = fs.parent().expect("a layer's files are below its own directory");
+            recipe::replay(open(blob)?, directory, out)
+        }
+        LayerSource::Blob(blob) => {
+            let (found, sniffed) =
+                sniff(open(&blob.digest)?).map_err(|e| Stop::Failed(ImageError::Decompress(e)))?;
+            let mut from = decompressed(found, sniffed).map_err(Stop::Failed)?;
+            loop {
+                let count = match from.read(out.space()) {
+                    Ok(0) => return Ok(()),
+                    Ok(count) => count,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) => return Err(Stop::Failed(ImageError::Decompress(e))),
+                };
+                out.advance(count)?;
+            }
+        }
+    }
+}

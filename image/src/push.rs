@@ -1,0 +1,321 @@
+//! Pushing an image: its layers as compressed blobs, then config and manifest.
+//!
+//! What the registry has is not sent, and what it is known to have is not even compressed: a layer pulled from a registry
+//! keeps its blob's digest, and the descriptor of every layer compressed once is memoised. So the manifest of an image
+//! pushed before is known beforehand, and one request finds that nothing is to be done.
+
+use crate::{
+    ImageError, ImageEvent,
+    compress::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer},
+    event::OnEvent,
+    pull::blocking,
+    together::{Part, try_all},
+};
+use bytes::Bytes;
+use rbuild_cache::{FactKey, ImageLayer, ImageRecord, KeyBuilder, Lease, RefRecord, Store};
+use rbuild_oci::{Compression, Descriptor, DiffId, Digest, Manifest, ManifestOrIndex, MediaType, Reference};
+use rbuild_registry::{BlobBody, BlobUpload, Client, UploadOutcome};
+use std::{collections::HashMap, io, sync::Mutex};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Layers under way at a time. Each compresses on all cores; more would only wait for them.
+const LAYERS_AT_ONCE: usize = 3;
+
+/// Compressed blocks (of up to 1 MiB) that may wait for the network.
+const BLOCKS_AHEAD: usize = 2;
+
+/// Pushes the image as `reference`, whose tag is set last. Returns the manifest's digest. Must run in a tokio runtime.
+///
+/// # Errors
+/// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was; an I/O error of the store.
+pub async fn push(
+    store: &Store,
+    client: &Client,
+    image: &ImageRecord,
+    reference: &Reference,
+    on_event: OnEvent<'_>,
+) -> Result<Digest, ImageError> {
+    let lease = store.lease()?;
+    hold(&lease, image)?;
+    let pushing = Pushing {
+        store,
+        client,
+        reference,
+        on_event,
+        memo: recall(store, image)?,
+        elsewhere: elsewhere(store, reference)?,
+        learned: Mutex::new(Vec::new()),
+    };
+    if let Some(planned) = pushing.planned(image)
+        && let Ok((_, bytes)) = pushing.manifest(image, planned)
+    {
+        let digest = Digest::of(&bytes);
+        if matches!(client.head_manifest(reference).await, Ok(head) if head.digest == digest) {
+            for layer in &image.layers {
+                on_event(ImageEvent::LayerExists { digest: *layer.diff_id.as_digest() });
+            }
+            return pushing.done(image, &bytes);
+        }
+    }
+    let layers = pushing.layers(&image.layers).await?;
+    pushing.config(image).await?;
+    let (media_type, bytes) = pushing.manifest(image, layers)?;
+    client.put_manifest(reference, &media_type, Bytes::from(bytes.clone())).await?;
+    pushing.done(image, &bytes)
+}
+
+fn hold(lease: &Lease, image: &ImageRecord) -> Result<(), ImageError> {
+    let layers: Vec<_> = image.layers.iter().map(|layer| layer.layer).collect();
+    let blobs: Vec<_> =
+        image.layers.iter().filter_map(|layer| layer.blob.as_ref().map(|blob| blob.digest)).collect();
+    // a missing blob can be made again, and a missing layer is an error when it is needed
+    lease.hold(&layers, &blobs)?;
+    Ok(())
+}
+
+struct Pushing<'a> {
+    store: &'a Store,
+    client: &'a Client,
+    reference: &'a Reference,
+    on_event: OnEvent<'a>,
+    /// What layers were compressed to before.
+    memo: HashMap<DiffId, Descriptor>,
+    /// Other repositories of the registry, by a layer they have.
+    elsewhere: HashMap<DiffId, String>,
+    learned: Mutex<Vec<(DiffId, Descriptor)>>,
+}
+
+impl Pushing<'_> {
+    /// The compressed form of every layer, when all are known.
+    fn planned(&self, image: &ImageRecord) -> Option<Vec<Descriptor>> {
+        image.layers.iter().map(|layer| self.known_form(layer).cloned()).collect()
+    }
+
+    fn known_form<'a>(&'a self, layer: &'a ImageLayer) -> Option<&'a Descriptor> {
+        layer.blob.as_ref().or_else(|| self.memo.get(&layer.diff_id))
+    }
+
+    /// The manifest of these layers: the one the image was pulled with if it fits, byte for byte, otherwise a new one.
+    fn manifest(
+        &self,
+        image: &ImageRecord,
+        layers: Vec<Descriptor>,
+    ) -> Result<(MediaType, Vec<u8>), ImageError> {
+        if let Some(digest) = &image.manifest
+            && let Ok(Some(bytes)) = self.store.blob(digest)
+            && let Ok(ManifestOrIndex::Manifest(kept)) = ManifestOrIndex::from_json(&bytes, None)
+            && kept.config.digest == *image.id.as_digest()
+            && kept.layers.iter().map(|layer| layer.digest).eq(layers.iter().map(|layer| layer.digest))
+        {
+            return Ok((kept.media_type, bytes));
+        }
+        let digest = *image.id.as_digest();
+        let missing = || ImageError::BlobMissing { kind: "config", digest, image: image.id };
+        let size = self.store.blob_size(&digest).ok_or_else(missing)?;
+        let config = Descriptor::new(MediaType::OciConfig, digest, size);
+        let layers = layers.into_iter().map(|layer| oci(&layer)).collect();
+        Ok((MediaType::OciManifest, Manifest::new(MediaType::OciManifest, config, layers).to_json()))
+    }
+
+    /// Brings all layers into the repository.
+    async fn layers(&self, layers: &[ImageLayer]) -> Result<Vec<Descriptor>, ImageError> {
+        let turns = Semaphore::new(LAYERS_AT_ONCE);
+        // the same layer twice is sent once: the second one finds it there
+        let mut first: HashMap<DiffId, usize> = HashMap::new();
+        let mut parts: Vec<Part<'_, (DiffId, Descriptor), ImageError>> = Vec::new();
+        for (at, layer) in layers.iter().enumerate() {
+            if *first.entry(layer.diff_id).or_insert(at) == at {
+                parts.push(Box::pin(async {
+                    // the semaphore is never closed
+                    let _turn = turns.acquire().await.ok();
+                    Ok((layer.diff_id, self.layer(layer).await?))
+                }));
+            }
+        }
+        let sent = try_all(parts).await;
+        // what was compressed is known even when something else failed
+        self.memoise()?;
+        let sent: HashMap<_, _> = sent?.into_iter().collect();
+        Ok(layers.iter().filter_map(|layer| sent.get(&layer.diff_id).cloned()).collect())
+    }
+
+    async fn layer(&self, layer: &ImageLayer) -> Result<Descriptor, ImageError> {
+        let known = self.known_form(layer);
+        let digest = known.map_or(*layer.diff_id.as_digest(), |known| known.digest);
+        if let Some(known) = known
+            && self.is_there(layer, known).await?
+        {
+            return Ok(known.clone());
+        }
+        let kept = known.filter(|known| self.store.has_blob(&known.digest, known.size));
+        let descriptor = match kept {
+            Some(kept) => {
+                (self.on_event)(ImageEvent::LayerStarted { digest, size: Some(kept.size) });
+                self.send_kept(kept).await?;
+                kept.clone()
+            }
+            None => {
+                (self.on_event)(ImageEvent::LayerStarted { digest, size: None });
+                self.send_compressed(layer, digest).await?
+            }
+        };
+        (self.on_event)(ImageEvent::LayerDone { digest });
+        Ok(descriptor)
+    }
+
+    /// Whether the repository has the blob, or takes it from another one.
+    async fn is_there(&self, layer: &ImageLayer, known: &Descriptor) -> Result<bool, ImageError> {
+        let digest = known.digest;
+        if self.client.blob_exists(self.reference, &digest).await? {
+            (self.on_event)(ImageEvent::LayerExists { digest });
+            return Ok(true);
+        }
+        let Some(from) = self.elsewhere.get(&layer.diff_id) else { return Ok(false) };
+        let outcome = self.client.mount_blob(self.reference, &digest, from).await?;
+        if outcome == rbuild_registry::MountOutcome::Mounted {
+            (self.on_event)(ImageEvent::LayerMounted { digest, from: from.clone() });
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    async fn send_kept(&self, blob: &Descriptor) -> Result<UploadOutcome, ImageError> {
+        let open = || match self.store.open_blob(&blob.digest) {
+            Ok(Some(reader)) => BlobBody::from_reader(reader),
+            // an upload that is shorter than it should be is refused and explained by the registry's client
+            Ok(None) | Err(_) => BlobBody::from_bytes(Bytes::new()),
+        };
+        let upload = BlobUpload { descriptor: blob, mount_from: None };
+        Ok(self.client.upload_blob(self.reference, upload, open).await?)
+    }
+
+    /// Compresses a layer while sending it.
+    async fn send_compressed(&self, layer: &ImageLayer, shown: Digest) -> Result<Descriptor, ImageError> {
+        let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
+        let (told, digest) = oneshot::channel();
+        let (moved, mut progress) = mpsc::unbounded_channel();
+        let (store, id) = (self.store.clone(), layer.layer);
+        let compressing = blocking("compressing a layer", move || {
+            let mut bytes = 0;
+            let outcome = gzip_layer(&store, &id, |block| {
+                bytes += block.len() as u64;
+                // whoever no longer listens has no use for it
+                let _ = moved.send(bytes);
+                if blocks.blocking_send(Ok(block.into())).is_ok() { Flow::Continue } else { Flow::Stop }
+            });
+            match &outcome {
+                Ok(Some(descriptor)) => drop(told.send(descriptor.digest)),
+                Ok(None) => {}
+                Err(error) => drop(blocks.blocking_send(Err(io::Error::other(error.to_string())))),
+            }
+            outcome
+        });
+        let telling = async {
+            while let Some(bytes) = progress.recv().await {
+                (self.on_event)(ImageEvent::LayerProgress { digest: shown, bytes });
+            }
+        };
+        let upload = self.client.upload_stream(self.reference, BlobBody::from_channel(body), digest);
+        let (sent, compressed, ()) = tokio::join!(upload, compressing, telling);
+        // an error in the layer is why the upload failed
+        let compressed = compressed?;
+        sent?;
+        let descriptor = compressed.ok_or(ImageError::Worker { task: "compressing a layer" })?;
+        let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        learned.push((layer.diff_id, descriptor.clone()));
+        Ok(descriptor)
+    }
+
+    async fn config(&self, image: &ImageRecord) -> Result<(), ImageError> {
+        let digest = *image.id.as_digest();
+        if self.client.blob_exists(self.reference, &digest).await? {
+            return Ok(());
+        }
+        let missing = || ImageError::BlobMissing { kind: "config", digest, image: image.id };
+        let bytes = Bytes::from(self.store.blob(&digest)?.ok_or_else(missing)?);
+        let descriptor = Descriptor::new(MediaType::OciConfig, digest, bytes.len() as u64);
+        let upload = BlobUpload { descriptor: &descriptor, mount_from: None };
+        self.client.upload_blob(self.reference, upload, || BlobBody::from_bytes(bytes.clone())).await?;
+        Ok(())
+    }
+
+    fn memoise(&self) -> Result<(), ImageError> {
+        let learned =
+            std::mem::take(&mut *self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if learned.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.index(|index| {
+            learned.iter().try_for_each(|(diff_id, descriptor)| {
+                let json = serde_json::to_vec(descriptor).expect("a descriptor is strings and numbers");
+                index.put_fact(&compressed_key(*diff_id), &json)
+            })
+        })?)
+    }
+
+    /// Keeps the manifest, and notes it with the name when that is the image's here too.
+    fn done(&self, image: &ImageRecord, bytes: &[u8]) -> Result<Digest, ImageError> {
+        let digest = self.store.put_blob(bytes)?;
+        if let Some(record) = self.store.reference(self.reference)?
+            && record.image == image.id
+        {
+            self.store.set_reference(self.reference, &RefRecord { manifest: Some(digest), ..record })?;
+        }
+        (self.on_event)(ImageEvent::Manifest { digest });
+        Ok(digest)
+    }
+}
+
+/// What the layers were compressed to before, as far as that is known.
+fn recall(store: &Store, image: &ImageRecord) -> Result<HashMap<DiffId, Descriptor>, ImageError> {
+    let unknown: Vec<DiffId> =
+        image.layers.iter().filter(|layer| layer.blob.is_none()).map(|layer| layer.diff_id).collect();
+    if unknown.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(store.index(|index| {
+        let fact = |diff_id: &DiffId| {
+            let json = index.fact(&compressed_key(*diff_id))?;
+            Some((*diff_id, serde_json::from_slice(&json).ok()?))
+        };
+        Ok(unknown.iter().filter_map(fact).collect())
+    })?)
+}
+
+/// The layers of what was pulled from or pushed to other repositories of the same registry.
+fn elsewhere(store: &Store, reference: &Reference) -> Result<HashMap<DiffId, String>, ImageError> {
+    let mut found = HashMap::new();
+    for (other, record) in store.references()? {
+        if other.domain() != reference.domain()
+            || other.path() == reference.path()
+            || record.manifest.is_none()
+        {
+            continue;
+        }
+        let Ok(Some(image)) = store.image(&record.image) else { continue };
+        for layer in image.layers {
+            found.entry(layer.diff_id).or_insert_with(|| other.path().to_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn compressed_key(diff_id: DiffId) -> FactKey {
+    KeyBuilder::new("compressed layer")
+        .digest("diff id", diff_id.as_digest())
+        .field("algorithm", "gzip")
+        .number("level", GZIP_LEVEL.into())
+        .number("format", GZIP_FORMAT)
+        .finish_fact()
+}
+
+/// A layer's descriptor for an OCI manifest: its compression is kept, its family is not.
+fn oci(layer: &Descriptor) -> Descriptor {
+    let media_type = match layer.media_type.layer_compression() {
+        Some(compression @ (Compression::None | Compression::Gzip | Compression::Zstd)) => {
+            MediaType::OciLayer(compression)
+        }
+        None => layer.media_type.clone(),
+    };
+    Descriptor::new(media_type, layer.digest, layer.size)
+}

@@ -1,0 +1,201 @@
+//! Recipes: what a layer's directory does not say about the tar it came from, so that the very same bytes can be made
+//! again (the idea of tar-split). A recipe is a blob:
+//!
+//! ```text
+//! "rbuild-recipe 1\n"
+//! u32 n, then n times: u64 index of a content, u32 number of a lost file     (little endian, as all numbers)
+//! a zstd stream of records:
+//!     0  u32 length, bytes               bytes as they stood: headers, padding, what follows the end
+//!     1  u64 size, u16 length, path      the content of the file at `path`
+//! ```
+//!
+//! When a tar has a name twice the earlier content is not in the tree any more; it is kept as `lost/<number>` beside the
+//! layer's `fs`.
+
+use crate::ImageError;
+use crate::chunk_pipe::ChunkWriter;
+use crate::tar_writer::Stop;
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs::File,
+    hash::{BuildHasher, RandomState},
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+const MAGIC: &[u8; 16] = b"rbuild-recipe 1\n";
+const LITERAL: u8 = 0;
+const CONTENT: u8 = 1;
+/// Headers are alike, so the fastest level already shrinks them twentyfold.
+const LEVEL: i32 = 1;
+/// Literal bytes gathered into one record.
+const GATHER: usize = 64 << 10;
+
+/// The directory beside a layer's `fs` that holds contents the tar itself replaced.
+pub(crate) const LOST_DIRECTORY: &str = "lost";
+
+/// A recipe being recorded. It is kept in memory, compressed: some 30 bytes a file.
+pub(crate) struct RecipeWriter {
+    literal: Vec<u8>,
+    out: zstd::stream::write::Encoder<'static, Vec<u8>>,
+    contents: u64,
+    /// Which content a path (by its hash) has at the moment.
+    current: HashMap<u64, u64>,
+    hasher: RandomState,
+    lost: Vec<(u64, u32)>,
+}
+
+impl std::fmt::Debug for RecipeWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecipeWriter").field("contents", &self.contents).finish_non_exhaustive()
+    }
+}
+
+impl RecipeWriter {
+    pub(crate) fn new() -> Result<Self, ImageError> {
+        Ok(Self {
+            literal: Vec::new(),
+            out: zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(ImageError::Recipe)?,
+            contents: 0,
+            current: HashMap::new(),
+            hasher: RandomState::new(),
+            lost: Vec::new(),
+        })
+    }
+
+    /// Records bytes as they stand.
+    pub(crate) fn literal(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.literal.extend_from_slice(bytes);
+        if self.literal.len() >= GATHER { self.flush() } else { Ok(()) }
+    }
+
+    /// Records that the content of the file at `path` stands here.
+    pub(crate) fn content(&mut self, path: &[u8], size: u64) -> Result<(), ImageError> {
+        self.flush()?;
+        let length = (path.len() as u16).to_le_bytes();
+        let record = [&[CONTENT], &size.to_le_bytes()[..], &length, path].concat();
+        self.out.write_all(&record).map_err(ImageError::Recipe)?;
+        self.current.insert(self.hasher.hash_one(path), self.contents);
+        self.contents += 1;
+        Ok(())
+    }
+
+    /// States that the content of `path` is about to be replaced; returns the number of the lost file it must become,
+    /// or `None` when no content of this tar stands there.
+    pub(crate) fn lose(&mut self, path: &[u8]) -> Option<u32> {
+        let content = self.current.remove(&self.hasher.hash_one(path))?;
+        let number = self.lost.len() as u32;
+        self.lost.push((content, number));
+        Some(number)
+    }
+
+    /// The whole recipe.
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ImageError> {
+        self.flush()?;
+        let records = self.out.finish().map_err(ImageError::Recipe)?;
+        let mut blob = Vec::with_capacity(MAGIC.len() + 4 + 12 * self.lost.len() + records.len());
+        blob.extend_from_slice(MAGIC);
+        blob.extend_from_slice(&(self.lost.len() as u32).to_le_bytes());
+        for (content, number) in &self.lost {
+            blob.extend_from_slice(&content.to_le_bytes());
+            blob.extend_from_slice(&number.to_le_bytes());
+        }
+        blob.extend_from_slice(&records);
+        Ok(blob)
+    }
+
+    fn flush(&mut self) -> Result<(), ImageError> {
+        if self.literal.is_empty() {
+            return Ok(());
+        }
+        let length = (self.literal.len() as u32).to_le_bytes();
+        let write = |out: &mut dyn Write, bytes: &[u8]| out.write_all(bytes).map_err(ImageError::Recipe);
+        write(&mut self.out, &[LITERAL])?;
+        write(&mut self.out, &length)?;
+        write(&mut self.out, &self.literal)?;
+        self.literal.clear();
+        Ok(())
+    }
+}
+
+/// Makes the tar again from `recipe` and the layer's directory `layer` (the one that holds `fs`).
+pub(crate) fn replay(recipe: impl Read, layer: &Path, out: &mut ChunkWriter) -> Result<(), Stop> {
+    let mut recipe = BufReader::new(recipe);
+    let lost = read_lost(&mut recipe).map_err(damaged)?;
+    let mut records =
+        BufReader::with_capacity(GATHER, zstd::stream::read::Decoder::with_buffer(recipe).map_err(damaged)?);
+    let mut contents = 0;
+    while !records.fill_buf().map_err(damaged)?.is_empty() {
+        match read_array::<1>(&mut records).map_err(damaged)? {
+            [LITERAL] => {
+                let length = u32::from_le_bytes(read_array(&mut records).map_err(damaged)?);
+                copy(&mut records, length.into(), out).map_err(|stop| stop.unwrap_or_else(damaged))?;
+            }
+            [CONTENT] => {
+                let size = u64::from_le_bytes(read_array(&mut records).map_err(damaged)?);
+                let length = u16::from_le_bytes(read_array(&mut records).map_err(damaged)?);
+                let mut path = vec![0; length.into()];
+                records.read_exact(&mut path).map_err(damaged)?;
+                let path = match lost.get(&contents) {
+                    Some(number) => layer.join(LOST_DIRECTORY).join(number.to_string()),
+                    None => layer.join("fs").join(OsStr::from_bytes(&path)),
+                };
+                contents += 1;
+                copy_file(&path, size, out)?;
+            }
+            _ => return Err(damaged(io::ErrorKind::InvalidData.into())),
+        }
+    }
+    Ok(())
+}
+
+fn read_lost(recipe: &mut impl Read) -> io::Result<HashMap<u64, u32>> {
+    if &read_array::<16>(recipe)? != MAGIC {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let count = u32::from_le_bytes(read_array(recipe)?);
+    (0..count)
+        .map(|_| Ok((u64::from_le_bytes(read_array(recipe)?), u32::from_le_bytes(read_array(recipe)?))))
+        .collect()
+}
+
+fn copy_file(path: &Path, size: u64, out: &mut ChunkWriter) -> Result<(), Stop> {
+    let failed = |action: &'static str| {
+        move |source| Stop::Failed(ImageError::LayerFile { action, path: path.to_owned(), source })
+    };
+    // the tree was unpacked by us and committed: what stands there is a regular file or it was tampered with
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        .map_err(|errno| failed("open")(errno.into()))?;
+    copy(&mut File::from(file), size, out).map_err(|stop| stop.unwrap_or_else(failed("read")))
+}
+
+/// Copies exactly `size` bytes; the inner result is the reader's failure.
+fn copy(from: &mut impl Read, size: u64, out: &mut ChunkWriter) -> Result<(), Result<Stop, io::Error>> {
+    let mut left = size;
+    while left > 0 {
+        let space = out.space();
+        let want = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = match from.read(&mut space[..want]) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Err(e)),
+            Ok(0) => return Err(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => count,
+        };
+        out.advance(count).map_err(|gone| Ok(gone.into()))?;
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+fn read_array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn damaged(source: io::Error) -> Stop {
+    Stop::Failed(ImageError::Recipe(source))
+}

@@ -1,0 +1,178 @@
+//! Writing tar headers as Go's archive/tar does: ustar, with a PAX header before it only for the fields that do not fit
+//! (pax(1), "pax Interchange Format"). Names longer than 100 bytes always use PAX, never the ustar prefix.
+
+use std::collections::BTreeMap;
+
+/// A tar block.
+pub(crate) const BLOCK: usize = 512;
+
+/// What comes after the last entry: two blocks of zeros.
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+
+/// A kind of entry, as its type flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File = b'0' as isize,
+    HardLink = b'1' as isize,
+    Symlink = b'2' as isize,
+    CharDevice = b'3' as isize,
+    BlockDevice = b'4' as isize,
+    Directory = b'5' as isize,
+    Fifo = b'6' as isize,
+}
+
+/// One entry's header.
+#[derive(Clone, Debug)]
+pub(crate) struct TarHeader<'a> {
+    pub(crate) kind: Kind,
+    /// Relative; a directory's ends in a slash.
+    pub(crate) name: &'a [u8],
+    /// Target of a link, empty otherwise.
+    pub(crate) link: &'a [u8],
+    /// Permission bits with set-id and sticky.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) size: u64,
+    /// Whole seconds.
+    pub(crate) mtime: i64,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    /// The value of `security.capability`.
+    pub(crate) capability: Option<&'a [u8]>,
+}
+
+impl<'a> TarHeader<'a> {
+    /// A header of a plain entry owned by root, of 1970.
+    pub(crate) fn new(kind: Kind, name: &'a [u8], mode: u32, size: u64) -> Self {
+        Self {
+            kind,
+            name,
+            link: b"",
+            mode,
+            uid: 0,
+            gid: 0,
+            size,
+            mtime: 0,
+            major: 0,
+            minor: 0,
+            capability: None,
+        }
+    }
+
+    /// Appends the header's blocks to `out`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let records = self.pax_records();
+        if !records.is_empty() {
+            write_pax(self.name, &records, out);
+        }
+        let fitting = |number: u64, digits: u32| if number < 1 << (3 * digits) { number } else { 0 };
+        let mut block = [0; BLOCK];
+        put_text(&mut block[..100], &ascii(self.name));
+        put_octal(&mut block[100..107], u64::from(self.mode));
+        put_octal(&mut block[108..115], fitting(self.uid.into(), 7));
+        put_octal(&mut block[116..123], fitting(self.gid.into(), 7));
+        put_octal(&mut block[124..135], fitting(self.size, 11));
+        put_octal(&mut block[136..147], fitting(u64::try_from(self.mtime).unwrap_or(0), 11));
+        block[156] = self.kind as u8;
+        put_text(&mut block[157..257], &ascii(self.link));
+        put_octal(&mut block[329..336], fitting(self.major.into(), 7));
+        put_octal(&mut block[337..344], fitting(self.minor.into(), 7));
+        finish(&mut block);
+        out.extend_from_slice(&block);
+    }
+
+    /// The fields that need PAX, by key.
+    fn pax_records(&self) -> BTreeMap<&'static str, Vec<u8>> {
+        let mut records = BTreeMap::new();
+        let plain = |text: &[u8]| text.len() <= 100 && text.is_ascii();
+        if !plain(self.name) {
+            records.insert("path", self.name.to_vec());
+        }
+        if !plain(self.link) {
+            records.insert("linkpath", self.link.to_vec());
+        }
+        for (key, number, digits) in
+            [("uid", self.uid.into(), 7), ("gid", self.gid.into(), 7), ("size", self.size, 11)]
+        {
+            if number >= 1u64 << (3 * digits) {
+                records.insert(key, number.to_string().into_bytes());
+            }
+        }
+        if !(0..1 << 33).contains(&self.mtime) {
+            records.insert("mtime", self.mtime.to_string().into_bytes());
+        }
+        if let Some(value) = self.capability {
+            records.insert("SCHILY.xattr.security.capability", value.to_vec());
+        }
+        records
+    }
+}
+
+/// Zero bytes after a content of `size` bytes.
+pub(crate) fn padding(size: u64) -> usize {
+    (size.wrapping_neg() % BLOCK as u64) as usize
+}
+
+fn write_pax(name: &[u8], records: &BTreeMap<&'static str, Vec<u8>>, out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    for (key, value) in records {
+        // "%d key=value\n", where the number counts itself
+        let rest = key.len() + value.len() + 3;
+        let mut length = rest + decimal_digits(rest);
+        if decimal_digits(length) != decimal_digits(rest) {
+            length = rest + decimal_digits(length);
+        }
+        body.extend_from_slice(format!("{length} {key}=").as_bytes());
+        body.extend_from_slice(value);
+        body.push(b'\n');
+    }
+    let trimmed = name.strip_suffix(b"/").unwrap_or(name);
+    let (directory, base) = match trimmed.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&trimmed[..=slash], &trimmed[slash + 1..]),
+        None => (&b""[..], trimmed),
+    };
+    let mut full = ascii(&[directory, b"PaxHeaders.0/", base].concat());
+    full.truncate(100);
+    let mut block = [0; BLOCK];
+    put_text(&mut block[..100], full.strip_suffix(b"/").unwrap_or(&full));
+    for field in [100..107, 108..115, 116..123, 136..147, 329..336, 337..344] {
+        put_octal(&mut block[field], 0);
+    }
+    put_octal(&mut block[124..135], body.len() as u64);
+    block[156] = b'x';
+    finish(&mut block);
+    out.extend_from_slice(&block);
+    out.extend_from_slice(&body);
+    out.resize(out.len() + padding(body.len() as u64), 0);
+}
+
+/// Sets magic and checksum.
+fn finish(block: &mut [u8; BLOCK]) {
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    block[148..156].fill(b' ');
+    let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+    put_octal(&mut block[148..154], sum);
+    block[154] = 0;
+}
+
+fn put_text(field: &mut [u8], text: &[u8]) {
+    let length = text.len().min(field.len());
+    field[..length].copy_from_slice(&text[..length]);
+}
+
+fn put_octal(field: &mut [u8], mut number: u64) {
+    for digit in field.iter_mut().rev() {
+        *digit = b'0' + (number & 7) as u8;
+        number >>= 3;
+    }
+}
+
+/// Without its non-ASCII bytes, as the header in front of a PAX-named entry has it.
+fn ascii(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(u8::is_ascii).collect()
+}
+
+fn decimal_digits(number: usize) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}

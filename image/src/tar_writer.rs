@@ -1,0 +1,251 @@
+//! The tar of a layer as a pure function of its directory, an overlayfs upper directory.
+//!
+//! Every entry is written, in byte order of names, parents before children, the root not at all. Whiteout devices become
+//! `.wh.NAME`; an opaque directory has `.wh..wh..opq` as its first entry; both with mode 0, of 1970. Times are whole
+//! seconds, owners are numbers, hard links within the layer stay links, sockets are left out, and of the extended
+//! attributes only `security.capability` is kept, as Docker keeps it. Equal directories give equal bytes.
+
+use crate::{
+    ImageError,
+    chunk_pipe::{ChunkWriter, ReaderGone},
+    overlay,
+    tar_header::{BLOCK, END, Kind, TarHeader, padding},
+};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, openat, readlinkat, statat},
+    io::Errno,
+};
+use std::{
+    collections::HashMap,
+    ffi::CStr,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// Bytes of directory entries asked for in one call; most directories need one.
+const DIRECTORY_BUFFER: usize = 64 << 10;
+
+/// Why the writing of a tar ended early.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Nobody reads any more.
+    Gone,
+    /// The layer cannot be read.
+    Failed(ImageError),
+}
+
+impl From<ReaderGone> for Stop {
+    fn from(ReaderGone: ReaderGone) -> Self {
+        Self::Gone
+    }
+}
+
+/// Writes the tar of the directory `root` to `out`.
+pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter) -> Result<(), Stop> {
+    let directory =
+        rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed("open", root.to_owned(), errno))?;
+    let mut writer = Writer {
+        root,
+        out,
+        path: Vec::new(),
+        header: Vec::new(),
+        entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
+        first_links: HashMap::new(),
+        opaque: overlay::opaque_attribute(),
+    };
+    writer.directory(&directory)?;
+    writer.out.put(&END)?;
+    Ok(())
+}
+
+struct Writer<'a> {
+    root: &'a Path,
+    out: &'a mut ChunkWriter,
+    /// Name of the entry at hand, relative, without a slash at the end.
+    path: Vec<u8>,
+    header: Vec<u8>,
+    entries: Box<[MaybeUninit<u8>]>,
+    /// The first path of every inode with several links.
+    first_links: HashMap<u64, Vec<u8>>,
+    opaque: &'static str,
+}
+
+/// The names in one directory: NUL-terminated in one buffer, and where each begins, sorted.
+struct Names {
+    bytes: Vec<u8>,
+    starts: Vec<u32>,
+}
+
+impl Names {
+    fn get(&self, start: u32) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes[start as usize..]).expect("every name ends in a NUL")
+    }
+}
+
+impl Writer<'_> {
+    fn directory(&mut self, directory: &OwnedFd) -> Result<(), Stop> {
+        let length = self.path.len();
+        if self.attribute(directory.as_fd(), self.opaque)?.as_deref() == Some(b"y") {
+            self.push(overlay::OPAQUE_NAME);
+            self.header(&TarHeader::new(Kind::File, &self.path.clone(), 0, 0))?;
+            self.path.truncate(length);
+        }
+        let names = self.names(directory.as_fd())?;
+        for start in &names.starts {
+            let name = names.get(*start);
+            self.push(name.to_bytes());
+            self.entry(directory.as_fd(), name)?;
+            self.path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Stop> {
+        let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.failed("stat", e))?;
+        let path = self.path.clone();
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return self.subdirectory(parent, name, &stat),
+            FileType::CharacterDevice if stat.st_rdev == 0 => return self.whiteout(name),
+            FileType::RegularFile => Kind::File,
+            FileType::Symlink => Kind::Symlink,
+            FileType::CharacterDevice => Kind::CharDevice,
+            FileType::BlockDevice => Kind::BlockDevice,
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket | FileType::Unknown => return Ok(()),
+        };
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.first_links.get(&stat.st_ino).cloned() {
+                return self.header(&TarHeader { link: &first, ..header(Kind::HardLink, &path, &stat) });
+            }
+            self.first_links.insert(stat.st_ino, path.clone());
+        }
+        match kind {
+            Kind::File => self.file(parent, name, &stat),
+            Kind::Symlink => {
+                let target = readlinkat(parent, name, Vec::with_capacity(stat.st_size as usize + 1));
+                let target = target.map_err(|e| self.failed("read the link", e))?;
+                self.header(&TarHeader { link: target.as_bytes(), ..header(kind, &path, &stat) })
+            }
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Directory | Kind::HardLink => {
+                self.header(&header(kind, &path, &stat))
+            }
+        }
+    }
+
+    fn subdirectory(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
+        let slashed = [&self.path, &b"/"[..]].concat();
+        self.header(&header(Kind::Directory, &slashed, stat))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
+        self.directory(&directory)
+    }
+
+    fn whiteout(&mut self, name: &CStr) -> Result<(), Stop> {
+        let parent = &self.path[..self.path.len() - name.count_bytes()];
+        let path = [parent, overlay::WHITEOUT_PREFIX, name.to_bytes()].concat();
+        self.header(&TarHeader::new(Kind::File, &path, 0, 0))
+    }
+
+    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
+        let capability = self.attribute(file.as_fd(), "security.capability")?;
+        let path = self.path.clone();
+        let header = header(Kind::File, &path, stat);
+        self.header(&TarHeader { capability: capability.as_deref(), ..header })?;
+        let mut left = stat.st_size as u64;
+        while left > 0 {
+            let space = self.out.space();
+            let want = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = match rustix::io::read(&file, &mut space[..want]) {
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(self.failed("read", errno)),
+                // a committed layer does not change: somebody has cut the file
+                Ok(0) => return Err(self.failed_with("read", io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => count,
+            };
+            self.out.advance(count)?;
+            left -= count as u64;
+        }
+        self.out.put(&[0; BLOCK][..padding(stat.st_size as u64)])?;
+        Ok(())
+    }
+
+    fn names(&mut self, directory: BorrowedFd<'_>) -> Result<Names, Stop> {
+        let mut names = Names { bytes: Vec::new(), starts: Vec::new() };
+        let mut list = RawDir::new(directory, &mut self.entries);
+        while let Some(entry) = list.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(errno) => return Err(self.failed("read", errno)),
+            };
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.starts.push(names.bytes.len() as u32);
+                names.bytes.extend_from_slice(name.to_bytes_with_nul());
+            }
+        }
+        let mut starts = std::mem::take(&mut names.starts);
+        starts.sort_unstable_by(|a, b| names.get(*a).cmp(names.get(*b)));
+        Ok(Names { starts, ..names })
+    }
+
+    fn attribute(&self, file: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, Stop> {
+        // security.capability is at most 24 bytes (linux/capability.h, struct vfs_ns_cap_data)
+        let mut value = [0; 64];
+        match fgetxattr(file, name, &mut value) {
+            Ok(length) => Ok(Some(value[..length].to_vec())),
+            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+            Err(errno) => Err(self.failed("read the attributes of", errno)),
+        }
+    }
+
+    fn header(&mut self, header: &TarHeader<'_>) -> Result<(), Stop> {
+        self.header.clear();
+        header.write(&mut self.header);
+        self.out.put(&self.header)?;
+        Ok(())
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
+    }
+
+    fn failed(&self, action: &'static str, errno: Errno) -> Stop {
+        self.failed_with(action, errno.into())
+    }
+
+    fn failed_with(&self, action: &'static str, source: io::Error) -> Stop {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.root.join(std::ffi::OsStr::from_bytes(&self.path));
+        Stop::Failed(ImageError::LayerFile { action, path, source })
+    }
+}
+
+fn header<'a>(kind: Kind, name: &'a [u8], stat: &Stat) -> TarHeader<'a> {
+    let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+    let device = if is_device { stat.st_rdev } else { 0 };
+    TarHeader {
+        kind,
+        name,
+        link: b"",
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        size: if kind == Kind::File { stat.st_size as u64 } else { 0 },
+        mtime: stat.st_mtime,
+        major: rustix::fs::major(device),
+        minor: rustix::fs::minor(device),
+        capability: None,
+    }
+}
+
+fn failed(action: &'static str, path: PathBuf, errno: Errno) -> Stop {
+    Stop::Failed(ImageError::LayerFile { action, path, source: errno.into() })
+}

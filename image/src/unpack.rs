@@ -1,0 +1,564 @@
+//! Unpacking a layer tar into an overlayfs upper directory.
+//!
+//! Everything happens beneath one directory descriptor and never through a symbolic link, so that no tar, whatever its
+//! names, reaches anything outside. Directories get their owner, mode and times at the very end
+//! ([`crate::directories`]), when nothing is put into them any more.
+
+use crate::{
+    ImageError, Note,
+    beneath::Beneath,
+    directories::{Directories, Directory},
+    entry_path::{EntryPath, Meaning},
+    error::{EntryProblem, TarProblem},
+    overlay,
+    recipe::LOST_DIRECTORY,
+    tar_reader::{Entry, EntryKind, TarReader, Time},
+};
+use rustix::{
+    fs::{
+        AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, Uid, fchmod, fchown,
+        fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, openat, renameat, statat, symlinkat,
+        unlinkat, utimensat,
+    },
+    io::Errno,
+};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// What unpacking leaves to be done and to be known.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    pub(crate) directories: Directories,
+    pub(crate) notes: Vec<Note>,
+    /// The recorded recipe, when one was asked for.
+    pub(crate) recipe: Option<Vec<u8>>,
+    /// Regular files' bytes.
+    pub(crate) size_bytes: u64,
+    /// Everything but directories.
+    pub(crate) files: u64,
+}
+
+/// Unpacks all of `tar` into `fs`, an empty directory that only this process knows.
+pub(crate) fn unpack(fs: &Path, tar: TarReader) -> Result<Unpacked, ImageError> {
+    let mut unpacker = Unpacker {
+        tree: Beneath::open(fs)?,
+        tar,
+        lost: fs.with_file_name(LOST_DIRECTORY),
+        directories: Directories::new(),
+        notes: Vec::new(),
+        identity: Identity::of_process(),
+        size_bytes: 0,
+        files: 0,
+    };
+    while let Some(entry) = unpacker.tar.next()? {
+        let meaning = Meaning::of(&entry.name).map_err(|problem| ImageError::entry(&entry.name, problem))?;
+        match meaning {
+            Meaning::Present(path) => unpacker.present(&path, &entry)?,
+            Meaning::Gone(path) => {
+                unpacker.skip_content(&entry)?;
+                unpacker.gone(&path)?;
+            }
+            Meaning::Opaque(path) => {
+                unpacker.skip_content(&entry)?;
+                unpacker.parent(&path)?;
+                unpacker.directories.make_opaque(&path);
+            }
+        }
+    }
+    let recipe = unpacker.tar.into_recipe().map(crate::recipe::RecipeWriter::finish).transpose()?;
+    Ok(Unpacked {
+        directories: unpacker.directories,
+        notes: unpacker.notes,
+        recipe,
+        size_bytes: unpacker.size_bytes,
+        files: unpacker.files,
+    })
+}
+
+/// Whose files a process makes without saying so.
+struct Identity {
+    uid: u32,
+    gid: u32,
+    umask: u32,
+}
+
+impl Identity {
+    fn of_process() -> Self {
+        // reading the mask with umask(2) would change it for other threads for a moment
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            // unknown: every mode is set explicitly
+            umask: umask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o777),
+        }
+    }
+}
+
+struct Unpacker {
+    tree: Beneath,
+    tar: TarReader,
+    lost: PathBuf,
+    directories: Directories,
+    notes: Vec<Note>,
+    identity: Identity,
+    size_bytes: u64,
+    files: u64,
+}
+
+impl Unpacker {
+    fn present(&mut self, path: &EntryPath, entry: &Entry) -> Result<(), ImageError> {
+        if entry.kind == EntryKind::Directory {
+            return self.directory(path, entry);
+        }
+        if path.is_root() {
+            return Err(ImageError::entry(&entry.name, EntryProblem::RootNotDirectory));
+        }
+        self.files += 1;
+        let (parent, base) = path.split();
+        let directory = self.parent(&parent)?;
+        match entry.kind {
+            EntryKind::File => return self.file(path, entry, &directory),
+            EntryKind::Unknown(flag) => {
+                return Err(ImageError::entry(&entry.name, EntryProblem::Kind { flag }));
+            }
+            EntryKind::HardLink => return self.hard_link(path, entry, &directory),
+            EntryKind::Symlink => {
+                self.make(path, || symlinkat(&*entry.link, &*directory, base), "make the link")?;
+            }
+            EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
+                if !self.node(path, entry, &directory)? {
+                    return Ok(());
+                }
+            }
+            EntryKind::Directory => {}
+        }
+        self.attributes_by_name(path, entry, &directory)
+    }
+
+    fn directory(&mut self, path: &EntryPath, entry: &Entry) -> Result<(), ImageError> {
+        let mut hides_lower = false;
+        if !path.is_root() && !self.directories.contains(path) {
+            let (parent, base) = path.split();
+            let directory = self.parent(&parent)?;
+            match mkdirat(&*directory, base, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => {
+                    hides_lower = self.replace(path, &directory, base)? == Replaced::Whiteout;
+                    mkdirat(&*directory, base, Mode::RWXU)
+                        .map_err(|e| failed(path, "make the directory", e))?;
+                }
+                Err(errno) => return Err(failed(path, "make the directory", errno)),
+            }
+        }
+        self.directories.insert(
+            path,
+            Directory {
+                mode: entry.mode,
+                uid: entry.uid,
+                gid: entry.gid,
+                mtime: entry.mtime,
+                attributes: entry.attributes.clone(),
+            },
+        );
+        if hides_lower {
+            self.directories.make_opaque(path);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &EntryPath, entry: &Entry, parent: &OwnedFd) -> Result<(), ImageError> {
+        let base = path.split().1.to_vec();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let created = entry.mode & 0o777;
+        let mut file = None;
+        self.make(
+            path,
+            || {
+                file = Some(openat(parent, &*base, flags, Mode::from_raw_mode(created))?);
+                Ok(())
+            },
+            "create",
+        )?;
+        let file = file.expect("a file that was made is open");
+        match &entry.sparse {
+            None => {
+                self.tar.content(entry.stored, Some(path.as_bytes()), |piece| {
+                    write_all(&file, piece).map_err(|e| failed(path, "write", e))
+                })?;
+                self.size_bytes += entry.stored;
+            }
+            Some(map) => {
+                if map.stored() != entry.stored {
+                    return Err(TarProblem::Sparse.into());
+                }
+                let mut pieces = Pieces { pieces: map.pieces.iter(), offset: 0, left: 0 };
+                self.tar.content(entry.stored, None, |piece| {
+                    pieces.write(&file, piece).map_err(|e| failed(path, "write", e))
+                })?;
+                rustix::fs::ftruncate(&file, map.size).map_err(|e| failed(path, "set the length of", e))?;
+                self.size_bytes += map.size;
+            }
+        }
+        if (entry.uid, entry.gid) != (self.identity.uid, self.identity.gid) {
+            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            fchown(&file, Some(uid), Some(gid)).map_err(|e| owner(path, entry, e))?;
+        }
+        if entry.mode > 0o777 || entry.mode & self.identity.umask != 0 {
+            fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(|e| failed(path, "set the mode of", e))?;
+        }
+        // after chown, which drops security.capability
+        set_attributes(file.as_fd(), path, &entry.attributes, &mut self.notes)?;
+        futimens(&file, &times(entry.mtime)).map_err(|e| failed(path, "set the times of", e))
+    }
+
+    fn hard_link(&mut self, path: &EntryPath, entry: &Entry, parent: &OwnedFd) -> Result<(), ImageError> {
+        let outside = |_| ImageError::entry(&entry.name, EntryProblem::LinkOutside);
+        let Meaning::Present(target) = Meaning::of(&entry.link).map_err(outside)? else {
+            return Err(ImageError::entry(&entry.name, EntryProblem::LinkOutside));
+        };
+        if target == *path {
+            return Ok(());
+        }
+        let missing = || ImageError::entry(&entry.name, EntryProblem::LinkTargetMissing);
+        let (target_parent, target_base) = target.split();
+        let target_directory = self.tree.directory(&target_parent)?.ok_or_else(missing)?;
+        // looked at before anything is replaced for its sake
+        match statat(&*target_directory, target_base, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if !FileType::from_raw_mode(stat.st_mode).is_dir() => {}
+            Ok(_) | Err(Errno::NOENT) => return Err(missing()),
+            Err(errno) => return Err(failed(&target, "stat", errno)),
+        }
+        let base = path.split().1.to_vec();
+        let link = || linkat(&*target_directory, target_base, parent, &*base, AtFlags::empty());
+        self.make(path, link, "link")
+    }
+
+    /// Makes a device or FIFO. `false` when a device cannot be made here, because this is a user namespace.
+    fn node(&mut self, path: &EntryPath, entry: &Entry, parent: &OwnedFd) -> Result<bool, ImageError> {
+        let base = path.split().1.to_vec();
+        let (kind, device): (FileType, Dev) = match entry.kind {
+            EntryKind::CharDevice => (FileType::CharacterDevice, makedev(entry.device.0, entry.device.1)),
+            EntryKind::BlockDevice => (FileType::BlockDevice, makedev(entry.device.0, entry.device.1)),
+            _ => (FileType::Fifo, 0),
+        };
+        if kind == FileType::CharacterDevice && device == 0 {
+            // in the tree it would be a whiteout, which only `.wh.` names may make
+            return Err(ImageError::entry(&entry.name, EntryProblem::WhiteoutDevice));
+        }
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        let made = self.make(path, || mknodat(parent, &*base, kind, mode, device), "make the node");
+        match made {
+            Err(ImageError::EntryIo { source, .. })
+                if source.raw_os_error() == Some(Errno::PERM.raw_os_error())
+                    && kind != FileType::Fifo
+                    && overlay::in_user_namespace() =>
+            {
+                self.notes.push(Note::DeviceSkipped { entry: shown(path) });
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Owner, mode, attributes and times of what has no descriptor: links, devices, FIFOs.
+    fn attributes_by_name(
+        &mut self,
+        path: &EntryPath,
+        entry: &Entry,
+        parent: &OwnedFd,
+    ) -> Result<(), ImageError> {
+        let base = path.split().1;
+        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        if (entry.uid, entry.gid) != (self.identity.uid, self.identity.gid) {
+            rustix::fs::chownat(parent, base, Some(uid), Some(gid), nofollow)
+                .map_err(|e| owner(path, entry, e))?;
+        }
+        if entry.kind != EntryKind::Symlink && (entry.mode > 0o777 || entry.mode & self.identity.umask != 0) {
+            // it is what was just made, not a link: following is harmless
+            rustix::fs::chmodat(parent, base, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+                .map_err(|e| failed(path, "set the mode of", e))?;
+        }
+        if !entry.attributes.is_empty() {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let node = openat(parent, base, flags, Mode::empty()).map_err(|e| failed(path, "open", e))?;
+            set_attributes_of_path(&node, path, &entry.attributes, &mut self.notes)?;
+        }
+        utimensat(parent, base, &times(entry.mtime), nofollow)
+            .map_err(|e| failed(path, "set the times of", e))
+    }
+
+    /// Records that `path` is gone from the layers below. What this layer itself has there stays (OCI image
+    /// specification, layer.md: a whiteout applies to lower layers only).
+    fn gone(&mut self, path: &EntryPath) -> Result<(), ImageError> {
+        let (parent, base) = path.split();
+        let directory = self.parent(&parent)?;
+        match mknodat(&*directory, base, FileType::CharacterDevice, Mode::empty(), 0) {
+            Ok(()) => {
+                self.files += 1;
+                Ok(())
+            }
+            Err(Errno::EXIST) => {
+                if self.directories.contains(path) {
+                    self.directories.make_opaque(path);
+                }
+                Ok(())
+            }
+            Err(errno) => Err(failed(path, "make the whiteout of", errno)),
+        }
+    }
+
+    fn skip_content(&mut self, entry: &Entry) -> Result<(), ImageError> {
+        self.tar.content(entry.stored, None, |_| Ok(()))
+    }
+
+    /// The directory `path`; it and those above it are made when no entry has named them yet.
+    fn parent(&mut self, path: &EntryPath) -> Result<std::rc::Rc<OwnedFd>, ImageError> {
+        if let Some(directory) = self.tree.directory(path)? {
+            return Ok(directory);
+        }
+        for ancestor in path.ancestry().skip(1) {
+            let ancestor = EntryPath::clean(ancestor).expect("part of a clean path");
+            if self.directories.contains(&ancestor) {
+                continue;
+            }
+            let (parent, base) = ancestor.split();
+            let directory =
+                self.tree.directory(&parent)?.ok_or_else(|| failed(path, "open", Errno::NOENT))?;
+            match mkdirat(&*directory, base, Mode::RWXU) {
+                Ok(()) => self.directories.imply(&ancestor),
+                // a directory would be known
+                Err(Errno::EXIST) => {
+                    let replaced = self.replace_whiteout(&ancestor, &directory, base)?;
+                    mkdirat(&*directory, base, Mode::RWXU)
+                        .map_err(|e| failed(&ancestor, "make the directory", e))?;
+                    self.directories.imply(&ancestor);
+                    if replaced == Replaced::Whiteout {
+                        self.directories.make_opaque(&ancestor);
+                    }
+                }
+                Err(errno) => return Err(failed(&ancestor, "make the directory", errno)),
+            }
+        }
+        self.tree.directory(path)?.ok_or_else(|| failed(path, "open", Errno::NOENT))
+    }
+
+    /// Runs `make`; when something is in its place, that is removed and `make` runs again.
+    fn make(
+        &mut self,
+        path: &EntryPath,
+        mut make: impl FnMut() -> Result<(), Errno>,
+        action: &'static str,
+    ) -> Result<(), ImageError> {
+        match make() {
+            Err(Errno::EXIST) => {
+                let (parent, base) = path.split();
+                let directory = self.parent(&parent)?;
+                self.replace(path, &directory, base)?;
+                make().map_err(|e| failed(path, action, e))
+            }
+            made => made.map_err(|e| failed(path, action, e)),
+        }
+    }
+
+    /// For a parent that is no directory: a whiteout makes room, anything else is refused.
+    fn replace_whiteout(
+        &mut self,
+        path: &EntryPath,
+        parent: &OwnedFd,
+        base: &[u8],
+    ) -> Result<Replaced, ImageError> {
+        let stat = statat(parent, base, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(path, "stat", e))?;
+        if is_whiteout(stat.st_mode, stat.st_rdev) {
+            return self.replace(path, parent, base);
+        }
+        let problem = if FileType::from_raw_mode(stat.st_mode).is_symlink() {
+            EntryProblem::ThroughLink
+        } else {
+            EntryProblem::ParentNotDirectory
+        };
+        Err(ImageError::entry(path.as_bytes(), problem))
+    }
+
+    /// Removes what stands at `path`, keeping contents that the recipe needs.
+    fn replace(&mut self, path: &EntryPath, parent: &OwnedFd, base: &[u8]) -> Result<Replaced, ImageError> {
+        let stat = statat(parent, base, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(path, "stat", e))?;
+        self.files = self.files.saturating_sub(1);
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind.is_dir() {
+            self.replace_directory(path, parent, base)?;
+            return Ok(Replaced::Other);
+        }
+        if kind.is_file() && self.lose(path, parent.as_fd(), base)? {
+            return Ok(Replaced::Other);
+        }
+        unlinkat(parent, base, AtFlags::empty()).map_err(|e| failed(path, "remove", e))?;
+        Ok(if is_whiteout(stat.st_mode, stat.st_rdev) { Replaced::Whiteout } else { Replaced::Other })
+    }
+
+    fn replace_directory(
+        &mut self,
+        path: &EntryPath,
+        parent: &OwnedFd,
+        base: &[u8],
+    ) -> Result<(), ImageError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = openat(parent, base, flags, Mode::empty()).map_err(|e| failed(path, "open", e))?;
+        let entries = rustix::fs::Dir::read_from(&directory).map_err(|e| failed(path, "read", e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| failed(path, "read", e))?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                let inner = EntryPath::clean(&[path.as_bytes(), b"/", name].concat())
+                    .map_err(|problem| ImageError::entry(name, problem))?;
+                self.replace(&inner, &directory, name)?;
+            }
+        }
+        self.tree.forget();
+        self.directories.remove(path);
+        unlinkat(parent, base, AtFlags::REMOVEDIR).map_err(|e| failed(path, "remove", e))
+    }
+
+    /// Moves a file whose content the recipe names out of the tree; `false` when it names none.
+    fn lose(&mut self, path: &EntryPath, parent: BorrowedFd<'_>, base: &[u8]) -> Result<bool, ImageError> {
+        let Some(number) = self.tar.recipe().and_then(|recipe| recipe.lose(path.as_bytes())) else {
+            return Ok(false);
+        };
+        if number == 0 {
+            std::fs::create_dir(&self.lost).map_err(|source| ImageError::LayerFile {
+                action: "create",
+                path: self.lost.clone(),
+                source,
+            })?;
+        }
+        let lost = self.lost.join(number.to_string());
+        renameat(parent, base, CWD, &lost).map_err(|e| failed(path, "move away", e))?;
+        Ok(true)
+    }
+}
+
+/// What stood in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replaced {
+    Whiteout,
+    Other,
+}
+
+/// Puts the stored bytes of a sparse file where they belong.
+struct Pieces<'a> {
+    pieces: std::slice::Iter<'a, (u64, u64)>,
+    offset: u64,
+    left: u64,
+}
+
+impl Pieces<'_> {
+    fn write(&mut self, file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let Some((offset, length)) = self.pieces.next() else { return Err(Errno::INVAL) };
+                (self.offset, self.left) = (*offset, *length);
+                continue;
+            }
+            let want = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let count = rustix::io::pwrite(file, &bytes[..want], self.offset)?;
+            self.offset += count as u64;
+            self.left -= count as u64;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Sets extended attributes on an open file or directory. overlayfs' own are never taken from a tar.
+pub(crate) fn set_attributes(
+    file: BorrowedFd<'_>,
+    path: &EntryPath,
+    attributes: &[(String, Vec<u8>)],
+    notes: &mut Vec<Note>,
+) -> Result<(), ImageError> {
+    for (name, value) in attributes {
+        let set = fsetxattr(file, name.as_str(), value, rustix::fs::XattrFlags::empty());
+        attribute_set(set, path, name, notes)?;
+    }
+    Ok(())
+}
+
+/// The same for what can only be opened as a path.
+fn set_attributes_of_path(
+    node: &OwnedFd,
+    path: &EntryPath,
+    attributes: &[(String, Vec<u8>)],
+    notes: &mut Vec<Note>,
+) -> Result<(), ImageError> {
+    use std::os::fd::AsRawFd;
+    let link = format!("/proc/self/fd/{}", node.as_raw_fd());
+    for (name, value) in attributes {
+        let set = rustix::fs::setxattr(&*link, name.as_str(), value, rustix::fs::XattrFlags::empty());
+        attribute_set(set, path, name, notes)?;
+    }
+    Ok(())
+}
+
+fn attribute_set(
+    set: Result<(), Errno>,
+    path: &EntryPath,
+    name: &str,
+    notes: &mut Vec<Note>,
+) -> Result<(), ImageError> {
+    match set {
+        Ok(()) => Ok(()),
+        // what the file system or this user cannot keep is left out, as docker leaves it out
+        Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::ACCESS) => {
+            notes.push(Note::AttributeSkipped { entry: shown(path), attribute: name.to_owned() });
+            Ok(())
+        }
+        Err(errno) => Err(failed(path, "set the attributes of", errno)),
+    }
+}
+
+pub(crate) fn times(mtime: Time) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> ImageError {
+    if errno == Errno::LOOP || errno == Errno::XDEV {
+        return ImageError::entry(path.as_bytes(), EntryProblem::ThroughLink);
+    }
+    ImageError::EntryIo { entry: shown(path), action, source: errno.into() }
+}
+
+fn owner(path: &EntryPath, entry: &Entry, errno: Errno) -> ImageError {
+    if matches!(errno, Errno::INVAL | Errno::PERM) {
+        return ImageError::Owner {
+            entry: shown(path),
+            uid: entry.uid,
+            gid: entry.gid,
+            source: errno.into(),
+        };
+    }
+    failed(path, "set the owner of", errno)
+}
+
+fn is_whiteout(mode: RawMode, device: Dev) -> bool {
+    FileType::from_raw_mode(mode).is_char_device() && device == 0
+}
+
+fn shown(path: &EntryPath) -> String {
+    String::from_utf8_lossy(path.as_bytes()).into_owned()
+}

@@ -1,0 +1,163 @@
+//! Pulling and pushing on a real registry.
+
+use rbuild_cache::{ImageRecord, Store};
+use rbuild_image::{
+    Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, import_tar, layer_diff, pull, push, validate,
+};
+use rbuild_oci::{ContainerConfig, Platform, Reference};
+use rbuild_registry::{Client, ClientOptions};
+use rbuild_testkit::{Registry, RegistryOptions};
+use std::{process::Command, sync::Mutex};
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    store: Store,
+    client: Client,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        Self { directory, store, client: Client::new(ClientOptions::default()) }
+    }
+
+    /// An image of one layer that is longer than a few buffers and does not compress to nothing.
+    fn image(&self, seed: u64) -> ImageRecord {
+        let mut state = seed;
+        let content: Vec<u8> = (0..5 << 20)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 60) as u8
+            })
+            .collect();
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, "content", &*content).unwrap();
+        let import = Import {
+            config: ContainerConfig::default(),
+            platform: Platform::host(),
+            created: "2024-01-02T03:04:05Z".parse().unwrap(),
+            comment: "Imported from -".to_owned(),
+        };
+        import_tar(&self.store, &*builder.into_inner().unwrap(), import).unwrap()
+    }
+
+    fn push(&self, image: &ImageRecord, reference: &Reference) -> (String, Vec<ImageEvent>) {
+        let events = Mutex::new(Vec::new());
+        let tell = |event| events.lock().unwrap().push(event);
+        let pushed = block_on(push(&self.store, &self.client, image, reference, &tell)).unwrap();
+        (pushed.to_string(), events.into_inner().unwrap())
+    }
+
+    fn pull(&self, reference: &Reference) -> Result<(Pulled, Vec<ImageEvent>), ImageError> {
+        let events = Mutex::new(Vec::new());
+        let tell = |event| events.lock().unwrap().push(event);
+        let pulled = block_on(pull(&self.store, &self.client, reference, &Platform::host(), &tell))?;
+        validate(&self.store, &pulled.image, Depth::Content).unwrap();
+        assert_eq!(self.store.reference(reference).unwrap().unwrap().image, pulled.image.id);
+        Ok((pulled, events.into_inner().unwrap()))
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn registry() -> Option<Registry> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: needs root for owners of files");
+        return None;
+    }
+    Registry::start(&RegistryOptions::default())
+}
+
+fn name(registry: &Registry, rest: &str) -> Reference {
+    format!("{}/{rest}", registry.host()).parse().unwrap()
+}
+
+#[test]
+fn a_pushed_image_is_pulled_the_same_and_pushed_on_unchanged() {
+    let Some(registry) = registry() else { return };
+    let from = Fixture::new();
+    let image = from.image(1);
+    let reference = name(&registry, "team/app:1");
+    let (digest, _) = from.push(&image, &reference);
+    let to = Fixture::new();
+    let (pulled, _) = to.pull(&reference).unwrap();
+    assert_eq!(pulled.image.id, image.id);
+    assert_eq!(pulled.digest.to_string(), digest);
+    let LayerDiff { diff_id, .. } = layer_diff(&to.store, &pulled.image.layers[0].layer).unwrap();
+    assert_eq!(diff_id, image.layers[0].diff_id);
+    // to another repository: the same manifest, and the layer is taken over, not sent
+    let (again, events) = to.push(&pulled.image, &name(&registry, "team/other:2"));
+    assert_eq!(again, digest);
+    let mounted =
+        |event: &ImageEvent| matches!(event, ImageEvent::LayerMounted { from, .. } if from == "team/app");
+    assert!(events.iter().any(mounted), "{events:?}");
+    // pulling again asks for the manifest and nothing else
+    let before = registry.requests().len();
+    let (_, events) = to.pull(&reference).unwrap();
+    assert!(events.iter().any(|event| matches!(event, ImageEvent::LayerExists { .. })));
+    assert_eq!(registry.requests().len() - before, 1, "{:?}", &registry.requests()[before..]);
+}
+
+#[test]
+fn a_push_with_nothing_to_do_sends_nothing() {
+    let Some(registry) = registry() else { return };
+    let fixture = Fixture::new();
+    let image = fixture.image(2);
+    let reference = name(&registry, "app:latest");
+    let (digest, _) = fixture.push(&image, &reference);
+    let before = registry.requests().len();
+    let (again, _) = fixture.push(&image, &reference);
+    assert_eq!(again, digest);
+    let requests = &registry.requests()[before..];
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    // under another tag the blobs are seen to be there
+    let (_, events) = fixture.push(&image, &name(&registry, "app:other"));
+    assert!(!events.iter().any(|event| matches!(event, ImageEvent::LayerStarted { .. })), "{events:?}");
+    let requests = &registry.requests()[before + 1..];
+    assert!(!requests.iter().any(|request| request.starts_with("PATCH")), "{requests:?}");
+}
+
+#[test]
+fn skopeo_reads_what_was_pushed_and_its_images_are_pulled() {
+    let Some(registry) = registry() else { return };
+    let fixture = Fixture::new();
+    let image = fixture.image(3);
+    let reference = name(&registry, "app:1");
+    fixture.push(&image, &reference);
+    let layout = fixture.directory.path().join("layout");
+    let copy = |from: &str, to: &str, more: &[&str]| {
+        let tls = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+        Command::new("skopeo").args(["copy", "-q"]).args(tls).args(more).args([from, to]).status()
+    };
+    let source = format!("docker://{reference}");
+    let Ok(status) = copy(&source, &format!("oci:{}:x", layout.display()), &[]) else {
+        return eprintln!("skipped: skopeo cannot be run");
+    };
+    assert!(status.success());
+    for (tag, more) in [
+        ("zstd", ["--dest-compress-format=zstd", "--dest-force-compress-format"].as_slice()),
+        ("v2s2", &["--format=v2s2"]),
+    ] {
+        let target = name(&registry, &format!("by-skopeo:{tag}"));
+        assert!(copy(&source, &format!("docker://{target}"), more).unwrap().success());
+        let to = Fixture::new();
+        let (pulled, _) = to.pull(&target).unwrap();
+        // pushed on with the bytes it came with
+        let (digest, _) = to.push(&pulled.image, &name(&registry, "again:1"));
+        assert_eq!(digest, pulled.digest.to_string());
+    }
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let Some(registry) = registry() else { return };
+    let error = Fixture::new().pull(&name(&registry, "none:1")).unwrap_err();
+    assert!(matches!(error, ImageError::Registry(_)), "{error}");
+    assert!(error.to_string().contains("none:1"), "{error}");
+}

@@ -1,0 +1,172 @@
+//! Build checks that need nothing but the text.
+//!
+//! Findings are reported for every stage; which stages are reached is known to the planner.
+
+use std::collections::HashSet;
+
+use crate::{ArgDeclaration, Instruction, Lint, Node, PairsForm, Rule, Stage};
+
+/// The findings of a file, in no particular order. Blank lines inside instructions are found while joining lines.
+pub(crate) fn findings(global_args: &[Node<Vec<ArgDeclaration>>], stages: &[Stage]) -> Vec<Lint> {
+    let mut lints = Vec::new();
+    for node in global_args {
+        describe_args(node, &node.value, &mut lints);
+    }
+    keyword_casing(stages, &mut lints);
+    let mut names = HashSet::new();
+    for stage in stages {
+        stage_name(&stage.from, &mut names, &mut lints);
+        repeated_instructions(&stage.instructions, &mut lints);
+        for node in &stage.instructions {
+            instruction(node, &mut lints);
+        }
+    }
+    lints
+}
+
+fn finding<T>(rule: Rule, message: String, node: &Node<T>) -> Lint {
+    Lint { rule, message, lines: node.lines }
+}
+
+fn instruction(node: &Node<Instruction>, lints: &mut Vec<Lint>) {
+    match &node.value {
+        Instruction::Env(pairs) if pairs.form == PairsForm::Legacy => lints.push(legacy_pairs("ENV", node)),
+        Instruction::Label(pairs) if pairs.form == PairsForm::Legacy => {
+            lints.push(legacy_pairs("LABEL", node));
+        }
+        Instruction::Maintainer(_) => {
+            let message = "Maintainer instruction is deprecated in favor of using label".to_owned();
+            lints.push(finding(Rule::MaintainerDeprecated, message, node));
+        }
+        Instruction::Arg(declarations) => describe_args(node, declarations, lints),
+        Instruction::Add(_)
+        | Instruction::Cmd(_)
+        | Instruction::Copy(_)
+        | Instruction::Entrypoint(_)
+        | Instruction::Env(_)
+        | Instruction::Expose(_)
+        | Instruction::Healthcheck(_)
+        | Instruction::Label(_)
+        | Instruction::Onbuild(_)
+        | Instruction::Run(_)
+        | Instruction::Shell(_)
+        | Instruction::Stopsignal(_)
+        | Instruction::User(_)
+        | Instruction::Volume(_)
+        | Instruction::Workdir(_) => {}
+    }
+}
+
+fn legacy_pairs<T>(name: &str, node: &Node<T>) -> Lint {
+    let message =
+        format!("\"{name} key=value\" should be used instead of legacy \"{name} key value\" format");
+    finding(Rule::LegacyKeyValueFormat, message, node)
+}
+
+fn stage_name<'a>(from: &'a Node<crate::From>, names: &mut HashSet<&'a str>, lints: &mut Vec<Lint>) {
+    let Some(name) = &from.value.name else { return };
+    // the tree has the name in lower case; the last two words of the text are AS and the name as typed
+    let mut words = from.text.split_whitespace().rev();
+    let typed = words.next().unwrap_or_default();
+    let keyword = words.next().unwrap_or_default();
+    if typed.chars().any(char::is_uppercase) {
+        let message = format!("Stage name '{typed}' should be lowercase");
+        lints.push(finding(Rule::StageNameCasing, message, from));
+    }
+    let typed_from = from.keyword.value.as_str();
+    if Case::of(typed_from).is_some_and(|case| Case::of(keyword) != Some(case)) {
+        let message = format!("'{keyword}' and '{typed_from}' keywords' casing do not match");
+        lints.push(finding(Rule::FromAsCasing, message, from));
+    }
+    let name = name.value.as_str();
+    if matches!(name, "scratch" | "context") {
+        let message = format!("Stage name should not use the same name as reserved stage \"{name}\"");
+        lints.push(finding(Rule::ReservedStageName, message, from));
+    }
+    if !names.insert(name) {
+        let message = format!("Duplicate stage name \"{name}\", stage names should be unique");
+        lints.push(finding(Rule::DuplicateStageName, message, from));
+    }
+    describe(from, "FROM", &[name], lints);
+}
+
+fn describe_args<T>(node: &Node<T>, declarations: &[ArgDeclaration], lints: &mut Vec<Lint>) {
+    let names: Vec<&str> = declarations.iter().map(|declaration| declaration.name.value.as_str()).collect();
+    describe(node, "ARG", &names, lints);
+}
+
+/// The last comment line above a definition should begin with a name it defines.
+fn describe<T>(node: &Node<T>, instruction: &str, names: &[&str], lints: &mut Vec<Lint>) {
+    let Some(comment) = node.comments.last() else { return };
+    let word = comment.value.split(' ').next().unwrap_or_default();
+    if names.contains(&word) {
+        return;
+    }
+    let example = match names {
+        [name] => name,
+        _ => "<arg_key>",
+    };
+    let message = format!("Comment for {instruction} should follow the format: `# {example} <description>`");
+    lints.push(finding(Rule::InvalidDefinitionDescription, message, node));
+}
+
+/// A case a whole word can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Upper,
+    Lower,
+}
+
+impl Case {
+    /// The case of a word, `None` when it is mixed.
+    fn of(word: &str) -> Option<Self> {
+        match (word.chars().any(char::is_uppercase), word.chars().any(char::is_lowercase)) {
+            (true, true) => None,
+            (false, true) => Some(Self::Lower),
+            (_, false) => Some(Self::Upper),
+        }
+    }
+}
+
+/// Keywords should all have the case most of them have; a draw is upper case. Global ARGs are not looked at.
+fn keyword_casing(stages: &[Stage], lints: &mut Vec<Lint>) {
+    let keywords = || {
+        stages.iter().flat_map(|stage| {
+            let rest = stage.instructions.iter().map(|node| (node.keyword.value.as_str(), node.lines));
+            std::iter::once((stage.from.keyword.value.as_str(), stage.from.lines)).chain(rest)
+        })
+    };
+    let count = |case| keywords().filter(|(keyword, _)| Case::of(keyword) == Some(case)).count();
+    let (majority, name) = match count(Case::Lower) > count(Case::Upper) {
+        true => (Case::Lower, "lowercase"),
+        false => (Case::Upper, "uppercase"),
+    };
+    for (keyword, lines) in keywords() {
+        if Case::of(keyword) != Some(majority) {
+            let message =
+                format!("Command '{keyword}' should match the case of the command majority ({name})");
+            lints.push(Lint { rule: Rule::ConsistentInstructionCasing, message, lines });
+        }
+    }
+}
+
+/// Of several CMD, ENTRYPOINT or HEALTHCHECK only the last counts; the finding is at each earlier one.
+fn repeated_instructions(instructions: &[Node<Instruction>], lints: &mut Vec<Lint>) {
+    let of_kind: [fn(&Instruction) -> bool; 3] = [
+        |instruction| matches!(instruction, Instruction::Cmd(_)),
+        |instruction| matches!(instruction, Instruction::Entrypoint(_)),
+        |instruction| matches!(instruction, Instruction::Healthcheck(_)),
+    ];
+    for is_kind in of_kind {
+        let mut earlier: Option<&Node<Instruction>> = None;
+        for node in instructions.iter().filter(|node| is_kind(&node.value)) {
+            if let Some(earlier) = earlier.replace(node) {
+                let name = &node.keyword.value;
+                let message = format!(
+                    "Multiple {name} instructions should not be used in the same stage because only the last one will be used"
+                );
+                lints.push(finding(Rule::MultipleInstructionsDisallowed, message, earlier));
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The piece of a file shown under an error.
+
+use std::fmt::Write as _;
+
+use crate::Lines;
+
+const RULE: &str = "--------------------";
+
+/// The box Docker prints for a place in a file: name and line, then the lines with two lines of context on either side
+/// of a single line, one around several. Ends with the lower rule, without a newline. Lines outside the file are left
+/// out.
+#[must_use]
+pub fn excerpt(text: &str, file_name: &str, lines: Lines) -> String {
+    let context = if lines.first == lines.last { 2 } else { 1 };
+    let from = lines.first.saturating_sub(context).max(1);
+    let to = lines.last.saturating_add(context);
+    let mut out = format!("{file_name}:{}\n{RULE}\n", lines.first);
+    for (index, line) in text.split('\n').enumerate().skip(from - 1) {
+        let number = index + 1;
+        if number > to {
+            break;
+        }
+        let mark = if (lines.first..=lines.last).contains(&number) { ">>> " } else { "    " };
+        // writing to a String cannot fail
+        let _ = writeln!(out, "{number:>4} | {mark}{}", line.trim_end_matches('\r'));
+    }
+    out.push_str(RULE);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_has_two_lines_of_context_and_the_empty_last_piece_counts() {
+        let text = "FROM busybox\nCOPY --chwon=1 f /f\n";
+        let shown = excerpt(text, "Dockerfile", Lines { first: 2, last: 2 });
+        assert_eq!(
+            shown,
+            "Dockerfile:2\n--------------------\n   1 |     FROM busybox\n   2 | >>> COPY --chwon=1 f /f\n   3 |     \n--------------------"
+        );
+    }
+
+    #[test]
+    fn several_lines_have_one() {
+        let shown = excerpt("a\nb\nc\nd\ne\n", "F", Lines { first: 3, last: 4 });
+        assert_eq!(
+            shown,
+            "F:3\n--------------------\n   2 |     b\n   3 | >>> c\n   4 | >>> d\n   5 |     e\n--------------------"
+        );
+    }
+
+    #[test]
+    fn lines_outside_the_file_are_left_out() {
+        assert_eq!(
+            excerpt("a", "F", Lines { first: 9, last: 12 }),
+            "F:9\n--------------------\n--------------------"
+        );
+        assert!(excerpt("a", "F", Lines { first: 0, last: usize::MAX }).contains(">>> a"));
+    }
+}

@@ -1,0 +1,207 @@
+//! Expansion: a word and the variables it is read with, to text.
+
+use std::collections::HashSet;
+
+use crate::glob::Glob;
+use crate::template::{MAX_EXPANSION, replace_all};
+use crate::word::{self, Matches, Missing, Modifier, Reach, Side, WordPart};
+use crate::{Escape, WordError, WordProblem};
+
+/// How a text is cut into words, and which characters are special in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordMode {
+    /// One word; blanks are data.
+    Single,
+    /// Unquoted white space, also in values, separates words (EXPOSE).
+    List,
+    /// A here-document's body: quotes are data and the escape character is always `\`.
+    Heredoc,
+}
+
+/// What a text expands to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// The words; exactly one in [`WordMode::Single`] and [`WordMode::Heredoc`].
+    pub words: Vec<String>,
+    /// Names that were looked up and not found, each once, in the order met.
+    pub unset: Vec<String>,
+}
+
+/// Expands a text with the variables `lookup` knows.
+///
+/// # Errors
+/// [`WordError`] when the text is no word, or asks for a value that is missing.
+pub fn expand(
+    text: &str,
+    escape: Escape,
+    mode: WordMode,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Expanded, WordError> {
+    let special = |c| c == '$' || c == '\\' || c == escape.as_char() || c == '\'' || c == '"';
+    if !text.contains(special) {
+        return Ok(Expanded { words: plain(text, mode), unset: Vec::new() });
+    }
+    let (parts, mistake) = word::read(text, escape, mode);
+    let mut evaluator = Evaluator { lookup, unset: Vec::new() };
+    // what stands before a mistake is expanded first: it may have the more telling error
+    let words = match mode {
+        WordMode::Single | WordMode::Heredoc => evaluator.word(&parts).map(|word| vec![word]),
+        WordMode::List => evaluator.list(&parts),
+    };
+    let words = match mistake {
+        Some(mistake) => words.and(Err(mistake)),
+        None => words,
+    };
+    let words = words.map_err(|reason| WordError { word: text.to_owned(), reason })?;
+    let mut seen = HashSet::new();
+    let mut unset = evaluator.unset;
+    unset.retain(|name| seen.insert(name.clone()));
+    Ok(Expanded { words, unset })
+}
+
+fn plain(text: &str, mode: WordMode) -> Vec<String> {
+    match mode {
+        WordMode::Single | WordMode::Heredoc => vec![text.to_owned()],
+        WordMode::List => text.split_whitespace().map(str::to_owned).collect(),
+    }
+}
+
+struct Evaluator<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    unset: Vec<String>,
+}
+
+impl Evaluator<'_> {
+    fn word(&mut self, parts: &[WordPart]) -> Result<String, WordProblem> {
+        let mut out = String::new();
+        for part in parts {
+            match part {
+                WordPart::Literal { text, .. } => out.push_str(text),
+                WordPart::Variable { name, modifier, .. } => {
+                    out.push_str(&self.variable(name, modifier.as_ref())?);
+                }
+            }
+            if out.len() > MAX_EXPANSION {
+                return Err(WordProblem::TooLong);
+            }
+        }
+        Ok(out)
+    }
+
+    fn list(&mut self, parts: &[WordPart]) -> Result<Vec<String>, WordProblem> {
+        let mut list = List::default();
+        for part in parts {
+            match part {
+                WordPart::Literal { text, quoted: true } => list.current.push_str(text),
+                WordPart::Literal { text, quoted: false } => list.split(text),
+                WordPart::Variable { name, modifier, quoted } => {
+                    let value = self.variable(name, modifier.as_ref())?;
+                    if *quoted { list.current.push_str(&value) } else { list.split(&value) }
+                }
+            }
+        }
+        list.end_word();
+        Ok(list.words)
+    }
+
+    fn variable(&mut self, name: &str, modifier: Option<&Modifier>) -> Result<String, WordProblem> {
+        let Some(modifier) = modifier else { return Ok(self.value(name).unwrap_or_default()) };
+        // words are expanded whether they are needed or not, and before the variable is looked up, as in Docker
+        match modifier {
+            Modifier::Default { missing, word } => {
+                let word = self.word(word)?;
+                Ok(present(self.value(name), *missing).unwrap_or(word))
+            }
+            Modifier::Alternative { missing, word } => {
+                let word = self.word(word)?;
+                Ok(if present(self.value(name), *missing).is_some() { word } else { String::new() })
+            }
+            Modifier::Required { missing, message } => {
+                let message = self.word(message)?;
+                let value = self.value(name);
+                let reason = if value.is_none() { "unset" } else { "empty" };
+                present(value, *missing).ok_or_else(|| WordProblem::Required {
+                    name: name.to_owned(),
+                    message: match message.is_empty() {
+                        true => format!("is not allowed to be {reason}"),
+                        false => message,
+                    },
+                })
+            }
+            Modifier::Trim { side, reach, pattern } => {
+                let pattern = self.word(pattern)?;
+                let value = self.value(name).unwrap_or_default();
+                trim(&value, &pattern, *side, *reach)
+            }
+            Modifier::Replace { matches, pattern, replacement } => {
+                let pattern = self.word(pattern)?;
+                let replacement = self.word(replacement)?;
+                let value = self.value(name).unwrap_or_default();
+                replace(value, &pattern, &replacement, *matches)
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str) -> Option<String> {
+        let value = (self.lookup)(name);
+        if value.is_none() {
+            self.unset.push(name.to_owned());
+        }
+        value
+    }
+}
+
+fn present(value: Option<String>, missing: Missing) -> Option<String> {
+    value.filter(|value| missing == Missing::Unset || !value.is_empty())
+}
+
+fn trim(value: &str, pattern: &str, side: Side, reach: Reach) -> Result<String, WordProblem> {
+    let sign = match side {
+        Side::Prefix => '#',
+        Side::Suffix => '%',
+    };
+    // the second sign may come out of an expansion
+    let (pattern, reach) = match (reach, pattern.strip_prefix(sign)) {
+        (Reach::Shortest, Some(pattern)) => (pattern, Reach::Longest),
+        (reach, _) => (pattern, reach),
+    };
+    Ok(glob(pattern)?.trim(value, side, reach).to_owned())
+}
+
+fn replace(value: String, pattern: &str, replacement: &str, matches: Matches) -> Result<String, WordProblem> {
+    let glob = glob(pattern)?;
+    match matches {
+        Matches::All => replace_all(&value, &glob, replacement).ok_or(WordProblem::TooLong),
+        Matches::First => {
+            let Some(found) = glob.find(&value, 0) else { return Ok(value) };
+            let mut value = value;
+            value.replace_range(found, replacement);
+            Ok(value)
+        }
+    }
+}
+
+fn glob(pattern: &str) -> Result<Glob, WordProblem> {
+    Glob::new(pattern).map_err(|escaped| WordProblem::InvalidPattern { pattern: pattern.to_owned(), escaped })
+}
+
+/// Words being cut at white space.
+#[derive(Debug, Default)]
+struct List {
+    words: Vec<String>,
+    current: String,
+}
+
+impl List {
+    fn split(&mut self, text: &str) {
+        for c in text.chars() {
+            if c.is_whitespace() { self.end_word() } else { self.current.push(c) }
+        }
+    }
+
+    fn end_word(&mut self) {
+        if !self.current.is_empty() {
+            self.words.push(std::mem::take(&mut self.current));
+        }
+    }
+}

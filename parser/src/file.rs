@@ -1,0 +1,292 @@
+//! A whole file: logical lines one after the other, each read as an instruction, grouped into stages.
+
+use crate::directives::{DirectiveReader, Taken};
+use crate::flags::Flag;
+use crate::instruction::{Keyword, unknown};
+use crate::logical::{Gaps, LogicalLine};
+use crate::physical::{FileText, PhysicalLines};
+use crate::place::{Operands, Place};
+use crate::{
+    ArgDeclaration, Dockerfile, Escape, From, Heredoc, Instruction, InstructionProblem, Lines, Lint, Node,
+    Onbuild, ParseError, Problem, Rule, Span, Spanned, Stage, Word, check, flags, heredoc, instruction,
+    logical, onbuild,
+};
+
+/// Parses a Dockerfile.
+///
+/// Bytes that are not UTF-8 are accepted in comments only.
+///
+/// # Errors
+/// [`ParseError`] with Docker's message. Lines that cannot be read at all are reported before instructions that make
+/// no sense, as Docker does, whatever their order.
+pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
+    if text.is_empty() {
+        return Err(ParseError { problem: Problem::EmptyFile, lines: None, span: None });
+    }
+    let text = FileText::new(text);
+    let mut reader = Reader::new(&text, DirectiveReader::default());
+    let mut file = Collected::default();
+    let mut first_error = None;
+    let mut count = 0;
+    loop {
+        match reader.next() {
+            Ok(Some(node)) => {
+                count += 1;
+                if first_error.is_none() {
+                    first_error = file.add(node).err();
+                }
+            }
+            Ok(None) => break,
+            // the file is read to its end first: a line that cannot be read takes precedence
+            Err(error @ ParseError { problem: Problem::Instruction(_), .. }) => {
+                count += 1;
+                first_error = first_error.or(Some(error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+    let whole_file = |problem| Err(ParseError { problem, lines: None, span: None });
+    if count == 0 {
+        return whole_file(Problem::NoInstructions);
+    }
+    if file.stages.is_empty() {
+        return whole_file(Problem::NoStages);
+    }
+    let mut lints = reader.lints;
+    lints.extend(check::findings(&file.global_args, &file.stages));
+    lints.sort_by_key(|lint| lint.lines);
+    Ok(Dockerfile {
+        directives: reader.directives.finish(),
+        global_args: file.global_args,
+        stages: file.stages,
+        lints,
+    })
+}
+
+/// Parses one ONBUILD trigger as an image's config keeps it, here-documents in the text included.
+///
+/// # Errors
+/// [`ParseError`] as for a file; also when the text is not exactly one instruction, or one that may not be a trigger.
+pub fn parse_instruction(text: &str, escape: Escape) -> Result<Node<Instruction>, ParseError> {
+    let text = FileText::new(text.as_bytes());
+    let mut reader = Reader::new(&text, DirectiveReader::without_directives(escape));
+    let Some(node) = reader.next()? else {
+        return Err(ParseError { problem: Problem::NoInstructions, lines: None, span: None });
+    };
+    if !matches!(reader.next(), Ok(None)) {
+        let problem = Problem::Instruction(InstructionProblem::NotOneTrigger);
+        return Err(ParseError { problem, lines: None, span: None });
+    }
+    let refused = |problem| {
+        let problem = Problem::Instruction(problem);
+        Err(ParseError { problem, lines: Some(node.lines), span: Some(node.keyword.span) })
+    };
+    if let Err(problem) = onbuild::trigger_keyword(&node.keyword.value) {
+        return refused(problem);
+    }
+    match node.value {
+        Statement::Instruction(instruction) => Ok(Node {
+            value: instruction,
+            keyword: node.keyword,
+            span: node.span,
+            lines: node.lines,
+            text: node.text,
+            comments: node.comments,
+        }),
+        Statement::From(_) => refused(InstructionProblem::ForbiddenTrigger { trigger: "FROM" }),
+    }
+}
+
+/// What a line can say.
+#[derive(Debug)]
+enum Statement {
+    From(From),
+    Instruction(Instruction),
+}
+
+/// Instructions sorted into the scopes of a file.
+#[derive(Debug, Default)]
+struct Collected {
+    global_args: Vec<Node<Vec<ArgDeclaration>>>,
+    stages: Vec<Stage>,
+}
+
+impl Collected {
+    fn add(&mut self, node: Node<Statement>) -> Result<(), ParseError> {
+        let Node { value, keyword, span, lines, text, comments } = node;
+        match (value, self.stages.last_mut()) {
+            (Statement::From(value), _) => {
+                let from = Node { value, keyword, span, lines, text, comments };
+                self.stages.push(Stage { from, instructions: Vec::new() });
+            }
+            (Statement::Instruction(value), Some(stage)) => {
+                stage.instructions.push(Node { value, keyword, span, lines, text, comments });
+            }
+            (Statement::Instruction(Instruction::Arg(value)), None) => {
+                self.global_args.push(Node { value, keyword, span, lines, text, comments });
+            }
+            (Statement::Instruction(_), None) => {
+                let span = Some(keyword.span);
+                return Err(ParseError { problem: Problem::OutsideStage, lines: Some(lines), span });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads instructions one by one.
+struct Reader<'a> {
+    lines: PhysicalLines<'a>,
+    directives: DirectiveReader,
+    comments: Vec<Word>,
+    lints: Vec<Lint>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a FileText<'_>, directives: DirectiveReader) -> Self {
+        Self { lines: text.lines(), directives, comments: Vec::new(), lints: Vec::new() }
+    }
+
+    /// The next instruction with its here-documents.
+    fn next(&mut self) -> Result<Option<Node<Statement>>, ParseError> {
+        while let Some(line) = self.lines.next()? {
+            if self.directives.take(&line)? == Taken::Yes {
+                continue;
+            }
+            if let Some((text, span)) = line.comment() {
+                match text {
+                    "" => self.comments.clear(),
+                    text => self.comments.push(Spanned { value: text.to_owned(), span }),
+                }
+                continue;
+            }
+            let escape = self.directives.escape();
+            if let Some(joined) = logical::join(line, &mut self.lines, escape)? {
+                return self.instruction(&joined).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn instruction(&mut self, line: &LogicalLine<'_>) -> Result<Node<Statement>, ParseError> {
+        let lines = Lines { first: line.first, last: line.last };
+        if line.gaps == Gaps::Some {
+            let lines = Lines { first: line.last, last: line.last };
+            let message = "Empty continuation line".to_owned();
+            self.lints.push(Lint { rule: Rule::NoEmptyContinuation, message, lines });
+        }
+        let comments = std::mem::take(&mut self.comments);
+        let place = Place::new(&line.text, &line.pieces);
+        let split = Split::new(&line.text, &place, self.directives.escape());
+        let mut node = Node {
+            value: (),
+            keyword: place.word(split.keyword),
+            span: Span { start: place.span(&line.text).start, end: line.end },
+            lines,
+            text: line.text.trim().to_owned(),
+            comments,
+        };
+        let heredocs = self.heredocs(&split, &mut node)?;
+        let value = statement(split, heredocs).map_err(|error| ParseError {
+            lines: Some(node.lines),
+            span: error.span.or(Some(node.keyword.span)),
+            problem: error.problem,
+        })?;
+        let Node { value: (), keyword, span, lines, text, comments } = node;
+        Ok(Node { value, keyword, span, lines, text, comments })
+    }
+
+    /// Reads the bodies of the here-documents on a line, and moves the node's end behind them.
+    fn heredocs(&mut self, split: &Split<'_>, node: &mut Node<()>) -> Result<Vec<Heredoc>, ParseError> {
+        if !split.announces_heredocs() {
+            return Ok(Vec::new());
+        }
+        let markers = heredoc::markers(split.line).map_err(|quote| ParseError {
+            problem: Problem::UnbalancedHeredocName { quote },
+            lines: Some(node.lines),
+            span: Some(node.span),
+        })?;
+        let (heredocs, end) = heredoc::bodies(markers, &mut self.lines, node.lines.first)?;
+        if let Some(end) = end {
+            node.lines.last = end.line;
+            node.span.end = end.offset;
+        }
+        Ok(heredocs)
+    }
+}
+
+/// An instruction cut into keyword, flags and operands.
+#[derive(Debug)]
+struct Split<'a> {
+    /// The joined line.
+    line: &'a str,
+    keyword: &'a str,
+    flags: Vec<Flag>,
+    operands: Operands<'a>,
+}
+
+impl<'a> Split<'a> {
+    fn new(line: &'a str, place: &'a Place<'a>, escape: Escape) -> Self {
+        let trimmed = line.trim();
+        let blank = ['\t', '\u{b}', '\u{c}', '\r', ' '];
+        let (keyword, rest) = match trimmed.find(blank) {
+            Some(end) => (&trimmed[..end], &trimmed[end + 1..]),
+            None => (trimmed, &trimmed[trimmed.len()..]),
+        };
+        let (flags, text) = flags::split(rest, place, escape);
+        Self { line, keyword, flags, operands: Operands { text, place, escape } }
+    }
+
+    /// The instruction after ONBUILD.
+    fn trigger(&self) -> Self {
+        Self::new(self.operands.text, self.operands.place, self.operands.escape)
+    }
+
+    /// Whether here-documents may stand on the line: never beside the JSON form.
+    fn announces_heredocs(&self) -> bool {
+        if !self.line.contains("<<") {
+            return false;
+        }
+        match Keyword::from_name(self.keyword) {
+            Some(Keyword::Onbuild) => {
+                let trigger = self.trigger();
+                Keyword::from_name(trigger.keyword) != Some(Keyword::Onbuild) && trigger.announces_heredocs()
+            }
+            Some(keyword) => {
+                keyword.takes_heredocs()
+                    && !matches!(crate::json::exec_form(&self.operands), Ok(Some(_)) | Err(_))
+            }
+            None => false,
+        }
+    }
+}
+
+fn statement(split: Split<'_>, heredocs: Vec<Heredoc>) -> Result<Statement, ParseError> {
+    let wrong = |problem| Err(ParseError { problem: Problem::Instruction(problem), lines: None, span: None });
+    match Keyword::from_name(split.keyword) {
+        None => wrong(unknown(split.keyword)),
+        Some(Keyword::From) => Ok(Statement::From(instruction::from(split.flags, &split.operands)?)),
+        Some(Keyword::Onbuild) if split.operands.text.is_empty() => {
+            wrong(InstructionProblem::AtLeastOneArgument { instruction: "ONBUILD" })
+        }
+        Some(Keyword::Onbuild) => Ok(Statement::Instruction(Instruction::Onbuild(trigger(split, heredocs)?))),
+        Some(keyword) => instruction::instruction(keyword, split.flags, &split.operands, heredocs)
+            .map(Statement::Instruction),
+    }
+}
+
+fn trigger(split: Split<'_>, heredocs: Vec<Heredoc>) -> Result<Onbuild, ParseError> {
+    let inner = split.trigger();
+    let keyword = onbuild::trigger_keyword(inner.keyword).map_err(|problem| ParseError {
+        problem: Problem::Instruction(problem),
+        lines: None,
+        span: Some(split.operands.place.span(inner.keyword)),
+    })?;
+    instruction::without_flags(split.flags)?;
+    let text = onbuild::trigger_text(split.line, split.keyword, &heredocs);
+    let instruction = instruction::instruction(keyword, inner.flags, &inner.operands, heredocs)?;
+    Ok(Onbuild { text, instruction: Box::new(instruction) })
+}

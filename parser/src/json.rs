@@ -1,0 +1,93 @@
+//! JSON arrays of strings: the exec form.
+
+use pest::Parser as _;
+
+use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
+use crate::place::Operands;
+use crate::{ParseError, Problem, Word};
+
+/// The strings of operands in exec form, each with its place; `None` when the operands are not a JSON array, which
+/// makes them the other form of their instruction.
+///
+/// # Errors
+/// [`Problem::JsonNotStrings`] when they are a JSON array of something else.
+pub(crate) fn exec_form(operands: &Operands<'_>) -> Result<Option<Vec<Word>>, ParseError> {
+    if !operands.text.starts_with('[') {
+        return Ok(None);
+    }
+    let Ok(mut parsed) = DockerfileGrammar::parse(Rule::exec_form, operands.text) else {
+        return match serde_json::from_str::<serde_json::Value>(operands.text) {
+            Ok(serde_json::Value::Array(_)) => Err(ParseError {
+                problem: Problem::JsonNotStrings,
+                lines: None,
+                span: Some(operands.place.span(operands.text)),
+            }),
+            Ok(_) | Err(_) => Ok(None),
+        };
+    };
+    let strings = parsed.next().into_iter().flat_map(pest::iterators::Pair::into_inner);
+    Ok(Some(
+        strings
+            .filter(|pair| pair.as_rule() == Rule::json_string)
+            .map(|pair| {
+                let written = pair.as_str().trim_end();
+                let characters = pair.into_inner().next().map_or("", |inner| inner.as_str());
+                operands.place.word_from(unescape(characters), written)
+            })
+            .collect(),
+    ))
+}
+
+/// The characters a JSON string stands for. A surrogate without its other half becomes U+FFFD, as in Go.
+fn unescape(written: &str) -> String {
+    let mut out = String::with_capacity(written.len());
+    let mut rest = written;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let kind = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
+        rest = rest.get(at + 2..).unwrap_or("");
+        match kind {
+            b'b' => out.push('\u{8}'),
+            b'f' => out.push('\u{c}'),
+            b'n' => out.push('\n'),
+            b'r' => out.push('\r'),
+            b't' => out.push('\t'),
+            b'u' => {
+                let (character, after) = code_point(rest);
+                out.push(character);
+                rest = after;
+            }
+            other => out.push(char::from(other)),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The character of `XXXX` or of `XXXX\uXXXX` (a pair of surrogates), and what follows it.
+fn code_point(digits: &str) -> (char, &str) {
+    let unit = |text: &str| text.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let Some(first) = unit(digits) else { return (char::REPLACEMENT_CHARACTER, digits) };
+    let rest = &digits[4..];
+    if (0xD800..0xDC00).contains(&first)
+        && let Some(second) = rest.strip_prefix("\\u").and_then(unit)
+        && (0xDC00..0xE000).contains(&second)
+    {
+        let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return (char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER), &rest[6..]);
+    }
+    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_those_of_json() {
+        assert_eq!(unescape(r#"a\"b\\c\/\n\t"#), "a\"b\\c/\n\t");
+        assert_eq!(unescape(r"\u00e9\ud83d\ude00"), "é😀");
+        assert_eq!(unescape(r"\ud83dx"), "\u{fffd}x");
+        assert_eq!(unescape(r"\ude00"), "\u{fffd}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Physical lines: the file as bytes, cut at newlines, with what never reaches the language removed.
+//!
+//! Invariant: offsets are those of the file as it was given, byte-order mark included.
+
+use std::borrow::Cow;
+
+use crate::{Lines, ParseError, Problem, Span};
+
+/// The longest physical line, newline included, in bytes.
+pub const MAX_LINE: usize = 65_535;
+
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// One physical line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PhysicalLine<'a> {
+    /// The line with its newline.
+    pub(crate) raw: &'a str,
+    /// Where it starts in the file.
+    pub(crate) start: usize,
+    /// Its number, from 1.
+    pub(crate) number: usize,
+}
+
+impl<'a> PhysicalLine<'a> {
+    /// The line without any `\r` and `\n` at its end.
+    pub(crate) fn content(&self) -> &'a str {
+        self.raw.trim_end_matches(['\r', '\n'])
+    }
+
+    /// One past the last byte of [`Self::content`].
+    pub(crate) fn content_end(&self) -> usize {
+        self.start + self.content().len()
+    }
+
+    /// Whether the first thing on the line is `#`.
+    pub(crate) fn is_comment(&self) -> bool {
+        self.raw.trim_start().starts_with('#')
+    }
+
+    /// The text of a comment line without `#`, trimmed, and where it stands.
+    pub(crate) fn comment(&self) -> Option<(&'a str, Span)> {
+        let after = self.raw.trim_start().strip_prefix('#')?;
+        let text = after.trim();
+        let leading = after.len() - after.trim_start().len();
+        let start = self.start + (self.raw.len() - after.len()) + if text.is_empty() { 0 } else { leading };
+        Some((text, Span { start, end: start + text.len() }))
+    }
+}
+
+/// The text of a file, in UTF-8 whatever it was.
+pub(crate) struct FileText<'a> {
+    text: Cow<'a, str>,
+    /// Offsets of bytes that are not UTF-8, replaced in `text` by as many characters of one byte.
+    invalid: Vec<usize>,
+}
+
+impl<'a> FileText<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Self { text: Cow::Borrowed(text), invalid: Vec::new() };
+        }
+        let mut text = String::with_capacity(bytes.len());
+        let mut invalid = Vec::new();
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            for _ in chunk.invalid() {
+                invalid.push(text.len());
+                text.push('?');
+            }
+        }
+        Self { text: Cow::Owned(text), invalid }
+    }
+
+    pub(crate) fn lines(&self) -> PhysicalLines<'_> {
+        let start = if self.text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        PhysicalLines { text: &self.text, invalid: &self.invalid, position: start, number: 0 }
+    }
+}
+
+/// Reads a file line by line.
+pub(crate) struct PhysicalLines<'a> {
+    text: &'a str,
+    invalid: &'a [usize],
+    position: usize,
+    /// Lines read so far.
+    number: usize,
+}
+
+impl<'a> PhysicalLines<'a> {
+    /// The next line; bytes that are not UTF-8 are tolerated until [`Self::check_utf8`] is asked.
+    pub(crate) fn next(&mut self) -> Result<Option<PhysicalLine<'a>>, ParseError> {
+        let rest = &self.text[self.position..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let length = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
+        let line = PhysicalLine { raw: &rest[..length], start: self.position, number: self.number + 1 };
+        self.position += length;
+        self.number += 1;
+        if length > MAX_LINE {
+            let lines = Lines { first: line.number, last: line.number };
+            return Err(ParseError::in_lines(Problem::LineTooLong, lines));
+        }
+        Ok(Some(line))
+    }
+
+    /// Refuses a line that carries meaning and is not UTF-8. Comments may be anything.
+    pub(crate) fn check_utf8(&mut self, line: &PhysicalLine<'_>) -> Result<(), ParseError> {
+        if self.invalid.is_empty() {
+            return Ok(());
+        }
+        let skipped = self.invalid.partition_point(|&offset| offset < line.start);
+        self.invalid = &self.invalid[skipped..];
+        match self.invalid.first() {
+            Some(&offset) if offset < line.start + line.raw.len() => Err(ParseError {
+                problem: Problem::NotUtf8,
+                lines: Some(Lines { first: line.number, last: line.number }),
+                span: Some(Span { start: offset, end: offset + 1 }),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The number of the line read last.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+}

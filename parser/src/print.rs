@@ -1,0 +1,335 @@
+//! A syntax tree as text again: parsing what is printed gives the same tree, places aside.
+//!
+//! Spelling that means nothing is not kept: continuations, runs of blanks, quotes around flags.
+
+use std::fmt::{self, Display, Formatter, Write as _};
+
+use crate::{
+    Add, ArgDeclaration, CommandLine, Copy, Dockerfile, Escape, Expansion, From, Healthcheck, Heredoc,
+    Instruction, MAX_LINE, Node, Pairs, PairsForm, Run, Source, Tabs, Transfer, Word,
+};
+
+impl Display for Dockerfile {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let escape = self.directives.escape;
+        if let Some(syntax) = &self.directives.syntax {
+            writeln!(f, "# syntax={}", syntax.value)?;
+        }
+        if escape == Escape::Backtick {
+            writeln!(f, "# escape=`")?;
+        }
+        if let Some(check) = &self.directives.check {
+            writeln!(f, "# check={}", check.value)?;
+        }
+        // ends the directives: a comment may look like one
+        writeln!(f)?;
+        let printer = Printer { escape };
+        for node in &self.global_args {
+            printer.node(f, node, &declarations(&node.value), &[])?;
+        }
+        for stage in &self.stages {
+            printer.node(f, &stage.from, &printer.from(&stage.from.value), &[])?;
+            for node in &stage.instructions {
+                let (operands, heredocs) = printer.instruction(&node.value);
+                printer.node(f, node, &operands, &heredocs)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Printer {
+    escape: Escape,
+}
+
+impl Printer {
+    /// Comments, the line, and the bodies of its here-documents.
+    fn node<T>(
+        &self,
+        f: &mut Formatter<'_>,
+        node: &Node<T>,
+        operands: &str,
+        heredocs: &[&Heredoc],
+    ) -> fmt::Result {
+        for comment in &node.comments {
+            writeln!(f, "# {}", comment.value)?;
+        }
+        let mut line = format!("{} {operands}", node.keyword.value);
+        if line.trim_end_matches([' ', '\t']).ends_with(self.escape.as_char()) {
+            // white space that trimming removes and continuation does not know
+            line.push('\u{c}');
+        }
+        self.line(f, &line)?;
+        for heredoc in heredocs {
+            writeln!(f, "{}{}", heredoc.body.value, heredoc.name)?;
+        }
+        Ok(())
+    }
+
+    /// A line, continued where it is too long for one. Lines after the first (of triggers with here-documents) are
+    /// never too long.
+    fn line(&self, f: &mut Formatter<'_>, line: &str) -> fmt::Result {
+        const ROOM: usize = MAX_LINE - 16;
+        let escape = self.escape.as_char();
+        let mut rest = line;
+        while rest.find('\n').unwrap_or(rest.len()) > ROOM {
+            let splits = |&at: &usize| {
+                rest.is_char_boundary(at)
+                    && !rest[..at].ends_with(escape)
+                    && rest[at..].chars().next().is_some_and(|c| !c.is_whitespace() && c != '#')
+            };
+            let Some(at) = (1..ROOM).rev().find(splits) else { break };
+            writeln!(f, "{}{escape}", &rest[..at])?;
+            rest = &rest[at..];
+        }
+        writeln!(f, "{rest}")
+    }
+
+    fn from(&self, from: &From) -> String {
+        let mut out = String::new();
+        self.flag(&mut out, "platform", from.platform.as_ref());
+        guard(&mut out, &from.image.value);
+        if let Some(name) = &from.name {
+            out.push_str(" AS ");
+            out.push_str(&name.value);
+        }
+        out
+    }
+
+    fn instruction<'a>(&self, instruction: &'a Instruction) -> (String, Vec<&'a Heredoc>) {
+        let text = match instruction {
+            Instruction::Add(add) => return (self.add(add), inline_files(&add.transfer)),
+            Instruction::Copy(copy) => return (self.copy(copy), inline_files(&copy.transfer)),
+            Instruction::Run(run) => return (self.run(run), run.heredocs.iter().collect()),
+            Instruction::Arg(args) => declarations(args),
+            Instruction::Cmd(command) | Instruction::Entrypoint(command) => {
+                let mut out = String::new();
+                push_command(&mut out, command);
+                out
+            }
+            Instruction::Env(pairs) | Instruction::Label(pairs) => key_values(pairs),
+            Instruction::Expose(words) => {
+                let mut out = String::new();
+                push_words(&mut out, words.iter().map(|word| word.value.as_str()));
+                out
+            }
+            Instruction::Healthcheck(healthcheck) => self.healthcheck(healthcheck),
+            Instruction::Onbuild(onbuild) => onbuild.text.clone(),
+            Instruction::Shell(words) => json(words.iter().map(String::as_str)),
+            Instruction::Maintainer(word)
+            | Instruction::Stopsignal(word)
+            | Instruction::User(word)
+            | Instruction::Workdir(word) => {
+                let mut out = String::new();
+                guard(&mut out, &word.value);
+                out
+            }
+            Instruction::Volume(words) => {
+                let mut out = String::new();
+                push_list(&mut out, words.iter().map(|word| word.value.as_str()).collect());
+                out
+            }
+        };
+        (text, Vec::new())
+    }
+
+    fn copy(&self, copy: &Copy) -> String {
+        let mut out = String::new();
+        self.flag(&mut out, "from", copy.from.as_ref());
+        if copy.parents {
+            out.push_str("--parents ");
+        }
+        self.transfer(&mut out, &copy.transfer);
+        out
+    }
+
+    fn add(&self, add: &Add) -> String {
+        let mut out = String::new();
+        self.flag(&mut out, "checksum", add.checksum.as_ref());
+        for (name, value) in [("keep-git-dir", add.keep_git_dir), ("unpack", add.unpack)] {
+            if let Some(value) = value {
+                // writing to a String cannot fail
+                let _ = write!(out, "--{name}={value} ");
+            }
+        }
+        self.transfer(&mut out, &add.transfer);
+        out
+    }
+
+    fn transfer(&self, out: &mut String, transfer: &Transfer) {
+        self.flag(out, "chown", transfer.chown.as_ref());
+        self.flag(out, "chmod", transfer.chmod.as_ref());
+        if transfer.link {
+            out.push_str("--link ");
+        }
+        for exclude in &transfer.exclude {
+            self.flag(out, "exclude", Some(exclude));
+        }
+        let mut words: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(transfer.sources.len() + 1);
+        for source in &transfer.sources {
+            words.push(match source {
+                Source::Path(word) => word.value.as_str().into(),
+                Source::Heredoc(heredoc) => marker(heredoc).into(),
+            });
+        }
+        words.push(transfer.destination.value.as_str().into());
+        if inline_files(transfer).is_empty() {
+            push_list(out, words.iter().map(AsRef::as_ref).collect());
+        } else {
+            push_words(out, words.iter().map(AsRef::as_ref));
+        }
+    }
+
+    fn run(&self, run: &Run) -> String {
+        let mut out = String::new();
+        for mount in &run.mounts {
+            self.flag(&mut out, "mount", Some(mount));
+        }
+        self.flag(&mut out, "network", run.network.as_ref());
+        self.flag(&mut out, "security", run.security.as_ref());
+        for device in &run.devices {
+            self.flag(&mut out, "device", Some(device));
+        }
+        push_command(&mut out, &run.command);
+        out
+    }
+
+    fn healthcheck(&self, healthcheck: &Healthcheck) -> String {
+        let Healthcheck::Check { command, interval, timeout, start_period, start_interval, retries } =
+            healthcheck
+        else {
+            return "NONE".to_owned();
+        };
+        let mut out = String::new();
+        let durations = [
+            ("interval", interval),
+            ("timeout", timeout),
+            ("start-period", start_period),
+            ("start-interval", start_interval),
+        ];
+        for (name, nanoseconds) in durations {
+            if *nanoseconds != 0 {
+                let _ = write!(out, "--{name}={nanoseconds}ns ");
+            }
+        }
+        if *retries != 0 {
+            let _ = write!(out, "--retries={retries} ");
+        }
+        out.push_str("CMD ");
+        match command {
+            CommandLine::Shell(text) => out.push_str(&text.value),
+            CommandLine::Exec(_) => push_command(&mut out, command),
+        }
+        out
+    }
+
+    /// `--name=value `, in double quotes when the value is not plain.
+    fn flag(&self, out: &mut String, name: &str, value: Option<&Word>) {
+        let Some(value) = value else { return };
+        let escape = self.escape.as_char();
+        let is_special = |c: char| c.is_whitespace() || c == '\'' || c == '"' || c == escape;
+        let _ = write!(out, "--{name}=");
+        if value.value.contains(is_special) {
+            out.push('"');
+            for c in value.value.chars() {
+                if c == '"' || c == escape {
+                    out.push(escape);
+                }
+                out.push(c);
+            }
+            out.push('"');
+        } else {
+            out.push_str(&value.value);
+        }
+        out.push(' ');
+    }
+}
+
+fn inline_files(transfer: &Transfer) -> Vec<&Heredoc> {
+    let heredocs = transfer.sources.iter().filter_map(|source| match source {
+        Source::Heredoc(heredoc) => Some(heredoc),
+        Source::Path(_) => None,
+    });
+    heredocs.collect()
+}
+
+/// `3<<-NAME`, quoted as far as it must be.
+fn marker(heredoc: &Heredoc) -> String {
+    let mut out = format!("{}<<", heredoc.descriptor);
+    if heredoc.tabs == Tabs::Stripped {
+        out.push('-');
+    }
+    match heredoc.expansion {
+        Expansion::Literal => {
+            let _ = write!(out, "'{}'", heredoc.name.replace('\'', "'\\''"));
+        }
+        Expansion::Active => {
+            for c in heredoc.name.chars() {
+                if c.is_whitespace() || matches!(c, '\'' | '"' | '\\') {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+        }
+    }
+    out
+}
+
+fn declarations(declarations: &[ArgDeclaration]) -> String {
+    let words = declarations.iter().map(|declaration| match &declaration.default {
+        Some(default) => format!("{}={}", declaration.name.value, default.value),
+        None => declaration.name.value.clone(),
+    });
+    let mut out = String::new();
+    guard(&mut out, &words.collect::<Vec<_>>().join(" "));
+    out
+}
+
+fn key_values(pairs: &Pairs) -> String {
+    let sign = match pairs.form {
+        PairsForm::Equals => '=',
+        PairsForm::Legacy => ' ',
+    };
+    let words = pairs.pairs.iter().map(|(key, value)| format!("{}{sign}{}", key.value, value.value));
+    let mut out = String::new();
+    guard(&mut out, &words.collect::<Vec<_>>().join(" "));
+    out
+}
+
+fn push_command(out: &mut String, command: &CommandLine) {
+    match command {
+        CommandLine::Shell(text) => guard(out, &text.value),
+        CommandLine::Exec(words) => out.push_str(&json(words.iter().map(String::as_str))),
+    }
+}
+
+/// Words between blanks, or a JSON array when one of them could not stand there.
+fn push_list(out: &mut String, words: Vec<&str>) {
+    let blank = [' ', '\t', '\r', '\n', '\u{b}', '\u{c}'];
+    let plain = |word: &&str| {
+        let trimmed = word.trim().len() == word.len();
+        !word.is_empty() && trimmed && !word.contains(blank) && !word.contains("<<") && !word.starts_with('[')
+    };
+    if words.iter().all(plain) {
+        push_words(out, words.into_iter());
+    } else {
+        out.push_str(&json(words.into_iter()));
+    }
+}
+
+fn push_words<'a>(out: &mut String, words: impl Iterator<Item = &'a str>) {
+    let words: Vec<&str> = words.collect();
+    guard(out, &words.join(" "));
+}
+
+fn json<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    serde_json::Value::from_iter(words).to_string()
+}
+
+/// Appends operands, behind a bare `--` when they would be read as flags.
+fn guard(out: &mut String, operands: &str) {
+    if operands.starts_with("--") {
+        out.push_str("-- ");
+    }
+    out.push_str(operands);
+}

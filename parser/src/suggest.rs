@@ -1,0 +1,55 @@
+//! "Did you mean": the nearest of a few names.
+
+/// The greatest distance at which a name is still worth proposing.
+const MAX_DISTANCE: usize = 2;
+
+/// The candidate nearest to `value`, at most two edits away; the first of equals. `None` when `value` is a candidate.
+#[must_use]
+pub fn suggest<'a>(value: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut best = None;
+    let mut limit = MAX_DISTANCE + 1;
+    for candidate in candidates {
+        if candidate == value {
+            return None;
+        }
+        // anything at `limit` or above cannot win, so lengths that differ by as much need no matrix
+        if candidate.len().abs_diff(value.len()) > MAX_DISTANCE * 4 {
+            continue;
+        }
+        let distance = levenshtein(value, candidate);
+        if distance < limit {
+            limit = distance;
+            best = Some(candidate);
+        }
+    }
+    best
+}
+
+fn levenshtein(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substitution = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_first_and_none_when_equal() {
+        assert_eq!(suggest("chwon", ["chmod", "chown", "from"]), Some("chmod"));
+        assert_eq!(suggest("chown", ["chmod", "chown"]), None);
+        assert_eq!(suggest("bar", ["foo", "baz"]), Some("baz"));
+        assert_eq!(suggest("completely", ["other"]), None);
+        assert_eq!(suggest("", ["ab", "abc"]), Some("ab"));
+    }
+}

@@ -1,0 +1,115 @@
+//! ADD and COPY.
+
+use pest::Parser as _;
+
+use crate::flags::{Checked, Flag, Known};
+use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
+use crate::json::exec_form;
+use crate::place::Operands;
+use crate::{Add, Copy, Heredoc, InstructionProblem, ParseError, Problem, Source, Transfer, Word, heredoc};
+
+const COPY_FLAGS: Known =
+    Known { single: &["chmod", "chown", "from"], repeated: &["exclude"], boolean: &["link", "parents"] };
+
+const ADD_FLAGS: Known = Known {
+    single: &["checksum", "chmod", "chown"],
+    repeated: &["exclude"],
+    boolean: &["keep-git-dir", "link", "unpack"],
+};
+
+pub(crate) fn copy(
+    flags: Vec<Flag>,
+    operands: &Operands<'_>,
+    heredocs: &[Heredoc],
+) -> Result<Copy, ParseError> {
+    let words = words(operands, "COPY")?;
+    let mut flags = Checked::new(flags, COPY_FLAGS)?;
+    let from = flags.take("from");
+    let parents = flags.truth("parents").unwrap_or(false);
+    Ok(Copy { transfer: transfer("COPY", words, flags, heredocs)?, from, parents })
+}
+
+pub(crate) fn add(
+    flags: Vec<Flag>,
+    operands: &Operands<'_>,
+    heredocs: &[Heredoc],
+) -> Result<Add, ParseError> {
+    let words = words(operands, "ADD")?;
+    let mut flags = Checked::new(flags, ADD_FLAGS)?;
+    let checksum = flags.take("checksum");
+    let keep_git_dir = flags.truth("keep-git-dir");
+    let unpack = flags.truth("unpack");
+    Ok(Add { transfer: transfer("ADD", words, flags, heredocs)?, checksum, keep_git_dir, unpack })
+}
+
+/// Sources and destination of either form.
+#[derive(Debug)]
+struct Paths {
+    sources: Vec<Word>,
+    destination: Word,
+}
+
+fn words(operands: &Operands<'_>, instruction: &'static str) -> Result<Paths, ParseError> {
+    let mut words = list(operands)?;
+    match words.pop() {
+        Some(destination) if !words.is_empty() => Ok(Paths { sources: words, destination }),
+        Some(_) | None => Err(ParseError {
+            problem: Problem::Instruction(InstructionProblem::NoDestination { instruction }),
+            lines: None,
+            span: None,
+        }),
+    }
+}
+
+/// A JSON array of strings or the words between white space (ADD, COPY, VOLUME).
+pub(crate) fn list(operands: &Operands<'_>) -> Result<Vec<Word>, ParseError> {
+    match exec_form(operands)? {
+        Some(words) => Ok(words),
+        None => Ok(plain_words(operands)),
+    }
+}
+
+/// The words between white space (also EXPOSE).
+pub(crate) fn plain_words(operands: &Operands<'_>) -> Vec<Word> {
+    let Ok(parsed) = DockerfileGrammar::parse(Rule::words, operands.text) else { return Vec::new() };
+    parsed
+        .flat_map(pest::iterators::Pair::into_inner)
+        .filter(|pair| pair.as_rule() == Rule::plain_word)
+        .map(|pair| operands.place.word(pair.as_str()))
+        .collect()
+}
+
+fn transfer(
+    instruction: &'static str,
+    paths: Paths,
+    mut flags: Checked,
+    heredocs: &[Heredoc],
+) -> Result<Transfer, ParseError> {
+    if let Ok(Some(_)) = heredoc::marker(&paths.destination.value) {
+        return Err(ParseError {
+            problem: Problem::Instruction(InstructionProblem::HeredocDestination { instruction }),
+            lines: None,
+            span: Some(paths.destination.span),
+        });
+    }
+    let sources = paths.sources.into_iter().map(|word| source(word, heredocs)).collect();
+    Ok(Transfer {
+        sources,
+        destination: paths.destination,
+        chown: flags.take("chown"),
+        chmod: flags.take("chmod"),
+        link: flags.truth("link").unwrap_or(false),
+        exclude: flags.take_all("exclude"),
+    })
+}
+
+/// A source word: an inline file when it is the marker of one of the instruction's here-documents. Of two with one
+/// name the later body counts, as in Docker.
+fn source(word: Word, heredocs: &[Heredoc]) -> Source {
+    if let Ok(Some(marker)) = heredoc::marker(&word.value)
+        && let Some(heredoc) = heredocs.iter().rfind(|heredoc| heredoc.name == marker.name)
+    {
+        return Source::Heredoc(heredoc.clone());
+    }
+    Source::Path(word)
+}

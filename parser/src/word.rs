@@ -1,0 +1,367 @@
+//! Words: quotes, escapes and `$` substitutions as a tree, not yet expanded.
+
+use pest::Parser as _;
+use pest::iterators::Pair;
+
+use crate::grammar::word::{Rule, WordGrammar};
+use crate::grammar::{in_backslashes, without_quotes};
+use crate::{Escape, Quote, WordError, WordMode, WordProblem};
+
+/// How deep substitutions may stand in each other's words.
+pub const MAX_NESTING: usize = 100;
+
+/// A piece of a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WordPart {
+    /// Text, quotes and escapes removed.
+    Literal {
+        /// The text.
+        text: String,
+        /// Whether quotes or an escape protect it from being split at white space.
+        quoted: bool,
+    },
+    /// `$name` or `${name…}`.
+    Variable {
+        /// The name; may be empty (`${+x}`) or special (`$?`), which is never set.
+        name: String,
+        /// What is done with the value.
+        modifier: Option<Modifier>,
+        /// Whether it stands in double quotes.
+        quoted: bool,
+    },
+}
+
+/// What `${name…}` does with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Modifier {
+    /// `-` and `:-`: the word instead of a missing value.
+    Default {
+        /// What counts as missing.
+        missing: Missing,
+        /// The word.
+        word: Vec<WordPart>,
+    },
+    /// `+` and `:+`: the word instead of a value, nothing instead of a missing one.
+    Alternative {
+        /// What counts as missing.
+        missing: Missing,
+        /// The word.
+        word: Vec<WordPart>,
+    },
+    /// `?` and `:?`: an error instead of a missing value.
+    Required {
+        /// What counts as missing.
+        missing: Missing,
+        /// The message.
+        message: Vec<WordPart>,
+    },
+    /// `#`, `##`, `%` and `%%`: the value without what matches at one side.
+    Trim {
+        /// Where.
+        side: Side,
+        /// How much.
+        reach: Reach,
+        /// The pattern, escapes still in it.
+        pattern: Vec<WordPart>,
+    },
+    /// `/` and `//`: the value with matches replaced.
+    Replace {
+        /// Which matches.
+        matches: Matches,
+        /// The pattern, escapes still in it.
+        pattern: Vec<WordPart>,
+        /// What stands for each match, escapes still in it.
+        replacement: Vec<WordPart>,
+    },
+}
+
+/// What counts as a missing value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Only a variable that is not set.
+    Unset,
+    /// Also an empty one (`:`).
+    UnsetOrEmpty,
+}
+
+/// The two ends of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The start (`#`).
+    Prefix,
+    /// The end (`%`).
+    Suffix,
+}
+
+/// Which of several possible matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The shortest.
+    Shortest,
+    /// The longest.
+    Longest,
+}
+
+/// Which matches are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matches {
+    /// The first.
+    First,
+    /// Every one.
+    All,
+}
+
+/// Cuts a word into its parts. In heredoc mode quotes are text and the escape character is always `\`.
+///
+/// # Errors
+/// [`WordError`] at the first thing that cannot be read.
+pub fn parse_word(text: &str, escape: Escape, mode: WordMode) -> Result<Vec<WordPart>, WordError> {
+    match read(text, escape, mode) {
+        (parts, None) => Ok(parts),
+        (_, Some(reason)) => Err(WordError { word: text.to_owned(), reason }),
+    }
+}
+
+/// The parts up to the first mistake, and the mistake.
+pub(crate) fn read(text: &str, escape: Escape, mode: WordMode) -> (Vec<WordPart>, Option<WordProblem>) {
+    let escape = match mode {
+        WordMode::Single | WordMode::List => escape,
+        WordMode::Heredoc => Escape::Backslash,
+    };
+    let mut shadow = in_backslashes(text, escape);
+    if mode == WordMode::Heredoc {
+        shadow = without_quotes(&shadow).into_owned().into();
+    }
+    let mut parts = Vec::new();
+    // everything matches, mistakes included: what is left is substitutions nested beyond the stack
+    let Ok(parsed) = WordGrammar::parse(Rule::word, &shadow) else {
+        return (parts, Some(WordProblem::TooDeep));
+    };
+    let builder = Builder { text, escape: escape.as_char() };
+    let outcome = parsed.flat_map(Pair::into_inner).try_for_each(|pair| builder.part(pair, TOP, &mut parts));
+    (parts, outcome.err().map(|broken| broken.problem))
+}
+
+/// Whether escapes still protect something in the text they end up in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escapes {
+    Removed,
+    /// Patterns and replacements have escapes of their own.
+    Kept,
+}
+
+/// Where a part stands.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    escapes: Escapes,
+    quoted: bool,
+    depth: usize,
+}
+
+const TOP: Position = Position { escapes: Escapes::Removed, quoted: false, depth: 0 };
+
+/// A mistake, and how far the text was understood: a substitution that is cut off by the end of the text is reported
+/// as such, whatever else is wrong inside it.
+#[derive(Debug)]
+struct Broken {
+    problem: WordProblem,
+    at: usize,
+}
+
+struct Builder<'a> {
+    text: &'a str,
+    escape: char,
+}
+
+impl Builder<'_> {
+    fn part(&self, pair: Pair<'_, Rule>, position: Position, out: &mut Vec<WordPart>) -> Result<(), Broken> {
+        let Position { escapes, quoted, .. } = position;
+        let literal = |text: String, quoted| WordPart::Literal { text, quoted };
+        match pair.as_rule() {
+            Rule::text | Rule::operand_text | Rule::pattern_text | Rule::dollar => {
+                out.push(literal(self.slice(&pair).to_owned(), quoted));
+            }
+            Rule::single_text => out.push(literal(self.slice(&pair).to_owned(), true)),
+            Rule::double_text if escapes == Escapes::Kept => {
+                // an escape character that protects nothing stands for itself, so it is protected in the pattern
+                let doubled = [self.escape; 2].iter().collect::<String>();
+                out.push(literal(self.slice(&pair).replace(self.escape, &doubled), true));
+            }
+            Rule::double_text => out.push(literal(self.slice(&pair).to_owned(), true)),
+            Rule::escaped | Rule::double_escaped if escapes == Escapes::Kept => {
+                out.push(literal(self.slice(&pair).to_owned(), true));
+            }
+            Rule::escaped | Rule::double_escaped => {
+                if let Some(character) = pair.into_inner().next() {
+                    out.push(literal(self.slice(&character).to_owned(), true));
+                }
+            }
+            Rule::single_quoted => self.quoted(pair, Quote::Single, position, out)?,
+            Rule::double_quoted => self.quoted(pair, Quote::Double, position, out)?,
+            Rule::substitution => {
+                if position.depth >= MAX_NESTING {
+                    return Err(Broken { problem: WordProblem::TooDeep, at: pair.as_span().start() });
+                }
+                out.push(self.substitution(pair, position)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn quoted(
+        &self,
+        pair: Pair<'_, Rule>,
+        quote: Quote,
+        position: Position,
+        out: &mut Vec<WordPart>,
+    ) -> Result<(), Broken> {
+        let inside = Position { quoted: true, ..position };
+        let before = out.len();
+        for inner in pair.into_inner() {
+            if inner.as_rule() == Rule::unclosed {
+                return Err(Broken { problem: WordProblem::Unbalanced(quote), at: self.text.len() });
+            }
+            self.part(inner, inside, out)?;
+        }
+        if out.len() == before {
+            out.push(WordPart::Literal { text: String::new(), quoted: true });
+        }
+        Ok(())
+    }
+
+    fn substitution(&self, pair: Pair<'_, Rule>, position: Position) -> Result<WordPart, Broken> {
+        let quoted = position.quoted;
+        let inside = Position { depth: position.depth + 1, quoted: false, ..position };
+        let mut name = String::new();
+        let mut modifier = None;
+        let mut parts = Vec::new();
+        for inner in pair.into_inner() {
+            match inner.as_rule() {
+                Rule::braced => parts.extend(inner.into_inner()),
+                _ => parts.push(inner),
+            }
+        }
+        let mut parts = parts.into_iter();
+        while let Some(inner) = parts.next() {
+            match inner.as_rule() {
+                Rule::name => self.slice(&inner).clone_into(&mut name),
+                Rule::conditional => modifier = Some(self.conditional(inner, inside)?),
+                Rule::trim => modifier = Some(self.trim(inner, inside)?),
+                Rule::replace => modifier = Some(self.replace(inner, inside)?),
+                Rule::bad => return Err(self.unless_cut_off(&inner, WordProblem::BadSubstitution)),
+                Rule::unsupported => return Err(self.unsupported(&inner)),
+                Rule::colon_other => {
+                    let Some(operand) = parts.next() else { break };
+                    self.parts(operand, Escapes::Removed, inside)?;
+                    let end = parts.next();
+                    self.end(end.as_ref())?;
+                    let at = end.map_or(self.text.len(), |end| end.as_span().end());
+                    let problem = WordProblem::UnsupportedModifier(self.slice(&inner).to_owned());
+                    return Err(Broken { problem, at });
+                }
+                _ => {}
+            }
+        }
+        Ok(WordPart::Variable { name, modifier, quoted })
+    }
+
+    fn conditional(&self, pair: Pair<'_, Rule>, position: Position) -> Result<Modifier, Broken> {
+        let [operator, operand, end] = three(pair);
+        let operator = operator.as_ref().map_or("", |operator| operator.as_str());
+        let word =
+            operand.map_or(Ok(Vec::new()), |operand| self.parts(operand, Escapes::Removed, position))?;
+        self.end(end.as_ref())?;
+        let missing = if operator.starts_with(':') { Missing::UnsetOrEmpty } else { Missing::Unset };
+        Ok(match operator.trim_start_matches(':') {
+            "-" => Modifier::Default { missing, word },
+            "+" => Modifier::Alternative { missing, word },
+            _ => Modifier::Required { missing, message: word },
+        })
+    }
+
+    fn trim(&self, pair: Pair<'_, Rule>, position: Position) -> Result<Modifier, Broken> {
+        let [operator, operand, end] = three(pair);
+        let operator = operator.as_ref().map_or("", |operator| operator.as_str());
+        let pattern =
+            operand.map_or(Ok(Vec::new()), |operand| self.parts(operand, Escapes::Kept, position))?;
+        self.end(end.as_ref())?;
+        let side = if operator.starts_with('#') { Side::Prefix } else { Side::Suffix };
+        let reach = if operator.len() == 2 { Reach::Longest } else { Reach::Shortest };
+        Ok(Modifier::Trim { side, reach, pattern })
+    }
+
+    fn replace(&self, pair: Pair<'_, Rule>, position: Position) -> Result<Modifier, Broken> {
+        let mut modifier = (Matches::First, Vec::new(), Vec::new());
+        for inner in pair.into_inner() {
+            match inner.as_rule() {
+                Rule::replace_operator if inner.as_str() == "//" => modifier.0 = Matches::All,
+                Rule::pattern => {
+                    let parts = self.parts(inner, Escapes::Kept, position);
+                    modifier.1 = parts.map_err(|broken| self.cut_off(broken, WordProblem::MissingSlash))?;
+                }
+                Rule::missing_slash => {
+                    return Err(Broken { problem: WordProblem::MissingSlash, at: self.text.len() });
+                }
+                Rule::operand => modifier.2 = self.parts(inner, Escapes::Kept, position)?,
+                Rule::close | Rule::missing => self.end(Some(&inner))?,
+                _ => {}
+            }
+        }
+        let (matches, pattern, replacement) = modifier;
+        Ok(Modifier::Replace { matches, pattern, replacement })
+    }
+
+    /// The parts of an operand or a pattern.
+    fn parts(
+        &self,
+        pair: Pair<'_, Rule>,
+        escapes: Escapes,
+        position: Position,
+    ) -> Result<Vec<WordPart>, Broken> {
+        let position = Position { escapes, ..position };
+        let mut parts = Vec::new();
+        for inner in pair.into_inner() {
+            self.part(inner, position, &mut parts)
+                .map_err(|broken| self.cut_off(broken, WordProblem::MissingBrace))?;
+        }
+        Ok(parts)
+    }
+
+    fn end(&self, end: Option<&Pair<'_, Rule>>) -> Result<(), Broken> {
+        match end.map(Pair::as_rule) {
+            Some(Rule::close) => Ok(()),
+            _ => Err(Broken { problem: WordProblem::MissingBrace, at: self.text.len() }),
+        }
+    }
+
+    fn unsupported(&self, pair: &Pair<'_, Rule>) -> Broken {
+        let at = pair.as_span().end();
+        let problem = match self.slice(pair) {
+            ":" => WordProblem::MissingBrace,
+            "" => WordProblem::UnsupportedModifier(char::REPLACEMENT_CHARACTER.to_string()),
+            modifier => WordProblem::UnsupportedModifier(modifier.to_owned()),
+        };
+        Broken { problem, at }
+    }
+
+    fn unless_cut_off(&self, pair: &Pair<'_, Rule>, problem: WordProblem) -> Broken {
+        let at = pair.as_span().start();
+        self.cut_off(Broken { problem, at }, WordProblem::MissingBrace)
+    }
+
+    /// `broken`, or `instead` when the text ended in it.
+    fn cut_off(&self, broken: Broken, instead: WordProblem) -> Broken {
+        if broken.at >= self.text.len() { Broken { problem: instead, ..broken } } else { broken }
+    }
+
+    /// What a rule matched, out of the text as written.
+    fn slice(&self, pair: &Pair<'_, Rule>) -> &str {
+        &self.text[pair.as_span().start()..pair.as_span().end()]
+    }
+}
+
+fn three(pair: Pair<'_, Rule>) -> [Option<Pair<'_, Rule>>; 3] {
+    let mut inner = pair.into_inner();
+    [inner.next(), inner.next(), inner.next()]
+}

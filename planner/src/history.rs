@@ -1,0 +1,185 @@
+//! History and times: Go's quoting, which `CMD` and `HEALTHCHECK` entries are written in, and the config of a finished
+//! stage.
+
+use crate::plan::{PlannedEntry, PlannedStage, StepId};
+use rbuild_oci::{DiffId, HistoryEntry, ImageConfig, Timestamp};
+use std::fmt::Write as _;
+
+/// The comment of every new entry.
+pub(crate) const COMMENT: &str = "buildkit.dockerfile.v0";
+/// The comment of entries for layers that no history mentions.
+const FILLER_COMMENT: &str = "buildkit.exporter.image.v0";
+
+impl PlannedStage {
+    /// The stage's config as an image has it: DiffIds, history and times filled in.
+    ///
+    /// `base_diff_ids` are those of the base image, lowest first; `results` gives the layer of each step and when it
+    /// was made; `source_date_epoch`, in seconds, takes the place of every new time. Only the target's history reaches
+    /// down to its base, so this is for the target.
+    #[must_use]
+    pub fn image_config(
+        &self,
+        base_diff_ids: &[DiffId],
+        results: &dyn Fn(StepId) -> (DiffId, Timestamp),
+        source_date_epoch: Option<i64>,
+    ) -> ImageConfig {
+        let mut config = self.config.clone();
+        let epoch = source_date_epoch.and_then(Timestamp::from_seconds);
+        config.rootfs.diff_ids = base_diff_ids.to_vec();
+        for PlannedEntry { entry, step } in &self.history {
+            let mut entry = entry.clone();
+            entry.created = epoch;
+            if let Some(step) = step {
+                let (diff_id, made) = results(*step);
+                config.rootfs.diff_ids.push(diff_id);
+                entry.created = Some(epoch.unwrap_or(made));
+            }
+            config.history.push(entry);
+        }
+        balance(&mut config.history, config.rootfs.diff_ids.len());
+        fill_times(&mut config.history);
+        let last = config.history.iter().rev().find_map(|entry| entry.created);
+        config.created = last.map(|last| epoch.map_or(last, |epoch| last.min(epoch)));
+        config
+    }
+}
+
+/// Makes the history count as many layers as there are.
+fn balance(history: &mut Vec<HistoryEntry>, layers: usize) {
+    let mut counted = 0;
+    for entry in history.iter_mut().filter(|entry| !entry.empty_layer) {
+        if counted == layers {
+            entry.empty_layer = true;
+        } else {
+            counted += 1;
+        }
+    }
+    history.extend(
+        (counted..layers)
+            .map(|_| HistoryEntry { comment: FILLER_COMMENT.to_owned(), ..HistoryEntry::default() }),
+    );
+}
+
+/// Entries without a time take that of the last layer before them; those before the first new layer take that layer's.
+fn fill_times(history: &mut [HistoryEntry]) {
+    let first_missing = history.iter().position(|entry| entry.created.is_none());
+    let Some(first_missing) = first_missing else { return };
+    let first_new = history[first_missing..].iter().find_map(|entry| entry.created);
+    let mut time =
+        first_new.or_else(|| history[..first_missing].iter().rev().find_map(|entry| entry.created));
+    for entry in &mut history[first_missing..] {
+        match entry.created {
+            Some(created) => time = Some(created),
+            None => entry.created = time,
+        }
+    }
+}
+
+/// Go's `%q` of a string.
+pub(crate) fn go_quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    text.chars().for_each(|c| push_escaped(&mut out, c, '"'));
+    out.push('"');
+    out
+}
+
+/// Go's `%q` of a slice of strings: quoted, blanks between.
+pub(crate) fn go_quote_all(words: &[String]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| go_quote(word)).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+/// Go's `%q` of an integer: the character it stands for, quoted.
+pub(crate) fn go_quote_rune(number: i64) -> String {
+    let c = u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let mut out = "'".to_owned();
+    push_escaped(&mut out, c, '\'');
+    out.push('\'');
+    out
+}
+
+fn push_escaped(out: &mut String, c: char, quote: char) {
+    let invisible = |c: char| {
+        c.is_control()
+            || c != ' ' && c.is_whitespace()
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    match c {
+        '\u{7}' => out.push_str("\\a"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{b}' => out.push_str("\\v"),
+        '\\' => out.push_str("\\\\"),
+        c if c == quote => {
+            out.push('\\');
+            out.push(c);
+        }
+        c if c.is_ascii_control() => push_hex(out, "\\x", c, 2),
+        c if invisible(c) && u32::from(c) < 0x1_0000 => push_hex(out, "\\u", c, 4),
+        c if invisible(c) => push_hex(out, "\\U", c, 8),
+        c => out.push(c),
+    }
+}
+
+fn push_hex(out: &mut String, prefix: &str, c: char, width: usize) {
+    write!(out, "{prefix}{:0width$x}", u32::from(c)).expect("writing to a string never fails");
+}
+
+/// Go's text of a duration in nanoseconds: `1h2m0.5s`, `100ms`, `0s`.
+pub(crate) fn go_duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let total = nanoseconds.unsigned_abs();
+    let fraction = |value: u64, unit: u64| {
+        let digits = format!("{:0width$}", value % unit, width = unit.ilog10() as usize);
+        let digits = digits.trim_end_matches('0');
+        let dot = if digits.is_empty() || unit == 1 { "" } else { "." };
+        format!("{}{dot}{}", value / unit, if unit == 1 { "" } else { digits })
+    };
+    match total {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{total}ns"),
+        1_000..1_000_000 => format!("{sign}{}µs", fraction(total, 1_000)),
+        1_000_000..1_000_000_000 => format!("{sign}{}ms", fraction(total, 1_000_000)),
+        _ => {
+            const SECOND: u64 = 1_000_000_000;
+            let (minutes, rest) = (total / (60 * SECOND), total % (60 * SECOND));
+            let seconds = fraction(rest, SECOND);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{sign}{seconds}s"),
+                (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_go_writes_them() {
+        for (nanoseconds, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (100_000_000, "100ms"),
+            (1_000_000_000, "1s"),
+            (90_500_000_000, "1m30.5s"),
+            (300_000_000_000, "5m0s"),
+            (3_600_000_000_000, "1h0m0s"),
+        ] {
+            assert_eq!(go_duration(nanoseconds), text);
+        }
+    }
+
+    #[test]
+    fn quoting_is_go_s() {
+        assert_eq!(go_quote("a\"b\\\n\u{1}é"), "\"a\\\"b\\\\\\n\\x01é\"");
+        assert_eq!([0, 4, 10, 39, 65].map(go_quote_rune), ["'\\x00'", "'\\x04'", "'\\n'", "'\\''", "'A'"]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The second pass: reachable stages, lower ones first, become steps, configs and history.
+
+use crate::PlanError;
+use crate::graph::StepGraph;
+use crate::lints;
+use crate::plan::{
+    Action, Filesystem, ImageIndex, MountKind, Plan, PlannedEntry, PlannedImage, PlannedStage, StageId, Step,
+    StepId,
+};
+use crate::stage_graph::{Base, Body, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode};
+use crate::stage_lowering::{StageLowering, StageState};
+use rbuild_oci::{ContainerConfig, ImageConfig, Platform};
+use rbuild_parser::{Lint, Rule};
+
+/// Makes the plan of the target.
+///
+/// # Errors
+/// [`PlanError`] with Docker's message and the instruction's lines.
+pub fn lower(graph: ResolvedGraph) -> Result<Plan, PlanError> {
+    let ResolvedGraph { graph, reachable } = graph;
+    let needed = |implicit: bool| {
+        let nodes = graph.nodes.iter().zip(&reachable).enumerate();
+        nodes
+            .filter(move |(_, (node, reachable))| **reachable && node.file_stage.is_none() == implicit)
+            .map(|(id, _)| id)
+    };
+    let ids: Vec<NodeId> = needed(false).chain(needed(true)).collect();
+    let mut lowering = Lowering::new(&graph, &ids);
+    // what has no instructions to run is ready before any stage that has
+    for body in [Body::Replaced, Body::Instructions] {
+        for id in ids.iter().filter(|id| graph.nodes[**id].body == body) {
+            lowering.stage(*id)?;
+        }
+    }
+    Ok(lowering.finish(&ids))
+}
+
+/// What has been planned so far.
+pub(crate) struct Lowering<'a> {
+    pub(crate) graph: &'a StageGraph,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) lints: Vec<Lint>,
+    /// The files each finished stage ends with.
+    pub(crate) results: Vec<Option<Filesystem>>,
+    images: Vec<PlannedImage>,
+    image_index: Vec<Option<ImageIndex>>,
+    stage_ids: Vec<Option<StageId>>,
+    planned: Vec<Option<PlannedStage>>,
+    /// The end states of stages that others are still to be built on.
+    states: Vec<Option<StageState>>,
+    /// How many reachable stages are still to be built on each.
+    children: Vec<usize>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(graph: &'a StageGraph, ids: &[NodeId]) -> Self {
+        let nodes = graph.nodes.len();
+        let mut stage_ids = vec![None; nodes];
+        let mut children = vec![0; nodes];
+        for (stage, id) in ids.iter().enumerate() {
+            stage_ids[*id] = Some(StageId(stage));
+            if let Base::Stage(base) = graph.nodes[*id].base {
+                children[base] += 1;
+            }
+        }
+        Self {
+            graph,
+            steps: Vec::new(),
+            lints: graph.lints.clone(),
+            results: vec![None; nodes],
+            images: Vec::new(),
+            image_index: vec![None; graph.slots.len()],
+            stage_ids,
+            planned: vec![None; nodes],
+            states: vec![None; nodes],
+            children,
+        }
+    }
+
+    fn stage(&mut self, id: NodeId) -> Result<(), PlanError> {
+        let node = &self.graph.nodes[id];
+        let (mut state, base) = self.start(node);
+        let stage_id = self.stage_ids[id].expect("only reachable stages are lowered, and each has an id");
+        let first_step = self.steps.len();
+        let mut from_name = None;
+        let mut history = Vec::new();
+        if node.body == Body::Instructions {
+            let mut stage = StageLowering::new(self, id, stage_id, state);
+            from_name = stage.name_base(&base);
+            stage.run_all()?;
+            (state, history) = stage.finish();
+        }
+        let result = state.files.clone();
+        self.results[id] = Some(result.clone());
+        self.planned[id] = Some(PlannedStage {
+            display_name: node.display_name.clone(),
+            name: node.name.clone(),
+            platform: node.platform.clone(),
+            base,
+            steps: (first_step..self.steps.len()).map(StepId).collect(),
+            result,
+            config: state.config.clone(),
+            history,
+            from_name,
+            lines: node.lines,
+        });
+        if self.children[id] > 0 {
+            self.states[id] = Some(state);
+        }
+        Ok(())
+    }
+
+    /// The state a stage begins with, and the files it begins with.
+    fn start(&mut self, node: &StageNode) -> (StageState, Filesystem) {
+        let (mut config, files) = match &node.base {
+            Base::Stage(base) => {
+                self.children[*base] -= 1;
+                let state = if self.children[*base] == 0 {
+                    self.states[*base].take()
+                } else {
+                    self.states[*base].clone()
+                };
+                let state = state.expect("a base is an earlier stage, and reachable with its children");
+                let files = state.files.clone();
+                return (state.child(), files);
+            }
+            Base::Scratch => (ImageConfig::scratch(&node.platform), Filesystem::Scratch),
+            Base::Directory(key) => {
+                (ImageConfig::scratch(&node.platform), Filesystem::NamedContext(key.clone()))
+            }
+            Base::Image(slot) => (self.image_config(node, *slot), self.image_files(*slot)),
+        };
+        if node.body == Body::Replaced {
+            config.config.on_build.clear();
+            if matches!(node.base, Base::Directory(_)) {
+                config.config = ContainerConfig::default();
+            }
+        }
+        (StageState::new(config, files.clone()), files)
+    }
+
+    /// The config of an image that was found, checked against the platform asked for.
+    fn image_config(&mut self, node: &StageNode, slot: SlotId) -> ImageConfig {
+        let ImageSlot { request, from_context, answer } = &self.graph.slots[slot];
+        let image = answer.as_ref().expect("a resolved graph has an answer for every reachable image");
+        let found = image.config.platform();
+        let wanted = &request.platform;
+        if !from_context && (found.os != wanted.os || found.architecture != wanted.architecture) {
+            let message = format!(
+                "Base image {} was pulled with platform \"{found}\", expected \"{wanted}\" for current build",
+                node.written
+            );
+            self.lints.push(lints::finding(Rule::InvalidBaseImagePlatform, message, node.lines));
+        }
+        image.config.clone()
+    }
+
+    fn image_files(&mut self, slot: SlotId) -> Filesystem {
+        let ImageSlot { request, answer, .. } = &self.graph.slots[slot];
+        let image = answer.as_ref().expect("a resolved graph has an answer for every reachable image");
+        let index = *self.image_index[slot].get_or_insert_with(|| {
+            self.images.push(PlannedImage {
+                reference: request.reference.clone(),
+                id: image.id,
+                layers: image.layers,
+                platform: request.platform.clone(),
+            });
+            ImageIndex(self.images.len() - 1)
+        });
+        if image.layers == 0 { Filesystem::Scratch } else { Filesystem::Image(index) }
+    }
+
+    fn finish(mut self, ids: &[NodeId]) -> Plan {
+        let input = &self.graph.input;
+        let target = self.graph.target;
+        let history = self.target_history();
+        let stage = self.planned[target].as_mut().expect("the target is reachable");
+        stage.history = history;
+        for (name, value) in &input.options.labels {
+            stage.config.config.labels.insert(name.clone(), value.clone());
+        }
+        if let Some(requested) = &input.options.platform {
+            set_platform(&mut stage.config, requested);
+        }
+        normalise_platform(&mut stage.config);
+        let mut lints = self.lints;
+        lints.extend(input.dockerfile.lints.iter().cloned());
+        let lints = input.checks.filter(lints);
+        let mut graph = StepGraph::default();
+        for step in &self.steps {
+            graph.add(step.id, &inputs(step));
+        }
+        let stages = ids.iter().map(|id| self.planned[*id].take().expect("every reachable stage is planned"));
+        Plan {
+            stages: stages.collect(),
+            target: self.stage_ids[target].expect("the target is reachable"),
+            steps: self.steps,
+            images: self.images,
+            fatal_rules: input.checks.fatal_rules(&lints),
+            lints,
+            source_date_epoch: input.source_date_epoch,
+            graph,
+        }
+    }
+
+    /// The target's new entries, those of the stages below it first.
+    fn target_history(&self) -> Vec<PlannedEntry> {
+        let mut chain = vec![self.graph.target];
+        let mut node = &self.graph.nodes[self.graph.target];
+        while let (Base::Stage(base), Body::Instructions) = (&node.base, node.body) {
+            chain.push(*base);
+            node = &self.graph.nodes[*base];
+        }
+        let stages = chain.iter().rev().filter_map(|id| self.planned[*id].as_ref());
+        stages.flat_map(|stage| stage.history.iter().cloned()).collect()
+    }
+}
+
+/// The steps whose results `step` works on.
+fn inputs(step: &Step) -> Vec<StepId> {
+    let mut inputs = Vec::new();
+    let mut add = |files: &Filesystem| match files {
+        Filesystem::Step(id) => inputs.push(*id),
+        Filesystem::Scratch | Filesystem::Image(_) | Filesystem::Context | Filesystem::NamedContext(_) => {}
+    };
+    add(&step.parent);
+    match &step.action {
+        Action::Run(run) => {
+            for mount in &run.mounts {
+                match &mount.kind {
+                    MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => add(from),
+                    MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => {}
+                }
+            }
+        }
+        Action::Copy(copy) => add(&copy.from),
+        Action::Workdir(_) => {}
+    }
+    inputs
+}
+
+/// Gives the result the platform that was asked for; what the request leaves open stays as the base had it.
+fn set_platform(config: &mut ImageConfig, requested: &Platform) {
+    let same = config.os == requested.os && config.architecture == requested.architecture;
+    config.os.clone_from(&requested.os);
+    config.architecture.clone_from(&requested.architecture);
+    if requested.variant.is_some() || !same {
+        config.variant = requested.variant.clone().unwrap_or_default();
+    }
+    if requested.os_version.is_some() || !same {
+        config.os_version = requested.os_version.clone().unwrap_or_default();
+    }
+}
+
+fn normalise_platform(config: &mut ImageConfig) {
+    let Platform { architecture, os, os_version: _, variant } = config.platform();
+    config.architecture = architecture;
+    config.os = os;
+    config.variant = variant.unwrap_or_default();
+}

@@ -1,0 +1,66 @@
+//! ONBUILD: triggers of the base, be it an image or a stage, become the first instructions of the stage built on it.
+//!
+//! They run once: a stage's own ONBUILDs reach the stages directly above it, never those above them.
+
+use crate::stage_graph::{Base, Body, NodeId, StageGraph, Trigger};
+use crate::{PlanError, PlanErrorKind};
+use rbuild_parser::{Escape, Instruction, Lines, parse_instruction};
+
+impl StageGraph {
+    /// Parses the triggers of every reachable stage whose base is known by now. A trigger may make more stages
+    /// reachable, so it looks again until nothing is new.
+    pub(crate) fn read_triggers(&mut self) -> Result<(), PlanError> {
+        loop {
+            let reachable = self.reachable();
+            let mut found_sources = false;
+            for (id, _) in reachable.iter().enumerate().filter(|(_, reachable)| **reachable) {
+                if self.nodes[id].triggers.is_some() || self.nodes[id].body == Body::Replaced {
+                    continue;
+                }
+                let Some(texts) = self.trigger_texts(id) else { continue };
+                let lines = self.nodes[id].lines;
+                let triggers = texts
+                    .into_iter()
+                    .map(|(text, escape)| self.parse_trigger(&text, escape, lines))
+                    .collect::<Result<Vec<_>, _>>()?;
+                found_sources |= triggers.iter().any(|trigger| !trigger.sources.is_empty());
+                self.nodes[id].triggers = Some(triggers);
+            }
+            if !found_sources {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The triggers stage `id` inherits, with the escape character they were written with; `None` while its image is
+    /// unknown.
+    fn trigger_texts(&self, id: NodeId) -> Option<Vec<(String, Escape)>> {
+        match &self.nodes[id].base {
+            Base::Scratch | Base::Directory(_) => Some(Vec::new()),
+            Base::Image(slot) => {
+                let image = self.slots[*slot].answer.as_ref()?;
+                let triggers = &image.config.config.on_build;
+                Some(triggers.iter().map(|text| (text.clone(), Escape::default())).collect())
+            }
+            Base::Stage(base) => {
+                let base = &self.nodes[*base];
+                let stage = base.file_stage.filter(|_| base.body == Body::Instructions);
+                let Some(stage) = stage else { return Some(Vec::new()) };
+                let escape = self.input.dockerfile.directives.escape;
+                let instructions = &self.input.dockerfile.stages[stage].instructions;
+                let texts = instructions.iter().filter_map(|node| {
+                    let Instruction::Onbuild(onbuild) = &node.value else { return None };
+                    Some((onbuild.text.clone(), escape))
+                });
+                Some(texts.collect())
+            }
+        }
+    }
+
+    fn parse_trigger(&mut self, text: &str, escape: Escape, lines: Lines) -> Result<Trigger, PlanError> {
+        let mut node = parse_instruction(text, escape).map_err(|e| PlanErrorKind::Trigger(e).at(lines))?;
+        node.lines = lines;
+        let sources = self.sources_of(&node.value, lines)?;
+        Ok(Trigger { node, sources })
+    }
+}

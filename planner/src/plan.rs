@@ -1,0 +1,367 @@
+//! The plan: what the engine executes and the executor carries out. Steps, never instructions.
+
+use rbuild_oci::{HistoryEntry, ImageConfig, ImageId, ImagePath, Platform, Reference};
+use rbuild_parser::{Lines, Lint};
+
+/// Index of a stage in [`Plan::stages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StageId(pub usize);
+
+/// Index of a step in [`Plan::steps`]; a step's inputs have smaller indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId(pub usize);
+
+/// Index of an image in [`Plan::images`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageIndex(pub usize);
+
+/// Everything that would be done to build the target.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Steps the target needs, in an order in which each comes after its inputs.
+    pub steps: Vec<Step>,
+    /// Stages the target needs (implicit ones for `COPY --from=image` included), in file order.
+    pub stages: Vec<PlannedStage>,
+    /// Images the plan starts from or copies from.
+    pub images: Vec<PlannedImage>,
+    /// The stage whose image is the result.
+    pub target: StageId,
+    /// Findings of the reachable part (the parser's own findings included).
+    pub lints: Vec<Lint>,
+    /// `SOURCE_DATE_EPOCH`, seconds.
+    pub source_date_epoch: Option<i64>,
+    /// Rules that make the build fail (`error=true`); see [`Plan::lint_errors`].
+    pub(crate) fatal_rules: Vec<String>,
+    pub(crate) graph: crate::graph::StepGraph,
+}
+
+/// An image that was resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedImage {
+    /// The name asked for.
+    pub reference: Reference,
+    /// What it turned out to be.
+    pub id: ImageId,
+    /// Its layer count (0 = treated as scratch).
+    pub layers: usize,
+    /// The platform it was asked for.
+    pub platform: Platform,
+}
+
+/// One stage with its finished config; times and DiffIds are filled in by [`PlannedStage::image_config`].
+#[derive(Clone, Debug)]
+pub struct PlannedStage {
+    /// Its name, or `stage-N`.
+    pub display_name: String,
+    /// Its name as written in the Dockerfile, lower-cased.
+    pub name: Option<String>,
+    /// The platform it is built for.
+    pub platform: Platform,
+    /// What it starts from.
+    pub base: Filesystem,
+    /// Its own steps, in order.
+    pub steps: Vec<StepId>,
+    /// What it ends with: the last step, or the base.
+    pub result: Filesystem,
+    /// The final config with the base's `created`, history and diff_ids only.
+    pub config: ImageConfig,
+    /// New history entries, without times. The target's include those of the stages below it (`FROM stage`); every
+    /// other stage has only its own, so that a long chain of stages stays linear.
+    pub history: Vec<PlannedEntry>,
+    /// `[stage 1/n] FROM REF`, for the line that shows the base image; `None` when the base is no image.
+    pub from_name: Option<String>,
+    /// The FROM instruction, or the one that names an implicit stage.
+    pub lines: Lines,
+}
+
+/// A history entry to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedEntry {
+    /// The entry, `created` empty.
+    pub entry: HistoryEntry,
+    /// The step that made its layer; `None` for an empty one.
+    pub step: Option<StepId>,
+}
+
+/// Where files come from or go onto.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Filesystem {
+    /// Nothing.
+    Scratch,
+    /// An image's files.
+    Image(ImageIndex),
+    /// The result of a step.
+    Step(StepId),
+    /// The main build context.
+    Context,
+    /// A named context that is a local directory (key of the request's named contexts).
+    NamedContext(String),
+}
+
+/// An operation that makes one layer.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its own index.
+    pub id: StepId,
+    /// Its stage.
+    pub stage: StageId,
+    /// The files it works on.
+    pub parent: Filesystem,
+    /// What it does.
+    pub action: Action,
+    /// What people see after `[stage i/n]`, such as `RUN make`.
+    pub name: String,
+    /// `[stage i/n]`, ready to print.
+    pub position: String,
+    /// Where it stands in the Dockerfile.
+    pub lines: Lines,
+    /// `--no-cache` or `--no-cache-filter` asks to run it anyway.
+    pub cache: CachePolicy,
+}
+
+/// Whether a recorded result may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// Look it up.
+    Use,
+    /// Run it; the new result is still recorded.
+    Ignore,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// RUN
+    Run(RunAction),
+    /// COPY and ADD
+    Copy(CopyAction),
+    /// WORKDIR other than `/`
+    Workdir(WorkdirAction),
+}
+
+/// RUN.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunAction {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// `NAME=value`, in the order in which the command gets them; part of the key.
+    pub env: Vec<String>,
+    /// Proxy variables, which are not part of the key.
+    pub proxy_env: Vec<String>,
+    /// Working directory.
+    pub cwd: ImagePath,
+    /// USER as written.
+    pub user: String,
+    /// `--network`, or the build's.
+    pub network: Network,
+    /// `--security`.
+    pub security: Security,
+    /// `--mount`s, sorted so that parents come before children.
+    pub mounts: Vec<Mount>,
+    /// Scripts for `/dev/pipes/NAME` (name, content): here-documents beginning with `#!`.
+    pub scripts: Vec<(String, String)>,
+    /// Host name inside.
+    pub hostname: String,
+}
+
+/// Network of a RUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// The builder's default.
+    Default,
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// Security mode of a RUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Security {
+    /// Default capabilities and seccomp.
+    Sandbox,
+    /// Everything allowed.
+    Insecure,
+}
+
+/// One `RUN --mount`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where.
+    pub target: ImagePath,
+    /// What.
+    pub kind: MountKind,
+}
+
+/// The kinds of `RUN --mount`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// Files of a context, stage or image.
+    Bind {
+        /// Whose files.
+        from: Filesystem,
+        /// Which of them.
+        source: ImagePath,
+        /// Writes are thrown away, or refused.
+        access: Access,
+    },
+    /// A directory that outlives the build.
+    Cache {
+        /// Identity, as written or the target; with namespace.
+        id: String,
+        /// Its seed.
+        from: Filesystem,
+        /// Path in the seed.
+        source: ImagePath,
+        /// Among concurrent steps.
+        sharing: Sharing,
+        /// Read-only or not.
+        access: Access,
+        /// Mode of the generated directory.
+        mode: Option<u32>,
+        /// Owner of the generated directory.
+        uid: Option<u32>,
+        /// Group of the generated directory.
+        gid: Option<u32>,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes; `None` is unlimited.
+        size: Option<u64>,
+    },
+    /// A secret file and/or variable.
+    Secret {
+        /// Which secret.
+        id: String,
+        /// Whether a file is mounted at the target.
+        file: bool,
+        /// The variable to set.
+        env: Option<String>,
+        /// Fails when absent.
+        required: bool,
+        /// Mode of the file.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// An agent socket.
+    Ssh {
+        /// Which agent.
+        id: String,
+        /// Fails when absent.
+        required: bool,
+        /// Mode of the socket.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+}
+
+/// May a mount be written to?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// No.
+    ReadOnly,
+    /// Yes.
+    ReadWrite,
+}
+
+/// How concurrent steps share a cache mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// All use it at once.
+    Shared,
+    /// Each concurrent one gets its own.
+    Private,
+    /// One at a time.
+    Locked,
+}
+
+/// COPY and ADD.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyAction {
+    /// Where paths are read from (inline files and URLs come from nowhere).
+    pub from: Filesystem,
+    /// In order.
+    pub sources: Vec<CopySource>,
+    /// Absolute destination, cleaned.
+    pub destination: ImagePath,
+    /// The destination was written with a trailing `/` or `/.`, or as `.` or `""`.
+    pub destination_is_directory: bool,
+    /// `--chown`, expanded.
+    pub chown: Option<String>,
+    /// `--chmod`, checked.
+    pub chmod: Option<Chmod>,
+    /// `--link`.
+    pub link: bool,
+    /// `--parents`.
+    pub parents: bool,
+    /// `--exclude` patterns.
+    pub exclude: Vec<String>,
+    /// Which local archives are extracted.
+    pub unpack: Unpack,
+    /// `--checksum`.
+    pub checksum: Option<String>,
+    /// `--keep-git-dir`.
+    pub git_directory: GitDirectory,
+}
+
+/// Whether ADD keeps the `.git` of a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GitDirectory {
+    /// It is left out.
+    Removed,
+    /// It is copied too.
+    Kept,
+}
+
+/// What ADD extracts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unpack {
+    /// COPY, `ADD --unpack=false`: nothing.
+    Never,
+    /// ADD: local archives.
+    Local,
+    /// `ADD --unpack=true`: remote ones as well.
+    Always,
+}
+
+/// `--chmod`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Chmod {
+    /// Octal.
+    Octal(u32),
+    /// Symbolic clauses, checked, as written: `u+x,go-w`.
+    Symbolic(String),
+}
+
+/// A source operand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopySource {
+    /// A path or glob in [`CopyAction::from`], as written after expansion.
+    Path(String),
+    /// An inline file.
+    Inline {
+        /// Its name.
+        name: String,
+        /// Its content, expanded.
+        content: Vec<u8>,
+    },
+    /// An HTTP(S) URL.
+    Http(String),
+    /// A Git repository, as written.
+    Git(String),
+}
+
+/// WORKDIR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkdirAction {
+    /// The directory.
+    pub path: ImagePath,
+    /// USER as written; its owner.
+    pub user: String,
+}

@@ -1,0 +1,186 @@
+//! Variables: the global scope before the first FROM, the automatic arguments, and ordered environments.
+//!
+//! What a stage sees of them is decided where its instructions are lowered; nothing here reads the real environment.
+
+use crate::options::PlanOptions;
+use crate::{PlanError, PlanErrorKind};
+use rbuild_oci::Platform;
+use rbuild_parser::{ArgDeclaration, Dockerfile, Escape, Node, WordError, WordMode, expand};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Variables in the order in which they were first defined.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Env {
+    entries: Vec<(String, String)>,
+}
+
+impl Env {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.entries.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Defines `name`, in place if it is there already.
+    pub(crate) fn set(&mut self, name: &str, value: String) {
+        match self.entries.iter_mut().find(|(n, _)| n == name) {
+            Some((_, old)) => *old = value,
+            None => self.entries.push((name.to_owned(), value)),
+        }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// `NAME=value` pairs.
+    pub(crate) fn pairs(&self) -> Vec<String> {
+        self.entries.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+/// A word after expansion, and which names it met.
+#[derive(Debug, Default)]
+pub(crate) struct ExpandedWord {
+    pub(crate) text: String,
+    pub(crate) unset: Vec<String>,
+    pub(crate) used: Vec<String>,
+}
+
+/// Expands one word.
+pub(crate) fn expand_word(text: &str, escape: Escape, env: &Env) -> Result<ExpandedWord, WordError> {
+    if is_literal(text, escape) {
+        return Ok(ExpandedWord { text: text.to_owned(), ..ExpandedWord::default() });
+    }
+    if let Some(name) = lone_variable(text) {
+        return Ok(match env.get(name) {
+            Some(value) => ExpandedWord {
+                text: value.to_owned(),
+                used: vec![name.to_owned()],
+                ..ExpandedWord::default()
+            },
+            None => ExpandedWord { unset: vec![name.to_owned()], ..ExpandedWord::default() },
+        });
+    }
+    let used = RefCell::new(Vec::new());
+    let expanded = expand(text, escape, WordMode::Single, &|name| {
+        let value = env.get(name)?.to_owned();
+        used.borrow_mut().push(name.to_owned());
+        Some(value)
+    })?;
+    let text = expanded.words.into_iter().next().unwrap_or_default();
+    Ok(ExpandedWord { text, unset: expanded.unset, used: used.into_inner() })
+}
+
+/// The name in a word that is `$name` or `${name}`, the forms that need no parser. Names of other than ASCII letters,
+/// digits and `_` are left to it.
+pub(crate) fn lone_variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('$')?;
+    let name = name.strip_prefix('{').map_or(Some(name), |name| name.strip_suffix('}'))?;
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    plain.then_some(name)
+}
+
+/// Where the first character stands that is not just itself.
+pub(crate) fn special_at(text: &str, escape: Escape) -> Option<usize> {
+    let escape = match escape {
+        Escape::Backslash => b'\\',
+        Escape::Backtick => b'`',
+    };
+    text.bytes().position(|b| matches!(b, b'$' | b'\'' | b'"') || b == escape)
+}
+
+/// Whether expansion would give `text` back, so that it need not be done.
+pub(crate) fn is_literal(text: &str, escape: Escape) -> bool {
+    special_at(text, escape).is_none()
+}
+
+/// The scope of FROM lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Globals {
+    /// The values.
+    pub(crate) env: Env,
+    /// Every declared name, those without a value included.
+    pub(crate) declared: Vec<String>,
+    /// The values when no build argument is given; `None` when a default does not expand then.
+    pub(crate) defaults: Option<Env>,
+}
+
+/// Evaluates the ARGs before the first FROM.
+pub(crate) fn evaluate_globals(
+    dockerfile: &Dockerfile,
+    options: &PlanOptions,
+    build_args: &HashMap<String, String>,
+) -> Result<Globals, PlanError> {
+    let last = dockerfile.stages.last().and_then(|stage| stage.from.value.name.as_ref());
+    let target = options.target.as_deref().or(last.map(|name| name.value.as_str())).unwrap_or("default");
+    let automatic = automatic_args(options, build_args, target);
+    let escape = dockerfile.directives.escape;
+    let defaults = evaluate(&dockerfile.global_args, automatic.clone(), escape, &HashMap::new()).ok();
+    let env = evaluate(&dockerfile.global_args, automatic, escape, build_args)?;
+    let declared = dockerfile.global_args.iter().flat_map(|node| &node.value);
+    let declared = declared.map(|arg| arg.name.value.clone()).collect();
+    Ok(Globals { env, declared, defaults })
+}
+
+fn evaluate(
+    nodes: &[Node<Vec<ArgDeclaration>>],
+    mut env: Env,
+    escape: Escape,
+    build_args: &HashMap<String, String>,
+) -> Result<Env, PlanError> {
+    for node in nodes {
+        for arg in &node.value {
+            let name = arg.name.value.as_str();
+            let value = match (build_args.get(name), &arg.default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => {
+                    let expanded = expand_word(&default.value, escape, &env);
+                    Some(expanded.map_err(|e| PlanErrorKind::Word(e).at(node.lines))?.text)
+                }
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                env.set(name, value);
+            }
+        }
+    }
+    Ok(env)
+}
+
+/// `BUILDPLATFORM`, `TARGETARCH` and so on; build arguments override them.
+fn automatic_args(options: &PlanOptions, build_args: &HashMap<String, String>, target: &str) -> Env {
+    let mut env = Env::default();
+    let mut set = |name: String, value: &str| {
+        let value = build_args.get(&name).cloned().unwrap_or_else(|| value.to_owned());
+        env.set(&name, value);
+    };
+    for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", options.target_platform())] {
+        let Platform { architecture, os, os_version, variant } = platform;
+        set(format!("{prefix}PLATFORM"), &platform.to_string());
+        set(format!("{prefix}OS"), os);
+        set(format!("{prefix}OSVERSION"), os_version.as_deref().unwrap_or(""));
+        set(format!("{prefix}ARCH"), architecture);
+        set(format!("{prefix}VARIANT"), variant.as_deref().unwrap_or(""));
+    }
+    set("TARGETSTAGE".to_owned(), target);
+    env
+}
+
+/// `SOURCE_DATE_EPOCH` in seconds, from the build arguments or a global ARG; empty is unset.
+pub(crate) fn source_date_epoch(
+    globals: &Globals,
+    build_args: &HashMap<String, String>,
+) -> Result<Option<i64>, PlanError> {
+    let text = build_args.get(SOURCE_DATE_EPOCH).map(String::as_str);
+    match text.or_else(|| globals.env.get(SOURCE_DATE_EPOCH)) {
+        None | Some("") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(seconds) if rbuild_oci::Timestamp::from_seconds(seconds).is_some() => Ok(Some(seconds)),
+            Ok(_) | Err(_) => Err(PlanErrorKind::SourceDateEpoch(text.to_owned()).nowhere()),
+        },
+    }
+}
+
+/// The argument that fixes the times of a build.
+pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";

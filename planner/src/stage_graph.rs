@@ -1,0 +1,268 @@
+//! The graph of stages: what each starts from and copies from, which of them the target needs, and which images are
+//! still unknown.
+//!
+//! It grows while images are resolved, since an ONBUILD trigger of an image may name more of them. All walks are loops,
+//! not recursion: ten thousand stages in a row are fine.
+
+use crate::contexts::ContextNames;
+use crate::lints::Checks;
+use crate::options::{ImageRequest, NamedContext, PlanOptions, Purpose, ResolvedImage, Selection};
+use crate::scope::Globals;
+use crate::{PlanError, PlanErrorKind};
+use rbuild_oci::{Platform, Reference};
+use rbuild_parser::{Dockerfile, Instruction, Lines, Lint, Node};
+use std::collections::HashMap;
+
+/// Stages with their images still being looked for; see [`crate::select`].
+#[derive(Clone, Debug)]
+pub struct StageGraph {
+    pub(crate) input: Input,
+    /// The file's stages in order, then the implicit ones.
+    pub(crate) nodes: Vec<StageNode>,
+    pub(crate) by_name: HashMap<String, NodeId>,
+    pub(crate) implicit: HashMap<String, NodeId>,
+    pub(crate) slots: Vec<ImageSlot>,
+    slot_index: HashMap<(Reference, Platform, Option<String>), SlotId>,
+    pub(crate) target: NodeId,
+    pub(crate) lints: Vec<Lint>,
+}
+
+/// Stages that need no more images; [`crate::lower`] makes a plan of it.
+#[derive(Clone, Debug)]
+pub struct ResolvedGraph {
+    pub(crate) graph: StageGraph,
+    pub(crate) reachable: Vec<bool>,
+}
+
+/// What select was given, evaluated once.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    pub(crate) dockerfile: Dockerfile,
+    pub(crate) options: PlanOptions,
+    pub(crate) build_args: HashMap<String, String>,
+    pub(crate) globals: Globals,
+    pub(crate) checks: Checks,
+    pub(crate) contexts: ContextNames,
+    pub(crate) source_date_epoch: Option<i64>,
+}
+
+/// Index of a [`StageNode`].
+pub(crate) type NodeId = usize;
+/// Index of an [`ImageSlot`].
+pub(crate) type SlotId = usize;
+
+/// A stage of the file, or an implicit one made by `COPY --from=IMAGE`.
+#[derive(Clone, Debug)]
+pub(crate) struct StageNode {
+    /// Index in the file's stages; `None` for an implicit one.
+    pub(crate) file_stage: Option<usize>,
+    /// Its name, `stage-N`, or what was written for an implicit one.
+    pub(crate) display_name: String,
+    /// What `[stage i/n]` shows, if anything.
+    pub(crate) shown_name: Option<String>,
+    /// Its name, lower-cased.
+    pub(crate) name: Option<String>,
+    /// What FROM says, expanded.
+    pub(crate) written: String,
+    /// Where FROM, or the instruction that needs it, stands.
+    pub(crate) lines: Lines,
+    /// What it starts from.
+    pub(crate) base: Base,
+    /// Whether its instructions are run.
+    pub(crate) body: Body,
+    /// What it is built for.
+    pub(crate) platform: Platform,
+    /// The stages its instructions use: instruction index, then one entry for each source or mount.
+    pub(crate) links: Vec<(usize, Vec<Option<NodeId>>)>,
+    /// Triggers that run before its instructions; `None` until the base is known.
+    pub(crate) triggers: Option<Vec<Trigger>>,
+}
+
+/// What a stage starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    Scratch,
+    Stage(NodeId),
+    Image(SlotId),
+    /// Key of a named context that is a directory.
+    Directory(String),
+}
+
+/// Whether the instructions of a stage are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Instructions,
+    /// A named context of the stage's own name stands in for it.
+    Replaced,
+}
+
+/// An ONBUILD trigger, parsed, with the stages it uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Trigger {
+    pub(crate) node: Node<Instruction>,
+    pub(crate) sources: Vec<Option<NodeId>>,
+}
+
+/// An image and, once found, what it is.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageSlot {
+    pub(crate) request: ImageRequest,
+    /// Named contexts are exempt from the check of platforms.
+    pub(crate) from_context: bool,
+    pub(crate) answer: Option<ResolvedImage>,
+}
+
+impl StageGraph {
+    pub(crate) fn new(input: Input) -> Self {
+        let stages = input.dockerfile.stages.len();
+        Self {
+            input,
+            nodes: Vec::with_capacity(stages),
+            by_name: HashMap::new(),
+            implicit: HashMap::new(),
+            slots: Vec::new(),
+            slot_index: HashMap::new(),
+            target: 0,
+            lints: Vec::new(),
+        }
+    }
+
+    /// The images that must be found next, each once, in the order in which the Dockerfile needs them.
+    #[must_use]
+    pub fn unresolved(&self) -> Vec<ImageRequest> {
+        let reachable = self.reachable();
+        let mut asked = vec![false; self.slots.len()];
+        let mut requests = Vec::new();
+        for (node, _) in self.nodes.iter().zip(&reachable).filter(|(_, reachable)| **reachable) {
+            if let Base::Image(slot) = node.base
+                && self.slots[slot].answer.is_none()
+                && !std::mem::replace(&mut asked[slot], true)
+            {
+                requests.push(self.slots[slot].request.clone());
+            }
+        }
+        requests
+    }
+
+    /// Takes what was found. Triggers of the images may make [`Self::unresolved`] name more.
+    ///
+    /// # Errors
+    /// [`PlanError`] when a trigger does not parse or names a stage wrongly.
+    pub fn resolve(mut self, answers: Vec<(ImageRequest, ResolvedImage)>) -> Result<StageGraph, PlanError> {
+        for (request, image) in answers {
+            let key = (request.reference, request.platform, request.layout);
+            if let Some(slot) = self.slot_index.get(&key) {
+                self.slots[*slot].answer = Some(image);
+            }
+        }
+        self.read_triggers()?;
+        Ok(self)
+    }
+
+    /// The graph as one that can be lowered.
+    ///
+    /// # Errors
+    /// Gives itself back while images are missing.
+    #[expect(clippy::result_large_err, reason = "the error is the graph itself, to go on with")]
+    pub fn finish(self) -> Result<ResolvedGraph, StageGraph> {
+        let reachable = self.reachable();
+        let missing = self.nodes.iter().zip(&reachable).any(|(node, reachable)| {
+            *reachable && matches!(node.base, Base::Image(slot) if self.slots[slot].answer.is_none())
+        });
+        if missing { Err(self) } else { Ok(ResolvedGraph { graph: self, reachable }) }
+    }
+
+    /// The stage or well-known image that was probably meant by `written`, an image that cannot be found.
+    #[must_use]
+    pub fn image_suggestion(&self, written: &str) -> Option<String> {
+        const WELL_KNOWN: [&str; 7] = ["alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora"];
+        let latest = WELL_KNOWN.map(|name| format!("{name}:latest"));
+        let stages = self.nodes.iter().filter_map(|node| node.shown_name.as_deref());
+        let images = WELL_KNOWN.iter().zip(&latest).flat_map(|(name, latest)| [*name, latest.as_str()]);
+        rbuild_parser::suggest(written, stages.chain(images)).map(str::to_owned)
+    }
+
+    /// Which nodes are needed.
+    pub(crate) fn reachable(&self) -> Vec<bool> {
+        let mut reachable = vec![false; self.nodes.len()];
+        let mut todo: Vec<NodeId> = match self.input.options.selection {
+            Selection::Target => vec![self.target],
+            Selection::Everything => (0..self.nodes.len()).collect(),
+        };
+        while let Some(id) = todo.pop() {
+            if std::mem::replace(&mut reachable[id], true) {
+                continue;
+            }
+            let node = &self.nodes[id];
+            if let Base::Stage(base) = node.base {
+                todo.push(base);
+            }
+            if node.body == Body::Instructions {
+                let links = node.links.iter().flat_map(|(_, sources)| sources);
+                let triggers = node.triggers.iter().flatten().flat_map(|trigger| &trigger.sources);
+                todo.extend(links.chain(triggers).filter_map(|source| *source));
+            }
+        }
+        reachable
+    }
+
+    /// The base that `written` names: scratch, a named context or an image.
+    pub(crate) fn outside_base(
+        &mut self,
+        written: &str,
+        platform: &Platform,
+        lines: Lines,
+        purpose: Purpose,
+    ) -> Result<Base, PlanError> {
+        if written == "scratch" {
+            return Ok(Base::Scratch);
+        }
+        let reference: Reference = written
+            .parse()
+            .map_err(|reason| PlanErrorKind::StageName { name: written.to_owned(), reason }.at(lines))?;
+        let request = ImageRequest {
+            reference,
+            written: written.to_owned(),
+            platform: platform.clone(),
+            lines: Some(lines),
+            purpose,
+            layout: None,
+        };
+        match self.input.contexts.find(written, platform) {
+            Some(key) => {
+                let key = key.to_owned();
+                Ok(self.context_base(&key, request))
+            }
+            None => Ok(Base::Image(self.slot(request, false))),
+        }
+    }
+
+    /// The base that the named context `key` gives to whoever made `request`.
+    pub(crate) fn context_base(&mut self, key: &str, mut request: ImageRequest) -> Base {
+        match self.input.options.named_contexts.get(key) {
+            None | Some(NamedContext::Scratch) => Base::Scratch,
+            Some(NamedContext::Directory) => Base::Directory(key.to_owned()),
+            Some(NamedContext::Image(reference)) => {
+                request.reference = reference.clone();
+                Base::Image(self.slot(request, true))
+            }
+            Some(NamedContext::OciLayout) => {
+                request.layout = Some(key.to_owned());
+                Base::Image(self.slot(request, true))
+            }
+        }
+    }
+
+    fn slot(&mut self, request: ImageRequest, from_context: bool) -> SlotId {
+        let key = (request.reference.clone(), request.platform.clone(), request.layout.clone());
+        if let Some(slot) = self.slot_index.get(&key) {
+            if request.purpose == Purpose::Base {
+                self.slots[*slot].request.purpose = Purpose::Base;
+            }
+            return *slot;
+        }
+        self.slots.push(ImageSlot { request, from_context, answer: None });
+        self.slot_index.insert(key, self.slots.len() - 1);
+        self.slots.len() - 1
+    }
+}

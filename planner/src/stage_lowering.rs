@@ -1,0 +1,287 @@
+//! One stage being lowered: its variables, config and files as they are before the next instruction.
+
+use crate::history;
+use crate::instructions;
+use crate::lints;
+use crate::lower::Lowering;
+use crate::plan::{Action, CachePolicy, Filesystem, PlannedEntry, StageId, Step, StepId};
+use crate::position::Positions;
+use crate::scope::{Env, expand_word, is_literal};
+use crate::sources::is_defined_before;
+use crate::stage_graph::{Base, Input, NodeId, StageNode};
+use crate::{PlanError, PlanErrorKind};
+use rbuild_oci::{DEFAULT_PATH, HistoryEntry, ImageConfig, ImagePath};
+use rbuild_parser::{Escape, Instruction, Lines, Node, Rule, WordMode, expand};
+
+/// What a stage hands on to the stages built on it.
+#[derive(Clone, Debug)]
+pub(crate) struct StageState {
+    /// The config so far; history and DiffIds are the base image's.
+    pub(crate) config: ImageConfig,
+    /// What expansion and RUN see.
+    pub(crate) env: Env,
+    /// ARGs declared so far, with their values.
+    pub(crate) args: Vec<(String, Option<String>)>,
+    /// Where relative paths start; the config's working directory, which may be empty.
+    pub(crate) cwd: ImagePath,
+    /// The files so far.
+    pub(crate) files: Filesystem,
+    /// Whether this file has set a working directory yet.
+    pub(crate) workdir_set: bool,
+}
+
+impl StageState {
+    pub(crate) fn new(config: ImageConfig, files: Filesystem) -> Self {
+        let cwd = ImagePath::root();
+        Self { config, env: Env::default(), args: Vec::new(), cwd, files, workdir_set: false }
+    }
+
+    /// The state for a stage `FROM` this one: everything but the triggers.
+    pub(crate) fn child(mut self) -> Self {
+        self.config.config.on_build.clear();
+        self
+    }
+
+    /// Makes the config of a base the beginning of a stage.
+    fn enter(&mut self) {
+        let config = &mut self.config.config;
+        config.on_build.clear();
+        if config.env_value("PATH").is_none() && self.config.os != "windows" {
+            config.set_env("PATH", DEFAULT_PATH);
+        }
+        for pair in &config.env {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            self.env.set(name, value.to_owned());
+        }
+        if !config.working_dir.is_empty() {
+            self.cwd = ImagePath::root().join(&config.working_dir);
+            config.working_dir = self.cwd.to_string();
+        }
+    }
+}
+
+/// Lowers the instructions of one stage.
+pub(crate) struct StageLowering<'l, 'a> {
+    lowering: &'l mut Lowering<'a>,
+    node: &'a StageNode,
+    id: NodeId,
+    stage_id: StageId,
+    pub(crate) state: StageState,
+    pub(crate) positions: Positions,
+    history: Vec<PlannedEntry>,
+    cache: CachePolicy,
+    /// Whether this stage itself had a CMD.
+    pub(crate) has_cmd: bool,
+    /// The instruction being lowered.
+    current: Current<'a>,
+}
+
+/// Where the instruction being lowered comes from.
+#[derive(Clone, Copy)]
+struct Current<'a> {
+    lines: Lines,
+    text: &'a str,
+    prefix: &'static str,
+    sources: &'a [Option<NodeId>],
+}
+
+impl<'l, 'a> StageLowering<'l, 'a> {
+    pub(crate) fn new(
+        lowering: &'l mut Lowering<'a>,
+        id: NodeId,
+        stage_id: StageId,
+        mut state: StageState,
+    ) -> Self {
+        let graph = lowering.graph;
+        let node = &graph.nodes[id];
+        let options = &graph.input.options;
+        let cache = match options.ignores_cache(node.name.as_deref()) {
+            true => CachePolicy::Ignore,
+            false => CachePolicy::Use,
+        };
+        let total = countable(&graph.input, node);
+        state.enter();
+        Self {
+            positions: Positions::new(node.shown_name.clone(), total, options.position, &node.platform),
+            current: Current { lines: node.lines, text: "", prefix: "", sources: &[] },
+            lowering,
+            node,
+            id,
+            stage_id,
+            state,
+            history: Vec::new(),
+            cache,
+            has_cmd: false,
+        }
+    }
+
+    /// `[stage 1/n] FROM image`, which counts as a step when the base is an image with files.
+    pub(crate) fn name_base(&mut self, base: &Filesystem) -> Option<String> {
+        let (Base::Image(slot), Filesystem::Image(_)) = (&self.node.base, base) else { return None };
+        let slot = &self.lowering.graph.slots[*slot];
+        if slot.from_context {
+            return None;
+        }
+        let position = self.positions.take(&Env::default());
+        Some(format!("{position} FROM {}", slot.request.reference))
+    }
+
+    /// Triggers first, then the stage's own instructions.
+    pub(crate) fn run_all(&mut self) -> Result<(), PlanError> {
+        for trigger in self.node.triggers.iter().flatten() {
+            self.instruction(&trigger.node, &trigger.sources, "ONBUILD ")?;
+        }
+        let graph = self.lowering.graph;
+        let Some(stage) = self.node.file_stage else { return Ok(()) };
+        let mut links = self.node.links.iter().peekable();
+        for (i, node) in graph.input.dockerfile.stages[stage].instructions.iter().enumerate() {
+            let sources = links.next_if(|(instruction, _)| *instruction == i);
+            self.instruction(node, sources.map_or(&[], |(_, sources)| sources.as_slice()), "")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> (StageState, Vec<PlannedEntry>) {
+        (self.state, self.history)
+    }
+
+    fn instruction(
+        &mut self,
+        node: &'a Node<Instruction>,
+        sources: &'a [Option<NodeId>],
+        prefix: &'static str,
+    ) -> Result<(), PlanError> {
+        self.current = Current { lines: node.lines, text: &node.text, prefix, sources };
+        instructions::lower(self, &node.value)
+    }
+
+    /// The stage's name as messages have it.
+    pub(crate) fn display_name(&self) -> &str {
+        &self.node.display_name
+    }
+
+    pub(crate) fn input(&self) -> &'a Input {
+        &self.lowering.graph.input
+    }
+
+    pub(crate) fn escape(&self) -> Escape {
+        self.input().dockerfile.directives.escape
+    }
+
+    /// The current instruction's text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.current.text
+    }
+
+    /// The stages the current instruction uses.
+    pub(crate) fn sources(&self) -> &'a [Option<NodeId>] {
+        self.current.sources
+    }
+
+    /// The files of stage `source`; `None` when it is only defined later.
+    pub(crate) fn files_of(&self, source: NodeId) -> Option<Filesystem> {
+        if !is_defined_before(self.lowering.graph, source, self.id) {
+            return None;
+        }
+        self.lowering.results[source].clone()
+    }
+
+    /// `kind` at the current instruction.
+    pub(crate) fn error(&self, kind: PlanErrorKind) -> PlanError {
+        kind.at(self.current.lines)
+    }
+
+    /// Records a finding at the current instruction.
+    pub(crate) fn lint(&mut self, rule: Rule, message: String) {
+        self.lowering.lints.push(lints::finding(rule, message, self.current.lines));
+    }
+
+    /// Expands a word, or a here-document, in the stage's environment.
+    pub(crate) fn expand(&mut self, word: &str) -> Result<String, PlanError> {
+        let escape = self.escape();
+        let expanded =
+            expand_word(word, escape, &self.state.env).map_err(|e| self.error(PlanErrorKind::Word(e)))?;
+        self.report_unset(&expanded.unset);
+        Ok(expanded.text)
+    }
+
+    /// Expands the body of an inline file.
+    pub(crate) fn expand_heredoc(&mut self, body: &str) -> Result<String, PlanError> {
+        let words = self.expand_in(body, Escape::Backslash, WordMode::Heredoc)?;
+        Ok(words.into_iter().next().unwrap_or_default())
+    }
+
+    /// Expands a word that may become several, or none.
+    pub(crate) fn expand_list(&mut self, word: &str) -> Result<Vec<String>, PlanError> {
+        if is_literal(word, self.escape()) {
+            return Ok(word.split_whitespace().map(str::to_owned).collect());
+        }
+        self.expand_in(word, self.escape(), WordMode::List)
+    }
+
+    fn expand_in(&mut self, text: &str, escape: Escape, mode: WordMode) -> Result<Vec<String>, PlanError> {
+        let env = &self.state.env;
+        let expanded = expand(text, escape, mode, &|name| env.get(name).map(str::to_owned))
+            .map_err(|e| self.error(PlanErrorKind::Word(e)))?;
+        self.report_unset(&expanded.unset);
+        Ok(expanded.words)
+    }
+
+    /// UndefinedVar for names that are neither set nor declared.
+    fn report_unset(&mut self, unset: &[String]) {
+        for name in unset {
+            if self.state.args.iter().any(|(declared, _)| declared == name) {
+                continue;
+            }
+            let hint = lints::hint(rbuild_parser::suggest(name, self.state.env.names()), "$");
+            self.lint(Rule::UndefinedVar, format!("Usage of undefined variable '${name}'{hint}"));
+        }
+    }
+
+    /// Adds a history entry without a layer.
+    pub(crate) fn record(&mut self, created_by: String) {
+        self.push_entry(created_by, None);
+    }
+
+    /// Adds a step and its history entry. `created_by` comes without the mark that most steps have at their end.
+    pub(crate) fn push_step(&mut self, action: Action, name: &str, created_by: String) {
+        let id = StepId(self.lowering.steps.len());
+        let cache = match &action {
+            Action::Run(_) | Action::Copy(_) => self.cache,
+            Action::Workdir(_) => CachePolicy::Use,
+        };
+        let position = self.positions.take(&self.state.env);
+        let parent = std::mem::replace(&mut self.state.files, Filesystem::Step(id));
+        self.lowering.steps.push(Step {
+            id,
+            stage: self.stage_id,
+            parent,
+            action,
+            name: format!("{}{name}", self.current.prefix),
+            position,
+            lines: self.current.lines,
+            cache,
+        });
+        self.push_entry(created_by, Some(id));
+    }
+
+    fn push_entry(&mut self, created_by: String, step: Option<StepId>) {
+        let comment = history::COMMENT.to_owned();
+        let empty_layer = step.is_none();
+        let entry = HistoryEntry { created_by, comment, empty_layer, ..HistoryEntry::default() };
+        self.history.push(PlannedEntry { entry, step });
+    }
+}
+
+/// The n of `[stage i/n]`: a base that is neither scratch nor a stage, what may make a layer, and every trigger.
+fn countable(input: &Input, node: &StageNode) -> usize {
+    let base = usize::from(node.written != "scratch" && !matches!(node.base, Base::Stage(_)));
+    let instructions = node.file_stage.map(|stage| &input.dockerfile.stages[stage].instructions);
+    let own = instructions.into_iter().flatten().filter(|node| {
+        matches!(
+            node.value,
+            Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) | Instruction::Workdir(_)
+        )
+    });
+    base + own.count() + node.triggers.as_ref().map_or(0, Vec::len)
+}

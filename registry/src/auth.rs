@@ -1,0 +1,148 @@
+//! Which proof goes with a request: none until the registry asks, then Basic or a Bearer token for the request's scopes.
+//!
+//! Invariants: a proof is made only for the registry whose challenge it answers; a token is fetched once for each
+//! (registry, scopes) however many requests wait for it, and again only when it is old or was refused.
+
+use crate::{
+    Credentials, Login, RegistryError, Secret,
+    challenge::parse_challenges,
+    connector::Connector,
+    endpoint::{Demand, Endpoint},
+    login::Logins,
+    token::{self, Realm, Token},
+    transport::Permit,
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::OnceCell;
+
+/// The value of an `Authorization` header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Anonymous,
+    Header(Secret),
+}
+
+/// (registry domain, scopes).
+type TokenKey = (String, String);
+
+pub(crate) struct Authenticator {
+    logins: Logins,
+    tokens: Mutex<HashMap<TokenKey, Arc<OnceCell<Token>>>>,
+}
+
+impl Authenticator {
+    pub(crate) fn new(credentials: Credentials, search_path: String) -> Self {
+        Self { logins: Logins::new(credentials, search_path), tokens: Mutex::default() }
+    }
+
+    /// The proof `endpoint` is known to want for what `permit` says.
+    pub(crate) async fn proof(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        permit: &Permit,
+    ) -> Result<Proof, RegistryError> {
+        let realm = match endpoint.demand() {
+            Demand::Nothing => return Ok(Proof::Anonymous),
+            Demand::Basic => {
+                return match self.logins.find(endpoint.domain(), &permit.path).await? {
+                    Some(Login::Password { username, password }) => Ok(basic(&username, &password)),
+                    // an identity token is nothing a Basic registry could take
+                    Some(Login::IdentityToken(_)) | None => Ok(Proof::Anonymous),
+                };
+            }
+            Demand::Bearer(realm) => realm,
+        };
+        let key = (endpoint.domain().to_owned(), permit.scopes.joined());
+        let cell = self.cell(&key);
+        let token = cell.get_or_try_init(|| self.fetch(connector, endpoint, &realm, permit));
+        Ok(Proof::Header(bearer(&token.await?.value)))
+    }
+
+    /// Takes note of a 401 that answered a request sent with `proof`: what is demanded, and that this token is of no use.
+    pub(crate) fn refused(
+        &self,
+        endpoint: &Endpoint,
+        permit: &Permit,
+        proof: &Proof,
+        headers: &HeaderMap,
+    ) -> Result<(), RegistryError> {
+        let key = (endpoint.domain().to_owned(), permit.scopes.joined());
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        // another request may have replaced it already
+        let same = |cell: &Arc<OnceCell<Token>>| {
+            cell.get().is_some_and(|token| *proof == Proof::Header(bearer(&token.value)))
+        };
+        if tokens.get(&key).is_some_and(same) {
+            tokens.remove(&key);
+        }
+        drop(tokens);
+        endpoint.learn(demand(headers, endpoint.domain())?);
+        Ok(())
+    }
+
+    async fn fetch(
+        &self,
+        connector: &Connector,
+        endpoint: &Endpoint,
+        realm: &Realm,
+        permit: &Permit,
+    ) -> Result<Token, RegistryError> {
+        let login = self.logins.find(endpoint.domain(), &permit.path).await?;
+        if login.is_some() && !realm.may_see_login(endpoint.base()) {
+            return Err(RegistryError::InsecureRealm {
+                host: endpoint.domain().to_owned(),
+                realm: realm.url.origin().ascii_serialization(),
+            });
+        }
+        let http = connector.for_realm(endpoint, &realm.url)?;
+        token::fetch(&http, realm, permit, login.as_ref(), endpoint.domain()).await
+    }
+
+    /// The place for the token of `key`: with a token that is still good, or empty.
+    fn cell(&self, key: &TokenKey) -> Arc<OnceCell<Token>> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = tokens.entry(key.clone()).or_default();
+        if cell.get().is_some_and(|token| !token.is_fresh()) {
+            *cell = Arc::default();
+        }
+        Arc::clone(cell)
+    }
+}
+
+/// Whether the registry says that the token is sound but not allowed this (RFC 6750 §3.1), which no new token changes.
+pub(crate) fn is_final(headers: &HeaderMap) -> bool {
+    let mut texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    texts.any(|text| {
+        parse_challenges(text)
+            .iter()
+            .any(|challenge| challenge.parameter("error") == Some("insufficient_scope"))
+    })
+}
+
+/// What the challenges in `headers` ask for; Bearer is preferred to Basic, as Docker does.
+pub(crate) fn demand(headers: &HeaderMap, domain: &str) -> Result<Demand, RegistryError> {
+    let texts: Vec<&str> = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|v| v.to_str().ok()).collect();
+    let challenges: Vec<_> = texts.iter().flat_map(|text| parse_challenges(text)).collect();
+    if let Some(realm) = challenges.iter().find_map(Realm::from_challenge) {
+        Ok(Demand::Bearer(realm))
+    } else if challenges.iter().any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic")) {
+        Ok(Demand::Basic)
+    } else {
+        Err(RegistryError::Challenge { host: domain.to_owned(), challenge: texts.join(", ") })
+    }
+}
+
+fn basic(username: &str, password: &Secret) -> Proof {
+    let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
+    Proof::Header(Secret::new(format!("Basic {pair}")))
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.expose()))
+}

@@ -1,0 +1,224 @@
+//! Blobs coming in: a stream of chunks that is checked while it passes and goes on where it broke off.
+//!
+//! A chunk handed out may still turn out to belong to a bad blob: only `Ok(None)` says that the whole was good.
+
+use crate::{
+    Access, Client, RegistryError,
+    failure::{self, Subject},
+    host::name_of,
+    transport::{may_pass, protocol},
+};
+use bytes::Bytes;
+use rbuild_oci::{Descriptor, Digest, Hasher, Reference};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{CONTENT_RANGE, HeaderValue, RANGE},
+};
+use tokio::time;
+
+/// Where a download starts and who checks its digest.
+#[derive(Clone)]
+pub enum BlobStart {
+    /// From `offset`; the stream checks the digest. `hasher` has seen the `offset` bytes before.
+    Checked {
+        /// Bytes the caller has.
+        offset: u64,
+        /// Their hash so far.
+        hasher: Hasher,
+    },
+    /// From `offset`; the stream checks the size and the caller, who hashes the bytes anyway, the digest.
+    SizeOnly {
+        /// Bytes the caller has.
+        offset: u64,
+    },
+}
+
+/// A blob being received.
+pub struct BlobStream {
+    client: Client,
+    reference: Reference,
+    digest: Digest,
+    size: u64,
+    /// Bytes before the next chunk.
+    position: u64,
+    /// `None` when the caller checks, and after the end.
+    hasher: Option<Hasher>,
+    response: Option<Response>,
+    /// Bytes of the running response that come before `position` and are to be dropped.
+    surplus: u64,
+    resumptions: u32,
+}
+
+impl Client {
+    /// The blob `descriptor` describes, from its beginning, digest and size checked.
+    ///
+    /// # Errors
+    /// [`RegistryError::BlobNotFound`], [`RegistryError::AccessDenied`], [`RegistryError::SizeMismatch`] when the
+    /// registry announces another size, any failure of the connection.
+    pub async fn fetch_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<BlobStream, RegistryError> {
+        self.fetch_blob_from(reference, descriptor, BlobStart::Checked { offset: 0, hasher: Hasher::new() })
+            .await
+    }
+
+    /// The same, going on with a blob received in part, or leaving the digest to the caller.
+    ///
+    /// # Errors
+    /// As [`Self::fetch_blob`].
+    pub async fn fetch_blob_from(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        start: BlobStart,
+    ) -> Result<BlobStream, RegistryError> {
+        let (position, hasher) = match start {
+            BlobStart::Checked { offset, hasher } => (offset, Some(hasher)),
+            BlobStart::SizeOnly { offset } => (offset, None),
+        };
+        let mut stream = BlobStream {
+            client: self.clone(),
+            reference: reference.clone(),
+            digest: descriptor.digest,
+            size: descriptor.size,
+            position,
+            hasher,
+            response: None,
+            surplus: 0,
+            resumptions: 0,
+        };
+        // a range that starts at the end is no range; there is nothing left to ask for
+        if position == 0 || position < stream.size {
+            stream.open().await?;
+        }
+        Ok(stream)
+    }
+}
+
+impl BlobStream {
+    /// The next bytes; `None` after the last, when the blob has been found to be whole and, unless that was left to the
+    /// caller, to have its digest.
+    ///
+    /// # Errors
+    /// [`RegistryError::TooLarge`], [`RegistryError::SizeMismatch`], [`RegistryError::DigestMismatch`] when the registry
+    /// lies; [`RegistryError::Connection`] or [`RegistryError::Stalled`] when it breaks off again and again.
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
+            let Some(response) = &mut self.response else { return self.finish().map(|()| None) };
+            let url = response.url().clone();
+            let stall = self.client.transport.stall;
+            let failed = match time::timeout(stall, response.chunk()).await {
+                Ok(Ok(Some(chunk))) => match self.accept(chunk)? {
+                    Some(chunk) => return Ok(Some(chunk)),
+                    None => continue,
+                },
+                Ok(Ok(None)) => {
+                    self.response = None;
+                    continue;
+                }
+                Ok(Err(error)) => failure::of_request(&url, error),
+                Err(_) => RegistryError::Stalled { host: name_of(&url), seconds: stall.as_secs() },
+            };
+            self.resume(failed).await?;
+        }
+    }
+
+    /// Bytes received so far, those before the start included.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The part of `chunk` that is new, counted and hashed.
+    fn accept(&mut self, mut chunk: Bytes) -> Result<Option<Bytes>, RegistryError> {
+        let dropped = self.surplus.min(chunk.len() as u64);
+        self.surplus -= dropped;
+        let chunk = chunk.split_off(dropped as usize);
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        self.position += chunk.len() as u64;
+        if self.position > self.size {
+            self.response = None;
+            return Err(RegistryError::TooLarge {
+                host: self.reference.domain().to_owned(),
+                subject: self.digest.to_string(),
+                limit: self.size,
+            });
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&chunk);
+        }
+        Ok(Some(chunk))
+    }
+
+    fn finish(&mut self) -> Result<(), RegistryError> {
+        let host = || self.reference.domain().to_owned();
+        if self.position != self.size {
+            return Err(self.wrong_size(self.position));
+        }
+        let Some(found) = self.hasher.take().map(Hasher::finish) else { return Ok(()) };
+        if found == self.digest {
+            return Ok(());
+        }
+        let repository = self.reference.familiar_repository();
+        Err(RegistryError::DigestMismatch { host: host(), repository, expected: self.digest, found })
+    }
+
+    /// Connects again after `failed`, as often as the retry policy has it for the whole blob.
+    async fn resume(&mut self, failed: RegistryError) -> Result<(), RegistryError> {
+        self.response = None;
+        if self.position == self.size {
+            // everything is there; only the end was not announced properly
+            return Ok(());
+        }
+        let delay = self.client.transport.retry.delay(self.resumptions);
+        let Some(delay) = delay.filter(|_| may_pass(&failed)) else { return Err(failed) };
+        self.resumptions += 1;
+        time::sleep(delay).await;
+        self.open().await
+    }
+
+    /// Asks for the blob from `position` on.
+    async fn open(&mut self) -> Result<(), RegistryError> {
+        let Self { reference, digest, position, .. } = self;
+        let mut call = Client::call(Method::GET, reference, Access::Pull, &format!("blobs/{digest}"));
+        if *position > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={position}-")).expect("digits are header text");
+            call.headers.insert(RANGE, range);
+        }
+        let response = self.client.send(reference, &call).await?;
+        let announced = response.content_length();
+        self.surplus = match response.status() {
+            StatusCode::OK => self.position,
+            StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(self.position) => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                return Err(protocol(self.reference.domain(), "a range that was not asked for"));
+            }
+            _ => {
+                let subject = Subject::Blob { reference: &self.reference, digest: &self.digest };
+                return Err(failure::of_answer(response, &subject).await);
+            }
+        };
+        // before anything is received: what does not have the size cannot have the digest
+        let total = announced.map(|rest| rest + self.position - self.surplus);
+        if let Some(found) = total.filter(|total| *total != self.size) {
+            return Err(self.wrong_size(found));
+        }
+        self.response = Some(response);
+        Ok(())
+    }
+
+    fn wrong_size(&self, found: u64) -> RegistryError {
+        let host = self.reference.domain().to_owned();
+        RegistryError::SizeMismatch { host, digest: self.digest, expected: self.size, found }
+    }
+}
+
+/// The first byte of `Content-Range: bytes first-last/total` (RFC 9110 §14.4).
+fn range_start(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}

@@ -1,0 +1,248 @@
+//! What can go wrong between rbuild and a registry.
+
+use rbuild_oci::Digest;
+use std::{fmt, io, path::PathBuf};
+
+/// The lower-level error behind a [`RegistryError`]; only its text is meant for use.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What was being done to a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading manifests and blobs.
+    Pull,
+    /// Writing them.
+    Push,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+        })
+    }
+}
+
+/// A request to a registry that did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The repository or the tag or digest in it does not exist.
+    #[error("failed to resolve reference {reference:?}: not found")]
+    NotFound {
+        /// The full reference.
+        reference: String,
+    },
+    /// The registry has no such blob.
+    #[error("blob {digest} not found in {repository}")]
+    BlobNotFound {
+        /// Domain and path.
+        repository: String,
+        /// The blob.
+        digest: Digest,
+    },
+    /// The registry refuses this repository to these credentials, or hides whether it exists.
+    #[error(
+        "{access} access denied for {repository}, repository does not exist or may require authorization: \
+         denied or not logged in: run \"rbuild login {host}\"{}",
+        shown(server)
+    )]
+    AccessDenied {
+        /// What was tried.
+        access: Access,
+        /// Domain and path.
+        repository: String,
+        /// The registry's domain.
+        host: String,
+        /// What the server said; may be empty.
+        server: String,
+    },
+    /// The registry or its token server refuses the login.
+    #[error(
+        "{host} refused the login: denied or not logged in: run \"rbuild login {host}\"{}",
+        shown(server)
+    )]
+    Unauthorized {
+        /// The registry's domain.
+        host: String,
+        /// What the server said; may be empty.
+        server: String,
+    },
+    /// The registry wants credentials sent to a token server over an unprotected connection.
+    #[error("{host} names the token server {realm}, to which credentials cannot be sent without TLS")]
+    InsecureRealm {
+        /// The registry's domain.
+        host: String,
+        /// The token server.
+        realm: String,
+    },
+    /// The registry answered 401 without a challenge that can be met.
+    #[error("{host} asks for authentication in a way that is not understood: {challenge:?}")]
+    Challenge {
+        /// The registry's domain.
+        host: String,
+        /// The `WWW-Authenticate` header.
+        challenge: String,
+    },
+    /// The TLS handshake failed, most often because the certificate is not trusted.
+    #[error(
+        "no trusted TLS connection to {host}: if the registry has its own certificate authority, \
+         put its certificate in certs.d/{host}/ca.crt"
+    )]
+    Tls {
+        /// Host, with its port if one was given.
+        host: String,
+        /// What rustls said.
+        #[source]
+        source: Cause,
+    },
+    /// Nothing listens there.
+    #[error("connection to {host} refused")]
+    Refused {
+        /// Host, with its port if one was given.
+        host: String,
+        /// What the system said.
+        #[source]
+        source: Cause,
+    },
+    /// No connection, or one that broke and stayed broken after the retries.
+    #[error("request to {host} failed")]
+    Connection {
+        /// Host, with its port if one was given.
+        host: String,
+        /// The last failure.
+        #[source]
+        source: Cause,
+    },
+    /// No byte moved for longer than the stall limit.
+    #[error("transfer with {host} stalled for {seconds} seconds")]
+    Stalled {
+        /// Host, with its port if one was given.
+        host: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Any other answer that is not success.
+    #[error("{host} answered {status}{}{}", shown(code), shown(message))]
+    Server {
+        /// The registry's domain.
+        host: String,
+        /// HTTP status.
+        status: u16,
+        /// The distribution error code, such as `MANIFEST_INVALID`; may be empty.
+        code: String,
+        /// The server's message; may be empty.
+        message: String,
+    },
+    /// An answer that the protocol does not allow.
+    #[error("{host} answered against the protocol: {problem}")]
+    Protocol {
+        /// The registry's domain.
+        host: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The content is not what its digest says.
+    #[error("{host} sent content with digest {found} for {expected} of {repository}")]
+    DigestMismatch {
+        /// The registry's domain.
+        host: String,
+        /// Domain and path.
+        repository: String,
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// The content ended before the size its descriptor states, or the server states another size.
+    #[error("{host} sent {found} bytes for {digest}, whose size is {expected}")]
+    SizeMismatch {
+        /// The registry's domain.
+        host: String,
+        /// The blob.
+        digest: Digest,
+        /// Bytes stated by the descriptor.
+        expected: u64,
+        /// Bytes sent or announced.
+        found: u64,
+    },
+    /// More bytes than stated or allowed.
+    #[error("{host} sent more than {limit} bytes for {subject}")]
+    TooLarge {
+        /// The registry's domain.
+        host: String,
+        /// The blob or reference.
+        subject: String,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The bytes to upload could not be read.
+    #[error("cannot read the content to upload to {repository}")]
+    Body {
+        /// Domain and path.
+        repository: String,
+        /// What the reader said.
+        #[source]
+        source: io::Error,
+    },
+    /// The sender of a streamed upload ended without stating a digest.
+    #[error("upload to {repository} was given up by its sender")]
+    Abandoned {
+        /// Domain and path.
+        repository: String,
+    },
+    /// The domain of a reference makes no URL.
+    #[error("{host:?} is not a registry address")]
+    Address {
+        /// As written.
+        host: String,
+    },
+    /// A credentials file that is not docker's `config.json` or containers' `auth.json`.
+    #[error("cannot understand the registry credentials file")]
+    CredentialsFile {
+        /// What the reader said.
+        #[source]
+        source: Cause,
+    },
+    /// An entry of `auths` whose `auth` is not base64 of `user:password`.
+    #[error("the credentials stored for {server} are damaged: log in again")]
+    CredentialsEntry {
+        /// The entry's key.
+        server: String,
+    },
+    /// A credential helper that cannot be run or fails.
+    #[error("credential helper {program} failed for {server}")]
+    Helper {
+        /// `docker-credential-…`.
+        program: String,
+        /// The server it was asked for.
+        server: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// A file of `certs.d` that cannot be read or is no certificate or key.
+    #[error("cannot use certificate file {}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// The HTTP client cannot be made, for instance because a proxy address is malformed.
+    #[error("cannot set up connections to {host}")]
+    Setup {
+        /// Host, with its port if one was given.
+        host: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+}
+
+/// `: text`, or nothing for an empty text.
+fn shown(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}

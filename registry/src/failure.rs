@@ -1,0 +1,157 @@
+//! Errors made of failed requests and of answers that are not success.
+
+use crate::{Access, RegistryError, host::name_of, transport::read_limited};
+use rbuild_oci::{Digest, Reference};
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+use std::{error::Error, io};
+
+const ANSWER_LIMIT: usize = 64 << 10;
+/// Servers' messages are shown to people; a page of HTML is of no use to them.
+const MESSAGE_LIMIT: usize = 300;
+
+/// What a request was about, which decides how its failure reads.
+pub(crate) enum Subject<'a> {
+    Manifest { reference: &'a Reference },
+    Blob { reference: &'a Reference, digest: &'a Digest },
+    Push { reference: &'a Reference },
+    Login { domain: &'a str },
+}
+
+/// The error document of the distribution specification, and what token servers send.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorDocument {
+    errors: Vec<ErrorEntry>,
+    details: String,
+    message: String,
+    error_description: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorEntry {
+    code: String,
+    message: String,
+}
+
+impl Subject<'_> {
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Manifest { reference } | Self::Blob { reference, .. } | Self::Push { reference } => {
+                reference.domain()
+            }
+            Self::Login { domain } => domain,
+        }
+    }
+
+    fn denied(&self, server: String) -> RegistryError {
+        let host = self.host().to_owned();
+        let (reference, access) = match self {
+            Self::Login { .. } => return RegistryError::Unauthorized { host, server },
+            Self::Manifest { reference } | Self::Blob { reference, .. } => (reference, Access::Pull),
+            Self::Push { reference } => (reference, Access::Push),
+        };
+        RegistryError::AccessDenied { access, repository: reference.familiar_repository(), host, server }
+    }
+}
+
+/// The error for `response`, whose status is not what the protocol wants for `subject`.
+pub(crate) async fn of_answer(response: Response, subject: &Subject<'_>) -> RegistryError {
+    let status = response.status();
+    // the body only explains; if it cannot be had, the status still tells
+    let body = read_limited(response, ANSWER_LIMIT, subject.host()).await.unwrap_or_default();
+    let (code, message) = explained(&body);
+    match (status, subject) {
+        (StatusCode::NOT_FOUND, Subject::Manifest { reference }) => {
+            RegistryError::NotFound { reference: reference.to_string() }
+        }
+        (StatusCode::NOT_FOUND, Subject::Blob { reference, digest }) => {
+            RegistryError::BlobNotFound { repository: reference.familiar_repository(), digest: **digest }
+        }
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => subject.denied(message),
+        _ => {
+            RegistryError::Server { host: subject.host().to_owned(), status: status.as_u16(), code, message }
+        }
+    }
+}
+
+/// The error for a request to `url` that got no answer.
+pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
+    let host = name_of(url);
+    let (tls, refused) = (is_tls(&error), is_refused(&error));
+    // URLs of redirects carry signatures
+    let source = Box::new(error.without_url());
+    if tls {
+        RegistryError::Tls { host, source }
+    } else if refused {
+        RegistryError::Refused { host, source }
+    } else {
+        RegistryError::Connection { host, source }
+    }
+}
+
+/// Whether the other side speaks TLS but no trusted connection came about.
+pub(crate) fn is_tls(error: &reqwest::Error) -> bool {
+    match find::<rustls::Error>(error) {
+        // what a plain HTTP server answers is no TLS message
+        Some(rustls::Error::InvalidMessage(_)) | None => false,
+        Some(_) => true,
+    }
+}
+
+pub(crate) fn is_refused(error: &reqwest::Error) -> bool {
+    find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The first `T` in the chain of causes. `io::Error` hides the error it wraps from `source`, so it is opened.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Code and message of an error answer; the text itself when it is short and not HTML.
+fn explained(body: &[u8]) -> (String, String) {
+    let document: ErrorDocument = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(entry) = document.errors.into_iter().next() {
+        return (entry.code, shortened(&entry.message));
+    }
+    let texts = [document.details, document.error_description, document.message];
+    if let Some(text) = texts.into_iter().find(|text| !text.is_empty()) {
+        return (String::new(), shortened(&text));
+    }
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    let readable = !text.starts_with(['<', '{']) && text.len() <= MESSAGE_LIMIT;
+    (String::new(), if readable { shortened(text) } else { String::new() })
+}
+
+/// One line, without control characters, which a terminal could obey.
+fn shortened(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(MESSAGE_LIMIT).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_explanations_are_found() {
+        let json = br#"{"errors":[{"code":"MANIFEST_INVALID","message":"manifest invalid","detail":{}}]}"#;
+        assert_eq!(explained(json), ("MANIFEST_INVALID".to_owned(), "manifest invalid".to_owned()));
+        assert_eq!(explained(br#"{"details":"incorrect username"}"#).1, "incorrect username");
+        assert_eq!(explained(b"<html>no</html>").1, "");
+        assert_eq!(explained(b"try\x1b[31m later\n").1, "try [31m later");
+    }
+}

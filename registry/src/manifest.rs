@@ -1,0 +1,180 @@
+//! Manifests and indexes: small documents, read and written whole.
+
+use crate::{
+    Access, Client, RegistryError,
+    failure::{self, Subject},
+    transport::{Call, protocol, read_limited},
+};
+use bytes::Bytes;
+use rbuild_oci::{Digest, MediaType, Reference};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+use serde::Deserialize;
+
+/// The longest manifest or index that is read, in bytes (the limit registries themselves have).
+pub const MANIFEST_LIMIT: u64 = 4 << 20;
+
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// A manifest or index as the registry has it, digest checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// The digest of `bytes`.
+    pub digest: Digest,
+    /// What it is.
+    pub media_type: MediaType,
+    /// The document.
+    pub bytes: Bytes,
+}
+
+/// What a reference points at, without the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestHead {
+    /// The manifest's digest, as the registry states it.
+    pub digest: Digest,
+    /// What it is.
+    pub media_type: MediaType,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Client {
+    /// The manifest or index `reference` names, by its digest if it has one, else by its tag.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`]; [`RegistryError::DigestMismatch`] when the document
+    /// is not what was asked for, [`RegistryError::TooLarge`] beyond [`MANIFEST_LIMIT`]; any failure of the connection.
+    pub async fn fetch_manifest(&self, reference: &Reference) -> Result<FetchedManifest, RegistryError> {
+        let call = manifest_call(Method::GET, reference);
+        let response = self.send(reference, &call).await?;
+        if response.status() != StatusCode::OK {
+            return Err(failure::of_answer(response, &Subject::Manifest { reference }).await);
+        }
+        let stated = stated_digest(response.headers());
+        let stated_type = stated_type(response.headers());
+        let bytes = read_limited(response, MANIFEST_LIMIT as usize, reference.domain()).await?;
+        let digest = Digest::of(&bytes);
+        if let Some(expected) = reference.digest().copied().or(stated).filter(|expected| *expected != digest)
+        {
+            return Err(mismatch(reference, expected, digest));
+        }
+        let media_type = document_type(&bytes, stated_type);
+        Ok(FetchedManifest { digest, media_type, bytes: bytes.into() })
+    }
+
+    /// What `reference` points at, with as little transfer as the registry allows.
+    ///
+    /// # Errors
+    /// As [`Self::fetch_manifest`].
+    pub async fn head_manifest(&self, reference: &Reference) -> Result<ManifestHead, RegistryError> {
+        let response = self.send(reference, &manifest_call(Method::HEAD, reference)).await?;
+        if let Some(head) = head(&response) {
+            return match reference.digest() {
+                Some(expected) if *expected != head.digest => {
+                    Err(mismatch(reference, *expected, head.digest))
+                }
+                Some(_) | None => Ok(head),
+            };
+        }
+        match response.status() {
+            // An answer to HEAD has no body to explain it. Some registries refuse the method or leave out the headers.
+            StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
+                let fetched = self.fetch_manifest(reference).await?;
+                let size = fetched.bytes.len() as u64;
+                Ok(ManifestHead { digest: fetched.digest, media_type: fetched.media_type, size })
+            }
+            _ => Err(failure::of_answer(response, &Subject::Manifest { reference }).await),
+        }
+    }
+
+    /// Stores `bytes` under the tag of `reference`, or under its digest if it has no tag. What it refers to must be there.
+    ///
+    /// # Errors
+    /// [`RegistryError::AccessDenied`]; [`RegistryError::Server`] with the registry's reason, such as a missing blob;
+    /// [`RegistryError::DigestMismatch`] when the registry understood other bytes.
+    pub async fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &MediaType,
+        bytes: Bytes,
+    ) -> Result<Digest, RegistryError> {
+        let digest = Digest::of(&bytes);
+        let name = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
+        let mut call = Self::call(Method::PUT, reference, Access::Push, &format!("manifests/{name}"));
+        let unusable = |_| protocol(reference.domain(), "the manifest's media type is no header value");
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_str(media_type.as_str()).map_err(unusable)?);
+        call.body = bytes;
+        let response = self.send(reference, &call).await?;
+        if !response.status().is_success() {
+            return Err(failure::of_answer(response, &Subject::Push { reference }).await);
+        }
+        match stated_digest(response.headers()) {
+            Some(stated) if stated != digest => Err(mismatch(reference, digest, stated)),
+            Some(_) | None => Ok(digest),
+        }
+    }
+}
+
+fn manifest_call(method: Method, reference: &Reference) -> Call {
+    let name = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    };
+    let mut call = Client::call(method, reference, Access::Pull, &format!("manifests/{name}"));
+    call.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+    call
+}
+
+fn head(response: &Response) -> Option<ManifestHead> {
+    if response.status() != StatusCode::OK {
+        return None;
+    }
+    let headers = response.headers();
+    // `Response::content_length` is that of the body, which a HEAD has not
+    let size = headers.get(reqwest::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    let media_type = stated_type(headers)?;
+    Some(ManifestHead { digest: stated_digest(headers)?, media_type, size })
+}
+
+/// The digest the registry states; `None` also for algorithms other than SHA-256.
+fn stated_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers.get(DIGEST_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// The `Content-Type`, if it says more than that this is JSON or text.
+fn stated_type(headers: &HeaderMap) -> Option<MediaType> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let name = text.split(';').next().unwrap_or(text).trim();
+    (name.starts_with("application/vnd.")).then(|| MediaType::from(name))
+}
+
+/// What the document says of itself; else what the registry said; else what its shape tells.
+fn document_type(bytes: &[u8], stated: Option<MediaType>) -> MediaType {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Shape {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let shape: Shape = serde_json::from_slice(bytes).unwrap_or_default();
+    match (shape.media_type, stated, shape.manifests) {
+        (Some(name), _, _) => name.as_str().into(),
+        (None, Some(stated), _) => stated,
+        (None, None, Some(_)) => MediaType::OciIndex,
+        (None, None, None) => MediaType::OciManifest,
+    }
+}
+
+fn mismatch(reference: &Reference, expected: Digest, found: Digest) -> RegistryError {
+    RegistryError::DigestMismatch {
+        host: reference.domain().to_owned(),
+        repository: reference.familiar_repository(),
+        expected,
+        found,
+    }
+}

@@ -1,0 +1,70 @@
+//! When to try again, and after how long.
+
+use reqwest::{StatusCode, header};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+/// The longest a server can make us wait by `Retry-After`.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How often and how patiently failed requests are repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Tries after the first.
+    pub retries: u32,
+    /// Wait before the first retry; each further wait is twice as long, and varied by up to a quarter.
+    pub first_delay: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { retries: 4, first_delay: Duration::from_millis(250) }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait before retry number `retry` (from 0), `None` when there is none left.
+    pub(crate) fn delay(&self, retry: u32) -> Option<Duration> {
+        if retry >= self.retries {
+            return None;
+        }
+        let delay = self.first_delay.saturating_mul(1 << retry.min(16)).min(LONGEST_WAIT);
+        // parallel transfers that failed together should not come back together
+        let spread = RandomState::new().build_hasher().finish() % 256;
+        Some(delay.mul_f64(1.0 + spread as f64 / 1024.0))
+    }
+
+    /// The same, with what the server asked for in `Retry-After`, if it is longer.
+    pub(crate) fn delay_after(&self, retry: u32, headers: &header::HeaderMap) -> Option<Duration> {
+        let asked =
+            headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let asked = asked.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT);
+        self.delay(retry).map(|delay| delay.max(asked))
+    }
+}
+
+/// Whether an answer may become better by itself.
+pub(crate) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_are_bounded_and_obey_the_server() {
+        let policy = RetryPolicy { retries: 2, first_delay: Duration::from_millis(100) };
+        assert!(policy.delay(0).unwrap() >= Duration::from_millis(100));
+        assert!(policy.delay(1).unwrap() >= Duration::from_millis(200));
+        assert_eq!(policy.delay(2), None);
+        let mut headers = header::HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("3"));
+        assert_eq!(policy.delay_after(0, &headers), Some(Duration::from_secs(3)));
+        headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("999999"));
+        assert_eq!(policy.delay_after(0, &headers), Some(LONGEST_WAIT));
+        assert_eq!(policy.delay_after(2, &headers), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! The tags of a repository.
+
+use crate::{
+    Access, Client, RegistryError,
+    failure::{self, Subject},
+    transport::{Target, protocol, read_limited},
+};
+use rbuild_oci::Reference;
+use reqwest::{Method, Response, StatusCode, Url, header::LINK};
+use serde::Deserialize;
+
+const PAGE_LIMIT: usize = 4 << 20;
+/// Pages after which a registry is taken to go round in circles.
+const PAGES_LIMIT: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Page {
+    tags: Option<Vec<String>>,
+}
+
+impl Client {
+    /// All tags of the repository of `reference`, in the registry's order.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`], any failure of the connection.
+    pub async fn list_tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
+        let mut call = Self::call(Method::GET, reference, Access::Pull, "tags/list");
+        let mut tags = Vec::new();
+        for _ in 0..PAGES_LIMIT {
+            let response = self.send(reference, &call).await?;
+            if response.status() != StatusCode::OK {
+                return Err(failure::of_answer(response, &Subject::Manifest { reference }).await);
+            }
+            let next = next_page(&response);
+            let bytes = read_limited(response, PAGE_LIMIT, reference.domain()).await?;
+            let page: Page = serde_json::from_slice(&bytes)
+                .map_err(|_| protocol(reference.domain(), "the list of tags is not understood"))?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next {
+                Some(url) => call.target = Target::Location(url),
+                None => return Ok(tags),
+            }
+        }
+        Err(protocol(reference.domain(), "the list of tags has no end"))
+    }
+}
+
+/// The target of `Link: <…>; rel="next"` (RFC 8288), resolved.
+fn next_page(response: &Response) -> Option<Url> {
+    let link = response.headers().get(LINK)?.to_str().ok()?;
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    parameters.contains("next").then(|| response.url().join(target).ok())?
+}

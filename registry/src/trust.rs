@@ -1,0 +1,94 @@
+//! Which certificates are believed for which host, in the form Docker and containers have it:
+//! `certs.d/<host[:port]>/*.crt` are authorities, `*.cert` with `*.key` is what we show ourselves.
+
+use crate::{Cause, RegistryError, host};
+use reqwest::{Certificate, Identity, Url};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// How much protection connections to a registry must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// TLS with a trusted certificate. Registries on this machine itself may speak plain HTTP.
+    #[default]
+    Verify,
+    /// TLS with any certificate, or else plain HTTP (docker's `insecure-registries`).
+    SkipVerifyOrPlainHttp,
+}
+
+/// What is trusted, for all hosts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trust {
+    pub(crate) tls: Tls,
+    pub(crate) insecure_hosts: Vec<String>,
+    pub(crate) certificate_directories: Vec<PathBuf>,
+}
+
+/// What is trusted for one host.
+#[derive(Default)]
+pub(crate) struct HostTrust {
+    pub(crate) tls: Tls,
+    pub(crate) roots: Vec<Certificate>,
+    pub(crate) identity: Option<Identity>,
+}
+
+impl Trust {
+    /// Whether connections to `url` need no verified certificate.
+    pub(crate) fn tls_for(&self, url: &Url) -> Tls {
+        let listed = |host: &String| *host == host::name_of(url) || Some(host.as_str()) == url.host_str();
+        if self.insecure_hosts.iter().any(listed) { Tls::SkipVerifyOrPlainHttp } else { self.tls }
+    }
+
+    /// The trust for `url`, with the files of the first certificate directory that has the host.
+    pub(crate) fn load(&self, url: &Url) -> Result<HostTrust, RegistryError> {
+        let mut trust = HostTrust { tls: self.tls_for(url), ..HostTrust::default() };
+        for directory in &self.certificate_directories {
+            let directory = directory.join(host::name_of(url));
+            let mut names: Vec<PathBuf> = match fs::read_dir(&directory) {
+                Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(unusable(&directory, error)),
+            };
+            names.sort();
+            for path in names {
+                trust.add(&path)?;
+            }
+            break;
+        }
+        Ok(trust)
+    }
+}
+
+impl HostTrust {
+    fn add(&mut self, path: &Path) -> Result<(), RegistryError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("crt") => {
+                let roots =
+                    Certificate::from_pem_bundle(&read(path)?).map_err(|error| unusable(path, error))?;
+                if roots.is_empty() {
+                    return Err(unusable(path, "no certificate in it"));
+                }
+                self.roots.extend(roots);
+            }
+            Some("cert") => {
+                let mut pem = read(path)?;
+                pem.push(b'\n');
+                pem.extend(read(&path.with_extension("key"))?);
+                self.identity = Some(Identity::from_pem(&pem).map_err(|error| unusable(path, error))?);
+            }
+            // keys are read with their certificate; other files are nobody's business
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
+    fs::read(path).map_err(|error| unusable(path, error))
+}
+
+fn unusable(path: &Path, source: impl Into<Cause>) -> RegistryError {
+    RegistryError::Certificate { path: path.to_owned(), source: source.into() }
+}

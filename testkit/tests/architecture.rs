@@ -1,0 +1,99 @@
+//! The crates and their layers: a dependency goes down, never sideways or up; a library has one home.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// Every crate: folder, package, layer.
+const CRATES: [(&str, &str, u8); 12] = [
+    ("oci", "rbuild-oci", 0),
+    ("parser", "rbuild-parser", 0),
+    ("executor/sys", "rbuild-sys", 0),
+    ("planner", "rbuild-planner", 1),
+    ("cache", "rbuild-cache", 1),
+    ("registry", "rbuild-registry", 1),
+    ("image", "rbuild-image", 2),
+    ("executor", "rbuild-executor", 3),
+    ("engine", "rbuild", 4),
+    ("cli", "rbuild-cli", 5),
+    ("testkit", "rbuild-testkit", 6),
+    ("bench", "rbuild-bench", 6),
+];
+
+/// Edges that go sideways on purpose, with the reason.
+const EXCEPTIONS: [(&str, &str); 0] = [];
+
+/// Libraries that only one crate may use.
+const HOMES: [(&str, &str); 9] = [
+    ("pest", "rbuild-parser"),
+    ("pest_derive", "rbuild-parser"),
+    ("petgraph", "rbuild-planner"),
+    ("sled", "rbuild-cache"),
+    ("reqwest", "rbuild-registry"),
+    ("clap", "rbuild-cli"),
+    ("oci-spec", "rbuild-oci"),
+    ("seccompiler", "rbuild-sys"),
+    ("libc", "rbuild-sys"),
+];
+
+/// Packages in `Cargo.lock`, at most.
+const PACKAGES: usize = 320;
+
+#[test]
+fn dependencies_point_down() {
+    let layers: BTreeMap<&str, u8> = CRATES.iter().map(|(_, package, layer)| (*package, *layer)).collect();
+    for (folder, package, layer) in CRATES {
+        for dependency in dependencies(folder) {
+            let Some(below) = layers.get(dependency.as_str()) else { continue };
+            let excused = EXCEPTIONS.contains(&(package, dependency.as_str()));
+            assert!(*below < layer || excused, "{package} (layer {layer}) depends on {dependency} (layer {below})");
+        }
+    }
+}
+
+#[test]
+fn every_crate_has_a_layer() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
+    for member in members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty()) {
+        assert!(CRATES.iter().any(|(folder, ..)| *folder == member), "{member} has no layer in {}", file!());
+    }
+}
+
+#[test]
+fn libraries_stay_at_home() {
+    for (folder, package, _) in CRATES {
+        for dependency in dependencies(folder) {
+            if let Some((_, home)) = HOMES.iter().find(|(library, _)| *library == dependency) {
+                assert_eq!(package, *home, "{dependency} belongs into {home}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_lock_file_stays_small() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let packages = lock.matches("[[package]]").count();
+    assert!(packages <= PACKAGES, "{packages} packages in Cargo.lock, {PACKAGES} at most");
+}
+
+#[test]
+fn unsafe_lives_in_sys() {
+    for (folder, package, _) in CRATES {
+        let lib = root().join(folder).join("src/lib.rs");
+        let Ok(text) = fs::read_to_string(&lib) else { continue };
+        assert!(package == "rbuild-sys" || text.contains("#![forbid(unsafe_code)]"), "{}", lib.display());
+    }
+}
+
+/// Names in the `[dependencies]` section of a crate.
+fn dependencies(folder: &str) -> Vec<String> {
+    let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+    let section = manifest.split_once("[dependencies]").map_or("", |(_, rest)| rest);
+    let section = section.split_once("\n[").map_or(section, |(section, _)| section);
+    let name = |line: &str| line.split(['.', '=', ' ']).next().unwrap_or_default().to_owned();
+    section.lines().filter(|line| !line.starts_with('#')).map(name).filter(|name| !name.is_empty()).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
