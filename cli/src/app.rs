@@ -2,7 +2,8 @@
 
 use crate::{
     args::{
-        BuilderCommand, Cli, Command, ContainerCommand, GlobalArgs, ImageCommand, SystemCommand, complete, count_mistake,
+        BuilderCommand, Cli, Command, ContainerCommand, GlobalArgs, ImageCommand, SystemCommand, complete,
+        count_mistake,
     },
     commands::{self, ObjectKind},
     credentials::{Configuration, configuration},
@@ -110,7 +111,9 @@ fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
     if words.len() < 2 {
         words.push("--help".into());
     }
-    let parsed = command.try_get_matches_from_mut(words).and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let parsed = command
+        .try_get_matches_from_mut(words)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     parsed.map_err(|error| match count_mistake(&error, &command) {
         Some(message) => Unparsed::Usage(UsageError::new(message)),
         None => Unparsed::Clap(error),

@@ -25,7 +25,10 @@ pub(crate) struct Configuration {
 ///
 /// # Errors
 /// [`CliError::Configuration`] and [`CliError::File`] for files that are there and cannot be used.
-pub(crate) fn configuration(environment: &Environment, certificates: Certificates) -> Result<Configuration, CliError> {
+pub(crate) fn configuration(
+    environment: &Environment,
+    certificates: Certificates,
+) -> Result<Configuration, CliError> {
     let mut credentials = Credentials::none();
     let mut proxies = BuildProxies::default();
     for path in environment.containers_auth() {
@@ -59,13 +62,15 @@ pub(crate) fn document(path: &Path) -> Result<Option<(Value, String)>, CliError>
     let text = match fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => return Ok(None),
         Ok(text) => text,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         // somebody else's configuration is none of ours: root's home is closed to others
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         Err(error) => return Err(CliError::file("read", path)(error)),
     };
-    let value =
-        serde_json::from_str(&text).map_err(|source| CliError::Configuration { path: path.to_owned(), source })?;
+    let value = serde_json::from_str(&text)
+        .map_err(|source| CliError::Configuration { path: path.to_owned(), source })?;
     Ok(Some((value, text)))
 }
 
@@ -74,11 +79,14 @@ fn logins(text: &str) -> Result<Credentials, CliError> {
 }
 
 fn certificate_directories(environment: &Environment) -> Vec<PathBuf> {
-    let mut directories = vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
+    let mut directories =
+        vec![PathBuf::from("/etc/docker/certs.d"), PathBuf::from("/etc/containers/certs.d")];
     match environment.user {
         User::Root => {}
         User::Ordinary => {
-            let config = environment.filled("XDG_CONFIG_HOME").map_or_else(|| environment.home().join(".config"), PathBuf::from);
+            let config = environment
+                .filled("XDG_CONFIG_HOME")
+                .map_or_else(|| environment.home().join(".config"), PathBuf::from);
             directories.insert(0, config.join("docker/certs.d"));
             directories.insert(0, config.join("containers/certs.d"));
         }

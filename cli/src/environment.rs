@@ -50,7 +50,8 @@ impl Environment {
     /// A made-up one, started at the epoch.
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)], user: User) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { variables, user, now: SystemTime::UNIX_EPOCH.into() }
     }
 
@@ -85,14 +86,17 @@ impl Environment {
 
     /// Where Docker's client keeps `config.json`.
     pub(crate) fn docker_config(&self) -> PathBuf {
-        self.filled("DOCKER_CONFIG").map_or_else(|| self.home().join(".docker"), PathBuf::from).join("config.json")
+        self.filled("DOCKER_CONFIG")
+            .map_or_else(|| self.home().join(".docker"), PathBuf::from)
+            .join("config.json")
     }
 
     /// Where the containers tools keep credentials, best first.
     pub(crate) fn containers_auth(&self) -> Vec<PathBuf> {
         let named = self.filled("REGISTRY_AUTH_FILE").map(PathBuf::from);
         let runtime = self.filled("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("containers/auth.json"));
-        let config = self.filled("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from);
+        let config =
+            self.filled("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from);
         named.into_iter().chain(runtime).chain([config.join("containers/auth.json")]).collect()
     }
 

@@ -34,7 +34,10 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => signal_code(13),
         CliError::File { .. } | CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
         CliError::Interrupted { signal } => signal_code(*signal),
-        CliError::NoSuchObject(_) | CliError::Configuration { .. } | CliError::Declined(_) | CliError::Told => 1,
+        CliError::NoSuchObject(_)
+        | CliError::Configuration { .. }
+        | CliError::Declined(_)
+        | CliError::Told => 1,
     }
 }
 
@@ -152,7 +155,8 @@ mod tests {
     #[test]
     fn a_failing_step_shows_its_last_lines_first() {
         let diagnostic = Diagnostic {
-            excerpt: "Dockerfile:2\n--------------------\n   2 | >>> RUN x\n--------------------\n".to_owned(),
+            excerpt: "Dockerfile:2\n--------------------\n   2 | >>> RUN x\n--------------------\n"
+                .to_owned(),
             step: Some(("[2/2] RUN x:".to_owned(), vec!["0.054 no".to_owned()])),
         };
         let mut text = String::new();

@@ -14,7 +14,9 @@ fn step(pattern: &[char], text: &[char]) -> bool {
             (0..=longest).any(|taken| step(rest, &text[taken..]))
         }
         (['?', rest @ ..], [c, tail @ ..]) => *c != '/' && step(rest, tail),
-        (['[', class @ ..], [c, tail @ ..]) => in_class(class, *c).is_some_and(|rest| *c != '/' && step(rest, tail)),
+        (['[', class @ ..], [c, tail @ ..]) => {
+            in_class(class, *c).is_some_and(|rest| *c != '/' && step(rest, tail))
+        }
         (['\\', literal, rest @ ..], [c, tail @ ..]) | ([literal, rest @ ..], [c, tail @ ..]) => {
             literal == c && step(rest, tail)
         }

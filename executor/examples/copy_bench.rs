@@ -1,5 +1,6 @@
-//! Times selecting and copying a directory: `copy_bench CONTEXT STORE [TIMES]`. The first round reads everything, later ones find
-//! the stat index. Compare with `cp -r`. The store is best on an empty file system of its own.
+//! Times selecting and copying a directory: `copy_bench CONTEXT STORE [TIMES [ARCHIVE]]`. The first round reads
+//! everything, later ones find the stat index; with an archive of the context, it is added instead. Compare with `cp -r`
+//! and `tar -x`. The store is best on an empty file system of its own.
 
 use rbuild_cache::Store;
 use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, copy, select};
@@ -14,7 +15,7 @@ use std::{
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, context, store, rest @ ..] = arguments.as_slice() else {
-        return Err("copy_bench CONTEXT STORE [TIMES]".into());
+        return Err("copy_bench CONTEXT STORE [TIMES [ARCHIVE]]".into());
     };
     let times = rest.first().map_or(Ok(3), |text| text.parse())?;
     let store = Store::open(Path::new(store))?;
@@ -51,7 +52,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let copied = started.elapsed();
         drop(root);
         let saved = started.elapsed();
-        tell(&[("open", opened), ("select", selected - opened), ("copy", copied - selected), ("save", saved - copied)])?;
+        tell(&[
+            ("open", opened),
+            ("select", selected - opened),
+            ("copy", copied - selected),
+            ("save", saved - copied),
+        ])?;
         drop(draft);
     }
     Ok(())

@@ -54,7 +54,8 @@ impl ModeChange {
             Chmod::Symbolic(text) => {
                 let mut changes = Vec::new();
                 for clause in text.split(',') {
-                    parse(clause, &mut changes).ok_or_else(|| ExecutorError::PatternSyntax { pattern: text.clone() })?;
+                    parse(clause, &mut changes)
+                        .ok_or_else(|| ExecutorError::PatternSyntax { pattern: text.clone() })?;
                 }
                 Ok(Self::Symbolic(changes))
             }
@@ -74,7 +75,9 @@ impl ModeChange {
     fn change(&self, mode: u32, executable: u32) -> u32 {
         match self {
             Self::Octal(mode) => *mode,
-            Self::Symbolic(changes) => changes.iter().fold(mode, |mode, change| change.apply(mode, executable)),
+            Self::Symbolic(changes) => {
+                changes.iter().fold(mode, |mode, change| change.apply(mode, executable))
+            }
         }
     }
 }

@@ -43,7 +43,12 @@ impl ContextRoot {
     ///
     /// # Errors
     /// [`ExecutorError::ContextNotFound`] when there is no such directory.
-    pub fn open(store: &Store, path: &Path, ignore: IgnoreRules, now: SystemTime) -> Result<Self, ExecutorError> {
+    pub fn open(
+        store: &Store,
+        path: &Path,
+        ignore: IgnoreRules,
+        now: SystemTime,
+    ) -> Result<Self, ExecutorError> {
         let missing = |source| ExecutorError::ContextNotFound { path: path.to_owned(), source };
         let place = path.canonicalize().map_err(missing)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

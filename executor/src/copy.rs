@@ -132,7 +132,7 @@ impl Copy<'_> {
     /// Copies what is no directory to canonical `path`, whose parent is in the upper directory.
     fn put(&mut self, root: &Root, path: &[u8]) -> Result<(), ExecutorError> {
         self.destination.make_room(path)?;
-        let fail = |errno| ExecutorError::system("copy", path, errno);
+        let fail = |errno| file::failure(path, errno);
         let to = self.destination.upper.open_dir(parent(path))?;
         let stat = fstat(&to).map_err(fail)?;
         let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
@@ -202,8 +202,9 @@ impl Copy<'_> {
                 let path = join(&dir.path, dir.text(dir.entries[0].name));
                 add::recognise(self.selection.source.open(&path)?, &path)
             }
-            (Unpack::Never, _)
-            | (_, Kind::Dir(_) | Kind::Symlink | Kind::Device(..) | Kind::Socket) => Ok(None),
+            (Unpack::Never, _) | (_, Kind::Dir(_) | Kind::Symlink | Kind::Device(..) | Kind::Socket) => {
+                Ok(None)
+            }
         }
     }
 

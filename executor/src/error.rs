@@ -16,6 +16,12 @@ pub enum ExecutorError {
         /// The operand, cleaned and rooted.
         path: String,
     },
+    /// A file is not the one it was when its digest was taken.
+    #[error("the source of {path} changed while it was copied")]
+    SourceChanged {
+        /// The path of the copy in the image.
+        path: String,
+    },
     /// A directory would have to be where something else is.
     #[error("cannot copy to non-directory: {path}")]
     NotADirectory {

@@ -247,7 +247,9 @@ impl Class {
 fn matches_tokens(tokens: &[Token], path: &[u8]) -> bool {
     let Some((token, rest)) = tokens.split_first() else { return path.is_empty() };
     match token {
-        Token::Literal(text) => path.strip_prefix(text.as_slice()).is_some_and(|path| matches_tokens(rest, path)),
+        Token::Literal(text) => {
+            path.strip_prefix(text.as_slice()).is_some_and(|path| matches_tokens(rest, path))
+        }
         Token::One => matches!(first_char(path), Some((c, tail)) if c != '/' && matches_tokens(rest, tail)),
         Token::Class(class) => {
             matches!(first_char(path), Some((c, tail)) if class.contains(c) && matches_tokens(rest, tail))
@@ -287,7 +289,9 @@ mod tests {
 
     #[test]
     fn syntax_is_go_s() {
-        for bad in ["[", "[]", "[]a]", "[-]", "[x-]", "[-x]", "[a-b-c]", "a[", "a\\", "[a", "[^", "[^bc", "*[\\"] {
+        for bad in
+            ["[", "[]", "[]a]", "[-]", "[x-]", "[-x]", "[a-b-c]", "a[", "a\\", "[a", "[^", "[^bc", "*[\\"]
+        {
             assert!(Pattern::compile(bad, Dialect::Ignore).is_err(), "{bad}");
         }
         for good in ["[]", "[a-z]", "[\\]a]", "[\\-]", "a]", "*", "", "[^a]", "[^-a]"] {
@@ -298,9 +302,15 @@ mod tests {
 
     #[test]
     fn clean_is_go_s() {
-        for (path, clean_path) in
-            [("", "."), ("a/b/../c", "a/c"), ("./x/", "x"), ("/..", "/"), ("../a", "../a"), ("a/..", "."), ("//a//b", "/a/b")]
-        {
+        for (path, clean_path) in [
+            ("", "."),
+            ("a/b/../c", "a/c"),
+            ("./x/", "x"),
+            ("/..", "/"),
+            ("../a", "../a"),
+            ("a/..", "."),
+            ("//a//b", "/a/b"),
+        ] {
             assert_eq!(clean(path), clean_path);
         }
     }

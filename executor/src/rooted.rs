@@ -169,13 +169,7 @@ impl Rooted {
     fn open_with(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
         let within = if resolve == ResolveFlags::IN_ROOT { resolve } else { resolve | ResolveFlags::BENEATH };
-        openat2(
-            self.fd(),
-            path,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-            within | ResolveFlags::NO_MAGICLINKS,
-        )
+        openat2(self.fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), within | ResolveFlags::NO_MAGICLINKS)
     }
 }
 

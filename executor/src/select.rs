@@ -161,8 +161,11 @@ impl Selector<'_> {
         } else {
             Body::Single(self.single(&found)?)
         };
-        let parents =
-            found.parents.into_iter().map(|(path, place)| self.parent(&path, place)).collect::<Result<_, _>>()?;
+        let parents = found
+            .parents
+            .into_iter()
+            .map(|(path, place)| self.parent(&path, place))
+            .collect::<Result<_, _>>()?;
         Ok(Some(Root { place: found.place, parents, body, digest: Digest::of(b"") }))
     }
 

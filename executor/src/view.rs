@@ -79,8 +79,9 @@ impl AsFd for RootView {
 
 fn open_directory(store: &Store) -> Result<OwnedFd, ExecutorError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, store.empty_dir(), flags, Mode::empty())
-        .map_err(|errno| ExecutorError::system("open", store.empty_dir().as_os_str().as_encoded_bytes(), errno))
+    openat(CWD, store.empty_dir(), flags, Mode::empty()).map_err(|errno| {
+        ExecutorError::system("open", store.empty_dir().as_os_str().as_encoded_bytes(), errno)
+    })
 }
 
 fn mount(store: &Store, layers: &[LayerId]) -> Result<OwnedFd, ExecutorError> {

@@ -3,6 +3,8 @@
 //! A case describes layers, a context, perhaps another stage, and instructions; expected is what each instruction's
 //! layer holds and what the stack then looks like, or the error. `UPDATE_EXPECT=1` rewrites what is expected.
 
+#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
+
 #[path = "copy/fixture.rs"]
 mod fixture;
 
@@ -88,7 +90,8 @@ fn run(case: &str) -> String {
     let (mut ignore, mut stage, mut out) = (String::new(), Vec::new(), String::new());
     for section in case.split("--- ").skip(1) {
         let (kind, body) = section.split_once('\n').unwrap_or((section, ""));
-        let lines: Vec<&str> = body.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let lines: Vec<&str> =
+            body.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
         match kind.trim() {
             "layer" => bench.layers.push(bench.layer(&lines)),
             "stage" => stage.push(bench.layer(&lines)),
@@ -154,7 +157,9 @@ fn instruction(
 
 fn action(name: &str, flags: &[&str], words: &[&str]) -> CopyAction {
     let (destination, sources) = words.split_last().unwrap();
-    let value = |flag: &str| flags.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=')).map(str::to_owned);
+    let value = |flag: &str| {
+        flags.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=')).map(str::to_owned)
+    };
     let source = |word: &&str| match word.strip_prefix("<<") {
         Some(name) => CopySource::Inline { name: name.to_owned(), content: b"inline\n".to_vec() },
         None if word.starts_with("https://") => CopySource::Http((*word).to_owned()),

@@ -1,6 +1,8 @@
 //! The ignore-file language on a real context: `testdata/ignore/<case>/{case.txt,expected.txt}`. A case lists files and,
 //! after `--- ignore`, the lines of the ignore file; expected is what COPY of everything sees, or the error.
 
+#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
+
 use rbuild_cache::Store;
 use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
@@ -25,7 +27,9 @@ fn tables() {
 
 #[test]
 fn many_patterns_are_no_burden() {
-    let patterns: Vec<String> = (0..20).map(|n| ["**/*.tmp", "node_modules", "a/**", "**/x"][n % 4].to_owned() + &n.to_string()).collect();
+    let patterns: Vec<String> = (0..20)
+        .map(|n| ["**/*.tmp", "node_modules", "a/**", "**/x"][n % 4].to_owned() + &n.to_string())
+        .collect();
     let directory = tempfile::tempdir().unwrap();
     for n in 0..500 {
         fs::write(directory.path().join(format!("file{n}")), "").unwrap();

@@ -109,13 +109,13 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &Keep) -> Result<Pendin
     if let (Some(writer), Some(descriptor)) = (source.kept, blob) {
         writer.commit_expecting(&descriptor.digest, descriptor.size)?;
     }
-    pending(store, draft, fed, unpacked, blob)
+    pending(store, draft, &fed, unpacked, blob)
 }
 
 fn pending(
     store: &Store,
     draft: LayerDraft,
-    fed: Fed,
+    fed: &Fed,
     unpacked: Unpacked,
     blob: Option<&Descriptor>,
 ) -> Result<PendingLayer, ImageError> {

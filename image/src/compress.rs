@@ -26,7 +26,7 @@ const BLOCK: usize = 1 << 20;
 const WORKER_LIMIT: usize = 8;
 
 /// Blocks a worker may have waiting, in and out.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 
 /// What becomes of the compressed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,12 @@
 
 use crate::{
     ImageError, Note,
+    attributes::{set_attributes, times},
     beneath::Beneath,
     entry_path::EntryPath,
     overlay,
     tar_reader::Time,
-    unpack::{failed, set_attributes, times},
+    unpack::failed,
 };
 use rustix::{
     fs::{

@@ -7,7 +7,7 @@ use crate::{
     recipe, tar_writer,
     tar_writer::Stop,
 };
-use rbuild_cache::{LayerId, LayerMeta, LayerSource, Store};
+use rbuild_cache::{LayerId, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::io::{self, Read};
 

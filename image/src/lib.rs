@@ -10,6 +10,7 @@
 mod apply;
 mod archive;
 mod assemble;
+mod attributes;
 mod beneath;
 mod chunk_pipe;
 mod compress;

@@ -6,6 +6,8 @@ use crate::{
     tar_header::BLOCK,
     tar_reader::{Entry, TarReader},
 };
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
 use tar::GnuSparseHeader;
 
 /// The most pieces a sparse file may have.
@@ -17,7 +19,7 @@ pub(crate) struct SparseMap {
     /// The file's length.
     pub(crate) size: u64,
     /// Offset and length of each stored piece, in the order of the stored bytes.
-    pub(crate) pieces: Vec<(u64, u64)>,
+    pieces: Vec<(u64, u64)>,
 }
 
 impl SparseMap {
@@ -43,9 +45,39 @@ impl SparseMap {
         Ok(())
     }
 
+    /// Writes the stored bytes, as they come, to their places.
+    pub(crate) fn pieces(&self) -> Pieces<'_> {
+        Pieces { pieces: self.pieces.iter(), offset: 0, left: 0 }
+    }
+
     /// Bytes that must be stored for it.
     pub(crate) fn stored(&self) -> u64 {
         self.pieces.iter().map(|(_, length)| length).sum()
+    }
+}
+
+/// Puts the stored bytes of a sparse file where they belong.
+pub(crate) struct Pieces<'a> {
+    pieces: std::slice::Iter<'a, (u64, u64)>,
+    offset: u64,
+    left: u64,
+}
+
+impl Pieces<'_> {
+    pub(crate) fn write(&mut self, file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let Some((offset, length)) = self.pieces.next() else { return Err(Errno::INVAL) };
+                (self.offset, self.left) = (*offset, *length);
+                continue;
+            }
+            let want = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let count = rustix::io::pwrite(file, &bytes[..want], self.offset)?;
+            self.offset += count as u64;
+            self.left -= count as u64;
+            bytes = &bytes[count..];
+        }
+        Ok(())
     }
 }
 

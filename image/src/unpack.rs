@@ -6,19 +6,19 @@
 
 use crate::{
     ImageError, Note,
+    attributes::{set_attributes, set_attributes_of_path, times},
     beneath::Beneath,
     directories::{Directories, Directory},
     entry_path::{EntryPath, Meaning},
     error::{EntryProblem, TarProblem},
     overlay,
     recipe::LOST_DIRECTORY,
-    tar_reader::{Entry, EntryKind, TarReader, Time},
+    tar_reader::{Entry, EntryKind, TarReader},
 };
 use rustix::{
     fs::{
-        AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, Uid, fchmod, fchown,
-        fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, openat, renameat, statat, symlinkat,
-        unlinkat, utimensat,
+        AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RawMode, Uid, fchmod, fchown, futimens, linkat,
+        makedev, mkdirat, mknodat, openat, renameat, statat, symlinkat, unlinkat, utimensat,
     },
     io::Errno,
 };
@@ -195,7 +195,7 @@ impl Unpacker {
                 if map.stored() != entry.stored {
                     return Err(TarProblem::Sparse.into());
                 }
-                let mut pieces = Pieces { pieces: map.pieces.iter(), offset: 0, left: 0 };
+                let mut pieces = map.pieces();
                 self.tar.content(entry.stored, None, |piece| {
                     pieces.write(&file, piece).map_err(|e| failed(path, "write", e))
                 })?;
@@ -228,7 +228,9 @@ impl Unpacker {
         let target_directory = self.tree.directory(&target_parent)?.ok_or_else(missing)?;
         // looked at before anything is replaced for its sake
         match statat(&*target_directory, target_base, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if !FileType::from_raw_mode(stat.st_mode).is_dir() => {}
+            Ok(stat)
+                if !FileType::from_raw_mode(stat.st_mode).is_dir()
+                    && !is_whiteout(stat.st_mode, stat.st_rdev) => {}
             Ok(_) | Err(Errno::NOENT) => return Err(missing()),
             Err(errno) => return Err(failed(&target, "stat", errno)),
         }
@@ -448,31 +450,6 @@ enum Replaced {
     Other,
 }
 
-/// Puts the stored bytes of a sparse file where they belong.
-struct Pieces<'a> {
-    pieces: std::slice::Iter<'a, (u64, u64)>,
-    offset: u64,
-    left: u64,
-}
-
-impl Pieces<'_> {
-    fn write(&mut self, file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
-        while !bytes.is_empty() {
-            if self.left == 0 {
-                let Some((offset, length)) = self.pieces.next() else { return Err(Errno::INVAL) };
-                (self.offset, self.left) = (*offset, *length);
-                continue;
-            }
-            let want = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-            let count = rustix::io::pwrite(file, &bytes[..want], self.offset)?;
-            self.offset += count as u64;
-            self.left -= count as u64;
-            bytes = &bytes[count..];
-        }
-        Ok(())
-    }
-}
-
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
@@ -482,58 +459,6 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Sets extended attributes on an open file or directory. overlayfs' own are never taken from a tar.
-pub(crate) fn set_attributes(
-    file: BorrowedFd<'_>,
-    path: &EntryPath,
-    attributes: &[(String, Vec<u8>)],
-    notes: &mut Vec<Note>,
-) -> Result<(), ImageError> {
-    for (name, value) in attributes {
-        let set = fsetxattr(file, name.as_str(), value, rustix::fs::XattrFlags::empty());
-        attribute_set(set, path, name, notes)?;
-    }
-    Ok(())
-}
-
-/// The same for what can only be opened as a path.
-fn set_attributes_of_path(
-    node: &OwnedFd,
-    path: &EntryPath,
-    attributes: &[(String, Vec<u8>)],
-    notes: &mut Vec<Note>,
-) -> Result<(), ImageError> {
-    use std::os::fd::AsRawFd;
-    let link = format!("/proc/self/fd/{}", node.as_raw_fd());
-    for (name, value) in attributes {
-        let set = rustix::fs::setxattr(&*link, name.as_str(), value, rustix::fs::XattrFlags::empty());
-        attribute_set(set, path, name, notes)?;
-    }
-    Ok(())
-}
-
-fn attribute_set(
-    set: Result<(), Errno>,
-    path: &EntryPath,
-    name: &str,
-    notes: &mut Vec<Note>,
-) -> Result<(), ImageError> {
-    match set {
-        Ok(()) => Ok(()),
-        // what the file system or this user cannot keep is left out, as docker leaves it out
-        Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::ACCESS) => {
-            notes.push(Note::AttributeSkipped { entry: shown(path), attribute: name.to_owned() });
-            Ok(())
-        }
-        Err(errno) => Err(failed(path, "set the attributes of", errno)),
-    }
-}
-
-pub(crate) fn times(mtime: Time) -> Timestamps {
-    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> ImageError {
@@ -559,6 +484,6 @@ fn is_whiteout(mode: RawMode, device: Dev) -> bool {
     FileType::from_raw_mode(mode).is_char_device() && device == 0
 }
 
-fn shown(path: &EntryPath) -> String {
+pub(crate) fn shown(path: &EntryPath) -> String {
     String::from_utf8_lossy(path.as_bytes()).into_owned()
 }

@@ -1,5 +1,7 @@
 //! Archives on the real thing: saved and loaded by rbuild, and by others.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use rbuild_cache::{RefRecord, Store};
 use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Loaded, SaveItem, import_tar, load,

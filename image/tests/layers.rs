@@ -1,5 +1,7 @@
 //! Layer tars on the real thing: written from directories, applied to layers, made again.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use proptest::prelude::*;
 use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
 use rbuild_image::{EntryProblem, ImageError, Keep, apply_tar, layer_diff, layer_tar};
@@ -135,7 +137,7 @@ fn a_hostile_tar_is_refused_by_the_entry_s_name() {
         (Builder::new().file("/etc/x", "").finish(), "/etc/x", EntryProblem::Absolute),
         (Builder::new().file("a/../../x", "").finish(), "a/../../x", EntryProblem::ParentReference),
         (long_symlink("l").file("l/x", "").finish(), "l", EntryProblem::ThroughLink),
-        (long_symlink("l").file("l/d/x", "").finish(), "l", EntryProblem::ThroughLink),
+        (long_symlink("l").file("l/d/x", "").finish(), "l/d", EntryProblem::ThroughLink),
         (long_symlink("l").directory("l/d").finish(), "l", EntryProblem::ThroughLink),
         (long_symlink("l").file("l/.wh.x", "").finish(), "l", EntryProblem::ThroughLink),
         (Builder::new().entry(Link, "h", "../../etc/passwd", b"").finish(), "h", EntryProblem::LinkOutside),

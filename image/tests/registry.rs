@@ -1,8 +1,11 @@
 //! Pulling and pushing on a real registry.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use rbuild_cache::{ImageRecord, Store};
 use rbuild_image::{
-    Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, import_tar, layer_diff, pull, push, validate,
+    ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, SaveItem, import_tar,
+    layer_diff, pull, push, save, validate,
 };
 use rbuild_oci::{ContainerConfig, Platform, Reference};
 use rbuild_registry::{Client, ClientOptions};
@@ -140,14 +143,23 @@ fn skopeo_reads_what_was_pushed_and_its_images_are_pulled() {
         return eprintln!("skipped: skopeo cannot be run");
     };
     assert!(status.success());
-    for (tag, more) in [
-        ("zstd", ["--dest-compress-format=zstd", "--dest-force-compress-format"].as_slice()),
-        ("v2s2", &["--format=v2s2"]),
+    // uncompressed layers, which skopeo then compresses as told
+    let archive = fixture.directory.path().join("saved.tar");
+    let item = SaveItem { image: image.clone(), names: vec![reference.clone()] };
+    let mut out = std::fs::File::create(&archive).unwrap();
+    save(&fixture.store, &[item], ArchiveFormat::Docker, &mut out).unwrap();
+    let archive = format!("docker-archive:{}", archive.display());
+    for (tag, source, more) in [
+        ("zstd", &archive, ["--format=oci", "--dest-compress-format=zstd"].as_slice()),
+        ("v2s2", &source, &["--format=v2s2"]),
     ] {
-        let target = name(&registry, &format!("by-skopeo:{tag}"));
-        assert!(copy(&source, &format!("docker://{target}"), more).unwrap().success());
+        let target = name(&registry, &format!("by-skopeo-{tag}:1"));
+        assert!(copy(source, &format!("docker://{target}"), more).unwrap().success());
         let to = Fixture::new();
         let (pulled, _) = to.pull(&target).unwrap();
+        let blob = pulled.image.layers[0].blob.as_ref().unwrap();
+        let zstd = blob.media_type.layer_compression() == Some(rbuild_oci::Compression::Zstd);
+        assert_eq!(zstd, tag == "zstd");
         // pushed on with the bytes it came with
         let (digest, _) = to.push(&pulled.image, &name(&registry, "again:1"));
         assert_eq!(digest, pulled.digest.to_string());

@@ -25,7 +25,8 @@ pub(crate) fn complete(mut words: Vec<OsString>, root: &Command) -> Vec<OsString
         None => words.insert(first, "build".into()),
         Some(run) if run.get_name() == "run" => separate_command(&mut words, first + 1, run),
         Some(group) if group.get_name() == "container" => {
-            let run = words.get(first + 1).filter(|word| *word == "run").and_then(|_| group.find_subcommand("run"));
+            let run =
+                words.get(first + 1).filter(|word| *word == "run").and_then(|_| group.find_subcommand("run"));
             if let Some(run) = run {
                 separate_command(&mut words, first + 2, run);
             }
@@ -105,7 +106,8 @@ fn words_of_flag(word: &OsStr, run: &Command) -> Option<usize> {
     let takes_next = |arg: &clap::Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
     if let Some(long) = word.strip_prefix("--") {
         let named = |arg: &&clap::Arg| {
-            arg.get_long() == Some(long) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
+            arg.get_long() == Some(long)
+                || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
         };
         let known = run.get_arguments().find(named);
         return Some(if known.is_some_and(takes_next) || long == "root" { 2 } else { 1 });
@@ -154,7 +156,8 @@ mod tests {
         for (line, expected) in [
             ("rbuild run -it -e A=1 img -e x", "rbuild run -it -e A=1 img -- -e x"),
             ("rbuild run --rm img", "rbuild run --rm img --"),
-            ("rbuild run -ew x img sh", "rbuild run -ew x img -- sh"),
+            ("rbuild run -iw x img sh", "rbuild run -iw x img -- sh"),
+            ("rbuild run -ew x sh", "rbuild run -ew x -- sh"),
             ("rbuild run --net host img -- x", "rbuild run --net host img -- -- x"),
             ("rbuild container run -w / img ls -l", "rbuild container run -w / img -- ls -l"),
             ("rbuild run --name=a img", "rbuild run --name=a img --"),
@@ -169,11 +172,17 @@ mod tests {
             let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
             count_mistake(&error, &Cli::command()).unwrap_or_else(|| panic!("{error}"))
         };
-        assert!(mistake("rbuild tag a").starts_with("'rbuild tag' requires 2 arguments\n\nUsage:  rbuild tag SOURCE_"));
+        assert!(
+            mistake("rbuild tag a")
+                .starts_with("'rbuild tag' requires 2 arguments\n\nUsage:  rbuild tag SOURCE_")
+        );
         assert!(mistake("rbuild build").starts_with("'rbuild build' requires 1 argument\n"));
         assert!(mistake("rbuild build a b").starts_with("'rbuild build' requires 1 argument\n"));
         assert!(mistake("rbuild rmi").starts_with("'rbuild rmi' requires at least 1 argument\n"));
         assert!(mistake("rbuild image rm").starts_with("'rbuild image rm' requires at least 1 argument\n"));
-        assert!(mistake("rbuild commit").starts_with("'rbuild commit' requires at least 1 and at most 2 arguments\n"));
+        assert!(
+            mistake("rbuild commit")
+                .starts_with("'rbuild commit' requires at least 1 and at most 2 arguments\n")
+        );
     }
 }

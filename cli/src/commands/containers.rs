@@ -141,7 +141,8 @@ impl Filter {
             "status" => Err(UsageError::new(format!("invalid filter 'status={value}'"))),
             "ancestor" => Ok(Self::Ancestor(value_of())),
             "label" => {
-                let (name, value) = value.split_once('=').map_or((value, None), |(name, value)| (name, Some(value)));
+                let (name, value) =
+                    value.split_once('=').map_or((value, None), |(name, value)| (name, Some(value)));
                 Ok(Self::Label(name.to_owned(), value.map(str::to_owned)))
             }
             other => Err(UsageError::new(format!("invalid filter '{other}'"))),

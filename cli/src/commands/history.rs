@@ -71,7 +71,8 @@ mod tests {
         let line = HistoryLine {
             id: None,
             created: "2026-11-21T10:00:00.5Z".parse().ok(),
-            created_by: "RUN /bin/sh -c apt-get update && apt-get install -y build-essential # buildkit".to_owned(),
+            created_by: "RUN /bin/sh -c apt-get update && apt-get install -y build-essential # buildkit"
+                .to_owned(),
             size: 1_984_000,
             comment: "buildkit.dockerfile.v0".to_owned(),
         };

@@ -32,7 +32,8 @@ const NONE: &str = "<none>";
 pub(crate) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
     let format = Format::parse(args.format.as_deref())?;
     let engine = app.engine()?;
-    let filters = args.filter.iter().map(|text| Filter::parse(text, &engine)).collect::<Result<Vec<_>, _>>()?;
+    let filters =
+        args.filter.iter().map(|text| Filter::parse(text, &engine)).collect::<Result<Vec<_>, _>>()?;
     let mut rows = Vec::new();
     for image in engine.images()? {
         if !filters.iter().all(|filter| filter.admits(&image)) {
@@ -62,7 +63,12 @@ fn image_rows(image: &ImageSummary, args: &ImagesArgs, now: Timestamp) -> Vec<Ma
     named.into_iter().map(|name| row(image, Some(name), args, now)).collect()
 }
 
-fn row(image: &ImageSummary, name: Option<&Reference>, args: &ImagesArgs, now: Timestamp) -> Map<String, Value> {
+fn row(
+    image: &ImageSummary,
+    name: Option<&Reference>,
+    args: &ImagesArgs,
+    now: Timestamp,
+) -> Map<String, Value> {
     let digest = name.and_then(|name| image.digests.iter().find(|(of, _)| of == name));
     let id = if args.no_trunc { image.id.to_string() } else { image.id.as_digest().hex()[..12].to_owned() };
     let fields = [
@@ -108,7 +114,10 @@ enum Filter {
 impl Filter {
     fn parse(text: &str, engine: &Engine) -> Result<Self, CliError> {
         let Some((name, value)) = text.split_once('=') else {
-            return Err(UsageError::new(format!("invalid argument {text:?} for \"-f, --filter\" flag: invalid filter '{text}'")).into());
+            return Err(UsageError::new(format!(
+                "invalid argument {text:?} for \"-f, --filter\" flag: invalid filter '{text}'"
+            ))
+            .into());
         };
         let created = || Ok::<_, CliError>(engine.image(value)?.config.created);
         match name {
@@ -118,7 +127,8 @@ impl Filter {
                 _ => Err(UsageError::new(format!("invalid filter 'dangling=[{value}]'")).into()),
             },
             "label" => {
-                let (name, value) = value.split_once('=').map_or((value, None), |(name, value)| (name, Some(value)));
+                let (name, value) =
+                    value.split_once('=').map_or((value, None), |(name, value)| (name, Some(value)));
                 Ok(Self::Label(name.to_owned(), value.map(str::to_owned)))
             }
             "reference" => Ok(Self::Reference(value.to_owned())),

@@ -29,7 +29,9 @@ pub(crate) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
         None | Some("") => kind,
         Some("image") => ObjectKind::Image,
         Some("container") => ObjectKind::Container,
-        Some(other) => return Err(UsageError::new(format!("{other:?} is not a valid value for --type")).into()),
+        Some(other) => {
+            return Err(UsageError::new(format!("{other:?} is not a valid value for --type")).into());
+        }
     };
     let template = match args.format.as_deref() {
         None | Some("") => None,
@@ -86,8 +88,10 @@ fn object(engine: &Engine, name: &str, kind: ObjectKind) -> Result<Object, CliEr
 
 fn image_object(image: &Image) -> Object {
     let config = &image.config;
-    let names: Vec<String> = image.names.iter().filter(|name| name.tag().is_some()).map(super::naming::with_tag).collect();
-    let digests = image.digests.iter().map(|(name, digest)| format!("{}@{digest}", name.familiar_repository()));
+    let names: Vec<String> =
+        image.names.iter().filter(|name| name.tag().is_some()).map(super::naming::with_tag).collect();
+    let digests =
+        image.digests.iter().map(|(name, digest)| format!("{}@{digest}", name.familiar_repository()));
     let comment = config.history.last().map_or("", |entry| entry.comment.as_str());
     let mut shown = json!({
         "Id": image.id.to_string(),
@@ -173,7 +177,9 @@ fn always_present(config: &ContainerConfig) -> Value {
         Value::Number(_) => false,
     };
     let Value::Object(fields) = fields else { return fields };
-    Value::Object(fields.into_iter().filter(|(name, value)| always.contains(&name.as_str()) || !empty(value)).collect())
+    Value::Object(
+        fields.into_iter().filter(|(name, value)| always.contains(&name.as_str()) || !empty(value)).collect(),
+    )
 }
 
 /// The config with every field there is, in alphabetical order; what is not set is null or the empty text.

@@ -165,7 +165,10 @@ mod tests {
         object(&mut config, "auths").insert("b".to_owned(), json!({"auth": "eQ=="}));
         write(&path, &config).unwrap();
         let (read, _) = document(&path).unwrap().unwrap();
-        assert_eq!(read, json!({"detachKeys": "ctrl-x", "auths": {"a": {"auth": "eA=="}, "b": {"auth": "eQ=="}}}));
+        assert_eq!(
+            read,
+            json!({"detachKeys": "ctrl-x", "auths": {"a": {"auth": "eA=="}, "b": {"auth": "eQ=="}}})
+        );
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }

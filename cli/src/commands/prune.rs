@@ -28,7 +28,11 @@ pub(crate) fn prune_images(app: &App, args: &ImagePruneArgs) -> Result<(), CliEr
 pub(crate) fn prune_containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.filter.is_empty())])?;
     confirm(args.force, "WARNING! This will remove all stopped containers.", "container prune")?;
-    prune(app, PruneRequest { containers: PruneContainers::Stopped, ..PruneRequest::default() }, "Deleted Containers:")
+    prune(
+        app,
+        PruneRequest { containers: PruneContainers::Stopped, ..PruneRequest::default() },
+        "Deleted Containers:",
+    )
 }
 
 /// Removes the build cache.
@@ -36,15 +40,24 @@ pub(crate) fn prune_cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliE
     refuse(&[("filter", !args.filter.is_empty()), ("keep-storage", args.keep_storage.is_some())])?;
     let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
     confirm(args.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
-    prune(app, PruneRequest { build_cache: cache(args.all), ..PruneRequest::default() }, "Deleted build cache objects:")
+    prune(
+        app,
+        PruneRequest { build_cache: cache(args.all), ..PruneRequest::default() },
+        "Deleted build cache objects:",
+    )
 }
 
 /// Removes all that is not in use.
 pub(crate) fn prune_everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.filter.is_empty()), ("volumes", args.volumes)])?;
-    let which = if args.all { "all images without at least one container associated to them" } else { "all dangling images" };
-    let warning =
-        format!("WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n");
+    let which = if args.all {
+        "all images without at least one container associated to them"
+    } else {
+        "all dangling images"
+    };
+    let warning = format!(
+        "WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n"
+    );
     confirm(args.force, &warning, "system prune")?;
     let request = PruneRequest {
         images: images(args.all),

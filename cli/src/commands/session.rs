@@ -42,13 +42,21 @@ impl Signals {
         ]
         .into_iter()
         .collect();
-        let taken = set.thread_block().and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
-        taken.map(Self).map_err(|error| CliError::Stream { action: "take over signals", source: error.into() })
+        let taken = set
+            .thread_block()
+            .and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
+        taken
+            .map(Self)
+            .map_err(|error| CliError::Stream { action: "take over signals", source: error.into() })
     }
 }
 
 /// Stays with the container until it ends; gives its exit code.
-pub(super) fn attend(container: RunningContainer, stdin: ContainerStdio, signals: &Signals) -> Result<i32, CliError> {
+pub(super) fn attend(
+    container: RunningContainer,
+    stdin: ContainerStdio,
+    signals: &Signals,
+) -> Result<i32, CliError> {
     let failed = |action| move |error: io::Error| CliError::Stream { action, source: error };
     let terminal = container.terminal().map(OwnedFd::try_clone).transpose();
     let terminal = terminal.map_err(failed("share the container's terminal"))?;

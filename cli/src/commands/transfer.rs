@@ -25,12 +25,15 @@ pub(crate) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
     let format = match args.format.as_str() {
         "docker" | "docker-archive" => ArchiveFormat::Docker,
         "oci" | "oci-archive" => ArchiveFormat::Oci,
-        other => return Err(UsageError::new(format!("invalid archive format {other}: use docker or oci")).into()),
+        other => {
+            return Err(UsageError::new(format!("invalid archive format {other}: use docker or oci")).into());
+        }
     };
     let stdout = io::stdout();
     match &args.output {
         None if stdout.is_terminal() => {
-            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect").into())
+            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+                .into())
         }
         None => {
             let mut out = BufWriter::with_capacity(BUFFER, stdout.lock());

@@ -90,7 +90,11 @@ impl BuildOptions {
             platform: platform(&args.platform, environment)?,
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
-            named_contexts: args.build_context.iter().map(|text| named_context(text)).collect::<Result<_, _>>()?,
+            named_contexts: args
+                .build_context
+                .iter()
+                .map(|text| named_context(text))
+                .collect::<Result<_, _>>()?,
             pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
             add_hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
@@ -122,15 +126,21 @@ fn sources(
             "failed to build: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
         )),
         ("-", None) => Ok((ContextKind::Stdin, None, on_stdin())),
-        (url, _) if is_url(url) => Err(UsageError::unsupported(format_args!("a URL as build context ({url})"))),
-        (_, Some(url)) if is_url(url) => Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})"))),
+        (url, _) if is_url(url) => {
+            Err(UsageError::unsupported(format_args!("a URL as build context ({url})")))
+        }
+        (_, Some(url)) if is_url(url) => {
+            Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})")))
+        }
         (directory, Some("-")) => {
             Ok((ContextKind::DirectoryWithDockerfileOnStdin, Some(directory.into()), on_stdin()))
         }
         (directory, Some(file)) => {
             Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::File(file.into())))
         }
-        (directory, None) => Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::InContext)),
+        (directory, None) => {
+            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::InContext))
+        }
     }
 }
 
@@ -195,7 +205,8 @@ fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError>
         let bad = |error| UsageError::new(format!("invalid context value {value}: {error}"));
         NamedContextSource::Image(image.parse().map_err(bad)?)
     } else if let Some(layout) = value.strip_prefix("oci-layout://") {
-        let (path, tag) = layout.rsplit_once(':').map_or((layout, None), |(path, tag)| (path, Some(tag.to_owned())));
+        let (path, tag) =
+            layout.rsplit_once(':').map_or((layout, None), |(path, tag)| (path, Some(tag.to_owned())));
         NamedContextSource::OciLayout(PathBuf::from(path), tag)
     } else if value.contains("://") || is_url(value) {
         return Err(UsageError::unsupported(format_args!("--build-context {text}")));
@@ -207,7 +218,8 @@ fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError>
 
 fn host(text: &str) -> Result<(String, String), UsageError> {
     let parts = text.split_once('=').or_else(|| text.split_once(':'));
-    let Some((name, address)) = parts.filter(|(name, address)| !name.is_empty() && !address.is_empty()) else {
+    let Some((name, address)) = parts.filter(|(name, address)| !name.is_empty() && !address.is_empty())
+    else {
         return Err(UsageError::new(format!("failed to build: invalid host {text}")));
     };
     if address == "host-gateway" {
@@ -216,7 +228,9 @@ fn host(text: &str) -> Result<(String, String), UsageError> {
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     match bare.parse::<IpAddr>() {
         Ok(_) => Ok((name.to_owned(), bare.to_owned())),
-        Err(_) => Err(UsageError::new(format!("failed to build: invalid IP address in add-host: {address:?}"))),
+        Err(_) => {
+            Err(UsageError::new(format!("failed to build: invalid IP address in add-host: {address:?}")))
+        }
     }
 }
 
@@ -233,7 +247,9 @@ fn progress(
         Some("none") => ProgressChoice::Quiet(PrintId::No),
         Some("json") => ProgressChoice::Json,
         Some("rawjson") => {
-            return Err(UsageError::unsupported("--progress=rawjson (BuildKit's own format; --progress=json is rbuild's)"));
+            return Err(UsageError::unsupported(
+                "--progress=rawjson (BuildKit's own format; --progress=json is rbuild's)",
+            ));
         }
         Some(other) => return Err(UsageError::new(format!("invalid progress mode {other}"))),
     };
@@ -242,9 +258,9 @@ fn progress(
         (true, ProgressChoice::Auto | ProgressChoice::Quiet(_), _) | (true, _, None) => {
             Ok(ProgressChoice::Quiet(PrintId::Yes))
         }
-        (true, _, Some(mode)) => {
-            Err(UsageError::new(format!("failed to build: progress={mode} and quiet cannot be used together")))
-        }
+        (true, _, Some(mode)) => Err(UsageError::new(format!(
+            "failed to build: progress={mode} and quiet cannot be used together"
+        ))),
     }
 }
 

@@ -16,10 +16,37 @@ fn options(words: &[&str], variables: &[(&str, &str)]) -> Result<BuildOptions, S
 #[test]
 fn a_full_line_becomes_a_request() {
     let words = [
-        "-t", "a", "-t", "b:1", "--build-arg", "X=1", "--build-arg", "FROM_ENV", "--build-arg", "UNSET", "--label", "l=v",
-        "--target", "t", "--no-cache-filter", "s1,s2", "--pull", "--add-host", "h:1.2.3.4,six=[::1]", "--shm-size",
-        "1g", "--build-context", "docs=../docs", "--build-context", "base=docker-image://debian:12", "--network=none",
-        "--iidfile", "id", "-f", "sub/D", "ctx",
+        "-t",
+        "a",
+        "-t",
+        "b:1",
+        "--build-arg",
+        "X=1",
+        "--build-arg",
+        "FROM_ENV",
+        "--build-arg",
+        "UNSET",
+        "--label",
+        "l=v",
+        "--target",
+        "t",
+        "--no-cache-filter",
+        "s1,s2",
+        "--pull",
+        "--add-host",
+        "h:1.2.3.4,six=[::1]",
+        "--shm-size",
+        "1g",
+        "--build-context",
+        "docs=../docs",
+        "--build-context",
+        "base=docker-image://debian:12",
+        "--network=none",
+        "--iidfile",
+        "id",
+        "-f",
+        "sub/D",
+        "ctx",
     ];
     let built = options(&words, &[("FROM_ENV", "e"), ("SOURCE_DATE_EPOCH", "7")]).unwrap();
     let request = &built.request;
@@ -34,7 +61,10 @@ fn a_full_line_becomes_a_request() {
     assert_eq!(request.network, Network::None);
     assert_eq!(request.dockerfile, DockerfileSource::File("sub/D".into()));
     assert_eq!(request.context.as_deref(), Some(Path::new("ctx")));
-    assert_eq!(request.named_contexts[0], ("docs".to_owned(), NamedContextSource::Directory("../docs".into())));
+    assert_eq!(
+        request.named_contexts[0],
+        ("docs".to_owned(), NamedContextSource::Directory("../docs".into()))
+    );
     let debian = NamedContextSource::Image("debian:12".parse().unwrap());
     assert_eq!(request.named_contexts[1], ("base".to_owned(), debian));
     assert_eq!(built.iidfile.as_deref(), Some(Path::new("id")));
@@ -51,7 +81,7 @@ fn standard_input_is_the_dockerfile() {
 #[test]
 fn mistakes_are_told_in_docker_s_words() {
     for (words, message) in [
-        (&["-t", "A:", "."][..], "failed to build: invalid tag \"A:\": invalid reference format"),
+        (&["-t", "a:", "."][..], "failed to build: invalid tag \"a:\": invalid reference format"),
         (
             &["-f", "-", "-"],
             "failed to build: invalid argument: can't use stdin for both build context and dockerfile",
@@ -66,7 +96,10 @@ fn mistakes_are_told_in_docker_s_words() {
         (&["--label", "", "."], "invalid key-value pair \"\": empty key"),
         (&["--progress=foo", "."], "invalid progress mode foo"),
         (&["--platform=x", "."], "\"x\": cannot parse platform specifier"),
-        (&["--progress=plain", "-q", "."], "failed to build: progress=plain and quiet cannot be used together"),
+        (
+            &["--progress=plain", "-q", "."],
+            "failed to build: progress=plain and quiet cannot be used together",
+        ),
         (&["--secret", "id=x", "."], "--secret is not supported yet"),
         (&["-o", "out", "."], "--output is not supported yet"),
         (&["--push", "."], "--push is not supported yet"),
@@ -86,8 +119,15 @@ fn mistakes_are_told_in_docker_s_words() {
 
 #[test]
 fn flags_that_ask_for_nothing_pass() {
-    let words =
-        ["--provenance=false", "--sbom=0", "--push=false", "-o", "type=docker", "--attest=type=sbom,disabled=true", "."];
+    let words = [
+        "--provenance=false",
+        "--sbom=0",
+        "--push=false",
+        "-o",
+        "type=docker",
+        "--attest=type=sbom,disabled=true",
+        ".",
+    ];
     assert!(options(&words, &[]).unwrap().warnings.is_empty());
     let warned = options(&["--rm", "--force-rm", "--squash", "."], &[]).unwrap().warnings;
     assert_eq!(warned, ["force-rm flag is ignored", "rm flag is ignored", "squash flag is ignored"]);
@@ -98,6 +138,12 @@ fn progress_is_chosen_by_flag_then_variable() {
     let progress = |words: &[&str], variables: &[(&str, &str)]| options(words, variables).unwrap().progress;
     assert_eq!(progress(&["."], &[]), ProgressChoice::Auto);
     assert_eq!(progress(&["."], &[("BUILDKIT_PROGRESS", "plain")]), ProgressChoice::Plain);
-    assert_eq!(progress(&["--progress=tty", "."], &[("BUILDKIT_PROGRESS", "plain")]), ProgressChoice::Terminal);
-    assert_eq!(progress(&["-q", "."], &[("BUILDKIT_PROGRESS", "plain")]), ProgressChoice::Quiet(PrintId::Yes));
+    assert_eq!(
+        progress(&["--progress=tty", "."], &[("BUILDKIT_PROGRESS", "plain")]),
+        ProgressChoice::Terminal
+    );
+    assert_eq!(
+        progress(&["-q", "."], &[("BUILDKIT_PROGRESS", "plain")]),
+        ProgressChoice::Quiet(PrintId::Yes)
+    );
 }

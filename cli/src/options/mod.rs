@@ -52,5 +52,8 @@ pub(crate) fn any_platform(text: &str) -> Result<Platform, UsageError> {
 
 /// Refuses flags that are read only to be refused: `(name, whether it was given)`.
 pub(crate) fn refuse(flags: &[(&str, bool)]) -> Result<(), UsageError> {
-    flags.iter().find(|(_, given)| *given).map_or(Ok(()), |(name, _)| Err(UsageError::unsupported(format_args!("--{name}"))))
+    flags
+        .iter()
+        .find(|(_, given)| *given)
+        .map_or(Ok(()), |(name, _)| Err(UsageError::unsupported(format_args!("--{name}"))))
 }

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn proxies_come_in_both_cases_and_yield() {
-        let configuration = serde_json::json!({"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}});
+        let configuration =
+            serde_json::json!({"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a"}}});
         let mut arguments = vec![("no_proxy".to_owned(), "mine".to_owned())];
         Proxies::from_configuration(&configuration).add_to(&mut arguments);
         let text: Vec<String> = arguments.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -3,7 +3,7 @@
 use super::{Certificates, host_platform, pairs, refuse};
 use crate::{args::RunArgs, environment::Environment, error::UsageError};
 use rbuild::{ContainerStdio, Retention, Volume};
-use rbuild_oci::{ImagePath, Platform};
+use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Network};
 use std::path::PathBuf;
 
@@ -40,8 +40,6 @@ pub(crate) struct RunOptions {
     pub(crate) retention: Retention,
     /// When to fetch the image.
     pub(crate) pull: PullWhen,
-    /// `--platform`.
-    pub(crate) platform: Option<Platform>,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
 }
@@ -78,6 +76,8 @@ impl RunOptions {
             ("privileged", args.privileged),
             ("init", args.init),
         ])?;
+        // images of other platforms cannot run, so there is nothing to choose
+        args.platform.as_deref().map(host_platform).transpose()?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
             image: args.image,
@@ -95,7 +95,6 @@ impl RunOptions {
             stdin: if args.interactive { ContainerStdio::Inherit } else { ContainerStdio::Null },
             retention: if args.rm { Retention::Remove } else { Retention::Keep },
             pull: pull(&args.pull)?,
-            platform: args.platform.as_deref().map(host_platform).transpose()?,
             certificates: Certificates::from_flag(args.tls_verify),
         })
     }
@@ -115,7 +114,9 @@ fn workdir(path: String) -> Result<String, UsageError> {
     if path.starts_with('/') {
         return Ok(path);
     }
-    Err(UsageError::new(format!("the working directory '{path}' is invalid, it needs to be an absolute path")))
+    Err(UsageError::new(format!(
+        "the working directory '{path}' is invalid, it needs to be an absolute path"
+    )))
 }
 
 fn volume(text: &str) -> Result<Volume, UsageError> {
@@ -177,12 +178,14 @@ mod tests {
     fn options(line: &str) -> Result<RunOptions, String> {
         let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command());
         let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a run") };
-        RunOptions::new(*args, &Environment::of(&[("HERE", "yes")], User::Root)).map_err(|error| error.message)
+        RunOptions::new(*args, &Environment::of(&[("HERE", "yes")], User::Root))
+            .map_err(|error| error.message)
     }
 
     #[test]
     fn a_line_becomes_a_container() {
-        let run = options("rbuild run -it --rm -e A=1 -e HERE -e GONE -v /h:/c:ro -w /w img sh -c ls").unwrap();
+        let run =
+            options("rbuild run -it --rm -e A=1 -e HERE -e GONE -v /h:/c:ro -w /w img sh -c ls").unwrap();
         assert_eq!((run.image.as_str(), run.command.join(" ").as_str()), ("img", "sh -c ls"));
         assert_eq!(run.env, ["A=1", "HERE=yes"]);
         let volume = Volume { host: "/h".into(), target: "/c".parse().unwrap(), access: Access::ReadOnly };
@@ -198,7 +201,10 @@ mod tests {
         for (line, message) in [
             ("rbuild run -d img", "--detach is not supported yet"),
             ("rbuild run -v data:/d img", "a named volume (--volume data:/d) is not supported yet"),
-            ("rbuild run -v /a:b img", "invalid volume specification: '/a:b': invalid mount path: it must be absolute"),
+            (
+                "rbuild run -v /a:b img",
+                "invalid volume specification: '/a:b': invalid mount path: it must be absolute",
+            ),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
             ("rbuild run --network bridge img", "--network bridge is not supported yet"),
         ] {

@@ -4,7 +4,9 @@ use crate::error::UsageError;
 
 /// Reads `64m`, `1.5g`, `65536`, `10MiB` for the flag `flag`: units are powers of 1024.
 pub(super) fn bytes(flag: &str, text: &str) -> Result<u64, UsageError> {
-    let bad = || UsageError::new(format!("invalid argument {text:?} for \"--{flag}\" flag: invalid size: '{text}'"));
+    let bad = || {
+        UsageError::new(format!("invalid argument {text:?} for \"--{flag}\" flag: invalid size: '{text}'"))
+    };
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: f64 = number.parse().map_err(|_| bad())?;
@@ -27,9 +29,14 @@ mod tests {
 
     #[test]
     fn docker_s_units() {
-        for (text, expected) in
-            [("64m", 64 << 20), ("65536", 65536), ("1.5g", 3 << 29), ("10MiB", 10 << 20), ("1kb", 1024), ("7 B", 7)]
-        {
+        for (text, expected) in [
+            ("64m", 64 << 20),
+            ("65536", 65536),
+            ("1.5g", 3 << 29),
+            ("10MiB", 10 << 20),
+            ("1kb", 1024),
+            ("7 B", 7),
+        ] {
             assert_eq!(bytes("shm-size", text), Ok(expected), "{text}");
         }
         for text in ["", "xx", "-1", "1.2.3", "1x", "ib"] {

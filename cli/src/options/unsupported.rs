@@ -10,7 +10,13 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
     let mut warnings = Vec::new();
     for (name, value) in &flags.given {
         match *name {
-            "compress" | "isolation" | "security-opt" | "squash" | "rm" | "force-rm" | "disable-content-trust"
+            "compress"
+            | "isolation"
+            | "security-opt"
+            | "squash"
+            | "rm"
+            | "force-rm"
+            | "disable-content-trust"
             | "stream" => {
                 warnings.push(format!("{name} flag is ignored"));
             }

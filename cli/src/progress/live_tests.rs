@@ -47,7 +47,8 @@ impl Screen {
     }
 
     fn end(&mut self, id: u32, outcome: Outcome, millis: u64) {
-        let event = Event::Ended { activity: ActivityId(id), outcome, elapsed: Duration::from_millis(millis) };
+        let event =
+            Event::Ended { activity: ActivityId(id), outcome, elapsed: Duration::from_millis(millis) };
         self.live.event(event, Duration::from_millis(millis));
     }
 
@@ -78,7 +79,10 @@ fn running_steps_are_redrawn_and_finished_ones_stay() {
     );
     screen.output(2, " line\n4\n5\n6\n7\n");
     screen.draw(1300);
-    assert_eq!(screen.lines[3..], [" => => # three", " => => # half line", " => => # 4", " => => # 5", " => => # 6", " => => # 7"]);
+    assert_eq!(
+        screen.lines[3..],
+        [" => => # three", " => => # half line", " => => # 4", " => => # 5", " => => # 6", " => => # 7"]
+    );
     screen.end(2, Outcome::Done, 2000);
     screen.finish(2000);
     assert_eq!(
@@ -147,5 +151,8 @@ fn transfers_have_bars_and_colours_can_be_had() {
     let mut out = Vec::new();
     live.draw(Duration::ZERO, Size { columns: 80, rows: 24 }, &mut out);
     let text = String::from_utf8(out).unwrap();
-    assert!(text.contains("\u{1b}[2m => => sha256:abc [==========>         ] 5MB / 10MB\u{1b}[0m\n"), "{text}");
+    assert!(
+        text.contains("\u{1b}[2m => => sha256:abc [==========>         ] 5MB / 10MB\u{1b}[0m\n"),
+        "{text}"
+    );
 }

@@ -157,7 +157,10 @@ impl Shared {
     fn tick_until_over(&self) {
         let mut state = self.lock();
         loop {
-            state = self.changed.wait_while(state, |state| !state.over && state.is_idle()).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait_while(state, |state| !state.over && state.is_idle())
+                .unwrap_or_else(PoisonError::into_inner);
             let enough = |state: &mut State| !state.over && state.out.len() < PLENTY;
             let waited = self.changed.wait_timeout_while(state, TICK, enough);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

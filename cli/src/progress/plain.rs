@@ -55,7 +55,11 @@ impl Plain {
                 (activity, false)
             }
             Event::Transferred { activity, subject, done, total } => {
-                self.activities.entry(activity).or_default().transferred(activity, (subject, done, total), now);
+                self.activities.entry(activity).or_default().transferred(
+                    activity,
+                    (subject, done, total),
+                    now,
+                );
                 (activity, false)
             }
             Event::Note { activity, text } => {
@@ -154,7 +158,12 @@ impl Activity {
         buffer.feed(bytes, |text| log_line(waiting, id, elapsed, text));
     }
 
-    fn transferred(&mut self, id: ActivityId, (subject, done, total): (String, u64, Option<u64>), now: Duration) {
+    fn transferred(
+        &mut self,
+        id: ActivityId,
+        (subject, done, total): (String, u64, Option<u64>),
+        now: Duration,
+    ) {
         let (transfer, was_over) = self.transfers.update(subject, (done, total), now);
         let due = transfer.told.is_none_or(|told| now.saturating_sub(told) >= TRANSFER_INTERVAL);
         if was_over || !(due || transfer.is_over()) {

@@ -40,7 +40,16 @@ fn blocks_are_buildkit_s() {
         (60, output(3, "ere", 60)),
         (80, ended(3, Outcome::Done, 123)),
         (90, begun(4, "[3/3] RUN false")),
-        (95, ended(4, Outcome::Failed("process \"/bin/sh -c false\" did not complete successfully: exit code: 1".into()), 5)),
+        (
+            95,
+            ended(
+                4,
+                Outcome::Failed(
+                    "process \"/bin/sh -c false\" did not complete successfully: exit code: 1".into(),
+                ),
+                5,
+            ),
+        ),
         (95, Event::Warning { text: "JSONArgsRecommended: use JSON (line 4)".to_owned() }),
     ]);
     assert_eq!(

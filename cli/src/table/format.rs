@@ -76,7 +76,8 @@ impl Listing {
                 let cells = |row: &Map<String, Value>| {
                     self.shown.iter().map(|field| text(row, field).to_owned()).collect()
                 };
-                let rows: Vec<Vec<String>> = std::iter::once(head).chain(self.rows.iter().map(cells)).collect();
+                let rows: Vec<Vec<String>> =
+                    std::iter::once(head).chain(self.rows.iter().map(cells)).collect();
                 Ok(aligned(&rows))
             }
             Format::TableOf(template) => {
@@ -97,7 +98,10 @@ impl Listing {
         }
     }
 
-    fn lines(&self, line: impl Fn(&Map<String, Value>) -> Result<String, CliError>) -> Result<String, CliError> {
+    fn lines(
+        &self,
+        line: impl Fn(&Map<String, Value>) -> Result<String, CliError>,
+    ) -> Result<String, CliError> {
         let mut out = String::new();
         for row in &self.rows {
             out.push_str(&line(row)?);
@@ -143,7 +147,10 @@ mod tests {
         assert_eq!(rendered("").unwrap(), usual);
         assert_eq!(rendered("table").unwrap(), usual);
         assert_eq!(rendered("table {{.Repository}}\\t{{.ID}}").unwrap(), usual);
-        assert_eq!(rendered("{{.ID}}:{{.Repository}}").unwrap(), "ed94c19508b9:debian\n41674f48864b:<none>\n");
+        assert_eq!(
+            rendered("{{.ID}}:{{.Repository}}").unwrap(),
+            "ed94c19508b9:debian\n41674f48864b:<none>\n"
+        );
         let json = rendered("json").unwrap();
         assert_eq!(json.lines().nth(1), Some(r#"{"ID":"41674f48864b","Repository":"\u003cnone\u003e"}"#));
         assert_eq!(rendered("{{json .ID}}").unwrap(), "\"ed94c19508b9\"\n\"41674f48864b\"\n");

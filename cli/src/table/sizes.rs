@@ -52,7 +52,7 @@ mod tests {
             (1_984_000, "1.98MB", "1.984MB"),
             (77_826_000, "77.8MB", "77.83MB"),
             (1_234_567_890, "1.23GB", "1.235GB"),
-            (999_950, "1e+03kB", "999.9kB"),
+            (999_950, "1e+03kB", "1000kB"),
             (u64::MAX, "18.4EB", "18.45EB"),
         ] {
             assert_eq!((human_size_with(size, 3).as_str(), human_size(size).as_str()), (short, long));

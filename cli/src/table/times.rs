@@ -23,7 +23,10 @@ pub(crate) fn human_duration(seconds: i64) -> String {
 
 /// How long before `now` something was: `2 hours ago`; `N/A` when nobody noted.
 pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
-    then.map_or_else(|| "N/A".to_owned(), |then| format!("{} ago", human_duration(now.seconds() - then.seconds())))
+    then.map_or_else(
+        || "N/A".to_owned(),
+        |then| format!("{} ago", human_duration(now.seconds() - then.seconds())),
+    )
 }
 
 /// A moment as Go prints one, in UTC and to the second: `2024-01-02 03:04:05 +0000 UTC`.

@@ -114,7 +114,8 @@ impl Scope {
     fn command(&mut self, command: &[Operand], fed: Option<Value>) -> Result<Value, CliError> {
         match command {
             [Operand::Function(name), arguments @ ..] => {
-                let mut values = arguments.iter().map(|operand| self.operand(operand)).collect::<Result<Vec<_>, _>>()?;
+                let mut values =
+                    arguments.iter().map(|operand| self.operand(operand)).collect::<Result<Vec<_>, _>>()?;
                 values.extend(fed);
                 functions::call(name, &values)
             }
@@ -133,7 +134,9 @@ impl Scope {
                     &self.cursor
                 } else {
                     let found = self.variables.iter().rev().find(|(name, _)| name == variable);
-                    &found.ok_or_else(|| CliError::Template(format!(":1: undefined variable {variable:?}")))?.1
+                    &found
+                        .ok_or_else(|| CliError::Template(format!(":1: undefined variable {variable:?}")))?
+                        .1
                 };
                 field(start, fields)
             }
@@ -150,7 +153,9 @@ fn field(start: &Value, fields: &[String]) -> Result<Value, CliError> {
         }
         value = value.get(name).ok_or_else(|| {
             let path = fields[..=index].join(".");
-            CliError::Template(format!(":1:2: executing \"\" at <.{path}>: map has no entry for key {name:?}"))
+            CliError::Template(format!(
+                ":1:2: executing \"\" at <.{path}>: map has no entry for key {name:?}"
+            ))
         })?;
     }
     Ok(value.clone())
@@ -183,7 +188,9 @@ mod tests {
             "Id": "sha256:ab", "Tags": ["a:1", "b:2"], "Size": 12, "Config": {"Env": ["A=1", "B=2"], "Labels": {"y": "2", "x": "1"},
             "Cmd": null, "User": ""}, "Flag": true
         });
-        Template::parse(template).and_then(|template| template.render(&value)).unwrap_or_else(|e| format!("error: {e}"))
+        Template::parse(template)
+            .and_then(|template| template.render(&value))
+            .unwrap_or_else(|e| format!("error: {e}"))
     }
 
     #[test]
@@ -224,7 +231,10 @@ mod tests {
             ("{{$y}}", "undefined variable \"$y\""),
         ] {
             let got = rendered(template);
-            assert!(got.starts_with("error: template parsing error: template: :1") && got.ends_with(expected), "{got}");
+            assert!(
+                got.starts_with("error: template parsing error: template: :1") && got.ends_with(expected),
+                "{got}"
+            );
         }
     }
 }

@@ -61,7 +61,8 @@ pub(super) fn printed(value: &Value) -> String {
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(items) => format!("[{}]", joined(items, " ")),
         Value::Object(map) => {
-            let mut pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", printed(value))).collect();
+            let mut pairs: Vec<String> =
+                map.iter().map(|(key, value)| format!("{key}:{}", printed(value))).collect();
             pairs.sort();
             format!("map[{}]", pairs.join(" "))
         }
@@ -89,17 +90,26 @@ fn indexed(value: &Value, key: &Value) -> Result<Value, CliError> {
     match (value, key) {
         (Value::Array(items), Value::Number(number)) => {
             let found = number.as_u64().and_then(|at| items.get(at as usize));
-            found.cloned().ok_or_else(|| CliError::Template(format!(":1: error calling index: index out of range: {number}")))
+            found.cloned().ok_or_else(|| {
+                CliError::Template(format!(":1: error calling index: index out of range: {number}"))
+            })
         }
         // a missing key is the zero value of the map's values, which are texts where people index
-        (Value::Object(map), Value::String(key)) => Ok(map.get(key).cloned().unwrap_or_else(|| Value::from(""))),
+        (Value::Object(map), Value::String(key)) => {
+            Ok(map.get(key).cloned().unwrap_or_else(|| Value::from("")))
+        }
         (Value::Null, Value::String(_)) => Ok(Value::from("")),
-        _ => Err(CliError::Template(format!(":1: error calling index: can't index item of {}", printed(value)))),
+        _ => Err(CliError::Template(format!(
+            ":1: error calling index: can't index item of {}",
+            printed(value)
+        ))),
     }
 }
 
 fn sliced(text: &str, bounds: &[Value]) -> Option<Value> {
-    let bound = |at: usize, otherwise: usize| bounds.get(at).map_or(Some(otherwise), |n| n.as_u64().map(|n| n as usize));
+    let bound = |at: usize, otherwise: usize| {
+        bounds.get(at).map_or(Some(otherwise), |n| n.as_u64().map(|n| n as usize))
+    };
     text.get(bound(0, 0)?..bound(1, text.len())?).map(Value::from)
 }
 
@@ -151,7 +161,8 @@ fn formatted(format: &str, values: &[Value]) -> String {
             (Some(value), 'q') => Value::from(printed(value)).to_string(),
             (Some(value), _) => printed(value),
         };
-        let width: usize = flags.trim_start_matches('-').split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let width: usize =
+            flags.trim_start_matches('-').split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         if flags.starts_with('-') {
             out.push_str(&format!("{text:<width$}"));
         } else {

@@ -52,7 +52,8 @@ pub(super) fn pieces(template: &str) -> Result<Vec<Piece>, CliError> {
         if !text.is_empty() {
             pieces.push(Piece::Text(text.to_owned()));
         }
-        let end = end_of_action(action).ok_or_else(|| CliError::Template(":1: unclosed action".to_owned()))?;
+        let end =
+            end_of_action(action).ok_or_else(|| CliError::Template(":1: unclosed action".to_owned()))?;
         let mut inner = &action[..end];
         rest = &action[end + 2..];
         trim_next = inner.ends_with(" -");
@@ -144,7 +145,8 @@ fn quoted(text: &str) -> Result<(Word, usize), CliError> {
         closing
     });
     let (end, _) = end.ok_or_else(|| bad("unterminated quoted string"))?;
-    let inner: String = serde_json::from_str(&text[..=end]).map_err(|_| bad("bad escape in quoted string"))?;
+    let inner: String =
+        serde_json::from_str(&text[..=end]).map_err(|_| bad("bad escape in quoted string"))?;
     Ok((Word::Text(inner), end + 1))
 }
 

@@ -113,7 +113,9 @@ fn control(name: &str, head: &[Word], rest: &mut &[Piece]) -> Result<Node, CliEr
 
 /// The variables before `:=`, and what they get.
 fn assigned(words: &[Word]) -> Result<(Vec<String>, &[Word]), CliError> {
-    let Some(at) = words.iter().position(|word| *word == Word::Assign) else { return Ok((Vec::new(), words)) };
+    let Some(at) = words.iter().position(|word| *word == Word::Assign) else {
+        return Ok((Vec::new(), words));
+    };
     let names = words[..at].iter().filter(|word| **word != Word::Comma).map(|word| match word {
         Word::Path(name, fields) if name.starts_with('$') && fields.is_empty() => Ok(name.clone()),
         _ => Err(bad("expected variable before :=")),

@@ -6,7 +6,8 @@ use super::Archive;
 use crate::{
     ExecutorError,
     copy::{
-        Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new, write_all,
+        Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new,
+        write_all,
     },
     pattern::clean,
     rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
@@ -89,7 +90,8 @@ impl Extraction<'_, '_> {
     fn run(&mut self, stream: &mut dyn Read) -> Result<(), ExecutorError> {
         let mut archive = tar::Archive::new(stream);
         let name = self.name.clone();
-        let bad = |error: io::Error| ExecutorError::BadArchive { archive: name.clone(), reason: error.to_string() };
+        let bad =
+            |error: io::Error| ExecutorError::BadArchive { archive: name.clone(), reason: error.to_string() };
         for entry in archive.entries().map_err(bad)? {
             let mut entry = entry.map_err(bad)?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -173,7 +175,8 @@ impl Extraction<'_, '_> {
     }
 
     fn make_dir(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
-        mkdirat(&place.fd, file_name(path), Mode::from_raw_mode(0o700)).map_err(|errno| fail("mkdir", path, errno))
+        mkdirat(&place.fd, file_name(path), Mode::from_raw_mode(0o700))
+            .map_err(|errno| fail("mkdir", path, errno))
     }
 
     fn file(
@@ -238,7 +241,9 @@ impl Extraction<'_, '_> {
                 let to = open_new(place.place(path), &meta).map_err(|errno| fail("open", path, errno))?;
                 io::copy(&mut std::fs::File::from(from), &mut std::fs::File::from(dup(&to, path)?))
                     .map_err(|error| ExecutorError::system("copy", path, error))?;
-                self.policy.finish_file(&to, &meta, place.birth).map_err(|errno| fail("chown", path, errno))?;
+                self.policy
+                    .finish_file(&to, &meta, place.birth)
+                    .map_err(|errno| fail("chown", path, errno))?;
                 xattrs::write(&to, &attributes);
                 Ok(())
             }
@@ -334,13 +339,8 @@ fn inside(name: &str) -> Result<Option<Vec<u8>>, ExecutorError> {
 fn header<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Header> {
     let raw = entry.header();
     let mtime = Time { seconds: raw.mtime()?.cast_signed(), nanoseconds: 0 };
-    let meta = Meta {
-        mode: raw.mode()? & 0o7777,
-        uid: id(raw.uid()?)?,
-        gid: id(raw.gid()?)?,
-        mtime,
-        atime: mtime,
-    };
+    let meta =
+        Meta { mode: raw.mode()? & 0o7777, uid: id(raw.uid()?)?, gid: id(raw.gid()?)?, mtime, atime: mtime };
     let kind = raw.entry_type();
     // others may have anything in these fields
     let device = match kind {

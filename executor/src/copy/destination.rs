@@ -65,20 +65,19 @@ pub(crate) struct NewDir {
 
 impl<'a> Destination<'a> {
     /// The draft over `view`. The root directory becomes what it is in the view.
-    pub(crate) fn new(draft: &LayerDraft, view: &'a RootView, now: SystemTime) -> Result<Self, ExecutorError> {
+    pub(crate) fn new(
+        draft: &LayerDraft,
+        view: &'a RootView,
+        now: SystemTime,
+    ) -> Result<Self, ExecutorError> {
         let path = draft.fs();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, path, flags, Mode::empty())
             .map_err(|errno| ExecutorError::system("open", path.as_os_str().as_encoded_bytes(), errno))?;
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Time { seconds: since.as_secs() as i64, nanoseconds: i64::from(since.subsec_nanos()) };
-        let mut this = Self {
-            upper: Rooted::new(fd),
-            view,
-            now,
-            dirs: HashMap::new(),
-            opaque: HashSet::new(),
-        };
+        let mut this =
+            Self { upper: Rooted::new(fd), view, now, dirs: HashMap::new(), opaque: HashSet::new() };
         this.adopt(b"")?;
         Ok(this)
     }
@@ -99,7 +98,11 @@ impl<'a> Destination<'a> {
     }
 
     /// As [`Self::make_dirs`], but leaves the upper directory alone when nothing is missing.
-    pub(crate) fn make_dirs_if_missing(&mut self, target: &Resolved, new: NewDir) -> Result<(), ExecutorError> {
+    pub(crate) fn make_dirs_if_missing(
+        &mut self,
+        target: &Resolved,
+        new: NewDir,
+    ) -> Result<(), ExecutorError> {
         match &target.found {
             Some(stat) if is_dir(stat) => Ok(()),
             Some(_) => Err(ExecutorError::ParentNotADirectory { path: shown(&target.path) }),
@@ -163,7 +166,8 @@ impl<'a> Destination<'a> {
 
     /// Whatever was at or below `path` in the upper is gone.
     pub(crate) fn forget(&mut self, path: &[u8]) {
-        let within = |dir: &Vec<u8>| dir.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+        let within =
+            |dir: &Vec<u8>| dir.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
         self.dirs.retain(|dir, _| !within(dir));
         self.opaque.retain(|dir| !within(dir));
     }
@@ -175,7 +179,8 @@ impl<'a> Destination<'a> {
 
     /// What the parent has at `path`, unless the upper hides it.
     pub(crate) fn below(&self, path: &[u8]) -> Result<Option<Stat>, ExecutorError> {
-        let hidden = |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/") || dir.is_empty());
+        let hidden =
+            |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/") || dir.is_empty());
         if !self.opaque.is_empty() && self.opaque.iter().any(|dir| hidden(dir) || dir == path) {
             return Ok(None);
         }

@@ -3,14 +3,15 @@
 
 use super::policy::{Birth, Policy, stamps};
 use crate::{
-    rooted::FileType,
-    select::{Dir, Entry, Kind, Meta},
+    ExecutorError,
+    rooted::{FileType, shown},
+    select::{Dir, Entry, Kind, Meta, Owner},
     xattrs,
 };
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, copy_file_range, ioctl_ficlone, mknodat, openat, symlinkat,
-        utimensat,
+        AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, copy_file_range, fstat, ioctl_ficlone, mknodat,
+        openat, symlinkat, utimensat,
     },
     io::{Errno, read, write},
 };
@@ -73,6 +74,7 @@ pub(crate) fn create(
             let attributes = xattrs::read(&from);
             let to = open_new(place, &meta)?;
             pour(&from, &to, entry.size, ways, buffer)?;
+            unchanged(&from, entry)?;
             policy.finish_file(&to, &meta, place.birth)?;
             if !attributes.is_empty() {
                 xattrs::write(&to, &attributes);
@@ -89,6 +91,21 @@ pub(crate) fn create(
             finish_at(&meta, place, Special::Device)
         }
         Kind::Dir(_) => Err(Errno::ISDIR),
+    }
+}
+
+/// `ESTALE` when the file is not the one whose digest was taken: the copy would be remembered under a wrong key.
+fn unchanged(from: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+    let stat = fstat(from)?;
+    let mtime = Meta::of(&stat, Owner::Kept).mtime;
+    if mtime == entry.meta.mtime && stat.st_size as u64 == entry.size { Ok(()) } else { Err(Errno::STALE) }
+}
+
+/// The error of copying to `path`.
+pub(crate) fn failure(path: &[u8], errno: Errno) -> ExecutorError {
+    match errno {
+        Errno::STALE => ExecutorError::SourceChanged { path: shown(path) },
+        errno => ExecutorError::system("copy", path, errno),
     }
 }
 
@@ -175,7 +192,9 @@ fn in_kernel(from: &OwnedFd, to: &OwnedFd, ways: &Ways) -> Result<Poured, Errno>
             Ok(0) => return Ok(Poured::All),
             Ok(length) => copied += length,
             Err(Errno::INTR) => {}
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) if copied == 0 => {
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
+                if copied == 0 =>
+            {
                 ways.no_range.store(true, Ordering::Relaxed);
                 return Ok(Poured::NotPossible);
             }

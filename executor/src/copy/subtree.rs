@@ -170,7 +170,11 @@ impl Subtree<'_> {
         }
         if let Some(stat) = lower {
             if !is_dir(&stat) {
-                return if made == Made::New { Err(taken()) } else { Ok(Unit::nested(id, path, below, made, birth)) };
+                return if made == Made::New {
+                    Err(taken())
+                } else {
+                    Ok(Unit::nested(id, path, below, made, birth))
+                };
             }
             below = Below::Merged;
             if made == Made::New {
@@ -204,7 +208,7 @@ impl Subtree<'_> {
                 Err(errno) => made = Err(errno),
             }
         }
-        made.map_err(|errno| ExecutorError::system("copy", &path(), errno))
+        made.map_err(|errno| file::failure(&path(), errno))
     }
 
     /// All entries of a directory are there: its own metadata.

@@ -76,15 +76,14 @@ pub(crate) fn fill<'a>(
     let mut tasks = Vec::new();
     for dir in dirs {
         let (path, names) = (dir.path.as_slice(), dir.names.as_slice());
-        tasks.extend(dir
-            .entries.chunks_mut(CHUNK).map(|entries| Task { path, names, entries }));
+        tasks.extend(dir.entries.chunks_mut(CHUNK).map(|entries| Task { path, names, entries }));
     }
     let reading = Reading { root, context, kept: AtomicUsize::new(0) };
-    Queue::new(tasks).drain(|| vec![0; BUFFER], |task, buffer, _| reading.fill(task, buffer))
+    Queue::new(tasks).drain(|| vec![0; BUFFER], |mut task, buffer, _| reading.fill(&mut task, buffer))
 }
 
 impl Reading<'_> {
-    fn fill(&self, task: Task<'_>, buffer: &mut [u8]) -> Result<(), ExecutorError> {
+    fn fill(&self, task: &mut Task<'_>, buffer: &mut [u8]) -> Result<(), ExecutorError> {
         let mut dir: Option<OwnedFd> = None;
         let mut path = Vec::new();
         let mut seen = FileSeen::default();
@@ -119,7 +118,13 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn hash(&self, dir: &OwnedFd, name: &[u8], entry: &mut Entry, buffer: &mut [u8]) -> Result<Digest, Errno> {
+    fn hash(
+        &self,
+        dir: &OwnedFd,
+        name: &[u8],
+        entry: &mut Entry,
+        buffer: &mut [u8],
+    ) -> Result<Digest, Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let fd = openat(dir, name, flags, Mode::empty())?;
         let xattrs = xattrs::read(&fd);

@@ -89,7 +89,8 @@ fn not_found(root: &SourceRoot, path: &str) -> ExecutorError {
 }
 
 fn compile(pattern: &str, dialect: Dialect) -> Result<Pattern, ExecutorError> {
-    Pattern::compile(pattern, dialect).map_err(|_| ExecutorError::PatternSyntax { pattern: pattern.to_owned() })
+    Pattern::compile(pattern, dialect)
+        .map_err(|_| ExecutorError::PatternSyntax { pattern: pattern.to_owned() })
 }
 
 /// Follows `path` through links that the ignore file leaves in.

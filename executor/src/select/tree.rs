@@ -155,7 +155,7 @@ impl Entry {
                 dev: stat.st_dev,
                 ino: stat.st_ino,
                 links: stat.st_nlink as u32,
-                ctime: Time { seconds: stat.st_ctime as i64, nanoseconds: stat.st_ctime_nsec as i64 },
+                ctime: Time { seconds: stat.st_ctime, nanoseconds: stat.st_ctime_nsec as i64 },
             },
             target: Span::default(),
             content: None,

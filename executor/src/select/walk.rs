@@ -89,7 +89,12 @@ impl Scratch {
 }
 
 impl Walk<'_> {
-    fn read(&self, task: &Task, scratch: &mut Scratch, queue: &Queue<Task, ExecutorError>) -> Result<(), ExecutorError> {
+    fn read(
+        &self,
+        task: &Task,
+        scratch: &mut Scratch,
+        queue: &Queue<Task, ExecutorError>,
+    ) -> Result<(), ExecutorError> {
         let fd = self.root.open_dir(&task.path)?;
         let stat = fstat(&fd).map_err(|errno| ExecutorError::system("stat", &task.path, errno))?;
         self.list(&fd, task, scratch)?;

@@ -11,8 +11,8 @@ impl CapSet {
     pub const EMPTY: Self = Self(0);
     /// Every capability the kernel may know.
     pub const ALL: Self = Self(u64::MAX);
-    /// What a `RUN` step has by default: CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID, SETFCAP,
-    /// SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE.
+    /// What a `RUN` step has by default: CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID,
+    /// SETFCAP, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE.
     pub const CONTAINER_DEFAULT: Self = Self(0xa804_25fb);
 
     /// The set with exactly the bits of `mask`.
@@ -51,8 +51,8 @@ impl CapSet {
         number < 64 && self.0 >> number & 1 == 1
     }
 
-    /// The set with one capability more, by the name of capabilities(7) with or without `CAP_`, in any case, or `ALL`;
-    /// `None` for a name that is not known.
+    /// The set with one capability more, by the name of capabilities(7) with or without `CAP_`, in any case,
+    /// or `ALL`; `None` for a name that is not known.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         let upper = name.to_ascii_uppercase();
@@ -70,7 +70,8 @@ impl CapSet {
     pub fn permitted() -> io::Result<Self> {
         let mut header = [VERSION_3, 0];
         let mut data = [[0u32; 3]; 2];
-        // SAFETY: version 3 reads a header of two words and writes two entries of three words; both arrays are that long.
+        // SAFETY: version 3 reads a header of two words and writes two entries of three words; both arrays
+        // are that long.
         let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) };
         if result < 0 {
             return Err(io::Error::last_os_error());
@@ -90,7 +91,14 @@ impl CapSet {
     /// The data argument of capset(2), version 3: effective, permitted, inheritable, low words then high words.
     pub(crate) fn capset_data(effective_and_permitted: Self, inheritable: Self) -> [u32; 6] {
         let (own, inherit) = (effective_and_permitted.0, inheritable.0);
-        [own as u32, own as u32, inherit as u32, (own >> 32) as u32, (own >> 32) as u32, (inherit >> 32) as u32]
+        [
+            own as u32,
+            own as u32,
+            inherit as u32,
+            (own >> 32) as u32,
+            (own >> 32) as u32,
+            (inherit >> 32) as u32,
+        ]
     }
 }
 

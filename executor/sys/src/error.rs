@@ -1,4 +1,5 @@
-//! What can fail in this crate: one system call, starting a process, building a sandbox, entering a user namespace.
+//! What can fail in this crate: one system call, starting a process, building a sandbox, entering a user
+//! namespace.
 
 use std::{ffi::OsString, io, path::PathBuf};
 
@@ -121,13 +122,19 @@ pub enum SandboxError {
 #[derive(Debug, thiserror::Error)]
 pub enum UsernsError {
     /// The kernel or its configuration refuses user namespaces.
-    #[error("the kernel refuses to make a user namespace (see user.max_user_namespaces, kernel.unprivileged_userns_clone and AppArmor's unprivileged_userns restriction)")]
+    #[error(
+        "the kernel refuses to make a user namespace (see the sysctls user.max_user_namespaces, \
+         kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns)"
+    )]
     Refused(#[source] io::Error),
     /// More than one thread runs already.
     #[error("a user namespace can only be entered while the process has one thread")]
     Threads,
     /// The user has no subordinate ids.
-    #[error("{user} has no subordinate ids in {file}: add a line such as \"{user}:100000:65536\" to /etc/subuid and /etc/subgid (adduser and usermod --add-subuids do), and install the uidmap package")]
+    #[error(
+        "{user} has no subordinate ids in {file}: add a line such as \"{user}:100000:65536\" to /etc/subuid and \
+         /etc/subgid, and install the uidmap package"
+    )]
     NoSubordinateIds {
         /// Login name, or the number when there is none.
         user: String,

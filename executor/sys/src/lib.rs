@@ -1,10 +1,13 @@
-//! The system calls rbuild needs and `std` and `nix` do not offer, as safe functions over descriptors and flag types.
+//! The system calls rbuild needs and `std` and `nix` do not offer, as safe functions over descriptors and
+//! flag types.
 //!
-//! Invariants: this is the only crate with unsafe code; every unsafe block is one operation with its reasons beside it;
-//! nothing here reads the environment or prints. What to mount and what to run is decided by `rbuild-executor`.
+//! Invariants: this is the only crate with unsafe code; every unsafe block is one operation with its reasons
+//! beside it; nothing here reads the environment or prints. What to mount and what to run is decided by
+//! `rbuild-executor`.
 //!
-//! The reading order is [`program`] and [`spawn`] (how a container's first process comes to be without running code
-//! that may lock or allocate), [`sandbox`] (the list of calls that makes a `RUN` step's world), then the rest.
+//! The reading order is [`program`] and [`spawn`] (how a container's first process comes to be without
+//! running code that may lock or allocate), [`sandbox`] (the list of calls that makes a `RUN` step's world),
+//! then the rest.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![expect(unsafe_code, reason = "the one crate that talks to the kernel directly; all others forbid it")]

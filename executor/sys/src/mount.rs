@@ -1,7 +1,8 @@
 //! Mounts as descriptors: made detached, configured, and attached only where a sandbox wants them.
 //!
-//! Invariant: nothing here is visible in any mount namespace until [`move_mount`] is called; a detached mount disappears
-//! with its last descriptor, so a killed process leaves none behind (fsopen(2), open_tree(2), mount_setattr(2)).
+//! Invariant: nothing here is visible in any mount namespace until [`move_mount`] is called; a detached mount
+//! disappears with its last descriptor, so a killed process leaves none behind (fsopen(2), open_tree(2),
+//! mount_setattr(2)).
 
 use crate::SysError;
 use std::{
@@ -100,8 +101,10 @@ impl FilesystemContext {
     fn configure(&self, command: i32, key: Option<&CStr>, value: Option<&CStr>) -> Result<(), SysError> {
         let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
         let fd = self.fd.as_raw_fd();
-        // SAFETY: key and value are NUL-terminated strings or null as the command wants; the call only reads them.
-        let result = unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, pointer(key), pointer(value), 0) };
+        // SAFETY: key and value are NUL-terminated strings or null as the command wants; the call only reads
+        // them.
+        let result =
+            unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, pointer(key), pointer(value), 0) };
         if result == 0 {
             return Ok(());
         }
@@ -130,8 +133,9 @@ impl FilesystemContext {
     }
 }
 
-/// A detached copy of the mount at `path` below `directory`, showing what is at that path (`OPEN_TREE_CLONE`). Symbolic
-/// links in `path` are followed: resolve untrusted paths first and pass an empty path.
+/// A detached copy of the mount at `path` below `directory`, showing what is at that path
+/// (`OPEN_TREE_CLONE`). Symbolic links in `path` are followed: resolve untrusted paths first and pass an
+/// empty path.
 ///
 /// # Errors
 /// The kernel's.
@@ -161,7 +165,14 @@ pub fn set_mount_attributes(
     let size = size_of::<libc::mount_attr>();
     // SAFETY: the path is an empty string and the structure has the size given; the call only reads both.
     let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const change, size)
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const change,
+            size,
+        )
     };
     done(result).map_err(|source| SysError::call("mount_setattr", "a detached mount", source))
 }
@@ -173,8 +184,7 @@ pub fn set_mount_attributes(
 pub fn move_mount(mount: impl AsFd, directory: BorrowedFd<'_>, path: &Path) -> Result<(), SysError> {
     let fail = |source| SysError::call("move_mount", path.display(), source);
     let name = c_path(path).map_err(fail)?;
-    let flags =
-        libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS;
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS;
     let (from, to) = (mount.as_fd().as_raw_fd(), directory.as_raw_fd());
     // SAFETY: both paths are NUL-terminated strings the call only reads.
     let result = unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, name.as_ptr(), flags) };

@@ -1,10 +1,12 @@
 //! Overlay mounts: many read-only directories under one, with or without a directory that takes the changes.
 //!
-//! Every layer is its own `lowerdir+` option (Linux 6.8), so neither a page of mount options nor commas and colons in paths
-//! limit the stack. The mount is detached: it is worked in through its descriptor and attached by a sandbox.
+//! Every layer is its own `lowerdir+` option (Linux 6.8), so neither a page of mount options nor commas and
+//! colons in paths limit the stack. The mount is detached: it is worked in through its descriptor and
+//! attached by a sandbox.
 //!
-//! Features that write state only this host can read back are off: redirects are neither made nor followed (a hostile
-//! layer could carry them), renaming a lower directory fails with `EXDEV` and tools copy, as under docker's defaults.
+//! Features that write state only this host can read back are off: redirects are neither made nor followed (a
+//! hostile layer could carry them), renaming a lower directory fails with `EXDEV` and tools copy, as under
+//! docker's defaults.
 
 use crate::{
     SysError,
@@ -46,8 +48,8 @@ pub enum XattrNamespace {
 pub enum Durability {
     /// Unmounting syncs the whole file system below the upper directory.
     Synced,
-    /// Nothing is synced (`volatile`): for changes that are worthless until committed, when the committer syncs what
-    /// it keeps. The kernel refuses to mount the same work directory again.
+    /// Nothing is synced (`volatile`): for changes that are worthless until committed, when the committer
+    /// syncs what it keeps. The kernel refuses to mount the same work directory again.
     Volatile,
 }
 
@@ -142,7 +144,8 @@ fn set_path(
     }
     let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
     let anchor = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty()).map_err(|e| fail(e.into()))?;
-    let short = CString::new(format!("/proc/self/fd/{}", anchor.as_raw_fd())).expect("digits hold no NUL byte");
+    let short =
+        CString::new(format!("/proc/self/fd/{}", anchor.as_raw_fd())).expect("digits hold no NUL byte");
     anchors.push(anchor);
     context.set(key, &short)
 }
@@ -155,7 +158,9 @@ fn name_old_kernel(error: SysError) -> SysError {
         {
             SysError::KernelTooOld { feature: "stack layers one by one", source }
         }
-        other @ (SysError::Call { .. } | SysError::KernelTooOld { .. } | SysError::TooManyLayers { .. }) => other,
+        other @ (SysError::Call { .. } | SysError::KernelTooOld { .. } | SysError::TooManyLayers { .. }) => {
+            other
+        }
     }
 }
 

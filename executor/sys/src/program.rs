@@ -1,9 +1,10 @@
 //! A list of system calls, prepared by the parent, that a new process makes between clone and exec.
 //!
-//! A [`Program`] owns every string, buffer and descriptor its calls name, so whoever interprets it needs no memory of
-//! their own. It has no loops and no conditions but two: a call may be allowed to fail, and a call that succeeds may
-//! skip the ones that stand in for it. A result can be kept in a slot for later calls; a slot never filled is -1, a
-//! descriptor that is always bad, so what depends on a failed call fails too and may be allowed to.
+//! A [`Program`] owns every string, buffer and descriptor its calls name, so whoever interprets it needs no
+//! memory of their own. It has no loops and no conditions but two: a call may be allowed to fail, and a call
+//! that succeeds may skip the ones that stand in for it. A result can be kept in a slot for later calls; a
+//! slot never filled is -1, a descriptor that is always bad, so what depends on a failed call fails too and
+//! may be allowed to.
 
 use crate::{
     CapSet,
@@ -132,7 +133,8 @@ impl Program {
                 continue;
             }
             let args = call.args.map(|argument| self.resolve(argument, &slots));
-            // SAFETY: the builder methods give every call the arguments it wants; texts and buffers live in `self`.
+            // SAFETY: the builder methods give every call the arguments it wants; texts and buffers live in
+            // `self`.
             let result = unsafe { raw::syscall(call.name.number, &args) };
             if (-4095..0).contains(&result) {
                 let errno = result.unsigned_abs() as i32;
@@ -233,7 +235,8 @@ struct Shown<'a>(&'a Program, &'a Call);
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(program, call) = self;
-        let used = call.args.iter().rposition(|a| !matches!(a, Argument::Value(0))).map_or(0, |last| last + 1);
+        let used =
+            call.args.iter().rposition(|a| !matches!(a, Argument::Value(0))).map_or(0, |last| last + 1);
         write!(f, "{}(", call.name.name)?;
         for (place, argument) in call.args.iter().take(used).enumerate() {
             f.write_str(if place == 0 { "" } else { ", " })?;

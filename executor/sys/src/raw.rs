@@ -1,8 +1,9 @@
 //! System calls without libc, and the one clone that returns on a new stack.
 //!
-//! Between clone and exec the child shares the parent's memory, thread pointer included. libc's wrappers may take locks,
-//! touch cancellation state or the thread's `errno`; an instruction that enters the kernel touches nothing. The child of
-//! [`clone_shared`] runs `entry` on its own stack and must leave by exec or exit.
+//! Between clone and exec the child shares the parent's memory, thread pointer included. libc's wrappers may
+//! take locks, touch cancellation state or the thread's `errno`; an instruction that enters the kernel
+//! touches nothing. The child of [`clone_shared`] runs `entry` on its own stack and must leave by exec or
+//! exit.
 
 use std::io;
 
@@ -23,8 +24,8 @@ pub(crate) struct Number {
 #[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn syscall(number: i64, args: &[usize; 6]) -> isize {
     let result: isize;
-    // SAFETY: the registers are those of the kernel's x86_64 convention, rcx and r11 are declared lost; the caller
-    // answers for the arguments.
+    // SAFETY: the registers are those of the kernel's x86_64 convention, rcx and r11 are declared lost; the
+    // caller answers for the arguments.
     unsafe {
         core::arch::asm!("syscall", inlateout("rax") number as isize => result, in("rdi") args[0], in("rsi") args[1],
             in("rdx") args[2], in("r10") args[3], in("r8") args[4], in("r9") args[5],
@@ -48,19 +49,21 @@ pub(crate) unsafe fn syscall(number: i64, args: &[usize; 6]) -> isize {
     result
 }
 
-/// Makes the clone call `number` (clone or clone3, with `args` as it wants them) that starts a child on the stack named in
-/// them; the child runs `entry(argument)`. Returns in the parent only: the child's id, or a negated errno.
+/// Makes the clone call `number` (clone or clone3, with `args` as it wants them) that starts a child on the
+/// stack named in them; the child runs `entry(argument)`. Returns in the parent only: the child's id, or a
+/// negated errno.
 ///
 /// # Safety
-/// The arguments must ask for a new stack that is mapped, aligned to 16 bytes and used by nothing else; `entry` must be
-/// sound to run with whatever memory the flags share; `argument` must stay valid until the child has left.
+/// The arguments must ask for a new stack that is mapped, aligned to 16 bytes and used by nothing else; `entry` must
+/// be sound to run with whatever memory the flags share; `argument` must stay valid until the child has left.
 #[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn clone_shared(number: i64, args: &[usize; 5], entry: Entry, argument: *mut u8) -> isize {
     let result: isize;
-    // SAFETY: the parent takes the jump and sees an ordinary call; the child has the caller's registers and a fresh
-    // stack, on which the call instruction leaves the alignment the ABI wants, and entry never returns.
+    // SAFETY: the parent takes the jump and sees an ordinary call; the child has the caller's registers and a
+    // fresh stack, on which the call instruction leaves the alignment the ABI wants, and entry never returns.
     unsafe {
-        core::arch::asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
+        core::arch::asm!("syscall", "test rax, rax", "jnz 2f",
+            "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
             inlateout("rax") number as isize => result, in("rdi") args[0], in("rsi") args[1],
             in("rdx") args[2], in("r10") args[3], in("r8") args[4], in("r12") entry, in("r13") argument,
             lateout("rcx") _, lateout("r11") _);
@@ -68,19 +71,21 @@ pub(crate) unsafe fn clone_shared(number: i64, args: &[usize; 5], entry: Entry, 
     result
 }
 
-/// Makes the clone call `number` (clone or clone3, with `args` as it wants them) that starts a child on the stack named in
-/// them; the child runs `entry(argument)`. Returns in the parent only: the child's id, or a negated errno.
+/// Makes the clone call `number` (clone or clone3, with `args` as it wants them) that starts a child on the
+/// stack named in them; the child runs `entry(argument)`. Returns in the parent only: the child's id, or a
+/// negated errno.
 ///
 /// # Safety
-/// The arguments must ask for a new stack that is mapped, aligned to 16 bytes and used by nothing else; `entry` must be
-/// sound to run with whatever memory the flags share; `argument` must stay valid until the child has left.
+/// The arguments must ask for a new stack that is mapped, aligned to 16 bytes and used by nothing else; `entry` must
+/// be sound to run with whatever memory the flags share; `argument` must stay valid until the child has left.
 #[cfg(target_arch = "aarch64")]
 pub(crate) unsafe fn clone_shared(number: i64, args: &[usize; 5], entry: Entry, argument: *mut u8) -> isize {
     let result: isize;
-    // SAFETY: the parent takes the branch and sees an ordinary call; the child has the caller's registers and a fresh
-    // stack, and entry never returns.
+    // SAFETY: the parent takes the branch and sees an ordinary call; the child has the caller's registers and
+    // a fresh stack, and entry never returns.
     unsafe {
-        core::arch::asm!("svc #0", "cbnz x0, 2f", "mov x29, xzr", "mov x30, xzr", "mov x0, x21", "blr x20", "brk #1", "2:",
+        core::arch::asm!("svc #0", "cbnz x0, 2f",
+            "mov x29, xzr", "mov x30, xzr", "mov x0, x21", "blr x20", "brk #1", "2:",
             in("x8") number, inlateout("x0") args[0] as isize => result, in("x1") args[1],
             in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x20") entry, in("x21") argument);
     }
@@ -89,5 +94,9 @@ pub(crate) unsafe fn clone_shared(number: i64, args: &[usize; 5], entry: Entry, 
 
 /// The kernel's answer as a `Result`.
 pub(crate) fn check(result: isize) -> io::Result<usize> {
-    if (-4095..0).contains(&result) { Err(io::Error::from_raw_os_error(-result as i32)) } else { Ok(result as usize) }
+    if (-4095..0).contains(&result) {
+        Err(io::Error::from_raw_os_error(-result as i32))
+    } else {
+        Ok(result as usize)
+    }
 }

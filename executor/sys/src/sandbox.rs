@@ -1,18 +1,19 @@
 //! The world of a `RUN` step: namespaces, mounts, identity and confinement, as Docker's builder gives them.
 //!
-//! [`start`] turns plain data into a [`Program`] and spawns it. Everything about the root that is attached nowhere is done
-//! by the parent through the root's descriptor ([`MountPoints`]); everything that needs the new namespaces is done by the child,
-//! in an order that matters:
+//! [`start`] turns plain data into a [`Program`] and spawns it. Everything about the root that is attached
+//! nowhere is done by the parent through the root's descriptor ([`MountPoints`]); everything that needs the
+//! new namespaces is done by the child, in an order that matters:
 //!
-//! 1. New proc, sysfs and cgroup mounts are made while the host's are still in view: in a user namespace the kernel
-//!    allows them only to one who can already see such a mount whole.
-//! 2. The root is attached and the old one let go of *before* any path of the image is resolved, so that no link in
-//!    an image leads out.
-//! 3. `/dev` and the rest of the fixed mounts, then the caller's, parents before children, then what hides parts of `/proc`
-//!    and `/sys`, so that nothing can be mounted over a mask by mistake.
+//! 1. New proc, sysfs and cgroup mounts are made while the host's are still in view: in a user namespace the
+//!    kernel allows them only to one who can already see such a mount whole.
+//! 2. The root is attached and the old one let go of *before* any path of the image is resolved, so that no
+//!    link in an image leads out.
+//! 3. `/dev` and the rest of the fixed mounts, then the caller's, parents before children, then what hides
+//!    parts of `/proc` and `/sys`, so that nothing can be mounted over a mask by mistake.
 //! 4. The filter goes on while the process still may (CAP_SYS_ADMIN), then identity, then capabilities.
 //!
-//! What to mount, the user's numbers and the environment are the caller's to find out; the working directory must exist.
+//! What to mount, the user's numbers and the environment are the caller's to find out; the working directory
+//! must exist.
 
 mod device;
 mod kernel_view;
@@ -39,7 +40,8 @@ use std::{
     sync::Arc,
 };
 
-/// Where mounts are attached for a moment to take a part of them; the message queue file system hides it afterwards.
+/// Where mounts are attached for a moment to take a part of them; the message queue file system hides it
+/// afterwards.
 const STAGING: &CStr = c"/dev/mqueue";
 
 /// Whose network the process sees.
@@ -54,11 +56,12 @@ pub enum Network {
 /// What is mounted at a target.
 #[derive(Clone, Debug)]
 pub enum MountSource {
-    /// A whole detached mount, with its attributes set ([`crate::mount`]). It can be used once.
+    /// A whole detached mount, with its attributes set ([`crate::mount`]). It can be used in one sandbox.
     Tree(Arc<OwnedFd>),
-    /// A file or directory inside a detached mount; this works on kernels that cannot clone a part of one (before 6.15).
+    /// A file or directory inside a detached mount; this works on kernels that cannot clone a part of one
+    /// (before 6.15).
     Part {
-        /// The mount; others may take parts of it too, in consecutive mounts.
+        /// The mount; other mounts of the same sandbox may take parts of it too.
         mount: Arc<OwnedFd>,
         /// Path below the mount's root, free of symbolic links: they would be followed in the container.
         path: PathBuf,
@@ -121,8 +124,8 @@ pub struct Running {
     pub mount_points: MountPoints,
 }
 
-/// Builds the sandbox and starts the process; returns when its command is executed. If it fails, mount points made in the
-/// root are gone again.
+/// Builds the sandbox and starts the process; returns when its command is executed. If it fails, mount points
+/// made in the root are gone again.
 ///
 /// # Errors
 /// [`SandboxError`].
@@ -163,8 +166,7 @@ pub fn enter(
     program.join_namespaces(target.as_raw_fd(), flags);
     process::add(&mut program, process, confinement, terminal)?;
     let namespaces = Namespaces::INHERIT;
-    let request =
-        Spawn { program: &program, exec: &exec, namespaces, pid_namespace_of: Some(target), stdio };
+    let request = Spawn { program: &program, exec: &exec, namespaces, pid_namespace_of: Some(target), stdio };
     Ok(spawn(&request)?)
 }
 
@@ -181,7 +183,7 @@ fn launch(
     program.umask(0).make_mounts_private();
     let views = kernel_view::create(&mut program, spec.confinement);
     program.attach_root(spec.root.as_raw_fd());
-    kernel_view::attach(&mut program, views);
+    kernel_view::attach(&mut program, &views);
     device::add(&mut program, spec)?;
     let mut staged = None;
     for (index, mount) in mounts.iter().enumerate() {
@@ -215,7 +217,9 @@ fn launch(
 /// Parents before children, otherwise as given.
 fn in_order(mounts: &[Mount]) -> Result<Vec<&Mount>, SandboxError> {
     let mut sorted: Vec<&Mount> = mounts.iter().collect();
-    if let Some(bad) = sorted.iter().find(|mount| !mount.target.is_absolute() || mount.target.parent().is_none()) {
+    if let Some(bad) =
+        sorted.iter().find(|mount| !mount.target.is_absolute() || mount.target.parent().is_none())
+    {
         return Err(SandboxError::MountTarget { path: bad.target.clone() });
     }
     sorted.sort_by_key(|mount| mount.target.components().count());
@@ -239,8 +243,8 @@ fn kind_of(source: &MountSource) -> Result<PartKind, SandboxError> {
     }
 }
 
-/// Makes what is missing on the way to `target`, on whatever is mounted there by then. What cannot be made shows when
-/// the mount fails.
+/// Makes what is missing on the way to `target`, on whatever is mounted there by then. What cannot be made
+/// shows when the mount fails.
 fn create_in_child(program: &mut Program, target: &Path, kind: PartKind) -> Result<(), SandboxError> {
     use crate::program::OnError;
     let mut ways: Vec<&Path> = target.ancestors().filter(|path| path.parent().is_some()).collect();

@@ -1,12 +1,13 @@
 //! Docker's default system call filter, built as classic BPF (seccomp(2)).
 //!
-//! What is refused answers `EPERM`; clone3 and everything newer than the table answers `ENOSYS`, so that libraries fall back to
-//! calls the filter can judge. Three calls are judged by their first argument. The 32-bit calls of the same machine are
-//! judged by their own numbers; x32, which no distribution enables, does not exist.
+//! What is refused answers `EPERM`; clone3 and everything newer than the table answers `ENOSYS`, so that
+//! libraries fall back to calls the filter can judge. Three calls are judged by their first argument. The
+//! 32-bit calls of the same machine are judged by their own numbers; x32, which no distribution enables, does
+//! not exist.
 //!
-//! The kernel runs a new filter once for every system call number to find those it always allows, so installing costs
-//! what the filter is long to walk: the numbers are therefore searched as a balanced tree, some eight steps instead
-//! of eighty.
+//! The kernel runs a new filter once for every system call number to find those it always allows, so
+//! installing costs what the filter is long to walk: the numbers are therefore searched as a balanced tree,
+//! some eight steps instead of eighty.
 
 mod assemble;
 mod table;
@@ -23,7 +24,8 @@ impl Filter {
     /// The filter for containers with the default capabilities, built once a process.
     #[must_use]
     pub fn container_default() -> &'static Self {
-        static FILTER: LazyLock<Filter> = LazyLock::new(|| Filter { instructions: assemble::program(NATIVE) });
+        static FILTER: LazyLock<Filter> =
+            LazyLock::new(|| Filter { instructions: assemble::program(NATIVE) });
         &FILTER
     }
 

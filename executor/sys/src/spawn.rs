@@ -1,41 +1,49 @@
-//! Starting a process in new namespaces from a program with many threads, without a helper and without re-executing.
+//! Starting a process in new namespaces from a program with many threads, without a helper and without
+//! re-executing.
 //!
 //! # What runs between clone and exec, and why it may
 //!
-//! A forked copy of a threaded program is a trap: it has one thread and the locks of all of them, so whatever it calls,
-//! `malloc` included, may wait for ever for an owner that does not exist in it. The usual ways out cost: executing oneself
-//! again is a second exec, a second dynamic link and a protocol (1 ms and more), and a helper forked early is a process to
-//! feed, to watch and to be killed with. posix_spawn(3) shows a third: run nothing that could take a lock.
+//! A forked copy of a threaded program is a trap: it has one thread and the locks of all of them, so whatever
+//! it calls, `malloc` included, may wait for ever for an owner that does not exist in it. The usual ways out
+//! cost: executing oneself again is a second exec, a second dynamic link and a protocol (1 ms and more), and
+//! a helper forked early is a process to feed, to watch and to be killed with. posix_spawn(3) shows a third:
+//! run nothing that could take a lock.
 //!
 //! [`spawn`] makes one clone3(2) with `CLONE_VM | CLONE_VFORK | CLONE_PIDFD` and the namespaces wanted:
 //!
-//! - *The parent prepares everything*: strings, pointer arrays, descriptors, the filter. The child gets a pointer.
-//! - *The child is a loop* over [`Program`]'s calls that enters the kernel by one instruction. It calls no libc function, so
-//!   takes no lock, does not allocate, does not touch `errno` of the thread it shares its thread pointer with. libc's
-//!   `setuid` would try to change all threads of the *parent*, whose list it can see; the bare call changes the child.
-//! - *The calling thread is suspended by the kernel* (`CLONE_VFORK`) until the child has executed or exited, so the stack
-//!   frame, strings and program it reads stay as they are. Other threads go on; they cannot touch what the child reads,
-//!   because it is borrowed for the duration of the call.
+//! - *The parent prepares everything*: strings, pointer arrays, descriptors, the filter. The child gets a
+//!   pointer.
+//! - *The child is a loop* over [`Program`]'s calls that enters the kernel by one instruction. It calls no
+//!   libc function, so takes no lock, does not allocate, does not touch `errno` of the thread it shares its
+//!   thread pointer with. libc's `setuid` would try to change all threads of the *parent*, whose list it can
+//!   see; the bare call changes the child.
+//! - *The calling thread is suspended by the kernel* (`CLONE_VFORK`) until the child has executed or exited,
+//!   so the stack frame, strings and program it reads stay as they are. Other threads go on; they cannot
+//!   touch what the child reads, because it is borrowed for the duration of the call.
 //! - *The stack is the child's own*, with a guard page, since it shares the memory the caller's stack is in.
 //! - *No page tables are copied*, so the cost does not grow with the parent's memory, and none is duplicated.
-//! - *Signals are blocked in the caller around the clone* and the child starts with all blocked: a handler of the parent would
-//!   run in the child on shared memory. The child sets all dispositions to default (also of signals that are ignored, as Rust
-//!   programs ignore `SIGPIPE`) and only then, as its last call before exec, empties the mask.
-//! - *Errors need no pipe*: the child writes which call failed, and errno, to the parent's frame. When the clone
-//!   returns, either the new program runs or that note is there.
-//! - *Descriptors* are copied, not shared, so what the child does with them the parent does not see; all above 2 close at exec.
+//! - *Signals are blocked in the caller around the clone* and the child starts with all blocked: a handler of
+//!   the parent would run in the child on shared memory. The child sets all dispositions to default (also of
+//!   signals that are ignored, as Rust programs ignore `SIGPIPE`) and only then, as its last call before
+//!   exec, empties the mask.
+//! - *Errors need no pipe*: the child writes which call failed, and errno, to the parent's frame. When the
+//!   clone returns, either the new program runs or that note is there.
+//! - *Descriptors* are copied, not shared, so what the child does with them the parent does not see; all
+//!   above 2 close at exec.
 //!
 //! # Death
 //!
-//! When rbuild dies, by whatever signal, the process must die: it has `PR_SET_PDEATHSIG` with `SIGKILL`, set after the last
-//! change of credentials (which clears it) and followed by a look whether the parent lives, which closes the race. **The kernel ties
-//! that signal to the thread that spawned**: if the thread ends, the child is killed. So the thread that calls [`spawn`] must be
-//! the one that waits, or outlive the child; [`run`] is both in one. The kernel also clears it when the
-//! first program is itself set-user-id or has file capabilities and is executed by another user; what a shell starts later
-//! does not matter, as the end of a pid namespace's first process ends all.
+//! When rbuild dies, by whatever signal, the process must die: it has `PR_SET_PDEATHSIG` with `SIGKILL`, set
+//! after the last change of credentials (which clears it) and followed by a look whether the parent lives,
+//! which closes the race. **The kernel ties that signal to the thread that spawned**: if the thread ends, the
+//! child is killed. So the thread that calls [`spawn`] must be the one that waits, or outlive the child;
+//! [`run`] is both in one. The kernel also clears it when the first program is itself set-user-id or has file
+//! capabilities and is executed by another user; what a shell starts later does not matter, as the end of a
+//! pid namespace's first process ends all.
 //!
-//! Changing credentials makes the shared memory, thus rbuild, undumpable (prctl(2), `PR_SET_DUMPABLE`), and so it stays: it keeps
-//! a user of the container's uid from tracing the child while it still shares memory with rbuild.
+//! Changing credentials makes the shared memory, thus rbuild, undumpable (prctl(2), `PR_SET_DUMPABLE`), and
+//! so it stays: it keeps a user of the container's uid from tracing the child while it still shares memory
+//! with rbuild.
 
 use crate::{
     SpawnError,
@@ -64,9 +72,14 @@ pub struct Namespaces(i32);
 impl Namespaces {
     /// None: it shares all of the parent's.
     pub const INHERIT: Self = Self(0);
-    /// Mounts, process ids, System V and POSIX message queues, host name, control groups; the network is shared.
+    /// Mounts, process ids, System V and POSIX message queues, host name, control groups; the network is
+    /// shared.
     pub const CONTAINER: Self = Self(
-        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWCGROUP,
     );
 
     /// These and an own network, which has only a loopback that is down.
@@ -102,7 +115,8 @@ pub struct Spawn<'a> {
     pub stdio: Stdio<'a>,
 }
 
-/// Starts a process; returns when it executes its program. See the module's text for which thread may call this.
+/// Starts a process; returns when it executes its program. See the module's text for which thread may call
+/// this.
 ///
 /// # Errors
 /// [`SpawnError`], with the call that failed; no process is left behind.
@@ -144,8 +158,9 @@ pub fn spawn(request: &Spawn<'_>) -> Result<Child, SpawnError> {
     }
 }
 
-/// Starts a process and waits for its end on this thread, which keeps the parent-death signal right. `started` is called
-/// once the program runs, with the process: to pass its descriptor to whoever may kill it.
+/// Starts a process and waits for its end on this thread, which keeps the parent-death signal right.
+/// `started` is called once the program runs, with the process: to pass its descriptor to whoever may kill
+/// it.
 ///
 /// # Errors
 /// [`SpawnError`] if it could not be started or waited for.
@@ -158,7 +173,8 @@ pub fn run(
     child.wait().map_err(|source| SpawnError::Prepare { call: "waitid", source })
 }
 
-/// Standard and real-time signals. `CLONE_CLEAR_SIGHAND` would leave those ignored that the parent, or its parents, ignore.
+/// Standard and real-time signals. `CLONE_CLEAR_SIGHAND` would leave those ignored that the parent, or its
+/// parents, ignore.
 const SIGNALS: usize = 64;
 
 /// What the child reads, and the one thing it writes.
@@ -208,15 +224,18 @@ fn clone(namespaces: Namespaces, stack: &Stack, launch: &mut Launch<'_>) -> io::
     let address = &raw mut pidfd as u64;
     let args = [flags as u32 as u64, address, 0, 0, libc::SIGCHLD as u64, stack.base(), stack.size(), 0];
     let call = [args.as_ptr() as usize, size_of_val(&args), 0, 0, 0];
-    // SAFETY: the stack is mapped, fresh and page-aligned; `entry` only enters the kernel; CLONE_VFORK keeps this frame, and
-    // so `launch` and `args`, alive until the child has left.
-    let mut result = unsafe { raw::clone_shared(libc::SYS_clone3, &call, entry, std::ptr::from_mut(launch).cast()) };
+    // SAFETY: the stack is mapped, fresh and page-aligned; `entry` only enters the kernel; CLONE_VFORK keeps
+    // this frame, and so `launch` and `args`, alive until the child has left.
+    let mut result =
+        unsafe { raw::clone_shared(libc::SYS_clone3, &call, entry, std::ptr::from_mut(launch).cast()) };
     if result == -(libc::ENOSYS as isize) {
-        // A filter around us that hides clone3. The older call takes the stack's top, and the pidfd where a tid would go.
+        // A filter around us that hides clone3. The older call takes the stack's top, and the pidfd where a
+        // tid would go.
         let flags = (flags | libc::SIGCHLD) as u32 as usize;
         let call = [flags, (stack.base() + stack.size()) as usize, address as usize, 0, 0];
         // SAFETY: as above; clone's stack argument is the aligned end of the mapping.
-        result = unsafe { raw::clone_shared(libc::SYS_clone, &call, entry, std::ptr::from_mut(launch).cast()) };
+        result =
+            unsafe { raw::clone_shared(libc::SYS_clone, &call, entry, std::ptr::from_mut(launch).cast()) };
     }
     let pid = raw::check(result)?;
     Ok(Child::new(owned(pidfd.into())?, pid as i32))
@@ -224,7 +243,8 @@ fn clone(namespaces: Namespaces, stack: &Stack, launch: &mut Launch<'_>) -> io::
 
 /// The child. Everything it needs is in the launch; everything it does is a system call.
 unsafe extern "C" fn entry(argument: *mut u8) -> ! {
-    // SAFETY: `clone` passed a pointer to its caller's launch, which the suspended parent neither reads nor frees.
+    // SAFETY: `clone` passed a pointer to its caller's launch, which the suspended parent neither reads nor
+    // frees.
     let launch = unsafe { &mut *argument.cast::<Launch<'_>>() };
     // SAFETY: this is the fresh child, whose state is there to be changed.
     let stopped = unsafe { become_program(launch) };
@@ -271,7 +291,8 @@ unsafe fn become_program(launch: &Launch<'_>) -> Stopped {
     Stopped::Exec(unsafe { launch.exec.run() })
 }
 
-/// Sets the calling thread's mask, with the signals libc keeps for itself; its own function would leave those out.
+/// Sets the calling thread's mask, with the signals libc keeps for itself; its own function would leave those
+/// out.
 fn set_signal_mask(mask: u64, before: &mut u64) -> io::Result<()> {
     let how = libc::SIG_SETMASK as usize;
     let args = [how, &raw const mask as usize, std::ptr::from_mut(before) as usize, 8, 0, 0];

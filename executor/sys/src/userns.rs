@@ -1,9 +1,10 @@
-//! An ordinary user's own user namespace, in which it is root over its subordinate ids (user_namespaces(7), subuid(5)).
+//! An ordinary user's own user namespace, in which it is root over its subordinate ids (user_namespaces(7),
+//! subuid(5)).
 //!
-//! Only a process with one thread can enter one, so the command line does this first, before anything starts threads. The
-//! ids are mapped by the set-user-id programs newuidmap and newgidmap, run by a forked helper: they must act from
-//! outside on the process that has just moved. The helper is forked while there is one thread, so it may
-//! allocate and execute as it likes.
+//! Only a process with one thread can enter one, so the command line does this first, before anything starts
+//! threads. The ids are mapped by the set-user-id programs newuidmap and newgidmap, run by a forked helper:
+//! they must act from outside on the process that has just moved. The helper is forked while there is one
+//! thread, so it may allocate and execute as it likes.
 
 use crate::UsernsError;
 use nix::{
@@ -43,7 +44,8 @@ pub fn namespace_kind() -> io::Result<PrivilegeKind> {
     Ok(if whole { PrivilegeKind::Root } else { PrivilegeKind::UserNamespace })
 }
 
-/// Moves the process into a new user and mount namespace, where it is 0:0 and ids from 1 are the user's subordinate ones.
+/// Moves the process into a new user and mount namespace, where it is 0:0 and ids from 1 are the user's
+/// subordinate ones.
 ///
 /// # Errors
 /// [`UsernsError`]: each variant says what the user or the administrator can do.
@@ -56,7 +58,10 @@ pub fn enter_user_namespace() -> Result<(), UsernsError> {
     let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
     let uids = subordinate("/etc/subuid", name.as_deref(), uid.as_raw())?;
     let gids = subordinate("/etc/subgid", name.as_deref(), uid.as_raw())?;
-    let maps = [("newuidmap", map_arguments(uid.as_raw(), &uids)), ("newgidmap", map_arguments(gid.as_raw(), &gids))];
+    let maps = [
+        ("newuidmap", map_arguments(uid.as_raw(), &uids)),
+        ("newgidmap", map_arguments(gid.as_raw(), &gids)),
+    ];
     let process = getpid().as_raw();
     let (wait_read, wait_write) = pipe().map_err(call("pipe"))?;
     let (answer_read, answer_write) = pipe().map_err(call("pipe"))?;
@@ -66,7 +71,9 @@ pub fn enter_user_namespace() -> Result<(), UsernsError> {
             drop((wait_write, answer_read));
             let code = match help(File::from(wait_read), process, &maps) {
                 Ok(()) => 0,
-                Err(message) => i32::from(File::from(answer_write).write_all(message.as_bytes()).is_err()) + 1,
+                Err(message) => {
+                    i32::from(File::from(answer_write).write_all(message.as_bytes()).is_err()) + 1
+                }
             };
             // SAFETY: _exit ends the helper without running what the parent registered for its own exit.
             unsafe { libc::_exit(code) }
@@ -99,7 +106,9 @@ fn help(mut moved: File, process: i32, maps: &[(&str, Vec<String>)]) -> Result<(
     }
     for (program, arguments) in maps {
         match Command::new(program).arg(process.to_string()).args(arguments).output() {
-            Err(error) => return Err(format!("missing\n{program}\n{}", error.raw_os_error().unwrap_or(libc::EIO))),
+            Err(error) => {
+                return Err(format!("missing\n{program}\n{}", error.raw_os_error().unwrap_or(libc::EIO)));
+            }
             Ok(output) if !output.status.success() => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 return Err(format!("refused\n{program}\n{}", said.trim()));

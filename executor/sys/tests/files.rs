@@ -1,10 +1,12 @@
 //! File calls on real files.
 
+#![expect(clippy::unwrap_used, reason = "test support outside of test functions")]
+
+use nix::{fcntl::OFlag, sys::stat::Mode};
 use rbuild_sys::fs::{
     DirectoryReader, FileType, Resolve, Sharing, copy_file, get_xattr, list_xattrs, open_below, open_in_root,
     remove_xattr, set_mode, set_xattr, stat_at, stat_fd,
 };
-use nix::{fcntl::OFlag, sys::stat::Mode};
 use std::{
     collections::BTreeMap,
     fs::{self, File},

@@ -200,7 +200,8 @@ pub(crate) fn print(root: &Path) -> String {
 }
 
 fn print_below(root: &Path, dir: &Path, seen: &mut HashMap<u64, String>, out: &mut String) {
-    let mut names: Vec<_> = fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     for name in names {
         let relative = dir.join(&name);
@@ -214,7 +215,12 @@ fn print_below(root: &Path, dir: &Path, seen: &mut HashMap<u64, String>, out: &m
             at => at.to_string(),
         };
         let mode = meta.mode() & 0o7777;
-        *out += &format!("  {kind} {mode:04o} {}:{} @{at} {}{detail}", meta.uid(), meta.gid(), relative.display());
+        *out += &format!(
+            "  {kind} {mode:04o} {}:{} @{at} {}{detail}",
+            meta.uid(),
+            meta.gid(),
+            relative.display()
+        );
         if meta.nlink() > 1 && !meta.is_dir() {
             match seen.get(&meta.ino()) {
                 Some(first) => *out += &format!(" = {first}"),

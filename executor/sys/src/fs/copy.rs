@@ -23,8 +23,9 @@ const FICLONE: libc::c_ulong = 0x4004_9409;
 /// One piece of a copy by read and write.
 const BUFFER: usize = 128 * 1024;
 
-/// Copies up to `length` bytes (the source's size, for a whole file) from the start of `source` to the empty file
-/// `destination`; returns the bytes copied, fewer only if the source is shorter. The descriptors' offsets are moved.
+/// Copies up to `length` bytes (the source's size, for a whole file) from the start of `source` to the empty
+/// file `destination`; returns the bytes copied, fewer only if the source is shorter. The descriptors'
+/// offsets are moved.
 ///
 /// # Errors
 /// The kernel's.
@@ -47,7 +48,9 @@ pub fn copy_file(
             Ok(0) => break,
             Ok(count) => copied += count as u64,
             Err(Errno::EINTR) => {}
-            Err(Errno::EXDEV | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM) if copied == 0 => {
+            Err(Errno::EXDEV | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM)
+                if copied == 0 =>
+            {
                 return copy_through_memory(source, destination, length);
             }
             Err(error) => return Err(error.into()),
@@ -63,7 +66,11 @@ fn reflink(source: BorrowedFd<'_>, destination: BorrowedFd<'_>) -> bool {
 }
 
 /// copy_file_range(2) at the descriptors' own offsets.
-fn copy_in_kernel(source: BorrowedFd<'_>, destination: BorrowedFd<'_>, length: usize) -> Result<usize, Errno> {
+fn copy_in_kernel(
+    source: BorrowedFd<'_>,
+    destination: BorrowedFd<'_>,
+    length: usize,
+) -> Result<usize, Errno> {
     let (from, to, here) = (source.as_raw_fd(), destination.as_raw_fd(), ptr::null_mut());
     // SAFETY: null offsets mean the descriptors' own; no memory of this process is touched.
     let result = unsafe { libc::copy_file_range(from, here, to, here, length, 0) };

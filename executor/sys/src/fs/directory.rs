@@ -70,7 +70,10 @@ impl DirectoryReader {
     ///
     /// # Errors
     /// The kernel's.
-    #[expect(clippy::should_implement_trait, reason = "entries borrow from the reader, which Iterator cannot say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "entries borrow from the reader, which Iterator cannot say"
+    )]
     pub fn next(&mut self) -> io::Result<Option<Entry<'_>>> {
         loop {
             if self.position == self.filled && !self.fill()? {
@@ -86,7 +89,8 @@ impl DirectoryReader {
             // Borrowed again from the buffer: the borrow checker ties `record` to every turn of the loop.
             let record = &self.buffer[start..start + length];
             let inode = u64::from_ne_bytes(record[..8].try_into().expect("eight bytes make an inode number"));
-            let name = CStr::from_bytes_until_nul(&record[NAME_OFFSET..]).expect("the kernel ends names with NUL");
+            let name =
+                CStr::from_bytes_until_nul(&record[NAME_OFFSET..]).expect("the kernel ends names with NUL");
             return Ok(Some(Entry { name, inode, file_type: file_type(record[18]) }));
         }
     }

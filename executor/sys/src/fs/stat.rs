@@ -93,7 +93,8 @@ pub(crate) fn statx(directory: BorrowedFd<'_>, path: &CStr, flags: i32) -> io::R
     let flags = flags | libc::AT_NO_AUTOMOUNT;
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     // SAFETY: the path is NUL-terminated and the kernel writes one statx structure to the space given.
-    let result = unsafe { libc::statx(directory.as_raw_fd(), path.as_ptr(), flags, mask, found.as_mut_ptr()) };
+    let result =
+        unsafe { libc::statx(directory.as_raw_fd(), path.as_ptr(), flags, mask, found.as_mut_ptr()) };
     done(result.into())?;
     // SAFETY: the call succeeded, so the kernel has written the whole structure.
     let found = unsafe { found.assume_init() };

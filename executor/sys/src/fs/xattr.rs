@@ -14,8 +14,8 @@ use std::{
     path::Path,
 };
 
-/// The value of attribute `name` of `path` below `directory`; `None` if it has none. An empty path is the directory
-/// itself.
+/// The value of attribute `name` of `path` below `directory`; `None` if it has none. An empty path is the
+/// directory itself.
 ///
 /// # Errors
 /// The kernel's.
@@ -32,8 +32,8 @@ pub fn get_xattr(directory: BorrowedFd<'_>, path: &Path, name: &CStr) -> io::Res
     }
 }
 
-/// The names of all attributes of `path` below `directory`, each ended by NUL, in the kernel's order; empty where the
-/// file system has none.
+/// The names of all attributes of `path` below `directory`, each ended by NUL, in the kernel's order; empty
+/// where the file system has none.
 ///
 /// # Errors
 /// The kernel's.

@@ -82,9 +82,14 @@ impl Program {
         self.mount(&Mount { source: c"", target: c"/", kind: c"", flags, options: c"" })
     }
 
-    /// fsopen, its options, fsmount: a new file system in a slot. Every call may fail as the last one's `on_error` says,
-    /// so the slot is what tells whether there is one.
-    pub fn new_filesystem(&mut self, kind: &CStr, attributes: MountAttributes, on_error: super::OnError) -> Slot {
+    /// fsopen, its options, fsmount: a new file system in a slot. Every call may fail as the last one's
+    /// `on_error` says, so the slot is what tells whether there is one.
+    pub fn new_filesystem(
+        &mut self,
+        kind: &CStr,
+        attributes: MountAttributes,
+        on_error: super::OnError,
+    ) -> Slot {
         let (context, mount) = (self.slot(), self.slot());
         let (kind, source) = (self.text(kind), self.text(c"source"));
         self.push_kept(context, number!(fsopen), &[kind, libc::FSOPEN_CLOEXEC.into()]).on_error(on_error);
@@ -103,7 +108,8 @@ impl Program {
         self.push_kept(slot, number!(open_tree), &[AT_FDCWD.into(), path, flags.into()])
     }
 
-    /// mount_setattr(2) on `path` below `directory` (an empty path is the directory's own mount) and all below it.
+    /// mount_setattr(2) on `path` below `directory` (an empty path is the directory's own mount) and all
+    /// below it.
     pub fn set_attributes(&mut self, directory: At, path: &CStr, attributes: MountAttributes) -> &mut Self {
         let path = self.text(path);
         // struct mount_attr: attributes to set, to clear, propagation, user namespace.
@@ -120,15 +126,8 @@ impl Program {
         self.push(number!(move_mount), &args)
     }
 
-    /// Attaches a detached mount over the file or directory behind a descriptor.
-    pub fn move_mount_onto(&mut self, mount: At, target: RawFd) -> &mut Self {
-        let empty = self.text(c"");
-        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
-        self.push(number!(move_mount), &[mount.argument(), empty, target.into(), empty, flags.into()])
-    }
-
-    /// Makes the detached mount `root` the root of everything and lets go of what was (pivot_root(2), "pivot_root(".",
-    /// ".")"). Nothing of the old root can be named afterwards.
+    /// Makes the detached mount `root` the root of everything and lets go of what was (pivot_root(2),
+    /// "pivot_root(".", ".")"). Nothing of the old root can be named afterwards.
     pub fn attach_root(&mut self, root: RawFd) -> &mut Self {
         // The target hides the old root directory from itself only: the next calls go by descriptor.
         self.move_mount(At::Fd(root), c"/");
@@ -268,9 +267,8 @@ impl Program {
         self.push(number!(seccomp), &[libc::SECCOMP_SET_MODE_FILTER.into(), 0_usize.into(), program])
     }
 
-    /// setsid(2), and the terminal that is standard input becomes the controlling one.
+    /// The terminal that is standard input becomes the controlling one of the new session.
     pub fn take_terminal(&mut self) -> &mut Self {
-        self.push(number!(setsid), &[]);
         self.push(number!(ioctl), &[0_usize.into(), libc::TIOCSCTTY.into()])
     }
 

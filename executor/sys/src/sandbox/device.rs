@@ -93,8 +93,8 @@ fn add_terminals(program: &mut Program, spec: &SandboxSpec<'_>) {
     }
 }
 
-/// Mounts the message queues over the staging place; a kernel without them gets an empty directory, as what was staged must
-/// not be seen.
+/// Mounts the message queues over the staging place; a kernel without them gets an empty directory, as what
+/// was staged must not be seen.
 pub(super) fn add_message_queues(program: &mut Program) {
     program.mount(&quiet(c"mqueue", STAGING, c"mqueue", c"")).on_error(OnError::Ignore).else_next(1);
     program.mount(&quiet(c"tmpfs", STAGING, c"tmpfs", c"size=4k"));

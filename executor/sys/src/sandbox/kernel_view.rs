@@ -1,4 +1,5 @@
-//! `/proc` and `/sys`: fresh ones for the new namespaces, with what concerns the whole machine hidden or read-only.
+//! `/proc` and `/sys`: fresh ones for the new namespaces, with what concerns the whole machine hidden or
+//! read-only.
 
 use super::Confinement;
 use crate::{
@@ -22,8 +23,7 @@ const MASKED_DIRECTORIES: [&CStr; 5] =
     [c"/proc/acpi", c"/proc/asound", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
 
 /// Paths that can be read only (Docker's list).
-const READ_ONLY: [&CStr; 5] =
-    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
 
 /// A path that does not exist on this kernel needs no mask.
 const MISSING: OnError = OnError::IgnoreOnly(&[libc::ENOENT]);
@@ -49,7 +49,7 @@ pub(super) fn create(program: &mut Program, confinement: Confinement) -> Views {
     Views { proc, sys, cgroup }
 }
 
-pub(super) fn attach(program: &mut Program, views: Views) {
+pub(super) fn attach(program: &mut Program, views: &Views) {
     program.move_mount(At::Slot(views.proc), c"/proc");
     program.move_mount(At::Slot(views.sys), c"/sys");
     // Machines without cgroup2 get an empty directory instead of the host's hierarchies.
@@ -68,7 +68,9 @@ pub(super) fn mask(program: &mut Program) {
     }
     for path in READ_ONLY {
         let flags = libc::MS_BIND | libc::MS_REC;
-        program.mount(&Mount { source: path, target: path, kind: c"", flags, options: c"" }).on_error(MISSING);
+        program
+            .mount(&Mount { source: path, target: path, kind: c"", flags, options: c"" })
+            .on_error(MISSING);
         program.set_attributes(At::Here, path, MountAttributes::READ_ONLY).on_error(MISSING);
     }
 }

@@ -44,10 +44,12 @@ impl MemoryFiles {
         let name = self.count.to_string();
         let fail = |source: std::io::Error| SysError::call("write", "a file in memory", source);
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let file = openat(&*self.mount, Path::new(&name), flags, Mode::S_IRUSR).map_err(|e| fail(e.into()))?;
+        let file =
+            openat(&*self.mount, Path::new(&name), flags, Mode::S_IRUSR).map_err(|e| fail(e.into()))?;
         let mut file = File::from(file);
         file.write_all(content).map_err(fail)?;
-        fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1))).map_err(|e| fail(e.into()))?;
+        fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))
+            .map_err(|e| fail(e.into()))?;
         fchmod(&file, Mode::from_bits_truncate(mode)).map_err(|e| fail(e.into()))?;
         self.count += 1;
         let quiet = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);

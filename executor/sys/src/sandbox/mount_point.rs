@@ -1,7 +1,7 @@
 //! Files and directories made in a root to mount on, and their removal afterwards.
 //!
-//! Made through the root's descriptor while no process runs in it, so nobody can swap a directory for a link between
-//! two looks. Links in the image are followed inside the root, also those that lead to nothing yet.
+//! Made through the root's descriptor while no process runs in it, so nobody can swap a directory for a link
+//! between two looks. Links in the image are followed inside the root, also those that lead to nothing yet.
 
 use super::PartKind;
 use crate::{
@@ -50,7 +50,8 @@ impl MountPoints {
     /// # Errors
     /// [`SandboxError::MountPoint`].
     pub fn create(&mut self, target: &Path, kind: PartKind) -> Result<(), SandboxError> {
-        self.ensure(target, kind).map_err(|source| SandboxError::MountPoint { path: target.to_owned(), source })
+        self.ensure(target, kind)
+            .map_err(|source| SandboxError::MountPoint { path: target.to_owned(), source })
     }
 
     /// Makes the directory `target`; it stays, as under Docker do `/proc`, `/dev` and `/sys`.
@@ -61,8 +62,8 @@ impl MountPoints {
         result
     }
 
-    /// Removes what is still an empty directory or file, deepest first. Each parent keeps the times it had just before, so
-    /// that cleaning up is no change of its own. To be called after the process has ended.
+    /// Removes what is still an empty directory or file, deepest first. Each parent keeps the times it had
+    /// just before, so that cleaning up is no change of its own. To be called after the process has ended.
     ///
     /// # Errors
     /// The first failure; the rest is removed all the same.

@@ -57,6 +57,8 @@ pub(super) fn add(
     confinement: Confinement,
     terminal: Option<BorrowedFd<'_>>,
 ) -> Result<(), SandboxError> {
+    // Never rbuild's own session: its terminal could be opened as /dev/tty, and typed into.
+    program.new_session();
     if terminal.is_some() {
         program.take_terminal();
     }

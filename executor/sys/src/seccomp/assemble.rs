@@ -5,7 +5,8 @@ use super::{
     table::{CLONE3, DENIED, NEWEST_KNOWN, judged},
 };
 
-/// Offsets in `struct seccomp_data`; the low half of the first argument (both supported machines are little-endian).
+/// Offsets in `struct seccomp_data`; the low half of the first argument (both supported machines are
+/// little-endian).
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
@@ -59,7 +60,8 @@ fn segments(architecture: Architecture) -> Vec<(u32, Verdict)> {
         (judged.socket, Verdict::Socket),
         (CLONE3, Verdict::Missing),
     ];
-    let denied = DENIED.iter().filter_map(|call| call.number(architecture)).map(|number| (number, Verdict::Deny));
+    let denied =
+        DENIED.iter().filter_map(|call| call.number(architecture)).map(|number| (number, Verdict::Deny));
     for (number, verdict) in denied.chain(single) {
         verdicts[number as usize] = verdict;
     }
@@ -87,8 +89,8 @@ enum Target {
 /// Whether the number is at least this; where to go if it is, and if not.
 struct Test(u32, Target, Target);
 
-/// The search for the run a number is in, then the code of each verdict once: what the kernel has to translate for each
-/// container is as short as can be.
+/// The search for the run a number is in, then the code of each verdict once: what the kernel has to
+/// translate for each container is as short as can be.
 fn body(architecture: Architecture) -> Vec<Instruction> {
     let mut tests = Vec::new();
     place(&segments(architecture), &mut tests);
@@ -145,7 +147,9 @@ fn first_argument_is_one_of(values: &[u32], [yes, no]: [Instruction; 2]) -> Vec<
     let mut code = vec![load(FIRST_ARGUMENT)];
     // From the last test, "yes" is one further than "no"; from each before it, one more.
     let distances = (1..=values.len() as u8).rev();
-    code.extend(values.iter().zip(distances).map(|(value, distance)| jump_if(libc::BPF_JEQ, *value, distance, 0)));
+    code.extend(
+        values.iter().zip(distances).map(|(value, distance)| jump_if(libc::BPF_JEQ, *value, distance, 0)),
+    );
     code.extend([no, yes]);
     code
 }
@@ -230,7 +234,12 @@ mod tests {
                         None => ALLOW,
                     };
                     let (found, steps) = verdict(pair, (architecture, number), 0);
-                    assert_eq!(found, expected, "{architecture:?} {number} {:?}", denied.map(|call| call.name));
+                    assert_eq!(
+                        found,
+                        expected,
+                        "{architecture:?} {number} {:?}",
+                        denied.map(|call| call.name)
+                    );
                     assert!(steps < 20, "{steps} steps for {number}");
                 }
             }
@@ -244,7 +253,9 @@ mod tests {
                 let calls = judged(architecture);
                 let ask = |number, argument| verdict(pair, (architecture, number), argument).0;
                 assert_eq!(ask(calls.clone, 0x11), ALLOW);
-                for flag in [0x2_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
+                for flag in
+                    [0x2_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000]
+                {
                     assert_eq!(ask(calls.clone, flag | 0x11), EPERM);
                 }
                 assert_eq!(PERSONALITIES.map(|value| ask(calls.personality, value)), [ALLOW; 5]);

@@ -1,7 +1,7 @@
 //! The system calls a container may not make, with their numbers on the architectures a filter covers.
 //!
-//! Source: Docker's default profile seen with Docker's default capabilities; numbers from the kernel's tables. What is not
-//! here and not newer than [`NEWEST_KNOWN`] is allowed.
+//! Source: Docker's default profile seen with Docker's default capabilities; numbers from the kernel's
+//! tables. What is not here and not newer than [`NEWEST_KNOWN`] is allowed.
 
 use super::Architecture;
 

@@ -94,7 +94,8 @@ fn wait_pidfd(process: BorrowedFd<'_>) -> io::Result<ExitStatus> {
 }
 
 /// Sends a signal to the process behind a descriptor, which cannot be another one with a reused id
-/// (pidfd_send_signal(2)). The first process of a pid namespace gets only signals it has a handler for, and `SIGKILL`.
+/// (pidfd_send_signal(2)). The first process of a pid namespace gets only signals it has a handler for, and
+/// `SIGKILL`.
 ///
 /// # Errors
 /// The kernel's; `ESRCH` if the process has ended.

@@ -13,8 +13,8 @@ use std::{
 /// Where a command without a slash is looked for when the environment has no `PATH` (as execvp(3)).
 const FALLBACK_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// A command with its environment. A first word without a slash is looked for in the `PATH` of *that* environment, in
-/// the root the process will have.
+/// A command with its environment. A first word without a slash is looked for in the `PATH` of *that*
+/// environment, in the root the process will have.
 pub struct Exec {
     candidates: Vec<CString>,
     arguments: Vec<CString>,
@@ -28,14 +28,20 @@ impl Exec {
     ///
     /// # Errors
     /// [`SpawnError::EmptyCommand`], [`SpawnError::Nul`].
-    pub fn new<A: AsRef<OsStr>, E: AsRef<OsStr>>(command: &[A], environment: &[E]) -> Result<Self, SpawnError> {
+    pub fn new<A: AsRef<OsStr>, E: AsRef<OsStr>>(
+        command: &[A],
+        environment: &[E],
+    ) -> Result<Self, SpawnError> {
         let name = command.first().ok_or(SpawnError::EmptyCommand)?.as_ref();
         let candidates = candidates(name, search_path(environment))?;
         let arguments =
             command.iter().map(|word| c_string(word.as_ref(), "argument")).collect::<Result<Vec<_>, _>>()?;
-        let environment =
-            environment.iter().map(|pair| c_string(pair.as_ref(), "variable")).collect::<Result<Vec<_>, _>>()?;
-        let (argument_pointers, environment_pointers) = (Pointers::to(&arguments), Pointers::to(&environment));
+        let environment = environment
+            .iter()
+            .map(|pair| c_string(pair.as_ref(), "variable"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (argument_pointers, environment_pointers) =
+            (Pointers::to(&arguments), Pointers::to(&environment));
         Ok(Self { candidates, arguments, environment, argument_pointers, environment_pointers })
     }
 
@@ -49,7 +55,8 @@ impl Exec {
         let mut answer = libc::ENOENT;
         for path in &self.candidates {
             let args = [path.as_ptr() as usize, arguments, environment, 0, 0, 0];
-            // SAFETY: the path is NUL-terminated and both arrays hold pointers to such strings and end with null.
+            // SAFETY: the path is NUL-terminated and both arrays hold pointers to such strings and end with
+            // null.
             let errno = unsafe { raw::syscall(libc::SYS_execve, &args) }.unsigned_abs() as i32;
             match errno {
                 // What execvp(3) passes over: there may be another in a later directory.

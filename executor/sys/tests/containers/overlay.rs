@@ -1,5 +1,6 @@
 //! Overlays through their descriptors. Needs root.
 
+use crate::world::{World, can_mount};
 use rbuild_sys::{
     SysError,
     fs::{open_in_root, stat_at},
@@ -11,7 +12,6 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
-use crate::world::{World, can_mount};
 
 fn layers(world: &World, count: usize, prefix: &str) -> Vec<PathBuf> {
     let layer = |number: usize| {
@@ -57,7 +57,8 @@ fn long_paths_and_few_layers_work() {
     let empty = world.directory.path().join("empty");
     for count in 0..=2 {
         let lowers: Vec<&Path> = layers[..count].iter().map(PathBuf::as_path).collect();
-        let spec = OverlaySpec { lowers: &lowers, upper: None, empty: &empty, xattr: XattrNamespace::Trusted };
+        let spec =
+            OverlaySpec { lowers: &lowers, upper: None, empty: &empty, xattr: XattrNamespace::Trusted };
         let view = mount_overlay(&spec).unwrap();
         match count {
             0 => assert!(stat_at(view.as_fd(), Path::new("top")).is_err()),

@@ -1,5 +1,6 @@
 //! What a command in a sandbox sees and may do, asked of real sandboxes. Needs root and busybox-static.
 
+use crate::world::{Options, World, bind, can_mount};
 use rbuild_sys::{
     SandboxError, SpawnError,
     sandbox::{Confinement, Identity, Limit, MemoryFiles, Mount, Network, Process, enter},
@@ -16,7 +17,6 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use crate::world::{Options, World, bind, can_mount};
 
 #[test]
 fn the_world_is_as_dockers() {
@@ -24,7 +24,9 @@ fn the_world_is_as_dockers() {
         return;
     }
     let world = World::new();
-    let script = "id; hostname; pwd; echo pid $$; umask; ls -1 /dev; stat -c '%a %t:%T' /dev/null; ls /dev/shm /dev/mqueue
+    let script = "id; hostname; pwd; echo pid $$; umask; cut -d' ' -f6 /proc/self/stat
+        (echo x > /dev/tty) 2>/dev/null || echo no terminal
+        ls -1 /dev; stat -c '%a %t:%T' /dev/null; ls /dev/shm /dev/mqueue
         grep -E '^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|Seccomp|NoNewPrivs|SigIgn|SigBlk):' /proc/self/status
         readlink /proc/self/fd/3 || echo no descriptor";
     let output = world.shell(script, &Options::default());
@@ -33,6 +35,7 @@ fn the_world_is_as_dockers() {
         "buildkitsandbox",
         "\n/\n",
         "pid 1",
+        "0022\n1\nno terminal\n",
         "0022",
         "\ncore\n",
         "666 1:3",
@@ -49,7 +52,9 @@ fn the_world_is_as_dockers() {
     ] {
         assert!(line == "\ncore\n" || output.contains(line), "{line:?} missing in\n{output}");
     }
-    assert!(output.contains("fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"));
+    assert!(output.contains(
+        "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n"
+    ));
 }
 
 #[test]
@@ -96,7 +101,8 @@ fn insecure_steps_may_mount() {
         return;
     }
     let options = Options { confinement: Confinement::Insecure, ..Options::default() };
-    let output = World::new().shell("mount -t tmpfs x /tmp; grep Seccomp: /proc/self/status; ls /dev/fuse", &options);
+    let output =
+        World::new().shell("mount -t tmpfs x /tmp; grep Seccomp: /proc/self/status; ls /dev/fuse", &options);
     assert_eq!(output, "Seccomp:\t0\n/dev/fuse\n");
 }
 
@@ -111,7 +117,8 @@ fn users_groups_limits_and_directory_are_taken() {
         directory: "/tmp",
         ..Options::default()
     };
-    let script = "id; ulimit -n; ulimit -Hn; pwd; grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status; echo x > /dev/null";
+    let script =
+        "id; ulimit -n; ulimit -Hn; pwd; grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status; echo x > /dev/null";
     let output = World::new().shell(script, &options);
     let expected = "uid=1234 gid=55 groups=7,8,55\n77\n99\n/tmp\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n\
         CapBnd:\t00000000a80425fb\n";
@@ -167,9 +174,13 @@ fn exit_codes_and_signals_come_back() {
     let world = World::new();
     let options = Options::default();
     assert_eq!(world.run(&["sh", "-c", "exit 42"], &options).unwrap().code(), Some(42));
-    let (mut running, _) = world.start(&["sleep", "100"], &options, &File::create("/dev/null").unwrap()).unwrap();
+    let (mut running, _) =
+        world.start(&["sleep", "100"], &options, &File::create("/dev/null").unwrap()).unwrap();
     running.child.kill().unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&running.child.wait().unwrap()), Some(libc::SIGKILL));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&running.child.wait().unwrap()),
+        Some(libc::SIGKILL)
+    );
     running.child.kill().unwrap();
     assert!(send_signal(running.child.pidfd(), nix::sys::signal::Signal::SIGTERM).is_err());
 }
@@ -182,7 +193,8 @@ fn a_dropped_child_is_killed_with_all_it_started() {
     let world = World::new();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let writer = File::from(OwnedFd::from(writer));
-    let (running, _) = world.start(&["sh", "-c", "sleep 100 & sleep 100"], &Options::default(), &writer).unwrap();
+    let (running, _) =
+        world.start(&["sh", "-c", "sleep 100 & sleep 100"], &Options::default(), &writer).unwrap();
     drop(writer);
     let before = Instant::now();
     drop(running);
@@ -226,9 +238,14 @@ fn mounts_of_the_caller_appear_in_order() {
     let options = Options { mounts: &mounts, ..Options::default() };
     let outcome = world.run(&["sh", "-c", script], &options).unwrap();
     let text = "from the host\ndeep\nsecond\nthrough a link\nfrom the host\n400:0\n";
-    assert!(outcome.output.starts_with(text) && outcome.output.ends_with("read-only\n"), "{}", outcome.output);
+    assert!(
+        outcome.output.starts_with(text) && outcome.output.ends_with("read-only\n"),
+        "{}",
+        outcome.output
+    );
     assert_eq!(fs::read_to_string(host.join("new")).unwrap(), "new\n");
-    let mut left: Vec<_> = fs::read_dir(&outcome.upper).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> =
+        fs::read_dir(&outcome.upper).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["dev", "etc", "proc", "sys"], "made to mount on, and gone");
     assert_eq!(fs::read_dir(outcome.upper.join("etc")).unwrap().count(), 0);
@@ -248,7 +265,9 @@ fn used_mount_points_and_times_stay() {
     let before = fs::metadata(upper.join("etc")).unwrap();
     points.remove_unused().unwrap();
     let after = fs::metadata(upper.join("etc")).unwrap();
-    assert!(upper.join("a/b/kept").exists() && !upper.join("a/b/c").exists() && !upper.join("etc/hosts").exists());
+    assert!(
+        upper.join("a/b/kept").exists() && !upper.join("a/b/c").exists() && !upper.join("etc/hosts").exists()
+    );
     assert_eq!((before.mtime(), before.mtime_nsec()), (after.mtime(), after.mtime_nsec()));
     assert_eq!(fs::metadata(upper.join("a")).unwrap().mode() & 0o777, 0o755);
 }
@@ -282,7 +301,8 @@ fn another_process_can_enter() {
     let (running, _) = world.start(&["sleep", "100"], &Options::default(), &null).unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let writer = File::from(OwnedFd::from(writer));
-    let command = ["sh", "-c", "hostname; ps; grep -E 'CapEff|Seccomp:' /proc/self/status"].map(OsString::from);
+    let command =
+        ["sh", "-c", "hostname; ps; grep -E 'CapEff|Seccomp:' /proc/self/status"].map(OsString::from);
     let environment = [OsString::from("PATH=/bin")];
     let process = Process {
         command: &command,
@@ -313,7 +333,8 @@ fn a_terminal_is_the_controlling_one() {
     let world = World::new();
     let pair = open_terminal_pair(WindowSize { rows: 33, columns: 99 }).unwrap();
     let (root, _) = world.root(&[&world.base]);
-    let command = ["sh", "-c", "tty; busybox stty size; echo to tty > /dev/tty; ls -l /dev/console"].map(OsString::from);
+    let command = ["sh", "-c", "tty; busybox stty size; echo to tty > /dev/tty; ls -l /dev/console"]
+        .map(OsString::from);
     let slave = pair.slave.as_fd();
     let spec = rbuild_sys::sandbox::SandboxSpec {
         root: root.as_fd(),

@@ -12,9 +12,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::Read,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::ExitStatus,
 };
@@ -81,16 +79,21 @@ pub(crate) fn can_mount() -> bool {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::inside(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn inside(directory: tempfile::TempDir) -> Self {
         let base = directory.path().join("base");
         fs::create_dir_all(base.join("bin")).unwrap();
         fs::create_dir_all(base.join("etc")).unwrap();
         fs::create_dir_all(base.join("tmp")).unwrap();
         fs::create_dir_all(directory.path().join("empty")).unwrap();
         fs::copy("/bin/busybox", base.join("bin/busybox")).unwrap();
-        for name in ["sh", "cat", "id", "true", "mount", "hostname", "ls", "grep", "echo", "unshare", "sleep", "kill",
-            "pwd", "stat", "touch", "ip", "head", "tty", "ps", "readlink", "umount", "mkdir", "test", "env", "mknod"]
-        {
+        for name in [
+            "sh", "cat", "id", "true", "mount", "hostname", "ls", "grep", "echo", "unshare", "sleep", "kill",
+            "pwd", "stat", "touch", "ip", "head", "tty", "ps", "readlink", "umount", "mkdir", "test", "env",
+            "mknod", "cut",
+        ] {
             std::os::unix::fs::symlink("busybox", base.join("bin").join(name)).unwrap();
         }
         let privilege = namespace_kind().unwrap();
@@ -117,7 +120,12 @@ impl World {
         (mount_overlay(&spec).unwrap(), upper)
     }
 
-    pub(crate) fn start(&self, command: &[&str], options: &Options<'_>, output: &File) -> Result<(Running, PathBuf), SandboxError> {
+    pub(crate) fn start(
+        &self,
+        command: &[&str],
+        options: &Options<'_>,
+        output: &File,
+    ) -> Result<(Running, PathBuf), SandboxError> {
         let (root, upper) = self.root(&[&self.base]);
         self.start_in(root.as_fd(), command, options, output).map(|running| (running, upper))
     }

@@ -1,0 +1,93 @@
+//! What people see of the command line itself: help texts, the version, and mistakes in front of any engine.
+
+use std::process::{Command, Output};
+
+fn rbuild(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rbuild"));
+    command.args(words).env_clear().env("COLUMNS", "100").env("HOME", "/nonexistent");
+    command.output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the program writes UTF-8")
+}
+
+#[test]
+fn help_texts() {
+    let commands = [
+        &[][..],
+        &["build"],
+        &["images"],
+        &["history"],
+        &["inspect"],
+        &["tag"],
+        &["rmi"],
+        &["save"],
+        &["load"],
+        &["import"],
+        &["pull"],
+        &["push"],
+        &["login"],
+        &["logout"],
+        &["run"],
+        &["ps"],
+        &["rm"],
+        &["commit"],
+        &["df"],
+        &["prune"],
+        &["version"],
+        &["image"],
+        &["container"],
+        &["builder"],
+        &["system"],
+    ];
+    for command in commands {
+        let name = if command.is_empty() { "rbuild".to_owned() } else { command.join("-") };
+        let shown = rbuild(&[command, &["--help"]].concat());
+        assert!(shown.status.success() && shown.stderr.is_empty(), "{name}");
+        insta::assert_snapshot!(format!("help-{name}"), text(&shown.stdout));
+    }
+}
+
+#[test]
+fn help_comes_in_three_ways() {
+    let long = rbuild(&["tag", "--help"]).stdout;
+    assert_eq!(rbuild(&["help", "tag"]).stdout, long);
+    assert_eq!(rbuild(&["tag", "-h"]).stdout, long);
+    assert_eq!(rbuild(&[]).stdout, rbuild(&["--help"]).stdout);
+}
+
+#[test]
+fn versions() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(text(&rbuild(&["--version"]).stdout), format!("rbuild {version}\n"));
+    assert!(text(&rbuild(&["version"]).stdout).starts_with(&format!("rbuild:\n Version:  {version}\n")));
+    let format = rbuild(&["version", "--format", "{{.Client.Version}}"]);
+    assert_eq!(text(&format.stdout), format!("{version}\n"));
+}
+
+#[test]
+fn mistakes_end_with_code_2_before_any_work() {
+    for (words, message) in [
+        (
+            &["build"][..],
+            "ERROR: 'rbuild build' requires 1 argument\n\nUsage:  rbuild build [OPTIONS] PATH | -\n",
+        ),
+        (&["tag", "a"], "ERROR: 'rbuild tag' requires 2 arguments\n"),
+        (&["-t", "a:", "."], "ERROR: failed to build: invalid tag \"a:\": invalid reference format\n"),
+        (&["build", "--secret", "id=x", "."], "ERROR: --secret is not supported yet\n"),
+        (&["images", "--nosuch"], "error: unexpected argument '--nosuch' found\n"),
+        (&["images", "--format", "{{"], "Error: template parsing error: template: :1: unclosed action\n"),
+    ] {
+        let shown = rbuild(words);
+        assert_eq!((shown.status.code(), text(&shown.stdout)), (Some(2), ""), "{words:?}");
+        assert!(text(&shown.stderr).starts_with(message), "{words:?}: {}", text(&shown.stderr));
+    }
+}
+
+#[test]
+fn run_fails_with_125_when_rbuild_is_at_fault() {
+    let shown = rbuild(&["run", "-d", "busybox"]);
+    assert_eq!(shown.status.code(), Some(125));
+    assert_eq!(text(&shown.stderr), "Error: --detach is not supported yet\n");
+}

@@ -1,0 +1,159 @@
+//! Cases that need a process of their own, so this program executes itself: an ordinary user entering a user
+//! namespace, which only one thread may do, and a builder that is killed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test program that is its own harness"
+)]
+
+#[expect(dead_code, reason = "shared with the tests in containers, which use all of it")]
+#[path = "containers/world.rs"]
+mod world;
+
+use rbuild_sys::{
+    sandbox::{Confinement, Identity, Network},
+    userns::{PrivilegeKind, enter_user_namespace, namespace_kind},
+};
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use world::{Options, World};
+
+const USER: &str = "rbuild-test";
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some("inside") => inside_a_user_namespace(),
+        Some("without-ids") => println!("{}", enter_user_namespace().unwrap_err()),
+        Some("builder") => wait_in_a_container(),
+        _ => {
+            if world::can_mount() {
+                a_killed_builder_takes_its_container_along();
+                an_ordinary_user_gets_the_same_world();
+                a_user_without_ids_is_told_what_to_do();
+            }
+        }
+    }
+}
+
+/// Starts a container, says the number of its first process, and waits for its end.
+fn wait_in_a_container() {
+    let world = World::new();
+    let null = File::create("/dev/null").unwrap();
+    // As another user, because a change of credentials is what could lose the signal.
+    let identity = Identity { uid: 4321, gid: 4321, groups: &[] };
+    let options = Options { identity, ..Options::default() };
+    let (mut running, _) = world.start(&["sleep", "1000"], &options, &null).unwrap();
+    println!("{}", running.child.pid());
+    running.child.wait().unwrap();
+}
+
+fn a_killed_builder_takes_its_container_along() {
+    let own = std::env::current_exe().unwrap();
+    let mut builder = Command::new(own).arg("builder").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(builder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let process = Path::new("/proc").join(line.trim());
+    assert!(fs::read_to_string(process.join("cmdline")).unwrap().starts_with("sleep"));
+    builder.kill().unwrap();
+    builder.wait().unwrap();
+    let limit = Instant::now() + Duration::from_secs(10);
+    // Reaped by the machine's first process, or a zombie where that one does not.
+    let gone = || fs::read(process.join("cmdline")).map_or(true, |text| text.is_empty());
+    while !gone() {
+        assert!(Instant::now() < limit, "the container outlived its builder");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    println!("a killed builder takes its container along ... ok");
+}
+
+fn an_ordinary_user_gets_the_same_world() {
+    if !user_exists() {
+        return;
+    }
+    let output = as_user(USER, "inside");
+    assert!(output.1, "{}", output.0);
+    print!("{}", output.0);
+}
+
+fn a_user_without_ids_is_told_what_to_do() {
+    let (output, _) = as_user("nobody", "without-ids");
+    if output.contains("refuses") {
+        eprintln!("SKIPPED: {output}");
+        return;
+    }
+    for part in ["nobody has no subordinate ids in /etc/subuid", "uidmap"] {
+        assert!(output.contains(part), "{output}");
+    }
+    println!("a user without ids is told what to do ... ok");
+}
+
+/// A user with subordinate ids, made if there is none: useradd gives them.
+fn user_exists() -> bool {
+    let has_ids = || {
+        fs::read_to_string("/etc/subuid")
+            .unwrap_or_default()
+            .lines()
+            .any(|line| line.starts_with(&format!("{USER}:")))
+    };
+    if !has_ids() {
+        drop(Command::new("useradd").args(["--create-home", "--shell", "/bin/sh", USER]).status());
+    }
+    if !has_ids() || !Path::new("/usr/bin/newuidmap").exists() {
+        eprintln!("SKIPPED: no user {USER} with subordinate ids could be made, or newuidmap is missing");
+        return false;
+    }
+    true
+}
+
+/// Runs this program as `user`; its output and whether it succeeded.
+fn as_user(user: &str, argument: &str) -> (String, bool) {
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = place.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let (reuid, regid) = (format!("--reuid={user}"), "--init-groups");
+    let group = nix::unistd::User::from_name(user).unwrap().unwrap().gid.to_string();
+    let output = Command::new("setpriv")
+        .args([&reuid, regid, "--regid", &group])
+        .arg(&copy)
+        .arg(argument)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&text).into_owned(), output.status.success())
+}
+
+fn inside_a_user_namespace() {
+    enter_user_namespace().unwrap();
+    assert_eq!(namespace_kind().unwrap(), PrivilegeKind::UserNamespace);
+    assert!(nix::unistd::geteuid().is_root());
+    let world = World::new();
+    for network in [Network::Host, Network::None] {
+        let options = Options { network, ..Options::default() };
+        let script = "id; hostname; echo x > /dev/null; head -c 4 /dev/urandom > /tmp/x; ls /proc/self/fd > /dev/null
+            ls /sys/class > /dev/null; touch /sys/x 2>/dev/null || echo read-only
+            mount -t tmpfs x /tmp 2>/dev/null || echo refused; busybox chown 1234:55 /tmp/x; stat -c %u:%g /tmp/x
+            grep -E 'CapEff|Seccomp:' /proc/self/status; ls /dev/shm /dev/pts";
+        let output = world.shell(script, &options);
+        for part in
+            ["uid=0 gid=0", "buildkitsandbox", "read-only", "refused", "1234:55", "a80425fb", "Seccomp:\t2"]
+        {
+            assert!(output.contains(part), "{network:?} {part}: {output}");
+        }
+        println!("an ordinary user gets the same world, network {network:?} ... ok");
+    }
+    let user = Options { identity: Identity { uid: 33, gid: 33, groups: &[33, 44] }, ..Options::default() };
+    assert!(world.shell("id", &user).starts_with("uid=33 gid=33 groups=33,44"));
+    let insecure = Options { confinement: Confinement::Insecure, ..Options::default() };
+    assert_eq!(world.shell("mount -t tmpfs x /tmp; echo mounted", &insecure), "mounted\n");
+    println!("an ordinary user may change identity and confinement ... ok");
+}

@@ -1,0 +1,155 @@
+//! What makes a selection's digest change and what does not (`spec` §10.2, the observed hits and misses), with the stat
+//! index in between: every change is seen by a context opened again on the same store.
+
+#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
+
+use rbuild_cache::Store;
+use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, select};
+use rbuild_oci::Digest;
+use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+struct Context {
+    directory: tempfile::TempDir,
+    store: Store,
+}
+
+impl Context {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let this = Self { directory, store };
+        fs::create_dir_all(this.path("d/sub")).unwrap();
+        fs::write(this.path("f"), "f").unwrap();
+        fs::write(this.path("d/x.ign"), "x").unwrap();
+        fs::write(this.path("d/sub/g"), "g").unwrap();
+        symlink("f", this.path("d/l")).unwrap();
+        this
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join("context").join(path)
+    }
+
+    fn digest(&self, sources: &[&str]) -> Digest {
+        let path = self.directory.path().join("context");
+        let rules = IgnoreRules::from_patterns(&["*.ign"]).unwrap();
+        // a clock that runs ahead lets the index trust files that were just written
+        let now = SystemTime::now() + Duration::from_secs(10);
+        let root = SourceRoot::Context(ContextRoot::open(&self.store, &path, rules, now).unwrap());
+        select(&root, &action(sources)).unwrap().digest
+    }
+}
+
+fn action(sources: &[&str]) -> CopyAction {
+    CopyAction {
+        from: Filesystem::Context,
+        sources: sources.iter().map(|source| CopySource::Path((*source).to_owned())).collect(),
+        destination: "/x".parse().unwrap(),
+        destination_is_directory: true,
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Never,
+        checksum: None,
+        git_directory: GitDirectory::Removed,
+    }
+}
+
+/// Whether `change` leaves the digest of `sources` alone.
+fn hits(sources: &[&str], change: impl Fn(&Context)) -> bool {
+    let context = Context::new();
+    let before = context.digest(sources);
+    change(&context);
+    before == context.digest(sources)
+}
+
+fn touch(path: &Path) {
+    fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+}
+
+#[test]
+fn hits_of_the_specification() {
+    assert!(hits(&["f"], |context| touch(&context.path("f"))));
+    assert!(hits(&["d"], |context| touch(&context.path("d/sub/g"))));
+    assert!(hits(&["."], |context| fs::write(context.path("new.ign"), "").unwrap()));
+    assert!(hits(&["f"], |context| fs::write(context.path("other"), "").unwrap()));
+    let context = Context::new();
+    assert_eq!(context.digest(&["d"]), context.digest(&["d/"]));
+    fs::create_dir(context.path("moved")).unwrap();
+    fs::copy(context.path("f"), context.path("moved/f")).unwrap();
+    assert_eq!(context.digest(&["f"]), context.digest(&["moved/f"]));
+}
+
+#[test]
+fn misses_of_the_specification() {
+    let chmod = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(!hits(&["f"], |context| chmod(&context.path("f"))));
+    assert!(!hits(&["f"], |context| fs::write(context.path("f"), "F").unwrap()));
+    assert!(!hits(&["."], |context| fs::write(context.path("d/sub/g"), "G").unwrap()));
+    assert!(!hits(&["d"], |context| fs::create_dir(context.path("d/empty")).unwrap()));
+    assert!(
+        !hits(&["d"], |context| fs::write(context.path("d/y.ign"), "").unwrap()),
+        "*.ign is top level only"
+    );
+    assert!(!hits(&["d"], |context| {
+        fs::remove_file(context.path("d/l")).unwrap();
+        symlink("g", context.path("d/l")).unwrap();
+    }));
+    assert!(!hits(&["d"], |context| fs::hard_link(context.path("d/sub/g"), context.path("d/h")).unwrap()));
+    assert!(!hits(&["d"], |context| fs::rename(context.path("d/sub/g"), context.path("d/sub/h")).unwrap()));
+    assert!(!hits(&["d"], |context| {
+        fs::remove_file(context.path("d/sub/g")).unwrap();
+        fs::create_dir(context.path("d/sub/g")).unwrap();
+    }));
+    let context = Context::new();
+    fs::copy(context.path("f"), context.path("f9")).unwrap();
+    assert_ne!(context.digest(&["f"]), context.digest(&["f9"]), "renaming");
+    assert_ne!(context.digest(&["f", "f9"]), context.digest(&["f9", "f"]), "order");
+}
+
+#[test]
+fn the_stat_index_hides_no_change() {
+    let context = Context::new();
+    let before = context.digest(&["."]);
+    // same length, and times set back: the change can only be seen by reading
+    let meta = fs::metadata(context.path("f")).unwrap();
+    let index = fs::read_dir(context.store.root().join("contexts")).unwrap().count();
+    assert_eq!(index, 1, "the index was saved");
+    assert_eq!(before, context.digest(&["."]));
+    fs::write(context.path("f"), "F").unwrap();
+    fs::File::options()
+        .write(true)
+        .open(context.path("f"))
+        .unwrap()
+        .set_modified(meta.modified().unwrap())
+        .unwrap();
+    assert_ne!(before, context.digest(&["."]), "ctime tells");
+}
+
+#[test]
+fn inputs_name_what_changed() {
+    let context = Context::new();
+    let inputs = || {
+        let path = context.directory.path().join("context");
+        let root = ContextRoot::open(&context.store, &path, IgnoreRules::none(), SystemTime::now()).unwrap();
+        select(&SourceRoot::Context(root), &action(&["."])).unwrap().inputs()
+    };
+    let before = inputs();
+    fs::write(context.path("d/sub/g"), "other").unwrap();
+    let after = inputs();
+    let changed: Vec<&str> = before
+        .iter()
+        .zip(&after)
+        .filter(|(old, new)| old != new)
+        .map(|((path, _), _)| path.as_str())
+        .collect();
+    assert_eq!(changed, ["/d/sub/g"]);
+}

@@ -1,0 +1,64 @@
+//! Extended attributes and times of what is unpacked.
+
+use crate::{
+    ImageError, Note,
+    entry_path::EntryPath,
+    tar_reader::Time,
+    unpack::{failed, shown},
+};
+use rustix::{
+    fs::{Timespec, Timestamps, XattrFlags, fsetxattr, setxattr},
+    io::Errno,
+};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Sets extended attributes on an open file or directory. overlayfs' own are never taken from a tar.
+pub(crate) fn set_attributes(
+    file: BorrowedFd<'_>,
+    path: &EntryPath,
+    attributes: &[(String, Vec<u8>)],
+    notes: &mut Vec<Note>,
+) -> Result<(), ImageError> {
+    for (name, value) in attributes {
+        let set = fsetxattr(file, name.as_str(), value, XattrFlags::empty());
+        attribute_set(set, path, name, notes)?;
+    }
+    Ok(())
+}
+
+/// The same for what can only be opened as a path.
+pub(crate) fn set_attributes_of_path(
+    node: &OwnedFd,
+    path: &EntryPath,
+    attributes: &[(String, Vec<u8>)],
+    notes: &mut Vec<Note>,
+) -> Result<(), ImageError> {
+    let link = format!("/proc/self/fd/{}", node.as_raw_fd());
+    for (name, value) in attributes {
+        let set = setxattr(&*link, name.as_str(), value, XattrFlags::empty());
+        attribute_set(set, path, name, notes)?;
+    }
+    Ok(())
+}
+
+fn attribute_set(
+    set: Result<(), Errno>,
+    path: &EntryPath,
+    name: &str,
+    notes: &mut Vec<Note>,
+) -> Result<(), ImageError> {
+    match set {
+        Ok(()) => Ok(()),
+        // what the file system or this user cannot keep is left out, as docker leaves it out
+        Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::ACCESS) => {
+            notes.push(Note::AttributeSkipped { entry: shown(path), attribute: name.to_owned() });
+            Ok(())
+        }
+        Err(errno) => Err(failed(path, "set the attributes of", errno)),
+    }
+}
+
+pub(crate) fn times(mtime: Time) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
