@@ -11,9 +11,13 @@ use std::hint::black_box;
 fn dockerfile() -> String {
     let mut text = String::new();
     for stage in 0..10 {
-        text += &format!("FROM debian:12 AS s{stage}\nARG VERSION=1.{stage}\nENV A=$VERSION B=${{A:-x}} C=\"quoted $VERSION\"\nWORKDIR /src/${{A}}\n");
+        text += &format!(
+            "FROM debian:12 AS s{stage}\nARG VERSION=1.{stage}\nENV A=$VERSION B=${{A:-x}} C=\"quoted $VERSION\"\nWORKDIR /src/${{A}}\n"
+        );
         for step in 0..6 {
-            text += &format!("COPY --chown=1000:1000 dir{step}/*.txt ./dir{step}/\nRUN make target{step} \\\n    && make install\n");
+            text += &format!(
+                "COPY --chown=1000:1000 dir{step}/*.txt ./dir{step}/\nRUN make target{step} \\\n    && make install\n"
+            );
         }
         text += "LABEL a=b\n";
         if stage > 0 {
@@ -36,15 +40,22 @@ fn plan(text: &str) -> Plan {
 
 fn language(c: &mut Criterion) {
     let text = dockerfile();
-    c.bench_function("parse 200 lines", |b| b.iter(|| rbuild_parser::parse(black_box(text.as_bytes())).is_ok()));
-    c.bench_function("parse and plan 200 lines, 10 stages", |b| b.iter(|| plan(black_box(&text)).steps.len()));
+    c.bench_function("parse 200 lines", |b| {
+        b.iter(|| rbuild_parser::parse(black_box(text.as_bytes())).is_ok())
+    });
+    c.bench_function("parse and plan 200 lines, 10 stages", |b| {
+        b.iter(|| plan(black_box(&text)).steps.len())
+    });
 }
 
 fn keys(c: &mut Criterion) {
     let env: Vec<String> = (0..30).map(|n| format!("VARIABLE_{n}=value {n}")).collect();
     c.bench_function("key of a RUN", |b| {
         b.iter(|| {
-            let step = KeyBuilder::new("run").list("argv", ["/bin/sh", "-c", "make"]).list("env", &env).finish_step();
+            let step = KeyBuilder::new("run")
+                .list("argv", ["/bin/sh", "-c", "make"])
+                .list("env", &env)
+                .finish_step();
             CacheKey::definition(None, &step)
         });
     });

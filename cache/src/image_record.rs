@@ -32,6 +32,8 @@ pub struct ImageLayer {
     pub diff_id: DiffId,
     /// Length of its tar in bytes.
     pub tar_size: u64,
+    /// Sum of its regular files' lengths.
+    pub size: u64,
     /// The compressed blob it was pulled as, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<Descriptor>,

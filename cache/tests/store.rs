@@ -68,6 +68,7 @@ fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecord {
         layer: *layer,
         diff_id: DiffId::from_digest(Digest::of(layer.to_string().as_bytes())),
         tar_size: 1024,
+        size: 0,
         blob: None,
     };
     let image =

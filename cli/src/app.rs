@@ -63,29 +63,26 @@ impl App {
     /// # Errors
     /// [`CliError::Engine`] when the store cannot be opened.
     pub(crate) fn engine(&self) -> Result<Engine, CliError> {
-        self.engine_with(ClientOptions::default(), None)
+        self.open(ClientOptions::default(), 1)
     }
 
-    /// The engine, for commands that may talk to a registry, and the configuration it was opened with.
+    /// The engine, for commands that may talk to a registry, and the configuration it was opened with. At most `jobs`
+    /// build steps will run at once.
     ///
     /// # Errors
     /// [`CliError::Configuration`], [`CliError::Engine`].
     pub(crate) fn configured_engine(
         &self,
         certificates: Certificates,
-        jobs: Option<usize>,
+        jobs: usize,
     ) -> Result<(Engine, Configuration), CliError> {
         let configuration = configuration(&self.environment, certificates)?;
-        let engine = self.engine_with(configuration.registry.clone(), jobs)?;
+        let engine = self.open(configuration.registry.clone(), jobs)?;
         Ok((engine, configuration))
     }
 
-    fn engine_with(&self, registry: ClientOptions, jobs: Option<usize>) -> Result<Engine, CliError> {
-        // steps wait for networks and disks more than they compute, so there may be more of them than processors
-        const LEAST_JOBS: usize = 16;
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = jobs.unwrap_or_else(|| (4 * processors()).max(LEAST_JOBS));
-        Ok(Engine::open(EngineOptions { root: self.root.clone(), jobs: jobs.max(1), registry })?)
+    fn open(&self, registry: ClientOptions, jobs: usize) -> Result<Engine, CliError> {
+        Ok(Engine::open(EngineOptions { root: self.root.clone(), jobs, registry })?)
     }
 
     /// Makes an ordinary user root of a namespace of their own, for commands that write files of several owners.

@@ -4,21 +4,29 @@ use std::{io, path::PathBuf};
 
 /// A command line that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct UsageError {
-    /// What is wrong with it, in Docker's words where Docker has some.
-    pub(crate) message: String,
+pub(crate) enum UsageError {
+    /// A flag or the number of arguments is wrong.
+    #[error("{0}")]
+    Line(String),
+    /// The flags are right, and what they ask to be built is not: Docker counts this as a failed build.
+    #[error("failed to build: {0}")]
+    Build(String),
 }
 
 impl UsageError {
-    /// The mistake `message` describes.
+    /// The mistake `message` describes, in Docker's words where Docker has some.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self::Line(message.into())
+    }
+
+    /// The mistake in a build that `message` describes.
+    pub(crate) fn in_build(message: impl Into<String>) -> Self {
+        Self::Build(message.into())
     }
 
     /// A flag, value or kind of input that Docker knows and rbuild does not do.
     pub(crate) fn unsupported(what: impl std::fmt::Display) -> Self {
-        Self { message: format!("{what} is not supported yet") }
+        Self::Line(format!("{what} is not supported yet"))
     }
 }
 

@@ -19,7 +19,8 @@ use std::{error::Error, fmt::Write as _, io, io::Write as _};
 /// The exit code for `error`.
 pub(crate) fn code(error: &CliError) -> u8 {
     match error {
-        CliError::Usage(_) | CliError::Template(_) => 2,
+        CliError::Usage(UsageError::Line(_)) | CliError::Template(_) => 2,
+        CliError::Usage(UsageError::Build(_)) => 1,
         CliError::Build(error) => class_code(error.class()),
         CliError::Engine(error) => class_code(error.class()),
         CliError::Run(error) => match error.as_ref() {
@@ -32,6 +33,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
             _ => 125,
         },
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => signal_code(13),
+        CliError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 1,
         CliError::File { .. } | CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
         CliError::Interrupted { signal } => signal_code(*signal),
         CliError::NoSuchObject(_)
@@ -74,6 +76,11 @@ pub(crate) fn warn(text: &str) {
 /// Says something to the person at the keyboard.
 pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Puts a question to the person at the keyboard, and leaves the cursor behind it.
+pub(crate) fn ask(question: &str) {
+    let _ = io::stderr().write_all(question.as_bytes());
 }
 
 /// Tells of a mistake in the command line that clap found.
@@ -138,7 +145,7 @@ mod tests {
         let source = io::Error::from_raw_os_error(2);
         let error = CliError::File { action: "open", path: "/x".into(), source };
         assert_eq!(chain(&error), "open /x: No such file or directory");
-        assert_eq!(code(&error), 3);
+        assert_eq!(code(&error), 1);
         let missing = rbuild::Error::ContextMissing { path: "/nope".into() };
         let error = CliError::Build(Box::new(missing));
         assert_eq!(chain(&error), "failed to build: unable to prepare context: path \"/nope\" not found");

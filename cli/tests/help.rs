@@ -74,7 +74,6 @@ fn mistakes_end_with_code_2_before_any_work() {
             "ERROR: 'rbuild build' requires 1 argument\n\nUsage:  rbuild build [OPTIONS] PATH | -\n",
         ),
         (&["tag", "a"], "ERROR: 'rbuild tag' requires 2 arguments\n"),
-        (&["-t", "a:", "."], "ERROR: failed to build: invalid tag \"a:\": invalid reference format\n"),
         (&["build", "--secret", "id=x", "."], "ERROR: --secret is not supported yet\n"),
         (&["images", "--nosuch"], "error: unexpected argument '--nosuch' found\n"),
         (&["images", "--format", "{{"], "Error: template parsing error: template: :1: unclosed action\n"),
@@ -83,6 +82,13 @@ fn mistakes_end_with_code_2_before_any_work() {
         assert_eq!((shown.status.code(), text(&shown.stdout)), (Some(2), ""), "{words:?}");
         assert!(text(&shown.stderr).starts_with(message), "{words:?}: {}", text(&shown.stderr));
     }
+}
+
+#[test]
+fn a_name_that_is_none_is_a_failed_build() {
+    let shown = rbuild(&["-t", "a:", "."]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert_eq!(text(&shown.stderr), "ERROR: failed to build: invalid tag \"a:\": invalid reference format\n");
 }
 
 #[test]

@@ -2,11 +2,7 @@
 
 use crate::{
     BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource,
-    diagnostic::DockerfileText,
-    reporter::Reporter,
-    schedule,
-    session::Session,
-    settle,
+    diagnostic::DockerfileText, reporter::Reporter, schedule, session::Session, settle,
 };
 use rbuild_oci::Platform;
 use rbuild_planner::{NamedContext, Plan, PlanOptions};
@@ -24,7 +20,8 @@ impl Engine {
         let text = load_dockerfile(&request, &reporter)?;
         let dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, &text))?;
         let options = plan_options(&request)?;
-        let selected = rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
+        let selected =
+            rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
         let (graph, images) = self.resolve(selected, &request, &text, &reporter).await?;
         let plan = rbuild_planner::lower(graph).map_err(|error| Error::plan(error, &text))?;
         report_lints(&plan, &reporter, &text)?;
@@ -44,7 +41,9 @@ fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<Docker
         return Err(Error::ContextMissing { path: context.clone() });
     }
     let name = match &request.dockerfile {
-        DockerfileSource::File(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        DockerfileSource::File(path) => {
+            path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+        }
         DockerfileSource::InContext | DockerfileSource::Text(_) => "Dockerfile".to_owned(),
     };
     let activity = reporter.begin(format!("[internal] load build definition from {name}"));
@@ -53,7 +52,8 @@ fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<Docker
         DockerfileSource::File(path) => read(path),
         DockerfileSource::InContext => {
             let directory = request.context.as_deref().unwrap_or(Path::new("/nonexistent"));
-            read(&directory.join("Dockerfile")).or_else(|error| read(&directory.join("dockerfile")).map_err(|_| error))
+            read(&directory.join("Dockerfile"))
+                .or_else(|error| read(&directory.join("dockerfile")).map_err(|_| error))
         }
     };
     activity.end_with(text)
@@ -71,7 +71,9 @@ fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
             NamedContextSource::Image(reference) => NamedContext::Image(reference.clone()),
             NamedContextSource::Scratch => NamedContext::Scratch,
             NamedContextSource::OciLayout(path, _) => {
-                return Err(Error::Unsupported { what: format!("--build-context {name}=oci-layout://{}", path.display()) });
+                return Err(Error::Unsupported {
+                    what: format!("--build-context {name}=oci-layout://{}", path.display()),
+                });
             }
         };
         named_contexts.insert(name.clone(), context);

@@ -22,7 +22,8 @@ pub(crate) fn same_parent_content(
             && store.has_layer(&earlier.layer)
             && earlier.parent_layers.iter().all(|layer| store.has_layer(layer));
         if comparable && same_content(session, &earlier.parent_layers, parent)? {
-            let record = CacheRecord { parent: Some(keyed.parent), parent_layers: parent.to_vec(), ..earlier };
+            let record =
+                CacheRecord { parent: Some(keyed.parent), parent_layers: parent.to_vec(), ..earlier };
             if session.lease.hold(&[record.layer], &[])?.is_empty() {
                 session.recorder()?.record(keyed.key, record.clone());
                 return Ok(Some(StepResult::new(record, parent, Origin::Cache)));

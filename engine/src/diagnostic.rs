@@ -24,14 +24,17 @@ pub(crate) struct DockerfileText {
 impl DockerfileText {
     /// Reads `path`; shows it by its last component.
     pub(crate) fn read(path: &Path) -> std::io::Result<Self> {
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name = path
+            .file_name()
+            .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         Ok(Self { name, bytes: std::fs::read(path)? })
     }
 
     /// The excerpt of `lines`.
     pub(crate) fn at(&self, lines: Option<Lines>) -> Box<Diagnostic> {
         let text = String::from_utf8_lossy(&self.bytes);
-        let excerpt = lines.map_or_else(String::new, |lines| rbuild_parser::excerpt(&text, &self.name, lines));
+        let excerpt =
+            lines.map_or_else(String::new, |lines| rbuild_parser::excerpt(&text, &self.name, lines));
         Box::new(Diagnostic { excerpt, step: None })
     }
 }

@@ -104,7 +104,9 @@ pub enum Error {
     #[error("No such container: {0}")]
     NoSuchContainer(String),
     /// A container name is taken.
-    #[error("the container name {name:?} is already in use by container {id}: remove it (rbuild rm {name}) or use another name")]
+    #[error(
+        "the container name {name:?} is already in use by container {id}: remove it (rbuild rm {name}) or use another name"
+    )]
     ContainerNameTaken {
         /// The name.
         name: String,
@@ -164,7 +166,12 @@ impl Error {
         Self::Plan { error, diagnostic }
     }
 
-    pub(crate) fn step(error: ExecutorError, text: &DockerfileText, lines: Lines, step: (String, Vec<String>)) -> Self {
+    pub(crate) fn step(
+        error: ExecutorError,
+        text: &DockerfileText,
+        lines: Lines,
+        step: (String, Vec<String>),
+    ) -> Self {
         let mut diagnostic = text.at(Some(lines));
         diagnostic.step = Some(step).filter(|(_, log)| !log.is_empty());
         Self::Step { error, diagnostic }
@@ -200,11 +207,13 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Store(error) | Self::Executor(ExecutorError::Store(error)) | Self::Image(ImageError::Store(error)) => {
-                store_class(error)
-            }
+            Self::Store(error)
+            | Self::Executor(ExecutorError::Store(error))
+            | Self::Image(ImageError::Store(error)) => store_class(error),
             Self::Registry(error) | Self::Image(ImageError::Registry(error)) => registry_class(error),
             Self::BaseImage { source, .. } => source.class(),
+            Self::Step { error: ExecutorError::Store(error), .. } => store_class(error),
+            Self::Step { error: ExecutorError::DiskFull { .. }, .. } => FailureClass::Environment,
             Self::Io { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
             _ => FailureClass::Input,

@@ -127,7 +127,7 @@ impl Engine {
             id: None,
             created: entry.created,
             created_by: entry.created_by,
-            size: if entry.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.tar_size) },
+            size: if entry.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) },
             comment: entry.comment,
         };
         let mut lines: Vec<HistoryLine> = config.history.into_iter().map(line).collect();
@@ -144,11 +144,10 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn tag(&self, source: &str, target: &Reference) -> Result<(), Error> {
         let record = self.find_image(source)?;
-        Ok(self.store.set_reference(target, &RefRecord {
-            image: record.id,
-            manifest: None,
-            tagged_at: Timestamp::from(SystemTime::now()),
-        })?)
+        Ok(self.store.set_reference(
+            target,
+            &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(SystemTime::now()) },
+        )?)
     }
 
     /// Removes a name, and with the last name the image; an id removes all its names when forced.
@@ -158,7 +157,8 @@ impl Engine {
     pub fn remove_image(&self, name: &str, force: Force) -> Result<Vec<RemovedImage>, Error> {
         let record = self.find_image(name)?;
         let named = self.names()?.remove(&record.id).unwrap_or_default();
-        let asked: Option<Reference> = name.parse().ok().filter(|asked| named.iter().any(|(known, _)| known == asked));
+        let asked: Option<Reference> =
+            name.parse().ok().filter(|asked| named.iter().any(|(known, _)| known == asked));
         let doomed: Vec<Reference> = match asked {
             Some(asked) => vec![asked],
             None if named.len() > 1 && force == Force::No => {
@@ -168,8 +168,10 @@ impl Engine {
             None => named.iter().map(|(known, _)| known.clone()).collect(),
         };
         let last = doomed.len() == named.len();
-        if last && force == Force::No
-            && let Some(container) = self.containers()?.into_iter().find(|container| container.image_id == record.id)
+        if last
+            && force == Force::No
+            && let Some(container) =
+                self.containers()?.into_iter().find(|container| container.image_id == record.id)
         {
             let id = container.id.get(..12).unwrap_or(&container.id);
             let reason = format!("container {id} uses it: remove the container first, or use --force");
@@ -196,7 +198,9 @@ impl Engine {
             return self.store.image(&found.image)?.ok_or_else(missing);
         }
         let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-        let is_id = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_id = !prefix.is_empty()
+            && prefix.len() <= 64
+            && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !is_id {
             return Err(missing());
         }
@@ -213,9 +217,9 @@ impl Engine {
     }
 }
 
-/// Bytes of all layers, uncompressed.
+/// Bytes of the files in all layers.
 fn size(record: &ImageRecord) -> u64 {
-    record.layers.iter().map(|layer| layer.tar_size).sum()
+    record.layers.iter().map(|layer| layer.size).sum()
 }
 
 fn digests(named: &[(Reference, RefRecord)]) -> Vec<(Reference, Digest)> {

@@ -17,8 +17,8 @@ mod images;
 mod keying;
 mod mounts;
 mod perform;
-mod request;
 mod reporter;
+mod request;
 mod resolve;
 mod schedule;
 mod session;
@@ -27,8 +27,8 @@ mod transfer;
 mod usage;
 
 pub use containers::{
-    CommitRequest, Container, ContainerRequest, ContainerState, ContainerStdio, Retention, RunningContainer, Terminal,
-    Volume,
+    CommitRequest, Container, ContainerRequest, ContainerState, ContainerStdio, Retention, RunningContainer,
+    Terminal, Volume,
 };
 pub use diagnostic::Diagnostic;
 pub use error::{Error, FailureClass, StartFailure};

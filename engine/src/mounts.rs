@@ -25,12 +25,15 @@ pub(crate) fn content(session: &Session, mount: &Mount) -> Result<Content, Error
         Filesystem::Context | Filesystem::NamedContext(_) => {
             let action = tree(from, source);
             let selection = keying::select(session, &action)?;
-            Ok(Content::Known(rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step))
+            Ok(Content::Known(
+                rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step,
+            ))
         }
         // a stage's or image's key stands for its files: reading them all would cost more than it could save
         Filesystem::Image(_) | Filesystem::Step(_) => {
             let key = session.key_of(from).ok_or_else(|| keying::out_of_order("the source of a mount"))?;
-            let what = KeyBuilder::new("mounted").field("of", key.as_bytes()).field("source", source.as_str());
+            let what =
+                KeyBuilder::new("mounted").field("of", key.as_bytes()).field("source", source.as_str());
             Ok(Content::Known(what.finish_step()))
         }
     }
@@ -48,7 +51,11 @@ fn prepare_one(session: &Session, mount: &Mount) -> Result<PreparedMount, Error>
     let store = &session.engine.store;
     match &mount.kind {
         MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
-        MountKind::Bind { from: from @ (Filesystem::Context | Filesystem::NamedContext(_)), source, access } => {
+        MountKind::Bind {
+            from: from @ (Filesystem::Context | Filesystem::NamedContext(_)),
+            source,
+            access,
+        } => {
             let action = tree(from, source);
             let selection = keying::select(session, &action)?;
             let draft = rbuild_executor::copy(store, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
@@ -60,12 +67,17 @@ fn prepare_one(session: &Session, mount: &Mount) -> Result<PreparedMount, Error>
         }
         MountKind::Cache { id, from, source, sharing, access, mode, uid, gid } => {
             if *from != Filesystem::Scratch {
-                return Err(Error::Unsupported { what: format!("--mount=type=cache with a seed (from) for {}", mount.target) });
+                return Err(Error::Unsupported {
+                    what: format!("--mount=type=cache with a seed (from) for {}", mount.target),
+                });
             }
-            let directory = CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
+            let directory =
+                CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
             Ok(PreparedMount::cache(store, &directory, &mount.target, *access, &session.cancel)?)
         }
-        MountKind::Secret { id, .. } => Err(Error::Unsupported { what: format!("--mount=type=secret (id {id})") }),
+        MountKind::Secret { id, .. } => {
+            Err(Error::Unsupported { what: format!("--mount=type=secret (id {id})") })
+        }
         MountKind::Ssh { id, .. } => Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") }),
     }
 }
@@ -78,7 +90,9 @@ pub(crate) fn refuse_unsupported(session: &Session) -> Result<(), Error> {
             let what = match &mount.kind {
                 MountKind::Secret { .. } => "--mount=type=secret",
                 MountKind::Ssh { .. } => "--mount=type=ssh",
-                MountKind::Cache { from, .. } if *from != Filesystem::Scratch => "--mount=type=cache with from=",
+                MountKind::Cache { from, .. } if *from != Filesystem::Scratch => {
+                    "--mount=type=cache with from="
+                }
                 MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => continue,
             };
             let error = rbuild_executor::ExecutorError::Unsupported { what: what.to_owned() };

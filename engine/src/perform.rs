@@ -1,8 +1,7 @@
 //! One step on a worker thread: look up again if need be, carry out, commit, record.
 
 use crate::{
-    Error, Outcome,
-    keying,
+    Error, Outcome, keying,
     reporter::Activity,
     session::{Keyed, Origin, Session, StepResult},
 };
@@ -58,7 +57,12 @@ fn failed(session: &Session, step: &Step, error: Error, log: Vec<String>) -> Err
     }
 }
 
-fn attempt(session: &Session, step: &Step, activity: &Activity, tail: &mut Tail) -> Result<StepResult, Error> {
+fn attempt(
+    session: &Session,
+    step: &Step,
+    activity: &Activity,
+    tail: &mut Tail,
+) -> Result<StepResult, Error> {
     let parent = session.stack(&step.parent).ok_or_else(|| keying::out_of_order("its parent"))?;
     let keyed = session.keyed(step.id).ok_or_else(|| keying::out_of_order("its key"))?;
     let lock = lock_step(session, &keyed, activity)?;
@@ -86,7 +90,8 @@ fn attempt(session: &Session, step: &Step, activity: &Activity, tail: &mut Tail)
         activity.output(bytes);
         tail.push(bytes, activity.elapsed());
     })?;
-    let layer = draft.commit(&session.lease, &LayerMeta::new(Timestamp::from(SystemTime::now()), LayerSource::Own))?;
+    let layer = draft
+        .commit(&session.lease, &LayerMeta::new(Timestamp::from(SystemTime::now()), LayerSource::Own))?;
     record(session, step, (&keyed, &keys, lock), (layer, &parent, activity.elapsed()))
 }
 
@@ -114,7 +119,8 @@ fn recorded(
                 return Ok(Some(*record));
             }
         }
-        session.set_earlier(step, index.records_of_step(&step).into_iter().map(|(_, record)| record).collect());
+        session
+            .set_earlier(step, index.records_of_step(&step).into_iter().map(|(_, record)| record).collect());
         Ok(None)
     })?;
     let Some(record) = found else { return Ok(None) };

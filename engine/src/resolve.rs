@@ -27,17 +27,19 @@ impl Engine {
             };
             let mut answers = Vec::new();
             for wanted in graph.unresolved() {
-                let (record, config) = self.base_image(&wanted, request, reporter).await.map_err(|source| {
-                    let suggestion = graph.image_suggestion(&wanted.written);
-                    let suggestion = suggestion.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
-                    Error::BaseImage {
-                        written: wanted.written.clone(),
-                        reference: wanted.reference.to_string(),
-                        suggestion,
-                        source: Box::new(source),
-                        diagnostic: text.at(wanted.lines),
-                    }
-                })?;
+                let (record, config) =
+                    self.base_image(&wanted, request, reporter).await.map_err(|source| {
+                        let suggestion = graph.image_suggestion(&wanted.written);
+                        let suggestion =
+                            suggestion.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
+                        Error::BaseImage {
+                            written: wanted.written.clone(),
+                            reference: wanted.reference.to_string(),
+                            suggestion,
+                            source: Box::new(source),
+                            diagnostic: text.at(wanted.lines),
+                        }
+                    })?;
                 let layers = record.layers.len();
                 answers.push((wanted, ResolvedImage { id: record.id, config, layers }));
                 images.insert(record.id, record);
@@ -64,7 +66,10 @@ impl Engine {
     }
 
     /// The image `reference` points at in the store, with its config.
-    pub(crate) fn local_image(&self, reference: &Reference) -> Result<Option<(ImageRecord, ImageConfig)>, Error> {
+    pub(crate) fn local_image(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<(ImageRecord, ImageConfig)>, Error> {
         let Some(found) = self.store.reference(reference)? else { return Ok(None) };
         let Some(record) = self.store.image(&found.image)? else { return Ok(None) };
         let config = self.image_config(&record.id)?;

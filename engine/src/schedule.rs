@@ -5,8 +5,7 @@
 //! in the image are computed by other workers meanwhile. The scheduler itself only waits.
 
 use crate::{
-    Error, Outcome,
-    mounts, perform,
+    Error, Outcome, mounts, perform,
     session::{Origin, Session, StepResult},
 };
 use rbuild_cache::{CacheRecord, Index, LayerId, Lookup};
@@ -87,7 +86,8 @@ fn look_up(session: &Session, step: &Step, index: &Index<'_>) {
         }
         Lookup::Miss(_) => {
             let hash = keyed.description.step;
-            let earlier: Vec<_> = index.records_of_step(&hash).into_iter().map(|(_, record)| record).collect();
+            let earlier: Vec<_> =
+                index.records_of_step(&hash).into_iter().map(|(_, record)| record).collect();
             if !earlier.is_empty() {
                 session.set_earlier(hash, earlier);
             }
@@ -101,7 +101,9 @@ fn hold_results(session: &Session) -> Result<(), Error> {
     for image in session.images.values() {
         layers.extend(image.layers.iter().map(|layer| layer.layer));
     }
-    layers.extend(session.plan.steps.iter().filter_map(|step| session.result(step.id)).map(|result| result.layer()));
+    layers.extend(
+        session.plan.steps.iter().filter_map(|step| session.result(step.id)).map(|result| result.layer()),
+    );
     let layers: Vec<LayerId> = layers.into_iter().collect();
     let missing = session.lease.hold(&layers, &[])?;
     if !missing.is_empty() {

@@ -1,6 +1,9 @@
 //! What one build knows while it runs: its plan, its contexts, and the results so far, shared by its workers.
 
-use crate::{BuildRequest, Engine, Error, NamedContextSource, diagnostic::DockerfileText, reporter::Reporter, resolve::BaseImages};
+use crate::{
+    BuildRequest, Engine, Error, NamedContextSource, diagnostic::DockerfileText, reporter::Reporter,
+    resolve::BaseImages,
+};
 use rbuild_cache::{CacheKey, CacheRecord, KeyBuilder, LayerId, Lease, Recorder, SiteHash, StepHash};
 use rbuild_executor::{Cancel, HostFiles, Selection, SourceRoot, StepDescription};
 use rbuild_oci::Timestamp;

@@ -80,5 +80,8 @@ fn base_diff_ids(session: &Session, result: &Filesystem) -> Vec<DiffId> {
     }
     let Filesystem::Image(index) = bottom else { return Vec::new() };
     let id: ImageId = session.plan.images[index.0].id;
-    session.images.get(&id).map_or_else(Vec::new, |record| record.layers.iter().map(|layer| layer.diff_id).collect())
+    session
+        .images
+        .get(&id)
+        .map_or_else(Vec::new, |record| record.layers.iter().map(|layer| layer.diff_id).collect())
 }

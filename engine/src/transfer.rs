@@ -6,7 +6,7 @@ use crate::{
     reporter::{Activity, Reporter},
 };
 use rbuild_cache::{ImageRecord, RefRecord};
-use rbuild_image::{Import, ImageEvent, SaveItem};
+use rbuild_image::{ImageEvent, Import, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, Platform, Reference, Timestamp};
 use rbuild_registry::Client;
 use std::{
@@ -146,7 +146,8 @@ impl Engine {
         };
         let record = rbuild_image::import_tar(&self.store, tar, import)?;
         if let Some(name) = name {
-            self.store.set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+            self.store
+                .set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(record.id)
     }
@@ -238,11 +239,15 @@ impl<'a> Progress<'a> {
                     self.activity.transferred(short(digest), *total, Some(*total));
                 }
             }
-            ImageEvent::LayerExists { digest } => self.activity.note(format!("{}: already exists", short(digest))),
+            ImageEvent::LayerExists { digest } => {
+                self.activity.note(format!("{}: already exists", short(digest)))
+            }
             ImageEvent::LayerMounted { digest, from } => {
                 self.activity.note(format!("{}: mounted from {from}", short(digest)));
             }
-            ImageEvent::LayerNote { digest, note } => self.activity.note(format!("{}: {note}", short(digest))),
+            ImageEvent::LayerNote { digest, note } => {
+                self.activity.note(format!("{}: {note}", short(digest)))
+            }
             ImageEvent::Manifest { .. } => {}
         }
     }

@@ -80,7 +80,8 @@ impl Engine {
     pub fn usage(&self) -> Result<Vec<UsageLine>, Error> {
         let usage = self.store.usage()?;
         let containers = self.containers()?;
-        let running = containers.iter().filter(|container| container.state == ContainerState::Running).count();
+        let running =
+            containers.iter().filter(|container| container.state == ContainerState::Running).count();
         let in_use = usage.records.iter().filter(|record| record.in_use || record.shared).count();
         Ok(vec![
             UsageLine {
@@ -90,7 +91,13 @@ impl Engine {
                 size: usage.image_bytes,
                 reclaimable: usage.image_reclaimable_bytes,
             },
-            UsageLine { kind: "Containers", total: containers.len(), active: running, size: 0, reclaimable: 0 },
+            UsageLine {
+                kind: "Containers",
+                total: containers.len(),
+                active: running,
+                size: 0,
+                reclaimable: 0,
+            },
             UsageLine {
                 kind: "Build Cache",
                 total: usage.records.len(),
@@ -125,7 +132,11 @@ impl Engine {
                 PruneCache::Unused => RecordPrune::Unused,
                 PruneCache::All => RecordPrune::All,
             },
-            mounts: if request.build_cache == PruneCache::All { MountPrune::Unused } else { MountPrune::Keep },
+            mounts: if request.build_cache == PruneCache::All {
+                MountPrune::Unused
+            } else {
+                MountPrune::Keep
+            },
             ..PruneOptions::default()
         })?;
         pruned.deleted.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));

@@ -7,7 +7,9 @@
 use crate::SelectionSummary;
 use rbuild_cache::{KeyBuilder, StepHash, StepInputs};
 use rbuild_oci::{ImagePath, Platform};
-use rbuild_planner::{Access, Chmod, CopyAction, Mount, MountKind, Network, RunAction, Security, Sharing, Unpack, WorkdirAction};
+use rbuild_planner::{
+    Access, Chmod, CopyAction, Mount, MountKind, Network, RunAction, Security, Sharing, Unpack, WorkdirAction,
+};
 
 /// A step's hash and what went into it.
 #[derive(Clone, Debug)]
@@ -122,7 +124,9 @@ fn mount_text(mount: &Mount, around: &RunSurroundings<'_>) -> String {
         MountKind::Secret { id, file, env, required, mode, uid, gid } => {
             format!("secret {id} {file} {env:?} {required} {mode:o} {uid} {gid}")
         }
-        MountKind::Ssh { id, required, mode, uid, gid } => format!("ssh {id} {required} {mode:o} {uid} {gid}"),
+        MountKind::Ssh { id, required, mode, uid, gid } => {
+            format!("ssh {id} {required} {mode:o} {uid} {gid}")
+        }
     };
     format!("{} {what}", mount.target)
 }

@@ -124,6 +124,19 @@ pub enum ExecutorError {
         /// Its exit code, 128 + n for signal n.
         code: i32,
     },
+    /// A RUN's command ended with an error, and the disk is full.
+    #[error(
+        "process {command} did not complete successfully: exit code: {code}: no space left on the store at {}",
+        store.display()
+    )]
+    DiskFull {
+        /// The command, quoted.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// The store's directory.
+        store: PathBuf,
+    },
     /// A RUN's command could not be started.
     #[error("process {command} did not complete successfully: exit code: {code}")]
     CommandNotStarted {

@@ -34,7 +34,8 @@ impl HostFiles {
     /// # Errors
     /// An I/O error when it cannot be written.
     pub fn hosts(&self, hostname: &str) -> Result<PathBuf, ExecutorError> {
-        let mut text = format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let mut text =
+            format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.add_hosts {
             text.push_str(&format!("{address}\t{host}\n"));
         }
@@ -60,9 +61,9 @@ impl HostFiles {
         // several steps may want the file at once: it appears whole, by rename
         if !path.exists() {
             let draft = path.with_extension(format!("{:?}", std::thread::current().id()));
-            fs::write(&draft, text)
-                .and_then(|()| fs::rename(&draft, &path))
-                .map_err(|source| ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source))?;
+            fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)).map_err(|source| {
+                ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source)
+            })?;
         }
         Ok(path)
     }
@@ -87,7 +88,8 @@ fn without_loopback(text: &str) -> String {
         let server = line.trim_start().strip_prefix("nameserver").map(str::trim);
         server.is_some_and(|server| server.starts_with("127.") || server == "::1")
     };
-    let mut kept: String = text.lines().filter(|line| !loopback(line)).flat_map(|line| [line, "\n"]).collect();
+    let mut kept: String =
+        text.lines().filter(|line| !loopback(line)).flat_map(|line| [line, "\n"]).collect();
     if !kept.contains("nameserver") {
         kept.push_str(PUBLIC_NAME_SERVERS);
     }

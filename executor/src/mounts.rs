@@ -93,7 +93,13 @@ impl PreparedMount {
                 let draft = store.new_layer()?;
                 let root = crate::root_mount::RootMount::writable(store, layers, draft.fs(), draft.work())?;
                 let view = root.view().clone();
-                Self::part(&view, source, target, MountAttributes::NONE, vec![Held::Draft(draft), Held::View(view.clone())])
+                Self::part(
+                    &view,
+                    source,
+                    target,
+                    MountAttributes::NONE,
+                    vec![Held::Draft(draft), Held::View(view.clone())],
+                )
             }
         }
     }
@@ -110,7 +116,11 @@ impl PreparedMount {
     ) -> Result<Self, ExecutorError> {
         let path = draft.fs().join(source.relative());
         let source = host_tree(&path, attributes(access))?;
-        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: vec![Held::Draft(draft)] })
+        Ok(Self {
+            target: target.clone(),
+            source: PreparedSource::Mount(source),
+            _held: vec![Held::Draft(draft)],
+        })
     }
 
     /// A cache directory; waits for it when it is locked.
@@ -135,7 +145,8 @@ impl PreparedMount {
         let (path, lock) = claim(&top, directory.sharing, cancel)?;
         create_cache(&path, directory)?;
         let inside = path.join(directory.subpath.relative());
-        let inside = fs::canonicalize(&inside).ok().filter(|found| found.starts_with(&path)).unwrap_or(inside);
+        let inside =
+            fs::canonicalize(&inside).ok().filter(|found| found.starts_with(&path)).unwrap_or(inside);
         fs::create_dir_all(&inside).map_err(|error| system("mkdir", &inside, error))?;
         let source = host_tree(&inside, attributes(access))?;
         let held = lock.map(Held::Lock).into_iter().collect();
@@ -158,7 +169,10 @@ impl PreparedMount {
         held: Vec<Held>,
     ) -> Result<Self, ExecutorError> {
         let (path, kind) = resolve(view, source)?;
-        let mount = view.as_fd().try_clone_to_owned().map_err(|error| ExecutorError::system("dup", b"a view", error))?;
+        let mount = view
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| ExecutorError::system("dup", b"a view", error))?;
         let source = MountSource::Part { mount: Arc::new(mount), path, kind, attributes };
         Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
     }
@@ -209,7 +223,8 @@ fn tmpfs(size: Option<u64>) -> Result<MountSource, ExecutorError> {
 fn host_tree(path: &Path, attributes: MountAttributes) -> Result<MountSource, ExecutorError> {
     let tree = clone_tree(host(), path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
     if attributes != MountAttributes::NONE {
-        set_mount_attributes(tree.as_fd(), attributes, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
+        set_mount_attributes(tree.as_fd(), attributes, Submounts::Include)
+            .map_err(rbuild_sys::SandboxError::from)?;
     }
     Ok(MountSource::Tree(Arc::new(tree)))
 }
@@ -222,7 +237,11 @@ fn attributes(access: Access) -> MountAttributes {
 }
 
 /// The directory to use under `top`, and the lock that keeps others out of it, as `sharing` says.
-fn claim(top: &Path, sharing: Sharing, cancel: &Cancel) -> Result<(PathBuf, Option<Flock<File>>), ExecutorError> {
+fn claim(
+    top: &Path,
+    sharing: Sharing,
+    cancel: &Cancel,
+) -> Result<(PathBuf, Option<Flock<File>>), ExecutorError> {
     fs::create_dir_all(top).map_err(|error| system("mkdir", top, error))?;
     match sharing {
         Sharing::Shared => Ok((top.join("0"), None)),

@@ -30,7 +30,11 @@ impl SourceRoot {
     ///
     /// # Errors
     /// [`ExecutorError::ContextNotFound`], or an error of the ignore file.
-    pub fn open_context(store: &Store, directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ExecutorError> {
+    pub fn open_context(
+        store: &Store,
+        directory: &Path,
+        dockerfile: Option<&Path>,
+    ) -> Result<Self, ExecutorError> {
         let beside = dockerfile.map(|path| {
             let mut name = path.as_os_str().to_owned();
             name.push(".dockerignore");
@@ -66,7 +70,9 @@ impl SourceRoot {
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ExecutorError> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(ExecutorError::system("read", path.as_os_str().as_encoded_bytes(), error)),
     }
 }

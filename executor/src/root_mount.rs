@@ -27,7 +27,12 @@ pub(crate) struct RootMount {
 impl RootMount {
     /// Mounts `layers` (lowest first) with changes going to `upper`. Nothing is synced when it is unmounted: the
     /// engine syncs what it commits.
-    pub(crate) fn writable(store: &Store, layers: &[LayerId], upper: &Path, work: &Path) -> Result<Self, ExecutorError> {
+    pub(crate) fn writable(
+        store: &Store,
+        layers: &[LayerId],
+        upper: &Path,
+        work: &Path,
+    ) -> Result<Self, ExecutorError> {
         let paths: Vec<PathBuf> = layers.iter().map(|layer| store.layer_fs(layer)).collect();
         let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let spec = OverlaySpec {
@@ -58,7 +63,12 @@ impl RootMount {
     /// Makes `path` and its parents where they are missing, mode 0755, owned by `owner`.
     pub(crate) fn create_directory(&self, path: &ImagePath, owner: (u32, u32)) -> Result<(), ExecutorError> {
         let open = |path: &ImagePath| {
-            open_in_root(self.mount.as_fd(), path.relative(), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty())
+            open_in_root(
+                self.mount.as_fd(),
+                path.relative(),
+                OFlag::O_PATH | OFlag::O_DIRECTORY,
+                Mode::empty(),
+            )
         };
         if open(path).is_ok() {
             return Ok(());
@@ -67,7 +77,8 @@ impl RootMount {
         self.create_directory(&parent, owner)?;
         let fail = |call, error| ExecutorError::system(call, path.as_str().as_bytes(), error);
         let parent = open(&parent).map_err(|error| fail("open", error))?;
-        mkdirat(&parent, name, Mode::from_bits_truncate(0o755)).map_err(|errno| fail("mkdir", errno.into()))?;
+        mkdirat(&parent, name, Mode::from_bits_truncate(0o755))
+            .map_err(|errno| fail("mkdir", errno.into()))?;
         let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
         fchownat(&parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
             .map_err(|errno| fail("chown", errno.into()))

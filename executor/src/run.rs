@@ -23,6 +23,8 @@ use std::{
 
 /// Size of `/dev/shm` unless the build says otherwise.
 pub(crate) const SHM_SIZE: u64 = 64 << 20;
+/// With less than this many bytes left a failing command has probably failed for want of space.
+const FULL: u64 = 1 << 20;
 /// How often a waiting worker looks whether it should give up, in milliseconds.
 const CANCEL_CHECK_MS: u16 = 100;
 
@@ -61,17 +63,28 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, E
     pump(&mut running, reader, run.cancel, output)?;
     let status = wait(&mut running, run.cancel)?;
     if !status.success() {
-        return Err(ExecutorError::CommandFailed { command: go_quoted(&run.action.argv.join(" ")), code: exit_code(status) });
+        return Err(failed(run, exit_code(status)));
     }
     running.mount_points.remove_unused()?;
     Ok(draft)
+}
+
+/// A command that failed; on a full disk that is told, for few programs say it themselves.
+fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
+    let command = go_quoted(&run.action.argv.join(" "));
+    let room = rustix::fs::statvfs(run.store.root()).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+    if room < FULL {
+        return ExecutorError::DiskFull { command, code, store: run.store.root().to_owned() };
+    }
+    ExecutorError::CommandFailed { command, code }
 }
 
 fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, ExecutorError> {
     let action = run.action;
     let identity = run_identity(root.view(), &action.user)?;
     root.create_directory(&action.cwd, (identity.uid, identity.gid))?;
-    let mut environment: Vec<OsString> = action.env.iter().chain(&action.proxy_env).map(OsString::from).collect();
+    let mut environment: Vec<OsString> =
+        action.env.iter().chain(&action.proxy_env).map(OsString::from).collect();
     if !action.env.iter().any(|pair| pair.starts_with("HOME=")) {
         environment.push(format!("HOME={}", identity.home).into());
     }
@@ -100,17 +113,23 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     });
     started.map_err(|error| match error {
         // a program that is not there is the command's failure, as a shell would tell it
-        SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. }) => ExecutorError::CommandNotStarted {
-            command: go_quoted(&action.argv.join(" ")),
-            code: start_code(&error),
-            source: error,
-        },
+        SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. }) => {
+            ExecutorError::CommandNotStarted {
+                command: go_quoted(&action.argv.join(" ")),
+                code: start_code(&error),
+                source: error,
+            }
+        }
         other => ExecutorError::Sandbox(other),
     })
 }
 
 /// `/etc/hosts` and `/etc/resolv.conf`, read-only.
-pub(crate) fn host_mounts(files: &HostFiles, hostname: &str, network: Network) -> Result<Vec<Mount>, ExecutorError> {
+pub(crate) fn host_mounts(
+    files: &HostFiles,
+    hostname: &str,
+    network: Network,
+) -> Result<Vec<Mount>, ExecutorError> {
     Ok(vec![
         crate::mounts::host_file(&files.hosts(hostname)?, "/etc/hosts")?,
         crate::mounts::host_file(&files.resolv_conf(network)?, "/etc/resolv.conf")?,
@@ -125,7 +144,8 @@ pub(crate) fn sandbox_network(network: Network) -> rbuild_sys::sandbox::Network 
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
-    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| ExecutorError::system("pipe2", b"", errno))
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .map_err(|errno| ExecutorError::system("pipe2", b"", errno))
 }
 
 /// Hands on what the command writes until nobody can write any more.
@@ -161,7 +181,11 @@ fn wait(running: &mut Running, cancel: &Cancel) -> Result<ExitStatus, ExecutorEr
     }
 }
 
-fn ready(file: std::os::fd::BorrowedFd<'_>, running: &Running, cancel: &Cancel) -> Result<bool, ExecutorError> {
+fn ready(
+    file: std::os::fd::BorrowedFd<'_>,
+    running: &Running,
+    cancel: &Cancel,
+) -> Result<bool, ExecutorError> {
     let ready = poll_once(file)?;
     if !ready {
         give_up_if_canceled(running, cancel)?;

@@ -9,7 +9,7 @@ use nix::{
     },
     unistd::{Gid, Uid, fchownat},
 };
-use rbuild_sys::fs::{get_xattr, list_xattrs, set_xattr};
+use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
 use std::{
     collections::HashMap,
     ffi::CStr,
@@ -18,6 +18,9 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
+
+/// The longest list of attribute names, and the longest value, in bytes (xattr(7)).
+const ATTRIBUTES: usize = 64 << 10;
 
 /// Files with several names seen so far: where the first copy is.
 type Links = HashMap<(u64, u64), PathBuf>;
@@ -86,16 +89,30 @@ fn clone_metadata(source: &Path, target: &Path, metadata: &Metadata) -> Result<(
         let mode = Permissions::from_mode(metadata.mode() & 0o7777);
         fs::set_permissions(target, mode).map_err(on("chmod", target))?;
     }
-    let names = list_xattrs(AT_FDCWD, source).map_err(on("list the attributes of", source))?;
-    for name in names.split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
-        if let Some(value) = get_xattr(AT_FDCWD, source, name).map_err(on("read an attribute of", source))? {
-            set_xattr(AT_FDCWD, target, name, &value).map_err(on("set an attribute of", target))?;
-        }
-    }
+    clone_attributes(source, target)?;
     let accessed = TimeSpec::new(metadata.atime(), metadata.atime_nsec());
     let modified = TimeSpec::new(metadata.mtime(), metadata.mtime_nsec());
     utimensat(AT_FDCWD, target, &accessed, &modified, UtimensatFlags::NoFollowSymlink)
         .map_err(|error| on("set the times of", target)(error.into()))
+}
+
+/// All extended attributes, overlayfs' own among them; they say which directories are opaque.
+fn clone_attributes(source: &Path, target: &Path) -> Result<(), ExecutorError> {
+    let mut names = vec![0; ATTRIBUTES];
+    let length = match llistxattr(source, &mut names) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP) => 0,
+        Err(errno) => return Err(on("llistxattr", source)(errno.into())),
+    };
+    let mut value = vec![0; ATTRIBUTES];
+    let names = names[..length].split_inclusive(|byte| *byte == 0);
+    for name in names.filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
+        let length =
+            lgetxattr(source, name, &mut value).map_err(|errno| on("lgetxattr", source)(errno.into()))?;
+        lsetxattr(target, name, &value[..length], XattrFlags::empty())
+            .map_err(|errno| on("lsetxattr", target)(errno.into()))?;
+    }
+    Ok(())
 }
 
 /// Names the call and the path of a failure.

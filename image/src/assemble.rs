@@ -52,11 +52,18 @@ pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Resu
 /// A layer as an image's record has it; its DiffId must be known.
 pub(crate) fn image_layer(store: &Store, layer: &LayerId) -> Result<ImageLayer, ImageError> {
     let diff = layer_diff(store, layer)?;
-    let blob = match store.layer_meta(layer)?.source {
+    let meta = store.layer_meta(layer)?;
+    let blob = match meta.source {
         LayerSource::Blob(descriptor) => Some(descriptor),
         LayerSource::Own | LayerSource::Recipe(_) => None,
     };
-    Ok(ImageLayer { layer: *layer, diff_id: diff.diff_id, tar_size: diff.tar_size, blob })
+    Ok(ImageLayer {
+        layer: *layer,
+        diff_id: diff.diff_id,
+        tar_size: diff.tar_size,
+        size: meta.size_bytes.unwrap_or(0),
+        blob,
+    })
 }
 
 /// The image, when it is there with its config and all its layers.

@@ -13,8 +13,9 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
-/// The gzip level. 6, what docker and pigz use, costs more than half as much time again for 2 % less on a root filesystem.
-pub(crate) const GZIP_LEVEL: u32 = 5;
+/// The gzip level. On a Debian root filesystem docker's level 6 takes a tenth longer for 1.4 % less, and level 2 a third
+/// less time for 5 % more.
+pub(crate) const GZIP_LEVEL: u32 = 4;
 
 /// The version of the way layers are cut and compressed: part of what a memoised descriptor is about.
 pub(crate) const GZIP_FORMAT: u64 = 1;

@@ -9,7 +9,13 @@ use crate::{
 };
 use rbuild_cache::{LayerId, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A layer's tar being read. Another thread makes it and is at most a few MiB ahead; it ends when this is dropped.
 pub struct LayerTar {
@@ -21,6 +27,8 @@ pub struct LayerTar {
     layer: LayerId,
     expected: Option<DiffId>,
     found: Option<DiffId>,
+    /// Bytes of regular files; right once the end has been reached.
+    content: Arc<AtomicU64>,
 }
 
 /// What identifies a layer's tar.
@@ -41,12 +49,14 @@ pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError>
     let (writer, reader) = pipe();
     let (store, layer) = (store.clone(), *layer);
     let source = meta.source;
+    let content = Arc::new(AtomicU64::new(meta.size_bytes.unwrap_or(0)));
+    let counted = content.clone();
     std::thread::Builder::new()
         .name("layer-tar".to_owned())
-        .spawn(move || produce(&store, &layer, &source, writer))
+        .spawn(move || produce(&store, &layer, &source, (writer, &counted)))
         .map_err(|source| ImageError::LayerFile { action: "read", path: layer.to_string().into(), source })?;
     let hasher = Hasher::new();
-    Ok(LayerTar { reader, given: 0, hasher, size: 0, layer, expected: meta.diff_id, found: None })
+    Ok(LayerTar { reader, given: 0, hasher, size: 0, layer, expected: meta.diff_id, found: None, content })
 }
 
 /// The layer's DiffId and tar length: as recorded, or computed and then recorded. Computing writes nothing but that.
@@ -57,10 +67,11 @@ pub fn layer_diff(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageErro
     if let Some(known) = known_layer_diff(store, layer)? {
         return Ok(known);
     }
-    let diff = rehash(store, layer)?;
+    let (diff, content) = hash(store, layer)?;
     let mut meta = store.layer_meta(layer)?;
     meta.diff_id = Some(diff.diff_id);
     meta.tar_size = Some(diff.tar_size);
+    meta.size_bytes = Some(content);
     store.update_layer_meta(layer, &meta)?;
     Ok(diff)
 }
@@ -76,10 +87,15 @@ pub fn known_layer_diff(store: &Store, layer: &LayerId) -> Result<Option<LayerDi
 
 /// The same, always computed.
 pub(crate) fn rehash(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
+    hash(store, layer).map(|(diff, _)| diff)
+}
+
+/// DiffId and tar length, and the bytes of regular files.
+fn hash(store: &Store, layer: &LayerId) -> Result<(LayerDiff, u64), ImageError> {
     let mut tar = layer_tar(store, layer)?;
     while tar.next_chunk()?.is_some() {}
     let diff_id = tar.found.expect("a stream that has ended has its digest");
-    Ok(LayerDiff { diff_id, tar_size: tar.size })
+    Ok((LayerDiff { diff_id, tar_size: tar.size }, tar.content.load(Ordering::Relaxed)))
 }
 
 impl LayerTar {
@@ -133,8 +149,13 @@ impl Read for LayerTar {
     }
 }
 
-fn produce(store: &Store, layer: &LayerId, source: &LayerSource, mut out: ChunkWriter) {
-    match write_source(store, layer, source, &mut out) {
+fn produce(
+    store: &Store,
+    layer: &LayerId,
+    source: &LayerSource,
+    (mut out, content): (ChunkWriter, &AtomicU64),
+) {
+    match write_source(store, layer, source, (&mut out, content)) {
         // a reader that is gone wants nothing
         Ok(()) => drop(out.finish()),
         Err(Stop::Gone) => {}
@@ -146,7 +167,7 @@ fn write_source(
     store: &Store,
     layer: &LayerId,
     source: &LayerSource,
-    out: &mut ChunkWriter,
+    (out, content): (&mut ChunkWriter, &AtomicU64),
 ) -> Result<(), Stop> {
     let fs = store.layer_fs(layer);
     let open = |blob| match store.open_blob(blob) {
@@ -155,7 +176,9 @@ fn write_source(
         Err(error) => Err(Stop::Failed(error.into())),
     };
     match source {
-        LayerSource::Own => tar_writer::write_tar(&fs, out),
+        LayerSource::Own => {
+            tar_writer::write_tar(&fs, out).map(|bytes| content.store(bytes, Ordering::Relaxed))
+        }
         LayerSource::Recipe(blob) => {
             let directory = fs.parent().expect("a layer's files are below its own directory");
             recipe::replay(open(blob)?, directory, out)

@@ -20,6 +20,7 @@ use rbuild_oci::{
 use rbuild_registry::Client;
 use std::{
     io::{self, Read},
+    sync::Arc,
     time::SystemTime,
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -57,6 +58,8 @@ pub async fn pull(
     platform: &Platform,
     on_event: OnEvent<'_>,
 ) -> Result<Pulled, ImageError> {
+    // before anything is written: what is younger than a lease is not collected
+    let lease = Arc::new(store.lease()?);
     let found = find_manifest(store, client, reference, platform).await?;
     let config = fetch_config(store, client, reference, &found.manifest.config).await?;
     let parsed = ImageConfig::from_json(&config)
@@ -66,7 +69,7 @@ pub async fn pull(
         let (subject, layers) = (reference.to_string(), found.manifest.layers.len());
         return Err(ImageError::LayerCount { subject, layers, diff_ids: diff_ids.len() });
     }
-    let pulling = Pulling { store, client, reference, on_event, lease: store.lease()? };
+    let pulling = Pulling { store, client, reference, on_event, lease: Arc::clone(&lease) };
     let layers = pulling.layers(&found.manifest.layers, diff_ids).await?;
     let now = Timestamp::from(SystemTime::now());
     let id = ImageId::from_digest(Digest::of(&config));
@@ -79,6 +82,7 @@ pub async fn pull(
         Ok(image)
     })
     .await?;
+    drop(lease);
     on_event(ImageEvent::Manifest { digest });
     Ok(Pulled { image, digest })
 }
@@ -129,6 +133,8 @@ async fn fetch_config(
 ) -> Result<Vec<u8>, ImageError> {
     // a damaged one is fetched again
     if let Ok(Some(bytes)) = store.blob(&config.digest) {
+        // counts as written now, so that it stays
+        store.put_blob(&bytes)?;
         return Ok(bytes);
     }
     if config.size > CONFIG_LIMIT {
@@ -155,7 +161,7 @@ struct Pulling<'a> {
     client: &'a Client,
     reference: &'a Reference,
     on_event: OnEvent<'a>,
-    lease: Lease,
+    lease: Arc<Lease>,
 }
 
 impl Pulling<'_> {

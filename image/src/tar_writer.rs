@@ -42,8 +42,8 @@ impl From<ReaderGone> for Stop {
     }
 }
 
-/// Writes the tar of the directory `root` to `out`.
-pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter) -> Result<(), Stop> {
+/// Writes the tar of the directory `root` to `out`; returns how many bytes its regular files have.
+pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter) -> Result<u64, Stop> {
     let directory =
         rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| failed("open", root.to_owned(), errno))?;
@@ -55,10 +55,11 @@ pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter) -> Result<(), Stop> 
         entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
         first_links: HashMap::new(),
         opaque: overlay::opaque_attribute(),
+        content: 0,
     };
     writer.directory(&directory)?;
     writer.out.put(&END)?;
-    Ok(())
+    Ok(writer.content)
 }
 
 struct Writer<'a> {
@@ -71,6 +72,8 @@ struct Writer<'a> {
     /// The first path of every inode with several links.
     first_links: HashMap<u64, Vec<u8>>,
     opaque: &'static str,
+    /// Bytes of regular files so far.
+    content: u64,
 }
 
 /// The names in one directory: NUL-terminated in one buffer, and where each begins, sorted.
@@ -123,7 +126,10 @@ impl Writer<'_> {
             self.first_links.insert(stat.st_ino, path.clone());
         }
         match kind {
-            Kind::File => self.file(parent, name, &stat),
+            Kind::File => {
+                self.content += stat.st_size as u64;
+                self.file(parent, name, &stat)
+            }
             Kind::Symlink => {
                 let target = readlinkat(parent, name, Vec::with_capacity(stat.st_size as usize + 1));
                 let target = target.map_err(|e| self.failed("read the link", e))?;

@@ -1,6 +1,7 @@
 //! Archives on the real thing: saved and loaded by rbuild, and by others.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+#![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
 use rbuild_cache::{RefRecord, Store};
 use rbuild_image::{

@@ -1,6 +1,7 @@
 //! Pulling and pushing on a real registry.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+#![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
 use rbuild_cache::{ImageRecord, Store};
 use rbuild_image::{

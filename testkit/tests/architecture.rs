@@ -22,7 +22,7 @@ const CRATES: [(&str, &str, u8); 12] = [
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// Libraries that only one crate may use.
-const HOMES: [(&str, &str); 9] = [
+const HOMES: [(&str, &str); 8] = [
     ("pest", "rbuild-parser"),
     ("pest_derive", "rbuild-parser"),
     ("petgraph", "rbuild-planner"),
@@ -30,7 +30,6 @@ const HOMES: [(&str, &str); 9] = [
     ("reqwest", "rbuild-registry"),
     ("clap", "rbuild-cli"),
     ("oci-spec", "rbuild-oci"),
-    ("seccompiler", "rbuild-sys"),
     ("libc", "rbuild-sys"),
 ];
 
@@ -44,7 +43,10 @@ fn dependencies_point_down() {
         for dependency in dependencies(folder) {
             let Some(below) = layers.get(dependency.as_str()) else { continue };
             let excused = EXCEPTIONS.contains(&(package, dependency.as_str()));
-            assert!(*below < layer || excused, "{package} (layer {layer}) depends on {dependency} (layer {below})");
+            assert!(
+                *below < layer || excused,
+                "{package} (layer {layer}) depends on {dependency} (layer {below})"
+            );
         }
     }
 }
@@ -53,7 +55,9 @@ fn dependencies_point_down() {
 fn every_crate_has_a_layer() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let members = manifest.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
-    for member in members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty()) {
+    for member in
+        members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty())
+    {
         assert!(CRATES.iter().any(|(folder, ..)| *folder == member), "{member} has no layer in {}", file!());
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
             options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin()?);
         }
     }
-    let (engine, configuration) = app.configured_engine(options.certificates, options.jobs)?;
+    let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let request = options.request;
@@ -54,6 +54,14 @@ pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         | ProgressChoice::Json
         | ProgressChoice::Quiet(PrintId::No) => Ok(()),
     }
+}
+
+/// How many steps may run at once: more than there are processors, because steps wait for networks and disks more than
+/// they compute.
+fn jobs(flag: Option<usize>) -> usize {
+    const LEAST: usize = 16;
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    flag.unwrap_or_else(|| (4 * processors()).max(LEAST)).max(1)
 }
 
 fn style(choice: ProgressChoice, environment: &Environment) -> Style {

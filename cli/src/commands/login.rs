@@ -98,8 +98,7 @@ fn credentials(args: LoginArgs) -> Result<(String, String), CliError> {
 }
 
 fn ask(question: &str) -> io::Result<String> {
-    let mut stderr = io::stderr();
-    stderr.write_all(question.as_bytes())?;
+    exit::ask(question);
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().to_owned())

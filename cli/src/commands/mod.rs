@@ -63,6 +63,15 @@ fn work<T, E: Into<CliError>>(
     done
 }
 
+/// Does `work`, which waits for nothing but disks, with its progress shown. Signals keep their usual effect: the store
+/// survives that.
+fn show<T>(style: Style, work: impl FnOnce(EventSink) -> Result<T, rbuild::Error>) -> Result<T, CliError> {
+    let progress = Progress::begin(style);
+    let done = work(progress.sink());
+    progress.end();
+    Ok(done?)
+}
+
 /// Progress for people: live on a terminal, lines elsewhere.
 fn style_for_people(environment: &Environment) -> Style {
     if environment.live_terminal() { Style::Live(environment.color()) } else { Style::Plain }

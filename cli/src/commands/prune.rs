@@ -90,7 +90,7 @@ fn confirm(forced: bool, warning: &str, what: &'static str) -> Result<(), CliErr
     if forced {
         return Ok(());
     }
-    exit::tell(&format!("{warning}\nAre you sure you want to continue? [y/N] "));
+    exit::ask(&format!("{warning}\nAre you sure you want to continue? [y/N] "));
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     read.map_err(|source| CliError::Stream { action: "read standard input", source })?;

@@ -16,7 +16,7 @@ pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.all_tags)])?;
     let name = reference(&args.name)?;
     let platform = args.platform.as_deref().map(any_platform).transpose()?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), None)?;
+    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), 1)?;
     let pulled = work(style(app, args.quiet), async |events| engine.pull(&name, platform, events).await)?;
     if args.quiet {
         return print(&format!("{name}\n"));
@@ -32,7 +32,7 @@ pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
 pub(crate) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.all_tags)])?;
     let name = reference(&args.name)?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), None)?;
+    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), 1)?;
     let pushed = work(style(app, args.quiet), async |events| engine.push(&name, events).await)?;
     if args.quiet {
         return print(&format!("{name}\n"));

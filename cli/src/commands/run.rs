@@ -20,7 +20,7 @@ use std::{
 /// Runs a command in a new container; gives its exit code.
 pub(crate) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let options = RunOptions::new(args, &app.environment)?;
-    let (engine, _) = app.configured_engine(options.certificates, None)?;
+    let (engine, _) = app.configured_engine(options.certificates, 1)?;
     provide_image(app, &engine, &options)?;
     let request = request(options, &app.environment)?;
     let signals = session::Signals::take()?;
@@ -59,10 +59,9 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
             }
             env.splice(0..0, terminal_variable(&env));
             let found = rbuild_sys::terminal::window_size(io::stdout().as_fd());
-            found.map_or(Terminal::Pty { rows: 24, columns: 80 }, |size| Terminal::Pty {
-                rows: size.rows,
-                columns: size.columns,
-            })
+            let known = found.ok().filter(|size| size.rows > 0 && size.columns > 0);
+            let (rows, columns) = known.map_or((24, 80), |size| (size.rows, size.columns));
+            Terminal::Pty { rows, columns }
         }
     };
     Ok(ContainerRequest {

@@ -1,6 +1,6 @@
 //! `save`, `load` and `import`.
 
-use super::{naming::with_tag, print, style_for_people, work};
+use super::{naming::with_tag, print, show, style_for_people};
 use crate::{
     app::App,
     args::{ImportArgs, LoadArgs, SaveArgs},
@@ -79,7 +79,7 @@ pub(crate) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
     };
     let style = if args.quiet { Style::Quiet } else { style_for_people(&app.environment) };
     let engine = app.engine()?;
-    let loaded = work(style, async |events| engine.load(source, events))?;
+    let loaded = show(style, |events| engine.load(source, events))?;
     let mut text = String::new();
     for image in loaded {
         if image.names.is_empty() {

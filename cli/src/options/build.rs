@@ -119,11 +119,11 @@ fn sources(
 ) -> Result<(ContextKind, Option<PathBuf>, DockerfileSource), UsageError> {
     let on_stdin = || DockerfileSource::Text(Vec::new());
     match (context, file) {
-        ("-", Some("-")) => Err(UsageError::new(
-            "failed to build: invalid argument: can't use stdin for both build context and dockerfile",
+        ("-", Some("-")) => Err(UsageError::in_build(
+            "invalid argument: can't use stdin for both build context and dockerfile",
         )),
-        ("-", Some(_)) => Err(UsageError::new(
-            "failed to build: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
+        ("-", Some(_)) => Err(UsageError::in_build(
+            "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
         )),
         ("-", None) => Ok((ContextKind::Stdin, None, on_stdin())),
         (url, _) if is_url(url) => {
@@ -151,7 +151,7 @@ fn is_url(text: &str) -> bool {
 }
 
 fn tag(text: &str) -> Result<Reference, UsageError> {
-    text.parse().map_err(|error| UsageError::new(format!("failed to build: invalid tag {text:?}: {error}")))
+    text.parse().map_err(|error| UsageError::in_build(format!("invalid tag {text:?}: {error}")))
 }
 
 fn label(text: &str) -> Result<(String, String), UsageError> {
@@ -177,8 +177,8 @@ fn network(mode: Option<&str>) -> Result<Network, UsageError> {
         None | Some("" | "default") => Ok(Network::Default),
         Some("none") => Ok(Network::None),
         Some("host") => Ok(Network::Host),
-        Some(other) => Err(UsageError::new(format!(
-            "failed to build: network mode \"{other}\" not supported by buildkit: use default, none or host"
+        Some(other) => Err(UsageError::in_build(format!(
+            "network mode \"{other}\" not supported by buildkit: use default, none or host"
         ))),
     }
 }
@@ -220,7 +220,7 @@ fn host(text: &str) -> Result<(String, String), UsageError> {
     let parts = text.split_once('=').or_else(|| text.split_once(':'));
     let Some((name, address)) = parts.filter(|(name, address)| !name.is_empty() && !address.is_empty())
     else {
-        return Err(UsageError::new(format!("failed to build: invalid host {text}")));
+        return Err(UsageError::in_build(format!("invalid host {text}")));
     };
     if address == "host-gateway" {
         return Err(UsageError::unsupported(format_args!("--add-host {text}")));
@@ -228,9 +228,7 @@ fn host(text: &str) -> Result<(String, String), UsageError> {
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     match bare.parse::<IpAddr>() {
         Ok(_) => Ok((name.to_owned(), bare.to_owned())),
-        Err(_) => {
-            Err(UsageError::new(format!("failed to build: invalid IP address in add-host: {address:?}")))
-        }
+        Err(_) => Err(UsageError::in_build(format!("invalid IP address in add-host: {address:?}"))),
     }
 }
 
@@ -258,9 +256,9 @@ fn progress(
         (true, ProgressChoice::Auto | ProgressChoice::Quiet(_), _) | (true, _, None) => {
             Ok(ProgressChoice::Quiet(PrintId::Yes))
         }
-        (true, _, Some(mode)) => Err(UsageError::new(format!(
-            "failed to build: progress={mode} and quiet cannot be used together"
-        ))),
+        (true, _, Some(mode)) => {
+            Err(UsageError::in_build(format!("progress={mode} and quiet cannot be used together")))
+        }
     }
 }
 

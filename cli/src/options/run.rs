@@ -179,7 +179,7 @@ mod tests {
         let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command());
         let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a run") };
         RunOptions::new(*args, &Environment::of(&[("HERE", "yes")], User::Root))
-            .map_err(|error| error.message)
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -40,7 +40,7 @@ mod tests {
             assert_eq!(bytes("shm-size", text), Ok(expected), "{text}");
         }
         for text in ["", "xx", "-1", "1.2.3", "1x", "ib"] {
-            let message = bytes("shm-size", text).unwrap_err().message;
+            let message = bytes("shm-size", text).unwrap_err().to_string();
             assert!(message.ends_with(&format!("invalid size: '{text}'")), "{message}");
         }
     }

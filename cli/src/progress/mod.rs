@@ -203,9 +203,10 @@ fn write(bytes: &mut Vec<u8>) {
     }
 }
 
-/// The size of the terminal behind stderr; 80 × 24 when it does not say.
+/// The size of the terminal behind stderr; 80 × 24 when it does not say, or says nothing with zeros.
 fn size() -> Size {
     let found = rbuild_sys::terminal::window_size(std::io::stderr().as_fd());
-    let (columns, rows) = found.map_or((80, 24), |size| (size.columns, size.rows));
+    let known = found.ok().filter(|size| size.columns > 0 && size.rows > 0);
+    let (columns, rows) = known.map_or((80, 24), |size| (size.columns, size.rows));
     Size { columns: usize::from(columns).max(20), rows: usize::from(rows).max(4) }
 }

@@ -96,8 +96,16 @@ impl Plain {
         self.next_waiting().is_some()
     }
 
-    /// Writes everything that waits, and the warnings.
+    /// Writes everything that waits, and the warnings. What is not over by now has been given up.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        for (id, activity) in &mut self.activities {
+            if !activity.over {
+                activity.end(*id, &Outcome::Canceled, Duration::ZERO);
+            }
+        }
+        if let Some(stage) = self.stage {
+            self.give_stage(stage, Duration::ZERO, out);
+        }
         while let Some(next) = self.next_waiting() {
             self.give_stage(next, Duration::ZERO, out);
         }

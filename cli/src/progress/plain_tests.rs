@@ -119,3 +119,14 @@ fn transfers_are_told_now_and_then() {
          #1 sha256:0123456789ab 3MB / 3MB 5.2s done\n#1 DONE 5.3s\n"
     );
 }
+
+#[test]
+fn what_is_not_over_in_the_end_was_canceled() {
+    let text = shown(vec![
+        (0, begun(1, "a")),
+        (0, begun(2, "b")),
+        (1, output(2, "half", 1)),
+        (2, output(1, "x\n", 2)),
+    ]);
+    assert_eq!(text, "#1 a\n#1 0.002 x\n#1 CANCELED\n\n#2 b\n#2 0.000 half\n#2 CANCELED\n");
+}

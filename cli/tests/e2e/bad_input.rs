@@ -9,19 +9,37 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("", &["the Dockerfile cannot be empty"]),
     ("# only a comment\n", &["file with no instructions"]),
     ("ARG A=1\n", &["dockerfile contains no stages to build"]),
-    ("FROM busybox\nRNU true\n", &["Dockerfile:2", ">>> RNU true", "unknown instruction: RNU (did you mean RUN?)"]),
+    (
+        "FROM busybox\nRNU true\n",
+        &["Dockerfile:2", ">>> RNU true", "unknown instruction: RNU (did you mean RUN?)"],
+    ),
     ("FROM busybox\nCOPY --chwon=1 f /f\n", &["Dockerfile:2", "unknown flag: --chwon (did you mean chmod?)"]),
     ("FROM busybox\nCOPY nope /\n", &["Dockerfile:2", ">>> COPY nope /", "\"/nope\": not found"]),
-    ("FROM busybox\nRUN exit 3\n", &["Dockerfile:2", "process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3"]),
+    (
+        "FROM busybox\nRUN exit 3\n",
+        &["Dockerfile:2", "process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3"],
+    ),
     ("FROM busybox\nRUN echo last words && false\n", &["last words", "exit code: 1"]),
-    ("FROM Bad_Image:x\n", &["Dockerfile:1", "invalid reference format: repository name (library/Bad_Image) must be lowercase"]),
+    (
+        "FROM Bad_Image:x\n",
+        &["Dockerfile:1", "invalid reference format: repository name (library/Bad_Image) must be lowercase"],
+    ),
     ("FROM $NOTHING\n", &["Dockerfile:1", "base name ($NOTHING) should not be blank"]),
     ("FROM busybox\nENV A\n", &["Dockerfile:2", "ENV must have two arguments"]),
     ("FROM busybox\nEXPOSE 80/foo\n", &["Dockerfile:2", "invalid proto: foo"]),
     ("FROM busybox\nCOPY <<EOF /x\nnever closed\n", &["Dockerfile:2", "unterminated heredoc"]),
-    ("FROM busybox\nUSER nobody-here\nRUN true\n", &["unable to find user nobody-here: no matching entries in passwd file"]),
-    ("FROM busybox AS a\nFROM busybox\nCOPY --from=b /x /\n", &["Dockerfile:3", "failed to resolve source metadata"]),
-    ("FROM busybox\nRUN --mount=type=cach,target=/c true\n", &["unsupported mount type \"cach\" (did you mean cache?)"]),
+    (
+        "FROM busybox\nUSER nobody-here\nRUN true\n",
+        &["unable to find user nobody-here: no matching entries in passwd file"],
+    ),
+    (
+        "FROM busybox AS a\nFROM busybox\nCOPY --from=b /x /\n",
+        &["Dockerfile:3", "failed to resolve source metadata"],
+    ),
+    (
+        "FROM busybox\nRUN --mount=type=cach,target=/c true\n",
+        &["unsupported mount type \"cach\" (did you mean cache?)"],
+    ),
 ];
 
 #[test]
@@ -46,9 +64,21 @@ fn requests_that_cannot_be_met() {
     let context = here.context("c", "FROM busybox AS base\nFROM base AS baz\n", &[]);
     let context = context.to_str().unwrap();
     for (arguments, code, part) in [
-        (vec!["build", "missing-directory"], 1, "unable to prepare context: path \"missing-directory\" not found"),
-        (vec!["build", "-f", "none", context], 1, "failed to read dockerfile: open none: no such file or directory"),
-        (vec!["build", "--target", "bar", context], 1, "target stage \"bar\" could not be found (did you mean baz?)"),
+        (
+            vec!["build", "missing-directory"],
+            1,
+            "unable to prepare context: path \"missing-directory\" not found",
+        ),
+        (
+            vec!["build", "-f", "none", context],
+            1,
+            "failed to read dockerfile: open none: no such file or directory",
+        ),
+        (
+            vec!["build", "--target", "bar", context],
+            1,
+            "target stage \"bar\" could not be found (did you mean baz?)",
+        ),
         (vec!["build", "-t", "Bad", context], 1, "invalid tag \"Bad\": invalid reference format"),
         (vec!["build"], 2, "requires 1 argument"),
         (vec!["build", "--no-such-flag", context], 2, "--no-such-flag"),
@@ -62,7 +92,10 @@ fn requests_that_cannot_be_met() {
         (vec!["rm", "nothing"], 1, "No such container: nothing"),
     ] {
         let ran = here.run(&arguments);
-        assert!(ran.code == code && ran.stderr.contains(part), "{arguments:?} should say {part:?} with {code}: {ran:#?}");
+        assert!(
+            ran.code == code && ran.stderr.contains(part),
+            "{arguments:?} should say {part:?} with {code}: {ran:#?}"
+        );
     }
 }
 
@@ -95,16 +128,25 @@ fn a_full_disk_is_told_and_survived() {
     }
     let here = Workspace::new(RBUILD);
     fs::create_dir_all(here.store()).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(here.store()).status();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(here.store()).status();
     if !mounted.is_ok_and(|status| status.success()) {
         eprintln!("skipped: a_full_disk_is_told_and_survived: no tmpfs can be mounted");
         return;
     }
     here.import(rbuild_testkit::Base::Busybox);
-    let context = here.context("c", "FROM busybox\nRUN echo small > /small\nRUN head -c 60000000 /dev/zero > /big\n", &[]);
+    let context = here.context(
+        "c",
+        "FROM busybox\nRUN echo small > /small\nRUN head -c 60000000 /dev/zero > /big\n",
+        &[],
+    );
     let ran = here.fails(["build".as_ref(), "-t".as_ref(), "x".as_ref(), context.as_os_str()]);
     assert!(ran.stderr.to_lowercase().contains("no space left"), "{ran:#?}");
-    fs::write(context.join("Dockerfile"), "FROM busybox\nRUN echo small > /small\nRUN echo also small > /big\n").unwrap();
+    fs::write(
+        context.join("Dockerfile"),
+        "FROM busybox\nRUN echo small > /small\nRUN echo also small > /big\n",
+    )
+    .unwrap();
     let progress = here.build("x", &context);
     assert!(progress.contains("CACHED"), "the finished step was kept: {progress}");
     assert_eq!(here.ok(["run", "--rm", "x", "cat", "/small", "/big"]), "small\nalso small\n");

@@ -8,7 +8,7 @@ fn exit_codes_and_streams_are_the_program_s() {
     let Some(here) = with_busybox("exit_codes_and_streams") else { return };
     let ran = here.run(["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str(), ran.code), ("out\n", "err\n", 7));
-    assert_eq!(here.run(["run", "--rm", "busybox", "sh", "-c", "kill -9 $$"]).code, 137);
+    assert_eq!(here.run(["run", "--rm", "busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).code, 137);
     let mut cat = here.command(["run", "-i", "--rm", "busybox", "cat"]);
     let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     cat.stdin.take().unwrap().write_all(b"through\n").unwrap();
@@ -21,7 +21,8 @@ fn a_container_is_what_was_asked_for() {
     here.write("shared/file", "from the host\n");
     let volume = format!("{}:/mnt", here.path().join("shared").display());
     let script = "echo $A $(pwd) $(id -u):$(id -g) $(hostname); cat /mnt/file; echo back > /mnt/back";
-    let run = ["run", "--name", "box", "-e", "A=b", "-w", "/tmp", "-u", "0:5", "--hostname", "here", "-v", &volume];
+    let run =
+        ["run", "--name", "box", "-e", "A=b", "-w", "/tmp", "-u", "0:5", "--hostname", "here", "-v", &volume];
     let out = here.ok(run.into_iter().chain(["busybox", "sh", "-c", script]));
     assert_eq!(out, "b /tmp 0:5 here\nfrom the host\n");
     assert_eq!(std::fs::read_to_string(here.path().join("shared/back")).unwrap(), "back\n");
@@ -39,12 +40,25 @@ fn a_terminal_is_a_terminal() {
     if !rbuild_testkit::has_program("script", "a_terminal_is_a_terminal") {
         return;
     }
-    let run = here.command(["run", "-it", "--rm", "busybox", "sh", "-c", "tty; test -t 0 && test -t 1 && echo yes; exit 3"]);
-    let line = std::iter::once(run.get_program()).chain(run.get_args()).map(|word| format!("'{}'", word.to_str().unwrap()));
+    let run = here.command([
+        "run",
+        "-it",
+        "--rm",
+        "busybox",
+        "sh",
+        "-c",
+        "tty; test -t 0 && test -t 1 && echo yes; exit 3",
+    ]);
+    let line = std::iter::once(run.get_program())
+        .chain(run.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()));
     let line = line.collect::<Vec<_>>().join(" ");
     let mut script = std::process::Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).env("RBUILD_ROOT", here.store()).stdin(Stdio::null());
     let output = script.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("/dev/") && text.contains("yes") && output.status.code() == Some(3), "{text} {output:?}");
+    assert!(
+        text.contains("/dev/") && text.contains("yes") && output.status.code() == Some(3),
+        "{text} {output:?}"
+    );
 }

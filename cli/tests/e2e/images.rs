@@ -10,7 +10,10 @@ fn names_come_and_go() {
     here.ok(["tag", "busybox", "me/box:1"]);
     let table = here.ok(["images"]);
     let header = table.lines().next().unwrap();
-    assert_eq!(header.split_whitespace().collect::<Vec<_>>(), ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]);
+    assert_eq!(
+        header.split_whitespace().collect::<Vec<_>>(),
+        ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
+    );
     assert!(table.contains("busybox") && table.contains("me/box"), "{table}");
     assert_eq!(here.ok(["rmi", "me/box:1"]), "Untagged: me/box:1\n");
     let removed = here.ok(["rmi", "busybox"]);
@@ -38,14 +41,18 @@ fn an_image_id_survives_save_and_load() {
         assert_eq!(there.ok(["run", "--rm", "app:v1", "ls", "/d"]), "1\n3\n");
         there.ok(["save", "--format", format, "-o", "again.tar", "app:v1", "busybox"]);
         let first = fs::read(here.path().join(&archive)).unwrap();
-        assert!(first == fs::read(there.path().join("again.tar")).unwrap(), "saved again, a {format} archive is the same");
+        assert!(
+            first == fs::read(there.path().join("again.tar")).unwrap(),
+            "saved again, a {format} archive is the same"
+        );
     }
 }
 
 #[test]
 fn history_and_inspect_tell_the_dockerfile() {
     let Some(here) = with_busybox("history_and_inspect") else { return };
-    let dockerfile = "FROM busybox\nENV A=1\nWORKDIR /w\nCOPY f .\nEXPOSE 80\nCMD [\"sh\", \"-c\", \"true\"]\n";
+    let dockerfile =
+        "FROM busybox\nENV A=1\nWORKDIR /w\nCOPY f .\nEXPOSE 80\nCMD [\"sh\", \"-c\", \"true\"]\n";
     here.build("x", &here.context("c", dockerfile, &[("f", "content")]));
     let history = here.ok(["history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "x"]);
     let lines: Vec<&str> = history.lines().collect();

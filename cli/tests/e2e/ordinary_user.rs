@@ -5,7 +5,7 @@ use rbuild_testkit::{Base, Workspace, has_program, is_root};
 use std::{fs, process::Command};
 
 const USER: u32 = 12_345;
-const NAME: &str = "rbuild-test";
+const NAME: &str = "rbuild-e2e";
 
 /// A workspace of a user with subordinate ids, who is made when he is not there.
 fn workspace(test: &str) -> Option<Workspace> {
@@ -37,7 +37,16 @@ fn an_ordinary_user_builds_and_runs() {
         FROM build\nCOPY --chown=1000:1000 own /own\nWORKDIR /w\nUSER 1000:1000\nRUN id -u > /tmp/id; ! touch /root/x\n";
     let context = here.context("c", dockerfile, &[("own", "mine")]);
     here.build("x", &context);
-    let seen = here.ok(["run", "--rm", "-u", "0", "x", "sh", "-c", "cat /id /tmp/id; stat -c '%u:%g' /f /own /w; test -e /bin/vi || echo gone"]);
+    let seen = here.ok([
+        "run",
+        "--rm",
+        "-u",
+        "0",
+        "x",
+        "sh",
+        "-c",
+        "cat /id /tmp/id; stat -c '%u:%g' /f /own /w; test -e /bin/vi || echo gone",
+    ]);
     assert_eq!(seen, "0\n1000\n5:6\n1000:1000\n0:0\ngone\n");
     assert!(here.build("x", &context).contains("CACHED"));
     here.ok(["save", "-o", "x.tar", "x"]);

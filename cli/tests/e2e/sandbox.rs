@@ -54,5 +54,8 @@ fn a_hundred_and_fifty_layers_stack() {
     let Some(here) = with_busybox("a_hundred_and_fifty_layers_stack") else { return };
     let steps: String = (0..150).map(|n| format!("RUN echo {n} > /f{n}\n")).collect();
     here.build("x", &here.context("c", &format!("FROM busybox\n{steps}"), &[]));
-    assert_eq!(here.ok(["run", "--rm", "x", "sh", "-c", "cat /f0 /f149; ls / | grep -c ^f"]), "0\n149\n150\n");
+    assert_eq!(
+        here.ok(["run", "--rm", "x", "sh", "-c", "cat /f0 /f149; ls / | grep -c ^f"]),
+        "0\n149\n150\n"
+    );
 }

@@ -11,10 +11,28 @@ fn an_image_goes_all_the_way() {
     here.build("app", &here.context("app", dockerfile, &[]));
     assert_eq!(here.ok(["run", "--rm", "app"]), "built\nhello world\n");
 
-    here.ok(["run", "--name", "changing", "app", "sh", "-c", "echo changed > /data/state; rm /bin/vi; echo new > /new"]);
+    here.ok([
+        "run",
+        "--name",
+        "changing",
+        "app",
+        "sh",
+        "-c",
+        "echo changed > /data/state; rm /bin/vi; echo new > /new",
+    ]);
     let listed = here.ok(["ps", "-a"]);
     assert!(listed.contains("changing") && listed.contains("Exited (0)"), "{listed}");
-    let commit = ["commit", "-a", "me", "-m", "by hand", "-c", "ENV WHO=everybody", "-c", "CMD cat /data/state /new && echo hello $WHO"];
+    let commit = [
+        "commit",
+        "-a",
+        "me",
+        "-m",
+        "by hand",
+        "-c",
+        "ENV WHO=everybody",
+        "-c",
+        "CMD cat /data/state /new && echo hello $WHO",
+    ];
     let id = here.ok(commit.into_iter().chain(["changing", "app:changed"]));
     assert!(id.starts_with("sha256:"), "{id}");
     here.ok(["rm", "changing"]);
@@ -52,5 +70,8 @@ fn a_base_image_is_pulled_for_a_build() {
     assert_eq!(there.ok(["run", "--rm", "x", "cat", "/hi"]), "hi\n");
     let missing = there.context("y", &format!("FROM {}/base/none:1\nRUN true\n", registry.host()), &[]);
     let ran = there.fails(["build".as_ref(), missing.as_os_str()]);
-    assert!(ran.stderr.contains("failed to resolve source metadata for") && ran.stderr.contains("Dockerfile:1"), "{ran:#?}");
+    assert!(
+        ran.stderr.contains("failed to resolve source metadata for") && ran.stderr.contains("Dockerfile:1"),
+        "{ran:#?}"
+    );
 }

@@ -52,17 +52,32 @@ impl Engine {
         self.store.sync()?;
         let record = rbuild_image::assemble(&self.store, &config, &layers)?;
         if let Some(name) = &request.name {
-            self.store.set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+            self.store
+                .set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(record.id)
     }
 }
 
 /// `config` after the Dockerfile instructions `changes`, as `commit --change` and `import --change` take them.
-pub(crate) fn apply_changes(mut config: ContainerConfig, changes: &[String]) -> Result<ContainerConfig, Error> {
+pub(crate) fn apply_changes(
+    mut config: ContainerConfig,
+    changes: &[String],
+) -> Result<ContainerConfig, Error> {
     const ALLOWED: [&str; 13] = [
-        "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME",
-        "WORKDIR", "MAINTAINER",
+        "CMD",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "LABEL",
+        "ONBUILD",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+        "MAINTAINER",
     ];
     for change in changes {
         let keyword = change.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
@@ -84,7 +99,8 @@ pub(crate) fn apply_changes(mut config: ContainerConfig, changes: &[String]) -> 
     let resolved = ResolvedImage { id: base.id(), config: base, layers: 1 };
     let answers = graph.unresolved().into_iter().map(|wanted| (wanted, resolved.clone())).collect();
     let graph = graph.resolve(answers).map_err(planned)?;
-    let graph = graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
+    let graph =
+        graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
     let plan = rbuild_planner::lower(graph).map_err(planned)?;
     let mut changed = plan.stages[plan.target.0].config.config.clone();
     changed.on_build = triggers.into_iter().chain(changed.on_build).collect();

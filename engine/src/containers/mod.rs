@@ -43,7 +43,8 @@ impl Engine {
         let all = self.containers()?;
         let exact = all.iter().find(|container| container.name == name || container.id == name);
         let by_prefix = || {
-            let mut fitting = all.iter().filter(|container| !name.is_empty() && container.id.starts_with(name));
+            let mut fitting =
+                all.iter().filter(|container| !name.is_empty() && container.id.starts_with(name));
             fitting.next().filter(|_| fitting.next().is_none())
         };
         exact.or_else(by_prefix).cloned().ok_or_else(|| Error::NoSuchContainer(name.to_owned()))

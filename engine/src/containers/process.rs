@@ -9,7 +9,12 @@ use nix::{
 };
 use rbuild_executor::Sandboxed;
 use rbuild_oci::Timestamp;
-use std::{fs::File, os::fd::{BorrowedFd, OwnedFd}, path::PathBuf, time::SystemTime};
+use std::{
+    fs::File,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::PathBuf,
+    time::SystemTime,
+};
 
 use super::start::Retention;
 
@@ -84,8 +89,10 @@ pub(crate) fn kill(container: &Container) -> Result<(), Error> {
     let Some(pid) = container.pid else { return Ok(()) };
     match signal::kill(Pid::from_raw(pid), Signal::SIGKILL) {
         Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-        Err(error) => {
-            Err(Error::Io { action: "kill", path: PathBuf::from(format!("/proc/{pid}")), source: error.into() })
-        }
+        Err(error) => Err(Error::Io {
+            action: "kill",
+            path: PathBuf::from(format!("/proc/{pid}")),
+            source: error.into(),
+        }),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// A container.
@@ -89,10 +89,6 @@ impl ContainerDirectory {
         self.0.join("work")
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
     /// The record; `None` when there is none (yet). A container that should be running and is not has been killed.
     pub(crate) fn read(&self) -> Result<Option<Container>, Error> {
         let path = self.0.join("config.json");
@@ -112,9 +108,11 @@ impl ContainerDirectory {
     pub(crate) fn write(&self, container: &Container) -> Result<(), Error> {
         let (path, draft) = (self.0.join("config.json"), self.0.join("config.json.new"));
         let json = serde_json::to_vec(container).expect("a record of strings and numbers always serialises");
-        fs::write(&draft, json)
-            .and_then(|()| fs::rename(&draft, &path))
-            .map_err(|source| Error::Io { action: "write", path, source })
+        fs::write(&draft, json).and_then(|()| fs::rename(&draft, &path)).map_err(|source| Error::Io {
+            action: "write",
+            path,
+            source,
+        })
     }
 
     /// The lock of a running container, when nobody holds it.

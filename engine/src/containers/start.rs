@@ -132,7 +132,11 @@ impl Engine {
             config: &container.config,
             hostname: request.hostname.as_deref().unwrap_or(&container.id[..12]),
             network: request.network,
-            volumes: &request.volumes.iter().map(|v| (v.host.clone(), v.target.clone(), v.access)).collect::<Vec<_>>(),
+            volumes: &request
+                .volumes
+                .iter()
+                .map(|v| (v.host.clone(), v.target.clone(), v.access))
+                .collect::<Vec<_>>(),
             host_files: &HostFiles::new(&self.store, &[]),
             stdio,
         })?;
@@ -140,7 +144,14 @@ impl Engine {
         container.started = Some(Timestamp::from(SystemTime::now()));
         container.pid = Some(process.pid());
         directory.write(&container)?;
-        Ok(RunningContainer { container, directory, process, terminal, retention: request.retention, _lock: lock })
+        Ok(RunningContainer {
+            container,
+            directory,
+            process,
+            terminal,
+            retention: request.retention,
+            _lock: lock,
+        })
     }
 
     fn new_container(&self, request: &ContainerRequest) -> Result<Container, Error> {
