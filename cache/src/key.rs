@@ -2,8 +2,7 @@
 //! and injective: names and values carry their length, lists their count, and each item its sort.
 //!
 //! A step has two hashes. Its [`StepHash`] covers what the step itself says and reads. Its [`CacheKey`] joins that with
-//! what the step stands on: the parent's key (the *definition key*) or a digest of the parent's content (the *content
-//! key*). A [`FactKey`] names a memoised fact by what the fact is about. `docs/cache-format.md` has the bytes; changing
+//! what the step stands on: the parent's key. A [`FactKey`] names a memoised fact by what the fact is about. `docs/cache-format.md` has the bytes; changing
 //! one is changing [`VERSION`].
 
 use rbuild_oci::Digest;
@@ -17,7 +16,6 @@ const VERSION: u8 = 1;
 enum Purpose {
     Step = 1,
     DefinitionKey = 2,
-    ContentKey = 3,
     Fact = 4,
     Site = 5,
 }
@@ -119,17 +117,11 @@ impl KeyBuilder {
 }
 
 impl CacheKey {
-    /// The definition key of `step` on the result of `parent`; `None` for a step on nothing.
+    /// The key of `step` on the result of `parent`; `None` for a step on nothing.
     #[must_use]
     pub fn definition(parent: Option<&Self>, step: &StepHash) -> Self {
         let parent: &[u8] = parent.map_or(&[], |parent| &parent.0);
         Self(hash(Purpose::DefinitionKey, &[&[u8::from(!parent.is_empty())], parent, &step.0]))
-    }
-
-    /// The content key of `step` on a root filesystem whose content has this digest.
-    #[must_use]
-    pub fn content(parent: &Digest, step: &StepHash) -> Self {
-        Self(hash(Purpose::ContentKey, &[parent.as_bytes(), &step.0]))
     }
 }
 
@@ -231,10 +223,6 @@ mod tests {
         assert_eq!(
             CacheKey::definition(Some(&parent), &step).to_string(),
             "6ceabed221270b42512d8bc59a0206420c95834f5d313675f35cc18c40c1e5ba"
-        );
-        assert_eq!(
-            CacheKey::content(&Digest::of(b""), &step).to_string(),
-            "619bf1bb739c5220120bd3569f0094eff2642d3aa3fa7b8133706c27803bed75"
         );
         assert_eq!(
             KeyBuilder::new("diff-id").field("layer", "x").finish_fact().to_string(),

@@ -121,6 +121,7 @@ fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
 fn works_on_layers(command: &Command) -> bool {
     match command {
         Command::Build(_)
+        | Command::Plan(_)
         | Command::Run(_)
         | Command::Load(_)
         | Command::Save(_)
@@ -142,7 +143,8 @@ fn works_on_layers(command: &Command) -> bool {
         Command::Container(container) => {
             !matches!(container, ContainerCommand::Ls(_) | ContainerCommand::Inspect(_))
         }
-        Command::Images(_)
+        Command::Check(_)
+        | Command::Images(_)
         | Command::History(_)
         | Command::Inspect(_)
         | Command::Tag(_)
@@ -160,6 +162,8 @@ fn dispatch(app: &App, command: Command) -> Result<u8, CliError> {
             return commands::run(app, *args).map_err(|error| CliError::Run(Box::new(error)));
         }
         C::Build(args) | C::Image(I::Build(args)) => commands::build(app, *args),
+        C::Plan(args) => commands::plan(app, *args),
+        C::Check(args) => commands::check(app, *args),
         C::Builder(B::Build(args)) | C::Buildx(B::Build(args)) => commands::build(app, *args),
         C::Builder(B::Prune(args)) | C::Buildx(B::Prune(args)) => commands::prune_cache(app, &args),
         C::Images(args) | C::Image(I::Ls(args)) => commands::images(app, &args),

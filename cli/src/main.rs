@@ -17,6 +17,7 @@ mod exit;
 mod glob;
 mod interrupt;
 mod options;
+mod preview;
 mod progress;
 mod table;
 mod template;

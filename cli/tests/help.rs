@@ -17,6 +17,8 @@ fn help_texts() {
     let commands = [
         &[][..],
         &["build"],
+        &["plan"],
+        &["check"],
         &["images"],
         &["history"],
         &["inspect"],

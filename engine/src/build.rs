@@ -2,9 +2,10 @@
 
 use crate::{
     BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource,
-    diagnostic::DockerfileText, reporter::Reporter, schedule, session::Session, settle,
+    diagnostic::DockerfileText, preview, reporter::Reporter, schedule, session::Session, settle,
 };
 use rbuild_oci::Platform;
+use rbuild_parser::Dockerfile;
 use rbuild_planner::{NamedContext, Plan, PlanOptions};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -17,8 +18,7 @@ impl Engine {
     /// [`Error`], of class input when the Dockerfile or the request is at fault; [`Error::diagnostic`] has the place.
     pub async fn build(&self, request: BuildRequest, events: EventSink) -> Result<Built, Error> {
         let reporter = Reporter::new(events);
-        let text = load_dockerfile(&request, &reporter)?;
-        let dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, &text))?;
+        let (text, dockerfile) = read_dockerfile(&request, &reporter)?;
         let options = plan_options(&request)?;
         let selected =
             rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
@@ -36,7 +36,25 @@ impl Engine {
     }
 }
 
-fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<DockerfileText, Error> {
+/// The Dockerfile of `request`, parsed.
+pub(crate) fn read_dockerfile(
+    request: &BuildRequest,
+    reporter: &Reporter,
+) -> Result<(DockerfileText, Dockerfile), Error> {
+    let text = load_dockerfile(request, reporter)?;
+    let dockerfile = parse_dockerfile(request, &text)?;
+    Ok((text, dockerfile))
+}
+
+/// Parses `text`; what the ignore file has to say about it joins the parser's findings.
+pub(crate) fn parse_dockerfile(request: &BuildRequest, text: &DockerfileText) -> Result<Dockerfile, Error> {
+    let mut dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))?;
+    preview::add_findings(&mut dockerfile, request);
+    Ok(dockerfile)
+}
+
+/// Reads the Dockerfile of `request`.
+pub(crate) fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<DockerfileText, Error> {
     if let Some(context) = request.context.as_ref().filter(|context| !context.is_dir()) {
         return Err(Error::ContextMissing { path: context.clone() });
     }
@@ -63,7 +81,8 @@ fn read(path: &Path) -> Result<DockerfileText, Error> {
     DockerfileText::read(path).map_err(|source| Error::DockerfileUnreadable { path: path.to_owned(), source })
 }
 
-fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
+/// What `request` means to the planner.
+pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
     let mut named_contexts = BTreeMap::new();
     for (name, source) in &request.named_contexts {
         let context = match source {

@@ -1,7 +1,7 @@
 //! Content keys: a step whose parent was built again with an identical result need not run again.
 //!
 //! Only steps that the index knows on another parent come here, so a cold build pays nothing. See
-//! `docs/decisions/0006-content-keys-on-demand.md`.
+//! `docs/decisions/0006-content-compared-on-demand.md`.
 
 use crate::{
     Error,

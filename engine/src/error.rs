@@ -79,7 +79,7 @@ pub enum Error {
         diagnostic: Box<Diagnostic>,
     },
     /// A step failed.
-    #[error("{error}")]
+    #[error("{}", in_full(error))]
     Step {
         /// Why.
         error: ExecutorError,
@@ -173,7 +173,7 @@ impl Error {
         step: (String, Vec<String>),
     ) -> Self {
         let mut diagnostic = text.at(Some(lines));
-        diagnostic.step = Some(step).filter(|(_, log)| !log.is_empty());
+        diagnostic.step = Some(step);
         Self::Step { error, diagnostic }
     }
 
@@ -246,6 +246,12 @@ fn registry_class(error: &RegistryError) -> FailureClass {
         | RegistryError::Server { .. } => FailureClass::Environment,
         _ => FailureClass::Input,
     }
+}
+
+/// An error with its causes, for a failure that has a place in a Dockerfile: there one line says all.
+fn in_full(error: &ExecutorError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The system's words for an error, as other tools write them.

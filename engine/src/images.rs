@@ -1,7 +1,7 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
 use crate::{Engine, Error};
-use rbuild_cache::{ImageRecord, RefRecord};
+use rbuild_cache::{ImageRecord, PruneOptions, RefRecord};
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, Reference, Timestamp};
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -59,7 +59,7 @@ pub struct HistoryLine {
 pub enum RemovedImage {
     /// A name is gone.
     Untagged(Reference),
-    /// The image is gone; its layers go with the next prune, unless something else uses them.
+    /// The image is gone, with the layers that neither another image nor the build cache has.
     Deleted(ImageId),
 }
 
@@ -185,6 +185,8 @@ impl Engine {
         if last {
             self.store.remove_image(&record.id)?;
             removed.push(RemovedImage::Deleted(record.id));
+            // frees the layers that neither another image nor the build cache has
+            self.store.prune(&PruneOptions::default())?;
         }
         Ok(removed)
     }

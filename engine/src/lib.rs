@@ -17,6 +17,7 @@ mod images;
 mod keying;
 mod mounts;
 mod perform;
+mod preview;
 mod reporter;
 mod request;
 mod resolve;
@@ -34,6 +35,10 @@ pub use diagnostic::Diagnostic;
 pub use error::{Error, FailureClass, StartFailure};
 pub use event::{ActivityId, Event, EventSink, Outcome};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
+pub use preview::{
+    ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview,
+    StepPreview, Target,
+};
 pub use request::{BuildRequest, Built, DockerfileSource, EngineOptions, NamedContextSource, PullPolicy};
 pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};

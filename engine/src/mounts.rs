@@ -4,7 +4,9 @@ use crate::{Error, keying, session::Session};
 use rbuild_cache::{KeyBuilder, StepHash};
 use rbuild_executor::{CacheDirectory, PreparedMount, SelectionSummary};
 use rbuild_oci::ImagePath;
-use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, RunAction, Unpack};
+use rbuild_planner::{
+    Action, CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, RunAction, Step, Unpack,
+};
 use std::time::SystemTime;
 
 /// Where the files of a context lie in the layer that is made for mounting them.
@@ -82,24 +84,43 @@ fn prepare_one(session: &Session, mount: &Mount) -> Result<PreparedMount, Error>
     }
 }
 
-/// Mounts that would fail when their step runs are refused before anything does.
+/// What would fail when its step runs is refused before anything does.
 pub(crate) fn refuse_unsupported(session: &Session) -> Result<(), Error> {
+    let result = &session.plan.stages[session.plan.target.0].result;
+    if matches!(result, Filesystem::Context | Filesystem::NamedContext(_)) {
+        return Err(Error::Unsupported { what: "a directory context as a base image".to_owned() });
+    }
     for step in &session.plan.steps {
-        let rbuild_planner::Action::Run(action) = &step.action else { continue };
-        for mount in &action.mounts {
-            let what = match &mount.kind {
-                MountKind::Secret { .. } => "--mount=type=secret",
-                MountKind::Ssh { .. } => "--mount=type=ssh",
-                MountKind::Cache { from, .. } if *from != Filesystem::Scratch => {
-                    "--mount=type=cache with from="
-                }
-                MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => continue,
-            };
+        if let Some(what) = unsupported(step) {
             let error = rbuild_executor::ExecutorError::Unsupported { what: what.to_owned() };
-            return Err(Error::step(error, &session.text, step.lines, (String::new(), Vec::new())));
+            let name = format!("{} {}:", step.position, step.name);
+            return Err(Error::step(error, &session.text, step.lines, (name, Vec::new())));
         }
     }
     Ok(())
+}
+
+fn unsupported(step: &Step) -> Option<&'static str> {
+    if matches!(step.parent, Filesystem::Context | Filesystem::NamedContext(_)) {
+        return Some("a directory context as a base image");
+    }
+    let (mounts, sources) = match &step.action {
+        Action::Run(action) => (action.mounts.as_slice(), [].as_slice()),
+        Action::Copy(action) => ([].as_slice(), action.sources.as_slice()),
+        Action::Workdir(_) => return None,
+    };
+    let of_mount = |mount: &Mount| match &mount.kind {
+        MountKind::Secret { .. } => Some("--mount=type=secret"),
+        MountKind::Ssh { .. } => Some("--mount=type=ssh"),
+        MountKind::Cache { from, .. } if *from != Filesystem::Scratch => Some("--mount=type=cache with from="),
+        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+    };
+    let of_source = |source: &CopySource| match source {
+        CopySource::Http(_) => Some("ADD of a URL"),
+        CopySource::Git(_) => Some("ADD of a Git repository"),
+        CopySource::Path(_) | CopySource::Inline { .. } => None,
+    };
+    mounts.iter().find_map(of_mount).or_else(|| sources.iter().find_map(of_source))
 }
 
 /// A copy of the tree or file `source` to [`MOUNTED`].

@@ -38,12 +38,10 @@ pub(crate) fn perform(session: &Session, id: StepId) -> Result<(), Error> {
             Ok(())
         }
         Err(error) => {
-            if session.cancel.is_canceled() && !matches!(error, Error::Step { .. }) {
-                activity.end(Outcome::Canceled);
-            } else {
-                activity.end(Outcome::Failed(error.to_string()));
-            }
-            Err(failed(session, step, error, tail.into_lines()))
+            let canceled = matches!(error, Error::Executor(ExecutorError::Canceled));
+            let error = failed(session, step, error, tail.into_lines());
+            activity.end(if canceled { Outcome::Canceled } else { Outcome::Failed(error.to_string()) });
+            Err(error)
         }
     }
 }
@@ -78,11 +76,13 @@ fn attempt(
     // the pass before anything ran has answered for the definition key, unless somebody else is at work
     if step.cache == CachePolicy::Use {
         if (keys.len() > 1 || session.is_contended())
-            && let Some(result) = recorded(session, &keyed, &keys, &parent)?
+            && let Some(result) = recorded(session, step, &keys, &parent)?
         {
             return Ok(result);
         }
-        if let Some(result) = crate::content::same_parent_content(session, &keyed, &parent)? {
+        if !reads_renewed_files(session, step)
+            && let Some(result) = crate::content::same_parent_content(session, &keyed, &parent)?
+        {
             return Ok(result);
         }
     }
@@ -93,6 +93,17 @@ fn attempt(
     let layer = draft
         .commit(&session.lease, &LayerMeta::new(Timestamp::from(SystemTime::now()), LayerSource::Own))?;
     record(session, step, (&keyed, &keys, lock), (layer, &parent, activity.elapsed()))
+}
+
+/// Whether the step takes files from a stage that is run whatever the cache says: its hash names that stage, and not
+/// what it makes this time.
+fn reads_renewed_files(session: &Session, step: &Step) -> bool {
+    let reads = match &step.action {
+        Action::Copy(action) => keying::copies_layers(action),
+        Action::Run(action) => !action.mounts.is_empty(),
+        Action::Workdir(_) => false,
+    };
+    reads && session.has_renewed_input(step.id)
 }
 
 fn lock_step(session: &Session, keyed: &Keyed, activity: &Activity) -> Result<StepLock, Error> {
@@ -108,19 +119,20 @@ fn lock_step(session: &Session, keyed: &Keyed, activity: &Activity) -> Result<St
 
 fn recorded(
     session: &Session,
-    keyed: &Keyed,
+    step: &Step,
     keys: &[CacheKey],
     parent: &[LayerId],
 ) -> Result<Option<StepResult>, Error> {
-    let step = keyed.description.step;
+    let hash = session.keyed(step.id).ok_or_else(|| keying::out_of_order("its key"))?.description.step;
+    let by_definition = usize::from(session.has_renewed_input(step.id));
     let found = session.engine.store.index(|index| {
-        for key in keys {
+        for key in &keys[by_definition..] {
             if let Lookup::Hit(record) = index.lookup(key) {
                 return Ok(Some(*record));
             }
         }
-        session
-            .set_earlier(step, index.records_of_step(&step).into_iter().map(|(_, record)| record).collect());
+        let earlier = index.records_of_step(&hash).into_iter().map(|(_, record)| record).collect();
+        session.set_earlier(hash, earlier);
         Ok(None)
     })?;
     let Some(record) = found else { return Ok(None) };

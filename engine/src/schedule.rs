@@ -49,13 +49,17 @@ pub(crate) async fn execute(session: &Arc<Session>) -> Result<Diffs, Error> {
 
 /// Takes every result the cache has. Contexts are walked before the index is opened, so that no other process waits
 /// for the walk; when the records kept of the last such build answer everything, the index is not opened at all.
-fn look_up_all(session: &Session) -> Result<(), Error> {
+pub(crate) fn look_up_all(session: &Session) -> Result<(), Error> {
     for step in &session.plan.steps {
         perform::key(session, step)?;
     }
     let recent = session.engine.store.recent(&session.site())?;
     let mut missing = false;
     for step in session.plan.steps.iter().filter(|step| step.cache == CachePolicy::Use) {
+        if session.has_renewed_input(step.id) {
+            missing = true;
+            continue;
+        }
         let record = session.keyed(step.id).and_then(|keyed| recent.record(&keyed.key).cloned());
         missing |= !take(session, step, record);
     }
@@ -81,10 +85,10 @@ fn look_up(session: &Session, step: &Step, index: &Index<'_>) {
         return;
     }
     match index.lookup(&keyed.key) {
-        Lookup::Hit(record) => {
+        Lookup::Hit(record) if !session.has_renewed_input(step.id) => {
             take(session, step, Some(*record));
         }
-        Lookup::Miss(_) => {
+        Lookup::Hit(_) | Lookup::Miss(_) => {
             let hash = keyed.description.step;
             let earlier: Vec<_> =
                 index.records_of_step(&hash).into_iter().map(|(_, record)| record).collect();
@@ -113,7 +117,7 @@ fn hold_results(session: &Session) -> Result<(), Error> {
 }
 
 /// Steps without a result that the target cannot do without.
-fn missing(session: &Session) -> BTreeSet<StepId> {
+pub(crate) fn missing(session: &Session) -> BTreeSet<StepId> {
     let mut wanted = BTreeSet::new();
     let mut open = vec![session.plan.stages[session.plan.target.0].result.clone()];
     while let Some(filesystem) = open.pop() {

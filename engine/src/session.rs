@@ -7,9 +7,9 @@ use crate::{
 use rbuild_cache::{CacheKey, CacheRecord, KeyBuilder, LayerId, Lease, Recorder, SiteHash, StepHash};
 use rbuild_executor::{Cancel, HostFiles, Selection, SourceRoot, StepDescription};
 use rbuild_oci::Timestamp;
-use rbuild_planner::{Filesystem, Plan, StepId};
+use rbuild_planner::{CachePolicy, Filesystem, Plan, StepId};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -35,6 +35,8 @@ pub(crate) struct Session {
     /// Records of the same steps on other parents, for content keys.
     earlier: Mutex<BTreeMap<StepHash, Vec<CacheRecord>>>,
     recorder: OnceLock<Recorder>,
+    /// Steps with an input that is run whatever the cache says (`--no-cache-filter`): their definition says nothing.
+    renewed: BTreeSet<StepId>,
     contended: AtomicBool,
 }
 
@@ -99,6 +101,7 @@ impl Session {
         text: &DockerfileText,
         reporter: &Reporter,
     ) -> Result<Self, Error> {
+        let renewed = renewed(&plan);
         Ok(Self {
             engine: engine.clone(),
             request: request.clone(),
@@ -114,6 +117,7 @@ impl Session {
             results: Mutex::default(),
             earlier: Mutex::default(),
             recorder: OnceLock::new(),
+            renewed,
             contended: AtomicBool::new(false),
         })
     }
@@ -241,6 +245,11 @@ impl Session {
         lock(&self.earlier).insert(step, records);
     }
 
+    /// Whether an input of `step` is run whatever the cache says, so that only its content can tell whether it changed.
+    pub(crate) fn has_renewed_input(&self, step: StepId) -> bool {
+        self.renewed.contains(&step)
+    }
+
     /// Notes that another process builds the same steps at the same time.
     pub(crate) fn note_contention(&self) {
         self.contended.store(true, Ordering::Relaxed);
@@ -250,6 +259,18 @@ impl Session {
     pub(crate) fn is_contended(&self) -> bool {
         self.contended.load(Ordering::Relaxed)
     }
+}
+
+/// Steps that depend, directly or not, on one that ignores the cache.
+fn renewed(plan: &Plan) -> BTreeSet<StepId> {
+    let mut renewed = BTreeSet::new();
+    for step in &plan.steps {
+        let is_new = |input: StepId| renewed.contains(&input) || plan.steps[input.0].cache == CachePolicy::Ignore;
+        if plan.dependencies(step.id).any(is_new) {
+            renewed.insert(step.id);
+        }
+    }
+    renewed
 }
 
 /// The key of something that is no step.

@@ -240,13 +240,13 @@ impl<'a> Progress<'a> {
                 }
             }
             ImageEvent::LayerExists { digest } => {
-                self.activity.note(format!("{}: already exists", short(digest)))
+                self.activity.note(format!("{}: already exists", short(digest)));
             }
             ImageEvent::LayerMounted { digest, from } => {
                 self.activity.note(format!("{}: mounted from {from}", short(digest)));
             }
             ImageEvent::LayerNote { digest, note } => {
-                self.activity.note(format!("{}: {note}", short(digest)))
+                self.activity.note(format!("{}: {note}", short(digest)));
             }
             ImageEvent::Manifest { .. } => {}
         }

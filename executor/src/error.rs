@@ -148,6 +148,14 @@ pub enum ExecutorError {
         #[source]
         source: SandboxError,
     },
+    /// The user a RUN's command should have does not exist.
+    #[error("process {command} did not complete successfully")]
+    CommandUser {
+        /// The command, quoted.
+        command: String,
+        /// Who is missing.
+        source: Box<ExecutorError>,
+    },
     /// A sandbox could not be built.
     #[error("cannot set up the sandbox")]
     Sandbox(#[from] SandboxError),
@@ -155,7 +163,7 @@ pub enum ExecutorError {
     #[error("canceled")]
     Canceled,
     /// The store failed.
-    #[error("store")]
+    #[error(transparent)]
     Store(#[from] CacheError),
 }
 

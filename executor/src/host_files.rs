@@ -1,12 +1,15 @@
-//! `/etc/hosts` and `/etc/resolv.conf` as every RUN of a build sees them, written once a build.
+//! `/etc/hosts` and `/etc/resolv.conf` as every RUN of a build sees them, and its scripts; each written once a build.
 
 use crate::ExecutorError;
 use rbuild_cache::{ScratchDir, Store};
+use rbuild_oci::Digest;
 use rbuild_planner::Network;
 use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::OnceLock,
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
 };
 
 /// Name servers that stand in when the host has only loopback ones and the container cannot reach those.
@@ -19,14 +22,21 @@ const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 pub struct HostFiles {
     store: Store,
     add_hosts: Vec<(String, String)>,
-    made: OnceLock<ScratchDir>,
+    made: Mutex<Option<Made>>,
+}
+
+/// The directory, and the names of the files that are in it whole.
+#[derive(Debug)]
+struct Made {
+    directory: ScratchDir,
+    files: BTreeSet<String>,
 }
 
 impl HostFiles {
     /// Files with a line for each of `add_hosts` (host, address). Nothing is written yet.
     #[must_use]
     pub fn new(store: &Store, add_hosts: &[(String, String)]) -> Self {
-        Self { store: store.clone(), add_hosts: add_hosts.to_vec(), made: OnceLock::new() }
+        Self { store: store.clone(), add_hosts: add_hosts.to_vec(), made: Mutex::new(None) }
     }
 
     /// The hosts file for a container called `hostname`.
@@ -56,24 +66,32 @@ impl HostFiles {
         self.write(name, &text)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf, ExecutorError> {
-        let path = self.directory()?.join(name);
-        // several steps may want the file at once: it appears whole, by rename
-        if !path.exists() {
-            let draft = path.with_extension(format!("{:?}", std::thread::current().id()));
-            fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)).map_err(|source| {
-                ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source)
-            })?;
-        }
+    /// A here-document script, executable.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub(crate) fn script(&self, body: &str) -> Result<PathBuf, ExecutorError> {
+        let path = self.write(&format!("script-{}", Digest::of(body.as_bytes()).hex()), body)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))
+            .map_err(|source| ExecutorError::system("chmod", path.as_os_str().as_encoded_bytes(), source))?;
         Ok(path)
     }
 
-    fn directory(&self) -> Result<&Path, ExecutorError> {
-        if self.made.get().is_none() {
-            // a second thread's directory, made at the same moment, is removed again at once
-            let _ = self.made.set(self.store.scratch_dir()?);
+    /// Writes a file once; steps that start together wait for each other here, since a file that is being mounted must
+    /// not be replaced.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, ExecutorError> {
+        let mut guard = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match &mut *guard {
+            Some(made) => made,
+            empty => empty.insert(Made { directory: self.store.scratch_dir()?, files: BTreeSet::new() }),
+        };
+        let path = made.directory.path().join(name);
+        if !made.files.contains(name) {
+            fs::write(&path, text)
+                .map_err(|source| ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source))?;
+            made.files.insert(name.to_owned());
         }
-        Ok(self.made.get().expect("set just above").path())
+        Ok(path)
     }
 }
 

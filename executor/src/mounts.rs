@@ -1,17 +1,17 @@
 //! What a sandbox mounts beside its fixed mounts: `RUN --mount`, here-document scripts, volumes of containers.
 
 use crate::{
-    Cancel, ExecutorError, RootView,
+    Cancel, ExecutorError, HostFiles, RootView,
     root_mount::host,
     rooted::{self, Last},
 };
 use nix::fcntl::{Flock, FlockArg};
-use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, Store};
+use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, MountUse, Store};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
     mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
-    sandbox::{MemoryFiles, Mount, MountSource, PartKind},
+    sandbox::{Mount, MountSource, PartKind},
 };
 use std::{
     ffi::{CString, OsStr},
@@ -46,6 +46,7 @@ enum PreparedSource {
 enum Held {
     Draft(LayerDraft),
     Lock(Flock<File>),
+    Use(MountUse),
     View(RootView),
 }
 
@@ -141,6 +142,7 @@ impl PreparedMount {
             .optional("gid", directory.gid.map(|gid| gid.to_string()))
             .finish_fact()
             .to_string();
+        let in_use = store.use_mount(&identity[..32])?;
         let top = store.mounts_dir().join(&identity[..32]);
         let (path, lock) = claim(&top, directory.sharing, cancel)?;
         create_cache(&path, directory)?;
@@ -149,7 +151,7 @@ impl PreparedMount {
             fs::canonicalize(&inside).ok().filter(|found| found.starts_with(&path)).unwrap_or(inside);
         fs::create_dir_all(&inside).map_err(|error| system("mkdir", &inside, error))?;
         let source = host_tree(&inside, attributes(access))?;
-        let held = lock.map(Held::Lock).into_iter().collect();
+        let held = lock.map(Held::Lock).into_iter().chain([Held::Use(in_use)]).collect();
         Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
     }
 
@@ -201,15 +203,8 @@ pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<
 }
 
 /// `/dev/pipes/NAME` for each here-document script.
-pub(crate) fn scripts(scripts: &[(String, String)]) -> Result<Vec<Mount>, ExecutorError> {
-    if scripts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut files = MemoryFiles::create().map_err(rbuild_sys::SandboxError::from)?;
-    let mount = |(name, body): &(String, String)| {
-        let source = files.add(body.as_bytes(), 0o755, (0, 0)).map_err(rbuild_sys::SandboxError::from)?;
-        Ok(Mount { source, target: Path::new("/dev/pipes").join(name) })
-    };
+pub(crate) fn scripts(files: &HostFiles, scripts: &[(String, String)]) -> Result<Vec<Mount>, ExecutorError> {
+    let mount = |(name, body): &(String, String)| host_file(&files.script(body)?, &format!("/dev/pipes/{name}"));
     scripts.iter().map(mount).collect()
 }
 

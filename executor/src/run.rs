@@ -81,7 +81,10 @@ fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
 
 fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, ExecutorError> {
     let action = run.action;
-    let identity = run_identity(root.view(), &action.user)?;
+    let identity = run_identity(root.view(), &action.user).map_err(|source| ExecutorError::CommandUser {
+        command: go_quoted(&action.argv.join(" ")),
+        source: Box::new(source),
+    })?;
     root.create_directory(&action.cwd, (identity.uid, identity.gid))?;
     let mut environment: Vec<OsString> =
         action.env.iter().chain(&action.proxy_env).map(OsString::from).collect();
@@ -90,7 +93,7 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     }
     let command: Vec<OsString> = action.argv.iter().map(OsString::from).collect();
     let mut mounts = host_mounts(run.host_files, &action.hostname, action.network)?;
-    mounts.extend(crate::mounts::scripts(&action.scripts)?);
+    mounts.extend(crate::mounts::scripts(run.host_files, &action.scripts)?);
     mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
     let null = File::open("/dev/null").map_err(|error| ExecutorError::system("open", b"/dev/null", error))?;
     let started = start(&SandboxSpec {

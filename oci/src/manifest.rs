@@ -65,6 +65,7 @@ impl Index {
 
 /// What a reference can lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 pub enum ManifestOrIndex {
     /// One image.
     Manifest(Manifest),

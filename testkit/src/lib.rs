@@ -3,6 +3,7 @@
 //! A development dependency only; nothing of it is in the product.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod certificates;
 mod http_server;

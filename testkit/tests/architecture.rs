@@ -1,5 +1,7 @@
 //! The crates and their layers: a dependency goes down, never sideways or up; a library has one home.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// Every crate: folder, package, layer.

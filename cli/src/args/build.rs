@@ -5,7 +5,7 @@ use clap::{ArgAction::Set, Args};
 use std::path::PathBuf;
 
 /// What was typed after `build`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(override_usage = "rbuild build [OPTIONS] PATH | -")]
 pub(crate) struct BuildArgs {
     /// The build context: a directory, or - to read the Dockerfile from standard input and have no context
@@ -75,6 +75,13 @@ pub(crate) struct BuildArgs {
     /// Accepted and without effect: images are always kept in the store
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
     pub(crate) load: bool,
+
+    /// Check the Dockerfile and build nothing (the same as --call=check)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    pub(crate) check: bool,
+    /// Do something else than building: check, outline or targets; with ,format=json for programs
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) call: Option<String>,
 
     #[command(flatten)]
     pub(crate) others: OtherFlags,

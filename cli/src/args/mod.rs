@@ -5,6 +5,7 @@ mod container;
 mod flag;
 mod image;
 mod other_flags;
+mod preview;
 mod system;
 mod transfer;
 mod words;
@@ -13,6 +14,7 @@ pub(crate) use build::BuildArgs;
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use image::{HistoryArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs, TagArgs};
 pub(crate) use other_flags::OtherFlags;
+pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
 pub(crate) use system::{BuilderPruneArgs, DfArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use words::{complete, count_mistake};
@@ -54,6 +56,10 @@ pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
     Build(Box<BuildArgs>),
+    /// Show what a build would do, without doing it
+    Plan(Box<PlanArgs>),
+    /// Check a Dockerfile
+    Check(Box<CheckArgs>),
     /// List images
     Images(ImagesArgs),
     /// Show the history of an image

@@ -18,16 +18,14 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 34] = [
+const FLAGS: [(&str, Option<char>, Takes); 32] = [
     ("allow", None, Value),
     ("annotation", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
     ("cache-from", None, Value),
     ("cache-to", None, Value),
-    ("call", None, Value),
     ("cgroup-parent", None, Value),
-    ("check", None, Switch),
     ("compress", None, Switch),
     ("cpu-period", None, Value),
     ("cpu-quota", None, Value),

@@ -21,15 +21,9 @@ use std::{
 /// Builds an image.
 pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let implied = args.context.clone();
-    let mut options = BuildOptions::new(args, &app.environment)?;
-    for warning in &options.warnings {
-        exit::warn(warning);
-    }
-    match options.context {
-        ContextKind::Directory => {}
-        ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin => {
-            options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin()?);
-        }
+    let mut options = settled(app, args)?;
+    if let Some(call) = options.call {
+        return super::call::answer(app, &options, call);
     }
     let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
     configuration.proxies.add_to(&mut options.request.build_args);
@@ -54,6 +48,21 @@ pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         | ProgressChoice::Json
         | ProgressChoice::Quiet(PrintId::No) => Ok(()),
     }
+}
+
+/// What `args` mean, with the Dockerfile of standard input read if it comes from there.
+pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliError> {
+    let mut options = BuildOptions::new(args, &app.environment)?;
+    for warning in &options.warnings {
+        exit::warn(warning);
+    }
+    match options.context {
+        ContextKind::Directory => {}
+        ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin => {
+            options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin()?);
+        }
+    }
+    Ok(options)
 }
 
 /// How many steps may run at once: more than there are processors, because steps wait for networks and disks more than

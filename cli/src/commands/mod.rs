@@ -1,12 +1,14 @@
 //! What the commands do: settle what was meant, ask the engine, print the answer.
 
 mod build;
+mod call;
 mod containers;
 mod history;
 mod images;
 mod inspect;
 mod login;
 mod naming;
+mod plan;
 mod prune;
 mod registry;
 mod run;
@@ -16,12 +18,14 @@ mod usage;
 mod version;
 
 pub(crate) use build::build;
+pub(crate) use call::check;
 pub(crate) use containers::{commit, containers, remove_containers};
 pub(crate) use history::history;
 pub(crate) use images::images;
 pub(crate) use inspect::{ObjectKind, inspect};
 pub(crate) use login::{login, logout};
 pub(crate) use naming::{remove_images, tag};
+pub(crate) use plan::plan;
 pub(crate) use prune::{prune_cache, prune_containers, prune_everything, prune_images};
 pub(crate) use registry::{pull, push};
 pub(crate) use run::run;

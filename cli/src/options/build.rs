@@ -1,6 +1,6 @@
 //! What a `build` line means.
 
-use super::{Certificates, host_platform, pairs, size, unsupported};
+use super::{CallOptions, Certificates, host_platform, pairs, size, unsupported};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{BuildRequest, DockerfileSource, NamedContextSource, PullPolicy};
 use rbuild_oci::{Platform, Reference};
@@ -27,6 +27,8 @@ pub(crate) struct BuildOptions {
     pub(crate) jobs: Option<usize>,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
+    /// `--call` and `--check`; `None` builds.
+    pub(crate) call: Option<CallOptions>,
     /// Remarks on flags without effect.
     pub(crate) warnings: Vec<String>,
 }
@@ -73,6 +75,7 @@ impl BuildOptions {
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
+        let call = CallOptions::new(args.call.as_deref(), args.check)?;
         let (context, directory, dockerfile) = sources(&args.context, args.file.as_deref())?;
         let mut build_args = pairs(&args.build_arg, environment);
         if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
@@ -107,6 +110,7 @@ impl BuildOptions {
             metadata_file: args.metadata_file,
             jobs: args.jobs,
             certificates: Certificates::from_flag(args.tls_verify),
+            call,
             warnings,
         })
     }
@@ -201,7 +205,9 @@ fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError>
         |error| Err(UsageError::new(format!("invalid context name {name}: {error}"))),
         |reference| Ok(reference.familiar()),
     )?;
-    let source = if let Some(image) = value.strip_prefix("docker-image://") {
+    let source = if value == "docker-image://scratch" {
+        NamedContextSource::Scratch
+    } else if let Some(image) = value.strip_prefix("docker-image://") {
         let bad = |error| UsageError::new(format!("invalid context value {value}: {error}"));
         NamedContextSource::Image(image.parse().map_err(bad)?)
     } else if let Some(layout) = value.strip_prefix("oci-layout://") {

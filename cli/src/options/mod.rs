@@ -2,12 +2,14 @@
 //! asks the engine, so every conflict is found before any work begins.
 
 mod build;
+mod call;
 mod pairs;
 mod run;
 mod size;
 mod unsupported;
 
 pub(crate) use build::{BuildOptions, ContextKind, PrintId, ProgressChoice};
+pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 

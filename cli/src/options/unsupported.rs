@@ -31,10 +31,9 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
 fn asks_for_nothing(name: &str, value: &str) -> bool {
     let off = matches!(value, "false" | "0" | "f" | "F" | "FALSE" | "False");
     match name {
-        "provenance" | "sbom" | "push" | "check" | "debug" => off,
+        "provenance" | "sbom" | "push" | "debug" => off,
         "attest" => value.split(',').any(|part| part == "disabled=true"),
         "output" => matches!(value, "type=docker" | "type=image"),
-        "call" => value == "build",
         "builder" => value == "default",
         _ => false,
     }

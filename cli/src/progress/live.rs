@@ -5,6 +5,7 @@ use super::{
     Size,
     lines::{LineBuffer, visible},
     transfers::Transfers,
+    warnings_found,
     width::{columns, fitted},
 };
 use crate::environment::Color;
@@ -148,11 +149,10 @@ impl Live {
         self.put(&[header], size, out);
         self.drawn.clear();
         if !self.warnings.is_empty() {
-            let count = self.warnings.len();
-            let mut text = format!("\n {count} warning{} found:\n", if count == 1 { "" } else { "s" });
+            let heading = self.styled(&warnings_found(self.warnings.len()), YELLOW);
+            let mut text = format!("\n {heading}\n");
             for warning in std::mem::take(&mut self.warnings) {
-                text.push_str(&self.styled(&format!(" - {warning}"), YELLOW));
-                text.push('\n');
+                text.push_str(&format!(" - {warning}\n"));
             }
             out.extend_from_slice(text.as_bytes());
         }

@@ -195,6 +195,12 @@ impl State {
     }
 }
 
+/// The heading of the list of warnings, in Docker's words.
+fn warnings_found(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} warning{plural} found (use docker --debug to expand):")
+}
+
 /// Writes and empties `bytes`. When stderr is gone there is nobody left to tell.
 fn write(bytes: &mut Vec<u8>) {
     if !bytes.is_empty() {

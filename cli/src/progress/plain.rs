@@ -6,12 +6,15 @@
 use super::{
     lines::LineBuffer,
     transfers::{Transfer, Transfers},
+    warnings_found,
 };
 use rbuild::{ActivityId, Event, Outcome};
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
 /// How long the activity on the stage may be silent while others wait.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How the name of the activity that reads the Dockerfile begins.
+const DEFINITION: &str = "[internal] load build definition";
 /// Time between two lines about one transfer.
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -26,6 +29,10 @@ pub(super) struct Plain {
     /// Whether a block has been written, so that the next one needs a blank line before it.
     begun: bool,
     warnings: Vec<String>,
+    /// The activity that read the Dockerfile, to which warnings belong.
+    definition: Option<(ActivityId, String)>,
+    /// How many of the warnings stand below it.
+    attached: usize,
 }
 
 #[derive(Default)]
@@ -41,12 +48,18 @@ struct Activity {
 impl Plain {
     /// Takes note of `event`, and writes what can be written.
     pub(super) fn event(&mut self, event: Event, now: Duration, out: &mut Vec<u8>) {
+        if !matches!(event, Event::Warning { .. }) {
+            self.attach_warnings(now, out);
+        }
         let (id, over) = match event {
             Event::Warning { text } => {
                 self.warnings.push(text);
                 return;
             }
             Event::Begun { activity, name } => {
+                if name.starts_with(DEFINITION) {
+                    self.definition = Some((activity, name.clone()));
+                }
                 self.activities.entry(activity).or_default().name = name;
                 (activity, false)
             }
@@ -98,6 +111,7 @@ impl Plain {
 
     /// Writes everything that waits, and the warnings. What is not over by now has been given up.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.attach_warnings(Duration::ZERO, out);
         for (id, activity) in &mut self.activities {
             if !activity.over {
                 activity.end(*id, &Outcome::Canceled, Duration::ZERO);
@@ -110,12 +124,30 @@ impl Plain {
             self.give_stage(next, Duration::ZERO, out);
         }
         if !self.warnings.is_empty() {
-            let count = self.warnings.len();
-            let plural = if count == 1 { "" } else { "s" };
-            line(out, format_args!("\n {count} warning{plural} found:"));
+            line(out, format_args!("\n {}", warnings_found(self.warnings.len())));
             for warning in self.warnings.drain(..) {
                 line(out, format_args!(" - {warning}"));
             }
+        }
+    }
+
+    /// Writes warnings below the activity that read the Dockerfile. It is over long before they are known, so it comes back
+    /// for them.
+    fn attach_warnings(&mut self, now: Duration, out: &mut Vec<u8>) {
+        let new = &self.warnings[self.attached..];
+        self.attached = self.warnings.len();
+        let Some((id, name)) = self.definition.as_ref().filter(|_| !new.is_empty()) else { return };
+        let activity = self.activities.entry(*id).or_insert_with(|| Activity {
+            name: name.clone(),
+            over: true,
+            ..Activity::default()
+        });
+        for warning in new {
+            activity.say(*id, format_args!("WARN: {warning}"));
+        }
+        let id = *id;
+        if self.stage.is_none_or(|stage| stage == id) {
+            self.give_stage(id, now, out);
         }
     }
 

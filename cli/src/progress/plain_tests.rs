@@ -58,7 +58,8 @@ fn blocks_are_buildkit_s() {
          #2 [1/3] FROM busybox\n#2 CACHED\n\n\
          #3 [2/3] RUN echo hi\n#3 0.054 hi\n#3 0.123 there\n#3 DONE 0.1s\n\n\
          #4 [3/3] RUN false\n#4 ERROR: process \"/bin/sh -c false\" did not complete successfully: exit code: 1\n\
-         \n 1 warning found:\n - JSONArgsRecommended: use JSON (line 4)\n"
+         \n#1 [internal] load build definition from Dockerfile\n#1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
+         \n 1 warning found (use docker --debug to expand):\n - JSONArgsRecommended: use JSON (line 4)\n"
     );
 }
 

@@ -12,10 +12,15 @@ pub(crate) use times::{ago, human_duration, local_style};
 pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     const LEAST: usize = 10;
     const PADDING: usize = 3;
+    spaced(rows, LEAST, PADDING)
+}
+
+/// Aligns `rows` in columns of at least `least` characters with `padding` blanks between them.
+pub(crate) fn spaced(rows: &[Vec<String>], least: usize, padding: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let inner = rows.iter().filter(|row| row.len() > column + 1).map(|row| row[column].chars().count());
-        inner.max().map_or(0, |longest| (longest + PADDING).max(LEAST))
+        inner.max().map_or(0, |longest| (longest + padding).max(least))
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();

@@ -145,3 +145,22 @@ fn touch(path: &Path) {
     let file = fs::File::options().append(true).open(path).unwrap();
     file.set_modified(std::time::SystemTime::now()).unwrap();
 }
+
+#[test]
+fn a_stage_that_ignores_the_cache_is_run_and_its_new_files_are_used() {
+    let Some(here) = with_busybox("a_stage_that_ignores_the_cache") else { return };
+    let dockerfile = "FROM busybox AS gen\nRUN cat /proc/sys/kernel/random/uuid > /id && echo same > /same\n\
+        FROM busybox\nCOPY --from=gen /same /same\nRUN --mount=from=gen,target=/gen cat /gen/id > /mounted\nCOPY --from=gen /id /id\n";
+    let context = here.context("c", dockerfile, &[]);
+    let ids = |flags: &[&str]| {
+        here.ok(["build", "-t", "x"].iter().chain(flags).copied().chain([context.to_str().unwrap()]));
+        here.ok(["run", "--rm", "x", "cat", "/id", "/mounted"])
+    };
+    let first = ids(&[]);
+    assert_eq!(ids(&[]), first);
+    let second = ids(&["--no-cache-filter", "gen"]);
+    assert_ne!(second, first);
+    let lines: Vec<&str> = second.lines().collect();
+    assert_eq!(lines[0], lines[1], "copied and mounted files are those of the same run");
+    assert_eq!(ids(&[]), second);
+}

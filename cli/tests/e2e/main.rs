@@ -2,6 +2,8 @@
 //!
 //! One binary for all, so that it links once. Base images come from `scripts/base-image`; `scripts/check` makes them.
 
+#![expect(clippy::print_stderr, clippy::unwrap_used, reason = "a skipped test says why, and helpers of tests fail by panicking")]
+
 mod bad_input;
 mod cache;
 mod containers;
@@ -9,6 +11,7 @@ mod examples;
 mod foreign_tools;
 mod images;
 mod ordinary_user;
+mod preview;
 mod sandbox;
 mod story;
 

@@ -117,7 +117,8 @@ impl Extraction<'_, '_> {
             EntryType::Symlink => {
                 let at = place.place(&path);
                 self.replacing(&place, &path, || symlinkat(header.link.as_slice(), &place.fd, at.name))?;
-                finish_at(&header.meta, at, Special::Link).map_err(|errno| fail("symlink", &path, errno))
+                let meta = self.policy.apply(header.meta, Kind::Symlink);
+                finish_at(&meta, at, Special::Link).map_err(|errno| fail("symlink", &path, errno))
             }
             EntryType::Char | EntryType::Block | EntryType::Fifo => self.device(&place, &path, header),
             _ => Err(ExecutorError::BadArchive {

@@ -128,9 +128,9 @@ fn glob(root: &SourceRoot, operand: &str) -> Result<Vec<Vec<u8>>, ExecutorError>
         .map(|element| compile(element, Dialect::GoPath))
         .collect::<Result<Vec<_>, _>>()?;
     let mut found = Vec::new();
-    if let Some(start) = follow(root, base.as_bytes(), Last::Follow)?
-        && is_dir(&start.stat)
-    {
+    // a glob may match nothing, but the directory it begins in has to be there, as for Docker
+    let start = follow(root, base.as_bytes(), Last::Follow)?.ok_or_else(|| not_found(root, &base))?;
+    if is_dir(&start.stat) {
         expand(root, &start.path, &patterns, base.as_bytes(), &mut found)?;
     }
     Ok(found)

@@ -1,0 +1,113 @@
+//! The flags of `plan` and `check`: those of `build` that decide what a build does.
+
+use super::{BuildArgs, flag};
+use clap::{ArgAction::Set, Args, ValueEnum};
+
+/// Which build is meant.
+#[derive(Debug, Args)]
+pub(crate) struct SubjectArgs {
+    /// The build context: a directory, or - to read the Dockerfile from standard input and have no context
+    #[arg(value_name = "PATH", default_value = ".")]
+    context: String,
+    /// The Dockerfile [default: PATH/Dockerfile], - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    /// Set a build argument (NAME=VALUE, or NAME to take the value from the environment)
+    #[arg(long, value_name = "ARG")]
+    build_arg: Vec<String>,
+    /// The stage to build instead of the last one
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// A further context (NAME=DIRECTORY or NAME=docker-image://IMAGE)
+    #[arg(long, value_name = "CONTEXT")]
+    build_context: Vec<String>,
+    /// Build for this platform, which must be the machine's [env DOCKER_DEFAULT_PLATFORM]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Vec<String>,
+}
+
+/// What was typed after `plan`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild plan [OPTIONS] [PATH | -]")]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    subject: SubjectArgs,
+    /// Do not use the cache
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    no_cache: bool,
+    /// Do not use the cache for these stages
+    #[arg(long, value_name = "STAGE")]
+    no_cache_filter: Vec<String>,
+    /// Network of RUN: default, none or host
+    #[arg(long, value_name = "MODE")]
+    network: Option<String>,
+    /// A line for /etc/hosts of RUN (HOST:IP)
+    #[arg(long, value_name = "HOST:IP", value_delimiter = ',')]
+    add_host: Vec<String>,
+    /// Size of /dev/shm of RUN [default: 64m]
+    #[arg(long, value_name = "BYTES")]
+    shm_size: Option<String>,
+    /// How to show the plan
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: PlanFormat,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// A graph for Graphviz
+    Dot,
+    /// A graph for Mermaid
+    Mermaid,
+}
+
+/// What was typed after `check`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild check [OPTIONS] [PATH | -]")]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    subject: SubjectArgs,
+    /// How to show the findings: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    format: String,
+}
+
+impl SubjectArgs {
+    fn into_build(self) -> BuildArgs {
+        BuildArgs {
+            context: self.context,
+            file: self.file,
+            build_arg: self.build_arg,
+            target: self.target,
+            build_context: self.build_context,
+            platform: self.platform,
+            tls_verify: true,
+            ..BuildArgs::default()
+        }
+    }
+}
+
+impl PlanArgs {
+    /// The build that is to be planned.
+    pub(crate) fn into_build(self) -> BuildArgs {
+        BuildArgs {
+            no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter,
+            network: self.network,
+            add_host: self.add_host,
+            shm_size: self.shm_size,
+            ..self.subject.into_build()
+        }
+    }
+}
+
+impl CheckArgs {
+    /// The `build --check` that it stands for.
+    pub(crate) fn into_build(self) -> BuildArgs {
+        BuildArgs { call: Some(format!("check,format={}", self.format)), ..self.subject.into_build() }
+    }
+}

@@ -1,0 +1,24 @@
+//! `plan`.
+
+use super::{build::settled, print};
+use crate::{
+    app::App,
+    args::{PlanArgs, PlanFormat},
+    error::CliError,
+    preview,
+};
+
+/// Shows what a build would do.
+pub(crate) fn plan(app: &App, args: PlanArgs) -> Result<(), CliError> {
+    let format = args.format;
+    let mut options = settled(app, args.into_build())?;
+    let (engine, configuration) = app.configured_engine(options.certificates, 1)?;
+    configuration.proxies.add_to(&mut options.request.build_args);
+    let planned = engine.plan(&options.request).map_err(|error| CliError::Build(Box::new(error)))?;
+    print(&match format {
+        PlanFormat::Text => preview::text(&planned),
+        PlanFormat::Json => preview::json(&planned),
+        PlanFormat::Dot => preview::dot(&planned),
+        PlanFormat::Mermaid => preview::mermaid(&planned),
+    })
+}

@@ -1,0 +1,44 @@
+//! The plan for programs. The format is described in `docs/compatibility.md`; members are only ever added.
+
+use super::word;
+use rbuild::{Input, PlannedBuild, StagePreview, StepPreview};
+use serde_json::{Value, json};
+
+/// The whole plan.
+pub(crate) fn json(planned: &PlannedBuild) -> String {
+    let stage = |(index, stage): (usize, &StagePreview)| {
+        let steps: Vec<Value> = stage.steps.iter().map(|step| step_object(planned, step)).collect();
+        json!({
+            "name": stage.name,
+            "line": stage.line,
+            "platform": stage.platform.to_string(),
+            "target": index == planned.target,
+            "base": input(planned, &stage.base),
+            "steps": steps,
+        })
+    };
+    let stages: Vec<Value> = planned.stages.iter().enumerate().map(stage).collect();
+    format!("{:#}\n", json!({"version": 1, "target": planned.stages[planned.target].name, "stages": stages}))
+}
+
+fn step_object(planned: &PlannedBuild, step: &StepPreview) -> Value {
+    let sources: Vec<Value> = step.sources.iter().map(|source| input(planned, source)).collect();
+    json!({
+        "id": step.id,
+        "name": step.name,
+        "line": step.line,
+        "state": word(step.outlook),
+        "after": step.after,
+        "sources": sources,
+    })
+}
+
+fn input(planned: &PlannedBuild, input: &Input) -> Value {
+    match input {
+        Input::Scratch => json!({"kind": "scratch"}),
+        Input::Image(name) => json!({"kind": "image", "name": name}),
+        Input::Stage(index) => json!({"kind": "stage", "name": planned.stages[*index].name}),
+        Input::Context => json!({"kind": "context"}),
+        Input::NamedContext(name) => json!({"kind": "named-context", "name": name}),
+    }
+}

@@ -1,0 +1,42 @@
+//! A planned build as text, as JSON, and as graphs. Everything here is a function of the plan.
+
+mod graph;
+mod json;
+mod text;
+
+pub(crate) use graph::{dot, mermaid};
+pub(crate) use json::json;
+pub(crate) use text::text;
+
+use rbuild::{Input, Outlook, PlannedBuild};
+
+/// The word for an outlook, in every format.
+fn word(outlook: Outlook) -> &'static str {
+    match outlook {
+        Outlook::Cached => "cached",
+        Outlook::Run => "run",
+        Outlook::Maybe => "maybe",
+        Outlook::Unused => "unused",
+    }
+}
+
+/// What people call an input.
+fn name(planned: &PlannedBuild, input: &Input) -> String {
+    match input {
+        Input::Scratch => "scratch".to_owned(),
+        Input::Image(name) => name.clone(),
+        Input::Stage(index) => planned.stages[*index].name.clone(),
+        Input::Context => "context".to_owned(),
+        Input::NamedContext(name) => format!("context {name}"),
+    }
+}
+
+/// An instruction in one line of at most `width` characters.
+fn one_line(instruction: &str, width: usize) -> String {
+    let words: Vec<&str> = instruction.split_whitespace().collect();
+    crate::table::shortened(&words.join(" "), width)
+}
+
+#[cfg(test)]
+#[path = "preview_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! What a build would do, without doing it: `plan`, `check`, `--call`, and the warnings of a build.
+
+use crate::{RBUILD, with_busybox};
+use rbuild_testkit::{Ran, Workspace};
+use std::{fs, path::Path};
+
+const STAGES: &str = "FROM busybox AS base\nWORKDIR /src\n\
+    FROM base AS build\nCOPY in.txt ./\nRUN cat in.txt > out\nRUN echo $(wc -c < out) > size\n\
+    FROM busybox AS other\nRUN echo other > /other\n\
+    FROM busybox\nCOPY --from=build /src/size /size\nCOPY --from=other /other /other\nRUN cat /size /other > /both\n";
+
+/// The marks of the text form: `cached RUN cat in.txt > out`, without arrows.
+fn marks(text: &str) -> Vec<String> {
+    let steps = text.lines().filter_map(|line| line.strip_prefix("  "));
+    let words =
+        steps.map(|line| line.split('←').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>());
+    words.map(|words| words[..2].join(" ")).collect()
+}
+
+fn plan(here: &Workspace, flags: &[&str], context: &Path) -> String {
+    here.ok(["plan"]
+        .iter()
+        .chain(flags)
+        .map(|word| (*word).to_owned())
+        .chain([context.display().to_string()]))
+}
+
+fn check(here: &Workspace, flags: &[&str], context: &Path) -> Ran {
+    here.run(
+        ["check"].iter().chain(flags).map(|word| (*word).to_owned()).chain([context.display().to_string()]),
+    )
+}
+
+#[test]
+fn a_plan_says_what_a_build_then_does() {
+    let Some(here) = with_busybox("a_plan_says_what_a_build_then_does") else { return };
+    let context = here.context("c", STAGES, &[("in.txt", "in")]);
+    let before = plan(&here, &[], &context);
+    assert!(
+        before.starts_with(
+            "base ← busybox\n  run     WORKDIR /src\n\nbuild ← base\n  run     COPY in.txt ./\n"
+        ),
+        "{before}"
+    );
+    assert!(before.contains("  ← build\n") && before.contains("stage-3 (target) ← busybox\n"), "{before}");
+    assert_eq!(here.ok(["images", "-q"]).lines().count(), 1, "nothing was built");
+    here.build("x", &context);
+    let after = plan(&here, &[], &context);
+    assert!(after.ends_with("\n8 steps: 8 cached\n"), "{after}");
+    let fresh = plan(&here, &["--target=other", "--no-cache-filter=other"], &context);
+    assert!(fresh.contains("run     RUN echo other"), "{fresh}");
+    assert!(!plan(&here, &["--target", "base"], &context).contains("COPY"));
+}
+
+#[test]
+fn a_change_reaches_as_far_as_it_may() {
+    let Some(here) = with_busybox("a_change_reaches_as_far_as_it_may") else { return };
+    let context = here.context("c", STAGES, &[("in.txt", "in")]);
+    here.build("x", &context);
+    fs::write(context.join("in.txt"), "ni").unwrap();
+    let text = plan(&here, &[], &context);
+    assert_eq!(
+        marks(&text),
+        [
+            "cached WORKDIR",
+            "run COPY",
+            // the same steps ran before, on other files
+            "maybe RUN",
+            "maybe RUN",
+            "cached RUN",
+            "maybe COPY",
+            "maybe COPY",
+            "maybe RUN"
+        ],
+        "{text}"
+    );
+    let progress = here.build("x", &context);
+    let cached = progress.lines().filter(|line| line.ends_with(" CACHED")).count();
+    assert_eq!(cached, 5, "`size` is the same, so what copies it is cached after all: {progress}");
+}
+
+#[test]
+fn plans_for_programs() {
+    let Some(here) = with_busybox("plans_for_programs") else { return };
+    let context = here.context("c", STAGES, &[("in.txt", "in")]);
+    let json = plan(&here, &["--format=json"], &context);
+    for part in ["\"version\": 1", "\"target\": \"stage-3\"", "\"state\": \"run\"", "\"kind\": \"image\""] {
+        assert!(json.contains(part), "{part} is missing in {json}");
+    }
+    assert!(plan(&here, &["--format=dot"], &context).starts_with("digraph plan {\n"));
+    assert!(plan(&here, &["--format=mermaid"], &context).starts_with("flowchart LR\n"));
+}
+
+#[test]
+fn a_plan_pulls_nothing() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM no-such-image\nRUN true\n", &[]);
+    let ran = here.fails(["plan".to_owned(), context.display().to_string()]);
+    assert!(
+        ran.stderr.contains("Dockerfile:1") && ran.stderr.contains("rbuild pull no-such-image"),
+        "{ran:#?}"
+    );
+    assert!(ran.stdout.is_empty(), "{ran:#?}");
+}
+
+#[test]
+fn checks_are_docker_s() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM not-in-the-store AS Build\nMAINTAINER me\n", &[]);
+    let ran = check(&here, &[], &context);
+    assert_eq!(
+        ran.stdout,
+        "Check complete, 2 warnings have been found!\n\n\
+         WARNING: StageNameCasing - https://docs.docker.com/go/dockerfile/rule/stage-name-casing/\n\
+         Stage name 'Build' should be lowercase\nDockerfile:1\n--------------------\n   1 | >>> FROM not-in-the-store AS Build\n   \
+         2 |     MAINTAINER me\n   3 |     \n--------------------\n\n\
+         WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/\n\
+         Maintainer instruction is deprecated in favor of using label\nDockerfile:2\n--------------------\n   1 |     FROM \
+         not-in-the-store AS Build\n   2 | >>> MAINTAINER me\n   3 |     \n--------------------\n"
+    );
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
+    let same = here.run(["build", "--check", &context.display().to_string()]);
+    assert_eq!((&same.stdout, same.code), (&ran.stdout, 1));
+    let json = check(&here, &["--format=json"], &context);
+    assert!(json.code == 1 && json.stdout.contains("\"ruleName\": \"StageNameCasing\""), "{json:#?}");
+    let clean = check(&here, &[], &here.context("clean", "FROM nowhere\nRUN true\n", &[]));
+    assert_eq!((clean.stdout.as_str(), clean.code), ("Check complete, no warnings found.\n", 0));
+}
+
+#[test]
+fn checks_see_every_stage_and_obey_the_file() {
+    let here = Workspace::new(RBUILD);
+    let outcome = |dockerfile: &str| {
+        let ran = check(&here, &[], &here.context("c", dockerfile, &[(".dockerignore", "*.log\n")]));
+        (ran.stdout.lines().next().unwrap_or_default().to_owned(), ran.code, ran.stderr)
+    };
+    let two = "FROM a AS one\nENV A b\nFROM b\nCOPY x.log /\n";
+    assert_eq!(outcome(two).0, "Check complete, 2 warnings have been found!");
+    let (text, code, _) = outcome(&format!("# check=skip=CopyIgnoredFile\n{two}"));
+    assert_eq!((text.as_str(), code), ("Check complete, 1 warning has been found!", 1));
+    assert_eq!(outcome(&format!("# check=skip=all\n{two}")).1, 0);
+    let (_, code, stderr) = outcome(&format!("# check=error=true\n{two}"));
+    assert!(
+        code == 1 && stderr.contains("lint violation found for rules: CopyIgnoredFile, LegacyKeyValueFormat"),
+        "{stderr}"
+    );
+    let (text, code, stderr) = outcome("FROM a\nrun true\nRUN true\nRUN true\nCOPY --from=9 a b\n");
+    assert_eq!((text.as_str(), code), ("Check complete, 1 warning has been found!", 1));
+    assert!(stderr.contains("Dockerfile:5") && stderr.contains("invalid stage index 9"), "{stderr}");
+}
+
+#[test]
+fn outlines_and_targets() {
+    let here = Workspace::new(RBUILD);
+    let dockerfile = "# VERSION of the base\nARG VERSION=1\nARG UNUSED=x\nFROM base:$VERSION AS one\n\
+        # one-shot\nARG MODE=${VERSION}-fast\nRUN --mount=type=secret,id=key,required=true true\n\
+        # release is what ships\nFROM one AS release\nARG VERSION\n";
+    let context = here.context("c", dockerfile, &[]).display().to_string();
+    let outline = here.ok(["build", "--call=outline", "--build-arg", "MODE=slow", &context]);
+    assert_eq!(
+        outline,
+        "TARGET:      release\nDESCRIPTION: is what ships\n\nBUILD ARG   VALUE   DESCRIPTION\nVERSION     1       of the \
+         base\nMODE        slow    \n\nSECRET   REQUIRED\nkey      true\n\n"
+    );
+    let targets = here.ok(["build", "--call=targets", &context]);
+    assert_eq!(
+        targets,
+        "TARGET              DESCRIPTION\none                 \nrelease (default)   is what ships\n"
+    );
+    let json = here.ok(["build", "--call=targets,format=json", &context]);
+    assert!(json.contains("\"base\": \"base:$VERSION\"") && json.contains("\"default\": true"), "{json}");
+    assert!(here.ok(["build", "--call=outline,format=json", &context]).contains("\"required\": true"));
+}
+
+#[test]
+fn builds_list_their_warnings_twice() {
+    let Some(here) = with_busybox("builds_list_their_warnings_twice") else { return };
+    let context = here.context("c", "FROM busybox as x\nCMD true\n", &[]);
+    let progress = here.build("x", &context);
+    let warning = "FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)";
+    assert!(
+        progress.contains(&format!("[internal] load build definition from Dockerfile\n#1 WARN: {warning}\n")),
+        "{progress}"
+    );
+    let end = format!(
+        "\n 2 warnings found (use docker --debug to expand):\n - {warning}\n - JSONArgsRecommended: "
+    );
+    assert!(progress.contains(&end), "{progress}");
+}
