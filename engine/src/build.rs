@@ -5,8 +5,8 @@ use crate::{
     diagnostic::DockerfileText, preview, reporter::Reporter, schedule, session::Session, settle,
 };
 use rbuild_oci::Platform;
-use rbuild_parser::Dockerfile;
-use rbuild_planner::{NamedContext, Plan, PlanOptions};
+use rbuild_parser::{Dockerfile, Lint};
+use rbuild_planner::{NamedContext, Plan, PlanError, PlanOptions};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 impl Engine {
@@ -20,10 +20,10 @@ impl Engine {
         let reporter = Reporter::new(events);
         let (text, dockerfile) = read_dockerfile(&request, &reporter)?;
         let options = plan_options(&request)?;
-        let selected =
-            rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
+        let failed = |error| planning_failed(error, &reporter, &text);
+        let selected = rbuild_planner::select(&dockerfile, &options).map_err(failed)?;
         let (graph, images) = self.resolve(selected, &request, &text, &reporter).await?;
-        let plan = rbuild_planner::lower(graph).map_err(|error| Error::plan(error, &text))?;
+        let plan = rbuild_planner::lower(graph).map_err(failed)?;
         report_lints(&plan, &reporter, &text)?;
         let session = Arc::new(Session::new(self, &request, (plan, images), &text, &reporter)?);
         match schedule::execute(&session).await {
@@ -113,9 +113,19 @@ pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error>
     })
 }
 
-fn report_lints(plan: &Plan, reporter: &Reporter, text: &DockerfileText) -> Result<(), Error> {
-    for lint in &plan.lints {
+/// A plan that cannot be made; what was found before that is told first.
+pub(crate) fn planning_failed(error: PlanError, reporter: &Reporter, text: &DockerfileText) -> Error {
+    warn(&error.lints, reporter);
+    Error::plan(error, text)
+}
+
+fn warn(lints: &[Lint], reporter: &Reporter) {
+    for lint in lints {
         reporter.warn(format!("{}: {} (line {})", lint.rule.name(), lint.message, lint.lines.first));
     }
+}
+
+fn report_lints(plan: &Plan, reporter: &Reporter, text: &DockerfileText) -> Result<(), Error> {
+    warn(&plan.lints, reporter);
     plan.lint_errors().map_err(|error| Error::plan(error, text))
 }

@@ -112,7 +112,9 @@ fn unsupported(step: &Step) -> Option<&'static str> {
     let of_mount = |mount: &Mount| match &mount.kind {
         MountKind::Secret { .. } => Some("--mount=type=secret"),
         MountKind::Ssh { .. } => Some("--mount=type=ssh"),
-        MountKind::Cache { from, .. } if *from != Filesystem::Scratch => Some("--mount=type=cache with from="),
+        MountKind::Cache { from, .. } if *from != Filesystem::Scratch => {
+            Some("--mount=type=cache with from=")
+        }
         MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
     };
     let of_source = |source: &CopySource| match source {

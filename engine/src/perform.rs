@@ -3,6 +3,7 @@
 use crate::{
     Error, Outcome, keying,
     reporter::Activity,
+    schedule,
     session::{Keyed, Origin, Session, StepResult},
 };
 use rbuild_cache::{CacheKey, CacheRecord, LayerDraft, LayerId, LayerMeta, LayerSource, Lookup, StepLock};
@@ -127,12 +128,13 @@ fn recorded(
     let by_definition = usize::from(session.has_renewed_input(step.id));
     let found = session.engine.store.index(|index| {
         for key in &keys[by_definition..] {
-            if let Lookup::Hit(record) = index.lookup(key) {
+            if let Lookup::Hit(record) = index.lookup(key)
+                && record.parent_layers == parent
+            {
                 return Ok(Some(*record));
             }
         }
-        let earlier = index.records_of_step(&hash).into_iter().map(|(_, record)| record).collect();
-        session.set_earlier(hash, earlier);
+        session.set_earlier(hash, schedule::usable_records(index, &hash));
         Ok(None)
     })?;
     let Some(record) = found else { return Ok(None) };

@@ -1,6 +1,6 @@
 //! Turns the images a Dockerfile names into images in the store, pulling those that are not there.
 
-use crate::{BuildRequest, Engine, Error, PullPolicy, diagnostic::DockerfileText, reporter::Reporter};
+use crate::{BuildRequest, Engine, Error, PullPolicy, build, diagnostic::DockerfileText, reporter::Reporter};
 use rbuild_cache::ImageRecord;
 use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
@@ -44,7 +44,7 @@ impl Engine {
                 answers.push((wanted, ResolvedImage { id: record.id, config, layers }));
                 images.insert(record.id, record);
             }
-            graph = graph.resolve(answers).map_err(|error| Error::plan(error, text))?;
+            graph = graph.resolve(answers).map_err(|error| build::planning_failed(error, reporter, text))?;
         }
     }
 

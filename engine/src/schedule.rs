@@ -8,7 +8,7 @@ use crate::{
     Error, Outcome, mounts, perform,
     session::{Origin, Session, StepResult},
 };
-use rbuild_cache::{CacheRecord, Index, LayerId, Lookup};
+use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lookup, StepHash};
 use rbuild_image::LayerDiff;
 use rbuild_planner::{CachePolicy, Filesystem, Plan, Step, StepId};
 use std::{
@@ -72,9 +72,13 @@ pub(crate) fn look_up_all(session: &Session) -> Result<(), Error> {
     hold_results(session)
 }
 
-/// Makes `record` the result of `step`, if there is one and the step's parent has a result too.
+/// Makes `record` the result of `step`, if there is one and the step's parent has a result too. It must stand on the very
+/// layers it was made on: a parent that was built again may hold something else under the same key.
 fn take(session: &Session, step: &Step, record: Option<CacheRecord>) -> bool {
     let (Some(record), Some(parent)) = (record, session.stack(&step.parent)) else { return false };
+    if record.parent_layers != *parent {
+        return false;
+    }
     session.set_result(step.id, StepResult::new(record, &parent, Origin::Cache));
     true
 }
@@ -84,19 +88,23 @@ fn look_up(session: &Session, step: &Step, index: &Index<'_>) {
     if step.cache == CachePolicy::Ignore || session.result(step.id).is_some() {
         return;
     }
-    match index.lookup(&keyed.key) {
-        Lookup::Hit(record) if !session.has_renewed_input(step.id) => {
-            take(session, step, Some(*record));
-        }
-        Lookup::Hit(_) | Lookup::Miss(_) => {
-            let hash = keyed.description.step;
-            let earlier: Vec<_> =
-                index.records_of_step(&hash).into_iter().map(|(_, record)| record).collect();
-            if !earlier.is_empty() {
-                session.set_earlier(hash, earlier);
-            }
-        }
+    let found = match index.lookup(&keyed.key) {
+        Lookup::Hit(record) if !session.has_renewed_input(step.id) => take(session, step, Some(*record)),
+        Lookup::Hit(_) | Lookup::Miss(_) => false,
+    };
+    if !found {
+        let hash = keyed.description.step;
+        session.set_earlier(hash, usable_records(index, &hash));
     }
+}
+
+/// Records of a step that may be used, newest first: neither evicted nor possibly struck by a power cut.
+pub(crate) fn usable_records(index: &Index<'_>, step: &StepHash) -> Vec<CacheRecord> {
+    let usable = |(key, _): (CacheKey, CacheRecord)| match index.lookup(&key) {
+        Lookup::Hit(record) => Some(*record),
+        Lookup::Miss(_) => None,
+    };
+    index.records_of_step(step).into_iter().filter_map(usable).collect()
 }
 
 /// Keeps the layers of all results from being pruned; results whose layers are gone are dropped, with those above.

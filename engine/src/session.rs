@@ -265,7 +265,8 @@ impl Session {
 fn renewed(plan: &Plan) -> BTreeSet<StepId> {
     let mut renewed = BTreeSet::new();
     for step in &plan.steps {
-        let is_new = |input: StepId| renewed.contains(&input) || plan.steps[input.0].cache == CachePolicy::Ignore;
+        let is_new =
+            |input: StepId| renewed.contains(&input) || plan.steps[input.0].cache == CachePolicy::Ignore;
         if plan.dependencies(step.id).any(is_new) {
             renewed.insert(step.id);
         }

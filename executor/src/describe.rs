@@ -25,7 +25,7 @@ pub struct StepDescription {
 pub struct RunSurroundings<'a> {
     /// The stage's platform.
     pub platform: &'a Platform,
-    /// For each bind mount and seeded cache mount: its target and the hash of the files it shows.
+    /// For each bind mount and seeded cache mount, in their order: its target and the hash of the files it shows.
     pub mount_contents: &'a [(ImagePath, StepHash)],
     /// Names given by `--add-host`; the addresses do not count.
     pub host_names: &'a [&'a str],
@@ -83,7 +83,8 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         Security::Sandbox => "sandbox",
         Security::Insecure => "insecure",
     };
-    let mounts: Vec<String> = action.mounts.iter().map(|mount| mount_text(mount, around)).collect();
+    let mut contents: Vec<_> = around.mount_contents.iter().collect();
+    let mounts: Vec<String> = action.mounts.iter().map(|mount| mount_text(mount, &mut contents)).collect();
     let scripts: Vec<String> = action.scripts.iter().map(|(name, body)| format!("{name}\n{body}")).collect();
     let shm_size = around.shm_size.map(|size| size.to_string());
     Description::new("run")
@@ -102,23 +103,26 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         .finish()
 }
 
-/// A mount's layout and the hash of what it shows; a cache's own content and id are not in it.
-fn mount_text(mount: &Mount, around: &RunSurroundings<'_>) -> String {
-    let content = around.mount_contents.iter().find(|(target, _)| *target == mount.target);
-    let content = content.map_or_else(String::new, |(_, hash)| hash.to_string());
+/// A mount's layout and the hash of what it shows; a cache's own content and id are not in it. Takes the hash from
+/// `contents`, which are in the order of the mounts: several mounts may have one target.
+fn mount_text(mount: &Mount, contents: &mut Vec<&(ImagePath, StepHash)>) -> String {
+    let mut content = || {
+        let found = contents.iter().position(|(target, _)| *target == mount.target);
+        found.map_or_else(String::new, |at| contents.remove(at).1.to_string())
+    };
     let access = |access: Access| match access {
         Access::ReadOnly => "ro",
         Access::ReadWrite => "rw",
     };
     let what = match &mount.kind {
-        MountKind::Bind { access: mode, .. } => format!("bind {} {content}", access(*mode)),
+        MountKind::Bind { access: mode, .. } => format!("bind {} {}", access(*mode), content()),
         MountKind::Cache { sharing, access: writable, mode, uid, gid, .. } => {
             let sharing = match sharing {
                 Sharing::Shared => "shared",
                 Sharing::Private => "private",
                 Sharing::Locked => "locked",
             };
-            format!("cache {} {sharing} {mode:?} {uid:?} {gid:?} {content}", access(*writable))
+            format!("cache {} {sharing} {mode:?} {uid:?} {gid:?} {}", access(*writable), content())
         }
         MountKind::Tmpfs { size } => format!("tmpfs {size:?}"),
         MountKind::Secret { id, file, env, required, mode, uid, gid } => {

@@ -49,7 +49,7 @@ impl HostFiles {
         for (host, address) in &self.add_hosts {
             text.push_str(&format!("{address}\t{host}\n"));
         }
-        self.write(&format!("hosts-{hostname}"), &text)
+        self.write(&format!("hosts-{hostname}"), &text, 0o644)
     }
 
     /// The resolver configuration for a container on `network`.
@@ -63,7 +63,7 @@ impl HostFiles {
             Network::Default | Network::Host => ("resolv.conf", own),
             Network::None => ("resolv.conf-none", without_loopback(&own)),
         };
-        self.write(name, &text)
+        self.write(name, &text, 0o644)
     }
 
     /// A here-document script, executable.
@@ -71,15 +71,12 @@ impl HostFiles {
     /// # Errors
     /// An I/O error when it cannot be written.
     pub(crate) fn script(&self, body: &str) -> Result<PathBuf, ExecutorError> {
-        let path = self.write(&format!("script-{}", Digest::of(body.as_bytes()).hex()), body)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o755))
-            .map_err(|source| ExecutorError::system("chmod", path.as_os_str().as_encoded_bytes(), source))?;
-        Ok(path)
+        self.write(&format!("script-{}", Digest::of(body.as_bytes()).hex()), body, 0o755)
     }
 
     /// Writes a file once; steps that start together wait for each other here, since a file that is being mounted must
-    /// not be replaced.
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf, ExecutorError> {
+    /// not be replaced. The mode does not depend on the user's umask: a command may run as somebody else.
+    fn write(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, ExecutorError> {
         let mut guard = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match &mut *guard {
             Some(made) => made,
@@ -88,7 +85,10 @@ impl HostFiles {
         let path = made.directory.path().join(name);
         if !made.files.contains(name) {
             fs::write(&path, text)
-                .map_err(|source| ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source))?;
+                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
+                .map_err(|source| {
+                    ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source)
+                })?;
             made.files.insert(name.to_owned());
         }
         Ok(path)

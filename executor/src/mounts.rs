@@ -5,11 +5,16 @@ use crate::{
     root_mount::host,
     rooted::{self, Last},
 };
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg, OFlag},
+    sys::stat::{Mode, mkdirat},
+};
 use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, MountUse, Store};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
+    fs::{Resolve, open_below},
     mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
     sandbox::{Mount, MountSource, PartKind},
 };
@@ -17,7 +22,7 @@ use std::{
     ffi::{CString, OsStr},
     fs::{self, File, Permissions},
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
             fs::{PermissionsExt, chown},
@@ -146,11 +151,8 @@ impl PreparedMount {
         let top = store.mounts_dir().join(&identity[..32]);
         let (path, lock) = claim(&top, directory.sharing, cancel)?;
         create_cache(&path, directory)?;
-        let inside = path.join(directory.subpath.relative());
-        let inside =
-            fs::canonicalize(&inside).ok().filter(|found| found.starts_with(&path)).unwrap_or(inside);
-        fs::create_dir_all(&inside).map_err(|error| system("mkdir", &inside, error))?;
-        let source = host_tree(&inside, attributes(access))?;
+        let inside = open_inside(&path, directory.subpath)?;
+        let source = tree(inside.as_fd(), Path::new(""), attributes(access))?;
         let held = lock.map(Held::Lock).into_iter().chain([Held::Use(in_use)]).collect();
         Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
     }
@@ -204,7 +206,8 @@ pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<
 
 /// `/dev/pipes/NAME` for each here-document script.
 pub(crate) fn scripts(files: &HostFiles, scripts: &[(String, String)]) -> Result<Vec<Mount>, ExecutorError> {
-    let mount = |(name, body): &(String, String)| host_file(&files.script(body)?, &format!("/dev/pipes/{name}"));
+    let mount =
+        |(name, body): &(String, String)| host_file(&files.script(body)?, &format!("/dev/pipes/{name}"));
     scripts.iter().map(mount).collect()
 }
 
@@ -216,7 +219,16 @@ fn tmpfs(size: Option<u64>) -> Result<MountSource, ExecutorError> {
 }
 
 fn host_tree(path: &Path, attributes: MountAttributes) -> Result<MountSource, ExecutorError> {
-    let tree = clone_tree(host(), path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
+    tree(host(), path, attributes)
+}
+
+/// A detached mount of what is at `path` below `directory`.
+fn tree(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    attributes: MountAttributes,
+) -> Result<MountSource, ExecutorError> {
+    let tree = clone_tree(directory, path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
     if attributes != MountAttributes::NONE {
         set_mount_attributes(tree.as_fd(), attributes, Submounts::Include)
             .map_err(rbuild_sys::SandboxError::from)?;
@@ -266,22 +278,56 @@ fn try_lock(path: &Path) -> Result<Option<Flock<File>>, ExecutorError> {
     let file = file.map_err(|error| system("open", path, error))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(system("flock", path, errno.into())),
     }
 }
 
-/// Makes the directory at its first use.
-fn create_cache(path: &Path, directory: &CacheDirectory<'_>) -> Result<(), ExecutorError> {
-    match fs::create_dir(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(system("mkdir", path, error)),
+/// The directory `subpath` of the cache at `cache`, made where it is missing. What is in a cache was written by
+/// containers: a link in it would be followed on the host, so none is.
+fn open_inside(cache: &Path, subpath: &ImagePath) -> Result<OwnedFd, ExecutorError> {
+    let fail = |call| move |error: std::io::Error| system(call, cache, error);
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let mut inside = OwnedFd::from(File::open(cache).map_err(fail("open"))?);
+    for name in subpath.relative() {
+        match mkdirat(&inside, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(fail("mkdir in")(errno.into())),
+        }
+        let rule = Resolve::BeneathNoSymlinks;
+        inside = open_below(inside.as_fd(), Path::new(name), rule, flags, Mode::empty())
+            .map_err(fail("open a directory in"))?;
     }
+    Ok(inside)
+}
+
+/// Makes the directory at its first use. It gets its name with its mode and owner, and one process makes it: neither a
+/// killed one nor one that is a little behind leaves a directory its users may not write to.
+fn create_cache(path: &Path, directory: &CacheDirectory<'_>) -> Result<(), ExecutorError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let guard = path.with_extension("making");
+    let file = File::options().create(true).truncate(false).write(true).open(&guard);
+    let file = file.map_err(|error| system("open", &guard, error))?;
+    let _making = Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| system("flock", &guard, errno.into()))?;
+    if path.is_dir() {
+        return Ok(());
+    }
+    let draft = path.with_extension("new");
+    match fs::create_dir(&draft) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(system("mkdir", &draft, error));
+        }
+        // one that is there was left by a killed process, empty
+        Ok(()) | Err(_) => {}
+    }
+    chown(&draft, Some(directory.uid.unwrap_or(0)), Some(directory.gid.unwrap_or(0)))
+        .map_err(|error| system("chown", &draft, error))?;
     let mode = Permissions::from_mode(directory.mode.unwrap_or(0o755));
-    fs::set_permissions(path, mode).map_err(|error| system("chmod", path, error))?;
-    chown(path, Some(directory.uid.unwrap_or(0)), Some(directory.gid.unwrap_or(0)))
-        .map_err(|error| system("chown", path, error))
+    fs::set_permissions(&draft, mode).map_err(|error| system("chmod", &draft, error))?;
+    fs::rename(&draft, path).map_err(|error| system("rename", &draft, error))
 }
 
 fn system(call: &'static str, path: &Path, source: std::io::Error) -> ExecutorError {

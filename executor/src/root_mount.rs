@@ -9,7 +9,7 @@ use nix::{
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::ImagePath;
 use rbuild_sys::{
-    fs::open_in_root,
+    fs::{open_in_root, set_mode},
     overlay::{Durability, OverlaySpec, Upper, XattrNamespace, mount_overlay},
     userns::PrivilegeKind,
 };
@@ -79,6 +79,8 @@ impl RootMount {
         let parent = open(&parent).map_err(|error| fail("open", error))?;
         mkdirat(&parent, name, Mode::from_bits_truncate(0o755))
             .map_err(|errno| fail("mkdir", errno.into()))?;
+        // the user's umask has taken bits away
+        set_mode(parent.as_fd(), Path::new(name), 0o755).map_err(|error| fail("chmod", error))?;
         let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
         fchownat(&parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
             .map_err(|errno| fail("chown", errno.into()))

@@ -287,6 +287,8 @@ pub struct WordError {
     pub word: String,
     /// Why.
     pub reason: WordProblem,
+    /// Names that were looked up and not found before the word failed, each once, in the order met.
+    pub unset: Vec<String>,
 }
 
 /// Why a word cannot be expanded.

@@ -52,11 +52,13 @@ pub fn expand(
         Some(mistake) => words.and(Err(mistake)),
         None => words,
     };
-    let words = words.map_err(|reason| WordError { word: text.to_owned(), reason })?;
     let mut seen = HashSet::new();
     let mut unset = evaluator.unset;
     unset.retain(|name| seen.insert(name.clone()));
-    Ok(Expanded { words, unset })
+    match words {
+        Ok(words) => Ok(Expanded { words, unset }),
+        Err(reason) => Err(WordError { word: text.to_owned(), reason, unset }),
+    }
 }
 
 fn plain(text: &str, mode: WordMode) -> Vec<String> {

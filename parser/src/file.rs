@@ -48,12 +48,13 @@ pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
     if let Some(error) = first_error {
         return Err(error);
     }
-    let whole_file = |problem| Err(ParseError { problem, lines: None, span: None });
     if count == 0 {
-        return whole_file(Problem::NoInstructions);
+        // the last line is to blame: it is where an instruction was still hoped for
+        let last = reader.lines.number().max(1);
+        return Err(ParseError::in_lines(Problem::NoInstructions, Lines { first: last, last }));
     }
     if file.stages.is_empty() {
-        return whole_file(Problem::NoStages);
+        return Err(ParseError { problem: Problem::NoStages, lines: None, span: None });
     }
     let mut lints = reader.lints;
     lints.extend(check::findings(&file.global_args, &file.stages));

@@ -31,7 +31,7 @@ pub enum Rule {
 }
 
 /// One finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lint {
     /// The rule.
     pub rule: Rule,

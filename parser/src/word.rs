@@ -118,11 +118,11 @@ pub enum Matches {
 pub fn parse_word(text: &str, escape: Escape, mode: WordMode) -> Result<Vec<WordPart>, WordError> {
     match read(text, escape, mode) {
         (parts, None) => Ok(parts),
-        (_, Some(reason)) => Err(WordError { word: text.to_owned(), reason }),
+        (_, Some(reason)) => Err(WordError { word: text.to_owned(), reason, unset: Vec::new() }),
     }
 }
 
-/// The parts up to the first mistake, and the mistake.
+/// The parts up to the first mistake, with what the mistake still lets be looked up, and the mistake.
 pub(crate) fn read(text: &str, escape: Escape, mode: WordMode) -> (Vec<WordPart>, Option<WordProblem>) {
     let escape = match mode {
         WordMode::Single | WordMode::List => escape,
@@ -139,7 +139,11 @@ pub(crate) fn read(text: &str, escape: Escape, mode: WordMode) -> (Vec<WordPart>
     };
     let builder = Builder { text, escape: escape.as_char() };
     let outcome = parsed.flat_map(Pair::into_inner).try_for_each(|pair| builder.part(pair, TOP, &mut parts));
-    (parts, outcome.err().map(|broken| broken.problem))
+    let problem = outcome.err().map(|broken| {
+        parts.extend(broken.met.map(|part| *part));
+        broken.problem
+    });
+    (parts, problem)
 }
 
 /// Whether escapes still protect something in the text they end up in.
@@ -166,6 +170,14 @@ const TOP: Position = Position { escapes: Escapes::Removed, quoted: false, depth
 struct Broken {
     problem: WordProblem,
     at: usize,
+    /// A variable whose modifier is unknown: Docker looks it up before it minds.
+    met: Option<Box<WordPart>>,
+}
+
+impl Broken {
+    fn new(problem: WordProblem, at: usize) -> Self {
+        Self { problem, at, met: None }
+    }
 }
 
 struct Builder<'a> {
@@ -200,7 +212,7 @@ impl Builder<'_> {
             Rule::double_quoted => self.quoted(pair, Quote::Double, position, out)?,
             Rule::substitution => {
                 if position.depth >= MAX_NESTING {
-                    return Err(Broken { problem: WordProblem::TooDeep, at: pair.as_span().start() });
+                    return Err(Broken::new(WordProblem::TooDeep, pair.as_span().start()));
                 }
                 out.push(self.substitution(pair, position)?);
             }
@@ -220,7 +232,7 @@ impl Builder<'_> {
         let before = out.len();
         for inner in pair.into_inner() {
             if inner.as_rule() == Rule::unclosed {
-                return Err(Broken { problem: WordProblem::Unbalanced(quote), at: self.text.len() });
+                return Err(Broken::new(WordProblem::Unbalanced(quote), self.text.len()));
             }
             self.part(inner, inside, out)?;
         }
@@ -253,12 +265,14 @@ impl Builder<'_> {
                 Rule::unsupported => return Err(self.unsupported(&inner)),
                 Rule::colon_other => {
                     let Some(operand) = parts.next() else { break };
-                    self.parts(operand, Escapes::Removed, inside)?;
+                    let word = self.parts(operand, Escapes::Removed, inside)?;
                     let end = parts.next();
                     self.end(end.as_ref())?;
                     let at = end.map_or(self.text.len(), |end| end.as_span().end());
                     let problem = WordProblem::UnsupportedModifier(self.slice(&inner).to_owned());
-                    return Err(Broken { problem, at });
+                    let modifier = Some(Modifier::Default { missing: Missing::UnsetOrEmpty, word });
+                    let met = Some(Box::new(WordPart::Variable { name, modifier, quoted }));
+                    return Err(Broken { problem, at, met });
                 }
                 _ => {}
             }
@@ -301,7 +315,7 @@ impl Builder<'_> {
                     modifier.1 = parts.map_err(|broken| self.cut_off(broken, WordProblem::MissingSlash))?;
                 }
                 Rule::missing_slash => {
-                    return Err(Broken { problem: WordProblem::MissingSlash, at: self.text.len() });
+                    return Err(Broken::new(WordProblem::MissingSlash, self.text.len()));
                 }
                 Rule::operand => modifier.2 = self.parts(inner, Escapes::Kept, position)?,
                 Rule::close | Rule::missing => self.end(Some(&inner))?,
@@ -331,7 +345,7 @@ impl Builder<'_> {
     fn end(&self, end: Option<&Pair<'_, Rule>>) -> Result<(), Broken> {
         match end.map(Pair::as_rule) {
             Some(Rule::close) => Ok(()),
-            _ => Err(Broken { problem: WordProblem::MissingBrace, at: self.text.len() }),
+            _ => Err(Broken::new(WordProblem::MissingBrace, self.text.len())),
         }
     }
 
@@ -342,12 +356,12 @@ impl Builder<'_> {
             "" => WordProblem::UnsupportedModifier(char::REPLACEMENT_CHARACTER.to_string()),
             modifier => WordProblem::UnsupportedModifier(modifier.to_owned()),
         };
-        Broken { problem, at }
+        Broken::new(problem, at)
     }
 
     fn unless_cut_off(&self, pair: &Pair<'_, Rule>, problem: WordProblem) -> Broken {
         let at = pair.as_span().start();
-        self.cut_off(Broken { problem, at }, WordProblem::MissingBrace)
+        self.cut_off(Broken::new(problem, at), WordProblem::MissingBrace)
     }
 
     /// `broken`, or `instead` when the text ended in it.

@@ -1,6 +1,6 @@
 //! What can be wrong with a Dockerfile that parses: the message is Docker's, word for word.
 
-use rbuild_parser::{Lines, ParseError, WordError};
+use rbuild_parser::{Lines, Lint, ParseError, WordError};
 
 /// A Dockerfile, or a set of options, that cannot be planned.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub struct PlanError {
     pub lines: Option<Lines>,
     /// The nearest valid name; already part of the message.
     pub suggestion: Option<String>,
+    /// What the build checks found before the mistake, the parser's findings included: the wanted ones, by line. Empty
+    /// when the check options cannot be read, and for [`PlanErrorKind::LintViolation`], whose plan has them.
+    pub lints: Vec<Lint>,
 }
 
 /// The kinds of [`PlanError`].
@@ -22,7 +25,7 @@ pub enum PlanErrorKind {
     Word(WordError),
     #[error("failed to process arguments for platform : {0}")]
     PlatformWord(WordError),
-    #[error("{0}")]
+    #[error("{}", .0.problem)]
     Trigger(ParseError),
     #[error("failed to parse check options: {0}")]
     CheckOptions(String),
@@ -178,12 +181,12 @@ pub enum PortError {
 impl PlanErrorKind {
     /// The error at `lines`.
     pub(crate) fn at(self, lines: Lines) -> PlanError {
-        PlanError { kind: Box::new(self), lines: Some(lines), suggestion: None }
+        PlanError { kind: Box::new(self), lines: Some(lines), suggestion: None, lints: Vec::new() }
     }
 
     /// The error of no line in particular.
     pub(crate) fn nowhere(self) -> PlanError {
-        PlanError { kind: Box::new(self), lines: None, suggestion: None }
+        PlanError { kind: Box::new(self), lines: None, suggestion: None, lints: Vec::new() }
     }
 
     /// The error as the parser of instructions reports its own: with the line in front.

@@ -1,12 +1,12 @@
 //! Build checks: which findings are wanted (`# check=`, the build argument, comments above an instruction), and the
 //! findings the planner itself makes from names.
 //!
-//! Findings are made freely everywhere and filtered once, at the end of planning.
+//! Findings are made freely everywhere and filtered once, at the end of planning, be it a plan or an error.
 
 use crate::plan::Plan;
 use crate::{PlanError, PlanErrorKind};
 use rbuild_parser::{Dockerfile, Lines, Lint, Rule, Word};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What the check options say, for the file and for single instructions.
 #[derive(Clone, Debug, Default)]
@@ -57,9 +57,11 @@ impl Checks {
         Ok(Self { file, instructions })
     }
 
-    /// The findings that are wanted, by line.
-    pub(crate) fn filter(&self, mut lints: Vec<Lint>) -> Vec<Lint> {
-        lints.retain(|lint| self.wants(lint));
+    /// The wanted ones of `lints` and of the parser's findings, by line; equal ones once.
+    pub(crate) fn filter(&self, dockerfile: &Dockerfile, mut lints: Vec<Lint>) -> Vec<Lint> {
+        lints.extend(dockerfile.lints.iter().cloned());
+        let mut seen = HashSet::new();
+        lints.retain(|lint| self.wants(lint) && seen.insert(lint.clone()));
         lints.sort_by_key(|lint| lint.lines);
         lints
     }

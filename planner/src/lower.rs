@@ -29,7 +29,9 @@ pub fn lower(graph: ResolvedGraph) -> Result<Plan, PlanError> {
     // what has no instructions to run is ready before any stage that has
     for body in [Body::Replaced, Body::Instructions] {
         for id in ids.iter().filter(|id| graph.nodes[**id].body == body) {
-            lowering.stage(*id)?;
+            if let Err(error) = lowering.stage(*id) {
+                return Err(graph.input.with_findings(error, lowering.lints));
+            }
         }
     }
     Ok(lowering.finish(&ids))
@@ -183,9 +185,7 @@ impl<'a> Lowering<'a> {
             set_platform(&mut stage.config, requested);
         }
         normalise_platform(&mut stage.config);
-        let mut lints = self.lints;
-        lints.extend(input.dockerfile.lints.iter().cloned());
-        let lints = input.checks.filter(lints);
+        let lints = input.checks.filter(&input.dockerfile, self.lints);
         let mut graph = StepGraph::default();
         for step in &self.steps {
             graph.add(step.id, &inputs(step));

@@ -71,6 +71,14 @@ pub(crate) fn expand_word(text: &str, escape: Escape, env: &Env) -> Result<Expan
     Ok(ExpandedWord { text, unset: expanded.unset, used: used.into_inner() })
 }
 
+/// The names that expansion looked for in vain, whether it worked or not.
+pub(crate) fn unset_in(expanded: &Result<ExpandedWord, WordError>) -> &[String] {
+    match expanded {
+        Ok(word) => &word.unset,
+        Err(error) => &error.unset,
+    }
+}
+
 /// The name in a word that is `$name` or `${name}`, the forms that need no parser. Names of other than ASCII letters,
 /// digits and `_` are left to it.
 pub(crate) fn lone_variable(text: &str) -> Option<&str> {

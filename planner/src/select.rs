@@ -4,7 +4,9 @@
 use crate::contexts::ContextNames;
 use crate::lints::{self, Checks};
 use crate::options::{ImageRequest, PlanOptions, Purpose};
-use crate::scope::{ExpandedWord, SOURCE_DATE_EPOCH, evaluate_globals, expand_word, source_date_epoch};
+use crate::scope::{
+    ExpandedWord, SOURCE_DATE_EPOCH, evaluate_globals, expand_word, source_date_epoch, unset_in,
+};
 use crate::stage_graph::{Base, Body, Input, NodeId, StageGraph, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{Platform, Reference};
@@ -18,8 +20,10 @@ use std::collections::HashMap;
 pub fn select(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, PlanError> {
     let mut build_args: HashMap<String, String> = options.build_args.iter().cloned().collect();
     let checks = Checks::new(dockerfile, build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str))?;
-    let globals = evaluate_globals(dockerfile, options, &build_args)?;
-    let epoch = source_date_epoch(&globals, &build_args)?;
+    let with_findings = |error| PlanError { lints: checks.filter(dockerfile, Vec::new()), ..error };
+    let globals = evaluate_globals(dockerfile, options, &build_args).map_err(with_findings)?;
+    let epoch = source_date_epoch(&globals, &build_args).map_err(with_findings)?;
+    let contexts = ContextNames::new(&options.named_contexts).map_err(with_findings)?;
     if epoch.is_none() {
         build_args.remove(SOURCE_DATE_EPOCH);
     }
@@ -29,23 +33,29 @@ pub fn select(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<StageGra
         build_args,
         globals,
         checks,
-        contexts: ContextNames::new(&options.named_contexts)?,
+        contexts,
         source_date_epoch: epoch,
     });
-    graph.check_default_bases();
-    for index in 0..dockerfile.stages.len() {
-        graph.add_stage(index)?;
+    match graph.find_stages() {
+        Ok(()) => Ok(graph),
+        Err(error) => Err(graph.input.with_findings(error, graph.lints)),
     }
-    graph.target = graph.find_target()?;
-    graph.link_stages()?;
-    graph.check_cycles()?;
-    graph.hide_lone_name();
-    graph.find_bases()?;
-    graph.read_triggers()?;
-    Ok(graph)
 }
 
 impl StageGraph {
+    fn find_stages(&mut self) -> Result<(), PlanError> {
+        self.check_default_bases();
+        for index in 0..self.input.dockerfile.stages.len() {
+            self.add_stage(index)?;
+        }
+        self.target = self.find_target()?;
+        self.link_stages()?;
+        self.check_cycles()?;
+        self.hide_lone_name();
+        self.find_bases()?;
+        self.read_triggers()
+    }
+
     /// Adds stage `index` of the file. Its base is looked for among the stages before it; anything else waits for
     /// [`Self::find_bases`], since Docker reports bad links first.
     fn add_stage(&mut self, index: usize) -> Result<(), PlanError> {
@@ -108,17 +118,16 @@ impl StageGraph {
 
     fn expand_from(&mut self, word: &Word, lines: Lines) -> Result<ExpandedWord, PlanError> {
         let escape = self.input.dockerfile.directives.escape;
-        let expanded = expand_word(&word.value, escape, &self.input.globals.env)
-            .map_err(|e| PlanErrorKind::Word(e).at(lines))?;
-        self.report_undeclared(&expanded, lines);
-        Ok(expanded)
+        let expanded = expand_word(&word.value, escape, &self.input.globals.env);
+        self.report_undeclared(unset_in(&expanded), lines);
+        expanded.map_err(|e| PlanErrorKind::Word(e).at(lines))
     }
 
     fn stage_platform(&mut self, word: &Word, stage: &str, lines: Lines) -> Result<Platform, PlanError> {
         let escape = self.input.dockerfile.directives.escape;
-        let expanded = expand_word(&word.value, escape, &self.input.globals.env)
-            .map_err(|e| PlanErrorKind::PlatformWord(e).at(lines))?;
-        self.report_undeclared(&expanded, lines);
+        let expanded = expand_word(&word.value, escape, &self.input.globals.env);
+        self.report_undeclared(unset_in(&expanded), lines);
+        let expanded = expanded.map_err(|e| PlanErrorKind::PlatformWord(e).at(lines))?;
         self.report_platform(word, &expanded, stage, lines);
         let kind = if expanded.text.is_empty() {
             PlanErrorKind::EmptyPlatform(word.value.clone())
@@ -137,10 +146,10 @@ impl StageGraph {
         Err(error)
     }
 
-    fn report_undeclared(&mut self, expanded: &ExpandedWord, lines: Lines) {
+    fn report_undeclared(&mut self, unset: &[String], lines: Lines) {
         let globals = &self.input.globals;
         let known = || globals.declared.iter().map(String::as_str).chain(globals.env.names());
-        for name in &expanded.unset {
+        for name in unset {
             if known().any(|known| known == name) {
                 continue;
             }

@@ -112,6 +112,13 @@ pub(crate) struct ImageSlot {
     pub(crate) answer: Option<ResolvedImage>,
 }
 
+impl Input {
+    /// `error` with the findings made before it.
+    pub(crate) fn with_findings(&self, error: PlanError, lints: Vec<Lint>) -> PlanError {
+        PlanError { lints: self.checks.filter(&self.dockerfile, lints), ..error }
+    }
+}
+
 impl StageGraph {
     pub(crate) fn new(input: Input) -> Self {
         let stages = input.dockerfile.stages.len();
@@ -155,8 +162,10 @@ impl StageGraph {
                 self.slots[*slot].answer = Some(image);
             }
         }
-        self.read_triggers()?;
-        Ok(self)
+        match self.read_triggers() {
+            Ok(()) => Ok(self),
+            Err(error) => Err(self.input.with_findings(error, self.lints)),
+        }
     }
 
     /// The graph as one that can be lowered.

@@ -6,12 +6,12 @@ use crate::lints;
 use crate::lower::Lowering;
 use crate::plan::{Action, CachePolicy, Filesystem, PlannedEntry, StageId, Step, StepId};
 use crate::position::Positions;
-use crate::scope::{Env, expand_word, is_literal};
+use crate::scope::{Env, expand_word, is_literal, unset_in};
 use crate::sources::is_defined_before;
 use crate::stage_graph::{Base, Input, NodeId, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{DEFAULT_PATH, HistoryEntry, ImageConfig, ImagePath};
-use rbuild_parser::{Escape, Instruction, Lines, Node, Rule, WordMode, expand};
+use rbuild_parser::{Escape, Expanded, Instruction, Lines, Node, Rule, WordError, WordMode, expand};
 
 /// What a stage hands on to the stages built on it.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ pub(crate) struct StageState {
     pub(crate) env: Env,
     /// ARGs declared so far, with their values.
     pub(crate) args: Vec<(String, Option<String>)>,
-    /// Where relative paths start; the config's working directory, which may be empty.
+    /// Where relative paths start, and where commands run: the config's working directory, which may be empty or
+    /// written with slashes at its end.
     pub(crate) cwd: ImagePath,
     /// The files so far.
     pub(crate) files: Filesystem,
@@ -54,8 +55,20 @@ impl StageState {
             self.env.set(name, value.to_owned());
         }
         if !config.working_dir.is_empty() {
-            self.cwd = ImagePath::root().join(&config.working_dir);
-            config.working_dir = self.cwd.to_string();
+            let written = std::mem::take(&mut config.working_dir);
+            self.enter_directory(&written);
+        }
+    }
+
+    /// Sets the working directory. As for Docker, an absolute path stays as it is written in the config, a relative one
+    /// is joined to the one before and cleaned, and an empty one changes nothing.
+    pub(crate) fn enter_directory(&mut self, written: &str) {
+        self.cwd = self.cwd.join(written);
+        let shown = &mut self.config.config.working_dir;
+        if written.starts_with('/') {
+            written.clone_into(shown);
+        } else if !written.is_empty() || shown.is_empty() {
+            *shown = self.cwd.to_string();
         }
     }
 }
@@ -199,32 +212,33 @@ impl<'l, 'a> StageLowering<'l, 'a> {
     /// Expands a word, or a here-document, in the stage's environment.
     pub(crate) fn expand(&mut self, word: &str) -> Result<String, PlanError> {
         let escape = self.escape();
-        let expanded =
-            expand_word(word, escape, &self.state.env).map_err(|e| self.error(PlanErrorKind::Word(e)))?;
-        self.report_unset(&expanded.unset);
-        Ok(expanded.text)
+        let expanded = expand_word(word, escape, &self.state.env);
+        self.report_unset(unset_in(&expanded));
+        expanded.map(|word| word.text).map_err(|e| self.error(PlanErrorKind::Word(e)))
     }
 
     /// Expands the body of an inline file.
     pub(crate) fn expand_heredoc(&mut self, body: &str) -> Result<String, PlanError> {
-        let words = self.expand_in(body, Escape::Backslash, WordMode::Heredoc)?;
-        Ok(words.into_iter().next().unwrap_or_default())
+        let expanded = self.expand_in(body, Escape::Backslash, WordMode::Heredoc);
+        self.report_unset(match &expanded {
+            Ok(body) => &body.unset,
+            Err(error) => &error.unset,
+        });
+        let expanded = expanded.map_err(|e| self.error(PlanErrorKind::Word(e)))?;
+        Ok(expanded.words.into_iter().next().unwrap_or_default())
     }
 
-    /// Expands a word that may become several, or none.
-    pub(crate) fn expand_list(&mut self, word: &str) -> Result<Vec<String>, PlanError> {
+    /// Expands a word that may become several, or none; Docker has no UndefinedVar for those.
+    pub(crate) fn expand_list(&self, word: &str) -> Result<Vec<String>, PlanError> {
         if is_literal(word, self.escape()) {
             return Ok(word.split_whitespace().map(str::to_owned).collect());
         }
-        self.expand_in(word, self.escape(), WordMode::List)
+        let expanded = self.expand_in(word, self.escape(), WordMode::List);
+        expanded.map(|list| list.words).map_err(|e| self.error(PlanErrorKind::Word(e)))
     }
 
-    fn expand_in(&mut self, text: &str, escape: Escape, mode: WordMode) -> Result<Vec<String>, PlanError> {
-        let env = &self.state.env;
-        let expanded = expand(text, escape, mode, &|name| env.get(name).map(str::to_owned))
-            .map_err(|e| self.error(PlanErrorKind::Word(e)))?;
-        self.report_unset(&expanded.unset);
-        Ok(expanded.words)
+    fn expand_in(&self, text: &str, escape: Escape, mode: WordMode) -> Result<Expanded, WordError> {
+        expand(text, escape, mode, &|name| self.state.env.get(name).map(str::to_owned))
     }
 
     /// UndefinedVar for names that are neither set nor declared.

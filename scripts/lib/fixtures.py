@@ -1,9 +1,9 @@
 """The cases of `differential`, made ready to be built: context, command line and base images.
 
 A case is a folder with a Dockerfile and, if it needs them, context files, `setup` (a shell script run in the copy of the context, for
-what Git does not keep: modes, times, links, archives), `stdin` and `options.json`, whose keys are those of testdata/planner and
-`flags` (more words for the command line). A case of testdata/planner has no context; it gets one made of the paths in its plan, and
-base images with its configs around one root file system."""
+what Git does not keep: modes, times, links, archives) and `options.json`, whose keys are those of testdata/planner and `flags` (more
+words for the command line); a context that is a relative path is a folder of the case. A case of testdata/planner has no context; it
+gets one made of the paths in its plan, and base images with its configs around one root file system."""
 
 import hashlib
 import io
@@ -74,11 +74,16 @@ class Case:
                 found.append(path[1])
         return found
 
+    def mount_points(self):
+        """What must not be a file in a base image."""
+        return set(re.findall(r"(?m)^    mount /(\S+)", self.plan or ""))
+
     def context(self, scratch):
         """Makes the context and returns the words of the command line."""
         here = os.path.join(scratch, self.tag)
         shutil.rmtree(here, ignore_errors=True)
-        shutil.copytree(self.folder, here, symlinks=True, ignore=shutil.ignore_patterns("expected.txt", "options.json", "setup"))
+        no_context = shutil.ignore_patterns("expected.txt", "options.json", "setup")
+        shutil.copytree(self.folder, here, symlinks=True, ignore=no_context)
         fill(here, self.paths("context"))
         if self.text("setup"):
             subprocess.run(["sh", "-euc", self.text("setup")], cwd=here, check=True)

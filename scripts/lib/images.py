@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tarfile
+from collections import Counter
 
 # Differences that two builds by the same builder show as well: logs, caches and byte code that contain times or random numbers.
 VOLATILE = re.compile(r"\.pyc$|^var/(log|cache)/|^etc/ld\.so\.cache$|/pip/cache|\.dist-info/(RECORD|direct_url\.json)$")
@@ -113,6 +114,13 @@ def differences(ours, theirs):
 def pair(what, ours, theirs):
     if ours != theirs:
         yield f"{what}: rbuild {ours}, docker {theirs}"
+
+
+def bags(what, ours, theirs):
+    """Each line that only one of the two has, or has more often."""
+    ours, theirs = Counter(ours), Counter(theirs)
+    for line in sorted((ours - theirs).keys() | (theirs - ours).keys()):
+        yield f"{what}: rbuild {ours[line]} times, docker {theirs[line]}: {line}"
 
 
 def lists(what, ours, theirs):

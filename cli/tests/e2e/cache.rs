@@ -164,3 +164,19 @@ fn a_stage_that_ignores_the_cache_is_run_and_its_new_files_are_used() {
     assert_eq!(lines[0], lines[1], "copied and mounted files are those of the same run");
     assert_eq!(ids(&[]), second);
 }
+
+#[test]
+fn a_result_is_not_put_on_another_parent() {
+    let Some(here) = with_busybox("a_result_is_not_put_on_another_parent") else { return };
+    let dockerfile = "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /id\nRUN cat /id > /copy\n";
+    let context = here.context("c", dockerfile, &[]);
+    here.build("x", &context);
+    // the first step is made anew and kept; the build fails before the second one is
+    fs::write(context.join("Dockerfile"), dockerfile.replace("RUN cat /id > /copy", "RUN false")).unwrap();
+    here.fails(["build", "--no-cache", context.to_str().unwrap()]);
+    fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    here.build("x", &context);
+    let ids = here.ok(["run", "--rm", "x", "cat", "/id", "/copy"]);
+    let ids: Vec<&str> = ids.lines().collect();
+    assert_eq!(ids[0], ids[1]);
+}

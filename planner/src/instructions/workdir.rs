@@ -15,10 +15,9 @@ pub(super) fn workdir(stage: &mut StageLowering<'_, '_>, written: &Word) -> Resu
         stage.lint(Rule::WorkdirRelativePath, message);
     }
     stage.state.workdir_set = true;
-    let path = stage.state.cwd.join(&written);
-    stage.state.cwd = path.clone();
-    stage.state.config.config.working_dir = path.to_string();
-    let created_by = format!("WORKDIR {path}");
+    stage.state.enter_directory(&written);
+    let path = stage.state.cwd.clone();
+    let created_by = format!("WORKDIR {}", stage.state.config.config.working_dir);
     if path.is_root() {
         stage.record(created_by);
         return Ok(());

@@ -1,6 +1,7 @@
 //! A plan as stable text: stages, steps, the target's config and history, findings.
 
 use rbuild_oci::{DiffId, Digest, Timestamp};
+use rbuild_parser::Lint;
 use rbuild_planner::{
     Access, Action, CachePolicy, CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, Network,
     Plan, PlanError, RunAction, Step, StepId, Unpack,
@@ -12,7 +13,14 @@ const FIRST_STEP: i64 = 1_735_689_600;
 
 pub(crate) fn error(error: &PlanError) -> String {
     let lines = error.lines.map_or("none".to_owned(), |lines| format!("{}-{}", lines.first, lines.last));
-    format!("error: {error}\nlines: {lines}\n")
+    let mut out = format!("error: {error}\nlines: {lines}\n");
+    error.lints.iter().for_each(|found| lint(&mut out, found));
+    out
+}
+
+fn lint(out: &mut String, lint: &Lint) {
+    let Lint { rule, message, lines } = lint;
+    writeln!(out, "lint {}-{} {}: {message}", lines.first, lines.last, rule.name()).unwrap();
 }
 
 pub(crate) fn plan(plan: &Plan) -> String {
@@ -29,10 +37,7 @@ pub(crate) fn plan(plan: &Plan) -> String {
         }
     }
     image(&mut out, plan);
-    for lint in &plan.lints {
-        writeln!(out, "lint {}-{} {}: {}", lint.lines.first, lint.lines.last, lint.rule.name(), lint.message)
-            .unwrap();
-    }
+    plan.lints.iter().for_each(|found| lint(&mut out, found));
     if let Err(error) = plan.lint_errors() {
         writeln!(out, "lint error: {error}").unwrap();
     }
