@@ -76,6 +76,12 @@ impl StepInputs {
         self
     }
 
+    /// The value of the input called `name`.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The first input that differs from `earlier`, in this record's order; `None` when they agree.
     #[must_use]
     pub fn first_difference(&self, earlier: &Self) -> Option<InputDifference> {

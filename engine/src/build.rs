@@ -29,7 +29,10 @@ impl Engine {
         match schedule::execute(&session).await {
             Ok(diffs) => settle::finish(&session, diffs).await,
             Err(error) => {
-                settle::keep_finished(&session)?;
+                // the step's own failure is what has to be told, whatever else goes wrong now
+                if let Err(lost) = settle::keep_finished(&session) {
+                    reporter.warn(format!("finished steps could not be kept: {lost}"));
+                }
                 Err(error)
             }
         }

@@ -16,18 +16,24 @@ pub(crate) fn same_parent_content(
     keyed: &Keyed,
     parent: &[LayerId],
 ) -> Result<Option<StepResult>, Error> {
-    let store = &session.engine.store;
     for earlier in session.earlier(&keyed.description.step) {
-        let comparable = earlier.parent_layers.len() == parent.len()
-            && store.has_layer(&earlier.layer)
-            && earlier.parent_layers.iter().all(|layer| store.has_layer(layer));
-        if comparable && same_content(session, &earlier.parent_layers, parent)? {
-            let record =
-                CacheRecord { parent: Some(keyed.parent), parent_layers: parent.to_vec(), ..earlier };
-            if session.lease.hold(&[record.layer], &[])?.is_empty() {
-                session.recorder()?.record(keyed.key, record.clone());
-                return Ok(Some(StepResult::new(record, parent, Origin::Cache)));
-            }
+        if earlier.parent_layers.len() != parent.len() {
+            continue;
+        }
+        let needed = [earlier.parent_layers.as_slice(), &[earlier.layer]].concat();
+        let there = session.lease.hold(&needed, &[])?.is_empty();
+        // a layer that cannot be compared is another one: the cache is advice
+        if there && same_content(session, &earlier.parent_layers, parent).unwrap_or(false) {
+            let record = CacheRecord {
+                parent: Some(keyed.parent),
+                parent_layers: parent.to_vec(),
+                site: Some(session.site()),
+                evicted: None,
+                stamp: None,
+                ..earlier
+            };
+            session.recorder()?.record(keyed.key, record.clone());
+            return Ok(Some(StepResult::new(record, parent, Origin::Cache)));
         }
     }
     Ok(None)

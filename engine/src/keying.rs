@@ -9,23 +9,28 @@ use crate::{
     mounts::{self, Content},
     session::{Keyed, Session},
 };
-use rbuild_cache::{CacheKey, KeyBuilder};
+use rbuild_cache::{CacheKey, KeyBuilder, LayerId, StepHash};
 use rbuild_executor::{RunSurroundings, Selection, SelectionSummary, SourceRoot, StepDescription};
+use rbuild_oci::ImagePath;
 use rbuild_planner::{Action, CopyAction, Filesystem, RunAction, Step};
 use std::sync::Arc;
 
 /// Keys `step`, whose inputs have been keyed before.
 pub(crate) fn key(session: &Session, step: &Step) -> Result<(), Error> {
     let parent = session.key_of(&step.parent).ok_or_else(|| out_of_order("its parent"))?;
+    let mut mount_contents = Vec::new();
     let (description, selection) = match &step.action {
         Action::Workdir(action) => {
             (rbuild_executor::describe_workdir(action, session.plan.source_date_epoch), None)
         }
         Action::Copy(action) => describe_copy(session, action)?,
-        Action::Run(action) => (describe_run(session, step, action)?, None),
+        Action::Run(action) => {
+            mount_contents = contents_of_mounts(session, action)?;
+            (describe_run(session, step, action, &mount_contents), None)
+        }
     };
     let key = CacheKey::definition(Some(&parent), &description.step);
-    session.set_keyed(step.id, Keyed { key, parent, description, selection });
+    session.set_keyed(step.id, Keyed { key, parent, description, selection, mount_contents });
     Ok(())
 }
 
@@ -47,6 +52,24 @@ pub(crate) fn select(session: &Session, action: &CopyAction) -> Result<Arc<Selec
         }
     };
     Ok(Arc::new(rbuild_executor::select(&root, action)?))
+}
+
+/// Under which a record's inputs hold what [`source_layers`] says.
+pub(crate) const SOURCES: &str = "source layers";
+
+/// The layers of the stages and images that `step` takes files from, beside its parent; `None` when there are none, or
+/// they are not all built. A record counts only with the very layers it was made from: a stage that was built again may
+/// hold something else under the same key.
+pub(crate) fn source_layers(session: &Session, step: &Step) -> Option<String> {
+    let from: Vec<&Filesystem> = match &step.action {
+        Action::Copy(action) => vec![&action.from],
+        Action::Run(action) => action.mounts.iter().filter_map(mounts::source).collect(),
+        Action::Workdir(_) => Vec::new(),
+    };
+    let layers = from.into_iter().filter(|from| matches!(from, Filesystem::Image(_) | Filesystem::Step(_)));
+    let stacks = layers.map(|from| session.stack(from)).collect::<Option<Vec<_>>>()?;
+    let ids: Vec<String> = stacks.iter().flat_map(|stack| stack.iter().map(LayerId::to_string)).collect();
+    (!stacks.is_empty()).then(|| ids.join(" "))
 }
 
 /// Whether `action` copies from layers, which are keyed and not read.
@@ -74,7 +97,7 @@ fn describe_copy(session: &Session, action: &CopyAction) -> Result<Described, Er
     Ok((rbuild_executor::describe_copy(action, &summary), None))
 }
 
-fn describe_run(session: &Session, step: &Step, action: &RunAction) -> Result<StepDescription, Error> {
+fn contents_of_mounts(session: &Session, action: &RunAction) -> Result<Vec<(ImagePath, StepHash)>, Error> {
     let mut contents = Vec::new();
     for mount in &action.mounts {
         match mounts::content(session, mount)? {
@@ -82,14 +105,23 @@ fn describe_run(session: &Session, step: &Step, action: &RunAction) -> Result<St
             Content::Known(hash) => contents.push((mount.target.clone(), hash)),
         }
     }
+    Ok(contents)
+}
+
+fn describe_run(
+    session: &Session,
+    step: &Step,
+    action: &RunAction,
+    mount_contents: &[(ImagePath, StepHash)],
+) -> StepDescription {
     let hosts = session.request.add_hosts.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>();
     let surroundings = RunSurroundings {
         platform: &session.plan.stages[step.stage.0].platform,
-        mount_contents: &contents,
+        mount_contents,
         host_names: &hosts,
         shm_size: session.request.shm_size,
     };
-    Ok(rbuild_executor::describe_run(action, &surroundings))
+    rbuild_executor::describe_run(action, &surroundings)
 }
 
 /// The plan's order guarantees inputs first; this says so if it ever does not.

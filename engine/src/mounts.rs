@@ -1,6 +1,9 @@
 //! `RUN --mount`: what the engine finds for the executor to mount.
 
-use crate::{Error, keying, session::Session};
+use crate::{
+    Error, keying,
+    session::{Keyed, Session},
+};
 use rbuild_cache::{KeyBuilder, StepHash};
 use rbuild_executor::{CacheDirectory, PreparedMount, SelectionSummary};
 use rbuild_oci::ImagePath;
@@ -13,8 +16,12 @@ use std::time::SystemTime;
 const MOUNTED: &str = "/mounted";
 
 /// Prepares the mounts of `action`; what they hold is released when they are dropped.
-pub(crate) fn prepare(session: &Session, action: &RunAction) -> Result<Vec<PreparedMount>, Error> {
-    action.mounts.iter().map(|mount| prepare_one(session, mount)).collect()
+pub(crate) fn prepare(
+    session: &Session,
+    keyed: &Keyed,
+    action: &RunAction,
+) -> Result<Vec<PreparedMount>, Error> {
+    action.mounts.iter().map(|mount| prepare_one(session, keyed, mount)).collect()
 }
 
 /// The hash of what `mount` shows.
@@ -41,6 +48,14 @@ pub(crate) fn content(session: &Session, mount: &Mount) -> Result<Content, Error
     }
 }
 
+/// Whose files `mount` shows, when it shows somebody's.
+pub(crate) fn source(mount: &Mount) -> Option<&Filesystem> {
+    match &mount.kind {
+        MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => Some(from),
+        MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => None,
+    }
+}
+
 /// What is known of a mount's content.
 pub(crate) enum Content {
     /// It has none that counts.
@@ -49,7 +64,7 @@ pub(crate) enum Content {
     Known(StepHash),
 }
 
-fn prepare_one(session: &Session, mount: &Mount) -> Result<PreparedMount, Error> {
+fn prepare_one(session: &Session, keyed: &Keyed, mount: &Mount) -> Result<PreparedMount, Error> {
     let store = &session.engine.store;
     match &mount.kind {
         MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
@@ -60,6 +75,12 @@ fn prepare_one(session: &Session, mount: &Mount) -> Result<PreparedMount, Error>
         } => {
             let action = tree(from, source);
             let selection = keying::select(session, &action)?;
+            // the step's key says what it saw when the build began
+            let now = rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step;
+            if !keyed.mount_contents.iter().any(|(target, then)| *target == mount.target && *then == now) {
+                let path = source.to_string();
+                return Err(Error::Executor(rbuild_executor::ExecutorError::SourceChanged { path }));
+            }
             let draft = rbuild_executor::copy(store, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
             Ok(PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?)
         }
@@ -127,9 +148,17 @@ fn unsupported(step: &Step) -> Option<&'static str> {
 
 /// A copy of the tree or file `source` to [`MOUNTED`].
 fn tree(from: &Filesystem, source: &ImagePath) -> CopyAction {
+    // a mount's source is a name: what would be a wildcard in a COPY is escaped
+    let mut name = String::with_capacity(source.as_str().len());
+    for c in source.as_str().chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            name.push('\\');
+        }
+        name.push(c);
+    }
     CopyAction {
         from: from.clone(),
-        sources: vec![CopySource::Path(source.as_str().to_owned())],
+        sources: vec![CopySource::Path(name)],
         destination: ImagePath::root().join(MOUNTED),
         destination_is_directory: false,
         chown: None,

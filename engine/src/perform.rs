@@ -15,6 +15,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// Bytes of one line that an error shows at most, give or take a piece.
+const LONGEST_LINE: usize = 64 << 10;
 /// Lines of a failing command that its error shows.
 const TAIL_LINES: usize = 20;
 
@@ -87,7 +89,7 @@ fn attempt(
             return Ok(result);
         }
     }
-    let draft = carry_out(session, step, selection.as_deref(), &parent, &mut |bytes| {
+    let draft = carry_out(session, step, (&keyed, selection.as_deref()), &parent, &mut |bytes| {
         activity.output(bytes);
         tail.push(bytes, activity.elapsed());
     })?;
@@ -125,9 +127,14 @@ fn recorded(
     parent: &[LayerId],
 ) -> Result<Option<StepResult>, Error> {
     let hash = session.keyed(step.id).ok_or_else(|| keying::out_of_order("its key"))?.description.step;
-    let by_definition = usize::from(session.has_renewed_input(step.id));
+    // files of layers are known by their content by now; a definition that says nothing is not asked
+    let telling = match keys {
+        [_, content] => std::slice::from_ref(content),
+        definition if session.has_renewed_input(step.id) => &definition[..0],
+        definition => definition,
+    };
     let found = session.engine.store.index(|index| {
-        for key in &keys[by_definition..] {
+        for key in telling {
             if let Lookup::Hit(record) = index.lookup(key)
                 && record.parent_layers == parent
             {
@@ -150,7 +157,7 @@ fn recorded(
 fn carry_out(
     session: &Session,
     step: &Step,
-    selection: Option<&Selection>,
+    (keyed, selection): (&Keyed, Option<&Selection>),
     parent: &[LayerId],
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<LayerDraft, Error> {
@@ -167,7 +174,7 @@ fn carry_out(
             Ok(rbuild_executor::copy(store, action, selection, parent, now)?)
         }
         Action::Run(action) => {
-            let mounts = crate::mounts::prepare(session, action)?;
+            let mounts = crate::mounts::prepare(session, keyed, action)?;
             let run = rbuild_executor::Run {
                 store,
                 action,
@@ -196,7 +203,10 @@ fn record(
         site: Some(session.site()),
         parent: Some(keyed.parent),
         parent_layers: parent.to_vec(),
-        inputs: keyed.description.inputs.clone(),
+        inputs: match keying::source_layers(session, step) {
+            Some(sources) => keyed.description.inputs.clone().with(keying::SOURCES, &sources),
+            None => keyed.description.inputs.clone(),
+        },
         blobs: Vec::new(),
         duration_ms: elapsed.as_millis() as u64,
         size_bytes: 0,
@@ -222,7 +232,10 @@ struct Tail {
 impl Tail {
     fn push(&mut self, bytes: &[u8], elapsed: Duration) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.unfinished.extend_from_slice(piece);
+            // a progress bar can write for hours without ending a line
+            if self.unfinished.len() < LONGEST_LINE {
+                self.unfinished.extend_from_slice(piece);
+            }
             if piece.ends_with(b"\n") {
                 self.end_line(elapsed);
             }

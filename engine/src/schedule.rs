@@ -5,7 +5,7 @@
 //! in the image are computed by other workers meanwhile. The scheduler itself only waits.
 
 use crate::{
-    Error, Outcome, mounts, perform,
+    Error, Outcome, keying, mounts, perform,
     session::{Origin, Session, StepResult},
 };
 use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lookup, StepHash};
@@ -76,7 +76,10 @@ pub(crate) fn look_up_all(session: &Session) -> Result<(), Error> {
 /// layers it was made on: a parent that was built again may hold something else under the same key.
 fn take(session: &Session, step: &Step, record: Option<CacheRecord>) -> bool {
     let (Some(record), Some(parent)) = (record, session.stack(&step.parent)) else { return false };
-    if record.parent_layers != *parent {
+    let sources = keying::source_layers(session, step);
+    if record.parent_layers != *parent
+        || sources.is_some_and(|now| record.inputs.value(keying::SOURCES) != Some(now.as_str()))
+    {
         return false;
     }
     session.set_result(step.id, StepResult::new(record, &parent, Origin::Cache));
@@ -186,7 +189,11 @@ async fn run_missing(
                 while running.join_next().await.is_some() {}
                 return Err(error);
             }
-            Some(Err(panicked)) => return Err(Error::Worker(panicked.to_string())),
+            Some(Err(panicked)) => {
+                session.cancel.cancel();
+                while running.join_next().await.is_some() {}
+                return Err(Error::Worker(panicked.to_string()));
+            }
         }
     }
 }

@@ -51,7 +51,10 @@ fn export(session: &Session, diffs: &BTreeMap<StepId, LayerDiff>) -> Result<Buil
     for tag in &session.request.tags {
         store.set_reference(tag, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
     }
-    keep_recent(session)?;
+    // the cache is advice: the image is whole and named without it
+    if let Err(lost) = keep_recent(session) {
+        session.reporter.warn(format!("this build's cache records could not be kept together: {lost}"));
+    }
     let (mut cached, mut executed) = (0, 0);
     for result in session.plan.steps.iter().filter_map(|step| session.result(step.id)) {
         match result.origin {

@@ -100,6 +100,30 @@ pub fn open_terminal(rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd), Exec
     Ok((pair.master, pair.slave))
 }
 
+/// A process by its number; `None` when there is none.
+///
+/// # Errors
+/// [`ExecutorError::System`].
+pub fn open_process(pid: i32) -> Result<Option<OwnedFd>, ExecutorError> {
+    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(None) };
+    match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        Ok(process) => Ok(Some(process)),
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(errno) => Err(ExecutorError::system("pidfd_open", b"", errno)),
+    }
+}
+
+/// Kills a process; fine when it has ended.
+///
+/// # Errors
+/// [`ExecutorError::System`].
+pub fn kill_process(process: BorrowedFd<'_>) -> Result<(), ExecutorError> {
+    match rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(ExecutorError::system("pidfd_send_signal", b"", errno)),
+    }
+}
+
 /// Starts a container. The calling thread must live as long as the program.
 ///
 /// # Errors

@@ -200,7 +200,9 @@ impl Copy<'_> {
         match (self.action.unpack, dir.entries[0].kind) {
             (Unpack::Local | Unpack::Always, Kind::File) => {
                 let path = join(&dir.path, dir.text(dir.entries[0].name));
-                add::recognise(self.selection.source.open(&path)?, &path)
+                let file = self.selection.source.open(&path)?;
+                file::unchanged(&file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
+                add::recognise(file, &path)
             }
             (Unpack::Never, _) | (_, Kind::Dir(_) | Kind::Symlink | Kind::Device(..) | Kind::Socket) => {
                 Ok(None)

@@ -35,7 +35,9 @@ mod workers;
 mod xattrs;
 
 pub use cancel::Cancel;
-pub use container::{ContainerSandbox, Sandboxed, Stdio, open_terminal, start_container};
+pub use container::{
+    ContainerSandbox, Sandboxed, Stdio, kill_process, open_process, open_terminal, start_container,
+};
 pub use context::ContextRoot;
 pub use copy::copy;
 pub use describe::{RunSurroundings, StepDescription, describe_copy, describe_run, describe_workdir};

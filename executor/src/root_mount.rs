@@ -1,6 +1,10 @@
 //! A writable root: layers below, an upper directory that takes the changes, mounted and attached nowhere.
 
-use crate::{ExecutorError, RootView, rooted::Rooted, view::xattr_namespace};
+use crate::{
+    ExecutorError, RootView,
+    rooted::Rooted,
+    view::{directories, xattr_namespace},
+};
 use nix::{
     fcntl::{AT_FDCWD, AtFlags, OFlag},
     sys::stat::{Mode, mkdirat},
@@ -33,7 +37,7 @@ impl RootMount {
         upper: &Path,
         work: &Path,
     ) -> Result<Self, ExecutorError> {
-        let paths: Vec<PathBuf> = layers.iter().map(|layer| store.layer_fs(layer)).collect();
+        let paths = directories(store, layers);
         let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let spec = OverlaySpec {
             lowers: &lowers,

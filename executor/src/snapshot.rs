@@ -1,4 +1,7 @@
 //! Copying an upper directory, whiteouts and all: a container's change becomes a layer while the container stays.
+//!
+//! The container may still run, and change what is copied. So everything is opened once, by its name in a directory that
+//! is open and without following a link, and then only that file is looked at: nothing it puts in the way leads out.
 
 use crate::ExecutorError;
 use nix::{
@@ -9,13 +12,19 @@ use nix::{
     },
     unistd::{Gid, Uid, fchownat},
 };
-use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
+use rustix::fs::{CWD, OFlags, XattrFlags, getxattr, listxattr, lsetxattr, openat, readlinkat};
 use std::{
     collections::HashMap,
-    ffi::CStr,
-    fs::{self, Metadata, Permissions},
+    ffi::{CStr, OsStr, OsString},
+    fs::{self, File, Metadata, Permissions},
     io,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
+        },
+    },
     path::{Path, PathBuf},
 };
 
@@ -31,16 +40,44 @@ type Links = HashMap<(u64, u64), PathBuf>;
 /// # Errors
 /// [`ExecutorError::System`] with the path that cannot be read or made.
 pub fn clone_layer(from: &Path, to: &Path) -> Result<(), ExecutorError> {
-    let metadata = fs::symlink_metadata(from).map_err(on("stat", from))?;
-    clone_directory(from, to, &mut Links::new())?;
-    clone_metadata(from, to, &metadata)
+    let source = Source::open(CWD, from.as_os_str(), from.to_owned())?;
+    clone_directory(&source, to, &mut Links::new())?;
+    clone_metadata(&source, to)
 }
 
-fn clone_directory(from: &Path, to: &Path, links: &mut Links) -> Result<(), ExecutorError> {
-    for entry in fs::read_dir(from).map_err(on("read", from))? {
-        let entry = entry.map_err(on("read", from))?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let metadata = fs::symlink_metadata(&source).map_err(on("stat", &source))?;
+/// One file of whatever kind, held open by `O_PATH`.
+struct Source {
+    file: File,
+    metadata: Metadata,
+    /// Leads to the open file, for calls that take paths.
+    path: PathBuf,
+    /// Where it was found, for messages.
+    shown: PathBuf,
+}
+
+impl Source {
+    fn open(directory: impl AsFd, name: &OsStr, shown: PathBuf) -> Result<Self, ExecutorError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(directory, name, flags, rustix::fs::Mode::empty());
+        let file = File::from(opened.map_err(|errno| on("open", &shown)(errno.into()))?);
+        let metadata = file.metadata().map_err(on("stat", &shown))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { file, metadata, path, shown })
+    }
+
+    /// The names in a directory.
+    fn names(&self) -> Result<Vec<OsString>, ExecutorError> {
+        let entries = fs::read_dir(&self.path).map_err(on("read", &self.shown))?;
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        names.collect::<io::Result<_>>().map_err(on("read", &self.shown))
+    }
+}
+
+fn clone_directory(from: &Source, to: &Path, links: &mut Links) -> Result<(), ExecutorError> {
+    for name in from.names()? {
+        let source = Source::open(&from.file, &name, from.shown.join(&name))?;
+        let target = to.join(&name);
+        let metadata = &source.metadata;
         if metadata.is_dir() {
             fs::create_dir(&target).map_err(on("mkdir", &target))?;
             clone_directory(&source, &target, links)?;
@@ -52,21 +89,22 @@ fn clone_directory(from: &Path, to: &Path, links: &mut Links) -> Result<(), Exec
                 }
                 links.insert((metadata.dev(), metadata.ino()), target.clone());
             }
-            clone_entry(&source, &target, &metadata)?;
+            clone_entry(&source, &target)?;
         }
-        clone_metadata(&source, &target, &metadata)?;
+        clone_metadata(&source, &target)?;
     }
     Ok(())
 }
 
-fn clone_entry(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), ExecutorError> {
-    let kind = metadata.file_type();
+fn clone_entry(source: &Source, target: &Path) -> Result<(), ExecutorError> {
+    let kind = source.metadata.file_type();
     if kind.is_file() {
-        return fs::copy(source, target).map(drop).map_err(on("copy", source));
+        return fs::copy(&source.path, target).map(drop).map_err(on("copy", &source.shown));
     }
     if kind.is_symlink() {
-        let text = fs::read_link(source).map_err(on("readlink", source))?;
-        return symlink(text, target).map_err(on("symlink", target));
+        let text = readlinkat(&source.file, c"", Vec::new())
+            .map_err(|errno| on("readlink", &source.shown)(errno.into()))?;
+        return symlink(OsStr::from_bytes(text.as_bytes()), target).map_err(on("symlink", target));
     }
     let special = if kind.is_char_device() {
         SFlag::S_IFCHR
@@ -77,11 +115,13 @@ fn clone_entry(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), 
     } else {
         SFlag::S_IFSOCK
     };
+    let metadata = &source.metadata;
     let made = mknod(target, special, Mode::from_bits_truncate(metadata.mode()), metadata.rdev());
     made.map_err(|error| on("mknod", target)(error.into()))
 }
 
-fn clone_metadata(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), ExecutorError> {
+fn clone_metadata(source: &Source, target: &Path) -> Result<(), ExecutorError> {
+    let metadata = &source.metadata;
     let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
     fchownat(AT_FDCWD, target, Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
         .map_err(|error| on("chown", target)(error.into()))?;
@@ -97,18 +137,19 @@ fn clone_metadata(source: &Path, target: &Path, metadata: &Metadata) -> Result<(
 }
 
 /// All extended attributes, overlayfs' own among them; they say which directories are opaque.
-fn clone_attributes(source: &Path, target: &Path) -> Result<(), ExecutorError> {
+fn clone_attributes(source: &Source, target: &Path) -> Result<(), ExecutorError> {
     let mut names = vec![0; ATTRIBUTES];
-    let length = match llistxattr(source, &mut names) {
+    // the path is a link to the open file, and that is not followed any further
+    let length = match listxattr(&source.path, &mut names) {
         Ok(length) => length,
         Err(rustix::io::Errno::NOTSUP) => 0,
-        Err(errno) => return Err(on("llistxattr", source)(errno.into())),
+        Err(errno) => return Err(on("listxattr", &source.shown)(errno.into())),
     };
     let mut value = vec![0; ATTRIBUTES];
     let names = names[..length].split_inclusive(|byte| *byte == 0);
     for name in names.filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
-        let length =
-            lgetxattr(source, name, &mut value).map_err(|errno| on("lgetxattr", source)(errno.into()))?;
+        let length = getxattr(&source.path, name, &mut value)
+            .map_err(|errno| on("getxattr", &source.shown)(errno.into()))?;
         lsetxattr(target, name, &value[..length], XattrFlags::empty())
             .map_err(|errno| on("lsetxattr", target)(errno.into()))?;
     }

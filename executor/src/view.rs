@@ -7,6 +7,7 @@ use rbuild_oci::ImagePath;
 use rbuild_sys::overlay::{OverlaySpec, XattrNamespace, mount_overlay};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use std::{
+    collections::HashSet,
     fs::File,
     io::Read,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -84,8 +85,17 @@ fn open_directory(store: &Store) -> Result<OwnedFd, ExecutorError> {
     })
 }
 
+/// The directories of `layers`, lowest first, each once: overlayfs refuses one that is there twice, and the upper one
+/// hides all of the lower one.
+pub(crate) fn directories(store: &Store, layers: &[LayerId]) -> Vec<PathBuf> {
+    let mut seen = HashSet::with_capacity(layers.len());
+    let mut kept: Vec<&LayerId> = layers.iter().rev().filter(|layer| seen.insert(**layer)).collect();
+    kept.reverse();
+    kept.into_iter().map(|layer| store.layer_fs(layer)).collect()
+}
+
 fn mount(store: &Store, layers: &[LayerId]) -> Result<OwnedFd, ExecutorError> {
-    let paths: Vec<PathBuf> = layers.iter().map(|layer| store.layer_fs(layer)).collect();
+    let paths = directories(store, layers);
     let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let spec =
         OverlaySpec { lowers: &lowers, upper: None, empty: store.empty_dir(), xattr: xattr_namespace() };

@@ -180,3 +180,29 @@ fn a_result_is_not_put_on_another_parent() {
     let ids: Vec<&str> = ids.lines().collect();
     assert_eq!(ids[0], ids[1]);
 }
+
+#[test]
+fn a_copy_is_not_taken_from_a_stage_that_was_built_again() {
+    let Some(here) = with_busybox("a_copy_is_not_taken_from_a_stage_that_was_built_again") else { return };
+    let dockerfile = "FROM busybox AS gen\nRUN cat /proc/sys/kernel/random/uuid > /id\n\
+        FROM busybox\nCOPY --from=gen /id /id\nRUN --mount=from=gen,target=/gen cat /gen/id > /mounted\n";
+    let context = here.context("c", dockerfile, &[]);
+    here.build("x", &context);
+    here.ok(["build", "--no-cache", "--target", "gen", "-t", "gen", context.to_str().unwrap()]);
+    here.build("x", &context);
+    let id = here.ok(["run", "--rm", "gen", "cat", "/id"]);
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/id", "/mounted"]), id.repeat(2));
+}
+
+#[test]
+fn a_link_in_a_cache_mount_does_not_lead_to_the_host() {
+    let Some(here) = with_busybox("a_link_in_a_cache_mount") else { return };
+    let dockerfile = "FROM busybox\nRUN --mount=type=cache,id=x,target=/c ln -s / /c/sub\n\
+        RUN --mount=type=cache,id=x,source=sub,target=/h ls /h > /seen\n";
+    let context = here.context("c", dockerfile, &[]);
+    let ran = here.run(["build", "-t", "x", context.to_str().unwrap()]);
+    if ran.code == 0 {
+        let seen = here.ok(["run", "--rm", "x", "cat", "/seen"]);
+        assert!(!seen.contains("boot") && !seen.contains("proc"), "{seen}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Making an image of a container's changes.
 
-use crate::{Engine, Error, containers::record::ContainerDirectory};
+use crate::{ContainerState, Engine, Error, containers::record::ContainerDirectory};
 use rbuild_cache::{LayerMeta, LayerSource, RefRecord};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, Platform, Reference, Timestamp};
 use rbuild_planner::{PlanOptions, ResolvedImage};
@@ -28,12 +28,18 @@ impl Engine {
     /// [`Error::NoSuchContainer`], [`Error::Plan`] or [`Error::Syntax`] for a bad change, [`Error::Store`].
     pub fn commit(&self, request: &CommitRequest) -> Result<ImageId, Error> {
         let container = self.container(&request.container)?;
+        if container.state == ContainerState::Running {
+            // its files change under the copy, and its links cannot be trusted
+            return Err(Error::ContainerRunning(container.name));
+        }
         let base = self.find_image(&container.image_id.to_string())?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
         let now = Timestamp::from(SystemTime::now());
         let lease = self.store.lease()?;
-        lease.hold(&container.layers, &[])?;
+        if !lease.hold(&container.layers, &[])?.is_empty() {
+            return Err(Error::NoSuchImage(container.image));
+        }
         let draft = self.store.new_layer()?;
         rbuild_executor::clone_layer(&ContainerDirectory::of(&self.store, &container.id).fs(), draft.fs())?;
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;

@@ -59,7 +59,7 @@ impl Engine {
         if container.state == ContainerState::Running {
             match force {
                 Force::No => return Err(Error::ContainerRunning(container.name)),
-                Force::Yes => process::kill(&container)?,
+                Force::Yes => process::kill(&self.store, &container)?,
             }
         }
         ContainerDirectory::of(&self.store, &container.id).remove()?;

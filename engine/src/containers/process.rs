@@ -7,16 +7,23 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use rbuild_cache::Store;
 use rbuild_executor::Sandboxed;
 use rbuild_oci::Timestamp;
 use std::{
     fs::File,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
+    thread,
+    time::Duration,
     time::SystemTime,
 };
 
 use super::start::Retention;
+
+/// How often, and how far apart, a killed container is looked at.
+const KILL_CHECKS: u32 = 500;
+const KILL_PAUSE: Duration = Duration::from_millis(20);
 
 /// A started container. Dropping it kills its program.
 pub struct RunningContainer {
@@ -73,6 +80,8 @@ impl RunningContainer {
         let code = self.process.wait()?;
         match self.retention {
             Retention::Remove => self.directory.remove()?,
+            // removed by force meanwhile
+            Retention::Keep if !self.directory.fs().exists() => {}
             Retention::Keep => {
                 self.container.state = ContainerState::Exited(code);
                 self.container.finished = Some(Timestamp::from(SystemTime::now()));
@@ -84,15 +93,20 @@ impl RunningContainer {
     }
 }
 
-/// Kills the program of a container that another process runs, and waits until that process has noted it.
-pub(crate) fn kill(container: &Container) -> Result<(), Error> {
+/// Kills the program of a container that another process runs, and waits until that process has let go of it.
+pub(crate) fn kill(store: &Store, container: &Container) -> Result<(), Error> {
+    let directory = ContainerDirectory::of(store, &container.id);
     let Some(pid) = container.pid else { return Ok(()) };
-    match signal::kill(Pid::from_raw(pid), Signal::SIGKILL) {
-        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
-        Err(error) => Err(Error::Io {
-            action: "kill",
-            path: PathBuf::from(format!("/proc/{pid}")),
-            source: error.into(),
-        }),
+    // the process is pinned before it is asked whether the container still runs: the number may be somebody else's by now
+    let process = rbuild_executor::open_process(pid)?;
+    for _ in 0..KILL_CHECKS {
+        if directory.try_lock()?.is_some() {
+            return Ok(());
+        }
+        if let Some(process) = &process {
+            rbuild_executor::kill_process(process.as_fd())?;
+        }
+        thread::sleep(KILL_PAUSE);
     }
+    Err(Error::ContainerRunning(container.name.clone()))
 }

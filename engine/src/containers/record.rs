@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
 };
 
@@ -78,7 +79,9 @@ impl ContainerDirectory {
         for path in [self.0.clone(), self.fs(), self.work()] {
             fs::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path, source })?;
         }
-        Ok(())
+        // the container's `/`, which must not depend on the user's umask
+        let (path, mode) = (self.fs(), fs::Permissions::from_mode(0o755));
+        fs::set_permissions(&path, mode).map_err(|source| Error::Io { action: "chmod", path, source })
     }
 
     pub(crate) fn fs(&self) -> PathBuf {

@@ -110,6 +110,10 @@ impl Engine {
         directory: ContainerDirectory,
     ) -> Result<RunningContainer, Error> {
         let uses = ContainerUse { image: Some(container.image_id), layers: container.layers.clone() };
+        let lease = self.store.lease()?;
+        if !lease.hold(&container.layers, &[])?.is_empty() {
+            return Err(Error::NoSuchImage(container.image));
+        }
         self.store.set_container_use(&container.id, &uses)?;
         directory.write(&container)?;
         let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;

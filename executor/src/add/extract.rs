@@ -210,6 +210,11 @@ impl Extraction<'_, '_> {
             EntryType::Block => FileType::BlockDevice,
             _ => FileType::Fifo,
         };
+        if kind == FileType::CharacterDevice && header.device == 0 {
+            // overlayfs would take it for a deletion
+            let reason = "it holds the character device 0:0".to_owned();
+            return Err(ExecutorError::BadArchive { archive: self.name.clone(), reason });
+        }
         let meta = self.policy.apply(header.meta, Kind::Device(kind, header.device));
         let at = place.place(path);
         self.replacing(place, path, || create_device(at, kind, header.device, &meta))?;
@@ -283,7 +288,9 @@ impl Extraction<'_, '_> {
                 host.extend_from_slice(name);
                 let host: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(host.as_slice());
                 std::fs::remove_dir_all(host).map_err(|error| ExecutorError::system("rmdir", path, error))?;
-                self.dirs.retain(|(dir, _)| !dir.starts_with(path));
+                self.dirs.retain(|(dir, _)| {
+                    dir.strip_prefix(path).is_none_or(|rest| rest.first().is_some_and(|byte| *byte != b'/'))
+                });
             }
             Err(errno) => return Err(fail("unlink", path, errno)),
             Ok(()) => {}

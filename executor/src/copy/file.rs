@@ -5,7 +5,7 @@ use super::policy::{Birth, Policy, stamps};
 use crate::{
     ExecutorError,
     rooted::{FileType, shown},
-    select::{Dir, Entry, Kind, Meta, Owner},
+    select::{Dir, Entry, Kind, Meta, Owner, Time},
     xattrs,
 };
 use rustix::{
@@ -95,10 +95,16 @@ pub(crate) fn create(
 }
 
 /// `ESTALE` when the file is not the one whose digest was taken: the copy would be remembered under a wrong key.
-fn unchanged(from: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+pub(super) fn unchanged(from: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
     let stat = fstat(from)?;
-    let mtime = Meta::of(&stat, Owner::Kept).mtime;
-    if mtime == entry.meta.mtime && stat.st_size as u64 == entry.size { Ok(()) } else { Err(Errno::STALE) }
+    // ctime too: a writer can set the other times back, and nothing a copy does changes its source's
+    let ctime = Time { seconds: stat.st_ctime, nanoseconds: stat.st_ctime_nsec as i64 };
+    let identity = &entry.identity;
+    let same = stat.st_size as u64 == entry.size
+        && (stat.st_dev, stat.st_ino) == (identity.dev, identity.ino)
+        && ctime == identity.ctime
+        && Meta::of(&stat, Owner::Kept).mtime == entry.meta.mtime;
+    if same { Ok(()) } else { Err(Errno::STALE) }
 }
 
 /// The error of copying to `path`.
