@@ -8,20 +8,47 @@ use rbuild_cache::{KeyBuilder, StepHash};
 use rbuild_executor::{CacheDirectory, PreparedMount, SelectionSummary};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{
-    Action, CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, RunAction, Step, Unpack,
+    Action, CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, RunAction, Sharing, Step,
+    Unpack,
 };
-use std::time::SystemTime;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 /// Where the files of a context lie in the layer that is made for mounting them.
 const MOUNTED: &str = "/mounted";
 
-/// Prepares the mounts of `action`; what they hold is released when they are dropped.
+/// Prepares the mounts of `action`; what they hold is released when they are dropped. Locked caches are claimed in the
+/// order of their ids and once each, so that steps never wait for each other in a circle, or for themselves.
 pub(crate) fn prepare(
     session: &Session,
     keyed: &Keyed,
     action: &RunAction,
 ) -> Result<Vec<PreparedMount>, Error> {
-    action.mounts.iter().map(|mount| prepare_one(session, keyed, mount)).collect()
+    let cache_id = |mount: &Mount| match &mount.kind {
+        MountKind::Cache { id, mode, uid, gid, .. } => Some((id.clone(), *mode, *uid, *gid)),
+        MountKind::Bind { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. } => None,
+    };
+    let mut order: Vec<usize> = (0..action.mounts.len()).collect();
+    order.sort_by_key(|position| cache_id(&action.mounts[*position]));
+    let mut prepared: BTreeMap<usize, PreparedMount> = BTreeMap::new();
+    let mut claimed = BTreeSet::new();
+    for position in order {
+        let mut mount = action.mounts[position].clone();
+        let id = cache_id(&mount);
+        if let MountKind::Cache { sharing, .. } = &mut mount.kind
+            && *sharing == Sharing::Locked
+            && !claimed.insert(id)
+        {
+            *sharing = Sharing::Shared;
+        }
+        prepared.insert(position, prepare_one(session, keyed, &mount)?);
+    }
+    Ok(prepared.into_values().collect())
 }
 
 /// The hash of what `mount` shows.

@@ -207,7 +207,13 @@ fn diff_later(session: &Session, step: StepId, diffs: &mut Diffs) {
         return;
     }
     let store = session.engine.store.clone();
-    let computing = tokio::task::spawn_blocking(move || Ok(rbuild_image::layer_diff(&store, &layer)?));
+    let gate = session.hashers.clone();
+    let computing = tokio::task::spawn(async move {
+        // hashing keeps a processor busy: more at once would only take memory
+        let _turn = gate.acquire_owned().await;
+        let hashing = tokio::task::spawn_blocking(move || rbuild_image::layer_diff(&store, &layer));
+        Ok(hashing.await.map_err(|error| Error::Worker(error.to_string()))??)
+    });
     diffs.insert(step, Diff::Computing(computing));
 }
 

@@ -15,7 +15,9 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
+use tokio::sync::Semaphore;
 
 /// One build in progress.
 pub(crate) struct Session {
@@ -38,6 +40,8 @@ pub(crate) struct Session {
     /// Steps with an input that is run whatever the cache says (`--no-cache-filter`): their definition says nothing.
     renewed: BTreeSet<StepId>,
     contended: AtomicBool,
+    /// Turns at hashing layers.
+    pub(crate) hashers: Arc<Semaphore>,
 }
 
 /// A step whose inputs are known.
@@ -121,6 +125,7 @@ impl Session {
             recorder: OnceLock::new(),
             renewed,
             contended: AtomicBool::new(false),
+            hashers: Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, usize::from))),
         })
     }
 

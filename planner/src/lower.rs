@@ -7,7 +7,9 @@ use crate::plan::{
     Action, Filesystem, ImageIndex, MountKind, Plan, PlannedEntry, PlannedImage, PlannedStage, StageId, Step,
     StepId,
 };
-use crate::stage_graph::{Base, Body, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode};
+use crate::stage_graph::{
+    Base, Body, ImageOrigin, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode,
+};
 use crate::stage_lowering::{StageLowering, StageState};
 use rbuild_oci::{ContainerConfig, ImageConfig, Platform};
 use rbuild_parser::{Lint, Rule};
@@ -143,11 +145,13 @@ impl<'a> Lowering<'a> {
 
     /// The config of an image that was found, checked against the platform asked for.
     fn image_config(&mut self, node: &StageNode, slot: SlotId) -> ImageConfig {
-        let ImageSlot { request, from_context, answer } = &self.graph.slots[slot];
+        let ImageSlot { request, origin, answer } = &self.graph.slots[slot];
         let image = answer.as_ref().expect("a resolved graph has an answer for every reachable image");
         let found = image.config.platform();
         let wanted = &request.platform;
-        if !from_context && (found.os != wanted.os || found.architecture != wanted.architecture) {
+        if *origin == ImageOrigin::Reference
+            && (found.os != wanted.os || found.architecture != wanted.architecture)
+        {
             let message = format!(
                 "Base image {} was pulled with platform \"{found}\", expected \"{wanted}\" for current build",
                 node.written

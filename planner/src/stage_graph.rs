@@ -103,12 +103,20 @@ pub(crate) struct Trigger {
     pub(crate) sources: Vec<Option<NodeId>>,
 }
 
+/// How an image came to be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ImageOrigin {
+    /// By its own name.
+    Reference,
+    /// Through a named context; exempt from the check of platforms.
+    NamedContext,
+}
+
 /// An image and, once found, what it is.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageSlot {
     pub(crate) request: ImageRequest,
-    /// Named contexts are exempt from the check of platforms.
-    pub(crate) from_context: bool,
+    pub(crate) origin: ImageOrigin,
     pub(crate) answer: Option<ResolvedImage>,
 }
 
@@ -242,7 +250,7 @@ impl StageGraph {
                 let key = key.to_owned();
                 Ok(self.context_base(&key, request))
             }
-            None => Ok(Base::Image(self.slot(request, false))),
+            None => Ok(Base::Image(self.slot(request, ImageOrigin::Reference))),
         }
     }
 
@@ -253,16 +261,16 @@ impl StageGraph {
             Some(NamedContext::Directory) => Base::Directory(key.to_owned()),
             Some(NamedContext::Image(reference)) => {
                 request.reference = reference.clone();
-                Base::Image(self.slot(request, true))
+                Base::Image(self.slot(request, ImageOrigin::NamedContext))
             }
             Some(NamedContext::OciLayout) => {
                 request.layout = Some(key.to_owned());
-                Base::Image(self.slot(request, true))
+                Base::Image(self.slot(request, ImageOrigin::NamedContext))
             }
         }
     }
 
-    fn slot(&mut self, request: ImageRequest, from_context: bool) -> SlotId {
+    fn slot(&mut self, request: ImageRequest, origin: ImageOrigin) -> SlotId {
         let key = (request.reference.clone(), request.platform.clone(), request.layout.clone());
         if let Some(slot) = self.slot_index.get(&key) {
             if request.purpose == Purpose::Base {
@@ -270,7 +278,7 @@ impl StageGraph {
             }
             return *slot;
         }
-        self.slots.push(ImageSlot { request, from_context, answer: None });
+        self.slots.push(ImageSlot { request, origin, answer: None });
         self.slot_index.insert(key, self.slots.len() - 1);
         self.slots.len() - 1
     }

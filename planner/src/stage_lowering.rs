@@ -8,7 +8,7 @@ use crate::plan::{Action, CachePolicy, Filesystem, PlannedEntry, StageId, Step, 
 use crate::position::Positions;
 use crate::scope::{Env, expand_word, is_literal, unset_in};
 use crate::sources::is_defined_before;
-use crate::stage_graph::{Base, Input, NodeId, StageNode};
+use crate::stage_graph::{Base, ImageOrigin, Input, NodeId, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{DEFAULT_PATH, HistoryEntry, ImageConfig, ImagePath};
 use rbuild_parser::{Escape, Expanded, Instruction, Lines, Node, Rule, WordError, WordMode, expand};
@@ -132,7 +132,7 @@ impl<'l, 'a> StageLowering<'l, 'a> {
     pub(crate) fn name_base(&mut self, base: &Filesystem) -> Option<String> {
         let (Base::Image(slot), Filesystem::Image(_)) = (&self.node.base, base) else { return None };
         let slot = &self.lowering.graph.slots[*slot];
-        if slot.from_context {
+        if slot.origin == ImageOrigin::NamedContext {
             return None;
         }
         let position = self.positions.take(&Env::default());
