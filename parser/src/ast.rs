@@ -306,9 +306,9 @@ pub struct Add {
 /// HEALTHCHECK. Durations in nanoseconds, 0 = inherit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Healthcheck {
-    /// HEALTHCHECK NONE
+    /// `HEALTHCHECK NONE`
     None,
-    /// HEALTHCHECK [flags] CMD …
+    /// `HEALTHCHECK [flags] CMD …`
     Check {
         /// The command after CMD.
         command: CommandLine,
