@@ -53,6 +53,14 @@ impl Store {
         Ok(RecentRecords { records })
     }
 
+    /// Forgets what every build kept: for a build that makes results anew under keys that others have kept.
+    ///
+    /// # Errors
+    /// An I/O error when a file cannot be removed.
+    pub fn forget_recent(&self) -> Result<(), CacheError> {
+        self.remove_files_in("recent")
+    }
+
     /// Keeps the records a build has used or made, under a name for that build (which Dockerfile, context and target).
     /// Their layers must be committed. Writes nothing if the file says the same.
     ///

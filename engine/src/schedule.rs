@@ -41,6 +41,10 @@ pub(crate) async fn execute(session: &Arc<Session>) -> Result<Diffs, Error> {
         diff_later(session, *step, &mut diffs);
     }
     if !wanted.is_empty() {
+        if session.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
+            // other builds are to see the new results too
+            session.engine.store.forget_recent()?;
+        }
         let _guard = CancelOnDrop(session.clone());
         run_missing(session, wanted, &exported, &mut diffs).await?;
     }

@@ -1,7 +1,7 @@
 //! Pulling an image: the manifest, the entry for the platform, the config, and those layers the store lacks.
 //!
 //! A layer goes straight from the network through verification to a thread that keeps the compressed blob, decompresses,
-//! hashes and unpacks it; three are under way at a time, and the network waits when the disk is slower.
+//! hashes and unpacks it; two are under way at a time, and the network waits when the disk is slower.
 
 use crate::{
     ImageError, ImageEvent, Keep, PendingLayer, assemble,
@@ -26,7 +26,7 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 /// Layers under way at a time; docker's number.
-const LAYERS_AT_ONCE: usize = 3;
+const LAYERS_AT_ONCE: usize = 2;
 
 /// Pieces of a layer (of some 16 KiB) that may wait for the disk.
 const PIECES_AHEAD: usize = 64;

@@ -19,7 +19,7 @@ use std::{collections::HashMap, io, sync::Mutex};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Layers under way at a time. Each compresses on all cores; more would only wait for them.
-const LAYERS_AT_ONCE: usize = 3;
+const LAYERS_AT_ONCE: usize = 2;
 
 /// Compressed blocks (of up to 1 MiB) that may wait for the network.
 const BLOCKS_AHEAD: usize = 2;

@@ -17,7 +17,7 @@ use std::{
 use tokio::{sync::mpsc, task};
 
 const CHUNK: usize = 512 << 10;
-const CHUNKS_AHEAD: usize = 4;
+const CHUNKS_AHEAD: usize = 2;
 
 /// The bytes of a blob, in order.
 pub struct BlobBody(Source);
