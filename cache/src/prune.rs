@@ -116,7 +116,7 @@ impl Store {
         Ok(collection.report)
     }
 
-    fn remove_files_in(&self, directory: &str) -> Result<(), CacheError> {
+    pub(crate) fn remove_files_in(&self, directory: &str) -> Result<(), CacheError> {
         let directory = self.at(directory);
         list(&directory)?.iter().try_for_each(|name| whole_file::remove(&directory.join(name)).map(drop))
     }

@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-/// Layers under way at a time; docker's number.
+/// Layers under way at a time: more would take memory, and hardly be faster on a few cores.
 const LAYERS_AT_ONCE: usize = 2;
 
 /// Pieces of a layer (of some 16 KiB) that may wait for the disk.
