@@ -4,20 +4,24 @@
 //! `docs/decisions/0006-content-compared-on-demand.md`.
 
 use crate::{
-    Error,
+    Error, keying,
     session::{Keyed, Origin, Session, StepResult},
 };
 use rbuild_cache::{CacheRecord, KeyBuilder, LayerId};
 use rbuild_oci::Digest;
+use rbuild_planner::Step;
 
 /// The result of the same step on a parent that contains the same files, when there is one.
 pub(crate) fn same_parent_content(
     session: &Session,
+    step: &Step,
     keyed: &Keyed,
     parent: &[LayerId],
 ) -> Result<Option<StepResult>, Error> {
+    let sources = keying::source_layers(session, step);
     for earlier in session.earlier(&keyed.description.step) {
-        if earlier.parent_layers.len() != parent.len() {
+        let other_sources = sources.as_deref() != earlier.inputs.value(keying::SOURCES);
+        if other_sources || earlier.parent_layers.len() != parent.len() {
             continue;
         }
         let needed = [earlier.parent_layers.as_slice(), &[earlier.layer]].concat();

@@ -83,9 +83,7 @@ fn attempt(
         {
             return Ok(result);
         }
-        if !reads_renewed_files(session, step)
-            && let Some(result) = crate::content::same_parent_content(session, &keyed, &parent)?
-        {
+        if let Some(result) = crate::content::same_parent_content(session, step, &keyed, &parent)? {
             return Ok(result);
         }
     }
@@ -96,17 +94,6 @@ fn attempt(
     let layer = draft
         .commit(&session.lease, &LayerMeta::new(Timestamp::from(SystemTime::now()), LayerSource::Own))?;
     record(session, step, (&keyed, &keys, lock), (layer, &parent, activity.elapsed()))
-}
-
-/// Whether the step takes files from a stage that is run whatever the cache says: its hash names that stage, and not
-/// what it makes this time.
-fn reads_renewed_files(session: &Session, step: &Step) -> bool {
-    let reads = match &step.action {
-        Action::Copy(action) => keying::copies_layers(action),
-        Action::Run(action) => !action.mounts.is_empty(),
-        Action::Workdir(_) => false,
-    };
-    reads && session.has_renewed_input(step.id)
 }
 
 fn lock_step(session: &Session, keyed: &Keyed, activity: &Activity) -> Result<StepLock, Error> {

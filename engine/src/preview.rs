@@ -206,7 +206,7 @@ fn look_closer(session: &Session, id: StepId) -> Result<(), Error> {
     };
     let found = match found {
         Some(result) => Some(result),
-        None => content::same_parent_content(session, &keyed, &parent)?,
+        None => content::same_parent_content(session, step, &keyed, &parent)?,
     };
     if let Some(result) = found {
         session.set_result(id, result);
