@@ -1,6 +1,6 @@
 //! The flags of the commands for containers.
 
-use super::flag;
+use super::{PruneFlags, flag};
 use clap::{ArgAction::Set, Args};
 
 /// What was typed after `run`.
@@ -135,10 +135,6 @@ pub(crate) struct CommitArgs {
 /// What was typed after `container prune`.
 #[derive(Debug, Args)]
 pub(crate) struct ContainerPruneArgs {
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) force: bool,
-    /// Not supported yet
-    #[arg(long, value_name = "FILTER", hide = true)]
-    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) prune: PruneFlags,
 }

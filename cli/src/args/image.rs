@@ -1,5 +1,6 @@
 //! The flags of the commands that look at images and change their names.
 
+use super::PruneFlags;
 use clap::Args;
 
 /// What was typed after `images`.
@@ -95,10 +96,6 @@ pub(crate) struct ImagePruneArgs {
     /// Remove all images without a container, not only those without a name
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) force: bool,
-    /// Not supported yet
-    #[arg(long, value_name = "FILTER", hide = true)]
-    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) prune: PruneFlags,
 }

@@ -13,18 +13,25 @@ pub(crate) struct DfArgs {
     pub(crate) verbose: bool,
 }
 
-/// What was typed after `prune`.
+/// The flags of every `prune`.
 #[derive(Debug, Args)]
-pub(crate) struct SystemPruneArgs {
-    /// Remove all images without a container and the whole build cache
-    #[arg(short, long)]
-    pub(crate) all: bool,
+pub(crate) struct PruneFlags {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
     /// Not supported yet
     #[arg(long, value_name = "FILTER", hide = true)]
     pub(crate) filter: Vec<String>,
+}
+
+/// What was typed after `prune`.
+#[derive(Debug, Args)]
+pub(crate) struct SystemPruneArgs {
+    /// Remove all images without a container and the whole build cache
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) prune: PruneFlags,
     /// Not supported yet
     #[arg(long, hide = true)]
     pub(crate) volumes: bool,
@@ -36,12 +43,8 @@ pub(crate) struct BuilderPruneArgs {
     /// Remove the whole build cache, not only what no image needs
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub(crate) force: bool,
-    /// Not supported yet
-    #[arg(long, value_name = "FILTER", hide = true)]
-    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) prune: PruneFlags,
     /// Not supported yet
     #[arg(long, value_name = "BYTES", hide = true)]
     pub(crate) keep_storage: Option<String>,

@@ -56,16 +56,9 @@ pub(crate) struct ImportArgs {
     pub(crate) platform: Option<String>,
 }
 
-/// What was typed after `pull`.
+/// The flags of both ways to a registry.
 #[derive(Debug, Args)]
-#[command(override_usage = "rbuild pull [OPTIONS] NAME[:TAG|@DIGEST]")]
-pub(crate) struct PullArgs {
-    /// The image
-    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
-    pub(crate) name: String,
-    /// The image for this platform
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<String>,
+pub(crate) struct RegistryFlags {
     /// Print nothing but the image's name
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -77,6 +70,20 @@ pub(crate) struct PullArgs {
     pub(crate) all_tags: bool,
 }
 
+/// What was typed after `pull`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild pull [OPTIONS] NAME[:TAG|@DIGEST]")]
+pub(crate) struct PullArgs {
+    /// The image
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    pub(crate) name: String,
+    /// The image for this platform
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
+}
+
 /// What was typed after `push`.
 #[derive(Debug, Args)]
 #[command(override_usage = "rbuild push [OPTIONS] NAME[:TAG]")]
@@ -84,15 +91,8 @@ pub(crate) struct PushArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) name: String,
-    /// Print nothing but the image's name
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-    /// false: accept registries with unknown certificates or none
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
-    pub(crate) tls_verify: bool,
-    /// Not supported yet
-    #[arg(short, long, hide = true)]
-    pub(crate) all_tags: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
 }
 
 /// What was typed after `login`.

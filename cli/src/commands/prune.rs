@@ -14,20 +14,20 @@ use std::io::{self, BufRead};
 
 /// Removes images that nobody uses.
 pub(crate) fn prune_images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.filter.is_empty())])?;
+    refuse(&[("filter", !args.prune.filter.is_empty())])?;
     let warning = if args.all {
         "WARNING! This will remove all images without at least one container associated to them."
     } else {
         "WARNING! This will remove all dangling images."
     };
-    confirm(args.force, warning, "image prune")?;
+    confirm(args.prune.force, warning, "image prune")?;
     prune(app, PruneRequest { images: images(args.all), ..PruneRequest::default() }, "Deleted Images:")
 }
 
 /// Removes containers that have ended.
 pub(crate) fn prune_containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.filter.is_empty())])?;
-    confirm(args.force, "WARNING! This will remove all stopped containers.", "container prune")?;
+    refuse(&[("filter", !args.prune.filter.is_empty())])?;
+    confirm(args.prune.force, "WARNING! This will remove all stopped containers.", "container prune")?;
     prune(
         app,
         PruneRequest { containers: PruneContainers::Stopped, ..PruneRequest::default() },
@@ -37,9 +37,9 @@ pub(crate) fn prune_containers(app: &App, args: &ContainerPruneArgs) -> Result<(
 
 /// Removes the build cache.
 pub(crate) fn prune_cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.filter.is_empty()), ("keep-storage", args.keep_storage.is_some())])?;
+    refuse(&[("filter", !args.prune.filter.is_empty()), ("keep-storage", args.keep_storage.is_some())])?;
     let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
-    confirm(args.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
+    confirm(args.prune.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
     prune(
         app,
         PruneRequest { build_cache: cache(args.all), ..PruneRequest::default() },
@@ -49,7 +49,7 @@ pub(crate) fn prune_cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliE
 
 /// Removes all that is not in use.
 pub(crate) fn prune_everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.filter.is_empty()), ("volumes", args.volumes)])?;
+    refuse(&[("filter", !args.prune.filter.is_empty()), ("volumes", args.volumes)])?;
     let which = if args.all {
         "all images without at least one container associated to them"
     } else {
@@ -58,7 +58,7 @@ pub(crate) fn prune_everything(app: &App, args: &SystemPruneArgs) -> Result<(), 
     let warning = format!(
         "WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n"
     );
-    confirm(args.force, &warning, "system prune")?;
+    confirm(args.prune.force, &warning, "system prune")?;
     let request = PruneRequest {
         images: images(args.all),
         build_cache: cache(args.all),

@@ -13,12 +13,13 @@ use rbuild_oci::Reference;
 
 /// Fetches an image.
 pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
-    refuse(&[("all-tags", args.all_tags)])?;
+    refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
     let platform = args.platform.as_deref().map(any_platform).transpose()?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), 1)?;
-    let pulled = work(style(app, args.quiet), async |events| engine.pull(&name, platform, events).await)?;
-    if args.quiet {
+    let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
+    let pulled =
+        work(style(app, args.registry.quiet), async |events| engine.pull(&name, platform, events).await)?;
+    if args.registry.quiet {
         return print(&format!("{name}\n"));
     }
     let status = match pulled.status {
@@ -30,11 +31,11 @@ pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
 
 /// Sends an image.
 pub(crate) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
-    refuse(&[("all-tags", args.all_tags)])?;
+    refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), 1)?;
-    let pushed = work(style(app, args.quiet), async |events| engine.push(&name, events).await)?;
-    if args.quiet {
+    let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
+    let pushed = work(style(app, args.registry.quiet), async |events| engine.push(&name, events).await)?;
+    if args.registry.quiet {
         return print(&format!("{name}\n"));
     }
     let repository = format!("The push refers to repository [{}/{}]", name.domain(), name.path());
