@@ -1,10 +1,11 @@
 //! Build checks that need nothing but the text.
 //!
-//! Findings are reported for every stage; which stages are reached is known to the planner.
+//! Findings are reported for every stage, reached or not. Those that Docker makes only of the instructions it carries out
+//! are left to the planner, which knows what those are.
 
 use std::collections::HashSet;
 
-use crate::{ArgDeclaration, Instruction, Lint, Node, PairsForm, Rule, Stage};
+use crate::{ArgDeclaration, Instruction, Lint, Node, Rule, Stage};
 
 /// The findings of a file, in no particular order. Blank lines inside instructions are found while joining lines.
 pub(crate) fn findings(global_args: &[Node<Vec<ArgDeclaration>>], stages: &[Stage]) -> Vec<Lint> {
@@ -16,7 +17,6 @@ pub(crate) fn findings(global_args: &[Node<Vec<ArgDeclaration>>], stages: &[Stag
     let mut names = HashSet::new();
     for stage in stages {
         stage_name(&stage.from, &mut names, &mut lints);
-        repeated_instructions(&stage.instructions, &mut lints);
         for node in &stage.instructions {
             instruction(node, &mut lints);
         }
@@ -30,10 +30,6 @@ fn finding<T>(rule: Rule, message: String, node: &Node<T>) -> Lint {
 
 fn instruction(node: &Node<Instruction>, lints: &mut Vec<Lint>) {
     match &node.value {
-        Instruction::Env(pairs) if pairs.form == PairsForm::Legacy => lints.push(legacy_pairs("ENV", node)),
-        Instruction::Label(pairs) if pairs.form == PairsForm::Legacy => {
-            lints.push(legacy_pairs("LABEL", node));
-        }
         Instruction::Maintainer(_) => {
             let message = "Maintainer instruction is deprecated in favor of using label".to_owned();
             lints.push(finding(Rule::MaintainerDeprecated, message, node));
@@ -55,12 +51,6 @@ fn instruction(node: &Node<Instruction>, lints: &mut Vec<Lint>) {
         | Instruction::Volume(_)
         | Instruction::Workdir(_) => {}
     }
-}
-
-fn legacy_pairs<T>(name: &str, node: &Node<T>) -> Lint {
-    let message =
-        format!("\"{name} key=value\" should be used instead of legacy \"{name} key value\" format");
-    finding(Rule::LegacyKeyValueFormat, message, node)
 }
 
 fn stage_name<'a>(from: &'a Node<crate::From>, names: &mut HashSet<&'a str>, lints: &mut Vec<Lint>) {
@@ -146,27 +136,6 @@ fn keyword_casing(stages: &[Stage], lints: &mut Vec<Lint>) {
             let message =
                 format!("Command '{keyword}' should match the case of the command majority ({name})");
             lints.push(Lint { rule: Rule::ConsistentInstructionCasing, message, lines });
-        }
-    }
-}
-
-/// Of several CMD, ENTRYPOINT or HEALTHCHECK only the last counts; the finding is at each earlier one.
-fn repeated_instructions(instructions: &[Node<Instruction>], lints: &mut Vec<Lint>) {
-    let of_kind: [fn(&Instruction) -> bool; 3] = [
-        |instruction| matches!(instruction, Instruction::Cmd(_)),
-        |instruction| matches!(instruction, Instruction::Entrypoint(_)),
-        |instruction| matches!(instruction, Instruction::Healthcheck(_)),
-    ];
-    for is_kind in of_kind {
-        let mut earlier: Option<&Node<Instruction>> = None;
-        for node in instructions.iter().filter(|node| is_kind(&node.value)) {
-            if let Some(earlier) = earlier.replace(node) {
-                let name = &node.keyword.value;
-                let message = format!(
-                    "Multiple {name} instructions should not be used in the same stage because only the last one will be used"
-                );
-                lints.push(finding(Rule::MultipleInstructionsDisallowed, message, earlier));
-            }
         }
     }
 }

@@ -69,12 +69,6 @@ pub enum Problem {
     /// The file ends inside a here-document.
     #[error("unterminated heredoc")]
     UnterminatedHeredoc,
-    /// A here-document's name has an open quote.
-    #[error("unexpected end of statement while looking for matching {quote}")]
-    UnbalancedHeredocName {
-        /// The quote that is open.
-        quote: Quote,
-    },
     /// A JSON array holds something else than strings.
     #[error("when using JSON array syntax, arrays must be comprised of strings only")]
     JsonNotStrings,
@@ -336,6 +330,9 @@ pub enum WordProblem {
 /// The value of a `--mount` that is not one line of comma-separated values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MountError {
+    /// No text at all.
+    #[error("EOF")]
+    Empty,
     /// A `"` inside a field that has none at its start.
     #[error("parse error on line 1, column {column}: bare \" in non-quoted-field")]
     BareQuote {

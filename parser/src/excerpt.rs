@@ -22,7 +22,7 @@ pub fn excerpt(text: &str, file_name: &str, lines: Lines) -> String {
         }
         let mark = if (lines.first..=lines.last).contains(&number) { ">>> " } else { "    " };
         // writing to a String cannot fail
-        let _ = writeln!(out, "{number:>4} | {mark}{}", line.trim_end_matches('\r'));
+        let _ = writeln!(out, "{number:>4} | {mark}{line}");
     }
     out.push_str(RULE);
     out

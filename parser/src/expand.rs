@@ -167,7 +167,30 @@ fn trim(value: &str, pattern: &str, side: Side, reach: Reach) -> Result<String, 
         (Reach::Shortest, Some(pattern)) => (pattern, Reach::Longest),
         (reach, _) => (pattern, reach),
     };
-    Ok(glob(pattern)?.trim(value, side, reach).to_owned())
+    match (Glob::new(pattern), side) {
+        (Ok(glob), _) => Ok(glob.trim(value, side, reach).to_owned()),
+        (Err(escaped), Side::Prefix) => {
+            Err(WordProblem::InvalidPattern { pattern: pattern.to_owned(), escaped })
+        }
+        (Err(_), Side::Suffix) => Err(backwards(pattern)),
+    }
+}
+
+/// The error for the pattern of a suffix. Docker matches suffixes backwards, and tells of the pattern turned around
+/// and of what is then its first mistake.
+fn backwards(pattern: &str) -> WordProblem {
+    let mut pieces = Vec::new();
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        let width =
+            c.len_utf8() + if c == '\\' { rest[1..].chars().next().map_or(0, char::len_utf8) } else { 0 };
+        pieces.push(&rest[..width]);
+        rest = &rest[width..];
+    }
+    pieces.reverse();
+    let pattern = pieces.concat();
+    let escaped = Glob::new(&pattern).err().unwrap_or(char::REPLACEMENT_CHARACTER);
+    WordProblem::InvalidPattern { pattern, escaped }
 }
 
 fn replace(value: String, pattern: &str, replacement: &str, matches: Matches) -> Result<String, WordProblem> {

@@ -20,41 +20,90 @@ use crate::{
 /// [`ParseError`] with Docker's message. Lines that cannot be read at all are reported before instructions that make
 /// no sense, as Docker does, whatever their order.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
+    read(text).map_err(|mut mistakes| mistakes.swap_remove(0))
+}
+
+/// Everything that is surely wrong with a Dockerfile: first what [`parse`] reports, then the rest in the order of the
+/// file, [`MAX_MISTAKES`] in all. Empty when it parses.
+///
+/// A mistake is sure when correcting those before it could not make it go away. So nothing is looked for behind a word
+/// that is nowhere near an instruction: that is likely a piece of the instruction before it.
+#[must_use]
+pub fn mistakes(text: &[u8]) -> Vec<ParseError> {
+    read(text).err().unwrap_or_default()
+}
+
+/// How many mistakes of one file are told at once.
+pub const MAX_MISTAKES: usize = 10;
+
+/// Mistakes inside instructions, in the order of the file.
+#[derive(Debug, Default)]
+struct Mistakes {
+    found: Vec<ParseError>,
+    /// Whether what follows may be misread.
+    lost: bool,
+}
+
+impl Mistakes {
+    /// Takes a mistake if it is sure. The first always is.
+    fn take(&mut self, mistake: ParseError) {
+        let is_first = self.found.is_empty();
+        let (sure, lost) = match &mistake.problem {
+            Problem::Instruction(InstructionProblem::UnknownInstruction { suggestion: None, .. }) => {
+                (is_first, true)
+            }
+            // a FROM may be among the mistakes
+            Problem::OutsideStage => (is_first, false),
+            _ => (true, false),
+        };
+        if sure && !self.lost && self.found.len() < MAX_MISTAKES {
+            self.found.push(mistake);
+        }
+        self.lost |= lost;
+    }
+
+    /// All of them behind one that takes precedence.
+    fn behind(mut self, mistake: ParseError) -> Vec<ParseError> {
+        self.found.truncate(MAX_MISTAKES - 1);
+        self.found.insert(0, mistake);
+        self.found
+    }
+}
+
+/// The file, or its mistakes: at least one, the one to report first.
+fn read(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
+    let whole_file = |problem| vec![ParseError { problem, lines: None, span: None }];
     if text.is_empty() {
-        return Err(ParseError { problem: Problem::EmptyFile, lines: None, span: None });
+        return Err(whole_file(Problem::EmptyFile));
     }
     let text = FileText::new(text);
     let mut reader = Reader::new(&text, DirectiveReader::default());
     let mut file = Collected::default();
-    let mut first_error = None;
+    let mut mistakes = Mistakes::default();
     let mut count = 0;
     loop {
-        match reader.next() {
-            Ok(Some(node)) => {
-                count += 1;
-                if first_error.is_none() {
-                    first_error = file.add(node).err();
-                }
-            }
+        let added = match reader.next() {
+            Ok(Some(node)) => file.add(node),
             Ok(None) => break,
+            Err(error @ ParseError { problem: Problem::Instruction(_), .. }) => Err(error),
             // the file is read to its end first: a line that cannot be read takes precedence
-            Err(error @ ParseError { problem: Problem::Instruction(_), .. }) => {
-                count += 1;
-                first_error = first_error.or(Some(error));
-            }
-            Err(error) => return Err(error),
+            Err(error) => return Err(mistakes.behind(error)),
+        };
+        count += 1;
+        if let Err(error) = added {
+            mistakes.take(error);
         }
     }
-    if let Some(error) = first_error {
-        return Err(error);
+    if !mistakes.found.is_empty() {
+        return Err(mistakes.found);
     }
     if count == 0 {
         // the last line is to blame: it is where an instruction was still hoped for
         let last = reader.lines.number().max(1);
-        return Err(ParseError::in_lines(Problem::NoInstructions, Lines { first: last, last }));
+        return Err(vec![ParseError::in_lines(Problem::NoInstructions, Lines { first: last, last })]);
     }
     if file.stages.is_empty() {
-        return Err(ParseError { problem: Problem::NoStages, lines: None, span: None });
+        return Err(whole_file(Problem::NoStages));
     }
     let mut lints = reader.lints;
     lints.extend(check::findings(&file.global_args, &file.stages));
@@ -205,11 +254,7 @@ impl<'a> Reader<'a> {
         if !split.announces_heredocs() {
             return Ok(Vec::new());
         }
-        let markers = heredoc::markers(split.line).map_err(|quote| ParseError {
-            problem: Problem::UnbalancedHeredocName { quote },
-            lines: Some(node.lines),
-            span: Some(node.span),
-        })?;
+        let markers = heredoc::markers(split.line);
         let (heredocs, end) = heredoc::bodies(markers, &mut self.lines, node.lines.first)?;
         if let Some(end) = end {
             node.lines.last = end.line;

@@ -123,8 +123,13 @@ impl Checked {
         Ok(Self { flags })
     }
 
-    /// Takes the value of a flag that may be given once.
+    /// Takes the value of a flag that may be given once. An empty value is as good as none.
     pub(crate) fn take(&mut self, name: &str) -> Option<Word> {
+        self.take_even_empty(name).filter(|value| !value.value.is_empty())
+    }
+
+    /// Takes the value of a flag for which an empty value is a wrong one.
+    pub(crate) fn take_even_empty(&mut self, name: &str) -> Option<Word> {
         let index = self.flags.iter().position(|flag| flag.name == name)?;
         self.flags.remove(index).value
     }

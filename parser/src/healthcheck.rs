@@ -65,7 +65,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
 }
 
 fn duration(flags: &mut Checked, name: &'static str) -> Result<i64, ParseError> {
-    let Some(word) = flags.take(name).filter(|word| !word.value.is_empty()) else { return Ok(0) };
+    let Some(word) = flags.take(name) else { return Ok(0) };
     match nanoseconds(&word.value) {
         Ok(0) => Ok(0),
         Ok(duration) if duration < SHORTEST => {
@@ -78,7 +78,7 @@ fn duration(flags: &mut Checked, name: &'static str) -> Result<i64, ParseError> 
 
 /// A number of 32 bits as Go's `strconv.ParseInt` reads it.
 fn retries(word: Option<Word>) -> Result<i64, ParseError> {
-    let Some(word) = word.filter(|word| !word.value.is_empty()) else { return Ok(0) };
+    let Some(word) = word else { return Ok(0) };
     let digits = word.value.strip_prefix(['+', '-']).unwrap_or(&word.value);
     let reason = if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         "invalid syntax"

@@ -4,7 +4,8 @@ use pest::Parser as _;
 
 use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::physical::PhysicalLines;
-use crate::{Expansion, Heredoc, Lines, ParseError, Problem, Quote, Span, Spanned, Tabs};
+use crate::shell_words::{shell_words, unquoted_word};
+use crate::{Expansion, Heredoc, Lines, ParseError, Problem, Span, Spanned, Tabs};
 
 /// `<<NAME` as found on a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,19 @@ pub(crate) struct Marker {
     descriptor: String,
     expansion: Expansion,
     tabs: Tabs,
+}
+
+impl Marker {
+    /// The here-document of a marker at `span` that has no body.
+    pub(crate) fn without_body(self, span: Span) -> Heredoc {
+        let body = Spanned { value: String::new(), span: Span { start: span.end, end: span.end } };
+        self.with_body(body)
+    }
+
+    fn with_body(self, body: Spanned<String>) -> Heredoc {
+        let Self { name, descriptor, expansion, tabs } = self;
+        Heredoc { name, descriptor, body, expansion, tabs }
+    }
 }
 
 /// Where the bodies of an instruction end.
@@ -26,33 +40,17 @@ pub(crate) struct End {
 }
 
 /// The here-documents a line announces, in order. Names are always quoted and escaped with `\`, whatever the escape
-/// character of the file.
-///
-/// # Errors
-/// The quote that is open at the end of a marker.
-pub(crate) fn markers(line: &str) -> Result<Vec<Marker>, Quote> {
-    if !line.contains("<<") {
-        return Ok(Vec::new());
-    }
-    let Ok(words) = DockerfileGrammar::parse(Rule::quoted_words, line) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for word in words.flat_map(pest::iterators::Pair::into_inner) {
-        if word.as_rule() == Rule::quoted_word {
-            found.extend(marker(word.as_str())?);
-        }
-    }
-    Ok(found)
+/// character of the file. A line with an open quote or a `${` that cannot be read announces none, as in Docker.
+pub(crate) fn markers(line: &str) -> Vec<Marker> {
+    shell_words(line).iter().filter_map(|word| marker(word)).collect()
 }
 
 /// `word` as the marker of a here-document, if it is one.
-///
-/// # Errors
-/// The quote that is open at its end.
-pub(crate) fn marker(word: &str) -> Result<Option<Marker>, Quote> {
+pub(crate) fn marker(word: &str) -> Option<Marker> {
     if !word.contains("<<") {
-        return Ok(None);
+        return None;
     }
-    let Ok(mut parsed) = DockerfileGrammar::parse(Rule::heredoc, word) else { return Ok(None) };
+    let mut parsed = DockerfileGrammar::parse(Rule::heredoc, word).ok()?;
     let mut marker = Marker {
         name: String::new(),
         descriptor: String::new(),
@@ -63,38 +61,15 @@ pub(crate) fn marker(word: &str) -> Result<Option<Marker>, Quote> {
         match pair.as_rule() {
             Rule::heredoc_descriptor => pair.as_str().clone_into(&mut marker.descriptor),
             Rule::heredoc_strip => marker.tabs = Tabs::Stripped,
-            Rule::heredoc_name => (marker.name, marker.expansion) = unquote(pair.as_str())?,
+            Rule::heredoc_name => {
+                let unquoted = unquoted_word(pair.as_str())?;
+                marker.expansion = if unquoted.had_quotes { Expansion::Literal } else { Expansion::Active };
+                marker.name = unquoted.text;
+            }
             _ => {}
         }
     }
-    Ok((!marker.name.is_empty()).then_some(marker))
-}
-
-/// A name without quotes and escapes. Quotes, unlike escapes, make the body literal.
-fn unquote(written: &str) -> Result<(String, Expansion), Quote> {
-    let mut name = String::with_capacity(written.len());
-    let mut expansion = Expansion::Active;
-    let mut open = None;
-    let mut characters = written.chars().peekable();
-    while let Some(c) = characters.next() {
-        match (c, open) {
-            ('\\', None) => name.extend(characters.next()),
-            ('\\', Some(Quote::Double)) => {
-                match characters.next_if(|next| matches!(next, '"' | '$' | '\\')) {
-                    Some(escaped) => name.push(escaped),
-                    None => name.push('\\'),
-                }
-            }
-            ('\'', None) => (open, expansion) = (Some(Quote::Single), Expansion::Literal),
-            ('"', None) => (open, expansion) = (Some(Quote::Double), Expansion::Literal),
-            ('\'', Some(Quote::Single)) | ('"', Some(Quote::Double)) => open = None,
-            (other, _) => name.push(other),
-        }
-    }
-    match open {
-        Some(quote) => Err(quote),
-        None => Ok((name, expansion)),
-    }
+    (!marker.name.is_empty()).then_some(marker)
 }
 
 /// Reads the bodies of `markers`, which start on the next line. `first` is the instruction's first line.
@@ -108,13 +83,7 @@ pub(crate) fn bodies(
     for marker in markers {
         let (body, terminator) = body(&marker, lines, first)?;
         end = Some(terminator);
-        heredocs.push(Heredoc {
-            name: marker.name,
-            descriptor: marker.descriptor,
-            body,
-            expansion: marker.expansion,
-            tabs: marker.tabs,
-        });
+        heredocs.push(marker.with_body(body));
     }
     Ok((heredocs, end))
 }
@@ -148,7 +117,7 @@ mod tests {
     use super::*;
 
     fn names(line: &str) -> Vec<String> {
-        markers(line).unwrap().into_iter().map(|marker| marker.name).collect()
+        markers(line).into_iter().map(|marker| marker.name).collect()
     }
 
     #[test]
@@ -157,19 +126,34 @@ mod tests {
         assert_eq!(names("RUN cat <<<A"), [""; 0]);
         assert_eq!(names("RUN echo \"<<EOF\" '<<EOF'"), [""; 0]);
         assert_eq!(names("RUN cat<<EOF"), [""; 0]);
-        assert_eq!(names("RUN echo << EOF $((1<<2))"), [""; 0]);
+        assert_eq!(names("RUN echo << EOF $((1<<2))"), ["EOF"]);
+        assert_eq!(names("RUN echo 3<< \t-EOF <<- A <<"), ["-EOF"]);
+        assert_eq!(names("RUN echo << <<A"), [""; 0]);
         assert_eq!(names("RUN <<''"), [""; 0]);
     }
 
     #[test]
     fn quotes_make_the_body_literal_and_escapes_do_not() {
-        let one = |line: &str| markers(line).unwrap().remove(0);
+        let one = |line: &str| markers(line).remove(0);
         assert_eq!(one("RUN <<\"EOF\"").expansion, Expansion::Literal);
         assert_eq!(one("RUN <<E'O'F").expansion, Expansion::Literal);
         assert_eq!(one("RUN <<E'O'F").name, "EOF");
         assert_eq!(one("RUN <<eo\\'f").expansion, Expansion::Active);
         assert_eq!(one("RUN <<eo\\'f").name, "eo'f");
         assert_eq!(one("RUN <<\"E F\"").name, "E F");
-        assert_eq!(markers("RUN <<'EOF"), Err(Quote::Single));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_as_words_announces_nothing() {
+        assert_eq!(names("RUN <<'EOF"), [""; 0]);
+        assert_eq!(names("RUN <<EOF echo \"x"), [""; 0]);
+        assert_eq!(names("RUN <<EOF echo ${x^^}"), [""; 0]);
+        assert_eq!(names("RUN <<EOF echo ${x"), [""; 0]);
+        assert_eq!(names("RUN <<EOF echo ${x:=y} $(z)"), ["EOF"]);
+    }
+
+    #[test]
+    fn variables_stay_in_names_unless_they_are_modified() {
+        assert_eq!(names("RUN <<$X <<\"${Y}\" <<E${Z:-q}"), ["$X", "${Y}"]);
     }
 }

@@ -73,11 +73,11 @@ impl Keyword {
     }
 }
 
-/// The error for a word that is no instruction; the suggestion has the case of the word.
+/// The error for a word that is no instruction; the suggestion is in lower case if anything in the word is.
 pub(crate) fn unknown(name: &str) -> InstructionProblem {
     let names = Keyword::ALL.iter().map(|(_, known)| *known);
     let suggestion = crate::suggest(&name.to_uppercase(), names).map(|known| {
-        if name.chars().any(char::is_uppercase) { known.to_owned() } else { known.to_lowercase() }
+        if name.chars().any(char::is_lowercase) { known.to_lowercase() } else { known.to_owned() }
     });
     InstructionProblem::UnknownInstruction { keyword: name.to_owned(), suggestion }
 }
@@ -180,8 +180,8 @@ fn run(flags: Vec<Flag>, operands: &Operands<'_>, heredocs: Vec<Heredoc>) -> Res
         command,
         heredocs,
         mounts: flags.take_all("mount"),
-        network: flags.take("network"),
-        security: flags.take("security"),
+        network: flags.take_even_empty("network"),
+        security: flags.take_even_empty("security"),
         devices: flags.take_all("device"),
     })
 }

@@ -31,6 +31,7 @@ mod physical;
 mod place;
 mod print;
 mod quote;
+mod shell_words;
 mod suggest;
 mod template;
 mod transfer;
@@ -46,7 +47,7 @@ pub use error::{
 };
 pub use excerpt::excerpt;
 pub use expand::{Expanded, WordMode, expand};
-pub use file::{parse, parse_instruction};
+pub use file::{MAX_MISTAKES, mistakes, parse, parse_instruction};
 pub use lint::{Lint, Rule};
 pub use mount::parse_mount;
 pub use physical::MAX_LINE;

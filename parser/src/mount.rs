@@ -7,7 +7,7 @@ use crate::MountError;
 /// Fields follow the rules of CSV: one in double quotes may hold commas, and `""` in it is one quote.
 ///
 /// # Errors
-/// [`MountError`] when a double quote is out of place.
+/// [`MountError`] when there is nothing, or a double quote is out of place.
 pub fn parse_mount(value: &str) -> Result<Vec<(String, Option<String>)>, MountError> {
     let fields = csv_fields(value)?;
     Ok(fields
@@ -20,10 +20,10 @@ pub fn parse_mount(value: &str) -> Result<Vec<(String, Option<String>)>, MountEr
 }
 
 fn csv_fields(line: &str) -> Result<Vec<String>, MountError> {
-    let mut fields = Vec::new();
     if line.is_empty() {
-        return Ok(fields);
+        return Err(MountError::Empty);
     }
+    let mut fields = Vec::new();
     let mut start = 0;
     loop {
         let rest = &line[start..];
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(fields(r#""target=/a,b",id="#), [pair("target", Some("/a,b")), pair("id", Some(""))]);
         assert_eq!(fields(r#""id=a""b""#), [pair("id", Some("a\"b"))]);
         assert_eq!(fields("a,"), [pair("a", None), pair("", None)]);
-        assert_eq!(fields(""), []);
+        assert_eq!(parse_mount(""), Err(MountError::Empty));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::{Lines, ParseError, Problem, Span};
 
-/// The longest physical line, newline included, in bytes.
+/// The longest physical line, newline excluded, in bytes.
 pub const MAX_LINE: usize = 65_535;
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
@@ -94,11 +94,12 @@ impl<'a> PhysicalLines<'a> {
         if rest.is_empty() {
             return Ok(None);
         }
-        let length = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
+        let newline = rest.find('\n');
+        let length = newline.map_or(rest.len(), |newline| newline + 1);
         let line = PhysicalLine { raw: &rest[..length], start: self.position, number: self.number + 1 };
         self.position += length;
         self.number += 1;
-        if length > MAX_LINE {
+        if newline.unwrap_or(length) > MAX_LINE {
             let lines = Lines { first: line.number, last: line.number };
             return Err(ParseError::in_lines(Problem::LineTooLong, lines));
         }

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 
 use crate::{
     Add, ArgDeclaration, CommandLine, Copy, Dockerfile, Escape, Expansion, From, Healthcheck, Heredoc,
-    Instruction, MAX_LINE, Node, Pairs, PairsForm, Run, Source, Tabs, Transfer, Word,
+    Instruction, MAX_LINE, Node, Pairs, PairsForm, Run, Source, Tabs, Transfer, Word, heredoc,
 };
 
 impl Display for Dockerfile {
@@ -98,8 +98,16 @@ impl Printer {
 
     fn instruction<'a>(&self, instruction: &'a Instruction) -> (String, Vec<&'a Heredoc>) {
         let text = match instruction {
-            Instruction::Add(add) => return (self.add(add), inline_files(&add.transfer)),
-            Instruction::Copy(copy) => return (self.copy(copy), inline_files(&copy.transfer)),
+            Instruction::Add(add) => {
+                let text = self.add(add);
+                let heredocs = announced(&text, &add.transfer);
+                return (text, heredocs);
+            }
+            Instruction::Copy(copy) => {
+                let text = self.copy(copy);
+                let heredocs = announced(&text, &copy.transfer);
+                return (text, heredocs);
+            }
             Instruction::Run(run) => return (self.run(run), run.heredocs.iter().collect()),
             Instruction::Arg(args) => declarations(args),
             Instruction::Cmd(command) | Instruction::Entrypoint(command) => {
@@ -173,7 +181,7 @@ impl Printer {
             });
         }
         words.push(transfer.destination.value.as_str().into());
-        if inline_files(transfer).is_empty() {
+        if inline_files(transfer).next().is_none() {
             push_list(out, words.iter().map(AsRef::as_ref).collect());
         } else {
             push_words(out, words.iter().map(AsRef::as_ref));
@@ -245,12 +253,17 @@ impl Printer {
     }
 }
 
-fn inline_files(transfer: &Transfer) -> Vec<&Heredoc> {
-    let heredocs = transfer.sources.iter().filter_map(|source| match source {
+fn inline_files(transfer: &Transfer) -> impl DoubleEndedIterator<Item = &Heredoc> {
+    transfer.sources.iter().filter_map(|source| match source {
         Source::Heredoc(heredoc) => Some(heredoc),
         Source::Path(_) => None,
-    });
-    heredocs.collect()
+    })
+}
+
+/// The here-documents whose bodies have to follow `line`: not those of markers in places where none is looked for.
+fn announced<'a>(line: &str, transfer: &'a Transfer) -> Vec<&'a Heredoc> {
+    let of_name = |name: String| inline_files(transfer).rfind(|heredoc| heredoc.name == name);
+    heredoc::markers(line).into_iter().filter_map(|marker| of_name(marker.name)).collect()
 }
 
 /// `3<<-NAME`, quoted as far as it must be.
@@ -264,8 +277,8 @@ fn marker(heredoc: &Heredoc) -> String {
             let _ = write!(out, "'{}'", heredoc.name.replace('\'', "'\\''"));
         }
         Expansion::Active => {
-            for c in heredoc.name.chars() {
-                if c.is_whitespace() || matches!(c, '\'' | '"' | '\\') {
+            for (at, c) in heredoc.name.char_indices() {
+                if c.is_whitespace() || matches!(c, '\'' | '"' | '\\' | '$') || (at, c) == (0, '-') {
                     out.push('\\');
                 }
                 out.push(c);

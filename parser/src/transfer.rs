@@ -85,7 +85,7 @@ fn transfer(
     mut flags: Checked,
     heredocs: &[Heredoc],
 ) -> Result<Transfer, ParseError> {
-    if let Ok(Some(_)) = heredoc::marker(&paths.destination.value) {
+    if heredoc::marker(&paths.destination.value).is_some() {
         return Err(ParseError {
             problem: Problem::Instruction(InstructionProblem::HeredocDestination { instruction }),
             lines: None,
@@ -103,13 +103,12 @@ fn transfer(
     })
 }
 
-/// A source word: an inline file when it is the marker of one of the instruction's here-documents. Of two with one
-/// name the later body counts, as in Docker.
+/// A source word: an inline file when it is a marker. Of two here-documents with one name the later body counts, and a
+/// marker whose body was not looked for, as in the JSON form, is an empty file, both as in Docker.
 fn source(word: Word, heredocs: &[Heredoc]) -> Source {
-    if let Ok(Some(marker)) = heredoc::marker(&word.value)
-        && let Some(heredoc) = heredocs.iter().rfind(|heredoc| heredoc.name == marker.name)
-    {
-        return Source::Heredoc(heredoc.clone());
+    let Some(marker) = heredoc::marker(&word.value) else { return Source::Path(word) };
+    match heredocs.iter().rfind(|heredoc| heredoc.name == marker.name) {
+        Some(heredoc) => Source::Heredoc(heredoc.clone()),
+        None => Source::Heredoc(marker.without_body(word.span)),
     }
-    Source::Path(word)
 }

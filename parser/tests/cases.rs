@@ -1,4 +1,4 @@
-//! Every folder of `testdata/parser`: a Dockerfile and what it parses to, or the error.
+//! Every folder of `testdata/parser`: a Dockerfile and what it parses to, or the errors.
 
 mod dump;
 
@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dump::{Places, dump, lines, span};
-use rbuild_parser::parse;
+use rbuild_parser::{mistakes, parse};
 
 #[test]
 fn every_case_parses_as_expected() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/parser");
     let mut failures = String::new();
     let cases = cases(&root);
-    assert!(cases.len() >= 120, "only {} cases found", cases.len());
+    assert!(cases.len() >= 240, "only {} cases found", cases.len());
     for case in cases {
         let text = std::fs::read(case.join("Dockerfile")).unwrap();
         let actual = outcome(&text);
@@ -64,6 +64,11 @@ fn outcome(text: &[u8]) -> String {
             if let Some(place) = error.span {
                 let marked = String::from_utf8_lossy(&text[place.range()]).into_owned();
                 let _ = writeln!(out, "span: {} {marked:?}", span(place));
+            }
+            let all = mistakes(text);
+            assert_eq!(all.first(), Some(&error), "what is wrong first does not depend on who asks");
+            for also in &all[1..] {
+                let _ = writeln!(out, "also: {}: {also}", also.lines.map(lines).unwrap_or_default());
             }
             out
         }

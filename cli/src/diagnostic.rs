@@ -1,0 +1,133 @@
+//! What a mistake in a Dockerfile, or a failing step, looks like.
+//!
+//! Invariant: without colors the text is Docker's, byte for byte, and the mistake that is reported comes last; nothing is
+//! told by color alone. What the marked lines are is the engine's.
+
+use crate::environment::Color;
+use rbuild::Diagnostic;
+use std::fmt::Write as _;
+
+/// The mark in front of the lines a mistake is in.
+const MARK: &str = ">>>";
+
+/// Adds to `text` what is known of the place of a failure: the other mistakes of the file, the failing step with its last
+/// lines, the excerpt of the Dockerfile.
+pub(crate) fn render(diagnostic: &Diagnostic, color: Color, text: &mut String) {
+    // writing to memory cannot fail
+    for other in &diagnostic.others {
+        let _ = writeln!(text, "{}: {}", Paint::Heading.on(&other.place, color), other.message);
+        if !other.line.is_empty() {
+            let _ = writeln!(text, "{}", excerpt_line(&other.line, color));
+        }
+    }
+    if let Some((step, lines)) = &diagnostic.step {
+        let rule = Paint::Aside.on("------", color);
+        let step = format!(" > {}:", step.trim_end_matches(':'));
+        let _ = writeln!(text, "{rule}\n{}", Paint::Heading.on(&step, color));
+        for line in lines {
+            let _ = writeln!(text, "{}", line.trim_end_matches('\n'));
+        }
+        let _ = writeln!(text, "{rule}");
+    }
+    let mut excerpt = diagnostic.excerpt.split_terminator('\n');
+    if let Some(place) = excerpt.next() {
+        let _ = writeln!(text, "{}", Paint::Heading.on(place, color));
+    }
+    for line in excerpt {
+        let _ = writeln!(text, "{}", excerpt_line(line, color));
+    }
+}
+
+/// A line of an excerpt: marked, around the marked ones, or a rule.
+fn excerpt_line(line: &str, color: Color) -> String {
+    let marked = line.find(" | ").map(|bar| bar + 3).filter(|&start| line[start..].starts_with(MARK));
+    match marked {
+        Some(start) => {
+            let (margin, rest) = line.split_at(start + MARK.len());
+            format!("{}{rest}", Paint::Mark.on(margin, color))
+        }
+        None => Paint::Aside.on(line, color),
+    }
+}
+
+/// What text is, for its color.
+#[derive(Clone, Copy, Debug)]
+enum Paint {
+    /// Where something is.
+    Heading,
+    /// What is wrong.
+    Mark,
+    /// What is only there for orientation.
+    Aside,
+}
+
+impl Paint {
+    fn on(self, text: &str, color: Color) -> String {
+        let code = match (color, self) {
+            (Color::Off, _) => return text.to_owned(),
+            (Color::On, Self::Heading) => "1",
+            (Color::On, Self::Mark) => "1;31",
+            (Color::On, Self::Aside) => "2",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rbuild::OtherMistake;
+
+    fn diagnostic() -> Diagnostic {
+        Diagnostic {
+            excerpt: "Dockerfile:2\n--------------------\n   1 |     FROM x | y\n   2 | >>> RUN x | >>> y\r\n   3 |     \n\
+                      --------------------"
+                .to_owned(),
+            step: None,
+            others: Vec::new(),
+        }
+    }
+
+    fn rendered(diagnostic: &Diagnostic, color: Color) -> String {
+        let mut text = String::new();
+        render(diagnostic, color, &mut text);
+        text
+    }
+
+    #[test]
+    fn a_failing_step_shows_its_last_lines_first() {
+        let step = Some(("[2/2] RUN x:".to_owned(), vec!["0.054 no".to_owned()]));
+        let shown = rendered(&Diagnostic { step, ..diagnostic() }, Color::Off);
+        assert_eq!(shown, format!("------\n > [2/2] RUN x:\n0.054 no\n------\n{}\n", diagnostic().excerpt));
+    }
+
+    #[test]
+    fn other_mistakes_come_before_the_one_reported() {
+        let other = OtherMistake {
+            place: "Dockerfile:4".to_owned(),
+            message: "unknown flag: --x".to_owned(),
+            line: "   4 | >>> COPY --x a b".to_owned(),
+        };
+        let shown = rendered(&Diagnostic { others: vec![other], ..diagnostic() }, Color::Off);
+        let expected = "Dockerfile:4: unknown flag: --x\n   4 | >>> COPY --x a b\n";
+        assert_eq!(shown, format!("{expected}{}\n", diagnostic().excerpt));
+    }
+
+    #[test]
+    fn colors_change_nothing_but_colors() {
+        let colored = rendered(&diagnostic(), Color::On);
+        assert!(colored.contains("\u{1b}[1mDockerfile:2\u{1b}[0m\n\u{1b}[2m--------------------\u{1b}[0m\n"));
+        assert!(colored.contains("\u{1b}[2m   1 |     FROM x | y\u{1b}[0m\n"));
+        assert!(colored.contains("\u{1b}[1;31m   2 | >>>\u{1b}[0m RUN x | >>> y\r\n"));
+        let plain = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[1;31m"]
+            .iter()
+            .fold(colored, |text, code| text.replace(code, ""));
+        assert_eq!(plain, rendered(&diagnostic(), Color::Off));
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        let nothing = Diagnostic { excerpt: String::new(), step: None, others: Vec::new() };
+        assert_eq!(rendered(&nothing, Color::On), "");
+    }
+}

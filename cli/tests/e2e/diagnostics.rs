@@ -1,0 +1,81 @@
+//! How mistakes in a Dockerfile are shown: exactly as Docker does without a terminal, in color on one.
+
+use crate::RBUILD;
+use rbuild_testkit::{Workspace, has_program, is_root};
+use std::process::{Command, Stdio};
+
+const SEVERAL: &str = "FROM scratch\nRNU x\nCOPY --chwon=1 a b\nCMD fine\nEXPOSE\n";
+
+/// What is said of [`SEVERAL`]: the last lines are Docker's.
+const SAID: &str = "\
+Dockerfile:3: unknown flag: --chwon (did you mean chmod?)
+   3 | >>> COPY --chwon=1 a b
+Dockerfile:5: EXPOSE requires at least one argument
+   5 | >>> EXPOSE
+Dockerfile:2
+--------------------
+   1 |     FROM scratch
+   2 | >>> RNU x
+   3 |     COPY --chwon=1 a b
+   4 |     CMD fine
+--------------------
+ERROR: failed to build: failed to solve: dockerfile parse error on line 2: unknown instruction: RNU (did you mean RUN?)
+";
+
+#[test]
+fn sure_mistakes_are_shown_together_and_the_first_one_last() {
+    if !is_root("sure_mistakes_are_shown_together") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", SEVERAL, &[]);
+    let ran = here.fails(["build".as_ref(), "--progress=quiet".as_ref(), context.as_os_str()]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, SAID));
+}
+
+#[test]
+fn a_file_without_a_place_to_show_has_only_the_message() {
+    if !is_root("a_file_without_a_place") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "ARG A\n", &[]);
+    let ran = here.fails(["build".as_ref(), "--progress=quiet".as_ref(), context.as_os_str()]);
+    assert_eq!(
+        ran.stderr,
+        "ERROR: failed to build: failed to solve: dockerfile contains no stages to build\n"
+    );
+}
+
+#[test]
+fn terminals_get_colors_and_pipes_do_not() {
+    let test = "terminals_get_colors_and_pipes_do_not";
+    if !is_root(test) || !has_program("script", test) {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", SEVERAL, &[]);
+    let build = here.command(["build".as_ref(), "--progress=quiet".as_ref(), context.as_os_str()]);
+    let words = std::iter::once(build.get_program()).chain(build.get_args());
+    let line = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
+    let on_terminal = |variables: &[(&str, &str)]| {
+        let mut script = Command::new("script");
+        script
+            .args(["-qec", &line, "/dev/null"])
+            .env_clear()
+            .envs(build.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        let output = script.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
+    };
+    let colored = on_terminal(&[("TERM", "xterm")]);
+    for part in [
+        "\u{1b}[1mDockerfile:3\u{1b}[0m: unknown flag: --chwon (did you mean chmod?)\n",
+        "\u{1b}[1mDockerfile:2\u{1b}[0m\n\u{1b}[2m--------------------\u{1b}[0m\n",
+        "\u{1b}[2m   1 |     FROM scratch\u{1b}[0m\n\u{1b}[1;31m   2 | >>>\u{1b}[0m RNU x\n",
+        "\u{1b}[1;31mERROR:\u{1b}[0m failed to build",
+    ] {
+        assert!(colored.contains(part), "{part:?} in {colored:?}");
+    }
+    assert_eq!(on_terminal(&[("TERM", "xterm"), ("NO_COLOR", "1")]), SAID);
+    assert_eq!(on_terminal(&[("TERM", "dumb")]), SAID);
+}
