@@ -107,9 +107,17 @@ pub struct ContainerConfig {
     pub shell: Vec<String>,
 }
 
-/// The empty object that stands for membership.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The empty object that stands for membership; `null` is read as one too, as Docker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Empty {}
+
+impl<'de> Deserialize<'de> for Empty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Members {}
+        Option::<Members>::deserialize(deserializer).map(|_| Self {})
+    }
+}
 
 /// HEALTHCHECK's result. Durations are nanoseconds; zero means inherited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,9 +289,10 @@ mod tests {
 
     #[test]
     fn nulls_of_old_images_are_read() {
-        let json = br#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":null,"Volumes":null,"OnBuild":null},
+        let json = br#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":null,"Volumes":null,"ExposedPorts":{"80/tcp":null},"OnBuild":null},
             "rootfs":{"type":"layers","diff_ids":null},"history":null,"junk":1}"#;
         let config = ImageConfig::from_json(json).unwrap();
+        assert!(config.config.exposed_ports.contains_key("80/tcp"));
         assert_eq!((config.config.env.len(), config.rootfs.diff_ids.len(), config.history.len()), (0, 0, 0));
     }
 }

@@ -14,9 +14,25 @@ pub enum ParseError {
         /// The rule it breaks, empty for the grammar as a whole.
         rule: String,
     },
-    /// Not `os[/arch[/variant]]`.
+    /// 64 hexadecimal digits, which could be taken for an image's id.
+    #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
+    HexadecimalName(String),
+    /// More than `os[/arch[/variant]]`.
     #[error("{0:?}: cannot parse platform specifier")]
     Platform(String),
+    /// One word that is neither an operating system nor an architecture.
+    #[error("{0:?}: unknown operating system or architecture")]
+    UnknownPlatform(String),
+    /// A part of a platform that has other characters than a part may have.
+    #[error(
+        "{part:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\""
+    )]
+    PlatformPart {
+        /// The whole text.
+        text: String,
+        /// The bad part of it.
+        part: String,
+    },
     /// Not an RFC 3339 time.
     #[error("invalid time {0:?}")]
     Timestamp(String),

@@ -62,14 +62,14 @@ impl FromStr for Platform {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         const SYSTEMS: [&str; 8] =
             ["linux", "windows", "darwin", "freebsd", "wasip1", "js", "netbsd", "openbsd"];
-        let bad = || ParseError::Platform(text.to_owned());
-        let parts: Vec<&str> = text.split('/').collect();
+        let parts: Vec<&str> = text.splitn(4, '/').collect();
         let well_formed = |part: &&str| {
             !part.is_empty()
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
-        if !parts.iter().all(well_formed) {
-            return Err(bad());
+        if let Some(part) = parts.iter().find(|part| !well_formed(part)) {
+            let [text, part] = [text, part].map(str::to_owned);
+            return Err(ParseError::PlatformPart { text, part });
         }
         match parts.as_slice() {
             [one] if SYSTEMS.contains(&one.to_ascii_lowercase().as_str()) => {
@@ -83,12 +83,12 @@ impl FromStr for Platform {
                 if ARCHITECTURES.contains(&platform.architecture.as_str()) {
                     Ok(platform)
                 } else {
-                    Err(bad())
+                    Err(ParseError::UnknownPlatform(text.to_owned()))
                 }
             }
             [os, architecture] => Ok(Self::normalised(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::normalised(os, architecture, Some(variant))),
-            _ => Err(bad()),
+            _ => Err(ParseError::Platform(text.to_owned())),
         }
     }
 }
@@ -110,6 +110,17 @@ mod tests {
         }
         for bad in ["", "a/b/c/d", "linux/", "li nux/amd64", "plan9x"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
+        }
+        for (text, message) in [
+            ("a/b/c/d", "\"a/b/c/d\": cannot parse platform specifier"),
+            ("plan9x", "\"plan9x\": unknown operating system or architecture"),
+            (
+                "linux/",
+                "\"\" is an invalid component of \"linux/\": platform specifier component must match \
+                 \"^[A-Za-z0-9_.-]+$\"",
+            ),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap_err().to_string(), message);
         }
     }
 }

@@ -98,7 +98,7 @@ impl FromStr for Reference {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
         if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(invalid(text, "cannot specify 64-byte hexadecimal strings"));
+            return Err(ParseError::HexadecimalName(text.to_owned()));
         }
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse::<Digest>().map_err(|_| invalid(text, ""))?)),

@@ -12,8 +12,8 @@ pub struct PlanError {
     pub lines: Option<Lines>,
     /// The nearest valid name; already part of the message.
     pub suggestion: Option<String>,
-    /// What the build checks found before the mistake, the parser's findings included: the wanted ones, by line. Empty
-    /// when the check options cannot be read, and for [`PlanErrorKind::LintViolation`], whose plan has them.
+    /// What the build checks found before the mistake, the parser's findings included: the wanted ones, in Docker's order.
+    /// Empty when the check options cannot be read, and for [`PlanErrorKind::LintViolation`], whose plan has them.
     pub lints: Vec<Lint>,
 }
 
@@ -29,12 +29,16 @@ pub enum PlanErrorKind {
     Trigger(ParseError),
     #[error("failed to parse check options: {0}")]
     CheckOptions(String),
+    #[error("failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {0}")]
+    CheckArgument(String),
     #[error("lint violation found for rules: {}", .0.join(", "))]
     LintViolation(Vec<String>),
     #[error("invalid context name {name}: {reason}")]
     ContextName { name: String, reason: rbuild_oci::ParseError },
     #[error("invalid SOURCE_DATE_EPOCH: {0}")]
     SourceDateEpoch(String),
+    #[error("SOURCE_DATE_EPOCH stage {0}")]
+    EpochStage(EpochStageError),
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
     #[error("failed to parse stage name {name:?}: {reason}")]
@@ -84,6 +88,24 @@ pub enum PlanErrorKind {
     Signal(String),
     #[error("VOLUME specified can not be an empty string")]
     EmptyVolume,
+}
+
+/// What is wrong with the stage that `SOURCE_DATE_EPOCH` names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says what it is, and its fields are the words of it")]
+pub enum EpochStageError {
+    #[error("must use FROM scratch")]
+    Base,
+    #[error("does not meet source-only requirements: unsupported {0} instruction")]
+    Instruction(String),
+    #[error("must contain exactly one remote ADD")]
+    Adds,
+    #[error("must contain exactly one remote ADD source")]
+    Sources,
+    #[error("source must be a single HTTP(S) or Git ADD")]
+    LocalSource,
+    #[error("with a remote source is not supported yet: give the time itself ({0})")]
+    Remote(String),
 }
 
 /// What is wrong with a `RUN --mount`.
@@ -196,6 +218,14 @@ impl PlanErrorKind {
 }
 
 impl PlanError {
+    /// The error without the line in its message.
+    pub(crate) fn without_line(self) -> Self {
+        match *self.kind {
+            PlanErrorKind::OnLine { kind, .. } => Self { kind, ..self },
+            kind => Self { kind: Box::new(kind), ..self },
+        }
+    }
+
     /// Adds the nearest of `candidates` to `value`, if there is one.
     pub(crate) fn suggesting<'c>(
         mut self,

@@ -1,7 +1,7 @@
 //! History and times: Go's quoting, which `CMD` and `HEALTHCHECK` entries are written in, and the config of a finished
 //! stage.
 
-use crate::plan::{PlannedEntry, PlannedStage, StepId};
+use crate::plan::{PlannedStage, StepId};
 use rbuild_oci::{DiffId, HistoryEntry, ImageConfig, Timestamp};
 use std::fmt::Write as _;
 
@@ -26,17 +26,15 @@ impl PlannedStage {
         let mut config = self.config.clone();
         let epoch = source_date_epoch.and_then(Timestamp::from_seconds);
         config.rootfs.diff_ids = base_diff_ids.to_vec();
-        for PlannedEntry { entry, step } in &self.history {
-            let mut entry = entry.clone();
-            entry.created = epoch;
-            if let Some(step) = step {
-                let (diff_id, made) = results(*step);
-                config.rootfs.diff_ids.push(diff_id);
-                entry.created = Some(epoch.unwrap_or(made));
-            }
-            config.history.push(entry);
+        let mut layers = vec![Layer { description: "", made: None }; base_diff_ids.len()];
+        for layer in &self.layers {
+            let (diff_id, made) = results(layer.step);
+            config.rootfs.diff_ids.push(diff_id);
+            layers.push(Layer { description: &layer.description, made: Some(epoch.unwrap_or(made)) });
         }
-        balance(&mut config.history, config.rootfs.diff_ids.len());
+        let new = self.history.iter().map(|entry| HistoryEntry { created: epoch, ..entry.clone() });
+        config.history.extend(new);
+        balance(&mut config.history, &layers);
         fill_times(&mut config.history);
         let last = config.history.iter().rev().find_map(|entry| entry.created);
         config.created = last.map(|last| epoch.map_or(last, |epoch| last.min(epoch)));
@@ -44,20 +42,31 @@ impl PlannedStage {
     }
 }
 
-/// Makes the history count as many layers as there are.
-fn balance(history: &mut Vec<HistoryEntry>, layers: usize) {
-    let mut counted = 0;
+/// A layer as far as a history tells of it.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    description: &'a str,
+    /// `None` for those of the base image.
+    made: Option<Timestamp>,
+}
+
+/// Makes the history count as many layers as there are, each entry for a layer with the time of its layer. Entries and
+/// layers are paired by their order alone, as Docker does: when a base has layers without an entry, those at the end are
+/// the ones that get a new one.
+fn balance(history: &mut Vec<HistoryEntry>, layers: &[Layer<'_>]) {
+    let mut rest = layers.iter();
     for entry in history.iter_mut().filter(|entry| !entry.empty_layer) {
-        if counted == layers {
-            entry.empty_layer = true;
-        } else {
-            counted += 1;
+        match rest.next() {
+            Some(layer) => entry.created = entry.created.or(layer.made),
+            None => entry.empty_layer = true,
         }
     }
-    history.extend(
-        (counted..layers)
-            .map(|_| HistoryEntry { comment: FILLER_COMMENT.to_owned(), ..HistoryEntry::default() }),
-    );
+    history.extend(rest.map(|layer| HistoryEntry {
+        created: layer.made,
+        created_by: layer.description.to_owned(),
+        comment: FILLER_COMMENT.to_owned(),
+        ..HistoryEntry::default()
+    }));
 }
 
 /// Entries without a time take that of the last layer before them; those before the first new layer take that layer's.
@@ -100,11 +109,6 @@ pub(crate) fn go_quote_rune(number: i64) -> String {
 }
 
 fn push_escaped(out: &mut String, c: char, quote: char) {
-    let invisible = |c: char| {
-        c.is_control()
-            || c != ' ' && c.is_whitespace()
-            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     match c {
         '\u{7}' => out.push_str("\\a"),
         '\u{8}' => out.push_str("\\b"),
@@ -119,10 +123,16 @@ fn push_escaped(out: &mut String, c: char, quote: char) {
             out.push(c);
         }
         c if c.is_ascii_control() => push_hex(out, "\\x", c, 2),
-        c if invisible(c) && u32::from(c) < 0x1_0000 => push_hex(out, "\\u", c, 4),
-        c if invisible(c) => push_hex(out, "\\U", c, 8),
-        c => out.push(c),
+        c if is_printable(c) => out.push(c),
+        c if u32::from(c) < 0x1_0000 => push_hex(out, "\\u", c, 4),
+        c => push_hex(out, "\\U", c, 8),
     }
+}
+
+/// Whether `c` can be seen: no control or format character, no separator but the blank, neither private nor unassigned.
+/// Rust leaves the same characters alone as Go when it escapes a string, save a combining one at its start.
+fn is_printable(c: char) -> bool {
+    c == '\'' || c == '"' || ['a', c].iter().collect::<String>().escape_debug().nth(1) == Some(c)
 }
 
 fn push_hex(out: &mut String, prefix: &str, c: char, width: usize) {
@@ -180,6 +190,10 @@ mod tests {
     #[test]
     fn quoting_is_go_s() {
         assert_eq!(go_quote("a\"b\\\n\u{1}é"), "\"a\\\"b\\\\\\n\\x01é\"");
+        assert_eq!(
+            go_quote("'\u{7f}\u{80}\u{a0}\u{378}\u{e000}\u{fffd}\u{ffff}\u{f0000}e\u{301}😀"),
+            "\"'\\x7f\\u0080\\u00a0\\u0378\\ue000\u{fffd}\\uffff\\U000f0000e\u{301}😀\""
+        );
         assert_eq!([0, 4, 10, 39, 65].map(go_quote_rune), ["'\\x00'", "'\\x04'", "'\\n'", "'\\''", "'A'"]);
     }
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod contexts;
+mod epoch;
 mod error;
 mod graph;
 mod history;
@@ -26,16 +27,17 @@ mod sources;
 mod stage_graph;
 mod stage_lowering;
 
-pub use error::{MountError, PlanError, PlanErrorKind, PortError, SourceError};
-pub use lower::lower;
+pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
+pub use lints::findings_while_reading;
+pub use lower::{lower, lower_beside};
 pub use options::{
     DEFAULT_HOSTNAME, ImageRequest, NamedContext, NoCache, PlanOptions, PositionStyle, Purpose,
     ResolvedImage, Selection,
 };
 pub use plan::{
-    Access, Action, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory, ImageIndex, Mount,
-    MountKind, Network, Plan, PlannedEntry, PlannedImage, PlannedStage, RunAction, Security, Sharing,
-    StageId, Step, StepId, Unpack, WorkdirAction,
+    Access, Action, ArgumentOrigin, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory,
+    ImageIndex, Mount, MountKind, Network, Plan, PlannedArgument, PlannedImage, PlannedLayer, PlannedStage,
+    RunAction, Security, Sharing, StageId, Step, StepId, Unpack, WorkdirAction,
 };
 pub use select::select;
 pub use stage_graph::{ResolvedGraph, StageGraph};

@@ -1,12 +1,17 @@
 //! Build checks: which findings are wanted (`# check=`, the build argument, comments above an instruction), and the
 //! findings the planner itself makes from names.
 //!
-//! Findings are made freely everywhere and filtered once, at the end of planning, be it a plan or an error.
+//! The planner's findings are judged where they are made, by the options of the instruction that makes them, which need not
+//! be the one they point at. The parser's are judged at the end, be it a plan or an error, and come first: all findings are
+//! in the order in which Docker makes them.
 
+use crate::lower::Lowering;
+use crate::options::PlanOptions;
 use crate::plan::Plan;
+use crate::stage_graph::StageGraph;
 use crate::{PlanError, PlanErrorKind};
 use rbuild_parser::{Dockerfile, Lines, Lint, Rule, Word};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 /// What the check options say, for the file and for single instructions.
 #[derive(Clone, Debug, Default)]
@@ -30,18 +35,22 @@ struct RuleSet {
 }
 
 impl Checks {
-    /// Reads the options; `override_` replaces the file's directive altogether.
-    pub(crate) fn new(dockerfile: &Dockerfile, override_: Option<&str>) -> Result<Self, PlanError> {
-        let directive = dockerfile.directives.check.as_ref().map(|word| word.value.as_str());
-        let file = CheckOptions::parse(override_.or(directive).unwrap_or(""))
-            .map_err(|text| PlanErrorKind::CheckOptions(text).nowhere())?;
+    /// Reads the options; `argument` replaces the file's directive altogether. Of a directive or a comment only the first
+    /// word counts, as with all directives; of several comments the first.
+    pub(crate) fn new(dockerfile: &Dockerfile, argument: Option<&str>) -> Result<Self, PlanError> {
+        let directive = dockerfile.directives.check.as_ref().map(|word| first_word(&word.value));
+        let file = match argument {
+            Some(argument) => CheckOptions::parse(argument).map_err(PlanErrorKind::CheckArgument),
+            None => CheckOptions::parse(directive.unwrap_or("")).map_err(PlanErrorKind::CheckOptions),
+        };
+        let file = file.map_err(PlanErrorKind::nowhere)?;
         let mut instructions = Vec::new();
         let mut read = |comments: &[Word], lines: Lines| {
-            let mut found = comments.iter().filter_map(|comment| {
-                let value = comment.value.trim().strip_prefix("check=")?;
-                CheckOptions::parse(value.split_whitespace().next().unwrap_or("")).ok()
+            let option = comments.iter().find_map(|comment| {
+                let (name, value) = comment.value.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("check").then_some(value)
             });
-            if let Some(options) = found.next_back() {
+            if let Some(Ok(options)) = option.map(|value| CheckOptions::parse(first_word(value))) {
                 instructions.push((lines, options));
             }
         };
@@ -57,12 +66,12 @@ impl Checks {
         Ok(Self { file, instructions })
     }
 
-    /// The wanted ones of `lints` and of the parser's findings, by line; equal ones once.
-    pub(crate) fn filter(&self, dockerfile: &Dockerfile, mut lints: Vec<Lint>) -> Vec<Lint> {
-        lints.extend(dockerfile.lints.iter().cloned());
-        let mut seen = HashSet::new();
-        lints.retain(|lint| self.wants(lint) && seen.insert(lint.clone()));
-        lints.sort_by_key(|lint| lint.lines);
+    /// The wanted ones of the parser's findings, and after them the planner's, `made`.
+    pub(crate) fn after_the_parser_s(&self, dockerfile: &Dockerfile, made: Vec<Lint>) -> Vec<Lint> {
+        let found = dockerfile.lints.iter().filter(|lint| self.wants(lint.rule, Some(lint.lines)));
+        let mut lints: Vec<Lint> = found.cloned().collect();
+        lints.sort_by_key(|lint| round(lint.rule));
+        lints.extend(made);
         lints
     }
 
@@ -75,18 +84,37 @@ impl Checks {
         rules.into_iter().collect()
     }
 
-    fn wants(&self, lint: &Lint) -> bool {
-        let name = lint.rule.name();
-        let at = self.instructions.partition_point(|(lines, _)| lines.last < lint.lines.first);
-        let own = self.instructions.get(at).filter(|(lines, _)| lines.first <= lint.lines.first);
+    /// Whether a finding is to be told that the instruction at `lines` makes; a trigger has no lines of its own.
+    fn wants(&self, rule: Rule, lines: Option<Lines>) -> bool {
+        let name = rule.name();
+        let own = lines.and_then(|at| {
+            let index = self.instructions.partition_point(|(lines, _)| lines.last < at.first);
+            self.instructions.get(index).filter(|(lines, _)| lines.first <= at.first)
+        });
         let mut applying = std::iter::once(&self.file).chain(own.map(|(_, options)| options));
-        if lint.rule == Rule::InvalidDefinitionDescription {
+        if rule == Rule::InvalidDefinitionDescription {
             applying.any(|options| options.experimental.holds(&name))
         } else {
             !applying.any(|options| options.skip.holds(&name))
         }
     }
 }
+
+/// The findings that Docker makes of `dockerfile` while it reads it, for one of which the rest cannot be read. None when the
+/// check options cannot be read either.
+#[must_use]
+pub fn findings_while_reading(dockerfile: &Dockerfile, options: &PlanOptions) -> Vec<Lint> {
+    let argument = options.build_args.iter().rfind(|(name, _)| name == CHECK_ARGUMENT);
+    let Ok(checks) = Checks::new(dockerfile, argument.map(|(_, value)| value.as_str())) else {
+        return Vec::new();
+    };
+    let mut lints = checks.after_the_parser_s(dockerfile, Vec::new());
+    lints.retain(|lint| round(lint.rule) <= LAST_WHILE_READING);
+    lints
+}
+
+/// The build argument that replaces a file's check options.
+pub(crate) const CHECK_ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
 
 impl RuleSet {
     fn holds(&self, rule: &str) -> bool {
@@ -116,8 +144,11 @@ impl CheckOptions {
                 "skip" => options.skip = RuleSet::parse(value),
                 "experimental" => options.experimental = RuleSet::parse(value),
                 "error" => {
-                    options.fatal = parse_bool(value.trim())
-                        .ok_or_else(|| format!("failed to parse check option {option:?}"))?;
+                    let value = value.trim();
+                    options.fatal = parse_bool(value).ok_or_else(|| {
+                        let reason = format!("strconv.ParseBool: parsing {value:?}: invalid syntax");
+                        format!("failed to parse check option {option:?}: {reason}")
+                    })?;
                 }
                 key => return Err(format!("invalid check option {key:?}")),
             }
@@ -139,33 +170,59 @@ impl Plan {
     }
 }
 
-/// A finding.
-pub(crate) fn finding(rule: Rule, message: String, lines: Lines) -> Lint {
-    Lint { rule, message, lines }
+impl StageGraph {
+    /// Records a finding of the FROM at `lines`.
+    pub(crate) fn report(&mut self, rule: Rule, message: String, lines: Lines) {
+        if self.input.checks.wants(rule, Some(lines)) {
+            self.lints.push(Lint { rule, message, lines });
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// Records a finding at `lines`, made by the instruction at `maker`; a trigger has no lines of its own.
+    pub(crate) fn report(&mut self, rule: Rule, message: String, (lines, maker): (Lines, Option<Lines>)) {
+        if self.graph.input.checks.wants(rule, maker) {
+            self.lints.push(Lint { rule, message, lines });
+        }
+    }
+}
+
+/// The last of Docker's passes that makes findings while it reads the file.
+const LAST_WHILE_READING: u8 = 1;
+
+/// Which of its passes over the file Docker makes a finding in.
+fn round(rule: Rule) -> u8 {
+    match rule {
+        Rule::NoEmptyContinuation => 0,
+        Rule::StageNameCasing
+        | Rule::FromAsCasing
+        | Rule::MaintainerDeprecated
+        | Rule::InvalidDefinitionDescription => 1,
+        Rule::ReservedStageName | Rule::DuplicateStageName => 2,
+        Rule::ConsistentInstructionCasing => 3,
+        Rule::InvalidDefaultArgInFrom => 4,
+        Rule::UndefinedArgInFrom | Rule::RedundantTargetPlatform | Rule::FromPlatformFlagConstDisallowed => 5,
+        Rule::InvalidBaseImagePlatform => 6,
+        Rule::JSONArgsRecommended
+        | Rule::WorkdirRelativePath
+        | Rule::UndefinedVar
+        | Rule::MultipleInstructionsDisallowed
+        | Rule::LegacyKeyValueFormat
+        | Rule::SecretsUsedInArgOrEnv
+        | Rule::CopyIgnoredFile
+        | Rule::ExposeProtoCasing
+        | Rule::ExposeInvalidFormat => 7,
+    }
+}
+
+fn first_word(value: &str) -> &str {
+    value.split_whitespace().next().unwrap_or("")
 }
 
 /// ` (did you mean X?)`, with `mark` before the name.
 pub(crate) fn hint(name: Option<&str>, mark: &str) -> String {
     name.map(|name| format!(" (did you mean {mark}{name}?)")).unwrap_or_default()
-}
-
-/// SecretsUsedInArgOrEnv: whether `key` sounds like a secret.
-pub(crate) fn sounds_secret(key: &str) -> bool {
-    const SECRET: [&str; 10] = [
-        "apikey",
-        "auth",
-        "credential",
-        "credentials",
-        "key",
-        "password",
-        "pword",
-        "passwd",
-        "secret",
-        "token",
-    ];
-    const HARMLESS: [&str; 3] = ["public", "file", "version"];
-    let has = |words: &[&str]| key.split('_').any(|part| words.iter().any(|w| part.eq_ignore_ascii_case(w)));
-    has(&SECRET) && !has(&HARMLESS)
 }
 
 /// A boolean as Go's `strconv.ParseBool` reads it.

@@ -2,23 +2,32 @@
 
 use crate::PlanError;
 use crate::graph::StepGraph;
-use crate::lints;
 use crate::plan::{
-    Action, Filesystem, ImageIndex, MountKind, Plan, PlannedEntry, PlannedImage, PlannedStage, StageId, Step,
-    StepId,
+    Action, CachePolicy, CopyAction, CopySource, Filesystem, GitDirectory, ImageIndex, MountKind, Plan,
+    PlannedImage, PlannedLayer, PlannedStage, StageId, Step, StepId, Unpack,
 };
 use crate::stage_graph::{
     Base, Body, ImageOrigin, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode,
 };
 use crate::stage_lowering::{StageLowering, StageState};
-use rbuild_oci::{ContainerConfig, ImageConfig, Platform};
+use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImagePath, Platform};
 use rbuild_parser::{Lint, Rule};
+use std::collections::BTreeMap;
 
 /// Makes the plan of the target.
 ///
 /// # Errors
 /// [`PlanError`] with Docker's message and the instruction's lines.
 pub fn lower(graph: ResolvedGraph) -> Result<Plan, PlanError> {
+    lower_beside(graph, &|_| false)
+}
+
+/// Makes the plan of the target, of a build whose ignore file leaves out the cleaned paths for which `ignored` holds; the
+/// only difference is what the build checks find.
+///
+/// # Errors
+/// As [`lower`].
+pub fn lower_beside(graph: ResolvedGraph, ignored: &dyn Fn(&str) -> bool) -> Result<Plan, PlanError> {
     let ResolvedGraph { graph, reachable } = graph;
     let needed = |implicit: bool| {
         let nodes = graph.nodes.iter().zip(&reachable).enumerate();
@@ -27,7 +36,7 @@ pub fn lower(graph: ResolvedGraph) -> Result<Plan, PlanError> {
             .map(|(id, _)| id)
     };
     let ids: Vec<NodeId> = needed(false).chain(needed(true)).collect();
-    let mut lowering = Lowering::new(&graph, &ids);
+    let mut lowering = Lowering::new(&graph, ignored, &ids);
     // what has no instructions to run is ready before any stage that has
     for body in [Body::Replaced, Body::Instructions] {
         for id in ids.iter().filter(|id| graph.nodes[**id].body == body) {
@@ -44,6 +53,10 @@ pub(crate) struct Lowering<'a> {
     pub(crate) graph: &'a StageGraph,
     pub(crate) steps: Vec<Step>,
     pub(crate) lints: Vec<Lint>,
+    /// What the ignore file leaves out.
+    pub(crate) ignored: &'a dyn Fn(&str) -> bool,
+    /// The steps that make layers of named contexts.
+    unpacked: BTreeMap<String, StepId>,
     /// The files each finished stage ends with.
     pub(crate) results: Vec<Option<Filesystem>>,
     images: Vec<PlannedImage>,
@@ -57,7 +70,7 @@ pub(crate) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(graph: &'a StageGraph, ids: &[NodeId]) -> Self {
+    fn new(graph: &'a StageGraph, ignored: &'a dyn Fn(&str) -> bool, ids: &[NodeId]) -> Self {
         let nodes = graph.nodes.len();
         let mut stage_ids = vec![None; nodes];
         let mut children = vec![0; nodes];
@@ -71,6 +84,8 @@ impl<'a> Lowering<'a> {
             graph,
             steps: Vec::new(),
             lints: graph.lints.clone(),
+            ignored,
+            unpacked: BTreeMap::new(),
             results: vec![None; nodes],
             images: Vec::new(),
             image_index: vec![None; graph.slots.len()],
@@ -86,13 +101,18 @@ impl<'a> Lowering<'a> {
         let (mut state, base) = self.start(node);
         let stage_id = self.stage_ids[id].expect("only reachable stages are lowered, and each has an id");
         let first_step = self.steps.len();
+        if let Filesystem::NamedContext(key) = &base
+            && (node.body == Body::Instructions || self.children[id] > 0 || id == self.graph.target)
+        {
+            state.files = self.unpacked(key, node, stage_id);
+        }
         let mut from_name = None;
-        let mut history = Vec::new();
+        let (mut history, mut arguments) = (Vec::new(), Vec::new());
         if node.body == Body::Instructions {
             let mut stage = StageLowering::new(self, id, stage_id, state);
             from_name = stage.name_base(&base);
             stage.run_all()?;
-            (state, history) = stage.finish();
+            (state, history, arguments) = stage.finish();
         }
         let result = state.files.clone();
         self.results[id] = Some(result.clone());
@@ -100,11 +120,16 @@ impl<'a> Lowering<'a> {
             display_name: node.display_name.clone(),
             name: node.name.clone(),
             platform: node.platform.clone(),
+            parent: self.parent(node),
+            uses: self.uses(node),
+            arguments,
+            from_arguments: node.from_arguments.clone(),
             base,
             steps: (first_step..self.steps.len()).map(StepId).collect(),
             result,
             config: state.config.clone(),
             history,
+            layers: Vec::new(),
             from_name,
             lines: node.lines,
         });
@@ -143,6 +168,47 @@ impl<'a> Lowering<'a> {
         (StageState::new(config, files.clone()), files)
     }
 
+    /// The files of the named context `key` as a layer of their own, for what is built on them. Nothing in a Dockerfile
+    /// says so, hence no history has an entry for it.
+    fn unpacked(&mut self, key: &str, node: &StageNode, stage: StageId) -> Filesystem {
+        if let Some(step) = self.unpacked.get(key) {
+            return Filesystem::Step(*step);
+        }
+        let id = StepId(self.steps.len());
+        self.unpacked.insert(key.to_owned(), id);
+        self.steps.push(Step {
+            id,
+            stage,
+            parent: Filesystem::Scratch,
+            action: Action::Copy(whole_tree(Filesystem::NamedContext(key.to_owned()))),
+            name: "load from client".to_owned(),
+            position: format!("[context {key}]"),
+            lines: node.lines,
+            cache: CachePolicy::Use,
+        });
+        Filesystem::Step(id)
+    }
+
+    fn parent(&self, node: &StageNode) -> Option<StageId> {
+        match node.base {
+            Base::Stage(base) => self.stage_ids[base],
+            Base::Scratch | Base::Image(_) | Base::Directory(_) => None,
+        }
+    }
+
+    /// The stages the instructions of `node` and its triggers name.
+    fn uses(&self, node: &StageNode) -> Vec<StageId> {
+        let triggers = node.triggers.iter().flatten().map(|trigger| &trigger.sources);
+        let named = triggers.chain(node.links.iter().map(|(_, sources)| sources)).flatten().flatten();
+        let mut uses = Vec::new();
+        for stage in named.filter_map(|id| self.stage_ids[*id]) {
+            if !uses.contains(&stage) {
+                uses.push(stage);
+            }
+        }
+        uses
+    }
+
     /// The config of an image that was found, checked against the platform asked for.
     fn image_config(&mut self, node: &StageNode, slot: SlotId) -> ImageConfig {
         let ImageSlot { request, origin, answer } = &self.graph.slots[slot];
@@ -156,7 +222,7 @@ impl<'a> Lowering<'a> {
                 "Base image {} was pulled with platform \"{found}\", expected \"{wanted}\" for current build",
                 node.written
             );
-            self.lints.push(lints::finding(Rule::InvalidBaseImagePlatform, message, node.lines));
+            self.report(Rule::InvalidBaseImagePlatform, message, (node.lines, Some(node.lines)));
         }
         image.config.clone()
     }
@@ -179,9 +245,9 @@ impl<'a> Lowering<'a> {
     fn finish(mut self, ids: &[NodeId]) -> Plan {
         let input = &self.graph.input;
         let target = self.graph.target;
-        let history = self.target_history();
+        let (history, layers) = (self.target_history(), self.target_layers());
         let stage = self.planned[target].as_mut().expect("the target is reachable");
-        stage.history = history;
+        (stage.history, stage.layers) = (history, layers);
         for (name, value) in &input.options.labels {
             stage.config.config.labels.insert(name.clone(), value.clone());
         }
@@ -189,7 +255,7 @@ impl<'a> Lowering<'a> {
             set_platform(&mut stage.config, requested);
         }
         normalise_platform(&mut stage.config);
-        let lints = input.checks.filter(&input.dockerfile, self.lints);
+        let lints = input.checks.after_the_parser_s(&input.dockerfile, self.lints);
         let mut graph = StepGraph::default();
         for step in &self.steps {
             graph.add(step.id, &inputs(step));
@@ -202,13 +268,14 @@ impl<'a> Lowering<'a> {
             images: self.images,
             fatal_rules: input.checks.fatal_rules(&lints),
             lints,
+            global_arguments: input.globals.arguments.clone(),
             source_date_epoch: input.source_date_epoch,
             graph,
         }
     }
 
     /// The target's new entries, those of the stages below it first.
-    fn target_history(&self) -> Vec<PlannedEntry> {
+    fn target_history(&self) -> Vec<HistoryEntry> {
         let mut chain = vec![self.graph.target];
         let mut node = &self.graph.nodes[self.graph.target];
         while let (Base::Stage(base), Body::Instructions) = (&node.base, node.body) {
@@ -217,6 +284,46 @@ impl<'a> Lowering<'a> {
         }
         let stages = chain.iter().rev().filter_map(|id| self.planned[*id].as_ref());
         stages.flat_map(|stage| stage.history.iter().cloned()).collect()
+    }
+
+    /// The steps that make the target's layers, lowest first.
+    fn target_layers(&self) -> Vec<PlannedLayer> {
+        let mut layers = Vec::new();
+        let mut top = self.results[self.graph.target].as_ref();
+        while let Some(Filesystem::Step(id)) = top {
+            let step = &self.steps[id.0];
+            let description = match &step.action {
+                Action::Run(run) => format!("mount / from exec {}", run.argv.join(" ")),
+                Action::Copy(_) | Action::Workdir(_) => format!("{} {}", step.position, step.name),
+            };
+            layers.push(PlannedLayer { step: *id, description });
+            top = Some(&step.parent);
+        }
+        layers.reverse();
+        for (key, unpacked) in &self.unpacked {
+            if let Some(first) = layers.first_mut().filter(|layer| layer.step == *unpacked) {
+                first.description = format!("local source for {key}");
+            }
+        }
+        layers
+    }
+}
+
+/// A copy of everything in `from`.
+fn whole_tree(from: Filesystem) -> CopyAction {
+    CopyAction {
+        from,
+        sources: vec![CopySource::Path("/".to_owned())],
+        destination: ImagePath::root(),
+        destination_is_directory: true,
+        chown: None,
+        chmod: None,
+        link: false,
+        parents: false,
+        exclude: Vec::new(),
+        unpack: Unpack::Never,
+        checksum: None,
+        git_directory: GitDirectory::Removed,
     }
 }
 

@@ -21,7 +21,7 @@ impl StageGraph {
                 let lines = self.nodes[id].lines;
                 let triggers = texts
                     .into_iter()
-                    .map(|(text, escape)| self.parse_trigger(&text, escape, lines))
+                    .map(|text| self.parse_trigger(&text, lines))
                     .collect::<Result<Vec<_>, _>>()?;
                 found_sources |= triggers.iter().any(|trigger| !trigger.sources.is_empty());
                 self.nodes[id].triggers = Some(triggers);
@@ -32,35 +32,35 @@ impl StageGraph {
         }
     }
 
-    /// The triggers stage `id` inherits, with the escape character they were written with; `None` while its image is
-    /// unknown.
-    fn trigger_texts(&self, id: NodeId) -> Option<Vec<(String, Escape)>> {
+    /// The triggers stage `id` inherits; `None` while its image is unknown.
+    fn trigger_texts(&self, id: NodeId) -> Option<Vec<String>> {
         match &self.nodes[id].base {
             Base::Scratch | Base::Directory(_) => Some(Vec::new()),
             Base::Image(slot) => {
                 let image = self.slots[*slot].answer.as_ref()?;
-                let triggers = &image.config.config.on_build;
-                Some(triggers.iter().map(|text| (text.clone(), Escape::default())).collect())
+                Some(image.config.config.on_build.clone())
             }
             Base::Stage(base) => {
                 let base = &self.nodes[*base];
                 let stage = base.file_stage.filter(|_| base.body == Body::Instructions);
                 let Some(stage) = stage else { return Some(Vec::new()) };
-                let escape = self.input.dockerfile.directives.escape;
                 let instructions = &self.input.dockerfile.stages[stage].instructions;
                 let texts = instructions.iter().filter_map(|node| {
                     let Instruction::Onbuild(onbuild) = &node.value else { return None };
-                    Some((onbuild.text.clone(), escape))
+                    Some(onbuild.text.clone())
                 });
                 Some(texts.collect())
             }
         }
     }
 
-    fn parse_trigger(&mut self, text: &str, escape: Escape, lines: Lines) -> Result<Trigger, PlanError> {
-        let mut node = parse_instruction(text, escape).map_err(|e| PlanErrorKind::Trigger(e).at(lines))?;
+    /// A trigger is a file of its own, without directives: whatever the escape character is here, its is the usual one.
+    fn parse_trigger(&mut self, text: &str, lines: Lines) -> Result<Trigger, PlanError> {
+        let mut node =
+            parse_instruction(text, Escape::default()).map_err(|e| PlanErrorKind::Trigger(e).at(lines))?;
         node.lines = lines;
-        let sources = self.sources_of(&node.value, lines)?;
+        // its line is in no file of the user's
+        let sources = self.sources_of(&node.value, lines).map_err(PlanError::without_line)?;
         Ok(Trigger { node, sources })
     }
 }

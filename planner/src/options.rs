@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The options of a build that shape its plan.
 #[derive(Clone, Debug)]
 pub struct PlanOptions {
-    /// `--target`; the last stage when `None`.
+    /// `--target`; the last stage when `None` or empty.
     pub target: Option<String>,
     /// `--build-arg`s; the last of a name wins.
     pub build_args: Vec<(String, String)>,
@@ -134,6 +134,11 @@ impl PlanOptions {
             selection: Selection::Target,
             position: PositionStyle::Plain,
         }
+    }
+
+    /// The stage that was asked for.
+    pub(crate) fn target(&self) -> Option<&str> {
+        self.target.as_deref().filter(|target| !target.is_empty())
     }
 
     /// The platform stages are built for unless they say otherwise.

@@ -26,8 +26,10 @@ pub struct Plan {
     pub images: Vec<PlannedImage>,
     /// The stage whose image is the result.
     pub target: StageId,
-    /// Findings of the reachable part (the parser's own findings included).
+    /// Findings of the reachable part (the parser's own findings included), in Docker's order.
     pub lints: Vec<Lint>,
+    /// The ARGs before the first FROM, in order.
+    pub global_arguments: Vec<PlannedArgument>,
     /// `SOURCE_DATE_EPOCH`, seconds.
     pub source_date_epoch: Option<i64>,
     /// Rules that make the build fail (`error=true`); see [`Plan::lint_errors`].
@@ -57,6 +59,14 @@ pub struct PlannedStage {
     pub name: Option<String>,
     /// The platform it is built for.
     pub platform: Platform,
+    /// The stage it starts from, if it is one.
+    pub parent: Option<StageId>,
+    /// The stages it copies or mounts from, triggers included, each once.
+    pub uses: Vec<StageId>,
+    /// The ARGs of its own and of its triggers, in order.
+    pub arguments: Vec<PlannedArgument>,
+    /// The global arguments its FROM mentions, the automatic ones included.
+    pub from_arguments: Vec<String>,
     /// What it starts from.
     pub base: Filesystem,
     /// Its own steps, in order.
@@ -67,20 +77,46 @@ pub struct PlannedStage {
     pub config: ImageConfig,
     /// New history entries, without times. The target's include those of the stages below it (`FROM stage`); every
     /// other stage has only its own, so that a long chain of stages stays linear.
-    pub history: Vec<PlannedEntry>,
+    pub history: Vec<HistoryEntry>,
+    /// The target's layers above its base image, lowest first; empty for every other stage.
+    pub layers: Vec<PlannedLayer>,
     /// `[stage 1/n] FROM REF`, for the line that shows the base image; `None` when the base is no image.
     pub from_name: Option<String>,
     /// The FROM instruction, or the one that names an implicit stage.
     pub lines: Lines,
 }
 
-/// A history entry to be.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlannedEntry {
-    /// The entry, `created` empty.
-    pub entry: HistoryEntry,
-    /// The step that made its layer; `None` for an empty one.
-    pub step: Option<StepId>,
+/// An ARG as it was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedArgument {
+    /// Its name.
+    pub name: String,
+    /// What it came to be in this build.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub origin: ArgumentOrigin,
+    /// The variables its default mentions; not of a stage's ARG, whose default sees the stage's variables.
+    pub needs: Vec<String>,
+    /// Where it stands.
+    pub lines: Lines,
+}
+
+/// Where the value of an ARG comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArgumentOrigin {
+    /// A build argument or its own default; also when it has no value.
+    Itself,
+    /// The global argument of its name.
+    Global,
+}
+
+/// A layer to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedLayer {
+    /// The step that makes it.
+    pub step: StepId,
+    /// What stands for it in a history that has no entry for it.
+    pub description: String,
 }
 
 /// Where files come from or go onto.

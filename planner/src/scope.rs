@@ -3,6 +3,7 @@
 //! What a stage sees of them is decided where its instructions are lowered; nothing here reads the real environment.
 
 use crate::options::PlanOptions;
+use crate::plan::{ArgumentOrigin, PlannedArgument};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::Platform;
 use rbuild_parser::{ArgDeclaration, Dockerfile, Escape, Node, WordError, WordMode, expand};
@@ -26,6 +27,11 @@ impl Env {
             Some((_, old)) => *old = value,
             None => self.entries.push((name.to_owned(), value)),
         }
+    }
+
+    /// The same without `name`.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        Self { entries: self.entries.iter().filter(|(n, _)| n != name).cloned().collect() }
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -108,8 +114,8 @@ pub(crate) fn is_literal(text: &str, escape: Escape) -> bool {
 pub(crate) struct Globals {
     /// The values.
     pub(crate) env: Env,
-    /// Every declared name, those without a value included.
-    pub(crate) declared: Vec<String>,
+    /// The declarations in order.
+    pub(crate) arguments: Vec<PlannedArgument>,
     /// The values when no build argument is given; `None` when a default does not expand then.
     pub(crate) defaults: Option<Env>,
 }
@@ -121,14 +127,13 @@ pub(crate) fn evaluate_globals(
     build_args: &HashMap<String, String>,
 ) -> Result<Globals, PlanError> {
     let last = dockerfile.stages.last().and_then(|stage| stage.from.value.name.as_ref());
-    let target = options.target.as_deref().or(last.map(|name| name.value.as_str())).unwrap_or("default");
+    let target = options.target().or(last.map(|name| name.value.as_str())).unwrap_or("default");
     let automatic = automatic_args(options, build_args, target);
     let escape = dockerfile.directives.escape;
     let defaults = evaluate(&dockerfile.global_args, automatic.clone(), escape, &HashMap::new()).ok();
-    let env = evaluate(&dockerfile.global_args, automatic, escape, build_args)?;
-    let declared = dockerfile.global_args.iter().flat_map(|node| &node.value);
-    let declared = declared.map(|arg| arg.name.value.clone()).collect();
-    Ok(Globals { env, declared, defaults })
+    let defaults = defaults.map(|(env, _)| env);
+    let (env, arguments) = evaluate(&dockerfile.global_args, automatic, escape, build_args)?;
+    Ok(Globals { env, arguments, defaults })
 }
 
 fn evaluate(
@@ -136,24 +141,36 @@ fn evaluate(
     mut env: Env,
     escape: Escape,
     build_args: &HashMap<String, String>,
-) -> Result<Env, PlanError> {
+) -> Result<(Env, Vec<PlannedArgument>), PlanError> {
+    let mut arguments: Vec<PlannedArgument> = Vec::new();
     for node in nodes {
         for arg in &node.value {
             let name = arg.name.value.as_str();
+            let mut needs = Vec::new();
             let value = match (build_args.get(name), &arg.default) {
                 (Some(given), _) => Some(given.clone()),
                 (None, Some(default)) => {
                     let expanded = expand_word(&default.value, escape, &env);
-                    Some(expanded.map_err(|e| PlanErrorKind::Word(e).at(node.lines))?.text)
+                    let expanded = expanded.map_err(|e| PlanErrorKind::Word(e).at(node.lines))?;
+                    needs = expanded.used;
+                    Some(expanded.text)
                 }
                 (None, None) => None,
             };
-            if let Some(value) = value {
-                env.set(name, value);
+            // one that is made of its own earlier value needs what that one needed
+            if needs.iter().any(|needed| needed == name) {
+                needs.retain(|needed| needed != name);
+                let earlier = arguments.iter().rev().find(|argument| argument.name == name);
+                needs.extend(earlier.into_iter().flat_map(|argument| argument.needs.iter().cloned()));
             }
+            if let Some(value) = &value {
+                env.set(name, value.clone());
+            }
+            let (name, origin) = (name.to_owned(), ArgumentOrigin::Itself);
+            arguments.push(PlannedArgument { name, value, origin, needs, lines: node.lines });
         }
     }
-    Ok(env)
+    Ok((env, arguments))
 }
 
 /// `BUILDPLATFORM`, `TARGETARCH` and so on; build arguments override them.
@@ -174,21 +191,3 @@ fn automatic_args(options: &PlanOptions, build_args: &HashMap<String, String>, t
     set("TARGETSTAGE".to_owned(), target);
     env
 }
-
-/// `SOURCE_DATE_EPOCH` in seconds, from the build arguments or a global ARG; empty is unset.
-pub(crate) fn source_date_epoch(
-    globals: &Globals,
-    build_args: &HashMap<String, String>,
-) -> Result<Option<i64>, PlanError> {
-    let text = build_args.get(SOURCE_DATE_EPOCH).map(String::as_str);
-    match text.or_else(|| globals.env.get(SOURCE_DATE_EPOCH)) {
-        None | Some("") => Ok(None),
-        Some(text) => match text.parse() {
-            Ok(seconds) if rbuild_oci::Timestamp::from_seconds(seconds).is_some() => Ok(Some(seconds)),
-            Ok(_) | Err(_) => Err(PlanErrorKind::SourceDateEpoch(text.to_owned()).nowhere()),
-        },
-    }
-}
-
-/// The argument that fixes the times of a build.
-pub(crate) const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";

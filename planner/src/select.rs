@@ -2,11 +2,10 @@
 //! found, in stages that are never built as well (Docker reports those too).
 
 use crate::contexts::ContextNames;
-use crate::lints::{self, Checks};
+use crate::epoch;
+use crate::lints::{self, CHECK_ARGUMENT, Checks};
 use crate::options::{ImageRequest, PlanOptions, Purpose};
-use crate::scope::{
-    ExpandedWord, SOURCE_DATE_EPOCH, evaluate_globals, expand_word, source_date_epoch, unset_in,
-};
+use crate::scope::{ExpandedWord, evaluate_globals, expand_word, unset_in};
 use crate::stage_graph::{Base, Body, Input, NodeId, StageGraph, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{Platform, Reference};
@@ -19,14 +18,14 @@ use std::collections::HashMap;
 /// [`PlanError`] with Docker's message.
 pub fn select(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, PlanError> {
     let mut build_args: HashMap<String, String> = options.build_args.iter().cloned().collect();
-    let checks = Checks::new(dockerfile, build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str))?;
-    let with_findings = |error| PlanError { lints: checks.filter(dockerfile, Vec::new()), ..error };
-    let globals = evaluate_globals(dockerfile, options, &build_args).map_err(with_findings)?;
-    let epoch = source_date_epoch(&globals, &build_args).map_err(with_findings)?;
+    let checks = Checks::new(dockerfile, build_args.get(CHECK_ARGUMENT).map(String::as_str))?;
+    let with_findings =
+        |error| PlanError { lints: checks.after_the_parser_s(dockerfile, Vec::new()), ..error };
+    let mut globals = evaluate_globals(dockerfile, options, &build_args).map_err(with_findings)?;
     let contexts = ContextNames::new(&options.named_contexts).map_err(with_findings)?;
-    if epoch.is_none() {
-        build_args.remove(SOURCE_DATE_EPOCH);
-    }
+    let is_context = |name: &str| contexts.find(name, options.target_platform()).is_some();
+    let epoch =
+        epoch::settle(dockerfile, &mut build_args, &mut globals, &is_context).map_err(with_findings)?;
     let mut graph = StageGraph::new(Input {
         dockerfile: dockerfile.clone(),
         options: options.clone(),
@@ -66,8 +65,13 @@ impl StageGraph {
             return Err(PlanErrorKind::BlankBase(from.image.value).at(lines));
         }
         let name = from.name.map(|name| name.value);
-        let platform = match &from.platform {
-            Some(word) => self.stage_platform(word, name.as_deref().unwrap_or(""), lines)?,
+        let mut from_arguments = written.used;
+        let platform = match from.platform.as_ref().filter(|word| !word.value.is_empty()) {
+            Some(word) => {
+                let (platform, used) = self.stage_platform(word, name.as_deref().unwrap_or(""), lines)?;
+                from_arguments.extend(used);
+                platform
+            }
             None => self.input.options.target_platform().clone(),
         };
         let mut stage = StageNode {
@@ -77,6 +81,7 @@ impl StageGraph {
             name,
             written: written.text,
             lines,
+            from_arguments,
             base: Base::Scratch,
             body: Body::Instructions,
             platform,
@@ -88,7 +93,6 @@ impl StageGraph {
             && let Some(base) = self.by_name.get(&stage.written)
         {
             stage.base = Base::Stage(*base);
-            stage.platform = self.nodes[*base].platform.clone();
         }
         if let Some(name) = &stage.name {
             self.by_name.insert(name.clone(), self.nodes.len());
@@ -123,7 +127,13 @@ impl StageGraph {
         expanded.map_err(|e| PlanErrorKind::Word(e).at(lines))
     }
 
-    fn stage_platform(&mut self, word: &Word, stage: &str, lines: Lines) -> Result<Platform, PlanError> {
+    /// The platform, and the arguments it is made of.
+    fn stage_platform(
+        &mut self,
+        word: &Word,
+        stage: &str,
+        lines: Lines,
+    ) -> Result<(Platform, Vec<String>), PlanError> {
         let escape = self.input.dockerfile.directives.escape;
         let expanded = expand_word(&word.value, escape, &self.input.globals.env);
         self.report_undeclared(unset_in(&expanded), lines);
@@ -133,7 +143,7 @@ impl StageGraph {
             PlanErrorKind::EmptyPlatform(word.value.clone())
         } else {
             match expanded.text.parse() {
-                Ok(platform) => return Ok(platform),
+                Ok(platform) => return Ok((platform, expanded.used)),
                 Err(reason) => PlanErrorKind::Platform { expression: word.value.clone(), reason },
             }
         };
@@ -148,14 +158,19 @@ impl StageGraph {
 
     fn report_undeclared(&mut self, unset: &[String], lines: Lines) {
         let globals = &self.input.globals;
-        let known = || globals.declared.iter().map(String::as_str).chain(globals.env.names());
+        let known =
+            || globals.arguments.iter().map(|argument| argument.name.as_str()).chain(globals.env.names());
+        let mut findings = Vec::new();
         for name in unset {
             if known().any(|known| known == name) {
                 continue;
             }
             let hint = lints::hint(rbuild_parser::suggest(name, known()), "");
             let message = format!("FROM argument '{name}' is not declared{hint}");
-            self.lints.push(lints::finding(Rule::UndefinedArgInFrom, message, lines));
+            findings.push(message);
+        }
+        for message in findings {
+            self.report(Rule::UndefinedArgInFrom, message, lines);
         }
     }
 
@@ -167,7 +182,7 @@ impl StageGraph {
                     "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
                     word.value
                 );
-                self.lints.push(lints::finding(Rule::RedundantTargetPlatform, message, lines));
+                self.report(Rule::RedundantTargetPlatform, message, lines);
             }
         } else if used.is_empty()
             && unset.is_empty()
@@ -177,7 +192,7 @@ impl StageGraph {
         {
             let text = &expanded.text;
             let message = format!("FROM --platform flag should not use constant value {text:?}");
-            self.lints.push(lints::finding(Rule::FromPlatformFlagConstDisallowed, message, lines));
+            self.report(Rule::FromPlatformFlagConstDisallowed, message, lines);
         }
     }
 
@@ -185,22 +200,26 @@ impl StageGraph {
     fn check_default_bases(&mut self) {
         let Some(defaults) = &self.input.globals.defaults else { return };
         let escape = self.input.dockerfile.directives.escape;
+        let mut findings = Vec::new();
         for stage in &self.input.dockerfile.stages {
             let word = &stage.from.value.image.value;
-            let Ok(base) = expand_word(word, escape, defaults) else { return };
+            let Ok(base) = expand_word(word, escape, defaults) else { break };
             if base.text.parse::<Reference>().is_err() {
                 let message =
                     format!("Default value for ARG {word} results in empty or invalid base image name");
-                self.lints.push(lints::finding(Rule::InvalidDefaultArgInFrom, message, stage.from.lines));
+                findings.push((message, stage.from.lines));
             }
+        }
+        for (message, lines) in findings {
+            self.report(Rule::InvalidDefaultArgInFrom, message, lines);
         }
     }
 
     fn find_target(&self) -> Result<NodeId, PlanError> {
-        let Some(target) = &self.input.options.target else { return Ok(self.nodes.len() - 1) };
+        let Some(target) = self.input.options.target() else { return Ok(self.nodes.len() - 1) };
         self.by_name.get(&target.to_lowercase()).copied().ok_or_else(|| {
             let names = self.nodes.iter().map(|node| node.display_name.as_str());
-            PlanErrorKind::UnknownTarget(target.clone()).nowhere().suggesting(target, names)
+            PlanErrorKind::UnknownTarget(target.to_owned()).nowhere().suggesting(target, names)
         })
     }
 
@@ -267,13 +286,22 @@ impl StageGraph {
         }
     }
 
-    /// Looks for the bases that are no stages.
+    /// Looks for the bases that are no stages, and hands the platform of each base on.
     fn find_bases(&mut self) -> Result<(), PlanError> {
         for id in 0..self.nodes.len() {
             let node = &self.nodes[id];
-            if node.base == Base::Scratch && node.body == Body::Instructions && node.file_stage.is_some() {
-                let (written, platform, lines) = (node.written.clone(), node.platform.clone(), node.lines);
-                self.nodes[id].base = self.outside_base(&written, &platform, lines, Purpose::Base)?;
+            match node.base {
+                Base::Stage(base) => self.nodes[id].platform = self.nodes[base].platform.clone(),
+                Base::Scratch if node.body == Body::Instructions && node.file_stage.is_some() => {
+                    let (written, lines) = (node.written.clone(), node.lines);
+                    // there is nothing in it that could be for a platform: Docker takes no notice of `--platform`
+                    if written == "scratch" {
+                        self.nodes[id].platform = self.input.options.target_platform().clone();
+                    }
+                    let platform = self.nodes[id].platform.clone();
+                    self.nodes[id].base = self.outside_base(&written, &platform, lines, Purpose::Base)?;
+                }
+                Base::Scratch | Base::Image(_) | Base::Directory(_) => {}
             }
         }
         Ok(())

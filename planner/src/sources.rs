@@ -54,7 +54,7 @@ impl StageGraph {
         lines: Lines,
     ) -> Result<Option<Vec<Option<SourceName>>>, PlanError> {
         match instruction {
-            Instruction::Copy(copy) => match &copy.from {
+            Instruction::Copy(copy) => match copy.from.as_ref().filter(|from| !from.value.is_empty()) {
                 None => Ok(None),
                 Some(from) => Ok(Some(vec![Some(self.copy_source(&from.value, lines)?)])),
             },
@@ -122,6 +122,7 @@ impl StageGraph {
             name: None,
             written: name.to_owned(),
             lines,
+            from_arguments: Vec::new(),
             base,
             body: Body::Replaced,
             platform,

@@ -66,6 +66,8 @@ pub(crate) struct StageNode {
     pub(crate) written: String,
     /// Where FROM, or the instruction that needs it, stands.
     pub(crate) lines: Lines,
+    /// The global arguments FROM mentions.
+    pub(crate) from_arguments: Vec<String>,
     /// What it starts from.
     pub(crate) base: Base,
     /// Whether its instructions are run.
@@ -123,7 +125,7 @@ pub(crate) struct ImageSlot {
 impl Input {
     /// `error` with the findings made before it.
     pub(crate) fn with_findings(&self, error: PlanError, lints: Vec<Lint>) -> PlanError {
-        PlanError { lints: self.checks.filter(&self.dockerfile, lints), ..error }
+        PlanError { lints: self.checks.after_the_parser_s(&self.dockerfile, lints), ..error }
     }
 }
 

@@ -1,10 +1,10 @@
 //! One stage being lowered: its variables, config and files as they are before the next instruction.
 
 use crate::history;
-use crate::instructions;
+use crate::instructions::{self, OnlyOnce};
 use crate::lints;
 use crate::lower::Lowering;
-use crate::plan::{Action, CachePolicy, Filesystem, PlannedEntry, StageId, Step, StepId};
+use crate::plan::{Action, CachePolicy, Filesystem, PlannedArgument, StageId, Step, StepId};
 use crate::position::Positions;
 use crate::scope::{Env, expand_word, is_literal, unset_in};
 use crate::sources::is_defined_before;
@@ -47,7 +47,9 @@ impl StageState {
     fn enter(&mut self) {
         let config = &mut self.config.config;
         config.on_build.clear();
-        if config.env_value("PATH").is_none() && self.config.os != "windows" {
+        // one without a value counts as set
+        let has_path = config.env.iter().any(|pair| pair == "PATH" || pair.starts_with("PATH="));
+        if !has_path && self.config.os != "windows" {
             config.set_env("PATH", DEFAULT_PATH);
         }
         for pair in &config.env {
@@ -55,7 +57,9 @@ impl StageState {
             self.env.set(name, value.to_owned());
         }
         if !config.working_dir.is_empty() {
-            let written = std::mem::take(&mut config.working_dir);
+            // a relative one, which only odd images have, is joined to itself, as Docker does
+            let written = config.working_dir.clone();
+            self.cwd = ImagePath::root().join(&written);
             self.enter_directory(&written);
         }
     }
@@ -81,10 +85,11 @@ pub(crate) struct StageLowering<'l, 'a> {
     stage_id: StageId,
     pub(crate) state: StageState,
     pub(crate) positions: Positions,
-    history: Vec<PlannedEntry>,
+    history: Vec<HistoryEntry>,
+    pub(crate) arguments: Vec<PlannedArgument>,
     cache: CachePolicy,
-    /// Whether this stage itself had a CMD.
-    pub(crate) has_cmd: bool,
+    /// The instructions of which only the last counts.
+    pub(crate) once: OnlyOnce,
     /// The instruction being lowered.
     current: Current<'a>,
 }
@@ -93,6 +98,7 @@ pub(crate) struct StageLowering<'l, 'a> {
 #[derive(Clone, Copy)]
 struct Current<'a> {
     lines: Lines,
+    keyword: &'a str,
     text: &'a str,
     prefix: &'static str,
     sources: &'a [Option<NodeId>],
@@ -116,15 +122,16 @@ impl<'l, 'a> StageLowering<'l, 'a> {
         state.enter();
         Self {
             positions: Positions::new(node.shown_name.clone(), total, options.position, &node.platform),
-            current: Current { lines: node.lines, text: "", prefix: "", sources: &[] },
+            current: Current { lines: node.lines, keyword: "", text: "", prefix: "", sources: &[] },
             lowering,
             node,
             id,
             stage_id,
             state,
             history: Vec::new(),
+            arguments: Vec::new(),
             cache,
-            has_cmd: false,
+            once: OnlyOnce::default(),
         }
     }
 
@@ -154,8 +161,8 @@ impl<'l, 'a> StageLowering<'l, 'a> {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> (StageState, Vec<PlannedEntry>) {
-        (self.state, self.history)
+    pub(crate) fn finish(self) -> (StageState, Vec<HistoryEntry>, Vec<PlannedArgument>) {
+        (self.state, self.history, self.arguments)
     }
 
     fn instruction(
@@ -164,7 +171,8 @@ impl<'l, 'a> StageLowering<'l, 'a> {
         sources: &'a [Option<NodeId>],
         prefix: &'static str,
     ) -> Result<(), PlanError> {
-        self.current = Current { lines: node.lines, text: &node.text, prefix, sources };
+        let keyword = node.keyword.value.as_str();
+        self.current = Current { lines: node.lines, keyword, text: &node.text, prefix, sources };
         instructions::lower(self, &node.value)
     }
 
@@ -191,8 +199,12 @@ impl<'l, 'a> StageLowering<'l, 'a> {
         self.current.sources
     }
 
-    /// The files of stage `source`; `None` when it is only defined later.
+    /// The files of stage `source`; `None` when it is only defined later. A trigger may name the stage it runs in, which
+    /// then is what it has become so far.
     pub(crate) fn files_of(&self, source: NodeId) -> Option<Filesystem> {
+        if source == self.id {
+            return Some(self.state.files.clone());
+        }
         if !is_defined_before(self.lowering.graph, source, self.id) {
             return None;
         }
@@ -206,7 +218,28 @@ impl<'l, 'a> StageLowering<'l, 'a> {
 
     /// Records a finding at the current instruction.
     pub(crate) fn lint(&mut self, rule: Rule, message: String) {
-        self.lowering.lints.push(lints::finding(rule, message, self.current.lines));
+        self.lint_at(rule, message, self.current.lines);
+    }
+
+    /// Records a finding of the current instruction at other lines.
+    pub(crate) fn lint_at(&mut self, rule: Rule, message: String, lines: Lines) {
+        let maker = self.current.prefix.is_empty().then_some(self.current.lines);
+        self.lowering.report(rule, message, (lines, maker));
+    }
+
+    /// The current instruction's first word as it was typed.
+    pub(crate) fn keyword(&self) -> &'a str {
+        self.current.keyword
+    }
+
+    /// Where the current instruction stands.
+    pub(crate) fn lines(&self) -> Lines {
+        self.current.lines
+    }
+
+    /// Whether the ignore file leaves `path` out of the context.
+    pub(crate) fn is_ignored(&self, path: &str) -> bool {
+        (self.lowering.ignored)(path)
     }
 
     /// Expands a word, or a here-document, in the stage's environment.
@@ -254,7 +287,7 @@ impl<'l, 'a> StageLowering<'l, 'a> {
 
     /// Adds a history entry without a layer.
     pub(crate) fn record(&mut self, created_by: String) {
-        self.push_entry(created_by, None);
+        self.history.push(HistoryEntry { empty_layer: true, ..entry(created_by) });
     }
 
     /// Adds a step and its history entry. `created_by` comes without the mark that most steps have at their end.
@@ -276,15 +309,13 @@ impl<'l, 'a> StageLowering<'l, 'a> {
             lines: self.current.lines,
             cache,
         });
-        self.push_entry(created_by, Some(id));
+        self.history.push(entry(created_by));
     }
+}
 
-    fn push_entry(&mut self, created_by: String, step: Option<StepId>) {
-        let comment = history::COMMENT.to_owned();
-        let empty_layer = step.is_none();
-        let entry = HistoryEntry { created_by, comment, empty_layer, ..HistoryEntry::default() };
-        self.history.push(PlannedEntry { entry, step });
-    }
+/// A new history entry, for a layer, without a time.
+fn entry(created_by: String) -> HistoryEntry {
+    HistoryEntry { created_by, comment: history::COMMENT.to_owned(), ..HistoryEntry::default() }
 }
 
 /// The n of `[stage i/n]`: a base that is neither scratch nor a stage, what may make a layer, and every trigger.

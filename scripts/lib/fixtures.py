@@ -69,10 +69,10 @@ class Case:
         found, here = [], ""
         for line in (self.plan or "").splitlines():
             here = line.split()[1] if line.startswith("    copy ") else here
-            path = re.fullmatch(r'    path "/(.+)"', line)
+            path = re.fullmatch(r'    path "(.+)"', line)
             if path and not re.search(r"[*?\[]", path[1]) and (source == "context") == (here == "context"):
-                found.append(path[1])
-        return found
+                found.append(os.path.normpath(f"/{path[1]}").lstrip("/"))
+        return [path for path in found if path]
 
     def mount_points(self):
         """What must not be a file in a base image."""

@@ -1,22 +1,35 @@
 //! Instructions that only change the config and the variables.
 
+use super::findings;
 use crate::history::{go_duration, go_quote, go_quote_all, go_quote_rune};
-use crate::lints::sounds_secret;
+use crate::plan::{ArgumentOrigin, PlannedArgument};
 use crate::stage_lowering::StageLowering;
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{Empty, Healthcheck as HealthConfig};
-use rbuild_parser::{ArgDeclaration, CommandLine, Healthcheck, Pairs, Rule, Word};
+use rbuild_parser::{ArgDeclaration, CommandLine, Healthcheck, Pairs, Word};
 
 pub(super) fn arg(stage: &mut StageLowering<'_, '_>, args: &[ArgDeclaration]) -> Result<(), PlanError> {
     let mut created_by = "ARG".to_owned();
     for arg in args {
         let name = arg.name.value.as_str();
-        report_secret(stage, "ARG", name);
+        findings::secret(stage, "ARG", name);
         let value = match (stage.input().build_args.get(name), &arg.default) {
             (Some(given), _) => Some(given.clone()),
             (None, Some(default)) => Some(stage.expand(&default.value)?),
             (None, None) => stage.input().globals.env.get(name).map(str::to_owned),
         };
+        let is_given = arg.default.is_some() || stage.input().build_args.contains_key(name);
+        let origin = match value.is_none() || is_given {
+            true => ArgumentOrigin::Itself,
+            false => ArgumentOrigin::Global,
+        };
+        stage.arguments.push(PlannedArgument {
+            name: name.to_owned(),
+            value: value.clone(),
+            origin,
+            needs: Vec::new(),
+            lines: stage.lines(),
+        });
         created_by.push(' ');
         created_by.push_str(name);
         if let Some(value) = &value {
@@ -37,14 +50,6 @@ fn steers_frontend(name: &str) -> bool {
     matches!(name, "BUILDKIT_SBOM_SCAN_CONTEXT" | "BUILDKIT_SBOM_SCAN_STAGE")
 }
 
-fn report_secret(stage: &mut StageLowering<'_, '_>, instruction: &str, key: &str) {
-    if sounds_secret(key) {
-        let message =
-            format!("Do not use ARG or ENV instructions for sensitive data ({instruction} {key:?})");
-        stage.lint(Rule::SecretsUsedInArgOrEnv, message);
-    }
-}
-
 /// Expands every pair in the environment before the instruction.
 fn expand_pairs(
     stage: &mut StageLowering<'_, '_>,
@@ -62,9 +67,11 @@ fn pairs_text(instruction: &str, pairs: &[(String, String)]) -> String {
 }
 
 pub(super) fn env(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<(), PlanError> {
+    let form = pairs.form;
     let pairs = expand_pairs(stage, pairs)?;
+    findings::pairs_form(stage, form);
     for (key, value) in &pairs {
-        report_secret(stage, "ENV", key);
+        findings::secret(stage, "ENV", key);
         stage.state.config.config.set_env(key, value);
         stage.state.env.set(key, value.clone());
     }
@@ -73,44 +80,43 @@ pub(super) fn env(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<()
 }
 
 pub(super) fn label(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<(), PlanError> {
+    let form = pairs.form;
     let pairs = expand_pairs(stage, pairs)?;
+    findings::pairs_form(stage, form);
     stage.record(pairs_text("LABEL", &pairs));
     stage.state.config.config.labels.extend(pairs);
     Ok(())
 }
 
 pub(super) fn cmd(stage: &mut StageLowering<'_, '_>, command: &CommandLine) -> Result<(), PlanError> {
-    let argv = command_argv(stage, command, "CMD");
+    findings::only_once(stage, |once| &mut once.cmd);
+    let argv = command_argv(stage, command);
     stage.record(format!("CMD {}", go_quote_all(&argv)));
     let config = &mut stage.state.config.config;
     config.cmd = Some(argv);
     // a Windows matter, but Docker sets it everywhere
     config.args_escaped = true;
-    stage.has_cmd = true;
     Ok(())
 }
 
 pub(super) fn entrypoint(stage: &mut StageLowering<'_, '_>, command: &CommandLine) -> Result<(), PlanError> {
-    let argv = command_argv(stage, command, "ENTRYPOINT");
+    findings::only_once(stage, |once| &mut once.entrypoint);
+    let argv = command_argv(stage, command);
     stage.record(format!("ENTRYPOINT {}", go_quote_all(&argv)));
     let config = &mut stage.state.config.config;
     config.entrypoint = Some(argv).filter(|argv| !argv.is_empty());
-    if !stage.has_cmd {
+    if stage.once.cmd.is_none() {
         config.cmd = None;
     }
     Ok(())
 }
 
-fn command_argv(stage: &mut StageLowering<'_, '_>, command: &CommandLine, instruction: &str) -> Vec<String> {
+fn command_argv(stage: &mut StageLowering<'_, '_>, command: &CommandLine) -> Vec<String> {
     match command {
         CommandLine::Exec(argv) => argv.clone(),
         CommandLine::Shell(text) => {
             if stage.state.config.config.shell.is_empty() {
-                let message = format!(
-                    "JSON arguments recommended for {instruction} to prevent unintended behavior related to OS \
-                     signals"
-                );
-                stage.lint(Rule::JSONArgsRecommended, message);
+                findings::shell_form(stage);
             }
             shell_argv(stage, &text.value)
         }
@@ -132,6 +138,7 @@ pub(super) fn shell_argv(stage: &StageLowering<'_, '_>, text: &str) -> Vec<Strin
 }
 
 pub(super) fn healthcheck(stage: &mut StageLowering<'_, '_>, check: &Healthcheck) -> Result<(), PlanError> {
+    findings::only_once(stage, |once| &mut once.healthcheck);
     let config = match check {
         Healthcheck::None => HealthConfig { test: vec!["NONE".to_owned()], ..HealthConfig::default() },
         Healthcheck::Check { command, interval, timeout, start_period, start_interval, retries } => {
@@ -205,7 +212,7 @@ pub(super) fn stopsignal(stage: &mut StageLowering<'_, '_>, signal: &Word) -> Re
     Ok(())
 }
 
-/// A number from 1, or a Linux signal's name, with or without `SIG`, in any case.
+/// A number other than zero, or a Linux signal's name, with or without `SIG`, in any case.
 fn is_signal(text: &str) -> bool {
     const NAMES: [&str; 36] = [
         "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
@@ -213,7 +220,7 @@ fn is_signal(text: &str) -> bool {
         "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
     ];
     if let Ok(number) = text.parse::<i64>() {
-        return number >= 1;
+        return number != 0;
     }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);

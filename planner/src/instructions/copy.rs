@@ -1,5 +1,6 @@
 //! COPY and ADD: sources, destination and what the flags ask for.
 
+use super::findings;
 use super::git::{self, GitSource};
 use crate::plan::{Action, Chmod, CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
 use crate::position::file_step_name;
@@ -93,6 +94,7 @@ fn transfer(
 }
 
 fn push(stage: &mut StageLowering<'_, '_>, action: CopyAction, instruction: &str, written: &Written) {
+    findings::ignored_sources(stage, &action, instruction);
     let mut created_by = instruction.to_owned();
     if action.parents {
         created_by.push_str(" --parents");
@@ -125,7 +127,8 @@ fn is_directory(destination: &str) -> bool {
     matches!(destination, "" | ".") || destination.ends_with('/') || destination.ends_with("/.")
 }
 
-fn classify(source: String) -> CopySource {
+/// What kind of source ADD takes `source` for.
+pub(crate) fn classify(source: String) -> CopySource {
     if git::is_git(&source) {
         CopySource::Git(source)
     } else if source.starts_with("http://") || source.starts_with("https://") {

@@ -3,11 +3,15 @@
 mod config;
 mod copy;
 mod expose;
+mod findings;
 mod git;
 pub(crate) mod mount;
 mod run;
 mod size;
 mod workdir;
+
+pub(crate) use copy::classify;
+pub(crate) use findings::OnlyOnce;
 
 use crate::PlanError;
 use crate::stage_lowering::StageLowering;

@@ -36,6 +36,9 @@ const KEYS: [&str; 19] = [
 
 /// The `from` of a mount, before anything is expanded; it decides which stages are needed.
 pub(crate) fn from_of(value: &str) -> Result<Option<String>, MountError> {
+    if value.is_empty() {
+        return Err(MountError::Csv("EOF".to_owned()));
+    }
     let names_from = value.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"from"));
     if !names_from && !value.contains('"') {
         return Ok(None);

@@ -17,8 +17,10 @@ pub(super) fn workdir(stage: &mut StageLowering<'_, '_>, written: &Word) -> Resu
     stage.state.workdir_set = true;
     stage.state.enter_directory(&written);
     let path = stage.state.cwd.clone();
-    let created_by = format!("WORKDIR {}", stage.state.config.config.working_dir);
-    if path.is_root() {
+    let shown = &stage.state.config.config.working_dir;
+    let created_by = format!("WORKDIR {shown}");
+    // Docker looks at the path as it is written: `/a/..` makes a layer
+    if shown == "/" {
         stage.record(created_by);
         return Ok(());
     }

@@ -11,6 +11,8 @@ use std::path::Path;
 /// What a case asks for.
 pub(crate) struct Options {
     pub(crate) plan: PlanOptions,
+    /// Paths that the ignore file leaves out.
+    pub(crate) ignored: Vec<String>,
     /// Configs by familiar name; any other image is [`DEFAULT_IMAGE`].
     images: serde_json::Map<String, Value>,
 }
@@ -60,7 +62,9 @@ impl Options {
             plan.position = PositionStyle::WithPlatform;
         }
         let images = json.get("images").and_then(Value::as_object).cloned().unwrap_or_default();
-        Self { plan, images }
+        let ignored = json.get("ignored").and_then(Value::as_array).into_iter().flatten();
+        let ignored = ignored.map(|path| path.as_str().unwrap().to_owned()).collect();
+        Self { plan, ignored, images }
     }
 
     pub(crate) fn image(&self, request: &ImageRequest) -> ResolvedImage {
