@@ -1,17 +1,17 @@
 //! The index: cache records by key, and memoised facts. Everything in it is advice and may be lost at any time.
 //!
 //! One sled tree holds all rows; the first byte tells their sort:
-//! `r` key → record; `s` step, time, key → nothing; `x` site, time, key → nothing; `f` fact key → fact.
+//! `r` key → record; `s` step, time, key → nothing; `f` fact key → fact.
 
 use crate::{
-    CacheError, CacheKey, CacheRecord, FactKey, LayerId, SiteHash, Stamp, StepHash, Store,
-    durability::Durable, index_database::Database,
+    CacheError, CacheKey, CacheRecord, FactKey, LayerId, Stamp, StepHash, Store, durability::Durable,
+    index_database::Database,
 };
 use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
 
-/// How many earlier records of a step or site are returned.
+/// How many earlier records of a step are returned.
 const EARLIER: usize = 8;
 /// Version of a record's JSON, which is the byte before it.
 const RECORD_VERSION: u8 = 1;
@@ -104,20 +104,12 @@ impl Index<'_> {
         let mut batch = sled::Batch::default();
         for (key, record) in records {
             if let Some(old) = self.read(key) {
-                side_rows(key, &old).into_iter().for_each(|row| batch.remove(row));
+                batch.remove(step_row(key, &old));
             }
             let record = CacheRecord { stamp: Some(stamp), ..record.clone() };
             insert(&mut batch, key, &record);
         }
         self.apply(batch)
-    }
-
-    /// Writes one record; see [`Self::put_records`].
-    ///
-    /// # Errors
-    /// An I/O error when the disk fails or is full.
-    pub fn put_record(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), CacheError> {
-        self.put_records(&[(*key, record.clone())])
     }
 
     /// Removes a record.
@@ -127,7 +119,7 @@ impl Index<'_> {
     pub fn remove_record(&self, key: &CacheKey) -> Result<(), CacheError> {
         let mut batch = sled::Batch::default();
         if let Some(old) = self.read(key) {
-            side_rows(key, &old).into_iter().for_each(|row| batch.remove(row));
+            batch.remove(step_row(key, &old));
         }
         batch.remove(row(b'r', key.as_bytes()));
         self.apply(batch)
@@ -137,13 +129,6 @@ impl Index<'_> {
     #[must_use]
     pub fn records_of_step(&self, step: &StepHash) -> Vec<(CacheKey, CacheRecord)> {
         self.newest(&row(b's', step.as_bytes()))
-    }
-
-    /// The last 8 records of a place in a build, newest first; evicted ones included. The first one is what a miss is
-    /// explained against.
-    #[must_use]
-    pub fn records_at_site(&self, site: &SiteHash) -> Vec<(CacheKey, CacheRecord)> {
-        self.newest(&row(b'x', site.as_bytes()))
     }
 
     /// All readable records, evicted ones included, in the order of their keys. What is not readable is left out.
@@ -173,15 +158,7 @@ impl Index<'_> {
     /// # Errors
     /// An I/O error when the disk fails or is full.
     pub fn put_fact(&self, key: &FactKey, value: &[u8]) -> Result<(), CacheError> {
-        self.database.run(|tree| tree.insert(row(b'f', key.as_bytes()), value)).map(drop)
-    }
-
-    /// Forgets a fact.
-    ///
-    /// # Errors
-    /// An I/O error when the disk fails or is full.
-    pub fn remove_fact(&self, key: &FactKey) -> Result<(), CacheError> {
-        self.database.run(|tree| tree.remove(row(b'f', key.as_bytes()))).map(drop)
+        self.database.write(|tree| tree.insert(row(b'f', key.as_bytes()), value)).map(drop)
     }
 
     /// The layer a fact names, under the same durability rule as a record's; [`crate::Lease::hold`] tells whether it
@@ -227,7 +204,7 @@ impl Index<'_> {
     }
 
     fn apply(&self, batch: sled::Batch) -> Result<(), CacheError> {
-        self.database.run(|tree| tree.apply_batch(batch))
+        self.database.write(|tree| tree.apply_batch(batch))
     }
 
     fn newest(&self, prefix: &[u8]) -> Vec<(CacheKey, CacheRecord)> {
@@ -252,20 +229,16 @@ fn insert(batch: &mut sled::Batch, key: &CacheKey, record: &CacheRecord) {
     value.push(RECORD_VERSION);
     serde_json::to_writer(&mut value, record).expect("a record is strings and numbers");
     batch.insert(row(b'r', key.as_bytes()), value);
-    side_rows(key, record).into_iter().for_each(|row| batch.insert(row, &[]));
+    batch.insert(step_row(key, record), &[]);
 }
 
-/// The rows that find a record by its step and by its site, in the order of time.
-fn side_rows(key: &CacheKey, record: &CacheRecord) -> Vec<Vec<u8>> {
-    let by = |sort, name: &[u8]| {
-        let mut row = row(sort, name);
-        row.extend_from_slice(&u64::try_from(record.created.seconds()).unwrap_or(0).to_be_bytes());
-        row.extend_from_slice(&record.created.nanoseconds().unsigned_abs().to_be_bytes());
-        row.extend_from_slice(key.as_bytes());
-        row
-    };
-    let step = by(b's', record.step.as_bytes());
-    std::iter::once(step).chain(record.site.map(|site| by(b'x', site.as_bytes()))).collect()
+/// The row that finds a record by its step, in the order of time.
+fn step_row(key: &CacheKey, record: &CacheRecord) -> Vec<u8> {
+    let mut row = row(b's', record.step.as_bytes());
+    row.extend_from_slice(&u64::try_from(record.created.seconds()).unwrap_or(0).to_be_bytes());
+    row.extend_from_slice(&record.created.nanoseconds().unsigned_abs().to_be_bytes());
+    row.extend_from_slice(key.as_bytes());
+    row
 }
 
 fn trailing_key(row: &[u8]) -> Option<CacheKey> {

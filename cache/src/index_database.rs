@@ -8,8 +8,9 @@ use crate::{
     tree,
 };
 use std::{
-    cell::RefCell,
-    fs, io,
+    cell::{Cell, RefCell},
+    fs::{self, File},
+    io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
@@ -23,15 +24,57 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a database whose last user is still closing it is waited for.
 const CLOSING: Duration = Duration::from_secs(10);
 
+/// Above this length the file that counts transactions begins anew.
+const COUNT_LIMIT: u64 = 64 << 10;
+
+/// Who has written to the index since a handle's first transaction. Each transaction that writes makes the lock file
+/// `locks/index` a byte longer, so a look at its length tells whether there was another one.
+#[derive(Debug, Default)]
+pub(crate) struct IndexWriters {
+    /// The length of the lock file after the handle's last transaction.
+    seen: Option<u64>,
+    /// Whether somebody else was met.
+    others: bool,
+}
+
 /// An open database. All operations keep the first sign of damage for whoever closes it.
 pub(crate) struct Database {
     /// `None` after [`Database::close`].
     tree: Option<sled::Db>,
     path: PathBuf,
     damage: RefCell<Option<String>>,
+    written: Cell<bool>,
 }
 
 impl Store {
+    /// Whether somebody else has written to the index since this handle or a clone of it first used it: what was not
+    /// found then may be there now. Costs one stat(2).
+    #[must_use]
+    pub fn index_has_other_writers(&self) -> bool {
+        let writers = self.index_writers();
+        writers.others
+            || writers.seen.is_some_and(|seen| {
+                fs::metadata(self.at("locks/index")).map_or(true, |file| file.len() != seen)
+            })
+    }
+
+    /// Notes, with the index locked, whether others wrote since the last transaction.
+    fn begin_transaction(&self, lock: &FileLock) {
+        let length = lock.file().metadata().map_or(0, |file| file.len());
+        let mut writers = self.index_writers();
+        writers.others |= writers.seen.is_some_and(|seen| seen != length);
+        writers.seen = Some(length);
+    }
+
+    /// Counts a transaction that wrote. A count that cannot be written costs others some time.
+    fn end_transaction(&self, mut lock: &File) {
+        let length = lock.metadata().map_or(0, |file| file.len());
+        let counted = if length < COUNT_LIMIT { lock.write_all(b".") } else { lock.set_len(0) };
+        if counted.is_ok() {
+            self.index_writers().seen = lock.metadata().ok().map(|file| file.len());
+        }
+    }
+
     /// Runs `transaction` on the open database and closes it. Other processes and threads wait meanwhile. A damaged
     /// database is replaced by an empty one, before the transaction if opening shows it, else after it.
     pub(crate) fn with_database<T>(
@@ -39,7 +82,8 @@ impl Store {
         transaction: impl FnOnce(&Database) -> Result<T, CacheError>,
     ) -> Result<T, CacheError> {
         let path = self.at("index");
-        let _lock = FileLock::wait(&self.at("locks/index"), Hold::Exclusive, Afterwards::Keep)?;
+        let lock = FileLock::wait(&self.at("locks/index"), Hold::Exclusive, Afterwards::Keep)?;
+        self.begin_transaction(&lock);
         let opened = match Database::open(&path) {
             Err(Failure::Damaged(_)) if remove_unfinished_snapshots(&path) => Database::open(&path),
             opened => opened,
@@ -53,6 +97,9 @@ impl Store {
         };
         let result = transaction(&database);
         database.close();
+        if database.written.get() {
+            self.end_transaction(lock.file());
+        }
         if let Some(reason) = database.damage.take() {
             self.reset_index(&path, reason)?;
         }
@@ -102,7 +149,8 @@ impl Database {
         loop {
             match caught(path, || config.open()) {
                 Ok(tree) => {
-                    return Ok(Self { tree: Some(tree), path: path.to_owned(), damage: RefCell::new(None) });
+                    let (path, damage) = (path.to_owned(), RefCell::new(None));
+                    return Ok(Self { tree: Some(tree), path, damage, written: Cell::new(false) });
                 }
                 // sled's own lock outlives its handle while its threads finish; ours is held, so nobody else has it
                 Err(Failure::Damaged(reason))
@@ -134,6 +182,18 @@ impl Database {
             }
             failure.into_error(&self.path)
         })
+    }
+
+    /// Runs `operation`, which writes, on the database.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn write<T>(
+        &self,
+        operation: impl FnOnce(&sled::Db) -> sled::Result<T>,
+    ) -> Result<T, CacheError> {
+        self.written.set(true);
+        self.run(operation)
     }
 
     fn close(&mut self) {

@@ -110,10 +110,12 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(|source| CacheError::Document { path, source })
     }
 
-    /// Whether the layer is there.
+    /// Whether the layer is there, with a description: a power cut may have emptied that one, and nothing can be done
+    /// with the layer then.
     #[must_use]
     pub fn has_layer(&self, layer: &LayerId) -> bool {
-        fs::symlink_metadata(self.layer_directory(layer)).is_ok()
+        let description = self.layer_directory(layer).join("meta.json");
+        fs::symlink_metadata(description).is_ok_and(|file| file.len() > 0)
     }
 
     /// Replaces what is known about a committed layer, such as its DiffId once that is computed.

@@ -43,7 +43,7 @@ pub use lease::{Lease, Missing};
 pub use live::ContainerUse;
 pub use prune::{ImagePrune, MountPrune, PruneOptions, PruneReport, RecordPrune};
 pub use recent::RecentRecords;
-pub use record::{CacheRecord, InputDifference, StepInputs};
+pub use record::{CacheRecord, StepInputs};
 pub use recorder::Recorder;
 pub use reference_record::RefRecord;
 pub use step_lock::{MountUse, StepLock};

@@ -131,7 +131,6 @@ impl<'a> Inventory<'a> {
             live.extend(image.layers.iter().filter_map(|layer| Some(layer.blob.as_ref()?.digest)));
         }
         live.extend(self.references.iter().filter_map(|(_, record)| record.manifest));
-        live.extend(self.records.iter().flat_map(|(_, record)| record.blobs.iter().copied()));
         for layer in layers {
             match self.store.layer_meta(layer).map(|meta| meta.source) {
                 Ok(LayerSource::Recipe(recipe)) => _ = live.insert(recipe),

@@ -1,13 +1,15 @@
 //! The store as a whole: its root, its layout and its version. Opening an existing one reads one small file; nothing is
 //! scanned, and a directory that someone has removed is made again when it is needed.
 
-use crate::{BootId, CacheError, Warning, durability, temporary::Temporary, whole_file};
+use crate::{
+    BootId, CacheError, Warning, durability, index_database::IndexWriters, temporary::Temporary, whole_file,
+};
 use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// The store format this code writes and the newest it reads.
@@ -27,6 +29,7 @@ struct Inner {
     temporary: Mutex<Option<Temporary>>,
     warnings: Mutex<Vec<Warning>>,
     boot: OnceLock<BootId>,
+    index_writers: Mutex<IndexWriters>,
 }
 
 impl Store {
@@ -51,6 +54,7 @@ impl Store {
                 temporary: Mutex::new(None),
                 warnings: Mutex::new(Vec::new()),
                 boot: OnceLock::new(),
+                index_writers: Mutex::default(),
             }),
         })
     }
@@ -90,6 +94,11 @@ impl Store {
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
+    }
+
+    /// What this handle and its clones know of who writes to the index.
+    pub(crate) fn index_writers(&self) -> MutexGuard<'_, IndexWriters> {
+        self.inner.index_writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `root/relative`.

@@ -48,13 +48,10 @@ fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey, CacheReco
         layer,
         created: now(),
         step,
-        site: Some(KeyBuilder::new("site").field("stage", "0").finish_site()),
         parent: None,
         parent_layers: stack.to_vec(),
         inputs: StepInputs::new("run").with("argv", name),
-        blobs: Vec::new(),
         duration_ms: 5,
-        size_bytes: 1,
         instruction: format!("RUN {name}"),
         evicted: None,
         stamp: None,
@@ -182,16 +179,13 @@ fn records_come_back_with_their_history() {
     drop(recorder);
     store
         .index(|index| {
-            let site = KeyBuilder::new("site").field("stage", "0").finish_site();
-            let earlier = index.records_at_site(&site);
-            let names: Vec<&str> = earlier.iter().map(|(_, record)| record.instruction.as_str()).collect();
-            assert_eq!(names, ["RUN 11", "RUN 10", "RUN 9", "RUN 8", "RUN 7", "RUN 6", "RUN 5", "RUN 4"]);
-            let step = earlier[0].1.step;
-            assert_eq!(index.records_of_step(&step), [earlier[0].clone()]);
+            let all = index.records();
+            let step = all[0].1.step;
+            assert_eq!(index.records_of_step(&step), [all[0].clone()]);
             assert_eq!(index.fact(&KeyBuilder::new("f").finish_fact()).as_deref(), Some(&b"value"[..]));
             assert_eq!(index.layer_fact(&KeyBuilder::new("l").finish_fact()), Some(layers[0]));
-            index.remove_record(&earlier[0].0)?;
-            assert_eq!(index.lookup(&earlier[0].0), Lookup::Miss(Miss::NeverBuilt));
+            index.remove_record(&all[0].0)?;
+            assert_eq!(index.lookup(&all[0].0), Lookup::Miss(Miss::NeverBuilt));
             assert!(index.records_of_step(&step).is_empty());
             assert_eq!(index.records().len(), 11);
             Ok(())
@@ -313,11 +307,59 @@ fn a_size_limit_takes_the_oldest_and_the_upper_ends_of_chains_first() {
 }
 
 #[test]
+fn the_last_records_of_a_step_are_found_newest_first() {
+    let (_directory, store) = store();
+    let on = |parent: u32| {
+        let (_, record) = record("0123456789abcdef".parse().unwrap(), &[], "same");
+        let parent =
+            CacheKey::definition(None, &KeyBuilder::new("p").field("n", parent.to_be_bytes()).finish_step());
+        let key = CacheKey::definition(Some(&parent), &record.step);
+        (key, CacheRecord { created: now(), instruction: parent.to_string(), ..record })
+    };
+    let records: Vec<_> = (0..12).map(on).collect();
+    store.index(|index| index.put_records(&records)).unwrap();
+    let found = store.index(|index| Ok(index.records_of_step(&records[0].1.step))).unwrap();
+    let keys: Vec<CacheKey> = found.iter().map(|(key, _)| *key).collect();
+    let expected: Vec<CacheKey> = records.iter().rev().take(8).map(|(key, _)| *key).collect();
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn whoever_else_writes_to_the_index_is_noticed() {
+    let (_directory, store) = store();
+    let other = Store::open(store.root()).unwrap();
+    let [first, second] =
+        ["first", "second"].map(|name| record("0123456789abcdef".parse().unwrap(), &[], name));
+    assert!(!store.index_has_other_writers());
+    store.index(|index| Ok(index.record(&first.0))).unwrap();
+    store.index(|index| index.put_records(std::slice::from_ref(&first))).unwrap();
+    assert!(!store.index_has_other_writers(), "its own records are no news");
+    other.index(|index| Ok(index.record(&first.0))).unwrap();
+    assert!(!store.index_has_other_writers(), "neither is a look");
+    other.index(|index| index.put_records(std::slice::from_ref(&second))).unwrap();
+    assert!(store.index_has_other_writers());
+    store.index(|index| index.put_records(std::slice::from_ref(&first))).unwrap();
+    assert!(store.index_has_other_writers(), "it stays so");
+    assert!(other.index_has_other_writers());
+}
+
+#[test]
+fn a_layer_without_a_description_is_missing() {
+    let (_directory, store) = store();
+    let lease = store.lease().unwrap();
+    let id = layer(&store, &lease, "x");
+    // what a power cut leaves of a file that was renamed and not yet written
+    fs::write(store.root().join(format!("layers/{id}/meta.json")), "").unwrap();
+    assert!(!store.has_layer(&id));
+    assert_eq!(lease.hold(&[id], &[]).unwrap().layers, [id]);
+}
+
+#[test]
 fn a_cancelled_wait_ends() {
     let (_directory, store) = store();
     let (key, _) = record("0123456789abcdef".parse().unwrap(), &[], "x");
     let _held = store.try_lock_step(&key).unwrap().unwrap();
     let begun = Instant::now();
     let waited = store.wait_step(&key, || begun.elapsed() < Duration::from_millis(30)).unwrap();
-    assert!(waited.is_none() && begun.elapsed() < Duration::from_secs(5));
+    assert!(waited.is_none() && begun.elapsed() < Duration::from_secs(60));
 }
