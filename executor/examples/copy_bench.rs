@@ -3,7 +3,7 @@
 //! and `tar -x`. The store is best on an empty file system of its own.
 
 use rbuild_cache::Store;
-use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, copy, select};
+use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
 use std::{
     error::Error,
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             SystemTime::now(),
         )?);
         let opened = started.elapsed();
-        let selection = select(&root, &action)?;
+        let selection = select(&root, &action, &Cancel::default())?;
         let selected = started.elapsed();
         let draft = copy(&store, &action, &selection, &[], SystemTime::now())?;
         let copied = started.elapsed();

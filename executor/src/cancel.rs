@@ -1,5 +1,6 @@
 //! Giving up: one flag that a build's workers look at.
 
+use crate::ExecutorError;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -13,6 +14,14 @@ impl Cancel {
     /// Asks everybody to stop.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// An error when somebody asked.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Canceled`].
+    pub(crate) fn check(&self) -> Result<(), ExecutorError> {
+        if self.is_canceled() { Err(ExecutorError::Canceled) } else { Ok(()) }
     }
 
     /// Whether somebody asked.

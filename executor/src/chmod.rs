@@ -85,7 +85,7 @@ impl ModeChange {
 impl Change {
     fn apply(&self, mode: u32, executable: u32) -> u32 {
         let bits = match self.permissions {
-            Permissions::Bits(bits, ExecuteIfAny::Asked) if (executable | mode) & 0o111 != 0 => bits | 0o111,
+            Permissions::Bits(bits, ExecuteIfAny::Asked) if executable & 0o111 != 0 => bits | 0o111,
             Permissions::Bits(bits, _) => bits,
             Permissions::Of(shift) => (mode >> shift & 7) * 0o111,
         };
@@ -166,6 +166,7 @@ mod tests {
             ("u+s,g+s,+t", 0o7644, 0o7755),
             ("u-w+x", 0o544, 0o555),
             ("o=", 0o640, 0o750),
+            ("a+x,go-x,a+X", 0o744, 0o755),
         ] {
             let change = ModeChange::new(&Chmod::Symbolic(text.to_owned())).unwrap();
             assert_eq!((change.of_file(0o644), change.of_directory(0o755)), (file, dir), "{text}");

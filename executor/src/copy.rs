@@ -23,7 +23,7 @@ use file::{BUFFER, Original, Ways};
 use rbuild_cache::{LayerDraft, LayerId, Store};
 use rbuild_planner::{CopyAction, Unpack};
 use rustix::fs::fstat;
-use std::time::SystemTime;
+use std::{os::fd::OwnedFd, time::SystemTime};
 use subtree::{Subtree, Top};
 
 /// Copies `selection`, which was made for `action`, onto the layers `parent` (lowest first). Directories made on the
@@ -48,7 +48,7 @@ pub fn copy(
         selection,
         policy: Policy::new(owner, action.chmod.as_ref())?,
         destination: Destination::new(&draft, &view, now)?,
-        ways: Ways::default(),
+        ways: Ways::new(&selection.cancel),
         directory: false,
         recreated: Vec::new(),
         buffer: vec![0; BUFFER],
@@ -85,7 +85,7 @@ impl Copy<'_> {
             match &root.body {
                 Body::Tree(tree) => self.tree(tree)?,
                 Body::Single(dir) => match self.archive(dir)? {
-                    Some(archive) => self.extract(archive)?,
+                    Some((archive, file)) => self.extract(archive, (&file, dir))?,
                     None => self.single(root)?,
                 },
                 Body::Inline(_) => self.single(root)?,
@@ -195,14 +195,15 @@ impl Copy<'_> {
         }
     }
 
-    /// The archive a single source is, if this is an ADD that extracts (§6.9).
-    fn archive(&self, dir: &Dir) -> Result<Option<Archive>, ExecutorError> {
+    /// The archive a single source is, if this is an ADD that extracts (§6.9), and its file.
+    fn archive(&self, dir: &Dir) -> Result<Option<(Archive, OwnedFd)>, ExecutorError> {
         match (self.action.unpack, dir.entries[0].kind) {
             (Unpack::Local | Unpack::Always, Kind::File) => {
                 let path = join(&dir.path, dir.text(dir.entries[0].name));
                 let file = self.selection.source.open(&path)?;
                 file::unchanged(&file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
-                add::recognise(file, &path)
+                let kept = file.try_clone().map_err(|error| ExecutorError::system("dup", &path, error))?;
+                Ok(add::recognise(file, &path)?.map(|archive| (archive, kept)))
             }
             (Unpack::Never, _) | (_, Kind::Dir(_) | Kind::Symlink | Kind::Device(..) | Kind::Socket) => {
                 Ok(None)
@@ -210,11 +211,20 @@ impl Copy<'_> {
         }
     }
 
-    fn extract(&mut self, archive: Archive) -> Result<(), ExecutorError> {
+    /// Extracts the archive in `file`, the only entry of `dir`, which must be the same afterwards: what was read while it
+    /// changed may be of either, and would be remembered under the digest of the old one.
+    fn extract(&mut self, archive: Archive, (file, dir): (&OwnedFd, &Dir)) -> Result<(), ExecutorError> {
         let target = self.resolved()?;
         // the archive's own directories are not subject to --chmod, and neither is the one they go into
         let new = NewDir { mode: 0o755, owner: self.policy.parent_owner() };
         self.destination.make_dirs(&target.path, new)?;
-        add::extract(archive, &target.path, &mut self.destination, &self.policy)
+        let cancel = &self.selection.cancel;
+        let extracted = add::extract(archive, &target.path, &mut self.destination, &self.policy, cancel);
+        // a change shows first as damage, often: then the change is what to tell
+        if !matches!(extracted, Err(ExecutorError::Canceled)) {
+            let path = join(&dir.path, dir.text(dir.entries[0].name));
+            file::unchanged(file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
+        }
+        extracted
     }
 }

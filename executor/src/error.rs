@@ -40,6 +40,12 @@ pub enum ExecutorError {
         /// The path in the image.
         path: String,
     },
+    /// A directory cannot be made below something that is none.
+    #[error("lstat {path}: not a directory")]
+    BelowAFile {
+        /// The first path that would be below it.
+        path: String,
+    },
     /// A path has more symbolic links than are followed.
     #[error("too many levels of symbolic links: {path}")]
     TooManyLinks {

@@ -14,6 +14,8 @@ use crate::{
 pub struct IgnoreRules {
     rules: Vec<Rule>,
     has_exceptions: bool,
+    /// A pattern stands for everything in the root: `*`, `**` or `**/*`.
+    has_everything: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl IgnoreRules {
     /// As [`Self::parse_file`].
     pub fn from_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Self, ExecutorError> {
         let mut rules = Vec::with_capacity(patterns.len());
+        let mut has_everything = false;
         for written in patterns {
             let text = written.as_ref().trim();
             if text.is_empty() {
@@ -84,10 +87,22 @@ impl IgnoreRules {
             }
             let pattern = Pattern::compile(body, Dialect::Ignore)
                 .map_err(|_| ExecutorError::PatternSyntax { pattern: written.as_ref().to_owned() })?;
+            has_everything |= !exception && matches!(body, "*" | "**" | "**/*");
             rules.push(Rule { pattern, exception });
         }
         let has_exceptions = rules.iter().any(|rule| rule.exception);
-        Ok(Self { rules, has_exceptions })
+        Ok(Self { rules, has_exceptions, has_everything })
+    }
+
+    /// Whether `path`, cleaned, surely names something that is left out: it or a directory above it is excluded, and there
+    /// are no exceptions. The root is left out when a pattern stands for everything in it.
+    #[must_use]
+    pub fn excludes(&self, path: &str) -> bool {
+        match path {
+            _ if self.has_exceptions => false,
+            "." | "/" => self.has_everything,
+            path => self.descend(path.as_bytes()).0 == Verdict::Excluded,
+        }
     }
 
     /// Whether nothing is excluded.

@@ -35,6 +35,28 @@ impl SourceRoot {
         directory: &Path,
         dockerfile: Option<&Path>,
     ) -> Result<Self, ExecutorError> {
+        let rules = IgnoreRules::of_context(directory, dockerfile)?;
+        Ok(Self::Context(ContextRoot::open(store, directory, rules, SystemTime::now())?))
+    }
+
+    /// Writes the context's stat index, if it changed.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Store`] when it cannot be written.
+    pub fn save_index(&self) -> Result<(), ExecutorError> {
+        match self {
+            Self::Context(context) => context.save(),
+            Self::Layers(_) => Ok(()),
+        }
+    }
+}
+
+impl IgnoreRules {
+    /// The rules of a build context: those of `DOCKERFILE.dockerignore` if there is one, else of its own `.dockerignore`.
+    ///
+    /// # Errors
+    /// [`ExecutorError`] for a file that cannot be read, or has a pattern that is none.
+    pub fn of_context(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ExecutorError> {
         let beside = dockerfile.map(|path| {
             let mut name = path.as_os_str().to_owned();
             name.push(".dockerignore");
@@ -48,22 +70,7 @@ impl SourceRoot {
             Some(text) => Some(text),
             None => read_if_there(&directory.join(".dockerignore"))?,
         };
-        let rules = match text {
-            Some(text) => IgnoreRules::parse_file(&text)?,
-            None => IgnoreRules::none(),
-        };
-        Ok(Self::Context(ContextRoot::open(store, directory, rules, SystemTime::now())?))
-    }
-
-    /// Writes the context's stat index, if it changed.
-    ///
-    /// # Errors
-    /// [`ExecutorError::Store`] when it cannot be written.
-    pub fn save_index(&self) -> Result<(), ExecutorError> {
-        match self {
-            Self::Context(context) => context.save(),
-            Self::Layers(_) => Ok(()),
-        }
+        text.map_or_else(|| Ok(Self::none()), |text| Self::parse_file(&text))
     }
 }
 

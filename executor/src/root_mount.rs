@@ -14,7 +14,7 @@ use rbuild_cache::{LayerId, Store};
 use rbuild_oci::ImagePath;
 use rbuild_sys::{
     fs::{open_in_root, set_mode},
-    overlay::{Durability, OverlaySpec, Upper, XattrNamespace, mount_overlay},
+    overlay::{OverlaySpec, Upper, XattrNamespace, mount_overlay},
     userns::PrivilegeKind,
 };
 use std::{
@@ -41,7 +41,7 @@ impl RootMount {
         let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let spec = OverlaySpec {
             lowers: &lowers,
-            upper: Some(Upper { directory: upper, work, durability: Durability::Volatile }),
+            upper: Some(Upper { directory: upper, work }),
             empty: store.empty_dir(),
             xattr: xattr_namespace(),
         };

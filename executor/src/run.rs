@@ -26,7 +26,7 @@ pub(crate) const SHM_SIZE: u64 = 64 << 20;
 /// With less than this many bytes left a failing command has probably failed for want of space.
 const FULL: u64 = 1 << 20;
 /// How often a waiting worker looks whether it should give up, in milliseconds.
-const CANCEL_CHECK_MS: u16 = 100;
+const CANCEL_CHECK_MS: u16 = 25;
 
 /// One RUN to carry out.
 #[derive(Clone, Copy)]
@@ -103,7 +103,6 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
             environment: &environment,
             directory: Path::new(action.cwd.as_str()),
             identity: Identity { uid: identity.uid, gid: identity.gid, groups: &identity.groups },
-            limits: &[],
         },
         hostname: &action.hostname,
         network: sandbox_network(action.network),
@@ -115,14 +114,13 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         stdio: Stdio { stdin: null.as_fd(), stdout: writer.as_fd(), stderr: writer.as_fd() },
     });
     started.map_err(|error| match error {
-        // a program that is not there is the command's failure, as a shell would tell it
-        SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. }) => {
-            ExecutorError::CommandNotStarted {
-                command: go_quoted(&action.argv.join(" ")),
-                code: start_code(&error),
-                source: error,
-            }
-        }
+        // a program that is not there is the command's failure, as a shell would tell it; so is a mount that does not fit
+        SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. })
+        | SandboxError::MountPoint { .. } => ExecutorError::CommandNotStarted {
+            command: go_quoted(&action.argv.join(" ")),
+            code: start_code(&error),
+            source: error,
+        },
         other => ExecutorError::Sandbox(other),
     })
 }

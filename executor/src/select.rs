@@ -13,7 +13,7 @@ pub(crate) use contents::FileSeen;
 pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree, Xattrs};
 
 use crate::{
-    ExecutorError, IgnoreRules, SourceRoot,
+    Cancel, ExecutorError, IgnoreRules, SourceRoot,
     ignore::Verdict,
     rooted::{Rooted, is_dir, parent, shown},
     xattrs,
@@ -32,6 +32,8 @@ pub struct Selection {
     pub digest: Digest,
     pub(crate) roots: Vec<Root>,
     pub(crate) source: Rooted,
+    /// Ends the copy as well.
+    pub(crate) cancel: Cancel,
 }
 
 /// One thing to copy.
@@ -86,15 +88,17 @@ impl Body {
     }
 }
 
-/// Finds and digests the sources of `action` in `root`.
+/// Finds and digests the sources of `action` in `root`, unless `cancel` says to give up, which it also says to whoever
+/// copies the selection.
 ///
 /// # Errors
+/// [`ExecutorError::Canceled`];
 /// [`ExecutorError::SourceNotFound`] for an operand that names nothing, [`ExecutorError::Unsupported`] for URLs and Git
 /// repositories, before anything is read; errors of patterns and of reading.
-pub fn select(root: &SourceRoot, action: &CopyAction) -> Result<Selection, ExecutorError> {
+pub fn select(root: &SourceRoot, action: &CopyAction, cancel: &Cancel) -> Result<Selection, ExecutorError> {
     let exclude = IgnoreRules::from_patterns(&action.exclude)?;
     let none = IgnoreRules::none();
-    let selector = Selector { root, action, exclude: &exclude, none: &none };
+    let selector = Selector { root, action, exclude: &exclude, none: &none, cancel };
     refuse_remote(&action.sources)?;
     let mut roots = Vec::new();
     for source in &action.sources {
@@ -109,9 +113,9 @@ pub fn select(root: &SourceRoot, action: &CopyAction) -> Result<Selection, Execu
         Body::Tree(tree) => tree.dirs.iter_mut(),
         Body::Inline(_) => [].iter_mut(),
     });
-    contents::fill(root.rooted(), root.context(), dirs)?;
+    contents::fill(root, dirs, cancel)?;
     let digest = digest_of(&mut roots);
-    Ok(Selection { digest, roots, source: root.rooted().clone() })
+    Ok(Selection { digest, roots, source: root.rooted().clone(), cancel: cancel.clone() })
 }
 
 struct Selector<'a> {
@@ -119,6 +123,7 @@ struct Selector<'a> {
     action: &'a CopyAction,
     exclude: &'a IgnoreRules,
     none: &'a IgnoreRules,
+    cancel: &'a Cancel,
 }
 
 impl Selector<'_> {
@@ -149,6 +154,7 @@ impl Selector<'_> {
                 exclude: self.exclude,
                 exclude_prefix: if self.action.parents { found.place.clone() } else { Vec::new() },
                 owner: self.root.owner(),
+                cancel: self.cancel,
             };
             let tree = walk::walk(self.root.rooted(), &found.path, &rules)?;
             let hollow = tree.dirs[0].entries.is_empty();

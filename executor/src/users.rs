@@ -22,7 +22,8 @@ pub struct Identity {
     pub home: String,
 }
 
-/// The owner `--chown=text` (or USER `text`, for WORKDIR) means in `view`: names that are not there are root.
+/// The owner `--chown=text` (or USER `text`, for WORKDIR) means in `view`: a user that is not there is root, a group that is
+/// not there is the user's own.
 ///
 /// # Errors
 /// [`ExecutorError::System`] when a file that is there cannot be read.
@@ -39,7 +40,7 @@ pub fn chown_owner(view: &RootView, text: &str) -> Result<(u32, u32), ExecutorEr
         None => own_gid,
         Some(group) => match number(group) {
             Some(gid) => gid,
-            None => Groups::read(view)?.named(group).unwrap_or(0),
+            None => Groups::read(view)?.named(group).unwrap_or(own_gid),
         },
     };
     Ok((uid, gid))

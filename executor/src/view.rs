@@ -4,7 +4,10 @@
 use crate::{ExecutorError, rooted::Rooted};
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::ImagePath;
-use rbuild_sys::overlay::{OverlaySpec, XattrNamespace, mount_overlay};
+use rbuild_sys::{
+    overlay::{OverlaySpec, XattrNamespace, mount_overlay},
+    userns::{PrivilegeKind, namespace_kind},
+};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use std::{
     collections::HashSet,
@@ -105,10 +108,8 @@ fn mount(store: &Store, layers: &[LayerId]) -> Result<OwnedFd, ExecutorError> {
 
 /// Where overlayfs keeps its marks: only real root may use `trusted.*`.
 pub(crate) fn xattr_namespace() -> XattrNamespace {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    if map.split_whitespace().eq(["0", "0", "4294967295"]) {
-        XattrNamespace::Trusted
-    } else {
-        XattrNamespace::User
+    match namespace_kind() {
+        Ok(PrivilegeKind::Root) => XattrNamespace::Trusted,
+        Ok(PrivilegeKind::UserNamespace) | Err(_) => XattrNamespace::User,
     }
 }

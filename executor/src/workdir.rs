@@ -13,7 +13,8 @@ use std::time::SystemTime;
 /// Makes the directory of `action` on the layers `parent`, lowest first.
 ///
 /// # Errors
-/// [`ExecutorError::ParentNotADirectory`] when something else has its name or that of a parent.
+/// [`ExecutorError::ParentNotADirectory`] when something else has its name, [`ExecutorError::BelowAFile`] when something
+/// else has that of a parent.
 pub fn workdir(
     store: &Store,
     action: &WorkdirAction,
@@ -25,7 +26,19 @@ pub fn workdir(
     let draft = store.new_layer()?;
     let mut destination = Destination::new(&draft, &view, now)?;
     let target = resolve(&destination, action.path.as_str().as_bytes(), Last::Follow)?;
-    destination.make_dirs_if_missing(&target, NewDir { mode: 0o755, owner })?;
+    let made = destination.make_dirs_if_missing(&target, NewDir { mode: 0o755, owner });
+    made.map_err(|error| below_a_file(error, &target.path))?;
     destination.finish()?;
     Ok(draft)
+}
+
+/// Docker names the path below a file that is in the way, and the file itself only when that is what is asked for.
+fn below_a_file(error: ExecutorError, wanted: &[u8]) -> ExecutorError {
+    let ExecutorError::ParentNotADirectory { path } = error else { return error };
+    let wanted = String::from_utf8_lossy(wanted);
+    let below = wanted.strip_prefix(path.trim_start_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+    match below.and_then(|rest| rest.split('/').next()) {
+        Some(first) => ExecutorError::BelowAFile { path: format!("{path}/{first}") },
+        None => ExecutorError::ParentNotADirectory { path },
+    }
 }

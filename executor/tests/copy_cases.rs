@@ -10,7 +10,9 @@ mod fixture;
 
 use fixture::{NOW, build, print};
 use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
-use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir};
+use rbuild_executor::{
+    Cancel, ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir,
+};
 use rbuild_oci::{ImagePath, Timestamp};
 use rbuild_planner::{Chmod, CopyAction, CopySource, Filesystem, GitDirectory, Unpack, WorkdirAction};
 use std::{
@@ -150,8 +152,12 @@ fn instruction(
             SourceRoot::Context(ContextRoot::open(&bench.store, context, rules, SystemTime::now())?)
         }
     };
-    let selection = select(&source, &action)?;
-    assert_eq!(selection.digest, select(&source, &action)?.digest, "{line}: the digest is not stable");
+    let selection = select(&source, &action, &Cancel::default())?;
+    assert_eq!(
+        selection.digest,
+        select(&source, &action, &Cancel::default())?.digest,
+        "{line}: the digest is not stable"
+    );
     copy(&bench.store, &action, &selection, &bench.layers, now)
 }
 

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
 
 use rbuild_cache::Store;
-use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, select};
+use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Digest;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
 use std::{
@@ -29,6 +29,10 @@ impl Context {
         fs::write(this.path("d/x.ign"), "x").unwrap();
         fs::write(this.path("d/sub/g"), "g").unwrap();
         symlink("f", this.path("d/l")).unwrap();
+        // another one than the umask may give
+        fs::set_permissions(this.path("f"), fs::Permissions::from_mode(0o644)).unwrap();
+        // longer than a tick of the file system's clock: what a test changes next has other times
+        std::thread::sleep(Duration::from_millis(30));
         this
     }
 
@@ -42,7 +46,7 @@ impl Context {
         // a clock that runs ahead lets the index trust files that were just written
         let now = SystemTime::now() + Duration::from_secs(10);
         let root = SourceRoot::Context(ContextRoot::open(&self.store, &path, rules, now).unwrap());
-        select(&root, &action(sources)).unwrap().digest
+        select(&root, &action(sources), &Cancel::default()).unwrap().digest
     }
 }
 
@@ -140,7 +144,7 @@ fn inputs_name_what_changed() {
     let inputs = || {
         let path = context.directory.path().join("context");
         let root = ContextRoot::open(&context.store, &path, IgnoreRules::none(), SystemTime::now()).unwrap();
-        select(&SourceRoot::Context(root), &action(&["."])).unwrap().inputs()
+        select(&SourceRoot::Context(root), &action(&["."]), &Cancel::default()).unwrap().inputs()
     };
     let before = inputs();
     fs::write(context.path("d/sub/g"), "other").unwrap();

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
 
 use rbuild_cache::Store;
-use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
+use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
 use std::{fs, path::Path, time::SystemTime};
 
@@ -71,7 +71,8 @@ fn selected(context: &Path, rules: IgnoreRules) -> Result<Vec<String>, ExecutorE
         checksum: None,
         git_directory: GitDirectory::Removed,
     };
-    let mut paths: Vec<String> = select(&root, &action)?.inputs().into_iter().map(|(path, _)| path).collect();
+    let mut paths: Vec<String> =
+        select(&root, &action, &Cancel::default())?.inputs().into_iter().map(|(path, _)| path).collect();
     paths.sort();
     Ok(paths)
 }

@@ -1,11 +1,13 @@
 //! Image archives: what `docker save`, `skopeo copy` and rbuild write, and what they load.
 
 mod file;
+mod layout;
 mod load;
 mod manifest;
 mod save;
 mod unpack_layers;
 
 pub use file::ArchiveSource;
+pub use layout::{Layout, LayoutImage};
 pub use load::{Loaded, load};
 pub use save::{ArchiveFormat, SaveItem, save};

@@ -44,7 +44,7 @@ pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Resu
         stack.push(described);
     }
     store.put_blob(&json)?;
-    known_layers::remember(store, &own)?;
+    known_layers::remember(store, &own);
     let created = Timestamp::from(SystemTime::now());
     record(store, ImageRecord { id, layers: stack, manifest: None, created })
 }

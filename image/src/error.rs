@@ -170,14 +170,26 @@ pub enum ImageError {
     #[error("not an image archive: it has neither manifest.json nor index.json")]
     NotAnArchive,
     /// An archive lacks a file it names.
-    #[error("the archive has no file {file:?}")]
+    #[error("the {archive} has no file {file:?}")]
     ArchiveFile {
+        /// `archive` or `layout`.
+        archive: &'static str,
         /// The name.
         file: String,
     },
+    /// A layout has several images, none of them with the tag asked for.
+    #[error("no image is tagged {tag:?}: {}", if there.is_empty() { "none has a tag".to_owned() } else { format!("there is {}", there.join(", ")) })]
+    LayoutTag {
+        /// The tag.
+        tag: String,
+        /// The tags there are.
+        there: Vec<String>,
+    },
     /// A file in an archive does not have the digest it is named by.
-    #[error("file {file:?} of the archive has digest {found}")]
+    #[error("file {file:?} of the {archive} has digest {found}")]
     ArchiveDigest {
+        /// `archive` or `layout`.
+        archive: &'static str,
         /// The name.
         file: String,
         /// The digest of its bytes.

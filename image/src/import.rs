@@ -28,7 +28,7 @@ pub struct Import {
 pub fn import_tar(store: &Store, tar: impl Read, import: Import) -> Result<ImageRecord, ImageError> {
     let lease = store.lease()?;
     let Applied { layer, diff_id, .. } = apply_tar(store, &lease, tar, &[], &Keep::Recipe)?;
-    known_layers::remember(store, &[Known::anywhere(layer, diff_id)])?;
+    known_layers::remember(store, &[Known::anywhere(layer, diff_id)]);
     let mut config = ImageConfig::scratch(&import.platform);
     config.config = import.config;
     config.created = Some(import.created);

@@ -36,12 +36,14 @@ pub(crate) fn find(
         return Ok(Vec::new());
     }
     let chains = chains(diff_ids);
-    let mut found: Vec<Option<LayerId>> = store.index(|index| {
+    let known = store.index(|index| {
         let one = |(diff_id, chain): (&DiffId, &ChainId)| {
             index.layer_fact(&diff_key(*diff_id)).or_else(|| index.layer_fact(&chain_key(*chain)))
         };
         Ok(diff_ids.iter().zip(&chains).map(one).collect())
-    })?;
+    });
+    // the index is advice: one that cannot be used knows no layer
+    let mut found: Vec<Option<LayerId>> = known.unwrap_or_else(|_| vec![None; diff_ids.len()]);
     let layers: Vec<LayerId> = found.iter().flatten().copied().collect();
     let missing = lease.hold(&layers, &[])?;
     for layer in &mut found {
@@ -50,13 +52,13 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// Makes layers findable.
-pub(crate) fn remember(store: &Store, layers: &[Known]) -> Result<(), ImageError> {
+/// Makes layers findable. When the index cannot be written they are read again one day, which costs time only.
+pub(crate) fn remember(store: &Store, layers: &[Known]) {
     if layers.is_empty() {
-        return Ok(());
+        return;
     }
     let put = |known: &Known, index: &rbuild_cache::Index<'_>| index.put_layer_fact(&known.key, &known.layer);
-    Ok(store.index(|index| layers.iter().try_for_each(|known| put(known, index)))?)
+    let _ = store.index(|index| layers.iter().try_for_each(|known| put(known, index)));
 }
 
 /// The chain that ends in each layer of a stack.

@@ -64,16 +64,28 @@ pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError>
 /// # Errors
 /// When the layer cannot be read.
 pub fn layer_diff(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
+    Ok(layer_diff_while(store, layer, &|| true)?.expect("nobody asked to stop"))
+}
+
+/// The same, given up when `go_on`, which is asked for every piece, says no: `None` then.
+///
+/// # Errors
+/// When the layer cannot be read.
+pub fn layer_diff_while(
+    store: &Store,
+    layer: &LayerId,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<LayerDiff>, ImageError> {
     if let Some(known) = known_layer_diff(store, layer)? {
-        return Ok(known);
+        return Ok(Some(known));
     }
-    let (diff, content) = hash(store, layer)?;
+    let Some((diff, content)) = hash(store, layer, go_on)? else { return Ok(None) };
     let mut meta = store.layer_meta(layer)?;
     meta.diff_id = Some(diff.diff_id);
     meta.tar_size = Some(diff.tar_size);
     meta.size_bytes = Some(content);
     store.update_layer_meta(layer, &meta)?;
-    Ok(diff)
+    Ok(Some(diff))
 }
 
 /// The layer's DiffId and tar length as recorded; `None` when they have not been computed.
@@ -87,15 +99,23 @@ pub fn known_layer_diff(store: &Store, layer: &LayerId) -> Result<Option<LayerDi
 
 /// The same, always computed.
 pub(crate) fn rehash(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
-    hash(store, layer).map(|(diff, _)| diff)
+    Ok(hash(store, layer, &|| true)?.expect("nobody asked to stop").0)
 }
 
-/// DiffId and tar length, and the bytes of regular files.
-fn hash(store: &Store, layer: &LayerId) -> Result<(LayerDiff, u64), ImageError> {
+/// DiffId and tar length, and the bytes of regular files; `None` when `go_on` said no.
+fn hash(
+    store: &Store,
+    layer: &LayerId,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<(LayerDiff, u64)>, ImageError> {
     let mut tar = layer_tar(store, layer)?;
-    while tar.next_chunk()?.is_some() {}
+    while tar.next_chunk()?.is_some() {
+        if !go_on() {
+            return Ok(None);
+        }
+    }
     let diff_id = tar.found.expect("a stream that has ended has its digest");
-    Ok((LayerDiff { diff_id, tar_size: tar.size }, tar.content.load(Ordering::Relaxed)))
+    Ok(Some((LayerDiff { diff_id, tar_size: tar.size }, tar.content.load(Ordering::Relaxed))))
 }
 
 impl LayerTar {

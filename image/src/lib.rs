@@ -38,13 +38,13 @@ mod unpack;
 mod validate;
 
 pub use apply::{Applied, Keep, PendingLayer, apply_tar, unpack_layer};
-pub use archive::{ArchiveFormat, ArchiveSource, Loaded, SaveItem, load, save};
+pub use archive::{ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, load, save};
 pub use assemble::assemble;
 pub use error::{EntryProblem, ImageError, TarProblem};
 pub use event::{ImageEvent, OnEvent};
 pub use import::{Import, import_tar};
 pub use layer_content::layer_content;
-pub use layer_tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_tar};
+pub use layer_tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_diff_while, layer_tar};
 pub use note::Note;
 pub use pull::{Pulled, pull};
 pub use push::push;

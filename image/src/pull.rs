@@ -284,7 +284,7 @@ fn commit(
         // known or not, this is the form the registry has it in
         layers.push(ImageLayer { blob: Some(descriptors[at].clone()), ..described });
     }
-    known_layers::remember(store, &fresh)?;
+    known_layers::remember(store, &fresh);
     Ok((layers, notes))
 }
 

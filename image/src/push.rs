@@ -42,7 +42,7 @@ pub async fn push(
         client,
         reference,
         on_event,
-        memo: recall(store, image)?,
+        memo: recall(store, image),
         elsewhere: elsewhere(store, reference)?,
         learned: Mutex::new(Vec::new()),
     };
@@ -134,7 +134,7 @@ impl Pushing<'_> {
         }
         let sent = try_all(parts).await;
         // what was compressed is known even when something else failed
-        self.memoise()?;
+        self.memoise();
         let sent: HashMap<_, _> = sent?.into_iter().collect();
         Ok(layers.iter().filter_map(|layer| sent.get(&layer.diff_id).cloned()).collect())
     }
@@ -239,18 +239,19 @@ impl Pushing<'_> {
         Ok(())
     }
 
-    fn memoise(&self) -> Result<(), ImageError> {
+    /// Keeps what was learned about compressed layers, if it can be kept.
+    fn memoise(&self) {
         let learned =
             std::mem::take(&mut *self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         if learned.is_empty() {
-            return Ok(());
+            return;
         }
-        Ok(self.store.index(|index| {
+        let _ = self.store.index(|index| {
             learned.iter().try_for_each(|(diff_id, descriptor)| {
                 let json = serde_json::to_vec(descriptor).expect("a descriptor is strings and numbers");
                 index.put_fact(&compressed_key(*diff_id), &json)
             })
-        })?)
+        });
     }
 
     /// Keeps the manifest, and notes it with the name when that is the image's here too.
@@ -267,19 +268,20 @@ impl Pushing<'_> {
 }
 
 /// What the layers were compressed to before, as far as that is known.
-fn recall(store: &Store, image: &ImageRecord) -> Result<HashMap<DiffId, Descriptor>, ImageError> {
+fn recall(store: &Store, image: &ImageRecord) -> HashMap<DiffId, Descriptor> {
     let unknown: Vec<DiffId> =
         image.layers.iter().filter(|layer| layer.blob.is_none()).map(|layer| layer.diff_id).collect();
     if unknown.is_empty() {
-        return Ok(HashMap::new());
+        return HashMap::new();
     }
-    Ok(store.index(|index| {
+    let known = store.index(|index| {
         let fact = |diff_id: &DiffId| {
             let json = index.fact(&compressed_key(*diff_id))?;
             Some((*diff_id, serde_json::from_slice(&json).ok()?))
         };
         Ok(unknown.iter().filter_map(fact).collect())
-    })?)
+    });
+    known.unwrap_or_default()
 }
 
 /// The layers of what was pulled from or pushed to other repositories of the same registry.

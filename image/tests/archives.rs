@@ -5,8 +5,8 @@
 
 use rbuild_cache::{RefRecord, Store};
 use rbuild_image::{
-    ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Loaded, SaveItem, import_tar, load,
-    save, validate,
+    ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Layout, Loaded, SaveItem,
+    import_tar, load, save, validate,
 };
 use rbuild_oci::{ContainerConfig, Digest, ImageConfig, Platform, Reference, Timestamp};
 use std::{
@@ -310,7 +310,7 @@ fn wrong_and_missing_layers_are_named_and_nothing_is_tagged() {
         fs::write(&path, bytes).unwrap();
         match to.load(&path).unwrap_err() {
             ImageError::WrongLayer { name, .. } if !missing => assert!(name.contains(&top)),
-            ImageError::ArchiveFile { file } if missing => assert!(file.contains(&top)),
+            ImageError::ArchiveFile { file, .. } if missing => assert!(file.contains(&top)),
             other => panic!("{other}"),
         }
         assert_eq!(to.store.references().unwrap(), []);
@@ -322,6 +322,56 @@ fn wrong_and_missing_layers_are_named_and_nothing_is_tagged() {
         path
     });
     assert!(matches!(error, Err(ImageError::NotAnArchive)));
+}
+
+/// A layout directory whose index leads to another index, with images for this machine and for one it lacks.
+#[test]
+fn a_layout_gives_the_image_for_the_platform_and_records_nothing() {
+    need_root!();
+    let from = Fixture::new();
+    let item = from.image();
+    let directory = from.path("layout");
+    let saved = File::open(from.save(&item, ArchiveFormat::Oci)).unwrap();
+    tar::Archive::new(saved).unpack(&directory).unwrap();
+    let read = |file: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(directory.join(file)).unwrap()).unwrap()
+    };
+    let mut own = read("index.json")["manifests"][0].clone();
+    let host = Platform::host();
+    own["platform"] = serde_json::json!({"os": host.os, "architecture": host.architecture});
+    let mut other = own.clone();
+    other["digest"] = Digest::of(b"not there").to_string().into();
+    other["platform"] = serde_json::json!({"os": "linux", "architecture": "s390x"});
+    let index = |manifests: serde_json::Value| {
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).to_string()
+    };
+    let inner = index(serde_json::json!([other, own]));
+    let digest = Digest::of(inner.as_bytes());
+    fs::write(directory.join("blobs/sha256").join(digest.hex()), &inner).unwrap();
+    let entry = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest.to_string(), "size": inner.len(),
+    });
+    fs::write(directory.join("index.json"), index(serde_json::json!([entry]))).unwrap();
+
+    let to = Fixture::new();
+    let (layout, lease) = (Layout::open(&directory).unwrap(), to.store.lease().unwrap());
+    assert_eq!(layout.find(None).unwrap(), digest);
+    let known = || layout.known(&to.store, &lease, (&digest, &host)).unwrap();
+    assert_eq!(known().image.layers, [], "the store has no layer of it yet");
+    let loaded = layout.load(&to.store, &lease, (&digest, &host), &|_| {}).unwrap();
+    let diff_ids: Vec<_> = loaded.image.layers.iter().map(|layer| layer.diff_id).collect();
+    assert_eq!((loaded.image.id, &diff_ids), (item.image.id, &loaded.config.rootfs.diff_ids));
+    assert_eq!(known().image.layers, loaded.image.layers);
+    assert_eq!(to.store.images().unwrap(), []);
+    for (platform, message) in [
+        ("linux/s390x", "the layout has no file"),
+        ("linux/riscv64", "the layout has no image for linux/riscv64: it has linux/s390x, "),
+    ] {
+        let wanted: Platform = platform.parse().unwrap();
+        let error = layout.load(&to.store, &lease, (&digest, &wanted), &|_| {}).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
 }
 
 /// Given a real archive, such as docker's save of Debian, checks every byte of it; skips without one.

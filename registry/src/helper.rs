@@ -69,13 +69,11 @@ fn locate(program: &str, search_path: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, os::unix::fs::PermissionsExt};
 
     fn run(script: &str) -> Result<Option<Login>, RegistryError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("docker-credential-t");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        rbuild_testkit::write_program(&path, &format!("#!/bin/sh\n{script}\n"));
         let search = format!("{}:/usr/bin:/bin", directory.path().display());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(ask("t", "r.example", &search))

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -138,8 +138,11 @@ fn serve(
     let mut first = [0];
     stream.peek(&mut first)?;
     if first[0] == 0x16 {
-        // a TLS handshake
-        return (&*stream).write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here\n");
+        // a TLS handshake; it is read to its end, since closing before would reset the connection and lose the answer
+        let mut tls = stream;
+        tls.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here\n")?;
+        stream.shutdown(Shutdown::Write)?;
+        return io::copy(&mut tls, &mut io::sink()).map(drop);
     }
     let Some(request) = read_request(&mut BufReader::new(stream))? else { return Ok(()) };
     let reply = answer(&request);

@@ -6,11 +6,13 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 mod certificates;
+mod executable;
 mod http_server;
 mod registry;
 mod token_server;
 mod workspace;
 
+pub use executable::{copy_program, write_program};
 pub use http_server::{HttpBody, HttpReply, HttpRequest, HttpServer};
 pub use registry::{
     REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions, RegistryTransport,

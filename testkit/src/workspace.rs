@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -57,10 +58,14 @@ impl Workspace {
         Self { binary, folder, store, user: None }
     }
 
-    /// The same as the ordinary user `uid`, who gets the folder; needs root, and `uid` in /etc/subuid.
+    /// The same as the ordinary user `uid`, who gets the folder, with a copy of the binary in it, since the original may
+    /// lie where only its owner goes; needs root, and `uid` in /etc/subuid.
     #[must_use]
     pub fn for_user(binary: &str, uid: u32) -> Self {
         let mut workspace = Self::new(binary);
+        let copy = workspace.folder.path().join("rbuild");
+        crate::copy_program(&workspace.binary, &copy);
+        workspace.binary = copy;
         workspace.user = Some(uid);
         std::os::unix::fs::chown(workspace.folder.path(), Some(uid), Some(uid)).expect("chown of the folder");
         workspace
@@ -91,11 +96,15 @@ impl Workspace {
         &self.store
     }
 
-    /// Writes a file below the folder, with its parents; returns its path.
+    /// Writes a file below the folder, with its parents; returns its path. Their modes do not depend on the umask.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(path);
+        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
         fs::create_dir_all(path.parent().expect("a path below the folder")).expect("parents");
-        fs::write(&path, content).expect("a file in the folder");
+        for parent in path.ancestors().skip(1).take_while(|parent| *parent != self.folder.path()) {
+            mode(parent, 0o755).expect("a directory in the folder");
+        }
+        fs::write(&path, content).and_then(|()| mode(&path, 0o644)).expect("a file in the folder");
         path
     }
 

@@ -4,7 +4,7 @@
 
 use super::Archive;
 use crate::{
-    ExecutorError,
+    Cancel, ExecutorError,
     copy::{
         Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new,
         write_all,
@@ -38,6 +38,7 @@ pub(crate) fn extract(
     base: &[u8],
     destination: &mut Destination<'_>,
     policy: &Policy,
+    cancel: &Cancel,
 ) -> Result<(), ExecutorError> {
     let name = archive.name.clone();
     let mut extraction = Extraction {
@@ -48,6 +49,7 @@ pub(crate) fn extract(
         open: HashMap::new(),
         dirs: Vec::new(),
         buffer: vec![0; BUFFER],
+        cancel,
     };
     archive.stream(|stream| extraction.run(stream))?;
     // making entries changed the times of their directories
@@ -67,6 +69,7 @@ struct Extraction<'a, 'b> {
     /// Times of the archive's directories.
     dirs: Vec<(Vec<u8>, Meta)>,
     buffer: Vec<u8>,
+    cancel: &'a Cancel,
 }
 
 /// An open directory entries are made in.
@@ -93,6 +96,7 @@ impl Extraction<'_, '_> {
         let bad =
             |error: io::Error| ExecutorError::BadArchive { archive: name.clone(), reason: error.to_string() };
         for entry in archive.entries().map_err(bad)? {
+            self.cancel.check()?;
             let mut entry = entry.map_err(bad)?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let Some(path) = inside(&path)? else { continue };
@@ -190,6 +194,7 @@ impl Extraction<'_, '_> {
         let meta = self.policy.apply(header.meta, Kind::File);
         let to = self.replacing(place, path, || open_new(place.place(path), &meta))?;
         loop {
+            self.cancel.check()?;
             let length = data.read(&mut self.buffer).map_err(|error| ExecutorError::BadArchive {
                 archive: self.name.clone(),
                 reason: error.to_string(),

@@ -74,8 +74,13 @@ impl<'a> Destination<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, path, flags, Mode::empty())
             .map_err(|errno| ExecutorError::system("open", path.as_os_str().as_encoded_bytes(), errno))?;
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Time { seconds: since.as_secs() as i64, nanoseconds: i64::from(since.subsec_nanos()) };
+        let now = match now.duration_since(UNIX_EPOCH) {
+            Ok(since) => {
+                Time { seconds: since.as_secs() as i64, nanoseconds: i64::from(since.subsec_nanos()) }
+            }
+            // only an epoch is as early as that, and has whole seconds
+            Err(before) => Time { seconds: -(before.duration().as_secs() as i64), nanoseconds: 0 },
+        };
         let mut this =
             Self { upper: Rooted::new(fd), view, now, dirs: HashMap::new(), opaque: HashSet::new() };
         this.adopt(b"")?;

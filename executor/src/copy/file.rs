@@ -3,7 +3,7 @@
 
 use super::policy::{Birth, Policy, stamps};
 use crate::{
-    ExecutorError,
+    Cancel, ExecutorError,
     rooted::{FileType, shown},
     select::{Dir, Entry, Kind, Meta, Owner, Time},
     xattrs,
@@ -23,11 +23,27 @@ use std::{
 /// Files up to this length are copied through the buffer, longer ones inside the kernel.
 pub(crate) const BUFFER: usize = 128 << 10;
 
-/// Ways of copying inside the kernel that were found not to work between these file systems.
-#[derive(Debug, Default)]
+/// Bytes the kernel is asked to copy at once: a build that is given up waits for that.
+const RANGE: usize = 1 << 20;
+
+/// Ways of copying inside the kernel that were found not to work between these file systems, and when to stop copying.
+#[derive(Debug)]
 pub(crate) struct Ways {
     no_clone: AtomicBool,
     no_range: AtomicBool,
+    cancel: Cancel,
+}
+
+impl Ways {
+    /// All ways are to be tried, until `cancel` says stop.
+    pub(crate) fn new(cancel: &Cancel) -> Self {
+        Self { no_clone: AtomicBool::new(false), no_range: AtomicBool::new(false), cancel: cancel.clone() }
+    }
+
+    /// `ECANCELED` when nobody wants the copy any more.
+    fn go_on(&self) -> Result<(), Errno> {
+        if self.cancel.is_canceled() { Err(Errno::CANCELED) } else { Ok(()) }
+    }
 }
 
 /// Where an entry is created.
@@ -54,7 +70,7 @@ impl Original<'_> {
     }
 }
 
-/// Creates the copy of `original`. `EEXIST` when the name is taken.
+/// Creates the copy of `original`. `EEXIST` when the name is taken, `ECANCELED` when it was given up.
 pub(crate) fn create(
     original: Original<'_>,
     place: Place<'_>,
@@ -63,6 +79,7 @@ pub(crate) fn create(
     buffer: &mut [u8],
 ) -> Result<(), Errno> {
     let Original { dir, names, entry } = original;
+    ways.go_on()?;
     let meta = policy.apply(entry.meta, entry.kind);
     match entry.kind {
         Kind::File => {
@@ -111,6 +128,7 @@ pub(super) fn unchanged(from: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
 pub(crate) fn failure(path: &[u8], errno: Errno) -> ExecutorError {
     match errno {
         Errno::STALE => ExecutorError::SourceChanged { path: shown(path) },
+        Errno::CANCELED => ExecutorError::Canceled,
         errno => ExecutorError::system("copy", path, errno),
     }
 }
@@ -167,6 +185,7 @@ fn pour(from: &OwnedFd, to: &OwnedFd, size: u64, ways: &Ways, buffer: &mut [u8])
         return Ok(());
     }
     loop {
+        ways.go_on()?;
         let length = read(from, &mut *buffer)?;
         write_all(to, &buffer[..length])?;
         // a regular file gives less than was asked for only at its end
@@ -194,7 +213,8 @@ fn in_kernel(from: &OwnedFd, to: &OwnedFd, ways: &Ways) -> Result<Poured, Errno>
     }
     let mut copied = 0;
     loop {
-        match copy_file_range(from, None, to, None, 1 << 30) {
+        ways.go_on()?;
+        match copy_file_range(from, None, to, None, RANGE) {
             Ok(0) => return Ok(Poured::All),
             Ok(length) => copied += length,
             Err(Errno::INTR) => {}

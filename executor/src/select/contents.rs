@@ -3,7 +3,7 @@
 
 use super::tree::{Dir, Entry, Kind, Xattrs};
 use crate::{
-    ExecutorError,
+    Cancel, ExecutorError, SourceRoot,
     context::{ContextRoot, stat_of},
     rooted::Rooted,
     workers::Queue,
@@ -39,6 +39,7 @@ struct Reading<'a> {
     root: &'a Rooted,
     context: Option<&'a ContextRoot>,
     kept: AtomicUsize,
+    cancel: &'a Cancel,
 }
 
 /// Files of a context that were looked at, with their digests.
@@ -69,16 +70,17 @@ impl FileSeen {
 
 /// Fills in [`Entry::content`] of all regular files in `dirs`.
 pub(crate) fn fill<'a>(
-    root: &Rooted,
-    context: Option<&ContextRoot>,
+    source: &SourceRoot,
     dirs: impl Iterator<Item = &'a mut Dir>,
+    cancel: &Cancel,
 ) -> Result<(), ExecutorError> {
     let mut tasks = Vec::new();
     for dir in dirs {
         let (path, names) = (dir.path.as_slice(), dir.names.as_slice());
         tasks.extend(dir.entries.chunks_mut(CHUNK).map(|entries| Task { path, names, entries }));
     }
-    let reading = Reading { root, context, kept: AtomicUsize::new(0) };
+    let (root, context) = (source.rooted(), source.context());
+    let reading = Reading { root, context, kept: AtomicUsize::new(0), cancel };
     Queue::new(tasks).drain(|| vec![0; BUFFER], |mut task, buffer, _| reading.fill(&mut task, buffer))
 }
 
@@ -103,8 +105,11 @@ impl Reading<'_> {
                         none => none.insert(self.root.open_dir(task.path)?),
                     };
                     seen.read += 1;
-                    self.hash(dir, name, entry, buffer)
-                        .map_err(|errno| ExecutorError::system("read", &path, errno))?
+                    self.cancel.check()?;
+                    self.hash(dir, name, entry, buffer).map_err(|errno| match errno {
+                        Errno::CANCELED => ExecutorError::Canceled,
+                        errno => ExecutorError::system("read", &path, errno),
+                    })?
                 }
             };
             entry.content = Some(digest);
@@ -137,20 +142,24 @@ impl Reading<'_> {
             }
             Digest::of(&buffer[..first])
         } else {
-            hash_rest(&fd, first, buffer)?
+            self.hash_rest(&fd, first, buffer)?
         };
         Ok(with_xattrs(content, &xattrs))
     }
-}
 
-fn hash_rest(fd: &OwnedFd, first: usize, buffer: &mut [u8]) -> Result<Digest, Errno> {
-    let mut hasher = Hasher::new();
-    let mut length = first;
-    while length > 0 {
-        hasher.update(&buffer[..length]);
-        length = read(fd, &mut *buffer)?;
+    /// `ECANCELED` when nobody wants it any more.
+    fn hash_rest(&self, fd: &OwnedFd, first: usize, buffer: &mut [u8]) -> Result<Digest, Errno> {
+        let mut hasher = Hasher::new();
+        let mut length = first;
+        while length > 0 {
+            if self.cancel.is_canceled() {
+                return Err(Errno::CANCELED);
+            }
+            hasher.update(&buffer[..length]);
+            length = read(fd, &mut *buffer)?;
+        }
+        Ok(hasher.finish())
     }
-    Ok(hasher.finish())
 }
 
 /// A file's content digest: that of its bytes alone unless it has attributes that count.

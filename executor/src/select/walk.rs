@@ -3,7 +3,7 @@
 
 use super::tree::{Dir, Entry, Kind, Meta, Owner, Presence, Tree};
 use crate::{
-    ExecutorError,
+    Cancel, ExecutorError,
     ignore::{IgnoreRules, Inherited, Verdict},
     rooted::{FileType, Rooted, join},
     workers::Queue,
@@ -33,6 +33,7 @@ pub(crate) struct Rules<'a> {
     /// Put before paths judged by `exclude` (`--parents`).
     pub(crate) exclude_prefix: Vec<u8>,
     pub(crate) owner: Owner,
+    pub(crate) cancel: &'a Cancel,
 }
 
 struct Task {
@@ -95,6 +96,7 @@ impl Walk<'_> {
         scratch: &mut Scratch,
         queue: &Queue<Task, ExecutorError>,
     ) -> Result<(), ExecutorError> {
+        self.rules.cancel.check()?;
         let fd = self.root.open_dir(&task.path)?;
         let stat = fstat(&fd).map_err(|errno| ExecutorError::system("stat", &task.path, errno))?;
         self.list(&fd, task, scratch)?;

@@ -4,16 +4,10 @@
 //! Invariant: every path is relative to a directory descriptor, and a last component that is a symbolic link
 //! is never followed unless the name says so.
 
-mod copy;
-mod directory;
 mod mode;
 mod open;
 mod stat;
-mod xattr;
 
-pub use copy::{Sharing, copy_file};
-pub use directory::{DirectoryReader, Entry, FileType};
 pub use mode::set_mode;
 pub use open::{Resolve, open_below, open_in_root};
 pub use stat::{FileStat, stat_at, stat_fd};
-pub use xattr::{get_xattr, list_xattrs, remove_xattr, set_xattr};

@@ -1,6 +1,6 @@
 //! Mounts as descriptors: made detached, configured, and attached only where a sandbox wants them.
 //!
-//! Invariant: nothing here is visible in any mount namespace until [`move_mount`] is called; a detached mount
+//! Invariant: nothing here is visible in any mount namespace until a sandbox attaches it; a detached mount
 //! disappears with its last descriptor, so a killed process leaves none behind (fsopen(2), open_tree(2),
 //! mount_setattr(2)).
 
@@ -9,7 +9,7 @@ use std::{
     ffi::{CStr, CString},
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -175,20 +175,6 @@ pub fn set_mount_attributes(
         )
     };
     done(result).map_err(|source| SysError::call("mount_setattr", "a detached mount", source))
-}
-
-/// Attaches the detached `mount` at `path` below `directory`.
-///
-/// # Errors
-/// The kernel's.
-pub fn move_mount(mount: impl AsFd, directory: BorrowedFd<'_>, path: &Path) -> Result<(), SysError> {
-    let fail = |source| SysError::call("move_mount", path.display(), source);
-    let name = c_path(path).map_err(fail)?;
-    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS;
-    let (from, to) = (mount.as_fd().as_raw_fd(), directory.as_raw_fd());
-    // SAFETY: both paths are NUL-terminated strings the call only reads.
-    let result = unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, name.as_ptr(), flags) };
-    done(result).map_err(fail)
 }
 
 /// A new tmpfs with an own size limit, attached nowhere. `options` are tmpfs(5)'s, such as `size` and `mode`.

@@ -43,25 +43,15 @@ pub enum XattrNamespace {
     User,
 }
 
-/// What unmounting does with the changes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Durability {
-    /// Unmounting syncs the whole file system below the upper directory.
-    Synced,
-    /// Nothing is synced (`volatile`): for changes that are worthless until committed, when the committer
-    /// syncs what it keeps. The kernel refuses to mount the same work directory again.
-    Volatile,
-}
-
-/// The directories that take changes; both on one file system.
+/// The directories that take changes; both on one file system. Unmounting syncs nothing (`volatile`): changes are
+/// worthless until committed, and the committer syncs what it keeps. The kernel refuses to mount the same work directory
+/// again.
 #[derive(Clone, Copy, Debug)]
 pub struct Upper<'a> {
     /// Takes what is written.
     pub directory: &'a Path,
     /// Empty directory for the kernel's own use.
     pub work: &'a Path,
-    /// Whether unmounting waits for the disk.
-    pub durability: Durability,
 }
 
 /// One overlay mount.
@@ -108,10 +98,7 @@ pub fn mount_overlay(spec: &OverlaySpec<'_>) -> Result<OwnedFd, SysError> {
     if let Some(upper) = &spec.upper {
         set_path(&context, c"upperdir", upper.directory, &mut anchors)?;
         set_path(&context, c"workdir", upper.work, &mut anchors)?;
-        match upper.durability {
-            Durability::Synced => {}
-            Durability::Volatile => context.set_flag(c"volatile")?,
-        }
+        context.set_flag(c"volatile")?;
     }
     match spec.xattr {
         XattrNamespace::Trusted => {}
@@ -162,12 +149,4 @@ fn name_old_kernel(error: SysError) -> SysError {
             other
         }
     }
-}
-
-/// Whether this kernel and this process can mount overlays at all, tried with two empty directories.
-///
-/// # Errors
-/// Why not.
-pub fn probe_overlay(empty: [&Path; 2], xattr: XattrNamespace) -> Result<(), SysError> {
-    mount_overlay(&OverlaySpec { lowers: &empty[..1], upper: None, empty: empty[1], xattr }).map(drop)
 }

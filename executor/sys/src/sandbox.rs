@@ -17,7 +17,6 @@
 
 mod device;
 mod kernel_view;
-mod memory;
 mod mount_point;
 mod process;
 
@@ -27,9 +26,8 @@ use crate::{
     spawn::{Child, Exec, Namespaces, Spawn, Stdio, spawn},
     userns::PrivilegeKind,
 };
-pub use memory::MemoryFiles;
 pub use mount_point::MountPoints;
-pub use process::{Confinement, Identity, Limit, Process};
+pub use process::{Confinement, Identity, Process};
 use std::{
     ffi::{CStr, CString},
     os::{
@@ -143,33 +141,6 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     }
 }
 
-/// Starts another process in the sandbox whose first process is `target`; the same privileges are needed as for
-/// [`start`]. It dies with the sandbox.
-///
-/// # Errors
-/// [`SandboxError`].
-pub fn enter(
-    target: BorrowedFd<'_>,
-    process: &Process<'_>,
-    confinement: Confinement,
-    terminal: Option<BorrowedFd<'_>>,
-    stdio: Stdio<'_>,
-) -> Result<Child, SandboxError> {
-    let exec = Exec::new(process.command, process.environment)?;
-    let mut program = Program::new();
-    let flags = libc::CLONE_NEWNS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWCGROUP;
-    program.join_namespaces(target.as_raw_fd(), flags);
-    process::add(&mut program, process, confinement, terminal)?;
-    let namespaces = Namespaces::INHERIT;
-    let request = Spawn { program: &program, exec: &exec, namespaces, pid_namespace_of: Some(target), stdio };
-    Ok(spawn(&request)?)
-}
-
 fn launch(
     spec: &SandboxSpec<'_>,
     exec: &Exec,
@@ -210,7 +181,7 @@ fn launch(
         Network::Host => Namespaces::CONTAINER,
         Network::None => Namespaces::CONTAINER.with_network(),
     };
-    let request = Spawn { program: &program, exec, namespaces, pid_namespace_of: None, stdio: spec.stdio };
+    let request = Spawn { program: &program, exec, namespaces, stdio: spec.stdio };
     Ok(spawn(&request)?)
 }
 

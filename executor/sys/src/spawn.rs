@@ -36,8 +36,8 @@
 //! When rbuild dies, by whatever signal, the process must die: it has `PR_SET_PDEATHSIG` with `SIGKILL`, set
 //! after the last change of credentials (which clears it) and followed by a look whether the parent lives,
 //! which closes the race. **The kernel ties that signal to the thread that spawned**: if the thread ends, the
-//! child is killed. So the thread that calls [`spawn`] must be the one that waits, or outlive the child;
-//! [`run`] is both in one. The kernel also clears it when the first program is itself set-user-id or has file
+//! child is killed. So the thread that calls [`spawn`] must be the one that waits, or outlive the child.
+//! The kernel also clears it when the first program is itself set-user-id or has file
 //! capabilities and is executed by another user; what a shell starts later does not matter, as the end of a
 //! pid namespace's first process ends all.
 //!
@@ -54,7 +54,7 @@ use crate::{
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 mod child;
@@ -70,8 +70,6 @@ use stack::Stack;
 pub struct Namespaces(i32);
 
 impl Namespaces {
-    /// None: it shares all of the parent's.
-    pub const INHERIT: Self = Self(0);
     /// Mounts, process ids, System V and POSIX message queues, host name, control groups; the network is
     /// shared.
     pub const CONTAINER: Self = Self(
@@ -109,8 +107,6 @@ pub struct Spawn<'a> {
     pub exec: &'a Exec,
     /// Namespaces made for it.
     pub namespaces: Namespaces,
-    /// A process whose pid namespace it joins; mounts and the rest are joined by the program.
-    pub pid_namespace_of: Option<BorrowedFd<'a>>,
     /// Its first descriptors.
     pub stdio: Stdio<'a>,
 }
@@ -143,12 +139,7 @@ pub fn spawn(request: &Spawn<'_>) -> Result<Child, SpawnError> {
         parent: parent.as_raw_fd(),
         stopped: None,
     };
-    let joined = request.pid_namespace_of.map(PidNamespace::join).transpose().map_err(prepare("setns"))?;
-    let started = clone_blocked(request.namespaces, &stack, &mut launch);
-    if let Some(joined) = joined {
-        joined.leave().map_err(prepare("setns"))?;
-    }
-    let child = started.map_err(prepare("clone3"))?;
+    let child = clone_blocked(request.namespaces, &stack, &mut launch).map_err(prepare("clone3"))?;
     match launch.stopped {
         None => Ok(child),
         Some(stopped) => {
@@ -156,21 +147,6 @@ pub fn spawn(request: &Spawn<'_>) -> Result<Child, SpawnError> {
             Err(stopped.explain(request))
         }
     }
-}
-
-/// Starts a process and waits for its end on this thread, which keeps the parent-death signal right.
-/// `started` is called once the program runs, with the process: to pass its descriptor to whoever may kill
-/// it.
-///
-/// # Errors
-/// [`SpawnError`] if it could not be started or waited for.
-pub fn run(
-    request: &Spawn<'_>,
-    started: impl FnOnce(&Child),
-) -> Result<std::process::ExitStatus, SpawnError> {
-    let mut child = spawn(request)?;
-    started(&child);
-    child.wait().map_err(|source| SpawnError::Prepare { call: "waitid", source })
 }
 
 /// Standard and real-time signals. `CLONE_CLEAR_SIGHAND` would leave those ignored that the parent, or its
@@ -303,23 +279,6 @@ fn set_signal_mask(mask: u64, before: &mut u64) -> io::Result<()> {
 fn own_pidfd() -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) })
-}
-
-/// The calling thread's children go to another pid namespace until it leaves.
-struct PidNamespace {
-    own: OwnedFd,
-}
-
-impl PidNamespace {
-    fn join(process: BorrowedFd<'_>) -> io::Result<Self> {
-        let own = own_pidfd()?;
-        nix::sched::setns(process, nix::sched::CloneFlags::CLONE_NEWPID)?;
-        Ok(Self { own })
-    }
-
-    fn leave(self) -> io::Result<()> {
-        Ok(nix::sched::setns(self.own.as_fd(), nix::sched::CloneFlags::CLONE_NEWPID)?)
-    }
 }
 
 /// Text for the kernel, or the error that names it.

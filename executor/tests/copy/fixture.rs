@@ -72,7 +72,7 @@ pub(crate) fn build(root: &Path, lines: &[&str]) {
         index += 1;
         let path = root.join(line.path);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).unwrap();
+            make_dirs(root, parent);
         }
         let entries = lines[index..].iter().take_while(|line| line.starts_with('+')).count();
         make(root, &path, &line, &lines[index..index + entries]);
@@ -104,6 +104,16 @@ fn age_dirs(dir: &Path) {
         }
     }
     set_time(dir, 100);
+}
+
+/// Makes `dir` and those above it up to `root`, with modes that do not depend on the umask.
+fn make_dirs(root: &Path, dir: &Path) {
+    if dir == root || dir.exists() {
+        return;
+    }
+    make_dirs(root, dir.parent().expect("it is below the root"));
+    fs::create_dir(dir).unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn make(root: &Path, path: &Path, line: &Line<'_>, entries: &[&str]) {

@@ -1,5 +1,5 @@
-//! An archive as a file that is read from any place by several threads: where its members are, following the links of
-//! old Docker archives.
+//! An archive as files that are read from any place by several threads: where its members are, following the links of
+//! old Docker archives. A directory laid out like an archive is one too.
 
 use crate::{
     ImageError,
@@ -7,11 +7,16 @@ use crate::{
 };
 use rbuild_cache::{ScratchDir, Store};
 use rbuild_oci::Digest;
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
+};
 use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
-    os::unix::fs::FileExt,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+    path::Path,
     sync::Arc,
 };
 use tar::EntryType;
@@ -31,22 +36,30 @@ pub enum ArchiveSource {
 }
 
 /// An archive whose members are known.
-pub(crate) struct ArchiveFile {
-    file: Arc<File>,
-    members: HashMap<String, Member>,
-    /// Holds the copy, when one had to be made.
-    _copy: Option<ScratchDir>,
+pub(crate) enum ArchiveFile {
+    Tar {
+        file: Arc<File>,
+        members: HashMap<String, Member>,
+        /// Holds the copy, when one had to be made.
+        _copy: Option<ScratchDir>,
+    },
+    /// Its files are opened when they are asked for, and never outside of it.
+    Directory(OwnedFd),
 }
 
-enum Member {
-    Content(Section),
+pub(crate) enum Member {
+    Content {
+        offset: u64,
+        size: u64,
+    },
     /// To a name in the archive.
     Link(String),
 }
 
 /// Where a member's bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Section {
+    file: Arc<File>,
     offset: u64,
     pub(crate) size: u64,
 }
@@ -60,24 +73,46 @@ impl ArchiveFile {
             ArchiveSource::Stream(stream) => spool(store, stream)?,
         };
         let members = list(&file)?;
-        Ok(Self { file: Arc::new(file), members, _copy: copy })
+        Ok(Self::Tar { file: Arc::new(file), members, _copy: copy })
+    }
+
+    /// A directory of the host with an archive's files.
+    pub(crate) fn open_directory(path: &Path) -> Result<Self, ImageError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        opened.map(Self::Directory).map_err(|errno| ImageError::LayerFile {
+            action: "open",
+            path: path.to_owned(),
+            source: errno.into(),
+        })
+    }
+
+    /// What messages call it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Tar { .. } => "archive",
+            Self::Directory(_) => "layout",
+        }
     }
 
     /// The member called `name`, links followed; `None` when there is none.
-    pub(crate) fn find(&self, name: &str) -> Option<Section> {
-        let mut name = clean("", name);
-        for _ in 0..LINK_LIMIT {
-            match self.members.get(&name)? {
-                Member::Content(section) => return Some(*section),
-                Member::Link(target) => name.clone_from(target),
-            }
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Section>, ImageError> {
+        let name = clean("", name);
+        match self {
+            Self::Tar { file, members, .. } => Ok(find_member(members, name).map(|(offset, size)| Section {
+                file: Arc::clone(file),
+                offset,
+                size,
+            })),
+            Self::Directory(directory) => open_beneath(directory, &name)
+                .map_err(|source| ImageError::LayerFile { action: "open", path: name.into(), source }),
         }
-        None
     }
 
     /// The member called `name`, which must be there.
     pub(crate) fn section(&self, name: &str) -> Result<Section, ImageError> {
-        self.find(name).ok_or_else(|| ImageError::ArchiveFile { file: name.to_owned() })
+        let missing = || ImageError::ArchiveFile { archive: self.kind(), file: name.to_owned() };
+        self.find(name)?.ok_or_else(missing)
     }
 
     /// Reads a JSON file whole. When its name is a digest its bytes must have it.
@@ -86,30 +121,54 @@ impl ArchiveFile {
         if section.size > DOCUMENT_LIMIT {
             let (size, limit) = (section.size, DOCUMENT_LIMIT);
             return Err(ImageError::TooLong {
-                subject: format!("file {name:?} of the archive"),
+                subject: format!("file {name:?} of the {}", self.kind()),
                 size,
                 limit,
             });
         }
         let mut bytes = Vec::with_capacity(section.size as usize);
-        self.reader(section).read_to_end(&mut bytes).map_err(ImageError::ArchiveRead)?;
+        section.reader().read_to_end(&mut bytes).map_err(ImageError::ArchiveRead)?;
         let found = Digest::of(&bytes);
         match digest_in(name) {
             Some(expected) if expected != found => {
-                Err(ImageError::ArchiveDigest { file: name.to_owned(), found })
+                Err(ImageError::ArchiveDigest { archive: self.kind(), file: name.to_owned(), found })
             }
             _ => Ok(bytes),
         }
     }
+}
 
+impl Section {
     /// Reads a member; readers do not disturb each other.
-    pub(crate) fn reader(&self, section: Section) -> SectionReader {
-        SectionReader {
-            file: Arc::clone(&self.file),
-            position: section.offset,
-            end: section.offset + section.size,
+    pub(crate) fn reader(&self) -> SectionReader {
+        SectionReader { file: Arc::clone(&self.file), position: self.offset, end: self.offset + self.size }
+    }
+}
+
+fn find_member(members: &HashMap<String, Member>, mut name: String) -> Option<(u64, u64)> {
+    for _ in 0..LINK_LIMIT {
+        match members.get(&name)? {
+            Member::Content { offset, size } => return Some((*offset, *size)),
+            Member::Link(target) => name.clone_from(target),
         }
     }
+    None
+}
+
+/// A regular file in `directory`; links that leave it are not followed, and nothing is waited for.
+fn open_beneath(directory: &OwnedFd, name: &str) -> io::Result<Option<Section>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match openat2(directory, name, flags, Mode::empty(), ResolveFlags::BENEATH) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(Errno::XDEV) => return Err(io::Error::other("it leads out of the layout")),
+        Err(errno) => return Err(errno.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    Ok(Some(Section { file: Arc::new(file), offset: 0, size: metadata.len() }))
 }
 
 /// The digest a member is named by: `blobs/sha256/HEX` or `HEX.json`.
@@ -172,7 +231,7 @@ fn list(mut file: &File) -> Result<HashMap<String, Member>, ImageError> {
         let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
         let member = match (entry.header().entry_type(), link) {
             (EntryType::Regular | EntryType::Continuous, _) => {
-                Member::Content(Section { offset: entry.raw_file_position(), size: entry.size() })
+                Member::Content { offset: entry.raw_file_position(), size: entry.size() }
             }
             (EntryType::Symlink, Some(link)) => {
                 let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);

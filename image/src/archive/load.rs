@@ -30,7 +30,7 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
     let archive = ArchiveFile::open(store, source)?;
     let images = manifest::images(&archive, &Platform::host())?;
     let lease = store.lease()?;
-    let stacks = unpack_layers(store, &lease, &archive, &images, on_event)?;
+    let stacks = unpack_layers(store, &lease, &images, on_event)?;
     let now = Timestamp::from(SystemTime::now());
     let mut loaded = Vec::with_capacity(images.len());
     for (image, layers) in images.into_iter().zip(stacks) {

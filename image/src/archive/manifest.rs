@@ -7,7 +7,8 @@ use crate::{
     platform_choice::{DEPTH_LIMIT, choose},
 };
 use rbuild_oci::{
-    Compression, Descriptor, Digest, ImageConfig, ManifestOrIndex, MediaType, Platform, Reference,
+    Compression, Descriptor, Digest, ImageConfig, Index, ManifestOrIndex, MediaType, ParseError, Platform,
+    Reference,
 };
 use serde::Deserialize;
 
@@ -45,10 +46,10 @@ struct DockerImage {
 
 /// Reads what the archive says, for `platform` where it offers several.
 pub(crate) fn images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
-    if archive.find("manifest.json").is_some() {
+    if archive.find("manifest.json")?.is_some() {
         return docker_images(archive);
     }
-    if archive.find("index.json").is_some() {
+    if archive.find("index.json")?.is_some() {
         return oci_images(archive, platform);
     }
     Err(ImageError::NotAnArchive)
@@ -63,19 +64,19 @@ fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError
         let names = names.iter().map(|name| parse_name(name)).collect::<Result<_, _>>()?;
         let layers = listed.layers.unwrap_or_default().into_iter().map(|name| {
             let section = archive.section(&name)?;
-            let blob = compressed(archive, &name, section)?;
+            let blob = compressed(&name, &section)?;
             Ok(ArchivedLayer { name, section, blob })
         });
         let layers = layers.collect::<Result<Vec<_>, ImageError>>()?;
-        finish(&listed.config, archive.document(&listed.config)?, names, layers)
+        Ok(ArchivedImage { names, ..finish(archive, &listed.config, layers)? })
     };
     listed.into_iter().map(image).collect()
 }
 
 /// What describes a layer that newer Dockers save compressed. Their names are digests.
-fn compressed(archive: &ArchiveFile, name: &str, section: Section) -> Result<Option<Descriptor>, ImageError> {
+fn compressed(name: &str, section: &Section) -> Result<Option<Descriptor>, ImageError> {
     let Some(digest) = digest_in(name) else { return Ok(None) };
-    let (found, _) = sniff(archive.reader(section)).map_err(ImageError::ArchiveRead)?;
+    let (found, _) = sniff(section.reader()).map_err(ImageError::ArchiveRead)?;
     let compression = match found {
         Found::Gzip => Compression::Gzip,
         Found::Zstd => Compression::Zstd,
@@ -85,15 +86,13 @@ fn compressed(archive: &ArchiveFile, name: &str, section: Section) -> Result<Opt
 }
 
 fn oci_images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
-    let top = match document(archive, "index.json", None)? {
-        ManifestOrIndex::Index(index) => index,
-        ManifestOrIndex::Manifest(_) => return Err(ImageError::NotAnArchive),
-    };
+    let top = index(archive)?;
     // one entry a name, but one image whatever its names
     let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
     let attestation = |entry: &Descriptor| entry.platform.as_ref().is_some_and(|p| p.os == "unknown");
     for entry in top.manifests.iter().filter(|entry| !attestation(entry)) {
-        let (digest, image) = oci_image(archive, entry, platform)?;
+        let (digest, image) = oci_image(archive, &entry.digest, platform)?;
+        let image = ArchivedImage { names: name_of(entry)?.into_iter().collect(), ..image };
         match images.iter_mut().find(|(known, _)| *known == digest) {
             Some((_, known)) => known.names.extend(image.names),
             None => images.push((digest, image)),
@@ -102,18 +101,26 @@ fn oci_images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<Archived
     Ok(images.into_iter().map(|(_, image)| image).collect())
 }
 
-fn oci_image(
+/// The images an OCI layout lists.
+pub(crate) fn index(archive: &ArchiveFile) -> Result<Index, ImageError> {
+    match document(archive, "index.json")? {
+        ManifestOrIndex::Index(index) => Ok(index),
+        ManifestOrIndex::Manifest(_) => Err(ImageError::NotAnArchive),
+    }
+}
+
+/// The image that the manifest or index `digest` leads to on `platform`, without names, and its manifest's digest.
+pub(crate) fn oci_image(
     archive: &ArchiveFile,
-    entry: &Descriptor,
+    digest: &Digest,
     platform: &Platform,
 ) -> Result<(Digest, ArchivedImage), ImageError> {
-    let names = name_of(entry)?.into_iter().collect();
-    let mut entry = entry.clone();
+    let mut digest = *digest;
     for _ in 0..DEPTH_LIMIT {
-        let file = blob_name(&entry.digest);
-        let manifest = match document(archive, &file, Some(&entry.media_type))? {
+        let file = blob_name(&digest);
+        let manifest = match document(archive, &file)? {
             ManifestOrIndex::Index(index) => {
-                entry = choose(&index, platform, "the archive")?.clone();
+                digest = choose(&index, platform, &format!("the {}", archive.kind()))?.digest;
                 continue;
             }
             ManifestOrIndex::Manifest(manifest) => manifest,
@@ -127,28 +134,27 @@ fn oci_image(
         });
         let layers = layers.collect::<Result<Vec<_>, ImageError>>()?;
         let config = blob_name(&manifest.config.digest);
-        let mut image = finish(&config, archive.document(&config)?, names, layers)?;
+        let mut image = finish(archive, &config, layers)?;
         if image.layers.iter().all(|layer| layer.blob.is_some()) {
             image.manifest = Some(archive.document(&file)?);
         }
-        return Ok((entry.digest, image));
+        return Ok((digest, image));
     }
-    Err(ImageError::IndexDepth { subject: "the archive".to_owned() })
+    Err(ImageError::IndexDepth { subject: format!("the {}", archive.kind()) })
 }
 
 fn finish(
+    archive: &ArchiveFile,
     file: &str,
-    config: Vec<u8>,
-    names: Vec<Reference>,
     layers: Vec<ArchivedLayer>,
 ) -> Result<ArchivedImage, ImageError> {
-    let parsed = ImageConfig::from_json(&config)
-        .map_err(|source| ImageError::Document { subject: format!("{file} of the archive"), source })?;
+    let config = archive.document(file)?;
+    let parsed = ImageConfig::from_json(&config).map_err(|source| unreadable(archive, file, source))?;
     if parsed.rootfs.diff_ids.len() != layers.len() {
         let (subject, diff_ids) = (format!("image {file}"), parsed.rootfs.diff_ids.len());
         return Err(ImageError::LayerCount { subject, layers: layers.len(), diff_ids });
     }
-    Ok(ArchivedImage { config, parsed, names, layers, manifest: None })
+    Ok(ArchivedImage { config, parsed, names: Vec::new(), layers, manifest: None })
 }
 
 /// The full name containerd and Docker annotate, or a `ref.name` that is more than a tag.
@@ -168,13 +174,13 @@ fn parse_name(name: &str) -> Result<Reference, ImageError> {
     })
 }
 
-fn document(
-    archive: &ArchiveFile,
-    file: &str,
-    media_type: Option<&MediaType>,
-) -> Result<ManifestOrIndex, ImageError> {
-    ManifestOrIndex::from_json(&archive.document(file)?, media_type)
-        .map_err(|source| ImageError::Document { subject: format!("{file} of the archive"), source })
+fn document(archive: &ArchiveFile, file: &str) -> Result<ManifestOrIndex, ImageError> {
+    ManifestOrIndex::from_json(&archive.document(file)?, None)
+        .map_err(|source| unreadable(archive, file, source))
+}
+
+fn unreadable(archive: &ArchiveFile, file: &str, source: ParseError) -> ImageError {
+    ImageError::Document { subject: format!("{file} of the {}", archive.kind()), source }
 }
 
 fn blob_name(digest: &Digest) -> String {

@@ -2,7 +2,7 @@
 //! commits when those below it have; so the thread that holds the lowest one never waits.
 
 use super::{
-    file::{ArchiveFile, SectionReader},
+    file::SectionReader,
     manifest::{ArchivedImage, ArchivedLayer},
 };
 use crate::{
@@ -37,7 +37,6 @@ struct Job<'a> {
 struct Board<'a> {
     store: &'a Store,
     lease: &'a Lease,
-    archive: &'a ArchiveFile,
     on_event: OnEvent<'a>,
     jobs: Vec<Job<'a>>,
     state: Mutex<State>,
@@ -54,11 +53,10 @@ struct State {
     failed: Option<ImageError>,
 }
 
-/// The layers of each image, lowest first, all in the store.
+/// The layers of each archived image, lowest first, all in the store.
 pub(crate) fn unpack_layers(
     store: &Store,
     lease: &Lease,
-    archive: &ArchiveFile,
     images: &[ArchivedImage],
     on_event: OnEvent<'_>,
 ) -> Result<Vec<Vec<LayerId>>, ImageError> {
@@ -82,15 +80,14 @@ pub(crate) fn unpack_layers(
             }
         }
     }
-    let board =
-        Board { store, lease, archive, on_event, jobs, state: Mutex::new(state), changed: Condvar::new() };
+    let board = Board { store, lease, on_event, jobs, state: Mutex::new(state), changed: Condvar::new() };
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(board.jobs.len()) {
             scope.spawn(|| board.work());
         }
     });
     let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    known_layers::remember(store, &state.fresh)?;
+    known_layers::remember(store, &state.fresh);
     if let Some(error) = state.failed {
         return Err(error);
     }
@@ -133,13 +130,8 @@ impl Board<'_> {
         }
         let size = job.layer.section.size;
         (self.on_event)(ImageEvent::LayerStarted { digest, size: Some(size) });
-        let reader = Told {
-            inner: self.archive.reader(job.layer.section),
-            digest,
-            bytes: 0,
-            told: 0,
-            on_event: self.on_event,
-        };
+        let reader =
+            Told { inner: job.layer.section.reader(), digest, bytes: 0, told: 0, on_event: self.on_event };
         let keep = job.layer.blob.clone().map_or(Keep::Recipe, Keep::Blob);
         let pending = unpack_layer(self.store, reader, &keep)?;
         if pending.diff_id() != job.diff_id {

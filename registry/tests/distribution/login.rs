@@ -6,8 +6,9 @@ use rbuild_registry::{
 };
 use rbuild_testkit::{
     HttpReply, HttpServer, IDENTITY_TOKEN, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions,
+    write_program,
 };
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 fn with_login(login: RegistryLogin) -> Option<Registry> {
     Registry::start(&RegistryOptions { login, ..RegistryOptions::default() })
@@ -93,8 +94,7 @@ fn credential_helpers_are_asked_once() {
     let answer =
         format!(r#"{{"Username":"{REGISTRY_USER}","Secret":"{}"}}"#, rbuild_testkit::REGISTRY_PASSWORD);
     let script = format!("#!/bin/sh\ncat >>{}\necho '{answer}'\n", asked.display());
-    fs::write(&helper, script).unwrap();
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&helper, &script);
     let credentials = Credentials::from_docker_config(r#"{"credsStore":"test"}"#).unwrap();
     let helper_path = format!("{}:/usr/bin:/bin", directory.path().display());
     let client = Client::new(ClientOptions { credentials, helper_path, ..quick() });

@@ -20,7 +20,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 fn quick() -> ClientOptions {
     ClientOptions {
         retry: RetryPolicy { retries: 3, first_delay: Duration::from_millis(5) },
-        stall_limit: Duration::from_secs(2),
+        stall_limit: Duration::from_secs(5),
         ..ClientOptions::default()
     }
 }

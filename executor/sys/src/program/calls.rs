@@ -20,10 +20,10 @@ mod numbers {
         capset = SYS_capset, chdir = SYS_chdir, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
         fsmount = SYS_fsmount, fsopen = SYS_fsopen, ioctl = SYS_ioctl, mkdirat = SYS_mkdirat, mknodat = SYS_mknodat,
         mount = SYS_mount, mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
-        pivot_root = SYS_pivot_root, prctl = SYS_prctl, prlimit64 = SYS_prlimit64, seccomp = SYS_seccomp,
-        setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
+        pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
+        setgroups = SYS_setgroups, sethostname = SYS_sethostname, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
-        umask = SYS_umask, umount2 = SYS_umount2, chroot = SYS_chroot,
+        umask = SYS_umask, umount2 = SYS_umount2,
     }
 }
 
@@ -139,19 +139,6 @@ impl Program {
         self.chdir(c"/")
     }
 
-    /// Makes the directory `root` the root by chroot(2) only: for places where nothing can be mounted.
-    pub fn chroot(&mut self, root: RawFd) -> &mut Self {
-        self.push(number!(fchdir), &[root.into()]);
-        let here = self.text(c".");
-        self.push(number!(chroot), &[here]);
-        self.chdir(c"/")
-    }
-
-    /// setns(2) with a process descriptor: joins those of its namespaces that `flags` (`CLONE_NEW*`) names.
-    pub fn join_namespaces(&mut self, process: RawFd, flags: i32) -> &mut Self {
-        self.push(number!(setns), &[process.into(), flags.into()])
-    }
-
     /// mkdirat(2).
     pub fn make_directory(&mut self, directory: At, path: &CStr, mode: u32) -> &mut Self {
         let path = self.text(path);
@@ -197,12 +184,6 @@ impl Program {
     /// umask(2).
     pub fn umask(&mut self, mask: u32) -> &mut Self {
         self.push(number!(umask), &[mask.into()])
-    }
-
-    /// prlimit(2) on the process itself: `resource` is `RLIMIT_*`.
-    pub fn set_limit(&mut self, resource: u32, soft: u64, hard: u64) -> &mut Self {
-        let limit = self.buffer(Box::new([soft, hard]));
-        self.push(number!(prlimit64), &[0_usize.into(), resource.into(), limit])
     }
 
     /// Becomes `uid`, `gid` and a member of exactly `groups`, without the locks and signals of libc's setuid.
@@ -252,12 +233,7 @@ impl Program {
         self.push(number!(prctl), &[libc::PR_SET_KEEPCAPS.into(), 1_usize.into()])
     }
 
-    /// No later exec gives more rights.
-    pub fn no_new_privileges(&mut self) -> &mut Self {
-        self.push(number!(prctl), &[libc::PR_SET_NO_NEW_PRIVS.into(), 1_usize.into()])
-    }
-
-    /// Puts a system call filter on the process. Needs CAP_SYS_ADMIN or [`Program::no_new_privileges`] before.
+    /// Puts a system call filter on the process. Needs CAP_SYS_ADMIN.
     pub fn filter_calls(&mut self, filter: &Filter) -> &mut Self {
         let instructions = self.buffer(filter.words());
         let Argument::Buffer(index) = instructions else { return self };

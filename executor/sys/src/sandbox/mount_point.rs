@@ -84,12 +84,12 @@ impl MountPoints {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let parent = match open_in_root(self.root.as_fd(), parent, flags, Mode::empty()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
             parent => parent?,
         };
         let name = Path::new(name);
         let found = match stat_at(parent.as_fd(), name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
             found => found?,
         };
         let flag = match kind {
@@ -108,7 +108,8 @@ impl MountPoints {
     fn ensure(&mut self, target: &Path, kind: PartKind) -> io::Result<()> {
         match open_in_root(self.root.as_fd(), target, OFlag::O_PATH, Mode::empty()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            answer => return answer.map(drop),
+            Err(error) => return Err(error),
+            Ok(there) => return fits(&stat_fd(there.as_fd())?, kind),
         }
         let mut resolved = PathBuf::new();
         let mut pending: VecDeque<OsString> = names(target);
@@ -159,6 +160,21 @@ impl MountPoints {
             }
         }
     }
+}
+
+/// Whether something of `kind` can be mounted on what is there: a directory on a directory only.
+fn fits(there: &FileStat, kind: PartKind) -> io::Result<()> {
+    match (kind, there.is_directory()) {
+        (PartKind::Directory, true) | (PartKind::File, false) => Ok(()),
+        (PartKind::Directory, false) | (PartKind::File, true) => {
+            Err(io::Error::from_raw_os_error(libc::ENOTDIR))
+        }
+    }
+}
+
+/// Whether the process has removed what led to a mount point, or put something else there.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }
 
 fn names(path: &Path) -> VecDeque<OsString> {

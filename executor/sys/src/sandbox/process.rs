@@ -15,8 +15,6 @@ pub struct Process<'a> {
     pub directory: &'a Path,
     /// User and groups.
     pub identity: Identity<'a>,
-    /// Resource limits to change; others are inherited.
-    pub limits: &'a [Limit],
 }
 
 /// The numbers a process runs with.
@@ -28,17 +26,6 @@ pub struct Identity<'a> {
     pub gid: u32,
     /// Supplementary groups, all of them.
     pub groups: &'a [u32],
-}
-
-/// A resource limit (setrlimit(2)).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limit {
-    /// `RLIMIT_*`.
-    pub resource: u32,
-    /// What the process starts with.
-    pub soft: u64,
-    /// What it may raise it to; `u64::MAX` for no limit.
-    pub hard: u64,
 }
 
 /// How much the process is kept from.
@@ -61,9 +48,6 @@ pub(super) fn add(
     program.new_session();
     if terminal.is_some() {
         program.take_terminal();
-    }
-    for limit in process.limits {
-        program.set_limit(limit.resource, limit.soft, limit.hard);
     }
     program.umask(0o022);
     program.chdir(&c_text(process.directory)?);

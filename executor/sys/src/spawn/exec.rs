@@ -13,6 +13,11 @@ use std::{
 /// Where a command without a slash is looked for when the environment has no `PATH` (as execvp(3)).
 const FALLBACK_PATH: &[u8] = b"/bin:/usr/bin";
 
+/// A script written a moment ago may still be open for writing in a child that another thread cloned meanwhile, until
+/// that child executes its own command: so `ETXTBSY` is waited for, about a second.
+const BUSY_TRIES: u32 = 500;
+const BUSY_PAUSE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
 /// A command with its environment. A first word without a slash is looked for in the `PATH` of *that*
 /// environment, in the root the process will have.
 pub struct Exec {
@@ -53,11 +58,21 @@ impl Exec {
         let (arguments, environment) =
             (self.argument_pointers.0.as_ptr() as usize, self.environment_pointers.0.as_ptr() as usize);
         let mut answer = libc::ENOENT;
+        let pause = BUSY_PAUSE;
         for path in &self.candidates {
             let args = [path.as_ptr() as usize, arguments, environment, 0, 0, 0];
             // SAFETY: the path is NUL-terminated and both arrays hold pointers to such strings and end with
             // null.
-            let errno = unsafe { raw::syscall(libc::SYS_execve, &args) }.unsigned_abs() as i32;
+            let execute = || unsafe { raw::syscall(libc::SYS_execve, &args) }.unsigned_abs() as i32;
+            let mut errno = execute();
+            for _ in 0..BUSY_TRIES {
+                if errno != libc::ETXTBSY {
+                    break;
+                }
+                // SAFETY: the structure outlives the call; nothing is to be told about an interruption.
+                unsafe { raw::syscall(libc::SYS_nanosleep, &[&raw const pause as usize, 0, 0, 0, 0, 0]) };
+                errno = execute();
+            }
             match errno {
                 // What execvp(3) passes over: there may be another in a later directory.
                 libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}

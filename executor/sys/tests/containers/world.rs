@@ -2,9 +2,11 @@
 
 use rbuild_sys::{
     SandboxError,
-    mount::{Submounts, clone_tree},
-    overlay::{Durability, OverlaySpec, Upper, XattrNamespace, mount_overlay},
-    sandbox::{Confinement, Identity, Limit, Mount, Network, Process, Running, SandboxSpec, start},
+    mount::{MountAttributes, Submounts, clone_tree},
+    overlay::{OverlaySpec, Upper, XattrNamespace, mount_overlay},
+    sandbox::{
+        Confinement, Identity, Mount, MountSource, Network, PartKind, Process, Running, SandboxSpec, start,
+    },
     spawn::Stdio,
     userns::{PrivilegeKind, namespace_kind},
 };
@@ -12,9 +14,13 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::Read,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::{Path, PathBuf},
     process::ExitStatus,
+    sync::Arc,
 };
 
 /// Layers of one image, and upper directories as they are needed.
@@ -39,7 +45,6 @@ pub(crate) struct Options<'a> {
     pub(crate) mounts: &'a [Mount],
     pub(crate) confinement: Confinement,
     pub(crate) identity: Identity<'a>,
-    pub(crate) limits: &'a [Limit],
     pub(crate) directory: &'a str,
     pub(crate) path: &'a str,
 }
@@ -51,7 +56,6 @@ impl Default for Options<'_> {
             mounts: &[],
             confinement: Confinement::Default,
             identity: Identity { uid: 0, gid: 0, groups: &[0] },
-            limits: &[],
             directory: "/",
             path: "/bin",
         }
@@ -87,12 +91,16 @@ impl World {
         fs::create_dir_all(base.join("bin")).unwrap();
         fs::create_dir_all(base.join("etc")).unwrap();
         fs::create_dir_all(base.join("tmp")).unwrap();
+        for path in ["", "bin", "etc", "tmp"] {
+            // whatever the umask: commands run as other users too
+            fs::set_permissions(base.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+        }
         fs::create_dir_all(directory.path().join("empty")).unwrap();
         fs::copy("/bin/busybox", base.join("bin/busybox")).unwrap();
         for name in [
             "sh", "cat", "id", "true", "mount", "hostname", "ls", "grep", "echo", "unshare", "sleep", "kill",
             "pwd", "stat", "touch", "ip", "head", "tty", "ps", "readlink", "umount", "mkdir", "test", "env",
-            "mknod", "cut",
+            "mknod", "cut", "mv", "ln",
         ] {
             std::os::unix::fs::symlink("busybox", base.join("bin").join(name)).unwrap();
         }
@@ -107,13 +115,14 @@ impl World {
         let (upper, work) = (place.join("fs"), place.join("work"));
         fs::create_dir_all(&upper).unwrap();
         fs::create_dir_all(&work).unwrap();
+        fs::set_permissions(&upper, fs::Permissions::from_mode(0o755)).unwrap();
         let xattr = match self.privilege {
             PrivilegeKind::Root => XattrNamespace::Trusted,
             PrivilegeKind::UserNamespace => XattrNamespace::User,
         };
         let spec = OverlaySpec {
             lowers,
-            upper: Some(Upper { directory: &upper, work: &work, durability: Durability::Volatile }),
+            upper: Some(Upper { directory: &upper, work: &work }),
             empty: &self.directory.path().join("empty"),
             xattr,
         };
@@ -147,7 +156,6 @@ impl World {
                 environment: &environment,
                 directory: Path::new(options.directory),
                 identity: options.identity,
-                limits: options.limits,
             },
             hostname: "buildkitsandbox",
             network: options.network,
@@ -188,7 +196,31 @@ impl Outcome {
 }
 
 /// A host path as a detached mount.
-pub(crate) fn bind(path: &Path) -> rbuild_sys::sandbox::MountSource {
+pub(crate) fn bind(path: &Path) -> MountSource {
     let tree = clone_tree(nix::fcntl::AT_FDCWD, path, Submounts::Leave).unwrap();
-    rbuild_sys::sandbox::MountSource::Tree(tree.into())
+    MountSource::Tree(tree.into())
+}
+
+/// Small files in one detached mount, mounted one by one, read-only.
+pub(crate) struct Parts(Arc<OwnedFd>);
+
+impl Parts {
+    pub(crate) fn create(world: &World, files: &[(&str, &str)]) -> Self {
+        let place = world.directory.path().join("parts");
+        fs::create_dir(&place).unwrap();
+        for (name, content) in files {
+            fs::write(place.join(name), content).unwrap();
+            fs::set_permissions(place.join(name), fs::Permissions::from_mode(0o400)).unwrap();
+        }
+        Self(Arc::new(clone_tree(nix::fcntl::AT_FDCWD, &place, Submounts::Leave).unwrap()))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> MountSource {
+        MountSource::Part {
+            mount: Arc::clone(&self.0),
+            path: name.into(),
+            kind: PartKind::File,
+            attributes: MountAttributes::READ_ONLY,
+        }
+    }
 }

@@ -1,0 +1,100 @@
+//! An OCI layout directory as a place to take base images from. Nothing in it is believed before its digest was checked,
+//! and nothing of it gets a name in the store.
+
+use super::{
+    file::ArchiveFile,
+    manifest::{self, ArchivedImage},
+    unpack_layers::unpack_layers,
+};
+use crate::{ImageError, assemble, event::OnEvent, known_layers};
+use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, Store};
+use rbuild_oci::{Descriptor, Digest, ImageConfig, ImageId, Platform, Timestamp};
+use std::{path::Path, time::SystemTime};
+
+/// The tag looked for when none is given.
+const DEFAULT_TAG: &str = "latest";
+
+/// A layout directory.
+pub struct Layout(ArchiveFile);
+
+/// An image of a layout. Its record is not written: its layers are the store's, its config and name are not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayoutImage {
+    /// The image.
+    pub image: ImageRecord,
+    /// Its config.
+    pub config: ImageConfig,
+}
+
+impl Layout {
+    /// Opens the directory `path`.
+    ///
+    /// # Errors
+    /// [`ImageError::LayerFile`] when it is no directory.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        ArchiveFile::open_directory(path).map(Self)
+    }
+
+    /// The digest of the manifest or index called `tag`, or `latest`. A layout with one image gives that, whatever its
+    /// name, as `docker buildx` does.
+    ///
+    /// # Errors
+    /// [`ImageError::LayoutTag`] when there are several, and none is it; [`ImageError::ArchiveFile`] without an index.
+    pub fn find(&self, tag: Option<&str>) -> Result<Digest, ImageError> {
+        const NAMES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+        let tag = tag.unwrap_or(DEFAULT_TAG);
+        let index = manifest::index(&self.0)?;
+        for name in NAMES {
+            let called = |entry: &&Descriptor| entry.annotations.get(name).is_some_and(|text| text == tag);
+            if let Some(entry) = index.manifests.iter().find(called) {
+                return Ok(entry.digest);
+            }
+        }
+        if let [only] = index.manifests.as_slice() {
+            return Ok(only.digest);
+        }
+        let tags = index.manifests.iter().filter_map(|entry| entry.annotations.get(NAMES[1]).cloned());
+        Err(ImageError::LayoutTag { tag: tag.to_owned(), there: tags.collect() })
+    }
+
+    /// Brings the layers of the image `digest` for `platform` into the store; `lease` holds them.
+    ///
+    /// # Errors
+    /// As [`crate::load`]; [`ImageError::NoPlatform`].
+    pub fn load(
+        &self,
+        store: &Store,
+        lease: &Lease,
+        (digest, platform): (&Digest, &Platform),
+        on_event: OnEvent<'_>,
+    ) -> Result<LayoutImage, ImageError> {
+        let images = [manifest::oci_image(&self.0, digest, platform)?.1];
+        let stacks = unpack_layers(store, lease, &images, on_event)?;
+        let [image] = images;
+        described(store, image, &stacks.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    /// The image `digest` for `platform`, without its layers unless the store has them all; nothing is written.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn known(
+        &self,
+        store: &Store,
+        lease: &Lease,
+        (digest, platform): (&Digest, &Platform),
+    ) -> Result<LayoutImage, ImageError> {
+        let (_, image) = manifest::oci_image(&self.0, digest, platform)?;
+        let known = known_layers::find(store, lease, &image.parsed.rootfs.diff_ids)?;
+        let layers: Vec<LayerId> = known.into_iter().collect::<Option<_>>().unwrap_or_default();
+        described(store, image, &layers)
+    }
+}
+
+fn described(store: &Store, image: ArchivedImage, layers: &[LayerId]) -> Result<LayoutImage, ImageError> {
+    let layers: Vec<ImageLayer> =
+        layers.iter().map(|layer| assemble::image_layer(store, layer)).collect::<Result<_, _>>()?;
+    let id = ImageId::from_digest(Digest::of(&image.config));
+    let created = Timestamp::from(SystemTime::now());
+    Ok(LayoutImage { image: ImageRecord { id, layers, manifest: None, created }, config: image.parsed })
+}

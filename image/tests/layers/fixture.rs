@@ -1,0 +1,107 @@
+//! A store, layers in it, and tars made entry by entry.
+
+use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
+use rbuild_image::{ImageError, Keep, apply_tar, layer_tar};
+use rbuild_oci::{DiffId, Digest, Timestamp};
+use std::{fs, io::Read, os::unix::fs::MetadataExt, time::SystemTime};
+
+pub(crate) struct Fixture {
+    _directory: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) lease: Lease,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let lease = store.lease().unwrap();
+        Self { _directory: directory, store, lease }
+    }
+
+    pub(crate) fn apply(&self, tar: &[u8]) -> Result<LayerId, ImageError> {
+        self.apply_above(tar, &[])
+    }
+
+    pub(crate) fn apply_above(&self, tar: &[u8], lower: &[LayerId]) -> Result<LayerId, ImageError> {
+        let applied = apply_tar(&self.store, &self.lease, tar, lower, &Keep::Recipe)?;
+        assert_eq!(applied.diff_id, DiffId::from_digest(Digest::of(tar)));
+        assert_eq!(applied.tar_size, tar.len() as u64);
+        Ok(applied.layer)
+    }
+
+    /// A layer whose tar is written from its directory.
+    pub(crate) fn own(&self, fill: impl FnOnce(&LayerDraft)) -> LayerId {
+        let draft = self.store.new_layer().unwrap();
+        fill(&draft);
+        let meta = LayerMeta {
+            created: Timestamp::from(SystemTime::now()),
+            size_bytes: None,
+            files: None,
+            diff_id: None,
+            tar_size: None,
+            source: LayerSource::Own,
+        };
+        draft.commit(&self.lease, &meta).unwrap()
+    }
+
+    pub(crate) fn tar(&self, layer: &LayerId) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        layer_tar(&self.store, layer).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    pub(crate) fn fs(&self, layer: &LayerId) -> std::path::PathBuf {
+        self.store.layer_fs(layer)
+    }
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Skips loudly what only root can do.
+macro_rules! need_root {
+    () => {
+        if !$crate::fixture::is_root() {
+            eprintln!("skipped: needs root for owners, devices and trusted attributes");
+            return;
+        }
+    };
+}
+pub(crate) use need_root;
+
+pub(crate) struct Builder(pub(crate) tar::Builder<Vec<u8>>);
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self(tar::Builder::new(Vec::new()))
+    }
+
+    pub(crate) fn entry(mut self, kind: tar::EntryType, name: &str, link: &str, content: &[u8]) -> Self {
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_700_000_000);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        self.0.append(&header, content).unwrap();
+        self
+    }
+
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        self.entry(tar::EntryType::Regular, name, "", content.as_bytes())
+    }
+
+    pub(crate) fn directory(self, name: &str) -> Self {
+        self.entry(tar::EntryType::Directory, name, "", b"")
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
+}
