@@ -39,6 +39,9 @@ pub(crate) enum CliError {
     /// A build failed.
     #[error("failed to build{}", if in_solver(.0) { ": failed to solve" } else { "" })]
     Build(#[source] Box<rbuild::Error>),
+    /// A check found that the Dockerfile cannot be built; the message has its place with it.
+    #[error("{0}")]
+    Unbuildable(String),
     /// The engine could not do something else.
     #[error(transparent)]
     Engine(#[from] rbuild::Error),
@@ -109,5 +112,11 @@ impl CliError {
 
 /// Whether a failed build got as far as what BuildKit calls solving.
 fn in_solver(error: &rbuild::Error) -> bool {
-    !matches!(error, rbuild::Error::ContextMissing { .. })
+    !matches!(
+        error,
+        rbuild::Error::ContextMissing { .. }
+            | rbuild::Error::NamedContextMissing { .. }
+            | rbuild::Error::NamedContextNotADirectory { .. }
+            | rbuild::Error::Layout { .. }
+    )
 }

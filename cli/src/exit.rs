@@ -10,10 +10,11 @@
 //! | 128 + n | signal n |
 
 use crate::{
+    diagnostic,
     environment::Color,
     error::{CliError, UsageError},
 };
-use rbuild::{Diagnostic, FailureClass, StartFailure};
+use rbuild::{FailureClass, StartFailure};
 use std::{error::Error, fmt::Write as _, io, io::Write as _};
 
 /// The exit code for `error`.
@@ -39,6 +40,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::NoSuchObject(_)
         | CliError::Configuration { .. }
         | CliError::Declined(_)
+        | CliError::Unbuildable(_)
         | CliError::Told => 1,
     }
 }
@@ -52,11 +54,11 @@ pub(crate) fn report(error: &CliError, color: Color) {
         CliError::Told => return,
         CliError::Build(failure) => {
             if let Some(diagnostic) = failure.diagnostic() {
-                place(diagnostic, &mut text);
+                diagnostic::render(diagnostic, color, &mut text);
             }
             "ERROR"
         }
-        CliError::Usage(_) => "ERROR",
+        CliError::Usage(_) | CliError::Unbuildable(_) => "ERROR",
         _ => "Error",
     };
     let label = match color {
@@ -86,20 +88,6 @@ pub(crate) fn ask(question: &str) {
 /// Tells of a mistake in the command line that clap found.
 pub(crate) fn report_usage(error: &UsageError, color: Color) {
     report(&CliError::Usage(error.clone()), color);
-}
-
-/// The failing step with its last lines, and the excerpt of the Dockerfile.
-fn place(diagnostic: &Diagnostic, text: &mut String) {
-    if let Some((step, lines)) = &diagnostic.step {
-        let _ = writeln!(text, "------\n > {}:", step.trim_end_matches(':'));
-        for line in lines {
-            let _ = writeln!(text, "{}", line.trim_end_matches('\n'));
-        }
-        text.push_str("------\n");
-    }
-    if !diagnostic.excerpt.is_empty() {
-        let _ = writeln!(text, "{}", diagnostic.excerpt.trim_end_matches('\n'));
-    }
 }
 
 /// The message of `error` and of what caused it, each once.
@@ -157,21 +145,5 @@ mod tests {
         assert_eq!(code(&UsageError::new("x").into()), 2);
         assert_eq!(code(&CliError::Interrupted { signal: 2 }), 130);
         assert_eq!(code(&CliError::Run(Box::new(UsageError::new("x").into()))), 125);
-    }
-
-    #[test]
-    fn a_failing_step_shows_its_last_lines_first() {
-        let diagnostic = Diagnostic {
-            excerpt: "Dockerfile:2\n--------------------\n   2 | >>> RUN x\n--------------------\n"
-                .to_owned(),
-            step: Some(("[2/2] RUN x:".to_owned(), vec!["0.054 no".to_owned()])),
-        };
-        let mut text = String::new();
-        place(&diagnostic, &mut text);
-        assert_eq!(
-            text,
-            "------\n > [2/2] RUN x:\n0.054 no\n------\nDockerfile:2\n--------------------\n   2 | >>> RUN x\n\
-             --------------------\n"
-        );
     }
 }

@@ -11,6 +11,7 @@ mod app;
 mod args;
 mod commands;
 mod credentials;
+mod diagnostic;
 mod environment;
 mod error;
 mod exit;

@@ -1,7 +1,7 @@
 //! A build, told from beginning to end.
 
 use crate::{
-    BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource,
+    BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource, contexts,
     diagnostic::DockerfileText, preview, reporter::Reporter, schedule, session::Session, settle,
 };
 use rbuild_oci::Platform;
@@ -23,7 +23,7 @@ impl Engine {
         let failed = |error| planning_failed(error, &reporter, &text);
         let selected = rbuild_planner::select(&dockerfile, &options).map_err(failed)?;
         let (graph, images) = self.resolve(selected, &request, &text, &reporter).await?;
-        let plan = rbuild_planner::lower(graph).map_err(failed)?;
+        let plan = preview::lower(graph, &request).map_err(failed)?;
         report_lints(&plan, &reporter, &text)?;
         let session = Arc::new(Session::new(self, &request, (plan, images), &text, &reporter)?);
         match schedule::execute(&session).await {
@@ -39,21 +39,21 @@ impl Engine {
     }
 }
 
-/// The Dockerfile of `request`, parsed.
+/// The Dockerfile of `request`, parsed; what was found before a mistake is told first.
 pub(crate) fn read_dockerfile(
     request: &BuildRequest,
     reporter: &Reporter,
 ) -> Result<(DockerfileText, Dockerfile), Error> {
     let text = load_dockerfile(request, reporter)?;
-    let dockerfile = parse_dockerfile(request, &text)?;
+    let parsed = parse_dockerfile(&text);
+    let dockerfile =
+        parsed.inspect_err(|error| warn(&preview::findings_before(error, &text, request), reporter))?;
     Ok((text, dockerfile))
 }
 
-/// Parses `text`; what the ignore file has to say about it joins the parser's findings.
-pub(crate) fn parse_dockerfile(request: &BuildRequest, text: &DockerfileText) -> Result<Dockerfile, Error> {
-    let mut dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))?;
-    preview::add_findings(&mut dockerfile, request);
-    Ok(dockerfile)
+/// Parses `text`.
+pub(crate) fn parse_dockerfile(text: &DockerfileText) -> Result<Dockerfile, Error> {
+    rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))
 }
 
 /// Reads the Dockerfile of `request`.
@@ -61,6 +61,7 @@ pub(crate) fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Re
     if let Some(context) = request.context.as_ref().filter(|context| !context.is_dir()) {
         return Err(Error::ContextMissing { path: context.clone() });
     }
+    contexts::check(request)?;
     let name = match &request.dockerfile {
         DockerfileSource::File(path) => {
             path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
@@ -92,11 +93,7 @@ pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error>
             NamedContextSource::Directory(_) => NamedContext::Directory,
             NamedContextSource::Image(reference) => NamedContext::Image(reference.clone()),
             NamedContextSource::Scratch => NamedContext::Scratch,
-            NamedContextSource::OciLayout(path, _) => {
-                return Err(Error::Unsupported {
-                    what: format!("--build-context {name}=oci-layout://{}", path.display()),
-                });
-            }
+            NamedContextSource::OciLayout(_) => NamedContext::OciLayout,
         };
         named_contexts.insert(name.clone(), context);
     }

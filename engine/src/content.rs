@@ -31,7 +31,6 @@ pub(crate) fn same_parent_content(
             let record = CacheRecord {
                 parent: Some(keyed.parent),
                 parent_layers: parent.to_vec(),
-                site: Some(session.site()),
                 evicted: None,
                 stamp: None,
                 ..earlier

@@ -1,6 +1,6 @@
 //! A mistake in somebody's Dockerfile, with everything needed to show it.
 
-use rbuild_parser::Lines;
+use rbuild_parser::{Lines, ParseError};
 use std::path::Path;
 
 /// Where a failure belongs in a Dockerfile.
@@ -10,6 +10,19 @@ pub struct Diagnostic {
     pub excerpt: String,
     /// The failing step, `[stage 2/3] RUN make:`, and the last lines it wrote.
     pub step: Option<(String, Vec<String>)>,
+    /// What else is surely wrong with a Dockerfile that does not parse.
+    pub others: Vec<OtherMistake>,
+}
+
+/// A mistake beside the one that is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherMistake {
+    /// `FILE:LINE`, or the file alone.
+    pub place: String,
+    /// What is wrong there.
+    pub message: String,
+    /// The first line of the instruction, as in [`Diagnostic::excerpt`]; empty when the mistake has no place.
+    pub line: String,
 }
 
 /// The Dockerfile being built, for excerpts.
@@ -35,6 +48,23 @@ impl DockerfileText {
         let text = String::from_utf8_lossy(&self.bytes);
         let excerpt =
             lines.map_or_else(String::new, |lines| rbuild_parser::excerpt(&text, &self.name, lines));
-        Box::new(Diagnostic { excerpt, step: None })
+        Box::new(Diagnostic { excerpt, step: None, others: Vec::new() })
+    }
+
+    /// What [`rbuild_parser::mistakes`] finds behind the first.
+    pub(crate) fn other_mistakes(&self) -> Vec<OtherMistake> {
+        let mistakes = rbuild_parser::mistakes(&self.bytes);
+        mistakes.iter().skip(1).map(|mistake| self.other(mistake)).collect()
+    }
+
+    fn other(&self, mistake: &ParseError) -> OtherMistake {
+        let message = mistake.problem.to_string();
+        let Some(Lines { first, .. }) = mistake.lines else {
+            return OtherMistake { place: self.name.clone(), message, line: String::new() };
+        };
+        let marked = self.at(Some(Lines { first, last: first })).excerpt;
+        let start = format!("{first:>4} | >>> ");
+        let line = marked.lines().find(|line| line.starts_with(&start)).unwrap_or_default().to_owned();
+        OtherMistake { place: format!("{}:{first}", self.name), message, line }
     }
 }

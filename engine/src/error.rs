@@ -1,6 +1,6 @@
 //! Everything that can end a request, and whose turn it is then.
 
-use crate::{Diagnostic, diagnostic::DockerfileText};
+use crate::{Diagnostic, LayoutReference, diagnostic::DockerfileText};
 use rbuild_cache::CacheError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
@@ -39,6 +39,30 @@ pub enum Error {
     ContextMissing {
         /// As given.
         path: PathBuf,
+    },
+    /// The directory of a named context is not there.
+    #[error("failed to get build context {name}: stat {}: {}", .path.display(), reason(.source))]
+    NamedContextMissing {
+        /// The context's name.
+        name: String,
+        /// As given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A named context is something else than a directory.
+    #[error("failed to get build context path {}: not a directory", .path.display())]
+    NamedContextNotADirectory {
+        /// As given.
+        path: PathBuf,
+    },
+    /// A named context's layout has no such image.
+    #[error("oci-layout reference {:?} could not be resolved: {}", .reference.to_string(), in_full(.source.as_ref()))]
+    Layout {
+        /// As given.
+        reference: LayoutReference,
+        /// Why.
+        source: Box<ImageError>,
     },
     /// The Dockerfile cannot be read.
     #[error("failed to read dockerfile: open {}: {}", .path.display(), reason(.source))]
@@ -157,7 +181,8 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn syntax(error: ParseError, text: &DockerfileText) -> Self {
-        let diagnostic = text.at(error.lines);
+        let mut diagnostic = text.at(error.lines);
+        diagnostic.others = text.other_mistakes();
         Self::Syntax { error, diagnostic }
     }
 
@@ -249,8 +274,8 @@ fn registry_class(error: &RegistryError) -> FailureClass {
 }
 
 /// An error with its causes, for a failure that has a place in a Dockerfile: there one line says all.
-fn in_full(error: &ExecutorError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 

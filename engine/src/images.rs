@@ -157,8 +157,10 @@ impl Engine {
     pub fn remove_image(&self, name: &str, force: Force) -> Result<Vec<RemovedImage>, Error> {
         let record = self.find_image(name)?;
         let named = self.names()?.remove(&record.id).unwrap_or_default();
-        let asked: Option<Reference> =
-            name.parse().ok().filter(|asked| named.iter().any(|(known, _)| known == asked));
+        // compared in full: `box` and `box:latest` are one name
+        let full = name.parse::<Reference>().map(|asked| asked.to_string()).ok();
+        let asked = named.iter().find(|(known, _)| Some(known.to_string()) == full);
+        let asked = asked.map(|(known, _)| known.clone());
         let doomed: Vec<Reference> = match asked {
             Some(asked) => vec![asked],
             None if named.len() > 1 && force == Force::No => {

@@ -51,7 +51,7 @@ pub(crate) fn select(session: &Session, action: &CopyAction) -> Result<Arc<Selec
             Arc::new(SourceRoot::open_layers(&session.engine.store, &stack)?)
         }
     };
-    Ok(Arc::new(rbuild_executor::select(&root, action)?))
+    Ok(Arc::new(rbuild_executor::select(&root, action, &session.cancel)?))
 }
 
 /// Under which a record's inputs hold what [`source_layers`] says.

@@ -10,6 +10,7 @@
 mod build;
 mod containers;
 mod content;
+mod contexts;
 mod diagnostic;
 mod error;
 mod event;
@@ -31,15 +32,17 @@ pub use containers::{
     CommitRequest, Container, ContainerRequest, ContainerState, ContainerStdio, Retention, RunningContainer,
     Terminal, Volume,
 };
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, FailureClass, StartFailure};
 pub use event::{ActivityId, Event, EventSink, Outcome};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use preview::{
-    ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview,
-    StepPreview, Target,
+    ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, Reason,
+    StagePreview, StepPreview, Target,
 };
-pub use request::{BuildRequest, Built, DockerfileSource, EngineOptions, NamedContextSource, PullPolicy};
+pub use request::{
+    BuildRequest, Built, DockerfileSource, EngineOptions, LayoutReference, NamedContextSource, PullPolicy,
+};
 pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 

@@ -134,10 +134,6 @@ fn prepare_one(session: &Session, keyed: &Keyed, mount: &Mount) -> Result<Prepar
 
 /// What would fail when its step runs is refused before anything does.
 pub(crate) fn refuse_unsupported(session: &Session) -> Result<(), Error> {
-    let result = &session.plan.stages[session.plan.target.0].result;
-    if matches!(result, Filesystem::Context | Filesystem::NamedContext(_)) {
-        return Err(Error::Unsupported { what: "a directory context as a base image".to_owned() });
-    }
     for step in &session.plan.steps {
         if let Some(what) = unsupported(step) {
             let error = rbuild_executor::ExecutorError::Unsupported { what: what.to_owned() };
@@ -149,9 +145,6 @@ pub(crate) fn refuse_unsupported(session: &Session) -> Result<(), Error> {
 }
 
 fn unsupported(step: &Step) -> Option<&'static str> {
-    if matches!(step.parent, Filesystem::Context | Filesystem::NamedContext(_)) {
-        return Some("a directory context as a base image");
-    }
     let (mounts, sources) = match &step.action {
         Action::Run(action) => (action.mounts.as_slice(), [].as_slice()),
         Action::Copy(action) => ([].as_slice(), action.sources.as_slice()),

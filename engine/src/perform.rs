@@ -76,9 +76,10 @@ fn attempt(
         }
         Action::Copy(_) | Action::Run(_) | Action::Workdir(_) => keyed.selection.clone(),
     };
-    // the pass before anything ran has answered for the definition key, unless somebody else is at work
+    // the pass before anything ran has answered for the definition key, unless somebody else has been at work since
     if step.cache == CachePolicy::Use {
-        if (keys.len() > 1 || session.is_contended())
+        let others = session.is_contended() || session.engine.store.index_has_other_writers();
+        if (keys.len() > 1 || others)
             && let Some(result) = recorded(session, step, &keys, &parent)?
         {
             return Ok(result);
@@ -130,8 +131,9 @@ fn recorded(
         }
         session.set_earlier(hash, schedule::usable_records(index, &hash));
         Ok(None)
-    })?;
-    let Some(record) = found else { return Ok(None) };
+    });
+    // a cache that fails is an empty one; of that the first look has told
+    let Some(record) = found.unwrap_or_default() else { return Ok(None) };
     if !session.lease.hold(&[record.layer], &[])?.is_empty() {
         return Ok(None);
     }
@@ -149,11 +151,7 @@ fn carry_out(
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<LayerDraft, Error> {
     let store = &session.engine.store;
-    let now = session
-        .plan
-        .source_date_epoch
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .map_or_else(SystemTime::now, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let now = session.plan.source_date_epoch.map_or_else(SystemTime::now, at_second);
     match &step.action {
         Action::Workdir(action) => Ok(rbuild_executor::workdir(store, action, parent, now)?),
         Action::Copy(action) => {
@@ -176,6 +174,12 @@ fn carry_out(
     }
 }
 
+/// The time `seconds` after 1970, or before it.
+fn at_second(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+}
+
 /// Records a new layer under each of `keys`; the step's lock is let go when others can see the record.
 fn record(
     session: &Session,
@@ -187,16 +191,13 @@ fn record(
         layer,
         created: Timestamp::from(SystemTime::now()),
         step: keyed.description.step,
-        site: Some(session.site()),
         parent: Some(keyed.parent),
         parent_layers: parent.to_vec(),
         inputs: match keying::source_layers(session, step) {
             Some(sources) => keyed.description.inputs.clone().with(keying::SOURCES, &sources),
             None => keyed.description.inputs.clone(),
         },
-        blobs: Vec::new(),
         duration_ms: elapsed.as_millis() as u64,
-        size_bytes: 0,
         instruction: step.name.clone(),
         evicted: None,
         stamp: None,

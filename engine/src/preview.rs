@@ -8,20 +8,21 @@ mod check;
 mod ignored;
 mod outline;
 
+pub(crate) use check::findings_before;
 pub use check::{Checked, Finding};
-pub(crate) use ignored::add_findings;
+pub(crate) use ignored::lower;
 pub use outline::{ArgumentOutline, MountOutline, Outline, Target};
 
 use crate::{
     BuildRequest, Engine, Error, EventSink, build, content,
     diagnostic::DockerfileText,
-    keying,
+    keying, mounts,
     reporter::Reporter,
     resolve::BaseImages,
     schedule,
     session::{Keyed, Origin, Session, StepResult},
 };
-use rbuild_cache::{LayerId, Lookup};
+use rbuild_cache::{Index, LayerId, Lookup, Miss};
 use rbuild_oci::{ImageConfig, Platform};
 use rbuild_parser::Dockerfile;
 use rbuild_planner::{
@@ -64,6 +65,8 @@ pub struct StepPreview {
     pub line: usize,
     /// What would become of it.
     pub outlook: Outlook,
+    /// Why it is not simply taken from the cache; `None` when it is, and when nothing needs it.
+    pub reason: Option<Reason>,
     /// The steps whose results it works on or reads.
     pub after: Vec<usize>,
     /// Where it copies or mounts files from, each once.
@@ -81,6 +84,23 @@ pub enum Outlook {
     Maybe,
     /// Nothing needs its result: what is built on it is in the cache.
     Unused,
+}
+
+/// Why a step's result is not in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// This very step was never carried out: its text or its files are new.
+    New,
+    /// It was carried out on other files than those it stands on now.
+    OtherBase,
+    /// A step whose result it needs would run first.
+    Input,
+    /// Its result was removed to make room.
+    Evicted,
+    /// Its result is damaged, or did not survive a power cut.
+    Lost,
+    /// The cache is not to be used for it (`--no-cache`, `--no-cache-filter`).
+    NoCache,
 }
 
 /// Where files come from.
@@ -111,17 +131,19 @@ impl Engine {
     /// What [`Engine::build`] would do with `request` now. Base images must be in the store.
     ///
     /// # Errors
-    /// As a build before its first step; [`Error::BaseImage`] for an image that would have to be pulled.
+    /// As a build before its first step, with everything it refuses then; [`Error::BaseImage`] for an image that would
+    /// have to be pulled.
     pub fn plan(&self, request: &BuildRequest) -> Result<PlannedBuild, Error> {
         let reporter = Reporter::new(EventSink::ignore());
         let (text, dockerfile) = build::read_dockerfile(request, &reporter)?;
         let options = build::plan_options(request)?;
         let selected =
             rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
-        let (graph, images) = self.resolve_locally(selected, &text, Absent::Refused)?;
-        let plan = rbuild_planner::lower(graph).map_err(|error| Error::plan(error, &text))?;
+        let (graph, images) = self.resolve_locally(selected, (request, &text), Absent::Refused)?;
+        let plan = lower(graph, request).map_err(|error| Error::plan(error, &text))?;
         plan.lint_errors().map_err(|error| Error::plan(error, &text))?;
         let session = Session::new(self, request, (plan, images), &text, &reporter)?;
+        mounts::refuse_unsupported(&session)?;
         let outlooks = outlooks(&session)?;
         Ok(preview(&session.plan, &dockerfile, &outlooks))
     }
@@ -130,7 +152,7 @@ impl Engine {
     pub(crate) fn resolve_locally(
         &self,
         mut graph: StageGraph,
-        text: &DockerfileText,
+        (request, text): (&BuildRequest, &DockerfileText),
         absent: Absent,
     ) -> Result<(ResolvedGraph, BaseImages), Error> {
         let mut images = BaseImages::new();
@@ -141,9 +163,14 @@ impl Engine {
             };
             let mut answers = Vec::new();
             for wanted in graph.unresolved() {
-                let image = match (self.local_image(&wanted.reference)?, absent) {
+                let found = match &wanted.layout {
+                    Some(context) => Some(self.known_layout_image(context, &wanted, request)?),
+                    None => self.local_image(&wanted.reference)?,
+                };
+                let image = match (found, absent) {
                     (Some((record, config)), _) => {
-                        let image = ResolvedImage { id: record.id, config, layers: record.layers.len() };
+                        let layers = config.rootfs.diff_ids.len();
+                        let image = ResolvedImage { id: record.id, config, layers };
                         images.insert(record.id, record);
                         image
                     }
@@ -174,8 +201,8 @@ fn not_there(wanted: &ImageRequest, text: &DockerfileText) -> Error {
     }
 }
 
-/// What would become of each step, by its index.
-fn outlooks(session: &Session) -> Result<Vec<Outlook>, Error> {
+/// What would become of each step and why, by its index.
+fn outlooks(session: &Session) -> Result<Vec<(Outlook, Option<Reason>)>, Error> {
     schedule::look_up_all(session)?;
     // in the plan's order: what is found may be the input of the next
     for id in schedule::missing(session) {
@@ -188,7 +215,35 @@ fn outlooks(session: &Session) -> Result<Vec<Outlook>, Error> {
         None if inputs_are_known(session, step.id) || !may_match_later(session, step) => Outlook::Run,
         None => Outlook::Maybe,
     };
-    Ok(session.plan.steps.iter().map(outlook).collect())
+    let outlooks: Vec<Outlook> = session.plan.steps.iter().map(outlook).collect();
+    let reasons = session.engine.store.index(|index| {
+        let reason = |step: &Step| wanted.contains(&step.id).then(|| reason(session, step, index));
+        Ok(session.plan.steps.iter().map(reason).collect::<Vec<_>>())
+    });
+    // of an index that cannot be used the first look has told
+    let reasons = reasons.unwrap_or_else(|_| {
+        let lost = |step: &Step| wanted.contains(&step.id).then_some(Reason::Lost);
+        session.plan.steps.iter().map(lost).collect()
+    });
+    Ok(outlooks.into_iter().zip(reasons).collect())
+}
+
+/// Why `step` has no result.
+fn reason(session: &Session, step: &Step, index: &Index<'_>) -> Reason {
+    if step.cache == CachePolicy::Ignore {
+        return Reason::NoCache;
+    }
+    if !inputs_are_known(session, step.id) {
+        return Reason::Input;
+    }
+    let Some(keyed) = session.keyed(step.id) else { return Reason::New };
+    match index.lookup(&keyed.key) {
+        Lookup::Miss(Miss::NeverBuilt) if session.earlier(&keyed.description.step).is_empty() => Reason::New,
+        Lookup::Miss(Miss::NeverBuilt) => Reason::OtherBase,
+        Lookup::Miss(Miss::Evicted(_)) => Reason::Evicted,
+        // a record without its layer
+        Lookup::Miss(Miss::NotDurable(_) | Miss::Unreadable) | Lookup::Hit(_) => Reason::Lost,
+    }
 }
 
 /// Looks a step up by what its inputs contain, as a build does when the step's turn has come.
@@ -229,8 +284,8 @@ fn same_files(
             Lookup::Hit(record) => Some(*record),
             Lookup::Miss(_) => None,
         })
-    })?;
-    let Some(record) = found else { return Ok(None) };
+    });
+    let Some(record) = found.unwrap_or_default() else { return Ok(None) };
     let held = session.lease.hold(&[record.layer], &[])?.is_empty();
     Ok(held.then(|| StepResult::new(record, parent, Origin::Cache)))
 }
@@ -251,7 +306,7 @@ fn may_match_later(session: &Session, step: &Step) -> bool {
     by_content || ran_before
 }
 
-fn preview(plan: &Plan, dockerfile: &Dockerfile, outlooks: &[Outlook]) -> PlannedBuild {
+fn preview(plan: &Plan, dockerfile: &Dockerfile, outlooks: &[(Outlook, Option<Reason>)]) -> PlannedBuild {
     // stages of the file come first; the others stand for images that are copied from, and have no steps
     let of_file = |stage: &&PlannedStage| dockerfile.stages.iter().any(|own| own.from.lines == stage.lines);
     let stage = |stage: &PlannedStage| StagePreview {
@@ -264,7 +319,7 @@ fn preview(plan: &Plan, dockerfile: &Dockerfile, outlooks: &[Outlook]) -> Planne
     PlannedBuild { stages: plan.stages.iter().filter(of_file).map(stage).collect(), target: plan.target.0 }
 }
 
-fn step_preview(plan: &Plan, id: StepId, outlook: Outlook) -> StepPreview {
+fn step_preview(plan: &Plan, id: StepId, (outlook, reason): (Outlook, Option<Reason>)) -> StepPreview {
     let step = &plan.steps[id.0];
     let mut after: Vec<usize> = plan.dependencies(id).map(|input| input.0).collect();
     after.sort_unstable();
@@ -287,7 +342,8 @@ fn step_preview(plan: &Plan, id: StepId, outlook: Outlook) -> StepPreview {
         }
         Action::Workdir(_) => {}
     }
-    StepPreview { id: id.0, name: step.name.clone(), line: step.lines.first, outlook, after, sources }
+    let (name, line) = (step.name.clone(), step.lines.first);
+    StepPreview { id: id.0, name, line, outlook, reason, after, sources }
 }
 
 fn input(plan: &Plan, files: &Filesystem) -> Input {

@@ -1,9 +1,9 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use rbuild_oci::{ImageId, Platform, Reference};
+use rbuild_oci::{Digest, ImageId, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -36,8 +36,19 @@ pub enum NamedContextSource {
     Image(Reference),
     /// `docker-image://scratch`.
     Scratch,
-    /// `oci-layout://PATH[:TAG]`.
-    OciLayout(PathBuf, Option<String>),
+    /// `oci-layout://PATH[:TAG][@DIGEST]`.
+    OciLayout(LayoutReference),
+}
+
+/// An image of an OCI layout directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutReference {
+    /// The directory.
+    pub path: PathBuf,
+    /// Its tag; `latest` when there is neither tag nor digest.
+    pub tag: Option<String>,
+    /// The manifest's or index's digest, which decides.
+    pub digest: Option<Digest>,
 }
 
 /// Whether references are looked up in their registry although an image of that name is in the store.
@@ -70,14 +81,25 @@ pub struct BuildRequest {
     pub network: Network,
     /// `--no-cache` and `--no-cache-filter`.
     pub no_cache: NoCache,
-    /// `--build-context`.
-    pub named_contexts: Vec<(String, NamedContextSource)>,
+    /// `--build-context`, by familiar name.
+    pub named_contexts: BTreeMap<String, NamedContextSource>,
     /// `--pull`.
     pub pull: PullPolicy,
     /// `--add-host`: host and address.
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size` in bytes.
     pub shm_size: Option<u64>,
+}
+
+impl BuildRequest {
+    /// Where the Dockerfile is, when it is a file.
+    pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
+        match &self.dockerfile {
+            DockerfileSource::File(path) => Some(path.clone()),
+            DockerfileSource::InContext => self.context.as_ref().map(|context| context.join("Dockerfile")),
+            DockerfileSource::Text(_) => None,
+        }
+    }
 }
 
 /// A finished build.
@@ -89,4 +111,12 @@ pub struct Built {
     pub cached: usize,
     /// How many were carried out.
     pub executed: usize,
+}
+
+impl fmt::Display for LayoutReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci-layout://{}", self.path.display())?;
+        self.tag.iter().try_for_each(|tag| write!(f, ":{tag}"))?;
+        self.digest.iter().try_for_each(|digest| write!(f, "@{digest}"))
+    }
 }

@@ -1,13 +1,41 @@
 //! Turns the images a Dockerfile names into images in the store, pulling those that are not there.
 
 use crate::{BuildRequest, Engine, Error, PullPolicy, build, diagnostic::DockerfileText, reporter::Reporter};
-use rbuild_cache::ImageRecord;
+use rbuild_cache::{ImageRecord, Lease};
 use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
 use std::collections::BTreeMap;
 
 /// Every image a plan starts from, by id.
-pub(crate) type BaseImages = BTreeMap<ImageId, ImageRecord>;
+#[derive(Default)]
+pub(crate) struct BaseImages {
+    records: BTreeMap<ImageId, ImageRecord>,
+    /// Hold layers that no image in the store has.
+    leases: Vec<Lease>,
+}
+
+impl BaseImages {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn insert(&mut self, id: ImageId, record: ImageRecord) {
+        self.records.insert(id, record);
+    }
+
+    /// Keeps what `lease` holds as long as the images are needed.
+    pub(crate) fn keep(&mut self, lease: Lease) {
+        self.leases.push(lease);
+    }
+
+    pub(crate) fn get(&self, id: &ImageId) -> Option<&ImageRecord> {
+        self.records.get(id)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &ImageRecord> {
+        self.records.values()
+    }
+}
 
 impl Engine {
     /// Resolves until nothing is left: an ONBUILD trigger of one image may name the next.
@@ -28,8 +56,9 @@ impl Engine {
             let mut answers = Vec::new();
             for wanted in graph.unresolved() {
                 let (record, config) =
-                    self.base_image(&wanted, request, reporter).await.map_err(|source| {
-                        let suggestion = graph.image_suggestion(&wanted.written);
+                    self.base_image(&wanted, request, reporter, &mut images).await.map_err(|source| {
+                        let suggestion =
+                            graph.image_suggestion(&wanted.written).filter(|_| wanted.layout.is_none());
                         let suggestion =
                             suggestion.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
                         Error::BaseImage {
@@ -53,7 +82,13 @@ impl Engine {
         wanted: &ImageRequest,
         request: &BuildRequest,
         reporter: &Reporter,
+        images: &mut BaseImages,
     ) -> Result<(ImageRecord, ImageConfig), Error> {
+        if let Some(context) = &wanted.layout {
+            let (found, lease) = self.layout_image(context, wanted, request, reporter).await?;
+            images.keep(lease);
+            return Ok((found.image, found.config));
+        }
         let activity = reporter.begin(format!("[internal] load metadata for {}", wanted.reference));
         if request.pull == PullPolicy::Missing
             && let Some(found) = self.local_image(&wanted.reference)?

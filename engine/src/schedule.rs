@@ -8,7 +8,8 @@ use crate::{
     Error, Outcome, keying, mounts, perform,
     session::{Origin, Session, StepResult},
 };
-use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lookup, StepHash};
+use rbuild_cache::{CacheError, CacheKey, CacheRecord, Index, LayerId, Lookup, RecentRecords, StepHash};
+use rbuild_executor::ExecutorError;
 use rbuild_image::LayerDiff;
 use rbuild_planner::{CachePolicy, Filesystem, Plan, Step, StepId};
 use std::{
@@ -26,29 +27,54 @@ pub(crate) enum Diff {
     Computing(JoinHandle<Result<LayerDiff, Error>>),
 }
 
+/// A plan that was carried out.
+pub(crate) struct Executed {
+    pub(crate) diffs: Diffs,
+    /// Cancels what is still computed when the build is dropped before its end.
+    pub(crate) guard: CancelOnDrop,
+}
+
 /// Carries out everything the target needs.
 ///
 /// # Errors
 /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded.
-pub(crate) async fn execute(session: &Arc<Session>) -> Result<Diffs, Error> {
+pub(crate) async fn execute(session: &Arc<Session>) -> Result<Executed, Error> {
     mounts::refuse_unsupported(session)?;
-    look_up_all(session)?;
+    let guard = CancelOnDrop(session.clone());
+    let looking = session.clone();
+    // reading a large context takes its time: whoever stops the build does not have to wait for that
+    let looked = tokio::task::spawn_blocking(move || look_up_all(&looking)).await;
+    looked.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+    let exported = exported(&session.plan);
+    let mut diffs = known_diffs(session, &exported);
     let wanted = missing(session);
     announce_cached(session, &wanted);
-    let exported = exported(&session.plan);
-    let mut diffs = Diffs::new();
     for step in exported.iter().filter(|step| session.result(**step).is_some()) {
-        diff_later(session, *step, &mut diffs);
+        if !diffs.contains_key(step) {
+            diff_later(session, *step, &mut diffs);
+        }
     }
     if !wanted.is_empty() {
-        if session.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
-            // other builds are to see the new results too
-            session.engine.store.forget_recent()?;
+        if session.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore)
+            && let Err(error) = session.engine.store.forget_recent()
+        {
+            // other builds were to see the new results too
+            warn_of_cache(session, "recent", &error);
         }
-        let _guard = CancelOnDrop(session.clone());
         run_missing(session, wanted, &exported, &mut diffs).await?;
     }
-    Ok(diffs)
+    Ok(Executed { diffs, guard })
+}
+
+/// Tells of a cache that failed. It is advice, so the build goes on without it.
+pub(crate) fn warn_of_cache(session: &Session, part: &str, error: &CacheError) {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let told = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    let place = session.engine.store.root().join(part);
+    session.reporter.warn(format!(
+        "the build cache fails and is not used ({told}): if that stays so, remove {}, which costs time only",
+        place.display()
+    ));
 }
 
 /// Takes every result the cache has. Contexts are walked before the index is opened, so that no other process waits
@@ -57,7 +83,10 @@ pub(crate) fn look_up_all(session: &Session) -> Result<(), Error> {
     for step in &session.plan.steps {
         perform::key(session, step)?;
     }
-    let recent = session.engine.store.recent(&session.site())?;
+    let recent = session.engine.store.recent(&session.site()).unwrap_or_else(|error| {
+        warn_of_cache(session, "recent", &error);
+        RecentRecords::default()
+    });
     let mut missing = false;
     for step in session.plan.steps.iter().filter(|step| step.cache == CachePolicy::Use) {
         if session.has_renewed_input(step.id) {
@@ -68,10 +97,13 @@ pub(crate) fn look_up_all(session: &Session) -> Result<(), Error> {
         missing |= !take(session, step, record);
     }
     if missing {
-        session.engine.store.index(|index| {
+        let looked = session.engine.store.index(|index| {
             session.plan.steps.iter().for_each(|step| look_up(session, step, index));
             Ok(())
-        })?;
+        });
+        if let Err(error) = looked {
+            warn_of_cache(session, "index", &error);
+        }
     }
     hold_results(session)
 }
@@ -129,6 +161,27 @@ fn hold_results(session: &Session) -> Result<(), Error> {
         session.drop_results(|result| result.stack.iter().any(|layer| missing.layers.contains(layer)));
     }
     Ok(())
+}
+
+/// DiffIds that need no computing. A result whose layer cannot say anything about itself, since a power cut has struck
+/// its description, is dropped with those above it: it is made again.
+fn known_diffs(session: &Session, exported: &BTreeSet<StepId>) -> Diffs {
+    let mut diffs = Diffs::new();
+    for step in exported {
+        let Some(layer) = session.result(*step).map(|result| result.layer()) else { continue };
+        match rbuild_image::known_layer_diff(&session.engine.store, &layer) {
+            Ok(Some(diff)) => drop(diffs.insert(*step, Diff::Known(diff))),
+            Ok(None) => {}
+            Err(error) => {
+                session.reporter.warn(format!(
+                    "the layer of {:?} is made again: {error}",
+                    session.plan.steps[step.0].name
+                ));
+                session.drop_results(|result| result.stack.contains(&layer));
+            }
+        }
+    }
+    diffs
 }
 
 /// Steps without a result that the target cannot do without.
@@ -210,19 +263,22 @@ fn diff_later(session: &Session, step: StepId, diffs: &mut Diffs) {
         diffs.insert(step, Diff::Known(diff));
         return;
     }
-    let store = session.engine.store.clone();
+    let (store, cancel) = (session.engine.store.clone(), session.cancel.clone());
     let gate = session.hashers.clone();
     let computing = tokio::task::spawn(async move {
         // hashing keeps a processor busy: more at once would only take memory
         let _turn = gate.acquire_owned().await;
-        let hashing = tokio::task::spawn_blocking(move || rbuild_image::layer_diff(&store, &layer));
-        Ok(hashing.await.map_err(|error| Error::Worker(error.to_string()))??)
+        let hashing = tokio::task::spawn_blocking(move || {
+            rbuild_image::layer_diff_while(&store, &layer, &|| !cancel.is_canceled())
+        });
+        let diff = hashing.await.map_err(|error| Error::Worker(error.to_string()))??;
+        diff.ok_or(Error::Executor(ExecutorError::Canceled))
     });
     diffs.insert(step, Diff::Computing(computing));
 }
 
 /// Cancels a build whose future is dropped.
-struct CancelOnDrop(Arc<Session>);
+pub(crate) struct CancelOnDrop(Arc<Session>);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

@@ -164,13 +164,15 @@ impl Session {
         }
         let directory = match name {
             None => self.request.context.as_deref(),
-            Some(name) => self.request.named_contexts.iter().find_map(|(known, source)| match source {
-                NamedContextSource::Directory(path) if known == name => Some(path.as_path()),
-                NamedContextSource::Directory(_)
-                | NamedContextSource::Image(_)
-                | NamedContextSource::Scratch
-                | NamedContextSource::OciLayout(..) => None,
-            }),
+            Some(name) => match self.request.named_contexts.get(name) {
+                Some(NamedContextSource::Directory(path)) => Some(path.as_path()),
+                Some(
+                    NamedContextSource::Image(_)
+                    | NamedContextSource::Scratch
+                    | NamedContextSource::OciLayout(_),
+                )
+                | None => None,
+            },
         };
         let root = self.open_context(directory, name)?;
         let root = Arc::new(root);
@@ -180,10 +182,9 @@ impl Session {
 
     fn open_context(&self, directory: Option<&Path>, name: Option<&str>) -> Result<SourceRoot, Error> {
         let Some(directory) = directory else { return Ok(SourceRoot::empty(&self.engine.store)?) };
-        let dockerfile = match (&self.request.dockerfile, name) {
-            (crate::DockerfileSource::File(path), None) => Some(path.clone()),
-            (crate::DockerfileSource::InContext, None) => Some(directory.join("Dockerfile")),
-            (crate::DockerfileSource::Text(_), _) | (_, Some(_)) => None,
+        let dockerfile = match name {
+            None => self.request.dockerfile_path(),
+            Some(_) => None,
         };
         Ok(SourceRoot::open_context(&self.engine.store, directory, dockerfile.as_deref())?)
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     Built, Error,
-    schedule::{Diff, Diffs},
+    schedule::{self, Diff, Executed},
     session::{Origin, Recorded, Session},
 };
 use rbuild_cache::{CacheRecord, RefRecord};
@@ -12,7 +12,8 @@ use rbuild_planner::{Filesystem, Step, StepId};
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// Makes an image of the target's result and gives it the names that were asked for.
-pub(crate) async fn finish(session: &Session, diffs: Diffs) -> Result<Built, Error> {
+pub(crate) async fn finish(session: &Session, executed: Executed) -> Result<Built, Error> {
+    let Executed { diffs, guard: _guard } = executed;
     let activity = session.reporter.begin("exporting to image");
     let mut known = BTreeMap::new();
     for (step, diff) in diffs {
@@ -27,10 +28,16 @@ pub(crate) async fn finish(session: &Session, diffs: Diffs) -> Result<Built, Err
 }
 
 /// Writes the records of finished steps, so that a later build has them. Also called when a step has failed.
+///
+/// # Errors
+/// When the layers cannot be made durable; records that cannot be written are only warned of.
 pub(crate) fn keep_finished(session: &Session) -> Result<(), Error> {
     session.save_contexts();
-    if session.flush_records()? == Recorded::Something {
-        session.engine.store.sync()?;
+    match session.flush_records() {
+        Ok(Recorded::Something) => session.engine.store.sync()?,
+        Ok(Recorded::Nothing) => {}
+        Err(Error::Store(lost)) => schedule::warn_of_cache(session, "index", &lost),
+        Err(other) => return Err(other),
     }
     Ok(())
 }

@@ -212,17 +212,17 @@ impl Engine {
 }
 
 /// Turns what the image crate tells into transfers of one activity.
-struct Progress<'a> {
+pub(crate) struct Progress<'a> {
     activity: &'a Activity,
     totals: Mutex<BTreeMap<Digest, Option<u64>>>,
 }
 
 impl<'a> Progress<'a> {
-    fn new(activity: &'a Activity) -> Self {
+    pub(crate) fn new(activity: &'a Activity) -> Self {
         Self { activity, totals: Mutex::default() }
     }
 
-    fn tell(&self, event: &ImageEvent) {
+    pub(crate) fn tell(&self, event: &ImageEvent) {
         let short = |digest: &Digest| digest.hex()[..12].to_owned();
         let mut totals = self.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match event {

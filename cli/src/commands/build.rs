@@ -59,7 +59,12 @@ pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliErr
     match options.context {
         ContextKind::Directory => {}
         ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin => {
-            options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin()?);
+            options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin(options.context)?);
+        }
+        ContextKind::StdinWithFile => {
+            dockerfile_of_stdin(options.context)?;
+            let message = "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles";
+            return Err(UsageError::in_build(message).into());
         }
     }
     Ok(options)
@@ -83,13 +88,20 @@ fn style(choice: ProgressChoice, environment: &Environment) -> Style {
     }
 }
 
-/// The Dockerfile on standard input; an archive there would be a context.
-fn dockerfile_of_stdin() -> Result<Vec<u8>, CliError> {
+/// The Dockerfile on standard input; an archive there would be a context, unless there is one.
+fn dockerfile_of_stdin(kind: ContextKind) -> Result<Vec<u8>, CliError> {
     let mut text = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut text);
     read.map_err(|source| CliError::Stream { action: "read standard input", source })?;
     if is_archive(&text) {
-        let what = "an archive on standard input as build context (unpack it and give the directory)";
+        let what = match kind {
+            ContextKind::Directory | ContextKind::DirectoryWithDockerfileOnStdin => {
+                return Err(UsageError::in_build("the Dockerfile on standard input is an archive").into());
+            }
+            ContextKind::Stdin | ContextKind::StdinWithFile => {
+                "an archive on standard input as build context (unpack it and give the directory)"
+            }
+        };
         return Err(UsageError::unsupported(what).into());
     }
     Ok(text)

@@ -46,6 +46,26 @@ fn failed(error: rbuild::Error) -> CliError {
     CliError::Build(Box::new(error))
 }
 
+/// The failure of a check as Docker tells it: first the message, then the place.
+fn unbuildable(error: &rbuild::Error) -> CliError {
+    let excerpt = error.diagnostic().map(|diagnostic| diagnostic.excerpt.trim_end()).unwrap_or_default();
+    let lines: Vec<String> = [message(error).as_str(), excerpt]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| (*part).to_owned())
+        .collect();
+    CliError::Unbuildable(lines.join("\n"))
+}
+
+/// An error with its causes.
+fn message(error: &rbuild::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
 fn check_and_tell(engine: &Engine, request: &BuildRequest, call: CallOptions) -> Result<(), CliError> {
     let checked = engine.check(request).map_err(failed)?;
     print(&match call.format {
@@ -53,7 +73,7 @@ fn check_and_tell(engine: &Engine, request: &BuildRequest, call: CallOptions) ->
         CallFormat::Json => pretty(&checked_json(&checked)),
     })?;
     match (checked.failure, checked.findings.is_empty(), call.status) {
-        (Some(error), _, _) => Err(failed(error)),
+        (Some(error), _, _) => Err(unbuildable(&error)),
         (None, true, _) | (None, false, FindingsStatus::Ignored) => Ok(()),
         (None, false, FindingsStatus::Fails) => Err(CliError::Told),
     }
@@ -66,7 +86,10 @@ fn checked_text(checked: &Checked) -> String {
         1 => "Check complete, 1 warning has been found!\n".to_owned(),
         count => format!("Check complete, {count} warnings have been found!\n"),
     };
-    for Finding { rule, url, message, excerpt, .. } in &checked.findings {
+    // sorted by place; the JSON has them in the order in which they were made
+    let mut findings: Vec<&Finding> = checked.findings.iter().collect();
+    findings.sort_by_key(|finding| finding.lines.0);
+    for Finding { rule, url, message, excerpt, .. } in findings {
         let url = url.as_ref().map(|url| format!(" - {url}")).unwrap_or_default();
         // writing to memory cannot fail
         let _ = write!(text, "\nWARNING: {rule}{url}\n{message}\n{excerpt}\n");
@@ -93,23 +116,30 @@ fn checked_json(checked: &Checked) -> Value {
         "filename": checked.file, "data": STANDARD.encode(&checked.text), "language": "Dockerfile"
     });
     let warnings: Vec<Value> = checked.findings.iter().map(warning).collect();
+    // no list is null, as Go writes it
+    let warnings = if warnings.is_empty() { Value::Null } else { warnings.into() };
     let mut whole = json!({"warnings": warnings, "sources": [source]});
     if let Some(error) = &checked.failure {
-        whole["buildError"] = json!({"message": error.to_string()});
+        let location = checked.failure_lines.map_or_else(|| json!({}), location);
+        whole["buildError"] = json!({"message": message(error), "location": location});
     }
     whole
 }
 
+/// A range a line, as Docker has it.
 fn location((first, last): (usize, usize)) -> Value {
-    json!({"ranges": [{"start": {"line": first}, "end": {"line": last}}]})
+    let range = |line: usize| json!({"start": {"line": line}, "end": {"line": line}});
+    json!({"ranges": (first..=last).map(range).collect::<Vec<_>>()})
 }
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Blanks between the columns of these tables.
-const GAP: usize = 3;
+/// Blanks between the columns of an outline's tables.
+const OUTLINE_GAP: usize = 3;
+/// Blanks between the columns of the table of targets.
+const TARGETS_GAP: usize = 1;
 
 fn outline_text(outline: &Outline) -> String {
     let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
@@ -127,14 +157,14 @@ fn outline_text(outline: &Outline) -> String {
         rows.extend(outline.arguments.iter().map(|argument| {
             row(&[&argument.name, argument.value.as_deref().unwrap_or(""), &argument.description])
         }));
-        text.push_str(&spaced(&rows, 0, GAP));
+        text.push_str(&spaced(&rows, 0, OUTLINE_GAP));
         text.push('\n');
     }
     for (heading, mounts) in [("SECRET", &outline.secrets), ("SSH", &outline.agents)] {
         if !mounts.is_empty() {
             let mut rows = vec![row(&[heading, "REQUIRED"])];
             rows.extend(mounts.iter().map(|m| row(&[&m.id, if m.required { "true" } else { "" }])));
-            text.push_str(&spaced(&rows, 0, GAP));
+            text.push_str(&spaced(&rows, 0, OUTLINE_GAP));
             text.push('\n');
         }
     }
@@ -177,7 +207,7 @@ fn targets_text(targets: &[Target]) -> String {
     };
     let head = vec!["TARGET".to_owned(), "DESCRIPTION".to_owned()];
     let rows = targets.iter().map(|target| vec![name(target), target.description.clone()]);
-    spaced(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), 0, GAP)
+    spaced(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), 0, TARGETS_GAP)
 }
 
 fn targets_json(targets: &[Target], file: &[u8]) -> Value {

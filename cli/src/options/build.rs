@@ -1,14 +1,11 @@
 //! What a `build` line means.
 
-use super::{CallOptions, Certificates, host_platform, pairs, size, unsupported};
+use super::{CallOptions, Certificates, ContextKind, contexts, host_platform, pairs, size, unsupported};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, DockerfileSource, NamedContextSource, PullPolicy};
+use rbuild::{BuildRequest, PullPolicy};
 use rbuild_oci::{Platform, Reference};
 use rbuild_planner::{Network, NoCache};
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how to tell of it.
 #[derive(Clone, Debug)]
@@ -31,17 +28,6 @@ pub(crate) struct BuildOptions {
     pub(crate) call: Option<CallOptions>,
     /// Remarks on flags without effect.
     pub(crate) warnings: Vec<String>,
-}
-
-/// What is read from standard input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ContextKind {
-    /// Nothing.
-    Directory,
-    /// The Dockerfile; the context is a directory.
-    DirectoryWithDockerfileOnStdin,
-    /// The Dockerfile; there is no context.
-    Stdin,
 }
 
 /// How to show progress.
@@ -76,7 +62,7 @@ impl BuildOptions {
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
-        let (context, directory, dockerfile) = sources(&args.context, args.file.as_deref())?;
+        let (context, directory, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let mut build_args = pairs(&args.build_arg, environment);
         if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
             && !build_args.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
@@ -93,11 +79,7 @@ impl BuildOptions {
             platform: platform(&args.platform, environment)?,
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
-            named_contexts: args
-                .build_context
-                .iter()
-                .map(|text| named_context(text))
-                .collect::<Result<_, _>>()?,
+            named_contexts: contexts::named(&args.build_context)?,
             pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
             add_hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
@@ -114,44 +96,6 @@ impl BuildOptions {
             warnings,
         })
     }
-}
-
-/// Where context and Dockerfile come from.
-fn sources(
-    context: &str,
-    file: Option<&str>,
-) -> Result<(ContextKind, Option<PathBuf>, DockerfileSource), UsageError> {
-    let on_stdin = || DockerfileSource::Text(Vec::new());
-    match (context, file) {
-        ("-", Some("-")) => Err(UsageError::in_build(
-            "invalid argument: can't use stdin for both build context and dockerfile",
-        )),
-        ("-", Some(_)) => Err(UsageError::in_build(
-            "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
-        )),
-        ("-", None) => Ok((ContextKind::Stdin, None, on_stdin())),
-        (url, _) if is_url(url) => {
-            Err(UsageError::unsupported(format_args!("a URL as build context ({url})")))
-        }
-        (_, Some(url)) if is_url(url) => {
-            Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})")))
-        }
-        (directory, Some("-")) => {
-            Ok((ContextKind::DirectoryWithDockerfileOnStdin, Some(directory.into()), on_stdin()))
-        }
-        (directory, Some(file)) => {
-            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::File(file.into())))
-        }
-        (directory, None) => {
-            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::InContext))
-        }
-    }
-}
-
-/// Whether Docker takes `text` for a place on the network. A directory of that name does not change it.
-fn is_url(text: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
-    schemes.iter().any(|scheme| text.starts_with(scheme))
 }
 
 fn tag(text: &str) -> Result<Reference, UsageError> {
@@ -194,32 +138,6 @@ fn no_cache(all: bool, stages: &[String]) -> NoCache {
         (false, true) => NoCache::None,
         (false, false) => NoCache::Stages(stages),
     }
-}
-
-fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError> {
-    let Some((name, value)) = text.split_once('=') else {
-        return Err(UsageError::new(format!("invalid context value: {text}, expected key=value")));
-    };
-    // names are references to docker, so that `FROM name` finds them
-    let name = name.parse::<Reference>().map_or_else(
-        |error| Err(UsageError::new(format!("invalid context name {name}: {error}"))),
-        |reference| Ok(reference.familiar()),
-    )?;
-    let source = if value == "docker-image://scratch" {
-        NamedContextSource::Scratch
-    } else if let Some(image) = value.strip_prefix("docker-image://") {
-        let bad = |error| UsageError::new(format!("invalid context value {value}: {error}"));
-        NamedContextSource::Image(image.parse().map_err(bad)?)
-    } else if let Some(layout) = value.strip_prefix("oci-layout://") {
-        let (path, tag) =
-            layout.rsplit_once(':').map_or((layout, None), |(path, tag)| (path, Some(tag.to_owned())));
-        NamedContextSource::OciLayout(PathBuf::from(path), tag)
-    } else if value.contains("://") || is_url(value) {
-        return Err(UsageError::unsupported(format_args!("--build-context {text}")));
-    } else {
-        NamedContextSource::Directory(Path::new(value).to_owned())
-    };
-    Ok((name, source))
 }
 
 fn host(text: &str) -> Result<(String, String), UsageError> {

@@ -6,6 +6,8 @@ use crate::{
     environment::User,
 };
 use clap::Parser;
+use rbuild::{DockerfileSource, LayoutReference, NamedContextSource};
+use std::path::Path;
 
 fn options(words: &[&str], variables: &[(&str, &str)]) -> Result<BuildOptions, String> {
     let words = ["rbuild", "build"].iter().chain(words);
@@ -61,13 +63,36 @@ fn a_full_line_becomes_a_request() {
     assert_eq!(request.network, Network::None);
     assert_eq!(request.dockerfile, DockerfileSource::File("sub/D".into()));
     assert_eq!(request.context.as_deref(), Some(Path::new("ctx")));
-    assert_eq!(
-        request.named_contexts[0],
-        ("docs".to_owned(), NamedContextSource::Directory("../docs".into()))
-    );
+    assert_eq!(request.named_contexts["docs"], NamedContextSource::Directory("../docs".into()));
     let debian = NamedContextSource::Image("debian:12".parse().unwrap());
-    assert_eq!(request.named_contexts[1], ("base".to_owned(), debian));
+    assert_eq!(request.named_contexts["base"], debian);
     assert_eq!(built.iidfile.as_deref(), Some(Path::new("id")));
+}
+
+#[test]
+fn named_contexts_are_what_docker_takes_them_for() {
+    let source = |value: &str| {
+        let word = format!("x:latest={value}");
+        let built = options(&["--build-context", "x=gone", "--build-context", &word, "."], &[]).unwrap();
+        assert_eq!(built.request.named_contexts.len(), 1, "one name, and the last value counts");
+        built.request.named_contexts["x"].clone()
+    };
+    let layout = |path: &str, tag: Option<&str>, digest: Option<&str>| {
+        let tag = tag.map(str::to_owned);
+        let digest = digest.map(|digest| digest.parse().unwrap());
+        NamedContextSource::OciLayout(LayoutReference { path: path.into(), tag, digest })
+    };
+    let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    assert_eq!(source("docker-image://scratch"), NamedContextSource::Scratch);
+    assert_eq!(source("some/dir"), NamedContextSource::Directory("some/dir".into()));
+    assert_eq!(source("foo://bar"), NamedContextSource::Directory("foo://bar".into()));
+    assert_eq!(source("oci-layout://some/dir"), layout("some/dir", None, None));
+    assert_eq!(source("oci-layout:///a:b/c@d/e"), layout("/a:b/c@d/e", None, None));
+    assert_eq!(source("oci-layout:///l:v1"), layout("/l", Some("v1"), None));
+    assert_eq!(source(&format!("oci-layout:///l@{digest}")), layout("/l", None, Some(digest)));
+    assert_eq!(source(&format!("oci-layout:///l:v1@{digest}")), layout("/l", Some("v1"), Some(digest)));
+    let error = options(&["--build-context", "x=oci-layout:///l@sha256:11", "."], &[]).unwrap_err();
+    assert!(error.contains("could not parse oci-layout reference \"oci-layout:///l@sha256:11\""), "{error}");
 }
 
 #[test]
@@ -86,13 +111,22 @@ fn mistakes_are_told_in_docker_s_words() {
             &["-f", "-", "-"],
             "failed to build: invalid argument: can't use stdin for both build context and dockerfile",
         ),
-        (
-            &["-f", "x", "-"],
-            "failed to build: ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles",
-        ),
         (&["--add-host", "x", "."], "failed to build: invalid host x"),
         (&["--shm-size=xx", "."], "invalid argument \"xx\" for \"--shm-size\" flag: invalid size: 'xx'"),
         (&["--build-context", "foo", "."], "invalid context value: foo, expected key=value"),
+        (&["--build-context", "=foo", "."], "invalid context name : invalid reference format"),
+        (
+            &["--build-context", "x=https://example.org/a.tar", "."],
+            "--build-context x=https://example.org/a.tar is not supported yet",
+        ),
+        (
+            &["--build-context", "x=git@example.org:a.git", "."],
+            "--build-context x=git@example.org:a.git is not supported yet",
+        ),
+        (
+            &["--build-context", "x=target:other", "."],
+            "failed to build: failed to find target other for context x",
+        ),
         (&["--label", "", "."], "invalid key-value pair \"\": empty key"),
         (&["--progress=foo", "."], "invalid progress mode foo"),
         (&["--platform=x", "."], "\"x\": cannot parse platform specifier"),

@@ -3,13 +3,15 @@
 
 mod build;
 mod call;
+mod contexts;
 mod pairs;
 mod run;
 mod size;
 mod unsupported;
 
-pub(crate) use build::{BuildOptions, ContextKind, PrintId, ProgressChoice};
+pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
+pub(crate) use contexts::ContextKind;
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 

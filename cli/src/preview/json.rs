@@ -1,7 +1,7 @@
 //! The plan for programs. The format is described in `docs/compatibility.md`; members are only ever added.
 
 use super::word;
-use rbuild::{Input, PlannedBuild, StagePreview, StepPreview};
+use rbuild::{Input, PlannedBuild, Reason, StagePreview, StepPreview};
 use serde_json::{Value, json};
 
 /// The whole plan.
@@ -23,14 +23,29 @@ pub(crate) fn json(planned: &PlannedBuild) -> String {
 
 fn step_object(planned: &PlannedBuild, step: &StepPreview) -> Value {
     let sources: Vec<Value> = step.sources.iter().map(|source| input(planned, source)).collect();
-    json!({
+    let mut object = json!({
         "id": step.id,
         "name": step.name,
         "line": step.line,
         "state": word(step.outlook),
         "after": step.after,
         "sources": sources,
-    })
+    });
+    if let Some(reason) = step.reason {
+        object["reason"] = reason_word(reason).into();
+    }
+    object
+}
+
+fn reason_word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::New => "new",
+        Reason::OtherBase => "other-base",
+        Reason::Input => "input",
+        Reason::Evicted => "evicted",
+        Reason::Lost => "lost",
+        Reason::NoCache => "no-cache",
+    }
 }
 
 fn input(planned: &PlannedBuild, input: &Input) -> Value {

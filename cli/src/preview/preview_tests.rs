@@ -1,7 +1,7 @@
 //! What a plan looks like, in every format.
 
 use super::*;
-use rbuild::{StagePreview, StepPreview};
+use rbuild::{Reason, StagePreview, StepPreview};
 use rbuild_oci::Platform;
 
 fn platform() -> Platform {
@@ -18,6 +18,11 @@ fn step(id: usize, name: &str, outlook: Outlook, after: &[usize], sources: &[Inp
         name: name.to_owned(),
         line: id + 2,
         outlook,
+        reason: match outlook {
+            Outlook::Cached | Outlook::Unused => None,
+            Outlook::Run if sources.contains(&Input::Context) => Some(Reason::New),
+            Outlook::Run | Outlook::Maybe => Some(Reason::Input),
+        },
         after: after.to_vec(),
         sources: sources.to_vec(),
     }

@@ -1,19 +1,22 @@
-//! The plan for people: a block a stage, a mark a step, arrows to what is needed.
+//! The plan for people: a block a stage with what it needs and how it stands, a line a step with its place in the Dockerfile,
+//! and behind the steps with which running begins, why.
 
 use super::{name, one_line, word};
-use rbuild::{Input, Outlook, PlannedBuild, StagePreview, StepPreview};
+use rbuild::{Input, Outlook, PlannedBuild, Reason, StagePreview, StepPreview};
 use std::fmt::Write;
 
 /// Characters of an instruction that are shown.
-const WIDTH: usize = 72;
+const WIDTH: usize = 64;
+const OUTLOOKS: [Outlook; 4] = [Outlook::Cached, Outlook::Run, Outlook::Maybe, Outlook::Unused];
 
 /// The whole plan.
 pub(crate) fn text(planned: &PlannedBuild) -> String {
     let mut out = String::new();
     for (index, stage) in planned.stages.iter().enumerate() {
         let target = if index == planned.target { " (target)" } else { "" };
+        let standing = standing(stage).map(|standing| format!("  [{standing}]")).unwrap_or_default();
         // writing to memory cannot fail
-        let _ = writeln!(out, "{}{target} ← {}", stage.name, name(planned, &stage.base));
+        let _ = writeln!(out, "{}{target} ← {}{standing}", stage.name, needs(planned, stage));
         steps(planned, stage, &mut out);
         out.push('\n');
     }
@@ -21,32 +24,71 @@ pub(crate) fn text(planned: &PlannedBuild) -> String {
     out
 }
 
+/// What a stage is built on, and then what else it takes files from; the main context goes without saying.
+fn needs(planned: &PlannedBuild, stage: &StagePreview) -> String {
+    let mut names = vec![name(planned, &stage.base)];
+    for source in stage.steps.iter().flat_map(|step| &step.sources) {
+        let name = name(planned, source);
+        if *source != Input::Context && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
+}
+
+/// `cached`, `2 run, 1 maybe of 5`; nothing for a stage without steps.
+fn standing(stage: &StagePreview) -> Option<String> {
+    let all = stage.steps.len();
+    let count = |outlook: Outlook| stage.steps.iter().filter(|step| step.outlook == outlook).count();
+    if let Some(outlook) = OUTLOOKS.iter().find(|outlook| all > 0 && count(**outlook) == all) {
+        return Some(word(*outlook).to_owned());
+    }
+    let others = OUTLOOKS.iter().filter(|outlook| **outlook != Outlook::Cached && count(**outlook) > 0);
+    let parts: Vec<String> =
+        others.map(|outlook| format!("{} {}", count(*outlook), word(*outlook))).collect();
+    (!parts.is_empty()).then(|| format!("{} of {all}", parts.join(", ")))
+}
+
 fn steps(planned: &PlannedBuild, stage: &StagePreview, out: &mut String) {
-    let rows: Vec<(&StepPreview, String, String)> = stage
-        .steps
-        .iter()
-        .map(|step| (step, one_line(&step.name, WIDTH), arrow(planned, &step.sources)))
-        .collect();
-    let with_arrow = rows.iter().filter(|(.., arrow)| !arrow.is_empty());
-    let width = with_arrow.map(|(_, text, _)| text.chars().count()).max().unwrap_or(0);
-    for (step, text, arrow) in rows {
-        let line = format!("  {:<8}{text:<width$}{arrow}", word(step.outlook));
+    let rows: Vec<(&StepPreview, String, String)> =
+        stage.steps.iter().map(|step| (step, one_line(&step.name, WIDTH), remark(planned, step))).collect();
+    let remarked = rows.iter().filter(|(.., remark)| !remark.is_empty());
+    let width = remarked.map(|(_, text, _)| text.chars().count()).max().unwrap_or(0);
+    for (step, text, remark) in rows {
+        let line = format!("{:>4}  {:<8}{text:<width$}{remark}", step.line, word(step.outlook));
         out.push_str(line.trim_end());
         out.push('\n');
     }
 }
 
-/// The arrow to the sources of a step; the main context goes without saying.
-fn arrow(planned: &PlannedBuild, sources: &[Input]) -> String {
-    let shown = sources.iter().filter(|source| **source != Input::Context);
+/// The arrow to the sources of a step, and why it is the first to run.
+fn remark(planned: &PlannedBuild, step: &StepPreview) -> String {
+    let shown = step.sources.iter().filter(|source| **source != Input::Context);
     let names: Vec<String> = shown.map(|source| name(planned, source)).collect();
-    if names.is_empty() { String::new() } else { format!("  ← {}", names.join(", ")) }
+    let mut remark = if names.is_empty() { String::new() } else { format!("  ← {}", names.join(", ")) };
+    if let Some(why) = step.reason.and_then(|reason| why(reason, step)) {
+        // writing to memory cannot fail
+        let _ = write!(remark, "  ({why})");
+    }
+    remark
+}
+
+/// Nothing for a step that runs because of another: that one is marked.
+fn why(reason: Reason, step: &StepPreview) -> Option<&'static str> {
+    match reason {
+        Reason::Input => None,
+        Reason::New if step.sources.contains(&Input::Context) => Some("new, or its files changed"),
+        Reason::New => Some("new"),
+        Reason::OtherBase => Some("what it stands on changed"),
+        Reason::Evicted => Some("its result was removed to make room"),
+        Reason::Lost => Some("its result is lost"),
+        Reason::NoCache => Some("no cache wanted"),
+    }
 }
 
 fn summary(planned: &PlannedBuild) -> String {
     let steps = || planned.stages.iter().flat_map(|stage| &stage.steps);
-    let counts = [Outlook::Cached, Outlook::Run, Outlook::Maybe, Outlook::Unused]
-        .map(|outlook| (outlook, steps().filter(|step| step.outlook == outlook).count()));
+    let counts = OUTLOOKS.map(|outlook| (outlook, steps().filter(|step| step.outlook == outlook).count()));
     let parts: Vec<String> = counts
         .iter()
         .filter(|(_, count)| *count > 0)

@@ -2,7 +2,7 @@
 //! running steps with their last output, and transfers.
 
 use super::{
-    Size,
+    Size, each_once,
     lines::{LineBuffer, visible},
     transfers::Transfers,
     warnings_found,
@@ -149,9 +149,10 @@ impl Live {
         self.put(&[header], size, out);
         self.drawn.clear();
         if !self.warnings.is_empty() {
-            let heading = self.styled(&warnings_found(self.warnings.len()), YELLOW);
+            let warnings = each_once(std::mem::take(&mut self.warnings));
+            let heading = self.styled(&warnings_found(warnings.len()), YELLOW);
             let mut text = format!("\n {heading}\n");
-            for warning in std::mem::take(&mut self.warnings) {
+            for warning in warnings {
                 text.push_str(&format!(" - {warning}\n"));
             }
             out.extend_from_slice(text.as_bytes());

@@ -13,6 +13,7 @@ mod width;
 use crate::environment::Color;
 use rbuild::{Event, EventSink};
 use std::{
+    collections::BTreeSet,
     io::Write,
     os::fd::AsFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -193,6 +194,13 @@ impl State {
                 View::Json => true,
             }
     }
+}
+
+/// `warnings` in order, each once: two words of one instruction may give the same.
+fn each_once(mut warnings: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    warnings.retain(|warning| seen.insert(warning.clone()));
+    warnings
 }
 
 /// The heading of the list of warnings, in Docker's words.

@@ -4,6 +4,7 @@
 //! until it has been silent for a while and they have something to say; then `#N ...` marks that it will go on.
 
 use super::{
+    each_once,
     lines::LineBuffer,
     transfers::{Transfer, Transfers},
     warnings_found,
@@ -124,8 +125,9 @@ impl Plain {
             self.give_stage(next, Duration::ZERO, out);
         }
         if !self.warnings.is_empty() {
-            line(out, format_args!("\n {}", warnings_found(self.warnings.len())));
-            for warning in self.warnings.drain(..) {
+            let warnings = each_once(std::mem::take(&mut self.warnings));
+            line(out, format_args!("\n {}", warnings_found(warnings.len())));
+            for warning in warnings {
                 line(out, format_args!(" - {warning}"));
             }
         }

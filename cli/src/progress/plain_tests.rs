@@ -51,6 +51,8 @@ fn blocks_are_buildkit_s() {
             ),
         ),
         (95, Event::Warning { text: "JSONArgsRecommended: use JSON (line 4)".to_owned() }),
+        // once at the end, however often it was found
+        (95, Event::Warning { text: "JSONArgsRecommended: use JSON (line 4)".to_owned() }),
     ]);
     assert_eq!(
         text,
@@ -59,6 +61,7 @@ fn blocks_are_buildkit_s() {
          #3 [2/3] RUN echo hi\n#3 0.054 hi\n#3 0.123 there\n#3 DONE 0.1s\n\n\
          #4 [3/3] RUN false\n#4 ERROR: process \"/bin/sh -c false\" did not complete successfully: exit code: 1\n\
          \n#1 [internal] load build definition from Dockerfile\n#1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
+         #1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
          \n 1 warning found (use docker --debug to expand):\n - JSONArgsRecommended: use JSON (line 4)\n"
     );
 }

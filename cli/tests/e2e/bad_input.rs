@@ -36,6 +36,16 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "FROM busybox AS a\nFROM busybox\nCOPY --from=b /x /\n",
         &["Dockerfile:3", "failed to resolve source metadata"],
     ),
+    ("FROM busybox\nWORKDIR /bin/sh\n", &["Dockerfile:2", "mkdir /bin/busybox: not a directory"]),
+    ("FROM busybox\nWORKDIR /etc/passwd/a/b\n", &["Dockerfile:2", "lstat /etc/passwd/a: not a directory"]),
+    (
+        "FROM busybox\nRUN --mount=type=tmpfs,target=/etc/passwd true\n",
+        &[
+            "Dockerfile:2",
+            "process \"/bin/sh -c true\" did not complete successfully",
+            "cannot make the mount point /etc/passwd: Not a directory",
+        ],
+    ),
     (
         "FROM busybox\nRUN --mount=type=cach,target=/c true\n",
         &["unsupported mount type \"cach\" (did you mean cache?)"],

@@ -1,7 +1,13 @@
 //! What is built again, and what is not.
 
 use crate::with_busybox;
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Stdio,
+};
 
 fn cached(progress: &str) -> usize {
     progress.lines().filter(|line| line.ends_with(" CACHED")).count()
@@ -97,10 +103,12 @@ fn deleting_the_index_costs_time_only() {
 #[test]
 fn a_killed_build_leaves_nothing_wrong() {
     let Some(here) = with_busybox("a_killed_build_leaves_nothing_wrong") else { return };
-    let context = here.context("c", "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2 && sleep 60\n", &[]);
+    let context =
+        here.context("c", "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2 && echo half && sleep 600\n", &[]);
     let mut build =
-        here.command(["build".as_ref(), context.as_os_str()]).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_secs(1));
+        here.command(["build".as_ref(), context.as_os_str()]).stderr(Stdio::piped()).spawn().unwrap();
+    let progress = BufReader::new(build.stderr.take().unwrap());
+    assert!(progress.lines().map_while(Result::ok).any(|line| line.ends_with(" half")), "the step prints");
     build.kill().unwrap();
     build.wait().unwrap();
     let mounts = fs::read_to_string("/proc/mounts").unwrap();

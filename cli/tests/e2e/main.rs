@@ -11,11 +11,14 @@
 mod bad_input;
 mod cache;
 mod containers;
+mod contexts;
+mod diagnostics;
 mod examples;
 mod foreign_tools;
 mod images;
 mod ordinary_user;
 mod preview;
+mod robust;
 mod sandbox;
 mod story;
 

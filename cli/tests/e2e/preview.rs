@@ -9,12 +9,11 @@ const STAGES: &str = "FROM busybox AS base\nWORKDIR /src\n\
     FROM busybox AS other\nRUN echo other > /other\n\
     FROM busybox\nCOPY --from=build /src/size /size\nCOPY --from=other /other /other\nRUN cat /size /other > /both\n";
 
-/// The marks of the text form: `cached RUN cat in.txt > out`, without arrows.
+/// The marks of the text form: `cached RUN`, without line numbers and arrows.
 fn marks(text: &str) -> Vec<String> {
-    let steps = text.lines().filter_map(|line| line.strip_prefix("  "));
-    let words =
-        steps.map(|line| line.split('←').next().unwrap_or_default().split_whitespace().collect::<Vec<_>>());
-    words.map(|words| words[..2].join(" ")).collect()
+    let steps = text.lines().filter(|line| line.starts_with(' '));
+    let words = steps.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words.map(|words| words[1..3].join(" ")).collect()
 }
 
 fn plan(here: &Workspace, flags: &[&str], context: &Path) -> String {
@@ -38,11 +37,14 @@ fn a_plan_says_what_a_build_then_does() {
     let before = plan(&here, &[], &context);
     assert!(
         before.starts_with(
-            "base ← busybox\n  run     WORKDIR /src\n\nbuild ← base\n  run     COPY in.txt ./\n"
+            "base ← busybox  [run]\n   2  run     WORKDIR /src  (new)\n\nbuild ← base  [run]\n   4  run     COPY in.txt ./\n"
         ),
         "{before}"
     );
-    assert!(before.contains("  ← build\n") && before.contains("stage-3 (target) ← busybox\n"), "{before}");
+    assert!(
+        before.contains("  ← build\n") && before.contains("stage-3 (target) ← busybox, build, other  ["),
+        "{before}"
+    );
     assert_eq!(here.ok(["images", "-q"]).lines().count(), 1, "nothing was built");
     here.build("x", &context);
     let after = plan(&here, &[], &context);
@@ -108,15 +110,18 @@ fn checks_are_docker_s() {
     let here = Workspace::new(RBUILD);
     let context = here.context("c", "FROM not-in-the-store AS Build\nMAINTAINER me\n", &[]);
     let ran = check(&here, &[], &context);
+    let file = context.join("Dockerfile").display().to_string();
     assert_eq!(
         ran.stdout,
-        "Check complete, 2 warnings have been found!\n\n\
-         WARNING: StageNameCasing - https://docs.docker.com/go/dockerfile/rule/stage-name-casing/\n\
-         Stage name 'Build' should be lowercase\nDockerfile:1\n--------------------\n   1 | >>> FROM not-in-the-store AS Build\n   \
-         2 |     MAINTAINER me\n   3 |     \n--------------------\n\n\
-         WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/\n\
-         Maintainer instruction is deprecated in favor of using label\nDockerfile:2\n--------------------\n   1 |     FROM \
-         not-in-the-store AS Build\n   2 | >>> MAINTAINER me\n   3 |     \n--------------------\n"
+        format!(
+            "Check complete, 2 warnings have been found!\n\n\
+             WARNING: StageNameCasing - https://docs.docker.com/go/dockerfile/rule/stage-name-casing/\n\
+             Stage name 'Build' should be lowercase\n{file}:1\n--------------------\n   1 | >>> FROM not-in-the-store AS \
+             Build\n   2 |     MAINTAINER me\n   3 |     \n--------------------\n\n\
+             WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/\n\
+             Maintainer instruction is deprecated in favor of using label\n{file}:2\n--------------------\n   1 |     FROM \
+             not-in-the-store AS Build\n   2 | >>> MAINTAINER me\n   3 |     \n--------------------\n"
+        )
     );
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
     let same = here.run(["build", "--check", &context.display().to_string()]);
@@ -165,7 +170,7 @@ fn outlines_and_targets() {
     let targets = here.ok(["build", "--call=targets", &context]);
     assert_eq!(
         targets,
-        "TARGET              DESCRIPTION\none                 \nrelease (default)   is what ships\n"
+        "TARGET            DESCRIPTION\none               \nrelease (default) is what ships\n"
     );
     let json = here.ok(["build", "--call=targets,format=json", &context]);
     assert!(json.contains("\"base\": \"base:$VERSION\"") && json.contains("\"default\": true"), "{json}");
@@ -186,4 +191,144 @@ fn builds_list_their_warnings_twice() {
         "\n 2 warnings found (use docker --debug to expand):\n - {warning}\n - JSONArgsRecommended: "
     );
     assert!(progress.contains(&end), "{progress}");
+}
+
+#[test]
+fn a_file_that_cannot_be_built_is_told_after_its_findings() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM scratch AS X\nLABEL a=b \\\n  c=$d\nEXPOSE 80/foo\nCMD x\n", &[]);
+    let file = context.join("Dockerfile").display().to_string();
+    let text = check(&here, &[], &context);
+    assert!(text.stdout.starts_with("Check complete, 2 warnings have been found!\n\n"), "{text:#?}");
+    assert_eq!(
+        (text.code, text.stderr),
+        (
+            1,
+            format!(
+                "ERROR: invalid port: \"80/foo\": invalid proto: foo\n{file}:4\n--------------------\n   2 |     LABEL a=b \
+                 \\\n   3 |       c=$d\n   4 | >>> EXPOSE 80/foo\n   5 |     CMD x\n   6 |     \n--------------------\n"
+            )
+        )
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&check(&here, &["--format=json"], &context).stdout).unwrap();
+    let line = |line: u64| serde_json::json!({"start": {"line": line}, "end": {"line": line}});
+    assert_eq!(json["warnings"][1]["location"]["ranges"], serde_json::json!([line(2), line(3)]), "{json:#}");
+    let error = serde_json::json!({
+        "message": "invalid port: \"80/foo\": invalid proto: foo", "location": {"ranges": [line(4)]}
+    });
+    assert_eq!(json["buildError"], error);
+    let clean = check(&here, &["--format=json"], &here.context("clean", "FROM scratch\n", &[]));
+    assert!(clean.stdout.starts_with("{\n  \"warnings\": null,\n"), "{clean:#?}");
+    let nowhere = check(&here, &["--target=y", "--format=json"], &context);
+    assert!(nowhere.stdout.contains("\"location\": {}"), "{nowhere:#?}");
+    let argument = check(&here, &["--build-arg=BUILDKIT_DOCKERFILE_CHECK=nope"], &context);
+    assert_eq!((argument.stdout.as_str(), argument.code), ("", 1));
+    assert!(argument.stderr.contains("failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: invalid"));
+}
+
+#[test]
+fn findings_before_a_syntax_error_are_told() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM scratch AS X\nMAINTAINER me\nCMD x\nFOO\nMAINTAINER you\n", &[]);
+    let ran = check(&here, &[], &context);
+    let rules: Vec<&str> = ran.stdout.lines().filter_map(|line| line.strip_prefix("WARNING: ")).collect();
+    assert!(ran.stdout.starts_with("Check complete, 2 warnings have been found!\n"), "{ran:#?}");
+    assert!(rules[0].starts_with("StageNameCasing - ") && rules[1].starts_with("MaintainerDeprecated - "));
+    assert!(ran.stderr.contains("unknown instruction: FOO"), "{ran:#?}");
+    let built = here.fails(["build", &context.display().to_string()]);
+    assert!(built.stderr.contains(" 2 warnings found (use docker --debug to expand):\n"), "{built:#?}");
+    let skipping = here.context("s", "# check=skip=all\nFROM scratch AS X\nFOO\n", &[]);
+    assert!(!check(&here, &[], &skipping).stdout.contains("WARNING"));
+    let first = here.context("f", "FOO\nFROM scratch AS X\n", &[]);
+    assert!(!check(&here, &[], &first).stdout.contains("WARNING"));
+}
+
+#[test]
+fn sources_are_compared_with_the_ignore_file() {
+    let here = Workspace::new(RBUILD);
+    let files = |ignore: &str, sources: &str| {
+        let dockerfile = format!("FROM scratch\nENV log=a.log\nCOPY {sources} /\n");
+        let ran = check(&here, &[], &here.context("c", &dockerfile, &[(".dockerignore", ignore)]));
+        let found = ran.stdout.lines().filter_map(|line| line.strip_prefix("Attempting to Copy file "));
+        let found = found.map(|line| line.split('"').nth(1).unwrap_or_default().to_owned());
+        (found.collect::<Vec<_>>().join(" "), ran.stderr.lines().next().unwrap_or_default().to_owned())
+    };
+    for (ignore, sources, found) in [
+        ("*.log\n", "a.log ./b.log dir/c.log d.txt", "a.log b.log"),
+        ("**/*.log\n", "$log dir/c.log", "a.log dir/c.log"),
+        ("/dir\n", "dir/file dir/ dirs", "dir/file dir"),
+        ("dir/*\n", "dir", ""),
+        ("a?[0-9]\n", "ab7 abc", "ab7"),
+        ("*\n", ". ./", ". ."),
+        ("*.log\n", ".", ""),
+        ("**\n", "any/thing .", "any/thing ."),
+        ("*\n!kept\n", "a .", ""),
+        ("# nothing\n", "a", ""),
+        ("a.log\n", "/a.log", ""),
+    ] {
+        assert_eq!(files(ignore, sources), (found.to_owned(), String::new()), "{ignore:?} and {sources}");
+    }
+    let (found, error) = files("[\n", "a");
+    assert_eq!(
+        (found.as_str(), error.as_str()),
+        ("", "ERROR: invalid pattern \"[\": syntax error in pattern")
+    );
+}
+
+#[test]
+fn outlines_list_what_the_target_s_stages_take() {
+    let here = Workspace::new(RBUILD);
+    let dockerfile = "ARG e=1\nARG given=$e\nFROM scratch AS base\nARG A=1\nONBUILD ARG trigger=t\n\
+        FROM base AS mid\nARG B=$A C=1 C=2\nRUN --mount=type=secret,id=s,required=true true\n\
+        FROM scratch AS other\nARG unused\nFROM mid\nARG A=3\nARG given TARGETARCH\n\
+        RUN --mount=type=secret,id=s true\n";
+    let context = here.context("c", dockerfile, &[]).display().to_string();
+    let outline = here.ok(["build", "--call=outline", "--build-arg=given=g", &context]);
+    assert_eq!(
+        outline,
+        "BUILD ARG   VALUE   DESCRIPTION\ntrigger     t       \nB           1       \nC           2       \nA           3       \n\
+         given       g       \n\nSECRET   REQUIRED\ns        \n\n"
+    );
+}
+
+#[test]
+fn a_plan_says_why() {
+    let Some(here) = with_busybox("a_plan_says_why") else { return };
+    let context = here.context("c", STAGES, &[("in.txt", "in")]);
+    here.build("x", &context);
+    let reasons = |flags: &[&str]| {
+        let flags: Vec<&str> = flags.iter().copied().chain(["--format=json"]).collect();
+        let json: serde_json::Value = serde_json::from_str(&plan(&here, &flags, &context)).unwrap();
+        let stages = json["stages"].as_array().unwrap().iter();
+        let steps = stages.flat_map(|stage| stage["steps"].as_array().unwrap().clone());
+        steps.map(|step| step["reason"].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(reasons(&[]), "- - - - - - - -");
+    assert_eq!(reasons(&["--no-cache-filter=other"]), "- - - - no-cache - input input");
+    fs::write(context.join("in.txt"), "ni").unwrap();
+    assert_eq!(reasons(&[]), "- new input input - input input input");
+    let text = plan(&here, &[], &context);
+    assert!(text.contains("   4  run     COPY in.txt ./  (new, or its files changed)\n"), "{text}");
+    assert!(text.contains("\nbuild ← base  [1 run, 2 maybe of 3]\n"), "{text}");
+    fs::write(context.join("in.txt"), "in").unwrap();
+    fs::write(context.join("Dockerfile"), STAGES.replace("RUN echo other", "RUN echo another")).unwrap();
+    assert!(plan(&here, &[], &context).contains("   8  run     RUN echo another > /other  (new)\n"));
+}
+
+#[test]
+fn a_plan_refuses_what_a_build_refuses() {
+    let Some(here) = with_busybox("a_plan_refuses_what_a_build_refuses") else { return };
+    for dockerfile in [
+        "FROM busybox\nRUN true\nCOPY missing /\n",
+        "FROM busybox\nRUN --security=insecure true\n",
+        "FROM busybox\nRUN true\nCOPY --from=3 a /\n",
+        "# check=error=true\nFROM busybox AS X\nRUN true\n",
+    ] {
+        let context = here.context("c", dockerfile, &[]).display().to_string();
+        let [planned, built] = ["plan", "build"].map(|command| here.fails([command, &context]));
+        let error = |ran: &Ran| ran.stderr.lines().last().unwrap_or_default().to_owned();
+        assert_eq!(error(&planned), error(&built), "{dockerfile}");
+        assert!(!built.stderr.contains("RUN true\n#"), "nothing ran: {built:#?}");
+    }
 }

@@ -44,9 +44,11 @@ fn deletions_and_replacements_reach_the_image() {
 #[test]
 fn a_run_without_network_has_loopback_only() {
     let Some(here) = with_busybox("a_run_without_network") else { return };
-    let dockerfile = "FROM busybox\nRUN --network=none ls /sys/class/net > /nets; ip addr show lo > /lo\n";
+    // kernels with tunnel drivers put devices of those, which are down, into every new network namespace
+    let dockerfile = "FROM busybox\nRUN --network=none for n in /sys/class/net/*; do read f < $n/flags; \
+        test $((f & 1)) = 0 || echo ${n##*/} >> /up; done\n";
     here.build("x", &here.context("c", dockerfile, &[]));
-    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/nets"]), "lo\n");
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/up"]), "lo\n");
 }
 
 #[test]

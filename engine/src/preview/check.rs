@@ -2,18 +2,24 @@
 //!
 //! Without a target, all stages are looked at. An image that is not in the store counts as one with an empty config.
 
-use super::Absent;
-use crate::{BuildRequest, Engine, Error, EventSink, build, diagnostic::DockerfileText, reporter::Reporter};
-use rbuild_parser::{Dockerfile, Instruction, Lint, Rule};
-use rbuild_planner::{Plan, PlanOptions, Selection};
+use super::{Absent, ignored::Ignored};
+use crate::{
+    BuildRequest, DockerfileSource, Engine, Error, EventSink, build, diagnostic::DockerfileText,
+    reporter::Reporter,
+};
+use rbuild_parser::{Dockerfile, Lint, ParseError, Problem, Rule};
+use rbuild_planner::{Plan, PlanErrorKind, PlanOptions, Selection};
+use std::path::{Component, Path, PathBuf};
 
 /// What the checks found.
 #[derive(Debug)]
 pub struct Checked {
-    /// The findings, by line.
+    /// The findings, in the order in which they were made.
     pub findings: Vec<Finding>,
     /// Why the Dockerfile could not be built at all; `error=true` with findings counts.
     pub failure: Option<Error>,
+    /// First and last line of what is to blame for that.
+    pub failure_lines: Option<(usize, usize)>,
     /// The Dockerfile's name as shown.
     pub file: String,
     /// Its bytes.
@@ -41,25 +47,46 @@ impl Engine {
     /// Checks the Dockerfile of `request`: a bad one is an answer, not an error.
     ///
     /// # Errors
-    /// When the Dockerfile cannot be read, or the request asks for something that is not supported.
+    /// When the Dockerfile cannot be read, or the request is at fault: it asks for something that is not supported, or for
+    /// checks that there are not.
     pub fn check(&self, request: &BuildRequest) -> Result<Checked, Error> {
-        let text = build::load_dockerfile(request, &Reporter::new(EventSink::ignore()))?;
+        let mut text = build::load_dockerfile(request, &Reporter::new(EventSink::ignore()))?;
+        let file = std::mem::replace(&mut text.name, shown_path(request));
+        let (lints, failure) = match build::parse_dockerfile(&text) {
+            Err(error) => (findings_before(&error, &text, request), Some(error)),
+            Ok(dockerfile) => self.findings(&dockerfile, request, &text)?,
+        };
+        let findings = lints.into_iter().map(|lint| finding(lint, &text)).collect();
+        let failure_lines = failure.as_ref().and_then(lines);
+        Ok(Checked { findings, failure, failure_lines, file, text: text.bytes })
+    }
+
+    fn findings(
+        &self,
+        dockerfile: &Dockerfile,
+        request: &BuildRequest,
+        text: &DockerfileText,
+    ) -> Result<(Vec<Lint>, Option<Error>), Error> {
         let mut options = build::plan_options(request)?;
         if options.target.is_none() {
             options.selection = Selection::Everything;
         }
-        let (lints, failure) = match build::parse_dockerfile(request, &text) {
-            Err(error) => (Vec::new(), Some(error)),
-            Ok(dockerfile) => match self.plan_assuming(&dockerfile, &options, &text) {
-                Ok(plan) => {
-                    let violated = plan.lint_errors().err().map(|error| Error::plan(error, &text));
-                    (plan.lints, violated)
-                }
-                Err(error) => (self.lints_of_text(&dockerfile, &options, &text), Some(error)),
-            },
-        };
-        let findings = lints.into_iter().map(|lint| finding(lint, &text)).collect();
-        Ok(Checked { findings, failure, file: text.name, text: text.bytes })
+        let ignored = Ignored::of(request);
+        match self.plan_assuming(dockerfile, &options, (request, text, &ignored)) {
+            Ok(plan) => {
+                let violated = || plan.lint_errors().err().map(|error| Error::plan(error, text));
+                let failure = ignored.failure().or_else(violated);
+                Ok((plan.lints, failure))
+            }
+            Err(Error::Plan { error, .. }) if matches!(*error.kind, PlanErrorKind::CheckArgument(_)) => {
+                Err(Error::plan(error, text))
+            }
+            Err(Error::Plan { mut error, diagnostic }) => {
+                let lints = std::mem::take(&mut error.lints);
+                Ok((lints, Some(Error::Plan { error, diagnostic })))
+            }
+            Err(other) => Ok((Vec::new(), Some(other))),
+        }
     }
 
     /// The plan, with an empty config for every image that is not in the store.
@@ -67,36 +94,52 @@ impl Engine {
         &self,
         dockerfile: &Dockerfile,
         options: &PlanOptions,
-        text: &DockerfileText,
+        (request, text, ignored): (&BuildRequest, &DockerfileText, &Ignored<'_>),
     ) -> Result<Plan, Error> {
-        let selected =
-            rbuild_planner::select(dockerfile, options).map_err(|error| Error::plan(error, text))?;
-        let (graph, _) = self.resolve_locally(selected, text, Absent::Assumed)?;
-        rbuild_planner::lower(graph).map_err(|error| Error::plan(error, text))
+        let failed = |error| Error::plan(error, text);
+        let selected = rbuild_planner::select(dockerfile, options).map_err(failed)?;
+        let (graph, _) = self.resolve_locally(selected, (request, text), Absent::Assumed)?;
+        rbuild_planner::lower_beside(graph, &|path| ignored.leaves_out(path)).map_err(failed)
     }
+}
 
-    /// The findings that need no plan, for a file that has none. They are what the planner keeps of them when every
-    /// instruction is replaced by one that says nothing.
-    fn lints_of_text(
-        &self,
-        dockerfile: &Dockerfile,
-        options: &PlanOptions,
-        text: &DockerfileText,
-    ) -> Vec<Lint> {
-        let mut bare = dockerfile.clone();
-        for argument in &mut bare.global_args {
-            argument.value.clear();
-        }
-        for stage in &mut bare.stages {
-            "scratch".clone_into(&mut stage.from.value.image.value);
-            stage.from.value.platform = None;
-            for node in &mut stage.instructions {
-                node.value = Instruction::Arg(Vec::new());
-            }
-        }
-        let options = PlanOptions { target: None, ..options.clone() };
-        self.plan_assuming(&bare, &options, text).map_or_else(|_| Vec::new(), |plan| plan.lints)
+/// What the checks find before the instruction at which reading ends. A line that cannot even be split into words is met
+/// before any instruction is looked at.
+pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &BuildRequest) -> Vec<Lint> {
+    let Error::Syntax {
+        error: ParseError { problem: Problem::Instruction(_), lines: Some(lines), .. }, ..
+    } = error
+    else {
+        return Vec::new();
+    };
+    let before: Vec<&[u8]> =
+        text.bytes.split_inclusive(|byte| *byte == b'\n').take(lines.first - 1).collect();
+    match (rbuild_parser::parse(&before.concat()), build::plan_options(request)) {
+        (Ok(beginning), Ok(options)) => rbuild_planner::findings_while_reading(&beginning, &options),
+        (Err(_), _) | (_, Err(_)) => Vec::new(),
     }
+}
+
+/// The Dockerfile's path as it was given, or as it is found in the context: so excerpts of checks show it.
+fn shown_path(request: &BuildRequest) -> String {
+    let in_context = |context: &Path| {
+        let parts = context.components().filter(|part| *part != Component::CurDir);
+        parts.collect::<PathBuf>().join("Dockerfile")
+    };
+    match (&request.dockerfile, &request.context) {
+        (DockerfileSource::File(path), _) => path.display().to_string(),
+        (DockerfileSource::InContext, Some(context)) => in_context(context).display().to_string(),
+        (DockerfileSource::InContext, None) | (DockerfileSource::Text(_), _) => "Dockerfile".to_owned(),
+    }
+}
+
+fn lines(error: &Error) -> Option<(usize, usize)> {
+    let lines = match error {
+        Error::Syntax { error, .. } => error.lines,
+        Error::Plan { error, .. } => error.lines,
+        _ => None,
+    };
+    lines.map(|lines| (lines.first, lines.last))
 }
 
 fn finding(lint: Lint, text: &DockerfileText) -> Finding {

@@ -1,0 +1,108 @@
+//! Where files come from: the context, the Dockerfile, named contexts.
+
+use crate::error::UsageError;
+use rbuild::{DockerfileSource, LayoutReference, NamedContextSource};
+use rbuild_oci::Reference;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// What is read from standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContextKind {
+    /// Nothing.
+    Directory,
+    /// The Dockerfile; the context is a directory.
+    DirectoryWithDockerfileOnStdin,
+    /// The Dockerfile; there is no context.
+    Stdin,
+    /// What can only be a context, since `-f` names the Dockerfile in it.
+    StdinWithFile,
+}
+
+/// Where context and Dockerfile come from.
+pub(super) fn sources(
+    context: &str,
+    file: Option<&str>,
+) -> Result<(ContextKind, Option<PathBuf>, DockerfileSource), UsageError> {
+    let on_stdin = || DockerfileSource::Text(Vec::new());
+    match (context, file) {
+        ("-", Some("-")) => Err(UsageError::in_build(
+            "invalid argument: can't use stdin for both build context and dockerfile",
+        )),
+        ("-", Some(file)) => Ok((ContextKind::StdinWithFile, None, DockerfileSource::File(file.into()))),
+        ("-", None) => Ok((ContextKind::Stdin, None, on_stdin())),
+        (url, _) if is_url(url) => {
+            Err(UsageError::unsupported(format_args!("a URL as build context ({url})")))
+        }
+        (_, Some(url)) if is_url(url) => {
+            Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})")))
+        }
+        (directory, Some("-")) => {
+            Ok((ContextKind::DirectoryWithDockerfileOnStdin, Some(directory.into()), on_stdin()))
+        }
+        (directory, Some(file)) => {
+            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::File(file.into())))
+        }
+        (directory, None) => {
+            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::InContext))
+        }
+    }
+}
+
+/// Whether Docker takes `text` for a place on the network. A directory of that name does not change it.
+fn is_url(text: &str) -> bool {
+    let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
+    schemes.iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// The meaning of each `--build-context NAME=VALUE`; the last of a name counts.
+pub(super) fn named(words: &[String]) -> Result<BTreeMap<String, NamedContextSource>, UsageError> {
+    words.iter().map(|text| named_context(text)).collect()
+}
+
+fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(UsageError::new(format!("invalid context value: {text}, expected key=value")));
+    };
+    // names are references to docker, so that `FROM name` finds them
+    let name = name.parse::<Reference>().map_or_else(
+        |error| Err(UsageError::new(format!("invalid context name {name}: {error}"))),
+        |reference| Ok(reference.familiar()),
+    )?;
+    let source = if value == "docker-image://scratch" {
+        NamedContextSource::Scratch
+    } else if let Some(image) = value.strip_prefix("docker-image://") {
+        let bad = |error| UsageError::new(format!("invalid context value {value}: {error}"));
+        NamedContextSource::Image(image.parse().map_err(bad)?)
+    } else if let Some(layout) = value.strip_prefix("oci-layout://") {
+        NamedContextSource::OciLayout(layout_reference(layout)?)
+    } else if let Some(target) = value.strip_prefix("target:") {
+        let message = format!("failed to find target {target} for context {name}");
+        return Err(UsageError::in_build(message));
+    } else if is_url(value) {
+        return Err(UsageError::unsupported(format_args!("--build-context {text}")));
+    } else {
+        NamedContextSource::Directory(Path::new(value).to_owned())
+    };
+    Ok((name, source))
+}
+
+/// `PATH[:TAG][@DIGEST]`. A `:` or `@` before a slash belongs to the path.
+fn layout_reference(text: &str) -> Result<LayoutReference, UsageError> {
+    let is_name = |(_, end): &(&str, &str)| !end.contains('/');
+    let (rest, digest) = match text.rsplit_once('@').filter(is_name) {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (text, None),
+    };
+    let bad = |error| {
+        UsageError::in_build(format!("could not parse oci-layout reference \"oci-layout://{text}\": {error}"))
+    };
+    let digest = digest.map(|digest| digest.parse().map_err(bad)).transpose()?;
+    let (path, tag) = match rest.rsplit_once(':').filter(is_name) {
+        Some((path, tag)) => (path, Some(tag.to_owned())),
+        None => (rest, None),
+    };
+    Ok(LayoutReference { path: PathBuf::from(path), tag, digest })
+}

@@ -1,0 +1,115 @@
+//! Damage to the store, and builds that are stopped.
+
+use crate::with_busybox;
+use rbuild_testkit::Workspace;
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+const DOCKERFILE: &str = "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\nCOPY f /f\n";
+
+fn works(here: &Workspace, tag: &str) {
+    assert_eq!(here.ok(["run", "--rm", tag, "cat", "/1", "/2", "/f"]), "1\n2\nmine");
+}
+
+fn entries(here: &Workspace, directory: &str) -> BTreeSet<PathBuf> {
+    fs::read_dir(here.store().join(directory)).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_fails_no_build() {
+    let Some(here) = with_busybox("a_cache_that_cannot_be_used_fails_no_build") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    here.build("x", &context);
+    // neither of them can be read or written, whoever tries
+    for kept in entries(&here, "recent") {
+        fs::remove_file(&kept).unwrap();
+        fs::create_dir_all(kept.join("in the way")).unwrap();
+    }
+    let index = here.store().join("index");
+    fs::remove_dir_all(&index).unwrap();
+    fs::write(&index, "not a directory").unwrap();
+    for _ in 0..2 {
+        let said = here.build("y", &context);
+        assert!(said.contains("the build cache fails and is not used (cannot use "), "{said}");
+        assert!(said.contains(&format!("remove {}, which costs time only", index.display())), "{said}");
+        works(&here, "y");
+    }
+    here.ok(["build", "--no-cache", "-t", "y", context.to_str().unwrap()]);
+    let plan = here.ok(["plan", context.to_str().unwrap()]);
+    assert!(plan.ends_with("\n3 steps: 3 run\n"), "{plan}");
+    // as it was told
+    fs::remove_file(&index).unwrap();
+    here.build("y", &context);
+    assert!(here.build("y", &context).contains(" CACHED"));
+}
+
+#[test]
+fn a_damaged_index_fails_no_build() {
+    let Some(here) = with_busybox("a_damaged_index_fails_no_build") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    here.build("x", &context);
+    for directory in ["index", "recent"] {
+        for path in entries(&here, directory).into_iter().filter(|path| path.is_file()) {
+            let length = fs::metadata(&path).unwrap().len() as usize;
+            fs::write(&path, vec![0x5a; length.clamp(1000, 1 << 20)]).unwrap();
+        }
+    }
+    here.build("y", &context);
+    works(&here, "y");
+    assert!(here.build("y", &context).contains(" CACHED"), "the index is whole again");
+}
+
+#[test]
+fn a_layer_whose_description_is_lost_is_made_again() {
+    let Some(here) = with_busybox("a_layer_whose_description_is_lost") else { return };
+    let base = entries(&here, "layers");
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    // a power cut can leave it empty, a failing disk anything
+    for (damage, index_lost) in [("", false), ("{\"created\":", false), ("", true)] {
+        here.build("x", &context);
+        for layer in entries(&here, "layers").difference(&base) {
+            fs::write(layer.join("meta.json"), damage).unwrap();
+        }
+        if index_lost {
+            fs::remove_dir_all(here.store().join("recent")).unwrap();
+        }
+        let again = here.build("y", &context);
+        assert!(!again.contains(" CACHED"), "{damage:?}: {again}");
+        assert_eq!(again.contains("is made again"), !damage.is_empty(), "{again}");
+        works(&here, "y");
+        assert_eq!(here.build("y", &context).matches(" CACHED").count(), 3, "{damage:?}");
+        here.ok(["prune", "-f"]);
+    }
+}
+
+#[test]
+fn an_interrupted_build_ends_at_once() {
+    let Some(here) = with_busybox("an_interrupted_build_ends_at_once") else { return };
+    // reading all of these holes would take minutes
+    let dockerfile = "FROM busybox\nCOPY big /\n";
+    let context = here.context("c", dockerfile, &[("big", "")]);
+    fs::File::options().write(true).open(context.join("big")).unwrap().set_len(1 << 40).unwrap();
+    let before = entries(&here, "layers");
+    let build = here.command(["build".as_ref(), context.as_os_str()]).stderr(Stdio::piped()).spawn();
+    let mut build = build.unwrap();
+    let progress = BufReader::new(build.stderr.take().unwrap());
+    let mut lines = progress.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("load metadata")), "it has begun");
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    let pid = build.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let status = build.wait().unwrap();
+    let took = begun.elapsed();
+    assert_eq!(status.code(), Some(130));
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    println!("it ended {took:?} after the signal");
+    assert_eq!(entries(&here, "layers"), before, "nothing half-written");
+    assert!(!here.store().join("tmp").exists() || entries(&here, "tmp").is_empty());
+}
