@@ -31,6 +31,7 @@ mod physical;
 mod place;
 mod print;
 mod quote;
+mod simple;
 mod suggest;
 mod template;
 mod transfer;

@@ -1,5 +1,7 @@
 //! ADD and COPY.
 
+use std::collections::HashMap;
+
 use pest::Parser as _;
 
 use crate::flags::{Checked, Flag, Known};
@@ -92,7 +94,10 @@ fn transfer(
             span: Some(paths.destination.span),
         });
     }
-    let sources = paths.sources.into_iter().map(|word| source(word, heredocs)).collect();
+    // of two with one name the later body counts, as in Docker
+    let heredocs: HashMap<&str, &Heredoc> =
+        heredocs.iter().map(|heredoc| (heredoc.name.as_str(), heredoc)).collect();
+    let sources = paths.sources.into_iter().map(|word| source(word, &heredocs)).collect();
     Ok(Transfer {
         sources,
         destination: paths.destination,
@@ -103,13 +108,12 @@ fn transfer(
     })
 }
 
-/// A source word: an inline file when it is the marker of one of the instruction's here-documents. Of two with one
-/// name the later body counts, as in Docker.
-fn source(word: Word, heredocs: &[Heredoc]) -> Source {
+/// A source word: an inline file when it is the marker of one of the instruction's here-documents.
+fn source(word: Word, heredocs: &HashMap<&str, &Heredoc>) -> Source {
     if let Ok(Some(marker)) = heredoc::marker(&word.value)
-        && let Some(heredoc) = heredocs.iter().rfind(|heredoc| heredoc.name == marker.name)
+        && let Some(heredoc) = heredocs.get(marker.name.as_str())
     {
-        return Source::Heredoc(heredoc.clone());
+        return Source::Heredoc((*heredoc).clone());
     }
     Source::Path(word)
 }

@@ -18,6 +18,7 @@ mod lints;
 mod lower;
 mod onbuild;
 mod options;
+mod ordered;
 mod plan;
 mod position;
 mod scope;
@@ -37,5 +38,6 @@ pub use plan::{
     MountKind, Network, Plan, PlannedEntry, PlannedImage, PlannedStage, RunAction, Security, Sharing,
     StageId, Step, StepId, Unpack, WorkdirAction,
 };
+pub use scope::Env;
 pub use select::select;
 pub use stage_graph::{ResolvedGraph, StageGraph};

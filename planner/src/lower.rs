@@ -7,6 +7,7 @@ use crate::plan::{
     Action, Filesystem, ImageIndex, MountKind, Plan, PlannedEntry, PlannedImage, PlannedStage, StageId, Step,
     StepId,
 };
+use crate::scope::Env;
 use crate::stage_graph::{
     Base, Body, ImageOrigin, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode,
 };
@@ -54,7 +55,12 @@ pub(crate) struct Lowering<'a> {
     states: Vec<Option<StageState>>,
     /// How many reachable stages are still to be built on each.
     children: Vec<usize>,
+    /// How many names were compared so far to suggest one.
+    compared: usize,
 }
+
+/// How many names are compared in one plan to suggest one. A file that gets there has thousands of mistakes.
+const MOST_COMPARED: usize = 2_000_000;
 
 impl<'a> Lowering<'a> {
     fn new(graph: &'a StageGraph, ids: &[NodeId]) -> Self {
@@ -78,7 +84,18 @@ impl<'a> Lowering<'a> {
             planned: vec![None; nodes],
             states: vec![None; nodes],
             children,
+            compared: 0,
         }
+    }
+
+    /// The variable that was probably meant by `name`.
+    pub(crate) fn suggest<'e>(&mut self, name: &str, env: &'e Env) -> Option<&'e str> {
+        if self.compared > MOST_COMPARED {
+            return None;
+        }
+        let names = env.entries();
+        self.compared += names.len();
+        rbuild_parser::suggest(name, names.into_iter().map(|(name, _)| name))
     }
 
     fn stage(&mut self, id: NodeId) -> Result<(), PlanError> {
@@ -103,7 +120,11 @@ impl<'a> Lowering<'a> {
             base,
             steps: (first_step..self.steps.len()).map(StepId).collect(),
             result,
-            config: state.config.clone(),
+            config: if id == self.graph.target {
+                state.finished_config()
+            } else {
+                ImageConfig::scratch(&node.platform)
+            },
             history,
             from_name,
             lines: node.lines,

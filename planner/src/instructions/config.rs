@@ -23,10 +23,10 @@ pub(super) fn arg(stage: &mut StageLowering<'_, '_>, args: &[ArgDeclaration]) ->
             created_by.push('=');
             created_by.push_str(value);
             if !steers_frontend(name) {
-                stage.state.env.set(name, value.clone());
+                stage.state.set_arg(name, value);
             }
         }
-        stage.state.args.push((name.to_owned(), value));
+        stage.state.args.set(name, value.map(Into::into));
     }
     stage.record(created_by);
     Ok(())
@@ -58,15 +58,18 @@ fn expand_pairs(
 }
 
 fn pairs_text(instruction: &str, pairs: &[(String, String)]) -> String {
-    pairs.iter().fold(instruction.to_owned(), |text, (key, value)| format!("{text} {key}={value}"))
+    let mut text = instruction.to_owned();
+    for (key, value) in pairs {
+        text.extend([" ", key, "=", value]);
+    }
+    text
 }
 
 pub(super) fn env(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<(), PlanError> {
     let pairs = expand_pairs(stage, pairs)?;
     for (key, value) in &pairs {
         report_secret(stage, "ENV", key);
-        stage.state.config.config.set_env(key, value);
-        stage.state.env.set(key, value.clone());
+        stage.state.set_env(key, value);
     }
     stage.record(pairs_text("ENV", &pairs));
     Ok(())
@@ -75,7 +78,9 @@ pub(super) fn env(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<()
 pub(super) fn label(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<(), PlanError> {
     let pairs = expand_pairs(stage, pairs)?;
     stage.record(pairs_text("LABEL", &pairs));
-    stage.state.config.config.labels.extend(pairs);
+    for (key, value) in pairs {
+        stage.state.labels.set(&key, value.into());
+    }
     Ok(())
 }
 
