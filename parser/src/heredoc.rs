@@ -4,7 +4,7 @@ use pest::Parser as _;
 
 use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::physical::PhysicalLines;
-use crate::{Escape, Expansion, Heredoc, Lines, ParseError, Problem, Quote, Span, Spanned, Tabs, simple};
+use crate::{Expansion, Heredoc, Lines, ParseError, Problem, Quote, Span, Spanned, Tabs};
 
 /// `<<NAME` as found on a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +34,8 @@ pub(crate) fn markers(line: &str) -> Result<Vec<Marker>, Quote> {
     if !line.contains("<<") {
         return Ok(Vec::new());
     }
-    let mut found = Vec::new();
-    if let Some(words) = simple::quoted_words(line, Escape::Backslash) {
-        for word in words {
-            found.extend(marker(word)?);
-        }
-        return Ok(found);
-    }
     let Ok(words) = DockerfileGrammar::parse(Rule::quoted_words, line) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
     for word in words.flat_map(pest::iterators::Pair::into_inner) {
         if word.as_rule() == Rule::quoted_word {
             found.extend(marker(word.as_str())?);
