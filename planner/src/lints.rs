@@ -139,6 +139,9 @@ impl Plan {
     }
 }
 
+/// How many names are compared in one plan to suggest one. A file that gets there has thousands of mistakes.
+pub(crate) const MOST_COMPARED: usize = 2_000_000;
+
 /// A finding.
 pub(crate) fn finding(rule: Rule, message: String, lines: Lines) -> Lint {
     Lint { rule, message, lines }

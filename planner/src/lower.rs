@@ -2,7 +2,7 @@
 
 use crate::PlanError;
 use crate::graph::StepGraph;
-use crate::lints;
+use crate::lints::{self, MOST_COMPARED};
 use crate::plan::{
     Action, Filesystem, ImageIndex, MountKind, Plan, PlannedEntry, PlannedImage, PlannedStage, StageId, Step,
     StepId,
@@ -58,9 +58,6 @@ pub(crate) struct Lowering<'a> {
     /// How many names were compared so far to suggest one.
     compared: usize,
 }
-
-/// How many names are compared in one plan to suggest one. A file that gets there has thousands of mistakes.
-const MOST_COMPARED: usize = 2_000_000;
 
 impl<'a> Lowering<'a> {
     fn new(graph: &'a StageGraph, ids: &[NodeId]) -> Self {

@@ -2,7 +2,7 @@
 //! found, in stages that are never built as well (Docker reports those too).
 
 use crate::contexts::ContextNames;
-use crate::lints::{self, Checks};
+use crate::lints::{self, Checks, MOST_COMPARED};
 use crate::options::{ImageRequest, PlanOptions, Purpose};
 use crate::scope::{
     ExpandedWord, SOURCE_DATE_EPOCH, evaluate_globals, expand_word, source_date_epoch, unset_in,
@@ -150,10 +150,13 @@ impl StageGraph {
         let globals = &self.input.globals;
         let known = || globals.declared.iter().map(String::as_str).chain(globals.env.names());
         for name in unset {
-            if known().any(|known| known == name) {
+            // what has a value was found
+            if globals.declared.contains(name) {
                 continue;
             }
-            let hint = lints::hint(rbuild_parser::suggest(name, known()), "");
+            let compared = self.lints.len() * globals.declared.len();
+            let meant = (compared <= MOST_COMPARED).then(|| rbuild_parser::suggest(name, known())).flatten();
+            let hint = lints::hint(meant, "");
             let message = format!("FROM argument '{name}' is not declared{hint}");
             self.lints.push(lints::finding(Rule::UndefinedArgInFrom, message, lines));
         }
