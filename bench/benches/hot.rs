@@ -6,6 +6,9 @@ use rbuild_oci::{ImageConfig, Platform};
 use rbuild_planner::{Plan, PlanOptions, ResolvedImage};
 use std::hint::black_box;
 
+/// 200 lines, 10 stages, with a bit of everything the language has.
+const DENSE: &str = include_str!("dense.Dockerfile");
+
 /// 10 stages, 20 lines each.
 fn dockerfile() -> String {
     let mut text = String::new();
@@ -45,6 +48,12 @@ fn language(c: &mut Criterion) {
     });
     c.bench_function("parse and plan 200 lines, 10 stages", |b| {
         b.iter(|| plan(black_box(&text)).steps.len());
+    });
+    c.bench_function("parse 200 dense lines", |b| {
+        b.iter(|| rbuild_parser::parse(black_box(DENSE.as_bytes())).is_ok());
+    });
+    c.bench_function("parse and plan 200 dense lines, 10 stages", |b| {
+        b.iter(|| plan(black_box(DENSE)).steps.len());
     });
 }
 

@@ -89,7 +89,7 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
     let shm_size = around.shm_size.map(|size| size.to_string());
     Description::new("run")
         .list("argv", action.argv.iter().map(String::as_str))
-        .list("env", action.env.iter().map(String::as_str))
+        .list("env", action.env.pairs().iter().map(String::as_str))
         .field("cwd", action.cwd.as_str())
         .field("user", &action.user)
         .field("hostname", &action.hostname)

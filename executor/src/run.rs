@@ -86,9 +86,9 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         source: Box::new(source),
     })?;
     root.create_directory(&action.cwd, (identity.uid, identity.gid))?;
-    let mut environment: Vec<OsString> =
-        action.env.iter().chain(&action.proxy_env).map(OsString::from).collect();
-    if !action.env.iter().any(|pair| pair.starts_with("HOME=")) {
+    let env = action.env.pairs();
+    let mut environment: Vec<OsString> = env.iter().chain(&action.proxy_env).map(OsString::from).collect();
+    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
         environment.push(format!("HOME={}", identity.home).into());
     }
     let command: Vec<OsString> = action.argv.iter().map(OsString::from).collect();

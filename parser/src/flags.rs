@@ -5,7 +5,7 @@ use pest::Parser as _;
 use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::grammar::in_backslashes;
 use crate::place::Place;
-use crate::{Escape, InstructionProblem, Span, Word, suggest};
+use crate::{Escape, InstructionProblem, Span, Word, simple, suggest};
 
 /// One flag as written, quotes and escapes removed.
 #[derive(Debug)]
@@ -39,6 +39,20 @@ pub(crate) fn split<'a>(text: &'a str, place: &Place<'_>, escape: Escape) -> (Ve
     if !text.trim_start().starts_with("--") {
         return (Vec::new(), text.trim());
     }
+    let Some((flags, operands)) = simple::flags(text, escape) else {
+        return split_by_grammar(text, place, escape);
+    };
+    let flags = flags.into_iter().map(|whole| {
+        let (name, value) = match whole[2..].split_once('=') {
+            Some((name, value)) => (name, Some(place.word(value))),
+            None => (&whole[2..], None),
+        };
+        Flag { name: name.to_owned(), value, span: place.span(whole) }
+    });
+    (flags.collect(), operands)
+}
+
+pub(crate) fn split_by_grammar<'a>(text: &'a str, place: &Place<'_>, escape: Escape) -> (Vec<Flag>, &'a str) {
     let shadow = in_backslashes(text, escape);
     let Ok(parsed) = DockerfileGrammar::parse(Rule::flags, &shadow) else { return (Vec::new(), text.trim()) };
     let mut flags = Vec::new();

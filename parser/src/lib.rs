@@ -32,6 +32,7 @@ mod place;
 mod print;
 mod quote;
 mod shell_words;
+mod simple;
 mod suggest;
 mod template;
 mod transfer;

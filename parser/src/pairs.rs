@@ -5,7 +5,9 @@ use pest::Parser as _;
 use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::grammar::in_backslashes;
 use crate::place::Operands;
-use crate::{ArgDeclaration, InstructionProblem, Pairs, PairsForm, ParseError, Problem, Span};
+use crate::{
+    ArgDeclaration, Escape, InstructionProblem, Pairs, PairsForm, ParseError, Problem, Span, simple,
+};
 
 /// The pairs of ENV or LABEL (`instruction`), in either form.
 pub(crate) fn pairs(operands: &Operands<'_>, instruction: &'static str) -> Result<Pairs, ParseError> {
@@ -78,7 +80,12 @@ pub(crate) fn declarations(
 }
 
 fn quoted_words<'a>(operands: &Operands<'a>) -> Vec<&'a str> {
-    let shadow = in_backslashes(operands.text, operands.escape);
+    simple::quoted_words(operands.text, operands.escape)
+        .unwrap_or_else(|| words_by_grammar(operands.text, operands.escape))
+}
+
+pub(crate) fn words_by_grammar(text: &str, escape: Escape) -> Vec<&str> {
+    let shadow = in_backslashes(text, escape);
     let Ok(mut parsed) = DockerfileGrammar::parse(Rule::quoted_words, &shadow) else { return Vec::new() };
     let words = parsed.next().into_iter().flat_map(pest::iterators::Pair::into_inner);
     words
@@ -88,7 +95,7 @@ fn quoted_words<'a>(operands: &Operands<'a>) -> Vec<&'a str> {
             let span = pair.as_span();
             let dangling = pair.into_inner().find(|inner| inner.as_rule() == Rule::dangling);
             let end = dangling.map_or(span.end(), |dangling| dangling.as_span().start());
-            &operands.text[span.start()..end]
+            &text[span.start()..end]
         })
         .collect()
 }

@@ -25,6 +25,12 @@ impl<'a> Place<'a> {
         Self { text, pieces }
     }
 
+    /// A text that is the file.
+    #[cfg(test)]
+    pub(crate) fn whole(text: &'a str) -> Self {
+        Self::new(text, &[Piece { logical: 0, file: 0 }])
+    }
+
     /// Where `part`, a slice of the logical text, stands in the file.
     pub(crate) fn span(&self, part: &str) -> Span {
         // both are slices of one string, so the difference of their addresses is an offset

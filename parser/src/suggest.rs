@@ -13,7 +13,8 @@ pub fn suggest<'a>(value: &str, candidates: impl IntoIterator<Item = &'a str>) -
             return None;
         }
         // anything at `limit` or above cannot win, so lengths that differ by as much need no matrix
-        if candidate.len().abs_diff(value.len()) > MAX_DISTANCE * 4 {
+        let longest_character = if value.is_ascii() && candidate.is_ascii() { 1 } else { 4 };
+        if candidate.len().abs_diff(value.len()) > MAX_DISTANCE * longest_character {
             continue;
         }
         let distance = levenshtein(value, candidate);

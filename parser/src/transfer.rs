@@ -1,5 +1,7 @@
 //! ADD and COPY.
 
+use std::collections::HashMap;
+
 use pest::Parser as _;
 
 use crate::flags::{Checked, Flag, Known};
@@ -92,7 +94,10 @@ fn transfer(
             span: Some(paths.destination.span),
         });
     }
-    let sources = paths.sources.into_iter().map(|word| source(word, heredocs)).collect();
+    // of two with one name the later body counts, as in Docker
+    let heredocs: HashMap<&str, &Heredoc> =
+        heredocs.iter().map(|heredoc| (heredoc.name.as_str(), heredoc)).collect();
+    let sources = paths.sources.into_iter().map(|word| source(word, &heredocs)).collect();
     Ok(Transfer {
         sources,
         destination: paths.destination,
@@ -105,10 +110,10 @@ fn transfer(
 
 /// A source word: an inline file when it is a marker. Of two here-documents with one name the later body counts, and a
 /// marker whose body was not looked for, as in the JSON form, is an empty file, both as in Docker.
-fn source(word: Word, heredocs: &[Heredoc]) -> Source {
+fn source(word: Word, heredocs: &HashMap<&str, &Heredoc>) -> Source {
     let Some(marker) = heredoc::marker(&word.value) else { return Source::Path(word) };
-    match heredocs.iter().rfind(|heredoc| heredoc.name == marker.name) {
-        Some(heredoc) => Source::Heredoc(heredoc.clone()),
+    match heredocs.get(marker.name.as_str()) {
+        Some(heredoc) => Source::Heredoc((*heredoc).clone()),
         None => Source::Heredoc(marker.without_body(word.span)),
     }
 }

@@ -5,7 +5,7 @@ use pest::iterators::Pair;
 
 use crate::grammar::word::{Rule, WordGrammar};
 use crate::grammar::{in_backslashes, without_quotes};
-use crate::{Escape, Quote, WordError, WordMode, WordProblem};
+use crate::{Escape, Quote, WordError, WordMode, WordProblem, simple};
 
 /// How deep substitutions may stand in each other's words.
 pub const MAX_NESTING: usize = 100;
@@ -128,6 +128,17 @@ pub(crate) fn read(text: &str, escape: Escape, mode: WordMode) -> (Vec<WordPart>
         WordMode::Single | WordMode::List => escape,
         WordMode::Heredoc => Escape::Backslash,
     };
+    match simple::word(text, escape, mode) {
+        Some(parts) => (parts, None),
+        None => read_by_grammar(text, escape, mode),
+    }
+}
+
+pub(crate) fn read_by_grammar(
+    text: &str,
+    escape: Escape,
+    mode: WordMode,
+) -> (Vec<WordPart>, Option<WordProblem>) {
     let mut shadow = in_backslashes(text, escape);
     if mode == WordMode::Heredoc {
         shadow = without_quotes(&shadow).into_owned().into();

@@ -3,6 +3,7 @@
 use crate::plan::{Plan, StepId};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::HashSet;
 
 /// Steps as vertices, an edge from each input to the step that needs it. Acyclic, since a step is only ever added
 /// after its inputs.
@@ -13,8 +14,9 @@ impl StepGraph {
     /// Adds `step`, which must be the next in order, and what it needs.
     pub(crate) fn add(&mut self, step: StepId, inputs: &[StepId]) {
         let vertex = self.0.add_node(step);
-        for input in inputs {
-            self.0.update_edge(NodeIndex::new(input.0), vertex, ());
+        let mut seen = HashSet::with_capacity(inputs.len());
+        for input in inputs.iter().filter(|input| seen.insert(**input)) {
+            self.0.add_edge(NodeIndex::new(input.0), vertex, ());
         }
     }
 

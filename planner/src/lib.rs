@@ -19,6 +19,7 @@ mod lints;
 mod lower;
 mod onbuild;
 mod options;
+mod ordered;
 mod plan;
 mod position;
 mod scope;
@@ -39,5 +40,6 @@ pub use plan::{
     ImageIndex, Mount, MountKind, Network, Plan, PlannedArgument, PlannedImage, PlannedLayer, PlannedStage,
     RunAction, Security, Sharing, StageId, Step, StepId, Unpack, WorkdirAction,
 };
+pub use scope::Env;
 pub use select::select;
 pub use stage_graph::{ResolvedGraph, StageGraph};

@@ -188,6 +188,9 @@ impl Lowering<'_> {
     }
 }
 
+/// How many names are compared in one plan to suggest one. A file that gets there has thousands of mistakes.
+pub(crate) const MOST_COMPARED: usize = 2_000_000;
+
 /// The last of Docker's passes that makes findings while it reads the file.
 const LAST_WHILE_READING: u8 = 1;
 

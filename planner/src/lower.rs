@@ -2,10 +2,12 @@
 
 use crate::PlanError;
 use crate::graph::StepGraph;
+use crate::lints::MOST_COMPARED;
 use crate::plan::{
     Action, CachePolicy, CopyAction, CopySource, Filesystem, GitDirectory, ImageIndex, MountKind, Plan,
     PlannedImage, PlannedLayer, PlannedStage, StageId, Step, StepId, Unpack,
 };
+use crate::scope::Env;
 use crate::stage_graph::{
     Base, Body, ImageOrigin, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode,
 };
@@ -67,6 +69,8 @@ pub(crate) struct Lowering<'a> {
     states: Vec<Option<StageState>>,
     /// How many reachable stages are still to be built on each.
     children: Vec<usize>,
+    /// How many names were compared so far to suggest one.
+    compared: usize,
 }
 
 impl<'a> Lowering<'a> {
@@ -93,7 +97,18 @@ impl<'a> Lowering<'a> {
             planned: vec![None; nodes],
             states: vec![None; nodes],
             children,
+            compared: 0,
         }
+    }
+
+    /// The variable that was probably meant by `name`.
+    pub(crate) fn suggest<'e>(&mut self, name: &str, env: &'e Env) -> Option<&'e str> {
+        if self.compared > MOST_COMPARED {
+            return None;
+        }
+        let names = env.entries();
+        self.compared += names.len();
+        rbuild_parser::suggest(name, names.into_iter().map(|(name, _)| name))
     }
 
     fn stage(&mut self, id: NodeId) -> Result<(), PlanError> {
@@ -127,7 +142,11 @@ impl<'a> Lowering<'a> {
             base,
             steps: (first_step..self.steps.len()).map(StepId).collect(),
             result,
-            config: state.config.clone(),
+            config: if id == self.graph.target {
+                state.finished_config()
+            } else {
+                ImageConfig::scratch(&node.platform)
+            },
             history,
             layers: Vec::new(),
             from_name,

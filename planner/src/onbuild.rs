@@ -8,12 +8,13 @@ use rbuild_parser::{Escape, Instruction, Lines, parse_instruction};
 
 impl StageGraph {
     /// Parses the triggers of every reachable stage whose base is known by now. A trigger may make more stages
-    /// reachable, so it looks again until nothing is new.
+    /// reachable, which are looked at next, until nothing is new.
     pub(crate) fn read_triggers(&mut self) -> Result<(), PlanError> {
-        loop {
-            let reachable = self.reachable();
-            let mut found_sources = false;
-            for (id, _) in reachable.iter().enumerate().filter(|(_, reachable)| **reachable) {
+        let mut reachable = self.reachable();
+        let mut fresh: Vec<NodeId> = (0..reachable.len()).filter(|id| reachable[*id]).collect();
+        while !fresh.is_empty() {
+            let mut found = Vec::new();
+            for id in fresh {
                 if self.nodes[id].triggers.is_some() || self.nodes[id].body == Body::Replaced {
                     continue;
                 }
@@ -23,13 +24,12 @@ impl StageGraph {
                     .into_iter()
                     .map(|text| self.parse_trigger(&text, lines))
                     .collect::<Result<Vec<_>, _>>()?;
-                found_sources |= triggers.iter().any(|trigger| !trigger.sources.is_empty());
+                found.extend(triggers.iter().flat_map(|trigger| trigger.sources.iter().flatten().copied()));
                 self.nodes[id].triggers = Some(triggers);
             }
-            if !found_sources {
-                return Ok(());
-            }
+            fresh = self.reach(found, &mut reachable);
         }
+        Ok(())
     }
 
     /// The triggers stage `id` inherits; `None` while its image is unknown.

@@ -73,7 +73,8 @@ pub struct PlannedStage {
     pub steps: Vec<StepId>,
     /// What it ends with: the last step, or the base.
     pub result: Filesystem,
-    /// The final config with the base's `created`, history and diff_ids only.
+    /// The target's final config with the base's `created`, history and diff_ids only. That of every other stage is
+    /// empty: in a long chain each would repeat the variables and labels of all before it.
     pub config: ImageConfig,
     /// New history entries, without times. The target's include those of the stages below it (`FROM stage`); every
     /// other stage has only its own, so that a long chain of stages stays linear.
@@ -176,12 +177,12 @@ pub enum Action {
 }
 
 /// RUN.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RunAction {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// `NAME=value`, in the order in which the command gets them; part of the key.
-    pub env: Vec<String>,
+    /// The variables in the order in which the command gets them; part of the key. Shared with other steps.
+    pub env: crate::Env,
     /// Proxy variables, which are not part of the key.
     pub proxy_env: Vec<String>,
     /// Working directory.

@@ -3,44 +3,51 @@
 //! What a stage sees of them is decided where its instructions are lowered; nothing here reads the real environment.
 
 use crate::options::PlanOptions;
+use crate::ordered::Ordered;
 use crate::plan::{ArgumentOrigin, PlannedArgument};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::Platform;
 use rbuild_parser::{ArgDeclaration, Dockerfile, Escape, Node, WordError, WordMode, expand};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Variables in the order in which they were first defined.
+/// Variables in the order in which they were first defined. Copies share what they have in common.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Env {
-    entries: Vec<(String, String)>,
-}
+pub struct Env(Ordered<Arc<str>>);
 
 impl Env {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.entries.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0.get(name).map(|value| &**value)
     }
 
     /// Defines `name`, in place if it is there already.
     pub(crate) fn set(&mut self, name: &str, value: String) {
-        match self.entries.iter_mut().find(|(n, _)| n == name) {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((name.to_owned(), value)),
-        }
+        self.0.set(name, value.into());
     }
 
     /// The same without `name`.
     pub(crate) fn without(&self, name: &str) -> Self {
-        Self { entries: self.entries.iter().filter(|(n, _)| n != name).cloned().collect() }
+        let mut rest = Self::default();
+        for (kept, value) in self.entries().into_iter().filter(|(n, _)| *n != name) {
+            rest.0.set(kept, Arc::clone(value));
+        }
+        rest
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|(name, _)| name.as_str())
+        self.0.entries().into_iter().map(|(name, _)| name)
+    }
+
+    /// Names and values.
+    pub(crate) fn entries(&self) -> Vec<(&str, &Arc<str>)> {
+        self.0.entries()
     }
 
     /// `NAME=value` pairs.
-    pub(crate) fn pairs(&self) -> Vec<String> {
-        self.entries.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    #[must_use]
+    pub fn pairs(&self) -> Vec<String> {
+        self.0.entries().into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 }
 

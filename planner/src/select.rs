@@ -3,7 +3,7 @@
 
 use crate::contexts::ContextNames;
 use crate::epoch;
-use crate::lints::{self, CHECK_ARGUMENT, Checks};
+use crate::lints::{self, CHECK_ARGUMENT, Checks, MOST_COMPARED};
 use crate::options::{ImageRequest, PlanOptions, Purpose};
 use crate::scope::{ExpandedWord, evaluate_globals, expand_word, unset_in};
 use crate::stage_graph::{Base, Body, Input, NodeId, StageGraph, StageNode};
@@ -162,10 +162,13 @@ impl StageGraph {
             || globals.arguments.iter().map(|argument| argument.name.as_str()).chain(globals.env.names());
         let mut findings = Vec::new();
         for name in unset {
-            if known().any(|known| known == name) {
+            // what has a value was found
+            if globals.arguments.iter().any(|argument| argument.name == *name) {
                 continue;
             }
-            let hint = lints::hint(rbuild_parser::suggest(name, known()), "");
+            let compared = self.lints.len() * globals.arguments.len();
+            let meant = (compared <= MOST_COMPARED).then(|| rbuild_parser::suggest(name, known())).flatten();
+            let hint = lints::hint(meant, "");
             let message = format!("FROM argument '{name}' is not declared{hint}");
             findings.push(message);
         }

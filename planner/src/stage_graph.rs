@@ -204,14 +204,23 @@ impl StageGraph {
     /// Which nodes are needed.
     pub(crate) fn reachable(&self) -> Vec<bool> {
         let mut reachable = vec![false; self.nodes.len()];
-        let mut todo: Vec<NodeId> = match self.input.options.selection {
+        let roots = match self.input.options.selection {
             Selection::Target => vec![self.target],
             Selection::Everything => (0..self.nodes.len()).collect(),
         };
+        self.reach(roots, &mut reachable);
+        reachable
+    }
+
+    /// Adds to `reachable` what `todo` needs, and tells what was new, lower ones first.
+    pub(crate) fn reach(&self, mut todo: Vec<NodeId>, reachable: &mut Vec<bool>) -> Vec<NodeId> {
+        reachable.resize(self.nodes.len(), false);
+        let mut fresh = Vec::new();
         while let Some(id) = todo.pop() {
             if std::mem::replace(&mut reachable[id], true) {
                 continue;
             }
+            fresh.push(id);
             let node = &self.nodes[id];
             if let Base::Stage(base) = node.base {
                 todo.push(base);
@@ -222,7 +231,8 @@ impl StageGraph {
                 todo.extend(links.chain(triggers).filter_map(|source| *source));
             }
         }
-        reachable
+        fresh.sort_unstable();
+        fresh
     }
 
     /// The base that `written` names: scratch, a named context or an image.

@@ -4,6 +4,7 @@ use crate::history;
 use crate::instructions::{self, OnlyOnce};
 use crate::lints;
 use crate::lower::Lowering;
+use crate::ordered::Ordered;
 use crate::plan::{Action, CachePolicy, Filesystem, PlannedArgument, StageId, Step, StepId};
 use crate::position::Positions;
 use crate::scope::{Env, expand_word, is_literal, unset_in};
@@ -12,6 +13,8 @@ use crate::stage_graph::{Base, ImageOrigin, Input, NodeId, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{DEFAULT_PATH, HistoryEntry, ImageConfig, ImagePath};
 use rbuild_parser::{Escape, Expanded, Instruction, Lines, Node, Rule, WordError, WordMode, expand};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What a stage hands on to the stages built on it.
 #[derive(Clone, Debug)]
@@ -20,8 +23,14 @@ pub(crate) struct StageState {
     pub(crate) config: ImageConfig,
     /// What expansion and RUN see.
     pub(crate) env: Env,
+    /// What ENV set: the config has only the base image's variables until it is finished.
+    own_env: Env,
+    /// Variables of `own_env` that an ARG has given another value since, which stages built on this one do not see.
+    hidden: Vec<String>,
+    /// What LABEL set, as `own_env`.
+    pub(crate) labels: Ordered<Arc<str>>,
     /// ARGs declared so far, with their values.
-    pub(crate) args: Vec<(String, Option<String>)>,
+    pub(crate) args: Ordered<Option<Arc<str>>>,
     /// Where relative paths start, and where commands run: the config's working directory, which may be empty or
     /// written with slashes at its end.
     pub(crate) cwd: ImagePath,
@@ -34,7 +43,17 @@ pub(crate) struct StageState {
 impl StageState {
     pub(crate) fn new(config: ImageConfig, files: Filesystem) -> Self {
         let cwd = ImagePath::root();
-        Self { config, env: Env::default(), args: Vec::new(), cwd, files, workdir_set: false }
+        Self {
+            config,
+            env: Env::default(),
+            own_env: Env::default(),
+            hidden: Vec::new(),
+            labels: Ordered::default(),
+            args: Ordered::default(),
+            cwd,
+            files,
+            workdir_set: false,
+        }
     }
 
     /// The state for a stage `FROM` this one: everything but the triggers.
@@ -52,9 +71,12 @@ impl StageState {
         if !has_path && self.config.os != "windows" {
             config.set_env("PATH", DEFAULT_PATH);
         }
-        for pair in &config.env {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            self.env.set(name, value.to_owned());
+        for name in std::mem::take(&mut self.hidden) {
+            self.env.set(&name, self.own_env.get(&name).unwrap_or_default().to_owned());
+        }
+        for (pair, own) in config.env.iter().zip(replacements(&config.env, &self.own_env)) {
+            let (name, value) = variable(pair);
+            self.env.set(name, own.unwrap_or(value).to_owned());
         }
         if !config.working_dir.is_empty() {
             // a relative one, which only odd images have, is joined to itself, as Docker does
@@ -62,6 +84,40 @@ impl StageState {
             self.cwd = ImagePath::root().join(&written);
             self.enter_directory(&written);
         }
+    }
+
+    /// ENV: sets a variable in the config and in what expansion and RUN see.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.own_env.set(name, value.to_owned());
+        self.env.set(name, value.to_owned());
+    }
+
+    /// ARG: sets a variable in what expansion and RUN see.
+    pub(crate) fn set_arg(&mut self, name: &str, value: &str) {
+        if self.own_env.get(name).is_some() {
+            self.hidden.push(name.to_owned());
+        }
+        self.env.set(name, value.to_owned());
+    }
+
+    /// The config as it is now, in full.
+    pub(crate) fn finished_config(&self) -> ImageConfig {
+        let mut config = self.config.clone();
+        let base = &self.config.config.env;
+        let known: HashSet<&str> = base.iter().map(|pair| variable(pair).0).collect();
+        let added = self.own_env.entries().into_iter().filter(|(name, _)| !known.contains(name));
+        config.config.env = base
+            .iter()
+            .zip(replacements(base, &self.own_env))
+            .map(|(pair, own)| match own {
+                Some(own) => format!("{}={own}", variable(pair).0),
+                None => pair.clone(),
+            })
+            .chain(added.map(|(name, value)| format!("{name}={value}")))
+            .collect();
+        let labels = self.labels.entries().into_iter();
+        config.config.labels.extend(labels.map(|(name, value)| (name.to_owned(), value.to_string())));
+        config
     }
 
     /// Sets the working directory. As for Docker, an absolute path stays as it is written in the config, a relative one
@@ -277,10 +333,10 @@ impl<'l, 'a> StageLowering<'l, 'a> {
     /// UndefinedVar for names that are neither set nor declared.
     fn report_unset(&mut self, unset: &[String]) {
         for name in unset {
-            if self.state.args.iter().any(|(declared, _)| declared == name) {
+            if self.state.args.get(name).is_some() {
                 continue;
             }
-            let hint = lints::hint(rbuild_parser::suggest(name, self.state.env.names()), "$");
+            let hint = lints::hint(self.lowering.suggest(name, &self.state.env), "$");
             self.lint(Rule::UndefinedVar, format!("Usage of undefined variable '${name}'{hint}"));
         }
     }
@@ -316,6 +372,19 @@ impl<'l, 'a> StageLowering<'l, 'a> {
 /// A new history entry, for a layer, without a time.
 fn entry(created_by: String) -> HistoryEntry {
     HistoryEntry { created_by, comment: history::COMMENT.to_owned(), ..HistoryEntry::default() }
+}
+
+/// For each variable of a base image the value that `own` gives it instead. Of several with one name the first is
+/// replaced, as Docker does.
+fn replacements<'e>(base: &[String], own: &'e Env) -> Vec<Option<&'e str>> {
+    let mut replaced = HashSet::new();
+    let names = base.iter().map(|pair| variable(pair).0);
+    names.map(|name| own.get(name).filter(|_| replaced.insert(name))).collect()
+}
+
+/// Name and value of a variable of an image; one may have no `=`.
+fn variable(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
 }
 
 /// The n of `[stage i/n]`: a base that is neither scratch nor a stage, what may make a layer, and every trigger.

@@ -36,10 +36,10 @@ pub(super) fn arg(stage: &mut StageLowering<'_, '_>, args: &[ArgDeclaration]) ->
             created_by.push('=');
             created_by.push_str(value);
             if !steers_frontend(name) {
-                stage.state.env.set(name, value.clone());
+                stage.state.set_arg(name, value);
             }
         }
-        stage.state.args.push((name.to_owned(), value));
+        stage.state.args.set(name, value.map(Into::into));
     }
     stage.record(created_by);
     Ok(())
@@ -63,7 +63,11 @@ fn expand_pairs(
 }
 
 fn pairs_text(instruction: &str, pairs: &[(String, String)]) -> String {
-    pairs.iter().fold(instruction.to_owned(), |text, (key, value)| format!("{text} {key}={value}"))
+    let mut text = instruction.to_owned();
+    for (key, value) in pairs {
+        text.extend([" ", key, "=", value]);
+    }
+    text
 }
 
 pub(super) fn env(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<(), PlanError> {
@@ -72,8 +76,7 @@ pub(super) fn env(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<()
     findings::pairs_form(stage, form);
     for (key, value) in &pairs {
         findings::secret(stage, "ENV", key);
-        stage.state.config.config.set_env(key, value);
-        stage.state.env.set(key, value.clone());
+        stage.state.set_env(key, value);
     }
     stage.record(pairs_text("ENV", &pairs));
     Ok(())
@@ -84,7 +87,9 @@ pub(super) fn label(stage: &mut StageLowering<'_, '_>, pairs: &Pairs) -> Result<
     let pairs = expand_pairs(stage, pairs)?;
     findings::pairs_form(stage, form);
     stage.record(pairs_text("LABEL", &pairs));
-    stage.state.config.config.labels.extend(pairs);
+    for (key, value) in pairs {
+        stage.state.labels.set(&key, value.into());
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::plan::{Action, Mount, MountKind, Network, RunAction, Security};
 use crate::position::run_step_name;
 use crate::sources::parse_network;
 use crate::stage_lowering::StageLowering;
-use crate::{PlanError, PlanErrorKind};
+use crate::{Env, PlanError, PlanErrorKind};
 use rbuild_parser::{CommandLine, Heredoc, Run};
 use std::borrow::Cow;
 
@@ -123,18 +123,14 @@ fn summary(body: &str) -> String {
 
 /// `RUN [|N NAME=value…] argv… # buildkit`: the declared arguments as they stand, then the command, without quotes.
 fn history_text(stage: &StageLowering<'_, '_>, argv: &[String]) -> String {
-    let mut args: Vec<(&str, &str)> = Vec::with_capacity(stage.state.args.len());
-    for (name, own) in &stage.state.args {
-        let value = stage.state.env.get(name).or(own.as_deref()).unwrap_or("");
-        match args.iter_mut().find(|(known, _)| known == name) {
-            Some(known) => known.1 = value,
-            None => args.push((name, value)),
-        }
-    }
+    let args = stage.state.args.entries();
     let mut text = "RUN ".to_owned();
     if !args.is_empty() {
         text.extend(["|", &args.len().to_string(), " "]);
-        args.iter().for_each(|(name, value)| text.extend([name, "=", value, " "]));
+    }
+    for (name, own) in args {
+        let value = stage.state.env.get(name).or(own.as_deref()).unwrap_or("");
+        text.extend([name, "=", value, " "]);
     }
     for arg in argv {
         text.extend([arg, " "]);
@@ -164,10 +160,12 @@ fn name(stage: &StageLowering<'_, '_>, summary: &str, mounts: &[Mount]) -> Strin
     run_step_name(&text, stage.escape(), &masked)
 }
 
-fn environment(stage: &StageLowering<'_, '_>, mounts: &[Mount]) -> Vec<String> {
-    let mut env = stage.state.env.pairs();
-    if stage.state.env.get("SSH_AUTH_SOCK").is_none() {
-        env.extend(mount::first_agent(mounts).map(|target| format!("SSH_AUTH_SOCK={target}")));
+fn environment(stage: &StageLowering<'_, '_>, mounts: &[Mount]) -> Env {
+    let mut env = stage.state.env.clone();
+    if env.get("SSH_AUTH_SOCK").is_none()
+        && let Some(target) = mount::first_agent(mounts)
+    {
+        env.set("SSH_AUTH_SOCK", target.to_string());
     }
     env
 }

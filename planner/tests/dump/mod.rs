@@ -97,7 +97,7 @@ fn step(out: &mut String, plan: &Plan, step: &Step) {
 
 fn run(out: &mut String, plan: &Plan, run: &RunAction) {
     writeln!(out, "    run {:?}", run.argv).unwrap();
-    writeln!(out, "    env {:?}", run.env).unwrap();
+    writeln!(out, "    env {:?}", run.env.pairs()).unwrap();
     if !run.proxy_env.is_empty() {
         writeln!(out, "    proxy {:?}", run.proxy_env).unwrap();
     }
