@@ -7,8 +7,8 @@ use crate::{
 };
 use rbuild_cache::{CacheRecord, RefRecord};
 use rbuild_image::LayerDiff;
-use rbuild_oci::{DiffId, ImageConfig, ImageId, Timestamp};
-use rbuild_planner::{Filesystem, Step, StepId};
+use rbuild_oci::{DiffId, ImageConfig, Timestamp};
+use rbuild_planner::{Step, StepId};
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// Makes an image of the target's result and gives it the names that were asked for.
@@ -45,12 +45,11 @@ pub(crate) fn keep_finished(session: &Session) -> Result<(), Error> {
 fn export(session: &Session, diffs: &BTreeMap<StepId, LayerDiff>) -> Result<Built, Error> {
     let store = &session.engine.store;
     let target = &session.plan.stages[session.plan.target.0];
-    let base_diff_ids = base_diff_ids(session, &target.result);
     let times = |step: StepId| -> (DiffId, Timestamp) {
         let created = session.result(step).map(|result| result.created());
         (diffs[&step].diff_id, created.unwrap_or_else(|| Timestamp::from(SystemTime::UNIX_EPOCH)))
     };
-    let config: ImageConfig = target.image_config(&base_diff_ids, &times, session.plan.source_date_epoch);
+    let config: ImageConfig = session.plan.image.finished_config(&times, session.plan.source_date_epoch);
     let layers = session.stack(&target.result).unwrap_or_default();
     keep_finished(session)?;
     let record = rbuild_image::assemble(store, &config, &layers)?;
@@ -81,17 +80,4 @@ fn keep_recent(session: &Session) -> Result<(), Error> {
     let records: Vec<_> = session.plan.steps.iter().filter_map(record).collect();
     session.engine.store.keep_recent(&session.site(), &records)?;
     Ok(())
-}
-
-fn base_diff_ids(session: &Session, result: &Filesystem) -> Vec<DiffId> {
-    let mut bottom = result;
-    while let Filesystem::Step(step) = bottom {
-        bottom = &session.plan.steps[step.0].parent;
-    }
-    let Filesystem::Image(index) = bottom else { return Vec::new() };
-    let id: ImageId = session.plan.images[index.0].id;
-    session
-        .images
-        .get(&id)
-        .map_or_else(Vec::new, |record| record.layers.iter().map(|layer| layer.diff_id).collect())
 }

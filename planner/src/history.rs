@@ -1,7 +1,7 @@
 //! History and times: Go's quoting, which `CMD` and `HEALTHCHECK` entries are written in, and the config of a finished
-//! stage.
+//! image.
 
-use crate::plan::{PlannedStage, StepId};
+use crate::plan::{StepId, TargetImage};
 use rbuild_oci::{DiffId, HistoryEntry, ImageConfig, Timestamp};
 use std::fmt::Write as _;
 
@@ -10,23 +10,20 @@ pub(crate) const COMMENT: &str = "buildkit.dockerfile.v0";
 /// The comment of entries for layers that no history mentions.
 const FILLER_COMMENT: &str = "buildkit.exporter.image.v0";
 
-impl PlannedStage {
-    /// The stage's config as an image has it: DiffIds, history and times filled in.
+impl TargetImage {
+    /// The config with DiffIds, history and times filled in.
     ///
-    /// `base_diff_ids` are those of the base image, lowest first; `results` gives the layer of each step and when it
-    /// was made; `source_date_epoch`, in seconds, takes the place of every new time. Only the target's history reaches
-    /// down to its base, so this is for the target.
+    /// `results` gives the layer of each step and when it
+    /// was made; `source_date_epoch`, in seconds, takes the place of every new time.
     #[must_use]
-    pub fn image_config(
+    pub fn finished_config(
         &self,
-        base_diff_ids: &[DiffId],
         results: &dyn Fn(StepId) -> (DiffId, Timestamp),
         source_date_epoch: Option<i64>,
     ) -> ImageConfig {
         let mut config = self.config.clone();
         let epoch = source_date_epoch.and_then(Timestamp::from_seconds);
-        config.rootfs.diff_ids = base_diff_ids.to_vec();
-        let mut layers = vec![Layer { description: "", made: None }; base_diff_ids.len()];
+        let mut layers = vec![Layer { description: "", made: None }; config.rootfs.diff_ids.len()];
         for layer in &self.layers {
             let (diff_id, made) = results(layer.step);
             config.rootfs.diff_ids.push(diff_id);

@@ -37,8 +37,8 @@ pub use options::{
 };
 pub use plan::{
     Access, Action, ArgumentOrigin, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory,
-    ImageIndex, Mount, MountKind, Network, Plan, PlannedArgument, PlannedImage, PlannedLayer, PlannedStage,
-    RunAction, Security, Sharing, StageId, Step, StepId, Unpack, WorkdirAction,
+    ImageIndex, Mount, MountKind, Network, Plan, PlannedArgument, PlannedImage, PlannedStage, RunAction,
+    Security, Sharing, StageId, Step, StepId, TargetImage, Unpack, WorkdirAction,
 };
 pub use scope::Env;
 pub use select::select;

@@ -5,7 +5,7 @@ use crate::graph::StepGraph;
 use crate::lints::MOST_COMPARED;
 use crate::plan::{
     Action, CachePolicy, CopyAction, CopySource, Filesystem, GitDirectory, ImageIndex, MountKind, Plan,
-    PlannedImage, PlannedLayer, PlannedStage, StageId, Step, StepId, Unpack,
+    PlannedImage, PlannedLayer, PlannedStage, StageId, Step, StepId, TargetImage, Unpack,
 };
 use crate::scope::Env;
 use crate::stage_graph::{
@@ -65,7 +65,9 @@ pub(crate) struct Lowering<'a> {
     image_index: Vec<Option<ImageIndex>>,
     stage_ids: Vec<Option<StageId>>,
     planned: Vec<Option<PlannedStage>>,
-    /// The end states of stages that others are still to be built on.
+    /// The new history entries of each finished stage.
+    histories: Vec<Vec<HistoryEntry>>,
+    /// The end states of the target and of stages that others are still to be built on.
     states: Vec<Option<StageState>>,
     /// How many reachable stages are still to be built on each.
     children: Vec<usize>,
@@ -95,6 +97,7 @@ impl<'a> Lowering<'a> {
             image_index: vec![None; graph.slots.len()],
             stage_ids,
             planned: vec![None; nodes],
+            histories: vec![Vec::new(); nodes],
             states: vec![None; nodes],
             children,
             compared: 0,
@@ -142,17 +145,11 @@ impl<'a> Lowering<'a> {
             base,
             steps: (first_step..self.steps.len()).map(StepId).collect(),
             result,
-            config: if id == self.graph.target {
-                state.finished_config()
-            } else {
-                ImageConfig::scratch(&node.platform)
-            },
-            history,
-            layers: Vec::new(),
             from_name,
             lines: node.lines,
         });
-        if self.children[id] > 0 {
+        self.histories[id] = history;
+        if self.children[id] > 0 || id == self.graph.target {
             self.states[id] = Some(state);
         }
         Ok(())
@@ -264,16 +261,16 @@ impl<'a> Lowering<'a> {
     fn finish(mut self, ids: &[NodeId]) -> Plan {
         let input = &self.graph.input;
         let target = self.graph.target;
-        let (history, layers) = (self.target_history(), self.target_layers());
-        let stage = self.planned[target].as_mut().expect("the target is reachable");
-        (stage.history, stage.layers) = (history, layers);
+        let state = self.states[target].take().expect("the target is reachable, and its state is kept");
+        let mut config = state.finished_config();
         for (name, value) in &input.options.labels {
-            stage.config.config.labels.insert(name.clone(), value.clone());
+            config.config.labels.insert(name.clone(), value.clone());
         }
         if let Some(requested) = &input.options.platform {
-            set_platform(&mut stage.config, requested);
+            set_platform(&mut config, requested);
         }
-        normalise_platform(&mut stage.config);
+        normalise_platform(&mut config);
+        let image = TargetImage { config, history: self.target_history(), layers: self.target_layers() };
         let lints = input.checks.after_the_parser_s(&input.dockerfile, self.lints);
         let mut graph = StepGraph::default();
         for step in &self.steps {
@@ -283,6 +280,7 @@ impl<'a> Lowering<'a> {
         Plan {
             stages: stages.collect(),
             target: self.stage_ids[target].expect("the target is reachable"),
+            image,
             steps: self.steps,
             images: self.images,
             fatal_rules: input.checks.fatal_rules(&lints),
@@ -294,15 +292,14 @@ impl<'a> Lowering<'a> {
     }
 
     /// The target's new entries, those of the stages below it first.
-    fn target_history(&self) -> Vec<HistoryEntry> {
+    fn target_history(&mut self) -> Vec<HistoryEntry> {
         let mut chain = vec![self.graph.target];
         let mut node = &self.graph.nodes[self.graph.target];
         while let (Base::Stage(base), Body::Instructions) = (&node.base, node.body) {
             chain.push(*base);
             node = &self.graph.nodes[*base];
         }
-        let stages = chain.iter().rev().filter_map(|id| self.planned[*id].as_ref());
-        stages.flat_map(|stage| stage.history.iter().cloned()).collect()
+        chain.into_iter().rev().flat_map(|id| std::mem::take(&mut self.histories[id])).collect()
     }
 
     /// The steps that make the target's layers, lowest first.

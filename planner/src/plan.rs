@@ -26,6 +26,8 @@ pub struct Plan {
     pub images: Vec<PlannedImage>,
     /// The stage whose image is the result.
     pub target: StageId,
+    /// That image.
+    pub image: TargetImage,
     /// Findings of the reachable part (the parser's own findings included), in Docker's order.
     pub lints: Vec<Lint>,
     /// The ARGs before the first FROM, in order.
@@ -50,7 +52,27 @@ pub struct PlannedImage {
     pub platform: Platform,
 }
 
-/// One stage with its finished config; times and DiffIds are filled in by [`PlannedStage::image_config`].
+/// What the target's image says of itself; DiffIds and times are filled in by [`TargetImage::finished_config`].
+#[derive(Clone, Debug)]
+pub struct TargetImage {
+    /// The final config, with the base's `created`, history and diff_ids only.
+    pub config: ImageConfig,
+    /// New history entries, without times: those of the stages below the target (`FROM stage`) first.
+    pub(crate) history: Vec<HistoryEntry>,
+    /// The layers above the base image, lowest first.
+    pub(crate) layers: Vec<PlannedLayer>,
+}
+
+/// A layer to be.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedLayer {
+    /// The step that makes it.
+    pub(crate) step: StepId,
+    /// What stands for it in a history that has no entry for it.
+    pub(crate) description: String,
+}
+
+/// One stage.
 #[derive(Clone, Debug)]
 pub struct PlannedStage {
     /// Its name, or `stage-N`.
@@ -73,14 +95,6 @@ pub struct PlannedStage {
     pub steps: Vec<StepId>,
     /// What it ends with: the last step, or the base.
     pub result: Filesystem,
-    /// The target's final config with the base's `created`, history and diff_ids only. That of every other stage is
-    /// empty: in a long chain each would repeat the variables and labels of all before it.
-    pub config: ImageConfig,
-    /// New history entries, without times. The target's include those of the stages below it (`FROM stage`); every
-    /// other stage has only its own, so that a long chain of stages stays linear.
-    pub history: Vec<HistoryEntry>,
-    /// The target's layers above its base image, lowest first; empty for every other stage.
-    pub layers: Vec<PlannedLayer>,
     /// `[stage 1/n] FROM REF`, for the line that shows the base image; `None` when the base is no image.
     pub from_name: Option<String>,
     /// The FROM instruction, or the one that names an implicit stage.
@@ -109,15 +123,6 @@ pub enum ArgumentOrigin {
     Itself,
     /// The global argument of its name.
     Global,
-}
-
-/// A layer to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedLayer {
-    /// The step that makes it.
-    pub step: StepId,
-    /// What stands for it in a history that has no entry for it.
-    pub description: String,
 }
 
 /// Where files come from or go onto.

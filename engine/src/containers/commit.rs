@@ -108,7 +108,7 @@ pub(crate) fn apply_changes(
     let graph =
         graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
     let plan = rbuild_planner::lower(graph).map_err(planned)?;
-    let mut changed = plan.stages[plan.target.0].config.config.clone();
+    let mut changed = plan.image.config.config.clone();
     changed.on_build = triggers.into_iter().chain(changed.on_build).collect();
     Ok(changed)
 }

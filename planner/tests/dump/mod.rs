@@ -45,13 +45,11 @@ pub(crate) fn plan(plan: &Plan) -> String {
 }
 
 fn image(out: &mut String, plan: &Plan) {
-    let target = &plan.stages[plan.target.0];
     let results = |id: StepId| {
         let made = Timestamp::from_seconds(FIRST_STEP + i64::try_from(id.0).unwrap()).unwrap();
         (DiffId::from_digest(Digest::of(format!("step {}", id.0).as_bytes())), made)
     };
-    let base = target.config.rootfs.diff_ids.clone();
-    let config = target.image_config(&base, &results, plan.source_date_epoch);
+    let config = plan.image.finished_config(&results, plan.source_date_epoch);
     writeln!(
         out,
         "config {}/{}{} created {}",

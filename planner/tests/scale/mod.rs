@@ -2,6 +2,7 @@
 
 use crate::options::Options;
 use crate::plan;
+use rbuild_oci::{DiffId, Digest, Timestamp};
 use rbuild_planner::Plan;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +26,8 @@ fn a_long_chain_of_stages() {
     }
     let plan = plan_text(&text);
     assert_eq!((plan.stages.len(), plan.steps.len()), (STAGES, STAGES));
-    assert_eq!(plan.stages[plan.target.0].history.len(), STAGES);
+    let made = |_| (DiffId::from_digest(Digest::of(b"")), Timestamp::from_seconds(0).unwrap());
+    assert_eq!(plan.image.finished_config(&made, None).history.len(), 1 + STAGES);
 }
 
 #[test]
