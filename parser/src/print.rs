@@ -2,11 +2,12 @@
 //!
 //! Spelling that means nothing is not kept: continuations, runs of blanks, quotes around flags.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use crate::{
     Add, ArgDeclaration, CommandLine, Copy, Dockerfile, Escape, Expansion, From, Healthcheck, Heredoc,
-    Instruction, MAX_LINE, Node, Pairs, PairsForm, Run, Source, Tabs, Transfer, Word,
+    Instruction, MAX_LINE, Node, Pairs, PairsForm, Run, Source, Tabs, Transfer, Word, heredoc,
 };
 
 impl Display for Dockerfile {
@@ -30,8 +31,8 @@ impl Display for Dockerfile {
         for stage in &self.stages {
             printer.node(f, &stage.from, &printer.from(&stage.from.value), &[])?;
             for node in &stage.instructions {
-                let (operands, heredocs) = printer.instruction(&node.value);
-                printer.node(f, node, &operands, &heredocs)?;
+                let (operands, bodies) = printer.instruction(&node.value);
+                printer.node(f, node, &operands, &bodies)?;
             }
         }
         Ok(())
@@ -42,6 +43,12 @@ struct Printer {
     escape: Escape,
 }
 
+/// The lines of a here-document.
+struct Body<'a> {
+    text: &'a str,
+    name: Cow<'a, str>,
+}
+
 impl Printer {
     /// Comments, the line, and the bodies of its here-documents.
     fn node<T>(
@@ -49,7 +56,7 @@ impl Printer {
         f: &mut Formatter<'_>,
         node: &Node<T>,
         operands: &str,
-        heredocs: &[&Heredoc],
+        bodies: &[Body<'_>],
     ) -> fmt::Result {
         for comment in &node.comments {
             writeln!(f, "# {}", comment.value)?;
@@ -60,8 +67,8 @@ impl Printer {
             line.push('\u{c}');
         }
         self.line(f, &line)?;
-        for heredoc in heredocs {
-            writeln!(f, "{}{}", heredoc.body.value, heredoc.name)?;
+        for Body { text, name } in bodies {
+            writeln!(f, "{text}{name}")?;
         }
         Ok(())
     }
@@ -96,11 +103,11 @@ impl Printer {
         out
     }
 
-    fn instruction<'a>(&self, instruction: &'a Instruction) -> (String, Vec<&'a Heredoc>) {
+    fn instruction<'a>(&self, instruction: &'a Instruction) -> (String, Vec<Body<'a>>) {
         let text = match instruction {
-            Instruction::Add(add) => return (self.add(add), inline_files(&add.transfer)),
-            Instruction::Copy(copy) => return (self.copy(copy), inline_files(&copy.transfer)),
-            Instruction::Run(run) => return (self.run(run), run.heredocs.iter().collect()),
+            Instruction::Add(add) => return self.add(add),
+            Instruction::Copy(copy) => return self.copy(copy),
+            Instruction::Run(run) => return self.run(run),
             Instruction::Arg(args) => declarations(args),
             Instruction::Cmd(command) | Instruction::Entrypoint(command) => {
                 let mut out = String::new();
@@ -133,17 +140,16 @@ impl Printer {
         (text, Vec::new())
     }
 
-    fn copy(&self, copy: &Copy) -> String {
+    fn copy<'a>(&self, copy: &'a Copy) -> (String, Vec<Body<'a>>) {
         let mut out = String::new();
         self.flag(&mut out, "from", copy.from.as_ref());
         if copy.parents {
             out.push_str("--parents ");
         }
-        self.transfer(&mut out, &copy.transfer);
-        out
+        self.transfer(out, &copy.transfer)
     }
 
-    fn add(&self, add: &Add) -> String {
+    fn add<'a>(&self, add: &'a Add) -> (String, Vec<Body<'a>>) {
         let mut out = String::new();
         self.flag(&mut out, "checksum", add.checksum.as_ref());
         for (name, value) in [("keep-git-dir", add.keep_git_dir), ("unpack", add.unpack)] {
@@ -152,20 +158,20 @@ impl Printer {
                 let _ = write!(out, "--{name}={value} ");
             }
         }
-        self.transfer(&mut out, &add.transfer);
-        out
+        self.transfer(out, &add.transfer)
     }
 
-    fn transfer(&self, out: &mut String, transfer: &Transfer) {
-        self.flag(out, "chown", transfer.chown.as_ref());
-        self.flag(out, "chmod", transfer.chmod.as_ref());
+    /// Adds what ADD and COPY share to `out`, their own flags.
+    fn transfer<'a>(&self, mut out: String, transfer: &'a Transfer) -> (String, Vec<Body<'a>>) {
+        self.flag(&mut out, "chown", transfer.chown.as_ref());
+        self.flag(&mut out, "chmod", transfer.chmod.as_ref());
         if transfer.link {
             out.push_str("--link ");
         }
         for exclude in &transfer.exclude {
-            self.flag(out, "exclude", Some(exclude));
+            self.flag(&mut out, "exclude", Some(exclude));
         }
-        let mut words: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(transfer.sources.len() + 1);
+        let mut words: Vec<Cow<'_, str>> = Vec::with_capacity(transfer.sources.len() + 1);
         for source in &transfer.sources {
             words.push(match source {
                 Source::Path(word) => word.value.as_str().into(),
@@ -173,14 +179,17 @@ impl Printer {
             });
         }
         words.push(transfer.destination.value.as_str().into());
-        if inline_files(transfer).is_empty() {
-            push_list(out, words.iter().map(AsRef::as_ref).collect());
+        let operands = out.len();
+        if inline_files(transfer).next().is_some() {
+            push_words(&mut out, words.iter().map(AsRef::as_ref));
         } else {
-            push_words(out, words.iter().map(AsRef::as_ref));
+            push_list(&mut out, words.iter().map(AsRef::as_ref).collect());
         }
+        let bodies = if out[operands..].starts_with('[') { Vec::new() } else { bodies(&out, transfer) };
+        (out, bodies)
     }
 
-    fn run(&self, run: &Run) -> String {
+    fn run<'a>(&self, run: &'a Run) -> (String, Vec<Body<'a>>) {
         let mut out = String::new();
         for mount in &run.mounts {
             self.flag(&mut out, "mount", Some(mount));
@@ -191,7 +200,10 @@ impl Printer {
             self.flag(&mut out, "device", Some(device));
         }
         push_command(&mut out, &run.command);
-        out
+        let heredocs = run.heredocs.iter();
+        let bodies = heredocs
+            .map(|heredoc| Body { text: &heredoc.body.value, name: Cow::Borrowed(heredoc.name.as_str()) });
+        (out, bodies.collect())
     }
 
     fn healthcheck(&self, healthcheck: &Healthcheck) -> String {
@@ -245,12 +257,25 @@ impl Printer {
     }
 }
 
-fn inline_files(transfer: &Transfer) -> Vec<&Heredoc> {
-    let heredocs = transfer.sources.iter().filter_map(|source| match source {
+fn inline_files(transfer: &Transfer) -> impl DoubleEndedIterator<Item = &Heredoc> {
+    transfer.sources.iter().filter_map(|source| match source {
         Source::Heredoc(heredoc) => Some(heredoc),
         Source::Path(_) => None,
-    });
-    heredocs.collect()
+    })
+}
+
+/// What must follow a line for the markers on it. They are not the inline files one by one: a quote may turn a source
+/// into no marker or join words to one that is no source, and of several with one name only the last has a meaning.
+fn bodies<'a>(line: &str, transfer: &'a Transfer) -> Vec<Body<'a>> {
+    // a line that was parsed has no open quotes at its markers
+    let markers = heredoc::markers(line).unwrap_or_default();
+    let body = |(index, marker): (usize, &heredoc::Marker)| {
+        let is_last = markers[index + 1..].iter().all(|later| later.name != marker.name);
+        let file = inline_files(transfer).rfind(|heredoc| is_last && heredoc.name == marker.name);
+        let text = file.map_or("", |heredoc| heredoc.body.value.as_str());
+        Body { text, name: Cow::Owned(marker.name.clone()) }
+    };
+    markers.iter().enumerate().map(body).collect()
 }
 
 /// `3<<-NAME`, quoted as far as it must be.
