@@ -26,7 +26,7 @@ impl Display for Dockerfile {
         writeln!(f)?;
         let printer = Printer { escape };
         for node in &self.global_args {
-            printer.node(f, node, &declarations(&node.value), &[])?;
+            printer.node(f, node, &printer.declarations(&node.value), &[])?;
         }
         for stage in &self.stages {
             printer.node(f, &stage.from, &printer.from(&stage.from.value), &[])?;
@@ -108,13 +108,13 @@ impl Printer {
             Instruction::Add(add) => return self.add(add),
             Instruction::Copy(copy) => return self.copy(copy),
             Instruction::Run(run) => return self.run(run),
-            Instruction::Arg(args) => declarations(args),
+            Instruction::Arg(args) => self.declarations(args),
             Instruction::Cmd(command) | Instruction::Entrypoint(command) => {
                 let mut out = String::new();
                 push_command(&mut out, command);
                 out
             }
-            Instruction::Env(pairs) | Instruction::Label(pairs) => key_values(pairs),
+            Instruction::Env(pairs) | Instruction::Label(pairs) => self.key_values(pairs),
             Instruction::Expose(words) => {
                 let mut out = String::new();
                 push_words(&mut out, words.iter().map(|word| word.value.as_str()));
@@ -235,6 +235,38 @@ impl Printer {
         out
     }
 
+    fn key_values(&self, pairs: &Pairs) -> String {
+        let sign = |key: &str| match pairs.form {
+            PairsForm::Equals => "=",
+            // a blank that is escaped separates nothing
+            PairsForm::Legacy if key.ends_with(self.escape.as_char()) => "  ",
+            PairsForm::Legacy => " ",
+        };
+        let words = pairs.pairs.iter().map(|(key, value)| {
+            let (key, value) = (key.value.as_str(), value.value.as_str());
+            format!("{key}{}{value}", sign(key))
+        });
+        self.quoted_words(&words.collect::<Vec<_>>())
+    }
+
+    fn declarations(&self, declarations: &[ArgDeclaration]) -> String {
+        let words = declarations.iter().map(|declaration| match &declaration.default {
+            Some(default) => format!("{}={}", declaration.name.value, default.value),
+            None => declaration.name.value.clone(),
+        });
+        self.quoted_words(&words.collect::<Vec<_>>())
+    }
+
+    fn quoted_words(&self, words: &[String]) -> String {
+        let mut out = String::new();
+        guard(&mut out, &words.join(" "));
+        if out.ends_with(char::is_whitespace) {
+            // an escape character at the very end protects nothing, but keeps white space in an open quote
+            out.push(self.escape.as_char());
+        }
+        out
+    }
+
     /// `--name=value `, in double quotes when the value is not plain.
     fn flag(&self, out: &mut String, name: &str, value: Option<&Word>) {
         let Some(value) = value else { return };
@@ -297,27 +329,6 @@ fn marker(heredoc: &Heredoc) -> String {
             }
         }
     }
-    out
-}
-
-fn declarations(declarations: &[ArgDeclaration]) -> String {
-    let words = declarations.iter().map(|declaration| match &declaration.default {
-        Some(default) => format!("{}={}", declaration.name.value, default.value),
-        None => declaration.name.value.clone(),
-    });
-    let mut out = String::new();
-    guard(&mut out, &words.collect::<Vec<_>>().join(" "));
-    out
-}
-
-fn key_values(pairs: &Pairs) -> String {
-    let sign = match pairs.form {
-        PairsForm::Equals => '=',
-        PairsForm::Legacy => ' ',
-    };
-    let words = pairs.pairs.iter().map(|(key, value)| format!("{}{sign}{}", key.value, value.value));
-    let mut out = String::new();
-    guard(&mut out, &words.collect::<Vec<_>>().join(" "));
     out
 }
 
