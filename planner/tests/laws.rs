@@ -1,5 +1,6 @@
 //! What holds for every plan.
 
+#[cfg(test)]
 mod dump;
 #[path = "../../parser/tests/generate/mod.rs"]
 mod generate;

@@ -88,7 +88,7 @@ fn trigger(escape: Escape) -> impl Strategy<Value = (&'static str, String)> {
     ]
 }
 
-fn join<'a>((keyword, (flags, gap), operands): (&'a str, (String, String), String)) -> (&'a str, String) {
+fn join((keyword, (flags, gap), operands): (&str, (String, String), String)) -> (&str, String) {
     (keyword, format!("{flags}{gap}{operands}"))
 }
 
