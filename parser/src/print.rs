@@ -180,12 +180,16 @@ impl Printer {
         }
         words.push(transfer.destination.value.as_str().into());
         let operands = out.len();
-        if inline_files(transfer).next().is_some() {
-            push_words(&mut out, words.iter().map(AsRef::as_ref));
-        } else {
+        if inline_files(transfer).next().is_none() {
             push_list(&mut out, words.iter().map(AsRef::as_ref).collect());
+            if out[operands..].starts_with('[') {
+                // an array announces nothing
+                return (out, Vec::new());
+            }
+        } else {
+            push_words(&mut out, words.iter().map(AsRef::as_ref));
         }
-        let bodies = if out[operands..].starts_with('[') { Vec::new() } else { bodies(&out, transfer) };
+        let bodies = bodies(&out, transfer);
         (out, bodies)
     }
 
