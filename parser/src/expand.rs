@@ -94,12 +94,15 @@ impl Evaluator<'_> {
         let mut list = List::default();
         for part in parts {
             match part {
-                WordPart::Literal { text, quoted: true } => list.current.push_str(text),
+                WordPart::Literal { text, quoted: true } => list.push(text),
                 WordPart::Literal { text, quoted: false } => list.split(text),
                 WordPart::Variable { name, modifier, quoted } => {
                     let value = self.variable(name, modifier.as_ref())?;
-                    if *quoted { list.current.push_str(&value) } else { list.split(&value) }
+                    if *quoted { list.push(&value) } else { list.split(&value) }
                 }
+            }
+            if list.length > MAX_EXPANSION {
+                return Err(WordProblem::TooLong);
             }
         }
         list.end_word();
@@ -215,10 +218,18 @@ fn glob(pattern: &str) -> Result<Glob, WordProblem> {
 struct List {
     words: Vec<String>,
     current: String,
+    /// Bytes of all that was taken in.
+    length: usize,
 }
 
 impl List {
+    fn push(&mut self, text: &str) {
+        self.length += text.len();
+        self.current.push_str(text);
+    }
+
     fn split(&mut self, text: &str) {
+        self.length += text.len();
         for c in text.chars() {
             if c.is_whitespace() { self.end_word() } else { self.current.push(c) }
         }

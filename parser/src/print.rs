@@ -2,6 +2,7 @@
 //!
 //! Spelling that means nothing is not kept: continuations, runs of blanks, quotes around flags.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use crate::{
@@ -25,13 +26,13 @@ impl Display for Dockerfile {
         writeln!(f)?;
         let printer = Printer { escape };
         for node in &self.global_args {
-            printer.node(f, node, &declarations(&node.value), &[])?;
+            printer.node(f, node, &printer.declarations(&node.value), &[])?;
         }
         for stage in &self.stages {
             printer.node(f, &stage.from, &printer.from(&stage.from.value), &[])?;
             for node in &stage.instructions {
-                let (operands, heredocs) = printer.instruction(&node.value);
-                printer.node(f, node, &operands, &heredocs)?;
+                let (operands, bodies) = printer.instruction(&node.value);
+                printer.node(f, node, &operands, &bodies)?;
             }
         }
         Ok(())
@@ -42,6 +43,12 @@ struct Printer {
     escape: Escape,
 }
 
+/// The lines of a here-document.
+struct Body<'a> {
+    text: &'a str,
+    name: Cow<'a, str>,
+}
+
 impl Printer {
     /// Comments, the line, and the bodies of its here-documents.
     fn node<T>(
@@ -49,7 +56,7 @@ impl Printer {
         f: &mut Formatter<'_>,
         node: &Node<T>,
         operands: &str,
-        heredocs: &[&Heredoc],
+        bodies: &[Body<'_>],
     ) -> fmt::Result {
         for comment in &node.comments {
             writeln!(f, "# {}", comment.value)?;
@@ -60,8 +67,8 @@ impl Printer {
             line.push('\u{c}');
         }
         self.line(f, &line)?;
-        for heredoc in heredocs {
-            writeln!(f, "{}{}", heredoc.body.value, heredoc.name)?;
+        for Body { text, name } in bodies {
+            writeln!(f, "{text}{name}")?;
         }
         Ok(())
     }
@@ -96,26 +103,18 @@ impl Printer {
         out
     }
 
-    fn instruction<'a>(&self, instruction: &'a Instruction) -> (String, Vec<&'a Heredoc>) {
+    fn instruction<'a>(&self, instruction: &'a Instruction) -> (String, Vec<Body<'a>>) {
         let text = match instruction {
-            Instruction::Add(add) => {
-                let text = self.add(add);
-                let heredocs = announced(&text, &add.transfer);
-                return (text, heredocs);
-            }
-            Instruction::Copy(copy) => {
-                let text = self.copy(copy);
-                let heredocs = announced(&text, &copy.transfer);
-                return (text, heredocs);
-            }
-            Instruction::Run(run) => return (self.run(run), run.heredocs.iter().collect()),
-            Instruction::Arg(args) => declarations(args),
+            Instruction::Add(add) => return self.add(add),
+            Instruction::Copy(copy) => return self.copy(copy),
+            Instruction::Run(run) => return self.run(run),
+            Instruction::Arg(args) => self.declarations(args),
             Instruction::Cmd(command) | Instruction::Entrypoint(command) => {
                 let mut out = String::new();
                 push_command(&mut out, command);
                 out
             }
-            Instruction::Env(pairs) | Instruction::Label(pairs) => key_values(pairs),
+            Instruction::Env(pairs) | Instruction::Label(pairs) => self.key_values(pairs),
             Instruction::Expose(words) => {
                 let mut out = String::new();
                 push_words(&mut out, words.iter().map(|word| word.value.as_str()));
@@ -141,17 +140,16 @@ impl Printer {
         (text, Vec::new())
     }
 
-    fn copy(&self, copy: &Copy) -> String {
+    fn copy<'a>(&self, copy: &'a Copy) -> (String, Vec<Body<'a>>) {
         let mut out = String::new();
         self.flag(&mut out, "from", copy.from.as_ref());
         if copy.parents {
             out.push_str("--parents ");
         }
-        self.transfer(&mut out, &copy.transfer);
-        out
+        self.transfer(out, &copy.transfer)
     }
 
-    fn add(&self, add: &Add) -> String {
+    fn add<'a>(&self, add: &'a Add) -> (String, Vec<Body<'a>>) {
         let mut out = String::new();
         self.flag(&mut out, "checksum", add.checksum.as_ref());
         for (name, value) in [("keep-git-dir", add.keep_git_dir), ("unpack", add.unpack)] {
@@ -160,20 +158,20 @@ impl Printer {
                 let _ = write!(out, "--{name}={value} ");
             }
         }
-        self.transfer(&mut out, &add.transfer);
-        out
+        self.transfer(out, &add.transfer)
     }
 
-    fn transfer(&self, out: &mut String, transfer: &Transfer) {
-        self.flag(out, "chown", transfer.chown.as_ref());
-        self.flag(out, "chmod", transfer.chmod.as_ref());
+    /// Adds what ADD and COPY share to `out`, their own flags.
+    fn transfer<'a>(&self, mut out: String, transfer: &'a Transfer) -> (String, Vec<Body<'a>>) {
+        self.flag(&mut out, "chown", transfer.chown.as_ref());
+        self.flag(&mut out, "chmod", transfer.chmod.as_ref());
         if transfer.link {
             out.push_str("--link ");
         }
         for exclude in &transfer.exclude {
-            self.flag(out, "exclude", Some(exclude));
+            self.flag(&mut out, "exclude", Some(exclude));
         }
-        let mut words: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(transfer.sources.len() + 1);
+        let mut words: Vec<Cow<'_, str>> = Vec::with_capacity(transfer.sources.len() + 1);
         for source in &transfer.sources {
             words.push(match source {
                 Source::Path(word) => word.value.as_str().into(),
@@ -181,14 +179,21 @@ impl Printer {
             });
         }
         words.push(transfer.destination.value.as_str().into());
+        let operands = out.len();
         if inline_files(transfer).next().is_none() {
-            push_list(out, words.iter().map(AsRef::as_ref).collect());
+            push_list(&mut out, words.iter().map(AsRef::as_ref).collect());
+            if out[operands..].starts_with('[') {
+                // an array announces nothing
+                return (out, Vec::new());
+            }
         } else {
-            push_words(out, words.iter().map(AsRef::as_ref));
+            push_words(&mut out, words.iter().map(AsRef::as_ref));
         }
+        let bodies = bodies(&out, transfer);
+        (out, bodies)
     }
 
-    fn run(&self, run: &Run) -> String {
+    fn run<'a>(&self, run: &'a Run) -> (String, Vec<Body<'a>>) {
         let mut out = String::new();
         for mount in &run.mounts {
             self.flag(&mut out, "mount", Some(mount));
@@ -199,7 +204,10 @@ impl Printer {
             self.flag(&mut out, "device", Some(device));
         }
         push_command(&mut out, &run.command);
-        out
+        let heredocs = run.heredocs.iter();
+        let bodies = heredocs
+            .map(|heredoc| Body { text: &heredoc.body.value, name: Cow::Borrowed(heredoc.name.as_str()) });
+        (out, bodies.collect())
     }
 
     fn healthcheck(&self, healthcheck: &Healthcheck) -> String {
@@ -227,6 +235,38 @@ impl Printer {
         match command {
             CommandLine::Shell(text) => out.push_str(&text.value),
             CommandLine::Exec(_) => push_command(&mut out, command),
+        }
+        out
+    }
+
+    fn key_values(&self, pairs: &Pairs) -> String {
+        let sign = |key: &str| match pairs.form {
+            PairsForm::Equals => "=",
+            // a blank that is escaped separates nothing
+            PairsForm::Legacy if key.ends_with(self.escape.as_char()) => "  ",
+            PairsForm::Legacy => " ",
+        };
+        let words = pairs.pairs.iter().map(|(key, value)| {
+            let (key, value) = (key.value.as_str(), value.value.as_str());
+            format!("{key}{}{value}", sign(key))
+        });
+        self.quoted_words(&words.collect::<Vec<_>>())
+    }
+
+    fn declarations(&self, declarations: &[ArgDeclaration]) -> String {
+        let words = declarations.iter().map(|declaration| match &declaration.default {
+            Some(default) => format!("{}={}", declaration.name.value, default.value),
+            None => declaration.name.value.clone(),
+        });
+        self.quoted_words(&words.collect::<Vec<_>>())
+    }
+
+    fn quoted_words(&self, words: &[String]) -> String {
+        let mut out = String::new();
+        guard(&mut out, &words.join(" "));
+        if out.ends_with(char::is_whitespace) {
+            // an escape character at the very end protects nothing, but keeps white space in an open quote
+            out.push(self.escape.as_char());
         }
         out
     }
@@ -260,10 +300,17 @@ fn inline_files(transfer: &Transfer) -> impl DoubleEndedIterator<Item = &Heredoc
     })
 }
 
-/// The here-documents whose bodies have to follow `line`: not those of markers in places where none is looked for.
-fn announced<'a>(line: &str, transfer: &'a Transfer) -> Vec<&'a Heredoc> {
-    let of_name = |name: String| inline_files(transfer).rfind(|heredoc| heredoc.name == name);
-    heredoc::markers(line).into_iter().filter_map(|marker| of_name(marker.name)).collect()
+/// What must follow a line for the markers on it. They are not the inline files one by one: a quote may turn a source
+/// into no marker or join words to one that is no source, and of several with one name only the last has a meaning.
+fn bodies<'a>(line: &str, transfer: &'a Transfer) -> Vec<Body<'a>> {
+    let markers = heredoc::markers(line);
+    let body = |(index, marker): (usize, &heredoc::Marker)| {
+        let is_last = markers[index + 1..].iter().all(|later| later.name != marker.name);
+        let file = inline_files(transfer).rfind(|heredoc| is_last && heredoc.name == marker.name);
+        let text = file.map_or("", |heredoc| heredoc.body.value.as_str());
+        Body { text, name: Cow::Owned(marker.name.clone()) }
+    };
+    markers.iter().enumerate().map(body).collect()
 }
 
 /// `3<<-NAME`, quoted as far as it must be.
@@ -285,27 +332,6 @@ fn marker(heredoc: &Heredoc) -> String {
             }
         }
     }
-    out
-}
-
-fn declarations(declarations: &[ArgDeclaration]) -> String {
-    let words = declarations.iter().map(|declaration| match &declaration.default {
-        Some(default) => format!("{}={}", declaration.name.value, default.value),
-        None => declaration.name.value.clone(),
-    });
-    let mut out = String::new();
-    guard(&mut out, &words.collect::<Vec<_>>().join(" "));
-    out
-}
-
-fn key_values(pairs: &Pairs) -> String {
-    let sign = match pairs.form {
-        PairsForm::Equals => '=',
-        PairsForm::Legacy => ' ',
-    };
-    let words = pairs.pairs.iter().map(|(key, value)| format!("{}{sign}{}", key.value, value.value));
-    let mut out = String::new();
-    guard(&mut out, &words.collect::<Vec<_>>().join(" "));
     out
 }
 

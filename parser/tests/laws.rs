@@ -1,14 +1,16 @@
 //! What holds for every text.
 
 mod dump;
+mod file_laws;
+mod generate;
+mod word_laws;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use dump::{Places, dump};
 use proptest::prelude::*;
-use rbuild_parser::{
-    Escape, WordMode, excerpt, expand, parse, parse_instruction, parse_mount, parse_word, suggest,
-};
+use rbuild_parser::{Escape, WordMode, WordProblem, expand, parse, parse_instruction, parse_mount, suggest};
 
 /// Pieces that mean something to the language, so that random texts reach deep.
 #[rustfmt::skip]
@@ -35,48 +37,17 @@ fn escape() -> impl Strategy<Value = Escape> {
     prop_oneof![Just(Escape::Backslash), Just(Escape::Backtick)]
 }
 
-fn mode() -> impl Strategy<Value = WordMode> {
-    prop_oneof![Just(WordMode::Single), Just(WordMode::List), Just(WordMode::Heredoc)]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_parse_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&bytes);
+    fn any_bytes_keep_the_laws(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        file_laws::check(&bytes);
     }
 
     #[test]
-    fn places_lie_in_the_file(text in text()) {
-        let text = format!("FROM a\n{text}");
-        let lines = text.split('\n').count();
-        match parse(text.as_bytes()) {
-            Ok(file) => {
-                for node in file.stages.iter().flat_map(|stage| &stage.instructions) {
-                    prop_assert_eq!(&text[node.keyword.span.range()], &node.keyword.value);
-                    prop_assert!(text.get(node.span.range()).is_some());
-                    prop_assert!(node.lines.first <= node.lines.last && node.lines.last <= lines);
-                }
-            }
-            Err(error) => {
-                if let Some(span) = error.span {
-                    prop_assert!(text.get(span.range()).is_some());
-                }
-                let _ = excerpt(&text, "Dockerfile", error.lines.unwrap_or(rbuild_parser::Lines { first: 1, last: 1 }));
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_printed_parses_to_the_same(text in text(), head in prop_oneof![Just(""), Just("# escape=`\n")]) {
-        let text = format!("{head}FROM a\n{text}");
-        if let Ok(file) = parse(text.as_bytes()) {
-            let printed = file.to_string();
-            let again = parse(printed.as_bytes());
-            prop_assert!(again.is_ok(), "{:?}\nprinted: {printed:?}", again);
-            prop_assert_eq!(dump(&again.unwrap(), Places::Hidden), dump(&file, Places::Hidden), "{:?}", printed);
-        }
+    fn any_text_keeps_the_laws(text in text(), head in prop_oneof![Just(""), Just("# escape=`\n")]) {
+        file_laws::check(format!("{head}FROM a\n{text}").as_bytes());
     }
 
     #[test]
@@ -85,31 +56,15 @@ proptest! {
     }
 
     #[test]
-    fn expansion_ends_and_keeps_its_counts(text in text(), value in text(), escape in escape(), mode in mode()) {
-        let lookup = |name: &str| (name != "y").then(|| value.clone());
-        if let Ok(expanded) = expand(&text, escape, mode, &lookup) {
-            prop_assert!(mode == WordMode::List || expanded.words.len() == 1);
-            prop_assert!(parse_word(&text, escape, mode).is_ok());
-        }
+    fn any_word_keeps_the_laws(word in text(), escape in escape(), x in text(), accented in prop::option::of(text())) {
+        let env = [("x", Some(x)), ("é", accented)].into_iter();
+        let env: BTreeMap<String, String> = env.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        word_laws::check(&word, escape, &env);
     }
 
     #[test]
-    fn patterns_agree_with_plain_backtracking(pattern in "[ab*?]{0,6}", value in "[ab]{0,8}") {
-        let env = |name: &str| Some(if name == "p" { pattern.clone() } else { value.clone() });
-        let one = |word: &str| expand(word, Escape::Backslash, WordMode::Single, &env).unwrap().words.remove(0);
-        let prefixes = (0..=value.len()).filter(|&end| matches(pattern.as_bytes(), &value.as_bytes()[..end]));
-        let suffixes = (0..=value.len()).filter(|&start| matches(pattern.as_bytes(), &value.as_bytes()[start..]));
-        let (prefixes, suffixes): (Vec<_>, Vec<_>) = (prefixes.collect(), suffixes.collect());
-        prop_assert_eq!(one("${v#$p}"), &value[prefixes.first().copied().unwrap_or(0)..]);
-        prop_assert_eq!(one("${v##$p}"), &value[prefixes.last().copied().unwrap_or(0)..]);
-        prop_assert_eq!(one("${v%$p}"), &value[..suffixes.last().copied().unwrap_or(value.len())]);
-        prop_assert_eq!(one("${v%%$p}"), &value[..suffixes.first().copied().unwrap_or(value.len())]);
-        let found = (0..=value.len()).find_map(|start| {
-            let ends = (start..=value.len()).rev();
-            ends.into_iter().find(|&end| matches(pattern.as_bytes(), &value.as_bytes()[start..end])).map(|end| (start, end))
-        });
-        let replaced = found.map_or(value.clone(), |(start, end)| format!("{}R{}", &value[..start], &value[end..]));
-        prop_assert_eq!(one("${v/$p/R}"), replaced);
+    fn patterns_agree_with_plain_backtracking(pattern in "[ab*?\n]{0,6}", value in "[abé\n]{0,8}") {
+        word_laws::check_pattern(&pattern, &value);
     }
 
     #[test]
@@ -119,14 +74,20 @@ proptest! {
     }
 }
 
-fn matches(pattern: &[u8], value: &[u8]) -> bool {
-    match (pattern.split_first(), value.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), None) => matches(rest, value),
-        (Some((b'*', rest)), Some((_, tail))) => matches(rest, value) || matches(pattern, tail),
-        (Some((b'?', rest)), Some((_, tail))) => matches(rest, tail),
-        (Some((own, rest)), Some((other, tail))) => own == other && matches(rest, tail),
-        _ => false,
+proptest! {
+    // long files, so fewer
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn correct_files_are_understood((text, keywords) in generate::file()) {
+        let parsed = parse(text.as_bytes());
+        prop_assert!(parsed.is_ok(), "{:?}", parsed);
+        let stages = parsed.unwrap().stages;
+        let found = stages.iter().flat_map(|stage| {
+            std::iter::once(&stage.from.keyword).chain(stage.instructions.iter().map(|node| &node.keyword))
+        });
+        prop_assert!(found.map(|keyword| keyword.value.as_str()).skip(1).eq(&keywords));
+        file_laws::check(text.as_bytes());
     }
 }
 
@@ -140,6 +101,19 @@ fn deep_nesting_is_an_error_and_no_overflow() {
     let _ = parse(format!("FROM a\nCMD {}", "[".repeat(60_000)).as_bytes());
     let _ = parse(format!("FROM a\n{}RUN x", "ONBUILD ".repeat(8_000)).as_bytes());
     let _ = parse(format!("FROM a\n{}COPY <<A", "ONBUILD \\\n".repeat(60_000)).as_bytes());
+}
+
+#[test]
+fn a_list_may_be_as_long_as_a_word() {
+    let value = "x".repeat(4_000);
+    let lookup = |_: &str| Some(value.clone());
+    for mode in [WordMode::Single, WordMode::List, WordMode::Heredoc] {
+        let length =
+            |word: &str| expand(word, Escape::Backslash, mode, &lookup).map(|made| made.words[0].len());
+        assert_eq!(length("${v//x/$v}"), Ok(16_000_000));
+        let reason = length(&"${v//x/$v} ".repeat(1_000)).unwrap_err().reason;
+        assert!(matches!(reason, WordProblem::TooLong), "{mode:?}: {reason}");
+    }
 }
 
 /// Ten times the text takes about ten times the time: the sizes are such that anything quadratic would not end.

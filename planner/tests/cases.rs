@@ -6,9 +6,11 @@ mod dump;
 #[cfg(test)]
 mod options;
 #[cfg(test)]
+mod resolve;
+#[cfg(test)]
 mod scale;
 
-use rbuild_planner::{Plan, PlanError, ResolvedImage, lower_beside, select};
+use rbuild_planner::{Plan, PlanError, lower_beside};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -92,24 +94,8 @@ pub(crate) fn plan(
     dockerfile: &rbuild_parser::Dockerfile,
     options: &options::Options,
 ) -> Result<Plan, PlanError> {
-    let mut graph = select(dockerfile, &options.plan)?;
-    loop {
-        graph = match graph.finish() {
-            Ok(resolved) => {
-                return lower_beside(resolved, &|path| {
-                    options.ignored.iter().any(|left_out| left_out == path)
-                });
-            }
-            Err(graph) => {
-                let requests = graph.unresolved();
-                assert!(!requests.is_empty(), "an unfinished graph must ask for something");
-                let answer =
-                    |request: &rbuild_planner::ImageRequest| -> ResolvedImage { options.image(request) };
-                let answers = requests.into_iter().map(|r| (r.clone(), answer(&r))).collect();
-                graph.resolve(answers)?
-            }
-        };
-    }
+    let resolved = resolve::resolved(dockerfile, &options.plan, &|request| options.image(request))?;
+    lower_beside(resolved, &|path| options.ignored.iter().any(|left_out| left_out == path))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A syntax tree as stable, compact text.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use rbuild_parser::{
@@ -16,16 +17,34 @@ pub(crate) enum Places {
 
 pub(crate) struct Dump {
     places: Places,
+    /// The places of everything that was written.
+    spans: RefCell<Vec<Span>>,
     out: String,
 }
 
 pub(crate) fn dump(file: &Dockerfile, places: Places) -> String {
-    let mut dump = Dump { places, out: String::new() };
+    let mut dump = Dump::new(places);
     dump.file(file);
     dump.out
 }
 
+/// An instruction without places.
+pub(crate) fn instruction(instruction: &Instruction) -> String {
+    Dump::new(Places::Hidden).instruction(instruction)
+}
+
+/// The places of everything in a file.
+pub(crate) fn spans(file: &Dockerfile) -> Vec<Span> {
+    let mut dump = Dump::new(Places::Hidden);
+    dump.file(file);
+    dump.spans.into_inner()
+}
+
 impl Dump {
+    fn new(places: Places) -> Self {
+        Self { places, spans: RefCell::default(), out: String::new() }
+    }
+
     fn file(&mut self, file: &Dockerfile) {
         let directives = &file.directives;
         for (name, value) in [("syntax", &directives.syntax), ("check", &directives.check)] {
@@ -60,6 +79,7 @@ impl Dump {
     }
 
     fn node<T>(&mut self, indent: &str, node: &Node<T>, value: &str) {
+        self.spans.get_mut().extend([node.keyword.span, node.span]);
         for comment in &node.comments {
             let comment = self.word(comment);
             self.line(&format!("{indent}# {comment}"));
@@ -195,6 +215,7 @@ impl Dump {
     }
 
     fn word(&self, word: &Word) -> String {
+        self.spans.borrow_mut().push(word.span);
         match self.places {
             Places::Shown => format!("{:?}@{}", word.value, span(word.span)),
             Places::Hidden => format!("{:?}", word.value),
