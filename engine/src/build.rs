@@ -119,7 +119,8 @@ pub(crate) fn planning_failed(error: PlanError, reporter: &Reporter, text: &Dock
     Error::plan(error, text)
 }
 
-fn warn(lints: &[Lint], reporter: &Reporter) {
+/// Tells of findings.
+pub(crate) fn warn(lints: &[Lint], reporter: &Reporter) {
     for lint in lints {
         reporter.warn(format!("{}: {} (line {})", lint.rule.name(), lint.message, lint.lines.first));
     }

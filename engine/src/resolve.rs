@@ -57,6 +57,7 @@ impl Engine {
             for wanted in graph.unresolved() {
                 let (record, config) =
                     self.base_image(&wanted, request, reporter, &mut images).await.map_err(|source| {
+                        build::warn(&graph.findings(), reporter);
                         let suggestion =
                             graph.image_suggestion(&wanted.written).filter(|_| wanted.layout.is_none());
                         let suggestion =

@@ -178,6 +178,12 @@ impl StageGraph {
         }
     }
 
+    /// The findings made so far, for when the images it waits for cannot be had.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Lint> {
+        self.input.checks.after_the_parser_s(&self.input.dockerfile, self.lints.clone())
+    }
+
     /// The graph as one that can be lowered.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ fn mistakes_are_told_in_docker_s_words() {
         ),
         (&["--label", "", "."], "invalid key-value pair \"\": empty key"),
         (&["--progress=foo", "."], "invalid progress mode foo"),
-        (&["--platform=x", "."], "\"x\": cannot parse platform specifier"),
+        (&["--platform=x", "."], "\"x\": unknown operating system or architecture"),
         (
             &["--progress=plain", "-q", "."],
             "failed to build: progress=plain and quiet cannot be used together",

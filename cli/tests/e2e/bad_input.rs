@@ -33,8 +33,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["unable to find user nobody-here: no matching entries in passwd file"],
     ),
     (
-        "FROM busybox AS a\nFROM busybox\nCOPY --from=b /x /\n",
-        &["Dockerfile:3", "failed to resolve source metadata"],
+        "FROM busybox AS A\nFROM busybox\nCOPY --from=b /x /\n",
+        &["StageNameCasing: Stage name 'A'", "Dockerfile:3", "failed to resolve source metadata"],
     ),
     ("FROM busybox\nWORKDIR /bin/sh\n", &["Dockerfile:2", "mkdir /bin/busybox: not a directory"]),
     ("FROM busybox\nWORKDIR /etc/passwd/a/b\n", &["Dockerfile:2", "lstat /etc/passwd/a: not a directory"]),
