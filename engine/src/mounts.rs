@@ -8,8 +8,7 @@ use rbuild_cache::{KeyBuilder, StepHash};
 use rbuild_executor::{CacheDirectory, PreparedMount, SelectionSummary};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{
-    Action, CopyAction, CopySource, Filesystem, GitDirectory, Mount, MountKind, RunAction, Sharing, Step,
-    Unpack,
+    Action, CopyAction, CopySource, Filesystem, Mount, MountKind, RunAction, Sharing, Step,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -177,17 +176,7 @@ fn tree(from: &Filesystem, source: &ImagePath) -> CopyAction {
         name.push(c);
     }
     CopyAction {
-        from: from.clone(),
-        sources: vec![CopySource::Path(name)],
-        destination: ImagePath::root().join(MOUNTED),
         destination_is_directory: false,
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: Unpack::Never,
-        checksum: None,
-        git_directory: GitDirectory::Removed,
+        ..CopyAction::plain(from.clone(), vec![CopySource::Path(name)], ImagePath::root().join(MOUNTED))
     }
 }

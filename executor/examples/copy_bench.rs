@@ -4,7 +4,7 @@
 
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, copy, select};
-use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
+use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use std::{
     error::Error,
     io::Write,
@@ -20,18 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let times = rest.first().map_or(Ok(3), |text| text.parse())?;
     let store = Store::open(Path::new(store))?;
     let action = CopyAction {
-        from: Filesystem::Context,
-        sources: vec![CopySource::Path(".".to_owned())],
-        destination: "/app".parse()?,
-        destination_is_directory: true,
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
         unpack: if rest.get(1).is_some() { Unpack::Local } else { Unpack::Never },
-        checksum: None,
-        git_directory: GitDirectory::Removed,
+        ..CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/app".parse()?)
     };
     let action = match rest.get(1) {
         Some(archive) => CopyAction { sources: vec![CopySource::Path(archive.clone())], ..action },

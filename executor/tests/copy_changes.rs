@@ -5,7 +5,7 @@
 use flate2::{Compression, write::GzEncoder};
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
-use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
+use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use std::{
     fs,
     io::{Read, Write},
@@ -54,18 +54,12 @@ impl Fixture {
 
 fn add(source: &str) -> CopyAction {
     CopyAction {
-        from: Filesystem::Context,
-        sources: vec![CopySource::Path(source.to_owned())],
-        destination: "/".parse().unwrap(),
-        destination_is_directory: true,
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
         unpack: Unpack::Local,
-        checksum: None,
-        git_directory: GitDirectory::Removed,
+        ..CopyAction::plain(
+            Filesystem::Context,
+            vec![CopySource::Path(source.to_owned())],
+            "/".parse().unwrap(),
+        )
     }
 }
 

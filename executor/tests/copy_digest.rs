@@ -6,7 +6,7 @@
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Digest;
-use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
+use rbuild_planner::{CopyAction, CopySource, Filesystem};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -51,20 +51,11 @@ impl Context {
 }
 
 fn action(sources: &[&str]) -> CopyAction {
-    CopyAction {
-        from: Filesystem::Context,
-        sources: sources.iter().map(|source| CopySource::Path((*source).to_owned())).collect(),
-        destination: "/x".parse().unwrap(),
-        destination_is_directory: true,
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: Unpack::Never,
-        checksum: None,
-        git_directory: GitDirectory::Removed,
-    }
+    CopyAction::plain(
+        Filesystem::Context,
+        sources.iter().map(|source| CopySource::Path((*source).to_owned())).collect(),
+        "/x".parse().unwrap(),
+    )
 }
 
 /// Whether `change` leaves the digest of `sources` alone.

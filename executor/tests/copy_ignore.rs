@@ -5,7 +5,7 @@
 
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
-use rbuild_planner::{CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
+use rbuild_planner::{CopyAction, CopySource, Filesystem};
 use std::{fs, path::Path, time::SystemTime};
 
 #[test]
@@ -57,20 +57,8 @@ fn selected(context: &Path, rules: IgnoreRules) -> Result<Vec<String>, ExecutorE
     let store = tempfile::tempdir().unwrap();
     let store = Store::open(store.path()).unwrap();
     let root = SourceRoot::Context(ContextRoot::open(&store, context, rules, SystemTime::now())?);
-    let action = CopyAction {
-        from: Filesystem::Context,
-        sources: vec![CopySource::Path(".".to_owned())],
-        destination: "/".parse().unwrap(),
-        destination_is_directory: true,
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: Unpack::Never,
-        checksum: None,
-        git_directory: GitDirectory::Removed,
-    };
+    let action =
+        CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/".parse().unwrap());
     let mut paths: Vec<String> =
         select(&root, &action, &Cancel::default())?.inputs().into_iter().map(|(path, _)| path).collect();
     paths.sort();

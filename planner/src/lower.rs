@@ -4,8 +4,8 @@ use crate::PlanError;
 use crate::graph::StepGraph;
 use crate::lints::MOST_COMPARED;
 use crate::plan::{
-    Action, CachePolicy, CopyAction, CopySource, Filesystem, GitDirectory, ImageIndex, MountKind, Plan,
-    PlannedImage, PlannedLayer, PlannedStage, StageId, Step, StepId, TargetImage, Unpack,
+    Action, CachePolicy, CopyAction, CopySource, Filesystem, ImageIndex, MountKind, Plan, PlannedImage,
+    PlannedLayer, PlannedStage, StageId, Step, StepId, TargetImage,
 };
 use crate::scope::Env;
 use crate::stage_graph::{
@@ -327,20 +327,7 @@ impl<'a> Lowering<'a> {
 
 /// A copy of everything in `from`.
 fn whole_tree(from: Filesystem) -> CopyAction {
-    CopyAction {
-        from,
-        sources: vec![CopySource::Path("/".to_owned())],
-        destination: ImagePath::root(),
-        destination_is_directory: true,
-        chown: None,
-        chmod: None,
-        link: false,
-        parents: false,
-        exclude: Vec::new(),
-        unpack: Unpack::Never,
-        checksum: None,
-        git_directory: GitDirectory::Removed,
-    }
+    CopyAction::plain(from, vec![CopySource::Path("/".to_owned())], ImagePath::root())
 }
 
 /// The steps whose results `step` works on.

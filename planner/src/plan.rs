@@ -352,6 +352,27 @@ pub struct CopyAction {
     pub git_directory: GitDirectory,
 }
 
+impl CopyAction {
+    /// A copy of `sources` in `from` into the directory `destination`, without any flag.
+    #[must_use]
+    pub fn plain(from: Filesystem, sources: Vec<CopySource>, destination: ImagePath) -> Self {
+        Self {
+            from,
+            sources,
+            destination,
+            destination_is_directory: true,
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            exclude: Vec::new(),
+            unpack: Unpack::Never,
+            checksum: None,
+            git_directory: GitDirectory::Removed,
+        }
+    }
+}
+
 /// Whether ADD keeps the `.git` of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GitDirectory {
