@@ -145,15 +145,25 @@ def root_layer(archive, paths):
         add(new, "bin/sh", SHELL, 0o755)
         for path in sorted(set(paths), key=len, reverse=True):
             if os.path.normpath(path) not in known and not any(other.startswith(path + "/") for other in known):
+                for end in [end for end, char in enumerate(path) if char == "/"]:
+                    if os.path.normpath(path[:end]) not in known:
+                        add(new, path[:end], None, 0o755)
+                        known.add(os.path.normpath(path[:end]))
                 add(new, path, path.encode() + b"\n", 0o644)
                 known.add(path)
     return made.getvalue()
 
 
 def add(tar, path, content, mode):
+    """Adds a file, or a directory when there is no content."""
     member = tarfile.TarInfo(path)
-    member.size, member.mode, member.mtime = len(content), mode, OLD
-    tar.addfile(member, io.BytesIO(content))
+    member.mode, member.mtime = mode, OLD
+    if content is None:
+        member.type = tarfile.DIRTYPE
+        tar.addfile(member)
+    else:
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
 
 
 def image_archive(path, layer, images):

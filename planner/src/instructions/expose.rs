@@ -16,9 +16,9 @@ pub(super) fn expose(stage: &mut StageLowering<'_, '_>, ports: &[Word]) -> Resul
     }
     let mut exposed = Vec::new();
     for text in &expanded {
-        let port = Port::parse(text)
-            .map_err(|reason| stage.error(PlanErrorKind::Port { port: text.clone(), reason }))?;
-        if port.mapped {
+        let failed = |reason| PlanErrorKind::Port { port: text.clone(), reason };
+        let port = Port::split(text).map_err(|reason| stage.error(failed(reason)))?;
+        if !port.host.is_empty() || !port.address.is_empty() {
             let message = format!(
                 "EXPOSE instruction should not define an IP address or host-port mapping, found '{text}'"
             );
@@ -28,22 +28,25 @@ pub(super) fn expose(stage: &mut StageLowering<'_, '_>, ports: &[Word]) -> Resul
             let message = format!("Defined protocol '{text}' in EXPOSE instruction should be lowercase");
             stage.lint(Rule::ExposeProtoCasing, message);
         }
-        exposed.extend(port.range.map(|number| format!("{number}/{}", port.protocol)));
+        let numbers = port.numbers().map_err(|reason| stage.error(failed(reason)))?;
+        exposed.extend(numbers.map(|number| format!("{number}/{}", port.protocol)));
     }
     stage.record(format!("EXPOSE [{}]", exposed.join(" ")));
     stage.state.config.config.exposed_ports.extend(exposed.into_iter().map(|port| (port, Empty {})));
     Ok(())
 }
 
-struct Port {
-    range: RangeInclusive<u16>,
+/// `address:host:container/protocol`, of which only the container's port must be there.
+struct Port<'t> {
+    address: &'t str,
+    host: &'t str,
+    container: &'t str,
     protocol: &'static str,
-    mapped: bool,
     capitals: bool,
 }
 
-impl Port {
-    fn parse(text: &str) -> Result<Self, PortError> {
+impl<'t> Port<'t> {
+    fn split(text: &'t str) -> Result<Self, PortError> {
         let mut parts = text.rsplitn(3, ':');
         let container = parts.next().unwrap_or("");
         let (host, address) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -58,6 +61,12 @@ impl Port {
             "sctp" => "sctp",
             _ => return Err(PortError::Proto(lower)),
         };
+        Ok(Self { address, host, container, protocol, capitals: lower != written_protocol })
+    }
+
+    /// The ports of the container.
+    fn numbers(&self) -> Result<RangeInclusive<u16>, PortError> {
+        let Self { address, host, container, .. } = *self;
         let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
         if !bare.is_empty() && bare.parse::<IpAddr>().is_err() {
             return Err(PortError::Address(bare.to_owned()));
@@ -70,8 +79,7 @@ impl Port {
                 return Err(PortError::Ranges { container, host });
             }
         }
-        let mapped = !host.is_empty() || !address.is_empty();
-        Ok(Self { range, protocol, mapped, capitals: lower != written_protocol })
+        Ok(range)
     }
 }
 
