@@ -32,7 +32,7 @@ fn dockerfile() -> String {
 fn plan(text: &str) -> Plan {
     let dockerfile = rbuild_parser::parse(text.as_bytes()).expect("it parses");
     let options = PlanOptions::new(Platform::host());
-    let graph = rbuild_planner::select(&dockerfile, &options).expect("it selects");
+    let graph = rbuild_planner::select(dockerfile, &options).expect("it selects");
     let config = ImageConfig::scratch(&Platform::host());
     let image = ResolvedImage { id: config.id(), config, layers: 1 };
     let answers = graph.unresolved().into_iter().map(|wanted| (wanted, image.clone())).collect();

@@ -302,7 +302,7 @@ fn mean(work: impl Fn()) -> u64 {
 
 /// What was found before a mistake is an outcome too: words nested too deep are one.
 fn planned(dockerfile: &rbuild_parser::Dockerfile) -> Result<Plan, PlanError> {
-    let graph = rbuild_planner::select(dockerfile, &PlanOptions::new(Platform::host()))?;
+    let graph = rbuild_planner::select(dockerfile.clone(), &PlanOptions::new(Platform::host()))?;
     let config = ImageConfig::scratch(&Platform::host());
     let image = ResolvedImage { id: config.id(), config, layers: 1 };
     let answers = graph.unresolved().into_iter().map(|wanted| (wanted, image.clone())).collect();

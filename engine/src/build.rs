@@ -21,7 +21,7 @@ impl Engine {
         let (text, dockerfile) = read_dockerfile(&request, &reporter)?;
         let options = plan_options(&request)?;
         let failed = |error| planning_failed(error, &reporter, &text);
-        let selected = rbuild_planner::select(&dockerfile, &options).map_err(failed)?;
+        let selected = rbuild_planner::select(dockerfile, &options).map_err(failed)?;
         let (graph, images) = self.resolve(selected, &request, &text, &reporter).await?;
         let plan = preview::lower(graph, &request).map_err(failed)?;
         report_lints(&plan, &reporter, &text)?;

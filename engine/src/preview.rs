@@ -137,8 +137,8 @@ impl Engine {
         let reporter = Reporter::new(EventSink::ignore());
         let (text, dockerfile) = build::read_dockerfile(request, &reporter)?;
         let options = build::plan_options(request)?;
-        let selected =
-            rbuild_planner::select(&dockerfile, &options).map_err(|error| Error::plan(error, &text))?;
+        let selected = rbuild_planner::select(dockerfile.clone(), &options)
+            .map_err(|error| Error::plan(error, &text))?;
         let (graph, images) = self.resolve_locally(selected, (request, &text), Absent::Refused)?;
         let plan = lower(graph, request).map_err(|error| Error::plan(error, &text))?;
         plan.lint_errors().map_err(|error| Error::plan(error, &text))?;

@@ -42,6 +42,9 @@ pub(crate) struct End {
 /// The here-documents a line announces, in order. Names are always quoted and escaped with `\`, whatever the escape
 /// character of the file. A line with an open quote or a `${` that cannot be read announces none, as in Docker.
 pub(crate) fn markers(line: &str) -> Vec<Marker> {
+    if !line.contains("<<") {
+        return Vec::new();
+    }
     shell_words(line).iter().filter_map(|word| marker(word)).collect()
 }
 

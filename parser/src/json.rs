@@ -4,7 +4,7 @@ use pest::Parser as _;
 
 use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::place::Operands;
-use crate::{ParseError, Problem, Word};
+use crate::{ParseError, Problem, Word, simple};
 
 /// The strings of operands in exec form, each with its place; `None` when the operands are not a JSON array, which
 /// makes them the other form of their instruction.
@@ -15,7 +15,12 @@ pub(crate) fn exec_form(operands: &Operands<'_>) -> Result<Option<Vec<Word>>, Pa
     if !operands.text.starts_with('[') {
         return Ok(None);
     }
-    let Ok(mut parsed) = DockerfileGrammar::parse(Rule::exec_form, operands.text) else {
+    if let Some(strings) = simple::strings(operands.text) {
+        let word =
+            |written: &str| operands.place.word_from(written[1..written.len() - 1].to_owned(), written);
+        return Ok(Some(strings.into_iter().map(word).collect()));
+    }
+    let Some(strings) = strings_by_grammar(operands.text) else {
         return match serde_json::from_str::<serde_json::Value>(operands.text) {
             Ok(serde_json::Value::Array(_)) => Err(ParseError {
                 problem: Problem::JsonNotStrings,
@@ -25,17 +30,16 @@ pub(crate) fn exec_form(operands: &Operands<'_>) -> Result<Option<Vec<Word>>, Pa
             Ok(_) | Err(_) => Ok(None),
         };
     };
+    let word = |written: &str| operands.place.word_from(unescape(&written[1..written.len() - 1]), written);
+    Ok(Some(strings.into_iter().map(word).collect()))
+}
+
+/// The strings, as they are written, with their quotes.
+pub(crate) fn strings_by_grammar(text: &str) -> Option<Vec<&str>> {
+    let mut parsed = DockerfileGrammar::parse(Rule::exec_form, text).ok()?;
     let strings = parsed.next().into_iter().flat_map(pest::iterators::Pair::into_inner);
-    Ok(Some(
-        strings
-            .filter(|pair| pair.as_rule() == Rule::json_string)
-            .map(|pair| {
-                let written = pair.as_str().trim_end();
-                let characters = pair.into_inner().next().map_or("", |inner| inner.as_str());
-                operands.place.word_from(unescape(characters), written)
-            })
-            .collect(),
-    ))
+    let strings = strings.filter(|pair| pair.as_rule() == Rule::json_string);
+    Some(strings.map(|pair| pair.as_str().trim_end()).collect())
 }
 
 /// The characters a JSON string stands for. A surrogate without its other half becomes U+FFFD, as in Go.

@@ -28,6 +28,31 @@ pub(crate) fn quoted_words(text: &str, escape: Escape) -> Option<Vec<&str>> {
     Some(words)
 }
 
+/// `words` of the grammar.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t', '\u{b}', '\u{c}', '\r']).filter(|word| !word.is_empty())
+}
+
+/// The strings of `exec_form` of the grammar, with their quotes, when none has an escape.
+pub(crate) fn strings(text: &str) -> Option<Vec<&str>> {
+    const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+    let mut strings = Vec::new();
+    let mut rest = text.strip_prefix('[')?;
+    loop {
+        rest = rest.trim_start_matches(BLANKS);
+        let inside = rest.strip_prefix('"')?;
+        let end = inside.find(|c| c == '"' || c == '\\' || c < ' ')?;
+        let after = inside[end..].strip_prefix('"')?;
+        strings.push(&rest[..rest.len() - after.len()]);
+        rest = after.trim_start_matches(BLANKS);
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None => break,
+        }
+    }
+    rest.strip_prefix(']')?.trim_start_matches(BLANKS).is_empty().then_some(strings)
+}
+
 /// `flags` of the grammar, none of them with quotes or escapes: each whole, and what follows them.
 pub(crate) fn flags(text: &str, escape: Escape) -> Option<(Vec<&str>, &str)> {
     let mut flags = Vec::new();
@@ -166,6 +191,18 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
+        fn plain_words_are_those_of_the_grammar(text in "[a\"\\\\é \t\u{b}\u{c}\r\u{a0}]{0,12}") {
+            prop_assert_eq!(words(&text).collect::<Vec<_>>(), crate::transfer::words_by_grammar(&text));
+        }
+
+        #[test]
+        fn strings_are_those_of_the_grammar(text in "\\[?[\"a\\\\,\\[\\] \té\n]{0,10}\\]? ?") {
+            if let Some(strings) = strings(&text) {
+                prop_assert_eq!(Some(strings), crate::json::strings_by_grammar(&text));
+            }
+        }
+
+        #[test]
         fn words_are_those_of_the_grammar(text in text(), escape in escape()) {
             if let Some(words) = quoted_words(&text, escape) {
                 prop_assert_eq!(words, crate::pairs::words_by_grammar(&text, escape));
@@ -201,6 +238,8 @@ mod tests {
         let escape = Escape::Backslash;
         assert!(quoted_words("A=b C=\"d e\" F='g'", escape).is_some());
         assert!(flags("--chown=a:b --link x y", escape).is_some());
+        assert_eq!(strings("[ \"a b\",\"\" , \"c\" ] "), Some(vec!["\"a b\"", "\"\"", "\"c\""]));
+        assert_eq!(strings("[\"a\\n\"]"), None);
         for text in ["$A", "${A}/b", "\"$A b\"", "'$A'", "a:${B:-c}", "\"${B+c}\""] {
             assert!(word(text, escape, WordMode::Single).is_some(), "{text}");
         }

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use pest::Parser as _;
-
 use crate::flags::{Checked, Flag, Known};
-use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::json::exec_form;
 use crate::place::Operands;
-use crate::{Add, Copy, Heredoc, InstructionProblem, ParseError, Problem, Source, Transfer, Word, heredoc};
+use crate::{
+    Add, Copy, Heredoc, InstructionProblem, ParseError, Problem, Source, Transfer, Word, heredoc, simple,
+};
 
 const COPY_FLAGS: Known =
     Known { single: &["chmod", "chown", "from"], repeated: &["exclude"], boolean: &["link", "parents"] };
@@ -73,12 +72,16 @@ pub(crate) fn list(operands: &Operands<'_>) -> Result<Vec<Word>, ParseError> {
 
 /// The words between white space (also EXPOSE).
 pub(crate) fn plain_words(operands: &Operands<'_>) -> Vec<Word> {
-    let Ok(parsed) = DockerfileGrammar::parse(Rule::words, operands.text) else { return Vec::new() };
-    parsed
-        .flat_map(pest::iterators::Pair::into_inner)
-        .filter(|pair| pair.as_rule() == Rule::plain_word)
-        .map(|pair| operands.place.word(pair.as_str()))
-        .collect()
+    simple::words(operands.text).map(|word| operands.place.word(word)).collect()
+}
+
+#[cfg(test)]
+pub(crate) fn words_by_grammar(text: &str) -> Vec<&str> {
+    use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
+    use pest::Parser as _;
+    let parsed = DockerfileGrammar::parse(Rule::words, text).unwrap();
+    let words = parsed.flat_map(pest::iterators::Pair::into_inner);
+    words.filter(|pair| pair.as_rule() == Rule::plain_word).map(|pair| pair.as_str()).collect()
 }
 
 fn transfer(

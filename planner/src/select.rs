@@ -10,13 +10,19 @@ use crate::stage_graph::{Base, Body, Input, NodeId, StageGraph, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{Platform, Reference};
 use rbuild_parser::{Dockerfile, Instruction, Lines, Rule, Word};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-/// Evaluates the global ARGs and the FROM lines, finds the stages the target needs and the images they start from.
+/// Evaluates the global ARGs and the FROM lines, finds the stages the target needs and the images they start from. The
+/// graph keeps the file.
 ///
 /// # Errors
 /// [`PlanError`] with Docker's message.
-pub fn select(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<StageGraph, PlanError> {
+pub fn select(
+    dockerfile: impl Into<Arc<Dockerfile>>,
+    options: &PlanOptions,
+) -> Result<StageGraph, PlanError> {
+    let file = dockerfile.into();
+    let dockerfile = &*file;
     let mut build_args: HashMap<String, String> = options.build_args.iter().cloned().collect();
     let checks = Checks::new(dockerfile, build_args.get(CHECK_ARGUMENT).map(String::as_str))?;
     let with_findings =
@@ -27,7 +33,7 @@ pub fn select(dockerfile: &Dockerfile, options: &PlanOptions) -> Result<StageGra
     let epoch =
         epoch::settle(dockerfile, &mut build_args, &mut globals, &is_context).map_err(with_findings)?;
     let mut graph = StageGraph::new(Input {
-        dockerfile: dockerfile.clone(),
+        dockerfile: Arc::clone(&file),
         options: options.clone(),
         build_args,
         globals,

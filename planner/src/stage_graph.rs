@@ -11,7 +11,7 @@ use crate::scope::Globals;
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::{Platform, Reference};
 use rbuild_parser::{Dockerfile, Instruction, Lines, Lint, Node};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Stages with their images still being looked for; see [`crate::select`].
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct ResolvedGraph {
 /// What select was given, evaluated once.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    pub(crate) dockerfile: Dockerfile,
+    pub(crate) dockerfile: Arc<Dockerfile>,
     pub(crate) options: PlanOptions,
     pub(crate) build_args: HashMap<String, String>,
     pub(crate) globals: Globals,

@@ -101,7 +101,7 @@ pub(crate) fn apply_changes(
     let triggers = std::mem::take(&mut config.on_build);
     let base = ImageConfig { config, ..ImageConfig::scratch(&Platform::host()) };
     let options = PlanOptions::new(Platform::host());
-    let graph = rbuild_planner::select(&dockerfile, &options).map_err(planned)?;
+    let graph = rbuild_planner::select(dockerfile, &options).map_err(planned)?;
     let resolved = ResolvedImage { id: base.id(), config: base, layers: 1 };
     let answers = graph.unresolved().into_iter().map(|wanted| (wanted, resolved.clone())).collect();
     let graph = graph.resolve(answers).map_err(planned)?;

@@ -97,7 +97,7 @@ impl Engine {
         (request, text, ignored): (&BuildRequest, &DockerfileText, &Ignored<'_>),
     ) -> Result<Plan, Error> {
         let failed = |error| Error::plan(error, text);
-        let selected = rbuild_planner::select(dockerfile, options).map_err(failed)?;
+        let selected = rbuild_planner::select(dockerfile.clone(), options).map_err(failed)?;
         let (graph, _) = self.resolve_locally(selected, (request, text), Absent::Assumed)?;
         rbuild_planner::lower_beside(graph, &|path| ignored.leaves_out(path)).map_err(failed)
     }

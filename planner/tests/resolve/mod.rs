@@ -9,7 +9,7 @@ pub(crate) fn resolved(
     options: &PlanOptions,
     image: &dyn Fn(&ImageRequest) -> ResolvedImage,
 ) -> Result<ResolvedGraph, PlanError> {
-    let mut graph = select(dockerfile, options)?;
+    let mut graph = select(dockerfile.clone(), options)?;
     loop {
         graph = match graph.finish() {
             Ok(resolved) => return Ok(resolved),
