@@ -364,14 +364,7 @@ fn fill_the_disk(root: &Path) {
     assert!(said(&error), "{error}");
     assert_eq!(store.reference(&name).unwrap().unwrap().image, image.image);
     if let Ok(draft) = store.new_layer() {
-        let meta = LayerMeta {
-            created: SystemTime::now().into(),
-            size_bytes: None,
-            files: None,
-            diff_id: None,
-            tar_size: None,
-            source: LayerSource::Own,
-        };
+        let meta = LayerMeta::new(SystemTime::now().into(), LayerSource::Own);
         assert!(draft.commit(&lease, &meta).is_err_and(|error| said(&error)));
     }
     for n in 0..20 {

@@ -31,14 +31,7 @@ fn layer(store: &Store, lease: &Lease, text: &str) -> LayerId {
     // what overlayfs leaves in a work directory
     fs::create_dir(draft.work().join("work")).unwrap();
     fs::set_permissions(draft.work().join("work"), fs::Permissions::from_mode(0o000)).unwrap();
-    let meta = LayerMeta {
-        created: now(),
-        size_bytes: None,
-        files: None,
-        diff_id: None,
-        tar_size: None,
-        source: LayerSource::Own,
-    };
+    let meta = LayerMeta::new(now(), LayerSource::Own);
     draft.commit(lease, &meta).unwrap()
 }
 

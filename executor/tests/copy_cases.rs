@@ -67,14 +67,7 @@ impl Bench {
     }
 
     fn commit(&self, draft: LayerDraft) -> LayerId {
-        let meta = LayerMeta {
-            created: Timestamp::from_seconds(0).unwrap(),
-            size_bytes: None,
-            files: None,
-            diff_id: None,
-            tar_size: None,
-            source: LayerSource::Own,
-        };
+        let meta = LayerMeta::new(Timestamp::from_seconds(0).unwrap(), LayerSource::Own);
         draft.commit(&self.lease, &meta).unwrap()
     }
 

@@ -25,14 +25,7 @@ fn check(test: impl Fn(&RootView)) {
     fs::write(draft.fs().join("usr/etc/passwd"), PASSWD).unwrap();
     symlink("/usr/etc/passwd", draft.fs().join("etc/passwd")).unwrap();
     fs::write(draft.fs().join("etc/group"), GROUP).unwrap();
-    let meta = LayerMeta {
-        created: Timestamp::from_seconds(0).unwrap(),
-        size_bytes: None,
-        files: None,
-        diff_id: None,
-        tar_size: None,
-        source: LayerSource::Own,
-    };
+    let meta = LayerMeta::new(Timestamp::from_seconds(0).unwrap(), LayerSource::Own);
     let layer = draft.commit(&store.lease().unwrap(), &meta).unwrap();
     test(&RootView::open(&store, &[layer]).unwrap());
 }

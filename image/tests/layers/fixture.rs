@@ -34,14 +34,7 @@ impl Fixture {
     pub(crate) fn own(&self, fill: impl FnOnce(&LayerDraft)) -> LayerId {
         let draft = self.store.new_layer().unwrap();
         fill(&draft);
-        let meta = LayerMeta {
-            created: Timestamp::from(SystemTime::now()),
-            size_bytes: None,
-            files: None,
-            diff_id: None,
-            tar_size: None,
-            source: LayerSource::Own,
-        };
+        let meta = LayerMeta::new(Timestamp::from(SystemTime::now()), LayerSource::Own);
         draft.commit(&self.lease, &meta).unwrap()
     }
 
