@@ -20,6 +20,9 @@ pub struct CacheRecord {
     /// The layers it stood on, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_layers: Vec<LayerId>,
+    /// The layers of the stages and images it took files from, if all were built; the caller's to write and to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<String>,
     /// What it was made from.
     pub inputs: StepInputs,
     /// How long it took, in milliseconds.
@@ -55,11 +58,5 @@ impl StepInputs {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.values.push((name.to_owned(), value.to_owned()));
         self
-    }
-
-    /// The value of the input called `name`.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }

@@ -43,6 +43,7 @@ fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey, CacheReco
         step,
         parent: None,
         parent_layers: stack.to_vec(),
+        sources: None,
         inputs: StepInputs::new("run").with("argv", name),
         duration_ms: 5,
         instruction: format!("RUN {name}"),

@@ -20,7 +20,7 @@ pub(crate) fn same_parent_content(
 ) -> Result<Option<StepResult>, Error> {
     let sources = keying::source_layers(session, step);
     for earlier in session.earlier(&keyed.description.step) {
-        let other_sources = sources.as_deref() != earlier.inputs.value(keying::SOURCES);
+        let other_sources = sources.as_deref() != earlier.sources.as_deref();
         if other_sources || earlier.parent_layers.len() != parent.len() {
             continue;
         }

@@ -5,13 +5,11 @@
 //! ([`by_content`]), so that a stage that was built again with the same files wakes nobody.
 
 use crate::{
-    Error,
-    mounts::{self, Content},
+    Error, mounts,
     session::{Keyed, Session},
 };
 use rbuild_cache::{CacheKey, KeyBuilder, LayerId, StepHash};
 use rbuild_executor::{RunSurroundings, Selection, SelectionSummary, SourceRoot, StepDescription};
-use rbuild_oci::ImagePath;
 use rbuild_planner::{Action, CopyAction, Filesystem, RunAction, Step};
 use std::sync::Arc;
 
@@ -54,9 +52,6 @@ pub(crate) fn select(session: &Session, action: &CopyAction) -> Result<Arc<Selec
     Ok(Arc::new(rbuild_executor::select(&root, action, &session.cancel)?))
 }
 
-/// Under which a record's inputs hold what [`source_layers`] says.
-pub(crate) const SOURCES: &str = "source layers";
-
 /// The layers of the stages and images that `step` takes files from, beside its parent; `None` when there are none, or
 /// they are not all built. A record counts only with the very layers it was made from: a stage that was built again may
 /// hold something else under the same key.
@@ -97,22 +92,16 @@ fn describe_copy(session: &Session, action: &CopyAction) -> Result<Described, Er
     Ok((rbuild_executor::describe_copy(action, &summary), None))
 }
 
-fn contents_of_mounts(session: &Session, action: &RunAction) -> Result<Vec<(ImagePath, StepHash)>, Error> {
-    let mut contents = Vec::new();
-    for mount in &action.mounts {
-        match mounts::content(session, mount)? {
-            Content::None => {}
-            Content::Known(hash) => contents.push((mount.target.clone(), hash)),
-        }
-    }
-    Ok(contents)
+/// Of each mount, in order.
+fn contents_of_mounts(session: &Session, action: &RunAction) -> Result<Vec<Option<StepHash>>, Error> {
+    action.mounts.iter().map(|mount| mounts::content(session, mount)).collect()
 }
 
 fn describe_run(
     session: &Session,
     step: &Step,
     action: &RunAction,
-    mount_contents: &[(ImagePath, StepHash)],
+    mount_contents: &[Option<StepHash>],
 ) -> StepDescription {
     let hosts = session.request.add_hosts.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>();
     let surroundings = RunSurroundings {

@@ -45,31 +45,29 @@ pub(crate) fn prepare(
         {
             *sharing = Sharing::Shared;
         }
-        prepared.insert(position, prepare_one(session, keyed, &mount)?);
+        prepared.insert(position, prepare_one(session, keyed.mount_contents[position], &mount)?);
     }
     Ok(prepared.into_values().collect())
 }
 
-/// The hash of what `mount` shows.
-pub(crate) fn content(session: &Session, mount: &Mount) -> Result<Content, Error> {
+/// The hash of what `mount` shows; `None` when that is nothing which counts.
+pub(crate) fn content(session: &Session, mount: &Mount) -> Result<Option<StepHash>, Error> {
     let (MountKind::Bind { from, source, .. } | MountKind::Cache { from, source, .. }) = &mount.kind else {
-        return Ok(Content::None);
+        return Ok(None);
     };
     match from {
-        Filesystem::Scratch => Ok(Content::None),
+        Filesystem::Scratch => Ok(None),
         Filesystem::Context | Filesystem::NamedContext(_) => {
             let action = tree(from, source);
             let selection = keying::select(session, &action)?;
-            Ok(Content::Known(
-                rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step,
-            ))
+            Ok(Some(rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step))
         }
         // a stage's or image's key stands for its files: reading them all would cost more than it could save
         Filesystem::Image(_) | Filesystem::Step(_) => {
             let key = session.key_of(from).ok_or_else(|| keying::out_of_order("the source of a mount"))?;
             let what =
                 KeyBuilder::new("mounted").field("of", key.as_bytes()).field("source", source.as_str());
-            Ok(Content::Known(what.finish_step()))
+            Ok(Some(what.finish_step()))
         }
     }
 }
@@ -82,15 +80,8 @@ pub(crate) fn source(mount: &Mount) -> Option<&Filesystem> {
     }
 }
 
-/// What is known of a mount's content.
-pub(crate) enum Content {
-    /// It has none that counts.
-    None,
-    /// Its hash.
-    Known(StepHash),
-}
-
-fn prepare_one(session: &Session, keyed: &Keyed, mount: &Mount) -> Result<PreparedMount, Error> {
+/// `seen` is what [`content`] said of the mount when the build began.
+fn prepare_one(session: &Session, seen: Option<StepHash>, mount: &Mount) -> Result<PreparedMount, Error> {
     let store = &session.engine.store;
     match &mount.kind {
         MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
@@ -103,7 +94,7 @@ fn prepare_one(session: &Session, keyed: &Keyed, mount: &Mount) -> Result<Prepar
             let selection = keying::select(session, &action)?;
             // the step's key says what it saw when the build began
             let now = rbuild_executor::describe_copy(&action, &SelectionSummary::of(&selection)).step;
-            if !keyed.mount_contents.iter().any(|(target, then)| *target == mount.target && *then == now) {
+            if seen != Some(now) {
                 let path = source.to_string();
                 return Err(Error::Executor(rbuild_executor::ExecutorError::SourceChanged { path }));
             }

@@ -193,10 +193,8 @@ fn record(
         step: keyed.description.step,
         parent: Some(keyed.parent),
         parent_layers: parent.to_vec(),
-        inputs: match keying::source_layers(session, step) {
-            Some(sources) => keyed.description.inputs.clone().with(keying::SOURCES, &sources),
-            None => keyed.description.inputs.clone(),
-        },
+        sources: keying::source_layers(session, step),
+        inputs: keyed.description.inputs.clone(),
         duration_ms: elapsed.as_millis() as u64,
         instruction: step.name.clone(),
         evicted: None,

@@ -114,7 +114,7 @@ fn take(session: &Session, step: &Step, record: Option<CacheRecord>) -> bool {
     let (Some(record), Some(parent)) = (record, session.stack(&step.parent)) else { return false };
     let sources = keying::source_layers(session, step);
     if record.parent_layers != *parent
-        || sources.is_some_and(|now| record.inputs.value(keying::SOURCES) != Some(now.as_str()))
+        || sources.is_some_and(|now| record.sources.as_deref() != Some(now.as_str()))
     {
         return false;
     }

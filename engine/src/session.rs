@@ -6,7 +6,7 @@ use crate::{
 };
 use rbuild_cache::{CacheKey, CacheRecord, KeyBuilder, LayerId, Lease, Recorder, SiteHash, StepHash};
 use rbuild_executor::{Cancel, HostFiles, Selection, SourceRoot, StepDescription};
-use rbuild_oci::{ImagePath, Timestamp};
+use rbuild_oci::Timestamp;
 use rbuild_planner::{CachePolicy, Filesystem, Plan, StepId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,8 +53,8 @@ pub(crate) struct Keyed {
     pub(crate) description: StepDescription,
     /// The files a COPY from a context would copy.
     pub(crate) selection: Option<Arc<Selection>>,
-    /// What the mounts of a RUN show, by target.
-    pub(crate) mount_contents: Vec<(ImagePath, StepHash)>,
+    /// For each mount of a RUN, in order, the hash of the files it shows, if it shows any.
+    pub(crate) mount_contents: Vec<Option<StepHash>>,
 }
 
 /// A step that is done.

@@ -85,7 +85,8 @@ impl Sandboxed {
     pub fn wait(&mut self) -> Result<i32, ExecutorError> {
         let Some(mut running) = self.running.take() else { return Ok(0) };
         let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
-        // the program's own end is what counts; what could not be removed is an empty file or directory
+        // the program's own end is what counts; what could not be removed is an empty file or directory, which a commit
+        // would show
         drop(running.mount_points.remove_unused());
         Ok(exit_code(status))
     }

@@ -6,7 +6,7 @@
 
 use crate::SelectionSummary;
 use rbuild_cache::{KeyBuilder, StepHash, StepInputs};
-use rbuild_oci::{ImagePath, Platform};
+use rbuild_oci::Platform;
 use rbuild_planner::{
     Access, Chmod, CopyAction, Mount, MountKind, Network, RunAction, Security, Sharing, Unpack, WorkdirAction,
 };
@@ -25,8 +25,8 @@ pub struct StepDescription {
 pub struct RunSurroundings<'a> {
     /// The stage's platform.
     pub platform: &'a Platform,
-    /// For each bind mount and seeded cache mount, in their order: its target and the hash of the files it shows.
-    pub mount_contents: &'a [(ImagePath, StepHash)],
+    /// For each mount, in order, the hash of the files it shows, if it shows any.
+    pub mount_contents: &'a [Option<StepHash>],
     /// Names given by `--add-host`; the addresses do not count.
     pub host_names: &'a [&'a str],
     /// `--shm-size`.
@@ -83,8 +83,9 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         Security::Sandbox => "sandbox",
         Security::Insecure => "insecure",
     };
-    let mut contents: Vec<_> = around.mount_contents.iter().collect();
-    let mounts: Vec<String> = action.mounts.iter().map(|mount| mount_text(mount, &mut contents)).collect();
+    let contents = around.mount_contents.iter().copied().chain(std::iter::repeat(None));
+    let mounts: Vec<String> =
+        action.mounts.iter().zip(contents).map(|(mount, content)| mount_text(mount, content)).collect();
     let scripts: Vec<String> = action.scripts.iter().map(|(name, body)| format!("{name}\n{body}")).collect();
     let shm_size = around.shm_size.map(|size| size.to_string());
     Description::new("run")
@@ -103,26 +104,22 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         .finish()
 }
 
-/// A mount's layout and the hash of what it shows; a cache's own content and id are not in it. Takes the hash from
-/// `contents`, which are in the order of the mounts: several mounts may have one target.
-fn mount_text(mount: &Mount, contents: &mut Vec<&(ImagePath, StepHash)>) -> String {
-    let mut content = || {
-        let found = contents.iter().position(|(target, _)| *target == mount.target);
-        found.map_or_else(String::new, |at| contents.remove(at).1.to_string())
-    };
+/// A mount's layout and the hash of what it shows; a cache's own content and id are not in it.
+fn mount_text(mount: &Mount, content: Option<StepHash>) -> String {
+    let content = content.map_or_else(String::new, |hash| hash.to_string());
     let access = |access: Access| match access {
         Access::ReadOnly => "ro",
         Access::ReadWrite => "rw",
     };
     let what = match &mount.kind {
-        MountKind::Bind { access: mode, .. } => format!("bind {} {}", access(*mode), content()),
+        MountKind::Bind { access: mode, .. } => format!("bind {} {}", access(*mode), content),
         MountKind::Cache { sharing, access: writable, mode, uid, gid, .. } => {
             let sharing = match sharing {
                 Sharing::Shared => "shared",
                 Sharing::Private => "private",
                 Sharing::Locked => "locked",
             };
-            format!("cache {} {sharing} {mode:?} {uid:?} {gid:?} {}", access(*writable), content())
+            format!("cache {} {sharing} {mode:?} {uid:?} {gid:?} {}", access(*writable), content)
         }
         MountKind::Tmpfs { size } => format!("tmpfs {size:?}"),
         MountKind::Secret { id, file, env, required, mode, uid, gid } => {

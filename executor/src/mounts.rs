@@ -14,7 +14,7 @@ use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, MountUse, Store};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
-    fs::{Resolve, open_below},
+    fs::{Resolve, open_below, set_mode},
     mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
     sandbox::{Mount, MountSource, PartKind},
 };
@@ -291,7 +291,9 @@ fn open_inside(cache: &Path, subpath: &ImagePath) -> Result<OwnedFd, ExecutorErr
     let mut inside = OwnedFd::from(File::open(cache).map_err(fail("open"))?);
     for name in subpath.relative() {
         match mkdirat(&inside, name, Mode::from_bits_truncate(0o755)) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+            // the user's umask has taken bits away
+            Ok(()) => set_mode(inside.as_fd(), Path::new(name), 0o755).map_err(fail("chmod in"))?,
+            Err(Errno::EEXIST) => {}
             Err(errno) => return Err(fail("mkdir in")(errno.into())),
         }
         let rule = Resolve::BeneathNoSymlinks;
