@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rbuild_parser::Escape;
 
-#[path = "../../parser/tests/word_laws/mod.rs"]
+#[path = "../../parser/tests/language/word_laws/mod.rs"]
 mod word_laws;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {

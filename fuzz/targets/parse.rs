@@ -2,9 +2,9 @@
 
 #![no_main]
 
-#[path = "../../parser/tests/dump/mod.rs"]
+#[path = "../../parser/tests/language/dump/mod.rs"]
 mod dump;
-#[path = "../../parser/tests/file_laws/mod.rs"]
+#[path = "../../parser/tests/language/file_laws/mod.rs"]
 mod file_laws;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

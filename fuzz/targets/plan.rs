@@ -3,11 +3,11 @@
 
 #![no_main]
 
-#[path = "../../planner/tests/dump/mod.rs"]
+#[path = "../../planner/tests/plans/dump/mod.rs"]
 mod dump;
-#[path = "../../planner/tests/plan_laws/mod.rs"]
+#[path = "../../planner/tests/plans/plan_laws/mod.rs"]
 mod plan_laws;
-#[path = "../../planner/tests/resolve/mod.rs"]
+#[path = "../../planner/tests/plans/resolve/mod.rs"]
 mod resolve;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {

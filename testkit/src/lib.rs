@@ -9,6 +9,7 @@ mod certificates;
 mod executable;
 mod http_server;
 mod registry;
+mod skip;
 mod token_server;
 mod workspace;
 
@@ -17,5 +18,6 @@ pub use http_server::{HttpBody, HttpReply, HttpRequest, HttpServer};
 pub use registry::{
     REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions, RegistryTransport,
 };
+pub use skip::{has_root, skip, skip_named};
 pub use token_server::IDENTITY_TOKEN;
 pub use workspace::{Base, Ran, Workspace, has_program, is_root, repository};

@@ -186,10 +186,9 @@ impl Drop for Killed {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that cannot run has to say so")]
 fn needed<T>(program: &str, made: Option<T>) -> Option<T> {
     if made.is_none() {
-        eprintln!("SKIPPED: no registry for this test, since {program} is missing or does not work");
+        crate::skip(format_args!("it needs a registry, and {program} is missing or does not work"));
     }
     made
 }

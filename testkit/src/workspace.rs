@@ -197,7 +197,7 @@ pub fn has_program(program: &str, test: &str) -> bool {
         Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
     let found = found.is_ok_and(|status| status.success());
     if !found {
-        eprintln!("skipped: {test}: {program} is not installed");
+        crate::skip_named(test, format_args!("{program} is not installed"));
     }
     found
 }
@@ -205,9 +205,9 @@ pub fn has_program(program: &str, test: &str) -> bool {
 /// Whether the tests run as root; says on standard error that `test` is skipped when they do not.
 #[must_use]
 pub fn is_root(test: &str) -> bool {
-    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let root = crate::skip::runs_as_root();
     if !root {
-        eprintln!("skipped: {test}: it needs root");
+        crate::skip_named(test, "it needs root");
     }
     root
 }

@@ -2,11 +2,7 @@
 //!
 //! One binary for all, so that it links once. Base images come from `scripts/base-image`; `scripts/check` makes them.
 
-#![expect(
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a skipped test says why, and helpers of tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod bad_input;
 mod cache;

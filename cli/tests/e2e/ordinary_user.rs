@@ -16,7 +16,7 @@ fn workspace(test: &str) -> Option<Workspace> {
     if !passwd.contains(NAME) {
         let made = Command::new("useradd").args(["-M", "-u", &USER.to_string(), NAME]).status();
         if !made.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: {test}: the user {NAME} cannot be made");
+            rbuild_testkit::skip_named(test, format_args!("the user {NAME} cannot be made"));
             return None;
         }
     }
@@ -29,7 +29,7 @@ fn workspace(test: &str) -> Option<Workspace> {
     let user = format!("--reuid={USER}");
     let probe = [&user, "--clear-groups", "unshare", "--map-root-user", "true"];
     if !Command::new("setpriv").args(probe).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: {test}: ordinary users get no user namespaces here");
+        rbuild_testkit::skip_named(test, "ordinary users get no user namespaces here");
         return None;
     }
     Some(Workspace::for_user(RBUILD, USER))

@@ -1,12 +1,7 @@
 //! Cases that need a process of their own, so this program executes itself: an ordinary user entering a user
 //! namespace, which only one thread may do, and a builder that is killed.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test program that is its own harness"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test program that is its own harness")]
 
 #[expect(dead_code, reason = "shared with the tests in containers, which use all of it")]
 #[path = "containers/world.rs"]
@@ -91,7 +86,7 @@ fn an_ordinary_user_gets_the_same_world() {
 fn a_user_without_ids_is_told_what_to_do() {
     let (output, _) = as_user("nobody", "without-ids");
     if output.contains("refuses") {
-        eprintln!("SKIPPED: {output}");
+        rbuild_testkit::skip_named("a_user_without_ids_is_told_what_to_do", output);
         return;
     }
     for part in ["nobody has no subordinate ids in /etc/subuid", "uidmap"] {
@@ -112,7 +107,8 @@ fn user_exists() -> bool {
         drop(Command::new("useradd").args(["--create-home", "--shell", "/bin/sh", USER]).status());
     }
     if !has_ids() || !Path::new("/usr/bin/newuidmap").exists() {
-        eprintln!("SKIPPED: no user {USER} with subordinate ids could be made, or newuidmap is missing");
+        let why = format_args!("no user {USER} with subordinate ids could be made, or newuidmap is missing");
+        rbuild_testkit::skip_named("an_ordinary_user_gets_the_same_world", why);
         return false;
     }
     true
@@ -124,7 +120,8 @@ fn namespaces_are_allowed() -> bool {
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--map-root-user", "true"]);
     let allowed = command.current_dir("/").output().is_ok_and(|output| output.status.success());
     if !allowed {
-        eprintln!("SKIPPED: ordinary users get no user namespaces here");
+        let why = "ordinary users get no user namespaces here";
+        rbuild_testkit::skip_named("an_ordinary_user_gets_the_same_world", why);
     }
     allowed
 }

@@ -56,7 +56,7 @@ fn an_authority_given_for_a_host_is_believed_and_binding() {
 #[test]
 fn other_hosts_need_a_trusted_certificate() {
     let Some(address) = outer_address() else {
-        eprintln!("SKIPPED: this machine has no address but loopback");
+        rbuild_testkit::skip("this machine has no address but loopback");
         return;
     };
     let Some(registry) = over(RegistryTransport::TlsOn(address)) else { return };

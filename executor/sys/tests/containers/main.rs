@@ -1,6 +1,6 @@
 //! Real overlays and real containers. Needs root and busybox-static.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "test support outside of test functions")]
+#![expect(clippy::unwrap_used, reason = "test support outside of test functions")]
 
 mod overlay;
 mod sandbox;

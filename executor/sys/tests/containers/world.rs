@@ -66,7 +66,7 @@ impl Default for Options<'_> {
 pub(crate) fn busybox() -> Option<&'static Path> {
     let path = Path::new("/bin/busybox");
     if !path.exists() {
-        eprintln!("SKIPPED: /bin/busybox is missing (apt install busybox-static)");
+        rbuild_testkit::skip("/bin/busybox is missing (apt install busybox-static)");
         return None;
     }
     Some(path)
@@ -74,11 +74,7 @@ pub(crate) fn busybox() -> Option<&'static Path> {
 
 /// Whether mounts can be made; says so if not.
 pub(crate) fn can_mount() -> bool {
-    let able = nix::unistd::geteuid().is_root();
-    if !able {
-        eprintln!("SKIPPED: needs root");
-    }
-    able && busybox().is_some()
+    rbuild_testkit::has_root() && busybox().is_some()
 }
 
 impl World {

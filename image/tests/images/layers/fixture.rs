@@ -3,7 +3,7 @@
 use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
 use rbuild_image::{ImageError, Keep, apply_tar, layer_tar};
 use rbuild_oci::{DiffId, Digest, Timestamp};
-use std::{fs, io::Read, os::unix::fs::MetadataExt, time::SystemTime};
+use std::{io::Read, time::SystemTime};
 
 pub(crate) struct Fixture {
     _directory: tempfile::TempDir,
@@ -49,15 +49,10 @@ impl Fixture {
     }
 }
 
-pub(crate) fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
 /// Skips loudly what only root can do.
 macro_rules! need_root {
     () => {
-        if !$crate::fixture::is_root() {
-            eprintln!("skipped: needs root for owners, devices and trusted attributes");
+        if !rbuild_testkit::has_root() {
             return;
         }
     };

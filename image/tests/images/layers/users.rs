@@ -1,6 +1,6 @@
 //! Layers in a user namespace, and without any rights: the test program runs itself there.
 
-use crate::fixture::{Builder, Fixture, need_root};
+use crate::layers::fixture::{Builder, Fixture, need_root};
 use rbuild_image::{ImageError, Keep, apply_tar};
 use std::{fs, io::Read, os::unix::fs::MetadataExt};
 
@@ -17,16 +17,16 @@ fn layers_are_applied_in_a_user_namespace() {
     let started = std::process::Command::new("unshare")
         .args(["--user", "--keep-caps", "sh", "-c", script, "sh"])
         .arg(&binary)
-        .args(["--exact", "--ignored", "users::in_a_user_namespace"])
+        .args(["--exact", "--ignored", "layers::users::in_a_user_namespace"])
         .env("TMPDIR", directory.path())
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .spawn();
-    let Ok(mut child) = started else { return eprintln!("skipped: unshare cannot be run") };
+    let Ok(mut child) = started else { return rbuild_testkit::skip("unshare cannot be run") };
     let mut output = child.stdout.take().unwrap();
     let mut ready = [0; 6];
     if output.read_exact(&mut ready).is_err() {
-        return eprintln!("skipped: user namespaces cannot be made here");
+        return rbuild_testkit::skip("user namespaces cannot be made here");
     }
     for map in ["uid_map", "gid_map"] {
         fs::write(format!("/proc/{}/{map}", child.id()), "0 100000 65536").unwrap();
@@ -81,8 +81,10 @@ fn without_rights_an_owner_that_cannot_be_set_is_named() {
     rbuild_testkit::copy_program(&std::env::current_exe().unwrap(), &binary);
     let mut command = std::process::Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&binary);
-    command.args(["--exact", "--ignored", "users::as_an_ordinary_user"]).env("TMPDIR", directory.path());
-    let Ok(output) = command.output() else { return eprintln!("skipped: setpriv cannot be run") };
+    command
+        .args(["--exact", "--ignored", "layers::users::as_an_ordinary_user"])
+        .env("TMPDIR", directory.path());
+    let Ok(output) = command.output() else { return rbuild_testkit::skip("setpriv cannot be run") };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! What a tar says becomes a directory in overlay form, and the same tar again.
 
-use crate::fixture::{Builder, Fixture, need_root};
+use crate::layers::fixture::{Builder, Fixture, need_root};
 use rbuild_image::{Keep, apply_tar, layer_diff};
 use rbuild_oci::{DiffId, Digest};
 use std::{

@@ -1,14 +1,10 @@
 //! What holds for every text.
 
-mod dump;
-mod file_laws;
-mod generate;
-mod word_laws;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use dump::{Places, dump};
+use crate::dump::{Places, dump};
+use crate::{file_laws, generate, word_laws};
 use proptest::prelude::*;
 use rbuild_parser::{Escape, WordMode, WordProblem, expand, parse, parse_instruction, parse_mount, suggest};
 

@@ -1,15 +1,7 @@
 //! Every folder under `testdata/planner` is a case: a Dockerfile, options if it needs any, and the plan or the error it
 //! gives. `UPDATE_EXPECT=1` writes what comes out; a changed file is then to be read against the reference.
 
-#[cfg(test)]
-mod dump;
-#[cfg(test)]
-mod options;
-#[cfg(test)]
-mod resolve;
-#[cfg(test)]
-mod scale;
-
+use crate::{dump, options, resolve};
 use rbuild_planner::{Plan, PlanError, lower_beside};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +55,6 @@ fn wants_update() -> bool {
     std::env::var_os("UPDATE_EXPECT").is_some()
 }
 
-#[cfg(test)]
 fn cases(root: &Path) -> Vec<PathBuf> {
     let entries = |path: &Path| {
         let mut found: Vec<PathBuf> =
@@ -75,7 +66,6 @@ fn cases(root: &Path) -> Vec<PathBuf> {
     entries(root).iter().flat_map(|area| entries(area)).collect()
 }
 
-#[cfg(test)]
 fn run(case: &Path) -> String {
     let text = fs::read(case.join("Dockerfile")).unwrap();
     let options = options::Options::read(&case.join("options.json"));
@@ -89,7 +79,6 @@ fn run(case: &Path) -> String {
     }
 }
 
-#[cfg(test)]
 pub(crate) fn plan(
     dockerfile: &rbuild_parser::Dockerfile,
     options: &options::Options,
@@ -98,7 +87,6 @@ pub(crate) fn plan(
     lower_beside(resolved, &|path| options.ignored.iter().any(|left_out| left_out == path))
 }
 
-#[cfg(test)]
 fn difference(expected: &str, actual: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), actual.lines().collect());
     let mut out = String::new();

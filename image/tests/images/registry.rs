@@ -1,8 +1,5 @@
 //! Pulling and pushing on a real registry.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
-#![expect(clippy::print_stderr, reason = "a test that skips says why")]
-
 use rbuild_cache::{ImageRecord, Store};
 use rbuild_image::{
     ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, SaveItem, import_tar,
@@ -71,8 +68,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn registry() -> Option<Registry> {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: needs root for owners of files");
+    if !rbuild_testkit::has_root() {
         return None;
     }
     Registry::start(&RegistryOptions::default())
@@ -141,7 +137,7 @@ fn skopeo_reads_what_was_pushed_and_its_images_are_pulled() {
     };
     let source = format!("docker://{reference}");
     let Ok(status) = copy(&source, &format!("oci:{}:x", layout.display()), &[]) else {
-        return eprintln!("skipped: skopeo cannot be run");
+        return rbuild_testkit::skip("skopeo cannot be run");
     };
     assert!(status.success());
     // uncompressed layers, which skopeo then compresses as told

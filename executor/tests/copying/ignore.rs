@@ -1,8 +1,6 @@
 //! The ignore-file language on a real context: `testdata/ignore/<case>/{case.txt,expected.txt}`. A case lists files and,
 //! after `--- ignore`, the lines of the ignore file; expected is what COPY of everything sees, or the error.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
-
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem};

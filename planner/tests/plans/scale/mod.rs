@@ -1,7 +1,7 @@
 //! Large files are planned in linear time: these would not end soon otherwise.
 
+use crate::cases::plan;
 use crate::options::Options;
-use crate::plan;
 use rbuild_oci::{DiffId, Digest, Timestamp};
 use rbuild_planner::Plan;
 use std::fmt::Write as _;

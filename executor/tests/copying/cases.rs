@@ -3,12 +3,7 @@
 //! A case describes layers, a context, perhaps another stage, and instructions; expected is what each instruction's
 //! layer holds and what the stack then looks like, or the error. `UPDATE_EXPECT=1` rewrites what is expected.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
-
-#[path = "copy/fixture.rs"]
-mod fixture;
-
-use fixture::{NOW, build, print};
+use crate::fixture::{NOW, build, print};
 use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
 use rbuild_executor::{
     Cancel, ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir,
@@ -24,8 +19,7 @@ use std::{
 
 #[test]
 fn cases() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: copying owners and devices needs root");
+    if !rbuild_testkit::has_root() {
         return;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/copy");
@@ -38,7 +32,7 @@ fn cases() {
         if update() {
             fs::write(expected, found).unwrap();
         } else if fs::read_to_string(expected).unwrap_or_default() != found {
-            eprintln!("== {}\n{found}", folder.display());
+            println!("== {}\n{found}", folder.display());
             failed.push(folder.file_name().unwrap().to_owned());
         }
     }

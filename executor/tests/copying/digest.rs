@@ -1,8 +1,6 @@
 //! What makes a selection's digest change and what does not (`spec` §10.2, the observed hits and misses), with the stat
 //! index in between: every change is seen by a context opened again on the same store.
 
-#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
-
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Digest;

@@ -1,14 +1,12 @@
 //! Archives on the real thing: saved and loaded by rbuild, and by others.
 
-#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
-#![expect(clippy::print_stderr, reason = "a test that skips says why")]
-
 use rbuild_cache::{RefRecord, Store};
 use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Layout, Loaded, SaveItem,
     import_tar, load, save, validate,
 };
 use rbuild_oci::{ContainerConfig, Digest, ImageConfig, Platform, Reference, Timestamp};
+use rbuild_testkit::{has_root, skip};
 use std::{
     fs::{self, File},
     io::Write,
@@ -107,7 +105,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
             Some(String::from_utf8(output.stdout).unwrap())
         }
         Err(error) => {
-            eprintln!("skipped: {program} cannot be run: {error}");
+            skip(format_args!("{program} cannot be run: {error}"));
             None
         }
     }
@@ -115,8 +113,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
 
 macro_rules! need_root {
     () => {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs root for owners and devices");
+        if !has_root() {
             return;
         }
     };
@@ -380,19 +377,19 @@ fn a_real_archive_loads() {
     need_root!();
     #[expect(clippy::disallowed_methods, reason = "a test takes its material from the environment")]
     let Some(path) = std::env::var_os("RBUILD_TEST_ARCHIVE") else {
-        return eprintln!("skipped: RBUILD_TEST_ARCHIVE names no archive");
+        return skip("RBUILD_TEST_ARCHIVE names no archive");
     };
     let fixture = Fixture::new();
     let started = std::time::Instant::now();
     let loaded = fixture.load(Path::new(&path)).unwrap();
-    eprintln!("loaded {} images in {:?}", loaded.len(), started.elapsed());
+    println!("loaded {} images in {:?}", loaded.len(), started.elapsed());
     fixture.check(&loaded);
     let items: Vec<SaveItem> =
         loaded.into_iter().map(|one| SaveItem { image: fixture.image_of(&one), names: one.names }).collect();
     let started = std::time::Instant::now();
     let mut out = File::create(fixture.path("out.tar")).unwrap();
     save(&fixture.store, &items, ArchiveFormat::Docker, &mut out).unwrap();
-    eprintln!("saved in {:?}", started.elapsed());
+    println!("saved in {:?}", started.elapsed());
     let now = Timestamp::from_seconds(0).unwrap();
     let record = RefRecord { image: items[0].image.id, manifest: None, tagged_at: now };
     fixture.store.set_reference(&name("again"), &record).unwrap();

@@ -1,11 +1,10 @@
 //! Sources that change while they are copied, and copies that are given up.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what a test prepares must succeed")]
-
 use flate2::{Compression, write::GzEncoder};
 use rbuild_cache::Store;
 use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
+use rbuild_testkit::{has_root, skip};
 use std::{
     fs,
     io::{Read, Write},
@@ -78,17 +77,9 @@ fn archive(zeros: u64) -> Vec<u8> {
     builder.into_inner().unwrap().finish().unwrap()
 }
 
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: mounting a view needs root");
-    }
-    root
-}
-
 #[test]
 fn an_archive_that_changes_while_it_is_extracted_is_noticed() {
-    if !is_root() {
+    if !has_root() {
         return;
     }
     let fixture = Fixture::new();
@@ -122,12 +113,12 @@ fn an_archive_that_changes_while_it_is_extracted_is_noticed() {
             return;
         }
     }
-    eprintln!("skipped: the archive could not be changed in time");
+    skip("the archive could not be changed in time");
 }
 
 #[test]
 fn an_archive_that_changed_before_is_noticed_too() {
-    if !is_root() {
+    if !has_root() {
         return;
     }
     let fixture = Fixture::new();
@@ -141,7 +132,7 @@ fn an_archive_that_changed_before_is_noticed_too() {
 
 #[test]
 fn what_was_given_up_is_neither_read_nor_copied() {
-    if !is_root() {
+    if !has_root() {
         return;
     }
     let fixture = Fixture::new();

@@ -1,8 +1,8 @@
 //! What is refused, and how it is told.
 
-use crate::fixture::{Builder, Fixture, need_root};
+use crate::layers::fixture::{Builder, Fixture, need_root};
 use rbuild_image::{EntryProblem, ImageError, layer_tar};
-use std::{fs, os::unix::fs::MetadataExt};
+use std::fs;
 
 #[test]
 fn a_hostile_tar_is_refused_by_the_entry_s_name() {
@@ -57,10 +57,7 @@ fn a_hostile_tar_is_refused_by_the_entry_s_name() {
 #[test]
 fn a_damaged_layer_is_named() {
     let fixture = Fixture::new();
-    let uid = u64::from(fs::metadata(fixture.store.root()).unwrap().uid());
-    if uid != 0 {
-        return eprintln!("skipped: needs root");
-    }
+    need_root!();
     let layer = fixture.apply(&Builder::new().file("a", "content").finish()).unwrap();
     fs::write(fixture.fs(&layer).join("a"), "CONTENT").unwrap();
     let mut tar = layer_tar(&fixture.store, &layer).unwrap();

@@ -1,6 +1,6 @@
 //! Laws: applying is the inverse of writing, and damage does no harm.
 
-use crate::fixture::{Fixture, is_root};
+use crate::layers::fixture::Fixture;
 use proptest::prelude::*;
 use rbuild_cache::LayerSource;
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
@@ -79,7 +79,7 @@ proptest! {
     /// Applying what was written gives the same tree, which writes the same bytes: by recipe and from the directory.
     #[test]
     fn apply_is_the_inverse_of_write(tree in tree()) {
-        if !is_root() {
+        if !rbuild_testkit::has_root() {
             return Ok(());
         }
         let fixture = Fixture::new();
@@ -100,7 +100,7 @@ proptest! {
         tree in tree(),
         changes in proptest::collection::vec((any::<proptest::sample::Index>(), 0usize..345, any::<u8>()), 1..6),
     ) {
-        if !is_root() {
+        if !rbuild_testkit::has_root() {
             return Ok(());
         }
         let fixture = Fixture::new();

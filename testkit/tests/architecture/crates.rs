@@ -1,24 +1,7 @@
 //! The crates and their layers: a dependency goes down, never sideways or up; a library has one home.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
-use std::{collections::BTreeMap, fs, path::Path};
-
-/// Every crate: folder, package, layer.
-const CRATES: [(&str, &str, u8); 12] = [
-    ("oci", "rbuild-oci", 0),
-    ("parser", "rbuild-parser", 0),
-    ("executor/sys", "rbuild-sys", 0),
-    ("planner", "rbuild-planner", 1),
-    ("cache", "rbuild-cache", 1),
-    ("registry", "rbuild-registry", 1),
-    ("image", "rbuild-image", 2),
-    ("executor", "rbuild-executor", 3),
-    ("engine", "rbuild", 4),
-    ("cli", "rbuild-cli", 5),
-    ("testkit", "rbuild-testkit", 6),
-    ("bench", "rbuild-bench", 6),
-];
+use crate::{CRATES, root};
+use std::{collections::BTreeMap, fs};
 
 /// Edges that go sideways on purpose, with the reason.
 const EXCEPTIONS: [(&str, &str); 0] = [];
@@ -98,8 +81,4 @@ fn dependencies(folder: &str) -> Vec<String> {
     let section = section.split_once("\n[").map_or(section, |(section, _)| section);
     let name = |line: &str| line.split(['.', '=', ' ']).next().unwrap_or_default().to_owned();
     section.lines().filter(|line| !line.starts_with('#')).map(name).filter(|name| !name.is_empty()).collect()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }

@@ -1,12 +1,10 @@
 //! Every folder of `testdata/parser`: a Dockerfile and what it parses to, or the errors.
 
-mod dump;
-mod file_laws;
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use dump::{Places, dump, lines, span};
+use crate::dump::{Places, dump, lines, span};
+use crate::file_laws;
 use rbuild_parser::{mistakes, parse};
 
 #[test]

@@ -1,12 +1,6 @@
 //! What holds for every plan.
 
-#[cfg(test)]
-mod dump;
-#[path = "../../parser/tests/generate/mod.rs"]
-mod generate;
-mod plan_laws;
-mod resolve;
-
+use crate::{generate, plan_laws};
 use proptest::prelude::*;
 
 /// Lines that lead to other stages and images, which correct but random files seldom do.

@@ -1,0 +1,10 @@
+//! COPY, ADD, WORKDIR and USER against real files.
+
+#![expect(clippy::unwrap_used, reason = "what a test prepares must succeed")]
+
+mod cases;
+mod changes;
+mod digest;
+mod fixture;
+mod ignore;
+mod users;

@@ -1,0 +1,7 @@
+//! Layers, archives and registries.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+mod archives;
+mod layers;
+mod registry;

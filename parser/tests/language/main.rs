@@ -1,0 +1,10 @@
+//! What the parser makes of texts: cases and vectors from `testdata`, and laws that hold of every text.
+
+mod cases;
+mod dump;
+mod file_laws;
+mod generate;
+mod laws;
+mod triggers;
+mod word_laws;
+mod words;

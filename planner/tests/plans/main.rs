@@ -1,0 +1,17 @@
+//! What the planner makes of Dockerfiles: cases from `testdata`, laws that hold of every file, and how it scales.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and print what they measure"
+)]
+
+mod cases;
+mod dump;
+#[path = "../../../parser/tests/language/generate/mod.rs"]
+mod generate;
+mod laws;
+mod options;
+mod plan_laws;
+mod resolve;
+mod scale;

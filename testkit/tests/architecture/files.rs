@@ -1,0 +1,73 @@
+//! How long files and functions are, what files are not called, and how many test programs a crate has.
+
+use crate::{CRATES, root, rust_files};
+use std::{fs, path::Path};
+
+/// Lines of a file, at most.
+const FILE_LINES: usize = 500;
+
+/// Names of drawers: what is in them has no place of its own.
+const BANNED: [&str; 6] = ["util", "common", "helpers", "misc", "types", "core"];
+
+/// Crates with more than one test program, and why.
+const SEVERAL_TESTS: [(&str, &str); 3] = [
+    ("executor/sys", "the tests of new processes need a program without the test harness's threads"),
+    ("cache", "the tests of killed processes and those of the store have to be put together"),
+    ("cli", "the tests of help texts and those of builds have to be put together"),
+];
+
+#[test]
+fn files_are_short() {
+    for path in all_files() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= FILE_LINES, "{} has {lines} lines, {FILE_LINES} at most", path.display());
+    }
+}
+
+#[test]
+fn functions_are_short() {
+    let limits = fs::read_to_string(root().join("clippy.toml")).unwrap();
+    assert!(limits.contains("too-many-lines-threshold = 60\n"), "functions have 60 lines at most");
+    assert!(limits.contains("too-many-arguments-threshold = 5\n"), "functions have 5 parameters at most");
+    let lints = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for lint in ["too_many_lines", "too_many_arguments"] {
+        assert!(lints.contains(&format!("\n{lint} = \"warn\"\n")), "clippy looks at {lint}");
+    }
+}
+
+#[test]
+fn there_are_no_drawers() {
+    for path in all_files() {
+        let below = path.strip_prefix(root()).unwrap().with_extension("");
+        let drawer = below.iter().find(|part| BANNED.iter().any(|name| *part == *name));
+        assert!(drawer.is_none(), "{} is a drawer: call it by what is in it", path.display());
+    }
+}
+
+#[test]
+fn a_crate_has_one_test_program() {
+    for (folder, ..) in CRATES {
+        let tests = root().join(folder).join("tests");
+        let Ok(entries) = fs::read_dir(&tests) else { continue };
+        let is_program = |path: &Path| {
+            path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file()
+        };
+        let programs = entries.filter(|entry| is_program(&entry.as_ref().unwrap().path())).count();
+        let excused = SEVERAL_TESTS.iter().any(|(crate_folder, _)| *crate_folder == folder);
+        assert_eq!(
+            programs > 1,
+            excused,
+            "{} has {programs} test programs: each is linked with the whole crate",
+            tests.display()
+        );
+    }
+}
+
+fn all_files() -> impl Iterator<Item = std::path::PathBuf> {
+    let folders = CRATES.iter().map(|(folder, ..)| *folder).chain(["fuzz"]);
+    folders.flat_map(|folder| {
+        ["src", "tests", "examples", "benches", "targets"]
+            .into_iter()
+            .flat_map(move |part| rust_files(&root().join(folder).join(part)))
+    })
+}
