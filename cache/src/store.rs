@@ -77,6 +77,12 @@ impl Store {
         self.at("mounts")
     }
 
+    /// The directory in which the executor names the guards of running containers, a file each.
+    #[must_use]
+    pub fn guards_dir(&self) -> PathBuf {
+        self.at("locks/guards")
+    }
+
     /// The directory of containers: one subdirectory for each container id.
     #[must_use]
     pub fn containers_dir(&self) -> PathBuf {

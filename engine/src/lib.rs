@@ -47,6 +47,7 @@ pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;
+use rbuild_executor::Isolation;
 use std::sync::Arc;
 
 /// An open store and what is needed to build in it. Cheap to clone.
@@ -54,6 +55,7 @@ use std::sync::Arc;
 pub struct Engine {
     store: Store,
     options: Arc<EngineOptions>,
+    isolation: Arc<Isolation>,
 }
 
 impl Engine {
@@ -63,6 +65,7 @@ impl Engine {
     /// [`Error::Store`] when it cannot be created, or was written by a newer rbuild.
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
-        Ok(Self { store, options: Arc::new(options) })
+        let isolation = Arc::new(Isolation::new(&store));
+        Ok(Self { store, options: Arc::new(options), isolation })
     }
 }

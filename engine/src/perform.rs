@@ -162,6 +162,7 @@ fn carry_out(
             let mounts = crate::mounts::prepare(session, keyed, action)?;
             let run = rbuild_executor::Run {
                 store,
+                isolation: &session.engine.isolation,
                 action,
                 parent,
                 mounts: &mounts,

@@ -1,7 +1,7 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    ExecutorError, HostFiles,
+    ExecutorError, HostFiles, Isolation,
     mounts::volume,
     root_mount::RootMount,
     run::{SHM_SIZE, exit_code, host_mounts, sandbox_network},
@@ -27,6 +27,8 @@ use std::{
 pub struct ContainerSandbox<'a> {
     /// The store.
     pub store: &'a Store,
+    /// How containers are kept apart.
+    pub isolation: &'a Isolation,
     /// The image's layers, lowest first.
     pub layers: &'a [LayerId],
     /// Takes the container's changes.
@@ -61,6 +63,7 @@ pub enum Stdio {
 
 /// A container's program, running. Dropping it kills the program.
 pub struct Sandboxed {
+    pid: i32,
     running: Option<Running>,
     _root: RootMount,
 }
@@ -69,7 +72,7 @@ impl Sandboxed {
     /// Its process id, as the host sees it.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.running.as_ref().map_or(-1, |running| running.child.pid())
+        self.pid
     }
 
     /// Its process, readable once it has ended; `None` after [`Self::wait`].
@@ -126,7 +129,7 @@ pub fn kill_process(process: BorrowedFd<'_>) -> Result<(), ExecutorError> {
     }
 }
 
-/// Starts a container. The calling thread must live as long as the program.
+/// Starts a container.
 ///
 /// # Errors
 /// [`ExecutorError::Sandbox`], [`ExecutorError::UnknownUser`].
@@ -176,9 +179,13 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
         shm_size: SHM_SIZE,
         mounts: &mounts,
         confinement: Confinement::Default,
-        privilege: root.privilege(),
+        privilege: container.isolation.privilege(),
+        guard: &container.isolation.guard()?,
+        cgroups: Some(container.isolation.cgroups()),
         terminal,
         stdio,
     })?;
-    Ok(Sandboxed { running: Some(running), _root: root })
+    let pid =
+        running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
+    Ok(Sandboxed { pid, running: Some(running), _root: root })
 }

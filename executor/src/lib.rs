@@ -18,6 +18,7 @@ mod describe;
 mod error;
 mod host_files;
 mod ignore;
+mod isolation;
 mod mounts;
 mod open_source;
 mod pattern;
@@ -44,6 +45,7 @@ pub use describe::{RunSurroundings, StepDescription, describe_copy, describe_run
 pub use error::ExecutorError;
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;
+pub use isolation::Isolation;
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use run::{Run, run};
 pub use select::{Selection, select};

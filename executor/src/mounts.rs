@@ -14,7 +14,7 @@ use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, MountUse, Store};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
-    fs::{Resolve, open_below, set_mode},
+    fs::{Resolve, open_below, open_in_root, set_mode},
     mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
     sandbox::{Mount, MountSource, PartKind},
 };
@@ -120,8 +120,11 @@ impl PreparedMount {
         target: &ImagePath,
         access: Access,
     ) -> Result<Self, ExecutorError> {
-        let path = draft.fs().join(source.relative());
-        let source = host_tree(&path, attributes(access))?;
+        let fail = |error| ExecutorError::system("open", source.as_str().as_bytes(), error);
+        let top = File::open(draft.fs()).map_err(|error| system("open", draft.fs(), error))?;
+        // the files are those of a context: a link among them must not lead to the host's
+        let inside = open_in_root(top.as_fd(), source.relative(), OFlag::O_PATH, Mode::empty());
+        let source = tree(inside.map_err(fail)?.as_fd(), Path::new(""), attributes(access))?;
         Ok(Self {
             target: target.clone(),
             source: PreparedSource::Mount(source),
@@ -193,7 +196,7 @@ fn resolve(view: &RootView, source: &ImagePath) -> Result<(PathBuf, PartKind), E
 
 /// A file of the host, read-only.
 pub(crate) fn host_file(path: &Path, target: &str) -> Result<Mount, ExecutorError> {
-    Ok(Mount { source: host_tree(path, MountAttributes::READ_ONLY)?, target: PathBuf::from(target) })
+    Ok(Mount { source: host_tree(path, attributes(Access::ReadOnly))?, target: PathBuf::from(target) })
 }
 
 /// A file or directory of the host, for `run --volume`.
@@ -214,7 +217,8 @@ pub(crate) fn scripts(files: &HostFiles, scripts: &[(String, String)]) -> Result
 fn tmpfs(size: Option<u64>) -> Result<MountSource, ExecutorError> {
     let size = size.map(|size| CString::new(size.to_string()).expect("digits hold no NUL"));
     let options: Vec<_> = size.iter().map(|size| (c"size", size.as_c_str())).collect();
-    let mount = detached_tmpfs(&options, MountAttributes::NO_SUID).map_err(rbuild_sys::SandboxError::from)?;
+    let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
+    let mount = detached_tmpfs(&options, attributes).map_err(rbuild_sys::SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(mount)))
 }
 
@@ -222,24 +226,23 @@ fn host_tree(path: &Path, attributes: MountAttributes) -> Result<MountSource, Ex
     tree(host(), path, attributes)
 }
 
-/// A detached mount of what is at `path` below `directory`.
+/// A detached mount of what is at `path` below `directory`; links in `path` are followed.
 fn tree(
     directory: BorrowedFd<'_>,
     path: &Path,
     attributes: MountAttributes,
 ) -> Result<MountSource, ExecutorError> {
     let tree = clone_tree(directory, path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
-    if attributes != MountAttributes::NONE {
-        set_mount_attributes(tree.as_fd(), attributes, Submounts::Include)
-            .map_err(rbuild_sys::SandboxError::from)?;
-    }
+    set_mount_attributes(tree.as_fd(), attributes, Submounts::Include)
+        .map_err(rbuild_sys::SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(tree)))
 }
 
+/// No device can be opened through what a sandbox mounts, whoever made the node.
 fn attributes(access: Access) -> MountAttributes {
     match access {
-        Access::ReadOnly => MountAttributes::READ_ONLY,
-        Access::ReadWrite => MountAttributes::NONE,
+        Access::ReadOnly => MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY),
+        Access::ReadWrite => MountAttributes::NO_DEV,
     }
 }
 

@@ -14,8 +14,7 @@ use rbuild_cache::{LayerId, Store};
 use rbuild_oci::ImagePath;
 use rbuild_sys::{
     fs::{open_in_root, set_mode},
-    overlay::{OverlaySpec, Upper, XattrNamespace, mount_overlay},
-    userns::PrivilegeKind,
+    overlay::{OverlaySpec, Upper, mount_overlay},
 };
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -54,14 +53,6 @@ impl RootMount {
     /// For lookups.
     pub(crate) fn view(&self) -> &RootView {
         &self.view
-    }
-
-    /// Whose root this process is.
-    pub(crate) fn privilege(&self) -> PrivilegeKind {
-        match xattr_namespace() {
-            XattrNamespace::Trusted => PrivilegeKind::Root,
-            XattrNamespace::User => PrivilegeKind::UserNamespace,
-        }
     }
 
     /// Makes `path` and its parents where they are missing, mode 0755, owned by `owner`.

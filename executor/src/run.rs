@@ -1,6 +1,8 @@
 //! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
 
-use crate::{Cancel, ExecutorError, HostFiles, PreparedMount, root_mount::RootMount, run_identity};
+use crate::{
+    Cancel, ExecutorError, HostFiles, Isolation, PreparedMount, root_mount::RootMount, run_identity,
+};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{LayerDraft, LayerId, Store};
 use rbuild_planner::{Network, RunAction};
@@ -33,6 +35,8 @@ const CANCEL_CHECK_MS: u16 = 25;
 pub struct Run<'a> {
     /// The store the layer is made in.
     pub store: &'a Store,
+    /// How containers are kept apart.
+    pub isolation: &'a Isolation,
     /// What to run.
     pub action: &'a RunAction,
     /// The layers below, lowest first.
@@ -48,8 +52,6 @@ pub struct Run<'a> {
 }
 
 /// Runs the command, handing its output to `output` as it comes; returns its changes.
-///
-/// The process is killed when the calling thread ends, so that thread waits here.
 ///
 /// # Errors
 /// [`ExecutorError::CommandFailed`] when it fails, [`ExecutorError::Sandbox`] when it cannot be started,
@@ -109,7 +111,9 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         shm_size: run.shm_size.unwrap_or(SHM_SIZE),
         mounts: &mounts,
         confinement: Confinement::Default,
-        privilege: root.privilege(),
+        privilege: run.isolation.privilege(),
+        guard: &run.isolation.guard()?,
+        cgroups: Some(run.isolation.cgroups()),
         terminal: None,
         stdio: Stdio { stdin: null.as_fd(), stdout: writer.as_fd(), stderr: writer.as_fd() },
     });

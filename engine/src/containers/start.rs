@@ -86,8 +86,7 @@ pub enum Retention {
 }
 
 impl Engine {
-    /// Starts a container of an image in the store. The calling thread must be the one that waits for it: the program
-    /// is killed when that thread ends.
+    /// Starts a container of an image in the store. Its program ends with this process at the latest.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program
@@ -129,6 +128,7 @@ impl Engine {
         };
         let process = rbuild_executor::start_container(&ContainerSandbox {
             store: &self.store,
+            isolation: &self.isolation,
             layers: &container.layers,
             upper: &directory.fs(),
             work: &directory.work(),

@@ -15,6 +15,9 @@ impl CapSet {
     /// SETFCAP, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE.
     pub const CONTAINER_DEFAULT: Self = Self(0xa804_25fb);
 
+    /// Raw and packet sockets.
+    pub const NET_RAW: Self = Self(1 << 13);
+
     /// The set with exactly the bits of `mask`.
     #[must_use]
     pub const fn from_bits(mask: u64) -> Self {

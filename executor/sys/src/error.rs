@@ -110,8 +110,14 @@ pub enum SandboxError {
         #[source]
         source: io::Error,
     },
-    /// A mount target that cannot be used: not absolute, or the root itself.
-    #[error("invalid mount target {path:?}", path = path.display())]
+    /// The root file system has a symbolic link where the sandbox needs a directory of its own.
+    #[error("{path} of the image is a symbolic link: a container needs a directory there", path = path.display())]
+    LinkInstead {
+        /// Where, seen from inside.
+        path: PathBuf,
+    },
+    /// A mount target that cannot be used: not absolute, the root itself, or inside `/proc`.
+    #[error("{path:?} cannot be mounted on: it is the root, inside /proc, or no absolute path", path = path.display())]
     MountTarget {
         /// The target as given.
         path: PathBuf,

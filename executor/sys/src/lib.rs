@@ -13,8 +13,10 @@
 #![expect(unsafe_code, reason = "the one crate that talks to the kernel directly; all others forbid it")]
 
 mod capability;
+pub mod cgroup;
 mod error;
 pub mod fs;
+mod init;
 pub mod mount;
 pub mod overlay;
 pub mod program;

@@ -31,6 +31,9 @@ impl MountAttributes {
     /// Nothing can be executed.
     pub const NO_EXEC: Self = Self(libc::MOUNT_ATTR_NOEXEC);
 
+    /// Reading a file always changes its access time.
+    pub const STRICT_TIMES: Self = Self(libc::MOUNT_ATTR_STRICTATIME);
+
     /// The attributes of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

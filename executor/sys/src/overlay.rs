@@ -107,14 +107,19 @@ pub fn mount_overlay(spec: &OverlaySpec<'_>) -> Result<OwnedFd, SysError> {
     for (key, value) in OPTIONS {
         context.set(key, value)?;
     }
-    let attributes = if spec.upper.is_some() { MountAttributes::NONE } else { MountAttributes::READ_ONLY };
+    // Images hold device nodes, which may be made and copied; through this mount they open nothing.
+    let attributes = match spec.upper {
+        Some(_) => MountAttributes::NO_DEV,
+        None => MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY),
+    };
     context.mount(attributes)
 }
 
 /// The kernel wants two different lower layers, and nothing has none.
 fn empty_view(empty: &Path) -> Result<OwnedFd, SysError> {
     let view = clone_tree(nix::fcntl::AT_FDCWD, empty, Submounts::Leave)?;
-    set_mount_attributes(view.as_fd(), MountAttributes::READ_ONLY, Submounts::Leave)?;
+    let attributes = MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY);
+    set_mount_attributes(view.as_fd(), attributes, Submounts::Leave)?;
     Ok(view)
 }
 

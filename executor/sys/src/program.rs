@@ -14,17 +14,21 @@ use crate::{
     seccomp::Filter,
 };
 use std::{
+    collections::BTreeSet,
     ffi::{CStr, CString},
     fmt, io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
 };
 
 mod calls;
 
-pub use calls::{At, Mount};
+pub use calls::{At, Mount, Optional, Resolution};
 
 /// Results that can be kept for later calls.
-const SLOTS: usize = 16;
+const SLOTS: usize = 24;
+
+/// The longest path getcwd(2) returns, with its NUL.
+const PATH_MAX: usize = 4096;
 
 /// System calls in order, with everything they point at. `Debug` shows them as strace does.
 #[derive(Default)]
@@ -33,6 +37,7 @@ pub struct Program {
     texts: Vec<CString>,
     buffers: Vec<Box<[u64]>>,
     held: Vec<OwnedFd>,
+    used: BTreeSet<RawFd>,
     slots: usize,
 }
 
@@ -57,6 +62,16 @@ struct Call {
     keep: Option<Slot>,
     on_error: OnError,
     skip_on_success: usize,
+    expect: Expect,
+}
+
+/// What a call that succeeds must have answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Anything,
+    /// A path that begins with a slash, in the scratch buffer. getcwd(2) writes `(unreachable)` before the path of a
+    /// directory outside the root.
+    PathInsideRoot,
 }
 
 #[derive(Clone, Copy)]
@@ -65,6 +80,8 @@ enum Argument {
     Text(usize),
     Buffer(usize),
     Slot(Slot),
+    /// A buffer of [`PATH_MAX`] bytes on the child's stack.
+    Scratch,
 }
 
 /// The call of a program that failed, by its place, and the errno.
@@ -104,6 +121,11 @@ impl Program {
         number
     }
 
+    /// The parent's descriptors that the calls name, in order.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.used.iter().copied()
+    }
+
     /// A slot for a result.
     ///
     /// # Panics
@@ -126,15 +148,17 @@ impl Program {
     /// says, and its memory must not be one another thread of it relies on being unchanged by the kernel.
     pub(crate) unsafe fn run(&self) -> Result<(), Failure> {
         let mut slots = [usize::MAX; SLOTS];
+        let mut scratch = [0_u8; PATH_MAX];
         let mut skip = 0_usize;
         for (index, call) in self.calls.iter().enumerate() {
             if skip > 0 {
                 skip -= 1;
                 continue;
             }
-            let args = call.args.map(|argument| self.resolve(argument, &slots));
+            let place = scratch.as_mut_ptr() as usize;
+            let args = call.args.map(|argument| self.resolve(argument, &slots, place));
             // SAFETY: the builder methods give every call the arguments it wants; texts and buffers live in
-            // `self`.
+            // `self`, the scratch buffer in this frame.
             let result = unsafe { raw::syscall(call.name.number, &args) };
             if (-4095..0).contains(&result) {
                 let errno = result.unsigned_abs() as i32;
@@ -148,6 +172,9 @@ impl Program {
                 }
                 continue;
             }
+            if call.expect == Expect::PathInsideRoot && scratch[0] != b'/' {
+                return Err(Failure { index, errno: libc::EXDEV });
+            }
             skip = call.skip_on_success;
             if let Some(slot) = call.keep
                 && let Some(place) = slots.get_mut(slot.0)
@@ -158,12 +185,25 @@ impl Program {
         Ok(())
     }
 
-    fn resolve(&self, argument: Argument, slots: &[usize; SLOTS]) -> usize {
+    fn resolve(&self, argument: Argument, slots: &[usize; SLOTS], scratch: usize) -> usize {
         match argument {
             Argument::Value(value) => value,
             Argument::Text(index) => self.texts.get(index).map_or(0, |text| text.as_ptr() as usize),
             Argument::Buffer(index) => self.buffers.get(index).map_or(0, |buffer| buffer.as_ptr() as usize),
             Argument::Slot(slot) => slots.get(slot.0).copied().unwrap_or(usize::MAX),
+            Argument::Scratch => scratch,
+        }
+    }
+
+    /// A descriptor as an argument. A parent's stays open in the child until the program has run.
+    fn descriptor(&mut self, at: At) -> Argument {
+        match at {
+            At::Here => libc::AT_FDCWD.into(),
+            At::Fd(fd) => {
+                self.used.insert(fd);
+                fd.into()
+            }
+            At::Slot(slot) => slot.into(),
         }
     }
 
@@ -180,7 +220,14 @@ impl Program {
     fn push(&mut self, name: Number, args: &[Argument]) -> &mut Self {
         let mut padded = [Argument::Value(0); 6];
         padded.iter_mut().zip(args).for_each(|(place, argument)| *place = *argument);
-        self.calls.push(Call { name, args: padded, keep: None, on_error: OnError::Fail, skip_on_success: 0 });
+        self.calls.push(Call {
+            name,
+            args: padded,
+            keep: None,
+            on_error: OnError::Fail,
+            skip_on_success: 0,
+            expect: Expect::Anything,
+        });
         self
     }
 
@@ -247,6 +294,7 @@ impl fmt::Debug for Shown<'_> {
                 Argument::Text(index) => write!(f, "{:?}", program.texts[index])?,
                 Argument::Buffer(index) => write!(f, "[{} words]", program.buffers[index].len())?,
                 Argument::Slot(slot) => write!(f, "fd#{}", slot.0)?,
+                Argument::Scratch => f.write_str("buffer")?,
             }
         }
         f.write_str(")")

@@ -4,13 +4,19 @@
 //! nowhere is done by the parent through the root's descriptor ([`MountPoints`]); everything that needs the
 //! new namespaces is done by the child, in an order that matters:
 //!
-//! 1. New proc, sysfs and cgroup mounts are made while the host's are still in view: in a user namespace the
+//! 1. It closes every descriptor that no later call names, and enters its control group.
+//! 2. New proc, sysfs and cgroup mounts are made while the host's are still in view: in a user namespace the
 //!    kernel allows them only to one who can already see such a mount whole.
-//! 2. The root is attached and the old one let go of *before* any path of the image is resolved, so that no
+//! 3. The root is attached and the old one let go of *before* any path of the image is resolved, so that no
 //!    link in an image leads out.
-//! 3. `/dev` and the rest of the fixed mounts, then the caller's, parents before children, then what hides
-//!    parts of `/proc` and `/sys`, so that nothing can be mounted over a mask by mistake.
-//! 4. The filter goes on while the process still may (CAP_SYS_ADMIN), then identity, then capabilities.
+//! 4. `/sys` with its masks, `/dev`, then the caller's mounts, parents before children. Each place is opened beneath the
+//!    root's descriptor ([`Resolution`]), and what is mounted goes to the opened place.
+//! 5. `/proc` comes last, with its masks: until then no path can lead through a process's descriptors, root or
+//!    working directory, and nothing of the caller's lies over a mask.
+//! 6. The working directory is opened beneath the root like any other path, and the kernel is asked whether it lies inside.
+//! 7. The filter goes on while the process still may (CAP_SYS_ADMIN), then identity, then capabilities.
+//!
+//! No mount but that of the pseudo-terminals and of the usual device nodes, each bound by itself, lets a device be opened.
 //!
 //! What to mount, the user's numbers and the environment are the caller's to find out; the working directory
 //! must exist.
@@ -22,8 +28,10 @@ mod process;
 
 use crate::{
     SandboxError,
-    program::{At, Program},
-    spawn::{Child, Exec, Namespaces, Spawn, Stdio, spawn},
+    cgroup::{Cgroup, Cgroups},
+    mount::MountAttributes,
+    program::{At, OnError, Program, Resolution, Slot},
+    spawn::{Child, Exec, Guard, Namespaces, Spawn, Stdio},
     userns::PrivilegeKind,
 };
 pub use mount_point::MountPoints;
@@ -38,9 +46,15 @@ use std::{
     sync::Arc,
 };
 
-/// Where mounts are attached for a moment to take a part of them; the message queue file system hides it
-/// afterwards.
-const STAGING: &CStr = c"/dev/mqueue";
+/// Where in `/dev` mounts are attached for a moment to take a part of them; the message queue file system hides
+/// it afterwards.
+const STAGING: &CStr = c"mqueue";
+
+/// Directories that every root has, because something is mounted there.
+const FIXED: [&str; 3] = ["/proc", "/dev", "/sys"];
+
+/// Directories that must not be links, because the masks name what is in them by path.
+const LINKLESS: [&str; 2] = ["/proc", "/sys"];
 
 /// Whose network the process sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +75,7 @@ pub enum MountSource {
     Part {
         /// The mount; other mounts of the same sandbox may take parts of it too.
         mount: Arc<OwnedFd>,
-        /// Path below the mount's root, free of symbolic links: they would be followed in the container.
+        /// Path below the mount's root, free of symbolic links.
         path: PathBuf,
         /// Whether it is a file.
         kind: PartKind,
@@ -107,6 +121,10 @@ pub struct SandboxSpec<'a> {
     pub confinement: Confinement,
     /// Whose root builds it.
     pub privilege: PrivilegeKind,
+    /// In whose pid namespace it lives and dies.
+    pub guard: &'a Arc<Guard>,
+    /// Where it gets a control group; `None` keeps it in the caller's.
+    pub cgroups: Option<&'a Cgroups>,
     /// The terminal that becomes the controlling one and `/dev/console`; it should also be `stdio`.
     pub terminal: Option<BorrowedFd<'a>>,
     /// Descriptors 0 to 2.
@@ -116,8 +134,10 @@ pub struct SandboxSpec<'a> {
 /// A sandbox with its process running.
 #[derive(Debug)]
 pub struct Running {
-    /// The first process. The thread that called [`start`] must live as long ([`crate::spawn`]).
+    /// The first process.
     pub child: Child,
+    /// Its control group, removed once the process has ended.
+    _cgroup: Option<Cgroup>,
     /// What was made in the root to mount on; to be cleaned up once the process has ended.
     pub mount_points: MountPoints,
 }
@@ -131,8 +151,9 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     let exec = Exec::new(spec.process.command, spec.process.environment)?;
     let mounts = in_order(spec.mounts)?;
     let mut points = MountPoints::new(spec.root)?;
-    match launch(spec, &exec, &mounts, &mut points) {
-        Ok(child) => Ok(Running { child, mount_points: points }),
+    let cgroup = spec.cgroups.map(Cgroups::container);
+    match launch(spec, (&exec, cgroup.as_ref()), &mounts, &mut points) {
+        Ok(child) => Ok(Running { child, _cgroup: cgroup, mount_points: points }),
         Err(error) => {
             // The first failure is what matters; what could not be removed is an empty file or directory.
             drop(points.remove_unused());
@@ -143,19 +164,27 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
 
 fn launch(
     spec: &SandboxSpec<'_>,
-    exec: &Exec,
+    (exec, cgroup): (&Exec, Option<&Cgroup>),
     mounts: &[&Mount],
     points: &mut MountPoints,
 ) -> Result<Child, SandboxError> {
-    for path in ["/proc", "/dev", "/sys"] {
+    for path in FIXED {
         points.create_permanent(Path::new(path))?;
     }
+    for path in LINKLESS {
+        points.require_no_link(Path::new(path))?;
+    }
     let mut program = Program::new();
-    program.umask(0).make_mounts_private();
+    if let Some(entry) = cgroup.and_then(Cgroup::devices_entry) {
+        let entry = program.hold(entry);
+        program.write(entry, c"0");
+    }
+    program.own_cgroup_namespace().umask(0).make_mounts_private();
     let views = kernel_view::create(&mut program, spec.confinement);
+    let mut places = Places::new(&mut program, spec.root);
     program.attach_root(spec.root.as_raw_fd());
-    kernel_view::attach(&mut program, &views);
-    device::add(&mut program, spec)?;
+    kernel_view::attach_system(&mut program, &places, &views, spec.confinement);
+    device::add(&mut program, &places, spec)?;
     let mut staged = None;
     for (index, mount) in mounts.iter().enumerate() {
         let earlier = &mounts[..index];
@@ -164,33 +193,76 @@ fn launch(
             points.create(&mount.target, kind)?;
         }
         if index > 0 || is_below(&mount.target, earlier) {
-            create_in_child(&mut program, &mount.target, kind)?;
+            places.create(&mut program, &mount.target, kind)?;
         }
-        attach(&mut program, mount, &mut staged)?;
+        attach(&mut program, &mut places, mount, &mut staged)?;
     }
     device::add_message_queues(&mut program);
-    if spec.confinement == Confinement::Default {
-        kernel_view::mask(&mut program);
-    }
+    kernel_view::attach_processes(&mut program, &places, &views, spec.confinement);
     if spec.network == Network::None {
         program.loopback_up();
     }
     program.set_hostname(&c_text(Path::new(spec.hostname))?);
-    process::add(&mut program, &spec.process, spec.confinement, spec.terminal)?;
+    process::add(&mut program, &places, spec)?;
     let namespaces = match spec.network {
         Network::Host => Namespaces::CONTAINER,
         Network::None => Namespaces::CONTAINER.with_network(),
     };
-    let request = Spawn { program: &program, exec, namespaces, stdio: spec.stdio };
-    Ok(spawn(&request)?)
+    let cgroup = cgroup.and_then(Cgroup::unified);
+    let request = Spawn { program: &program, exec, namespaces, stdio: spec.stdio, cgroup };
+    Ok(spec.guard.spawn(&request)?)
+}
+
+/// Opens places beneath the root, the one way by which a path of an image is resolved in the child.
+#[derive(Clone, Copy)]
+struct Places {
+    root: At,
+    slot: Slot,
+}
+
+impl Places {
+    fn new(program: &mut Program, root: BorrowedFd<'_>) -> Self {
+        Self { root: At::Fd(root.as_raw_fd()), slot: program.slot() }
+    }
+
+    /// The place `path`, until the next one is opened.
+    fn open(&self, program: &mut Program, path: &CStr, resolution: Resolution) -> At {
+        let below_root = path.to_bytes_with_nul();
+        let start = below_root.iter().position(|byte| *byte != b'/').unwrap_or(0);
+        let relative = CStr::from_bytes_with_nul(&below_root[start..]).unwrap_or(c".");
+        let relative = if relative.is_empty() { c"." } else { relative };
+        program.open_place(self.slot, self.root, relative, resolution);
+        At::Slot(self.slot)
+    }
+
+    /// Makes what is missing on the way to `target`, on whatever is mounted there by then. What cannot be made
+    /// shows when the mount fails.
+    fn create(&self, program: &mut Program, target: &Path, kind: PartKind) -> Result<(), SandboxError> {
+        let mut ways: Vec<&Path> = target.ancestors().filter(|path| path.parent().is_some()).collect();
+        ways.reverse();
+        for path in ways {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let name = c_text(Path::new(name))?;
+            let parent = self.open(program, &c_text(parent)?, Resolution::InRoot);
+            program.on_error(OnError::Ignore);
+            match kind {
+                PartKind::File if path == target => program.make_file(parent, &name, 0o644),
+                PartKind::File | PartKind::Directory => program.make_directory(parent, &name, 0o755),
+            }
+            .on_error(OnError::Ignore);
+        }
+        Ok(())
+    }
 }
 
 /// Parents before children, otherwise as given.
 fn in_order(mounts: &[Mount]) -> Result<Vec<&Mount>, SandboxError> {
     let mut sorted: Vec<&Mount> = mounts.iter().collect();
-    if let Some(bad) =
-        sorted.iter().find(|mount| !mount.target.is_absolute() || mount.target.parent().is_none())
-    {
+    let is_bad = |target: &Path| {
+        // what is mounted on the processes' view would be hidden by it
+        !target.is_absolute() || target.parent().is_none() || target.starts_with("/proc")
+    };
+    if let Some(bad) = sorted.iter().find(|mount| is_bad(&mount.target)) {
         return Err(SandboxError::MountTarget { path: bad.target.clone() });
     }
     sorted.sort_by_key(|mount| mount.target.components().count());
@@ -199,7 +271,7 @@ fn in_order(mounts: &[Mount]) -> Result<Vec<&Mount>, SandboxError> {
 
 /// Whether the target lies in something mounted before it, so that its mount point cannot be made from outside.
 fn is_below(target: &Path, earlier: &[&Mount]) -> bool {
-    ["/proc", "/dev", "/sys"].iter().any(|fixed| target.starts_with(fixed))
+    FIXED.iter().any(|fixed| target.starts_with(fixed))
         || earlier.iter().any(|mount| target != mount.target && target.starts_with(&mount.target))
 }
 
@@ -214,54 +286,42 @@ fn kind_of(source: &MountSource) -> Result<PartKind, SandboxError> {
     }
 }
 
-/// Makes what is missing on the way to `target`, on whatever is mounted there by then. What cannot be made
-/// shows when the mount fails.
-fn create_in_child(program: &mut Program, target: &Path, kind: PartKind) -> Result<(), SandboxError> {
-    use crate::program::OnError;
-    let mut ways: Vec<&Path> = target.ancestors().filter(|path| path.parent().is_some()).collect();
-    ways.reverse();
-    let last = ways.pop();
-    for path in ways {
-        program.make_directory(At::Here, &c_text(path)?, 0o755).on_error(OnError::Ignore);
-    }
-    if let Some(path) = last {
-        let path = c_text(path)?;
-        match kind {
-            PartKind::Directory => program.make_directory(At::Here, &path, 0o755),
-            PartKind::File => program.make_node(At::Here, &path, libc::S_IFREG | 0o644, 0),
-        }
-        .on_error(OnError::Ignore);
-    }
-    Ok(())
-}
-
 /// The mount last attached at [`STAGING`] and the slot for parts.
-type Staged = Option<(std::os::fd::RawFd, crate::program::Slot)>;
+type Staged = Option<(std::os::fd::RawFd, Slot)>;
 
-fn attach(program: &mut Program, mount: &Mount, staged: &mut Staged) -> Result<(), SandboxError> {
+fn attach(
+    program: &mut Program,
+    places: &mut Places,
+    mount: &Mount,
+    staged: &mut Staged,
+) -> Result<(), SandboxError> {
     let target = c_text(&mount.target)?;
     match &mount.source {
         MountSource::Tree(tree) => {
-            program.move_mount(At::Fd(tree.as_raw_fd()), &target);
+            let place = places.open(program, &target, Resolution::InRoot);
+            program.move_mount(At::Fd(tree.as_raw_fd()), place, c"");
         }
         MountSource::Part { mount: whole, path, kind: _, attributes } => {
             let fd = whole.as_raw_fd();
             let slot = match *staged {
                 Some((current, slot)) if current == fd => slot,
                 Some((_, slot)) => {
-                    program.move_mount(At::Fd(fd), STAGING);
+                    program.move_mount(At::Fd(fd), At::Here, STAGING);
                     slot
                 }
                 None => {
-                    program.move_mount(At::Fd(fd), STAGING);
+                    program.move_mount(At::Fd(fd), At::Here, STAGING);
                     program.slot()
                 }
             };
             *staged = Some((fd, slot));
-            let inside = Path::new("/dev/mqueue").join(path.strip_prefix("/").unwrap_or(path));
-            program.clone_tree(slot, &c_text(&inside)?);
-            program.set_attributes(At::Slot(slot), c"", *attributes);
-            program.move_mount(At::Slot(slot), &target);
+            let inside = path.strip_prefix("/").unwrap_or(path);
+            let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+            program.open_place(slot, At::Fd(fd), &c_text(inside)?, Resolution::NoLinks);
+            program.clone_tree(slot, At::Slot(slot), c"");
+            program.set_attributes(At::Slot(slot), c"", attributes.and(MountAttributes::NO_DEV));
+            let place = places.open(program, &target, Resolution::InRoot);
+            program.move_mount(At::Slot(slot), place, c"");
         }
     }
     Ok(())

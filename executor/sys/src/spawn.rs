@@ -9,7 +9,7 @@
 //! a helper forked early is a process to feed, to watch and to be killed with. posix_spawn(3) shows a third:
 //! run nothing that could take a lock.
 //!
-//! [`spawn`] makes one clone3(2) with `CLONE_VM | CLONE_VFORK | CLONE_PIDFD` and the namespaces wanted:
+//! [`Guard::spawn`] makes clone3(2) calls with `CLONE_VM | CLONE_VFORK` and the namespaces wanted:
 //!
 //! - *The parent prepares everything*: strings, pointer arrays, descriptors, the filter. The child gets a
 //!   pointer.
@@ -26,59 +26,61 @@
 //!   the parent would run in the child on shared memory. The child sets all dispositions to default (also of
 //!   signals that are ignored, as Rust programs ignore `SIGPIPE`) and only then, as its last call before
 //!   exec, empties the mask.
-//! - *Errors need no pipe*: the child writes which call failed, and errno, to the parent's frame. When the
-//!   clone returns, either the new program runs or that note is there.
-//! - *Descriptors* are copied, not shared, so what the child does with them the parent does not see; all
-//!   above 2 close at exec.
+//! - *Errors of the set-up need no pipe*: the child writes which call failed, and errno, to the parent's frame.
+//! - *Descriptors* are copied, not shared, so what the child does with them the parent does not see. The child
+//!   closes all that its calls do not name before it looks at the first path of an image, because a path may lead
+//!   through `/proc/self/fd` to whatever is open (CVE-2024-21626); what is left closes at exec.
+//! - *The child does not execute the command itself*, because its `/proc/self/exe` is still rbuild's file. It executes
+//!   a program in memory ([`crate::init`]), and that one executes the command. Whether it could comes back through a pipe
+//!   that closes with the second exec.
 //!
 //! # Death
 //!
-//! When rbuild dies, by whatever signal, the process must die: it has `PR_SET_PDEATHSIG` with `SIGKILL`, set
-//! after the last change of credentials (which clears it) and followed by a look whether the parent lives,
-//! which closes the race. **The kernel ties that signal to the thread that spawned**: if the thread ends, the
-//! child is killed. So the thread that calls [`spawn`] must be the one that waits, or outlive the child.
-//! The kernel also clears it when the first program is itself set-user-id or has file
-//! capabilities and is executed by another user; what a shell starts later does not matter, as the end of a
-//! pid namespace's first process ends all.
+//! When rbuild dies, by whatever signal, everything it started must die. A process can undo every request for a signal
+//! at its parent's death, so nothing of the kind is asked for: the process belongs to the pid namespace of a
+//! [`Guard`], which ends with rbuild and takes the namespace along.
 //!
 //! Changing credentials makes the shared memory, thus rbuild, undumpable (prctl(2), `PR_SET_DUMPABLE`), and
 //! so it stays: it keeps a user of the container's uid from tracing the child while it still shares memory
 //! with rbuild.
 
-use crate::{
-    SpawnError,
-    mount::owned,
-    program::{Failure, Program, os_error},
-    raw,
-};
+use crate::{SpawnError, init, program::Program};
 use std::{
     ffi::CString,
-    io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 mod child;
+mod clone;
 mod exec;
+mod gaps;
+mod guard;
+mod identity;
+mod launch;
 mod stack;
 
 pub use child::{Child, send_signal};
 pub use exec::Exec;
-use stack::Stack;
+pub use guard::Guard;
+pub use identity::ProcessIdentity;
+use launch::Launch;
 
 /// The namespaces a process gets of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Namespaces(i32);
 
 impl Namespaces {
-    /// Mounts, process ids, System V and POSIX message queues, host name, control groups; the network is
-    /// shared.
-    pub const CONTAINER: Self = Self(
-        libc::CLONE_NEWNS
-            | libc::CLONE_NEWPID
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS
-            | libc::CLONE_NEWCGROUP,
-    );
+    /// Mounts, process ids, System V and POSIX message queues, host name; the network is shared. The namespace of control
+    /// groups is made by the process itself, once it is in its own group.
+    pub const CONTAINER: Self =
+        Self(libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS);
+
+    /// Process ids only.
+    const PROCESSES: Self = Self(libc::CLONE_NEWPID);
+
+    fn bits(self) -> u64 {
+        u64::from(self.0 as u32)
+    }
 
     /// These and an own network, which has only a loopback that is down.
     #[must_use]
@@ -109,14 +111,32 @@ pub struct Spawn<'a> {
     pub namespaces: Namespaces,
     /// Its first descriptors.
     pub stdio: Stdio<'a>,
+    /// The directory of the version 2 control group that it begins in; the caller's own group otherwise.
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// Starts a process; returns when it executes its program. See the module's text for which thread may call
-/// this.
-///
-/// # Errors
-/// [`SpawnError`], with the call that failed; no process is left behind.
-pub fn spawn(request: &Spawn<'_>) -> Result<Child, SpawnError> {
+/// Starts a process in a pid namespace of its own below the one that children of the calling thread begin in; returns when it
+/// executes its command.
+fn spawn(request: &Spawn<'_>, init: BorrowedFd<'_>) -> Result<Child, SpawnError> {
+    let prepare = |call| move |source| SpawnError::Prepare { call, source };
+    let (report, channel) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| prepare("pipe2")(errno.into()))?;
+    let child = start(request, init, channel.as_fd(), clone::nested)?;
+    drop(channel);
+    match init::read_report(&report).map_err(prepare("read"))? {
+        None => Ok(child),
+        Some(errno) => Err(request.exec.explain(errno)),
+    }
+}
+
+/// Starts the program in memory `init` with `channel` as its descriptor for reporting or waiting; returns when the kernel
+/// has loaded it.
+fn start(
+    request: &Spawn<'_>,
+    init: BorrowedFd<'_>,
+    channel: BorrowedFd<'_>,
+    clone: clone::Clone,
+) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
     let stdio = [request.stdio.stdin, request.stdio.stdout, request.stdio.stderr];
     // Descriptors that are themselves 0 to 2 could be overwritten before they are duplicated.
@@ -130,155 +150,21 @@ pub fn spawn(request: &Spawn<'_>) -> Result<Child, SpawnError> {
             raised.push(copy);
         }
     }
-    let parent = own_pidfd().map_err(prepare("pidfd_open"))?;
-    let stack = Stack::new().map_err(prepare("mmap"))?;
-    let mut launch = Launch {
-        program: request.program,
-        exec: request.exec,
-        stdio: numbers,
-        parent: parent.as_raw_fd(),
-        stopped: None,
-    };
-    let child = clone_blocked(request.namespaces, &stack, &mut launch).map_err(prepare("clone3"))?;
-    match launch.stopped {
-        None => Ok(child),
-        Some(stopped) => {
-            drop(child);
-            Err(stopped.explain(request))
+    let mut launch = Launch::new(request, numbers, init.as_raw_fd(), channel.as_raw_fd());
+    let mut cloned = clone(request.namespaces, request.cgroup, &mut launch);
+    if cloned.is_err() && request.cgroup.is_some() {
+        // A group that could be made and may not be entered: the process begins in the caller's.
+        cloned = clone(request.namespaces, None, &mut launch);
+    }
+    let process = cloned.map_err(prepare("clone3"))?;
+    match launch.explain(request) {
+        None => Ok(Child::new(process)),
+        Some(error) => {
+            // it has ended, and is waited for
+            drop(Child::new(process));
+            Err(error)
         }
     }
-}
-
-/// Standard and real-time signals. `CLONE_CLEAR_SIGHAND` would leave those ignored that the parent, or its
-/// parents, ignore.
-const SIGNALS: usize = 64;
-
-/// What the child reads, and the one thing it writes.
-struct Launch<'a> {
-    program: &'a Program,
-    exec: &'a Exec,
-    stdio: [RawFd; 3],
-    parent: RawFd,
-    stopped: Option<Stopped>,
-}
-
-/// Why there was no exec.
-#[derive(Clone, Copy, Debug)]
-enum Stopped {
-    Stdio(i32),
-    Call(Failure),
-    ParentDied,
-    Exec(i32),
-}
-
-impl Stopped {
-    fn explain(self, request: &Spawn<'_>) -> SpawnError {
-        let setup = |call: &str, errno| SpawnError::Setup { call: call.to_owned(), source: os_error(errno) };
-        match self {
-            Self::Stdio(errno) => setup("dup3", errno),
-            Self::Call(Failure { index, errno }) => setup(&request.program.describe(index), errno),
-            Self::ParentDied => setup("poll of the parent", libc::ESRCH),
-            Self::Exec(errno) => request.exec.explain(errno),
-        }
-    }
-}
-
-/// Clones with every signal blocked in the calling thread.
-fn clone_blocked(namespaces: Namespaces, stack: &Stack, launch: &mut Launch<'_>) -> io::Result<Child> {
-    let mut before = 0_u64;
-    set_signal_mask(u64::MAX, &mut before)?;
-    let result = clone(namespaces, stack, launch);
-    let mut ignored = 0;
-    set_signal_mask(before, &mut ignored)?;
-    result
-}
-
-fn clone(namespaces: Namespaces, stack: &Stack, launch: &mut Launch<'_>) -> io::Result<Child> {
-    let mut pidfd: RawFd = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | namespaces.0;
-    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls.
-    let address = &raw mut pidfd as u64;
-    let args = [flags as u32 as u64, address, 0, 0, libc::SIGCHLD as u64, stack.base(), stack.size(), 0];
-    let call = [args.as_ptr() as usize, size_of_val(&args), 0, 0, 0];
-    // SAFETY: the stack is mapped, fresh and page-aligned; `entry` only enters the kernel; CLONE_VFORK keeps
-    // this frame, and so `launch` and `args`, alive until the child has left.
-    let mut result =
-        unsafe { raw::clone_shared(libc::SYS_clone3, &call, entry, std::ptr::from_mut(launch).cast()) };
-    if result == -(libc::ENOSYS as isize) {
-        // A filter around us that hides clone3. The older call takes the stack's top, and the pidfd where a
-        // tid would go.
-        let flags = (flags | libc::SIGCHLD) as u32 as usize;
-        let call = [flags, (stack.base() + stack.size()) as usize, address as usize, 0, 0];
-        // SAFETY: as above; clone's stack argument is the aligned end of the mapping.
-        result =
-            unsafe { raw::clone_shared(libc::SYS_clone, &call, entry, std::ptr::from_mut(launch).cast()) };
-    }
-    let pid = raw::check(result)?;
-    Ok(Child::new(owned(pidfd.into())?, pid as i32))
-}
-
-/// The child. Everything it needs is in the launch; everything it does is a system call.
-unsafe extern "C" fn entry(argument: *mut u8) -> ! {
-    // SAFETY: `clone` passed a pointer to its caller's launch, which the suspended parent neither reads nor
-    // frees.
-    let launch = unsafe { &mut *argument.cast::<Launch<'_>>() };
-    // SAFETY: this is the fresh child, whose state is there to be changed.
-    let stopped = unsafe { become_program(launch) };
-    launch.stopped = Some(stopped);
-    loop {
-        // SAFETY: exit_group ends this process only: threads of the parent are not in its group.
-        unsafe { raw::syscall(libc::SYS_exit_group, &[127, 0, 0, 0, 0, 0]) };
-    }
-}
-
-/// # Safety
-/// Only in the child.
-unsafe fn become_program(launch: &Launch<'_>) -> Stopped {
-    let call = |number, args: [usize; 6]| {
-        // SAFETY: each use below passes integers or pointers to live locals of the size the call wants.
-        unsafe { raw::syscall(number, &args) }
-    };
-    // struct sigaction of the kernel: handler SIG_DFL, no flags, no restorer, no mask.
-    let default = [0_u64; 4];
-    for signal in 1..=SIGNALS {
-        call(libc::SYS_rt_sigaction, [signal, default.as_ptr() as usize, 0, 8, 0, 0]);
-    }
-    for (target, source) in launch.stdio.iter().enumerate() {
-        let result = call(libc::SYS_dup3, [*source as usize, target, 0, 0, 0, 0]);
-        if result < 0 {
-            return Stopped::Stdio(result.unsigned_abs() as i32);
-        }
-    }
-    call(libc::SYS_close_range, [3, u32::MAX as usize, libc::CLOSE_RANGE_CLOEXEC as usize, 0, 0, 0]);
-    // SAFETY: the caller says this is the child.
-    if let Err(failure) = unsafe { launch.program.run() } {
-        return Stopped::Call(failure);
-    }
-    call(libc::SYS_prctl, [libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0, 0]);
-    let mut look = libc::pollfd { fd: launch.parent, events: libc::POLLIN, revents: 0 };
-    let now = [0_u64; 2];
-    let result = call(libc::SYS_ppoll, [&raw mut look as usize, 1, now.as_ptr() as usize, 0, 0, 0]);
-    if result != 0 {
-        return Stopped::ParentDied;
-    }
-    let none = 0_u64;
-    call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, &raw const none as usize, 0, 8, 0, 0]);
-    // SAFETY: as above.
-    Stopped::Exec(unsafe { launch.exec.run() })
-}
-
-/// Sets the calling thread's mask, with the signals libc keeps for itself; its own function would leave those
-/// out.
-fn set_signal_mask(mask: u64, before: &mut u64) -> io::Result<()> {
-    let how = libc::SIG_SETMASK as usize;
-    let args = [how, &raw const mask as usize, std::ptr::from_mut(before) as usize, 8, 0, 0];
-    // SAFETY: both pointers are to eight bytes, the size given.
-    raw::check(unsafe { raw::syscall(libc::SYS_rt_sigprocmask, &args) }).map(drop)
-}
-
-fn own_pidfd() -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open takes two integers.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) })
 }
 
 /// Text for the kernel, or the error that names it.

@@ -1,7 +1,9 @@
 //! The calls a program may hold, one method each, so that every argument has the type its call wants.
 
-use super::{Argument, CStr, CapSet, Filter, MountAttributes, Number, Program, Slot, VERSION_3};
-use libc::{AT_FDCWD, c_ulong};
+use super::{
+    Argument, CStr, CapSet, Expect, Filter, MountAttributes, Number, PATH_MAX, Program, Slot, VERSION_3,
+};
+use libc::c_ulong;
 use std::os::fd::RawFd;
 
 macro_rules! number {
@@ -18,12 +20,13 @@ mod numbers {
     }
     numbers! {
         capset = SYS_capset, chdir = SYS_chdir, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
-        fsmount = SYS_fsmount, fsopen = SYS_fsopen, ioctl = SYS_ioctl, mkdirat = SYS_mkdirat, mknodat = SYS_mknodat,
-        mount = SYS_mount, mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
-        pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
+        fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl,
+        mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
+        mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
+        openat2 = SYS_openat2, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
         setgroups = SYS_setgroups, sethostname = SYS_sethostname, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
-        umask = SYS_umask, umount2 = SYS_umount2,
+        umask = SYS_umask, umount2 = SYS_umount2, unshare = SYS_unshare, write = SYS_write,
     }
 }
 
@@ -42,14 +45,33 @@ pub enum At {
     Slot(Slot),
 }
 
-impl At {
-    fn argument(self) -> Argument {
-        match self {
-            Self::Here => AT_FDCWD.into(),
-            Self::Fd(fd) => fd.into(),
-            Self::Slot(slot) => slot.into(),
-        }
+/// How openat2(2) resolves a path below a descriptor. Links of proc to other places (`/proc/self/fd/N`, `/proc/1/root`)
+/// are never followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// As a process whose root is the descriptor would: absolute links start there, `..` stops there.
+    InRoot,
+    /// Below the descriptor, without any symbolic link.
+    NoLinks,
+}
+
+impl Resolution {
+    fn bits(self) -> u64 {
+        libc::RESOLVE_NO_MAGICLINKS
+            | match self {
+                Self::InRoot => libc::RESOLVE_IN_ROOT,
+                Self::NoLinks => libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS,
+            }
     }
+}
+
+/// Whether a file system is mounted without an option that it cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optional {
+    /// The option is needed.
+    No,
+    /// The file system serves without it.
+    Yes,
 }
 
 /// A file system for mount(2): where, what and how.
@@ -82,56 +104,87 @@ impl Program {
         self.mount(&Mount { source: c"", target: c"/", kind: c"", flags, options: c"" })
     }
 
-    /// fsopen, its options, fsmount: a new file system in a slot. Every call may fail as the last one's
-    /// `on_error` says, so the slot is what tells whether there is one.
+    /// fsopen, its options, fsmount: a new file system in a slot, attached nowhere. Every call may fail as `on_error`
+    /// says, so the slot decides whether there is one. An option that this kernel or user namespace cannot take
+    /// (`EINVAL`) is left out if it is [`Optional::Yes`].
     pub fn new_filesystem(
         &mut self,
         kind: &CStr,
+        options: &[(&CStr, &CStr, Optional)],
         attributes: MountAttributes,
         on_error: super::OnError,
     ) -> Slot {
         let (context, mount) = (self.slot(), self.slot());
-        let (kind, source) = (self.text(kind), self.text(c"source"));
-        self.push_kept(context, number!(fsopen), &[kind, libc::FSOPEN_CLOEXEC.into()]).on_error(on_error);
-        let named = [context.into(), libc::FSCONFIG_SET_STRING.into(), source, kind];
-        self.push(number!(fsconfig), &named).on_error(on_error);
+        let name = self.text(kind);
+        self.push_kept(context, number!(fsopen), &[name, libc::FSOPEN_CLOEXEC.into()]).on_error(on_error);
+        for (key, value, optional) in [(c"source", kind, Optional::No)].iter().chain(options) {
+            let (key, value) = (self.text(key), self.text(value));
+            let args = [context.into(), libc::FSCONFIG_SET_STRING.into(), key, value];
+            let on_error = match optional {
+                Optional::No => on_error,
+                Optional::Yes => super::OnError::IgnoreOnly(&[libc::EINVAL]),
+            };
+            self.push(number!(fsconfig), &args).on_error(on_error);
+        }
         self.push(number!(fsconfig), &[context.into(), libc::FSCONFIG_CMD_CREATE.into()]).on_error(on_error);
         let args = [context.into(), libc::FSMOUNT_CLOEXEC.into(), attributes.bits().into()];
         self.push_kept(mount, number!(fsmount), &args).on_error(on_error);
         mount
     }
 
-    /// A detached copy of the mounts at and below `path`, into `slot`.
-    pub fn clone_tree(&mut self, slot: Slot, path: &CStr) -> &mut Self {
+    /// Opens `path` below `directory` as a place (`O_PATH`), into `slot`.
+    pub fn open_place(
+        &mut self,
+        slot: Slot,
+        directory: At,
+        path: &CStr,
+        resolution: Resolution,
+    ) -> &mut Self {
+        let directory = self.descriptor(directory);
         let path = self.text(path);
-        let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as u32;
-        self.push_kept(slot, number!(open_tree), &[AT_FDCWD.into(), path, flags.into()])
+        // struct open_how: flags, mode, resolve.
+        let how = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, resolution.bits()];
+        let how = self.buffer(Box::new(how));
+        self.push_kept(slot, number!(openat2), &[directory, path, how, 24_u32.into()])
+    }
+
+    /// A detached copy of the mounts at and below `path`, which starts at `directory`, into `slot`. An empty path is
+    /// the directory itself.
+    pub fn clone_tree(&mut self, slot: Slot, directory: At, path: &CStr) -> &mut Self {
+        let directory = self.descriptor(directory);
+        let path = self.text(path);
+        let flags = libc::OPEN_TREE_CLONE
+            | libc::OPEN_TREE_CLOEXEC
+            | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32;
+        self.push_kept(slot, number!(open_tree), &[directory, path, flags.into()])
     }
 
     /// mount_setattr(2) on `path` below `directory` (an empty path is the directory's own mount) and all
     /// below it.
     pub fn set_attributes(&mut self, directory: At, path: &CStr, attributes: MountAttributes) -> &mut Self {
+        let directory = self.descriptor(directory);
         let path = self.text(path);
         // struct mount_attr: attributes to set, to clear, propagation, user namespace.
         let change = self.buffer(Box::new([attributes.bits(), 0, 0, 0]));
         let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
-        self.push(number!(mount_setattr), &[directory.argument(), path, flags.into(), change, 32_u32.into()])
+        self.push(number!(mount_setattr), &[directory, path, flags.into(), change, 32_u32.into()])
     }
 
-    /// Attaches a detached mount at `target`; symbolic links in it are followed in the root of that moment.
-    pub fn move_mount(&mut self, mount: At, target: &CStr) -> &mut Self {
-        let (empty, target) = (self.text(c""), self.text(target));
-        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_SYMLINKS;
-        let args = [mount.argument(), empty, AT_FDCWD.into(), target, flags.into()];
-        self.push(number!(move_mount), &args)
+    /// Attaches a detached mount at `path` below `directory`; an empty path is the directory itself. A symbolic link as
+    /// the last component is not followed, so paths of an image are opened with [`Self::open_place`] first.
+    pub fn move_mount(&mut self, mount: At, directory: At, path: &CStr) -> &mut Self {
+        let (mount, directory) = (self.descriptor(mount), self.descriptor(directory));
+        let (empty, path) = (self.text(c""), self.text(path));
+        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+        self.push(number!(move_mount), &[mount, empty, directory, path, flags.into()])
     }
 
     /// Makes the detached mount `root` the root of everything and lets go of what was (pivot_root(2),
     /// "pivot_root(".", ".")"). Nothing of the old root can be named afterwards.
     pub fn attach_root(&mut self, root: RawFd) -> &mut Self {
         // The target hides the old root directory from itself only: the next calls go by descriptor.
-        self.move_mount(At::Fd(root), c"/");
-        self.push(number!(fchdir), &[root.into()]);
+        self.move_mount(At::Fd(root), At::Here, c"/");
+        self.enter(At::Fd(root));
         let here = self.text(c".");
         self.push(number!(pivot_root), &[here, here]);
         // The old root now lies on top of the new one, and "." resolves to it.
@@ -141,20 +194,28 @@ impl Program {
 
     /// mkdirat(2).
     pub fn make_directory(&mut self, directory: At, path: &CStr, mode: u32) -> &mut Self {
+        let directory = self.descriptor(directory);
         let path = self.text(path);
-        self.push(number!(mkdirat), &[directory.argument(), path, mode.into()])
+        self.push(number!(mkdirat), &[directory, path, mode.into()])
+    }
+
+    /// mknodat(2) of an empty regular file.
+    pub fn make_file(&mut self, directory: At, path: &CStr, mode: u32) -> &mut Self {
+        self.make_node(directory, path, libc::S_IFREG | mode, 0)
     }
 
     /// mknodat(2); `mode` has the file type, `device` is as makedev(3) makes it.
     pub fn make_node(&mut self, directory: At, path: &CStr, mode: u32, device: u64) -> &mut Self {
+        let directory = self.descriptor(directory);
         let path = self.text(path);
-        self.push(number!(mknodat), &[directory.argument(), path, mode.into(), device.into()])
+        self.push(number!(mknodat), &[directory, path, mode.into(), device.into()])
     }
 
     /// symlinkat(2).
     pub fn make_symlink(&mut self, target: &CStr, directory: At, path: &CStr) -> &mut Self {
+        let directory = self.descriptor(directory);
         let (target, path) = (self.text(target), self.text(path));
-        self.push(number!(symlinkat), &[target, directory.argument(), path])
+        self.push(number!(symlinkat), &[target, directory, path])
     }
 
     /// sethostname(2).
@@ -179,6 +240,34 @@ impl Program {
     pub fn chdir(&mut self, path: &CStr) -> &mut Self {
         let path = self.text(path);
         self.push(number!(chdir), &[path])
+    }
+
+    /// fchdir(2).
+    pub fn enter(&mut self, directory: At) -> &mut Self {
+        let directory = self.descriptor(directory);
+        self.push(number!(fchdir), &[directory])
+    }
+
+    /// Fails with `EXDEV` unless the working directory lies inside the root (getcwd(2)).
+    pub fn require_directory_inside_root(&mut self) -> &mut Self {
+        self.push(number!(getcwd), &[Argument::Scratch, PATH_MAX.into()]);
+        if let Some(call) = self.calls.last_mut() {
+            call.expect = Expect::PathInsideRoot;
+        }
+        self
+    }
+
+    /// write(2) of `text` to a descriptor of the parent's.
+    pub fn write(&mut self, fd: RawFd, text: &CStr) -> &mut Self {
+        let length = text.to_bytes().len();
+        let fd = self.descriptor(At::Fd(fd));
+        let text = self.text(text);
+        self.push(number!(write), &[fd, text, length.into()])
+    }
+
+    /// unshare(2) of the control group namespace: the group that the process is in becomes the root of what it sees.
+    pub fn own_cgroup_namespace(&mut self) -> &mut Self {
+        self.push(number!(unshare), &[libc::CLONE_NEWCGROUP.into()])
     }
 
     /// umask(2).

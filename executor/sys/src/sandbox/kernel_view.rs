@@ -1,10 +1,10 @@
 //! `/proc` and `/sys`: fresh ones for the new namespaces, with what concerns the whole machine hidden or
 //! read-only.
 
-use super::Confinement;
+use super::{Confinement, Places};
 use crate::{
     mount::MountAttributes,
-    program::{At, Mount, OnError, Program, Slot},
+    program::{At, Mount, OnError, Program, Resolution, Slot},
 };
 use std::ffi::CStr;
 
@@ -18,9 +18,11 @@ const MASKED_FILES: [&CStr; 6] = [
     c"/proc/sched_debug",
 ];
 
-/// Directories that show as empty (Docker's list).
-const MASKED_DIRECTORIES: [&CStr; 5] =
-    [c"/proc/acpi", c"/proc/asound", c"/proc/scsi", c"/sys/firmware", c"/sys/devices/virtual/powercap"];
+/// Directories of proc that show as empty (Docker's list).
+const MASKED_IN_PROC: [&CStr; 3] = [c"/proc/acpi", c"/proc/asound", c"/proc/scsi"];
+
+/// Directories of sysfs that show as empty (Docker's list).
+const MASKED_IN_SYS: [&CStr; 2] = [c"/sys/firmware", c"/sys/devices/virtual/powercap"];
 
 /// Paths that can be read only (Docker's list).
 const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
@@ -41,29 +43,47 @@ pub(super) fn create(program: &mut Program, confinement: Confinement) -> Views {
         Confinement::Default => quiet.and(MountAttributes::READ_ONLY),
         Confinement::Insecure => quiet,
     };
-    let proc = program.new_filesystem(c"proc", quiet, OnError::Fail);
+    let proc = program.new_filesystem(c"proc", &[], quiet, OnError::Fail);
     // A user namespace may not mount sysfs for a network that is not its own: then the host's is shown.
-    let sys = program.new_filesystem(c"sysfs", system, OnError::Ignore);
-    program.else_next(2).clone_tree(sys, c"/sys").set_attributes(At::Slot(sys), c"", system);
-    let cgroup = program.new_filesystem(c"cgroup2", system, OnError::Ignore);
+    let sys = program.new_filesystem(c"sysfs", &[], system, OnError::Ignore);
+    program.else_next(2).clone_tree(sys, At::Here, c"/sys").set_attributes(At::Slot(sys), c"", system);
+    let cgroup = program.new_filesystem(c"cgroup2", &[], system, OnError::Ignore);
     Views { proc, sys, cgroup }
 }
 
-pub(super) fn attach(program: &mut Program, views: &Views) {
-    program.move_mount(At::Slot(views.proc), c"/proc");
-    program.move_mount(At::Slot(views.sys), c"/sys");
+/// `/sys`, where the image must have a real directory.
+pub(super) fn attach_system(program: &mut Program, places: &Places, views: &Views, confinement: Confinement) {
+    let place = places.open(program, c"/sys", Resolution::NoLinks);
+    program.move_mount(At::Slot(views.sys), place, c"");
     // Machines without cgroup2 get an empty directory instead of the host's hierarchies.
-    program.move_mount(At::Slot(views.cgroup), c"/sys/fs/cgroup").on_error(OnError::Ignore).else_next(1);
+    program.move_mount(At::Slot(views.cgroup), At::Slot(views.sys), c"fs/cgroup");
+    program.on_error(OnError::Ignore).else_next(1);
     program.mount(&empty(c"/sys/fs/cgroup")).on_error(OnError::Ignore);
+    if confinement == Confinement::Default {
+        for path in MASKED_IN_SYS {
+            program.mount(&empty(path)).on_error(MISSING);
+        }
+    }
 }
 
-pub(super) fn mask(program: &mut Program) {
+/// `/proc`, where the image must have a real directory. The working directory is the container's `/dev`.
+pub(super) fn attach_processes(
+    program: &mut Program,
+    places: &Places,
+    views: &Views,
+    confinement: Confinement,
+) {
+    let place = places.open(program, c"/proc", Resolution::NoLinks);
+    program.move_mount(At::Slot(views.proc), place, c"");
+    if confinement == Confinement::Insecure {
+        return;
+    }
     for path in MASKED_FILES {
         let flags = libc::MS_BIND;
-        program.mount(&Mount { source: c"/dev/null", target: path, kind: c"", flags, options: c"" });
+        program.mount(&Mount { source: c"null", target: path, kind: c"", flags, options: c"" });
         program.on_error(MISSING);
     }
-    for path in MASKED_DIRECTORIES {
+    for path in MASKED_IN_PROC {
         program.mount(&empty(path)).on_error(MISSING);
     }
     for path in READ_ONLY {

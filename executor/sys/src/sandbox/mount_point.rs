@@ -6,7 +6,7 @@
 use super::PartKind;
 use crate::{
     SandboxError,
-    fs::{FileStat, open_in_root, set_mode, stat_at, stat_fd},
+    fs::{FileStat, Resolve, open_below, open_in_root, set_mode, stat_at, stat_fd},
 };
 use nix::{
     fcntl::OFlag,
@@ -62,6 +62,18 @@ impl MountPoints {
         result
     }
 
+    /// Fails if a symbolic link is at `target` or on the way to it.
+    pub(super) fn require_no_link(&self, target: &Path) -> Result<(), SandboxError> {
+        let path = target.strip_prefix("/").unwrap_or(target);
+        match open_below(self.root.as_fd(), path, Resolve::BeneathNoSymlinks, OFlag::O_PATH, Mode::empty()) {
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                Err(SandboxError::LinkInstead { path: target.to_owned() })
+            }
+            Ok(_) => Ok(()),
+            Err(source) => Err(SandboxError::MountPoint { path: target.to_owned(), source }),
+        }
+    }
+
     /// Removes what is still an empty directory or file, deepest first. Each parent keeps the times it had
     /// just before, so that cleaning up is no change of its own. To be called after the process has ended.
     ///
@@ -80,14 +92,10 @@ impl MountPoints {
     }
 
     fn remove(&self, path: &Path, kind: PartKind) -> io::Result<()> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        let parent = match open_in_root(self.root.as_fd(), parent, flags, Mode::empty()) {
+        let (parent, name) = match self.parent_of(path) {
             Err(error) if is_gone(&error) => return Ok(()),
-            parent => parent?,
+            found => found?,
         };
-        let name = Path::new(name);
         let found = match stat_at(parent.as_fd(), name) {
             Err(error) if is_gone(&error) => return Ok(()),
             found => found?,
@@ -148,17 +156,28 @@ impl MountPoints {
     }
 
     fn make(&self, path: &Path, kind: PartKind) -> io::Result<()> {
+        let (parent, name) = self.parent_of(path)?;
         // The caller's umask takes bits away, so they are set once more.
         match kind {
             PartKind::Directory => {
-                mkdirat(&self.root, path, Mode::from_bits_truncate(0o755))?;
-                set_mode(self.root.as_fd(), path, 0o755)
+                mkdirat(&parent, name, Mode::from_bits_truncate(0o755))?;
+                set_mode(parent.as_fd(), name, 0o755)
             }
             PartKind::File => {
-                mknodat(&self.root, path, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0)?;
-                set_mode(self.root.as_fd(), path, 0o644)
+                mknodat(&parent, name, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0)?;
+                set_mode(parent.as_fd(), name, 0o644)
             }
         }
+    }
+
+    /// The directory that `path`, whose links have been followed, lies in, and its name there.
+    fn parent_of<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a Path)> {
+        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let rule = Resolve::BeneathNoSymlinks;
+        Ok((open_below(self.root.as_fd(), parent, rule, flags, Mode::empty())?, Path::new(name)))
     }
 }
 

@@ -1,8 +1,12 @@
 //! Who the process is and what it may do.
 
-use super::c_text;
-use crate::{CapSet, SandboxError, SysError, program::Program, seccomp::Filter};
-use std::{ffi::OsString, os::fd::BorrowedFd, path::Path};
+use super::{Network, Places, SandboxSpec, c_text};
+use crate::{
+    CapSet, SandboxError, SysError,
+    program::{Program, Resolution},
+    seccomp::Filter,
+};
+use std::{ffi::OsString, path::Path};
 
 /// The process of a sandbox.
 #[derive(Clone, Copy, Debug)]
@@ -40,26 +44,27 @@ pub enum Confinement {
 /// The last part of a sandbox's program.
 pub(super) fn add(
     program: &mut Program,
-    process: &Process<'_>,
-    confinement: Confinement,
-    terminal: Option<BorrowedFd<'_>>,
+    places: &Places,
+    spec: &SandboxSpec<'_>,
 ) -> Result<(), SandboxError> {
     // Never rbuild's own session: its terminal could be opened as /dev/tty, and typed into.
     program.new_session();
-    if terminal.is_some() {
+    if spec.terminal.is_some() {
         program.take_terminal();
     }
     program.umask(0o022);
-    program.chdir(&c_text(process.directory)?);
+    let directory = places.open(program, &c_text(spec.process.directory)?, Resolution::InRoot);
+    program.enter(directory).require_directory_inside_root();
     let own = CapSet::permitted().map_err(|source| SysError::call("capget", "the own process", source))?;
-    let Identity { uid, gid, groups } = process.identity;
-    match confinement {
+    let Identity { uid, gid, groups } = spec.process.identity;
+    match spec.confinement {
         Confinement::Default => {
-            program.limit_capabilities(CapSet::CONTAINER_DEFAULT);
+            let allowed = default_capabilities(spec.network);
+            program.limit_capabilities(allowed);
             program.filter_calls(Filter::container_default());
             program.set_identity(uid, gid, groups);
             // The change of uid has already cleared the capabilities of all but root.
-            let keep = if uid == 0 { CapSet::CONTAINER_DEFAULT.intersection(own) } else { CapSet::EMPTY };
+            let keep = if uid == 0 { allowed.intersection(own) } else { CapSet::EMPTY };
             program.set_capabilities(keep, CapSet::EMPTY);
         }
         Confinement::Insecure => {
@@ -68,4 +73,12 @@ pub(super) fn add(
         }
     }
     Ok(())
+}
+
+/// Docker's, but nothing that forges packets on a network that is not the container's own.
+fn default_capabilities(network: Network) -> CapSet {
+    match network {
+        Network::None => CapSet::CONTAINER_DEFAULT,
+        Network::Host => CapSet::CONTAINER_DEFAULT.difference(CapSet::NET_RAW),
+    }
 }

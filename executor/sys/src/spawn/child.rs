@@ -1,9 +1,13 @@
 //! A running process, held by its descriptor.
 
+use super::Guard;
 use crate::mount::done;
-use nix::sys::signal::Signal;
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
+};
 use std::{
-    io,
+    fs, io,
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -11,19 +15,27 @@ use std::{
     },
     process::ExitStatus,
     ptr,
+    sync::Arc,
 };
 
 /// A process started by this one. Dropping it kills the process, with all of its pid namespace, and reaps it.
 #[derive(Debug)]
 pub struct Child {
     pidfd: OwnedFd,
-    pid: i32,
     status: Option<ExitStatus>,
+    /// In whose pid namespace it is; let go of after it has been waited for.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Child {
-    pub(super) fn new(pidfd: OwnedFd, pid: i32) -> Self {
-        Self { pidfd, pid, status: None }
+    pub(super) fn new(pidfd: OwnedFd) -> Self {
+        Self { pidfd, status: None, guard: None }
+    }
+
+    /// Keeps the guard in whose pid namespace it was started.
+    pub(super) fn below(mut self, guard: Arc<Guard>) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// The process, for [`send_signal`] and for polling: readable once it has ended.
@@ -32,10 +44,21 @@ impl Child {
         self.pidfd.as_fd()
     }
 
-    /// Its id in the caller's pid namespace. Not used again before it has been waited for.
-    #[must_use]
-    pub fn pid(&self) -> i32 {
-        self.pid
+    /// Whether it has not ended yet.
+    pub(super) fn is_running(&self) -> bool {
+        let mut look = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
+        matches!(poll(&mut look, PollTimeout::ZERO), Ok(0))
+    }
+
+    /// Its id in the caller's pid namespace; it is not used again before it has been waited for. The calls that start a
+    /// process return the id in another namespace, so the kernel is asked (proc_pid_fdinfo(5)).
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read, or the process has been waited for.
+    pub fn pid(&self) -> io::Result<i32> {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()))?;
+        let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+        pid.filter(|pid| *pid > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
     }
 
     /// Waits for the end. Asked again, answers the same.

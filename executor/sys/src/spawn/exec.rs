@@ -1,11 +1,17 @@
-//! The command line, environment and candidates for execve(2), laid out before the clone.
+//! The command line, environment and candidates for execve(2), laid out before the clone for the program that will
+//! execute the command ([`crate::init`]).
 
 use super::c_string;
-use crate::{SpawnError, program::os_error, raw};
+use crate::{
+    SpawnError,
+    init::{EXECUTE, GUARD},
+    program::os_error,
+    raw,
+};
 use std::{
     ffi::{CStr, CString, OsStr, OsString},
     fmt,
-    os::unix::ffi::OsStrExt,
+    os::{fd::RawFd, unix::ffi::OsStrExt},
     path::Path,
     ptr,
 };
@@ -13,16 +19,16 @@ use std::{
 /// Where a command without a slash is looked for when the environment has no `PATH` (as execvp(3)).
 const FALLBACK_PATH: &[u8] = b"/bin:/usr/bin";
 
-/// A script written a moment ago may still be open for writing in a child that another thread cloned meanwhile, until
-/// that child executes its own command: so `ETXTBSY` is waited for, about a second.
+/// How often and how long the exec of a busy file is tried again: about a second.
 const BUSY_TRIES: u32 = 500;
 const BUSY_PAUSE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 2_000_000 };
 
 /// A command with its environment. A first word without a slash is looked for in the `PATH` of *that*
 /// environment, in the root the process will have.
 pub struct Exec {
-    candidates: Vec<CString>,
+    /// `x`, the paths to try, an empty string, and the command's own.
     arguments: Vec<CString>,
+    command: OsString,
     environment: Vec<CString>,
     argument_pointers: Pointers,
     environment_pointers: Pointers,
@@ -38,54 +44,56 @@ impl Exec {
         environment: &[E],
     ) -> Result<Self, SpawnError> {
         let name = command.first().ok_or(SpawnError::EmptyCommand)?.as_ref();
-        let candidates = candidates(name, search_path(environment))?;
-        let arguments =
-            command.iter().map(|word| c_string(word.as_ref(), "argument")).collect::<Result<Vec<_>, _>>()?;
+        let mut arguments = vec![EXECUTE.to_owned()];
+        arguments.extend(candidates(name, search_path(environment))?);
+        arguments.push(CString::default());
+        for word in command {
+            arguments.push(c_string(word.as_ref(), "argument")?);
+        }
         let environment = environment
             .iter()
             .map(|pair| c_string(pair.as_ref(), "variable"))
             .collect::<Result<Vec<_>, _>>()?;
         let (argument_pointers, environment_pointers) =
             (Pointers::to(&arguments), Pointers::to(&environment));
-        Ok(Self { candidates, arguments, environment, argument_pointers, environment_pointers })
+        let command = name.to_owned();
+        Ok(Self { arguments, command, environment, argument_pointers, environment_pointers })
     }
 
-    /// Tries each candidate; returns only if none could be executed, with the errno that says it best.
+    /// The waiting program instead of one that executes a command.
+    pub(super) fn guard() -> Self {
+        let arguments = vec![GUARD.to_owned()];
+        let (argument_pointers, environment_pointers) = (Pointers::to(&arguments), Pointers::to(&[]));
+        let (command, environment) = (OsString::from("guard"), Vec::new());
+        Self { arguments, command, environment, argument_pointers, environment_pointers }
+    }
+
+    /// Executes the program in memory behind `init`; returns its errno only if that failed. The program may still be
+    /// open for writing in a child that another thread cloned while it was made, so `ETXTBSY` is waited for.
     ///
     /// # Safety
     /// Only in a child that is to become the command.
-    pub(super) unsafe fn run(&self) -> i32 {
+    pub(super) unsafe fn run(&self, init: RawFd) -> i32 {
         let (arguments, environment) =
             (self.argument_pointers.0.as_ptr() as usize, self.environment_pointers.0.as_ptr() as usize);
-        let mut answer = libc::ENOENT;
+        let flags = libc::AT_EMPTY_PATH as usize;
+        let args = [init as usize, c"".as_ptr() as usize, arguments, environment, flags, 0];
         let pause = BUSY_PAUSE;
-        for path in &self.candidates {
-            let args = [path.as_ptr() as usize, arguments, environment, 0, 0, 0];
-            // SAFETY: the path is NUL-terminated and both arrays hold pointers to such strings and end with
-            // null.
-            let execute = || unsafe { raw::syscall(libc::SYS_execve, &args) }.unsigned_abs() as i32;
-            let mut errno = execute();
-            for _ in 0..BUSY_TRIES {
-                if errno != libc::ETXTBSY {
-                    break;
-                }
-                // SAFETY: the structure outlives the call; nothing is to be told about an interruption.
-                unsafe { raw::syscall(libc::SYS_nanosleep, &[&raw const pause as usize, 0, 0, 0, 0, 0]) };
-                errno = execute();
+        let mut errno = libc::ETXTBSY;
+        for _ in 0..BUSY_TRIES {
+            // SAFETY: the path is NUL-terminated and both arrays hold pointers to such strings and end with null.
+            errno = unsafe { raw::syscall(libc::SYS_execveat, &args) }.unsigned_abs() as i32;
+            if errno != libc::ETXTBSY {
+                break;
             }
-            match errno {
-                // What execvp(3) passes over: there may be another in a later directory.
-                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-                libc::EACCES => answer = errno,
-                _ => return errno,
-            }
+            // SAFETY: the structure outlives the call; the time left after an interruption is not asked for.
+            unsafe { raw::syscall(libc::SYS_nanosleep, &[&raw const pause as usize, 0, 0, 0, 0, 0]) };
         }
-        answer
+        errno
     }
 
     pub(super) fn explain(&self, errno: i32) -> SpawnError {
-        let name = self.arguments.first().map_or(c"", CString::as_c_str);
-        let command = OsStr::from_bytes(name.to_bytes()).to_owned();
+        let command = self.command.clone();
         let source = os_error(errno);
         match errno {
             libc::ENOENT | libc::ENOTDIR => SpawnError::NotFound { command, source },
@@ -98,7 +106,6 @@ impl fmt::Debug for Exec {
     /// The environment may hold secrets, so only its size is shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exec")
-            .field("candidates", &self.candidates)
             .field("arguments", &self.arguments)
             .field("variables", &self.environment.len())
             .finish_non_exhaustive()

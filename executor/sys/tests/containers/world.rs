@@ -2,12 +2,13 @@
 
 use rbuild_sys::{
     SandboxError,
+    cgroup::Cgroups,
     mount::{MountAttributes, Submounts, clone_tree},
     overlay::{OverlaySpec, Upper, XattrNamespace, mount_overlay},
     sandbox::{
         Confinement, Identity, Mount, MountSource, Network, PartKind, Process, Running, SandboxSpec, start,
     },
-    spawn::Stdio,
+    spawn::{Guard, Stdio},
     userns::{PrivilegeKind, namespace_kind},
 };
 use std::{
@@ -29,6 +30,8 @@ pub(crate) struct World {
     pub(crate) base: PathBuf,
     count: std::sync::atomic::AtomicUsize,
     pub(crate) privilege: PrivilegeKind,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) cgroups: Cgroups,
 }
 
 /// What a command did.
@@ -101,7 +104,8 @@ impl World {
             std::os::unix::fs::symlink("busybox", base.join("bin").join(name)).unwrap();
         }
         let privilege = namespace_kind().unwrap();
-        Self { directory, base, count: 0.into(), privilege }
+        let guard = Arc::new(Guard::start().unwrap());
+        Self { directory, base, count: 0.into(), privilege, guard, cgroups: Cgroups::create() }
     }
 
     /// A detached overlay on `lowers` with a new upper directory.
@@ -159,6 +163,8 @@ impl World {
             mounts: options.mounts,
             confinement: options.confinement,
             privilege: self.privilege,
+            guard: &self.guard,
+            cgroups: Some(&self.cgroups),
             terminal: None,
             stdio: Stdio { stdin: null.as_fd(), stdout: output.as_fd(), stderr: output.as_fd() },
         };

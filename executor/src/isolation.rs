@@ -1,0 +1,133 @@
+//! How this process keeps containers apart from the machine: what it is allowed to do there, and what all its containers
+//! share. Decided once for an engine and handed to every step.
+
+use crate::ExecutorError;
+use rbuild_cache::Store;
+use rbuild_sys::{
+    cgroup::Cgroups,
+    spawn::{Guard, ProcessIdentity},
+    userns::{PrivilegeKind, namespace_kind},
+};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+/// Longest line of a guard's file: two identities.
+const LONGEST_ENTRY: u64 = 100;
+
+/// What containers of one engine have in common. Nothing is started or made before the first of them.
+#[derive(Debug)]
+pub struct Isolation {
+    privilege: PrivilegeKind,
+    /// A file for each running guard, so that the next rbuild can end what a killed one left.
+    guards: PathBuf,
+    guard: Mutex<Option<Registered>>,
+    cgroups: OnceLock<Cgroups>,
+}
+
+/// A guard, and the file that names it.
+#[derive(Debug)]
+struct Registered {
+    guard: Arc<Guard>,
+    _entry: Entry,
+}
+
+/// Removed when the guard is let go of.
+#[derive(Debug)]
+struct Entry(PathBuf);
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // what stays is removed by the next rbuild
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Isolation {
+    /// What this process may do. Containers are registered in `store`.
+    #[must_use]
+    pub fn new(store: &Store) -> Self {
+        let privilege = namespace_kind().unwrap_or(PrivilegeKind::UserNamespace);
+        Self { privilege, guards: store.guards_dir(), guard: Mutex::new(None), cgroups: OnceLock::new() }
+    }
+
+    /// Whose root this process is.
+    pub(crate) fn privilege(&self) -> PrivilegeKind {
+        self.privilege
+    }
+
+    /// The control groups of containers, made at their first use.
+    pub(crate) fn cgroups(&self) -> &Cgroups {
+        self.cgroups.get_or_init(Cgroups::create)
+    }
+
+    /// The guard of all containers, started at its first use and again if it was killed.
+    pub(crate) fn guard(&self) -> Result<Arc<Guard>, ExecutorError> {
+        let mut current = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(registered) = &*current
+            && registered.guard.is_running()
+        {
+            return Ok(registered.guard.clone());
+        }
+        self.end_left_behind();
+        let guard = Guard::start().map_err(|error| ExecutorError::Sandbox(error.into()))?;
+        let guard = Arc::new(guard);
+        let path = self.register(&guard).map_err(|(path, error)| {
+            ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), error)
+        })?;
+        *current = Some(Registered { guard: guard.clone(), _entry: Entry(path) });
+        Ok(guard)
+    }
+
+    fn register(&self, guard: &Guard) -> Result<PathBuf, (PathBuf, io::Error)> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |error| (path, error)
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.guards).map_err(fail(&self.guards))?;
+        let identity = guard.pid().and_then(ProcessIdentity::of).and_then(|found| found.ok_or_else(ended));
+        let own = ProcessIdentity::own();
+        let (identity, own) = (identity.map_err(fail(&self.guards))?, own.map_err(fail(&self.guards))?);
+        let path = self.guards.join(identity.to_string());
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(own.to_string().as_bytes())).map_err(fail(&path))?;
+        Ok(path)
+    }
+
+    /// Ends guards whose rbuild is gone, and with them every process of its containers. A guard ends by itself; this is
+    /// for one that was stopped or frozen. What cannot be read is left alone.
+    fn end_left_behind(&self) {
+        let Ok(entries) = fs::read_dir(&self.guards) else { return };
+        for entry in entries.flatten() {
+            let Some(guard) =
+                entry.file_name().to_str().and_then(|name| name.parse::<ProcessIdentity>().ok())
+            else {
+                continue;
+            };
+            let builder = read_entry(&entry.path());
+            let runs = builder.is_some_and(|builder| builder.is_running());
+            // a file without a builder is one that is being written, unless its guard is gone
+            if runs || (builder.is_none() && guard.is_running()) {
+                continue;
+            }
+            if guard.kill().is_ok() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn read_entry(path: &Path) -> Option<ProcessIdentity> {
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    io::Read::read_to_string(&mut io::Read::take(file, LONGEST_ENTRY), &mut text).ok()?;
+    text.parse().ok()
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the process has ended")
+}

@@ -1,0 +1,108 @@
+//! Where this process's own control group is in the file system.
+
+use crate::fs::{Resolve, open_below};
+use nix::{fcntl::OFlag, sys::stat::Mode};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// A mounted hierarchy, and the group of this process in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Hierarchy {
+    mount_point: PathBuf,
+    group: PathBuf,
+}
+
+impl Hierarchy {
+    /// The version 2 hierarchy; `None` where none is mounted.
+    pub(super) fn unified() -> Option<Self> {
+        let read = |path| fs::read_to_string(path).ok();
+        find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Unified)
+    }
+
+    /// The version 1 hierarchy with the controller `devices`.
+    pub(super) fn devices() -> Option<Self> {
+        let read = |path| fs::read_to_string(path).ok();
+        find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Devices)
+    }
+
+    /// The directory of this process's group.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        let mount = fs::File::open(&self.mount_point)?;
+        let path = if self.group.as_os_str().is_empty() { Path::new(".") } else { &self.group };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        open_below(mount.as_fd(), path, Resolve::BeneathNoSymlinks, flags, Mode::empty())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unified,
+    Devices,
+}
+
+/// Finds a hierarchy in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5)).
+fn find(mounts: &str, groups: &str, kind: Kind) -> Option<Hierarchy> {
+    let own = groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let found = match kind {
+            Kind::Unified => id == "0" && controllers.is_empty(),
+            Kind::Devices => controllers.split(',').any(|name| name == "devices"),
+        };
+        found.then_some(path)
+    })?;
+    mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut after = after.split(' ');
+        let (file_system, options) = (after.next()?, after.nth(1)?);
+        let found = match kind {
+            Kind::Unified => file_system == "cgroup2",
+            Kind::Devices => file_system == "cgroup" && options.split(',').any(|name| name == "devices"),
+        };
+        let mut fields = before.split(' ').skip(3);
+        let (root, mount_point) = (fields.next()?, fields.next()?);
+        let group = Path::new(own).strip_prefix(root).ok()?;
+        found.then(|| Hierarchy { mount_point: unescaped(mount_point), group: group.to_owned() })
+    })
+}
+
+/// A path of mountinfo: blanks and backslashes are three octal digits behind a backslash.
+fn unescaped(text: &str) -> PathBuf {
+    let plain = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    plain.iter().fold(text.to_owned(), |text, (escape, byte)| text.replace(escape, byte)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+25 1 0:20 / /sys rw - sysfs sysfs rw
+30 25 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+31 25 0:27 / /sys/fs/cgroup/dev\\040ices rw - cgroup cgroup rw,devices
+32 25 0:28 /mine /sys/fs/cgroup/unified rw shared:3 - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn own_groups_are_found_below_their_mounts() {
+        let groups = "5:devices:/a/b\n4:memory:/m\n0::/mine/x\n";
+        let unified = find(MOUNTS, groups, Kind::Unified).unwrap();
+        assert_eq!(
+            unified,
+            Hierarchy { mount_point: "/sys/fs/cgroup/unified".into(), group: "x".into() },
+            "below the root of the mount"
+        );
+        let devices = find(MOUNTS, groups, Kind::Devices).unwrap();
+        assert_eq!(devices, Hierarchy { mount_point: "/sys/fs/cgroup/dev ices".into(), group: "a/b".into() });
+    }
+
+    #[test]
+    fn a_group_that_is_not_mounted_is_none() {
+        assert_eq!(find(MOUNTS, "0::/other\n", Kind::Unified), None);
+        assert_eq!(find(MOUNTS, "4:memory:/m\n", Kind::Devices), None);
+        assert_eq!(find("", "0::/\n", Kind::Unified), None);
+    }
+}

@@ -1,0 +1,211 @@
+//! A control group for each container, where this process can make groups (cgroups(7)).
+//!
+//! One group is made a process, below the group that it is in, and one for each container below that. They set no limits
+//! yet: they make a container's processes nameable as one, and keep them from devices. On a version 2 hierarchy
+//! a small program attached to the process's group decides about devices, and containers are cloned into their group
+//! at no further cost. On a machine that still has the version 1 `devices` controller, each container moves itself into
+//! a group of that hierarchy instead.
+//!
+//! Where no group can be made (an ordinary user without a delegated one, a read-only hierarchy) there is none: the other walls
+//! stand without it.
+
+mod device;
+mod hierarchy;
+
+use crate::spawn::ProcessIdentity;
+use hierarchy::Hierarchy;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::{Mode, mkdirat},
+    unistd::{UnlinkatFlags, unlinkat},
+};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Begins the name of every group that rbuild makes; the process's identity follows.
+const PREFIX: &str = "rbuild-";
+
+/// The control groups of this process. Dropping the value removes them, once no container has one.
+#[derive(Debug)]
+pub struct Cgroups {
+    unified: Option<Arc<Group>>,
+    devices: Option<Arc<Group>>,
+    next: AtomicU64,
+}
+
+impl Cgroups {
+    /// Makes this process's groups, and removes those of processes that are gone. Nothing is made where nothing can be.
+    #[must_use]
+    pub fn create() -> Self {
+        let unified = Hierarchy::unified().and_then(|hierarchy| Group::below(&hierarchy));
+        let decided = unified.as_ref().is_some_and(|group| device::attach(group.directory.as_fd()).is_ok());
+        let devices = if decided { None } else { Self::devices_group() };
+        Self { unified: unified.map(Arc::new), devices: devices.map(Arc::new), next: AtomicU64::new(0) }
+    }
+
+    fn devices_group() -> Option<Group> {
+        let group = Hierarchy::devices().and_then(|hierarchy| Group::below(&hierarchy))?;
+        device::write_rules(group.directory.as_fd()).ok()?;
+        Some(group)
+    }
+
+    /// Whether containers get groups of their own.
+    #[must_use]
+    pub fn are_made(&self) -> bool {
+        self.unified.is_some() || self.devices.is_some()
+    }
+
+    /// A group for one container.
+    #[must_use]
+    pub fn container(&self) -> Cgroup {
+        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let make = |group: &Option<Arc<Group>>| group.as_ref().and_then(|group| Group::child(group, &name));
+        Cgroup { unified: make(&self.unified), devices: make(&self.devices) }
+    }
+}
+
+/// A container's control group. Dropping it removes the group; its processes must have ended.
+#[derive(Debug)]
+pub struct Cgroup {
+    unified: Option<Group>,
+    devices: Option<Group>,
+}
+
+impl Cgroup {
+    /// The version 2 group to clone into.
+    pub(crate) fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(|group| group.directory.as_fd())
+    }
+
+    /// The file of the version 1 group that a process writes `0` to in order to be in it.
+    pub(crate) fn devices_entry(&self) -> Option<OwnedFd> {
+        let group = self.devices.as_ref()?;
+        openat(&group.directory, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    }
+}
+
+/// A directory of a hierarchy that this process made.
+#[derive(Debug)]
+struct Group {
+    directory: OwnedFd,
+    parent: OwnedFd,
+    name: String,
+    /// Kept until this one is removed.
+    _above: Option<Arc<Group>>,
+}
+
+impl Group {
+    /// This process's group in `hierarchy`.
+    fn below(hierarchy: &Hierarchy) -> Option<Self> {
+        let parent = hierarchy.open().ok()?;
+        sweep(parent.as_fd());
+        let name = format!("{PREFIX}{}", ProcessIdentity::own().ok()?);
+        Self::make(parent, name, None).ok()
+    }
+
+    fn child(above: &Arc<Self>, name: &str) -> Option<Self> {
+        let parent = above.directory.try_clone().ok()?;
+        Self::make(parent, name.to_owned(), Some(above.clone())).ok()
+    }
+
+    fn make(parent: OwnedFd, name: String, above: Option<Arc<Self>>) -> io::Result<Self> {
+        match mkdirat(&parent, name.as_str(), Mode::from_bits_truncate(0o755)) {
+            // another engine of this process
+            Err(Errno::EEXIST) if above.is_none() => {}
+            answer => answer?,
+        }
+        let directory = open_directory(parent.as_fd(), &name)?;
+        Ok(Self { directory, parent, name, _above: above })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // EBUSY: another engine of this process still uses it, and removes it
+        let _ = unlinkat(&self.parent, self.name.as_str(), UnlinkatFlags::RemoveDir);
+    }
+}
+
+fn open_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+/// Removes the groups of processes that have ended without doing so. A group that has processes stays.
+fn sweep(parent: BorrowedFd<'_>) {
+    for name in names(parent) {
+        let identity = name.strip_prefix(PREFIX).and_then(|text| text.parse::<ProcessIdentity>().ok());
+        if identity.is_none_or(|process| process.is_running()) {
+            continue;
+        }
+        let Ok(group) = open_directory(parent, &name) else { continue };
+        for child in names(group.as_fd()) {
+            let _ = unlinkat(&group, child.as_str(), UnlinkatFlags::RemoveDir);
+        }
+        let _ = unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir);
+    }
+}
+
+/// The directories in `parent`; none if it cannot be read.
+fn names(parent: BorrowedFd<'_>) -> Vec<String> {
+    let Ok(directory) = nix::dir::Dir::openat(parent, Path::new("."), OFlag::O_RDONLY, Mode::empty()) else {
+        return Vec::new();
+    };
+    let found = directory.into_iter().filter_map(Result::ok);
+    found
+        .filter(|entry| entry.file_type() == Some(nix::dir::Type::Directory))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "." && name != "..")
+        .collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
+mod tests {
+    use super::*;
+    use std::{
+        fs,
+        io::Write,
+        process::{Command, Stdio},
+    };
+
+    #[test]
+    fn only_the_usual_devices_can_be_opened_in_a_group() {
+        let unified = Hierarchy::unified().and_then(|hierarchy| Group::below(&hierarchy));
+        let by_program = unified.filter(|group| device::attach(group.directory.as_fd()).is_ok());
+        let by_rules = Cgroups::devices_group();
+        if by_program.is_none() && by_rules.is_none() {
+            eprintln!("SKIPPED: only_the_usual_devices_can_be_opened_in_a_group: no group can be made here");
+        }
+        for group in [by_program, by_rules].into_iter().flatten() {
+            let group = Arc::new(group);
+            let inner = Group::child(&group, "devices-test").unwrap();
+            let script = "read go; for d in zero urandom tty null kmsg mem; do
+                (: < /dev/$d) 2>/dev/null && echo $d; done; mknod $0/made b 7 0 && echo made";
+            let place = tempfile::tempdir().unwrap();
+            let mut shell = Command::new("sh")
+                .args(["-c", script])
+                .arg(place.path())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+            let entry = openat(&inner.directory, "cgroup.procs", flags, Mode::empty()).unwrap();
+            nix::unistd::write(&entry, shell.id().to_string().as_bytes()).unwrap();
+            shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+            let output = shell.wait_with_output().unwrap();
+            let output = String::from_utf8_lossy(&output.stdout).replace("tty\n", "");
+            assert_eq!(output, "zero\nurandom\nnull\nmade\n");
+            assert!(fs::exists(place.path().join("made")).unwrap());
+        }
+    }
+}

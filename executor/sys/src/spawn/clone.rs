@@ -1,0 +1,178 @@
+//! The clone calls.
+//!
+//! A container has a pid namespace of its own inside that of a guard. The kernel makes a pid namespace only below the
+//! caller's own, so the way there has two calls: a process in the guard's namespace, which does nothing but make the
+//! container's first process as a sibling of itself (`CLONE_PARENT`), so that rbuild is the parent that waits for it. The
+//! process between shares rbuild's descriptors, because the container's pidfd must arrive there.
+
+use super::{
+    Namespaces,
+    launch::{Launch, entry},
+    stack::Stack,
+};
+use crate::{
+    mount::{done, owned},
+    raw,
+};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+/// A way to clone: namespaces, the version 2 control group to begin in, what the child does.
+pub(super) type Clone = fn(Namespaces, Option<BorrowedFd<'_>>, &mut Launch<'_>) -> io::Result<OwnedFd>;
+
+/// What every child shares with the caller: its memory, until it executes a program or ends; the caller sleeps so long.
+const SHARED: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+
+/// Start in the control group of a descriptor (clone(2)); the C library's constant is no bit of an `int`.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A child of the calling thread. Returns its pidfd.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn direct(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    launch: &mut Launch<'_>,
+) -> io::Result<OwnedFd> {
+    let stack = Stack::new()?;
+    let mut pidfd: RawFd = -1;
+    let call = CloneCall::new(SHARED | namespaces.bits(), libc::SIGCHLD, &stack)
+        .in_cgroup(cgroup)
+        .with_pidfd(&raw mut pidfd);
+    let argument = std::ptr::from_mut(launch).cast();
+    // SAFETY: the stack is mapped and fresh; `entry` only enters the kernel; CLONE_VFORK keeps this frame, and so
+    // `launch` and `pidfd`, alive until the child has left.
+    with_signals_blocked(|| raw::check(unsafe { call.make(entry, argument) }))?;
+    owned(pidfd.into())
+}
+
+/// A child whose namespaces are made below the pid namespace that children of the calling thread begin in. Returns its
+/// pidfd.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn nested(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    launch: &mut Launch<'_>,
+) -> io::Result<OwnedFd> {
+    let (outer, inner) = (Stack::new()?, Stack::new()?);
+    let mut pidfd: RawFd = -1;
+    let flags = SHARED | libc::CLONE_PARENT as u64 | namespaces.bits();
+    let mut between = Between {
+        // a sibling takes the exit signal of its maker
+        call: CloneCall::new(flags, 0, &inner).in_cgroup(cgroup).with_pidfd(&raw mut pidfd),
+        launch: std::ptr::from_mut(launch).cast(),
+        answer: 0,
+    };
+    let call = CloneCall::new(SHARED | libc::CLONE_FILES as u64, libc::SIGCHLD, &outer);
+    let argument = (&raw mut between).cast();
+    // SAFETY: the stacks are mapped and fresh; `make_sibling` only enters the kernel; CLONE_VFORK keeps this frame, and
+    // so everything that both children read, alive until the first has left, which itself waits for the second.
+    let maker = with_signals_blocked(|| raw::check(unsafe { call.make(make_sibling, argument) }))?;
+    // what it found is in `between`; somebody who waits for all children may have taken its end
+    let _ = wait_for(maker as libc::id_t);
+    raw::check(between.answer)?;
+    owned(pidfd.into())
+}
+
+/// What the process between reads, and the one thing it writes.
+struct Between {
+    call: CloneCall,
+    launch: *mut u8,
+    answer: isize,
+}
+
+/// The process between.
+unsafe extern "C" fn make_sibling(argument: *mut u8) -> ! {
+    // SAFETY: `nested` passed a pointer to its own value, which it neither reads nor frees until this process has left.
+    let between = unsafe { &mut *argument.cast::<Between>() };
+    // SAFETY: the call's stack is the second one that `nested` made, and the launch is the caller's.
+    between.answer = unsafe { between.call.make(entry, between.launch) };
+    loop {
+        // SAFETY: exit_group ends this process only: threads of the parent are not in its group.
+        unsafe { raw::syscall(libc::SYS_exit_group, &[0, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,
+/// cgroup.
+struct CloneCall([u64; 11]);
+
+impl CloneCall {
+    fn new(flags: u64, exit_signal: i32, stack: &Stack) -> Self {
+        let mut args = [0; 11];
+        args[0] = flags;
+        args[4] = exit_signal as u64;
+        args[5] = stack.base();
+        args[6] = stack.size();
+        Self(args)
+    }
+
+    fn in_cgroup(mut self, cgroup: Option<BorrowedFd<'_>>) -> Self {
+        if let Some(cgroup) = cgroup {
+            self.0[0] |= CLONE_INTO_CGROUP;
+            self.0[10] = cgroup.as_raw_fd() as u64;
+        }
+        self
+    }
+
+    fn with_pidfd(mut self, place: *mut RawFd) -> Self {
+        self.0[0] |= libc::CLONE_PIDFD as u64;
+        self.0[1] = place as u64;
+        self
+    }
+
+    /// Makes the call; returns in the caller only, once the child has left: its id, or a negated errno.
+    ///
+    /// # Safety
+    /// As for [`raw::clone_shared`].
+    unsafe fn make(&self, entry: raw::Entry, argument: *mut u8) -> isize {
+        let Self(args) = self;
+        let call = [args.as_ptr() as usize, size_of_val(args), 0, 0, 0];
+        // SAFETY: the caller answers for stack, entry and argument; the structure is read during the call.
+        let result = unsafe { raw::clone_shared(libc::SYS_clone3, &call, entry, argument) };
+        if result != -(libc::ENOSYS as isize) || args[0] & CLONE_INTO_CGROUP != 0 {
+            return result;
+        }
+        // A filter around us that hides clone3. The older call takes the exit signal among the flags, the stack's
+        // top, and the pidfd where a tid would go.
+        let call = [(args[0] | args[4]) as usize, (args[5] + args[6]) as usize, args[1] as usize, 0, 0];
+        // SAFETY: as above; clone's stack argument is the aligned end of the mapping.
+        unsafe { raw::clone_shared(libc::SYS_clone, &call, entry, argument) }
+    }
+}
+
+/// Waits for the end of a child.
+fn wait_for(process: libc::id_t) -> io::Result<()> {
+    loop {
+        // SAFETY: a null siginfo is allowed; the rest are integers.
+        let answer = unsafe { libc::waitid(libc::P_PID, process, std::ptr::null_mut(), libc::WEXITED) };
+        match done(answer.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Calls `clone` with every signal blocked in the calling thread.
+fn with_signals_blocked(clone: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    let mut before = 0_u64;
+    set_signal_mask(u64::MAX, &mut before)?;
+    let result = clone();
+    let mut ignored = 0;
+    set_signal_mask(before, &mut ignored)?;
+    result
+}
+
+/// Sets the calling thread's mask, with the signals libc keeps for itself; its own function would leave those
+/// out.
+fn set_signal_mask(mask: u64, before: &mut u64) -> io::Result<()> {
+    let how = libc::SIG_SETMASK as usize;
+    let args = [how, &raw const mask as usize, std::ptr::from_mut(before) as usize, 8, 0, 0];
+    // SAFETY: both pointers are to eight bytes, the size given.
+    raw::check(unsafe { raw::syscall(libc::SYS_rt_sigprocmask, &args) }).map(drop)
+}

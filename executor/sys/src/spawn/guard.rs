@@ -1,0 +1,105 @@
+//! The process that ends every container when rbuild ends.
+//!
+//! A container's first process can undo whatever ties it to its parent: it clears its parent-death signal by a call,
+//! loses it by executing a set-user-id program, and ignores every other signal. What it cannot leave is its pid
+//! namespace. So all processes of one rbuild begin in namespaces below that of a guard, a process that does nothing but
+//! read from a pipe whose other end rbuild alone holds. However rbuild ends, the kernel closes that end, the guard
+//! returns from its read and exits, and the kernel kills everything in and below its namespace
+//! (pid_namespaces(7)). The guard is another program in a session of its own, so neither Ctrl-C nor a signal to rbuild
+//! reaches it, and no process of a container can see it.
+
+use super::{Child, Exec, Namespaces, Spawn, Stdio, spawn};
+use crate::{SpawnError, init, mount::done, program::Program};
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::Arc,
+    thread,
+};
+
+/// Stack of a thread that does nothing but start a process.
+const STARTER_STACK: usize = 64 << 10;
+
+/// A running guard. Each process that is started through it keeps it, because the kernel lets a guard end only after
+/// rbuild has waited for them.
+#[derive(Debug)]
+pub struct Guard {
+    /// Executed by each process that is started.
+    init: OwnedFd,
+    process: Child,
+    /// Held for its closing. `None` once the guard is to end.
+    lifeline: Option<OwnedFd>,
+}
+
+impl Guard {
+    /// Starts a guard.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn start() -> Result<Self, SpawnError> {
+        let prepare = |call| move |source: io::Error| SpawnError::Prepare { call, source };
+        let init = init::program().map_err(prepare("memfd_create (see the sysctl vm.memfd_noexec)"))?;
+        let (waiting, lifeline) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+            .map_err(|errno| prepare("pipe2")(errno.into()))?;
+        let null = File::options().read(true).write(true).open("/dev/null").map_err(prepare("open"))?;
+        let mut program = Program::new();
+        program.new_session().chdir(c"/");
+        let request = Spawn {
+            program: &program,
+            exec: &Exec::guard(),
+            namespaces: Namespaces::PROCESSES,
+            stdio: Stdio { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() },
+            cgroup: None,
+        };
+        let process = super::start(&request, init.as_fd(), waiting.as_fd(), super::clone::direct)?;
+        Ok(Self { init, process, lifeline: Some(lifeline) })
+    }
+
+    /// Its process id, as the host sees it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pid(&self) -> io::Result<i32> {
+        self.process.pid()
+    }
+
+    /// Whether it still waits; a guard that was killed has ended all processes that were started through it.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Starts a process below the guard's pid namespace; returns when it executes its command.
+    ///
+    /// # Errors
+    /// [`SpawnError`], with the call that failed; no process is left behind.
+    pub fn spawn(self: &Arc<Self>, request: &Spawn<'_>) -> Result<Child, SpawnError> {
+        // A thread whose children begin in another pid namespace can make no threads, and without privilege on the host
+        // it has no way back: so this one ends with the call.
+        let start = || -> Result<Child, SpawnError> {
+            self.enter().map_err(|source| SpawnError::Prepare { call: "setns", source })?;
+            spawn(request, self.init.as_fd()).map(|child| child.below(self.clone()))
+        };
+        thread::scope(|scope| {
+            let starter = thread::Builder::new().stack_size(STARTER_STACK).spawn_scoped(scope, start);
+            let starter =
+                starter.map_err(|source| SpawnError::Prepare { call: "clone of a thread", source })?;
+            starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Children of the calling thread begin in the guard's pid namespace from now on.
+    fn enter(&self) -> io::Result<()> {
+        let guard = self.process.pidfd().as_raw_fd();
+        // SAFETY: setns takes two integers.
+        done(unsafe { libc::setns(guard, libc::CLONE_NEWPID) }.into())
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // the process is killed and waited for as the next field is dropped
+        drop(self.lifeline.take());
+    }
+}

@@ -1,0 +1,115 @@
+//! A process by what cannot be reused: its number and when it started.
+
+use std::{fmt, fs, io, str::FromStr};
+
+/// A process id with the time at which the process started, in clock ticks since the boot (proc_pid_stat(5), field 22).
+/// Ids are used again, the pair is not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProcessIdentity {
+    pid: i32,
+    started: u64,
+}
+
+impl ProcessIdentity {
+    /// The process that has the number `pid` now; `None` when there is none, or only a zombie.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn of(pid: i32) -> io::Result<Option<Self>> {
+        let text = match fs::read(format!("/proc/{pid}/stat")) {
+            Ok(text) => text,
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(parse_stat(&text).map(|started| Self { pid, started }))
+    }
+
+    /// This process.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn own() -> io::Result<Self> {
+        Self::of(std::process::id() as i32)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Whether the process still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        Self::of(self.pid).is_ok_and(|now| now == Some(*self))
+    }
+
+    /// Kills the process if it still is the one meant: it is held by a descriptor while its start is compared.
+    ///
+    /// # Errors
+    /// The kernel's; none if the process has ended.
+    pub fn kill(&self) -> io::Result<()> {
+        // SAFETY: pidfd_open takes two integers.
+        let process = match crate::mount::owned(unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) }) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+            process => process?,
+        };
+        if !self.is_running() {
+            return Ok(());
+        }
+        use std::os::fd::AsFd;
+        match super::send_signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+/// `pid-start`, for names of files and directories.
+impl fmt::Display for ProcessIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.pid, self.started)
+    }
+}
+
+impl FromStr for ProcessIdentity {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (pid, started) = text.split_once('-').unwrap_or((text, ""));
+        Ok(Self { pid: pid.parse()?, started: started.parse()? })
+    }
+}
+
+/// The start time in the text of `/proc/PID/stat`; `None` for a zombie. The name of the program, which may hold anything,
+/// ends with the last parenthesis.
+fn parse_stat(text: &[u8]) -> Option<u64> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    (state != "Z" && state != "X").then_some(())?;
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pretend_to_be_fields() {
+        let tail = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20 21";
+        assert_eq!(parse_stat(format!("7 (a) R 1) S {tail}").as_bytes()), Some(777));
+        assert_eq!(parse_stat(format!("7 (a) Z {tail}").as_bytes()), None);
+        assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn own_process_runs_and_another_start_does_not() {
+        let own = ProcessIdentity::own().unwrap();
+        assert!(own.is_running());
+        assert_eq!(own.to_string().parse(), Ok(own));
+        let other = ProcessIdentity { started: own.started + 1, ..own };
+        assert!(!other.is_running());
+        other.kill().unwrap();
+        assert!("12".parse::<ProcessIdentity>().is_err());
+    }
+}
