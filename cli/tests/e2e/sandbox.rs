@@ -11,8 +11,8 @@ fn a_run_sees_its_own_world() {
     here.build("x", &here.context("c", dockerfile, &[]));
     let seen = here.ok(["run", "--rm", "x", "cat", "/seen"]);
     for part in [
-        "CapEff:\t00000000a80425fb",
-        "CapBnd:\t00000000a80425fb",
+        "CapEff:\t00000000a80405fb",
+        "CapBnd:\t00000000a80405fb",
         "\nbuildkitsandbox\n1\n0022\n127.0.0.1\tlocalhost buildkitsandbox\n",
         "HOME=/root\n",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
