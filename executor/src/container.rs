@@ -3,6 +3,7 @@
 use crate::{
     ExecutorError, HostFiles, Isolation,
     mounts::volume,
+    relay::{Input, Pipes, Relay},
     root_mount::RootMount,
     run::{SHM_SIZE, exit_code, host_mounts, sandbox_network},
     run_identity,
@@ -17,8 +18,6 @@ use rbuild_sys::{
 };
 use std::{
     ffi::OsString,
-    fs::File,
-    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -51,12 +50,12 @@ pub struct ContainerSandbox<'a> {
     pub stdio: Stdio,
 }
 
-/// Where a container's streams go.
+/// Where a container's streams go. Those of this process are carried through pipes: the container never gets the descriptors.
 pub enum Stdio {
-    /// The caller's, all three.
-    Inherit,
-    /// The caller's output; nothing to read.
-    InheritOutput,
+    /// This process's, all three.
+    Own,
+    /// This process's output; nothing to read.
+    OwnOutput,
     /// A terminal.
     Terminal(OwnedFd),
 }
@@ -65,6 +64,7 @@ pub enum Stdio {
 pub struct Sandboxed {
     pid: i32,
     running: Option<Running>,
+    relay: Option<Relay>,
     _root: RootMount,
 }
 
@@ -88,6 +88,9 @@ impl Sandboxed {
     pub fn wait(&mut self) -> Result<i32, ExecutorError> {
         let Some(mut running) = self.running.take() else { return Ok(0) };
         let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
+        if let Some(relay) = self.relay.take() {
+            relay.finish();
+        }
         // the program's own end is what counts; what could not be removed is an empty file or directory, which a commit
         // would show
         drop(running.mount_points.remove_unused());
@@ -150,22 +153,14 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
             }
             Some(slave.as_fd())
         }
-        Stdio::Inherit | Stdio::InheritOutput => None,
+        Stdio::Own | Stdio::OwnOutput => None,
     };
     let mut mounts = host_mounts(container.host_files, container.hostname, container.network)?;
     for (path, target, access) in container.volumes {
         mounts.push(volume(path, target, *access)?);
     }
     let command: Vec<OsString> = container.argv.iter().map(OsString::from).collect();
-    let null = File::open("/dev/null").map_err(|error| ExecutorError::system("open", b"/dev/null", error))?;
-    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let stdio = match (&container.stdio, terminal) {
-        (_, Some(slave)) => spawn::Stdio { stdin: slave, stdout: slave, stderr: slave },
-        (Stdio::Inherit, None) => {
-            spawn::Stdio { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd() }
-        }
-        (_, None) => spawn::Stdio { stdin: null.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd() },
-    };
+    let streams = Streams::new(&container.stdio)?;
     let running = start(&SandboxSpec {
         root: root.as_fd(),
         process: Process {
@@ -183,9 +178,40 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
         guard: &container.isolation.guard()?,
         cgroups: Some(container.isolation.cgroups()),
         terminal,
-        stdio,
+        stdio: streams.stdio(),
     })?;
     let pid =
         running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
-    Ok(Sandboxed { pid, running: Some(running), _root: root })
+    let relay = streams.relay(running.child.pidfd())?;
+    Ok(Sandboxed { pid, running: Some(running), relay, _root: root })
+}
+
+/// A container's ends of its streams.
+enum Streams<'a> {
+    Terminal(BorrowedFd<'a>),
+    Pipes(Pipes),
+}
+
+impl<'a> Streams<'a> {
+    fn new(stdio: &'a Stdio) -> Result<Self, ExecutorError> {
+        Ok(match stdio {
+            Stdio::Terminal(slave) => Self::Terminal(slave.as_fd()),
+            Stdio::Own => Self::Pipes(Pipes::new(Input::Own)?),
+            Stdio::OwnOutput => Self::Pipes(Pipes::new(Input::None)?),
+        })
+    }
+
+    fn stdio(&self) -> spawn::Stdio<'_> {
+        match self {
+            Self::Terminal(slave) => spawn::Stdio { stdin: Some(*slave), stdout: *slave, stderr: *slave },
+            Self::Pipes(pipes) => pipes.stdio(),
+        }
+    }
+
+    fn relay(self, process: BorrowedFd<'_>) -> Result<Option<Relay>, ExecutorError> {
+        match self {
+            Self::Terminal(_) => Ok(None),
+            Self::Pipes(pipes) => pipes.relay(process).map(Some),
+        }
+    }
 }

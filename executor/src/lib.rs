@@ -22,6 +22,7 @@ mod isolation;
 mod mounts;
 mod open_source;
 mod pattern;
+mod relay;
 mod root_mount;
 mod rooted;
 mod run;

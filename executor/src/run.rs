@@ -97,7 +97,6 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     let mut mounts = host_mounts(run.host_files, &action.hostname, action.network)?;
     mounts.extend(crate::mounts::scripts(run.host_files, &action.scripts)?);
     mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
-    let null = File::open("/dev/null").map_err(|error| ExecutorError::system("open", b"/dev/null", error))?;
     let started = start(&SandboxSpec {
         root: root.as_fd(),
         process: Process {
@@ -115,7 +114,7 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         guard: &run.isolation.guard()?,
         cgroups: Some(run.isolation.cgroups()),
         terminal: None,
-        stdio: Stdio { stdin: null.as_fd(), stdout: writer.as_fd(), stderr: writer.as_fd() },
+        stdio: Stdio { stdin: None, stdout: writer.as_fd(), stderr: writer.as_fd() },
     });
     started.map_err(|error| match error {
         // a program that is not there is the command's failure, as a shell would tell it; so is a mount that does not fit

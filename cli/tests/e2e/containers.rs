@@ -1,7 +1,7 @@
 //! `run`, `ps`, `rm`, `commit`.
 
 use crate::with_busybox;
-use std::{io::Write, process::Stdio};
+use std::{io::Write, os::unix::fs::PermissionsExt, process::Stdio};
 
 #[test]
 fn exit_codes_and_streams_are_the_program_s() {
@@ -13,6 +13,30 @@ fn exit_codes_and_streams_are_the_program_s() {
     let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     cat.stdin.take().unwrap().write_all(b"through\n").unwrap();
     assert_eq!(cat.wait_with_output().unwrap().stdout, b"through\n");
+}
+
+#[test]
+fn a_container_gets_no_descriptor_of_the_caller() {
+    let Some(here) = with_busybox("a_container_gets_no_descriptor_of_the_caller") else { return };
+    let (input, output) = (here.write("input", "typed\n"), here.path().join("output"));
+    let directory = std::fs::File::open(here.path()).unwrap();
+    let script = "chmod 4777 /dev/fd/0 /dev/fd/1 /dev/fd/2; ls /dev/fd/0/ 2>/dev/null; cat; truncate -s 0 /dev/fd/1; echo end";
+    let status = here
+        .command(["run", "-i", "--rm", "busybox", "sh", "-c", script])
+        .stdin(std::fs::File::open(&input).unwrap())
+        .stdout(std::fs::File::create(&output).unwrap())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "typed\nend\n");
+    for file in [input, output] {
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o644);
+    }
+    // a directory as standard input would be a way into the host
+    let mut list = here.command(["run", "-i", "--rm", "busybox", "ls", "/dev/fd/0/"]);
+    let listed = list.stdin(directory).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "");
 }
 
 #[test]

@@ -122,8 +122,8 @@ impl Engine {
                 (Some(master), Stdio::Terminal(slave))
             }
             Terminal::None => match request.stdin {
-                ContainerStdio::Null => (None, Stdio::InheritOutput),
-                ContainerStdio::Inherit => (None, Stdio::Inherit),
+                ContainerStdio::Null => (None, Stdio::OwnOutput),
+                ContainerStdio::Inherit => (None, Stdio::Own),
             },
         };
         let process = rbuild_executor::start_container(&ContainerSandbox {

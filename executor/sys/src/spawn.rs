@@ -92,8 +92,8 @@ impl Namespaces {
 /// What becomes the process's descriptors 0, 1 and 2.
 #[derive(Clone, Copy, Debug)]
 pub struct Stdio<'a> {
-    /// Standard input.
-    pub stdin: BorrowedFd<'a>,
+    /// Standard input; `None` is the container's own `/dev/null`, whose mode and owner it may change.
+    pub stdin: Option<BorrowedFd<'a>>,
     /// Standard output.
     pub stdout: BorrowedFd<'a>,
     /// Standard error.
@@ -138,15 +138,16 @@ fn start(
     clone: clone::Clone,
 ) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
-    let stdio = [request.stdio.stdin, request.stdio.stdout, request.stdio.stderr];
+    let stdio = [request.stdio.stdin, Some(request.stdio.stdout), Some(request.stdio.stderr)];
     // Descriptors that are themselves 0 to 2 could be overwritten before they are duplicated.
     let mut raised = Vec::new();
-    let mut numbers = [0; 3];
+    let mut numbers = [None; 3];
     for (number, fd) in numbers.iter_mut().zip(stdio) {
-        *number = fd.as_raw_fd();
-        if *number < 3 {
+        let Some(fd) = fd else { continue };
+        *number = Some(fd.as_raw_fd());
+        if fd.as_raw_fd() < 3 {
             let copy = fd.try_clone_to_owned().map_err(prepare("fcntl"))?;
-            *number = copy.as_raw_fd();
+            *number = Some(copy.as_raw_fd());
             raised.push(copy);
         }
     }

@@ -19,11 +19,11 @@ mod numbers {
         ($($name:ident = $number:ident),* $(,)?) => { $(pub(super) const $name: i64 = libc::$number;)* };
     }
     numbers! {
-        capset = SYS_capset, chdir = SYS_chdir, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
+        capset = SYS_capset, chdir = SYS_chdir, dup3 = SYS_dup3, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
         fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl,
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
-        openat2 = SYS_openat2, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
+        openat = SYS_openat, openat2 = SYS_openat2, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
         setgroups = SYS_setgroups, sethostname = SYS_sethostname, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
         umask = SYS_umask, umount2 = SYS_umount2, unshare = SYS_unshare, write = SYS_write,
@@ -148,6 +148,15 @@ impl Program {
         self.push_kept(slot, number!(openat2), &[directory, path, how, 24_u32.into()])
     }
 
+    /// Opens `name` in the working directory for reading, as the process's descriptor `number`.
+    pub fn open_as(&mut self, number: i32, name: &CStr) -> &mut Self {
+        let slot = self.slot();
+        let name = self.text(name);
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        self.push_kept(slot, number!(openat), &[libc::AT_FDCWD.into(), name, flags.into()]);
+        self.push(number!(dup3), &[slot.into(), number.into()])
+    }
+
     /// A detached copy of the mounts at and below `path`, which starts at `directory`, into `slot`. An empty path is
     /// the directory itself.
     pub fn clone_tree(&mut self, slot: Slot, directory: At, path: &CStr) -> &mut Self {
@@ -159,14 +168,28 @@ impl Program {
         self.push_kept(slot, number!(open_tree), &[directory, path, flags.into()])
     }
 
+    /// mount_setattr(2) on the one mount of a place.
+    pub fn set_own_attributes(&mut self, mount: At, attributes: MountAttributes) -> &mut Self {
+        self.change_attributes(mount, c"", attributes, libc::AT_EMPTY_PATH)
+    }
+
     /// mount_setattr(2) on `path` below `directory` (an empty path is the directory's own mount) and all
     /// below it.
     pub fn set_attributes(&mut self, directory: At, path: &CStr, attributes: MountAttributes) -> &mut Self {
+        self.change_attributes(directory, path, attributes, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+    }
+
+    fn change_attributes(
+        &mut self,
+        directory: At,
+        path: &CStr,
+        attributes: MountAttributes,
+        flags: i32,
+    ) -> &mut Self {
         let directory = self.descriptor(directory);
         let path = self.text(path);
         // struct mount_attr: attributes to set, to clear, propagation, user namespace.
         let change = self.buffer(Box::new([attributes.bits(), 0, 0, 0]));
-        let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
         self.push(number!(mount_setattr), &[directory, path, flags.into(), change, 32_u32.into()])
     }
 

@@ -7,13 +7,36 @@ use crate::{
     program::{At, Mount, OnError, Optional, Program, Resolution},
     userns::PrivilegeKind,
 };
-use std::{ffi::CStr, path::Path};
+use nix::sys::stat::makedev;
+use std::{
+    ffi::{CStr, OsStr},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
-/// Character devices that every program may use.
-const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// A device node: name, file type, major, minor.
+type Node = (&'static CStr, u32, u64, u64);
 
-/// Devices that an insecure step gets beside those, where the host has them.
-const INSECURE_NODES: [&str; 7] = ["kmsg", "fuse", "kvm", "loop-control", "loop0", "cuse", "net/tun"];
+/// Devices that every program may use.
+const NODES: [Node; 6] = [
+    (c"null", libc::S_IFCHR, 1, 3),
+    (c"zero", libc::S_IFCHR, 1, 5),
+    (c"full", libc::S_IFCHR, 1, 7),
+    (c"random", libc::S_IFCHR, 1, 8),
+    (c"urandom", libc::S_IFCHR, 1, 9),
+    (c"tty", libc::S_IFCHR, 5, 0),
+];
+
+/// Devices that an insecure step gets beside those.
+const INSECURE_NODES: [Node; 7] = [
+    (c"kmsg", libc::S_IFCHR, 1, 11),
+    (c"fuse", libc::S_IFCHR, 10, 229),
+    (c"kvm", libc::S_IFCHR, 10, 232),
+    (c"loop-control", libc::S_IFCHR, 10, 237),
+    (c"loop0", libc::S_IFBLK, 7, 0),
+    (c"cuse", libc::S_IFCHR, 10, 203),
+    (c"net/tun", libc::S_IFCHR, 10, 200),
+];
 
 const LINKS: [(&CStr, &CStr); 5] = [
     (c"/proc/self/fd", c"fd"),
@@ -30,19 +53,19 @@ pub(super) fn add(
     spec: &SandboxSpec<'_>,
 ) -> Result<(), SandboxError> {
     let options = [(c"mode", c"755", Optional::No), (c"size", c"65536k", Optional::No)];
-    let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::STRICT_TIMES);
+    let attributes = MountAttributes::NO_SUID.and(MountAttributes::STRICT_TIMES);
     let dev = program.new_filesystem(c"tmpfs", &options, attributes, OnError::Fail);
     let place = places.open(program, c"/dev", Resolution::InRoot);
     program.move_mount(At::Slot(dev), place, c"").enter(At::Slot(dev));
-    for name in NODES {
-        add_node(program, name)?;
-    }
-    if spec.confinement == Confinement::Insecure && spec.privilege == PrivilegeKind::Root {
+    let insecure = spec.confinement == Confinement::Insecure && spec.privilege == PrivilegeKind::Root;
+    if insecure {
         program.make_directory(At::Here, c"net", 0o755);
-        for name in INSECURE_NODES.iter().filter(|name| Path::new("/dev").join(name).exists()) {
-            add_node(program, name)?;
-        }
     }
+    for node in NODES.iter().chain(INSECURE_NODES.iter().filter(|_| insecure)) {
+        add_node(program, node, spec.privilege)?;
+    }
+    // A node that is a mount of its own stays open to all; those that the container makes beside it are not.
+    program.set_own_attributes(At::Slot(dev), MountAttributes::NO_DEV);
     for (target, name) in LINKS {
         program.make_symlink(target, At::Here, name);
     }
@@ -53,16 +76,29 @@ pub(super) fn add(
     let shm = program.new_filesystem(c"tmpfs", &options, quiet(), OnError::Fail);
     program.move_mount(At::Slot(shm), At::Here, c"shm");
     program.make_directory(At::Here, STAGING, 0o755);
+    if spec.stdio.stdin.is_none() {
+        program.open_as(0, c"null");
+    }
     Ok(())
 }
 
-/// Shows one device node of the host. The mount of `/dev` lets no device be opened, and neither does the root, so what a
-/// container can open is exactly what is bound here.
-fn add_node(program: &mut Program, name: &str) -> Result<(), SandboxError> {
-    let host = clone_tree(nix::fcntl::AT_FDCWD, &Path::new("/dev").join(name), Submounts::Leave)?;
-    let node = c_text(Path::new(name))?;
-    let host = program.hold(host);
-    program.make_file(At::Here, &node, 0o666).move_mount(At::Fd(host), At::Here, &node);
+/// A device node as a mount of its own. Root makes the node, because on one of the host's the container could change mode
+/// and owner. In a user namespace no node can be made, and the host's belong to no id of the container: so they are shown.
+fn add_node(program: &mut Program, node: &Node, privilege: PrivilegeKind) -> Result<(), SandboxError> {
+    let (name, kind, major, minor) = *node;
+    match privilege {
+        PrivilegeKind::Root => {
+            program.make_node(At::Here, name, kind | 0o666, makedev(major, minor));
+            let flags = libc::MS_BIND;
+            program.mount(&Mount { source: name, target: name, kind: c"", flags, options: c"" });
+        }
+        PrivilegeKind::UserNamespace => {
+            let path = Path::new("/dev").join(OsStr::from_bytes(name.to_bytes()));
+            let host = clone_tree(nix::fcntl::AT_FDCWD, &path, Submounts::Leave)?;
+            let host = program.hold(host);
+            program.make_file(At::Here, name, 0o666).move_mount(At::Fd(host), At::Here, name);
+        }
+    }
     Ok(())
 }
 

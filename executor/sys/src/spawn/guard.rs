@@ -49,7 +49,7 @@ impl Guard {
             program: &program,
             exec: &Exec::guard(),
             namespaces: Namespaces::PROCESSES,
-            stdio: Stdio { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() },
+            stdio: Stdio { stdin: Some(null.as_fd()), stdout: null.as_fd(), stderr: null.as_fd() },
             cgroup: None,
         };
         let process = super::start(&request, init.as_fd(), waiting.as_fd(), super::clone::direct)?;

@@ -18,7 +18,7 @@ const SIGNALS: usize = 64;
 pub(super) struct Launch<'a> {
     program: &'a Program,
     exec: &'a Exec,
-    stdio: [RawFd; 3],
+    stdio: [Option<RawFd>; 3],
     /// Ranges of descriptors to close, first and last.
     unneeded: Vec<(u32, u32)>,
     init: RawFd,
@@ -37,7 +37,7 @@ enum Stopped {
 
 impl<'a> Launch<'a> {
     /// What `request` asks for, with the descriptors that become its first three, the program in memory and its channel.
-    pub(super) fn new(request: &Spawn<'a>, stdio: [RawFd; 3], init: RawFd, channel: RawFd) -> Self {
+    pub(super) fn new(request: &Spawn<'a>, stdio: [Option<RawFd>; 3], init: RawFd, channel: RawFd) -> Self {
         let needed = request.program.descriptors().chain([init, channel]);
         Self {
             program: request.program,
@@ -99,8 +99,12 @@ unsafe fn become_program(launch: &Launch<'_>) -> Stopped {
         call(libc::SYS_rt_sigaction, [signal, default.as_ptr() as usize, 0, 8, 0, 0]);
     }
     for (target, source) in launch.stdio.iter().enumerate() {
-        let result = call(libc::SYS_dup3, [*source as usize, target, 0, 0, 0, 0]);
-        if result < 0 {
+        let result = match source {
+            Some(source) => call(libc::SYS_dup3, [*source as usize, target, 0, 0, 0, 0]),
+            // the program opens it
+            None => call(libc::SYS_close, [target, 0, 0, 0, 0, 0]),
+        };
+        if result < 0 && source.is_some() {
             return Stopped::Stdio(result.unsigned_abs() as i32);
         }
     }

@@ -4,7 +4,7 @@ use crate::world::{Options, World, bind, can_mount};
 use rbuild_sys::{SandboxError, sandbox::Mount};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
 };
 
@@ -185,6 +185,28 @@ fn devices_open_only_where_they_belong() {
         done; stat -c '%F %t:%T' /tmp/null /disk";
     let output = world.shell(&format!("set +e\n{script}"), &options);
     assert_eq!(output, "character special file 1:3\nblock special file 7:0\n");
+}
+
+#[test]
+fn the_hosts_device_nodes_stay_as_they_are() {
+    if !can_mount() {
+        return;
+    }
+    let nodes = ["null", "zero", "full", "random", "urandom", "tty"].map(|name| Path::new("/dev").join(name));
+    let state =
+        || nodes.clone().map(|node| (node.metadata().unwrap().mode(), node.metadata().unwrap().uid()));
+    let before = state();
+    let script = "for n in /dev/fd/0 /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; do
+            chmod 640 $n; busybox chown 5:5 $n; done; stat -L -c %a:%u /dev/null /dev/fd/0";
+    let output = World::new().shell(script, &Options::default());
+    let after = state();
+    for (node, (mode, owner)) in nodes.iter().zip(before) {
+        // what a failing test has done must not stay
+        fs::set_permissions(node, fs::Permissions::from_mode(mode & 0o7777)).unwrap();
+        std::os::unix::fs::chown(node, Some(owner), None).unwrap();
+    }
+    assert_eq!(before, after);
+    assert_eq!(output, "640:5\n640:5\n", "its own nodes are the container's to change");
 }
 
 #[test]

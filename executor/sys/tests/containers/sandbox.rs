@@ -347,7 +347,7 @@ fn a_terminal_is_the_controlling_one() {
         guard: &world.guard,
         cgroups: None,
         terminal: Some(slave),
-        stdio: Stdio { stdin: slave, stdout: slave, stderr: slave },
+        stdio: Stdio { stdin: Some(slave), stdout: slave, stderr: slave },
     };
     let mut running = rbuild_sys::sandbox::start(&spec).unwrap();
     assert!(running.child.wait().unwrap().success());

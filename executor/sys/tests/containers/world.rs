@@ -99,7 +99,7 @@ impl World {
         for name in [
             "sh", "cat", "id", "true", "mount", "hostname", "ls", "grep", "echo", "unshare", "sleep", "kill",
             "pwd", "stat", "touch", "ip", "head", "tty", "ps", "readlink", "umount", "mkdir", "test", "env",
-            "mknod", "cut", "mv", "ln",
+            "chmod", "mknod", "cut", "mv", "ln",
         ] {
             std::os::unix::fs::symlink("busybox", base.join("bin").join(name)).unwrap();
         }
@@ -148,7 +148,6 @@ impl World {
     ) -> Result<Running, SandboxError> {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
         let environment = [OsString::from(format!("PATH={}", options.path)), OsString::from("HOME=/")];
-        let null = File::open("/dev/null").unwrap();
         let spec = SandboxSpec {
             root,
             process: Process {
@@ -166,7 +165,7 @@ impl World {
             guard: &self.guard,
             cgroups: Some(&self.cgroups),
             terminal: None,
-            stdio: Stdio { stdin: null.as_fd(), stdout: output.as_fd(), stderr: output.as_fd() },
+            stdio: Stdio { stdin: None, stdout: output.as_fd(), stderr: output.as_fd() },
         };
         start(&spec)
     }
