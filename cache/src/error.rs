@@ -5,7 +5,7 @@ use std::{io, path::Path, path::PathBuf};
 
 /// A store operation that failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CacheError {
+pub enum StoreError {
     /// The file system or quota is full.
     #[error("no space left on the store at {}", path.display())]
     NoSpace {
@@ -122,7 +122,7 @@ pub enum Warning {
     },
 }
 
-impl CacheError {
+impl StoreError {
     /// Sorts an I/O error by what a person can do about it.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();

@@ -7,47 +7,23 @@
 
 #![forbid(unsafe_code)]
 
-mod blob;
-mod context_index;
-mod durability;
+mod collect;
+mod disk;
 mod error;
-mod file_lock;
-mod image_record;
 mod index;
-mod index_database;
-mod key;
-mod layer;
-mod lease;
-mod live;
-mod prune;
-mod recent;
-mod record;
-mod recorder;
-mod reference_record;
-mod step_lock;
 mod store;
-mod temporary;
-mod tree;
-mod usage;
-mod whole_file;
 
-pub use blob::{BlobReader, BlobWriter};
-pub use context_index::{ContextIndex, ContextIndexBuilder, FileStat, Saved};
-pub use durability::{BootId, Stamp};
-pub use error::{CacheError, Warning};
-pub use image_record::{ImageLayer, ImageRecord};
-pub use index::{Index, Lookup, Miss};
-pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
-pub use layer::{LayerDraft, LayerId, LayerMeta, LayerSource};
-pub use lease::{Lease, Missing};
-pub use live::ContainerUse;
-pub use prune::{ImagePrune, MountPrune, PruneOptions, PruneReport, RecordPrune};
-pub use recent::RecentRecords;
-pub use record::{CacheRecord, StepInputs};
-pub use recorder::Recorder;
-pub use reference_record::RefRecord;
-pub use step_lock::{MountUse, StepLock};
-pub use store::Store;
-pub use temporary::ScratchDir;
-pub use tree::remove as remove_tree;
-pub use usage::{ImageUsage, LayerUsage, RecordUsage, Usage};
+pub use collect::{
+    ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,
+    Usage,
+};
+pub use disk::{BootId, Stamp, remove_tree};
+pub use error::{StoreError, Warning};
+pub use index::{
+    CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, FactKey, FileStat, Index, KeyBuilder, Lookup,
+    Miss, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
+};
+pub use store::{
+    BlobReader, BlobWriter, ContainerUse, ImageLayer, ImageRecord, LayerDraft, LayerId, LayerMeta,
+    LayerSource, Lease, Missing, MountUse, RefRecord, ScratchDir, StepLock, Store,
+};

@@ -1,7 +1,7 @@
 //! Everything that can end a request, and whose turn it is then.
 
 use crate::{Diagnostic, LayoutReference, diagnostic::DockerfileText};
-use rbuild_cache::CacheError;
+use rbuild_cache::StoreError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
 use rbuild_oci::ParseError as OciError;
@@ -154,7 +154,7 @@ pub enum Error {
     },
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] CacheError),
+    Store(#[from] StoreError),
     /// Reading, writing or moving an image failed.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -246,19 +246,19 @@ impl Error {
     }
 }
 
-fn store_class(error: &CacheError) -> FailureClass {
+fn store_class(error: &StoreError) -> FailureClass {
     match error {
-        CacheError::NoSpace { .. }
-        | CacheError::Denied { .. }
-        | CacheError::Io { .. }
-        | CacheError::NewerStore { .. }
-        | CacheError::NotAStore { .. }
-        | CacheError::BlobDamaged { .. }
-        | CacheError::Document { .. }
-        | CacheError::LayerMissing { .. }
-        | CacheError::IndexDamaged { .. } => FailureClass::Environment,
-        CacheError::AmbiguousImage { .. } => FailureClass::Input,
-        CacheError::BlobMismatch { .. } | CacheError::RecorderStopped => FailureClass::Internal,
+        StoreError::NoSpace { .. }
+        | StoreError::Denied { .. }
+        | StoreError::Io { .. }
+        | StoreError::NewerStore { .. }
+        | StoreError::NotAStore { .. }
+        | StoreError::BlobDamaged { .. }
+        | StoreError::Document { .. }
+        | StoreError::LayerMissing { .. }
+        | StoreError::IndexDamaged { .. } => FailureClass::Environment,
+        StoreError::AmbiguousImage { .. } => FailureClass::Input,
+        StoreError::BlobMismatch { .. } | StoreError::RecorderStopped => FailureClass::Internal,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     Error, Outcome, keying, mounts, perform,
     session::{Origin, Session, StepResult},
 };
-use rbuild_cache::{CacheError, CacheKey, CacheRecord, Index, LayerId, Lookup, RecentRecords, StepHash};
+use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lookup, RecentRecords, StepHash, StoreError};
 use rbuild_executor::ExecutorError;
 use rbuild_image::LayerDiff;
 use rbuild_planner::{CachePolicy, Filesystem, Plan, Step, StepId};
@@ -67,7 +67,7 @@ pub(crate) async fn execute(session: &Arc<Session>) -> Result<Executed, Error> {
 }
 
 /// Tells of a cache that failed. It is advice, so the build goes on without it.
-pub(crate) fn warn_of_cache(session: &Session, part: &str, error: &CacheError) {
+pub(crate) fn warn_of_cache(session: &Session, part: &str, error: &StoreError) {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let told = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     let place = session.engine.store.root().join(part);

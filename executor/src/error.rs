@@ -1,6 +1,6 @@
 //! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
 
-use rbuild_cache::CacheError;
+use rbuild_cache::StoreError;
 use rbuild_sys::SandboxError;
 use std::{io, path::PathBuf};
 use thiserror::Error;
@@ -170,7 +170,7 @@ pub enum ExecutorError {
     Canceled,
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] CacheError),
+    Store(#[from] StoreError),
 }
 
 impl ExecutorError {

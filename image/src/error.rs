@@ -1,6 +1,6 @@
 //! What can go wrong with layers, archives and images.
 
-use rbuild_cache::{CacheError, LayerId};
+use rbuild_cache::{LayerId, StoreError};
 use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
 use rbuild_registry::RegistryError;
 use std::{fmt, io, path::PathBuf};
@@ -10,7 +10,7 @@ use std::{fmt, io, path::PathBuf};
 pub enum ImageError {
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] CacheError),
+    Store(#[from] StoreError),
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),

@@ -29,8 +29,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "stage_lowering",
         ],
     ),
-    ("cache", &["durability", "file_lock", "index_database", "store", "temporary", "whole_file"]),
-    ("cache", &["layer", "lease"]),
     ("registry", &["auth", "client", "connector", "endpoint", "failure", "token", "transport"]),
     ("image", &["attributes", "beneath", "directories", "unpack"]),
     ("image", &["sparse", "tar_reader"]),

@@ -1,10 +1,7 @@
 //! Blobs: immutable bytes named by their SHA-256. Writing hashes on the way and gives the name last; reading checks
 //! length and digest, so a blob damaged on the disk (or emptied by a power cut) is found, removed, and then missing.
 
-use crate::{
-    CacheError, Store,
-    whole_file::{self, Removed},
-};
+use crate::{Store, StoreError, disk::whole_file};
 use rbuild_oci::{Digest, Hasher};
 use std::{
     fs::{self, File, FileTimes},
@@ -35,27 +32,27 @@ impl Store {
     /// A small blob's bytes, verified; `None` when it is not there.
     ///
     /// # Errors
-    /// [`CacheError::BlobDamaged`] when its bytes are not what its name says; it is removed then.
-    pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CacheError> {
+    /// [`StoreError::BlobDamaged`] when its bytes are not what its name says; it is removed then.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.blob_path(digest);
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
         if Digest::of(&bytes) == *digest {
             return Ok(Some(bytes));
         }
         whole_file::remove(&path)?;
-        Err(CacheError::BlobDamaged { digest: *digest })
+        Err(StoreError::BlobDamaged { digest: *digest })
     }
 
     /// Opens a blob for reading from its beginning; `None` when it is not there.
     ///
     /// # Errors
     /// An I/O error when it cannot be opened.
-    pub fn open_blob(&self, digest: &Digest) -> Result<Option<BlobReader>, CacheError> {
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<BlobReader>, StoreError> {
         let path = self.blob_path(digest);
         match File::open(&path) {
             Ok(file) => Ok(Some(BlobReader { file, hasher: Some(Hasher::new()), digest: *digest, path })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(CacheError::io("open", &path, e)),
+            Err(e) => Err(StoreError::io("open", &path, e)),
         }
     }
 
@@ -63,14 +60,14 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when they cannot be written.
-    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, CacheError> {
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         // a file of the right length may still be damaged; comparing costs less than writing, and mends it
         let path = self.blob_path(&digest);
         if whole_file::read(&path)?.is_some_and(|old| old == bytes) {
             refresh(&path);
         } else {
-            whole_file::write(self, &path, bytes, whole_file::Reaches::DiskLater)?;
+            whole_file::write(self.space(), &path, bytes, whole_file::Reaches::DiskLater)?;
         }
         Ok(digest)
     }
@@ -79,18 +76,10 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when its temporary file cannot be made.
-    pub fn blob_writer(&self) -> Result<BlobWriter, CacheError> {
-        let path = self.temporary_path("blob")?;
-        let file = File::create(&path).map_err(CacheError::on("create", &path))?;
+    pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        let path = self.space().path("blob")?;
+        let file = File::create(&path).map_err(StoreError::on("create", &path))?;
         Ok(BlobWriter { file, path, hasher: Hasher::new(), size: 0, store: self.clone() })
-    }
-
-    /// Removes a blob; returns whether it was there.
-    ///
-    /// # Errors
-    /// An I/O error when it cannot be removed.
-    pub fn remove_blob(&self, digest: &Digest) -> Result<bool, CacheError> {
-        Ok(whole_file::remove(&self.blob_path(digest))? == Removed::Yes)
     }
 }
 
@@ -117,7 +106,7 @@ impl Read for BlobReader {
             fs::remove_file(&self.path)?;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                CacheError::BlobDamaged { digest: self.digest },
+                StoreError::BlobDamaged { digest: self.digest },
             ));
         }
         Ok(count)
@@ -138,7 +127,7 @@ impl BlobWriter {
     ///
     /// # Errors
     /// An I/O error when it cannot be renamed.
-    pub fn commit(mut self) -> Result<(Digest, u64), CacheError> {
+    pub fn commit(mut self) -> Result<(Digest, u64), StoreError> {
         let digest = std::mem::take(&mut self.hasher).finish();
         self.name(&digest)
     }
@@ -146,12 +135,12 @@ impl BlobWriter {
     /// Gives the blob its name if it is the one that was expected.
     ///
     /// # Errors
-    /// [`CacheError::BlobMismatch`] when it is another.
-    pub fn commit_expecting(mut self, expected: &Digest, expected_size: u64) -> Result<(), CacheError> {
+    /// [`StoreError::BlobMismatch`] when it is another.
+    pub fn commit_expecting(mut self, expected: &Digest, expected_size: u64) -> Result<(), StoreError> {
         let found = std::mem::take(&mut self.hasher).finish();
         if found != *expected || self.size != expected_size {
             let (expected, found_size) = (*expected, self.size);
-            return Err(CacheError::BlobMismatch { expected, expected_size, found, found_size });
+            return Err(StoreError::BlobMismatch { expected, expected_size, found, found_size });
         }
         self.name(&found).map(drop)
     }
@@ -162,7 +151,7 @@ impl BlobWriter {
         self.size
     }
 
-    fn name(&self, digest: &Digest) -> Result<(Digest, u64), CacheError> {
+    fn name(&self, digest: &Digest) -> Result<(Digest, u64), StoreError> {
         // an existing file is replaced: it may be damaged, and these bytes have just been hashed
         whole_file::rename(&self.path, &self.store.blob_path(digest))?;
         Ok((*digest, self.size))
@@ -222,7 +211,7 @@ mod tests {
         let mut writer = store.blob_writer().unwrap();
         writer.write_all(b"other").unwrap();
         let error = writer.commit_expecting(&digest, 5).unwrap_err();
-        assert!(matches!(error, CacheError::BlobMismatch { .. }), "{error}");
+        assert!(matches!(error, StoreError::BlobMismatch { .. }), "{error}");
         assert!(!store.has_blob(&Digest::of(b"other"), 5));
     }
 

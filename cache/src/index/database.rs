@@ -2,15 +2,12 @@
 //! when it is damaged. sled panics on some damage, so every call into it is caught.
 
 use crate::{
-    CacheError, Store, Warning,
-    file_lock::{Afterwards, FileLock, Hold},
-    temporary::list,
-    tree,
+    Store, StoreError, Warning,
+    disk::{Afterwards, FileLock, Hold, list, make_dirs, remove_tree},
 };
 use std::{
     cell::{Cell, RefCell},
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
@@ -24,19 +21,6 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a database whose last user is still closing it is waited for.
 const CLOSING: Duration = Duration::from_secs(10);
 
-/// Above this length the file that counts transactions begins anew.
-const COUNT_LIMIT: u64 = 64 << 10;
-
-/// Who has written to the index since a handle's first transaction. Each transaction that writes makes the lock file
-/// `locks/index` a byte longer, so a look at its length tells whether there was another one.
-#[derive(Debug, Default)]
-pub(crate) struct IndexWriters {
-    /// The length of the lock file after the handle's last transaction.
-    seen: Option<u64>,
-    /// Whether somebody else was met.
-    others: bool,
-}
-
 /// An open database. All operations keep the first sign of damage for whoever closes it.
 pub(crate) struct Database {
     /// `None` after [`Database::close`].
@@ -47,43 +31,22 @@ pub(crate) struct Database {
 }
 
 impl Store {
-    /// Whether somebody else has written to the index since this handle or a clone of it first used it: what was not
-    /// found then may be there now. Costs one stat(2).
+    /// Whether another process or handle has written to the index since this handle or a clone of it first used it: what
+    /// was not found then may be there now. Costs one stat(2).
     #[must_use]
     pub fn index_has_other_writers(&self) -> bool {
-        let writers = self.index_writers();
-        writers.others
-            || writers.seen.is_some_and(|seen| {
-                fs::metadata(self.at("locks/index")).map_or(true, |file| file.len() != seen)
-            })
-    }
-
-    /// Notes, with the index locked, whether others wrote since the last transaction.
-    fn begin_transaction(&self, lock: &FileLock) {
-        let length = lock.file().metadata().map_or(0, |file| file.len());
-        let mut writers = self.index_writers();
-        writers.others |= writers.seen.is_some_and(|seen| seen != length);
-        writers.seen = Some(length);
-    }
-
-    /// Counts a transaction that wrote. A count that cannot be written costs others some time.
-    fn end_transaction(&self, mut lock: &File) {
-        let length = lock.metadata().map_or(0, |file| file.len());
-        let counted = if length < COUNT_LIMIT { lock.write_all(b".") } else { lock.set_len(0) };
-        if counted.is_ok() {
-            self.index_writers().seen = lock.metadata().ok().map(|file| file.len());
-        }
+        self.index_writers().others_wrote(&self.at("locks/index"))
     }
 
     /// Runs `transaction` on the open database and closes it. Other processes and threads wait meanwhile. A damaged
     /// database is replaced by an empty one, before the transaction if opening shows it, else after it.
     pub(crate) fn with_database<T>(
         &self,
-        transaction: impl FnOnce(&Database) -> Result<T, CacheError>,
-    ) -> Result<T, CacheError> {
+        transaction: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let path = self.at("index");
         let lock = FileLock::wait(&self.at("locks/index"), Hold::Exclusive, Afterwards::Keep)?;
-        self.begin_transaction(&lock);
+        self.index_writers().begin(lock.file());
         let opened = match Database::open(&path) {
             Err(Failure::Damaged(_)) if remove_unfinished_snapshots(&path) => Database::open(&path),
             opened => opened,
@@ -98,7 +61,7 @@ impl Store {
         let result = transaction(&database);
         database.close();
         if database.written.get() {
-            self.end_transaction(lock.file());
+            self.index_writers().end(lock.file());
         }
         if let Some(reason) = database.damage.take() {
             self.reset_index(&path, reason)?;
@@ -107,15 +70,15 @@ impl Store {
     }
 
     /// Puts an empty database in place of a damaged one.
-    fn reset_index(&self, path: &Path, reason: String) -> Result<(), CacheError> {
+    fn reset_index(&self, path: &Path, reason: String) -> Result<(), StoreError> {
         self.warn(Warning::IndexReset { path: path.to_owned(), reason });
-        let aside = self.temporary_path("index")?;
+        let aside = self.space().path("index")?;
         match fs::rename(path, &aside) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(CacheError::io("replace", path, e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("replace", path, e)),
             Ok(()) | Err(_) => {}
         }
-        let _ = tree::remove(&aside);
-        crate::store::make_dirs(path)
+        let _ = remove_tree(&aside);
+        make_dirs(path)
     }
 }
 
@@ -128,10 +91,10 @@ enum Failure {
 }
 
 impl Failure {
-    fn into_error(self, path: &Path) -> CacheError {
+    fn into_error(self, path: &Path) -> StoreError {
         match self {
-            Self::System(e) => CacheError::io("use", path, e),
-            Self::Damaged(_) => CacheError::IndexDamaged { path: path.to_owned() },
+            Self::System(e) => StoreError::io("use", path, e),
+            Self::Damaged(_) => StoreError::IndexDamaged { path: path.to_owned() },
         }
     }
 }
@@ -166,12 +129,12 @@ impl Database {
     /// Runs `operation` on the database.
     ///
     /// # Errors
-    /// [`CacheError::IndexDamaged`] when the database turns out to be damaged, else the system's error.
+    /// [`StoreError::IndexDamaged`] when the database turns out to be damaged, else the system's error.
     pub(crate) fn run<T>(
         &self,
         operation: impl FnOnce(&sled::Db) -> sled::Result<T>,
-    ) -> Result<T, CacheError> {
-        let damaged = || CacheError::IndexDamaged { path: self.path.clone() };
+    ) -> Result<T, StoreError> {
+        let damaged = || StoreError::IndexDamaged { path: self.path.clone() };
         if self.damage.borrow().is_some() {
             return Err(damaged());
         }
@@ -191,7 +154,7 @@ impl Database {
     pub(crate) fn write<T>(
         &self,
         operation: impl FnOnce(&sled::Db) -> sled::Result<T>,
-    ) -> Result<T, CacheError> {
+    ) -> Result<T, StoreError> {
         self.written.set(true);
         self.run(operation)
     }

@@ -1,6 +1,6 @@
 //! Directory trees as a whole: removing them whatever their modes, and adding up what they hold.
 
-use crate::CacheError;
+use crate::StoreError;
 use std::{
     collections::HashSet,
     fs, io,
@@ -13,7 +13,7 @@ use std::{
 ///
 /// # Errors
 /// An I/O error when something of it cannot be removed.
-pub fn remove(path: &Path) -> Result<(), CacheError> {
+pub fn remove(path: &Path) -> Result<(), StoreError> {
     let removed = match fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             open_directories(path);
@@ -24,9 +24,9 @@ pub fn remove(path: &Path) -> Result<(), CacheError> {
     match removed {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-            fs::remove_file(path).map_err(CacheError::on("remove", path))
+            fs::remove_file(path).map_err(StoreError::on("remove", path))
         }
-        other => other.map_err(CacheError::on("remove", path)),
+        other => other.map_err(StoreError::on("remove", path)),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Writing records without delaying steps: a thread takes them from a channel and writes all that have piled up in one
 //! transaction. Opening the index costs milliseconds of processor time, so the thread rests in proportion.
 
-use crate::{CacheError, CacheKey, CacheRecord, FactKey, LayerId, StepLock, Store};
+use super::{CacheKey, CacheRecord, FactKey};
+use crate::{LayerId, StepLock, Store, StoreError};
 use std::{
     mem,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -25,7 +26,7 @@ enum Message {
     Record(Box<(CacheKey, CacheRecord)>, Vec<StepLock>),
     Fact(FactKey, Vec<u8>),
     LayerFact(FactKey, LayerId),
-    Flush(Sender<Result<(), CacheError>>),
+    Flush(Sender<Result<(), StoreError>>),
 }
 
 #[derive(Default)]
@@ -34,7 +35,7 @@ struct Pile {
     facts: Vec<(FactKey, Vec<u8>)>,
     layer_facts: Vec<(FactKey, LayerId)>,
     locks: Vec<StepLock>,
-    waiting: Vec<Sender<Result<(), CacheError>>>,
+    waiting: Vec<Sender<Result<(), StoreError>>>,
 }
 
 impl Recorder {
@@ -42,13 +43,13 @@ impl Recorder {
     ///
     /// # Errors
     /// An I/O error when the system has no thread left.
-    pub fn start(store: &Store) -> Result<Self, CacheError> {
+    pub fn start(store: &Store) -> Result<Self, StoreError> {
         let (sender, receiver) = channel();
         let store_of_thread = store.clone();
         let thread = thread::Builder::new()
             .name("rbuild-recorder".to_owned())
             .spawn(move || run(&store_of_thread, &receiver))
-            .map_err(CacheError::on("start a recording thread for", store.root()))?;
+            .map_err(StoreError::on("start a recording thread for", store.root()))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
@@ -76,10 +77,10 @@ impl Recorder {
     ///
     /// # Errors
     /// The first error since the last flush; the records it struck are lost, which costs time only.
-    pub fn flush(&self) -> Result<(), CacheError> {
+    pub fn flush(&self) -> Result<(), StoreError> {
         let (sender, receiver) = channel();
         self.send(Message::Flush(sender));
-        receiver.recv().unwrap_or(Err(CacheError::RecorderStopped))
+        receiver.recv().unwrap_or(Err(StoreError::RecorderStopped))
     }
 
     fn send(&self, message: Message) {
@@ -138,7 +139,7 @@ impl Pile {
         }
     }
 
-    fn write(&self, store: &Store) -> Result<(), CacheError> {
+    fn write(&self, store: &Store) -> Result<(), StoreError> {
         if self.records.is_empty() && self.facts.is_empty() && self.layer_facts.is_empty() {
             return Ok(());
         }

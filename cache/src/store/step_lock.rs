@@ -2,8 +2,8 @@
 //! can be seen by everyone. And the locks of cache mounts.
 
 use crate::{
-    CacheError, CacheKey, Store,
-    file_lock::{Afterwards, FileLock, Hold},
+    CacheKey, Store, StoreError,
+    disk::{Afterwards, FileLock, Hold},
 };
 use std::{path::PathBuf, thread, time::Duration};
 
@@ -25,13 +25,13 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
-    pub fn use_mount(&self, id: &str) -> Result<MountUse, CacheError> {
+    pub fn use_mount(&self, id: &str) -> Result<MountUse, StoreError> {
         let path = self.at("locks/mounts").join(id);
         Ok(MountUse { _lock: FileLock::wait(&path, Hold::Shared, Afterwards::Keep)? })
     }
 
     /// Takes a cache mount that no build uses.
-    pub(crate) fn try_lock_mount(&self, id: &str) -> Result<Option<FileLock>, CacheError> {
+    pub(crate) fn try_lock_mount(&self, id: &str) -> Result<Option<FileLock>, StoreError> {
         FileLock::attempt(&self.at("locks/mounts").join(id), Afterwards::Remove)
     }
 
@@ -40,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
-    pub fn try_lock_step(&self, key: &CacheKey) -> Result<Option<StepLock>, CacheError> {
+    pub fn try_lock_step(&self, key: &CacheKey) -> Result<Option<StepLock>, StoreError> {
         let lock = FileLock::attempt(&self.step_lock_path(key), Afterwards::Remove)?;
         Ok(lock.map(|lock| StepLock { _lock: lock }))
     }
@@ -54,7 +54,7 @@ impl Store {
         &self,
         key: &CacheKey,
         mut keep_waiting: impl FnMut() -> bool,
-    ) -> Result<Option<StepLock>, CacheError> {
+    ) -> Result<Option<StepLock>, StoreError> {
         let mut pause = Duration::from_micros(500);
         loop {
             if let Some(lock) = self.try_lock_step(key)? {

@@ -1,10 +1,8 @@
 //! Killed processes, processes side by side, damaged files and full disks.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
-
 use rbuild_cache::{
-    CacheError, CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions,
-    RefRecord, StepInputs, Store, Warning,
+    CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord,
+    StepInputs, Store, StoreError, Warning,
 };
 use rbuild_oci::{Digest, ImageId};
 use std::{
@@ -56,7 +54,7 @@ fn child_without_privilege() {
     drop(lease);
     assert_eq!(store.prune(&PruneOptions::default()).unwrap().records.len(), 1, "its layer is not there");
     let error = Store::open(Path::new("/root/.rbuild-test")).unwrap_err();
-    assert!(matches!(error, CacheError::Denied { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
     println!("\ndone");
 }
 
@@ -80,7 +78,7 @@ fn an_ordinary_user_has_a_store_too() {
     let mut child = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program)
-        .args(["--exact", "child_without_privilege", "--ignored", "--nocapture"])
+        .args(["--exact", "crash::child_without_privilege", "--ignored", "--nocapture"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -96,7 +94,7 @@ fn an_ordinary_user_has_a_store_too() {
 /// Runs one of the ignored tests below in a process of its own, with the store's root on its standard input.
 fn child(test: &str, root: &Path, word: &str) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", &format!("crash::{test}"), "--ignored", "--nocapture", "--test-threads=1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -259,16 +257,16 @@ fn a_damaged_index_costs_time_only() {
             }
         }
         fs::write(path, damaged).unwrap();
-        let (key, record) = record("after");
+        let (key, after) = record("after");
         let all = store.index(|index| Ok(index.records())).unwrap();
         assert!(all.iter().all(|(_, record)| record.instruction.starts_with("RUN ")));
         for n in 0..40 {
-            let (key, _) = crate::record(&n.to_string());
+            let (key, _) = record(&n.to_string());
             store.index(|index| Ok(index.lookup(&key))).unwrap();
         }
-        let written = store.index(|index| index.put_records(&[(key, record.clone())]));
-        assert!(matches!(written, Ok(()) | Err(CacheError::IndexDamaged { .. })), "{written:?}");
-        store.index(|index| index.put_records(&[(key, record.clone())])).unwrap();
+        let written = store.index(|index| index.put_records(&[(key, after.clone())]));
+        assert!(matches!(written, Ok(()) | Err(StoreError::IndexDamaged { .. })), "{written:?}");
+        store.index(|index| index.put_records(&[(key, after.clone())])).unwrap();
         assert!(store.index(|index| Ok(index.record(&key))).unwrap().is_some());
         let warnings = store.take_warnings();
         assert!(warnings.iter().all(|warning| matches!(warning, Warning::IndexReset { .. })));
@@ -295,7 +293,7 @@ fn a_record_of_an_earlier_boot_counts_only_if_it_was_synced() {
     let other = directory.path().join("boot_id");
     fs::write(&other, "11111111-2222-3333-4444-555555555555\n").unwrap();
     let script = format!(
-        "mount --bind {} /proc/sys/kernel/random/boot_id && exec {} --exact child_after_a_reboot --ignored --nocapture",
+        "mount --bind {} /proc/sys/kernel/random/boot_id && exec {} --exact crash::child_after_a_reboot --ignored --nocapture",
         other.display(),
         std::env::current_exe().unwrap().display()
     );
@@ -357,7 +355,7 @@ fn fill_the_disk(root: &Path) {
     let full = std::io::copy(&mut std::io::repeat(1), &mut writer).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 
-    let said = |error: &CacheError| error.to_string().starts_with("no space left on the store at ");
+    let said = |error: &StoreError| error.to_string().starts_with("no space left on the store at ");
     let error = store.put_blob(&vec![3; 100_000]).unwrap_err();
     assert!(said(&error), "{error}");
     let changed = RefRecord { image: ImageId::from_digest(Digest::of(b"j")), ..image.clone() };

@@ -2,10 +2,13 @@
 //! is most of what a fully cached build would cost. As good as the index and no better: whoever uses a record holds its
 //! layers first, and a collection that evicts records forgets all of this.
 
+use super::{CacheKey, CacheRecord, Saved, SiteHash};
 use crate::{
-    CacheError, CacheKey, CacheRecord, SiteHash, Store,
-    context_index::Saved,
-    whole_file::{self, Reaches},
+    Store, StoreError,
+    disk::{
+        remove_files,
+        whole_file::{self, Reaches},
+    },
 };
 use std::{collections::HashMap, path::PathBuf};
 
@@ -32,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when a file is there and cannot be read.
-    pub fn recent(&self, build: &SiteHash) -> Result<RecentRecords, CacheError> {
+    pub fn recent(&self, build: &SiteHash) -> Result<RecentRecords, StoreError> {
         let bytes = whole_file::read(&self.recent_path(build))?.unwrap_or_default();
         let Some((&VERSION, json)) = bytes.split_first() else { return Ok(RecentRecords::default()) };
         let kept: Vec<(CacheKey, CacheRecord)> = serde_json::from_slice(json).unwrap_or_default();
@@ -57,8 +60,8 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when a file cannot be removed.
-    pub fn forget_recent(&self) -> Result<(), CacheError> {
-        self.remove_files_in("recent")
+    pub fn forget_recent(&self) -> Result<(), StoreError> {
+        remove_files(&self.at("recent"))
     }
 
     /// Keeps the records a build has used or made, under a name for that build (which Dockerfile, context and target).
@@ -70,7 +73,7 @@ impl Store {
         &self,
         build: &SiteHash,
         records: &[(CacheKey, CacheRecord)],
-    ) -> Result<Saved, CacheError> {
+    ) -> Result<Saved, StoreError> {
         let now = self.stamp();
         let path = self.recent_path(build);
         let old = self.recent(build)?;
@@ -86,7 +89,7 @@ impl Store {
             .collect();
         let mut bytes = vec![VERSION];
         serde_json::to_writer(&mut bytes, &stamped).expect("records are strings and numbers");
-        whole_file::write(self, &path, &bytes, Reaches::DiskLater)?;
+        whole_file::write(self.space(), &path, &bytes, Reaches::DiskLater)?;
         Ok(Saved::Written)
     }
 

@@ -3,10 +3,23 @@
 //! One sled tree holds all rows; the first byte tells their sort:
 //! `r` key → record; `s` step, time, key → nothing; `f` fact key → fact.
 
-use crate::{
-    CacheError, CacheKey, CacheRecord, FactKey, LayerId, Stamp, StepHash, Store, durability::Durable,
-    index_database::Database,
-};
+mod context_index;
+mod database;
+mod key;
+mod recent;
+mod record;
+mod recorder;
+mod writers;
+
+pub use context_index::{ContextIndex, ContextIndexBuilder, FileStat, Saved};
+pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
+pub use recent::RecentRecords;
+pub use record::{CacheRecord, StepInputs};
+pub use recorder::Recorder;
+pub(crate) use writers::IndexWriters;
+
+use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
+use database::Database;
 use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
@@ -61,8 +74,8 @@ impl Store {
     /// [`Store::take_warnings`] tells.
     pub fn index<T>(
         &self,
-        transaction: impl FnOnce(&Index<'_>) -> Result<T, CacheError>,
-    ) -> Result<T, CacheError> {
+        transaction: impl FnOnce(&Index<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.with_database(|database| transaction(&Index { database, store: self, durable: OnceCell::new() }))
     }
 }
@@ -99,7 +112,7 @@ impl Index<'_> {
     ///
     /// # Errors
     /// An I/O error when the disk fails or is full.
-    pub fn put_records(&self, records: &[(CacheKey, CacheRecord)]) -> Result<(), CacheError> {
+    pub fn put_records(&self, records: &[(CacheKey, CacheRecord)]) -> Result<(), StoreError> {
         let stamp = self.store.stamp();
         let mut batch = sled::Batch::default();
         for (key, record) in records {
@@ -116,7 +129,7 @@ impl Index<'_> {
     ///
     /// # Errors
     /// An I/O error when the disk fails or is full.
-    pub fn remove_record(&self, key: &CacheKey) -> Result<(), CacheError> {
+    pub fn remove_record(&self, key: &CacheKey) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         if let Some(old) = self.read(key) {
             batch.remove(step_row(key, &old));
@@ -157,7 +170,7 @@ impl Index<'_> {
     ///
     /// # Errors
     /// An I/O error when the disk fails or is full.
-    pub fn put_fact(&self, key: &FactKey, value: &[u8]) -> Result<(), CacheError> {
+    pub fn put_fact(&self, key: &FactKey, value: &[u8]) -> Result<(), StoreError> {
         self.database.write(|tree| tree.insert(row(b'f', key.as_bytes()), value)).map(drop)
     }
 
@@ -173,13 +186,13 @@ impl Index<'_> {
     ///
     /// # Errors
     /// An I/O error when the disk fails or is full.
-    pub fn put_layer_fact(&self, key: &FactKey, layer: &LayerId) -> Result<(), CacheError> {
+    pub fn put_layer_fact(&self, key: &FactKey, layer: &LayerId) -> Result<(), StoreError> {
         let fact = LayerFact { layer: *layer, stamp: self.store.stamp() };
         self.put_fact(key, &serde_json::to_vec(&fact).expect("a layer fact is strings and numbers"))
     }
 
     /// Marks records as evicted.
-    pub(crate) fn mark_evicted(&self, keys: &[CacheKey], when: Timestamp) -> Result<(), CacheError> {
+    pub(crate) fn mark_evicted(&self, keys: &[CacheKey], when: Timestamp) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         for key in keys {
             if let Some(record) = self.read(key) {
@@ -195,7 +208,7 @@ impl Index<'_> {
             || self.durable.get_or_init(|| self.store.durable().unwrap_or_default()).covers(stamp)
     }
 
-    fn get(&self, row: &[u8]) -> Result<Option<sled::IVec>, CacheError> {
+    fn get(&self, row: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         self.database.run(|tree| tree.get(row))
     }
 
@@ -203,7 +216,7 @@ impl Index<'_> {
         decode(&self.get(&row(b'r', key.as_bytes())).ok()??)
     }
 
-    fn apply(&self, batch: sled::Batch) -> Result<(), CacheError> {
+    fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
         self.database.write(|tree| tree.apply_batch(batch))
     }
 

@@ -1,7 +1,8 @@
 //! Cache records: what a step's result is, and what it was made from, kept in structured form so that a later miss can
 //! be explained.
 
-use crate::{CacheKey, LayerId, Stamp, StepHash};
+use super::{CacheKey, StepHash};
+use crate::{LayerId, Stamp};
 use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,13 @@ pub struct StepInputs {
     pub kind: String,
     /// Names and values in a fixed order: `argv`, `env PATH`, `source /a`, …
     pub values: Vec<(String, String)>,
+}
+
+impl CacheRecord {
+    /// The layers it needs to be of use.
+    pub(crate) fn stack(&self) -> impl Iterator<Item = &LayerId> {
+        self.parent_layers.iter().chain(std::iter::once(&self.layer))
+    }
 }
 
 impl StepInputs {

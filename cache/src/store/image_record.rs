@@ -1,9 +1,11 @@
 //! Images: `images/<config hex>.json` says which layers of this store make up an image. The config itself is a blob.
 
 use crate::{
-    CacheError, LayerId, Store,
-    temporary::list,
-    whole_file::{self, Reaches, Removed},
+    LayerId, Store, StoreError,
+    disk::{
+        list,
+        whole_file::{self, Reaches, Removed},
+    },
 };
 use rbuild_oci::{Descriptor, DiffId, Digest, ImageId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -45,35 +47,35 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub fn put_image(&self, image: &ImageRecord) -> Result<(), CacheError> {
+    pub fn put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
         let path = self.image_path(&image.id);
         let json = serde_json::to_vec(image).expect("an image record is strings and numbers");
         if whole_file::read(&path)?.is_some_and(|old| old == json) {
             return Ok(());
         }
-        whole_file::write(self, &path, &json, Reaches::DiskFirst)
+        whole_file::write(self.space(), &path, &json, Reaches::DiskFirst)
     }
 
     /// The image with this id.
     ///
     /// # Errors
-    /// [`CacheError::Document`] when its record is damaged.
-    pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, CacheError> {
+    /// [`StoreError::Document`] when its record is damaged.
+    pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
         let path = self.image_path(id);
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| CacheError::Document { path, source })
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
     }
 
     /// All images, by id. Damaged records are left out.
     ///
     /// # Errors
     /// An I/O error when the directory cannot be read.
-    pub fn images(&self) -> Result<Vec<ImageRecord>, CacheError> {
+    pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
         let mut images = Vec::new();
         for id in self.image_ids()? {
             match self.image(&id) {
                 Ok(image) => images.extend(image),
-                Err(CacheError::Document { .. }) => {}
+                Err(StoreError::Document { .. }) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -86,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when it cannot be removed.
-    pub fn remove_image(&self, id: &ImageId) -> Result<bool, CacheError> {
+    pub fn remove_image(&self, id: &ImageId) -> Result<bool, StoreError> {
         Ok(whole_file::remove(&self.image_path(id))? == Removed::Yes)
     }
 
@@ -94,8 +96,8 @@ impl Store {
     /// is none or `prefix` is no such prefix.
     ///
     /// # Errors
-    /// [`CacheError::AmbiguousImage`] when there are several.
-    pub fn find_image(&self, prefix: &str) -> Result<Option<ImageId>, CacheError> {
+    /// [`StoreError::AmbiguousImage`] when there are several.
+    pub fn find_image(&self, prefix: &str) -> Result<Option<ImageId>, StoreError> {
         let hex = prefix.strip_prefix("sha256:").unwrap_or(prefix);
         if hex.is_empty() || hex.len() > 64 || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(None);
@@ -111,7 +113,7 @@ impl Store {
             [] => Ok(None),
             [one] => Ok(Some(*one)),
             [first, second, ..] => {
-                Err(CacheError::AmbiguousImage { prefix: prefix.to_owned(), first: *first, second: *second })
+                Err(StoreError::AmbiguousImage { prefix: prefix.to_owned(), first: *first, second: *second })
             }
         }
     }
@@ -120,7 +122,7 @@ impl Store {
         self.at(&format!("images/{}.json", id.as_digest().hex()))
     }
 
-    fn image_ids(&self) -> Result<Vec<ImageId>, CacheError> {
+    fn image_ids(&self) -> Result<Vec<ImageId>, StoreError> {
         let names = list(&self.at("images"))?;
         let id = |name: &String| Digest::from_hex(name.strip_suffix(".json")?).ok().map(ImageId::from_digest);
         Ok(names.iter().filter_map(id).collect())

@@ -1,13 +1,36 @@
 //! The store as a whole: its root, its layout and its version. Opening an existing one reads one small file; nothing is
 //! scanned, and a directory that someone has removed is made again when it is needed.
 
+mod blob;
+mod container_use;
+mod durability;
+mod image_record;
+mod layer;
+mod layer_id;
+mod lease;
+mod reference_record;
+mod scratch;
+mod step_lock;
+
+pub use blob::{BlobReader, BlobWriter};
+pub use container_use::ContainerUse;
+pub(crate) use durability::Durable;
+pub use image_record::{ImageLayer, ImageRecord};
+pub use layer::{LayerDraft, LayerMeta, LayerSource};
+pub use layer_id::LayerId;
+pub(crate) use lease::Held;
+pub use lease::{Lease, Missing};
+pub use reference_record::RefRecord;
+pub use scratch::ScratchDir;
+pub use step_lock::{MountUse, StepLock};
+
 use crate::{
-    BootId, CacheError, Warning, durability, index_database::IndexWriters, temporary::Temporary, whole_file,
+    BootId, StoreError, Warning,
+    disk::{TemporarySpace, make_dirs, whole_file},
+    index::IndexWriters,
 };
 use std::{
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::DirBuilderExt,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -25,8 +48,7 @@ pub struct Store {
 struct Inner {
     root: PathBuf,
     empty: PathBuf,
-    /// Made with the first temporary thing, so that a process that only reads never makes it.
-    temporary: Mutex<Option<Temporary>>,
+    space: TemporarySpace,
     warnings: Mutex<Vec<Warning>>,
     boot: OnceLock<BootId>,
     index_writers: Mutex<IndexWriters>,
@@ -36,9 +58,9 @@ impl Store {
     /// Opens the store at `root`, which should be an absolute path, and makes it when it is not there.
     ///
     /// # Errors
-    /// [`CacheError::NewerStore`] when a newer rbuild has written it, [`CacheError::NotAStore`] when it is something
+    /// [`StoreError::NewerStore`] when a newer rbuild has written it, [`StoreError::NotAStore`] when it is something
     /// else; an I/O error when it cannot be read or made.
-    pub fn open(root: &Path) -> Result<Self, CacheError> {
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
         let version = root.join("version");
         let bytes = match whole_file::read(&version)? {
             Some(bytes) => Some(bytes),
@@ -51,7 +73,7 @@ impl Store {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 empty: root.join("empty"),
-                temporary: Mutex::new(None),
+                space: TemporarySpace::new(root),
                 warnings: Mutex::new(Vec::new()),
                 boot: OnceLock::new(),
                 index_writers: Mutex::default(),
@@ -114,27 +136,17 @@ impl Store {
 
     /// The boot this process lives in, read once.
     pub(crate) fn boot(&self) -> BootId {
-        *self.inner.boot.get_or_init(durability::current_boot)
+        *self.inner.boot.get_or_init(BootId::current)
     }
 
-    /// A new path in this process's temporary space.
-    pub(crate) fn temporary_path(&self, kind: &str) -> Result<PathBuf, CacheError> {
-        let mut temporary = self.inner.temporary.lock().unwrap_or_else(PoisonError::into_inner);
-        if temporary.as_ref().is_none_or(Temporary::was_removed) {
-            *temporary = Some(Temporary::create(&self.inner.root)?);
-        }
-        let space = temporary.as_ref().expect("temporary space was made above");
-        Ok(space.path(kind))
+    /// This process's temporary space.
+    pub(crate) fn space(&self) -> &TemporarySpace {
+        &self.inner.space
     }
-}
-
-/// Makes a directory (mode 0700) and those above it; one that is there is fine.
-pub(crate) fn make_dirs(path: &Path) -> Result<(), CacheError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(CacheError::on("create", path))
 }
 
 /// Makes the layout. The version file comes last: a store that has one has everything else.
-fn create(root: &Path, version: &Path) -> Result<Option<Vec<u8>>, CacheError> {
+fn create(root: &Path, version: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     const DIRECTORIES: [&str; 12] = [
         "blobs/sha256",
         "refs",
@@ -151,7 +163,7 @@ fn create(root: &Path, version: &Path) -> Result<Option<Vec<u8>>, CacheError> {
     ];
     make_dirs(root)?;
     // never turn somebody's home directory into a store
-    let foreign = fs::read_dir(root).map_err(CacheError::on("read", root))?.flatten().any(|entry| {
+    let foreign = fs::read_dir(root).map_err(StoreError::on("read", root))?.flatten().any(|entry| {
         let name = entry.file_name();
         let known = |first: &str| name.to_str() == Some(first);
         !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
@@ -160,30 +172,30 @@ fn create(root: &Path, version: &Path) -> Result<Option<Vec<u8>>, CacheError> {
             && !name.to_string_lossy().starts_with(".version.")
     });
     if foreign {
-        return Err(CacheError::NotAStore { root: root.to_owned() });
+        return Err(StoreError::NotAStore { root: root.to_owned() });
     }
     for directory in DIRECTORIES {
         make_dirs(&root.join(directory))?;
     }
     let unnamed = root.join(format!(".version.{}", std::process::id()));
-    fs::write(&unnamed, format!("{FORMAT}\n")).map_err(CacheError::on("write", &unnamed))?;
+    fs::write(&unnamed, format!("{FORMAT}\n")).map_err(StoreError::on("write", &unnamed))?;
     // link, not rename: if another process was first its file stays
     let linked = fs::hard_link(&unnamed, version);
     let _ = fs::remove_file(&unnamed);
     match linked {
         Ok(()) => Ok(None),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => whole_file::read(version),
-        Err(e) => Err(CacheError::io("create", version, e)),
+        Err(e) => Err(StoreError::io("create", version, e)),
     }
 }
 
-fn check_version(root: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+fn check_version(root: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let found: u32 = std::str::from_utf8(bytes)
         .ok()
         .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| CacheError::NotAStore { root: root.to_owned() })?;
+        .ok_or_else(|| StoreError::NotAStore { root: root.to_owned() })?;
     if found > FORMAT {
-        return Err(CacheError::NewerStore { root: root.to_owned(), found, known: FORMAT });
+        return Err(StoreError::NewerStore { root: root.to_owned(), found, known: FORMAT });
     }
     Ok(())
 }

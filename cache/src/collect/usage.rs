@@ -1,6 +1,7 @@
 //! What the store holds and how much of it could be freed, for `df` and `images`.
 
-use crate::{CacheError, CacheKey, CacheRecord, LayerId, Store, live::Inventory, tree};
+use super::inventory::Inventory;
+use crate::{CacheKey, CacheRecord, ImageLayer, ImageRecord, LayerId, Store, StoreError, disk::tree_size};
 use rbuild_oci::{ImageId, Reference};
 use std::collections::{HashMap, HashSet};
 
@@ -83,7 +84,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when the store cannot be read.
-    pub fn usage(&self) -> Result<Usage, CacheError> {
+    pub fn usage(&self) -> Result<Usage, StoreError> {
         self.index(|index| Ok(count(&Inventory::take(self, index)?, self)))
     }
 }
@@ -132,18 +133,18 @@ fn count(inventory: &Inventory<'_>, store: &Store) -> Usage {
         record_bytes: sum(&|usage| usage.records > 0 && !image_layers.contains(&usage.layer)),
         garbage_bytes: sum(&|usage| usage.records == 0 && !image_layers.contains(&usage.layer)),
         blob_bytes: inventory.blobs.values().map(|blob| blob.size).sum(),
-        mount_bytes: tree::size(&store.mounts_dir()).bytes,
+        mount_bytes: tree_size(&store.mounts_dir()).bytes,
         records,
         layers,
     }
 }
 
 fn images(inventory: &Inventory<'_>, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
-    let image = |image: &crate::ImageRecord| {
+    let image = |image: &ImageRecord| {
         let names = inventory.references.iter().filter(|(_, record)| record.image == image.id);
         let containers = inventory.containers.iter().filter(|(_, uses)| uses.image == Some(image.id));
-        let size = |layer: &crate::ImageLayer| inventory.layer_size(&layer.layer);
-        let shared = |layer: &&crate::ImageLayer| in_images.get(&layer.layer).is_some_and(|users| *users > 1);
+        let size = |layer: &ImageLayer| inventory.layer_size(&layer.layer);
+        let shared = |layer: &&ImageLayer| in_images.get(&layer.layer).is_some_and(|users| *users > 1);
         ImageUsage {
             id: image.id,
             references: names.map(|(reference, _)| reference.clone()).collect(),

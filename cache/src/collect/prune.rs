@@ -4,12 +4,10 @@
 //! Never taken: what an image, a container or a live lease needs, and blobs and images written since the oldest live
 //! lease began.
 
+use super::inventory::{Inventory, freshness};
 use crate::{
-    CacheError, CacheKey, CacheRecord, Index, LayerId, Store,
-    file_lock::{Afterwards, FileLock, Hold},
-    live::{Inventory, freshness},
-    temporary::list,
-    tree, whole_file,
+    CacheKey, CacheRecord, ImageRecord, Index, LayerId, Store, StoreError,
+    disk::{Afterwards, FileLock, Hold, list, remove_files, remove_tree, tree_size, whole_file},
 };
 use rbuild_oci::{ImageId, Reference, Timestamp};
 use std::{
@@ -96,7 +94,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when the store cannot be read or written; what was removed until then stays removed.
-    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, CacheError> {
+    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
         let _one = FileLock::wait(&self.at("locks/prune"), Hold::Exclusive, Afterwards::Keep)?;
         let swept = self.sweep()?;
         let mut collection =
@@ -105,24 +103,19 @@ impl Store {
         let decided = self.index(|index| collection.decide(index));
         collection.mounts()?;
         for (path, bytes) in &collection.gone {
-            tree::remove(path)?;
+            remove_tree(path)?;
             collection.report.freed_bytes += bytes;
         }
         decided?;
         self.remove_dead_step_locks()?;
         if options.records == RecordPrune::All {
-            self.remove_files_in("contexts")?;
+            remove_files(&self.at("contexts"))?;
         }
         Ok(collection.report)
     }
 
-    pub(crate) fn remove_files_in(&self, directory: &str) -> Result<(), CacheError> {
-        let directory = self.at(directory);
-        list(&directory)?.iter().try_for_each(|name| whole_file::remove(&directory.join(name)).map(drop))
-    }
-
     /// A lock file whose owner was killed stays behind; taking and dropping its lock removes it.
-    fn remove_dead_step_locks(&self) -> Result<(), CacheError> {
+    fn remove_dead_step_locks(&self) -> Result<(), StoreError> {
         for directory in ["locks/steps", "locks/owners"] {
             for name in list(&self.at(directory))? {
                 drop(FileLock::attempt(&self.at(directory).join(name), Afterwards::Remove)?);
@@ -141,7 +134,7 @@ struct Collection<'a> {
 }
 
 impl Collection<'_> {
-    fn decide(&mut self, index: &Index<'_>) -> Result<(), CacheError> {
+    fn decide(&mut self, index: &Index<'_>) -> Result<(), StoreError> {
         let _gate = FileLock::wait(&self.store.at("locks/gate"), Hold::Exclusive, Afterwards::Keep)?;
         let mut inventory = Inventory::take(self.store, index)?;
         self.images(&mut inventory)?;
@@ -160,7 +153,7 @@ impl Collection<'_> {
         // the records first: killed in between, layers stay as garbage instead of records without layers
         let keys: Vec<CacheKey> = self.report.records.iter().map(|(key, _)| *key).collect();
         if !keys.is_empty() {
-            self.store.remove_files_in("recent")?;
+            remove_files(&self.store.at("recent"))?;
         }
         index.mark_evicted(&keys, SystemTime::now().into())?;
         old.iter().try_for_each(|key| index.remove_record(key))?;
@@ -181,9 +174,9 @@ impl Collection<'_> {
     }
 
     /// Removes images and their names, from the store and the inventory.
-    fn images(&mut self, inventory: &mut Inventory<'_>) -> Result<(), CacheError> {
+    fn images(&mut self, inventory: &mut Inventory<'_>) -> Result<(), StoreError> {
         let (named, contained) = (inventory.named_images(), inventory.container_images());
-        let goes = |image: &crate::ImageRecord| {
+        let goes = |image: &ImageRecord| {
             let wanted = match self.options.images {
                 ImagePrune::Keep => false,
                 ImagePrune::Dangling => !named.contains(&image.id) && !contained.contains(&image.id),
@@ -263,7 +256,7 @@ impl Collection<'_> {
         victims
     }
 
-    fn mounts(&mut self) -> Result<(), CacheError> {
+    fn mounts(&mut self) -> Result<(), StoreError> {
         match self.options.mounts {
             MountPrune::Keep => return Ok(()),
             MountPrune::Unused => {}
@@ -274,7 +267,7 @@ impl Collection<'_> {
             let path = directory.join(&id);
             let written = fs::metadata(&path).and_then(|m| m.modified()).map(Timestamp::from);
             if self.options.older_than.is_none_or(|limit| written.is_ok_and(|written| written < limit)) {
-                self.take(&path, tree::size(&path).bytes)?;
+                self.take(&path, tree_size(&path).bytes)?;
                 self.report.mounts.push(id);
             }
         }
@@ -282,8 +275,8 @@ impl Collection<'_> {
     }
 
     /// Takes a tree's name away.
-    fn take(&mut self, path: &Path, size: u64) -> Result<(), CacheError> {
-        let aside = self.store.temporary_path("gone")?;
+    fn take(&mut self, path: &Path, size: u64) -> Result<(), StoreError> {
+        let aside = self.store.space().path("gone")?;
         whole_file::rename(path, &aside)?;
         self.gone.push((aside, size));
         Ok(())

@@ -9,8 +9,8 @@
 //! allocation. `docs/cache-format.md` has the bytes.
 
 use crate::{
-    CacheError, Store,
-    whole_file::{self, Reaches},
+    Store, StoreError,
+    disk::whole_file::{self, Reaches},
 };
 use rbuild_oci::Digest;
 use std::{path::PathBuf, time::SystemTime};
@@ -76,7 +76,7 @@ impl ContextIndex {
     ///
     /// # Errors
     /// An I/O error when the file is there and cannot be read.
-    pub fn load(store: &Store, key: &Digest) -> Result<Self, CacheError> {
+    pub fn load(store: &Store, key: &Digest) -> Result<Self, StoreError> {
         let bytes = whole_file::read(&path(store, key))?.unwrap_or_default();
         Ok(Self::parse(bytes).unwrap_or_default())
     }
@@ -186,13 +186,13 @@ impl ContextIndexBuilder {
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub fn save(self, store: &Store, key: &Digest, previous: &ContextIndex) -> Result<Saved, CacheError> {
+    pub fn save(self, store: &Store, key: &Digest, previous: &ContextIndex) -> Result<Saved, StoreError> {
         let count = self.entries.len();
         let same = count == previous.count && self.entries.iter().all(|entry| self.is_in(previous, entry));
         if same && !previous.has_racy_entries() {
             return Ok(Saved::Unchanged);
         }
-        whole_file::write(store, &path(store, key), &self.encode(), Reaches::DiskLater)?;
+        whole_file::write(store.space(), &path(store, key), &self.encode(), Reaches::DiskLater)?;
         Ok(Saved::Written)
     }
 

@@ -6,9 +6,8 @@
 //! sees that they are there; the collection holds it exclusively from reading the leases until what it takes is gone.
 
 use crate::{
-    CacheError, LayerId, Store,
-    file_lock::{Afterwards, FileLock, Hold},
-    temporary::{list, random_id},
+    LayerId, Store, StoreError,
+    disk::{Afterwards, FileLock, Hold, list, random_id},
 };
 use rbuild_oci::Digest;
 use std::{collections::HashSet, fmt::Write as _, io::Write as _, time::SystemTime};
@@ -51,7 +50,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when its file cannot be made.
-    pub fn lease(&self) -> Result<Lease, CacheError> {
+    pub fn lease(&self) -> Result<Lease, StoreError> {
         loop {
             let path = self.at("locks/leases").join(random_id());
             if let Some(lock) = FileLock::attempt(&path, Afterwards::Remove)? {
@@ -61,7 +60,7 @@ impl Store {
     }
 
     /// Reads all live leases and removes the files of dead ones.
-    pub(crate) fn held(&self) -> Result<Held, CacheError> {
+    pub(crate) fn held(&self) -> Result<Held, StoreError> {
         let mut held = Held::default();
         let directory = self.at("locks/leases");
         for name in list(&directory)? {
@@ -91,7 +90,7 @@ impl Lease {
     ///
     /// # Errors
     /// An I/O error when the lease cannot be written.
-    pub fn hold(&self, layers: &[LayerId], blobs: &[Digest]) -> Result<Missing, CacheError> {
+    pub fn hold(&self, layers: &[LayerId], blobs: &[Digest]) -> Result<Missing, StoreError> {
         if layers.is_empty() && blobs.is_empty() {
             return Ok(Missing::default());
         }
@@ -111,13 +110,13 @@ impl Lease {
     }
 
     /// Holds a layer that is about to be committed.
-    pub(crate) fn announce(&self, layer: &LayerId) -> Result<(), CacheError> {
+    pub(crate) fn announce(&self, layer: &LayerId) -> Result<(), StoreError> {
         self.append(&format!("{layer}\n"))
     }
 
     /// One write of whole lines to a file opened for appending: lines of several threads never mix.
-    fn append(&self, lines: &str) -> Result<(), CacheError> {
+    fn append(&self, lines: &str) -> Result<(), StoreError> {
         let written = self.lock.file().write_all(lines.as_bytes());
-        written.map_err(CacheError::on("write to", &self.store.at("locks/leases")))
+        written.map_err(StoreError::on("write to", &self.store.at("locks/leases")))
     }
 }

@@ -1,6 +1,7 @@
 //! Small files that are there whole or not at all: written in temporary space, then renamed.
 
-use crate::{CacheError, Store};
+use super::{TemporarySpace, make_dirs};
+use crate::StoreError;
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -12,20 +13,25 @@ use std::{
 pub(crate) enum Reaches {
     /// Before the name is: after a power cut the old or the new file is there.
     DiskFirst,
-    /// With the next [`Store::sync`]: readers can tell a file that a power cut has emptied.
+    /// With the next sync of the whole store: readers can tell a file that a power cut has emptied.
     DiskLater,
 }
 
 /// Replaces the file `path` by one with `bytes`; missing directories are made.
-pub(crate) fn write(store: &Store, path: &Path, bytes: &[u8], reaches: Reaches) -> Result<(), CacheError> {
-    let temporary = store.temporary_path("file")?;
+pub(crate) fn write(
+    space: &TemporarySpace,
+    path: &Path,
+    bytes: &[u8],
+    reaches: Reaches,
+) -> Result<(), StoreError> {
+    let temporary = space.path("file")?;
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         if reaches == Reaches::DiskFirst { file.sync_data() } else { Ok(()) }
     });
     if let Err(e) = written {
         let _ = fs::remove_file(&temporary);
-        return Err(CacheError::io("write", &temporary, e));
+        return Err(StoreError::io("write", &temporary, e));
     }
     rename(&temporary, path).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
@@ -33,37 +39,37 @@ pub(crate) fn write(store: &Store, path: &Path, bytes: &[u8], reaches: Reaches) 
 }
 
 /// Renames `from` to `to`, making the directories above `to`; they may vanish meanwhile, as empty ones are removed.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), CacheError> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     for _ in 0..8 {
         match fs::rename(from, to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 if let Some(parent) = to.parent() {
-                    crate::store::make_dirs(parent)?;
+                    make_dirs(parent)?;
                 }
             }
-            renamed => return renamed.map_err(CacheError::on("create", to)),
+            renamed => return renamed.map_err(StoreError::on("create", to)),
         }
     }
-    fs::rename(from, to).map_err(CacheError::on("create", to))
+    fs::rename(from, to).map_err(StoreError::on("create", to))
 }
 
 /// The file's bytes, or `None` when there is no such file.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, CacheError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(e) => Err(CacheError::io("read", path, e)),
+        Err(e) => Err(StoreError::io("read", path, e)),
     }
 }
 
 /// Removes a file; one that is not there is fine.
-pub(crate) fn remove(path: &Path) -> Result<Removed, CacheError> {
+pub(crate) fn remove(path: &Path) -> Result<Removed, StoreError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(Removed::Yes),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Removed::WasAbsent)
         }
-        Err(e) => Err(CacheError::io("remove", path, e)),
+        Err(e) => Err(StoreError::io("remove", path, e)),
     }
 }
 

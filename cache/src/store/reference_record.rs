@@ -2,8 +2,8 @@
 //! never begins with `_`, so no repository's directory can meet another one's tag.
 
 use crate::{
-    CacheError, Store,
-    whole_file::{self, Reaches, Removed},
+    Store, StoreError,
+    disk::whole_file::{self, Reaches, Removed},
 };
 use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,11 +25,11 @@ impl Store {
     /// What `reference` points at. With a digest, only what was recorded under that digest counts.
     ///
     /// # Errors
-    /// [`CacheError::Document`] when the record is damaged.
-    pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, CacheError> {
+    /// [`StoreError::Document`] when the record is damaged.
+    pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, StoreError> {
         let path = self.reference_path(reference);
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| CacheError::Document { path, source })
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
     }
 
     /// Points `reference` somewhere; the file is replaced in one step and is on the disk before the name is. Writes
@@ -37,22 +37,22 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub fn set_reference(&self, reference: &Reference, record: &RefRecord) -> Result<(), CacheError> {
+    pub fn set_reference(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
         match self.reference(reference) {
             Ok(Some(old)) if old.image == record.image && old.manifest == record.manifest => return Ok(()),
             // a damaged record is replaced
-            Ok(_) | Err(CacheError::Document { .. }) => {}
+            Ok(_) | Err(StoreError::Document { .. }) => {}
             Err(e) => return Err(e),
         }
         let json = serde_json::to_vec(record).expect("a reference record is strings");
-        whole_file::write(self, &self.reference_path(reference), &json, Reaches::DiskFirst)
+        whole_file::write(self.space(), &self.reference_path(reference), &json, Reaches::DiskFirst)
     }
 
     /// Forgets `reference`; returns whether it was there.
     ///
     /// # Errors
     /// An I/O error when it cannot be removed.
-    pub fn remove_reference(&self, reference: &Reference) -> Result<bool, CacheError> {
+    pub fn remove_reference(&self, reference: &Reference) -> Result<bool, StoreError> {
         let path = self.reference_path(reference);
         let removed = whole_file::remove(&path)? == Removed::Yes;
         let refs = self.at("refs");
@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when the directories cannot be read.
-    pub fn references(&self) -> Result<Vec<(Reference, RefRecord)>, CacheError> {
+    pub fn references(&self) -> Result<Vec<(Reference, RefRecord)>, StoreError> {
         let mut found = Vec::new();
         let mut pending = vec![(self.at("refs"), String::new())];
         while let Some((directory, name)) = pending.pop() {
@@ -83,7 +83,7 @@ impl Store {
                         };
                         match self.reference(&reference) {
                             Ok(record) => found.extend(record.map(|record| (reference, record))),
-                            Err(CacheError::Document { .. }) => {}
+                            Err(StoreError::Document { .. }) => {}
                             Err(e) => return Err(e),
                         }
                     }
@@ -106,13 +106,13 @@ impl Store {
 }
 
 /// Paths and UTF-8 names in a directory that may vanish or be a file.
-fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(Vec::new());
         }
-        Err(e) => return Err(CacheError::io("read", directory, e)),
+        Err(e) => return Err(StoreError::io("read", directory, e)),
     };
     Ok(entries
         .flatten()

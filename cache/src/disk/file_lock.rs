@@ -2,7 +2,8 @@
 //! it ends. A lock file may be removed by whoever holds it exclusively: whoever then gets the lock of the removed file
 //! sees that it has no name any more and takes the new one.
 
-use crate::CacheError;
+use super::make_dirs;
+use crate::StoreError;
 use std::{
     fs::{File, OpenOptions, TryLockError},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -33,7 +34,7 @@ pub(crate) struct FileLock {
 
 impl FileLock {
     /// Waits for the lock.
-    pub(crate) fn wait(path: &Path, hold: Hold, afterwards: Afterwards) -> Result<Self, CacheError> {
+    pub(crate) fn wait(path: &Path, hold: Hold, afterwards: Afterwards) -> Result<Self, StoreError> {
         loop {
             let file = open(path)?;
             let locked = match hold {
@@ -43,7 +44,7 @@ impl FileLock {
             match locked {
                 Ok(()) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(CacheError::io("lock", path, e)),
+                Err(e) => return Err(StoreError::io("lock", path, e)),
             }
             if has_name(&file, path)? {
                 return Ok(Self { file, path: path.to_owned(), afterwards });
@@ -52,13 +53,13 @@ impl FileLock {
     }
 
     /// Takes the lock exclusively if nobody holds it.
-    pub(crate) fn attempt(path: &Path, afterwards: Afterwards) -> Result<Option<Self>, CacheError> {
+    pub(crate) fn attempt(path: &Path, afterwards: Afterwards) -> Result<Option<Self>, StoreError> {
         loop {
             let file = open(path)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(e)) => return Err(CacheError::io("lock", path, e)),
+                Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", path, e)),
             }
             if has_name(&file, path)? {
                 return Ok(Some(Self { file, path: path.to_owned(), afterwards }));
@@ -84,20 +85,20 @@ impl Drop for FileLock {
 }
 
 /// Opens a lock file, making it and its directory when they are not there.
-pub(crate) fn open(path: &Path) -> Result<File, CacheError> {
+fn open(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true).mode(0o600);
     match options.open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             if let Some(parent) = path.parent() {
-                crate::store::make_dirs(parent)?;
+                make_dirs(parent)?;
             }
-            options.open(path).map_err(CacheError::on("open", path))
+            options.open(path).map_err(StoreError::on("open", path))
         }
-        opened => opened.map_err(CacheError::on("open", path)),
+        opened => opened.map_err(StoreError::on("open", path)),
     }
 }
 
-fn has_name(file: &File, path: &Path) -> Result<bool, CacheError> {
-    Ok(file.metadata().map_err(CacheError::on("stat", path))?.nlink() > 0)
+fn has_name(file: &File, path: &Path) -> Result<bool, StoreError> {
+    Ok(file.metadata().map_err(StoreError::on("stat", path))?.nlink() > 0)
 }

@@ -1,60 +1,17 @@
 //! What the store holds and who needs it: the picture from which `usage` counts and `prune` decides.
 
 use crate::{
-    CacheError, CacheKey, CacheRecord, ImageRecord, Index, LayerId, LayerSource, RefRecord, Store,
-    lease::Held,
-    temporary::list,
-    tree,
-    whole_file::{self, Reaches},
+    CacheKey, CacheRecord, ContainerUse, ImageRecord, Index, LayerId, LayerSource, RefRecord, Store,
+    StoreError,
+    disk::{list, tree_size},
+    store::Held,
 };
 use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
-use serde::{Deserialize, Serialize};
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     time::SystemTime,
 };
-
-/// What a container needs of the store; `containers/<id>/uses.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerUse {
-    /// The image it was made from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<ImageId>,
-    /// The layers it stands on, lowest first.
-    pub layers: Vec<LayerId>,
-}
-
-impl Store {
-    /// States what the container in `containers/<id>` needs, so that no collection takes it. Hold the layers by a lease
-    /// meanwhile. Removing the container's directory ends it.
-    ///
-    /// # Errors
-    /// An I/O error when it cannot be written.
-    pub fn set_container_use(&self, id: &str, uses: &ContainerUse) -> Result<(), CacheError> {
-        let json = serde_json::to_vec(uses).expect("a container's needs are strings");
-        whole_file::write(self, &self.containers_dir().join(id).join("uses.json"), &json, Reaches::DiskFirst)
-    }
-
-    /// What every container needs, by its id.
-    ///
-    /// # Errors
-    /// [`CacheError::Document`] when one cannot be read: collecting then might take what it needs.
-    pub fn container_uses(&self) -> Result<Vec<(String, ContainerUse)>, CacheError> {
-        let directory = self.containers_dir();
-        let mut uses = Vec::new();
-        for id in list(&directory)? {
-            let path = directory.join(&id).join("uses.json");
-            if let Some(bytes) = whole_file::read(&path)? {
-                let needs =
-                    serde_json::from_slice(&bytes).map_err(|source| CacheError::Document { path, source })?;
-                uses.push((id, needs));
-            }
-        }
-        uses.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(uses)
-    }
-}
 
 /// A blob's file.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +35,7 @@ pub(crate) struct Inventory<'a> {
 
 impl<'a> Inventory<'a> {
     /// Takes stock. The order matters to a collection: things first, then who needs them (see `lease`).
-    pub(crate) fn take(store: &'a Store, index: &Index<'_>) -> Result<Self, CacheError> {
+    pub(crate) fn take(store: &'a Store, index: &Index<'_>) -> Result<Self, StoreError> {
         let layers = list(&store.at("layers"))?.iter().filter_map(|name| name.parse().ok()).collect();
         let blobs = blob_files(store)?;
         Ok(Self {
@@ -100,7 +57,7 @@ impl<'a> Inventory<'a> {
             return *size;
         }
         let known = self.store.layer_meta(layer).ok().and_then(|meta| meta.size_bytes);
-        let size = known.unwrap_or_else(|| tree::size(&self.store.layer_fs(layer)).bytes);
+        let size = known.unwrap_or_else(|| tree_size(&self.store.layer_fs(layer)).bytes);
         self.sizes.borrow_mut().insert(*layer, size);
         size
     }
@@ -154,14 +111,7 @@ pub(crate) fn freshness(records: &[(CacheKey, CacheRecord)]) -> HashMap<LayerId,
     fresh
 }
 
-impl CacheRecord {
-    /// The layers it needs to be of use.
-    pub(crate) fn stack(&self) -> impl Iterator<Item = &LayerId> {
-        self.parent_layers.iter().chain(std::iter::once(&self.layer))
-    }
-}
-
-fn blob_files(store: &Store) -> Result<HashMap<Digest, BlobFile>, CacheError> {
+fn blob_files(store: &Store) -> Result<HashMap<Digest, BlobFile>, StoreError> {
     let directory = store.at("blobs/sha256");
     let mut blobs = HashMap::new();
     for name in list(&directory)? {

@@ -2,25 +2,21 @@
 //! space and committed by one rename, together with its `meta.json`; after that its files never change.
 
 use crate::{
-    CacheError, Lease, Store,
-    temporary::random_id,
-    tree,
-    whole_file::{self, Reaches},
+    LayerId, Lease, Store, StoreError,
+    disk::{
+        random_id, remove_tree,
+        whole_file::{self, Reaches},
+    },
 };
 use rbuild_oci::{Descriptor, DiffId, Digest, Timestamp};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::{
-    fmt,
     fs::{self, DirBuilder, Permissions},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     str::FromStr,
 };
-
-/// A layer's name in its store: 16 hexadecimal digits, random, never used again. Means nothing outside the store.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LayerId(u64);
 
 /// What is known about a layer besides its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,19 +73,19 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when its directories cannot be made.
-    pub fn new_layer(&self) -> Result<LayerDraft, CacheError> {
-        let directory = self.temporary_path("layer")?;
+    pub fn new_layer(&self) -> Result<LayerDraft, StoreError> {
+        let directory = self.space().path("layer")?;
         let (fs, work) = (directory.join("fs"), directory.join("work"));
         let mut builder = DirBuilder::new();
-        builder.mode(0o700).create(&directory).map_err(CacheError::on("create", &directory))?;
+        builder.mode(0o700).create(&directory).map_err(StoreError::on("create", &directory))?;
         let draft = LayerDraft { directory, fs, work, store: self.clone() };
         builder.mode(0o755);
         for path in [&draft.fs, &draft.work] {
-            builder.create(path).map_err(CacheError::on("create", path))?;
+            builder.create(path).map_err(StoreError::on("create", path))?;
         }
         // the layer's root becomes the image's `/`, which must not depend on the user's umask
         fs::set_permissions(&draft.fs, Permissions::from_mode(0o755))
-            .map_err(CacheError::on("set the mode of", &draft.fs))?;
+            .map_err(StoreError::on("set the mode of", &draft.fs))?;
         Ok(draft)
     }
 
@@ -102,12 +98,12 @@ impl Store {
     /// What is known about the layer.
     ///
     /// # Errors
-    /// [`CacheError::LayerMissing`] when it is not there, [`CacheError::Document`] when its file is damaged.
-    pub fn layer_meta(&self, layer: &LayerId) -> Result<LayerMeta, CacheError> {
+    /// [`StoreError::LayerMissing`] when it is not there, [`StoreError::Document`] when its file is damaged.
+    pub fn layer_meta(&self, layer: &LayerId) -> Result<LayerMeta, StoreError> {
         let path = self.layer_directory(layer).join("meta.json");
         let bytes =
-            whole_file::read(&path)?.ok_or_else(|| CacheError::LayerMissing { layer: layer.to_string() })?;
-        serde_json::from_slice(&bytes).map_err(|source| CacheError::Document { path, source })
+            whole_file::read(&path)?.ok_or_else(|| StoreError::LayerMissing { layer: layer.to_string() })?;
+        serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })
     }
 
     /// Whether the layer is there, with a description: a power cut may have emptied that one, and nothing can be done
@@ -121,13 +117,13 @@ impl Store {
     /// Replaces what is known about a committed layer, such as its DiffId once that is computed.
     ///
     /// # Errors
-    /// [`CacheError::LayerMissing`] when it is not there, or an I/O error.
-    pub fn update_layer_meta(&self, layer: &LayerId, meta: &LayerMeta) -> Result<(), CacheError> {
+    /// [`StoreError::LayerMissing`] when it is not there, or an I/O error.
+    pub fn update_layer_meta(&self, layer: &LayerId, meta: &LayerMeta) -> Result<(), StoreError> {
         if !self.has_layer(layer) {
-            return Err(CacheError::LayerMissing { layer: layer.to_string() });
+            return Err(StoreError::LayerMissing { layer: layer.to_string() });
         }
         let path = self.layer_directory(layer).join("meta.json");
-        whole_file::write(self, &path, &to_json(meta), Reaches::DiskLater)
+        whole_file::write(self.space(), &path, &to_json(meta), Reaches::DiskLater)
     }
 
     pub(crate) fn layer_directory(&self, layer: &LayerId) -> PathBuf {
@@ -153,15 +149,15 @@ impl LayerDraft {
     ///
     /// # Errors
     /// An I/O error when it cannot be renamed; the draft is removed then.
-    pub fn commit(self, lease: &Lease, meta: &LayerMeta) -> Result<LayerId, CacheError> {
+    pub fn commit(self, lease: &Lease, meta: &LayerMeta) -> Result<LayerId, StoreError> {
         let meta_path = self.directory.join("meta.json");
-        fs::write(&meta_path, to_json(meta)).map_err(CacheError::on("write", &meta_path))?;
+        fs::write(&meta_path, to_json(meta)).map_err(StoreError::on("write", &meta_path))?;
         match fs::remove_dir(&self.work) {
             Ok(()) => {}
             // overlayfs has left its own directory there
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => tree::remove(&self.work)?,
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => remove_tree(&self.work)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(CacheError::io("remove", &self.work, e)),
+            Err(e) => return Err(StoreError::io("remove", &self.work, e)),
         }
         loop {
             let id = LayerId::from_str(&random_id()).expect("a random id is 16 hexadecimal digits");
@@ -169,7 +165,7 @@ impl LayerDraft {
             // before the rename: a collection lists layers first and reads leases second
             lease.announce(&id)?;
             match whole_file::rename(&self.directory, &target) {
-                Err(CacheError::Io { source, .. })
+                Err(StoreError::Io { source, .. })
                     if matches!(
                         source.kind(),
                         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
@@ -183,43 +179,10 @@ impl LayerDraft {
 impl Drop for LayerDraft {
     fn drop(&mut self) {
         // after a commit there is nothing under this name
-        let _ = tree::remove(&self.directory);
+        let _ = remove_tree(&self.directory);
     }
 }
 
 fn to_json(meta: &LayerMeta) -> Vec<u8> {
     serde_json::to_vec(meta).expect("a layer's description is strings and numbers")
-}
-
-impl fmt::Display for LayerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for LayerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for LayerId {
-    type Err = CacheError;
-    fn from_str(text: &str) -> Result<Self, CacheError> {
-        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let id = if digits { u64::from_str_radix(text, 16).ok() } else { None };
-        id.map(Self).ok_or_else(|| CacheError::LayerMissing { layer: text.to_owned() })
-    }
-}
-
-impl Serialize for LayerId {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for LayerId {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
-    }
 }

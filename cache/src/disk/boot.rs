@@ -1,0 +1,62 @@
+//! Which run of the kernel something was written in, and when within it: what durability is reckoned in.
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One run of the kernel, as `/proc/sys/kernel/random/boot_id` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct BootId(u128);
+
+/// When something was written: which boot, and nanoseconds since it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The boot.
+    pub boot: BootId,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub nanoseconds: u64,
+}
+
+impl BootId {
+    /// The running boot. Without /proc it is unknown, and equals no record's boot: nothing unsynced is then believed.
+    pub(crate) fn current() -> Self {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self::parse(&text).unwrap_or(Self(0))
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+        (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok()).flatten().map(Self)
+    }
+}
+
+impl Stamp {
+    /// This moment, in the boot that runs.
+    pub(crate) fn now(boot: BootId) -> Self {
+        let nanoseconds = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+                + u64::try_from(time.tv_nsec()).unwrap_or(0)
+        });
+        Self { boot, nanoseconds }
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl From<BootId> for String {
+    fn from(boot: BootId) -> Self {
+        boot.to_string()
+    }
+}
+
+impl TryFrom<String> for BootId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not a boot id")
+    }
+}

@@ -1,0 +1,16 @@
+//! The disk below the store: directories, locks, temporary space, trees and files that are there whole or not at all.
+//! Nothing here knows what is stored.
+
+mod boot;
+mod directories;
+mod file_lock;
+mod temporary;
+mod tree;
+pub(crate) mod whole_file;
+
+pub use boot::{BootId, Stamp};
+pub(crate) use directories::{list, make_dirs, remove_files};
+pub(crate) use file_lock::{Afterwards, FileLock, Hold};
+pub(crate) use temporary::{TemporarySpace, random_id};
+pub use tree::remove as remove_tree;
+pub(crate) use tree::size as tree_size;

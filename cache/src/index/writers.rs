@@ -1,0 +1,44 @@
+//! Who has written to the index since a handle's first transaction. Each transaction that writes makes the lock file
+//! `locks/index` a byte longer, so its length tells whether there was another one.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
+
+/// Above this length the file that counts transactions begins anew.
+const COUNT_LIMIT: u64 = 64 << 10;
+
+/// What one handle has seen of the count of transactions.
+#[derive(Debug, Default)]
+pub(crate) struct IndexWriters {
+    /// The length of the lock file after the handle's last transaction.
+    seen: Option<u64>,
+    /// Whether the handle has met a transaction that was not its own.
+    others: bool,
+}
+
+impl IndexWriters {
+    /// Whether there was a transaction of another handle, by the length of the lock file at `path`.
+    pub(crate) fn others_wrote(&self, path: &Path) -> bool {
+        self.others
+            || self.seen.is_some_and(|seen| fs::metadata(path).map_or(true, |file| file.len() != seen))
+    }
+
+    /// Notes, with the index locked, whether others wrote since the last transaction.
+    pub(crate) fn begin(&mut self, lock: &File) {
+        let length = lock.metadata().map_or(0, |file| file.len());
+        self.others |= self.seen.is_some_and(|seen| seen != length);
+        self.seen = Some(length);
+    }
+
+    /// Counts a transaction that wrote. A count that cannot be written costs others some time.
+    pub(crate) fn end(&mut self, mut lock: &File) {
+        let length = lock.metadata().map_or(0, |file| file.len());
+        let counted = if length < COUNT_LIMIT { lock.write_all(b".") } else { lock.set_len(0) };
+        if counted.is_ok() {
+            self.seen = lock.metadata().ok().map(|file| file.len());
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Temporary directories for users of the store.
+
+use crate::{
+    Store, StoreError,
+    disk::{make_dirs, remove_tree},
+};
+use std::path::{Path, PathBuf};
+
+/// A directory in temporary space; dropping it removes it.
+#[derive(Debug)]
+pub struct ScratchDir {
+    path: PathBuf,
+    /// Keeps the space alive.
+    _store: Store,
+}
+
+impl ScratchDir {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.path);
+    }
+}
+
+impl Store {
+    /// A new empty directory (mode 0700) on the store's file system, swept when this process dies.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be made.
+    pub fn scratch_dir(&self) -> Result<ScratchDir, StoreError> {
+        let path = self.space().path("scratch")?;
+        make_dirs(&path)?;
+        Ok(ScratchDir { path, _store: self.clone() })
+    }
+
+    /// Removes the temporary space of dead processes; returns how many bytes that freed. What cannot be removed
+    /// (another user's files) is left.
+    ///
+    /// # Errors
+    /// An I/O error when `tmp` cannot be listed or a lock not be opened.
+    pub fn sweep(&self) -> Result<u64, StoreError> {
+        self.space().sweep_dead()
+    }
+}

@@ -1,0 +1,8 @@
+//! The store on a real disk.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
+mod collection;
+mod contents;
+mod crash;
+mod fixture;
