@@ -1,7 +1,7 @@
 //! The functions that a fully cached build spends its time in: parsing, planning, keys, the index.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use rbuild_cache::{CacheKey, KeyBuilder, Store};
+use rbuild_cache::{CacheKey, KeyBuilder, Store, Writer};
 use rbuild_oci::{ImageConfig, Platform};
 use rbuild_planner::{Plan, PlanOptions, ResolvedImage};
 use std::hint::black_box;
@@ -72,12 +72,14 @@ fn keys(c: &mut Criterion) {
 
 fn index(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path()).expect("a store");
+    let store = Store::open(folder.path(), &Writer::Root).expect("a store");
     let key = CacheKey::definition(None, &KeyBuilder::new("x").finish_step());
     c.bench_function("open the index, look one key up, close", |b| {
         b.iter(|| store.index(|index| Ok(index.record(&key).is_some())).expect("a transaction"));
     });
-    c.bench_function("open a store", |b| b.iter(|| Store::open(folder.path()).expect("a store")));
+    c.bench_function("open a store", |b| {
+        b.iter(|| Store::open(folder.path(), &Writer::Root).expect("a store"));
+    });
 }
 
 criterion_group!(benches, language, keys, index);

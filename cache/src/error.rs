@@ -1,5 +1,6 @@
 //! What can go wrong in the store, and what is only worth a warning.
 
+use crate::Writer;
 use rbuild_oci::{Digest, ImageId};
 use std::{io, path::Path, path::PathBuf};
 
@@ -40,7 +41,7 @@ pub enum StoreError {
     /// A newer rbuild has written the store.
     #[error(
         "the store at {} has format {found}, and this rbuild knows formats up to {known}: use a newer rbuild, or \
-         another store with --root", root.display()
+         another store", root.display()
     )]
     NewerStore {
         /// The store.
@@ -55,6 +56,32 @@ pub enum StoreError {
     NotAStore {
         /// The directory.
         root: PathBuf,
+    },
+    /// Another user has written the store.
+    #[error(
+        "the store at {} was written by {writer}, and {opener} would misread its layers: work as {writer}, or use \
+         another store", root.display()
+    )]
+    OtherWriter {
+        /// The store.
+        root: PathBuf,
+        /// Who wrote it.
+        writer: Writer,
+        /// Who wanted to open it.
+        opener: Writer,
+    },
+    /// The user who has written the store had other subordinate ids then.
+    #[error(
+        "the layers of the store at {} belong to ids that {writer} no longer has ({recorded}): restore them in \
+         /etc/subuid and /etc/subgid, or use another store", root.display()
+    )]
+    OtherIds {
+        /// The store.
+        root: PathBuf,
+        /// Who wrote it.
+        writer: Writer,
+        /// The ids it was written with.
+        recorded: String,
     },
     /// A blob whose bytes do not have its digest. It has been removed, so that it now counts as missing.
     #[error("blob {digest} in the store is damaged")]

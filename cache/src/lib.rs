@@ -24,6 +24,6 @@ pub use index::{
     Miss, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
-    BlobReader, BlobWriter, ContainerUse, ImageLayer, ImageRecord, LayerDraft, LayerId, LayerMeta,
-    LayerSource, Lease, Missing, MountUse, RefRecord, ScratchDir, StepLock, Store,
+    BlobReader, BlobWriter, ContainerUse, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft, LayerId,
+    LayerMeta, LayerSource, Lease, Missing, MountUse, RefRecord, ScratchDir, StepLock, Store, Writer,
 };

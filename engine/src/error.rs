@@ -253,6 +253,8 @@ fn store_class(error: &StoreError) -> FailureClass {
         | StoreError::Io { .. }
         | StoreError::NewerStore { .. }
         | StoreError::NotAStore { .. }
+        | StoreError::OtherWriter { .. }
+        | StoreError::OtherIds { .. }
         | StoreError::BlobDamaged { .. }
         | StoreError::Document { .. }
         | StoreError::LayerMissing { .. }

@@ -47,7 +47,7 @@ pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;
-use rbuild_executor::Isolation;
+use rbuild_executor::{Isolation, store_writer};
 use std::sync::Arc;
 
 /// An open store and what is needed to build in it. Cheap to clone.
@@ -62,9 +62,9 @@ impl Engine {
     /// Opens the store at `options.root`, creating it when it is not there.
     ///
     /// # Errors
-    /// [`Error::Store`] when it cannot be created, or was written by a newer rbuild.
+    /// [`Error::Store`] when it cannot be created, or was written by a newer rbuild or by another user.
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
-        let store = Store::open(&options.root)?;
+        let store = Store::open(&options.root, &store_writer()?)?;
         let isolation = Arc::new(Isolation::new(&store));
         Ok(Self { store, options: Arc::new(options), isolation })
     }

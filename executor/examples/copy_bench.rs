@@ -2,7 +2,7 @@
 //! everything, later ones find the stat index; with an archive of the context, it is added instead. Compare with `cp -r`
 //! and `tar -x`. The store is best on an empty file system of its own.
 
-use rbuild_cache::Store;
+use rbuild_cache::{Store, Writer};
 use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use std::{
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("copy_bench CONTEXT STORE [TIMES [ARCHIVE]]".into());
     };
     let times = rest.first().map_or(Ok(3), |text| text.parse())?;
-    let store = Store::open(Path::new(store))?;
+    let store = Store::open(Path::new(store), &Writer::Root)?;
     let action = CopyAction {
         unpack: if rest.get(1).is_some() { Unpack::Local } else { Unpack::Never },
         ..CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/app".parse()?)

@@ -285,6 +285,7 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Writer;
     use std::{fs, time::Duration, time::Instant};
 
     fn stat(inode: u64, time: i64) -> FileStat {
@@ -297,7 +298,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s")).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
         (directory, store)
     }
 

@@ -188,10 +188,11 @@ pub(crate) fn refresh(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Writer;
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s")).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
         (directory, store)
     }
 

@@ -78,6 +78,7 @@ impl Durable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Writer;
 
     fn boot(number: u128) -> BootId {
         BootId::try_from(format!("{number:032x}")).unwrap()
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn a_sync_covers_what_was_written_before_it_and_nothing_later() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s")).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
         let before = store.stamp();
         assert!(!store.durable().unwrap().covers(&before));
         store.sync().unwrap();

@@ -1,4 +1,4 @@
-//! The store as a whole: its root, its layout and its version. Opening an existing one reads one small file; nothing is
+//! The store as a whole. Opening an existing one reads two small files; nothing is
 //! scanned, and a directory that someone has removed is made again when it is needed.
 
 mod blob;
@@ -8,9 +8,11 @@ mod image_record;
 mod layer;
 mod layer_id;
 mod lease;
+mod opening;
 mod reference_record;
 mod scratch;
 mod step_lock;
+mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use container_use::ContainerUse;
@@ -23,20 +25,13 @@ pub use lease::{Lease, Missing};
 pub use reference_record::RefRecord;
 pub use scratch::ScratchDir;
 pub use step_lock::{MountUse, StepLock};
+pub use writer::{IdMaps, IdRange, Writer};
 
-use crate::{
-    BootId, StoreError, Warning,
-    disk::{TemporarySpace, make_dirs, whole_file},
-    index::IndexWriters,
-};
+use crate::{BootId, StoreError, Warning, disk::TemporarySpace, index::IndexWriters};
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-
-/// The store format this code writes and the newest it reads.
-pub(crate) const FORMAT: u32 = 1;
 
 /// A handle on one store. Cheap to clone; clones share temporary space and warnings.
 #[derive(Clone, Debug)]
@@ -55,20 +50,15 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store at `root`, which should be an absolute path, and makes it when it is not there.
+    /// Opens the store at `root`, which should be an absolute path, for `writer`, who is the caller; makes it when it
+    /// is not there.
     ///
     /// # Errors
     /// [`StoreError::NewerStore`] when a newer rbuild has written it, [`StoreError::NotAStore`] when it is something
-    /// else; an I/O error when it cannot be read or made.
-    pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let version = root.join("version");
-        let bytes = match whole_file::read(&version)? {
-            Some(bytes) => Some(bytes),
-            None => create(root, &version)?,
-        };
-        if let Some(bytes) = bytes {
-            check_version(root, &bytes)?;
-        }
+    /// else, [`StoreError::OtherWriter`] and [`StoreError::OtherIds`] when the caller would misread it; an I/O error
+    /// when it cannot be read or made.
+    pub fn open(root: &Path, writer: &Writer) -> Result<Self, StoreError> {
+        opening::open(root, writer)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
@@ -143,59 +133,4 @@ impl Store {
     pub(crate) fn space(&self) -> &TemporarySpace {
         &self.inner.space
     }
-}
-
-/// Makes the layout. The version file comes last: a store that has one has everything else.
-fn create(root: &Path, version: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    const DIRECTORIES: [&str; 12] = [
-        "blobs/sha256",
-        "refs",
-        "images",
-        "layers",
-        "index",
-        "contexts",
-        "recent",
-        "mounts",
-        "containers",
-        "locks",
-        "tmp",
-        "empty",
-    ];
-    make_dirs(root)?;
-    // never turn somebody's home directory into a store
-    let foreign = fs::read_dir(root).map_err(StoreError::on("read", root))?.flatten().any(|entry| {
-        let name = entry.file_name();
-        let known = |first: &str| name.to_str() == Some(first);
-        !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
-            && !known("version")
-            && !known("lost+found")
-            && !name.to_string_lossy().starts_with(".version.")
-    });
-    if foreign {
-        return Err(StoreError::NotAStore { root: root.to_owned() });
-    }
-    for directory in DIRECTORIES {
-        make_dirs(&root.join(directory))?;
-    }
-    let unnamed = root.join(format!(".version.{}", std::process::id()));
-    fs::write(&unnamed, format!("{FORMAT}\n")).map_err(StoreError::on("write", &unnamed))?;
-    // link, not rename: if another process was first its file stays
-    let linked = fs::hard_link(&unnamed, version);
-    let _ = fs::remove_file(&unnamed);
-    match linked {
-        Ok(()) => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => whole_file::read(version),
-        Err(e) => Err(StoreError::io("create", version, e)),
-    }
-}
-
-fn check_version(root: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let found: u32 = std::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| StoreError::NotAStore { root: root.to_owned() })?;
-    if found > FORMAT {
-        return Err(StoreError::NewerStore { root: root.to_owned(), found, known: FORMAT });
-    }
-    Ok(())
 }

@@ -123,12 +123,13 @@ fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Writer;
     use std::time::SystemTime;
 
     #[test]
     fn names_come_back_and_never_collide() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s")).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
         let digest = Digest::of(b"m");
         let names = [
             "debian",

@@ -2,7 +2,7 @@
 
 use rbuild_cache::{
     CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord,
-    StepInputs, Store, StoreError, Warning,
+    StepInputs, Store, StoreError, Warning, Writer,
 };
 use rbuild_oci::{Digest, ImageId};
 use std::{
@@ -53,7 +53,7 @@ fn child_without_privilege() {
     store.sync().unwrap();
     drop(lease);
     assert_eq!(store.prune(&PruneOptions::default()).unwrap().records.len(), 1, "its layer is not there");
-    let error = Store::open(Path::new("/root/.rbuild-test")).unwrap_err();
+    let error = Store::open(Path::new("/root/.rbuild-test"), &Writer::Root).unwrap_err();
     assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
     println!("\ndone");
 }
@@ -107,7 +107,7 @@ fn child(test: &str, root: &Path, word: &str) -> Child {
 fn parent() -> (Store, String) {
     let mut lines = std::io::stdin().lines();
     let mut line = || lines.next().unwrap().unwrap();
-    (Store::open(Path::new(&line())).unwrap(), line())
+    (Store::open(Path::new(&line()), &Writer::Root).unwrap(), line())
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn child_that_is_killed() {
 #[test]
 fn what_a_killed_process_left_is_swept_and_its_locks_are_free() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let mut child = child("child_that_is_killed", store.root(), "");
     let output = BufReader::new(child.stdout.take().unwrap());
     output.lines().map_while(Result::ok).find(|line| line == "ready").expect("the child has begun");
@@ -162,7 +162,7 @@ fn child_that_writes_records() {
 #[test]
 fn many_processes_share_the_index() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let children: Vec<Child> =
         (0..4).map(|n| child("child_that_writes_records", store.root(), &n.to_string())).collect();
     for mut child in children {
@@ -177,7 +177,7 @@ fn many_processes_share_the_index() {
 #[test]
 fn writers_killed_at_any_moment_leave_a_readable_index() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let mut resets = 0;
     for n in 0..12u64 {
         let mut child = child("child_that_writes_records", store.root(), &format!("k{n}"));
@@ -206,7 +206,7 @@ fn an_unfinished_snapshot_of_a_killed_writer_loses_no_record() {
 }
 
 fn filled(root: &Path, count: usize) -> Store {
-    let store = Store::open(root).unwrap();
+    let store = Store::open(root, &Writer::Root).unwrap();
     let records: Vec<_> = (0..count).map(|n| record(&n.to_string())).collect();
     for some in records.chunks(500) {
         store.index(|index| index.put_records(some)).unwrap();
@@ -282,7 +282,7 @@ fn a_damaged_index_costs_time_only() {
 #[test]
 fn a_record_of_an_earlier_boot_counts_only_if_it_was_synced() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let (early, late) = (record("early"), record("late"));
     store.index(|index| index.put_records(std::slice::from_ref(&early))).unwrap();
     store.sync().unwrap();
@@ -410,5 +410,5 @@ fn opening_with_many_records_is_fast() {
         store.index(|index| index.put_records(&[(key, record.clone())])).unwrap();
     });
     println!("open, write 1, close: {written:?}");
-    println!("Store::open: {:?}", median(&|| drop(Store::open(directory.path()).unwrap())));
+    println!("Store::open: {:?}", median(&|| drop(Store::open(directory.path(), &Writer::Root).unwrap())));
 }

@@ -2,7 +2,7 @@
 
 use rbuild_cache::{
     CacheKey, CacheRecord, ImageLayer, ImageRecord, KeyBuilder, LayerId, LayerMeta, LayerSource, Lease,
-    RefRecord, StepInputs, Store,
+    RefRecord, StepInputs, Store, Writer,
 };
 use rbuild_oci::{DiffId, Digest, ImageId, Timestamp};
 use std::{fs, os::unix::fs::PermissionsExt, time::SystemTime};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 pub(crate) fn store() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
+    let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
     (directory, store)
 }
 

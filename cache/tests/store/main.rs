@@ -6,3 +6,4 @@ mod collection;
 mod contents;
 mod crash;
 mod fixture;
+mod writers;

@@ -65,3 +65,38 @@ fn an_ordinary_user_builds_and_runs() {
     here.ok(["rmi", "x"]);
     here.ok(["prune", "-a", "-f"]);
 }
+
+#[test]
+fn a_store_is_refused_to_another_user() {
+    let Some(here) = workspace("a_store_is_refused_to_another_user") else { return };
+    here.import(Base::Busybox);
+    let dockerfile =
+        "FROM busybox\nRUN mkdir /d && touch /d/old && chown 5:6 /d\nRUN rm -rf /d && mkdir /d\n";
+    let context = here.context("c", dockerfile, &[]);
+    here.build("x", &context);
+    assert_eq!(here.ok(["run", "--rm", "x", "ls", "/d"]), "");
+    // outside of the user's namespace it is the same user's
+    assert!(here.ok(["images", "-q"]).lines().count() == 2);
+    let root = Workspace::new(RBUILD);
+    let on_the_store =
+        |words: &[&str]| root.command(words).env("RBUILD_ROOT", here.store()).output().unwrap();
+    for words in [&["run", "--rm", "x", "ls", "/d"][..], &["images"], &["prune", "-f"]] {
+        let output = on_the_store(words);
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(stdout, "", "{words:?}");
+        let expected = format!(
+            "the store at {} was written by user {USER}, and root would misread its layers",
+            here.store().display()
+        );
+        assert!(stderr.contains(&expected), "{words:?}: {stderr}");
+        assert_eq!(output.status.code(), Some(if words[0] == "run" { 125 } else { 3 }), "{words:?}");
+    }
+    // a store of the time when this was not recorded: its files say who wrote it
+    std::fs::remove_file(here.store().join("writer")).unwrap();
+    std::fs::write(here.store().join("version"), "1\n").unwrap();
+    assert!(String::from_utf8_lossy(&on_the_store(&["images"]).stderr).contains("was written by user"));
+    assert_eq!(here.ok(["run", "--rm", "x", "ls", "/d"]), "");
+    assert_eq!(fs::read_to_string(here.store().join("version")).unwrap(), "2\n");
+    assert!(here.build("x", &context).contains("CACHED"));
+}

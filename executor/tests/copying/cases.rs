@@ -4,7 +4,7 @@
 //! layer holds and what the stack then looks like, or the error. `UPDATE_EXPECT=1` rewrites what is expected.
 
 use crate::fixture::{NOW, build, print};
-use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
+use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
 use rbuild_executor::{
     Cancel, ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir,
 };
@@ -55,7 +55,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
         let lease = store.lease().unwrap();
         Self { store, lease, layers: Vec::new(), directory }
     }

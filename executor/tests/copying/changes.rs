@@ -1,7 +1,7 @@
 //! Sources that change while they are copied, and copies that are given up.
 
 use flate2::{Compression, write::GzEncoder};
-use rbuild_cache::Store;
+use rbuild_cache::{Store, Writer};
 use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::{has_root, skip};
@@ -21,7 +21,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
         let this = Self { directory, store };
         fs::create_dir_all(this.path("tree/sub")).unwrap();
         fs::write(this.path("tree/sub/file"), "x").unwrap();

@@ -1,7 +1,7 @@
 //! What makes a selection's digest change and what does not (`spec` §10.2, the observed hits and misses), with the stat
 //! index in between: every change is seen by a context opened again on the same store.
 
-use rbuild_cache::Store;
+use rbuild_cache::{Store, Writer};
 use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Digest;
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
@@ -20,7 +20,7 @@ struct Context {
 impl Context {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
         let this = Self { directory, store };
         fs::create_dir_all(this.path("d/sub")).unwrap();
         fs::write(this.path("f"), "f").unwrap();

@@ -1,7 +1,7 @@
 //! The ignore-file language on a real context: `testdata/ignore/<case>/{case.txt,expected.txt}`. A case lists files and,
 //! after `--- ignore`, the lines of the ignore file; expected is what COPY of everything sees, or the error.
 
-use rbuild_cache::Store;
+use rbuild_cache::{Store, Writer};
 use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
 use std::{fs, path::Path, time::SystemTime};
@@ -53,7 +53,7 @@ fn kept(files: &str, ignore: &str) -> Result<Vec<String>, ExecutorError> {
 
 fn selected(context: &Path, rules: IgnoreRules) -> Result<Vec<String>, ExecutorError> {
     let store = tempfile::tempdir().unwrap();
-    let store = Store::open(store.path()).unwrap();
+    let store = Store::open(store.path(), &Writer::Root).unwrap();
     let root = SourceRoot::Context(ContextRoot::open(&store, context, rules, SystemTime::now())?);
     let action =
         CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/".parse().unwrap());

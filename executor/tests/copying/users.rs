@@ -1,6 +1,6 @@
 //! Users and groups: who RUN runs as, and who owns what `--chown` names.
 
-use rbuild_cache::{LayerMeta, LayerSource, Store};
+use rbuild_cache::{LayerMeta, LayerSource, Store, Writer};
 use rbuild_executor::{RootView, chown_owner, run_identity};
 use rbuild_oci::Timestamp;
 use std::{fs, os::unix::fs::symlink};
@@ -14,7 +14,7 @@ fn check(test: impl Fn(&RootView)) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path()).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let draft = store.new_layer().unwrap();
     fs::create_dir_all(draft.fs().join("usr/etc")).unwrap();
     fs::create_dir(draft.fs().join("etc")).unwrap();

@@ -1,6 +1,6 @@
 //! Archives on the real thing: saved and loaded by rbuild, and by others.
 
-use rbuild_cache::{RefRecord, Store};
+use rbuild_cache::{RefRecord, Store, Writer};
 use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Layout, Loaded, SaveItem,
     import_tar, load, save, validate,
@@ -23,7 +23,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
         Self { directory, store }
     }
 

@@ -1,6 +1,6 @@
 //! Pulling and pushing on a real registry.
 
-use rbuild_cache::{ImageRecord, Store};
+use rbuild_cache::{ImageRecord, Store, Writer};
 use rbuild_image::{
     ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, SaveItem, import_tar,
     layer_diff, pull, push, save, validate,
@@ -19,7 +19,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
         Self { directory, store, client: Client::new(ClientOptions::default()) }
     }
 

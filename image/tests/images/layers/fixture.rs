@@ -1,6 +1,6 @@
 //! A store, layers in it, and tars made entry by entry.
 
-use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
+use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
 use rbuild_image::{ImageError, Keep, apply_tar, layer_tar};
 use rbuild_oci::{DiffId, Digest, Timestamp};
 use std::{io::Read, time::SystemTime};
@@ -14,7 +14,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
         let lease = store.lease().unwrap();
         Self { _directory: directory, store, lease }
     }

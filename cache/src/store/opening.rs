@@ -1,0 +1,152 @@
+//! Making a store and recognizing one: its layout, the number of its format, and its writer.
+
+use super::writer::Writer;
+use crate::{
+    StoreError,
+    disk::{make_dirs, whole_file},
+};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// The store format this code writes and the newest it reads.
+const FORMAT: u32 = 2;
+/// The last format whose stores may have no file that names the writer.
+const WITHOUT_WRITER: u32 = 1;
+
+const DIRECTORIES: [&str; 12] = [
+    "blobs/sha256",
+    "refs",
+    "images",
+    "layers",
+    "index",
+    "contexts",
+    "recent",
+    "mounts",
+    "containers",
+    "locks",
+    "tmp",
+    "empty",
+];
+
+/// Sees that `root` is a store that `opener` may use, and makes it one when there is nothing.
+pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
+    let path = root.join("version");
+    let version = match whole_file::read(&path)? {
+        Some(version) => version,
+        None => create(root, opener)?,
+    };
+    let not_a_store = || StoreError::NotAStore { root: root.to_owned() };
+    let number = std::str::from_utf8(&version).ok().and_then(|text| text.trim().parse().ok());
+    let found: u32 = number.ok_or_else(not_a_store)?;
+    if found > FORMAT {
+        return Err(StoreError::NewerStore { root: root.to_owned(), found, known: FORMAT });
+    }
+    if found <= WITHOUT_WRITER {
+        adopt(root, &path, opener)?;
+    }
+    check(root, opener)
+}
+
+/// Makes the layout. The version comes last: a store that has one has everything else. Returns the version's file.
+fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
+    make_dirs(root)?;
+    // never turn somebody's home directory into a store
+    let foreign = fs::read_dir(root).map_err(StoreError::on("read", root))?.flatten().any(|entry| {
+        let name = entry.file_name();
+        let known = |first: &str| name.to_str() == Some(first);
+        let unfinished = |first| name.to_string_lossy().starts_with(first);
+        !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
+            && !["version", "writer", "lost+found"].into_iter().any(known)
+            && ![".version.", ".writer."].into_iter().any(unfinished)
+    });
+    if foreign {
+        return Err(StoreError::NotAStore { root: root.to_owned() });
+    }
+    for directory in DIRECTORIES {
+        make_dirs(&root.join(directory))?;
+    }
+    write_once(root, "writer", &to_json(opener))?;
+    write_once(root, "version", version().as_bytes())
+}
+
+/// Writes a file if there is none, and returns what it holds: of several processes the first one's bytes stay.
+fn write_once(root: &Path, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let (path, unnamed) = (root.join(name), unnamed(root, name));
+    fs::write(&unnamed, bytes).map_err(StoreError::on("write", &unnamed))?;
+    let linked = fs::hard_link(&unnamed, &path);
+    let _ = fs::remove_file(&unnamed);
+    match linked {
+        Ok(()) => Ok(bytes.to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            whole_file::read(&path)?.ok_or_else(|| StoreError::NotAStore { root: root.to_owned() })
+        }
+        Err(e) => Err(StoreError::io("create", &path, e)),
+    }
+}
+
+/// Replaces a file in one step.
+fn replace(root: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let (path, unnamed) = (root.join(name), unnamed(root, name));
+    fs::write(&unnamed, bytes).map_err(StoreError::on("write", &unnamed))?;
+    whole_file::rename(&unnamed, &path)
+}
+
+fn unnamed(root: &Path, name: &str) -> PathBuf {
+    root.join(format!(".{name}.{}", std::process::id()))
+}
+
+/// Names the writer of a store of format 1: the owner of its `version`, which rbuild itself has made. If that is the
+/// opener, the store is of the new format from then on.
+fn adopt(root: &Path, version_file: &Path, opener: &Writer) -> Result<(), StoreError> {
+    let owner = fs::metadata(version_file).map_err(StoreError::on("stat", version_file))?.uid();
+    let own = match opener {
+        // in its namespace, a user is 0
+        Writer::Root | Writer::User { ids: Some(_), .. } => 0,
+        Writer::User { uid, ids: None } => *uid,
+    };
+    if owner != own {
+        let writer = if owner == 0 { Writer::Root } else { Writer::User { uid: owner, ids: None } };
+        return Err(other_writer(root, &writer, opener));
+    }
+    write_once(root, "writer", &to_json(opener))?;
+    replace(root, "version", version().as_bytes())
+}
+
+/// Sees that the store's writer is `opener`, and notes ids that the user has been given since.
+fn check(root: &Path, opener: &Writer) -> Result<(), StoreError> {
+    let path = root.join("writer");
+    let not_a_store = || StoreError::NotAStore { root: root.to_owned() };
+    let bytes = whole_file::read(&path)?.ok_or_else(not_a_store)?;
+    let writer: Writer =
+        serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })?;
+    match (&writer, opener) {
+        (Writer::Root, Writer::Root) => Ok(()),
+        (Writer::User { uid, ids }, Writer::User { uid: own, ids: present }) if uid == own => {
+            match (ids, present) {
+                (_, None) => Ok(()),
+                (Some(ids), Some(present)) if !present.includes(ids) => {
+                    let recorded = ids.to_string();
+                    Err(StoreError::OtherIds { root: root.to_owned(), writer, recorded })
+                }
+                (ids, Some(present)) if ids.as_ref() == Some(present) => Ok(()),
+                (_, Some(_)) => replace(root, "writer", &to_json(opener)),
+            }
+        }
+        (Writer::Root | Writer::User { .. }, _) => Err(other_writer(root, &writer, opener)),
+    }
+}
+
+fn other_writer(root: &Path, writer: &Writer, opener: &Writer) -> StoreError {
+    StoreError::OtherWriter { root: root.to_owned(), writer: writer.clone(), opener: opener.clone() }
+}
+
+fn version() -> String {
+    format!("{FORMAT}\n")
+}
+
+fn to_json(writer: &Writer) -> Vec<u8> {
+    serde_json::to_vec(writer).expect("a writer is numbers")
+}
