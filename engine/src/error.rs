@@ -4,23 +4,12 @@ use crate::{Diagnostic, LayoutReference, diagnostic::DockerfileText};
 use rbuild_cache::StoreError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
-use rbuild_oci::ParseError as OciError;
+use rbuild_oci::{FailureClass, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::PlanError;
 use rbuild_registry::RegistryError;
 use rbuild_sys::{SandboxError, SpawnError};
 use std::{io, path::PathBuf};
-
-/// Whose turn it is after a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureClass {
-    /// The person who wrote the Dockerfile or the command.
-    Input,
-    /// The machine: disk, permission, network.
-    Environment,
-    /// rbuild's authors.
-    Internal,
-}
 
 /// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +224,7 @@ impl Error {
             Self::Store(error)
             | Self::Executor(ExecutorError::Store(error))
             | Self::Image(ImageError::Store(error)) => store_class(error),
-            Self::Registry(error) | Self::Image(ImageError::Registry(error)) => registry_class(error),
+            Self::Registry(error) | Self::Image(ImageError::Registry(error)) => error.class(),
             Self::BaseImage { source, .. } => source.class(),
             Self::Step { error: ExecutorError::Store(error), .. } => store_class(error),
             Self::Step { error: ExecutorError::DiskFull { .. }, .. } => FailureClass::Environment,
@@ -261,17 +250,6 @@ fn store_class(error: &StoreError) -> FailureClass {
         | StoreError::IndexDamaged { .. } => FailureClass::Environment,
         StoreError::AmbiguousImage { .. } => FailureClass::Input,
         StoreError::BlobMismatch { .. } | StoreError::RecorderStopped => FailureClass::Internal,
-    }
-}
-
-fn registry_class(error: &RegistryError) -> FailureClass {
-    match error {
-        RegistryError::Refused { .. }
-        | RegistryError::Connection { .. }
-        | RegistryError::Stalled { .. }
-        | RegistryError::Tls { .. }
-        | RegistryError::Server { .. } => FailureClass::Environment,
-        _ => FailureClass::Input,
     }
 }
 

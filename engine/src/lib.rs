@@ -33,13 +33,14 @@ pub use containers::{
     Terminal, Volume,
 };
 pub use diagnostic::{Diagnostic, OtherMistake};
-pub use error::{Error, FailureClass, StartFailure};
+pub use error::{Error, StartFailure};
 pub use event::{ActivityId, Event, EventSink, Outcome};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use preview::{
     ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, Reason,
     StagePreview, StepPreview, Target,
 };
+pub use rbuild_oci::FailureClass;
 pub use request::{
     BuildRequest, Built, DockerfileSource, EngineOptions, LayoutReference, NamedContextSource, PullPolicy,
 };

@@ -1,4 +1,5 @@
-//! Plain data of the OCI image world: digests, references, platforms, descriptors, manifests, image configs.
+//! Plain data of the OCI image world: digests, references, platforms, descriptors, manifests, image configs,
+//! and the classes of failure that all crates share.
 //!
 //! Invariants: a value of these types is valid (parsed once, private fields where a rule holds), and nothing here
 //! touches anything outside memory. Layers on disk are `rbuild-cache`'s, images as a whole `rbuild-image`'s.
@@ -9,6 +10,7 @@ mod config;
 mod descriptor;
 mod digest;
 mod error;
+mod failure;
 mod manifest;
 mod path;
 mod platform;
@@ -19,6 +21,7 @@ pub use config::{ContainerConfig, DEFAULT_PATH, Empty, Healthcheck, HistoryEntry
 pub use descriptor::{Compression, Descriptor, MediaType};
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId};
 pub use error::ParseError;
+pub use failure::FailureClass;
 pub use manifest::{Index, Manifest, ManifestOrIndex};
 pub use path::ImagePath;
 pub use platform::Platform;

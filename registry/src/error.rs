@@ -1,6 +1,6 @@
 //! What can go wrong between rbuild and a registry.
 
-use rbuild_oci::Digest;
+use rbuild_oci::{Digest, FailureClass};
 use std::{fmt, io, path::PathBuf};
 
 /// The lower-level error behind a [`RegistryError`]; only its text is meant for use.
@@ -26,7 +26,6 @@ impl fmt::Display for Access {
 
 /// A request to a registry that did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum RegistryError {
     /// The repository or the tag or digest in it does not exist.
     #[error("failed to resolve reference {reference:?}: not found")]
@@ -242,7 +241,115 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Who has to act on it. What a registry does not have, does not give to these credentials, or has in a damaged form
+    /// is the user's matter. A registry that cannot be reached, fails or breaks the protocol is the environment's, and so
+    /// are helpers, certificates and proxies, which belong to the machine.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::NotFound { .. }
+            | Self::BlobNotFound { .. }
+            | Self::AccessDenied { .. }
+            | Self::Unauthorized { .. }
+            | Self::InsecureRealm { .. }
+            | Self::DigestMismatch { .. }
+            | Self::SizeMismatch { .. }
+            | Self::TooLarge { .. }
+            | Self::Address { .. }
+            | Self::CredentialsFile { .. }
+            | Self::CredentialsEntry { .. } => FailureClass::Input,
+            Self::Challenge { .. }
+            | Self::Tls { .. }
+            | Self::Refused { .. }
+            | Self::Connection { .. }
+            | Self::Stalled { .. }
+            | Self::Server { .. }
+            | Self::Protocol { .. }
+            | Self::Helper { .. }
+            | Self::Certificate { .. }
+            | Self::Setup { .. } => FailureClass::Environment,
+            // what is uploaded comes from the store
+            Self::Body { source, .. } => FailureClass::of_io(source, FailureClass::Internal),
+            Self::Abandoned { .. } => FailureClass::Internal,
+        }
+    }
+}
+
 /// `: text`, or nothing for an empty text.
 fn shown(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> String {
+        "r.example".to_owned()
+    }
+
+    fn cause() -> Cause {
+        "a cause".into()
+    }
+
+    fn body(number: i32) -> RegistryError {
+        RegistryError::Body { repository: host(), source: io::Error::from_raw_os_error(number) }
+    }
+
+    #[test]
+    fn what_a_registry_has_or_refuses_is_the_user_s() {
+        let (expected, found) = (Digest::of(b"a"), Digest::of(b"b"));
+        let (repository, server) = (host(), String::new());
+        for error in [
+            RegistryError::NotFound { reference: host() },
+            RegistryError::BlobNotFound { repository: host(), digest: expected },
+            RegistryError::AccessDenied {
+                access: Access::Pull,
+                repository: host(),
+                host: host(),
+                server: server.clone(),
+            },
+            RegistryError::Unauthorized { host: host(), server },
+            RegistryError::InsecureRealm { host: host(), realm: host() },
+            RegistryError::DigestMismatch { host: host(), repository, expected, found },
+            RegistryError::SizeMismatch { host: host(), digest: expected, expected: 1, found: 2 },
+            RegistryError::TooLarge { host: host(), subject: host(), limit: 1 },
+            RegistryError::Address { host: host() },
+            RegistryError::CredentialsFile { source: cause() },
+            RegistryError::CredentialsEntry { server: host() },
+        ] {
+            assert_eq!(error.class(), FailureClass::Input, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_network_or_the_machine_does_is_the_environment_s() {
+        let (code, message) = (String::new(), String::new());
+        for error in [
+            RegistryError::Challenge { host: host(), challenge: "Odd".to_owned() },
+            RegistryError::Tls { host: host(), source: cause() },
+            RegistryError::Refused { host: host(), source: cause() },
+            RegistryError::Connection { host: host(), source: cause() },
+            RegistryError::Stalled { host: host(), seconds: 1 },
+            RegistryError::Server { host: host(), status: 500, code, message },
+            RegistryError::Protocol { host: host(), problem: "odd".to_owned() },
+            RegistryError::Helper { program: "p".to_owned(), server: host(), source: cause() },
+            RegistryError::Certificate { path: "ca.crt".into(), source: cause() },
+            RegistryError::Setup { host: host(), source: cause() },
+            // EIO and EACCES
+            body(5),
+            body(13),
+        ] {
+            assert_eq!(error.class(), FailureClass::Environment, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_upload_without_its_bytes_is_a_mistake_of_rbuild() {
+        // EINVAL
+        for error in [body(22), RegistryError::Abandoned { repository: host() }] {
+            assert_eq!(error.class(), FailureClass::Internal, "{error}");
+        }
+    }
 }
