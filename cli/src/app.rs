@@ -2,20 +2,24 @@
 
 use crate::{
     args::{
-        BuilderCommand, Cli, Command, ContainerCommand, GlobalArgs, ImageCommand, SystemCommand, complete,
-        count_mistake,
+        BuilderCommand, Cli, Command, ContainerCommand, GlobalArgs, ImageCommand, Mistake, SystemCommand,
+        complete, mistake,
     },
     commands::{self, ObjectKind},
     credentials::{Configuration, configuration},
     environment::{Environment, User},
     error::{CliError, UsageError},
     exit,
-    options::Certificates,
+    options::{Certificates, is_url},
 };
 use clap::{CommandFactory, FromArgMatches};
 use rbuild::{Engine, EngineOptions};
 use rbuild_registry::ClientOptions;
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// What commands are given besides their arguments.
 pub(crate) struct App {
@@ -37,8 +41,9 @@ pub(crate) fn run() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
         Err(Unparsed::Usage(error)) => {
-            exit::report_usage(&error, color);
-            return ExitCode::from(2);
+            let error = CliError::Usage(error);
+            exit::report(&error, color);
+            return ExitCode::from(exit::code(&error));
         }
     };
     let app = App::new(environment, &cli.global);
@@ -104,17 +109,29 @@ enum Unparsed {
 
 fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
     let mut command = Cli::command();
-    let mut words = complete(words, &command);
+    let mut words = complete(words, &command, is_context);
     if words.len() < 2 {
         words.push("--help".into());
     }
     let parsed = command
         .try_get_matches_from_mut(words)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.map_err(|error| match count_mistake(&error, &command) {
-        Some(message) => Unparsed::Usage(UsageError::new(message)),
+    parsed.map_err(|error| match mistake(&error, &command) {
+        Some(Mistake::Command(message)) => Unparsed::Usage(UsageError::Command(message)),
+        Some(Mistake::Count(message)) => Unparsed::Usage(UsageError::new(message)),
         None => Unparsed::Clap(error),
     })
+}
+
+/// Whether a first word that is not a command can be meant as a build context. What is written as a path or a URL can,
+/// even if nothing is there: then the build says so.
+fn is_context(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    text == "-"
+        || text.starts_with('.')
+        || text.contains('/')
+        || is_url(&text)
+        || Path::new(word).symlink_metadata().is_ok()
 }
 
 /// Whether the command makes, unpacks or removes layers.

@@ -8,6 +8,9 @@ pub(crate) enum UsageError {
     /// A flag or the number of arguments is wrong.
     #[error("{0}")]
     Line(String),
+    /// There is no such command.
+    #[error("{0}")]
+    Command(String),
     /// The flags are right, and what they ask to be built is not: Docker counts this as a failed build.
     #[error("failed to build: {0}")]
     Build(String),

@@ -2,7 +2,7 @@
 //!
 //! | code | means |
 //! |---|---|
-//! | 1 | what was asked failed: the Dockerfile, a step, a name |
+//! | 1 | what was asked failed: the Dockerfile, a step, a name; or there is no such command |
 //! | 2 | the command line is wrong |
 //! | 3 | the machine is in the way: disk, permission, network |
 //! | 125 | `run`: rbuild itself failed |
@@ -21,7 +21,7 @@ use std::{error::Error, fmt::Write as _, io, io::Write as _};
 pub(crate) fn code(error: &CliError) -> u8 {
     match error {
         CliError::Usage(UsageError::Line(_)) | CliError::Template(_) => 2,
-        CliError::Usage(UsageError::Build(_)) => 1,
+        CliError::Usage(UsageError::Build(_) | UsageError::Command(_)) => 1,
         CliError::Build(error) => class_code(error.class()),
         CliError::Engine(error) => class_code(error.class()),
         CliError::Run(error) => match error.as_ref() {
@@ -58,6 +58,7 @@ pub(crate) fn report(error: &CliError, color: Color) {
             }
             "ERROR"
         }
+        CliError::Usage(UsageError::Command(_)) => "rbuild",
         CliError::Usage(_) | CliError::Unbuildable(_) => "ERROR",
         _ => "Error",
     };
@@ -83,11 +84,6 @@ pub(crate) fn tell(text: &str) {
 /// Puts a question to the person at the keyboard, and leaves the cursor behind it.
 pub(crate) fn ask(question: &str) {
     let _ = io::stderr().write_all(question.as_bytes());
-}
-
-/// Tells of a mistake in the command line that clap found.
-pub(crate) fn report_usage(error: &UsageError, color: Color) {
-    report(&CliError::Usage(error.clone()), color);
 }
 
 /// The message of `error` and of what caused it, each once.

@@ -53,7 +53,7 @@ pub enum ImageError {
     },
     /// An entry belongs to an owner that cannot be set here.
     #[error(
-        "cannot give layer entry {entry:?} to {uid}:{gid}: these ids are not mapped, see `rbuild doctor`"
+        "cannot give layer entry {entry:?} to {uid}:{gid}: these ids are not mapped: give the user a range in /etc/subuid and /etc/subgid"
     )]
     Owner {
         /// Its cleaned name.

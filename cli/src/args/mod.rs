@@ -4,6 +4,7 @@ mod build;
 mod container;
 mod flag;
 mod image;
+mod mistakes;
 mod other_flags;
 mod preview;
 mod system;
@@ -13,11 +14,12 @@ mod words;
 pub(crate) use build::BuildArgs;
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use image::{HistoryArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs, TagArgs};
+pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
 pub(crate) use system::{BuilderPruneArgs, DfArgs, PruneFlags, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
-pub(crate) use words::{complete, count_mistake};
+pub(crate) use words::complete;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -183,6 +185,9 @@ pub(crate) enum SystemCommand {
     /// Remove stopped containers, dangling images and unused cache
     Prune(SystemPruneArgs),
 }
+
+#[cfg(test)]
+mod mentions;
 
 #[cfg(test)]
 mod tests {

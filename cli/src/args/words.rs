@@ -1,15 +1,16 @@
 //! What clap cannot be told: a line without a command is a build, and everything after the image of `run` belongs to the
 //! container.
 
-use clap::{
-    Command,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::Command;
 use std::ffi::{OsStr, OsString};
 
-/// Completes the words of the command line (the program's name among them): puts `build` where no command is named, and
-/// `--` after the image of `run`.
-pub(crate) fn complete(mut words: Vec<OsString>, root: &Command) -> Vec<OsString> {
+/// Completes the words of the command line (the program's name among them): puts `build` where the first word is a flag or
+/// `is_context`, and `--` after the image of `run`. Any other first word that is not a command is left to clap to refuse.
+pub(crate) fn complete(
+    mut words: Vec<OsString>,
+    root: &Command,
+    is_context: impl FnOnce(&OsStr) -> bool,
+) -> Vec<OsString> {
     let Some(first) = first_own_word(&words) else { return words };
     let word = words[first].to_string_lossy().into_owned();
     if matches!(word.as_str(), "-h" | "--help" | "-V" | "--version") {
@@ -22,7 +23,8 @@ pub(crate) fn complete(mut words: Vec<OsString>, root: &Command) -> Vec<OsString
         return words;
     }
     match root.find_subcommand(&word) {
-        None => words.insert(first, "build".into()),
+        None if word.starts_with('-') || is_context(&words[first]) => words.insert(first, "build".into()),
+        None => {}
         Some(run) if run.get_name() == "run" => separate_command(&mut words, first + 1, run),
         Some(group) if group.get_name() == "container" => {
             let run =
@@ -34,42 +36,6 @@ pub(crate) fn complete(mut words: Vec<OsString>, root: &Command) -> Vec<OsString
         Some(_) => {}
     }
     words
-}
-
-/// When `error` is about the number of arguments, Docker's words for it.
-pub(crate) fn count_mistake(error: &clap::Error, root: &Command) -> Option<String> {
-    let value = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::StyledStr(text)) => Some(text.to_string()),
-        _ => None,
-    };
-    match error.kind() {
-        ErrorKind::MissingRequiredArgument => {}
-        ErrorKind::UnknownArgument if !value(ContextKind::InvalidArg)?.starts_with('-') => {}
-        _ => return None,
-    }
-    let usage = value(ContextKind::Usage)?;
-    let usage = usage.trim_start_matches("Usage:").trim();
-    let mut command = root;
-    let mut path = String::from("rbuild");
-    for word in usage.split_whitespace().skip(1) {
-        let Some(next) = command.find_subcommand(word) else { break };
-        command = next;
-        path = format!("{path} {word}");
-    }
-    let positionals: Vec<_> = command.get_positionals().collect();
-    let least = positionals.iter().filter(|arg| arg.is_required_set()).count();
-    let repeated = positionals.iter().any(|arg| arg.get_num_args().is_some_and(|n| n.max_values() > 1));
-    let plural = |n: usize| if n == 1 { "argument" } else { "arguments" };
-    let most = positionals.len();
-    let rule = match (least, most) {
-        _ if repeated => format!("requires at least {least} {}", plural(least)),
-        (0, 0) => "accepts no arguments".to_owned(),
-        (0, most) => format!("requires at most {most} {}", plural(most)),
-        (least, most) if least == most => format!("requires {least} {}", plural(least)),
-        (least, most) => format!("requires at least {least} and at most {most} arguments"),
-    };
-    Some(format!("'{path}' {rule}\n\nUsage:  {usage}\n\nRun '{path} --help' for more information"))
 }
 
 /// Index of the first word that is not a flag of rbuild itself.
@@ -127,11 +93,11 @@ fn words_of_flag(word: &OsStr, run: &Command) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::args::Cli;
-    use clap::{CommandFactory, Parser};
+    use clap::CommandFactory;
 
     fn completed(line: &str) -> String {
         let words = line.split(' ').map(OsString::from).collect();
-        let words = complete(words, &Cli::command());
+        let words = complete(words, &Cli::command(), |word| word == "." || word == "-");
         words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
@@ -144,7 +110,9 @@ mod tests {
             ("rbuild --root=/r images", "rbuild --root=/r images"),
             ("rbuild --help", "rbuild --help"),
             ("rbuild help tag", "rbuild tag --help"),
+            ("rbuild -", "rbuild build -"),
             ("rbuild b .", "rbuild b ."),
+            ("rbuild biuld .", "rbuild biuld ."),
             ("rbuild", "rbuild"),
         ] {
             assert_eq!(completed(line), expected);
@@ -164,25 +132,5 @@ mod tests {
         ] {
             assert_eq!(completed(line), expected);
         }
-    }
-
-    #[test]
-    fn wrong_counts_are_told_as_docker_tells_them() {
-        let mistake = |line: &str| {
-            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-            count_mistake(&error, &Cli::command()).unwrap_or_else(|| panic!("{error}"))
-        };
-        assert!(
-            mistake("rbuild tag a")
-                .starts_with("'rbuild tag' requires 2 arguments\n\nUsage:  rbuild tag SOURCE_")
-        );
-        assert!(mistake("rbuild build").starts_with("'rbuild build' requires 1 argument\n"));
-        assert!(mistake("rbuild build a b").starts_with("'rbuild build' requires 1 argument\n"));
-        assert!(mistake("rbuild rmi").starts_with("'rbuild rmi' requires at least 1 argument\n"));
-        assert!(mistake("rbuild image rm").starts_with("'rbuild image rm' requires at least 1 argument\n"));
-        assert!(
-            mistake("rbuild commit")
-                .starts_with("'rbuild commit' requires at least 1 and at most 2 arguments\n")
-        );
     }
 }

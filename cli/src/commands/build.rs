@@ -20,7 +20,6 @@ use std::{
 
 /// Builds an image.
 pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
-    let implied = args.context.clone();
     let mut options = settled(app, args)?;
     if let Some(call) = options.call {
         return super::call::answer(app, &options, call);
@@ -32,8 +31,7 @@ pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let names = request.tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let built = work(style, async |events| {
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
-    });
-    let built = built.inspect_err(|error| suggest_command(error, &implied))?;
+    })?;
     if let Some(path) = &options.iidfile {
         fs::write(path, built.image.to_string()).map_err(CliError::file("write", path))?;
     }
@@ -128,33 +126,6 @@ fn write_metadata(path: &Path, built: &Built, names: &str) -> Result<(), CliErro
     fs::write(path, text).map_err(CliError::file("write", path))
 }
 
-/// A mistyped command looks like a build of a directory that is not there: says what was probably meant.
-fn suggest_command(error: &CliError, word: &str) {
-    let CliError::Build(error) = error else { return };
-    if !matches!(error.as_ref(), rbuild::Error::ContextMissing { .. }) || word.contains(['/', '.']) {
-        return;
-    }
-    let command = <crate::args::Cli as clap::CommandFactory>::command();
-    let near = command.get_subcommands().map(clap::Command::get_name).find(|name| is_near(name, word));
-    if let Some(name) = near {
-        exit::tell(&format!("'{word}' is no command and no directory: did you mean 'rbuild {name}'?"));
-    }
-}
-
-/// Whether one letter too many, too few, wrong, or two swapped make `a` out of `b`.
-fn is_near(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let front = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[front..], &b[front..]);
-    match (a, b) {
-        ([x1, y1, a @ ..], [y2, x2, b @ ..]) if x1 == x2 && y1 == y2 && a == b => true,
-        ([_, a @ ..], [_, b @ ..]) if a == b => true,
-        ([_, rest @ ..], whole) if rest == whole => true,
-        (whole, [_, rest @ ..]) => rest == whole,
-        (_, []) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,14 +139,5 @@ mod tests {
         }
         assert!(!is_archive(b"FROM busybox\n"));
         assert!(!is_archive(b""));
-    }
-
-    #[test]
-    fn slips_of_the_finger_are_near() {
-        for word in ["imgaes", "image", "imagess", "imazes"] {
-            assert!(is_near("images", word), "{word}");
-        }
-        assert!(!is_near("images", "img"));
-        assert!(!is_near("rm", "src"));
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn sources(
 }
 
 /// Whether Docker takes `text` for a place on the network. A directory of that name does not change it.
-fn is_url(text: &str) -> bool {
+pub(crate) fn is_url(text: &str) -> bool {
     let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
     schemes.iter().any(|scheme| text.starts_with(scheme))
 }

@@ -11,7 +11,7 @@ mod unsupported;
 
 pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
-pub(crate) use contexts::ContextKind;
+pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 

@@ -176,7 +176,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     fn options(line: &str) -> Result<RunOptions, String> {
-        let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command());
+        let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command(), |_| false);
         let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a run") };
         RunOptions::new(*args, &Environment::of(&[("HERE", "yes")], User::Root))
             .map_err(|error| error.to_string())

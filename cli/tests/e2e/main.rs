@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod cache;
+mod command_line;
 mod containers;
 mod contexts;
 mod diagnostics;

@@ -10,10 +10,8 @@ const FILE_LINES: usize = 500;
 const BANNED: [&str; 6] = ["util", "common", "helpers", "misc", "types", "core"];
 
 /// Crates with more than one test program, and why.
-const SEVERAL_TESTS: [(&str, &str); 2] = [
-    ("executor/sys", "the tests of new processes need a program without the test harness's threads"),
-    ("cli", "the tests of help texts and those of builds have to be put together"),
-];
+const SEVERAL_TESTS: [(&str, &str); 1] =
+    [("executor/sys", "the tests of new processes need a program without the test harness's threads")];
 
 #[test]
 fn files_are_short() {

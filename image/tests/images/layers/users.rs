@@ -96,6 +96,6 @@ fn as_an_ordinary_user() {
     let error = fixture.apply(&Builder::new().file("etc/passwd", "").finish()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot give layer entry \"etc/passwd\" to 0:0: these ids are not mapped, see `rbuild doctor`"
+        "cannot give layer entry \"etc/passwd\" to 0:0: these ids are not mapped: give the user a range in /etc/subuid and /etc/subgid"
     );
 }

@@ -1,9 +1,11 @@
 //! What people see of the command line itself: help texts, the version, and mistakes in front of any engine.
 
+use crate::RBUILD;
+use rbuild_testkit::Workspace;
 use std::process::{Command, Output};
 
 fn rbuild(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rbuild"));
+    let mut command = Command::new(RBUILD);
     command.args(words).env_clear().env("COLUMNS", "100").env("HOME", "/nonexistent");
     command.output().expect("the program starts")
 }
@@ -98,4 +100,43 @@ fn run_fails_with_125_when_rbuild_is_at_fault() {
     let shown = rbuild(&["run", "-d", "busybox"]);
     assert_eq!(shown.status.code(), Some(125));
     assert_eq!(text(&shown.stderr), "Error: --detach is not supported yet\n");
+}
+
+#[test]
+fn a_mistyped_command_is_not_taken_for_a_directory() {
+    let here = Workspace::new(RBUILD);
+    let more = "\n\nRun 'rbuild --help' for more information\n";
+    for (words, message) in [
+        (
+            &["biuld", "."][..],
+            "rbuild: 'biuld' is not a command and nothing here has that name; did you mean 'rbuild build'?",
+        ),
+        (&["exec", "x"], "rbuild: the docker command 'exec' is not supported"),
+        (&["xyzzy"], "rbuild: 'xyzzy' is not a command and nothing here has that name"),
+        (&["--root", "/nonexistent", "start", "x"], "rbuild: the docker command 'start' is not supported"),
+    ] {
+        let ran = here.run(words);
+        assert_eq!((ran.code, ran.stderr), (1, format!("{message}{more}")), "{words:?}");
+    }
+    let ran = here.run(["image", "lss"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("did you mean 'rbuild image ls'?"), "{ran:#?}");
+}
+
+#[test]
+fn what_can_be_a_context_is_one() {
+    let here = Workspace::new(RBUILD);
+    here.context("exec", "FROM scratch\nRNU x\n", &[]);
+    for (word, message) in [
+        ("exec", "unknown instruction: RNU"),
+        ("./nowhere", "unable to prepare context: path \"./nowhere\" not found"),
+        ("no/where", "unable to prepare context: path \"no/where\" not found"),
+        (
+            "https://example.org/a.git",
+            "a URL as build context (https://example.org/a.git) is not supported yet",
+        ),
+    ] {
+        let ran = here.fails([word]);
+        assert!(ran.stderr.contains(message), "{word}: {ran:#?}");
+    }
 }
