@@ -17,7 +17,7 @@ pub use collect::{
     ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,
     Usage,
 };
-pub use disk::{BootId, Stamp, remove_tree};
+pub use disk::{BootId, Stamp, create_private_file, make_dirs_with_mode, open_private_file, remove_tree};
 pub use error::{StoreError, Warning};
 pub use index::{
     CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, FactKey, FileStat, Index, KeyBuilder, Lookup,

@@ -17,6 +17,7 @@ mod error;
 mod exit;
 mod glob;
 mod interrupt;
+mod new_file;
 mod options;
 mod preview;
 mod progress;

@@ -1,12 +1,13 @@
 //! `/etc/hosts` and `/etc/resolv.conf` as every RUN of a build sees them, and its scripts; each written once a build.
 
 use crate::ExecutorError;
-use rbuild_cache::{ScratchDir, Store};
+use rbuild_cache::{ScratchDir, Store, create_private_file};
 use rbuild_oci::Digest;
 use rbuild_planner::Network;
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -84,8 +85,11 @@ impl HostFiles {
         };
         let path = made.directory.path().join(name);
         if !made.files.contains(name) {
-            fs::write(&path, text)
-                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
+            create_private_file(&path)
+                .and_then(|mut file| {
+                    file.write_all(text.as_bytes())?;
+                    file.set_permissions(Permissions::from_mode(mode))
+                })
                 .map_err(|source| {
                     ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source)
                 })?;

@@ -2,7 +2,7 @@
 //! share. Decided once for an engine and handed to every step.
 
 use crate::ExecutorError;
-use rbuild_cache::Store;
+use rbuild_cache::{Store, create_private_file, make_dirs_with_mode};
 use rbuild_sys::{
     cgroup::Cgroups,
     spawn::{Guard, ProcessIdentity},
@@ -11,7 +11,6 @@ use rbuild_sys::{
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -88,13 +87,14 @@ impl Isolation {
             let path = path.to_owned();
             move |error| (path, error)
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.guards).map_err(fail(&self.guards))?;
+        make_dirs_with_mode(&self.guards, 0o700).map_err(fail(&self.guards))?;
         let identity = guard.pid().and_then(ProcessIdentity::of).and_then(|found| found.ok_or_else(ended));
         let own = ProcessIdentity::own();
         let (identity, own) = (identity.map_err(fail(&self.guards))?, own.map_err(fail(&self.guards))?);
         let path = self.guards.join(identity.to_string());
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(own.to_string().as_bytes())).map_err(fail(&path))?;
+        create_private_file(&path)
+            .and_then(|mut file| file.write_all(own.to_string().as_bytes()))
+            .map_err(fail(&path))?;
         Ok(path)
     }
 

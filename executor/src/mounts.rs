@@ -10,7 +10,9 @@ use nix::{
     fcntl::{Flock, FlockArg, OFlag},
     sys::stat::{Mode, mkdirat},
 };
-use rbuild_cache::{KeyBuilder, LayerDraft, LayerId, MountUse, Store};
+use rbuild_cache::{
+    KeyBuilder, LayerDraft, LayerId, MountUse, Store, make_dirs_with_mode, open_private_file,
+};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
@@ -202,7 +204,8 @@ pub(crate) fn host_file(path: &Path, target: &str) -> Result<Mount, ExecutorErro
 /// A file or directory of the host, for `run --volume`.
 pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<Mount, ExecutorError> {
     if !path.exists() {
-        fs::create_dir_all(path).map_err(|error| system("mkdir", path, error))?;
+        // as docker makes it, for the container's users may be others
+        make_dirs_with_mode(path, 0o755).map_err(|error| system("mkdir", path, error))?;
     }
     Ok(Mount { source: host_tree(path, attributes(access))?, target: PathBuf::from(target.as_str()) })
 }
@@ -252,7 +255,7 @@ fn claim(
     sharing: Sharing,
     cancel: &Cancel,
 ) -> Result<(PathBuf, Option<Flock<File>>), ExecutorError> {
-    fs::create_dir_all(top).map_err(|error| system("mkdir", top, error))?;
+    make_dirs_with_mode(top, 0o700).map_err(|error| system("mkdir", top, error))?;
     match sharing {
         Sharing::Shared => Ok((top.join("0"), None)),
         Sharing::Locked => loop {
@@ -277,8 +280,7 @@ fn claim(
 }
 
 fn try_lock(path: &Path) -> Result<Option<Flock<File>>, ExecutorError> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|error| system("open", path, error))?;
+    let file = open_private_file(path).map_err(|error| system("open", path, error))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -313,8 +315,7 @@ fn create_cache(path: &Path, directory: &CacheDirectory<'_>) -> Result<(), Execu
         return Ok(());
     }
     let guard = path.with_extension("making");
-    let file = File::options().create(true).truncate(false).write(true).open(&guard);
-    let file = file.map_err(|error| system("open", &guard, error))?;
+    let file = open_private_file(&guard).map_err(|error| system("open", &guard, error))?;
     let _making = Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, errno)| system("flock", &guard, errno.into()))?;
     if path.is_dir() {

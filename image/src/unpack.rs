@@ -431,7 +431,7 @@ impl Unpacker {
             return Ok(false);
         };
         if number == 0 {
-            std::fs::create_dir(&self.lost).map_err(|source| ImageError::LayerFile {
+            rbuild_cache::make_dirs_with_mode(&self.lost, 0o700).map_err(|source| ImageError::LayerFile {
                 action: "create",
                 path: self.lost.clone(),
                 source,

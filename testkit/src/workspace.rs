@@ -15,6 +15,7 @@ pub struct Workspace {
     folder: TempDir,
     store: PathBuf,
     user: Option<u32>,
+    umask: Option<u32>,
 }
 
 /// What a command printed and how it ended.
@@ -55,7 +56,7 @@ impl Workspace {
         let binary = chosen.map_or_else(|| PathBuf::from(binary), PathBuf::from);
         let folder = tempfile::Builder::new().prefix("rbuild-test-").tempdir().expect("a temporary folder");
         let store = folder.path().join("store");
-        Self { binary, folder, store, user: None }
+        Self { binary, folder, store, user: None, umask: None }
     }
 
     /// The same as the ordinary user `uid`, who gets the folder, with a copy of the binary in it, since the original may
@@ -69,6 +70,11 @@ impl Workspace {
         workspace.user = Some(uid);
         std::os::unix::fs::chown(workspace.folder.path(), Some(uid), Some(uid)).expect("chown of the folder");
         workspace
+    }
+
+    /// Makes every command start with this umask.
+    pub fn set_umask(&mut self, umask: u32) {
+        self.umask = Some(umask);
     }
 
     /// Imports a base image. The root filesystems come from `scripts/base-image RBUILD --only-roots`.
@@ -131,7 +137,14 @@ impl Workspace {
                 command
             }
         };
-        command.args(arguments).env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments);
+        if let Some(umask) = self.umask {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("umask {umask:03o}; exec \"$0\" \"$@\"")]);
+            shell.arg(command.get_program()).args(command.get_args());
+            command = shell;
+        }
+        command.env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", self.folder.path()).env("RBUILD_ROOT", &self.store);
         command

@@ -1,6 +1,10 @@
 //! Directories: making and listing them.
 
 use crate::StoreError;
+use nix::{
+    fcntl::AT_FDCWD,
+    sys::stat::{FchmodatFlags, Mode, fchmodat},
+};
 use std::{
     fs::{self, DirBuilder},
     io,
@@ -8,9 +12,32 @@ use std::{
     path::Path,
 };
 
+/// The mode of every directory but those that are shown to containers.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+
 /// Makes a directory (mode 0700) and those above it; one that is there is fine.
 pub(crate) fn make_dirs(path: &Path) -> Result<(), StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(StoreError::on("create", path))
+    make_dirs_with_mode(path, DIRECTORY_MODE).map_err(StoreError::on("create", path))
+}
+
+/// Makes the directory `path` and those above it that are missing, all with this mode, whatever the umask. One that is
+/// there stays as it is.
+///
+/// # Errors
+/// The system's.
+pub fn make_dirs_with_mode(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        // without following a link that another user has put in the new directory's place
+        Ok(()) => fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::NoFollowSymlink)
+            .map_err(io::Error::from),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(e)?;
+            make_dirs_with_mode(parent, mode)?;
+            make_dirs_with_mode(path, mode)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// The UTF-8 names in a directory, unsorted; none when it is not there.
@@ -38,4 +65,31 @@ pub(crate) fn remove_files(directory: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn directories_are_made_with_their_parents_and_others_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        let deep = directory.path().join("a/b");
+        make_dirs_with_mode(&deep, 0o755).unwrap();
+        make_dirs(&deep).unwrap();
+        let modes = [directory.path(), &directory.path().join("a"), &deep].map(mode);
+        assert_eq!(modes, [0o750, 0o755, 0o755]);
+    }
+
+    #[test]
+    fn no_directory_is_made_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
+        symlink(&target, &link).unwrap();
+        assert!(make_dirs(&link).is_err());
+        assert!(!target.exists());
+    }
 }

@@ -2,11 +2,11 @@
 //! it ends. A lock file may be removed by whoever holds it exclusively: whoever then gets the lock of the removed file
 //! sees that it has no name any more and takes the new one.
 
-use super::make_dirs;
+use super::{make_dirs, open_private_file};
 use crate::StoreError;
 use std::{
-    fs::{File, OpenOptions, TryLockError},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs::{File, TryLockError},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -86,14 +86,12 @@ impl Drop for FileLock {
 
 /// Opens a lock file, making it and its directory when they are not there.
 fn open(path: &Path) -> Result<File, StoreError> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600);
-    match options.open(path) {
+    match open_private_file(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             if let Some(parent) = path.parent() {
                 make_dirs(parent)?;
             }
-            options.open(path).map_err(StoreError::on("open", path))
+            open_private_file(path).map_err(StoreError::on("open", path))
         }
         opened => opened.map_err(StoreError::on("open", path)),
     }

@@ -4,13 +4,17 @@
 mod boot;
 mod directories;
 mod file_lock;
+mod private_file;
 mod temporary;
 mod tree;
 pub(crate) mod whole_file;
 
 pub use boot::{BootId, Stamp};
-pub(crate) use directories::{list, make_dirs, remove_files};
+pub use directories::make_dirs_with_mode;
+pub(crate) use directories::{DIRECTORY_MODE, list, make_dirs, remove_files};
 pub(crate) use file_lock::{Afterwards, FileLock, Hold};
+pub(crate) use private_file::FILE_MODE;
+pub use private_file::{create_private_file, open_private_file};
 pub(crate) use temporary::{TemporarySpace, random_id};
 pub use tree::remove as remove_tree;
 pub(crate) use tree::size as tree_size;

@@ -1,11 +1,11 @@
 //! Small files that are there whole or not at all: written in temporary space, then renamed.
 
-use super::{TemporarySpace, make_dirs};
+use super::{TemporarySpace, create_private_file, make_dirs};
 use crate::StoreError;
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// When the bytes must be on the disk.
@@ -24,8 +24,16 @@ pub(crate) fn write(
     bytes: &[u8],
     reaches: Reaches,
 ) -> Result<(), StoreError> {
+    let temporary = draft(space, bytes, reaches)?;
+    rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// A file in temporary space with `bytes`, to be given a name.
+pub(crate) fn draft(space: &TemporarySpace, bytes: &[u8], reaches: Reaches) -> Result<PathBuf, StoreError> {
     let temporary = space.path("file")?;
-    let written = File::create(&temporary).and_then(|mut file| {
+    let written = create_private_file(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         if reaches == Reaches::DiskFirst { file.sync_data() } else { Ok(()) }
     });
@@ -33,9 +41,7 @@ pub(crate) fn write(
         let _ = fs::remove_file(&temporary);
         return Err(StoreError::io("write", &temporary, e));
     }
-    rename(&temporary, path).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    Ok(temporary)
 }
 
 /// Renames `from` to `to`, making the directories above `to`; they may vanish meanwhile, as empty ones are removed.

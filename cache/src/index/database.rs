@@ -3,11 +3,12 @@
 
 use crate::{
     Store, StoreError, Warning,
-    disk::{Afterwards, FileLock, Hold, list, make_dirs, remove_tree},
+    disk::{Afterwards, DIRECTORY_MODE, FILE_MODE, FileLock, Hold, list, make_dirs, remove_tree},
 };
 use std::{
     cell::{Cell, RefCell},
     fs, io,
+    os::unix::fs::PermissionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
@@ -60,6 +61,7 @@ impl Store {
         };
         let result = transaction(&database);
         database.close();
+        make_private(&path);
         if database.written.get() {
             self.index_writers().end(lock.file());
         }
@@ -192,6 +194,17 @@ fn remove_unfinished_snapshots(path: &Path) -> bool {
         .filter(|name| fs::remove_file(path.join(name)).is_ok())
         .count()
         > 0
+}
+
+/// Takes from others what the umask let sled give them, in a directory they cannot search anyway. A failure leaves that.
+fn make_private(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let Ok(found) = entry.metadata() else { continue };
+        let mode = if found.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
+        if found.permissions().mode() & 0o7777 != mode {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode));
+        }
+    }
 }
 
 /// sled unwraps some write errors; a full disk is not a damaged index.

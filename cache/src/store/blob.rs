@@ -1,7 +1,10 @@
 //! Blobs: immutable bytes named by their SHA-256. Writing hashes on the way and gives the name last; reading checks
 //! length and digest, so a blob damaged on the disk (or emptied by a power cut) is found, removed, and then missing.
 
-use crate::{Store, StoreError, disk::whole_file};
+use crate::{
+    Store, StoreError,
+    disk::{create_private_file, whole_file},
+};
 use rbuild_oci::{Digest, Hasher};
 use std::{
     fs::{self, File, FileTimes},
@@ -78,7 +81,7 @@ impl Store {
     /// An I/O error when its temporary file cannot be made.
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
         let path = self.space().path("blob")?;
-        let file = File::create(&path).map_err(StoreError::on("create", &path))?;
+        let file = create_private_file(&path).map_err(StoreError::on("create", &path))?;
         Ok(BlobWriter { file, path, hasher: Hasher::new(), size: 0, store: self.clone() })
     }
 }

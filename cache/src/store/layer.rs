@@ -4,16 +4,15 @@
 use crate::{
     LayerId, Lease, Store, StoreError,
     disk::{
-        random_id, remove_tree,
+        create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree,
         whole_file::{self, Reaches},
     },
 };
 use rbuild_oci::{Descriptor, DiffId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, DirBuilder, Permissions},
-    io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -69,23 +68,17 @@ pub struct LayerDraft {
 }
 
 impl Store {
-    /// An empty layer to fill, in temporary space; both directories have mode 0755.
+    /// An empty layer to fill, in temporary space; `fs` has mode 0755.
     ///
     /// # Errors
     /// An I/O error when its directories cannot be made.
     pub fn new_layer(&self) -> Result<LayerDraft, StoreError> {
         let directory = self.space().path("layer")?;
         let (fs, work) = (directory.join("fs"), directory.join("work"));
-        let mut builder = DirBuilder::new();
-        builder.mode(0o700).create(&directory).map_err(StoreError::on("create", &directory))?;
         let draft = LayerDraft { directory, fs, work, store: self.clone() };
-        builder.mode(0o755);
-        for path in [&draft.fs, &draft.work] {
-            builder.create(path).map_err(StoreError::on("create", path))?;
-        }
-        // the layer's root becomes the image's `/`, which must not depend on the user's umask
-        fs::set_permissions(&draft.fs, Permissions::from_mode(0o755))
-            .map_err(StoreError::on("set the mode of", &draft.fs))?;
+        make_dirs(&draft.work)?;
+        // the image's `/`, which every user in it may search
+        make_dirs_with_mode(&draft.fs, 0o755).map_err(StoreError::on("create", &draft.fs))?;
         Ok(draft)
     }
 
@@ -151,7 +144,9 @@ impl LayerDraft {
     /// An I/O error when it cannot be renamed; the draft is removed then.
     pub fn commit(self, lease: &Lease, meta: &LayerMeta) -> Result<LayerId, StoreError> {
         let meta_path = self.directory.join("meta.json");
-        fs::write(&meta_path, to_json(meta)).map_err(StoreError::on("write", &meta_path))?;
+        create_private_file(&meta_path)
+            .and_then(|mut file| file.write_all(&to_json(meta)))
+            .map_err(StoreError::on("write", &meta_path))?;
         match fs::remove_dir(&self.work) {
             Ok(()) => {}
             // overlayfs has left its own directory there

@@ -27,7 +27,14 @@ pub use scratch::ScratchDir;
 pub use step_lock::{MountUse, StepLock};
 pub use writer::{IdMaps, IdRange, Writer};
 
-use crate::{BootId, StoreError, Warning, disk::TemporarySpace, index::IndexWriters};
+use crate::{
+    BootId, StoreError, Warning,
+    disk::{
+        TemporarySpace,
+        whole_file::{self, Reaches},
+    },
+    index::IndexWriters,
+};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -87,6 +94,15 @@ impl Store {
     #[must_use]
     pub fn mounts_dir(&self) -> PathBuf {
         self.at("mounts")
+    }
+
+    /// Replaces the file `path`, which is in this store, by one with `bytes`: at any moment the old or the new one is
+    /// there, whole.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        whole_file::write(self.space(), path, bytes, Reaches::DiskLater)
     }
 
     /// The directory in which the executor names the guards of running containers, a file each.

@@ -3,13 +3,12 @@
 use super::writer::Writer;
 use crate::{
     StoreError,
-    disk::{make_dirs, whole_file},
+    disk::{
+        TemporarySpace, make_dirs,
+        whole_file::{self, Reaches},
+    },
 };
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 /// The store format this code writes and the newest it reads.
 const FORMAT: u32 = 2;
@@ -57,10 +56,8 @@ fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
     let foreign = fs::read_dir(root).map_err(StoreError::on("read", root))?.flatten().any(|entry| {
         let name = entry.file_name();
         let known = |first: &str| name.to_str() == Some(first);
-        let unfinished = |first| name.to_string_lossy().starts_with(first);
         !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
             && !["version", "writer", "lost+found"].into_iter().any(known)
-            && ![".version.", ".writer."].into_iter().any(unfinished)
     });
     if foreign {
         return Err(StoreError::NotAStore { root: root.to_owned() });
@@ -74,11 +71,9 @@ fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
 
 /// Writes a file if there is none, and returns what it holds: of several processes the first one's bytes stay.
 fn write_once(root: &Path, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let (path, unnamed) = (root.join(name), unnamed(root, name));
-    fs::write(&unnamed, bytes).map_err(StoreError::on("write", &unnamed))?;
-    let linked = fs::hard_link(&unnamed, &path);
-    let _ = fs::remove_file(&unnamed);
-    match linked {
+    let (path, space) = (root.join(name), TemporarySpace::new(root));
+    let unnamed = whole_file::draft(&space, bytes, Reaches::DiskLater)?;
+    match fs::hard_link(&unnamed, &path) {
         Ok(()) => Ok(bytes.to_owned()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             whole_file::read(&path)?.ok_or_else(|| StoreError::NotAStore { root: root.to_owned() })
@@ -89,13 +84,7 @@ fn write_once(root: &Path, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreErr
 
 /// Replaces a file in one step.
 fn replace(root: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    let (path, unnamed) = (root.join(name), unnamed(root, name));
-    fs::write(&unnamed, bytes).map_err(StoreError::on("write", &unnamed))?;
-    whole_file::rename(&unnamed, &path)
-}
-
-fn unnamed(root: &Path, name: &str) -> PathBuf {
-    root.join(format!(".{name}.{}", std::process::id()))
+    whole_file::write(&TemporarySpace::new(root), &root.join(name), bytes, Reaches::DiskLater)
 }
 
 /// Names the writer of a store of format 1: the owner of its `version`, which rbuild itself has made. If that is the

@@ -7,13 +7,13 @@ use crate::{
     environment::Environment,
     error::{CliError, UsageError},
     exit,
+    new_file::NewFile,
     options::{BuildOptions, ContextKind, PrintId, ProgressChoice},
     progress::Style,
 };
 use rbuild::{Built, DockerfileSource};
 use serde_json::{Map, Value};
 use std::{
-    fs,
     io::{self, Read},
     path::Path,
 };
@@ -24,6 +24,8 @@ pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     if let Some(call) = options.call {
         return super::call::answer(app, &options, call);
     }
+    let iidfile = result_file(options.iidfile.as_deref())?;
+    let metadata_file = result_file(options.metadata_file.as_deref())?;
     let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
@@ -32,11 +34,11 @@ pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let built = work(style, async |events| {
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
     })?;
-    if let Some(path) = &options.iidfile {
-        fs::write(path, built.image.to_string()).map_err(CliError::file("write", path))?;
+    if let Some(file) = iidfile {
+        file.write(&built.image.to_string())?;
     }
-    if let Some(path) = &options.metadata_file {
-        write_metadata(path, &built, &names)?;
+    if let Some(file) = metadata_file {
+        file.write(&metadata(&built, &names))?;
     }
     match options.progress {
         ProgressChoice::Quiet(PrintId::Yes) => print(&format!("{}\n", built.image)),
@@ -112,8 +114,14 @@ fn is_archive(bytes: &[u8]) -> bool {
         || bytes.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
+/// The file that `--iidfile` or `--metadata-file` names: made before the build, so that a wrong path costs no build, and
+/// named after it.
+fn result_file(path: Option<&Path>) -> Result<Option<NewFile>, CliError> {
+    path.map(|path| NewFile::at(path, 0o644)).transpose()
+}
+
 /// What `docker buildx build --metadata-file` writes of a local image.
-fn write_metadata(path: &Path, built: &Built, names: &str) -> Result<(), CliError> {
+fn metadata(built: &Built, names: &str) -> String {
     let id = Value::from(built.image.to_string());
     let mut metadata = Map::from_iter([
         ("containerimage.config.digest".to_owned(), id.clone()),
@@ -122,8 +130,7 @@ fn write_metadata(path: &Path, built: &Built, names: &str) -> Result<(), CliErro
     if !names.is_empty() {
         metadata.insert("image.name".to_owned(), Value::from(names));
     }
-    let text = format!("{:#}", Value::Object(metadata));
-    fs::write(path, text).map_err(CliError::file("write", path))
+    format!("{:#}", Value::Object(metadata))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::{
     credentials::{configuration, document},
     error::{CliError, UsageError},
     exit,
+    new_file::NewFile,
     options::Certificates,
     progress::Style,
 };
@@ -15,9 +16,9 @@ use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use rbuild_registry::{Client, ClientOptions, Credentials, Login, Secret};
 use serde_json::{Map, Value, json};
 use std::{
-    fs,
+    fs::{self, DirBuilder},
     io::{self, BufRead, IsTerminal, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, fchown},
     path::Path,
 };
 
@@ -127,27 +128,27 @@ fn object<'a>(config: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
     config[name].as_object_mut().expect("just made an object")
 }
 
-/// Replaces the file by rename, readable by its owner only. A link stays a link.
+/// Replaces the file, readable by its owner only, who stays the same. A link stays a link.
 fn write(path: &Path, config: &Value) -> Result<(), CliError> {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = real.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory).map_err(CliError::file("create", directory))?;
-    let draft = real.with_extension(format!("json.{}", std::process::id()));
-    let mode = fs::metadata(&real).map_or(0o600, |there| there.permissions().mode() & 0o777);
-    let created = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft);
-    let written = created.and_then(|mut file| {
-        // Docker indents this file with tabs
-        let text = format!("{config:#}\n");
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&draft, &real)
-    });
-    written.map_err(CliError::file("write", path))
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(CliError::file("create", directory))?;
+    let mut new = NewFile::at(&real, 0o600)?;
+    if let Ok(old) = fs::metadata(&real) {
+        // `sudo rbuild login` in somebody's home; only root can, and others need not
+        let _ = fchown(new.file(), Some(old.uid()), Some(old.gid()));
+    }
+    // Docker indents this file with tabs
+    let written = new.write_all(format!("{config:#}\n").as_bytes()).and_then(|()| new.file().sync_all());
+    written.map_err(CliError::file("write", path))?;
+    new.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn hub_has_one_key_and_others_their_host() {
@@ -168,7 +169,11 @@ mod tests {
             read,
             json!({"detachKeys": "ctrl-x", "auths": {"a": {"auth": "eA=="}, "b": {"auth": "eQ=="}}})
         );
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&path, &config).unwrap();
+        assert_eq!(mode(&path), 0o600, "others could read the old one");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

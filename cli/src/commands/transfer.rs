@@ -5,6 +5,7 @@ use crate::{
     app::App,
     args::{ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
+    new_file::NewFile,
     options::{host_platform, reference},
     progress::Style,
 };
@@ -44,27 +45,12 @@ pub(crate) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
     }
 }
 
-/// Writes to a file that gets its name only when it is whole; to devices and pipes directly.
+/// Writes to a new file, which only its owner may read, as Docker makes it: images may hold secrets.
 fn save_to(engine: &Engine, images: &[String], format: ArchiveFormat, path: &Path) -> Result<(), CliError> {
-    let special = fs::metadata(path).is_ok_and(|there| !there.is_file());
-    let draft = if special {
-        path.to_owned()
-    } else {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!(".{name}.{}.part", std::process::id()))
-    };
-    let file = File::create(&draft).map_err(CliError::file("create", path))?;
-    let mut out = BufWriter::with_capacity(BUFFER, file);
-    let saved = engine.save(images, format, &mut out).map_err(CliError::from);
-    let saved = saved.and_then(|()| out.flush().map_err(CliError::file("write", path)));
-    if special {
-        return saved;
-    }
-    let named = saved.and_then(|()| fs::rename(&draft, path).map_err(CliError::file("write", path)));
-    named.inspect_err(|_| {
-        // the failure itself is what people should hear of
-        let _ = fs::remove_file(&draft);
-    })
+    let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
+    engine.save(images, format, &mut out)?;
+    let written = out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
+    written.finish()
 }
 
 /// Reads images from an archive.

@@ -13,11 +13,13 @@ mod diagnostics;
 mod examples;
 mod foreign_tools;
 mod images;
+mod modes;
 mod ordinary_user;
 mod preview;
 mod robust;
 mod sandbox;
 mod story;
+mod temporary_files;
 
 /// The binary under test, unless `RBUILD_BIN` names another.
 const RBUILD: &str = env!("CARGO_BIN_EXE_rbuild");

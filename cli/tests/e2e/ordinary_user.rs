@@ -8,7 +8,7 @@ const USER: u32 = 12_345;
 const NAME: &str = "rbuild-e2e";
 
 /// A workspace of a user with subordinate ids, who is made when he is not there.
-fn workspace(test: &str) -> Option<Workspace> {
+pub(crate) fn workspace(test: &str) -> Option<Workspace> {
     if !is_root(test) || !has_program("newuidmap", test) || !has_program("setpriv", test) {
         return None;
     }

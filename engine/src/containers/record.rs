@@ -2,13 +2,12 @@
 
 use crate::Error;
 use nix::fcntl::{Flock, FlockArg};
-use rbuild_cache::{LayerId, Store};
+use rbuild_cache::{LayerId, Store, make_dirs_with_mode, open_private_file};
 use rbuild_oci::{ContainerConfig, ImageId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
 };
 
@@ -54,14 +53,17 @@ pub enum ContainerState {
 
 /// `containers/<id>/`.
 #[derive(Clone, Debug)]
-pub(crate) struct ContainerDirectory(PathBuf);
+pub(crate) struct ContainerDirectory {
+    path: PathBuf,
+    store: Store,
+}
 
 /// The exit code of a program that was killed.
 const KILLED: i32 = 137;
 
 impl ContainerDirectory {
     pub(crate) fn of(store: &Store, id: &str) -> Self {
-        Self(store.containers_dir().join(id))
+        Self { path: store.containers_dir().join(id), store: store.clone() }
     }
 
     pub(crate) fn all(store: &Store) -> Result<Vec<Self>, Error> {
@@ -71,30 +73,34 @@ impl ContainerDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(Error::Io { action: "list", path, source }),
         };
-        Ok(entries.filter_map(Result::ok).map(|entry| Self(entry.path())).collect())
+        let directory = |entry: fs::DirEntry| Self { path: entry.path(), store: store.clone() };
+        Ok(entries.filter_map(Result::ok).map(directory).collect())
     }
 
     /// Makes the directory with its parts.
     pub(crate) fn create(&self) -> Result<(), Error> {
-        for path in [self.0.clone(), self.fs(), self.work()] {
-            fs::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path, source })?;
+        // `fs` is the container's `/`, which everybody in it may search
+        for (path, mode) in [(self.work(), 0o700), (self.fs(), 0o755)] {
+            make_dirs_with_mode(&path, mode).map_err(|source| Error::Io {
+                action: "create",
+                path,
+                source,
+            })?;
         }
-        // the container's `/`, which must not depend on the user's umask
-        let (path, mode) = (self.fs(), fs::Permissions::from_mode(0o755));
-        fs::set_permissions(&path, mode).map_err(|source| Error::Io { action: "chmod", path, source })
+        Ok(())
     }
 
     pub(crate) fn fs(&self) -> PathBuf {
-        self.0.join("fs")
+        self.path.join("fs")
     }
 
     pub(crate) fn work(&self) -> PathBuf {
-        self.0.join("work")
+        self.path.join("work")
     }
 
     /// The record; `None` when there is none (yet). A container that should be running and is not has been killed.
     pub(crate) fn read(&self) -> Result<Option<Container>, Error> {
-        let path = self.0.join("config.json");
+        let path = self.path.join("config.json");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -109,20 +115,18 @@ impl ContainerDirectory {
 
     /// Replaces the record.
     pub(crate) fn write(&self, container: &Container) -> Result<(), Error> {
-        let (path, draft) = (self.0.join("config.json"), self.0.join("config.json.new"));
         let json = serde_json::to_vec(container).expect("a record of strings and numbers always serialises");
-        fs::write(&draft, json).and_then(|()| fs::rename(&draft, &path)).map_err(|source| Error::Io {
-            action: "write",
-            path,
-            source,
-        })
+        Ok(self.store.replace_file(&self.path.join("config.json"), &json)?)
     }
 
     /// The lock of a running container, when nobody holds it.
     pub(crate) fn try_lock(&self) -> Result<Option<Flock<File>>, Error> {
-        let path = self.0.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|source| Error::Io { action: "open", path: path.clone(), source })?;
+        let path = self.path.join("lock");
+        let file = open_private_file(&path).map_err(|source| Error::Io {
+            action: "open",
+            path: path.clone(),
+            source,
+        })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Some(lock)),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
@@ -132,6 +136,6 @@ impl ContainerDirectory {
 
     /// Removes everything.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        Ok(rbuild_cache::remove_tree(&self.0)?)
+        Ok(rbuild_cache::remove_tree(&self.path)?)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     ImageError,
     decompress::{Found, decompressed, sniff},
 };
-use rbuild_cache::{ScratchDir, Store};
+use rbuild_cache::{ScratchDir, Store, create_private_file};
 use rbuild_oci::Digest;
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, openat2},
@@ -212,9 +212,7 @@ fn is_plain(mut file: &File) -> Result<bool, ImageError> {
 fn spool(store: &Store, stream: impl Read) -> Result<(File, Option<ScratchDir>), ImageError> {
     let directory = store.scratch_dir()?;
     let path = directory.path().join("archive.tar");
-    let mut options = File::options();
-    let mut copy =
-        options.read(true).write(true).create_new(true).open(path).map_err(ImageError::ArchiveRead)?;
+    let mut copy = create_private_file(&path).map_err(ImageError::ArchiveRead)?;
     let (found, sniffed) = sniff(stream).map_err(ImageError::ArchiveRead)?;
     let mut plain = BufReader::with_capacity(1 << 20, decompressed(found, sniffed)?);
     io::copy(&mut plain, &mut copy).map_err(ImageError::ArchiveRead)?;

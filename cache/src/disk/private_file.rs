@@ -1,0 +1,61 @@
+//! How the files of a store are made: readable by their owner alone, and where nothing was before. Their mode is set, not
+//! left to the umask, which may be anything: 000 would open a store to everybody, 777 would close it to rbuild itself.
+
+use std::{
+    fs::{File, OpenOptions, Permissions},
+    io::{self, ErrorKind},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// The mode of every file.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// Makes the file `path` with mode 0600, to be read and written. What is there already, a link included, is an error.
+///
+/// # Errors
+/// The system's; [`ErrorKind::AlreadyExists`].
+pub fn create_private_file(path: &Path) -> io::Result<File> {
+    create(path, File::options().read(true).write(true))
+}
+
+/// Opens the file `path` to be read and appended to; makes it with mode 0600 when it is not there.
+///
+/// # Errors
+/// The system's.
+pub fn open_private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).append(true);
+    loop {
+        match options.open(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        match create(path, &mut options.clone()) {
+            // another process was first
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+    }
+}
+
+fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.create_new(true).mode(FILE_MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_is_made_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
+        symlink(&target, &link).unwrap();
+        assert_eq!(create_private_file(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(!target.exists());
+    }
+}
