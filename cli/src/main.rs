@@ -1,6 +1,6 @@
 //! The program `rbuild`: turns arguments into requests to the engine, and events and answers into text.
 //!
-//! The way through: [`args`] says what was typed, [`options`] what was meant, [`commands`] asks the engine, and
+//! The way through: [`args`] says what was typed, [`options`] what was meant, [`commands`] lists the work and asks the engine, and
 //! [`progress`], [`table`] and [`template`] say what came of it. Invariants: the environment, the clock and the terminal
 //! are read here and nowhere else; stdout carries data, stderr is for people; nothing is opened, read or started
 //! that the command does not need, because most commands should be over in a few milliseconds.
@@ -12,6 +12,7 @@ mod args;
 mod commands;
 mod credentials;
 mod diagnostic;
+mod dispatch;
 mod environment;
 mod error;
 mod exit;
@@ -23,9 +24,10 @@ mod preview;
 mod progress;
 mod table;
 mod template;
+mod working;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    app::run()
+    dispatch::run()
 }

@@ -1,7 +1,7 @@
 //! The flags of `build`.
 
-use super::{OtherFlags, flag};
-use clap::{ArgAction::Set, Args};
+use super::{flag::Switch, other_flags::OtherFlags};
+use clap::Args;
 use std::path::PathBuf;
 
 /// What was typed after `build`.
@@ -35,16 +35,16 @@ pub(crate) struct BuildArgs {
     pub(crate) platform: Vec<String>,
 
     /// Do not use the cache
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = false)]
     pub(crate) no_cache: bool,
     /// Do not use the cache for these stages
     #[arg(long, value_name = "STAGE")]
     pub(crate) no_cache_filter: Vec<String>,
     /// Ask the registry for base images even if the store has them
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = false)]
     pub(crate) pull: bool,
     /// false: accept registries with unknown certificates or none
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
 
     /// Network of RUN: default, none or host
@@ -64,7 +64,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "TYPE")]
     pub(crate) progress: Option<String>,
     /// Print nothing but the image's id
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(short, long, switch = false)]
     pub(crate) quiet: bool,
     /// Write the image's id to FILE
     #[arg(long, value_name = "FILE")]
@@ -73,11 +73,11 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
     /// Accepted and without effect: images are always kept in the store
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = true)]
     pub(crate) load: bool,
 
     /// Check the Dockerfile and build nothing (the same as --call=check)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = false)]
     pub(crate) check: bool,
     /// Do something else than building: check, outline or targets; with ,format=json for programs
     #[arg(long, value_name = "METHOD")]

@@ -1,7 +1,7 @@
 //! The flags of the commands for containers.
 
-use super::{PruneFlags, flag};
-use clap::{ArgAction::Set, Args};
+use super::{flag::Switch, system::PruneFlags};
+use clap::Args;
 
 /// What was typed after `run`.
 #[derive(Debug, Args)]
@@ -15,13 +15,13 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<String>,
 
     /// Keep standard input open
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(short, long, switch = false)]
     pub(crate) interactive: bool,
     /// Give the container a terminal
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(short, long, switch = false)]
     pub(crate) tty: bool,
     /// Remove the container when it ends
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = false)]
     pub(crate) rm: bool,
     /// Name the container
     #[arg(long, value_name = "NAME")]
@@ -57,7 +57,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
     /// false: accept registries with unknown certificates or none
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
 
     /// Not supported yet

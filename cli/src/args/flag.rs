@@ -1,7 +1,28 @@
 //! Switches in Docker's manner: `--pull`, `--pull=true`, `--pull=0`.
 
+use clap::{Arg, ArgAction};
+
+/// Makes a switch of an argument: `#[arg(long, switch = false)]`.
+pub(super) trait Switch {
+    /// The argument as a switch that is `unset` when it is not given.
+    fn switch(self, unset: bool) -> Self;
+}
+
+impl Switch for Arg {
+    fn switch(self, unset: bool) -> Self {
+        self.action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value(if unset { "true" } else { "false" })
+            .hide_default_value(true)
+            .value_name("BOOL")
+            .value_parser(parse)
+    }
+}
+
 /// Reads the value of a switch as Go's `strconv.ParseBool` does.
-pub(super) fn parse(text: &str) -> Result<bool, String> {
+fn parse(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),

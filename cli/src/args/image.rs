@@ -1,6 +1,6 @@
 //! The flags of the commands that look at images and change their names.
 
-use super::PruneFlags;
+use super::{flag::Switch, system::PruneFlags};
 use clap::Args;
 
 /// What was typed after `images`.
@@ -40,7 +40,7 @@ pub(crate) struct HistoryArgs {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
     /// Sizes and times for people; false for machines
-    #[arg(short = 'H', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set, value_parser = super::flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(short = 'H', long, switch = true)]
     pub(crate) human: bool,
     /// Do not shorten ids and commands
     #[arg(long)]

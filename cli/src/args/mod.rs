@@ -17,7 +17,7 @@ pub(crate) use image::{HistoryArgs, ImagePruneArgs, ImagesArgs, InspectArgs, Rmi
 pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
-pub(crate) use system::{BuilderPruneArgs, DfArgs, PruneFlags, SystemPruneArgs, VersionArgs};
+pub(crate) use system::{BuilderPruneArgs, DfArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use words::complete;
 

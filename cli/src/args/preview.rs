@@ -1,7 +1,7 @@
 //! The flags of `plan` and `check`: those of `build` that decide what a build does.
 
-use super::{BuildArgs, flag};
-use clap::{ArgAction::Set, Args, ValueEnum};
+use super::{build::BuildArgs, flag::Switch};
+use clap::{Args, ValueEnum};
 
 /// Which build is meant.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     subject: SubjectArgs,
     /// Do not use the cache
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = false)]
     no_cache: bool,
     /// Do not use the cache for these stages
     #[arg(long, value_name = "STAGE")]

@@ -1,7 +1,7 @@
 //! The flags of the commands that bring images in and out.
 
-use super::flag;
-use clap::{ArgAction::Set, Args};
+use super::flag::Switch;
+use clap::Args;
 use std::path::PathBuf;
 
 /// What was typed after `save`.
@@ -63,7 +63,7 @@ pub(crate) struct RegistryFlags {
     #[arg(short, long)]
     pub(crate) quiet: bool,
     /// false: accept registries with unknown certificates or none
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = Set, value_parser = flag::parse, hide_default_value = true, value_name = "BOOL")]
+    #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
     /// Not supported yet
     #[arg(short, long, hide = true)]

@@ -1,6 +1,5 @@
 //! `build`.
 
-use super::{print, style_for_people, work};
 use crate::{
     app::App,
     args::BuildArgs,
@@ -10,6 +9,7 @@ use crate::{
     new_file::NewFile,
     options::{BuildOptions, ContextKind, PrintId, ProgressChoice},
     progress::Style,
+    working::{print, style_for_people, work},
 };
 use rbuild::{Built, DockerfileSource};
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// Builds an image.
-pub(crate) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
+pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let mut options = settled(app, args)?;
     if let Some(call) = options.call {
         return super::call::answer(app, &options, call);

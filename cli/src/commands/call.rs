@@ -1,22 +1,16 @@
-//! `check`, and `build` with `--check` or `--call`: answers about a Dockerfile, in Docker's form.
+//! `build` with `--check` or `--call`: answers about a Dockerfile, in Docker's form.
 
-use super::print;
 use crate::{
     app::App,
-    args::CheckArgs,
     error::CliError,
     options::{BuildOptions, Call, CallFormat, CallOptions, FindingsStatus},
     table::spaced,
+    working::print,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rbuild::{BuildRequest, Checked, Engine, Finding, MountOutline, Outline, Target};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
-
-/// Checks a Dockerfile.
-pub(crate) fn check(app: &App, args: CheckArgs) -> Result<(), CliError> {
-    super::build::build(app, args.into_build())
-}
 
 /// Answers `call`.
 pub(super) fn answer(app: &App, options: &BuildOptions, call: CallOptions) -> Result<(), CliError> {

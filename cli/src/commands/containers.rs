@@ -1,16 +1,13 @@
 //! `ps`, `rm` and `commit`.
 
-use super::{
-    images::{short, shortened_command},
-    naming::{each, force},
-    print,
-};
+use super::naming::{each, force};
 use crate::{
     app::App,
     args::{CommitArgs, PsArgs, RmArgs},
     error::{CliError, UsageError},
     options::reference,
-    table::{Column, Format, Listing, ago, human_duration, local_style, text},
+    table::{Column, Format, Listing, ago, human_duration, local_style, short, shortened_command, text},
+    working::print,
 };
 use rbuild::{CommitRequest, Container, ContainerState};
 use rbuild_oci::Timestamp;
@@ -37,7 +34,7 @@ const COLUMNS: &[Column] = &[
 const COMMAND_WIDTH: usize = 20;
 
 /// Lists containers.
-pub(crate) fn containers(app: &App, args: &PsArgs) -> Result<(), CliError> {
+pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let format = Format::parse(args.format.as_deref())?;
     let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let last = if args.latest { Some(1) } else { args.last };
@@ -57,7 +54,7 @@ pub(crate) fn containers(app: &App, args: &PsArgs) -> Result<(), CliError> {
 }
 
 /// Removes containers, and goes on after each that cannot be removed.
-pub(crate) fn remove_containers(app: &App, args: &RmArgs) -> Result<(), CliError> {
+pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
     each(&args.containers, app.environment.color(), |name| {
         engine.remove_container(name, force(args.force))?;
@@ -66,7 +63,7 @@ pub(crate) fn remove_containers(app: &App, args: &RmArgs) -> Result<(), CliError
 }
 
 /// Makes an image of a container.
-pub(crate) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
+pub(super) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
     let request = CommitRequest {
         container: args.container,
         name: args.name.as_deref().map(reference).transpose()?,

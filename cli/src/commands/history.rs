@@ -1,11 +1,11 @@
 //! `history`.
 
-use super::{images::shortened_command, print};
 use crate::{
     app::App,
     args::HistoryArgs,
     error::CliError,
-    table::{Column, Format, Listing, ago, human_size_with, text},
+    table::{Column, Format, Listing, ago, human_size_with, shortened_command, text},
+    working::print,
 };
 use rbuild::HistoryLine;
 use rbuild_oci::Timestamp;
@@ -24,7 +24,7 @@ const COLUMNS: &[Column] = &[
 const INSTRUCTION_WIDTH: usize = 45;
 
 /// Shows how an image came to be.
-pub(crate) fn history(app: &App, args: &HistoryArgs) -> Result<(), CliError> {
+pub(super) fn history(app: &App, args: &HistoryArgs) -> Result<(), CliError> {
     let format = Format::parse(args.format.as_deref())?;
     let lines = app.engine()?.history(&args.image)?;
     let rows: Vec<_> = lines.iter().map(|line| row(line, args, app.environment.now)).collect();

@@ -1,12 +1,12 @@
 //! `images`.
 
-use super::print;
 use crate::{
     app::App,
     args::ImagesArgs,
     error::{CliError, UsageError},
     glob,
-    table::{Column, Format, Listing, ago, human_size, human_size_with, local_style, shortened},
+    table::{Column, Format, Listing, ago, human_size, human_size_with, local_style},
+    working::print,
 };
 use rbuild::{Engine, ImageSummary};
 use rbuild_oci::{Reference, Timestamp};
@@ -29,7 +29,7 @@ const COLUMNS: &[Column] = &[
 const NONE: &str = "<none>";
 
 /// Lists images.
-pub(crate) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
+pub(super) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
     let format = Format::parse(args.format.as_deref())?;
     let engine = app.engine()?;
     let filters =
@@ -150,16 +150,6 @@ impl Filter {
             Self::Since(moment) => image.created > *moment,
         }
     }
-}
-
-/// The twelve digits by which people call something.
-pub(super) fn short(id: &str) -> String {
-    id.chars().take(12).collect()
-}
-
-/// A command as `ps` and `history` show it.
-pub(super) fn shortened_command(command: &str, width: usize) -> String {
-    shortened(&command.replace('\t', " "), width)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `inspect`, in the shape Docker's JSON has.
 
-use super::print;
 use crate::{
     app::App,
     args::InspectArgs,
     error::{CliError, UsageError},
     exit,
     template::{Template, to_json},
+    working::print,
 };
 use rbuild::{Container, ContainerState, Engine, Image};
 use rbuild_oci::{ContainerConfig, Timestamp};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ObjectKind {
+pub(super) enum ObjectKind {
     /// A container, or else an image.
     Any,
     /// An image.
@@ -24,7 +24,7 @@ pub(crate) enum ObjectKind {
 }
 
 /// Shows everything about images and containers.
-pub(crate) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result<(), CliError> {
+pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result<(), CliError> {
     let kind = match args.kind.as_deref() {
         None | Some("") => kind,
         Some("image") => ObjectKind::Image,

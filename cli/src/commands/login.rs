@@ -1,6 +1,5 @@
 //! `login` and `logout`: the `auths` of Docker's `config.json`, which all other tools read too.
 
-use super::{print, work};
 use crate::{
     app::App,
     args::{LoginArgs, LogoutArgs},
@@ -10,6 +9,7 @@ use crate::{
     new_file::NewFile,
     options::Certificates,
     progress::Style,
+    working::{print, work},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
@@ -27,7 +27,7 @@ const HUB: &str = "docker.io";
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Remembers credentials, once the registry has taken them.
-pub(crate) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
+pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
     let (domain, key) = server(args.server.as_deref());
     let path = app.environment.docker_config();
     let mut config = document(&path)?.map_or_else(|| json!({}), |(value, _)| value);
@@ -51,7 +51,7 @@ pub(crate) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
 }
 
 /// Forgets credentials.
-pub(crate) fn logout(app: &App, args: &LogoutArgs) -> Result<(), CliError> {
+pub(super) fn logout(app: &App, args: &LogoutArgs) -> Result<(), CliError> {
     let (domain, key) = server(args.server.as_deref());
     let path = app.environment.docker_config();
     let Some((mut config, _)) = document(&path)? else { return not_logged_in(&domain) };

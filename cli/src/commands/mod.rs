@@ -1,7 +1,8 @@
-//! What the commands do: settle what was meant, ask the engine, print the answer.
+//! What the commands do: settle what was meant, ask the engine, print the answer. [`chosen`] is the list of them.
 
 mod build;
 mod call;
+mod check;
 mod containers;
 mod history;
 mod images;
@@ -17,66 +18,77 @@ mod transfer;
 mod usage;
 mod version;
 
-pub(crate) use build::build;
-pub(crate) use call::check;
-pub(crate) use containers::{commit, containers, remove_containers};
-pub(crate) use history::history;
-pub(crate) use images::images;
-pub(crate) use inspect::{ObjectKind, inspect};
-pub(crate) use login::{login, logout};
-pub(crate) use naming::{remove_images, tag};
-pub(crate) use plan::plan;
-pub(crate) use prune::{prune_cache, prune_containers, prune_everything, prune_images};
-pub(crate) use registry::{pull, push};
-pub(crate) use run::run;
-pub(crate) use transfer::{import, load, save};
-pub(crate) use usage::usage;
-pub(crate) use version::version;
-
 use crate::{
-    environment::Environment,
+    app::App,
+    args::{BuilderCommand, Command, ContainerCommand, ImageCommand, SystemCommand},
     error::CliError,
-    interrupt::Interrupt,
-    progress::{Progress, Style},
 };
-use rbuild::EventSink;
-use std::io::{self, Write};
+use inspect::ObjectKind;
 
-/// Writes `text` to standard output.
-fn print(text: &str) -> Result<(), CliError> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(CliError::stdout)
+/// Work that gives an exit code.
+type Work = Box<dyn FnOnce(&App) -> Result<u8, CliError>>;
+
+/// What a command line asks for.
+pub(crate) struct Chosen {
+    /// What the work needs.
+    pub(crate) needs: Needs,
+    /// The work; it gives the exit code.
+    pub(crate) work: Work,
 }
 
-/// Does `work` with its progress shown, until it is done or a signal asks to stop.
-fn work<T, E: Into<CliError>>(
-    style: Style,
-    work: impl AsyncFnOnce(EventSink) -> Result<T, E>,
-) -> Result<T, CliError> {
-    let mut interrupt = Interrupt::watch();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| CliError::Stream { action: "start the event loop", source })?;
-    let progress = Progress::begin(style);
-    let done = runtime.block_on(async {
-        tokio::select! {
-            done = work(progress.sink()) => done.map_err(Into::into),
-            signal = interrupt.received() => Err(CliError::Interrupted { signal }),
+/// What a command needs of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing, or names and documents.
+    Index,
+    /// It makes, unpacks, measures or removes layers, whose files have several owners.
+    Layers,
+}
+
+/// The work that `command` stands for. A new command is a line here, one in `args`, and a file in each.
+pub(crate) fn chosen(command: Command) -> Chosen {
+    use {BuilderCommand as B, Command as C, ContainerCommand as K, ImageCommand as I, SystemCommand as S};
+    match command {
+        C::Build(args) | C::Image(I::Build(args)) => layers(|app| build::build(app, *args)),
+        C::Builder(B::Build(args)) | C::Buildx(B::Build(args)) => layers(|app| build::build(app, *args)),
+        C::Plan(args) => layers(|app| plan::plan(app, *args)),
+        C::Check(args) => index(|app| check::check(app, *args)),
+        C::Run(args) | C::Container(K::Run(args)) => Chosen {
+            needs: Needs::Layers,
+            work: Box::new(|app| run::run(app, *args).map_err(|error| CliError::Run(Box::new(error)))),
+        },
+        C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
+        C::History(args) | C::Image(I::History(args)) => index(move |app| history::history(app, &args)),
+        C::Inspect(args) => index(move |app| inspect::inspect(app, &args, ObjectKind::Any)),
+        C::Image(I::Inspect(args)) => index(move |app| inspect::inspect(app, &args, ObjectKind::Image)),
+        C::Container(K::Inspect(args)) => {
+            index(move |app| inspect::inspect(app, &args, ObjectKind::Container))
         }
-    });
-    progress.end();
-    done
+        C::Tag(args) | C::Image(I::Tag(args)) => index(move |app| naming::tag(app, &args)),
+        C::Rmi(args) | C::Image(I::Rm(args)) => layers(move |app| naming::remove_images(app, &args)),
+        C::Save(args) | C::Image(I::Save(args)) => layers(move |app| transfer::save(app, &args)),
+        C::Load(args) | C::Image(I::Load(args)) => layers(move |app| transfer::load(app, &args)),
+        C::Import(args) | C::Image(I::Import(args)) => layers(move |app| transfer::import(app, &args)),
+        C::Pull(args) | C::Image(I::Pull(args)) => layers(move |app| registry::pull(app, &args)),
+        C::Push(args) | C::Image(I::Push(args)) => layers(move |app| registry::push(app, &args)),
+        C::Login(args) => index(|app| login::login(app, args)),
+        C::Logout(args) => index(move |app| login::logout(app, &args)),
+        C::Ps(args) | C::Container(K::Ls(args)) => index(move |app| containers::list(app, &args)),
+        C::Rm(args) | C::Container(K::Rm(args)) => layers(move |app| containers::remove(app, &args)),
+        C::Commit(args) | C::Container(K::Commit(args)) => layers(|app| containers::commit(app, args)),
+        C::Df(args) | C::System(S::Df(args)) => layers(move |app| usage::usage(app, &args)),
+        C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),
+        C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),
+        C::Container(K::Prune(args)) => layers(move |app| prune::containers(app, &args)),
+        C::Builder(B::Prune(args)) | C::Buildx(B::Prune(args)) => layers(move |app| prune::cache(app, &args)),
+        C::Version(args) => index(move |_| version::version(&args)),
+    }
 }
 
-/// Does `work`, which waits for nothing but disks, with its progress shown. Signals keep their usual effect: the store
-/// survives that.
-fn show<T>(style: Style, work: impl FnOnce(EventSink) -> Result<T, rbuild::Error>) -> Result<T, CliError> {
-    let progress = Progress::begin(style);
-    let done = work(progress.sink());
-    progress.end();
-    Ok(done?)
+fn index(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {
+    Chosen { needs: Needs::Index, work: Box::new(|app| work(app).map(|()| 0)) }
 }
 
-/// Progress for people: live on a terminal, lines elsewhere.
-fn style_for_people(environment: &Environment) -> Style {
-    if environment.live_terminal() { Style::Live(environment.color()) } else { Style::Plain }
+fn layers(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {
+    Chosen { needs: Needs::Layers, ..index(work) }
 }

@@ -1,17 +1,17 @@
 //! `tag` and `rmi`.
 
-use super::print;
 use crate::{
     app::App,
     args::{RmiArgs, TagArgs},
     environment::Color,
     error::{CliError, UsageError},
     exit,
+    working::print,
 };
 use rbuild::{Force, RemovedImage};
 
 /// Gives an image another name.
-pub(crate) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
+pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
     let target = args.target.parse().map_err(|error| {
         let target = &args.target;
         UsageError::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: {error}"))
@@ -20,7 +20,7 @@ pub(crate) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
 }
 
 /// Removes images, and goes on after each that cannot be removed.
-pub(crate) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
+pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
     each(&args.images, app.environment.color(), |name| {
         let removed = engine.remove_image(name, force(args.force))?;

@@ -1,15 +1,16 @@
 //! `plan`.
 
-use super::{build::settled, print};
+use super::build::settled;
 use crate::{
     app::App,
     args::{PlanArgs, PlanFormat},
     error::CliError,
     preview,
+    working::print,
 };
 
 /// Shows what a build would do.
-pub(crate) fn plan(app: &App, args: PlanArgs) -> Result<(), CliError> {
+pub(super) fn plan(app: &App, args: PlanArgs) -> Result<(), CliError> {
     let format = args.format;
     let mut options = settled(app, args.into_build())?;
     let (engine, configuration) = app.configured_engine(options.certificates, 1)?;

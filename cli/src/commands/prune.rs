@@ -1,6 +1,5 @@
 //! `prune` in all its forms.
 
-use super::print;
 use crate::{
     app::App,
     args::{BuilderPruneArgs, ContainerPruneArgs, ImagePruneArgs, SystemPruneArgs},
@@ -8,12 +7,13 @@ use crate::{
     exit,
     options::refuse,
     table::human_size,
+    working::print,
 };
 use rbuild::{PruneCache, PruneContainers, PruneImages, PruneRequest};
 use std::io::{self, BufRead};
 
 /// Removes images that nobody uses.
-pub(crate) fn prune_images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
+pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.prune.filter.is_empty())])?;
     let warning = if args.all {
         "WARNING! This will remove all images without at least one container associated to them."
@@ -21,11 +21,11 @@ pub(crate) fn prune_images(app: &App, args: &ImagePruneArgs) -> Result<(), CliEr
         "WARNING! This will remove all dangling images."
     };
     confirm(args.prune.force, warning, "image prune")?;
-    prune(app, PruneRequest { images: images(args.all), ..PruneRequest::default() }, "Deleted Images:")
+    prune(app, PruneRequest { images: which_images(args.all), ..PruneRequest::default() }, "Deleted Images:")
 }
 
 /// Removes containers that have ended.
-pub(crate) fn prune_containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
+pub(super) fn containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.prune.filter.is_empty())])?;
     confirm(args.prune.force, "WARNING! This will remove all stopped containers.", "container prune")?;
     prune(
@@ -36,19 +36,19 @@ pub(crate) fn prune_containers(app: &App, args: &ContainerPruneArgs) -> Result<(
 }
 
 /// Removes the build cache.
-pub(crate) fn prune_cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliError> {
+pub(super) fn cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.prune.filter.is_empty()), ("keep-storage", args.keep_storage.is_some())])?;
     let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
     confirm(args.prune.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
     prune(
         app,
-        PruneRequest { build_cache: cache(args.all), ..PruneRequest::default() },
+        PruneRequest { build_cache: which_cache(args.all), ..PruneRequest::default() },
         "Deleted build cache objects:",
     )
 }
 
 /// Removes all that is not in use.
-pub(crate) fn prune_everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
+pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.prune.filter.is_empty()), ("volumes", args.volumes)])?;
     let which = if args.all {
         "all images without at least one container associated to them"
@@ -60,18 +60,18 @@ pub(crate) fn prune_everything(app: &App, args: &SystemPruneArgs) -> Result<(), 
     );
     confirm(args.prune.force, &warning, "system prune")?;
     let request = PruneRequest {
-        images: images(args.all),
-        build_cache: cache(args.all),
+        images: which_images(args.all),
+        build_cache: which_cache(args.all),
         containers: PruneContainers::Stopped,
     };
     prune(app, request, "Deleted:")
 }
 
-fn images(all: bool) -> PruneImages {
+fn which_images(all: bool) -> PruneImages {
     if all { PruneImages::Unused } else { PruneImages::Dangling }
 }
 
-fn cache(all: bool) -> PruneCache {
+fn which_cache(all: bool) -> PruneCache {
     if all { PruneCache::All } else { PruneCache::Unused }
 }
 

@@ -1,18 +1,19 @@
 //! `pull` and `push`.
 
-use super::{naming::with_tag, print, style_for_people, work};
+use super::naming::with_tag;
 use crate::{
     app::App,
     args::{PullArgs, PushArgs},
     error::CliError,
     options::{Certificates, any_platform, reference, refuse},
     progress::Style,
+    working::{print, style_for_people, work},
 };
 use rbuild::PullStatus;
 use rbuild_oci::Reference;
 
 /// Fetches an image.
-pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
+pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
     let platform = args.platform.as_deref().map(any_platform).transpose()?;
@@ -30,7 +31,7 @@ pub(crate) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
 }
 
 /// Sends an image.
-pub(crate) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
+pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Runs a command in a new container; gives its exit code.
-pub(crate) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
+pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let options = RunOptions::new(args, &app.environment)?;
     let (engine, _) = app.configured_engine(options.certificates, 1)?;
     provide_image(app, &engine, &options)?;

@@ -1,6 +1,6 @@
 //! `save`, `load` and `import`.
 
-use super::{naming::with_tag, print, show, style_for_people};
+use super::naming::with_tag;
 use crate::{
     app::App,
     args::{ImportArgs, LoadArgs, SaveArgs},
@@ -8,6 +8,7 @@ use crate::{
     new_file::NewFile,
     options::{host_platform, reference},
     progress::Style,
+    working::{print, show, style_for_people},
 };
 use nix::unistd::{Whence, lseek};
 use rbuild::{ArchiveFormat, ArchiveSource, Engine};
@@ -21,7 +22,7 @@ use std::{
 const BUFFER: usize = 256 * 1024;
 
 /// Writes images to an archive.
-pub(crate) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
+pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
     args.platform.as_deref().map(host_platform).transpose()?;
     let format = match args.format.as_str() {
         "docker" | "docker-archive" => ArchiveFormat::Docker,
@@ -54,7 +55,7 @@ fn save_to(engine: &Engine, images: &[String], format: ArchiveFormat, path: &Pat
 }
 
 /// Reads images from an archive.
-pub(crate) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
+pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
     args.platform.as_deref().map(host_platform).transpose()?;
     let source = match &args.input {
         Some(path) if path.as_os_str() != "-" => existing(path)?,
@@ -79,7 +80,7 @@ pub(crate) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
 }
 
 /// Makes an image of a root filesystem.
-pub(crate) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
+pub(super) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
     args.platform.as_deref().map(host_platform).transpose()?;
     let source = match args.file.as_str() {
         "-" => standard_input(),

@@ -1,12 +1,12 @@
 //! `df`.
 
-use super::print;
 use crate::{
     app::App,
     args::DfArgs,
     error::CliError,
     options::refuse,
     table::{Column, Format, Listing, human_size},
+    working::print,
 };
 use rbuild::UsageLine;
 use serde_json::{Map, Value};
@@ -20,7 +20,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Shows what takes how much space.
-pub(crate) fn usage(app: &App, args: &DfArgs) -> Result<(), CliError> {
+pub(super) fn usage(app: &App, args: &DfArgs) -> Result<(), CliError> {
     refuse(&[("verbose", args.verbose)])?;
     let format = Format::parse(args.format.as_deref())?;
     let rows = app.engine()?.usage()?.iter().map(row).collect();

@@ -1,12 +1,12 @@
 //! `version`.
 
-use super::{inspect::line, print};
-use crate::{app::App, args::VersionArgs, error::CliError, template::Template};
+use super::inspect::line;
+use crate::{args::VersionArgs, error::CliError, template::Template, working::print};
 use rbuild_oci::Platform;
 use serde_json::json;
 
 /// Shows the version.
-pub(crate) fn version(_app: &App, args: &VersionArgs) -> Result<(), CliError> {
+pub(super) fn version(args: &VersionArgs) -> Result<(), CliError> {
     let host = Platform::host();
     let version = env!("CARGO_PKG_VERSION");
     // there is no daemon: client and server, which scripts ask for, are the same program

@@ -1,8 +1,10 @@
 //! How many columns of a terminal a text takes.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 /// Columns of `text`: wide East Asian characters and emoji take two, combining marks none.
 pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(width).sum()
+    text.width()
 }
 
 /// The beginning of `text` that fits into `limit` columns, ending in `…` when something is missing.
@@ -14,7 +16,7 @@ pub(super) fn fitted(text: &str, limit: usize) -> String {
     let mut out: String = text
         .chars()
         .take_while(|c| {
-            used += width(*c);
+            used += c.width().unwrap_or(0);
             used <= limit
         })
         .collect();
@@ -22,30 +24,6 @@ pub(super) fn fitted(text: &str, limit: usize) -> String {
         out.push('…');
     }
     out
-}
-
-fn width(c: char) -> usize {
-    match c {
-        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => 0,
-        ' '..='\u{2ff}' => 1,
-        // combining marks, zero-width spaces and joiners, variation selectors
-        '\u{300}'..='\u{36f}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{20d0}'..='\u{20ff}'
-        | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{303e}'
-        | '\u{3041}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1faff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
 }
 
 #[cfg(test)]

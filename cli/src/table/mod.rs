@@ -1,10 +1,12 @@
 //! Docker's tables: columns of text, sizes and times in words, and `--format`.
 
 mod format;
+mod names;
 mod sizes;
 mod times;
 
 pub(crate) use format::{Column, Format, Listing, shortened, text};
+pub(crate) use names::{short, shortened_command};
 pub(crate) use sizes::{human_size, human_size_with};
 pub(crate) use times::{ago, human_duration, local_style};
 

@@ -50,27 +50,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine", &["containers::process", "containers::start"]),
-    (
-        "cli",
-        &[
-            "app",
-            "commands::build",
-            "commands::call",
-            "commands::containers",
-            "commands::history",
-            "commands::images",
-            "commands::inspect",
-            "commands::login",
-            "commands::naming",
-            "commands::plan",
-            "commands::prune",
-            "commands::registry",
-            "commands::run",
-            "commands::transfer",
-            "commands::usage",
-            "commands::version",
-        ],
-    ),
 ];
 
 #[test]

@@ -1,0 +1,88 @@
+//! From the first word of the command line to the exit code.
+
+use crate::{
+    app::App,
+    args::{Cli, Mistake, complete, mistake},
+    commands::{self, Chosen, Needs},
+    environment::{Environment, User},
+    error::{CliError, UsageError},
+    exit,
+    options::is_url,
+};
+use clap::{CommandFactory, FromArgMatches};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::ExitCode,
+};
+
+/// Runs the program.
+pub(crate) fn run() -> ExitCode {
+    let environment = Environment::capture();
+    let color = environment.color();
+    let cli = match parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(Unparsed::Clap(error)) => {
+            // help and versions are answers, not mistakes
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+        Err(Unparsed::Usage(error)) => {
+            let error = CliError::Usage(error);
+            exit::report(&error, color);
+            return ExitCode::from(exit::code(&error));
+        }
+    };
+    let app = App::new(environment, &cli.global);
+    let Chosen { needs, work } = commands::chosen(cli.command);
+    match enter_namespace(&app.environment, needs).and_then(|()| work(&app)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            exit::report(&error, color);
+            ExitCode::from(exit::code(&error))
+        }
+    }
+}
+
+/// Makes an ordinary user root of a namespace of their own, for commands that write files of several owners.
+fn enter_namespace(environment: &Environment, needs: Needs) -> Result<(), CliError> {
+    match (environment.user, needs) {
+        (User::Ordinary, Needs::Layers) => {
+            rbuild_sys::userns::enter_user_namespace().map(|_| ()).map_err(CliError::UserNamespace)
+        }
+        (User::Ordinary, Needs::Index) | (User::Root, _) => Ok(()),
+    }
+}
+
+/// Why there is no command line.
+enum Unparsed {
+    Clap(clap::Error),
+    Usage(UsageError),
+}
+
+fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
+    let mut command = Cli::command();
+    let mut words = complete(words, &command, is_context);
+    if words.len() < 2 {
+        words.push("--help".into());
+    }
+    let parsed = command
+        .try_get_matches_from_mut(words)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| match mistake(&error, &command) {
+        Some(Mistake::Command(message)) => Unparsed::Usage(UsageError::Command(message)),
+        Some(Mistake::Count(message)) => Unparsed::Usage(UsageError::new(message)),
+        None => Unparsed::Clap(error),
+    })
+}
+
+/// Whether a first word that is not a command can be meant as a build context. What is written as a path or a URL can,
+/// even if nothing is there: then the build says so.
+fn is_context(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    text == "-"
+        || text.starts_with('.')
+        || text.contains('/')
+        || is_url(&text)
+        || Path::new(word).symlink_metadata().is_ok()
+}
