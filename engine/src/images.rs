@@ -1,7 +1,7 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
 use crate::{Engine, Error};
-use rbuild_cache::{ImageRecord, PruneOptions, RefRecord};
+use rbuild_cache::{ImageRecord, RefRecord};
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, Reference, Timestamp};
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -188,7 +188,8 @@ impl Engine {
             self.store.remove_image(&record.id)?;
             removed.push(RemovedImage::Deleted(record.id));
             // frees the layers that neither another image nor the build cache has
-            self.store.prune(&PruneOptions::default())?;
+            let manifests: Vec<Digest> = named.iter().filter_map(|(_, record)| record.manifest).collect();
+            self.store.remove_parts(&record, &manifests)?;
         }
         Ok(removed)
     }

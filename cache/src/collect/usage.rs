@@ -1,11 +1,11 @@
 //! What the store holds and how much of it could be freed, for `df` and `images`.
 
-use super::inventory::Inventory;
+use super::{inventory::Inventory, layer_facts::LayerSizes};
 use crate::{CacheKey, CacheRecord, ImageLayer, ImageRecord, LayerId, Store, StoreError, disk::tree_size};
 use rbuild_oci::{ImageId, Reference};
 use std::collections::{HashMap, HashSet};
 
-/// Sizes of everything in the store, in bytes.
+/// Sizes of everything in the store: bytes on the disk, in whole blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Each image.
@@ -48,7 +48,7 @@ pub struct ImageUsage {
 pub struct LayerUsage {
     /// The layer.
     pub layer: LayerId,
-    /// Its regular files.
+    /// All of it.
     pub size_bytes: u64,
     /// How many images have it.
     pub images: usize,
@@ -80,16 +80,18 @@ impl ImageUsage {
 }
 
 impl Store {
-    /// Counts everything. Layers that were never counted are walked.
+    /// Counts everything. Layers that were never measured are walked, while no lock is held.
     ///
     /// # Errors
     /// An I/O error when the store cannot be read.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        self.index(|index| Ok(count(&Inventory::take(self, index)?, self)))
+        let inventory = self.index(|index| Inventory::take(self, index))?;
+        let layers: Vec<LayerId> = inventory.layers.iter().copied().collect();
+        Ok(count(&inventory, &LayerSizes::measure(self, &layers), self))
     }
 }
 
-fn count(inventory: &Inventory<'_>, store: &Store) -> Usage {
+fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
     let image_layers: HashSet<LayerId> = inventory.image_layers();
     let mut in_images: HashMap<LayerId, usize> = HashMap::new();
     for image in &inventory.images {
@@ -105,7 +107,7 @@ fn count(inventory: &Inventory<'_>, store: &Store) -> Usage {
             RecordUsage {
                 key: *key,
                 record: record.clone(),
-                size_bytes: inventory.layer_size(&record.layer),
+                size_bytes: sizes.of(&record.layer),
                 shared: image_layers.contains(&record.layer),
                 in_use: inventory.held.layers.contains(&record.layer),
             }
@@ -116,7 +118,7 @@ fn count(inventory: &Inventory<'_>, store: &Store) -> Usage {
         .iter()
         .map(|layer| LayerUsage {
             layer: *layer,
-            size_bytes: inventory.layer_size(layer),
+            size_bytes: sizes.of(layer),
             images: in_images.get(layer).copied().unwrap_or(0),
             records: in_records.get(layer).copied().unwrap_or(0),
         })
@@ -127,23 +129,23 @@ fn count(inventory: &Inventory<'_>, store: &Store) -> Usage {
     };
     let by_containers = container_layers(inventory);
     Usage {
-        images: images(inventory, &in_images),
+        images: images(inventory, sizes, &in_images),
         image_bytes: sum(&|usage| image_layers.contains(&usage.layer)),
         image_reclaimable_bytes: sum(&|usage| usage.images > 0 && !by_containers.contains(&usage.layer)),
         record_bytes: sum(&|usage| usage.records > 0 && !image_layers.contains(&usage.layer)),
         garbage_bytes: sum(&|usage| usage.records == 0 && !image_layers.contains(&usage.layer)),
-        blob_bytes: inventory.blobs.values().map(|blob| blob.size).sum(),
-        mount_bytes: tree_size(&store.mounts_dir()).bytes,
+        blob_bytes: inventory.blobs.iter().map(|blob| tree_size(&store.blob_path(blob))).sum(),
+        mount_bytes: tree_size(&store.mounts_dir()),
         records,
         layers,
     }
 }
 
-fn images(inventory: &Inventory<'_>, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
+fn images(inventory: &Inventory, sizes: &LayerSizes, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
     let image = |image: &ImageRecord| {
         let names = inventory.references.iter().filter(|(_, record)| record.image == image.id);
         let containers = inventory.containers.iter().filter(|(_, uses)| uses.image == Some(image.id));
-        let size = |layer: &ImageLayer| inventory.layer_size(&layer.layer);
+        let size = |layer: &ImageLayer| sizes.of(&layer.layer);
         let shared = |layer: &&ImageLayer| in_images.get(&layer.layer).is_some_and(|users| *users > 1);
         ImageUsage {
             id: image.id,
@@ -156,6 +158,6 @@ fn images(inventory: &Inventory<'_>, in_images: &HashMap<LayerId, usize>) -> Vec
     inventory.images.iter().map(image).collect()
 }
 
-fn container_layers(inventory: &Inventory<'_>) -> HashSet<LayerId> {
+fn container_layers(inventory: &Inventory) -> HashSet<LayerId> {
     inventory.containers.iter().flat_map(|(_, uses)| uses.layers.iter().copied()).collect()
 }

@@ -51,7 +51,7 @@ impl TemporarySpace {
             let lock = self.root.join("locks/owners").join(&space);
             if let Some(_dead) = FileLock::attempt(&lock, Afterwards::Remove)? {
                 let path = spaces.join(&space);
-                let size = tree::size(&path).bytes;
+                let size = tree::size(&path);
                 if tree::remove(&path).is_ok() {
                     freed += size;
                 }

@@ -3,10 +3,14 @@
 use crate::StoreError;
 use std::{
     collections::HashSet,
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+/// What st_blocks counts in (stat(2)).
+const BLOCK: u64 = 512;
 
 /// Removes the tree at `path`; one that is not there is fine. Directories that their owner may not search (a build can
 /// leave them) are opened first. Nothing is followed.
@@ -30,30 +34,29 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Bytes and number of files in a tree; a file with several links counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TreeSize {
-    pub(crate) bytes: u64,
-    pub(crate) files: u64,
-}
-
-/// Adds up the tree at `path`. What cannot be read counts as nothing, for this is only ever shown.
-pub(crate) fn size(path: &Path) -> TreeSize {
-    let mut total = TreeSize::default();
+/// Adds up the blocks that a file or tree takes on the disk, in bytes; a file with several links counts once. What cannot
+/// be read counts as nothing, because this is only ever shown.
+pub(crate) fn size(path: &Path) -> u64 {
     let mut linked: HashSet<(u64, u64)> = HashSet::new();
-    let mut pending: Vec<PathBuf> = vec![path.to_owned()];
+    let mut bytes = 0;
+    let mut add = |metadata: &Metadata| {
+        let counts =
+            metadata.is_dir() || metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino()));
+        bytes += if counts { metadata.blocks() * BLOCK } else { 0 };
+    };
+    let Ok(top) = fs::symlink_metadata(path) else { return 0 };
+    add(&top);
+    let mut pending: Vec<PathBuf> = if top.is_dir() { vec![path.to_owned()] } else { Vec::new() };
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
+            add(&metadata);
             if metadata.is_dir() {
                 pending.push(entry.path());
-            } else if metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino())) {
-                total.files += 1;
-                total.bytes += if metadata.is_file() { metadata.len() } else { 0 };
             }
         }
     }
-    total
+    bytes
 }
 
 fn open_directories(path: &Path) {

@@ -30,6 +30,20 @@ pub(crate) fn write(
     })
 }
 
+/// The same, in a directory that must be there: one that another process has removed stays removed.
+pub(crate) fn replace(
+    space: &TemporarySpace,
+    path: &Path,
+    bytes: &[u8],
+    reaches: Reaches,
+) -> Result<(), StoreError> {
+    let temporary = draft(space, bytes, reaches)?;
+    fs::rename(&temporary, path).map_err(|e| {
+        let _ = fs::remove_file(&temporary);
+        StoreError::io("create", path, e)
+    })
+}
+
 /// A file in temporary space with `bytes`, to be given a name.
 pub(crate) fn draft(space: &TemporarySpace, bytes: &[u8], reaches: Reaches) -> Result<PathBuf, StoreError> {
     let temporary = space.path("file")?;

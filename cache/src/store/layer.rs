@@ -116,7 +116,8 @@ impl Store {
             return Err(StoreError::LayerMissing { layer: layer.to_string() });
         }
         let path = self.layer_directory(layer).join("meta.json");
-        whole_file::write(self.space(), &path, &to_json(meta), Reaches::DiskLater)
+        // no directory is made for a layer that is being collected
+        whole_file::replace(self.space(), &path, &to_json(meta), Reaches::DiskLater)
     }
 
     pub(crate) fn layer_directory(&self, layer: &LayerId) -> PathBuf {

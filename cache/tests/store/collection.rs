@@ -1,8 +1,20 @@
 //! What a collection takes and what it leaves.
 
-use crate::fixture::{image, layer, record, store, tag};
-use rbuild_cache::{ContainerUse, ImagePrune, LayerId, Lookup, Miss, MountPrune, PruneOptions, RecordPrune};
-use std::{fs, time::Duration};
+use crate::fixture::{child, image, layer, now, parent, record, store, tag};
+use rbuild_cache::{
+    ContainerUse, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune, PruneOptions,
+    RecordPrune, Store,
+};
+use rbuild_oci::Digest;
+use std::{fs, process::Command, str::FromStr, sync::mpsc::channel, thread, time::Duration};
+
+/// What a layer takes on the disk, by du.
+fn disk_bytes(store: &Store, layer: &LayerId) -> u64 {
+    let directory = store.layer_fs(layer).parent().unwrap().to_owned();
+    let output = Command::new("du").args(["-s", "--block-size=1"]).arg(directory).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
 
 #[test]
 fn collection_keeps_what_is_needed_and_explains_what_is_not() {
@@ -29,13 +41,6 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     std::thread::sleep(Duration::from_millis(20));
     let lease = store.lease().unwrap();
     assert!(lease.hold(&[held], &[]).unwrap().is_empty());
-    let usage = store.usage().unwrap();
-    assert_eq!(usage.garbage_bytes, "garbage".len() as u64);
-    assert_eq!(usage.record_bytes, "looseheld".len() as u64);
-    assert_eq!(usage.image_bytes, "baseappcontained".len() as u64);
-    let of_tagged = usage.images.iter().find(|image| image.id == tagged.id).unwrap();
-    assert_eq!((of_tagged.size_bytes, of_tagged.shared_bytes, of_tagged.unique_bytes()), (7, 4, 3));
-
     fs::create_dir(store.mounts_dir().join("m1")).unwrap();
     fs::create_dir(store.mounts_dir().join("m2")).unwrap();
     let _busy = store.use_mount("m2").unwrap();
@@ -72,6 +77,32 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
 }
 
 #[test]
+fn usage_counts_what_is_on_the_disk() {
+    let (_directory, store) = store();
+    let lease = store.lease().unwrap();
+    let [base, app, loose, contained, garbage] =
+        ["base", "app", "loose", "contained", "garbage"].map(|name| layer(&store, &lease, name));
+    fs::write(store.layer_fs(&app).join("large"), vec![1; 100_000]).unwrap();
+    fs::hard_link(store.layer_fs(&app).join("large"), store.layer_fs(&app).join("link")).unwrap();
+    fs::File::create(store.layer_fs(&loose).join("sparse")).unwrap().set_len(1 << 30).unwrap();
+    let tagged = image(&store, "tagged", &[base, app]);
+    image(&store, "other", &[base]);
+    let uses = ContainerUse { image: None, layers: vec![contained] };
+    store.set_container_use("c1", &uses).unwrap();
+    store.index(|index| index.put_records(&[record(loose, &[base], "loose")])).unwrap();
+    let size = |layers: &[LayerId]| layers.iter().map(|layer| disk_bytes(&store, layer)).sum::<u64>();
+    let sizes = [[garbage].as_slice(), &[loose], &[base, app, contained], &[base, app], &[base]].map(size);
+    // the second time from what the first one has noted
+    for _ in 0..2 {
+        let usage = store.usage().unwrap();
+        let of_tagged = usage.images.iter().find(|image| image.id == tagged.id).unwrap();
+        let (of_image, shared) = (of_tagged.size_bytes, of_tagged.shared_bytes);
+        assert_eq!(of_tagged.unique_bytes(), of_image - shared);
+        assert_eq!([usage.garbage_bytes, usage.record_bytes, usage.image_bytes, of_image, shared], sizes);
+    }
+}
+
+#[test]
 fn a_size_limit_takes_the_oldest_and_the_upper_ends_of_chains_first() {
     let (_directory, store) = store();
     let lease = store.lease().unwrap();
@@ -83,13 +114,103 @@ fn a_size_limit_takes_the_oldest_and_the_upper_ends_of_chains_first() {
     };
     store.index(|index| index.put_records(&chain(&old, "old"))).unwrap();
     store.index(|index| index.put_records(&chain(&new, "new"))).unwrap();
-    let options =
-        PruneOptions { records: RecordPrune::Unused, keep_bytes: Some(45), ..PruneOptions::default() };
+    let one = disk_bytes(&store, &old[0]);
+    let keep_bytes = Some(one * 4 + one / 2);
+    let options = PruneOptions { records: RecordPrune::Unused, keep_bytes, ..PruneOptions::default() };
     let report = store.prune(&options).unwrap();
     let mut gone = report.layers.clone();
     gone.sort();
     let mut expected = vec![old[1], old[2]];
     expected.sort();
     assert_eq!(gone, expected, "the old chain's upper two");
-    assert_eq!(report.freed_bytes, 20);
+    assert!(report.freed_bytes >= one * 2 && report.freed_bytes < one * 4, "{}", report.freed_bytes);
+}
+
+#[test]
+#[ignore = "a part of the test below, run in a child process"]
+fn child_that_collects() {
+    let (store, word) = parent();
+    let keep_bytes = (word == "measure").then_some(u64::MAX);
+    store
+        .prune(&PruneOptions { records: RecordPrune::Unused, keep_bytes, ..PruneOptions::default() })
+        .unwrap();
+}
+
+#[test]
+fn builds_go_on_while_layers_are_measured_and_removed() {
+    // the collection is stopped while it has a directory open of which the path has this in it
+    for (word, walked) in [("measure", "/layers/"), ("remove", "/gone-")] {
+        let (_directory, store) = store();
+        let lease = store.lease().unwrap();
+        for number in 0..20 {
+            let draft = store.new_layer().unwrap();
+            (0..1000).for_each(|file| fs::write(draft.fs().join(file.to_string()), "").unwrap());
+            let layer = draft.commit(&lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap();
+            store.index(|index| index.put_records(&[record(layer, &[], &number.to_string())])).unwrap();
+        }
+        drop(lease);
+        let key = record(LayerId::from_str("0123456789abcdef").unwrap(), &[], "0").0;
+        let mut collection = child("collection::child_that_collects", store.root(), word);
+        let pid = collection.id().to_string();
+        let signal =
+            |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        loop {
+            assert!(collection.try_wait().unwrap().is_none(), "{word}: it was too fast");
+            if has_open(&pid, walked) {
+                signal("-STOP");
+                if has_open(&pid, walked) {
+                    break;
+                }
+                signal("-CONT");
+            }
+        }
+        let (sender, looked_up) = channel();
+        let waiting = thread::spawn(move || {
+            let lease = store.lease().unwrap();
+            let lookup = store.index(|index| Ok(index.lookup(&key))).unwrap();
+            assert!(lease.hold(&[], &[Digest::of(b"missing")]).unwrap().layers.is_empty());
+            let _ = sender.send(lookup);
+        });
+        let lookup = looked_up.recv_timeout(Duration::from_secs(20));
+        signal("-CONT");
+        assert!(collection.wait().unwrap().success());
+        waiting.join().unwrap();
+        let found = matches!(lookup.expect(word), Lookup::Hit(_));
+        assert_eq!(found, word == "measure", "{word}: before or after the records go");
+    }
+}
+
+fn has_open(pid: &str, part: &str) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let path = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
+    entries.flatten().filter_map(path).any(|path| path.to_string_lossy().contains(part))
+}
+
+#[test]
+fn the_parts_of_a_removed_image_go_and_nothing_else() {
+    let (_directory, store) = store();
+    let lease = store.lease().unwrap();
+    let [shared, own, cached, garbage] =
+        ["shared", "own", "cached", "garbage"].map(|name| layer(&store, &lease, name));
+    let (gone, kept) =
+        (image(&store, "gone", &[shared, cached, own]), image(&store, "kept", &[shared, cached]));
+    store.index(|index| index.put_records(&[record(cached, &[shared], "cached")])).unwrap();
+    let [manifest, junk] = [b"manifest".as_slice(), b"junk"].map(|bytes| store.put_blob(bytes).unwrap());
+    drop(lease);
+    store.remove_image(&gone.id).unwrap();
+    let report = store.remove_parts(&gone, &[manifest]).unwrap();
+    assert_eq!(
+        (report.layers.as_slice(), report.blobs),
+        ([own].as_slice(), 2),
+        "its config and its manifest"
+    );
+    assert!(report.freed_bytes > 0 && report.records.is_empty());
+    for (layer, stays) in [(shared, true), (cached, true), (own, false), (garbage, true)] {
+        assert_eq!(store.has_layer(&layer), stays);
+    }
+    assert!(store.has_blob(&junk, 4) && !store.has_blob(&manifest, 8));
+    // with the other image, what the cache has stays
+    store.remove_image(&kept.id).unwrap();
+    assert!(store.remove_parts(&kept, &[]).unwrap().layers.is_empty());
+    assert!(store.has_layer(&cached) && store.has_layer(&shared), "the record stands on it");
 }

@@ -1,5 +1,6 @@
 //! Killed processes, processes side by side, damaged files and full disks.
 
+use crate::fixture::{child, parent};
 use rbuild_cache::{
     CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord,
     StepInputs, Store, StoreError, Warning, Writer,
@@ -91,25 +92,6 @@ fn an_ordinary_user_has_a_store_too() {
     );
 }
 
-/// Runs one of the ignored tests below in a process of its own, with the store's root on its standard input.
-fn child(test: &str, root: &Path, word: &str) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("crash::{test}"), "--ignored", "--nocapture", "--test-threads=1"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.as_mut().unwrap(), "{}\n{word}", root.display()).unwrap();
-    child
-}
-
-fn parent() -> (Store, String) {
-    let mut lines = std::io::stdin().lines();
-    let mut line = || lines.next().unwrap().unwrap();
-    (Store::open(Path::new(&line()), &Writer::Root).unwrap(), line())
-}
-
 #[test]
 #[ignore = "a part of the tests below, run in a child process"]
 fn child_that_is_killed() {
@@ -131,7 +113,7 @@ fn child_that_is_killed() {
 fn what_a_killed_process_left_is_swept_and_its_locks_are_free() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), &Writer::Root).unwrap();
-    let mut child = child("child_that_is_killed", store.root(), "");
+    let mut child = child("crash::child_that_is_killed", store.root(), "");
     let output = BufReader::new(child.stdout.take().unwrap());
     output.lines().map_while(Result::ok).find(|line| line == "ready").expect("the child has begun");
     assert_eq!(store.sweep().unwrap(), 0, "a living process keeps its space");
@@ -164,7 +146,7 @@ fn many_processes_share_the_index() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let children: Vec<Child> =
-        (0..4).map(|n| child("child_that_writes_records", store.root(), &n.to_string())).collect();
+        (0..4).map(|n| child("crash::child_that_writes_records", store.root(), &n.to_string())).collect();
     for mut child in children {
         let mut output = String::new();
         child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
@@ -180,7 +162,7 @@ fn writers_killed_at_any_moment_leave_a_readable_index() {
     let store = Store::open(directory.path(), &Writer::Root).unwrap();
     let mut resets = 0;
     for n in 0..12u64 {
-        let mut child = child("child_that_writes_records", store.root(), &format!("k{n}"));
+        let mut child = child("crash::child_that_writes_records", store.root(), &format!("k{n}"));
         std::thread::sleep(std::time::Duration::from_millis(15 + n * 13));
         let _ = child.kill();
         child.wait().unwrap();

@@ -5,7 +5,14 @@ use rbuild_cache::{
     RefRecord, StepInputs, Store, Writer,
 };
 use rbuild_oci::{DiffId, Digest, ImageId, Timestamp};
-use std::{fs, os::unix::fs::PermissionsExt, time::SystemTime};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::SystemTime,
+};
 use tempfile::TempDir;
 
 pub(crate) fn store() -> (TempDir, Store) {
@@ -65,4 +72,24 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
 pub(crate) fn tag(store: &Store, name: &str, image: &ImageRecord) {
     let record = RefRecord { image: image.id, manifest: None, tagged_at: now() };
     store.set_reference(&name.parse().unwrap(), &record).unwrap();
+}
+
+/// Runs an ignored test (`module::name`) in a process of its own, with the store's root on its standard input.
+pub(crate) fn child(test: &str, root: &Path, word: &str) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{}\n{word}", root.display()).unwrap();
+    child
+}
+
+/// In such a process: the store and the word.
+pub(crate) fn parent() -> (Store, String) {
+    let mut lines = std::io::stdin().lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    (Store::open(Path::new(&line()), &Writer::Root).unwrap(), line())
 }

@@ -1,0 +1,139 @@
+//! What a collection may take: which images, and which cache records.
+
+use super::{
+    inventory::{Inventory, freshness},
+    layer_facts::LayerSizes,
+};
+use crate::{CacheKey, CacheRecord, ImageRecord, Index, LayerId, Store};
+use rbuild_oci::{ImageId, Timestamp};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    fs,
+    time::{Duration, SystemTime},
+};
+
+/// How long an evicted record is kept to explain misses.
+const EVICTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What to collect. The default takes nothing but garbage: leftovers and what nothing refers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PruneOptions {
+    /// Which cache records go.
+    pub records: RecordPrune,
+    /// Which images go.
+    pub images: ImagePrune,
+    /// Whether cache mounts go.
+    pub mounts: MountPrune,
+    /// Take only what was last of use before this time.
+    pub older_than: Option<Timestamp>,
+    /// Of the records that may go, take the longest unused ones until layers only the cache needs are at most this big.
+    pub keep_bytes: Option<u64>,
+}
+
+/// Which cache records may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordPrune {
+    /// Only those that are of no use any more.
+    #[default]
+    Useless,
+    /// Those whose layer no image or container has.
+    Unused,
+    /// All but those a running build holds.
+    All,
+}
+
+/// Which images go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImagePrune {
+    /// None.
+    #[default]
+    Keep,
+    /// Those without a name and a container.
+    Dangling,
+    /// Those without a container, with their names.
+    Unused,
+}
+
+/// What becomes of `RUN --mount=type=cache` directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MountPrune {
+    /// They stay.
+    #[default]
+    Keep,
+    /// Those no build is using go.
+    Unused,
+}
+
+/// Images to remove.
+pub(super) fn images(options: &PruneOptions, store: &Store, inventory: &Inventory) -> HashSet<ImageId> {
+    let (named, contained) = (inventory.named_images(), inventory.container_images());
+    let goes = |image: &&ImageRecord| {
+        let may_go = match options.images {
+            ImagePrune::Keep => false,
+            ImagePrune::Dangling => !named.contains(&image.id) && !contained.contains(&image.id),
+            ImagePrune::Unused => !contained.contains(&image.id),
+        };
+        let written = || fs::metadata(store.image_path(&image.id)).and_then(|file| file.modified());
+        let recent = || inventory.held.oldest.is_some_and(|oldest| written().map_or(true, |w| w >= oldest));
+        may_go && options.older_than.is_none_or(|limit| image.created < limit) && !recent()
+    };
+    inventory.images.iter().filter(goes).map(|image| image.id).collect()
+}
+
+/// Evicted records that have explained long enough.
+pub(super) fn expired(inventory: &Inventory, now: SystemTime) -> HashSet<CacheKey> {
+    let limit = now.checked_sub(EVICTED_FOR).map(Timestamp::from);
+    let old = |record: &CacheRecord| record.evicted.zip(limit).is_some_and(|(when, limit)| when < limit);
+    inventory.records.iter().filter(|(_, record)| old(record)).map(|(key, _)| *key).collect()
+}
+
+/// The records to evict: those of no use, and of those that may go as many as must.
+pub(super) fn records(
+    options: &PruneOptions,
+    inventory: &Inventory,
+    index: &Index<'_>,
+    sizes: &LayerSizes,
+) -> HashSet<CacheKey> {
+    let fresh = freshness(&inventory.records);
+    let image_layers = inventory.image_layers();
+    let present = inventory.records.iter().filter(|(_, record)| record.evicted.is_none());
+    let (usable, useless): (Vec<_>, Vec<_>) = present.partition(|(_, record)| {
+        record.stamp.is_some_and(|stamp| index.survived(&stamp))
+            && record.stack().all(|layer| inventory.layers.contains(layer))
+    });
+    let last_use = |record: &CacheRecord| fresh.get(&record.layer).copied().unwrap_or(record.created);
+    let may_go = |record: &CacheRecord| {
+        let of_kind = match options.records {
+            RecordPrune::Useless => false,
+            RecordPrune::Unused => !image_layers.contains(&record.layer),
+            RecordPrune::All => true,
+        };
+        of_kind
+            && !inventory.held.layers.contains(&record.layer)
+            && options.older_than.is_none_or(|limit| last_use(record) < limit)
+    };
+    let mut candidates: Vec<_> = usable.iter().filter(|(_, record)| may_go(record)).collect();
+    // of one chain the upper end goes first, because what stands on a missing layer is useless
+    candidates.sort_by_key(|(_, record)| (last_use(record), Reverse(record.parent_layers.len())));
+    let mut users = HashMap::<LayerId, usize>::new();
+    for (_, record) in &usable {
+        record.stack().for_each(|layer| *users.entry(*layer).or_default() += 1);
+    }
+    users.retain(|layer, _| !image_layers.contains(layer));
+    let mut bytes: u64 = users.keys().map(|layer| sizes.of(layer)).sum();
+    let mut evicted: HashSet<CacheKey> = useless.into_iter().map(|(key, _)| *key).collect();
+    for (key, record) in candidates {
+        if options.keep_bytes.is_some_and(|keep| bytes <= keep) {
+            break;
+        }
+        evicted.insert(*key);
+        for layer in record.stack() {
+            if let Some(count) = users.get_mut(layer) {
+                *count -= 1;
+                bytes -= if *count == 0 { sizes.of(layer) } else { 0 };
+            }
+        }
+    }
+    evicted
+}
