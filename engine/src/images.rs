@@ -2,7 +2,7 @@
 
 use crate::{Engine, Error};
 use rbuild_cache::{ImageRecord, RefRecord};
-use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, Reference, Timestamp};
+use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Reference, Timestamp};
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// One line of `images`.
@@ -142,9 +142,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Store`].
-    pub fn tag(&self, source: &str, target: &Reference) -> Result<(), Error> {
+    pub fn tag(&self, source: &str, target: &ImageName) -> Result<(), Error> {
         let record = self.find_image(source)?;
-        Ok(self.store.set_reference(
+        Ok(self.store.set_name(
             target,
             &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(SystemTime::now()) },
         )?)

@@ -1,6 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use rbuild_oci::{Digest, ImageId, Platform, Reference};
+use rbuild_oci::{Digest, ImageId, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -68,7 +68,7 @@ pub struct BuildRequest {
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
     /// Names for the image.
-    pub tags: Vec<Reference>,
+    pub tags: Vec<ImageName>,
     /// `--build-arg`, in order.
     pub build_args: Vec<(String, String)>,
     /// `--label`, in order.

@@ -55,7 +55,7 @@ fn export(session: &Session, diffs: &BTreeMap<StepId, LayerDiff>) -> Result<Buil
     let record = rbuild_image::assemble(store, &config, &layers)?;
     let now = Timestamp::from(SystemTime::now());
     for tag in &session.request.tags {
-        store.set_reference(tag, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+        store.set_name(tag, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
     }
     // the cache is advice: the image is whole and named without it
     if let Err(lost) = keep_recent(session) {

@@ -7,7 +7,7 @@ use crate::{
 };
 use rbuild_cache::{ImageRecord, RefRecord};
 use rbuild_image::{ImageEvent, Import, SaveItem};
-use rbuild_oci::{ContainerConfig, Digest, ImageId, Platform, Reference, Timestamp};
+use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use rbuild_registry::Client;
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ pub struct LoadedImage {
     /// The image.
     pub id: ImageId,
     /// The names it got.
-    pub names: Vec<Reference>,
+    pub names: Vec<ImageName>,
 }
 
 /// Whether a pull brought something new.
@@ -83,9 +83,8 @@ impl Engine {
         for name in names {
             let image = self.find_image(name)?;
             let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
-            if let Some(reference) = name.parse().ok().filter(|reference| self.is_reference(reference)) {
-                item.names.push(reference);
-            }
+            // a digest is no name that an archive could give
+            item.names.extend(name.parse().ok().filter(|name| self.is_name(name)));
         }
         let items: Vec<SaveItem> = items.into_values().collect();
         let format = match format {
@@ -95,8 +94,8 @@ impl Engine {
         Ok(rbuild_image::save(&self.store, &items, format, out)?)
     }
 
-    fn is_reference(&self, reference: &Reference) -> bool {
-        matches!(self.store.reference(reference), Ok(Some(_)))
+    fn is_name(&self, name: &ImageName) -> bool {
+        matches!(self.store.reference(name.as_reference()), Ok(Some(_)))
     }
 
     /// Reads all images of an archive into the store.
@@ -125,7 +124,7 @@ impl Engine {
     pub fn import(
         &self,
         source: ArchiveSource,
-        name: Option<&Reference>,
+        name: Option<&ImageName>,
         changes: &[String],
         message: Option<&str>,
     ) -> Result<ImageId, Error> {
@@ -146,8 +145,7 @@ impl Engine {
         };
         let record = rbuild_image::import_tar(&self.store, tar, import)?;
         if let Some(name) = name {
-            self.store
-                .set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+            self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(record.id)
     }
@@ -185,18 +183,18 @@ impl Engine {
         Ok((pulled.image, pulled.digest))
     }
 
-    /// Sends the image called `reference` to the registry in that name.
+    /// Sends the image called `name` to the registry in that name.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Registry`], [`Error::Image`].
-    pub async fn push(&self, reference: &Reference, events: EventSink) -> Result<Pushed, Error> {
-        let image = self.find_image(&reference.to_string())?;
-        let activity = Reporter::new(events).begin(format!("pushing {reference}"));
+    pub async fn push(&self, name: &ImageName, events: EventSink) -> Result<Pushed, Error> {
+        let image = self.find_image(&name.to_string())?;
+        let activity = Reporter::new(events).begin(format!("pushing {name}"));
         let client = Client::new(self.options.registry.clone());
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            rbuild_image::push(&self.store, &client, &image, reference, &tell).await
+            rbuild_image::push(&self.store, &client, &image, name, &tell).await
         };
         let digest = match pushed {
             Ok(digest) => digest,

@@ -14,10 +14,10 @@ use crate::{
 use bytes::Bytes;
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, Store};
 use rbuild_oci::{
-    Descriptor, DiffId, Digest, ImageConfig, ImageId, Manifest, ManifestOrIndex, Platform, Reference,
-    Timestamp,
+    Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex, Platform,
+    Reference, Timestamp,
 };
-use rbuild_registry::Client;
+use rbuild_registry::{Client, FetchedManifest};
 use std::{
     io::{self, Read},
     sync::Arc,
@@ -74,11 +74,16 @@ pub async fn pull(
     let now = Timestamp::from(SystemTime::now());
     let id = ImageId::from_digest(Digest::of(&config));
     let image = ImageRecord { id, layers, manifest: Some(found.manifest_digest), created: now };
-    let (store, reference, digest) = (store.clone(), reference.clone(), found.digest);
+    let (store, reference, top) = (store.clone(), reference.clone(), found.top);
+    let digest = top.digest;
     let image = blocking("recording an image", move || {
         let image = assemble::record(&store, image)?;
-        let record = RefRecord { image: image.id, manifest: Some(digest), tagged_at: now };
-        store.set_reference(&reference, &record)?;
+        match ImageName::new(reference.clone()) {
+            Ok(name) => {
+                store.set_name(&name, &RefRecord { image: id, manifest: Some(digest), tagged_at: now })?;
+            }
+            Err(_) => store.set_pin(&reference, &top.bytes, id, now)?,
+        }
         Ok(image)
     })
     .await?;
@@ -88,8 +93,8 @@ pub async fn pull(
 }
 
 struct FoundManifest {
-    /// Of what stands under the reference.
-    digest: Digest,
+    /// What stands under the reference.
+    top: FetchedManifest,
     manifest: Manifest,
     manifest_digest: Digest,
 }
@@ -106,7 +111,6 @@ async fn find_manifest(
     for _ in 0..DEPTH_LIMIT {
         let fetched = client.fetch_manifest(&wanted).await?;
         store.put_blob(&fetched.bytes)?;
-        let digest = *top.get_or_insert(fetched.digest);
         let subject = || reference.familiar();
         let parsed =
             ManifestOrIndex::from_json(&fetched.bytes, Some(&fetched.media_type)).map_err(|source| {
@@ -114,11 +118,12 @@ async fn find_manifest(
             })?;
         match parsed {
             ManifestOrIndex::Manifest(manifest) => {
-                return Ok(FoundManifest { digest, manifest, manifest_digest: fetched.digest });
+                let manifest_digest = fetched.digest;
+                return Ok(FoundManifest { top: top.unwrap_or(fetched), manifest, manifest_digest });
             }
             ManifestOrIndex::Index(index) => {
-                let entry = choose(&index, platform, &subject())?;
-                wanted = by_digest(reference, &entry.digest)?;
+                wanted = reference.with_digest(choose(&index, platform, &subject())?.digest);
+                top.get_or_insert(fetched);
             }
         }
     }
@@ -148,12 +153,6 @@ async fn fetch_config(
     }
     store.put_blob(&bytes)?;
     Ok(bytes)
-}
-
-/// The same repository, by digest.
-fn by_digest(reference: &Reference, digest: &Digest) -> Result<Reference, ImageError> {
-    let text = format!("{}/{}@{digest}", reference.domain(), reference.path());
-    text.parse().map_err(|source| ImageError::Document { subject: text, source })
 }
 
 struct Pulling<'a> {

@@ -13,7 +13,9 @@ use crate::{
 };
 use bytes::Bytes;
 use rbuild_cache::{FactKey, ImageLayer, ImageRecord, KeyBuilder, Lease, RefRecord, Store};
-use rbuild_oci::{Compression, Descriptor, DiffId, Digest, Manifest, ManifestOrIndex, MediaType, Reference};
+use rbuild_oci::{
+    Compression, Descriptor, DiffId, Digest, ImageName, Manifest, ManifestOrIndex, MediaType, Reference,
+};
 use rbuild_registry::{BlobBody, BlobUpload, Client, UploadOutcome};
 use std::{collections::HashMap, io, sync::Mutex};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -24,7 +26,7 @@ const LAYERS_AT_ONCE: usize = 2;
 /// Compressed blocks (of up to 1 MiB) that may wait for the network.
 const BLOCKS_AHEAD: usize = 2;
 
-/// Pushes the image as `reference`, whose tag is set last. Returns the manifest's digest. Must run in a tokio runtime.
+/// Pushes the image as `name`, whose tag is set last. Returns the manifest's digest. Must run in a tokio runtime.
 ///
 /// # Errors
 /// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was; an I/O error of the store.
@@ -32,14 +34,16 @@ pub async fn push(
     store: &Store,
     client: &Client,
     image: &ImageRecord,
-    reference: &Reference,
+    name: &ImageName,
     on_event: OnEvent<'_>,
 ) -> Result<Digest, ImageError> {
+    let reference = name.as_reference();
     let lease = store.lease()?;
     hold(&lease, image)?;
     let pushing = Pushing {
         store,
         client,
+        name,
         reference,
         on_event,
         memo: recall(store, image),
@@ -76,6 +80,8 @@ fn hold(lease: &Lease, image: &ImageRecord) -> Result<(), ImageError> {
 struct Pushing<'a> {
     store: &'a Store,
     client: &'a Client,
+    name: &'a ImageName,
+    /// The same, for the registry.
     reference: &'a Reference,
     on_event: OnEvent<'a>,
     /// What layers were compressed to before.
@@ -260,7 +266,7 @@ impl Pushing<'_> {
         if let Some(record) = self.store.reference(self.reference)?
             && record.image == image.id
         {
-            self.store.set_reference(self.reference, &RefRecord { manifest: Some(digest), ..record })?;
+            self.store.set_name(self.name, &RefRecord { manifest: Some(digest), ..record })?;
         }
         (self.on_event)(ImageEvent::Manifest { digest });
         Ok(digest)

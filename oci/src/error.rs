@@ -17,6 +17,9 @@ pub enum ParseError {
     /// 64 hexadecimal digits, which could be taken for an image's id.
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
     HexadecimalName(String),
+    /// A digest in a name that is to be given. The words are Docker's.
+    #[error("refusing to create a tag with a digest reference")]
+    DigestGiven,
     /// More than `os[/arch[/variant]]`.
     #[error("{0:?}: cannot parse platform specifier")]
     Platform(String),

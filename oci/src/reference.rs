@@ -70,16 +70,10 @@ impl Reference {
         format!("{}{tag}{digest}", self.familiar_repository())
     }
 
-    /// The same repository with another tag and no digest.
-    ///
-    /// # Errors
-    /// [`ParseError::Reference`] when `tag` is not a tag.
-    pub fn with_tag(&self, tag: &str) -> Result<Self, ParseError> {
-        if is_tag(tag) {
-            Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
-        } else {
-            Err(invalid(tag, ""))
-        }
+    /// The same repository by digest, without a tag.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 }
 

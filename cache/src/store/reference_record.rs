@@ -5,7 +5,7 @@ use crate::{
     Store, StoreError,
     disk::whole_file::{self, Reaches, Removed},
 };
-use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
+use rbuild_oci::{Digest, ImageId, ImageName, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::Path, path::PathBuf};
 
@@ -22,22 +22,47 @@ pub struct RefRecord {
 }
 
 impl Store {
-    /// What `reference` points at. With a digest, only what was recorded under that digest counts.
+    /// What `reference` points at. With a digest, only what [`Store::set_pin`] recorded under that digest counts: earlier
+    /// versions let anybody give a name with a digest.
     ///
     /// # Errors
     /// [`StoreError::Document`] when the record is damaged.
     pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, StoreError> {
         let path = self.reference_path(reference);
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
+        let record: RefRecord =
+            serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })?;
+        let forged = reference.digest().is_some_and(|digest| record.manifest != Some(*digest));
+        Ok((!forged).then_some(record))
     }
 
-    /// Points `reference` somewhere; the file is replaced in one step and is on the disk before the name is. Writes
+    /// Points `name` somewhere; the file is replaced in one step and is on the disk before the name is. Writes
     /// nothing when it already points there. Call [`Store::sync`] and [`Store::put_image`] first.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub fn set_reference(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
+    pub fn set_name(&self, name: &ImageName, record: &RefRecord) -> Result<(), StoreError> {
+        self.point(name.as_reference(), record)
+    }
+
+    /// Points the digest of `manifest`, in the repository of `fetched`, at `image`, which that manifest or index led to.
+    /// There is no other way to make a name with a digest, so it always has the digest of bytes that were seen. As
+    /// [`Store::set_name`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Store::set_name`].
+    pub fn set_pin(
+        &self,
+        fetched: &Reference,
+        manifest: &[u8],
+        image: ImageId,
+        tagged_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let digest = Digest::of(manifest);
+        self.point(&fetched.with_digest(digest), &RefRecord { image, manifest: Some(digest), tagged_at })
+    }
+
+    fn point(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
         match self.reference(reference) {
             Ok(Some(old)) if old.image == record.image && old.manifest == record.manifest => return Ok(()),
             // a damaged record is replaced
@@ -141,12 +166,12 @@ mod tests {
             &format!("me/app@{digest}"),
         ];
         for name in names {
-            let record = RefRecord {
-                image: ImageId::from_digest(Digest::of(name.as_bytes())),
-                manifest: None,
-                tagged_at: SystemTime::now().into(),
-            };
-            store.set_reference(&name.parse().unwrap(), &record).unwrap();
+            let (image, tagged_at) =
+                (ImageId::from_digest(Digest::of(name.as_bytes())), SystemTime::now().into());
+            match name.parse() {
+                Ok(given) => store.set_name(&given, &RefRecord { image, manifest: None, tagged_at }).unwrap(),
+                Err(_) => store.set_pin(&name.parse().unwrap(), b"m", image, tagged_at).unwrap(),
+            }
         }
         let all = store.references().unwrap();
         assert_eq!(all.len(), names.len());
@@ -160,5 +185,33 @@ mod tests {
             assert!(!store.remove_reference(&reference).unwrap());
         }
         assert_eq!(fs::read_dir(store.at("refs")).unwrap().count(), 0, "empty directories are removed");
+    }
+    #[test]
+    fn a_pin_has_the_digest_of_the_manifest_whatever_was_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let image = ImageId::from_digest(Digest::of(b"image"));
+        let pin = |bytes: &[u8]| format!("a@{}", Digest::of(bytes)).parse::<Reference>().unwrap();
+        store.set_pin(&pin(b"asked for"), b"fetched", image, SystemTime::now().into()).unwrap();
+        assert_eq!(store.reference(&pin(b"asked for")).unwrap(), None);
+        assert_eq!(store.reference(&pin(b"fetched")).unwrap().unwrap().image, image);
+    }
+
+    #[test]
+    fn a_pin_that_somebody_gave_is_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let pin: Reference = format!("a@{}", Digest::of(b"good")).parse().unwrap();
+        let image = ImageId::from_digest(Digest::of(b"evil"));
+        for manifest in [None, Some(Digest::of(b"evil manifest"))] {
+            let record = RefRecord { image, manifest, tagged_at: SystemTime::now().into() };
+            let path = store.reference_path(&pin);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+            assert_eq!(store.reference(&pin).unwrap(), None);
+            assert_eq!(store.references().unwrap(), []);
+        }
+        store.set_pin(&pin, b"good", image, SystemTime::now().into()).unwrap();
+        assert!(store.reference(&pin).unwrap().is_some(), "a fetched one takes its place");
     }
 }

@@ -5,7 +5,7 @@ use rbuild_cache::{
     CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord,
     StepInputs, Store, StoreError, Warning, Writer,
 };
-use rbuild_oci::{Digest, ImageId};
+use rbuild_oci::{Digest, ImageId, ImageName};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -212,7 +212,7 @@ fn a_damaged_index_costs_time_only() {
         manifest: None,
         tagged_at: SystemTime::now().into(),
     };
-    store.set_reference(&"app".parse().unwrap(), &image).unwrap();
+    store.set_name(&"app".parse().unwrap(), &image).unwrap();
     let pristine: Vec<_> =
         index_files(&store).into_iter().map(|p| (p.clone(), fs::read(p).unwrap())).collect();
     let mut random: u64 = 0x1234_5678_9abc_def1;
@@ -330,8 +330,8 @@ fn fill_the_disk(root: &Path) {
         manifest: None,
         tagged_at: SystemTime::now().into(),
     };
-    let name = "app".parse().unwrap();
-    store.set_reference(&name, &image).unwrap();
+    let name: ImageName = "app".parse().unwrap();
+    store.set_name(&name, &image).unwrap();
     let lease = store.lease().unwrap();
     let mut writer = store.blob_writer().unwrap();
     let full = std::io::copy(&mut std::io::repeat(1), &mut writer).unwrap_err();
@@ -341,9 +341,9 @@ fn fill_the_disk(root: &Path) {
     let error = store.put_blob(&vec![3; 100_000]).unwrap_err();
     assert!(said(&error), "{error}");
     let changed = RefRecord { image: ImageId::from_digest(Digest::of(b"j")), ..image.clone() };
-    let error = store.set_reference(&name, &changed).unwrap_err();
+    let error = store.set_name(&name, &changed).unwrap_err();
     assert!(said(&error), "{error}");
-    assert_eq!(store.reference(&name).unwrap().unwrap().image, image.image);
+    assert_eq!(store.reference(name.as_reference()).unwrap().unwrap().image, image.image);
     if let Ok(draft) = store.new_layer() {
         let meta = LayerMeta::new(SystemTime::now().into(), LayerSource::Own);
         assert!(draft.commit(&lease, &meta).is_err_and(|error| said(&error)));
@@ -359,7 +359,7 @@ fn fill_the_disk(root: &Path) {
     let lookup = store.index(|index| Ok(index.lookup(&key))).unwrap();
     assert_eq!(store.take_warnings(), [], "a full disk is no damage");
     assert!(matches!(&lookup, Lookup::Hit(found) if found.instruction == known.instruction));
-    store.set_reference(&name, &changed).unwrap();
+    store.set_name(&name, &changed).unwrap();
     assert_eq!(fs::read_dir(root.join("layers")).unwrap().count(), 0);
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
 
 pub(crate) fn tag(store: &Store, name: &str, image: &ImageRecord) {
     let record = RefRecord { image: image.id, manifest: None, tagged_at: now() };
-    store.set_reference(&name.parse().unwrap(), &record).unwrap();
+    store.set_name(&name.parse().unwrap(), &record).unwrap();
 }
 
 /// Runs an ignored test (`module::name`) in a process of its own, with the store's root on its standard input.

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     args::{CommitArgs, PsArgs, RmArgs},
     error::{CliError, UsageError},
-    options::reference,
+    options::image_name,
     table::{Column, Format, Listing, ago, human_duration, local_style, short, shortened_command, text},
     working::print,
 };
@@ -66,7 +66,7 @@ pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
 pub(super) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
     let request = CommitRequest {
         container: args.container,
-        name: args.name.as_deref().map(reference).transpose()?,
+        name: args.name.as_deref().map(image_name).transpose()?,
         author: args.author,
         message: args.message,
         changes: args.change,

@@ -9,12 +9,16 @@ use crate::{
     working::print,
 };
 use rbuild::{Force, RemovedImage};
+use rbuild_oci::ParseError;
 
 /// Gives an image another name.
 pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
-    let target = args.target.parse().map_err(|error| {
-        let target = &args.target;
-        UsageError::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: {error}"))
+    let text = &args.target;
+    let target = text.parse().map_err(|error| match error {
+        ParseError::DigestGiven => UsageError::new(format!("{error} ({text})")),
+        error => UsageError::new(format!(
+            "Error parsing reference: {text:?} is not a valid repository/tag: {error}"
+        )),
     })?;
     Ok(app.engine()?.tag(&args.source, &target)?)
 }

@@ -4,13 +4,13 @@ use super::naming::with_tag;
 use crate::{
     app::App,
     args::{PullArgs, PushArgs},
-    error::CliError,
+    error::{CliError, UsageError},
     options::{Certificates, any_platform, reference, refuse},
     progress::Style,
     working::{print, style_for_people, work},
 };
 use rbuild::PullStatus;
-use rbuild_oci::Reference;
+use rbuild_oci::{ImageName, Reference};
 
 /// Fetches an image.
 pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
@@ -33,15 +33,16 @@ pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
 /// Sends an image.
 pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.registry.all_tags)])?;
-    let name = reference(&args.name)?;
+    let reference = reference(&args.name)?;
+    let pushed_pin = |_| UsageError::new(format!("cannot push a digest reference ({})", args.name));
+    let name = ImageName::new(reference.clone()).map_err(pushed_pin)?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
     let pushed = work(style(app, args.registry.quiet), async |events| engine.push(&name, events).await)?;
     if args.registry.quiet {
         return print(&format!("{name}\n"));
     }
-    let repository = format!("The push refers to repository [{}/{}]", name.domain(), name.path());
-    let tag = name.tag().unwrap_or_default();
-    print(&format!("{repository}\n{tag}: digest: {} size: {}\n", pushed.digest, pushed.size))
+    let repository = format!("The push refers to repository [{}/{}]", reference.domain(), reference.path());
+    print(&format!("{repository}\n{}: digest: {} size: {}\n", name.tag(), pushed.digest, pushed.size))
 }
 
 /// Fetches `name` for a command that needs it, saying so as Docker does.

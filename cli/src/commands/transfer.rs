@@ -6,7 +6,7 @@ use crate::{
     args::{ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
     new_file::NewFile,
-    options::{host_platform, reference},
+    options::{host_platform, image_name},
     progress::Style,
     working::{print, show, style_for_people},
 };
@@ -73,7 +73,7 @@ pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
             text.push_str(&format!("Loaded image ID: {}\n", image.id));
         }
         for name in &image.names {
-            text.push_str(&format!("Loaded image: {}\n", with_tag(name)));
+            text.push_str(&format!("Loaded image: {}\n", with_tag(name.as_reference())));
         }
     }
     print(&text)
@@ -89,7 +89,7 @@ pub(super) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
         }
         path => existing(Path::new(path))?,
     };
-    let name = args.name.as_deref().map(reference).transpose()?;
+    let name = args.name.as_deref().map(image_name).transpose()?;
     let engine = app.engine()?;
     let image = engine.import(source, name.as_ref(), &args.change, args.message.as_deref())?;
     print(&format!("{image}\n"))

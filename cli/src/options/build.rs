@@ -3,7 +3,7 @@
 use super::{CallOptions, Certificates, ContextKind, contexts, host_platform, pairs, size, unsupported};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{BuildRequest, PullPolicy};
-use rbuild_oci::{Platform, Reference};
+use rbuild_oci::{ImageName, ParseError, Platform};
 use rbuild_planner::{Network, NoCache};
 use std::{net::IpAddr, path::PathBuf};
 
@@ -98,8 +98,11 @@ impl BuildOptions {
     }
 }
 
-fn tag(text: &str) -> Result<Reference, UsageError> {
-    text.parse().map_err(|error| UsageError::in_build(format!("invalid tag {text:?}: {error}")))
+fn tag(text: &str) -> Result<ImageName, UsageError> {
+    text.parse().map_err(|error| match error {
+        ParseError::DigestGiven => UsageError::in_build(format!("failed to solve: {error} ({text})")),
+        error => UsageError::in_build(format!("invalid tag {text:?}: {error}")),
+    })
 }
 
 fn label(text: &str) -> Result<(String, String), UsageError> {

@@ -16,7 +16,7 @@ pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 
 use crate::error::UsageError;
-use rbuild_oci::{Platform, Reference};
+use rbuild_oci::{ImageName, Platform, Reference};
 
 /// Whether certificates of registries are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,14 @@ impl Certificates {
     }
 }
 
-/// Reads an image name given to a command.
+/// Reads what a command is to look up.
 pub(crate) fn reference(text: &str) -> Result<Reference, UsageError> {
     text.parse().map_err(|error| UsageError::new(format!("{text:?} is not a valid repository/tag: {error}")))
+}
+
+/// Reads a name that a command is to give to an image.
+pub(crate) fn image_name(text: &str) -> Result<ImageName, UsageError> {
+    ImageName::new(reference(text)?).map_err(|error| UsageError::new(format!("{error} ({text})")))
 }
 
 /// Reads `--platform` where only the machine's own platform can be had.

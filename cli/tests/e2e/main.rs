@@ -15,6 +15,7 @@ mod foreign_tools;
 mod images;
 mod modes;
 mod ordinary_user;
+mod pins;
 mod preview;
 mod robust;
 mod sandbox;

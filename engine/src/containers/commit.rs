@@ -2,7 +2,7 @@
 
 use crate::{ContainerState, Engine, Error, containers::record::ContainerDirectory};
 use rbuild_cache::{LayerMeta, LayerSource, RefRecord};
-use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, Platform, Reference, Timestamp};
+use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Timestamp};
 use rbuild_planner::{PlanOptions, ResolvedImage};
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ pub struct CommitRequest {
     /// The container's name or id.
     pub container: String,
     /// The new image's name.
-    pub name: Option<Reference>,
+    pub name: Option<ImageName>,
     /// `--author`.
     pub author: String,
     /// `--message`.
@@ -58,8 +58,7 @@ impl Engine {
         self.store.sync()?;
         let record = rbuild_image::assemble(&self.store, &config, &layers)?;
         if let Some(name) = &request.name {
-            self.store
-                .set_reference(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
+            self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(record.id)
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{ImageError, assemble, event::OnEvent};
 use rbuild_cache::{ImageRecord, LayerId, RefRecord, Store};
-use rbuild_oci::{Digest, ImageId, Platform, Reference, Timestamp};
+use rbuild_oci::{Digest, ImageId, ImageName, Platform, Timestamp};
 use std::time::SystemTime;
 
 /// An image that was loaded.
@@ -16,7 +16,7 @@ pub struct Loaded {
     /// The image.
     pub id: ImageId,
     /// The names it was given.
-    pub names: Vec<Reference>,
+    pub names: Vec<ImageName>,
 }
 
 /// Loads all images of an archive: Docker's, old or new, or an OCI one, plain or compressed (gzip, zstd, xz). Of an image
@@ -24,7 +24,8 @@ pub struct Loaded {
 /// end, when everything is on the disk.
 ///
 /// # Errors
-/// [`ImageError::NotAnArchive`], [`ImageError::ArchiveFile`] for a missing member, [`ImageError::WrongLayer`] for a layer
+/// [`ImageError::NotAnArchive`], [`ImageError::Document`] for a name that cannot be given (then nothing is written),
+/// [`ImageError::ArchiveFile`] for a missing member, [`ImageError::WrongLayer`] for a layer
 /// that is not what the config says, what [`crate::apply_tar`] finds in a layer; an I/O error of the store.
 pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Result<Vec<Loaded>, ImageError> {
     let archive = ArchiveFile::open(store, source)?;
@@ -40,7 +41,7 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
     for Loaded { id, names } in &loaded {
         for name in names {
             let record = RefRecord { image: *id, manifest: None, tagged_at: now };
-            store.set_reference(name, &record)?;
+            store.set_name(name, &record)?;
         }
     }
     Ok(loaded)

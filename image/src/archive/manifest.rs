@@ -7,8 +7,8 @@ use crate::{
     platform_choice::{DEPTH_LIMIT, choose},
 };
 use rbuild_oci::{
-    Compression, Descriptor, Digest, ImageConfig, Index, ManifestOrIndex, MediaType, ParseError, Platform,
-    Reference,
+    Compression, Descriptor, Digest, ImageConfig, ImageName, Index, ManifestOrIndex, MediaType, ParseError,
+    Platform, Reference,
 };
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ pub(crate) struct ArchivedImage {
     /// The config's bytes.
     pub(crate) config: Vec<u8>,
     pub(crate) parsed: ImageConfig,
-    pub(crate) names: Vec<Reference>,
+    pub(crate) names: Vec<ImageName>,
     /// Lowest first; as many as the config names.
     pub(crate) layers: Vec<ArchivedLayer>,
     /// The OCI manifest's bytes, when there is one and its layers are compressed.
@@ -158,16 +158,18 @@ fn finish(
 }
 
 /// The full name containerd and Docker annotate, or a `ref.name` that is more than a tag.
-fn name_of(entry: &Descriptor) -> Result<Option<Reference>, ImageError> {
+fn name_of(entry: &Descriptor) -> Result<Option<ImageName>, ImageError> {
     if let Some(name) = entry.annotations.get("io.containerd.image.name") {
         return parse_name(name).map(Some);
     }
     let name = entry.annotations.get("org.opencontainers.image.ref.name");
     // a bare tag names no repository
-    Ok(name.filter(|name| name.contains([':', '/'])).and_then(|name| name.parse().ok()))
+    let name = name.filter(|name| name.contains([':', '/']) && name.parse::<Reference>().is_ok());
+    name.map(|name| parse_name(name)).transpose()
 }
 
-fn parse_name(name: &str) -> Result<Reference, ImageError> {
+/// A name the archive gives. One with a digest would make that digest mean what the archive has.
+fn parse_name(name: &str) -> Result<ImageName, ImageError> {
     name.parse().map_err(|source| ImageError::Document {
         subject: format!("image name {name:?} of the archive"),
         source,

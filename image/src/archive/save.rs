@@ -9,7 +9,7 @@ use crate::{
 };
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_oci::{
-    Compression, Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, Reference,
+    Compression, Descriptor, DiffId, Digest, ImageConfig, ImageName, Index, Manifest, MediaType,
 };
 use serde::Serialize;
 use std::{
@@ -23,7 +23,7 @@ pub struct SaveItem {
     /// The image.
     pub image: ImageRecord,
     /// Its names; without any it is known by its id.
-    pub names: Vec<Reference>,
+    pub names: Vec<ImageName>,
 }
 
 /// Who can read the archive.
@@ -177,10 +177,10 @@ fn index_entries(item: &SaveItem, manifest: &Descriptor) -> Vec<Descriptor> {
     if item.names.is_empty() {
         return vec![manifest.clone()];
     }
-    let named = |name: &Reference| {
+    let named = |name: &ImageName| {
         let mut entry = manifest.clone();
         entry.annotations.insert("io.containerd.image.name".to_owned(), name.to_string());
-        let tag = name.tag().unwrap_or("latest").to_owned();
+        let tag = name.tag().to_owned();
         entry.annotations.insert("org.opencontainers.image.ref.name".to_owned(), tag);
         entry
     };
@@ -202,16 +202,16 @@ fn repositories(items: &[SaveItem]) -> BTreeMap<String, BTreeMap<String, String>
     for item in items {
         let top = item.image.layers.last().map_or(item.image.id.as_digest(), |top| top.diff_id.as_digest());
         for name in &item.names {
-            let tags = repositories.entry(name.familiar_repository()).or_default();
-            tags.insert(name.tag().unwrap_or("latest").to_owned(), top.hex());
+            let tags = repositories.entry(name.as_reference().familiar_repository()).or_default();
+            tags.insert(name.tag().to_owned(), top.hex());
         }
     }
     repositories
 }
 
 /// `name:tag` as Docker's `RepoTags` have it: the tag always there.
-fn familiar(name: &Reference) -> String {
-    format!("{}:{}", name.familiar_repository(), name.tag().unwrap_or("latest"))
+fn familiar(name: &ImageName) -> String {
+    format!("{}:{}", name.as_reference().familiar_repository(), name.tag())
 }
 
 fn blob_name(digest: &Digest) -> String {

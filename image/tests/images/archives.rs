@@ -5,7 +5,7 @@ use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Layout, Loaded, SaveItem,
     import_tar, load, save, validate,
 };
-use rbuild_oci::{ContainerConfig, Digest, ImageConfig, Platform, Reference, Timestamp};
+use rbuild_oci::{ContainerConfig, Digest, ImageConfig, ImageName, Platform, Timestamp};
 use rbuild_testkit::{has_root, skip};
 use std::{
     fs::{self, File},
@@ -76,13 +76,13 @@ impl Fixture {
             let image = &self.store.image(id).unwrap().unwrap();
             validate(&self.store, image, Depth::Content).unwrap();
             for name in names {
-                assert_eq!(self.store.reference(name).unwrap().unwrap().image, image.id);
+                assert_eq!(self.store.reference(name.as_reference()).unwrap().unwrap().image, image.id);
             }
         }
     }
 }
 
-fn name(text: &str) -> Reference {
+fn name(text: &str) -> ImageName {
     text.parse().unwrap()
 }
 
@@ -392,5 +392,5 @@ fn a_real_archive_loads() {
     println!("saved in {:?}", started.elapsed());
     let now = Timestamp::from_seconds(0).unwrap();
     let record = RefRecord { image: items[0].image.id, manifest: None, tagged_at: now };
-    fixture.store.set_reference(&name("again"), &record).unwrap();
+    fixture.store.set_name(&name("again"), &record).unwrap();
 }

@@ -5,7 +5,7 @@ use rbuild_image::{
     ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, SaveItem, import_tar,
     layer_diff, pull, push, save, validate,
 };
-use rbuild_oci::{ContainerConfig, Platform, Reference};
+use rbuild_oci::{ContainerConfig, ImageName, Platform};
 use rbuild_registry::{Client, ClientOptions};
 use rbuild_testkit::{Registry, RegistryOptions};
 use std::{process::Command, sync::Mutex};
@@ -46,14 +46,15 @@ impl Fixture {
         import_tar(&self.store, &*builder.into_inner().unwrap(), import).unwrap()
     }
 
-    fn push(&self, image: &ImageRecord, reference: &Reference) -> (String, Vec<ImageEvent>) {
+    fn push(&self, image: &ImageRecord, name: &ImageName) -> (String, Vec<ImageEvent>) {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let pushed = block_on(push(&self.store, &self.client, image, reference, &tell)).unwrap();
+        let pushed = block_on(push(&self.store, &self.client, image, name, &tell)).unwrap();
         (pushed.to_string(), events.into_inner().unwrap())
     }
 
-    fn pull(&self, reference: &Reference) -> Result<(Pulled, Vec<ImageEvent>), ImageError> {
+    fn pull(&self, name: &ImageName) -> Result<(Pulled, Vec<ImageEvent>), ImageError> {
+        let reference = name.as_reference();
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
         let pulled = block_on(pull(&self.store, &self.client, reference, &Platform::host(), &tell))?;
@@ -74,7 +75,7 @@ fn registry() -> Option<Registry> {
     Registry::start(&RegistryOptions::default())
 }
 
-fn name(registry: &Registry, rest: &str) -> Reference {
+fn name(registry: &Registry, rest: &str) -> ImageName {
     format!("{}/{rest}", registry.host()).parse().unwrap()
 }
 

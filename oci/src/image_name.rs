@@ -1,0 +1,64 @@
+//! Names that can be given to an image.
+
+use crate::{ParseError, Reference};
+use std::{fmt, str::FromStr};
+
+/// A name that can be given to an image: a repository and a tag, never a digest. A digest in a name promises certain bytes,
+/// so nobody gives it: it is known of what was fetched by it. What may be looked up is a [`Reference`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageName(Reference);
+
+impl ImageName {
+    /// `reference` as a name.
+    ///
+    /// # Errors
+    /// [`ParseError::DigestGiven`] when it has a digest.
+    pub fn new(reference: Reference) -> Result<Self, ParseError> {
+        if reference.digest().is_none() { Ok(Self(reference)) } else { Err(ParseError::DigestGiven) }
+    }
+
+    /// What finds the image with this name.
+    #[must_use]
+    pub fn as_reference(&self) -> &Reference {
+        &self.0
+    }
+
+    /// The tag; `latest` when none was written.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        self.0.tag().expect("only a reference with a digest has no tag")
+    }
+}
+
+impl fmt::Display for ImageName {
+    /// The full form: `docker.io/library/debian:12`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::new(text.parse()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+
+    #[test]
+    fn a_name_never_has_a_digest() {
+        let digest = Digest::of(b"x");
+        for text in [format!("a@{digest}"), format!("a:1@{digest}"), format!("localhost:5000/b/c:1@{digest}")]
+        {
+            assert_eq!(text.parse::<ImageName>(), Err(ParseError::DigestGiven), "{text}");
+            assert!(text.parse::<Reference>().is_ok());
+        }
+        let name: ImageName = "a".parse().unwrap();
+        assert_eq!((name.tag(), name.to_string().as_str()), ("latest", "docker.io/library/a:latest"));
+        assert!(matches!("A".parse::<ImageName>(), Err(ParseError::Reference { .. })));
+    }
+}
