@@ -7,8 +7,7 @@ use crate::{
     error::CliError,
     options::Certificates,
 };
-use rbuild::{Engine, EngineOptions};
-use rbuild_registry::ClientOptions;
+use rbuild::{ClientOptions, Engine, EngineOptions};
 use std::path::PathBuf;
 
 /// What commands are given besides their arguments.

@@ -6,7 +6,7 @@ use crate::{
     error::CliError,
     options::{Certificates, Proxies as BuildProxies},
 };
-use rbuild_registry::{ClientOptions, Credentials, Proxies, Secret, Tls};
+use rbuild::{ClientOptions, Credentials, Proxies, Secret, Tls};
 use serde_json::Value;
 use std::{
     fs, io,

@@ -48,7 +48,7 @@ pub(crate) fn run() -> ExitCode {
 fn enter_namespace(environment: &Environment, needs: Needs) -> Result<(), CliError> {
     match (environment.user, needs) {
         (User::Ordinary, Needs::Layers) => {
-            rbuild_sys::userns::enter_user_namespace().map(|_| ()).map_err(CliError::UserNamespace)
+            rbuild::enter_user_namespace().map(|_| ()).map_err(CliError::UserNamespace)
         }
         (User::Ordinary, Needs::Index) | (User::Root, _) => Ok(()),
     }

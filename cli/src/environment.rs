@@ -1,7 +1,7 @@
 //! What the process was started in: variables, user, terminals, clock. Taken once, so that everything after is a function of
 //! values and can be tested with other ones.
 
-use rbuild_oci::Timestamp;
+use rbuild::Timestamp;
 use std::{
     collections::HashMap,
     io::IsTerminal,

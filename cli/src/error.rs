@@ -1,5 +1,6 @@
 //! Everything that can end the program early.
 
+use rbuild_docker_api::FilterError;
 use std::{io, path::PathBuf};
 
 /// A command line that cannot be meant.
@@ -85,7 +86,7 @@ pub(crate) enum CliError {
     },
     /// A user namespace could not be entered.
     #[error("cannot work as an ordinary user")]
-    UserNamespace(#[source] rbuild_sys::UsernsError),
+    UserNamespace(#[source] rbuild::UsernsError),
     /// The question was answered with no.
     #[error("{0} has been canceled")]
     Declined(&'static str),
@@ -98,6 +99,12 @@ pub(crate) enum CliError {
     /// Some of several things failed, and each failure was told already.
     #[error("not everything could be done")]
     Told,
+}
+
+impl From<FilterError> for CliError {
+    fn from(error: FilterError) -> Self {
+        Self::Usage(UsageError::Line(error.to_string()))
+    }
 }
 
 impl CliError {

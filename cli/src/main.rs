@@ -16,7 +16,6 @@ mod dispatch;
 mod environment;
 mod error;
 mod exit;
-mod glob;
 mod interrupt;
 mod new_file;
 mod options;
@@ -24,6 +23,7 @@ mod preview;
 mod progress;
 mod table;
 mod template;
+mod terminal;
 mod working;
 
 use std::process::ExitCode;

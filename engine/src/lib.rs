@@ -1,6 +1,7 @@
 //! rbuild as a library: builds Dockerfiles into images, keeps images and containers, moves images to and from
 //! registries and archives.
 //!
+//! This crate is all that an embedding program needs: it re-exports the types of inner crates that its own signatures name.
 //! [`Engine::open`] opens a store; [`Engine::build`] turns a [`BuildRequest`] into an image while it sends [`Event`]s.
 //! Invariants: nothing here prints, reads the environment or keeps global state; several engines live side by
 //! side in one process. Arguments, environment and output are the caller's (in rbuild itself: the `cli` crate).
@@ -40,11 +41,17 @@ pub use preview::{
     ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, Reason,
     StagePreview, StepPreview, Target,
 };
-pub use rbuild_oci::FailureClass;
+pub use rbuild_oci::{
+    ContainerConfig, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry, ImageConfig, ImageId,
+    ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,
+};
+pub use rbuild_planner::{Access, Network, NoCache};
+pub use rbuild_registry::{ClientOptions, Credentials, Login, Proxies, RetryPolicy, Secret, Tls};
+pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use request::{
     BuildRequest, Built, DockerfileSource, EngineOptions, LayoutReference, NamedContextSource, PullPolicy,
 };
-pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
+pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed, check_login};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;

@@ -11,8 +11,9 @@ use crate::{
     progress::Style,
     working::{print, style_for_people, work},
 };
-use rbuild::{Built, DockerfileSource};
-use serde_json::{Map, Value};
+use rbuild::DockerfileSource;
+use rbuild_docker_api::BuildMetadata;
+use serde_json::json;
 use std::{
     io::{self, Read},
     path::Path,
@@ -30,7 +31,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let request = options.request;
-    let names = request.tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let names = request.tags.clone();
     let built = work(style, async |events| {
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
     })?;
@@ -38,7 +39,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         file.write(&built.image.to_string())?;
     }
     if let Some(file) = metadata_file {
-        file.write(&metadata(&built, &names))?;
+        file.write(&format!("{:#}", json!(BuildMetadata::new(&built, &names))))?;
     }
     match options.progress {
         ProgressChoice::Quiet(PrintId::Yes) => print(&format!("{}\n", built.image)),
@@ -118,19 +119,6 @@ fn is_archive(bytes: &[u8]) -> bool {
 /// named after it.
 fn result_file(path: Option<&Path>) -> Result<Option<NewFile>, CliError> {
     path.map(|path| NewFile::at(path, 0o644)).transpose()
-}
-
-/// What `docker buildx build --metadata-file` writes of a local image.
-fn metadata(built: &Built, names: &str) -> String {
-    let id = Value::from(built.image.to_string());
-    let mut metadata = Map::from_iter([
-        ("containerimage.config.digest".to_owned(), id.clone()),
-        ("containerimage.digest".to_owned(), id),
-    ]);
-    if !names.is_empty() {
-        metadata.insert("image.name".to_owned(), Value::from(names));
-    }
-    format!("{:#}", Value::Object(metadata))
 }
 
 #[cfg(test)]

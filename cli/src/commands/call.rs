@@ -7,9 +7,10 @@ use crate::{
     table::spaced,
     working::print,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rbuild::{BuildRequest, Checked, Engine, Finding, MountOutline, Outline, Target};
-use serde_json::{Map, Value, json};
+use rbuild::{BuildRequest, Checked, Engine, Finding, Outline, Target};
+use rbuild_docker_api::{CheckAnswer, OutlineAnswer, TargetsAnswer};
+use serde::Serialize;
+use serde_json::json;
 use std::fmt::Write as _;
 
 /// Answers `call`.
@@ -23,14 +24,14 @@ pub(super) fn answer(app: &App, options: &BuildOptions, call: CallOptions) -> Re
             let outline = engine.outline(&request).map_err(failed)?;
             print(&match call.format {
                 CallFormat::Text => outline_text(&outline),
-                CallFormat::Json => pretty(&outline_json(&outline)),
+                CallFormat::Json => pretty(&OutlineAnswer::from(&outline)),
             })
         }
         Call::Targets => {
             let (targets, file) = engine.targets(&request).map_err(failed)?;
             print(&match call.format {
                 CallFormat::Text => targets_text(&targets),
-                CallFormat::Json => pretty(&targets_json(&targets, &file)),
+                CallFormat::Json => pretty(&TargetsAnswer::new(&targets, &file)),
             })
         }
     }
@@ -64,7 +65,7 @@ fn check_and_tell(engine: &Engine, request: &BuildRequest, call: CallOptions) ->
     let checked = engine.check(request).map_err(failed)?;
     print(&match call.format {
         CallFormat::Text => checked_text(&checked),
-        CallFormat::Json => pretty(&checked_json(&checked)),
+        CallFormat::Json => pretty(&CheckAnswer::new(&checked, checked.failure.as_ref().map(message))),
     })?;
     match (checked.failure, checked.findings.is_empty(), call.status) {
         (Some(error), _, _) => Err(unbuildable(&error)),
@@ -94,40 +95,8 @@ fn checked_text(checked: &Checked) -> String {
     text
 }
 
-fn checked_json(checked: &Checked) -> Value {
-    let warning = |finding: &Finding| {
-        let mut warning = Map::new();
-        warning.insert("ruleName".to_owned(), finding.rule.as_str().into());
-        warning.insert("description".to_owned(), finding.description.into());
-        if let Some(url) = &finding.url {
-            warning.insert("url".to_owned(), url.as_str().into());
-        }
-        warning.insert("detail".to_owned(), finding.message.as_str().into());
-        warning.insert("location".to_owned(), location(finding.lines));
-        Value::Object(warning)
-    };
-    let source = json!({
-        "filename": checked.file, "data": STANDARD.encode(&checked.text), "language": "Dockerfile"
-    });
-    let warnings: Vec<Value> = checked.findings.iter().map(warning).collect();
-    // no list is null, as Go writes it
-    let warnings = if warnings.is_empty() { Value::Null } else { warnings.into() };
-    let mut whole = json!({"warnings": warnings, "sources": [source]});
-    if let Some(error) = &checked.failure {
-        let location = checked.failure_lines.map_or_else(|| json!({}), location);
-        whole["buildError"] = json!({"message": message(error), "location": location});
-    }
-    whole
-}
-
-/// A range a line, as Docker has it.
-fn location((first, last): (usize, usize)) -> Value {
-    let range = |line: usize| json!({"start": {"line": line}, "end": {"line": line}});
-    json!({"ranges": (first..=last).map(range).collect::<Vec<_>>()})
-}
-
-fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+fn pretty(answer: &impl Serialize) -> String {
+    format!("{:#}\n", json!(answer))
 }
 
 /// Blanks between the columns of an outline's tables.
@@ -165,34 +134,6 @@ fn outline_text(outline: &Outline) -> String {
     text
 }
 
-fn outline_json(outline: &Outline) -> Value {
-    let mut whole = Object::default();
-    whole.text("name", outline.name.as_deref().unwrap_or(""));
-    whole.text("description", &outline.description);
-    let argument = |argument: &rbuild::ArgumentOutline| {
-        let mut object = Object::default();
-        object.text("name", &argument.name);
-        object.text("description", &argument.description);
-        object.text("value", argument.value.as_deref().unwrap_or(""));
-        object.0.insert("location".to_owned(), location(argument.lines));
-        Value::Object(object.0)
-    };
-    let mount = |mount: &MountOutline| {
-        let mut object = Object::default();
-        object.text("name", &mount.id);
-        if mount.required {
-            object.0.insert("required".to_owned(), true.into());
-        }
-        object.0.insert("location".to_owned(), location(mount.lines));
-        Value::Object(object.0)
-    };
-    whole.list("args", outline.arguments.iter().map(argument).collect());
-    whole.list("secrets", outline.secrets.iter().map(mount).collect());
-    whole.list("ssh", outline.agents.iter().map(mount).collect());
-    whole.list("sources", vec![STANDARD.encode(&outline.text).into()]);
-    Value::Object(whole.0)
-}
-
 fn targets_text(targets: &[Target]) -> String {
     let name = |target: &Target| match (target.name.as_deref(), target.default) {
         (None, true) => "(default)".to_owned(),
@@ -202,39 +143,4 @@ fn targets_text(targets: &[Target]) -> String {
     let head = vec!["TARGET".to_owned(), "DESCRIPTION".to_owned()];
     let rows = targets.iter().map(|target| vec![name(target), target.description.clone()]);
     spaced(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), 0, TARGETS_GAP)
-}
-
-fn targets_json(targets: &[Target], file: &[u8]) -> Value {
-    let target = |target: &Target| {
-        let mut object = Object::default();
-        object.text("name", target.name.as_deref().unwrap_or(""));
-        if target.default {
-            object.0.insert("default".to_owned(), true.into());
-        }
-        object.text("description", &target.description);
-        object.text("base", &target.base);
-        object.text("platform", target.platform.as_deref().unwrap_or(""));
-        object.0.insert("location".to_owned(), location(target.lines));
-        Value::Object(object.0)
-    };
-    let targets: Vec<Value> = targets.iter().map(target).collect();
-    json!({"targets": targets, "sources": [STANDARD.encode(file)]})
-}
-
-/// An object without its empty members, as Go's `omitempty` writes it.
-#[derive(Default)]
-struct Object(Map<String, Value>);
-
-impl Object {
-    fn text(&mut self, name: &str, value: &str) {
-        if !value.is_empty() {
-            self.0.insert(name.to_owned(), value.into());
-        }
-    }
-
-    fn list(&mut self, name: &str, values: Vec<Value>) {
-        if !values.is_empty() {
-            self.0.insert(name.to_owned(), values.into());
-        }
-    }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-use rbuild_registry::{Client, ClientOptions, Credentials, Login, Secret};
+use rbuild::{ClientOptions, Credentials, Login, Secret, check_login};
 use serde_json::{Map, Value, json};
 use std::{
     fs::{self, DirBuilder},
@@ -42,8 +42,8 @@ pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
     let stored = BASE64_STANDARD.encode(format!("{username}:{password}"));
     let login = Login::Password { username, password: Secret::new(password) };
     let known = configuration(&app.environment, Certificates::Checked)?.registry;
-    let client = Client::new(ClientOptions { credentials: Credentials::of(&domain, login), ..known });
-    work(Style::Quiet, async |_| client.check_login(&domain).await.map_err(rbuild::Error::from))?;
+    let options = ClientOptions { credentials: Credentials::of(&domain, login), ..known };
+    work(Style::Quiet, async |_| check_login(options, &domain).await)?;
     let auths = object(&mut config, "auths");
     auths.insert(key, json!({"auth": stored}));
     write(&path, &config)?;

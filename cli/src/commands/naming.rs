@@ -8,8 +8,8 @@ use crate::{
     exit,
     working::print,
 };
-use rbuild::{Force, RemovedImage};
-use rbuild_oci::ParseError;
+use rbuild::{Force, ParseError, RemovedImage};
+use rbuild_docker_api::with_tag;
 
 /// Gives an image another name.
 pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
@@ -55,12 +55,4 @@ pub(super) fn each(
 /// The meaning of `--force`.
 pub(super) fn force(flag: bool) -> Force {
     if flag { Force::Yes } else { Force::No }
-}
-
-/// A name as Docker's messages have it: short, but with its tag.
-pub(super) fn with_tag(reference: &rbuild_oci::Reference) -> String {
-    match (reference.tag(), reference.digest()) {
-        (Some(tag), None) => format!("{}:{tag}", reference.familiar_repository()),
-        _ => reference.familiar(),
-    }
 }

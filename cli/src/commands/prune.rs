@@ -6,10 +6,10 @@ use crate::{
     error::CliError,
     exit,
     options::refuse,
-    table::human_size,
     working::print,
 };
 use rbuild::{PruneCache, PruneContainers, PruneImages, PruneRequest};
+use rbuild_docker_api::human_size;
 use std::io::{self, BufRead};
 
 /// Removes images that nobody uses.

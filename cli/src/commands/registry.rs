@@ -1,6 +1,5 @@
 //! `pull` and `push`.
 
-use super::naming::with_tag;
 use crate::{
     app::App,
     args::{PullArgs, PushArgs},
@@ -9,8 +8,8 @@ use crate::{
     progress::Style,
     working::{print, style_for_people, work},
 };
-use rbuild::PullStatus;
-use rbuild_oci::{ImageName, Reference};
+use rbuild::{ImageName, PullStatus, Reference};
+use rbuild_docker_api::with_tag;
 
 /// Fetches an image.
 pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {

@@ -8,12 +8,13 @@ use crate::{
     error::{CliError, UsageError},
     exit,
     options::{PullWhen, RunOptions, TerminalUse, pairs, reference},
+    terminal::Size,
 };
 use rbuild::{ContainerRequest, ContainerStdio, Engine, Terminal, Volume};
+use rbuild_docker_api::with_tag;
 use std::{
     fs,
     io::{self, IsTerminal},
-    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +38,7 @@ fn provide_image(app: &App, engine: &Engine, options: &RunOptions) -> Result<(),
         PullWhen::Missing => match engine.image(&options.image) {
             Err(rbuild::Error::NoSuchImage(_)) => {
                 let name = reference(&options.image)?;
-                exit::tell(&format!("Unable to find image '{}' locally", super::naming::with_tag(&name)));
+                exit::tell(&format!("Unable to find image '{}' locally", with_tag(&name)));
             }
             found => return Ok(found.map(|_| ())?),
         },
@@ -58,9 +59,7 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
                 return Err(UsageError::new("the input device is not a TTY").into());
             }
             env.splice(0..0, terminal_variable(&env));
-            let found = rbuild_sys::terminal::window_size(io::stdout().as_fd());
-            let known = found.ok().filter(|size| size.rows > 0 && size.columns > 0);
-            let (rows, columns) = known.map_or((24, 80), |size| (size.rows, size.columns));
+            let Size { rows, columns } = Size::of(io::stdout());
             Terminal::Pty { rows, columns }
         }
     };

@@ -4,7 +4,7 @@
 //! The thread that started the container waits for it (its program would be killed with that thread); a second thread carries
 //! bytes and signals until the first one says that it is over.
 
-use crate::error::CliError;
+use crate::{error::CliError, terminal::RawMode};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -15,7 +15,7 @@ use nix::{
     unistd::{Pid, pipe, read, write},
 };
 use rbuild::{ContainerStdio, RunningContainer};
-use rbuild_sys::terminal::{RawMode, set_window_size, window_size};
+use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -179,9 +179,9 @@ impl Carrier<'_> {
     }
 
     fn pass_window_size(&self) {
-        if let (Some(terminal), Ok(size)) = (self.terminal, window_size(io::stdout().as_fd())) {
+        if let (Some(terminal), Ok(size)) = (self.terminal, tcgetwinsize(io::stdout())) {
             // a terminal of the wrong size still works
-            let _ = set_window_size(terminal, size);
+            let _ = tcsetwinsize(terminal, size);
         }
     }
 

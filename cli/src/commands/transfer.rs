@@ -1,6 +1,5 @@
 //! `save`, `load` and `import`.
 
-use super::naming::with_tag;
 use crate::{
     app::App,
     args::{ImportArgs, LoadArgs, SaveArgs},
@@ -12,6 +11,7 @@ use crate::{
 };
 use nix::unistd::{Whence, lseek};
 use rbuild::{ArchiveFormat, ArchiveSource, Engine};
+use rbuild_docker_api::with_tag;
 use std::{
     fs::{self, File},
     io::{self, BufWriter, IsTerminal, Write},

@@ -5,11 +5,10 @@ use crate::{
     args::DfArgs,
     error::CliError,
     options::refuse,
-    table::{Column, Format, Listing, human_size},
+    table::{Column, Format, Listing},
     working::print,
 };
-use rbuild::UsageLine;
-use serde_json::{Map, Value};
+use rbuild_docker_api::UsageRow;
 
 const COLUMNS: &[Column] = &[
     Column { field: "Active", heading: "ACTIVE" },
@@ -23,23 +22,7 @@ const COLUMNS: &[Column] = &[
 pub(super) fn usage(app: &App, args: &DfArgs) -> Result<(), CliError> {
     refuse(&[("verbose", args.verbose)])?;
     let format = Format::parse(args.format.as_deref())?;
-    let rows = app.engine()?.usage()?.iter().map(row).collect();
-    let shown = vec!["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-    print(&Listing { columns: COLUMNS, shown, rows }.render(&format)?)
-}
-
-fn row(line: &UsageLine) -> Map<String, Value> {
-    let reclaimable = human_size(line.reclaimable);
-    let share = match line.size {
-        0 => String::new(),
-        size => format!(" ({}%)", u128::from(line.reclaimable) * 100 / u128::from(size)),
-    };
-    let fields = [
-        ("Active", line.active.to_string()),
-        ("Reclaimable", format!("{reclaimable}{share}")),
-        ("Size", human_size(line.size)),
-        ("TotalCount", line.total.to_string()),
-        ("Type", line.kind.to_owned()),
-    ];
-    fields.into_iter().map(|(field, value)| (field.to_owned(), Value::from(value))).collect()
+    let usage = app.engine()?.usage()?;
+    let shown = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
+    print(&Listing::of(COLUMNS, &shown, usage.iter().map(UsageRow::from)).render(&format)?)
 }

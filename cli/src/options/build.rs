@@ -2,9 +2,7 @@
 
 use super::{CallOptions, Certificates, ContextKind, contexts, host_platform, pairs, size, unsupported};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, PullPolicy};
-use rbuild_oci::{ImageName, ParseError, Platform};
-use rbuild_planner::{Network, NoCache};
+use rbuild::{BuildRequest, ImageName, Network, NoCache, ParseError, Platform, PullPolicy};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how to tell of it.

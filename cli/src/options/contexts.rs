@@ -1,8 +1,7 @@
 //! Where files come from: the context, the Dockerfile, named contexts.
 
 use crate::error::UsageError;
-use rbuild::{DockerfileSource, LayoutReference, NamedContextSource};
-use rbuild_oci::Reference;
+use rbuild::{DockerfileSource, LayoutReference, NamedContextSource, Reference};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -16,7 +16,8 @@ pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 
 use crate::error::UsageError;
-use rbuild_oci::{ImageName, Platform, Reference};
+use rbuild::{ImageName, Platform, Reference};
+use rbuild_docker_api::Detail;
 
 /// Whether certificates of registries are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,12 @@ pub(crate) fn host_platform(text: &str) -> Result<Platform, UsageError> {
 
 /// Reads `--platform`.
 pub(crate) fn any_platform(text: &str) -> Result<Platform, UsageError> {
-    text.parse().map_err(|error: rbuild_oci::ParseError| UsageError::new(error.to_string()))
+    text.parse().map_err(|error: rbuild::ParseError| UsageError::new(error.to_string()))
+}
+
+/// The meaning of `--no-trunc`.
+pub(crate) fn detail(no_trunc: bool) -> Detail {
+    if no_trunc { Detail::Full } else { Detail::Short }
 }
 
 /// Refuses flags that are read only to be refused: `(name, whether it was given)`.

@@ -2,9 +2,7 @@
 
 use super::{Certificates, host_platform, pairs, refuse};
 use crate::{args::RunArgs, environment::Environment, error::UsageError};
-use rbuild::{ContainerStdio, Retention, Volume};
-use rbuild_oci::ImagePath;
-use rbuild_planner::{Access, Network};
+use rbuild::{Access, ContainerStdio, ImagePath, Network, Retention, Volume};
 use std::path::PathBuf;
 
 /// One container to be run. What it needs of the terminal is asked when it starts.

@@ -34,7 +34,7 @@ fn name(planned: &PlannedBuild, input: &Input) -> String {
 /// An instruction in one line of at most `width` characters.
 fn one_line(instruction: &str, width: usize) -> String {
     let words: Vec<&str> = instruction.split_whitespace().collect();
-    crate::table::shortened(&words.join(" "), width)
+    rbuild_docker_api::shortened(&words.join(" "), width)
 }
 
 #[cfg(test)]

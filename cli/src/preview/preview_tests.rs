@@ -1,8 +1,7 @@
 //! What a plan looks like, in every format.
 
 use super::*;
-use rbuild::{Reason, StagePreview, StepPreview};
-use rbuild_oci::Platform;
+use rbuild::{Platform, Reason, StagePreview, StepPreview};
 
 fn platform() -> Platform {
     "linux/amd64".parse().unwrap()

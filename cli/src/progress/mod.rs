@@ -10,12 +10,11 @@ mod plain;
 mod transfers;
 mod width;
 
-use crate::environment::Color;
+use crate::{environment::Color, terminal};
 use rbuild::{Event, EventSink};
 use std::{
     collections::BTreeSet,
     io::Write,
-    os::fd::AsFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -217,10 +216,8 @@ fn write(bytes: &mut Vec<u8>) {
     }
 }
 
-/// The size of the terminal behind stderr; 80 × 24 when it does not say, or says nothing with zeros.
+/// The size of the terminal behind stderr, large enough to draw on.
 fn size() -> Size {
-    let found = rbuild_sys::terminal::window_size(std::io::stderr().as_fd());
-    let known = found.ok().filter(|size| size.columns > 0 && size.rows > 0);
-    let (columns, rows) = known.map_or((80, 24), |size| (size.columns, size.rows));
-    Size { columns: usize::from(columns).max(20), rows: usize::from(rows).max(4) }
+    let found = terminal::Size::of(std::io::stderr());
+    Size { columns: usize::from(found.columns).max(20), rows: usize::from(found.rows).max(4) }
 }

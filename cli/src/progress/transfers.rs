@@ -1,6 +1,6 @@
 //! Transfers of an activity: how far each has come, in which words, and when to say so again.
 
-use crate::table::human_size_with;
+use rbuild_docker_api::human_size_with;
 use std::time::Duration;
 
 /// One transfer.

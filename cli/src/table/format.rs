@@ -5,6 +5,7 @@ use crate::{
     error::CliError,
     template::{self, Template},
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// A field that templates may name, and its heading.
@@ -19,11 +20,11 @@ pub(crate) struct Column {
 /// Rows of one kind.
 pub(crate) struct Listing {
     /// Every field a row has, in the order of `--format json`.
-    pub(crate) columns: &'static [Column],
+    columns: &'static [Column],
     /// The fields of the default table, in order.
-    pub(crate) shown: Vec<&'static str>,
+    shown: Vec<&'static str>,
     /// One object a row; all values are texts.
-    pub(crate) rows: Vec<Map<String, Value>>,
+    rows: Vec<Map<String, Value>>,
 }
 
 /// What `--format` asks for.
@@ -61,6 +62,24 @@ impl Format {
 }
 
 impl Listing {
+    /// A listing of `rows`, which are objects of texts; `shown` are the fields of its default table, in order.
+    pub(crate) fn of<R: Serialize>(
+        columns: &'static [Column],
+        shown: &[&'static str],
+        rows: impl IntoIterator<Item = R>,
+    ) -> Self {
+        let object = |row: R| match serde_json::to_value(row) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) | Err(_) => unreachable!("a row is a struct of texts"),
+        };
+        Self { columns, shown: shown.to_vec(), rows: rows.into_iter().map(object).collect() }
+    }
+
+    /// The ids alone, a line each (`--quiet`).
+    pub(crate) fn ids(&self) -> String {
+        self.rows.iter().map(|row| format!("{}\n", text(row, "ID"))).collect()
+    }
+
     /// The text of the listing.
     ///
     /// # Errors
@@ -112,16 +131,8 @@ impl Listing {
 }
 
 /// The text of `field` in `row`.
-pub(crate) fn text<'a>(row: &'a Map<String, Value>, field: &str) -> &'a str {
+fn text<'a>(row: &'a Map<String, Value>, field: &str) -> &'a str {
     row.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The first `width` characters of `text`, the last of them `…` when something is missing.
-pub(crate) fn shortened(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -160,11 +171,5 @@ mod tests {
     fn unknown_fields_are_named() {
         let error = rendered("{{.Foo}}").unwrap_err();
         assert!(error.contains("executing \"\" at <.Foo>"), "{error}");
-    }
-
-    #[test]
-    fn long_texts_end_in_an_ellipsis() {
-        assert_eq!(shortened("abcdef", 6), "abcdef");
-        assert_eq!(shortened("abcdefg", 6), "abcde…");
     }
 }

@@ -1,14 +1,8 @@
-//! Docker's tables: columns of text, sizes and times in words, and `--format`.
+//! Docker's tables: columns of text, and `--format`.
 
 mod format;
-mod names;
-mod sizes;
-mod times;
 
-pub(crate) use format::{Column, Format, Listing, shortened, text};
-pub(crate) use names::{short, shortened_command};
-pub(crate) use sizes::{human_size, human_size_with};
-pub(crate) use times::{ago, human_duration, local_style};
+pub(crate) use format::{Column, Format, Listing};
 
 /// Aligns `rows` as Go's tabwriter does for Docker (minimal width 10, padding 3): every cell but a row's last is padded.
 pub(crate) fn aligned(rows: &[Vec<String>]) -> String {

@@ -29,7 +29,7 @@ fn skopeo_and_umoci_read_what_save_writes() {
         [("docker-archive", "docker.tar"), ("oci-archive", "docker.tar"), ("oci-archive", "oci.tar")]
     {
         let config = run("skopeo", &["inspect", "--config", "--raw", &format!("{kind}:{}", path(file))]);
-        assert_eq!(format!("{}\n", rbuild_oci::Digest::of(config.as_bytes())), id, "{kind}:{file}");
+        assert_eq!(format!("{}\n", rbuild::Digest::of(config.as_bytes())), id, "{kind}:{file}");
     }
     run(
         "skopeo",

@@ -1,10 +1,7 @@
-//! Terminals: a pair for a container, raw mode for the one people sit at, window sizes.
+//! The pair of terminals for a container.
 
 use crate::mount::done;
-use nix::{
-    pty::{OpenptyResult, openpty},
-    sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr},
-};
+use nix::pty::{OpenptyResult, openpty};
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
@@ -28,13 +25,6 @@ pub struct TerminalPair {
     pub slave: OwnedFd,
 }
 
-/// A terminal in raw mode; dropping it puts the mode back.
-#[derive(Debug)]
-pub struct RawMode {
-    terminal: OwnedFd,
-    before: Termios,
-}
-
 /// Opens a pseudo-terminal of the given size; both ends close at exec.
 ///
 /// # Errors
@@ -49,43 +39,7 @@ pub fn open_terminal_pair(size: WindowSize) -> io::Result<TerminalPair> {
     Ok(pair)
 }
 
-impl RawMode {
-    /// Passes every key through unread and unechoed until the value is dropped (cfmakeraw(3)).
-    ///
-    /// # Errors
-    /// The kernel's; `ENOTTY` if it is no terminal.
-    pub fn enter(terminal: BorrowedFd<'_>) -> io::Result<Self> {
-        let before = tcgetattr(terminal)?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(terminal, SetArg::TCSANOW, &raw)?;
-        Ok(Self { terminal: terminal.try_clone_to_owned()?, before })
-    }
-}
-
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        // The terminal may be gone; there is nobody left to tell.
-        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
-    }
-}
-
-/// The size of a terminal.
-///
-/// # Errors
-/// The kernel's; `ENOTTY` if it is no terminal.
-pub fn window_size(terminal: BorrowedFd<'_>) -> io::Result<WindowSize> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the kernel writes one winsize structure.
-    done(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
-    Ok(WindowSize { rows: size.ws_row, columns: size.ws_col })
-}
-
-/// Sets the size of a terminal; its foreground processes get `SIGWINCH`.
-///
-/// # Errors
-/// The kernel's; `ENOTTY` if it is no terminal.
-pub fn set_window_size(terminal: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
+fn set_window_size(terminal: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
     let size = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the kernel reads one winsize structure.
     done(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into())

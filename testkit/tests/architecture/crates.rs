@@ -1,6 +1,6 @@
 //! The crates and their layers: a dependency goes down, never sideways or up; a library has one home.
 
-use crate::{CRATES, root};
+use crate::{CRATES, root, rust_files};
 use std::{collections::BTreeMap, fs};
 
 /// Edges that go sideways on purpose, with the reason.
@@ -32,6 +32,30 @@ fn dependencies_point_down() {
                 *below < layer || excused,
                 "{package} (layer {layer}) depends on {dependency} (layer {below})"
             );
+        }
+    }
+}
+
+/// Whoever shows what the engine does needs the engine alone: it re-exports what its signatures name.
+#[test]
+fn front_ends_depend_on_the_facade() {
+    const FRONT_ENDS: [&str; 2] = ["docker-api", "cli"];
+    const FACADE: [&str; 2] = ["rbuild", "rbuild-docker-api"];
+    for folder in FRONT_ENDS {
+        for dependency in dependencies(folder) {
+            let is_ours = CRATES.iter().any(|(_, package, _)| *package == dependency);
+            assert!(!is_ours || FACADE.contains(&dependency.as_str()), "{folder} depends on {dependency}");
+        }
+    }
+}
+
+/// Docker's shapes are functions of values: they can serve a terminal and a socket alike.
+#[test]
+fn shapes_touch_nothing() {
+    for path in rust_files(&root().join("docker-api/src")) {
+        let text = fs::read_to_string(&path).unwrap();
+        for module in ["std::io", "std::fs", "std::env", "std::time", "std::process", "std::net"] {
+            assert!(!text.contains(module), "{} uses {module}", path.display());
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Every crate: folder, package, layer.
-const CRATES: [(&str, &str, u8); 12] = [
+const CRATES: [(&str, &str, u8); 13] = [
     ("oci", "rbuild-oci", 0),
     ("parser", "rbuild-parser", 0),
     ("executor/sys", "rbuild-sys", 0),
@@ -24,9 +24,10 @@ const CRATES: [(&str, &str, u8); 12] = [
     ("image", "rbuild-image", 2),
     ("executor", "rbuild-executor", 3),
     ("engine", "rbuild", 4),
-    ("cli", "rbuild-cli", 5),
-    ("testkit", "rbuild-testkit", 6),
-    ("bench", "rbuild-bench", 6),
+    ("docker-api", "rbuild-docker-api", 5),
+    ("cli", "rbuild-cli", 6),
+    ("testkit", "rbuild-testkit", 7),
+    ("bench", "rbuild-bench", 7),
 ];
 
 fn root() -> &'static Path {

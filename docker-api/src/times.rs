@@ -1,9 +1,10 @@
 //! Times in words, as `go-units` writes them.
 
-use rbuild_oci::Timestamp;
+use rbuild::Timestamp;
 
 /// A length of time: `About an hour`, `3 weeks`.
-pub(crate) fn human_duration(seconds: i64) -> String {
+#[must_use]
+pub fn human_duration(seconds: i64) -> String {
     let minutes = seconds / 60;
     let hours = (seconds + 1800) / 3600;
     match () {
@@ -21,7 +22,7 @@ pub(crate) fn human_duration(seconds: i64) -> String {
     }
 }
 
-/// How long before `now` something was: `2 hours ago`; `N/A` when nobody noted.
+/// How long before `now` something was: `2 hours ago`; `N/A` when it was not recorded.
 pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
     then.map_or_else(
         || "N/A".to_owned(),
@@ -30,7 +31,7 @@ pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// A moment as Go prints one, in UTC and to the second: `2024-01-02 03:04:05 +0000 UTC`.
-pub(crate) fn local_style(moment: Option<Timestamp>) -> String {
+pub(crate) fn go_style(moment: Option<Timestamp>) -> String {
     let Some(text) = moment.map(|moment| moment.to_string()) else { return "N/A".to_owned() };
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));
     let time = time.split(['.', 'Z']).next().unwrap_or_default();
@@ -73,8 +74,8 @@ mod tests {
     #[test]
     fn moments_are_go_s() {
         let moment = "2026-11-21T10:48:38.698518481Z".parse().ok();
-        assert_eq!(local_style(moment), "2026-11-21 10:48:38 +0000 UTC");
-        assert_eq!(local_style(None), "N/A");
+        assert_eq!(go_style(moment), "2026-11-21 10:48:38 +0000 UTC");
+        assert_eq!(go_style(None), "N/A");
         assert_eq!(ago(moment, "2026-11-21T12:48:38Z".parse().unwrap()), "2 hours ago");
     }
 }

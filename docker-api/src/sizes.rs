@@ -1,12 +1,14 @@
 //! Sizes in words, as `go-units` writes them.
 
 /// `size` in decimal units with four significant digits: `1.234GB`.
-pub(crate) fn human_size(size: u64) -> String {
+#[must_use]
+pub fn human_size(size: u64) -> String {
     human_size_with(size, 4)
 }
 
 /// `size` in decimal units with `digits` significant digits: image lists use 3.
-pub(crate) fn human_size_with(size: u64, digits: usize) -> String {
+#[must_use]
+pub fn human_size_with(size: u64, digits: usize) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = size as f64;
     let mut unit = 0;

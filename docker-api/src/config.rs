@@ -1,0 +1,77 @@
+//! The `Config` object of `inspect`.
+
+use rbuild::{ContainerConfig, Empty, Healthcheck};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// What a container runs with: every field there is, in Docker's alphabetical order. What is not set is null or empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// Windows only, but Docker sets it for every CMD.
+    pub args_escaped: bool,
+    /// The default command or arguments.
+    pub cmd: Option<Vec<String>>,
+    /// The program to start.
+    pub entrypoint: Option<Vec<String>>,
+    /// `NAME=value`.
+    pub env: Option<Vec<String>>,
+    /// `port/proto`.
+    pub exposed_ports: Option<BTreeMap<String, Empty>>,
+    /// How to find out whether a container is healthy.
+    pub healthcheck: Option<Healthcheck>,
+    /// Labels.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Triggers for images built from this one.
+    pub on_build: Option<Vec<String>>,
+    /// The shell of shell-form instructions.
+    pub shell: Option<Vec<String>>,
+    /// Signal number or name.
+    pub stop_signal: String,
+    /// User as written.
+    pub user: String,
+    /// Paths that hold volumes.
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    /// Where commands start.
+    pub working_dir: String,
+    /// The image as it was asked for; containers only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+impl From<&ContainerConfig> for Config {
+    fn from(config: &ContainerConfig) -> Self {
+        let filled = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
+        let members = |set: &BTreeMap<String, Empty>| Some(set.clone()).filter(|set| !set.is_empty());
+        Self {
+            args_escaped: config.args_escaped,
+            cmd: config.cmd.as_ref().and_then(filled),
+            entrypoint: config.entrypoint.as_ref().and_then(filled),
+            env: filled(&config.env),
+            exposed_ports: members(&config.exposed_ports),
+            healthcheck: config.healthcheck.clone(),
+            labels: Some(config.labels.clone()).filter(|labels| !labels.is_empty()),
+            on_build: filled(&config.on_build),
+            shell: filled(&config.shell),
+            stop_signal: config.stop_signal.clone(),
+            user: config.user.clone(),
+            volumes: members(&config.volumes),
+            working_dir: config.working_dir.clone(),
+            image: None,
+        }
+    }
+}
+
+/// Takes out of a `Config` what Docker leaves out when it is not set.
+pub(crate) fn without_unset(config: &mut Value) {
+    const ALWAYS: [&str; 9] =
+        ["Cmd", "Entrypoint", "Env", "Image", "Labels", "OnBuild", "User", "Volumes", "WorkingDir"];
+    let unset = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || value == "";
+    if let Some(fields) = config.as_object_mut() {
+        *fields = std::mem::take(fields)
+            .into_iter()
+            .filter(|(name, value)| ALWAYS.contains(&name.as_str()) || !unset(value))
+            .collect::<Map<_, _>>();
+    }
+}

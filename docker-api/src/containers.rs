@@ -1,0 +1,157 @@
+//! Lines of `ps`, and which of them `--filter` lets through.
+
+use crate::{
+    FilterError,
+    images::label,
+    names::{Detail, container_id, shortened},
+    times::{ago, go_style, human_duration},
+};
+use rbuild::{Container, ContainerState, Reference, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Characters of a command that are shown.
+const COMMAND_WIDTH: usize = 20;
+
+/// One line of `ps`, with Docker's fields in Docker's order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerRow {
+    /// The command, in quotation marks.
+    pub command: String,
+    /// When it was made.
+    pub created_at: String,
+    /// The container.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The image as it was asked for.
+    pub image: String,
+    /// `NAME=VALUE`, with commas between.
+    pub labels: String,
+    /// How many volumes it has: none.
+    pub local_volumes: String,
+    /// Its volumes: none.
+    pub mounts: String,
+    /// Its name.
+    pub names: String,
+    /// Its networks: none.
+    pub networks: String,
+    /// Its published ports: none.
+    pub ports: String,
+    /// How long ago it was made.
+    pub running_for: String,
+    /// Bytes it has written: not computed in listings.
+    pub size: String,
+    /// `created`, `running` or `exited`.
+    pub state: String,
+    /// Its state in words.
+    pub status: String,
+}
+
+impl ContainerRow {
+    /// The line of `container`.
+    #[must_use]
+    pub fn new(container: &Container, detail: Detail, now: Timestamp) -> Self {
+        let command = container.command.join(" ");
+        let command = match detail {
+            Detail::Short => shortened(&command.replace('\t', " "), COMMAND_WIDTH),
+            Detail::Full => command,
+        };
+        let labels = container.config.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        Self {
+            command: Value::from(command).to_string(),
+            created_at: go_style(Some(container.created)),
+            id: container_id(&container.id, detail),
+            image: container.image.clone(),
+            labels: labels.collect::<Vec<_>>().join(","),
+            local_volumes: "0".to_owned(),
+            mounts: String::new(),
+            names: container.name.clone(),
+            networks: String::new(),
+            ports: String::new(),
+            running_for: ago(Some(container.created), now),
+            size: "0B".to_owned(),
+            state: state(container.state).to_owned(),
+            status: status(container, now),
+        }
+    }
+}
+
+/// Docker's word for a state.
+pub(crate) fn state(state: ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running => "running",
+        ContainerState::Exited(_) => "exited",
+    }
+}
+
+fn status(container: &Container, now: Timestamp) -> String {
+    match container.state {
+        ContainerState::Created => "Created".to_owned(),
+        ContainerState::Running => {
+            let since = container.started.unwrap_or(container.created);
+            format!("Up {}", human_duration(now.seconds() - since.seconds()))
+        }
+        ContainerState::Exited(code) => {
+            format!("Exited ({code}) {}", ago(container.finished.or(container.started), now))
+        }
+    }
+}
+
+/// What `--filter` lets through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerFilter {
+    /// Part of the name.
+    Name(String),
+    /// The beginning of the id.
+    Id(String),
+    /// The word for the state.
+    Status(String),
+    /// The image, by name or by the beginning of its id.
+    Ancestor(String),
+    /// A label, and its value if there is one.
+    Label(String, Option<String>),
+}
+
+impl ContainerFilter {
+    /// Reads `NAME=VALUE`.
+    ///
+    /// # Errors
+    /// [`FilterError`].
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let invalid = |what: &str| FilterError::Invalid(what.to_owned());
+        let (name, value) = text.split_once('=').ok_or_else(|| invalid(text))?;
+        match name {
+            "name" => Ok(Self::Name(value.to_owned())),
+            "id" => Ok(Self::Id(value.to_owned())),
+            "status" if matches!(value, "created" | "running" | "exited") => {
+                Ok(Self::Status(value.to_owned()))
+            }
+            "status" => Err(invalid(text)),
+            "ancestor" => Ok(Self::Ancestor(value.to_owned())),
+            "label" => Ok(label(value, Self::Label)),
+            other => Err(invalid(other)),
+        }
+    }
+
+    /// Whether `container` passes.
+    #[must_use]
+    pub fn admits(&self, container: &Container) -> bool {
+        match self {
+            Self::Name(part) => container.name.contains(part.trim_start_matches('/')),
+            Self::Id(prefix) => container.id.starts_with(prefix),
+            Self::Status(status) => state(container.state) == status,
+            Self::Ancestor(image) => {
+                let hex = container.image_id.as_digest().hex();
+                let reference = |text: &str| text.parse::<Reference>().ok();
+                hex.starts_with(image.trim_start_matches("sha256:"))
+                    || reference(image).is_some_and(|asked| reference(&container.image) == Some(asked))
+            }
+            Self::Label(name, value) => {
+                let found = container.config.labels.get(name);
+                found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            }
+        }
+    }
+}

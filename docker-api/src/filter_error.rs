@@ -1,0 +1,15 @@
+//! What can be wrong with a `--filter`.
+
+/// A filter that cannot be meant, in Docker's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// It has no `=`.
+    #[error("invalid argument {0:?} for \"-f, --filter\" flag: invalid filter '{0}'")]
+    Argument(String),
+    /// There is no filter of that name or value.
+    #[error("invalid filter '{0}'")]
+    Invalid(String),
+    /// Docker has it and rbuild does not.
+    #[error("--filter {0} is not supported yet")]
+    Unsupported(String),
+}

@@ -1,0 +1,195 @@
+//! Lines of `images`, and which of them `--filter` and a pattern let through.
+
+use crate::{
+    FilterError, glob,
+    names::{Detail, image_id},
+    sizes::{human_size, human_size_with},
+    times::{ago, go_style},
+};
+use rbuild::{ImageSummary, Reference, Timestamp};
+use serde::Serialize;
+
+const NONE: &str = "<none>";
+const NOT_APPLICABLE: &str = "N/A";
+
+/// One line of `images`, with Docker's fields in Docker's order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageRow {
+    /// How many containers use it: Docker does not count them in listings.
+    pub containers: String,
+    /// When it was made.
+    pub created_at: String,
+    /// How long ago it was made.
+    pub created_since: String,
+    /// The digest it was pulled with or pushed as.
+    pub digest: String,
+    /// The image.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The name without its tag.
+    pub repository: String,
+    /// Bytes it shares with others: not computed in listings.
+    pub shared_size: String,
+    /// Bytes of its layers, to three digits.
+    pub size: String,
+    /// The tag.
+    pub tag: String,
+    /// Bytes that are its own: not computed in listings.
+    pub unique_size: String,
+    /// Bytes of its layers, to four digits.
+    pub virtual_size: String,
+}
+
+/// One row for each name of `image` that `pattern` fits; one without a name for an image that has none, unless there is a
+/// pattern.
+#[must_use]
+pub fn image_rows(
+    image: &ImageSummary,
+    pattern: Option<&str>,
+    detail: Detail,
+    now: Timestamp,
+) -> Vec<ImageRow> {
+    if image.names.is_empty() && pattern.is_none() {
+        return vec![ImageRow::new(image, None, detail, now)];
+    }
+    let fits = |name: &&Reference| pattern.is_none_or(|pattern| names_image(pattern, name));
+    image.names.iter().filter(fits).map(|name| ImageRow::new(image, Some(name), detail, now)).collect()
+}
+
+impl ImageRow {
+    fn new(image: &ImageSummary, name: Option<&Reference>, detail: Detail, now: Timestamp) -> Self {
+        let digest = name.and_then(|name| image.digests.iter().find(|(of, _)| of == name));
+        Self {
+            containers: NOT_APPLICABLE.to_owned(),
+            created_at: go_style(image.created),
+            created_since: ago(image.created, now),
+            digest: digest.map_or_else(|| NONE.to_owned(), |(_, digest)| digest.to_string()),
+            id: image_id(&image.id, detail),
+            repository: name.map_or_else(|| NONE.to_owned(), Reference::familiar_repository),
+            shared_size: NOT_APPLICABLE.to_owned(),
+            size: human_size_with(image.size, 3),
+            tag: name.and_then(Reference::tag).unwrap_or(NONE).to_owned(),
+            unique_size: NOT_APPLICABLE.to_owned(),
+            virtual_size: human_size(image.size),
+        }
+    }
+}
+
+/// What `--filter` lets through. `M` is what a moment is given by: first the name of an image, then the moment itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageFilter<M> {
+    /// Images with a name, or without.
+    Dangling(bool),
+    /// Images with this label, and this value if there is one.
+    Label(String, Option<String>),
+    /// Images with a name that fits.
+    Reference(String),
+    /// Images made before the moment.
+    Before(M),
+    /// Images made after the moment.
+    Since(M),
+}
+
+impl ImageFilter<String> {
+    /// Reads `NAME=VALUE`.
+    ///
+    /// # Errors
+    /// [`FilterError`].
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let invalid = |what: &str| FilterError::Invalid(what.to_owned());
+        let (name, value) = text.split_once('=').ok_or_else(|| FilterError::Argument(text.to_owned()))?;
+        match name {
+            "dangling" => match value {
+                "true" | "1" => Ok(Self::Dangling(true)),
+                "false" | "0" => Ok(Self::Dangling(false)),
+                _ => Err(FilterError::Invalid(format!("dangling=[{value}]"))),
+            },
+            "label" => Ok(label(value, Self::Label)),
+            "reference" => Ok(Self::Reference(value.to_owned())),
+            "before" => Ok(Self::Before(value.to_owned())),
+            "since" => Ok(Self::Since(value.to_owned())),
+            "until" => Err(FilterError::Unsupported(name.to_owned())),
+            other => Err(invalid(other)),
+        }
+    }
+
+    /// Looks up when the image was made that the filter names, if it names one.
+    ///
+    /// # Errors
+    /// Those of `created`.
+    pub fn resolve<E>(
+        self,
+        created: impl FnOnce(&str) -> Result<Option<Timestamp>, E>,
+    ) -> Result<ImageFilter<Option<Timestamp>>, E> {
+        Ok(match self {
+            Self::Dangling(dangling) => ImageFilter::Dangling(dangling),
+            Self::Label(name, value) => ImageFilter::Label(name, value),
+            Self::Reference(pattern) => ImageFilter::Reference(pattern),
+            Self::Before(image) => ImageFilter::Before(created(&image)?),
+            Self::Since(image) => ImageFilter::Since(created(&image)?),
+        })
+    }
+}
+
+impl ImageFilter<Option<Timestamp>> {
+    /// Whether `image` passes.
+    #[must_use]
+    pub fn admits(&self, image: &ImageSummary) -> bool {
+        match self {
+            Self::Dangling(dangling) => image.names.is_empty() == *dangling,
+            Self::Label(name, value) => {
+                image.labels.get(name).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            }
+            Self::Reference(pattern) => image.names.iter().any(|name| names_image(pattern, name)),
+            Self::Before(moment) => image.created < *moment,
+            Self::Since(moment) => image.created > *moment,
+        }
+    }
+}
+
+/// `NAME[=VALUE]` of a label.
+pub(crate) fn label<F>(text: &str, filter: impl FnOnce(String, Option<String>) -> F) -> F {
+    match text.split_once('=') {
+        Some((name, value)) => filter(name.to_owned(), Some(value.to_owned())),
+        None => filter(text.to_owned(), None),
+    }
+}
+
+/// Whether `pattern` names `reference`: by repository, or by repository and tag.
+fn names_image(pattern: &str, reference: &Reference) -> bool {
+    let with_tag = reference.tag().map(|tag| format!("{}:{tag}", reference.familiar_repository()));
+    let has_tag = pattern.rsplit('/').next().unwrap_or_default().contains(':');
+    with_tag.is_some_and(|text| glob::matches(pattern, &text))
+        || glob::matches(pattern, &reference.familiar())
+        || glob::matches(pattern, &reference.familiar_repository())
+        // `docker.io/library/debian` and `debian` are the same question
+        || pattern.parse::<Reference>().is_ok_and(|asked| {
+            asked.domain() == reference.domain()
+                && asked.path() == reference.path()
+                && (asked.tag() == reference.tag() || !has_tag)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_as_people_ask_for_them() {
+        let name = |text: &str| text.parse::<Reference>().unwrap();
+        for (pattern, reference, expected) in [
+            ("debian", "debian:12", true),
+            ("debian:12", "debian:12", true),
+            ("debian:11", "debian:12", false),
+            ("deb*", "debian:12", true),
+            ("*:12", "debian:12", true),
+            ("docker.io/library/debian", "debian:12", true),
+            ("me/*", "me/app", true),
+            ("r.example:5000/a", "r.example:5000/a:1", true),
+            ("a", "r.example:5000/a:1", false),
+        ] {
+            assert_eq!(names_image(pattern, &name(reference)), expected, "{pattern} {reference}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Everything about an image or a container, as `inspect` shows it.
+//!
+//! The types have every field, which is what templates see. What is printed lacks a few of them when they are empty, as Go's
+//! `omitempty` has it: [`ImageInspect::printed`], [`ContainerInspect::printed`].
+
+use crate::{
+    config::{Config, without_unset},
+    containers::state,
+    names::with_tag,
+};
+use rbuild::{Container, ContainerState, DiffId, Image, ImageId, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+/// An image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageInspect {
+    /// The image.
+    pub id: ImageId,
+    /// Its names.
+    pub repo_tags: Vec<String>,
+    /// Its names with the digests they were pulled with or pushed as.
+    pub repo_digests: Vec<String>,
+    /// Always empty: no image has a parent.
+    pub parent: &'static str,
+    /// The remark of its last instruction.
+    pub comment: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Always empty.
+    pub docker_version: &'static str,
+    /// Who made it.
+    pub author: String,
+    /// GOARCH.
+    pub architecture: String,
+    /// Processor variant.
+    pub variant: String,
+    /// GOOS.
+    pub os: String,
+    /// Operating system version (Windows).
+    pub os_version: String,
+    /// Bytes of its layers.
+    pub size: u64,
+    /// How it is stored.
+    pub graph_driver: GraphDriver,
+    /// Its layers.
+    #[serde(rename = "RootFS")]
+    pub root_fs: RootFs,
+    /// What the store knows besides.
+    pub metadata: Metadata,
+    /// What containers of it run with.
+    pub config: Config,
+}
+
+/// How an image is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct GraphDriver {
+    /// Nothing that others could use.
+    pub data: Option<()>,
+    /// `overlayfs`.
+    pub name: &'static str,
+}
+
+/// Layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RootFs {
+    /// `layers`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Lowest first.
+    pub layers: Vec<DiffId>,
+}
+
+/// What the store knows of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Metadata {
+    /// When it last got a name.
+    pub last_tag_time: String,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerInspect {
+    /// The container.
+    pub id: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its program.
+    pub path: String,
+    /// The program's arguments.
+    pub args: Vec<String>,
+    /// Where it stands.
+    pub state: State,
+    /// Its image.
+    pub image: ImageId,
+    /// Its name, with a slash before it.
+    pub name: String,
+    /// Always 0: nothing starts a container again.
+    pub restart_count: u32,
+    /// `overlayfs`.
+    pub driver: &'static str,
+    /// `linux`.
+    pub platform: &'static str,
+    /// What it runs with.
+    pub config: Config,
+}
+
+/// Where a container stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct State {
+    /// `created`, `running` or `exited`.
+    pub status: &'static str,
+    /// Whether its program runs.
+    pub running: bool,
+    /// Never: rbuild pauses nothing.
+    pub paused: bool,
+    /// Never: nothing starts a container again.
+    pub restarting: bool,
+    /// Never: it is not looked at.
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    /// Never.
+    pub dead: bool,
+    /// Its first process as the host sees it; 0 without one.
+    pub pid: i32,
+    /// The program's exit code; 0 before it has one.
+    pub exit_code: i32,
+    /// Always empty.
+    pub error: &'static str,
+    /// When its program was started.
+    pub started_at: String,
+    /// When its program ended.
+    pub finished_at: String,
+}
+
+impl From<&Image> for ImageInspect {
+    fn from(image: &Image) -> Self {
+        let config = &image.config;
+        let digests = image.digests.iter();
+        Self {
+            id: image.id,
+            repo_tags: image.names.iter().filter(|name| name.tag().is_some()).map(with_tag).collect(),
+            repo_digests: digests
+                .map(|(name, digest)| format!("{}@{digest}", name.familiar_repository()))
+                .collect(),
+            parent: "",
+            comment: config.history.last().map(|entry| entry.comment.clone()).unwrap_or_default(),
+            created: config.created,
+            docker_version: "",
+            author: config.author.clone(),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone(),
+            os: config.os.clone(),
+            os_version: config.os_version.clone(),
+            size: image.size,
+            graph_driver: GraphDriver { data: None, name: "overlayfs" },
+            root_fs: RootFs { kind: config.rootfs.kind.clone(), layers: config.rootfs.diff_ids.clone() },
+            metadata: Metadata { last_tag_time: moment(image.tagged) },
+            config: Config::from(&config.config),
+        }
+    }
+}
+
+impl From<&Container> for ContainerInspect {
+    fn from(container: &Container) -> Self {
+        let exit_code = match container.state {
+            ContainerState::Created | ContainerState::Running => 0,
+            ContainerState::Exited(code) => code,
+        };
+        let state = State {
+            status: state(container.state),
+            running: container.state == ContainerState::Running,
+            paused: false,
+            restarting: false,
+            oom_killed: false,
+            dead: false,
+            pid: container.pid.unwrap_or(0),
+            exit_code,
+            error: "",
+            started_at: moment(container.started),
+            finished_at: moment(container.finished),
+        };
+        Self {
+            id: container.id.clone(),
+            created: container.created,
+            path: container.command.first().cloned().unwrap_or_default(),
+            args: container.command.get(1..).unwrap_or_default().to_vec(),
+            state,
+            image: container.image_id,
+            name: format!("/{}", container.name),
+            restart_count: 0,
+            driver: "overlayfs",
+            platform: "linux",
+            config: Config { image: Some(container.image.clone()), ..Config::from(&container.config) },
+        }
+    }
+}
+
+impl ImageInspect {
+    /// What is printed: without the fields that Docker leaves out when they are empty.
+    #[must_use]
+    pub fn printed(&self) -> Value {
+        let mut whole = value(self);
+        if let Some(fields) = whole.as_object_mut() {
+            fields.retain(|name, value| !matches!(name.as_str(), "Variant" | "OsVersion") || value != "");
+        }
+        without_unset(&mut whole["Config"]);
+        whole
+    }
+
+    /// Every field, for templates.
+    #[must_use]
+    pub fn complete(&self) -> Value {
+        value(self)
+    }
+}
+
+impl ContainerInspect {
+    /// What is printed: without the fields that Docker leaves out when they are empty.
+    #[must_use]
+    pub fn printed(&self) -> Value {
+        let mut whole = value(self);
+        without_unset(&mut whole["Config"]);
+        whole
+    }
+
+    /// Every field, for templates.
+    #[must_use]
+    pub fn complete(&self) -> Value {
+        value(self)
+    }
+}
+
+fn value(shape: &impl Serialize) -> Value {
+    serde_json::to_value(shape).expect("all keys are texts")
+}
+
+/// A moment, or the one that stands for none in Go.
+fn moment(moment: Option<Timestamp>) -> String {
+    moment.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |moment| moment.to_string())
+}

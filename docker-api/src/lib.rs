@@ -1,0 +1,38 @@
+//! Docker's shapes: what the engine knows, in the JSON and the words that Docker's clients and their users expect.
+//!
+//! [`ImageInspect`] and [`ContainerInspect`] are the answers of `inspect`; [`ImageRow`], [`ContainerRow`], [`HistoryRow`] and
+//! [`UsageRow`] the lines of listings; [`CheckAnswer`], [`OutlineAnswer`] and [`TargetsAnswer`] those of `build --call`;
+//! [`ImageFilter`] and [`ContainerFilter`] read `--filter`. Invariants: functions from values to values, which open, print and
+//! wait for nothing; the time is an argument. Tables and templates are cli's.
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod config;
+mod containers;
+mod documents;
+mod filter_error;
+mod glob;
+mod history;
+mod images;
+mod inspect;
+mod names;
+mod sizes;
+mod times;
+mod usage;
+
+pub use answers::{
+    Argument, CheckAnswer, Location, MountParameter, OutlineAnswer, Source, TargetAnswer, TargetsAnswer,
+    Warning,
+};
+pub use config::Config;
+pub use containers::{ContainerFilter, ContainerRow};
+pub use documents::{BuildMetadata, Version, VersionOfSide};
+pub use filter_error::FilterError;
+pub use history::{HistoryRow, Sizes};
+pub use images::{ImageFilter, ImageRow, image_rows};
+pub use inspect::{ContainerInspect, ImageInspect};
+pub use names::{Detail, shortened, with_tag};
+pub use sizes::{human_size, human_size_with};
+pub use times::human_duration;
+pub use usage::UsageRow;

@@ -1,0 +1,85 @@
+//! `--filter`: what it lets through, and what is wrong with wrong ones.
+
+use crate::{
+    data,
+    images::{image, summary},
+    read,
+};
+use rbuild::{Container, Timestamp};
+use rbuild_docker_api::{ContainerFilter, FilterError, ImageFilter};
+
+#[test]
+fn images_are_filtered_by_docker_s_words() {
+    let full = summary(&image(&read(&data("images/full/image.json"))));
+    let bare = summary(&image(&read(&data("images/bare/image.json"))));
+    let moment = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    for (filter, admits_full, admits_bare) in [
+        ("dangling=true", false, true),
+        ("dangling=0", true, false),
+        ("label=a", true, false),
+        ("label=a=1 & 2", true, false),
+        ("label=a=2", false, false),
+        ("label=b", false, false),
+        ("reference=deb*", true, false),
+        ("reference=*/*", false, false),
+        ("reference=*/team/*:1", true, false),
+        // an image without a moment is older than all
+        ("before=later", true, true),
+        ("since=earlier", true, false),
+        ("since=later", false, false),
+    ] {
+        let filter = ImageFilter::parse(filter).unwrap();
+        let created = |name: &str| match name {
+            "later" => Ok(moment("2027-01-01T00:00:00Z")),
+            "earlier" => Ok(moment("2020-01-01T00:00:00Z")),
+            other => Err(other.to_owned()),
+        };
+        let filter = filter.resolve(created).unwrap();
+        assert_eq!((filter.admits(&full), filter.admits(&bare)), (admits_full, admits_bare), "{filter:?}");
+    }
+    let unknown = ImageFilter::parse("before=nothing")
+        .unwrap()
+        .resolve(|name| Err::<Option<Timestamp>, _>(name.to_owned()));
+    assert_eq!(unknown, Err("nothing".to_owned()));
+}
+
+#[test]
+fn containers_are_filtered_by_docker_s_words() {
+    let container = |case: &str| -> Container {
+        serde_json::from_value(read(&data(&format!("containers/{case}/container.json")))).unwrap()
+    };
+    let (running, exited) = (container("running"), container("exited"));
+    for (filter, admits_running, admits_exited) in [
+        ("name=/calm", true, true),
+        ("name=x", false, false),
+        ("id=0123", true, true),
+        ("id=123", false, false),
+        ("status=running", true, false),
+        ("status=exited", false, true),
+        ("ancestor=docker.io/library/debian:12", true, false),
+        ("ancestor=sha256:aaaa", true, true),
+        ("ancestor=r.example:5000/a:1", false, true),
+        ("label=role=db", true, false),
+        ("label=x", true, false),
+    ] {
+        let filter = ContainerFilter::parse(filter).unwrap();
+        let found = (filter.admits(&running), filter.admits(&exited));
+        assert_eq!(found, (admits_running, admits_exited), "{filter:?}");
+    }
+}
+
+#[test]
+fn wrong_filters_are_named() {
+    let image = |text: &str| ImageFilter::parse(text).unwrap_err();
+    assert_eq!(image("x=1"), FilterError::Invalid("x".to_owned()));
+    assert_eq!(image("dangling=maybe").to_string(), "invalid filter 'dangling=[maybe]'");
+    assert_eq!(image("until=1h").to_string(), "--filter until is not supported yet");
+    assert_eq!(
+        image("dangling").to_string(),
+        "invalid argument \"dangling\" for \"-f, --filter\" flag: invalid filter 'dangling'"
+    );
+    let container = |text: &str| ContainerFilter::parse(text).unwrap_err().to_string();
+    assert_eq!(container("status=paused"), "invalid filter 'status=paused'");
+    assert_eq!(container("volume=x"), "invalid filter 'volume'");
+    assert_eq!(container("name"), "invalid filter 'name'");
+}
