@@ -1,7 +1,7 @@
 //! What can go wrong in the store, and what is only worth a warning.
 
 use crate::Writer;
-use rbuild_oci::{Digest, ImageId};
+use rbuild_oci::{Digest, FailureClass, ImageId};
 use std::{io, path::Path, path::PathBuf};
 
 /// A store operation that failed.
@@ -150,6 +150,27 @@ pub enum Warning {
 }
 
 impl StoreError {
+    /// Who has to act on it. A store that cannot be read or written, is damaged or belongs to another user is the
+    /// machine's owner's matter; bytes that are not what an image says, and a prefix that fits several, are the user's.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::NoSpace { .. }
+            | Self::Denied { .. }
+            | Self::Io { .. }
+            | Self::NewerStore { .. }
+            | Self::NotAStore { .. }
+            | Self::OtherWriter { .. }
+            | Self::OtherIds { .. }
+            | Self::BlobDamaged { .. }
+            | Self::Document { .. }
+            | Self::LayerMissing { .. }
+            | Self::IndexDamaged { .. } => FailureClass::Environment,
+            Self::BlobMismatch { .. } | Self::AmbiguousImage { .. } => FailureClass::Input,
+            Self::RecorderStopped => FailureClass::Internal,
+        }
+    }
+
     /// Sorts an I/O error by what a person can do about it.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
@@ -174,6 +195,60 @@ impl std::fmt::Display for Warning {
             Self::IndexReset { path, reason } => {
                 write!(f, "the cache index at {} was unreadable and starts empty: {reason}", path.display())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_calls_error_is_the_machines_and_says_what_kind() {
+        let table = [
+            ("EPERM", 1, "no permission to read /s"),
+            ("ENOENT", 2, "cannot read /s"),
+            ("EIO", 5, "cannot read /s"),
+            ("EACCES", 13, "no permission to read /s"),
+            ("ENFILE", 23, "cannot read /s"),
+            ("EMFILE", 24, "cannot read /s"),
+            ("ENOSPC", 28, "no space left on the store at /s"),
+            ("EROFS", 30, "no permission to read /s"),
+            ("EDQUOT", 122, "no space left on the store at /s"),
+        ];
+        for (name, number, message) in table {
+            let error = StoreError::io("read", Path::new("/s"), io::Error::from_raw_os_error(number));
+            assert_eq!(
+                (error.to_string().as_str(), error.class()),
+                (message, FailureClass::Environment),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_store_is_the_machines_and_with_an_image_the_users() {
+        use FailureClass::{Environment, Input, Internal};
+        let (root, digest) = (|| PathBuf::from("/s"), Digest::of(b""));
+        let id = ImageId::from_digest(digest);
+        let (writer, opener) = (Writer::Root, Writer::User { uid: 5, ids: None });
+        let json = || serde_json::from_str::<u8>("x").expect_err("no number");
+        let (expected, found) = (digest, digest);
+        let table = [
+            (StoreError::NewerStore { root: root(), found: 9, known: 1 }, Environment),
+            (StoreError::NotAStore { root: root() }, Environment),
+            (StoreError::OtherWriter { root: root(), writer, opener: opener.clone() }, Environment),
+            (StoreError::OtherIds { root: root(), writer: opener, recorded: String::new() }, Environment),
+            (StoreError::BlobDamaged { digest }, Environment),
+            (StoreError::Document { path: root(), source: json() }, Environment),
+            (StoreError::LayerMissing { layer: String::new() }, Environment),
+            (StoreError::IndexDamaged { path: root() }, Environment),
+            (StoreError::BlobMismatch { expected, expected_size: 1, found, found_size: 2 }, Input),
+            (StoreError::AmbiguousImage { prefix: String::new(), first: id, second: id }, Input),
+            (StoreError::RecorderStopped, Internal),
+        ];
+        for (error, class) in table {
+            assert_eq!(error.class(), class, "{error}");
         }
     }
 }

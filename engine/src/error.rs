@@ -223,33 +223,15 @@ impl Error {
         match self {
             Self::Store(error)
             | Self::Executor(ExecutorError::Store(error))
-            | Self::Image(ImageError::Store(error)) => store_class(error),
+            | Self::Image(ImageError::Store(error)) => error.class(),
             Self::Registry(error) | Self::Image(ImageError::Registry(error)) => error.class(),
             Self::BaseImage { source, .. } => source.class(),
-            Self::Step { error: ExecutorError::Store(error), .. } => store_class(error),
+            Self::Step { error: ExecutorError::Store(error), .. } => error.class(),
             Self::Step { error: ExecutorError::DiskFull { .. }, .. } => FailureClass::Environment,
             Self::Io { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
             _ => FailureClass::Input,
         }
-    }
-}
-
-fn store_class(error: &StoreError) -> FailureClass {
-    match error {
-        StoreError::NoSpace { .. }
-        | StoreError::Denied { .. }
-        | StoreError::Io { .. }
-        | StoreError::NewerStore { .. }
-        | StoreError::NotAStore { .. }
-        | StoreError::OtherWriter { .. }
-        | StoreError::OtherIds { .. }
-        | StoreError::BlobDamaged { .. }
-        | StoreError::Document { .. }
-        | StoreError::LayerMissing { .. }
-        | StoreError::IndexDamaged { .. } => FailureClass::Environment,
-        StoreError::AmbiguousImage { .. } => FailureClass::Input,
-        StoreError::BlobMismatch { .. } | StoreError::RecorderStopped => FailureClass::Internal,
     }
 }
 
