@@ -7,23 +7,26 @@
 
 #![forbid(unsafe_code)]
 
+mod cancel;
 mod collect;
 mod disk;
 mod error;
 mod index;
 mod store;
 
+pub use cancel::{Cancel, Canceled};
 pub use collect::{
     ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,
     Usage,
 };
-pub use disk::{BootId, Stamp, create_private_file, make_dirs_with_mode, open_private_file, remove_tree};
+pub use disk::{BootId, Stamp, create_private_file, make_dirs_with_mode};
 pub use error::{StoreError, Warning};
 pub use index::{
     CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, FactKey, FileStat, Index, KeyBuilder, Lookup,
     Miss, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
-    BlobReader, BlobWriter, ContainerUse, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft, LayerId,
-    LayerMeta, LayerSource, Lease, Missing, MountUse, RefRecord, ScratchDir, StepLock, Store, Writer,
+    BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
+    ContainerState, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft, LayerId, LayerMeta, LayerSource,
+    Lease, Missing, MountSharing, RefRecord, ScratchDir, StepLock, Store, Writer,
 };

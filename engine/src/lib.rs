@@ -30,8 +30,7 @@ mod transfer;
 mod usage;
 
 pub use containers::{
-    CommitRequest, Container, ContainerRequest, ContainerState, ContainerStdio, Retention, RunningContainer,
-    Terminal, Volume,
+    CommitRequest, ContainerRequest, ContainerStdio, Retention, RunningContainer, Terminal, Volume,
 };
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure};
@@ -55,6 +54,7 @@ pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;
+pub use rbuild_cache::{Container, ContainerState};
 use rbuild_executor::{Isolation, store_writer};
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
 
-use rbuild_cache::StoreError;
+use rbuild_cache::{Canceled, StoreError};
 use rbuild_sys::SandboxError;
 use std::{io, path::PathBuf};
 use thiserror::Error;
@@ -171,6 +171,12 @@ pub enum ExecutorError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<Canceled> for ExecutorError {
+    fn from(_: Canceled) -> Self {
+        Self::Canceled
+    }
 }
 
 impl ExecutorError {

@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 mod add;
-mod cancel;
 mod chmod;
 mod container;
 mod context;
@@ -37,7 +36,6 @@ mod workdir;
 mod workers;
 mod xattrs;
 
-pub use cancel::Cancel;
 pub use container::{
     ContainerSandbox, Sandboxed, Stdio, kill_process, open_process, open_terminal, start_container,
 };
@@ -49,6 +47,7 @@ pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;
 pub use isolation::Isolation;
 pub use mounts::{CacheDirectory, PreparedMount};
+pub use rbuild_cache::Cancel;
 pub use run::{Run, run};
 pub use select::{Selection, select};
 pub use snapshot::clone_layer;

@@ -7,11 +7,11 @@ use crate::{
 };
 use nix::{
     errno::Errno,
-    fcntl::{Flock, FlockArg, OFlag},
+    fcntl::OFlag,
     sys::stat::{Mode, mkdirat},
 };
 use rbuild_cache::{
-    KeyBuilder, LayerDraft, LayerId, MountUse, Store, make_dirs_with_mode, open_private_file,
+    CacheMount, CacheMountSpec, LayerDraft, LayerId, MountSharing, Store, make_dirs_with_mode,
 };
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
@@ -22,18 +22,13 @@ use rbuild_sys::{
 };
 use std::{
     ffi::{CString, OsStr},
-    fs::{self, File, Permissions},
+    fs::File,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{PermissionsExt, chown},
-        },
+        unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
-    time::Duration,
 };
 
 /// A mount ready for one sandbox. What it needs lives as long as the value.
@@ -52,8 +47,7 @@ enum PreparedSource {
 #[expect(dead_code, reason = "held, never read: dropping it is its purpose")]
 enum Held {
     Draft(LayerDraft),
-    Lock(Flock<File>),
-    Use(MountUse),
+    Cache(CacheMount),
     View(RootView),
 }
 
@@ -145,20 +139,17 @@ impl PreparedMount {
         access: Access,
         cancel: &Cancel,
     ) -> Result<Self, ExecutorError> {
-        let identity = KeyBuilder::new("cache mount")
-            .field("id", directory.id)
-            .optional("mode", directory.mode.map(|mode| mode.to_string()))
-            .optional("uid", directory.uid.map(|uid| uid.to_string()))
-            .optional("gid", directory.gid.map(|gid| gid.to_string()))
-            .finish_fact()
-            .to_string();
-        let in_use = store.use_mount(&identity[..32])?;
-        let top = store.mounts_dir().join(&identity[..32]);
-        let (path, lock) = claim(&top, directory.sharing, cancel)?;
-        create_cache(&path, directory)?;
-        let inside = open_inside(&path, directory.subpath)?;
+        let spec =
+            CacheMountSpec { id: directory.id, mode: directory.mode, uid: directory.uid, gid: directory.gid };
+        let sharing = match directory.sharing {
+            Sharing::Shared => MountSharing::Shared,
+            Sharing::Private => MountSharing::Private,
+            Sharing::Locked => MountSharing::Locked,
+        };
+        let mount = store.cache_mount(&spec, sharing, cancel)?.ok_or(ExecutorError::Canceled)?;
+        let inside = open_inside(mount.path(), directory.subpath)?;
         let source = tree(inside.as_fd(), Path::new(""), attributes(access))?;
-        let held = lock.map(Held::Lock).into_iter().chain([Held::Use(in_use)]).collect();
+        let held = vec![Held::Cache(mount)];
         Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
     }
 
@@ -249,45 +240,6 @@ fn attributes(access: Access) -> MountAttributes {
     }
 }
 
-/// The directory to use under `top`, and the lock that keeps others out of it, as `sharing` says.
-fn claim(
-    top: &Path,
-    sharing: Sharing,
-    cancel: &Cancel,
-) -> Result<(PathBuf, Option<Flock<File>>), ExecutorError> {
-    make_dirs_with_mode(top, 0o700).map_err(|error| system("mkdir", top, error))?;
-    match sharing {
-        Sharing::Shared => Ok((top.join("0"), None)),
-        Sharing::Locked => loop {
-            if let Some(lock) = try_lock(&top.join("0.lock"))? {
-                return Ok((top.join("0"), Some(lock)));
-            }
-            if cancel.is_canceled() {
-                return Err(ExecutorError::Canceled);
-            }
-            thread::sleep(Duration::from_millis(10));
-        },
-        Sharing::Private => {
-            let mut number = 0_u32;
-            loop {
-                if let Some(lock) = try_lock(&top.join(format!("{number}.lock")))? {
-                    return Ok((top.join(number.to_string()), Some(lock)));
-                }
-                number += 1;
-            }
-        }
-    }
-}
-
-fn try_lock(path: &Path) -> Result<Option<Flock<File>>, ExecutorError> {
-    let file = open_private_file(path).map_err(|error| system("open", path, error))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(system("flock", path, errno.into())),
-    }
-}
-
 /// The directory `subpath` of the cache at `cache`, made where it is missing. What is in a cache was written by
 /// containers: a link in it would be followed on the host, so none is.
 fn open_inside(cache: &Path, subpath: &ImagePath) -> Result<OwnedFd, ExecutorError> {
@@ -306,34 +258,6 @@ fn open_inside(cache: &Path, subpath: &ImagePath) -> Result<OwnedFd, ExecutorErr
             .map_err(fail("open a directory in"))?;
     }
     Ok(inside)
-}
-
-/// Makes the directory at its first use. It gets its name with its mode and owner, and one process makes it: neither a
-/// killed one nor one that is a little behind leaves a directory its users may not write to.
-fn create_cache(path: &Path, directory: &CacheDirectory<'_>) -> Result<(), ExecutorError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let guard = path.with_extension("making");
-    let file = open_private_file(&guard).map_err(|error| system("open", &guard, error))?;
-    let _making = Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, errno)| system("flock", &guard, errno.into()))?;
-    if path.is_dir() {
-        return Ok(());
-    }
-    let draft = path.with_extension("new");
-    match fs::create_dir(&draft) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(system("mkdir", &draft, error));
-        }
-        // one that is there was left by a killed process, empty
-        Ok(()) | Err(_) => {}
-    }
-    chown(&draft, Some(directory.uid.unwrap_or(0)), Some(directory.gid.unwrap_or(0)))
-        .map_err(|error| system("chown", &draft, error))?;
-    let mode = Permissions::from_mode(directory.mode.unwrap_or(0o755));
-    fs::set_permissions(&draft, mode).map_err(|error| system("chmod", &draft, error))?;
-    fs::rename(&draft, path).map_err(|error| system("rename", &draft, error))
 }
 
 fn system(call: &'static str, path: &Path, source: std::io::Error) -> ExecutorError {

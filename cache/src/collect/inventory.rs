@@ -2,8 +2,8 @@
 
 use super::layer_facts::{LayerBlobs, layer_ids};
 use crate::{
-    CacheKey, CacheRecord, ContainerUse, ImageRecord, Index, LayerId, RefRecord, Store, StoreError,
-    disk::list, store::Held,
+    CacheKey, CacheRecord, Container, ImageRecord, Index, LayerId, RefRecord, Store, StoreError, disk::list,
+    store::Held,
 };
 use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -15,7 +15,7 @@ pub(super) struct Inventory {
     pub(super) held: Held,
     pub(super) images: Vec<ImageRecord>,
     pub(super) references: Vec<(Reference, RefRecord)>,
-    pub(super) containers: Vec<(String, ContainerUse)>,
+    pub(super) containers: Vec<Container>,
     pub(super) records: Vec<(CacheKey, CacheRecord)>,
 }
 
@@ -30,7 +30,7 @@ impl Inventory {
             held: store.held()?,
             images: store.images()?,
             references: store.references()?,
-            containers: store.container_uses()?,
+            containers: containers(store)?,
             records: index.records(),
         })
     }
@@ -42,13 +42,13 @@ impl Inventory {
 
     /// Images containers were made from.
     pub(super) fn container_images(&self) -> HashSet<ImageId> {
-        self.containers.iter().filter_map(|(_, uses)| uses.image).collect()
+        self.containers.iter().map(|container| container.image_id).collect()
     }
 
     /// Layers of all images and containers.
     pub(super) fn image_layers(&self) -> HashSet<LayerId> {
         let of_images = self.images.iter().flat_map(|image| image.layers.iter().map(|layer| layer.layer));
-        let of_containers = self.containers.iter().flat_map(|(_, uses)| uses.layers.iter().copied());
+        let of_containers = self.containers.iter().flat_map(|container| container.layers.iter().copied());
         of_images.chain(of_containers).collect()
     }
 
@@ -90,4 +90,9 @@ pub(super) fn freshness(records: &[(CacheKey, CacheRecord)]) -> HashMap<LayerId,
         }
     }
     fresh
+}
+
+/// All containers. One whose record is damaged ends the collection, which might take what it needs.
+fn containers(store: &Store) -> Result<Vec<Container>, StoreError> {
+    store.containers()?.iter().filter_map(|directory| directory.recorded().transpose()).collect()
 }

@@ -5,7 +5,7 @@ use crate::{
     LayerId, LayerSource, Store, StoreError,
     disk::{
         list, tree_size,
-        whole_file::{self, Reaches},
+        whole_file::{self, Durability},
     },
 };
 use rbuild_oci::Digest;
@@ -43,7 +43,7 @@ fn size(store: &Store, layer: &LayerId) -> u64 {
     if store.has_layer(layer) {
         // it is only worth the next walk
         let _ =
-            whole_file::replace(store.space(), &noted, format!("{size}\n").as_bytes(), Reaches::DiskLater);
+            whole_file::replace(store.space(), &noted, format!("{size}\n").as_bytes(), Durability::DiskLater);
     }
     size
 }

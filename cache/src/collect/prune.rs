@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     CacheKey, CacheRecord, ImageRecord, Index, LayerId, Store, StoreError,
-    disk::{Afterwards, FileLock, Hold, list, remove_files, remove_tree, tree_size, whole_file},
+    disk::{FileLock, LockMode, OnUnlock, list, remove_files, remove_tree, tree_size, whole_file},
 };
 use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
 use std::{
@@ -55,7 +55,7 @@ impl Store {
         };
         let mut collection = Collection::new(self, LayerBlobs::read(self, &layers));
         let decided = {
-            let _one = FileLock::wait(&self.at("locks/prune"), Hold::Exclusive, Afterwards::Keep)?;
+            let _one = FileLock::wait(&self.at("locks/prune"), LockMode::Exclusive, OnUnlock::Keep)?;
             let decided = self.index(|index| collection.everything(options, &sizes, index));
             collection.mounts(options)?;
             decided
@@ -84,7 +84,7 @@ impl Store {
         blobs.extend(layers.iter().filter_map(|layer| layer_blobs.of(self, layer)));
         let mut collection = Collection::new(self, layer_blobs);
         let decided = {
-            let _one = FileLock::wait(&self.at("locks/prune"), Hold::Exclusive, Afterwards::Keep)?;
+            let _one = FileLock::wait(&self.at("locks/prune"), LockMode::Exclusive, OnUnlock::Keep)?;
             self.index(|index| collection.parts(&layers, &blobs, index))
         };
         let report = collection.remove()?;
@@ -95,7 +95,7 @@ impl Store {
     fn remove_dead_step_locks(&self) -> Result<(), StoreError> {
         for directory in ["locks/steps", "locks/owners"] {
             for name in list(&self.at(directory))? {
-                drop(FileLock::attempt(&self.at(directory).join(name), Afterwards::Remove)?);
+                drop(FileLock::attempt(&self.at(directory).join(name), OnUnlock::Remove)?);
             }
         }
         Ok(())
@@ -155,7 +155,7 @@ impl<'a> Collection<'a> {
     }
 
     fn gate(&self) -> Result<FileLock, StoreError> {
-        FileLock::wait(&self.store.at("locks/gate"), Hold::Exclusive, Afterwards::Keep)
+        FileLock::wait(&self.store.at("locks/gate"), LockMode::Exclusive, OnUnlock::Keep)
     }
 
     /// Removes images and their names, from the store and the inventory.

@@ -144,13 +144,13 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
 fn images(inventory: &Inventory, sizes: &LayerSizes, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
     let image = |image: &ImageRecord| {
         let names = inventory.references.iter().filter(|(_, record)| record.image == image.id);
-        let containers = inventory.containers.iter().filter(|(_, uses)| uses.image == Some(image.id));
+        let containers = inventory.containers.iter().filter(|container| container.image_id == image.id);
         let size = |layer: &ImageLayer| sizes.of(&layer.layer);
         let shared = |layer: &&ImageLayer| in_images.get(&layer.layer).is_some_and(|users| *users > 1);
         ImageUsage {
             id: image.id,
             references: names.map(|(reference, _)| reference.clone()).collect(),
-            containers: containers.map(|(id, _)| id.clone()).collect(),
+            containers: containers.map(|container| container.id.clone()).collect(),
             size_bytes: image.layers.iter().map(size).sum(),
             shared_bytes: image.layers.iter().filter(shared).map(size).sum(),
         }
@@ -159,5 +159,5 @@ fn images(inventory: &Inventory, sizes: &LayerSizes, in_images: &HashMap<LayerId
 }
 
 fn container_layers(inventory: &Inventory) -> HashSet<LayerId> {
-    inventory.containers.iter().flat_map(|(_, uses)| uses.layers.iter().copied()).collect()
+    inventory.containers.iter().flat_map(|container| container.layers.iter().copied()).collect()
 }

@@ -12,14 +12,14 @@ use std::{
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum LockMode {
     Shared,
     Exclusive,
 }
 
 /// What becomes of the lock file when the lock ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Afterwards {
+pub(crate) enum OnUnlock {
     Keep,
     Remove,
 }
@@ -29,17 +29,17 @@ pub(crate) enum Afterwards {
 pub(crate) struct FileLock {
     file: File,
     path: PathBuf,
-    afterwards: Afterwards,
+    on_unlock: OnUnlock,
 }
 
 impl FileLock {
     /// Waits for the lock.
-    pub(crate) fn wait(path: &Path, hold: Hold, afterwards: Afterwards) -> Result<Self, StoreError> {
+    pub(crate) fn wait(path: &Path, mode: LockMode, on_unlock: OnUnlock) -> Result<Self, StoreError> {
         loop {
             let file = open(path)?;
-            let locked = match hold {
-                Hold::Shared => file.lock_shared(),
-                Hold::Exclusive => file.lock(),
+            let locked = match mode {
+                LockMode::Shared => file.lock_shared(),
+                LockMode::Exclusive => file.lock(),
             };
             match locked {
                 Ok(()) => {}
@@ -47,13 +47,13 @@ impl FileLock {
                 Err(e) => return Err(StoreError::io("lock", path, e)),
             }
             if has_name(&file, path)? {
-                return Ok(Self { file, path: path.to_owned(), afterwards });
+                return Ok(Self { file, path: path.to_owned(), on_unlock });
             }
         }
     }
 
     /// Takes the lock exclusively if nobody holds it.
-    pub(crate) fn attempt(path: &Path, afterwards: Afterwards) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn attempt(path: &Path, on_unlock: OnUnlock) -> Result<Option<Self>, StoreError> {
         loop {
             let file = open(path)?;
             match file.try_lock() {
@@ -62,7 +62,7 @@ impl FileLock {
                 Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", path, e)),
             }
             if has_name(&file, path)? {
-                return Ok(Some(Self { file, path: path.to_owned(), afterwards }));
+                return Ok(Some(Self { file, path: path.to_owned(), on_unlock }));
             }
         }
     }
@@ -75,7 +75,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        if self.afterwards == Afterwards::Remove {
+        if self.on_unlock == OnUnlock::Remove {
             // a failure leaves an empty file, which the next collection removes
             let _ = std::fs::remove_file(&self.path);
         }

@@ -23,7 +23,7 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// The system's.
-pub fn open_private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).append(true);
     loop {

@@ -1,7 +1,7 @@
 //! Temporary space: `tmp/<owner>/`, one directory for each process that needs one, and `locks/owners/<owner>` beside it,
 //! locked while that process lives. A directory whose owner's lock is free is a dead process's leftovers.
 
-use super::{Afterwards, FileLock, list, make_dirs, tree};
+use super::{FileLock, OnUnlock, list, make_dirs, tree};
 use crate::StoreError;
 use std::{
     fs,
@@ -49,7 +49,7 @@ impl TemporarySpace {
         let mut freed = 0;
         for space in list(&spaces)? {
             let lock = self.root.join("locks/owners").join(&space);
-            if let Some(_dead) = FileLock::attempt(&lock, Afterwards::Remove)? {
+            if let Some(_dead) = FileLock::attempt(&lock, OnUnlock::Remove)? {
                 let path = spaces.join(&space);
                 let size = tree::size(&path);
                 if tree::remove(&path).is_ok() {
@@ -74,7 +74,7 @@ impl Owned {
         loop {
             let owner = random_id();
             // the lock first: a directory without a held lock may be swept at any time
-            let lock = FileLock::attempt(&root.join("locks/owners").join(&owner), Afterwards::Remove)?;
+            let lock = FileLock::attempt(&root.join("locks/owners").join(&owner), OnUnlock::Remove)?;
             let Some(lock) = lock else { continue };
             let directory = root.join("tmp").join(owner);
             make_dirs(&directory)?;

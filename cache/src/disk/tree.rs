@@ -17,7 +17,7 @@ const BLOCK: u64 = 512;
 ///
 /// # Errors
 /// An I/O error when something of it cannot be removed.
-pub fn remove(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     let removed = match fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             open_directories(path);

@@ -10,7 +10,7 @@ use std::{
 
 /// When the bytes must be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reaches {
+pub(crate) enum Durability {
     /// Before the name is: after a power cut the old or the new file is there.
     DiskFirst,
     /// With the next sync of the whole store: readers can tell a file that a power cut has emptied.
@@ -22,9 +22,9 @@ pub(crate) fn write(
     space: &TemporarySpace,
     path: &Path,
     bytes: &[u8],
-    reaches: Reaches,
+    durability: Durability,
 ) -> Result<(), StoreError> {
-    let temporary = draft(space, bytes, reaches)?;
+    let temporary = draft(space, bytes, durability)?;
     rename(&temporary, path).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
@@ -35,9 +35,9 @@ pub(crate) fn replace(
     space: &TemporarySpace,
     path: &Path,
     bytes: &[u8],
-    reaches: Reaches,
+    durability: Durability,
 ) -> Result<(), StoreError> {
-    let temporary = draft(space, bytes, reaches)?;
+    let temporary = draft(space, bytes, durability)?;
     fs::rename(&temporary, path).map_err(|e| {
         let _ = fs::remove_file(&temporary);
         StoreError::io("create", path, e)
@@ -45,11 +45,15 @@ pub(crate) fn replace(
 }
 
 /// A file in temporary space with `bytes`, to be given a name.
-pub(crate) fn draft(space: &TemporarySpace, bytes: &[u8], reaches: Reaches) -> Result<PathBuf, StoreError> {
+pub(crate) fn draft(
+    space: &TemporarySpace,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<PathBuf, StoreError> {
     let temporary = space.path("file")?;
     let written = create_private_file(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
-        if reaches == Reaches::DiskFirst { file.sync_data() } else { Ok(()) }
+        if durability == Durability::DiskFirst { file.sync_data() } else { Ok(()) }
     });
     if let Err(e) = written {
         let _ = fs::remove_file(&temporary);
@@ -82,20 +86,11 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// Removes a file; one that is not there is fine.
-pub(crate) fn remove(path: &Path) -> Result<Removed, StoreError> {
+/// Removes a file; returns whether it was there.
+pub(crate) fn remove(path: &Path) -> Result<bool, StoreError> {
     match fs::remove_file(path) {
-        Ok(()) => Ok(Removed::Yes),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(Removed::WasAbsent)
-        }
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(StoreError::io("remove", path, e)),
     }
-}
-
-/// Whether a removal found something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Removed {
-    Yes,
-    WasAbsent,
 }

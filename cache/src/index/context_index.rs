@@ -10,7 +10,7 @@
 
 use crate::{
     Store, StoreError,
-    disk::whole_file::{self, Reaches},
+    disk::whole_file::{self, Durability},
 };
 use rbuild_oci::Digest;
 use std::{path::PathBuf, time::SystemTime};
@@ -192,7 +192,7 @@ impl ContextIndexBuilder {
         if same && !previous.has_racy_entries() {
             return Ok(Saved::Unchanged);
         }
-        whole_file::write(store.space(), &path(store, key), &self.encode(), Reaches::DiskLater)?;
+        whole_file::write(store.space(), &path(store, key), &self.encode(), Durability::DiskLater)?;
         Ok(Saved::Written)
     }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     Store, StoreError, Warning,
-    disk::{Afterwards, DIRECTORY_MODE, FILE_MODE, FileLock, Hold, list, make_dirs, remove_tree},
+    disk::{DIRECTORY_MODE, FILE_MODE, FileLock, LockMode, OnUnlock, list, make_dirs, remove_tree},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -46,7 +46,7 @@ impl Store {
         transaction: impl FnOnce(&Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let path = self.at("index");
-        let lock = FileLock::wait(&self.at("locks/index"), Hold::Exclusive, Afterwards::Keep)?;
+        let lock = FileLock::wait(&self.at("locks/index"), LockMode::Exclusive, OnUnlock::Keep)?;
         self.index_writers().begin(lock.file());
         let opened = match Database::open(&path) {
             Err(Failure::Damaged(_)) if remove_unfinished_snapshots(&path) => Database::open(&path),

@@ -7,7 +7,7 @@ use crate::{
     Store, StoreError,
     disk::{
         remove_files,
-        whole_file::{self, Reaches},
+        whole_file::{self, Durability},
     },
 };
 use std::{collections::HashMap, path::PathBuf};
@@ -89,7 +89,7 @@ impl Store {
             .collect();
         let mut bytes = vec![VERSION];
         serde_json::to_writer(&mut bytes, &stamped).expect("records are strings and numbers");
-        whole_file::write(self.space(), &path, &bytes, Reaches::DiskLater)?;
+        whole_file::write(self.space(), &path, &bytes, Durability::DiskLater)?;
         Ok(Saved::Written)
     }
 

@@ -70,7 +70,7 @@ impl Store {
         if whole_file::read(&path)?.is_some_and(|old| old == bytes) {
             refresh(&path);
         } else {
-            whole_file::write(self.space(), &path, bytes, whole_file::Reaches::DiskLater)?;
+            whole_file::write(self.space(), &path, bytes, whole_file::Durability::DiskLater)?;
         }
         Ok(digest)
     }

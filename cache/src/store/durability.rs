@@ -9,8 +9,8 @@
 use crate::{
     BootId, Stamp, Store, StoreError,
     disk::{
-        Afterwards, FileLock, Hold,
-        whole_file::{self, Reaches},
+        FileLock, LockMode, OnUnlock,
+        whole_file::{self, Durability},
     },
 };
 use std::{collections::BTreeMap, fs::File};
@@ -31,7 +31,7 @@ impl Store {
         let stamp = self.stamp();
         let root = File::open(self.root()).map_err(StoreError::on("open", self.root()))?;
         nix::unistd::syncfs(&root).map_err(|e| StoreError::io("sync", self.root(), e.into()))?;
-        let _one_writer = FileLock::wait(&self.at("locks/durable"), Hold::Exclusive, Afterwards::Keep)?;
+        let _one_writer = FileLock::wait(&self.at("locks/durable"), LockMode::Exclusive, OnUnlock::Keep)?;
         let mut durable = self.durable()?;
         let covered = durable.0.entry(stamp.boot).or_default();
         *covered = stamp.nanoseconds.max(*covered);
@@ -39,7 +39,7 @@ impl Store {
             self.space(),
             &self.at("durable"),
             durable.text(stamp.boot).as_bytes(),
-            Reaches::DiskFirst,
+            Durability::DiskFirst,
         )
     }
 

@@ -4,7 +4,7 @@ use crate::{
     LayerId, Store, StoreError,
     disk::{
         list,
-        whole_file::{self, Reaches, Removed},
+        whole_file::{self, Durability},
     },
 };
 use rbuild_oci::{Descriptor, DiffId, Digest, ImageId, Timestamp};
@@ -53,7 +53,7 @@ impl Store {
         if whole_file::read(&path)?.is_some_and(|old| old == json) {
             return Ok(());
         }
-        whole_file::write(self.space(), &path, &json, Reaches::DiskFirst)
+        whole_file::write(self.space(), &path, &json, Durability::DiskFirst)
     }
 
     /// The image with this id.
@@ -89,7 +89,7 @@ impl Store {
     /// # Errors
     /// An I/O error when it cannot be removed.
     pub fn remove_image(&self, id: &ImageId) -> Result<bool, StoreError> {
-        Ok(whole_file::remove(&self.image_path(id))? == Removed::Yes)
+        whole_file::remove(&self.image_path(id))
     }
 
     /// The image whose id begins with `prefix` (hexadecimal digits, `sha256:` before them allowed); `None` when there

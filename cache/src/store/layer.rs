@@ -5,7 +5,7 @@ use crate::{
     LayerId, Lease, Store, StoreError,
     disk::{
         create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree,
-        whole_file::{self, Reaches},
+        whole_file::{self, Durability},
     },
 };
 use rbuild_oci::{Descriptor, DiffId, Digest, Timestamp};
@@ -117,7 +117,7 @@ impl Store {
         }
         let path = self.layer_directory(layer).join("meta.json");
         // no directory is made for a layer that is being collected
-        whole_file::replace(self.space(), &path, &to_json(meta), Reaches::DiskLater)
+        whole_file::replace(self.space(), &path, &to_json(meta), Durability::DiskLater)
     }
 
     pub(crate) fn layer_directory(&self, layer: &LayerId) -> PathBuf {

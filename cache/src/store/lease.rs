@@ -7,7 +7,7 @@
 
 use crate::{
     LayerId, Store, StoreError,
-    disk::{Afterwards, FileLock, Hold, list, random_id},
+    disk::{FileLock, LockMode, OnUnlock, list, random_id},
 };
 use rbuild_oci::Digest;
 use std::{collections::HashSet, fmt::Write as _, io::Write as _, time::SystemTime};
@@ -53,7 +53,7 @@ impl Store {
     pub fn lease(&self) -> Result<Lease, StoreError> {
         loop {
             let path = self.at("locks/leases").join(random_id());
-            if let Some(lock) = FileLock::attempt(&path, Afterwards::Remove)? {
+            if let Some(lock) = FileLock::attempt(&path, OnUnlock::Remove)? {
                 return Ok(Lease { lock, store: self.clone() });
             }
         }
@@ -65,7 +65,7 @@ impl Store {
         let directory = self.at("locks/leases");
         for name in list(&directory)? {
             let path = directory.join(name);
-            if FileLock::attempt(&path, Afterwards::Remove)?.is_some() {
+            if FileLock::attempt(&path, OnUnlock::Remove)?.is_some() {
                 continue;
             }
             let birth = std::fs::metadata(&path).and_then(|m| m.created().or_else(|_| m.modified()));
@@ -101,7 +101,7 @@ impl Lease {
         for blob in blobs {
             let _ = writeln!(lines, "{blob}");
         }
-        let _gate = FileLock::wait(&self.store.at("locks/gate"), Hold::Shared, Afterwards::Keep)?;
+        let _gate = FileLock::wait(&self.store.at("locks/gate"), LockMode::Shared, OnUnlock::Keep)?;
         self.append(&lines)?;
         Ok(Missing {
             layers: layers.iter().filter(|layer| !self.store.has_layer(layer)).copied().collect(),

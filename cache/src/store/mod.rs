@@ -2,7 +2,8 @@
 //! scanned, and a directory that someone has removed is made again when it is needed.
 
 mod blob;
-mod container_use;
+mod cache_mount;
+mod container;
 mod durability;
 mod image_record;
 mod layer;
@@ -15,7 +16,8 @@ mod step_lock;
 mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
-pub use container_use::ContainerUse;
+pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
+pub use container::{Container, ContainerDirectory, ContainerLock, ContainerState};
 pub(crate) use durability::Durable;
 pub use image_record::{ImageLayer, ImageRecord};
 pub use layer::{LayerDraft, LayerMeta, LayerSource};
@@ -24,17 +26,10 @@ pub(crate) use lease::Held;
 pub use lease::{Lease, Missing};
 pub use reference_record::RefRecord;
 pub use scratch::ScratchDir;
-pub use step_lock::{MountUse, StepLock};
+pub use step_lock::StepLock;
 pub use writer::{IdMaps, IdRange, Writer};
 
-use crate::{
-    BootId, StoreError, Warning,
-    disk::{
-        TemporarySpace,
-        whole_file::{self, Reaches},
-    },
-    index::IndexWriters,
-};
+use crate::{BootId, StoreError, Warning, disk::TemporarySpace, index::IndexWriters};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -91,30 +86,14 @@ impl Store {
     }
 
     /// The directory of `RUN --mount=type=cache` contents: one subdirectory for each mount id.
-    #[must_use]
-    pub fn mounts_dir(&self) -> PathBuf {
+    pub(crate) fn mounts_dir(&self) -> PathBuf {
         self.at("mounts")
-    }
-
-    /// Replaces the file `path`, which is in this store, by one with `bytes`: at any moment the old or the new one is
-    /// there, whole.
-    ///
-    /// # Errors
-    /// An I/O error when it cannot be written.
-    pub fn replace_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        whole_file::write(self.space(), path, bytes, Reaches::DiskLater)
     }
 
     /// The directory in which the executor names the guards of running containers, a file each.
     #[must_use]
     pub fn guards_dir(&self) -> PathBuf {
         self.at("locks/guards")
-    }
-
-    /// The directory of containers: one subdirectory for each container id.
-    #[must_use]
-    pub fn containers_dir(&self) -> PathBuf {
-        self.at("containers")
     }
 
     /// Takes the warnings collected since the last call.

@@ -5,7 +5,7 @@ use crate::{
     StoreError,
     disk::{
         TemporarySpace, make_dirs,
-        whole_file::{self, Reaches},
+        whole_file::{self, Durability},
     },
 };
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
@@ -72,7 +72,7 @@ fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
 /// Writes a file if there is none, and returns what it holds: of several processes the first one's bytes stay.
 fn write_once(root: &Path, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     let (path, space) = (root.join(name), TemporarySpace::new(root));
-    let unnamed = whole_file::draft(&space, bytes, Reaches::DiskLater)?;
+    let unnamed = whole_file::draft(&space, bytes, Durability::DiskLater)?;
     match fs::hard_link(&unnamed, &path) {
         Ok(()) => Ok(bytes.to_owned()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -84,7 +84,7 @@ fn write_once(root: &Path, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StoreErr
 
 /// Replaces a file in one step.
 fn replace(root: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    whole_file::write(&TemporarySpace::new(root), &root.join(name), bytes, Reaches::DiskLater)
+    whole_file::write(&TemporarySpace::new(root), &root.join(name), bytes, Durability::DiskLater)
 }
 
 /// Names the writer of a store of format 1: the owner of its `version`, which rbuild itself has made. If that is the

@@ -3,7 +3,7 @@
 
 use crate::{
     Store, StoreError,
-    disk::whole_file::{self, Reaches, Removed},
+    disk::whole_file::{self, Durability},
 };
 use rbuild_oci::{Digest, ImageId, ImageName, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,7 @@ impl Store {
             Err(e) => return Err(e),
         }
         let json = serde_json::to_vec(record).expect("a reference record is strings");
-        whole_file::write(self.space(), &self.reference_path(reference), &json, Reaches::DiskFirst)
+        whole_file::write(self.space(), &self.reference_path(reference), &json, Durability::DiskFirst)
     }
 
     /// Forgets `reference`; returns whether it was there.
@@ -79,7 +79,7 @@ impl Store {
     /// An I/O error when it cannot be removed.
     pub fn remove_reference(&self, reference: &Reference) -> Result<bool, StoreError> {
         let path = self.reference_path(reference);
-        let removed = whole_file::remove(&path)? == Removed::Yes;
+        let removed = whole_file::remove(&path)?;
         let refs = self.at("refs");
         for parent in path.ancestors().skip(1).take_while(|parent| *parent != refs) {
             // the first directory that still holds something ends this

@@ -1,9 +1,9 @@
 //! One process builds a step, others that need it wait: a lock for each cache key, held from the miss until the record
-//! can be seen by everyone. And the locks of cache mounts.
+//! can be seen by everyone.
 
 use crate::{
     CacheKey, Store, StoreError,
-    disk::{Afterwards, FileLock, Hold},
+    disk::{FileLock, OnUnlock},
 };
 use std::{path::PathBuf, thread, time::Duration};
 
@@ -13,35 +13,14 @@ pub struct StepLock {
     _lock: FileLock,
 }
 
-/// The use of a `RUN --mount=type=cache` directory, which keeps it from being collected. Ends when dropped.
-#[derive(Debug)]
-pub struct MountUse {
-    _lock: FileLock,
-}
-
 impl Store {
-    /// States that the cache mount `mounts/<id>` (`id` a file name) is in use. Waits while a collection removes it, so make the directory
-    /// afterwards.
-    ///
-    /// # Errors
-    /// An I/O error when the lock file cannot be opened.
-    pub fn use_mount(&self, id: &str) -> Result<MountUse, StoreError> {
-        let path = self.at("locks/mounts").join(id);
-        Ok(MountUse { _lock: FileLock::wait(&path, Hold::Shared, Afterwards::Keep)? })
-    }
-
-    /// Takes a cache mount that no build uses.
-    pub(crate) fn try_lock_mount(&self, id: &str) -> Result<Option<FileLock>, StoreError> {
-        FileLock::attempt(&self.at("locks/mounts").join(id), Afterwards::Remove)
-    }
-
     /// Takes the step's lock, or returns `None` when another build holds it: then say so, wait with
     /// [`Store::wait_step`] and look the key up again.
     ///
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
     pub fn try_lock_step(&self, key: &CacheKey) -> Result<Option<StepLock>, StoreError> {
-        let lock = FileLock::attempt(&self.step_lock_path(key), Afterwards::Remove)?;
+        let lock = FileLock::attempt(&self.step_lock_path(key), OnUnlock::Remove)?;
         Ok(lock.map(|lock| StepLock { _lock: lock }))
     }
 

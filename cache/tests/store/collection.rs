@@ -1,9 +1,9 @@
 //! What a collection takes and what it leaves.
 
-use crate::fixture::{child, image, layer, now, parent, record, store, tag};
+use crate::fixture::{child, container, image, layer, now, parent, record, store, tag};
 use rbuild_cache::{
-    ContainerUse, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune, PruneOptions,
-    RecordPrune, Store,
+    CacheMountSpec, Cancel, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune,
+    MountSharing, PruneOptions, RecordPrune, Store,
 };
 use rbuild_oci::Digest;
 use std::{fs, process::Command, str::FromStr, sync::mpsc::channel, thread, time::Duration};
@@ -25,8 +25,7 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     let tagged = image(&store, "tagged", &[base, app]);
     tag(&store, "app", &tagged);
     let dangling = image(&store, "dangling", &[base]);
-    let uses = ContainerUse { image: None, layers: vec![contained] };
-    store.set_container_use("c1", &uses).unwrap();
+    store.container("c1").write(&container("c1", &[contained])).unwrap();
     let records =
         [record(app, &[base], "app"), record(loose, &[base], "loose"), record(held, &[base], "held")];
     store.index(|index| index.put_records(&records)).unwrap();
@@ -41,9 +40,12 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     std::thread::sleep(Duration::from_millis(20));
     let lease = store.lease().unwrap();
     assert!(lease.hold(&[held], &[]).unwrap().is_empty());
-    fs::create_dir(store.mounts_dir().join("m1")).unwrap();
-    fs::create_dir(store.mounts_dir().join("m2")).unwrap();
-    let _busy = store.use_mount("m2").unwrap();
+    let [unused, busy] = ["unused", "busy"].map(|id| {
+        let spec = CacheMountSpec { id, mode: None, uid: None, gid: None };
+        store.cache_mount(&spec, MountSharing::Shared, &Cancel::default()).unwrap().unwrap()
+    });
+    let unused_id = unused.path().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    drop(unused);
     let options = PruneOptions {
         records: RecordPrune::Unused,
         images: ImagePrune::Dangling,
@@ -52,7 +54,8 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     };
     let report = store.prune(&options).unwrap();
     assert_eq!(report.images, [dangling.id]);
-    assert_eq!(report.mounts, ["m1"]);
+    assert_eq!(report.mounts, [unused_id]);
+    assert!(busy.path().is_dir());
     assert_eq!(report.blobs, 2, "the junk and the dangling image's config");
     assert!(!store.has_blob(&junk, 4));
     assert_eq!(report.records.len(), 1);
@@ -87,8 +90,7 @@ fn usage_counts_what_is_on_the_disk() {
     fs::File::create(store.layer_fs(&loose).join("sparse")).unwrap().set_len(1 << 30).unwrap();
     let tagged = image(&store, "tagged", &[base, app]);
     image(&store, "other", &[base]);
-    let uses = ContainerUse { image: None, layers: vec![contained] };
-    store.set_container_use("c1", &uses).unwrap();
+    store.container("c1").write(&container("c1", &[contained])).unwrap();
     store.index(|index| index.put_records(&[record(loose, &[base], "loose")])).unwrap();
     let size = |layers: &[LayerId]| layers.iter().map(|layer| disk_bytes(&store, layer)).sum::<u64>();
     let sizes = [[garbage].as_slice(), &[loose], &[base, app, contained], &[base, app], &[base]].map(size);

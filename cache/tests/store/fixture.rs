@@ -1,10 +1,10 @@
 //! Stores and what the tests put into them.
 
 use rbuild_cache::{
-    CacheKey, CacheRecord, ImageLayer, ImageRecord, KeyBuilder, LayerId, LayerMeta, LayerSource, Lease,
-    RefRecord, StepInputs, Store, Writer,
+    CacheKey, CacheRecord, Container, ContainerState, ImageLayer, ImageRecord, KeyBuilder, LayerId,
+    LayerMeta, LayerSource, Lease, RefRecord, StepInputs, Store, Writer,
 };
-use rbuild_oci::{DiffId, Digest, ImageId, Timestamp};
+use rbuild_oci::{ContainerConfig, DiffId, Digest, ImageId, Timestamp};
 use std::{
     fs,
     io::Write,
@@ -67,6 +67,23 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
     store.sync().unwrap();
     store.put_image(&image).unwrap();
     image
+}
+
+pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
+    Container {
+        id: id.to_owned(),
+        name: format!("name of {id}"),
+        image: "an image".to_owned(),
+        image_id: ImageId::from_digest(Digest::of(b"an image")),
+        layers: layers.to_vec(),
+        command: vec!["sh".to_owned()],
+        config: ContainerConfig::default(),
+        created: now(),
+        started: None,
+        finished: None,
+        pid: None,
+        state: ContainerState::Created,
+    }
 }
 
 pub(crate) fn tag(store: &Store, name: &str, image: &ImageRecord) {

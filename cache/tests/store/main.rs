@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
+mod cache_mounts;
 mod collection;
+mod containers;
 mod contents;
 mod crash;
 mod fixture;

@@ -1,7 +1,7 @@
 //! Making an image of a container's changes.
 
-use crate::{ContainerState, Engine, Error, containers::record::ContainerDirectory};
-use rbuild_cache::{LayerMeta, LayerSource, RefRecord};
+use crate::{Engine, Error};
+use rbuild_cache::{ContainerState, LayerMeta, LayerSource, RefRecord};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Timestamp};
 use rbuild_planner::{PlanOptions, ResolvedImage};
 use std::time::SystemTime;
@@ -41,7 +41,7 @@ impl Engine {
             return Err(Error::NoSuchImage(container.image));
         }
         let draft = self.store.new_layer()?;
-        rbuild_executor::clone_layer(&ContainerDirectory::of(&self.store, &container.id).fs(), draft.fs())?;
+        rbuild_executor::clone_layer(&self.store.container(&container.id).fs(), draft.fs())?;
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
         let diff = rbuild_image::layer_diff(&self.store, &layer)?;
         config.rootfs.diff_ids.push(diff.diff_id);

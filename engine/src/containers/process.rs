@@ -1,17 +1,14 @@
 //! A container's program while it runs.
 
-use super::record::{Container, ContainerDirectory, ContainerState};
 use crate::Error;
 use nix::{
-    fcntl::Flock,
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use rbuild_cache::Store;
+use rbuild_cache::{Container, ContainerDirectory, ContainerLock, ContainerState, Store};
 use rbuild_executor::Sandboxed;
 use rbuild_oci::Timestamp;
 use std::{
-    fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     thread,
@@ -32,7 +29,7 @@ pub struct RunningContainer {
     pub(crate) process: Sandboxed,
     pub(crate) terminal: Option<OwnedFd>,
     pub(crate) retention: Retention,
-    pub(crate) _lock: Flock<File>,
+    pub(crate) _lock: ContainerLock,
 }
 
 impl RunningContainer {
@@ -95,7 +92,7 @@ impl RunningContainer {
 
 /// Kills the program of a container that another process runs, and waits until that process has let go of it.
 pub(crate) fn kill(store: &Store, container: &Container) -> Result<(), Error> {
-    let directory = ContainerDirectory::of(store, &container.id);
+    let directory = store.container(&container.id);
     let Some(pid) = container.pid else { return Ok(()) };
     // the process is pinned before it is asked whether the container still runs: the number may be somebody else's by now
     let process = rbuild_executor::open_process(pid)?;

@@ -1,11 +1,8 @@
 //! Starting a container.
 
-use super::{
-    process::RunningContainer,
-    record::{Container, ContainerDirectory, ContainerState},
-};
+use super::process::RunningContainer;
 use crate::{Engine, Error};
-use rbuild_cache::ContainerUse;
+use rbuild_cache::{Container, ContainerDirectory, ContainerState};
 use rbuild_executor::{ContainerSandbox, HostFiles, Stdio};
 use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
@@ -93,7 +90,7 @@ impl Engine {
     /// cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
         let container = self.new_container(request)?;
-        let directory = ContainerDirectory::of(&self.store, &container.id);
+        let directory = self.store.container(&container.id);
         directory.create()?;
         let started = self.launch(request, container, directory.clone());
         if started.is_err() && request.retention == Retention::Remove {
@@ -108,12 +105,10 @@ impl Engine {
         mut container: Container,
         directory: ContainerDirectory,
     ) -> Result<RunningContainer, Error> {
-        let uses = ContainerUse { image: Some(container.image_id), layers: container.layers.clone() };
         let lease = self.store.lease()?;
         if !lease.hold(&container.layers, &[])?.is_empty() {
             return Err(Error::NoSuchImage(container.image));
         }
-        self.store.set_container_use(&container.id, &uses)?;
         directory.write(&container)?;
         let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
         let (terminal, stdio) = match request.terminal {

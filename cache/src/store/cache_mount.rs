@@ -1,0 +1,156 @@
+//! Cache mounts: directories that `RUN --mount=type=cache` shows to steps and that outlive builds, below `mounts/<id>`. A
+//! mount that steps use one after the other, or side by side, is the directory `0`; when each step wants one for itself,
+//! the first free number is taken. Locks keep others out, and collections away.
+
+use crate::{
+    Cancel, KeyBuilder, Store, StoreError,
+    disk::{FileLock, LockMode, OnUnlock, make_dirs},
+};
+use std::{
+    fs::{self, Permissions},
+    io::ErrorKind,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+/// How often a step that waits for a mount looks at it.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Which cache mount is wanted, and how its directory is made at the first use. All of it tells one mount from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheMountSpec<'a> {
+    /// Its identity, with the namespace.
+    pub id: &'a str,
+    /// Mode of the directory, 0755 if not said.
+    pub mode: Option<u32>,
+    /// Owner of the directory, root if not said.
+    pub uid: Option<u32>,
+    /// Group of the directory, root if not said.
+    pub gid: Option<u32>,
+}
+
+/// What steps that want a mount at the same time do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountSharing {
+    /// They write to it side by side.
+    Shared,
+    /// They get one each.
+    Private,
+    /// They wait for each other.
+    Locked,
+}
+
+/// A cache mount in use. It is neither collected nor, unless it is shared, given to another step until this is dropped.
+#[derive(Debug)]
+pub struct CacheMount {
+    path: PathBuf,
+    _in_use: FileLock,
+    _alone: Option<FileLock>,
+}
+
+impl CacheMount {
+    /// Its directory. What is in it was written by containers: do not follow links in it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Store {
+    /// Takes a cache mount, and waits while another step has it to itself; `None` when `cancel` was called meanwhile.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be made or locked.
+    pub fn cache_mount(
+        &self,
+        spec: &CacheMountSpec<'_>,
+        sharing: MountSharing,
+        cancel: &Cancel,
+    ) -> Result<Option<CacheMount>, StoreError> {
+        let id = spec.directory_name();
+        // waits while a collection removes it
+        let in_use = FileLock::wait(&self.mount_lock_path(&id), LockMode::Shared, OnUnlock::Keep)?;
+        let top = self.mounts_dir().join(&id);
+        make_dirs(&top)?;
+        let Some((name, alone)) = claim(&top, sharing, cancel)? else { return Ok(None) };
+        let path = top.join(name);
+        create(&path, spec)?;
+        Ok(Some(CacheMount { path, _in_use: in_use, _alone: alone }))
+    }
+
+    /// Takes a cache mount that no step uses, to remove it.
+    pub(crate) fn try_lock_mount(&self, id: &str) -> Result<Option<FileLock>, StoreError> {
+        FileLock::attempt(&self.mount_lock_path(id), OnUnlock::Remove)
+    }
+
+    fn mount_lock_path(&self, id: &str) -> PathBuf {
+        self.at("locks/mounts").join(id)
+    }
+}
+
+impl CacheMountSpec<'_> {
+    fn directory_name(&self) -> String {
+        let hash = KeyBuilder::new("cache mount")
+            .field("id", self.id)
+            .optional("mode", self.mode.map(|mode| mode.to_string()))
+            .optional("uid", self.uid.map(|uid| uid.to_string()))
+            .optional("gid", self.gid.map(|gid| gid.to_string()))
+            .finish_fact();
+        hash.to_string()[..32].to_owned()
+    }
+}
+
+/// The name of the directory to use below `top`, and the lock that keeps others out of it; `None` when canceled.
+fn claim(
+    top: &Path,
+    sharing: MountSharing,
+    cancel: &Cancel,
+) -> Result<Option<(String, Option<FileLock>)>, StoreError> {
+    let attempt = |number: u32| FileLock::attempt(&top.join(format!("{number}.lock")), OnUnlock::Keep);
+    match sharing {
+        MountSharing::Shared => Ok(Some(("0".to_owned(), None))),
+        MountSharing::Locked => loop {
+            if let Some(lock) = attempt(0)? {
+                return Ok(Some(("0".to_owned(), Some(lock))));
+            }
+            if cancel.is_canceled() {
+                return Ok(None);
+            }
+            thread::sleep(PAUSE);
+        },
+        MountSharing::Private => {
+            let mut number = 0;
+            loop {
+                if let Some(lock) = attempt(number)? {
+                    return Ok(Some((number.to_string(), Some(lock))));
+                }
+                number += 1;
+            }
+        }
+    }
+}
+
+/// Makes the directory at its first use. It gets its name with its mode and owner, and one process makes it: neither a
+/// killed process nor one that is a little behind leaves a directory its users may not write to.
+fn create(path: &Path, spec: &CacheMountSpec<'_>) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let _making = FileLock::wait(&path.with_extension("making"), LockMode::Exclusive, OnUnlock::Keep)?;
+    if path.is_dir() {
+        return Ok(());
+    }
+    let draft = path.with_extension("new");
+    match fs::create_dir(&draft) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(StoreError::io("create", &draft, e)),
+        // one that is there was left by a killed process, empty
+        Ok(()) | Err(_) => {}
+    }
+    chown(&draft, Some(spec.uid.unwrap_or(0)), Some(spec.gid.unwrap_or(0)))
+        .map_err(StoreError::on("set the owner of", &draft))?;
+    fs::set_permissions(&draft, Permissions::from_mode(spec.mode.unwrap_or(0o755)))
+        .map_err(StoreError::on("set the mode of", &draft))?;
+    fs::rename(&draft, path).map_err(StoreError::on("create", path))
+}

@@ -1,0 +1,157 @@
+//! Containers: `containers/<id>/` has the record, the container's own changes in `fs` and `work`, and a lock that is held
+//! while its program runs. The record also says what the container needs of the store, so that no collection takes it.
+
+use crate::{
+    LayerId, Store, StoreError,
+    disk::{
+        FileLock, OnUnlock, list, make_dirs, make_dirs_with_mode, remove_tree,
+        whole_file::{self, Durability},
+    },
+};
+use rbuild_oci::{ContainerConfig, ImageId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The exit code of a program that was killed.
+const KILLED: i32 = 137;
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image as it was asked for.
+    pub image: String,
+    /// The image.
+    pub image_id: ImageId,
+    /// The image's layers, lowest first.
+    pub layers: Vec<LayerId>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// What it runs with: the image's config with the request's changes.
+    pub config: ContainerConfig,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When its program was started.
+    pub started: Option<Timestamp>,
+    /// When its program ended.
+    pub finished: Option<Timestamp>,
+    /// Its first process, as the host sees it.
+    pub pid: Option<i32>,
+    /// Where it stands.
+    pub state: ContainerState,
+}
+
+/// Where a container stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// Made, not started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program has ended with this exit code; 137 when its supervisor died with it.
+    Exited(i32),
+}
+
+/// `containers/<id>/`.
+#[derive(Clone, Debug)]
+pub struct ContainerDirectory {
+    path: PathBuf,
+    store: Store,
+}
+
+/// Held while a container's program runs. Ends when dropped, or with the process.
+#[derive(Debug)]
+pub struct ContainerLock {
+    _lock: FileLock,
+}
+
+impl Store {
+    /// The directory of the container with this id, which need not be there.
+    #[must_use]
+    pub fn container(&self, id: &str) -> ContainerDirectory {
+        ContainerDirectory { path: self.at("containers").join(id), store: self.clone() }
+    }
+
+    /// The directories of all containers.
+    ///
+    /// # Errors
+    /// An I/O error when they cannot be listed.
+    pub fn containers(&self) -> Result<Vec<ContainerDirectory>, StoreError> {
+        let mut ids = list(&self.at("containers"))?;
+        ids.sort();
+        Ok(ids.iter().map(|id| self.container(id)).collect())
+    }
+}
+
+impl ContainerDirectory {
+    /// Makes `fs` and `work`.
+    ///
+    /// # Errors
+    /// An I/O error when they cannot be made.
+    pub fn create(&self) -> Result<(), StoreError> {
+        make_dirs(&self.work())?;
+        // the container's `/`, which every user in it may search
+        make_dirs_with_mode(&self.fs(), 0o755).map_err(StoreError::on("create", &self.fs()))
+    }
+
+    /// The upper directory of the container's overlay: what it has changed.
+    #[must_use]
+    pub fn fs(&self) -> PathBuf {
+        self.path.join("fs")
+    }
+
+    /// The work directory of the container's overlay.
+    #[must_use]
+    pub fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// The record; `None` when there is none yet. A container that should be running and is not has been killed.
+    ///
+    /// # Errors
+    /// [`StoreError::Document`] when the record is damaged, or an I/O error.
+    pub fn read(&self) -> Result<Option<Container>, StoreError> {
+        let Some(mut container) = self.recorded()? else { return Ok(None) };
+        if container.state == ContainerState::Running && self.try_lock()?.is_some() {
+            container.state = ContainerState::Exited(KILLED);
+        }
+        Ok(Some(container))
+    }
+
+    /// The record as it was written.
+    pub(crate) fn recorded(&self) -> Result<Option<Container>, StoreError> {
+        let path = self.path.join("config.json");
+        let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
+    }
+
+    /// Replaces the record; it is on the disk before it has its name. LockMode the layers by a lease until it is written for
+    /// the first time; from then on no collection takes them, until the directory is removed.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn write(&self, container: &Container) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(container).expect("a container's record is strings and numbers");
+        whole_file::write(self.store.space(), &self.path.join("config.json"), &json, Durability::DiskFirst)
+    }
+
+    /// The lock of a running container, or `None` when another process holds it.
+    ///
+    /// # Errors
+    /// An I/O error when the lock file cannot be opened.
+    pub fn try_lock(&self) -> Result<Option<ContainerLock>, StoreError> {
+        let lock = FileLock::attempt(&self.path.join("lock"), OnUnlock::Keep)?;
+        Ok(lock.map(|lock| ContainerLock { _lock: lock }))
+    }
+
+    /// Removes everything.
+    ///
+    /// # Errors
+    /// An I/O error when something of it cannot be removed.
+    pub fn remove(&self) -> Result<(), StoreError> {
+        remove_tree(&self.path)
+    }
+}
