@@ -92,6 +92,26 @@ pub struct BuildRequest {
 }
 
 impl BuildRequest {
+    /// A build of the Dockerfile in the directory `context`, with nothing else asked for; the fields say what can be.
+    #[must_use]
+    pub fn new(context: impl Into<PathBuf>) -> Self {
+        Self {
+            context: Some(context.into()),
+            dockerfile: DockerfileSource::InContext,
+            tags: Vec::new(),
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            target: None,
+            platform: None,
+            network: Network::Default,
+            no_cache: NoCache::None,
+            named_contexts: BTreeMap::new(),
+            pull: PullPolicy::Missing,
+            add_hosts: Vec::new(),
+            shm_size: None,
+        }
+    }
+
     /// Where the Dockerfile is, when it is a file.
     pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
         match &self.dockerfile {

@@ -39,7 +39,7 @@ fn dependencies_point_down() {
 /// Whoever shows what the engine does needs the engine alone: it re-exports what its signatures name.
 #[test]
 fn front_ends_depend_on_the_facade() {
-    const FRONT_ENDS: [&str; 2] = ["docker-api", "cli"];
+    const FRONT_ENDS: [&str; 3] = ["docker-api", "cli", "examples/embed"];
     const FACADE: [&str; 2] = ["rbuild", "rbuild-docker-api"];
     for folder in FRONT_ENDS {
         for dependency in dependencies(folder) {

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Every crate: folder, package, layer.
-const CRATES: [(&str, &str, u8); 13] = [
+const CRATES: [(&str, &str, u8); 14] = [
     ("oci", "rbuild-oci", 0),
     ("parser", "rbuild-parser", 0),
     ("executor/sys", "rbuild-sys", 0),
@@ -26,6 +26,7 @@ const CRATES: [(&str, &str, u8); 13] = [
     ("engine", "rbuild", 4),
     ("docker-api", "rbuild-docker-api", 5),
     ("cli", "rbuild-cli", 6),
+    ("examples/embed", "rbuild-embed-example", 6),
     ("testkit", "rbuild-testkit", 7),
     ("bench", "rbuild-bench", 7),
 ];
