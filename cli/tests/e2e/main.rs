@@ -19,6 +19,7 @@ mod pins;
 mod preview;
 mod robust;
 mod sandbox;
+mod security;
 mod story;
 mod temporary_files;
 
