@@ -3,74 +3,58 @@
 //! Invariant: without colors the text is Docker's, byte for byte, and the mistake that is reported comes last; nothing is
 //! told by color alone. What the marked lines are is the engine's.
 
-use crate::environment::Color;
+use crate::shown::{Color, Paint, Shown, StepOutput, one_line};
 use rbuild::Diagnostic;
-use std::fmt::Write as _;
 
 /// The mark in front of the lines a mistake is in.
 const MARK: &str = ">>>";
 
 /// Adds to `text` what is known of the place of a failure: the other mistakes of the file, the failing step with its last
 /// lines, the excerpt of the Dockerfile.
-pub(crate) fn render(diagnostic: &Diagnostic, color: Color, text: &mut String) {
-    // writing to memory cannot fail
+pub(crate) fn render(diagnostic: &Diagnostic, color: Color, output: StepOutput, text: &mut Shown) {
     for other in &diagnostic.others {
-        let _ = writeln!(text, "{}: {}", Paint::Heading.on(&other.place, color), other.message);
+        text.painted(&one_line(&other.place), Paint::Bold, color);
+        text.text(&format!(": {}\n", one_line(&other.message)));
         if !other.line.is_empty() {
-            let _ = writeln!(text, "{}", excerpt_line(&other.line, color));
+            excerpt_line(&other.line, color, text);
         }
     }
     if let Some((step, lines)) = &diagnostic.step {
-        let rule = Paint::Aside.on("------", color);
-        let step = format!(" > {}:", step.trim_end_matches(':'));
-        let _ = writeln!(text, "{rule}\n{}", Paint::Heading.on(&step, color));
+        let step = one_line(step.trim_end_matches(':'));
+        text.painted("------", Paint::Dim, color);
+        text.text("\n");
+        text.painted(&format!(" > {step}:"), Paint::Bold, color);
+        text.text("\n");
         for line in lines {
-            let _ = writeln!(text, "{}", line.trim_end_matches('\n'));
+            text.step_line(line.trim_end_matches('\n').as_bytes(), output);
         }
-        let _ = writeln!(text, "{rule}");
+        text.painted("------", Paint::Dim, color);
+        text.text("\n");
     }
     let mut excerpt = diagnostic.excerpt.split_terminator('\n');
     if let Some(place) = excerpt.next() {
-        let _ = writeln!(text, "{}", Paint::Heading.on(place, color));
+        text.painted(place, Paint::Bold, color);
+        text.text("\n");
     }
     for line in excerpt {
-        let _ = writeln!(text, "{}", excerpt_line(line, color));
+        excerpt_line(line, color, text);
     }
 }
 
-/// A line of an excerpt: marked, around the marked ones, or a rule.
-fn excerpt_line(line: &str, color: Color) -> String {
+/// Adds a line of an excerpt: marked, around the marked ones, or a rule.
+fn excerpt_line(line: &str, color: Color, text: &mut Shown) {
+    // the return of a file with Windows' line ends stays in front of the line end, where it is one
+    let (line, end) = line.strip_suffix('\r').map_or((line, "\n"), |line| (line, "\r\n"));
     let marked = line.find(" | ").map(|bar| bar + 3).filter(|&start| line[start..].starts_with(MARK));
     match marked {
         Some(start) => {
             let (margin, rest) = line.split_at(start + MARK.len());
-            format!("{}{rest}", Paint::Mark.on(margin, color))
+            text.painted(margin, Paint::BoldRed, color);
+            text.text(rest);
         }
-        None => Paint::Aside.on(line, color),
+        None => text.painted(line, Paint::Dim, color),
     }
-}
-
-/// What text is, for its color.
-#[derive(Clone, Copy, Debug)]
-enum Paint {
-    /// Where something is.
-    Heading,
-    /// What is wrong.
-    Mark,
-    /// What is only there for orientation.
-    Aside,
-}
-
-impl Paint {
-    fn on(self, text: &str, color: Color) -> String {
-        let code = match (color, self) {
-            (Color::Off, _) => return text.to_owned(),
-            (Color::On, Self::Heading) => "1",
-            (Color::On, Self::Mark) => "1;31",
-            (Color::On, Self::Aside) => "2",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
-    }
+    text.text(end);
 }
 
 #[cfg(test)]
@@ -89,9 +73,9 @@ mod tests {
     }
 
     fn rendered(diagnostic: &Diagnostic, color: Color) -> String {
-        let mut text = String::new();
-        render(diagnostic, color, &mut text);
-        text
+        let mut text = Shown::default();
+        render(diagnostic, color, StepOutput::Unchanged, &mut text);
+        String::from_utf8(text.as_bytes().to_vec()).unwrap()
     }
 
     #[test]

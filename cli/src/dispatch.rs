@@ -8,10 +8,13 @@ use crate::{
     error::{CliError, UsageError},
     exit,
     options::is_url,
+    shown::{Color, Shown, StepOutput},
+    streams,
 };
 use clap::{CommandFactory, FromArgMatches};
 use std::{
     ffi::{OsStr, OsString},
+    io::IsTerminal,
     path::Path,
     process::ExitCode,
 };
@@ -22,11 +25,7 @@ pub(crate) fn run() -> ExitCode {
     let color = environment.color();
     let cli = match parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(Unparsed::Clap(error)) => {
-            // help and versions are answers, not mistakes
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
-        }
+        Err(Unparsed::Clap(error)) => return told_by_clap(&error, color),
         Err(Unparsed::Usage(error)) => {
             let error = CliError::Usage(error);
             exit::report(&error, color);
@@ -41,6 +40,22 @@ pub(crate) fn run() -> ExitCode {
             exit::report(&error, color);
             ExitCode::from(exit::code(&error))
         }
+    }
+}
+
+/// Shows what clap answers: help is an answer, not a mistake.
+fn told_by_clap(error: &clap::Error, color: Color) -> ExitCode {
+    let colored = color == Color::On && (error.use_stderr() || streams::stdout().is_terminal());
+    let output = if colored { StepOutput::Colored } else { StepOutput::Plain };
+    let mut text = Shown::default();
+    error.render().ansi().to_string().lines().for_each(|line| text.step_line(line.as_bytes(), output));
+    if error.use_stderr() {
+        streams::tell(&text);
+        ExitCode::from(2)
+    } else {
+        // who has closed the stream does not want it
+        let _ = streams::print_shown(&text);
+        ExitCode::SUCCESS
     }
 }
 

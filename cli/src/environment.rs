@@ -1,6 +1,7 @@
 //! What the process was started in: variables, user, terminals, clock. Taken once, so that everything after is a function of
 //! values and can be tested with other ones.
 
+use crate::{shown::Color, streams};
 use rbuild::Timestamp;
 use std::{
     collections::HashMap,
@@ -26,15 +27,6 @@ pub(crate) enum User {
     Root,
     /// Anybody else.
     Ordinary,
-}
-
-/// Whether text may be coloured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Color {
-    /// Escape sequences are understood and wanted.
-    On,
-    /// Plain text only.
-    Off,
 }
 
 impl Environment {
@@ -107,7 +99,7 @@ impl Environment {
 
     /// Whether stderr is a terminal on which lines can be redrawn.
     pub(crate) fn live_terminal(&self) -> bool {
-        self.variable("TERM") != Some("dumb") && std::io::stderr().is_terminal()
+        self.variable("TERM") != Some("dumb") && streams::stderr().is_terminal()
     }
 }
 

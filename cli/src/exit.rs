@@ -11,11 +11,12 @@
 
 use crate::{
     diagnostic,
-    environment::Color,
     error::{CliError, UsageError},
+    shown::{Color, Paint, Shown, one_line},
+    streams,
 };
 use rbuild::{FailureClass, StartFailure};
-use std::{error::Error, fmt::Write as _, io, io::Write as _};
+use std::{error::Error, io};
 
 /// The exit code for `error`.
 pub(crate) fn code(error: &CliError) -> u8 {
@@ -47,14 +48,14 @@ pub(crate) fn code(error: &CliError) -> u8 {
 
 /// Tells of `error` on stderr.
 pub(crate) fn report(error: &CliError, color: Color) {
-    let mut text = String::new();
+    let mut text = Shown::default();
     let label = match error {
         // nobody reads any more, or everything has been said
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
         CliError::Told => return,
         CliError::Build(failure) => {
             if let Some(diagnostic) = failure.diagnostic() {
-                diagnostic::render(diagnostic, color, &mut text);
+                diagnostic::render(diagnostic, color, streams::step_output(color), &mut text);
             }
             "ERROR"
         }
@@ -62,28 +63,31 @@ pub(crate) fn report(error: &CliError, color: Color) {
         CliError::Usage(_) | CliError::Unbuildable(_) => "ERROR",
         _ => "Error",
     };
-    let label = match color {
-        Color::On => format!("\u{1b}[1;31m{label}:\u{1b}[0m"),
-        Color::Off => format!("{label}:"),
+    text.painted(&format!("{label}:"), Paint::BoldRed, color);
+    let message = chain(error);
+    let message = match error {
+        // in lines of their own making
+        CliError::Usage(_) | CliError::Unbuildable(_) => message.into(),
+        // lines that a stranger wrote must not look like rbuild's
+        _ => one_line(&message),
     };
-    // writing to memory cannot fail
-    let _ = writeln!(text, "{label} {}", chain(error));
-    let _ = io::stderr().write_all(text.as_bytes());
+    text.text(&format!(" {message}\n"));
+    streams::tell(&text);
 }
 
 /// Tells of something that does not stop the command.
 pub(crate) fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "WARNING: {text}");
+    streams::tell(&Shown::from(format!("WARNING: {text}\n").as_str()));
 }
 
 /// Says something to the person at the keyboard.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    streams::tell(&Shown::from(format!("{text}\n").as_str()));
 }
 
 /// Puts a question to the person at the keyboard, and leaves the cursor behind it.
 pub(crate) fn ask(question: &str) {
-    let _ = io::stderr().write_all(question.as_bytes());
+    streams::tell(&Shown::from(question));
 }
 
 /// The message of `error` and of what caused it, each once.

@@ -21,6 +21,8 @@ mod new_file;
 mod options;
 mod preview;
 mod progress;
+mod shown;
+mod streams;
 mod table;
 mod template;
 mod terminal;

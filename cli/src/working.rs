@@ -1,20 +1,13 @@
-//! How commands answer and work: text to standard output, and work with its progress shown until it is done or a signal asks to
-//! stop.
+//! How commands work: with their progress shown, until they are done or a signal asks to stop.
 
 use crate::{
     environment::Environment,
     error::CliError,
     interrupt::Interrupt,
     progress::{Progress, Style},
+    streams,
 };
 use rbuild::EventSink;
-use std::io::{self, Write};
-
-/// Writes `text` to standard output.
-pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(CliError::stdout)
-}
 
 /// Does `work` with its progress shown, until it is done or a signal asks to stop.
 pub(crate) fn work<T, E: Into<CliError>>(
@@ -49,5 +42,9 @@ pub(crate) fn show<T>(
 
 /// Progress for people: live on a terminal, lines elsewhere.
 pub(crate) fn style_for_people(environment: &Environment) -> Style {
-    if environment.live_terminal() { Style::Live(environment.color()) } else { Style::Plain }
+    if environment.live_terminal() {
+        Style::Live(environment.color())
+    } else {
+        Style::Plain(streams::step_output(environment.color()))
+    }
 }

@@ -62,6 +62,7 @@ impl Pipes {
     }
 
     /// Carries until the container behind `process` has ended; its ends close here.
+    #[expect(clippy::disallowed_methods, reason = "a container's bytes go where its caller's would")]
     pub(crate) fn relay(self, process: BorrowedFd<'_>) -> Result<Relay, ExecutorError> {
         if let Some((_, writer)) = self.stdin {
             let process = process.try_clone_to_owned();

@@ -9,7 +9,8 @@ use crate::{
     new_file::NewFile,
     options::{BuildOptions, ContextKind, PrintId, ProgressChoice},
     progress::Style,
-    working::{print, style_for_people, work},
+    streams::{self, print},
+    working::{style_for_people, work},
 };
 use rbuild::DockerfileSource;
 use rbuild_docker_api::BuildMetadata;
@@ -82,7 +83,7 @@ fn jobs(flag: Option<usize>) -> usize {
 fn style(choice: ProgressChoice, environment: &Environment) -> Style {
     match choice {
         ProgressChoice::Auto => style_for_people(environment),
-        ProgressChoice::Plain => Style::Plain,
+        ProgressChoice::Plain => Style::Plain(streams::step_output(environment.color())),
         ProgressChoice::Terminal => Style::Live(environment.color()),
         ProgressChoice::Quiet(_) => Style::Quiet,
         ProgressChoice::Json => Style::Json,

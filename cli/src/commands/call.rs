@@ -4,8 +4,9 @@ use crate::{
     app::App,
     error::CliError,
     options::{BuildOptions, Call, CallFormat, CallOptions, FindingsStatus},
+    shown::one_line,
+    streams::{self, Answer},
     table::spaced,
-    working::print,
 };
 use rbuild::{BuildRequest, Checked, Engine, Finding, Outline, Target};
 use rbuild_docker_api::{CheckAnswer, OutlineAnswer, TargetsAnswer};
@@ -22,16 +23,16 @@ pub(super) fn answer(app: &App, options: &BuildOptions, call: CallOptions) -> Re
         Call::Check => check_and_tell(&engine, &request, call),
         Call::Outline => {
             let outline = engine.outline(&request).map_err(failed)?;
-            print(&match call.format {
-                CallFormat::Text => outline_text(&outline),
-                CallFormat::Json => pretty(&OutlineAnswer::from(&outline)),
+            streams::answer(&match call.format {
+                CallFormat::Text => Answer::Text(outline_text(&outline)),
+                CallFormat::Json => Answer::Data(pretty(&OutlineAnswer::from(&outline))),
             })
         }
         Call::Targets => {
             let (targets, file) = engine.targets(&request).map_err(failed)?;
-            print(&match call.format {
-                CallFormat::Text => targets_text(&targets),
-                CallFormat::Json => pretty(&TargetsAnswer::new(&targets, &file)),
+            streams::answer(&match call.format {
+                CallFormat::Text => Answer::Text(targets_text(&targets)),
+                CallFormat::Json => Answer::Data(pretty(&TargetsAnswer::new(&targets, &file))),
             })
         }
     }
@@ -44,7 +45,7 @@ fn failed(error: rbuild::Error) -> CliError {
 /// The failure of a check as Docker tells it: first the message, then the place.
 fn unbuildable(error: &rbuild::Error) -> CliError {
     let excerpt = error.diagnostic().map(|diagnostic| diagnostic.excerpt.trim_end()).unwrap_or_default();
-    let lines: Vec<String> = [message(error).as_str(), excerpt]
+    let lines: Vec<String> = [&*one_line(&message(error)), excerpt]
         .iter()
         .filter(|part| !part.is_empty())
         .map(|part| (*part).to_owned())
@@ -63,9 +64,11 @@ fn message(error: &rbuild::Error) -> String {
 
 fn check_and_tell(engine: &Engine, request: &BuildRequest, call: CallOptions) -> Result<(), CliError> {
     let checked = engine.check(request).map_err(failed)?;
-    print(&match call.format {
-        CallFormat::Text => checked_text(&checked),
-        CallFormat::Json => pretty(&CheckAnswer::new(&checked, checked.failure.as_ref().map(message))),
+    streams::answer(&match call.format {
+        CallFormat::Text => Answer::Text(checked_text(&checked)),
+        CallFormat::Json => {
+            Answer::Data(pretty(&CheckAnswer::new(&checked, checked.failure.as_ref().map(message))))
+        }
     })?;
     match (checked.failure, checked.findings.is_empty(), call.status) {
         (Some(error), _, _) => Err(unbuildable(&error)),

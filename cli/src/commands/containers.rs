@@ -6,8 +6,8 @@ use crate::{
     args::{CommitArgs, PsArgs, RmArgs},
     error::CliError,
     options::{detail, image_name},
+    streams::{answer, print},
     table::{Column, Format, Listing},
-    working::print,
 };
 use rbuild::{CommitRequest, ContainerState};
 use rbuild_docker_api::{ContainerFilter, ContainerRow};
@@ -46,7 +46,7 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
         .map(|container| ContainerRow::new(container, detail(args.no_trunc), app.environment.now));
     let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
     let listing = Listing::of(COLUMNS, &shown, rows);
-    print(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
+    answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
 }
 
 /// Removes containers, and goes on after each that cannot be removed.

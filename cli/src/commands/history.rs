@@ -5,8 +5,8 @@ use crate::{
     args::HistoryArgs,
     error::CliError,
     options::detail,
+    streams::answer,
     table::{Column, Format, Listing},
-    working::print,
 };
 use rbuild_docker_api::{HistoryRow, Sizes};
 
@@ -28,5 +28,5 @@ pub(super) fn history(app: &App, args: &HistoryArgs) -> Result<(), CliError> {
         lines.iter().map(|line| HistoryRow::new(line, detail(args.no_trunc), sizes, app.environment.now));
     let created = if args.human { "CreatedSince" } else { "CreatedAt" };
     let listing = Listing::of(COLUMNS, &["ID", created, "CreatedBy", "Size", "Comment"], rows);
-    print(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
+    answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
 }

@@ -5,8 +5,8 @@ use crate::{
     args::ImagesArgs,
     error::CliError,
     options::detail,
+    streams::answer,
     table::{Column, Format, Listing},
-    working::print,
 };
 use rbuild_docker_api::{ImageFilter, image_rows};
 
@@ -45,5 +45,5 @@ pub(super) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
         &["Repository", "Tag", "ID", "CreatedSince", "Size"]
     };
     let listing = Listing::of(COLUMNS, shown, rows);
-    print(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
+    answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
 }

@@ -5,8 +5,8 @@ use crate::{
     args::InspectArgs,
     error::{CliError, UsageError},
     exit,
+    streams::print_data,
     template::Template,
-    working::print,
 };
 use rbuild::Engine;
 use rbuild_docker_api::{ContainerInspect, ImageInspect};
@@ -56,7 +56,7 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
     if template.is_none() {
         out = pretty(&Value::Array(found));
     }
-    print(&out)?;
+    print_data(&out)?;
     if failed { Err(CliError::Told) } else { Ok(()) }
 }
 

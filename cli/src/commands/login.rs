@@ -9,7 +9,8 @@ use crate::{
     new_file::NewFile,
     options::Certificates,
     progress::Style,
-    working::{print, work},
+    streams::print,
+    working::work,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};

@@ -3,10 +3,10 @@
 use crate::{
     app::App,
     args::{RmiArgs, TagArgs},
-    environment::Color,
     error::{CliError, UsageError},
     exit,
-    working::print,
+    shown::Color,
+    streams::print,
 };
 use rbuild::{Force, ParseError, RemovedImage};
 use rbuild_docker_api::with_tag;

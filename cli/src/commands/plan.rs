@@ -6,7 +6,7 @@ use crate::{
     args::{PlanArgs, PlanFormat},
     error::CliError,
     preview,
-    working::print,
+    streams::{Answer, answer},
 };
 
 /// Shows what a build would do.
@@ -16,10 +16,10 @@ pub(super) fn plan(app: &App, args: PlanArgs) -> Result<(), CliError> {
     let (engine, configuration) = app.configured_engine(options.certificates, 1)?;
     configuration.proxies.add_to(&mut options.request.build_args);
     let planned = engine.plan(&options.request).map_err(|error| CliError::Build(Box::new(error)))?;
-    print(&match format {
-        PlanFormat::Text => preview::text(&planned),
-        PlanFormat::Json => preview::json(&planned),
-        PlanFormat::Dot => preview::dot(&planned),
-        PlanFormat::Mermaid => preview::mermaid(&planned),
+    answer(&match format {
+        PlanFormat::Text => Answer::Text(preview::text(&planned)),
+        PlanFormat::Json => Answer::Data(preview::json(&planned)),
+        PlanFormat::Dot => Answer::Data(preview::dot(&planned)),
+        PlanFormat::Mermaid => Answer::Data(preview::mermaid(&planned)),
     })
 }

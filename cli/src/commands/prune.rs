@@ -6,7 +6,7 @@ use crate::{
     error::CliError,
     exit,
     options::refuse,
-    working::print,
+    streams::print,
 };
 use rbuild::{PruneCache, PruneContainers, PruneImages, PruneRequest};
 use rbuild_docker_api::human_size;

@@ -6,7 +6,8 @@ use crate::{
     error::{CliError, UsageError},
     options::{Certificates, any_platform, reference, refuse},
     progress::Style,
-    working::{print, style_for_people, work},
+    streams::print,
+    working::{style_for_people, work},
 };
 use rbuild::{ImageName, PullStatus, Reference};
 use rbuild_docker_api::with_tag;

@@ -8,6 +8,7 @@ use crate::{
     error::{CliError, UsageError},
     exit,
     options::{PullWhen, RunOptions, TerminalUse, pairs, reference},
+    streams,
     terminal::Size,
 };
 use rbuild::{ContainerRequest, ContainerStdio, Engine, Terminal, Volume};
@@ -59,7 +60,7 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
                 return Err(UsageError::new("the input device is not a TTY").into());
             }
             env.splice(0..0, terminal_variable(&env));
-            let Size { rows, columns } = Size::of(io::stdout());
+            let Size { rows, columns } = Size::of(streams::stdout());
             Terminal::Pty { rows, columns }
         }
     };

@@ -4,7 +4,7 @@
 //! The thread that started the container waits for it (its program would be killed with that thread); a second thread carries
 //! bytes and signals until the first one says that it is over.
 
-use crate::{error::CliError, terminal::RawMode};
+use crate::{error::CliError, streams, terminal::RawMode};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -179,7 +179,7 @@ impl Carrier<'_> {
     }
 
     fn pass_window_size(&self) {
-        if let (Some(terminal), Ok(size)) = (self.terminal, tcgetwinsize(io::stdout())) {
+        if let (Some(terminal), Ok(size)) = (self.terminal, tcgetwinsize(streams::stdout())) {
             // a terminal of the wrong size still works
             let _ = tcsetwinsize(terminal, size);
         }
@@ -210,7 +210,7 @@ impl Carrier<'_> {
             Ok(length) if length > 0 => {
                 let mut shown = &buffer[..length];
                 while !shown.is_empty() {
-                    match write(io::stdout(), shown) {
+                    match write(streams::stdout(), shown) {
                         Ok(taken) => shown = &shown[taken..],
                         Err(Errno::EINTR) => {}
                         Err(_) => return,

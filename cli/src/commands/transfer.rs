@@ -7,7 +7,8 @@ use crate::{
     new_file::NewFile,
     options::{host_platform, image_name},
     progress::Style,
-    working::{print, show, style_for_people},
+    streams::{self, print},
+    working::{show, style_for_people},
 };
 use nix::unistd::{Whence, lseek};
 use rbuild::{ArchiveFormat, ArchiveSource, Engine};
@@ -31,7 +32,7 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
             return Err(UsageError::new(format!("invalid archive format {other}: use docker or oci")).into());
         }
     };
-    let stdout = io::stdout();
+    let stdout = streams::stdout();
     match &args.output {
         None if stdout.is_terminal() => {
             Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")

@@ -5,8 +5,8 @@ use crate::{
     args::DfArgs,
     error::CliError,
     options::refuse,
+    streams::answer,
     table::{Column, Format, Listing},
-    working::print,
 };
 use rbuild_docker_api::UsageRow;
 
@@ -24,5 +24,5 @@ pub(super) fn usage(app: &App, args: &DfArgs) -> Result<(), CliError> {
     let format = Format::parse(args.format.as_deref())?;
     let usage = app.engine()?.usage()?;
     let shown = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-    print(&Listing::of(COLUMNS, &shown, usage.iter().map(UsageRow::from)).render(&format)?)
+    answer(&Listing::of(COLUMNS, &shown, usage.iter().map(UsageRow::from)).render(&format)?)
 }

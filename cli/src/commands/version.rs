@@ -3,8 +3,8 @@
 use crate::{
     args::VersionArgs,
     error::CliError,
+    streams::{print, print_data},
     template::{Template, to_json},
-    working::print,
 };
 use rbuild::Platform;
 use rbuild_docker_api::Version;
@@ -18,7 +18,7 @@ pub(super) fn version(args: &VersionArgs) -> Result<(), CliError> {
         None | Some("") => {
             print(&format!("rbuild:\n Version:  {version}\n OS/Arch:  {}/{}\n", host.os, host.architecture))
         }
-        Some("json") => print(&format!("{}\n", to_json(&both))),
-        Some(text) => print(&format!("{}\n", Template::parse(text)?.render(&both)?)),
+        Some("json") => print_data(&format!("{}\n", to_json(&both))),
+        Some(text) => print_data(&format!("{}\n", Template::parse(text)?.render(&both)?)),
     }
 }

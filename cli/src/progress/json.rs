@@ -1,11 +1,11 @@
 //! Progress for programs: one JSON object an event.
 
+use crate::shown::Shown;
 use rbuild::{Event, Outcome};
 use serde_json::{Value, json};
-use std::io::Write;
 
 /// Writes `event` as one line.
-pub(super) fn event(event: &Event, out: &mut Vec<u8>) {
+pub(super) fn event(event: &Event, out: &mut Shown) {
     let object = match event {
         Event::Begun { activity, name } => json!({"type": "begun", "activity": activity.0, "name": name}),
         Event::Output { activity, bytes, elapsed } => json!({
@@ -28,6 +28,5 @@ pub(super) fn event(event: &Event, out: &mut Vec<u8>) {
         }
         Event::Warning { text } => json!({"type": "warning", "text": text}),
     };
-    // writing to memory cannot fail
-    let _ = writeln!(out, "{object}");
+    out.text(&format!("{object}\n"));
 }

@@ -35,30 +35,6 @@ impl LineBuffer {
     }
 }
 
-/// What a terminal would show of a line: what stands after the last carriage return, without escape sequences and other
-/// control characters, tabs as spaces.
-pub(super) fn visible(line: &[u8]) -> String {
-    let shown = line.rsplit(|byte| *byte == b'\r').find(|part| !part.is_empty()).unwrap_or_default();
-    let text = String::from_utf8_lossy(shown);
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => match chars.next() {
-                // CSI: parameters, then one letter
-                Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
-                // OSC: text up to BEL or ESC
-                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
-                _ => {}
-            },
-            '\t' => out.push_str("    "),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -76,11 +52,5 @@ mod tests {
         assert_eq!(lines, ["ab", "cd", ""]);
         assert_eq!(buffer.rest(), Some(b"e".to_vec()));
         assert_eq!(buffer.rest(), None);
-    }
-
-    #[test]
-    fn only_what_a_terminal_shows_is_left() {
-        assert_eq!(visible(b"10%\r50%\r100%\r"), "100%");
-        assert_eq!(visible(b"\x1b[31;1mred\x1b[0m\tx\x07\x1b]0;title\x07y"), "red    xy");
     }
 }

@@ -3,16 +3,15 @@
 
 use super::{
     Size, each_once,
-    lines::{LineBuffer, visible},
+    lines::LineBuffer,
     transfers::Transfers,
     warnings_found,
     width::{columns, fitted},
 };
-use crate::environment::Color;
+use crate::shown::{Color, Paint, Shown, one_line, without_colors};
 use rbuild::{ActivityId, Event, Outcome};
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt::Write,
     time::Duration,
 };
 
@@ -22,12 +21,6 @@ const LOG_LINES: usize = 6;
 const LISTED: usize = 3;
 /// Time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(100);
-
-const BLUE: &str = "\u{1b}[34m";
-const RED: &str = "\u{1b}[31m";
-const YELLOW: &str = "\u{1b}[33m";
-const DIM: &str = "\u{1b}[2m";
-const PLAIN: &str = "\u{1b}[0m";
 
 /// What is on the terminal, and what will be.
 pub(super) struct Live {
@@ -60,7 +53,7 @@ struct Line {
     left: String,
     /// At the right edge.
     right: String,
-    style: &'static str,
+    paint: Paint,
 }
 
 impl Live {
@@ -86,7 +79,7 @@ impl Live {
             Event::Begun { activity, name } => {
                 self.begun += 1;
                 let running = Running {
-                    name,
+                    name: one_line(&name).into_owned(),
                     since: now,
                     log: VecDeque::new(),
                     line: LineBuffer::default(),
@@ -102,12 +95,12 @@ impl Live {
             }
             Event::Transferred { activity, subject, done, total } => {
                 if let Some(running) = self.running.get_mut(&activity) {
-                    running.transfers.update(subject, (done, total), now);
+                    running.transfers.update(one_line(&subject).into_owned(), (done, total), now);
                 }
             }
             Event::Note { activity, text } => {
                 if let Some(running) = self.running.get_mut(&activity) {
-                    running.note = Some(text);
+                    running.note = Some(one_line(&text).into_owned());
                 }
             }
             Event::Ended { activity, outcome, elapsed } => {
@@ -126,7 +119,7 @@ impl Live {
     }
 
     /// Draws, unless it has just been done.
-    pub(super) fn draw(&mut self, now: Duration, size: Size, out: &mut Vec<u8>) {
+    pub(super) fn draw(&mut self, now: Duration, size: Size, out: &mut Shown) {
         if self.last.is_some_and(|last| now.saturating_sub(last) < INTERVAL) {
             return;
         }
@@ -141,7 +134,7 @@ impl Live {
     }
 
     /// Draws for the last time: what is over stays, and the header says how it went.
-    pub(super) fn finish(&mut self, now: Duration, size: Size, out: &mut Vec<u8>) {
+    pub(super) fn finish(&mut self, now: Duration, size: Size, out: &mut Shown) {
         for (_, running) in std::mem::take(&mut self.running) {
             self.end(running.name, &Outcome::Canceled, now.saturating_sub(running.since));
         }
@@ -149,34 +142,34 @@ impl Live {
         self.put(&[header], size, out);
         self.drawn.clear();
         if !self.warnings.is_empty() {
-            let warnings = each_once(std::mem::take(&mut self.warnings));
-            let heading = self.styled(&warnings_found(warnings.len()), YELLOW);
-            let mut text = format!("\n {heading}\n");
+            let warnings = each_once(&std::mem::take(&mut self.warnings));
+            out.text("\n ");
+            out.painted(&warnings_found(warnings.len()), Paint::Yellow, self.color);
+            out.text("\n");
             for warning in warnings {
-                text.push_str(&format!(" - {warning}\n"));
+                out.text(&format!(" - {warning}\n"));
             }
-            out.extend_from_slice(text.as_bytes());
         }
     }
 
     fn end(&mut self, name: String, outcome: &Outcome, elapsed: Duration) {
-        let (word, style) = match outcome {
+        let (word, paint) = match outcome {
             Outcome::Cached => {
                 self.cached.push(name);
                 return;
             }
-            Outcome::Done => ("", BLUE),
-            Outcome::Failed(_) => ("ERROR ", RED),
-            Outcome::Canceled => ("CANCELED ", YELLOW),
+            Outcome::Done => ("", Paint::Blue),
+            Outcome::Failed(_) => ("ERROR ", Paint::Red),
+            Outcome::Canceled => ("CANCELED ", Paint::Yellow),
         };
         self.failed |= matches!(outcome, Outcome::Failed(_) | Outcome::Canceled);
         self.settle_cached();
-        self.finished.push(Line { left: format!(" => {word}{name}"), right: seconds(elapsed), style });
+        self.finished.push(Line { left: format!(" => {word}{name}"), right: seconds(elapsed), paint });
     }
 
     /// Turns the cached steps in a row into lines, or into one when there are many.
     fn settle_cached(&mut self) {
-        let line = |left: String| Line { left, right: seconds(Duration::ZERO), style: BLUE };
+        let line = |left: String| Line { left, right: seconds(Duration::ZERO), paint: Paint::Blue };
         if self.cached.len() > LISTED {
             self.finished.push(line(format!(" => CACHED {} steps", self.cached.len())));
             self.cached.clear();
@@ -187,29 +180,24 @@ impl Live {
 
     fn header(&self, now: Duration, state: &str) -> Line {
         let left = format!("[+] Building {} ({}/{}){state}", seconds(now), self.ended, self.begun);
-        Line { left, right: String::new(), style: "" }
+        Line { left, right: String::new(), paint: Paint::None }
     }
 
     /// Replaces the redrawable lines by the finished ones and then `lines`.
-    fn put(&mut self, lines: &[Line], size: Size, out: &mut Vec<u8>) {
+    fn put(&mut self, lines: &[Line], size: Size, out: &mut Shown) {
         self.settle_cached();
-        let mut text = String::new();
         // a terminal made narrower since has folded the lines: count them as they are now
         let rows: usize = self.drawn.iter().map(|width| width.div_ceil(size.columns).max(1)).sum();
-        if rows > 0 {
-            // writing to memory cannot fail
-            let _ = write!(text, "\u{1b}[{rows}A\r\u{1b}[J");
-        }
+        out.take_back(rows);
         for line in std::mem::take(&mut self.finished) {
-            self.add(&line, size, &mut text);
+            self.add(&line, size, out);
         }
-        self.drawn = lines.iter().map(|line| self.add(line, size, &mut text)).collect();
-        out.extend_from_slice(text.as_bytes());
+        self.drawn = lines.iter().map(|line| self.add(line, size, out)).collect();
     }
 
     /// Adds a line, cut to the terminal; returns its columns. The last column stays free, because some terminals go to the
     /// next line as soon as it is filled.
-    fn add(&self, line: &Line, size: Size, text: &mut String) -> usize {
+    fn add(&self, line: &Line, size: Size, out: &mut Shown) -> usize {
         let room = size.columns - 1;
         let right = if line.right.is_empty() { 0 } else { columns(&line.right) + 1 };
         let left = fitted(&line.left, room.saturating_sub(right));
@@ -219,16 +207,9 @@ impl Live {
             whole.extend(std::iter::repeat_n(' ', gap));
             whole.push_str(&line.right);
         }
-        text.push_str(&self.styled(&whole, line.style));
-        text.push('\n');
+        out.painted(&whole, line.paint, self.color);
+        out.text("\n");
         columns(&whole)
-    }
-
-    fn styled(&self, text: &str, style: &str) -> String {
-        match self.color {
-            Color::On if !style.is_empty() => format!("{style}{text}{PLAIN}"),
-            Color::On | Color::Off => text.to_owned(),
-        }
     }
 }
 
@@ -236,7 +217,7 @@ impl Running {
     fn output(&mut self, bytes: &[u8]) {
         let Self { line, log, .. } = self;
         line.feed(bytes, |text| {
-            log.push_back(visible(text));
+            log.push_back(without_colors(text));
             if log.len() > LOG_LINES {
                 log.pop_front();
             }
@@ -244,12 +225,12 @@ impl Running {
     }
 
     fn lines(&self, now: Duration) -> Vec<Line> {
-        let plain = |left: String| Line { left, right: String::new(), style: DIM };
+        let plain = |left: String| Line { left, right: String::new(), paint: Paint::Dim };
         let note = self.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         let head = Line {
             left: format!(" => {}{note}", self.name),
             right: seconds(now.saturating_sub(self.since)),
-            style: "",
+            paint: Paint::None,
         };
         let transfers = self.transfers.running().map(|transfer| {
             let (amount, bar) = (transfer.amount(), transfer.bar(22));

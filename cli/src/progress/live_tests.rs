@@ -30,15 +30,15 @@ impl Screen {
     }
 
     fn draw(&mut self, millis: u64) {
-        let mut out = Vec::new();
+        let mut out = Shown::default();
         self.live.draw(Duration::from_millis(millis), self.size, &mut out);
-        self.show(&out);
+        self.show(out.as_bytes());
     }
 
     fn finish(&mut self, millis: u64) {
-        let mut out = Vec::new();
+        let mut out = Shown::default();
         self.live.finish(Duration::from_millis(millis), self.size, &mut out);
-        self.show(&out);
+        self.show(out.as_bytes());
     }
 
     fn begin(&mut self, id: u32, name: &str, millis: u64) {
@@ -129,12 +129,12 @@ fn a_narrow_and_low_terminal_is_not_overrun() {
 fn lines_folded_by_a_narrower_window_are_counted_as_folded() {
     let mut live = Live::new(Color::Off);
     live.event(Event::Begun { activity: ActivityId(1), name: "x".to_owned() }, Duration::ZERO);
-    let mut out = Vec::new();
+    let mut out = Shown::default();
     live.draw(Duration::ZERO, Size { columns: 80, rows: 24 }, &mut out);
-    out.clear();
+    out = Shown::default();
     live.draw(Duration::from_millis(200), Size { columns: 30, rows: 24 }, &mut out);
     // the header of 23 columns is one row, the step of 79 is three
-    assert!(out.starts_with(b"\x1b[4A\r\x1b[J"), "{:?}", String::from_utf8_lossy(&out));
+    assert!(out.as_bytes().starts_with(b"\x1b[4A\r\x1b[J"), "{out:?}");
 }
 
 #[test]
@@ -148,11 +148,32 @@ fn transfers_have_bars_and_colours_can_be_had() {
         total: Some(10_000_000),
     };
     live.event(event, Duration::ZERO);
-    let mut out = Vec::new();
+    let mut out = Shown::default();
     live.draw(Duration::ZERO, Size { columns: 80, rows: 24 }, &mut out);
-    let text = String::from_utf8(out).unwrap();
+    let text = String::from_utf8(out.as_bytes().to_vec()).unwrap();
     assert!(
         text.contains("\u{1b}[2m => => sha256:abc [==========>         ] 5MB / 10MB\u{1b}[0m\n"),
         "{text}"
     );
+}
+
+#[test]
+fn what_strangers_wrote_is_tame_and_measured_as_it_is_shown() {
+    let mut screen = Screen::new(60, 24);
+    screen.begin(1, "a\u{1b}]0;x\u{7}\nb\u{202e}", 0);
+    screen.output(1, "\u{1b}[31mred\u{1b}[0m\u{1b}[2J\u{9b}2J\n");
+    screen
+        .live
+        .event(Event::Note { activity: ActivityId(1), text: "n\u{1b}[8m\n".to_owned() }, Duration::ZERO);
+    screen.live.event(Event::Warning { text: "w\u{1b}c\nx".to_owned() }, Duration::ZERO);
+    screen.draw(100);
+    assert_eq!(
+        screen.lines[1..],
+        [
+            " => a\\u001b]0;x\\u0007\\nb\\u202e (n\\u001b[8m\\n)          0.1s",
+            " => => # red\\u001b[2J\\u009b2J"
+        ]
+    );
+    screen.finish(200);
+    assert_eq!(screen.lines.last().unwrap(), " - w\\u001bc\\nx");
 }

@@ -10,11 +10,13 @@ mod plain;
 mod transfers;
 mod width;
 
-use crate::{environment::Color, terminal};
+use crate::{
+    shown::{Color, Shown, StepOutput, one_line},
+    streams, terminal,
+};
 use rbuild::{Event, EventSink};
 use std::{
     collections::BTreeSet,
-    io::Write,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -23,8 +25,8 @@ use std::{
 /// How to show progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Lines, as BuildKit writes them.
-    Plain,
+    /// Lines, as BuildKit writes them, with the output of steps like this.
+    Plain(StepOutput),
     /// Redrawn on a terminal.
     Live(Color),
     /// One JSON object a line.
@@ -56,7 +58,7 @@ struct Shared {
 
 struct State {
     view: View,
-    out: Vec<u8>,
+    out: Shown,
     over: bool,
 }
 
@@ -77,11 +79,12 @@ impl Progress {
     /// Begins to show progress.
     pub(crate) fn begin(style: Style) -> Self {
         let view = match style {
-            Style::Plain | Style::Quiet => View::Plain(plain::Plain::default()),
+            Style::Plain(output) => View::Plain(plain::Plain::new(output)),
+            Style::Quiet => View::Plain(plain::Plain::new(StepOutput::Unchanged)),
             Style::Live(color) => View::Live(live::Live::new(color)),
             Style::Json => View::Json,
         };
-        let state = Mutex::new(State { view, out: Vec::new(), over: false });
+        let state = Mutex::new(State { view, out: Shown::default(), over: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new(), begun: Instant::now() });
         let ticker = (style != Style::Quiet).then(|| {
             let shared = Arc::clone(&shared);
@@ -118,7 +121,7 @@ impl Progress {
             View::Live(live) => live.finish(now, size(), out),
             View::Json => {}
         }
-        write(out);
+        write(&std::mem::take(out));
     }
 }
 
@@ -174,9 +177,9 @@ impl Shared {
                 View::Live(live) => live.draw(now, size(), out),
                 View::Json => {}
             }
-            let mut bytes = std::mem::take(out);
+            let shown = std::mem::take(out);
             drop(state);
-            write(&mut bytes);
+            write(&shown);
             self.changed.notify_all();
             state = self.lock();
         }
@@ -195,8 +198,9 @@ impl State {
     }
 }
 
-/// `warnings` in order, each once: two words of one instruction may give the same.
-fn each_once(mut warnings: Vec<String>) -> Vec<String> {
+/// `warnings` in order, each in one line and once: two words of one instruction may give the same.
+fn each_once(warnings: &[String]) -> Vec<String> {
+    let mut warnings: Vec<String> = warnings.iter().map(|warning| one_line(warning).into_owned()).collect();
     let mut seen = BTreeSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings
@@ -208,16 +212,14 @@ fn warnings_found(count: usize) -> String {
     format!("{count} warning{plural} found (use docker --debug to expand):")
 }
 
-/// Writes and empties `bytes`. When stderr is gone there is nobody left to tell.
-fn write(bytes: &mut Vec<u8>) {
-    if !bytes.is_empty() {
-        let _ = std::io::stderr().write_all(bytes);
-        bytes.clear();
+fn write(shown: &Shown) {
+    if !shown.is_empty() {
+        streams::tell(shown);
     }
 }
 
 /// The size of the terminal behind stderr, large enough to draw on.
 fn size() -> Size {
-    let found = terminal::Size::of(std::io::stderr());
+    let found = terminal::Size::of(streams::stderr());
     Size { columns: usize::from(found.columns).max(20), rows: usize::from(found.rows).max(4) }
 }

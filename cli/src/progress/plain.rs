@@ -9,8 +9,9 @@ use super::{
     transfers::{Transfer, Transfers},
     warnings_found,
 };
+use crate::shown::{Shown, StepOutput, one_line};
 use rbuild::{ActivityId, Event, Outcome};
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 /// How long the activity on the stage may be silent while others wait.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -20,8 +21,9 @@ const DEFINITION: &str = "[internal] load build definition";
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What has been written, and what waits to be.
-#[derive(Default)]
 pub(super) struct Plain {
+    /// How the output of steps is shown.
+    output: StepOutput,
     activities: BTreeMap<ActivityId, Activity>,
     /// Whose lines are being written.
     stage: Option<ActivityId>,
@@ -40,15 +42,29 @@ pub(super) struct Plain {
 struct Activity {
     name: String,
     /// Whole lines that wait, with their `#N`.
-    waiting: Vec<u8>,
+    waiting: Shown,
     line: LineBuffer,
     transfers: Transfers,
     over: bool,
 }
 
 impl Plain {
+    /// Nothing written yet.
+    pub(super) fn new(output: StepOutput) -> Self {
+        Self {
+            output,
+            activities: BTreeMap::new(),
+            stage: None,
+            last: Duration::ZERO,
+            begun: false,
+            warnings: Vec::new(),
+            definition: None,
+            attached: 0,
+        }
+    }
+
     /// Takes note of `event`, and writes what can be written.
-    pub(super) fn event(&mut self, event: Event, now: Duration, out: &mut Vec<u8>) {
+    pub(super) fn event(&mut self, event: Event, now: Duration, out: &mut Shown) {
         if !matches!(event, Event::Warning { .. }) {
             self.attach_warnings(now, out);
         }
@@ -58,6 +74,7 @@ impl Plain {
                 return;
             }
             Event::Begun { activity, name } => {
+                let name = one_line(&name).into_owned();
                 if name.starts_with(DEFINITION) {
                     self.definition = Some((activity, name.clone()));
                 }
@@ -65,23 +82,21 @@ impl Plain {
                 (activity, false)
             }
             Event::Output { activity, bytes, elapsed } => {
-                self.activities.entry(activity).or_default().output(activity, &bytes, elapsed);
+                let stage = self.activities.entry(activity).or_default();
+                stage.output(activity, &bytes, elapsed, self.output);
                 (activity, false)
             }
             Event::Transferred { activity, subject, done, total } => {
-                self.activities.entry(activity).or_default().transferred(
-                    activity,
-                    (subject, done, total),
-                    now,
-                );
+                let progress = (one_line(&subject).into_owned(), done, total);
+                self.activities.entry(activity).or_default().transferred(activity, progress, now);
                 (activity, false)
             }
             Event::Note { activity, text } => {
-                self.activities.entry(activity).or_default().say(activity, format_args!("{text}"));
+                self.activities.entry(activity).or_default().say(activity, &text);
                 (activity, false)
             }
             Event::Ended { activity, outcome, elapsed } => {
-                self.activities.entry(activity).or_default().end(activity, &outcome, elapsed);
+                self.activities.entry(activity).or_default().end(activity, &outcome, elapsed, self.output);
                 (activity, true)
             }
         };
@@ -94,7 +109,7 @@ impl Plain {
     }
 
     /// Lets others onto the stage when the one that has it has been silent for too long.
-    pub(super) fn tick(&mut self, now: Duration, out: &mut Vec<u8>) {
+    pub(super) fn tick(&mut self, now: Duration, out: &mut Shown) {
         if now.saturating_sub(self.last) >= PATIENCE
             && let Some(next) = self.next_waiting()
         {
@@ -111,11 +126,11 @@ impl Plain {
     }
 
     /// Writes everything that waits, and the warnings. What is not over by now has been given up.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn finish(&mut self, out: &mut Shown) {
         self.attach_warnings(Duration::ZERO, out);
         for (id, activity) in &mut self.activities {
             if !activity.over {
-                activity.end(*id, &Outcome::Canceled, Duration::ZERO);
+                activity.end(*id, &Outcome::Canceled, Duration::ZERO, self.output);
             }
         }
         if let Some(stage) = self.stage {
@@ -125,7 +140,7 @@ impl Plain {
             self.give_stage(next, Duration::ZERO, out);
         }
         if !self.warnings.is_empty() {
-            let warnings = each_once(std::mem::take(&mut self.warnings));
+            let warnings = each_once(&std::mem::take(&mut self.warnings));
             line(out, format_args!("\n {}", warnings_found(warnings.len())));
             for warning in warnings {
                 line(out, format_args!(" - {warning}"));
@@ -135,7 +150,7 @@ impl Plain {
 
     /// Writes warnings below the activity that read the Dockerfile. It is over long before they are known, so it comes back
     /// for them.
-    fn attach_warnings(&mut self, now: Duration, out: &mut Vec<u8>) {
+    fn attach_warnings(&mut self, now: Duration, out: &mut Shown) {
         let new = &self.warnings[self.attached..];
         self.attached = self.warnings.len();
         let Some((id, name)) = self.definition.as_ref().filter(|_| !new.is_empty()) else { return };
@@ -145,7 +160,7 @@ impl Plain {
             ..Activity::default()
         });
         for warning in new {
-            activity.say(*id, format_args!("WARN: {warning}"));
+            activity.say(*id, &format!("WARN: {warning}"));
         }
         let id = *id;
         if self.stage.is_none_or(|stage| stage == id) {
@@ -154,7 +169,7 @@ impl Plain {
     }
 
     /// Gives the stage to those who are over, then to the first who waits.
-    fn next(&mut self, now: Duration, out: &mut Vec<u8>) {
+    fn next(&mut self, now: Duration, out: &mut Shown) {
         while let Some(next) = self.next_waiting() {
             self.give_stage(next, now, out);
             if self.stage.is_some() {
@@ -172,14 +187,14 @@ impl Plain {
 
     /// Writes the waiting lines of `id`, below its name unless it had the stage already. An activity that is over leaves
     /// the stage and is forgotten.
-    fn give_stage(&mut self, id: ActivityId, now: Duration, out: &mut Vec<u8>) {
+    fn give_stage(&mut self, id: ActivityId, now: Duration, out: &mut Shown) {
         let Some(activity) = self.activities.get_mut(&id) else { return };
         if self.stage != Some(id) {
             if let Some(interrupted) = self.stage {
                 line(out, format_args!("#{} ...", interrupted.0));
             }
             if self.begun {
-                out.push(b'\n');
+                out.text("\n");
             }
             line(out, format_args!("#{} {}", id.0, activity.name));
             self.begun = true;
@@ -195,9 +210,9 @@ impl Plain {
 }
 
 impl Activity {
-    fn output(&mut self, id: ActivityId, bytes: &[u8], elapsed: Duration) {
+    fn output(&mut self, id: ActivityId, bytes: &[u8], elapsed: Duration, output: StepOutput) {
         let Self { line: buffer, waiting, .. } = self;
-        buffer.feed(bytes, |text| log_line(waiting, id, elapsed, text));
+        buffer.feed(bytes, |text| log_line(waiting, (id, elapsed), text, output));
     }
 
     fn transferred(
@@ -213,24 +228,24 @@ impl Activity {
         }
         transfer.told = Some(now);
         let text = transfer_text(transfer, now);
-        self.say(id, format_args!("{text}"));
+        self.say(id, &text);
     }
 
-    fn end(&mut self, id: ActivityId, outcome: &Outcome, elapsed: Duration) {
+    fn end(&mut self, id: ActivityId, outcome: &Outcome, elapsed: Duration, output: StepOutput) {
         if let Some(rest) = self.line.rest() {
-            log_line(&mut self.waiting, id, elapsed, &rest);
+            log_line(&mut self.waiting, (id, elapsed), &rest, output);
         }
         match outcome {
-            Outcome::Done => self.say(id, format_args!("DONE {:.1}s", elapsed.as_secs_f64())),
-            Outcome::Cached => self.say(id, format_args!("CACHED")),
-            Outcome::Failed(message) => self.say(id, format_args!("ERROR: {message}")),
-            Outcome::Canceled => self.say(id, format_args!("CANCELED")),
+            Outcome::Done => self.say(id, &format!("DONE {:.1}s", elapsed.as_secs_f64())),
+            Outcome::Cached => self.say(id, "CACHED"),
+            Outcome::Failed(message) => self.say(id, &format!("ERROR: {message}")),
+            Outcome::Canceled => self.say(id, "CANCELED"),
         }
         self.over = true;
     }
 
-    fn say(&mut self, id: ActivityId, text: std::fmt::Arguments<'_>) {
-        line(&mut self.waiting, format_args!("#{} {text}", id.0));
+    fn say(&mut self, id: ActivityId, text: &str) {
+        line(&mut self.waiting, format_args!("#{} {}", id.0, one_line(text)));
     }
 }
 
@@ -241,14 +256,13 @@ fn transfer_text(transfer: &Transfer, now: Duration) -> String {
     format!("{} {}{time}{done}", transfer.subject, transfer.amount())
 }
 
-fn log_line(out: &mut Vec<u8>, id: ActivityId, elapsed: Duration, text: &[u8]) {
-    // writing to memory cannot fail
-    let _ = write!(out, "#{} {:.3} ", id.0, elapsed.as_secs_f64());
-    out.extend_from_slice(text);
-    out.push(b'\n');
+fn log_line(out: &mut Shown, (id, elapsed): (ActivityId, Duration), text: &[u8], output: StepOutput) {
+    out.text(&format!("#{} {:.3} ", id.0, elapsed.as_secs_f64()));
+    out.step_line(text, output);
 }
 
-fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+fn line(out: &mut Shown, text: std::fmt::Arguments<'_>) {
+    // writing to memory cannot fail
     let _ = writeln!(out, "{text}");
 }
 

@@ -19,13 +19,13 @@ fn ended(number: u32, outcome: Outcome, millis: u64) -> Event {
 }
 
 fn shown(events: Vec<(u64, Event)>) -> String {
-    let (mut plain, mut out) = (Plain::default(), Vec::new());
+    let (mut plain, mut out) = (Plain::new(StepOutput::Unchanged), Shown::default());
     for (at, event) in events {
         plain.tick(Duration::from_millis(at), &mut out);
         plain.event(event, Duration::from_millis(at), &mut out);
     }
     plain.finish(&mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out.as_bytes().to_vec()).unwrap()
 }
 
 #[test]
@@ -133,4 +133,21 @@ fn what_is_not_over_in_the_end_was_canceled() {
         (2, output(1, "x\n", 2)),
     ]);
     assert_eq!(text, "#1 a\n#1 0.002 x\n#1 CANCELED\n\n#2 b\n#2 0.000 half\n#2 CANCELED\n");
+}
+
+#[test]
+fn what_strangers_wrote_is_one_tame_line() {
+    let evil = "a\u{1b}]0;x\u{7}\n#9 DONE\u{202e}";
+    let tame = "a\\u001b]0;x\\u0007\\n#9 DONE\\u202e";
+    let transferred =
+        |done| Event::Transferred { activity: id(1), subject: evil.to_owned(), done, total: Some(1) };
+    let text = shown(vec![
+        (0, begun(1, evil)),
+        (0, Event::Note { activity: id(1), text: evil.to_owned() }),
+        (0, transferred(1)),
+        (0, ended(1, Outcome::Failed(evil.to_owned()), 0)),
+        (0, Event::Warning { text: evil.to_owned() }),
+    ]);
+    let warning = format!("\n 1 warning found (use docker --debug to expand):\n - {tame}\n");
+    assert_eq!(text, format!("#1 {tame}\n#1 {tame}\n#1 {tame} 1B / 1B done\n#1 ERROR: {tame}\n{warning}"));
 }

@@ -3,6 +3,8 @@
 use super::aligned;
 use crate::{
     error::CliError,
+    shown::one_line,
+    streams::Answer,
     template::{self, Template},
 };
 use serde::Serialize;
@@ -76,15 +78,20 @@ impl Listing {
     }
 
     /// The ids alone, a line each (`--quiet`).
-    pub(crate) fn ids(&self) -> String {
-        self.rows.iter().map(|row| format!("{}\n", text(row, "ID"))).collect()
+    pub(crate) fn ids(&self) -> Answer {
+        Answer::Text(self.rows.iter().map(|row| format!("{}\n", text(row, "ID"))).collect())
     }
 
-    /// The text of the listing.
+    /// The listing. A value in a table is one line, whoever wrote it.
     ///
     /// # Errors
     /// [`CliError::Template`] when the template names a field there is not.
-    pub(crate) fn render(&self, format: &Format) -> Result<String, CliError> {
+    pub(crate) fn render(&self, format: &Format) -> Result<Answer, CliError> {
+        let tame = |row: &Map<String, Value>| {
+            let one_line =
+                |value: &Value| value.as_str().map_or_else(|| value.clone(), |v| one_line(v).into());
+            row.iter().map(|(field, value)| (field.clone(), one_line(value))).collect::<Map<_, _>>()
+        };
         match format {
             Format::Table => {
                 let heading = |field: &&'static str| {
@@ -93,11 +100,12 @@ impl Listing {
                 };
                 let head = self.shown.iter().map(heading).collect();
                 let cells = |row: &Map<String, Value>| {
-                    self.shown.iter().map(|field| text(row, field).to_owned()).collect()
+                    let row = tame(row);
+                    self.shown.iter().map(|field| text(&row, field).to_owned()).collect()
                 };
                 let rows: Vec<Vec<String>> =
                     std::iter::once(head).chain(self.rows.iter().map(cells)).collect();
-                Ok(aligned(&rows))
+                Ok(Answer::Text(aligned(&rows)))
             }
             Format::TableOf(template) => {
                 let head: Map<String, Value> = self
@@ -107,12 +115,12 @@ impl Listing {
                     .collect();
                 let mut rows = Vec::with_capacity(self.rows.len() + 1);
                 for row in std::iter::once(&head).chain(&self.rows) {
-                    let line = template.render(&Value::Object(row.clone()))?;
+                    let line = template.render(&Value::Object(tame(row)))?;
                     rows.push(line.split('\t').map(str::to_owned).collect());
                 }
-                Ok(aligned(&rows))
+                Ok(Answer::Text(aligned(&rows)))
             }
-            Format::Json => Ok(self.lines(|row| Ok(template::to_json(&Value::Object(row.clone()))))?),
+            Format::Json => self.lines(|row| Ok(template::to_json(&Value::Object(row.clone())))),
             Format::Rows(template) => self.lines(|row| template.render(&Value::Object(row.clone()))),
         }
     }
@@ -120,13 +128,13 @@ impl Listing {
     fn lines(
         &self,
         line: impl Fn(&Map<String, Value>) -> Result<String, CliError>,
-    ) -> Result<String, CliError> {
+    ) -> Result<Answer, CliError> {
         let mut out = String::new();
         for row in &self.rows {
             out.push_str(&line(row)?);
             out.push('\n');
         }
-        Ok(out)
+        Ok(Answer::Data(out))
     }
 }
 
@@ -149,7 +157,9 @@ mod tests {
         let rows = vec![row("ed94c19508b9", "debian"), row("41674f48864b", "<none>")];
         let listing = Listing { columns: COLUMNS, shown: vec!["Repository", "ID"], rows };
         let format = Format::parse(Some(format)).map_err(|error| error.to_string())?;
-        listing.render(&format).map_err(|error| error.to_string())
+        match listing.render(&format).map_err(|error| error.to_string())? {
+            Answer::Text(text) | Answer::Data(text) => Ok(text),
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod contexts;
 mod diagnostics;
 mod examples;
 mod foreign_tools;
+mod hostile_text;
 mod images;
 mod modes;
 mod ordinary_user;

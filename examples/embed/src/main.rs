@@ -5,6 +5,7 @@
 //! is decided here.
 
 #![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "it is a program of its own, with its own streams")]
 
 use rbuild::{BuildRequest, ClientOptions, Engine, EngineOptions, Event, EventSink, Image, Outcome};
 use std::{
