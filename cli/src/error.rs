@@ -96,9 +96,12 @@ pub(crate) enum CliError {
         /// Its number.
         signal: i32,
     },
-    /// Some of several things failed, and each failure was told already.
+    /// Some of several things failed, and each failure was reported already.
     #[error("not everything could be done")]
-    Told,
+    Reported {
+        /// The exit code: the highest of those of the failures.
+        code: u8,
+    },
 }
 
 impl From<FilterError> for CliError {
@@ -125,6 +128,7 @@ fn in_solver(error: &rbuild::Error) -> bool {
     !matches!(
         error,
         rbuild::Error::ContextMissing { .. }
+            | rbuild::Error::ContextUnreadable { .. }
             | rbuild::Error::NamedContextMissing { .. }
             | rbuild::Error::NamedContextNotADirectory { .. }
             | rbuild::Error::Layout { .. }

@@ -35,14 +35,14 @@ pub(crate) fn code(error: &CliError) -> u8 {
             _ => 125,
         },
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => signal_code(13),
-        CliError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 1,
-        CliError::File { .. } | CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
+        CliError::File { source, .. } => class_code(FailureClass::of_io(source, FailureClass::Input)),
+        CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
         CliError::Interrupted { signal } => signal_code(*signal),
         CliError::NoSuchObject(_)
         | CliError::Configuration { .. }
         | CliError::Declined(_)
-        | CliError::Unbuildable(_)
-        | CliError::Told => 1,
+        | CliError::Unbuildable(_) => 1,
+        CliError::Reported { code } => *code,
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn report(error: &CliError, color: Color) {
     let label = match error {
         // nobody reads any more, or everything has been said
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
-        CliError::Told => return,
+        CliError::Reported { .. } => return,
         CliError::Build(failure) => {
             if let Some(diagnostic) = failure.diagnostic() {
                 diagnostic::render(diagnostic, color, streams::step_output(color), &mut text);

@@ -7,7 +7,7 @@ use crate::{
 use rbuild_oci::Platform;
 use rbuild_parser::{Dockerfile, Lint};
 use rbuild_planner::{NamedContext, Plan, PlanError, PlanOptions};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 impl Engine {
     /// Builds what `request` asks for, names it, and says what happened through `events` while it happens.
@@ -58,8 +58,9 @@ pub(crate) fn parse_dockerfile(text: &DockerfileText) -> Result<Dockerfile, Erro
 
 /// Reads the Dockerfile of `request`.
 pub(crate) fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<DockerfileText, Error> {
-    if let Some(context) = request.context.as_ref().filter(|context| !context.is_dir()) {
-        return Err(Error::ContextMissing { path: context.clone() });
+    if let Some(context) = &request.context {
+        // opened for reading: a directory that cannot be listed is not a context
+        File::open(context.join(".")).map_err(|source| Error::context(context.clone(), source))?;
     }
     contexts::check(request)?;
     let name = match &request.dockerfile {

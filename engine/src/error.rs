@@ -29,6 +29,14 @@ pub enum Error {
         /// As given.
         path: PathBuf,
     },
+    /// The context directory cannot be opened.
+    #[error("unable to prepare context: open {}", .path.display())]
+    ContextUnreadable {
+        /// As given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The directory of a named context is not there.
     #[error("failed to get build context {name}: stat {}: {}", .path.display(), reason(.source))]
     NamedContextMissing {
@@ -221,16 +229,38 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::Store(error)
-            | Self::Executor(ExecutorError::Store(error))
-            | Self::Image(ImageError::Store(error)) => error.class(),
-            Self::Registry(error) | Self::Image(ImageError::Registry(error)) => error.class(),
+            Self::ContextMissing { .. }
+            | Self::NamedContextNotADirectory { .. }
+            | Self::Syntax { .. }
+            | Self::Plan { .. }
+            | Self::NoSuchImage(_)
+            | Self::AmbiguousImage(_)
+            | Self::ImageInUse { .. }
+            | Self::NoSuchContainer(_)
+            | Self::ContainerNameTaken { .. }
+            | Self::ContainerRunning(_)
+            | Self::NoCommand
+            | Self::Value(_)
+            | Self::Unsupported { .. } => FailureClass::Input,
+            Self::ContextUnreadable { source, .. }
+            | Self::NamedContextMissing { source, .. }
+            | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),
+            Self::Layout { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
-            Self::Step { error: ExecutorError::Store(error), .. } => error.class(),
-            Self::Step { error: ExecutorError::DiskFull { .. }, .. } => FailureClass::Environment,
+            Self::Step { error, .. } | Self::Executor(error) => error.class(),
+            Self::Store(error) => error.class(),
+            Self::Image(error) => error.class(),
+            Self::Registry(error) => error.class(),
             Self::Io { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
-            _ => FailureClass::Input,
+        }
+    }
+
+    /// The failure to open the context directory `path`.
+    pub(crate) fn context(path: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::ContextMissing { path },
+            _ => Self::ContextUnreadable { path, source },
         }
     }
 }
@@ -247,5 +277,39 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use FailureClass::{Environment, Input, Internal};
+
+    #[test]
+    fn the_class_of_a_request_is_that_of_its_cause() {
+        const ENOENT: i32 = 2;
+        const EACCES: i32 = 13;
+        let io = |number| io::Error::from_raw_os_error(number);
+        let base = |source: Error| Error::BaseImage {
+            written: String::new(),
+            reference: String::new(),
+            suggestion: String::new(),
+            source: Box::new(source),
+            diagnostic: DockerfileText { name: String::new(), bytes: Vec::new() }.at(None),
+        };
+        let refused = || RegistryError::Refused { host: "r".to_owned(), source: "refused".into() };
+        let missing = || RegistryError::NotFound { reference: "r/a".to_owned() };
+        for (error, class) in [
+            (Error::context("c".into(), io(ENOENT)), Input),
+            (Error::context("c".into(), io(EACCES)), Environment),
+            (Error::DockerfileUnreadable { path: "D".into(), source: io(ENOENT) }, Input),
+            (Error::DockerfileUnreadable { path: "D".into(), source: io(EACCES) }, Environment),
+            (base(Error::Image(ImageError::Registry(refused()))), Environment),
+            (base(Error::Registry(missing())), Input),
+            (Error::Store(StoreError::RecorderStopped), Internal),
+            (Error::Worker(String::new()), Internal),
+        ] {
+            assert_eq!(error.class(), class, "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
 
 use rbuild_cache::{Canceled, StoreError};
-use rbuild_sys::SandboxError;
+use rbuild_sys::{SandboxError, SysError};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -111,7 +111,7 @@ pub enum ExecutorError {
         layers: usize,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: SysError,
     },
     /// The build context could not be opened.
     #[error("unable to prepare context: path {path:?} not found")]

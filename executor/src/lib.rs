@@ -15,6 +15,7 @@ mod context;
 mod copy;
 mod describe;
 mod error;
+mod failure;
 mod host_files;
 mod ignore;
 mod isolation;

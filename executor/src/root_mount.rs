@@ -44,8 +44,8 @@ impl RootMount {
             empty: store.empty_dir(),
             xattr: xattr_namespace(),
         };
-        let mount = mount_overlay(&spec)
-            .map_err(|source| ExecutorError::View { layers: layers.len(), source: Box::new(source) })?;
+        let mount =
+            mount_overlay(&spec).map_err(|source| ExecutorError::View { layers: layers.len(), source })?;
         let own = mount.try_clone().map_err(|error| ExecutorError::system("dup", b"the root", error))?;
         Ok(Self { mount, view: RootView::of_mount(Rooted::new(own), layers.len()) })
     }

@@ -102,8 +102,7 @@ fn mount(store: &Store, layers: &[LayerId]) -> Result<OwnedFd, ExecutorError> {
     let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let spec =
         OverlaySpec { lowers: &lowers, upper: None, empty: store.empty_dir(), xattr: xattr_namespace() };
-    mount_overlay(&spec)
-        .map_err(|source| ExecutorError::View { layers: layers.len(), source: Box::new(source) })
+    mount_overlay(&spec).map_err(|source| ExecutorError::View { layers: layers.len(), source })
 }
 
 /// Where overlayfs keeps its marks: only real root may use `trusted.*`.

@@ -19,6 +19,7 @@ mod directories;
 mod entry_path;
 mod error;
 mod event;
+mod failure;
 mod import;
 mod known_layers;
 mod layer_content;

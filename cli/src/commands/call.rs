@@ -73,7 +73,7 @@ fn check_and_tell(engine: &Engine, request: &BuildRequest, call: CallOptions) ->
     match (checked.failure, checked.findings.is_empty(), call.status) {
         (Some(error), _, _) => Err(unbuildable(&error)),
         (None, true, _) | (None, false, FindingsStatus::Ignored) => Ok(()),
-        (None, false, FindingsStatus::Fails) => Err(CliError::Told),
+        (None, false, FindingsStatus::Fails) => Err(CliError::Reported { code: 1 }),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
         Some(text) => Some(Template::parse(text)?),
     };
     let engine = app.engine()?;
-    let (mut out, mut found, mut failed) = (String::new(), Vec::new(), false);
+    let (mut out, mut found, mut code) = (String::new(), Vec::new(), 0);
     for name in &args.names {
         match (object(&engine, name, kind), &template) {
             (Ok(object), None) => found.push(object.printed),
@@ -48,7 +48,7 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
                 out.push('\n');
             }
             (Err(error), _) => {
-                failed = true;
+                code = code.max(exit::code(&error));
                 exit::report(&error, app.environment.color());
             }
         }
@@ -57,7 +57,7 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
         out = pretty(&Value::Array(found));
     }
     print_data(&out)?;
-    if failed { Err(CliError::Told) } else { Ok(()) }
+    if code == 0 { Ok(()) } else { Err(CliError::Reported { code }) }
 }
 
 /// One answer.

@@ -42,14 +42,14 @@ pub(super) fn each(
     color: Color,
     mut act: impl FnMut(&str) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let mut failed = false;
+    let mut code = 0;
     for name in names {
         if let Err(error) = act(name) {
             exit::report(&error, color);
-            failed = true;
+            code = code.max(exit::code(&error));
         }
     }
-    if failed { Err(CliError::Told) } else { Ok(()) }
+    if code == 0 { Ok(()) } else { Err(CliError::Reported { code }) }
 }
 
 /// The meaning of `--force`.

@@ -11,6 +11,7 @@ mod containers;
 mod contexts;
 mod diagnostics;
 mod examples;
+mod faults;
 mod foreign_tools;
 mod hostile_text;
 mod images;

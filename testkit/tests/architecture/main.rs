@@ -5,6 +5,7 @@
 
 mod circles;
 mod crates;
+mod errors;
 mod files;
 mod references;
 

@@ -1,0 +1,220 @@
+//! The machine's faults end with exit code 3 and name themselves: no space, no permission, read-only, no network, no mount; while
+//! something is read, written or mounted. What the user got wrong ends with 1, in the same places.
+
+use crate::{RBUILD, ordinary_user, with_busybox};
+use rbuild_testkit::{Base, Ran, Workspace, has_root, skip};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A mounted file system; unmounted when dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// A file system in memory with these options at `path`, made if it is not there.
+    fn new(path: PathBuf, options: &str) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(path));
+        }
+        skip("no tmpfs can be mounted");
+        None
+    }
+
+    fn make_read_only(&self) {
+        let made = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
+        assert!(made.unwrap().success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Checks that a command ended with the machine's code and says `part`.
+fn is_the_machine_s(ran: &Ran, part: &str) {
+    assert!(
+        ran.code == 3 && ran.stderr.to_lowercase().contains(part),
+        "should end with 3 and say {part:?}: {ran:#?}"
+    );
+    let last = ran.stderr.lines().last().unwrap_or_default();
+    assert!(!ran.stderr.contains("panicked") && !last.contains("(os error"), "{ran:#?}");
+}
+
+fn build(here: &Workspace, context: &Path) -> Ran {
+    here.run(["build".as_ref(), "-t".as_ref(), "x".as_ref(), context.as_os_str()])
+}
+
+#[test]
+fn no_space_in_the_store() {
+    let Some(other) = with_busybox("no_space_in_the_store") else { return };
+    other.write("big", vec![7; 30 << 20]);
+    let import = other.run(["import", "/dev/null", "big"]);
+    assert_eq!(import.code, 0, "{import:#?}");
+    let here = Workspace::new(RBUILD);
+    let Some(_store) = Mounted::new(here.store().to_owned(), "size=16m") else { return };
+    here.import(Base::Busybox);
+    let say = "no space left";
+    for dockerfile in [
+        "FROM busybox\nRUN head -c 30000000 /dev/zero > /big\n",
+        "FROM busybox\nCOPY big /\n",
+        "FROM scratch\nADD big.tar /\n",
+    ] {
+        let context = here.context("c", dockerfile, &[]);
+        fs::write(context.join("big"), vec![7; 30 << 20]).unwrap();
+        let tar = Command::new("tar").args(["-cf", "big.tar", "big"]).current_dir(&context).status();
+        assert!(tar.unwrap().success());
+        is_the_machine_s(&build(&here, &context), say);
+    }
+    let archive = here.path().join("c/big.tar");
+    is_the_machine_s(&here.run(["import".as_ref(), archive.as_os_str()]), say);
+    let context = other.context("c", "FROM busybox\nCOPY big /\n", &[]);
+    fs::copy(other.path().join("big"), context.join("big")).unwrap();
+    other.build("big", &context);
+    other.ok(["save", "-o", "saved.tar", "big"]);
+    let saved = other.path().join("saved.tar");
+    is_the_machine_s(&here.run(["load".as_ref(), "-i".as_ref(), saved.as_os_str()]), say);
+}
+
+#[test]
+fn no_space_for_what_is_written() {
+    let Some(here) = with_busybox("no_space_for_what_is_written") else { return };
+    let Some(full) = Mounted::new(here.path().join("full"), "size=64k") else { return };
+    let _ = fs::write(full.0.join("filler"), vec![0; 1 << 20]);
+    let context = here.context("c", "FROM busybox\nRUN true\n", &[]);
+    let context = context.to_str().unwrap();
+    for words in [
+        &["save", "-o", "full/x.tar", "busybox"][..],
+        &["build", "--iidfile", "full/id", context],
+        &["build", "--metadata-file", "full/metadata", context],
+    ] {
+        is_the_machine_s(&here.run(words), "no space left");
+    }
+    let mut command = here.command(["images"]);
+    command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    is_the_machine_s(&Ran::of(command.output().unwrap()), "no space left");
+    let mut command = here.command(["save", "busybox"]);
+    command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+    is_the_machine_s(&Ran::of(command.output().unwrap()), "no space left");
+}
+
+#[test]
+fn a_read_only_store_and_a_read_only_place() {
+    let Some(other) = with_busybox("a_read_only_store_and_a_read_only_place") else { return };
+    let here = Workspace::new(RBUILD);
+    let Some(store) = Mounted::new(here.store().to_owned(), "size=64m") else { return };
+    here.import(Base::Busybox);
+    let context = here.context("c", "FROM busybox\nRUN true\n", &[]);
+    store.make_read_only();
+    is_the_machine_s(&build(&here, &context), "read-only file system");
+    for words in [&["tag", "busybox", "y"][..], &["rmi", "busybox"], &["prune", "-a", "-f"]] {
+        is_the_machine_s(&here.run(words), "read-only file system");
+    }
+    let Some(place) = Mounted::new(other.path().join("place"), "size=1m") else { return };
+    place.make_read_only();
+    let context = context.to_str().unwrap();
+    for words in [&["save", "-o", "place/x.tar", "busybox"][..], &["build", "--iidfile", "place/id", context]]
+    {
+        is_the_machine_s(&other.run(words), "read-only file system");
+    }
+}
+
+#[test]
+fn a_user_without_permission() {
+    let Some(here) = ordinary_user::workspace("a_user_without_permission") else { return };
+    here.import(Base::Busybox);
+    let locked = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+    let say = "permission denied";
+    let context = here.context("c", "FROM busybox\nCOPY file /\n", &[("file", "x")]);
+    locked(&context.join("file"));
+    is_the_machine_s(&build(&here, &context), say);
+    let context = here.context("d", "FROM busybox\nCOPY sub /\n", &[("sub/file", "x")]);
+    locked(&context.join("sub"));
+    is_the_machine_s(&build(&here, &context), say);
+    let context = here.context("e", "FROM busybox\n", &[]);
+    locked(&context.join("Dockerfile"));
+    is_the_machine_s(&build(&here, &context), say);
+    locked(&context);
+    is_the_machine_s(&build(&here, &context), say);
+    let archive = here.write("a.tar", "");
+    locked(&archive);
+    is_the_machine_s(&here.run(["load", "-i", "a.tar"]), say);
+    is_the_machine_s(&here.run(["import", "a.tar"]), say);
+    let closed = here.write("closed/file", "");
+    fs::set_permissions(closed.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    is_the_machine_s(&here.run(["save", "-o", "closed/x.tar", "busybox"]), say);
+    is_the_machine_s(&here.run(["--root", "closed/store", "images"]), "no permission");
+}
+
+#[test]
+fn a_registry_that_refuses_connections() {
+    if !has_root() {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM 127.0.0.1:1/a\n", &[]);
+    is_the_machine_s(&build(&here, &context), "connection refused");
+    let context = here.context("d", "FROM scratch\nCOPY file /\n", &[("file", "x")]);
+    here.build("127.0.0.1:1/b", &context);
+    for words in [
+        &["pull", "127.0.0.1:1/a"][..],
+        &["push", "127.0.0.1:1/b"],
+        &["login", "-u", "a", "-p", "b", "127.0.0.1:1"],
+    ] {
+        is_the_machine_s(&here.run(words), "connection refused");
+    }
+    let unknown = here.run(["pull", "no-such-host.invalid/a"]);
+    assert_eq!(unknown.code, 3, "{unknown:#?}");
+}
+
+#[test]
+fn a_kernel_that_refuses_to_mount() {
+    if !has_root() {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let context =
+        here.context("c", "FROM scratch AS a\nCOPY file /\nFROM a\nRUN [\"/file\"]\n", &[("file", "x")]);
+    // root of a user namespace that owns no mount namespace may mount nothing
+    let inner = here.command(["build".as_ref(), context.as_os_str()]);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().env("RBUILD_ROOT", here.store()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    is_the_machine_s(&Ran::of(command.output().unwrap()), "not permitted");
+}
+
+#[test]
+fn what_the_user_got_wrong_is_not_the_machine_s() {
+    let Some(here) = with_busybox("what_the_user_got_wrong_is_not_the_machine_s") else { return };
+    for dockerfile in [
+        "FROM busybox\nCOPY nothing /\n",
+        "FROM busybox\nRUN /nothing\n",
+        "FROM busybox\nRUN [\"/etc/passwd\"]\n",
+        "FROM busybox\nCOPY file /etc/passwd/below\n",
+        "FROM busybox\nUSER nobody-here\nRUN true\n",
+        "FROM busybox\nADD file/../../../x /\n",
+    ] {
+        let context = here.context("c", dockerfile, &[("file", "x")]);
+        let ran = build(&here, &context);
+        assert_eq!(ran.code, 1, "{dockerfile:?}: {ran:#?}");
+    }
+    here.write("text", "no tar");
+    for words in [
+        &["load", "-i", "text"][..],
+        &["load", "-i", "nothing"],
+        &["import", "text"],
+        &["import", "nothing"],
+        &["save", "-o", "no/such/x.tar", "busybox"],
+        &["build", "--iidfile", ".", "c"],
+        &["push", "nothing"],
+    ] {
+        let ran = here.run(words);
+        assert_eq!(ran.code, 1, "{words:?}: {ran:#?}");
+    }
+}

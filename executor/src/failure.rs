@@ -1,0 +1,107 @@
+//! Who has to act on a failure of a step. `sys` knows the kernel and nothing of classes, so its errors get theirs here.
+
+use crate::ExecutorError;
+use rbuild_oci::FailureClass::{self, Environment, Input};
+use rbuild_sys::{SandboxError, SpawnError, SysError};
+
+impl ExecutorError {
+    /// Who has to act on it. Files that are missing or of the wrong kind were named in the Dockerfile.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::SourceNotFound { .. }
+            | Self::SourceChanged { .. }
+            | Self::NotADirectory { .. }
+            | Self::IsADirectory { .. }
+            | Self::ParentNotADirectory { .. }
+            | Self::BelowAFile { .. }
+            | Self::TooManyLinks { .. }
+            | Self::PatternSyntax { .. }
+            | Self::IllegalExclusion
+            | Self::ArchiveBreakout { .. }
+            | Self::BadArchive { .. }
+            | Self::UnknownUser { .. }
+            | Self::UnknownGroup { .. }
+            | Self::Unsupported { .. }
+            | Self::CommandFailed { .. }
+            | Self::Canceled => Input,
+            Self::System { source, .. } | Self::ContextNotFound { source, .. } => {
+                FailureClass::of_io(source, Input)
+            }
+            Self::View { source, .. } => sys_class(source),
+            Self::DiskFull { .. } => Environment,
+            Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
+            Self::CommandUser { source, .. } => source.class(),
+            Self::Store(error) => error.class(),
+        }
+    }
+}
+
+fn sandbox_class(error: &SandboxError) -> FailureClass {
+    match error {
+        SandboxError::Spawn(error) => spawn_class(error),
+        SandboxError::Sys(error) => sys_class(error),
+        SandboxError::MountPoint { source, .. } => FailureClass::of_io(source, Input),
+        SandboxError::LinkInstead { .. } | SandboxError::MountTarget { .. } => Input,
+    }
+}
+
+fn spawn_class(error: &SpawnError) -> FailureClass {
+    match error {
+        // a program that may not be executed is as the image has it
+        SpawnError::Nul { .. }
+        | SpawnError::NotFound { .. }
+        | SpawnError::Exec { .. }
+        | SpawnError::EmptyCommand => Input,
+        SpawnError::Prepare { .. } | SpawnError::Setup { .. } => Environment,
+    }
+}
+
+fn sys_class(error: &SysError) -> FailureClass {
+    match error {
+        SysError::Call { .. } | SysError::KernelTooOld { .. } => Environment,
+        SysError::TooManyLayers { .. } => Input,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn io_error(number: i32) -> io::Error {
+        io::Error::from_raw_os_error(number)
+    }
+
+    #[test]
+    fn the_machine_s_faults_are_told_from_those_of_the_dockerfile() {
+        const ENOENT: i32 = 2;
+        const EACCES: i32 = 13;
+        const ENOSPC: i32 = 28;
+        let command = || "x".to_owned();
+        let call =
+            |number| SysError::Call { call: "mount", subject: "x".to_owned(), source: io_error(number) };
+        let exec = SpawnError::Exec { command: "x".into(), source: io_error(EACCES) };
+        let setup = SpawnError::Setup { call: "mount x".to_owned(), source: io_error(ENOENT) };
+        let not_started = |source| ExecutorError::CommandNotStarted { command: command(), code: 126, source };
+        let point = |number| SandboxError::MountPoint { path: "/x".into(), source: io_error(number) };
+        let many = SysError::TooManyLayers { found: 2, limit: 1 };
+        let user = ExecutorError::UnknownUser { name: "x".to_owned() };
+        for (error, class) in [
+            (ExecutorError::system("open", b"x", io_error(ENOENT)), Input),
+            (ExecutorError::system("open", b"x", io_error(EACCES)), Environment),
+            (ExecutorError::system("write", b"x", io_error(ENOSPC)), Environment),
+            (ExecutorError::View { layers: 1, source: call(ENOENT) }, Environment),
+            (ExecutorError::View { layers: 2, source: many }, Input),
+            (not_started(exec.into()), Input),
+            (not_started(setup.into()), Environment),
+            (ExecutorError::Sandbox(point(EACCES)), Environment),
+            (ExecutorError::Sandbox(point(ENOENT)), Input),
+            (ExecutorError::CommandFailed { command: command(), code: 1 }, Input),
+            (ExecutorError::DiskFull { command: command(), code: 1, store: "/s".into() }, Environment),
+            (ExecutorError::CommandUser { command: command(), source: Box::new(user) }, Input),
+        ] {
+            assert_eq!(error.class(), class, "{error}");
+        }
+    }
+}
