@@ -65,15 +65,6 @@ impl Resolution {
     }
 }
 
-/// Whether a file system is mounted without an option that it cannot take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Optional {
-    /// The option is needed.
-    No,
-    /// The file system serves without it.
-    Yes,
-}
-
 /// A file system for mount(2): where, what and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Mount<'a> {
@@ -105,25 +96,20 @@ impl Program {
     }
 
     /// fsopen, its options, fsmount: a new file system in a slot, attached nowhere. Every call may fail as `on_error`
-    /// says, so the slot decides whether there is one. An option that this kernel or user namespace cannot take
-    /// (`EINVAL`) is left out if it is [`Optional::Yes`].
+    /// says, so the slot decides whether there is one.
     pub fn new_filesystem(
         &mut self,
         kind: &CStr,
-        options: &[(&CStr, &CStr, Optional)],
+        options: &[(&CStr, &CStr)],
         attributes: MountAttributes,
         on_error: super::OnError,
     ) -> Slot {
         let (context, mount) = (self.slot(), self.slot());
         let name = self.text(kind);
         self.push_kept(context, number!(fsopen), &[name, libc::FSOPEN_CLOEXEC.into()]).on_error(on_error);
-        for (key, value, optional) in [(c"source", kind, Optional::No)].iter().chain(options) {
+        for (key, value) in [(c"source", kind)].iter().chain(options) {
             let (key, value) = (self.text(key), self.text(value));
             let args = [context.into(), libc::FSCONFIG_SET_STRING.into(), key, value];
-            let on_error = match optional {
-                Optional::No => on_error,
-                Optional::Yes => super::OnError::IgnoreOnly(&[libc::EINVAL]),
-            };
             self.push(number!(fsconfig), &args).on_error(on_error);
         }
         self.push(number!(fsconfig), &[context.into(), libc::FSCONFIG_CMD_CREATE.into()]).on_error(on_error);

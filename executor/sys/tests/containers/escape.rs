@@ -246,5 +246,8 @@ fn each_container_is_the_root_of_its_own_control_group() {
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     drop(running);
+    let (mut next, _) = world.start(&["true"], &Options::default(), &null).unwrap();
+    next.child.wait().unwrap();
+    drop((next, world));
     assert!(paths.iter().all(|path| !Path::new(path).exists()), "a group stayed: {paths:?}");
 }
