@@ -87,6 +87,12 @@ pub enum ExecutorError {
         /// As written.
         name: String,
     },
+    /// A number that no user or group has.
+    #[error("{id} is no user or group: uids and gids must be in range 0-2147483647")]
+    IdOutOfRange {
+        /// The number.
+        id: u32,
+    },
     /// Something this version does not do.
     #[error("{what} is not supported")]
     Unsupported {

@@ -46,12 +46,12 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"pts/ptmx", c"ptmx"),
 ];
 
-/// Mounts and fills `/dev`; the working directory is left there. The umask must be 0.
+/// Mounts and fills `/dev`; the working directory is left there. Returns the null device. The umask must be 0.
 pub(super) fn add(
     program: &mut Program,
     places: &Places,
     spec: &SandboxSpec<'_>,
-) -> Result<(), SandboxError> {
+) -> Result<At, SandboxError> {
     let options = [(c"mode", c"755"), (c"size", c"65536k")];
     let attributes = MountAttributes::NO_SUID.and(MountAttributes::STRICT_TIMES);
     let dev = program.new_filesystem(c"tmpfs", &options, attributes, OnError::Fail);
@@ -66,6 +66,8 @@ pub(super) fn add(
     }
     // A node that is a mount of its own stays open to all; those that the container makes beside it are not.
     program.set_own_attributes(At::Slot(dev), MountAttributes::NO_DEV);
+    let null = program.slot();
+    program.open_place(null, At::Here, c"null", Resolution::NoLinks);
     for (target, name) in LINKS {
         program.make_symlink(target, At::Here, name);
     }
@@ -77,7 +79,7 @@ pub(super) fn add(
     if spec.stdio.stdin.is_none() {
         program.open_as(0, c"null");
     }
-    Ok(())
+    Ok(At::Slot(null))
 }
 
 /// A device node as a mount of its own. Root makes the node, because on one of the host's the container could change mode

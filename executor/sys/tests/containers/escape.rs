@@ -95,6 +95,19 @@ fn nothing_is_mounted_on_proc() {
 }
 
 #[test]
+fn masks_are_not_the_callers_to_choose() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let file = world.directory.path().join("file");
+    fs::write(&file, "chosen").unwrap();
+    let mounts = [Mount { source: bind(&file), target: "/dev/null".into() }];
+    let options = Options { mounts: &mounts, ..Options::default() };
+    assert_eq!(world.shell("cat /dev/null /proc/keys /proc/kcore /proc/timer_list", &options), "chosen");
+}
+
+#[test]
 fn proc_and_sys_must_be_directories_of_the_image() {
     if !can_mount() {
         return;
