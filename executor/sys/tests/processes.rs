@@ -58,8 +58,11 @@ fn wait_in_a_container() {
 
 fn a_killed_builder_takes_its_container_along() {
     let own = std::env::current_exe().unwrap();
-    for signal in [Signal::SIGKILL, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGSEGV, Signal::SIGTERM] {
-        let mut builder = Command::new(&own).arg("builder").stdout(Stdio::piped()).spawn().unwrap();
+    for signal in [Signal::SIGKILL, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGTERM] {
+        // A shell that starts this in the background has some of them ignored.
+        let mut builder = Command::new("env");
+        let builder = builder.arg("--default-signal").arg(&own).arg("builder").stdout(Stdio::piped());
+        let mut builder = builder.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(builder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let process = Path::new("/proc").join(line.trim());

@@ -146,11 +146,18 @@ impl Program {
     /// A detached copy of the mounts at and below `path`, which starts at `directory`, into `slot`. An empty path is
     /// the directory itself.
     pub fn clone_tree(&mut self, slot: Slot, directory: At, path: &CStr) -> &mut Self {
+        self.clone_mounts(slot, directory, path, libc::AT_RECURSIVE as u32)
+    }
+
+    /// A detached copy of the one mount that `place` was opened in, without what was mounted on it later, into `slot`.
+    pub fn clone_mount(&mut self, slot: Slot, place: At) -> &mut Self {
+        self.clone_mounts(slot, place, c"", 0)
+    }
+
+    fn clone_mounts(&mut self, slot: Slot, directory: At, path: &CStr, below: u32) -> &mut Self {
         let directory = self.descriptor(directory);
         let path = self.text(path);
-        let flags = libc::OPEN_TREE_CLONE
-            | libc::OPEN_TREE_CLOEXEC
-            | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32;
+        let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32 | below;
         self.push_kept(slot, number!(open_tree), &[directory, path, flags.into()])
     }
 

@@ -81,7 +81,7 @@ pub(super) fn attach_processes(
     }
     let mask = program.slot();
     for path in MASKED_FILES {
-        program.clone_tree(mask, null, c"").move_mount(At::Slot(mask), At::Here, path).on_error(MISSING);
+        program.clone_mount(mask, null).move_mount(At::Slot(mask), At::Here, path).on_error(MISSING);
     }
     for path in MASKED_IN_PROC {
         program.mount(&empty(path)).on_error(MISSING);
