@@ -22,6 +22,7 @@ impl ExecutorError {
             | Self::BadArchive { .. }
             | Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
+            | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }
             | Self::Canceled => Input,
