@@ -55,7 +55,7 @@ fn same_content(session: &Session, one: &[LayerId], other: &[LayerId]) -> Result
 /// The digest of what `layer` contains, times apart; remembered by the layer, which never changes.
 fn content(session: &Session, layer: LayerId) -> Result<Digest, Error> {
     let store = &session.engine.store;
-    let fact = KeyBuilder::new("layer content").field("layer", layer.to_string()).finish_fact();
+    let fact = KeyBuilder::new("layer content 2").field("layer", layer.to_string()).finish_fact();
     let known = store.index(|index| Ok(index.fact(&fact)))?;
     if let Some(raw) = known.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
         return Ok(Digest::from_bytes(raw));

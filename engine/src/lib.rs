@@ -40,6 +40,7 @@ pub use preview::{
     ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, Reason,
     StagePreview, StepPreview, Target,
 };
+pub use rbuild_archive::begins_archive;
 pub use rbuild_oci::{
     ContainerConfig, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry, ImageConfig, ImageId,
     ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,

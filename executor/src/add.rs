@@ -1,180 +1,407 @@
-//! ADD's archives (`spec` §6.9): what counts as one, and reading it. A compressed archive is decompressed on a thread
-//! of its own while the caller's writes files.
+//! ADD's archives (`spec` §6.9): extracting one below a directory of the destination, which is the archive's root, so that
+//! names and links are resolved inside it. What counts as an archive, and reading it, is `rbuild-archive`'s.
+//!
+//! The draft stays in overlay form: what is put over a name hides what was below it, and only a directory that comes after
+//! something else of that name has to be marked opaque.
 
-mod extract;
-
-pub(crate) use extract::extract;
-
-use crate::ExecutorError;
-use rustix::fs::{SeekFrom, seek};
+use crate::{
+    Cancel, ExecutorError,
+    copy::{
+        Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new,
+        write_all,
+    },
+    rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
+    select::{Kind, Meta, Time, Xattrs},
+    view::xattr_namespace,
+    xattrs,
+};
+use rbuild_archive::{ArchiveError, Entry, EntryKind, TarFile, TarReader};
+use rbuild_sys::overlay::XattrNamespace;
+use rustix::{
+    fs::{
+        AtFlags, Mode, Stat, XattrFlags, fsetxattr, fstat, ftruncate, linkat, makedev, mkdirat, symlinkat,
+        unlinkat,
+    },
+    io::Errno,
+};
 use std::{
+    collections::HashMap,
     fs::File,
-    io::{self, BufReader, Read},
-    os::fd::OwnedFd,
-    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    io::{self, BufRead},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    rc::Rc,
 };
 
-/// A tar header, and the least an archive has.
-const BLOCK: usize = 512;
-/// Bytes that pass between the threads at once.
-const CHUNK: usize = 256 << 10;
-/// Pieces on the way: bounds memory.
-const PIECES: usize = 8;
-/// Longest match window of an xz archive, in bytes of memory.
-const XZ_MEMORY: u64 = 256 << 20;
+/// Open directories that are kept.
+const OPEN_DIRS: usize = 256;
 
 /// A file that is an archive.
 #[derive(Debug)]
 pub(crate) struct Archive {
-    file: File,
-    codec: Codec,
-    /// What messages call it.
-    pub(crate) name: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Codec {
-    Plain,
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
+    tar: TarFile,
+    /// Its path in the source, for messages.
+    name: String,
 }
 
 /// The archive in `file`, if its bytes (not its name) are one: a tar header, perhaps compressed.
 pub(crate) fn recognise(file: OwnedFd, path: &[u8]) -> Result<Option<Archive>, ExecutorError> {
-    let mut file = File::from(file);
-    let fail = |error| ExecutorError::system("read", path, error);
-    let start = first_block(&mut file).map_err(fail)?;
-    let codec = codec(&start);
-    rewind(&file).map_err(fail)?;
-    let header = match codec {
-        Codec::Plain => start,
-        compressed => {
-            let copy = file.try_clone().map_err(fail)?;
-            // what does not decompress is no archive but a file
-            let header = decoder(copy, compressed).and_then(|mut decoder| first_block(&mut decoder));
-            rewind(&file).map_err(fail)?;
-            header.unwrap_or_default()
-        }
-    };
+    let tar = TarFile::recognise(file.into()).map_err(|error| ExecutorError::system("read", path, error))?;
     let name = String::from_utf8_lossy(path).into_owned();
-    Ok(is_header(&header).then_some(Archive { file, codec, name }))
+    Ok(tar.map(|tar| Archive { tar, name }))
 }
 
-impl Archive {
-    /// Hands the archive's tar stream to `read`.
-    fn stream<T>(self, read: impl FnOnce(&mut dyn Read) -> T) -> T {
-        let Self { file, codec, .. } = self;
-        if codec == Codec::Plain {
-            return read(&mut BufReader::with_capacity(CHUNK, file));
-        }
-        let (full, pieces) = sync_channel(PIECES);
-        let (used, empty) = channel();
-        std::thread::scope(|scope| {
-            scope.spawn(move || decompress(file, codec, &full, &empty));
-            read(&mut Pipe { pieces, used, piece: Vec::new(), at: 0 })
-        })
-    }
-}
-
-fn first_block(source: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut block = Vec::with_capacity(BLOCK);
-    source.take(BLOCK as u64).read_to_end(&mut block)?;
-    Ok(block)
-}
-
-fn rewind(file: &File) -> io::Result<()> {
-    seek(file, SeekFrom::Start(0)).map(drop).map_err(Into::into)
-}
-
-fn codec(start: &[u8]) -> Codec {
-    match start {
-        [0x1f, 0x8b, 0x08, ..] => Codec::Gzip,
-        [b'B', b'Z', b'h', ..] => Codec::Bzip2,
-        [0xfd, b'7', b'z', b'X', b'Z', 0x00, ..] => Codec::Xz,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Codec::Zstd,
-        // a skippable frame before the first one
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Codec::Zstd,
-        _ => Codec::Plain,
-    }
-}
-
-fn decoder(file: File, codec: Codec) -> io::Result<Box<dyn Read>> {
-    let file = BufReader::with_capacity(CHUNK, file);
-    Ok(match codec {
-        Codec::Plain => Box::new(file),
-        Codec::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        Codec::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(file)),
-        Codec::Xz => {
-            let stream =
-                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
-            Box::new(liblzma::bufread::XzDecoder::new_stream(file, stream))
-        }
-        Codec::Zstd => Box::new(zstd::Decoder::with_buffer(file)?),
-    })
-}
-
-/// Whether `block` is a tar header: its checksum is right, counted in either of the two ways there are.
-fn is_header(block: &[u8]) -> bool {
-    if block.len() < BLOCK || block.iter().all(|byte| *byte == 0) {
-        return false;
-    }
-    let field = std::str::from_utf8(&block[148..156]).unwrap_or_default();
-    let Ok(stored) = i64::from_str_radix(field.trim_matches(['\0', ' ']), 8) else { return false };
-    let counted = |byte: usize| if (148..156).contains(&byte) { b' ' } else { block[byte] };
-    let unsigned: i64 = (0..BLOCK).map(|at| i64::from(counted(at))).sum();
-    let signed: i64 = (0..BLOCK).map(|at| i64::from(counted(at).cast_signed())).sum();
-    stored == unsigned || stored == signed
-}
-
-type Piece = io::Result<Vec<u8>>;
-
-/// Sends the decompressed stream until its end, an error, or nobody listens.
-fn decompress(file: File, codec: Codec, full: &SyncSender<Piece>, empty: &Receiver<Vec<u8>>) {
-    let mut decoder = match decoder(file, codec) {
-        Ok(decoder) => decoder,
-        Err(error) => return drop(full.send(Err(error))),
+/// Extracts `archive` into the directory at canonical `base`, which is in the upper directory.
+pub(crate) fn extract(
+    archive: Archive,
+    base: &[u8],
+    destination: &mut Destination<'_>,
+    policy: &Policy,
+    cancel: &Cancel,
+) -> Result<(), ExecutorError> {
+    let Archive { tar, name } = archive;
+    let mut extraction = Extraction {
+        name: name.clone(),
+        base,
+        destination,
+        policy: policy.without_chmod(),
+        open: HashMap::new(),
+        dirs: Vec::new(),
+        cancel,
     };
-    loop {
-        let mut piece = empty.try_recv().unwrap_or_default();
-        piece.resize(CHUNK, 0);
-        let mut length = 0;
-        while length < CHUNK {
-            match decoder.read(&mut piece[length..]) {
-                Ok(0) => break,
-                Ok(more) => length += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return drop(full.send(Err(error))),
+    tar.read(|tar| extraction.run(tar)).map_err(|source| bad(&name, ArchiveError::Read(source)))??;
+    // making entries changed the times of their directories
+    for (path, meta) in std::mem::take(&mut extraction.dirs) {
+        extraction.destination.set_times(&path, &meta);
+    }
+    Ok(())
+}
+
+struct Extraction<'a, 'b> {
+    name: String,
+    base: &'a [u8],
+    destination: &'a mut Destination<'b>,
+    policy: Policy,
+    /// Directories by their names in the archive.
+    open: HashMap<Vec<u8>, Rc<Parent>>,
+    /// Times of the archive's directories.
+    dirs: Vec<(Vec<u8>, Meta)>,
+    cancel: &'a Cancel,
+}
+
+/// An open directory entries are made in.
+struct Parent {
+    path: Vec<u8>,
+    fd: OwnedFd,
+    below: Below,
+    birth: Birth,
+}
+
+/// The tar of an archive.
+type Tar<'a> = TarReader<&'a mut dyn BufRead>;
+
+impl Extraction<'_, '_> {
+    fn run(&mut self, mut tar: Tar<'_>) -> Result<(), ExecutorError> {
+        while let Some(entry) = tar.next_entry().map_err(|error| bad(&self.name, error))? {
+            self.cancel.check()?;
+            if let Some(path) = inside(&entry.name)? {
+                self.entry(&path, &entry, &mut tar)?;
             }
         }
-        piece.truncate(length);
-        if full.send(Ok(piece)).is_err() || length == 0 {
-            return;
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &[u8], entry: &Entry, tar: &mut Tar<'_>) -> Result<(), ExecutorError> {
+        let place = self.parent(parent(path))?;
+        let path = join(&place.path, file_name(path));
+        match entry.kind {
+            EntryKind::Directory => self.directory(&place, &path, entry),
+            EntryKind::File => self.file(&place, &path, entry, tar),
+            EntryKind::HardLink => self.hard_link(&place, &path, entry),
+            EntryKind::Symlink => {
+                let at = place.place(&path);
+                self.replacing(&place, &path, || symlinkat(entry.link.as_slice(), &place.fd, at.name))?;
+                let meta = self.policy.apply(meta(entry), Kind::Symlink);
+                finish_at(&meta, at, Special::Link).map_err(|errno| fail("symlink", &path, errno))
+            }
+            EntryKind::CharDevice => self.device(&place, &path, entry, FileType::CharacterDevice),
+            EntryKind::BlockDevice => self.device(&place, &path, entry, FileType::BlockDevice),
+            EntryKind::Fifo => self.device(&place, &path, entry, FileType::Fifo),
+            EntryKind::Unknown(flag) => {
+                Err(ExecutorError::UnknownArchiveEntry { archive: self.name.clone(), flag })
+            }
         }
+    }
+
+    /// The directory called `name` in the archive, links followed inside the archive's root.
+    fn parent(&mut self, name: &[u8]) -> Result<Rc<Parent>, ExecutorError> {
+        if let Some(known) = self.open.get(name) {
+            return Ok(Rc::clone(known));
+        }
+        let found = resolve(&Jail { base: self.base, destination: self.destination }, name, Last::Follow)?;
+        let path = join(self.base, &found.path);
+        let below = self.destination.make_dirs(&path, NewDir { mode: 0o755, owner: (0, 0) })?;
+        self.destination.touch(&path);
+        let fd = self.destination.upper.open_dir(&path)?;
+        let stat = fstat(&fd).map_err(|errno| fail("stat", &path, errno))?;
+        let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
+        if self.open.len() >= OPEN_DIRS {
+            self.open.clear();
+        }
+        let parent = Rc::new(Parent { path, fd, below, birth });
+        self.open.insert(name.to_vec(), Rc::clone(&parent));
+        Ok(parent)
+    }
+
+    fn directory(&mut self, place: &Parent, path: &[u8], entry: &Entry) -> Result<(), ExecutorError> {
+        let below = match place.below {
+            Below::Merged => self.destination.below(path)?.filter(is_dir),
+            Below::Nothing => None,
+        };
+        match self.destination.upper.find(path)? {
+            Some(stat) if is_dir(&stat) => {}
+            Some(_) => {
+                self.remove(place, path)?;
+                self.make_dir(place, path)?;
+                if below.is_some() {
+                    self.hide_below(path)?;
+                }
+            }
+            None if below.is_some() => self.destination.adopt(path)?,
+            None => self.make_dir(place, path)?,
+        }
+        let fd = self.destination.upper.open_dir(path)?;
+        let meta = self.policy.apply(meta(entry), Kind::Dir(0));
+        Policy::overwrite_dir(&fd, &meta).map_err(|errno| fail("chown", path, errno))?;
+        xattrs::write(&fd, &attributes(entry));
+        self.dirs.push((path.to_vec(), meta));
+        // it may be open with what it was born with
+        self.open.retain(|_, open| open.path != path);
+        Ok(())
+    }
+
+    fn make_dir(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
+        mkdirat(&place.fd, file_name(path), Mode::from_raw_mode(0o700))
+            .map_err(|errno| fail("mkdir", path, errno))
+    }
+
+    fn file(
+        &mut self,
+        place: &Parent,
+        path: &[u8],
+        entry: &Entry,
+        tar: &mut Tar<'_>,
+    ) -> Result<(), ExecutorError> {
+        let meta = self.policy.apply(meta(entry), Kind::File);
+        let to = self.replacing(place, path, || open_new(place.place(path), &meta))?;
+        let to = match &entry.sparse {
+            None => {
+                let written = tar.content(|piece| {
+                    self.cancel.check()?;
+                    write_all(&to, piece).map_err(|errno| fail("write", path, errno))
+                });
+                written.map_err(|error| bad(&self.name, error))??;
+                to
+            }
+            Some(map) => {
+                let to = File::from(to);
+                let mut places = map.places();
+                let written = tar.content(|mut stored| {
+                    self.cancel.check()?;
+                    while let Some((offset, piece)) = places.take(&mut stored) {
+                        to.write_all_at(piece, offset)
+                            .map_err(|error| ExecutorError::system("write", path, error))?;
+                    }
+                    Ok::<(), ExecutorError>(())
+                });
+                written.map_err(|error| bad(&self.name, error))??;
+                ftruncate(&to, map.size()).map_err(|errno| fail("truncate", path, errno))?;
+                to.into()
+            }
+        };
+        self.policy.finish_file(&to, &meta, place.birth).map_err(|errno| fail("chown", path, errno))?;
+        xattrs::write(&to, &attributes(entry));
+        Ok(())
+    }
+
+    fn device(
+        &mut self,
+        place: &Parent,
+        path: &[u8],
+        entry: &Entry,
+        kind: FileType,
+    ) -> Result<(), ExecutorError> {
+        let (major, minor) = entry.device;
+        let device = makedev(major, minor);
+        if kind == FileType::CharacterDevice && device == 0 {
+            // overlayfs would take it for a deletion
+            let entry = String::from_utf8_lossy(&entry.name).into_owned();
+            return Err(ExecutorError::WhiteoutInArchive { archive: self.name.clone(), entry });
+        }
+        let meta = self.policy.apply(meta(entry), Kind::Device(kind, device));
+        let at = place.place(path);
+        self.replacing(place, path, || create_device(at, kind, device, &meta))?;
+        finish_at(&meta, at, Special::Device).map_err(|errno| fail("chown", path, errno))
+    }
+
+    fn hard_link(&mut self, place: &Parent, path: &[u8], entry: &Entry) -> Result<(), ExecutorError> {
+        let name = inside(&entry.link)?.ok_or_else(|| breakout(&entry.link))?;
+        let target = self.parent(parent(&name))?;
+        let from = join(&target.path, file_name(&name));
+        if self.destination.upper.find(&from)?.is_none() {
+            self.copy_up(&target, &from)?;
+        }
+        let upper = self.destination.upper.clone();
+        self.replacing(place, path, || {
+            linkat(upper.fd(), from.as_slice(), &place.fd, file_name(path), AtFlags::empty())
+        })
+    }
+
+    /// Brings a file of the parent image up, so that it can be linked to.
+    fn copy_up(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
+        let missing = || fail("link", path, Errno::NOENT);
+        let stat = self.destination.below(path)?.ok_or_else(missing)?;
+        let meta = Meta::of(&stat, crate::select::Owner::Kept);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                let from = self.destination.view.rooted().open(path)?;
+                let attributes = xattrs::read(&from);
+                let to = open_new(place.place(path), &meta).map_err(|errno| fail("open", path, errno))?;
+                io::copy(&mut File::from(from), &mut File::from(dup(&to, path)?))
+                    .map_err(|error| ExecutorError::system("copy", path, error))?;
+                self.policy
+                    .finish_file(&to, &meta, place.birth)
+                    .map_err(|errno| fail("chown", path, errno))?;
+                xattrs::write(&to, &attributes);
+                Ok(())
+            }
+            FileType::Symlink => {
+                let target = self.destination.view.rooted().link_target(path)?;
+                symlinkat(target.as_slice(), &place.fd, file_name(path))
+                    .and_then(|()| finish_at(&meta, place.place(path), Special::Link))
+                    .map_err(|errno| fail("symlink", path, errno))
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// Runs `make`; if the name is taken in the upper directory, removes what is there first.
+    fn replacing<T>(
+        &mut self,
+        place: &Parent,
+        path: &[u8],
+        make: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, ExecutorError> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.remove(place, path)?;
+                make()
+            }
+            made => made,
+        }
+        .map_err(|errno| fail("create", path, errno))
+    }
+
+    fn remove(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
+        let name = file_name(path);
+        match unlinkat(&place.fd, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {
+                let mut host = format!("/proc/self/fd/{}/", place.fd.as_raw_fd()).into_bytes();
+                host.extend_from_slice(name);
+                let host: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(host.as_slice());
+                std::fs::remove_dir_all(host).map_err(|error| ExecutorError::system("rmdir", path, error))?;
+                self.dirs.retain(|(dir, _)| {
+                    dir.strip_prefix(path).is_none_or(|rest| rest.first().is_some_and(|byte| *byte != b'/'))
+                });
+            }
+            Err(errno) => return Err(fail("unlink", path, errno)),
+            Ok(()) => {}
+        }
+        // links may have led through it
+        self.open.clear();
+        self.destination.forget(path);
+        Ok(())
+    }
+
+    fn hide_below(&mut self, path: &[u8]) -> Result<(), ExecutorError> {
+        let mark = match xattr_namespace() {
+            XattrNamespace::Trusted => "trusted.overlay.opaque",
+            XattrNamespace::User => "user.overlay.opaque",
+        };
+        let fd = self.destination.upper.open_dir(path)?;
+        fsetxattr(&fd, mark, b"y", XattrFlags::empty()).map_err(|errno| fail("setxattr", path, errno))?;
+        self.destination.set_opaque(path);
+        Ok(())
     }
 }
 
-/// The other end of [`decompress`].
-struct Pipe {
-    pieces: Receiver<Piece>,
-    used: Sender<Vec<u8>>,
-    piece: Vec<u8>,
-    at: usize,
+impl Parent {
+    fn place<'a>(&'a self, path: &'a [u8]) -> Place<'a> {
+        Place { dir: &self.fd, name: file_name(path), birth: self.birth }
+    }
 }
 
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.piece.len() {
-            let Ok(next) = self.pieces.recv() else { return Ok(0) };
-            let old = std::mem::replace(&mut self.piece, next?);
-            // nobody may be decompressing any more
-            let _ = self.used.send(old);
-            self.at = 0;
-        }
-        let length = buffer.len().min(self.piece.len() - self.at);
-        buffer[..length].copy_from_slice(&self.piece[self.at..][..length]);
-        self.at += length;
-        Ok(length)
+/// The destination with the archive's root as its root.
+struct Jail<'a, 'b> {
+    base: &'a [u8],
+    destination: &'a Destination<'b>,
+}
+
+impl Space for Jail<'_, '_> {
+    fn find(&self, path: &[u8]) -> Result<Option<Stat>, ExecutorError> {
+        self.destination.find(&join(self.base, path))
     }
+
+    fn link_target(&self, path: &[u8]) -> Result<Vec<u8>, ExecutorError> {
+        self.destination.link_target(&join(self.base, path))
+    }
+}
+
+/// The name of an entry relative to the root; `None` for the root itself. It is cleaned as Go's path/filepath does it, so
+/// `..` takes back the part before it and may not go beyond the first.
+fn inside(name: &[u8]) -> Result<Option<Vec<u8>>, ExecutorError> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in name.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop().ok_or_else(|| breakout(name))?),
+            part => parts.push(part),
+        }
+    }
+    Ok((!parts.is_empty()).then(|| parts.join(&b'/')))
+}
+
+fn meta(entry: &Entry) -> Meta {
+    let time =
+        |time: rbuild_archive::Time| Time { seconds: time.seconds, nanoseconds: time.nanoseconds.into() };
+    let accessed = entry.atime.filter(|time| *time > entry.mtime);
+    Meta {
+        mode: entry.mode,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: time(entry.mtime),
+        atime: time(accessed.unwrap_or(entry.mtime)),
+    }
+}
+
+fn attributes(entry: &Entry) -> Xattrs {
+    entry.attributes.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone())).collect()
+}
+
+fn breakout(name: &[u8]) -> ExecutorError {
+    ExecutorError::ArchiveBreakout { entry: String::from_utf8_lossy(name).into_owned() }
+}
+
+fn bad(archive: &str, source: ArchiveError) -> ExecutorError {
+    ExecutorError::BadArchive { archive: archive.to_owned(), source }
+}
+
+fn dup(fd: &OwnedFd, path: &[u8]) -> Result<OwnedFd, ExecutorError> {
+    fd.try_clone().map_err(|error| ExecutorError::system("dup", path, error))
+}
+
+fn fail(call: &'static str, path: &[u8], errno: Errno) -> ExecutorError {
+    ExecutorError::System { call, path: shown(path), source: errno.into() }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
 
+use rbuild_archive::ArchiveError;
 use rbuild_cache::{Canceled, StoreError};
 use rbuild_sys::{SandboxError, SysError};
 use std::{io, path::PathBuf};
@@ -67,13 +68,30 @@ pub enum ExecutorError {
         /// The entry's name.
         entry: String,
     },
-    /// An archive that cannot be read to its end, or holds an entry of an unknown kind.
-    #[error("cannot extract {archive}: {reason}")]
+    /// An archive that cannot be read to its end.
+    #[error("cannot extract {archive}")]
     BadArchive {
         /// The archive, as its source operand names it.
         archive: String,
-        /// Why.
-        reason: String,
+        /// What is wrong with it.
+        #[source]
+        source: ArchiveError,
+    },
+    /// An archive with an entry that becomes no file.
+    #[error("cannot extract {archive}: unhandled tar header type {flag}")]
+    UnknownArchiveEntry {
+        /// The archive, as its source operand names it.
+        archive: String,
+        /// The entry's type flag.
+        flag: u8,
+    },
+    /// An archive with a device that overlayfs takes for a deletion.
+    #[error("cannot extract {archive}: entry {entry:?} is the character device 0:0")]
+    WhiteoutInArchive {
+        /// The archive, as its source operand names it.
+        archive: String,
+        /// The entry's name.
+        entry: String,
     },
     /// No such user (RUN only; elsewhere unknown names mean root).
     #[error("unable to find user {name}: no matching entries in passwd file")]
@@ -86,12 +104,6 @@ pub enum ExecutorError {
     UnknownGroup {
         /// As written.
         name: String,
-    },
-    /// A number that no user or group has.
-    #[error("{id} is no user or group: uids and gids must be in range 0-2147483647")]
-    IdOutOfRange {
-        /// The number.
-        id: u32,
     },
     /// Something this version does not do.
     #[error("{what} is not supported")]

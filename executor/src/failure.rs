@@ -19,16 +19,17 @@ impl ExecutorError {
             | Self::PatternSyntax { .. }
             | Self::IllegalExclusion
             | Self::ArchiveBreakout { .. }
-            | Self::BadArchive { .. }
+            | Self::UnknownArchiveEntry { .. }
+            | Self::WhiteoutInArchive { .. }
             | Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
-            | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }
             | Self::Canceled => Input,
             Self::System { source, .. } | Self::ContextNotFound { source, .. } => {
                 FailureClass::of_io(source, Input)
             }
+            Self::BadArchive { source, .. } => source.class(),
             Self::View { source, .. } => sys_class(source),
             Self::DiskFull { .. } => Environment,
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
@@ -87,11 +88,17 @@ mod tests {
         let not_started = |source| ExecutorError::CommandNotStarted { command: command(), code: 126, source };
         let point = |number| SandboxError::MountPoint { path: "/x".into(), source: io_error(number) };
         let many = SysError::TooManyLayers { found: 2, limit: 1 };
+        let archive = |number| ExecutorError::BadArchive {
+            archive: "x".to_owned(),
+            source: rbuild_archive::ArchiveError::Read(io_error(number)),
+        };
         let user = ExecutorError::UnknownUser { name: "x".to_owned() };
         for (error, class) in [
             (ExecutorError::system("open", b"x", io_error(ENOENT)), Input),
             (ExecutorError::system("open", b"x", io_error(EACCES)), Environment),
             (ExecutorError::system("write", b"x", io_error(ENOSPC)), Environment),
+            (archive(ENOENT), Input),
+            (archive(ENOSPC), Environment),
             (ExecutorError::View { layers: 1, source: call(ENOENT) }, Environment),
             (ExecutorError::View { layers: 2, source: many }, Input),
             (not_started(exec.into()), Input),

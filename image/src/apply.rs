@@ -5,13 +5,11 @@
 
 use crate::{
     ImageError, Note,
-    chunk_pipe::{ChunkWriter, ReaderGone, pipe},
-    decompress::{Found, decompressed, sniff},
     directories::Directories,
     recipe::RecipeWriter,
-    tar_reader::TarReader,
     unpack::{Unpacked, unpack},
 };
+use rbuild_archive::{ArchiveError, ChunkWriter, Codec, FillError, TarReader, decompressed, pipe, sniff};
 use rbuild_cache::{BlobWriter, LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
 use rbuild_oci::{Descriptor, DiffId, Hasher, Timestamp};
 use std::{
@@ -59,11 +57,11 @@ pub struct Applied {
     pub depends_on_lower: bool,
 }
 
-/// Unpacks a layer tar (plain, gzip, zstd or xz) and commits it above `lower`, lowest first.
+/// Unpacks a layer tar (plain, gzip, bzip2, xz or zstd) and commits it above `lower`, lowest first.
 ///
 /// # Errors
-/// [`ImageError::Entry`] for an entry no layer may have, [`ImageError::Tar`] or [`ImageError::Decompress`] for a damaged
-/// stream, [`ImageError::Input`] when `tar` fails; an I/O error of the store.
+/// [`ImageError::Entry`] for an entry no layer may have, [`ImageError::Archive`] for a damaged stream and when `tar` fails;
+/// an I/O error of the store.
 pub fn apply_tar(
     store: &Store,
     lease: &Lease,
@@ -81,12 +79,12 @@ pub fn apply_tar(
 pub fn unpack_layer(store: &Store, tar: impl Read, keep: &Keep) -> Result<PendingLayer, ImageError> {
     let draft = store.new_layer()?;
     let mut source = Source { inner: tar, kept: None, failure: None };
-    let (found, sniffed) = sniff(&mut source).map_err(ImageError::Input)?;
+    let (codec, sniffed) = sniff(&mut source).map_err(ArchiveError::Read)?;
     let head = sniffed.into_inner().0.into_inner();
     let (recipe, blob) = match keep {
-        Keep::Blob(descriptor) if found != Found::Plain => {
+        Keep::Blob(descriptor) if codec != Codec::Plain => {
             let mut writer = store.blob_writer()?;
-            writer.write_all(&head).map_err(ImageError::Input)?;
+            writer.write_all(&head).map_err(ArchiveError::Read)?;
             source.kept = Some(writer);
             (None, Some(descriptor))
         }
@@ -95,8 +93,8 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &Keep) -> Result<Pendin
     let (writer, reader) = pipe();
     let fs = draft.fs().to_owned();
     let (fed, unpacked) = std::thread::scope(|scope| {
-        let unpacking = scope.spawn(move || unpack(&fs, TarReader::new(reader, recipe)));
-        let fed = feed(&head, &mut source, found, writer);
+        let unpacking = scope.spawn(move || unpack(&fs, TarReader::recording(reader, recipe)));
+        let fed = feed(&head, &mut source, codec, writer);
         let unpacked = unpacking.join().map_err(|_| ImageError::Worker { task: "unpacking a layer" });
         (fed, unpacked.and_then(|unpacked| unpacked))
     });
@@ -183,57 +181,35 @@ struct Fed {
 fn feed(
     head: &[u8],
     source: &mut Source<impl Read>,
-    found: Found,
-    mut out: ChunkWriter,
+    codec: Codec,
+    mut out: ChunkWriter<io::Error>,
 ) -> Result<Option<Fed>, ImageError> {
     let mut hasher = Hasher::new();
     let mut size = 0;
-    let moved = move_all(
-        decompressed(found, head.chain(&mut *source))?,
-        |piece| {
-            hasher.update(piece);
-            size += piece.len() as u64;
-        },
-        &mut out,
-    );
-    let ended = match moved {
-        Ok(ended) => ended,
-        Err(error) => {
-            let error = match source.failure.take() {
-                Some(failure) => ImageError::Input(failure),
-                None => ImageError::Decompress(error),
-            };
-            out.fail(ImageError::Worker { task: "reading a layer" });
-            return Err(error);
+    let mut plain = decompressed(codec, head.chain(&mut *source)).map_err(ArchiveError::Decompress)?;
+    let filled = out.fill(&mut plain, |piece| {
+        hasher.update(piece);
+        size += piece.len() as u64;
+    });
+    drop(plain);
+    match filled {
+        Ok(()) => {}
+        Err(FillError::ReaderGone) => return Ok(None),
+        Err(FillError::Source(error)) => {
+            // the other side's error is not looked at when this side has one
+            out.fail(error.kind().into());
+            return Err(match source.failure.take() {
+                Some(failure) => ArchiveError::Read(failure).into(),
+                None => ArchiveError::Decompress(error).into(),
+            });
         }
-    };
-    if ended.is_err() || out.finish().is_err() {
+    }
+    if out.finish().is_err() {
         return Ok(None);
     }
     // what follows the last member belongs to the blob
-    io::copy(source, &mut io::sink()).map_err(ImageError::Input)?;
+    io::copy(source, &mut io::sink()).map_err(ArchiveError::Read)?;
     Ok(Some(Fed { diff_id: DiffId::from_digest(hasher.finish()), size }))
-}
-
-/// Reads straight into the pipe's buffers.
-fn move_all(
-    mut from: impl Read,
-    mut see: impl FnMut(&[u8]),
-    out: &mut ChunkWriter,
-) -> io::Result<Result<(), ReaderGone>> {
-    loop {
-        let space = out.space();
-        let count = match from.read(space) {
-            Ok(0) => return Ok(Ok(())),
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        see(&space[..count]);
-        if let Err(gone) = out.advance(count) {
-            return Ok(Err(gone));
-        }
-    }
 }
 
 /// The source, whose bytes are kept on the way when asked for, and whose failures are told from a decompressor's.

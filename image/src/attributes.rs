@@ -3,16 +3,16 @@
 use crate::{
     ImageError, Note,
     entry_path::EntryPath,
-    tar_reader::Time,
     unpack::{failed, shown},
 };
+use rbuild_archive::Time;
 use rustix::{
     fs::{Timespec, Timestamps, XattrFlags, fsetxattr, setxattr},
     io::Errno,
 };
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// Sets extended attributes on an open file or directory. overlayfs' own are never taken from a tar.
+/// Sets extended attributes on an open file or directory. overlayfs' own never come out of a tar.
 pub(crate) fn set_attributes(
     file: BorrowedFd<'_>,
     path: &EntryPath,

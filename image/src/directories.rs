@@ -11,9 +11,9 @@ use crate::{
     beneath::Beneath,
     entry_path::EntryPath,
     overlay,
-    tar_reader::Time,
     unpack::failed,
 };
+use rbuild_archive::Time;
 use rustix::{
     fs::{
         AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, fchmod, fchown, fgetxattr,

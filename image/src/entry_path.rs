@@ -5,9 +5,6 @@ use crate::{
     overlay::{OPAQUE_NAME, WHITEOUT_PREFIX},
 };
 
-/// The longest path the kernel takes, without its NUL (linux/limits.h, PATH_MAX).
-const PATH_LIMIT: usize = 4095;
-
 /// A clean relative path: components joined by single slashes; empty for the root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct EntryPath(Vec<u8>);
@@ -29,9 +26,6 @@ impl EntryPath {
         if name.starts_with(b"/") {
             return Err(EntryProblem::Absolute);
         }
-        if name.contains(&0) {
-            return Err(EntryProblem::Nul);
-        }
         let mut path = Vec::with_capacity(name.len());
         for part in name.split(|byte| *byte == b'/') {
             match part {
@@ -44,7 +38,7 @@ impl EntryPath {
             }
             path.extend_from_slice(part);
         }
-        if path.len() > PATH_LIMIT { Err(EntryProblem::TooLong) } else { Ok(Self(path)) }
+        Ok(Self(path))
     }
 
     /// The path's bytes; empty for the root.

@@ -1,5 +1,6 @@
 //! What can go wrong with layers, archives and images.
 
+use rbuild_archive::ArchiveError;
 use rbuild_cache::{LayerId, StoreError};
 use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
 use rbuild_registry::RegistryError;
@@ -66,15 +67,9 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
-    /// A stream is no tar.
-    #[error("damaged tar: {0}")]
-    Tar(#[from] TarProblem),
-    /// A stream that should be a tar or a compressed one cannot be read.
-    #[error("cannot read the tar stream")]
-    Input(#[source] io::Error),
-    /// Compressed bytes are damaged.
-    #[error("cannot decompress the tar stream")]
-    Decompress(#[source] io::Error),
+    /// A tar cannot be read: it is damaged, or the stream it comes from fails.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// Bytes cannot be compressed.
     #[error("cannot compress a layer")]
     Compress(#[source] io::Error),
@@ -226,10 +221,6 @@ pub enum EntryProblem {
     Absolute,
     /// Its name has a `..`.
     ParentReference,
-    /// Its name has a NUL.
-    Nul,
-    /// Its name is longer than any path may be.
-    TooLong,
     /// Its name is reserved for whiteouts.
     Reserved,
     /// It goes through a symbolic link.
@@ -256,8 +247,6 @@ impl fmt::Display for EntryProblem {
         f.write_str(match self {
             Self::Absolute => "is an absolute path",
             Self::ParentReference => "has \"..\" in it",
-            Self::Nul => "has a NUL in it",
-            Self::TooLong => "is longer than a path can be",
             Self::Reserved => "has a name reserved for whiteouts",
             Self::ThroughLink => "goes through a symbolic link",
             Self::ParentNotDirectory => "is used as a directory but is none",
@@ -270,35 +259,6 @@ impl fmt::Display for EntryProblem {
             }
         })
     }
-}
-
-/// What is wrong with a tar as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TarProblem {
-    /// A block that is no header.
-    #[error("a header has a wrong checksum")]
-    Header,
-    /// The stream ends within an entry.
-    #[error("it ends within an entry")]
-    Truncated,
-    /// A field that should be a number.
-    #[error("a header's {field} is no valid number")]
-    Number {
-        /// The field.
-        field: &'static str,
-    },
-    /// An extension header longer than any sensible one.
-    #[error("an extension header has {size} bytes")]
-    ExtensionTooLong {
-        /// Its length.
-        size: u64,
-    },
-    /// A PAX header that is not made of records.
-    #[error("a pax header is malformed")]
-    PaxRecord,
-    /// A sparse file whose map does not fit it.
-    #[error("the map of a sparse file is malformed")]
-    Sparse,
 }
 
 impl ImageError {

@@ -14,7 +14,6 @@ impl ImageError {
             Self::Document { .. }
             | Self::ArchiveJson { .. }
             | Self::Entry { .. }
-            | Self::Tar(_)
             | Self::WrongLayer { .. }
             | Self::LayerCount { .. }
             | Self::NoPlatform { .. }
@@ -24,10 +23,8 @@ impl ImageError {
             | Self::LayoutTag { .. }
             | Self::ArchiveDigest { .. }
             | Self::TooLong { .. } => Input,
-            Self::EntryIo { source, .. }
-            | Self::Input(source)
-            | Self::Decompress(source)
-            | Self::ArchiveRead(source) => FailureClass::of_io(source, Input),
+            Self::Archive(error) => error.class(),
+            Self::EntryIo { source, .. } | Self::ArchiveRead(source) => FailureClass::of_io(source, Input),
             Self::Owner { .. }
             | Self::Recipe(_)
             | Self::LayerFile { .. }
@@ -45,29 +42,105 @@ impl ImageError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EntryProblem;
+    use rbuild_archive::{ArchiveError, TarProblem};
+    use rbuild_cache::{LayerId, StoreError};
+    use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
+    use rbuild_registry::RegistryError;
     use std::io;
 
+    const ENOSPC: i32 = 28;
+    const ENAMETOOLONG: i32 = 36;
+
+    fn text() -> String {
+        "x".to_owned()
+    }
+
+    fn digest() -> Digest {
+        Digest::of(b"x")
+    }
+
+    fn diff_id() -> DiffId {
+        DiffId::from_digest(digest())
+    }
+
+    fn full() -> io::Error {
+        io::Error::from_raw_os_error(ENOSPC)
+    }
+
+    fn damaged() -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, "damaged")
+    }
+
+    fn entry(number: i32) -> ImageError {
+        let source = io::Error::from_raw_os_error(number);
+        ImageError::EntryIo { entry: text(), action: "create", source }
+    }
+
     #[test]
-    fn bad_archives_are_the_user_s_and_full_disks_the_machine_s() {
-        const ENOSPC: i32 = 28;
-        const ENAMETOOLONG: i32 = 36;
-        let entry = |number| ImageError::EntryIo {
-            entry: "x".to_owned(),
-            action: "create",
-            source: io::Error::from_raw_os_error(number),
-        };
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged");
-        for (error, class) in [
-            (ImageError::NotAnArchive, Input),
-            (entry(ENAMETOOLONG), Input),
-            (entry(ENOSPC), Environment),
-            (ImageError::Decompress(damaged()), Input),
-            (ImageError::Decompress(io::Error::from_raw_os_error(ENOSPC)), Environment),
-            (ImageError::Compress(damaged()), Internal),
-            (ImageError::ArchiveWrite(io::ErrorKind::BrokenPipe.into()), Environment),
-            (ImageError::Worker { task: "x" }, Internal),
+    fn images_and_archives_that_are_wrong_are_the_user_s() {
+        let json = serde_json::from_str::<u8>("x").unwrap_err();
+        let (name, expected, found) = (text(), diff_id(), diff_id());
+        let subject = text;
+        for error in [
+            StoreError::AmbiguousImage {
+                prefix: text(),
+                first: ImageId::from_digest(digest()),
+                second: ImageId::from_digest(digest()),
+            }
+            .into(),
+            RegistryError::NotFound { reference: text() }.into(),
+            ImageError::Document { subject: subject(), source: ParseError::Digest(text()) },
+            ImageError::ArchiveJson { file: text(), source: json },
+            ImageError::Entry { entry: text(), problem: EntryProblem::Absolute },
+            entry(ENAMETOOLONG),
+            ArchiveError::Damaged(TarProblem::Header).into(),
+            ArchiveError::Decompress(damaged()).into(),
+            ImageError::ArchiveRead(damaged()),
+            ImageError::WrongLayer { name, expected, found },
+            ImageError::LayerCount { subject: subject(), layers: 1, diff_ids: 2 },
+            ImageError::NoPlatform { subject: subject(), wanted: text(), available: Vec::new() },
+            ImageError::IndexDepth { subject: subject() },
+            ImageError::NotAnArchive,
+            ImageError::ArchiveFile { archive: "archive", file: text() },
+            ImageError::LayoutTag { tag: text(), there: Vec::new() },
+            ImageError::ArchiveDigest { archive: "archive", file: text(), found: digest() },
+            ImageError::TooLong { subject: subject(), size: 2, limit: 1 },
         ] {
-            assert_eq!(error.class(), class, "{error}");
+            assert_eq!(error.class(), Input, "{error}");
+        }
+    }
+
+    #[test]
+    fn full_disks_and_damaged_stores_are_the_machine_s() {
+        let layer: LayerId = "0123456789abcdef".parse().unwrap();
+        let (expected, found) = (diff_id(), diff_id());
+        let (kind, image) = ("config", ImageId::from_digest(digest()));
+        for error in [
+            StoreError::LayerMissing { layer: text() }.into(),
+            RegistryError::Stalled { host: text(), seconds: 1 }.into(),
+            entry(ENOSPC),
+            ArchiveError::Read(full()).into(),
+            ArchiveError::Decompress(full()).into(),
+            ImageError::ArchiveRead(full()),
+            ImageError::ArchiveWrite(io::ErrorKind::BrokenPipe.into()),
+            ImageError::Compress(full()),
+            ImageError::Owner { entry: text(), uid: 1, gid: 1, source: damaged() },
+            ImageError::Recipe(damaged()),
+            ImageError::LayerFile { action: "open", path: "x".into(), source: damaged() },
+            ImageError::LayerDamaged { layer, expected, found },
+            ImageError::LayerBlobMissing { layer, blob: digest() },
+            ImageError::BlobMissing { kind, digest: digest(), image },
+            ImageError::LayerSize { layer, recorded: 1, found: 2 },
+        ] {
+            assert_eq!(error.class(), Environment, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_a_mistake_of_rbuild() {
+        for error in [ImageError::Compress(damaged()), ImageError::Worker { task: "x" }] {
+            assert_eq!(error.class(), Internal, "{error}");
         }
     }
 }

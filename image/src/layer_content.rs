@@ -1,49 +1,67 @@
 //! What a layer contains, times apart: two layers with the same content digest make the same files.
 
 use crate::{ImageError, layer_tar};
+use rbuild_archive::{ArchiveError, Entry, EntryKind, TarReader};
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{Digest, Hasher};
-use std::io::Read;
+use std::io::BufReader;
 
-/// The digest of names, kinds, modes, owners, link targets, attributes and contents of all that is in the layer.
+/// The digest of names, kinds, modes, owners, link targets, attributes and contents of all that is in the layer. Whoever
+/// changes what is hashed gives the facts of the engine that remember it another name.
 ///
 /// # Errors
 /// When the layer is missing or damaged.
 pub fn layer_content(store: &Store, layer: &LayerId) -> Result<Digest, ImageError> {
-    let failed =
-        |source| ImageError::LayerFile { action: "read the tar of", path: store.layer_fs(layer), source };
-    let mut archive = tar::Archive::new(layer_tar(store, layer)?);
+    let failed = |error| match error {
+        ArchiveError::Read(source) => {
+            ImageError::LayerFile { action: "read the tar of", path: store.layer_fs(layer), source }
+        }
+        damaged => damaged.into(),
+    };
+    let mut tar = TarReader::new(BufReader::with_capacity(256 << 10, layer_tar(store, layer)?));
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 256 << 10];
-    for entry in archive.entries().map_err(failed)? {
-        let mut entry = entry.map_err(failed)?;
-        hasher.field(&entry.path_bytes());
-        hasher.field(&entry.link_name_bytes().unwrap_or_default());
-        let header = entry.header();
-        let mode = header.mode().map_err(failed)?;
-        let uid = header.uid().map_err(failed)?;
-        let gid = header.gid().map_err(failed)?;
-        hasher.field(&[header.entry_type().as_byte()]);
-        for number in [u64::from(mode), uid, gid, entry.size()] {
-            hasher.update(&number.to_be_bytes());
-        }
-        let device =
-            (entry.header().device_major().ok().flatten(), entry.header().device_minor().ok().flatten());
-        hasher.field(format!("{device:?}").as_bytes());
-        for extension in entry.pax_extensions().map_err(failed)?.into_iter().flatten() {
-            let extension = extension.map_err(failed)?;
-            if extension.key_bytes() != b"mtime" {
-                hasher.field(extension.key_bytes());
-                hasher.field(extension.value_bytes());
-            }
-        }
-        loop {
-            let count = entry.read(&mut buffer).map_err(failed)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-        }
+    while let Some(entry) = tar.next_entry().map_err(failed)? {
+        describe(&entry, &mut hasher);
+        let hashed = tar.content(|piece| {
+            hasher.update(piece);
+            Ok::<(), ImageError>(())
+        });
+        hashed.map_err(failed)??;
     }
     Ok(hasher.finish())
+}
+
+fn describe(entry: &Entry, hasher: &mut Hasher) {
+    let Entry { kind, name, link, mode, uid, gid, device, attributes, sparse, stored, mtime: _, atime: _ } =
+        entry;
+    hasher.field(name);
+    hasher.field(link);
+    let kind = match kind {
+        EntryKind::File => 0,
+        EntryKind::HardLink => 1,
+        EntryKind::Symlink => 2,
+        EntryKind::CharDevice => 3,
+        EntryKind::BlockDevice => 4,
+        EntryKind::Directory => 5,
+        EntryKind::Fifo => 6,
+        EntryKind::Unknown(flag) => 0x100 | u64::from(*flag),
+    };
+    let numbers = [kind, (*mode).into(), (*uid).into(), (*gid).into(), device.0.into(), device.1.into()];
+    for number in numbers.into_iter().chain([*stored, attributes.len() as u64]) {
+        hasher.update(&number.to_be_bytes());
+    }
+    for (name, value) in attributes {
+        hasher.field(name.as_bytes());
+        hasher.field(value);
+    }
+    let pieces = sparse.as_ref().map(|map| (map.size(), map.pieces()));
+    hasher.update(&[u8::from(pieces.is_some())]);
+    if let Some((size, pieces)) = pieces {
+        hasher.update(&size.to_be_bytes());
+        hasher.update(&(pieces.len() as u64).to_be_bytes());
+        for (offset, length) in pieces {
+            hasher.update(&offset.to_be_bytes());
+            hasher.update(&length.to_be_bytes());
+        }
+    }
 }

@@ -1,12 +1,7 @@
 //! A layer's tar as a stream, whatever it is made from, checked at its end; and its DiffId.
 
-use crate::{
-    ImageError,
-    chunk_pipe::{ChunkReader, ChunkWriter, pipe},
-    decompress::{decompressed, sniff},
-    recipe, tar_writer,
-    tar_writer::Stop,
-};
+use crate::{ImageError, recipe, tar_writer, tar_writer::Stop};
+use rbuild_archive::{ChunkReader, ChunkWriter, FillError, decompressed, pipe, sniff};
 use rbuild_cache::{LayerId, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::{
@@ -19,7 +14,7 @@ use std::{
 
 /// A layer's tar being read. Another thread makes it and is at most a few MiB ahead; it ends when this is dropped.
 pub struct LayerTar {
-    reader: ChunkReader,
+    reader: ChunkReader<ImageError>,
     /// Bytes given out that the reader still holds.
     given: usize,
     hasher: Hasher,
@@ -173,7 +168,7 @@ fn produce(
     store: &Store,
     layer: &LayerId,
     source: &LayerSource,
-    (mut out, content): (ChunkWriter, &AtomicU64),
+    (mut out, content): (ChunkWriter<ImageError>, &AtomicU64),
 ) {
     match write_source(store, layer, source, (&mut out, content)) {
         // a reader that is gone wants nothing
@@ -187,7 +182,7 @@ fn write_source(
     store: &Store,
     layer: &LayerId,
     source: &LayerSource,
-    (out, content): (&mut ChunkWriter, &AtomicU64),
+    (out, content): (&mut ChunkWriter<ImageError>, &AtomicU64),
 ) -> Result<(), Stop> {
     let fs = store.layer_fs(layer);
     let open = |blob| match store.open_blob(blob) {
@@ -204,18 +199,17 @@ fn write_source(
             recipe::replay(open(blob)?, directory, out)
         }
         LayerSource::Blob(blob) => {
-            let (found, sniffed) =
-                sniff(open(&blob.digest)?).map_err(|e| Stop::Failed(ImageError::Decompress(e)))?;
-            let mut from = decompressed(found, sniffed).map_err(Stop::Failed)?;
-            loop {
-                let count = match from.read(out.space()) {
-                    Ok(0) => return Ok(()),
-                    Ok(count) => count,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(e) => return Err(Stop::Failed(ImageError::Decompress(e))),
-                };
-                out.advance(count)?;
-            }
+            // its bytes were checked when they came: what is wrong with them now happened in the store
+            let failed = |source| {
+                let action = "decompress the blob of";
+                Stop::Failed(ImageError::LayerFile { action, path: fs.clone(), source })
+            };
+            let (codec, sniffed) = sniff(open(&blob.digest)?).map_err(failed)?;
+            let mut plain = decompressed(codec, sniffed).map_err(failed)?;
+            out.fill(&mut plain, |_| {}).map_err(|error| match error {
+                FillError::ReaderGone => Stop::Gone,
+                FillError::Source(error) => failed(error),
+            })
         }
     }
 }

@@ -13,8 +13,8 @@
 //! layer's `fs`.
 
 use crate::ImageError;
-use crate::chunk_pipe::ChunkWriter;
 use crate::tar_writer::Stop;
+use rbuild_archive::{ChunkWriter, Recorder};
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -45,6 +45,8 @@ pub(crate) struct RecipeWriter {
     current: HashMap<u64, u64>,
     hasher: RandomState,
     lost: Vec<(u64, u32)>,
+    /// The first failure of the compressor, reported at the end.
+    failure: Option<io::Error>,
 }
 
 impl std::fmt::Debug for RecipeWriter {
@@ -62,24 +64,8 @@ impl RecipeWriter {
             current: HashMap::new(),
             hasher: RandomState::new(),
             lost: Vec::new(),
+            failure: None,
         })
-    }
-
-    /// Records bytes as they stand.
-    pub(crate) fn literal(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
-        self.literal.extend_from_slice(bytes);
-        if self.literal.len() >= GATHER { self.flush() } else { Ok(()) }
-    }
-
-    /// Records that the content of the file at `path` stands here.
-    pub(crate) fn content(&mut self, path: &[u8], size: u64) -> Result<(), ImageError> {
-        self.flush()?;
-        let length = (path.len() as u16).to_le_bytes();
-        let record = [&[CONTENT], &size.to_le_bytes()[..], &length, path].concat();
-        self.out.write_all(&record).map_err(ImageError::Recipe)?;
-        self.current.insert(self.hasher.hash_one(path), self.contents);
-        self.contents += 1;
-        Ok(())
     }
 
     /// States that the content of `path` is about to be replaced; returns the number of the lost file it must become,
@@ -93,7 +79,10 @@ impl RecipeWriter {
 
     /// The whole recipe.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, ImageError> {
-        self.flush()?;
+        self.flush();
+        if let Some(failure) = self.failure {
+            return Err(ImageError::Recipe(failure));
+        }
         let records = self.out.finish().map_err(ImageError::Recipe)?;
         let mut blob = Vec::with_capacity(MAGIC.len() + 4 + 12 * self.lost.len() + records.len());
         blob.extend_from_slice(MAGIC);
@@ -106,22 +95,44 @@ impl RecipeWriter {
         Ok(blob)
     }
 
-    fn flush(&mut self) -> Result<(), ImageError> {
-        if self.literal.is_empty() {
-            return Ok(());
+    fn flush(&mut self) {
+        if !self.literal.is_empty() {
+            let length = (self.literal.len() as u32).to_le_bytes();
+            self.write(&[LITERAL]);
+            self.write(&length);
+            let mut literal = std::mem::take(&mut self.literal);
+            self.write(&literal);
+            literal.clear();
+            self.literal = literal;
         }
-        let length = (self.literal.len() as u32).to_le_bytes();
-        let write = |out: &mut dyn Write, bytes: &[u8]| out.write_all(bytes).map_err(ImageError::Recipe);
-        write(&mut self.out, &[LITERAL])?;
-        write(&mut self.out, &length)?;
-        write(&mut self.out, &self.literal)?;
-        self.literal.clear();
-        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.failure.is_none() {
+            self.failure = self.out.write_all(bytes).err();
+        }
+    }
+}
+
+impl Recorder for RecipeWriter {
+    fn literal(&mut self, bytes: &[u8]) {
+        self.literal.extend_from_slice(bytes);
+        if self.literal.len() >= GATHER {
+            self.flush();
+        }
+    }
+
+    fn content(&mut self, path: &[u8], size: u64) {
+        self.flush();
+        let length = (path.len() as u16).to_le_bytes();
+        self.write(&[&[CONTENT], &size.to_le_bytes()[..], &length, path].concat());
+        self.current.insert(self.hasher.hash_one(path), self.contents);
+        self.contents += 1;
     }
 }
 
 /// Makes the tar again from `recipe` and the layer's directory `layer` (the one that holds `fs`).
-pub(crate) fn replay(recipe: impl Read, layer: &Path, out: &mut ChunkWriter) -> Result<(), Stop> {
+pub(crate) fn replay(recipe: impl Read, layer: &Path, out: &mut ChunkWriter<ImageError>) -> Result<(), Stop> {
     let mut recipe = BufReader::new(recipe);
     let lost = read_lost(&mut recipe).map_err(damaged)?;
     let mut records =
@@ -161,7 +172,7 @@ fn read_lost(recipe: &mut impl Read) -> io::Result<HashMap<u64, u32>> {
         .collect()
 }
 
-fn copy_file(path: &Path, size: u64, out: &mut ChunkWriter) -> Result<(), Stop> {
+fn copy_file(path: &Path, size: u64, out: &mut ChunkWriter<ImageError>) -> Result<(), Stop> {
     let failed = |action: &'static str| {
         move |source| Stop::Failed(ImageError::LayerFile { action, path: path.to_owned(), source })
     };
@@ -173,7 +184,11 @@ fn copy_file(path: &Path, size: u64, out: &mut ChunkWriter) -> Result<(), Stop> 
 }
 
 /// Copies exactly `size` bytes; the inner result is the reader's failure.
-fn copy(from: &mut impl Read, size: u64, out: &mut ChunkWriter) -> Result<(), Result<Stop, io::Error>> {
+fn copy(
+    from: &mut impl Read,
+    size: u64,
+    out: &mut ChunkWriter<ImageError>,
+) -> Result<(), Result<Stop, io::Error>> {
     let mut left = size;
     while left > 0 {
         let space = out.space();

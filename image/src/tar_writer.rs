@@ -5,12 +5,8 @@
 //! seconds, owners are numbers, hard links within the layer stay links, sockets are left out, and of the extended
 //! attributes only `security.capability` is kept, as Docker keeps it. Equal directories give equal bytes.
 
-use crate::{
-    ImageError,
-    chunk_pipe::{ChunkWriter, ReaderGone},
-    overlay,
-    tar_header::{BLOCK, END, Kind, TarHeader, padding},
-};
+use crate::{ImageError, overlay};
+use rbuild_archive::{BLOCK, ChunkWriter, END, EntryKind, ReaderGone, TarHeader, padding};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, openat, readlinkat, statat},
     io::Errno,
@@ -30,7 +26,7 @@ const DIRECTORY_BUFFER: usize = 64 << 10;
 /// Why the writing of a tar ended early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// Nobody reads any more.
+    /// The reader has been dropped.
     Gone,
     /// The layer cannot be read.
     Failed(ImageError),
@@ -43,7 +39,7 @@ impl From<ReaderGone> for Stop {
 }
 
 /// Writes the tar of the directory `root` to `out`; returns how many bytes its regular files have.
-pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter) -> Result<u64, Stop> {
+pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter<ImageError>) -> Result<u64, Stop> {
     let directory =
         rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| failed("open", root.to_owned(), errno))?;
@@ -64,7 +60,7 @@ pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter) -> Result<u64, Stop>
 
 struct Writer<'a> {
     root: &'a Path,
-    out: &'a mut ChunkWriter,
+    out: &'a mut ChunkWriter<ImageError>,
     /// Name of the entry at hand, relative, without a slash at the end.
     path: Vec<u8>,
     header: Vec<u8>,
@@ -93,7 +89,7 @@ impl Writer<'_> {
         let length = self.path.len();
         if self.attribute(directory.as_fd(), self.opaque)?.as_deref() == Some(b"y") {
             self.push(overlay::OPAQUE_NAME);
-            self.header(&TarHeader::new(Kind::File, &self.path.clone(), 0, 0))?;
+            self.header(&TarHeader::new(EntryKind::File, &self.path.clone(), 0, 0))?;
             self.path.truncate(length);
         }
         let names = self.names(directory.as_fd())?;
@@ -112,38 +108,41 @@ impl Writer<'_> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => return self.subdirectory(parent, name, &stat),
             FileType::CharacterDevice if stat.st_rdev == 0 => return self.whiteout(name),
-            FileType::RegularFile => Kind::File,
-            FileType::Symlink => Kind::Symlink,
-            FileType::CharacterDevice => Kind::CharDevice,
-            FileType::BlockDevice => Kind::BlockDevice,
-            FileType::Fifo => Kind::Fifo,
+            FileType::RegularFile => EntryKind::File,
+            FileType::Symlink => EntryKind::Symlink,
+            FileType::CharacterDevice => EntryKind::CharDevice,
+            FileType::BlockDevice => EntryKind::BlockDevice,
+            FileType::Fifo => EntryKind::Fifo,
             FileType::Socket | FileType::Unknown => return Ok(()),
         };
         if stat.st_nlink > 1 {
             if let Some(first) = self.first_links.get(&stat.st_ino).cloned() {
-                return self.header(&TarHeader { link: &first, ..header(Kind::HardLink, &path, &stat) });
+                return self.header(&TarHeader { link: &first, ..header(EntryKind::HardLink, &path, &stat) });
             }
             self.first_links.insert(stat.st_ino, path.clone());
         }
         match kind {
-            Kind::File => {
+            EntryKind::File => {
                 self.content += stat.st_size as u64;
                 self.file(parent, name, &stat)
             }
-            Kind::Symlink => {
+            EntryKind::Symlink => {
                 let target = readlinkat(parent, name, Vec::with_capacity(stat.st_size as usize + 1));
                 let target = target.map_err(|e| self.failed("read the link", e))?;
                 self.header(&TarHeader { link: target.as_bytes(), ..header(kind, &path, &stat) })
             }
-            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Directory | Kind::HardLink => {
-                self.header(&header(kind, &path, &stat))
-            }
+            EntryKind::CharDevice
+            | EntryKind::BlockDevice
+            | EntryKind::Fifo
+            | EntryKind::Directory
+            | EntryKind::HardLink
+            | EntryKind::Unknown(_) => self.header(&header(kind, &path, &stat)),
         }
     }
 
     fn subdirectory(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
         let slashed = [&self.path, &b"/"[..]].concat();
-        self.header(&header(Kind::Directory, &slashed, stat))?;
+        self.header(&header(EntryKind::Directory, &slashed, stat))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
         self.directory(&directory)
@@ -152,7 +151,7 @@ impl Writer<'_> {
     fn whiteout(&mut self, name: &CStr) -> Result<(), Stop> {
         let parent = &self.path[..self.path.len() - name.count_bytes()];
         let path = [parent, overlay::WHITEOUT_PREFIX, name.to_bytes()].concat();
-        self.header(&TarHeader::new(Kind::File, &path, 0, 0))
+        self.header(&TarHeader::new(EntryKind::File, &path, 0, 0))
     }
 
     fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
@@ -160,7 +159,7 @@ impl Writer<'_> {
         let file = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
         let capability = self.attribute(file.as_fd(), "security.capability")?;
         let path = self.path.clone();
-        let header = header(Kind::File, &path, stat);
+        let header = header(EntryKind::File, &path, stat);
         self.header(&TarHeader { capability: capability.as_deref(), ..header })?;
         let mut left = stat.st_size as u64;
         while left > 0 {
@@ -234,8 +233,8 @@ impl Writer<'_> {
     }
 }
 
-fn header<'a>(kind: Kind, name: &'a [u8], stat: &Stat) -> TarHeader<'a> {
-    let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+fn header<'a>(kind: EntryKind, name: &'a [u8], stat: &Stat) -> TarHeader<'a> {
+    let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
     let device = if is_device { stat.st_rdev } else { 0 };
     TarHeader {
         kind,
@@ -244,7 +243,7 @@ fn header<'a>(kind: Kind, name: &'a [u8], stat: &Stat) -> TarHeader<'a> {
         mode: stat.st_mode & 0o7777,
         uid: stat.st_uid,
         gid: stat.st_gid,
-        size: if kind == Kind::File { stat.st_size as u64 } else { 0 },
+        size: if kind == EntryKind::File { stat.st_size as u64 } else { 0 },
         mtime: stat.st_mtime,
         major: rustix::fs::major(device),
         minor: rustix::fs::minor(device),

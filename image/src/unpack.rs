@@ -10,11 +10,11 @@ use crate::{
     beneath::Beneath,
     directories::{Directories, Directory},
     entry_path::{EntryPath, Meaning},
-    error::{EntryProblem, TarProblem},
+    error::EntryProblem,
     overlay,
-    recipe::LOST_DIRECTORY,
-    tar_reader::{Entry, EntryKind, TarReader},
+    recipe::{LOST_DIRECTORY, RecipeWriter},
 };
+use rbuild_archive::{ChunkReader, Entry, EntryKind, TarReader};
 use rustix::{
     fs::{
         AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RawMode, Uid, fchmod, fchown, futimens, linkat,
@@ -23,7 +23,12 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -40,8 +45,11 @@ pub(crate) struct Unpacked {
     pub(crate) files: u64,
 }
 
+/// A layer tar as it comes from the thread that reads it, its recipe written on the way.
+pub(crate) type Tar = TarReader<ChunkReader<io::Error>, Option<RecipeWriter>>;
+
 /// Unpacks all of `tar` into `fs`, an empty directory that only this process knows.
-pub(crate) fn unpack(fs: &Path, tar: TarReader) -> Result<Unpacked, ImageError> {
+pub(crate) fn unpack(fs: &Path, tar: Tar) -> Result<Unpacked, ImageError> {
     let mut unpacker = Unpacker {
         tree: Beneath::open(fs)?,
         tar,
@@ -52,22 +60,18 @@ pub(crate) fn unpack(fs: &Path, tar: TarReader) -> Result<Unpacked, ImageError> 
         size_bytes: 0,
         files: 0,
     };
-    while let Some(entry) = unpacker.tar.next()? {
+    while let Some(entry) = unpacker.tar.next_entry()? {
         let meaning = Meaning::of(&entry.name).map_err(|problem| ImageError::entry(&entry.name, problem))?;
         match meaning {
             Meaning::Present(path) => unpacker.present(&path, &entry)?,
-            Meaning::Gone(path) => {
-                unpacker.skip_content(&entry)?;
-                unpacker.gone(&path)?;
-            }
+            Meaning::Gone(path) => unpacker.gone(&path)?,
             Meaning::Opaque(path) => {
-                unpacker.skip_content(&entry)?;
                 unpacker.parent(&path)?;
                 unpacker.directories.make_opaque(&path);
             }
         }
     }
-    let recipe = unpacker.tar.into_recipe().map(crate::recipe::RecipeWriter::finish).transpose()?;
+    let recipe = unpacker.tar.finish()?.map(RecipeWriter::finish).transpose()?;
     Ok(Unpacked {
         directories: unpacker.directories,
         notes: unpacker.notes,
@@ -100,7 +104,7 @@ impl Identity {
 
 struct Unpacker {
     tree: Beneath,
-    tar: TarReader,
+    tar: Tar,
     lost: PathBuf,
     directories: Directories,
     notes: Vec<Note>,
@@ -178,7 +182,7 @@ impl Unpacker {
         self.make(
             path,
             || {
-                file = Some(openat(parent, &*base, flags, Mode::from_raw_mode(created))?);
+                file = Some(File::from(openat(parent, &*base, flags, Mode::from_raw_mode(created))?));
                 Ok(())
             },
             "create",
@@ -186,23 +190,25 @@ impl Unpacker {
         let file = file.expect("a file that was made is open");
         match &entry.sparse {
             None => {
-                self.tar.content(entry.stored, Some(path.as_bytes()), |piece| {
+                self.tar.content_of(path.as_bytes(), |piece| {
                     write_all(&file, piece).map_err(|e| failed(path, "write", e))
-                })?;
-                self.size_bytes += entry.stored;
+                })??;
             }
             Some(map) => {
-                if map.stored() != entry.stored {
-                    return Err(TarProblem::Sparse.into());
-                }
-                let mut pieces = map.pieces();
-                self.tar.content(entry.stored, None, |piece| {
-                    pieces.write(&file, piece).map_err(|e| failed(path, "write", e))
-                })?;
-                rustix::fs::ftruncate(&file, map.size).map_err(|e| failed(path, "set the length of", e))?;
-                self.size_bytes += map.size;
+                let mut places = map.places();
+                self.tar.content(|mut stored| {
+                    while let Some((offset, piece)) = places.take(&mut stored) {
+                        file.write_all_at(piece, offset).map_err(|source| {
+                            let entry = shown(path);
+                            ImageError::EntryIo { entry, action: "write", source }
+                        })?;
+                    }
+                    Ok::<(), ImageError>(())
+                })??;
+                rustix::fs::ftruncate(&file, map.size()).map_err(|e| failed(path, "set the length of", e))?;
             }
         }
+        self.size_bytes += entry.size();
         if (entry.uid, entry.gid) != (self.identity.uid, self.identity.gid) {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
             fchown(&file, Some(uid), Some(gid)).map_err(|e| owner(path, entry, e))?;
@@ -314,10 +320,6 @@ impl Unpacker {
         }
     }
 
-    fn skip_content(&mut self, entry: &Entry) -> Result<(), ImageError> {
-        self.tar.content(entry.stored, None, |_| Ok(()))
-    }
-
     /// The directory `path`; it and those above it are made when no entry has named them yet.
     fn parent(&mut self, path: &EntryPath) -> Result<std::rc::Rc<OwnedFd>, ImageError> {
         if let Some(directory) = self.tree.directory(path)? {
@@ -427,7 +429,8 @@ impl Unpacker {
 
     /// Moves a file whose content the recipe names out of the tree; `false` when it names none.
     fn lose(&mut self, path: &EntryPath, parent: BorrowedFd<'_>, base: &[u8]) -> Result<bool, ImageError> {
-        let Some(number) = self.tar.recipe().and_then(|recipe| recipe.lose(path.as_bytes())) else {
+        let Some(number) = self.tar.recorder().as_mut().and_then(|recipe| recipe.lose(path.as_bytes()))
+        else {
             return Ok(false);
         };
         if number == 0 {
@@ -450,9 +453,9 @@ enum Replaced {
     Other,
 }
 
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
+        match rustix::io::write(&file, bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

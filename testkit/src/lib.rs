@@ -5,15 +5,19 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod archives;
 mod certificates;
 mod executable;
+mod hostile;
 mod http_server;
 mod registry;
 mod skip;
 mod token_server;
 mod workspace;
 
+pub use archives::{Tar, crc32, described};
 pub use executable::{copy_program, write_program};
+pub use hostile::{HostileArchive, Outcome, chain, hostile_archives};
 pub use http_server::{HttpBody, HttpReply, HttpRequest, HttpServer};
 pub use registry::{
     REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions, RegistryTransport,

@@ -95,7 +95,7 @@ fn dockerfile_of_stdin(kind: ContextKind) -> Result<Vec<u8>, CliError> {
     let mut text = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut text);
     read.map_err(|source| CliError::Stream { action: "read standard input", source })?;
-    if is_archive(&text) {
+    if rbuild::begins_archive(&text) {
         let what = match kind {
             ContextKind::Directory | ContextKind::DirectoryWithDockerfileOnStdin => {
                 return Err(UsageError::in_build("the Dockerfile on standard input is an archive").into());
@@ -109,31 +109,8 @@ fn dockerfile_of_stdin(kind: ContextKind) -> Result<Vec<u8>, CliError> {
     Ok(text)
 }
 
-fn is_archive(bytes: &[u8]) -> bool {
-    const MAGIC: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
-    const TAR_MAGIC_AT: usize = 257;
-    MAGIC.iter().any(|magic| bytes.starts_with(magic))
-        || bytes.get(TAR_MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
-}
-
 /// The file that `--iidfile` or `--metadata-file` names: made before the build, so that a wrong path costs no build, and
 /// named after it.
 fn result_file(path: Option<&Path>) -> Result<Option<NewFile>, CliError> {
     path.map(|path| NewFile::at(path, 0o644)).transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn archives_are_told_from_dockerfiles() {
-        let mut tar = vec![0; 257];
-        tar.extend_from_slice(b"ustar\x0000");
-        for archive in [&tar[..], b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"] {
-            assert!(is_archive(archive));
-        }
-        assert!(!is_archive(b"FROM busybox\n"));
-        assert!(!is_archive(b""));
-    }
 }

@@ -6,5 +6,6 @@ mod cases;
 mod changes;
 mod digest;
 mod fixture;
+mod hostile;
 mod ignore;
 mod users;

@@ -1,10 +1,8 @@
 //! An archive as files that are read from any place by several threads: where its members are, following the links of
 //! old Docker archives. A directory laid out like an archive is one too.
 
-use crate::{
-    ImageError,
-    decompress::{Found, decompressed, sniff},
-};
+use crate::ImageError;
+use rbuild_archive::{ArchiveError, Codec, EntryKind, TarReader, decompressed, sniff};
 use rbuild_cache::{ScratchDir, Store, create_private_file};
 use rbuild_oci::Digest;
 use rustix::{
@@ -19,7 +17,6 @@ use std::{
     path::Path,
     sync::Arc,
 };
-use tar::EntryType;
 
 /// The longest JSON file of an archive that is read.
 const DOCUMENT_LIMIT: u64 = 16 << 20;
@@ -203,9 +200,9 @@ fn is_plain(mut file: &File) -> Result<bool, ImageError> {
         return Ok(false);
     }
     file.rewind().map_err(ImageError::ArchiveRead)?;
-    let found = sniff(file).map_err(ImageError::ArchiveRead)?.0;
+    let codec = sniff(file).map_err(ImageError::ArchiveRead)?.0;
     file.rewind().map_err(ImageError::ArchiveRead)?;
-    Ok(found == Found::Plain)
+    Ok(codec == Codec::Plain)
 }
 
 /// Copies `stream` to the store's temporary space, uncompressed.
@@ -213,32 +210,39 @@ fn spool(store: &Store, stream: impl Read) -> Result<(File, Option<ScratchDir>),
     let directory = store.scratch_dir()?;
     let path = directory.path().join("archive.tar");
     let mut copy = create_private_file(&path).map_err(ImageError::ArchiveRead)?;
-    let (found, sniffed) = sniff(stream).map_err(ImageError::ArchiveRead)?;
-    let mut plain = BufReader::with_capacity(1 << 20, decompressed(found, sniffed)?);
+    let (codec, sniffed) = sniff(stream).map_err(ImageError::ArchiveRead)?;
+    let plain = decompressed(codec, sniffed).map_err(ArchiveError::Decompress)?;
+    let mut plain = BufReader::with_capacity(1 << 20, plain);
     io::copy(&mut plain, &mut copy).map_err(ImageError::ArchiveRead)?;
     Ok((copy, Some(directory)))
 }
 
 fn list(mut file: &File) -> Result<HashMap<String, Member>, ImageError> {
     file.seek(SeekFrom::Start(0)).map_err(ImageError::ArchiveRead)?;
-    let mut archive = tar::Archive::new(file);
+    let mut tar = TarReader::new(BufReader::new(file));
     let mut members = HashMap::new();
-    for entry in archive.entries_with_seek().map_err(ImageError::ArchiveRead)? {
-        let entry = entry.map_err(ImageError::ArchiveRead)?;
-        let name = clean("", &String::from_utf8_lossy(&entry.path_bytes()));
-        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
-        let member = match (entry.header().entry_type(), link) {
-            (EntryType::Regular | EntryType::Continuous, _) => {
-                Member::Content { offset: entry.raw_file_position(), size: entry.size() }
+    while let Some(entry) = tar.next_entry()? {
+        let name = clean("", &String::from_utf8_lossy(&entry.name));
+        let link = String::from_utf8_lossy(&entry.link);
+        let member = match entry.kind {
+            // where a sparse file's bytes belong is of no use to one that is read in place
+            EntryKind::File if entry.sparse.is_none() => {
+                Member::Content { offset: tar.position(), size: entry.stored }
             }
-            (EntryType::Symlink, Some(link)) => {
+            EntryKind::Symlink => {
                 let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
                 Member::Link(clean(directory, &link))
             }
-            (EntryType::Link, Some(link)) => Member::Link(clean("", &link)),
-            _ => continue,
+            EntryKind::HardLink => Member::Link(clean("", &link)),
+            EntryKind::File
+            | EntryKind::CharDevice
+            | EntryKind::BlockDevice
+            | EntryKind::Directory
+            | EntryKind::Fifo
+            | EntryKind::Unknown(_) => continue,
         };
         members.insert(name, member);
+        tar.seek_past_content()?;
     }
     Ok(members)
 }

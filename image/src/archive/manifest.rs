@@ -3,9 +3,9 @@
 use super::file::{ArchiveFile, Section, digest_in};
 use crate::{
     ImageError,
-    decompress::{Found, sniff},
     platform_choice::{DEPTH_LIMIT, choose},
 };
+use rbuild_archive::{Codec, sniff};
 use rbuild_oci::{
     Compression, Descriptor, Digest, ImageConfig, ImageName, Index, ManifestOrIndex, MediaType, ParseError,
     Platform, Reference,
@@ -76,11 +76,12 @@ fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError
 /// What describes a layer that newer Dockers save compressed. Their names are digests.
 fn compressed(name: &str, section: &Section) -> Result<Option<Descriptor>, ImageError> {
     let Some(digest) = digest_in(name) else { return Ok(None) };
-    let (found, _) = sniff(section.reader()).map_err(ImageError::ArchiveRead)?;
-    let compression = match found {
-        Found::Gzip => Compression::Gzip,
-        Found::Zstd => Compression::Zstd,
-        Found::Plain | Found::Xz => return Ok(None),
+    let (codec, _) = sniff(section.reader()).map_err(ImageError::ArchiveRead)?;
+    let compression = match codec {
+        Codec::Gzip => Compression::Gzip,
+        Codec::Zstd => Compression::Zstd,
+        // no media type has these
+        Codec::Plain | Codec::Bzip2 | Codec::Xz => return Ok(None),
     };
     Ok(Some(Descriptor::new(MediaType::OciLayer(compression), digest, section.size)))
 }

@@ -2,11 +2,8 @@
 //! blobs). It is streamed: every length is known before, and layers come straight from [`crate::layer_tar`], so that no
 //! layer is ever stored as a tar. Equal images give equal bytes.
 
-use crate::{
-    ImageError,
-    layer_tar::layer_tar,
-    tar_header::{BLOCK, END, Kind, TarHeader, padding},
-};
+use crate::{ImageError, layer_tar::layer_tar};
+use rbuild_archive::{BLOCK, END, EntryKind, TarHeader, padding};
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_oci::{
     Compression, Descriptor, DiffId, Digest, ImageConfig, ImageName, Index, Manifest, MediaType,
@@ -144,17 +141,17 @@ impl Writer<'_> {
     }
 
     fn file(&mut self, name: &[u8], bytes: &[u8]) -> Result<(), ImageError> {
-        self.header(&TarHeader::new(Kind::File, name, 0o644, bytes.len() as u64))?;
+        self.header(&TarHeader::new(EntryKind::File, name, 0o644, bytes.len() as u64))?;
         self.put(bytes)?;
         self.pad(bytes.len() as u64)
     }
 
     fn begin(&mut self, name: &str, size: u64) -> Result<(), ImageError> {
-        self.header(&TarHeader::new(Kind::File, name.as_bytes(), 0o644, size))
+        self.header(&TarHeader::new(EntryKind::File, name.as_bytes(), 0o644, size))
     }
 
     fn directory(&mut self, name: &[u8]) -> Result<(), ImageError> {
-        self.header(&TarHeader::new(Kind::Directory, name, 0o755, 0))
+        self.header(&TarHeader::new(EntryKind::Directory, name, 0o755, 0))
     }
 
     fn header(&mut self, header: &TarHeader<'_>) -> Result<(), ImageError> {

@@ -31,7 +31,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("registry", &["auth", "client", "connector", "endpoint", "failure", "token", "transport"]),
     ("image", &["attributes", "beneath", "directories", "unpack"]),
-    ("image", &["sparse", "tar_reader"]),
     ("executor", &["context", "select::contents", "source"]),
     (
         "engine",

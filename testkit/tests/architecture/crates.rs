@@ -7,10 +7,12 @@ use std::{collections::BTreeMap, fs};
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// Libraries that only one crate may use.
-const HOMES: [(&str, &str); 8] = [
+const HOMES: [(&str, &str); 10] = [
     ("pest", "rbuild-parser"),
     ("pest_derive", "rbuild-parser"),
     ("petgraph", "rbuild-planner"),
+    ("bzip2", "rbuild-archive"),
+    ("liblzma", "rbuild-archive"),
     ("sled", "rbuild-cache"),
     ("reqwest", "rbuild-registry"),
     ("clap", "rbuild-cli"),

@@ -15,11 +15,12 @@ use std::{
 };
 
 /// Every crate: folder, package, layer.
-const CRATES: [(&str, &str, u8); 14] = [
+const CRATES: [(&str, &str, u8); 15] = [
     ("oci", "rbuild-oci", 0),
     ("parser", "rbuild-parser", 0),
     ("executor/sys", "rbuild-sys", 0),
     ("planner", "rbuild-planner", 1),
+    ("archive", "rbuild-archive", 1),
     ("cache", "rbuild-cache", 1),
     ("registry", "rbuild-registry", 1),
     ("image", "rbuild-image", 2),

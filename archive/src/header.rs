@@ -1,50 +1,46 @@
 //! Writing tar headers as Go's archive/tar does: ustar, with a PAX header before it only for the fields that do not fit
 //! (pax(1), "pax Interchange Format"). Names longer than 100 bytes always use PAX, never the ustar prefix.
 
+use crate::{
+    entry::EntryKind,
+    field::{BLOCK, padding},
+};
 use std::collections::BTreeMap;
 
-/// A tar block.
-pub(crate) const BLOCK: usize = 512;
-
 /// What comes after the last entry: two blocks of zeros.
-pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
-
-/// A kind of entry, as its type flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    File = b'0' as isize,
-    HardLink = b'1' as isize,
-    Symlink = b'2' as isize,
-    CharDevice = b'3' as isize,
-    BlockDevice = b'4' as isize,
-    Directory = b'5' as isize,
-    Fifo = b'6' as isize,
-}
+pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// One entry's header.
 #[derive(Clone, Debug)]
-pub(crate) struct TarHeader<'a> {
-    pub(crate) kind: Kind,
+pub struct TarHeader<'a> {
+    /// What it is.
+    pub kind: EntryKind,
     /// Relative; a directory's ends in a slash.
-    pub(crate) name: &'a [u8],
+    pub name: &'a [u8],
     /// Target of a link, empty otherwise.
-    pub(crate) link: &'a [u8],
+    pub link: &'a [u8],
     /// Permission bits with set-id and sticky.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) size: u64,
-    /// Whole seconds.
-    pub(crate) mtime: i64,
-    pub(crate) major: u32,
-    pub(crate) minor: u32,
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// Bytes of content that follow.
+    pub size: u64,
+    /// When it was last modified, in whole seconds since 1970.
+    pub mtime: i64,
+    /// Major number of a device.
+    pub major: u32,
+    /// Minor number of a device.
+    pub minor: u32,
     /// The value of `security.capability`.
-    pub(crate) capability: Option<&'a [u8]>,
+    pub capability: Option<&'a [u8]>,
 }
 
 impl<'a> TarHeader<'a> {
     /// A header of a plain entry owned by root, of 1970.
-    pub(crate) fn new(kind: Kind, name: &'a [u8], mode: u32, size: u64) -> Self {
+    #[must_use]
+    pub fn new(kind: EntryKind, name: &'a [u8], mode: u32, size: u64) -> Self {
         Self {
             kind,
             name,
@@ -61,7 +57,7 @@ impl<'a> TarHeader<'a> {
     }
 
     /// Appends the header's blocks to `out`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let records = self.pax_records();
         if !records.is_empty() {
             write_pax(self.name, &records, out);
@@ -74,7 +70,7 @@ impl<'a> TarHeader<'a> {
         put_octal(&mut block[116..123], fitting(self.gid.into(), 7));
         put_octal(&mut block[124..135], fitting(self.size, 11));
         put_octal(&mut block[136..147], fitting(u64::try_from(self.mtime).unwrap_or(0), 11));
-        block[156] = self.kind as u8;
+        block[156] = self.kind.flag();
         put_text(&mut block[157..257], &ascii(self.link));
         put_octal(&mut block[329..336], fitting(self.major.into(), 7));
         put_octal(&mut block[337..344], fitting(self.minor.into(), 7));
@@ -107,11 +103,6 @@ impl<'a> TarHeader<'a> {
         }
         records
     }
-}
-
-/// Zero bytes after a content of `size` bytes.
-pub(crate) fn padding(size: u64) -> usize {
-    (size.wrapping_neg() % BLOCK as u64) as usize
 }
 
 fn write_pax(name: &[u8], records: &BTreeMap<&'static str, Vec<u8>>, out: &mut Vec<u8>) {

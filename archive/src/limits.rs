@@ -1,0 +1,31 @@
+//! How much an archive may ask for. Archives come from strangers, so each size that their bytes can name has a bound here,
+//! the same one for layers, loads and ADD.
+
+/// Bounds on reading one archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries in the archive. A header needs half a KiB, but a compressed one next to nothing, and each may become a file.
+    pub entries: u64,
+    /// Bytes of all extension headers (PAX records, GNU long names) before one entry.
+    pub extension: u64,
+    /// Bytes of a name or link target (linux/limits.h, PATH_MAX, without its NUL).
+    pub path: usize,
+    /// Pieces of one sparse file.
+    pub sparse_pieces: usize,
+    /// The largest zstd window, as a power of two; the zstd program has the same limit unless `--long` is given.
+    pub zstd_window_log: u32,
+    /// Bytes of memory an xz decoder may use; the largest preset, `xz -9`, needs 65 MiB.
+    pub xz_memory: u64,
+}
+
+impl Limits {
+    /// The bounds that hold wherever no others are given.
+    pub const STANDARD: Self = Self {
+        entries: 1 << 24,
+        extension: 1 << 20,
+        path: 4095,
+        sparse_pieces: 1 << 20,
+        zstd_window_log: 27,
+        xz_memory: 256 << 20,
+    };
+}
