@@ -1,10 +1,13 @@
 //! The functions that a fully cached build spends its time in: parsing, planning, keys, the index.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use rbuild_cache::{CacheKey, KeyBuilder, Store, Writer};
+use rbuild_cache::{
+    BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, KeyBuilder, RecordedStep, StepOutcome,
+    Store, Writer,
+};
 use rbuild_oci::{ImageConfig, Platform};
 use rbuild_planner::{Plan, PlanOptions, ResolvedImage};
-use std::hint::black_box;
+use std::{hint::black_box, time::SystemTime};
 
 /// 200 lines, 10 stages, with a bit of everything the language has.
 const DENSE: &str = include_str!("dense.Dockerfile");
@@ -82,5 +85,35 @@ fn index(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, language, keys, index);
+/// What the record of a fully cached build of 20 steps costs it, in a store that has as many records as it keeps.
+fn build_record(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), &Writer::Root).expect("a store");
+    let key = CacheKey::definition(None, &KeyBuilder::new("x").finish_step());
+    let step = |number: u32| RecordedStep {
+        number,
+        stage: "stage-0".to_owned(),
+        instruction: format!("RUN make target{number} && make install"),
+        line: number,
+        after: (number > 0).then(|| number - 1).into_iter().collect(),
+        key: Some(key),
+        miss: None,
+        outcome: StepOutcome::Cached,
+        layer: None,
+        began_ms: Some(1),
+        took_ms: Some(0),
+    };
+    let record = || {
+        let now = || SystemTime::now().into();
+        let open = store.begin_build(BuildSubject::default(), now()).expect("a record");
+        let outcome = BuildOutcome::Done { image: None };
+        let end =
+            BuildEnd { ended: now(), outcome, steps: (0..20).map(step).collect(), warnings: Vec::new() };
+        open.finish(end, &BuildBudget::default()).expect("a record");
+    };
+    (0..BuildBudget::default().records).for_each(|_| record());
+    c.bench_function("record a fully cached build", |b| b.iter(record));
+}
+
+criterion_group!(benches, language, keys, index, build_record);
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 //! What can go wrong in the store, and what is only worth a warning.
 
-use crate::Writer;
+use crate::{BuildId, Writer};
 use rbuild_oci::{Digest, FailureClass, ImageId};
 use std::{io, path::Path, path::PathBuf};
 
@@ -126,6 +126,16 @@ pub enum StoreError {
         /// Another one.
         second: ImageId,
     },
+    /// The beginning of a build's id that fits several builds.
+    #[error("build id {prefix:?} is ambiguous: it fits {first} and {second}")]
+    AmbiguousBuild {
+        /// The prefix given.
+        prefix: String,
+        /// One build.
+        first: BuildId,
+        /// Another one.
+        second: BuildId,
+    },
     /// The cache index failed inside; it is started anew and nothing but time is lost.
     #[error("the cache index at {} is damaged", path.display())]
     IndexDamaged {
@@ -166,7 +176,9 @@ impl StoreError {
             | Self::Document { .. }
             | Self::LayerMissing { .. }
             | Self::IndexDamaged { .. } => FailureClass::Environment,
-            Self::BlobMismatch { .. } | Self::AmbiguousImage { .. } => FailureClass::Input,
+            Self::BlobMismatch { .. } | Self::AmbiguousImage { .. } | Self::AmbiguousBuild { .. } => {
+                FailureClass::Input
+            }
             Self::RecorderStopped => FailureClass::Internal,
         }
     }
@@ -230,7 +242,7 @@ mod tests {
     fn what_is_wrong_with_the_store_is_the_machines_and_with_an_image_the_users() {
         use FailureClass::{Environment, Input, Internal};
         let (root, digest) = (|| PathBuf::from("/s"), Digest::of(b""));
-        let id = ImageId::from_digest(digest);
+        let (id, build) = (ImageId::from_digest(digest), BuildId::random);
         let (writer, opener) = (Writer::Root, Writer::User { uid: 5, ids: None });
         let json = || serde_json::from_str::<u8>("x").expect_err("no number");
         let (expected, found) = (digest, digest);
@@ -245,6 +257,7 @@ mod tests {
             (StoreError::IndexDamaged { path: root() }, Environment),
             (StoreError::BlobMismatch { expected, expected_size: 1, found, found_size: 2 }, Input),
             (StoreError::AmbiguousImage { prefix: String::new(), first: id, second: id }, Input),
+            (StoreError::AmbiguousBuild { prefix: String::new(), first: build(), second: build() }, Input),
             (StoreError::RecorderStopped, Internal),
         ];
         for (error, class) in table {

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod builds;
 mod cancel;
 mod collect;
 mod disk;
@@ -14,6 +15,10 @@ mod error;
 mod index;
 mod store;
 
+pub use builds::{
+    BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, ChangedInput,
+    LogReader, OpenBuild, RecordedMiss, RecordedStep, StepLog, StepOutcome,
+};
 pub use cancel::{Cancel, Canceled};
 pub use collect::{
     ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,

@@ -1,22 +1,16 @@
 //! Temporary space: `tmp/<owner>/`, one directory for each process that needs one, and `locks/owners/<owner>` beside it,
 //! locked while that process lives. A directory whose owner's lock is free is a dead process's leftovers.
 
-use super::{FileLock, OnUnlock, list, make_dirs, tree};
+use super::{FileLock, OnUnlock, list, make_dirs, random_id, tree};
 use crate::StoreError;
 use std::{
     fs,
-    hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// 16 hexadecimal digits nobody has used before. Short, because overlayfs gets many of them in one string.
-pub(crate) fn random_id() -> String {
-    format!("{:016x}", RandomState::new().build_hasher().finish())
-}
 
 /// One process's temporary space in the store at `root`. Its directory is made with the first temporary thing, so that
 /// a process that only reads never makes it; dropping the space removes it.

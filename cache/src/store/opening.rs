@@ -15,7 +15,7 @@ const FORMAT: u32 = 2;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 12] = [
+const DIRECTORIES: [&str; 13] = [
     "blobs/sha256",
     "refs",
     "images",
@@ -25,6 +25,7 @@ const DIRECTORIES: [&str; 12] = [
     "recent",
     "mounts",
     "containers",
+    "builds",
     "locks",
     "tmp",
     "empty",

@@ -1,0 +1,104 @@
+//! The files of lines, `builds/<number>.jsonl`, in the order of their numbers. A line is `{"id","begun","subject","end"?}`;
+//! the later line of a build replaces the earlier one. Each write begins and ends with a newline, so that what a killed
+//! process left of a line spoils no other one.
+
+use super::{
+    build_id::BuildId,
+    record::{BuildEnd, BuildSubject},
+};
+use crate::{
+    StoreError,
+    disk::{list, make_dirs, open_private_file, whole_file},
+};
+use rbuild_oci::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+/// From this size on, lines go into a new file.
+const FULL: u64 = 128 << 10;
+
+/// A line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) id: BuildId,
+    pub(super) begun: Timestamp,
+    pub(super) subject: BuildSubject,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) end: Option<BuildEnd>,
+}
+
+/// Whether a line began a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It went to others.
+    ToOld,
+    /// It is the first one of a file.
+    ToNew,
+}
+
+/// Appends a line to the newest file in `directory`.
+pub(super) fn append(directory: &Path, line: &Line) -> Result<Appended, StoreError> {
+    let mut bytes = vec![b'\n'];
+    serde_json::to_writer(&mut bytes, line).expect("a build's record is strings and numbers");
+    bytes.push(b'\n');
+    let newest = numbers(directory)?.into_iter().max();
+    if let Some(number) = newest {
+        let path = path(directory, number);
+        let file = open(&path)?;
+        if file.metadata().map_err(StoreError::on("stat", &path))?.len() < FULL {
+            return write(&file, &bytes).map(|()| Appended::ToOld).map_err(StoreError::on("write", &path));
+        }
+    }
+    let path = path(directory, newest.map_or(0, |number| number + 1));
+    write(&open(&path)?, &bytes).map(|()| Appended::ToNew).map_err(StoreError::on("write", &path))
+}
+
+/// The numbers of the files in `directory`, unsorted.
+pub(super) fn numbers(directory: &Path) -> Result<Vec<u64>, StoreError> {
+    let number = |name: &String| name.strip_suffix(".jsonl")?.parse().ok();
+    Ok(list(directory)?.iter().filter_map(number).collect())
+}
+
+/// The file with this number.
+pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number}.jsonl"))
+}
+
+/// The lines of a file, in the order they were written; none when it is not there.
+pub(super) fn read(path: &Path) -> Result<Vec<Line>, StoreError> {
+    let bytes = whole_file::read(path)?.unwrap_or_default();
+    Ok(lines(&bytes).filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+/// The builds of a file by its lines, without reading what is in them: a build may be there twice.
+pub(super) fn read_ids(path: &Path) -> Result<Vec<BuildId>, StoreError> {
+    let bytes = whole_file::read(path)?.unwrap_or_default();
+    let id = |line: &[u8]| {
+        let digits = line.strip_prefix(br#"{"id":""#)?.split(|byte| *byte == b'"').next()?;
+        BuildId::parse(std::str::from_utf8(digits).ok()?)
+    };
+    Ok(lines(&bytes).filter_map(id).collect())
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == b'\n')
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    match open_private_file(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), make_dirs)?;
+            open_private_file(path).map_err(StoreError::on("open", path))
+        }
+        opened => opened.map_err(StoreError::on("open", path)),
+    }
+}
+
+/// One write to a file opened for appending: lines of several processes never mix.
+fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)
+}

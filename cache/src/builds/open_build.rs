@@ -1,0 +1,74 @@
+//! A build that is being recorded.
+
+use super::{
+    budget::{self, BuildBudget},
+    build_id::BuildId,
+    journal::{self, Appended, Line},
+    record::{BuildEnd, BuildSubject},
+    running::Running,
+    step_log::{StepLog, log_directory, log_path},
+};
+use crate::{Store, StoreError};
+use rbuild_oci::Timestamp;
+use std::path::PathBuf;
+
+/// The record of a build that runs. Dropping it without [`OpenBuild::finish`] leaves the record without an end, as
+/// killing the process does.
+#[derive(Debug)]
+pub struct OpenBuild {
+    line: Line,
+    began: Appended,
+    store: Store,
+    _running: Running,
+}
+
+impl Store {
+    /// Begins the record of a build that begins at `begun`.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn begin_build(&self, subject: BuildSubject, begun: Timestamp) -> Result<OpenBuild, StoreError> {
+        let line = Line { id: BuildId::random(), begun, subject, end: None };
+        // the lock first: a line without an end and a lock is a killed build's
+        let running = Running::begin(&self.running_builds(), &line.id)?;
+        let began = journal::append(&self.builds_dir(), &line)?;
+        Ok(OpenBuild { line, began, store: self.clone(), _running: running })
+    }
+
+    pub(super) fn builds_dir(&self) -> PathBuf {
+        self.at("builds")
+    }
+
+    pub(super) fn running_builds(&self) -> PathBuf {
+        self.at("locks/builds")
+    }
+}
+
+impl OpenBuild {
+    /// The build's id.
+    #[must_use]
+    pub fn id(&self) -> &BuildId {
+        &self.line.id
+    }
+
+    /// The log of the step with this number. Nothing is made before something is written to it.
+    #[must_use]
+    pub fn log(&self, step: u32) -> StepLog {
+        StepLog::new(log_path(&self.store.builds_dir(), &self.line.id, step))
+    }
+
+    /// Writes how the build ended, and removes the oldest records that are over `budget`. Finish the logs first.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written; the record has no end then.
+    pub fn finish(mut self, end: BuildEnd, budget: &BuildBudget) -> Result<(), StoreError> {
+        self.line.end = Some(end);
+        let builds = self.store.builds_dir();
+        let ended = journal::append(&builds, &self.line)?;
+        let filled_one = [self.began, ended].contains(&Appended::ToNew);
+        if filled_one || budget::is_large(&log_directory(&builds, &self.line.id)) {
+            budget::enforce(&builds, &self.store.running_builds(), &self.line.id, budget)?;
+        }
+        Ok(())
+    }
+}

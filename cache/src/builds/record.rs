@@ -1,0 +1,170 @@
+//! What is recorded of a build. All of it is plain data; front ends make the words.
+
+use crate::{CacheKey, LayerId};
+use rbuild_oci::{FailureClass, ImageId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What a build is to make, as far as that is known when it begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildSubject {
+    /// The main context, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The Dockerfile, as it was given; `None` for one that was read from a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<String>,
+    /// The stage that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The names the image is to get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// How a build ended, and what it did until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildEnd {
+    /// When.
+    pub ended: Timestamp,
+    /// How.
+    pub outcome: BuildOutcome,
+    /// The steps of its plan, each after those it stands on; none when it failed before there was a plan.
+    #[serde(default)]
+    pub steps: Vec<RecordedStep>,
+    /// Findings of the build checks and other warnings, as they were shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How a build ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildOutcome {
+    /// It made what it was to make.
+    Done {
+        /// The image, if it made one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageId>,
+    },
+    /// It failed.
+    Failed {
+        /// What was shown.
+        message: String,
+        /// Who has to act on it.
+        #[serde(with = "class")]
+        class: FailureClass,
+    },
+    /// It was given up.
+    Canceled,
+}
+
+/// A step of a build's plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedStep {
+    /// Its number in the plan, by which its log is found.
+    pub number: u32,
+    /// The stage it belongs to.
+    pub stage: String,
+    /// The instruction.
+    pub instruction: String,
+    /// Its first line in the Dockerfile.
+    pub line: u32,
+    /// The numbers of the steps whose results it works on or reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<u32>,
+    /// Its key, if it was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<CacheKey>,
+    /// Why its result was not taken from the cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miss: Option<RecordedMiss>,
+    /// What became of it.
+    pub outcome: StepOutcome,
+    /// Its layer, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<LayerId>,
+    /// When it began, in milliseconds after the build did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_ms: Option<u64>,
+    /// How long it took, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// It was carried out.
+    Done,
+    /// Its result was in the cache.
+    Cached,
+    /// It failed.
+    Failed {
+        /// What was shown.
+        message: String,
+    },
+    /// It was given up.
+    Canceled,
+    /// Its result was not needed, or the build ended before its turn came.
+    NotRun,
+}
+
+/// Why a step's result was not taken from the cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordedMiss {
+    /// No earlier build that is remembered had a step like this one.
+    New,
+    /// An earlier build had this step with other inputs; these differ.
+    Changed(Vec<ChangedInput>),
+    /// This very step had been carried out on other files than those it stood on now.
+    OtherBase,
+    /// A step whose result it needs had to run first.
+    Input,
+    /// Its result had been removed to make room.
+    Evicted {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its result was damaged, or had not survived a power cut.
+    Lost,
+    /// The cache was not to be used for it.
+    NoCache,
+}
+
+/// An input that was not what it had been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedInput {
+    /// Its name, such as `env PATH` or a path.
+    pub input: String,
+    /// What it had been; `None` when there was no such input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What it was; `None` when there was no such input any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
+}
+
+/// A class of failure as the record has it: a word that stays when names in the code change.
+mod class {
+    use rbuild_oci::FailureClass;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(class: &FailureClass, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match class {
+            FailureClass::Input => "input",
+            FailureClass::Environment => "environment",
+            FailureClass::Internal => "internal",
+        })
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FailureClass, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "input" => Ok(FailureClass::Input),
+            "environment" => Ok(FailureClass::Environment),
+            "internal" => Ok(FailureClass::Internal),
+            other => Err(D::Error::custom(format_args!("no class of failure: {other:?}"))),
+        }
+    }
+}
