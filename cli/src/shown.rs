@@ -135,6 +135,11 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, Lines::One)
 }
 
+/// `text` in one line with its tabs, as docker shows the name of a step.
+pub(crate) fn one_line_with_tabs(text: &str) -> Cow<'_, str> {
+    escaped(text, Lines::OneWithTabs)
+}
+
 /// A line of a step's output without its colors and, if it was overwritten, as it stood last; tabs are spaces.
 pub(crate) fn without_colors(line: &[u8]) -> String {
     let text = decoded(last_written(line));
@@ -171,6 +176,7 @@ fn obeyed_colors_only(line: &[u8]) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lines {
     Several,
+    OneWithTabs,
     One,
 }
 
@@ -183,8 +189,12 @@ fn escaped(text: &str, lines: Lines) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
-        let meant = lines == Lines::Several
-            && (matches!(c, '\n' | '\t') || (c == '\r' && rest.peek() == Some(&'\n')));
+        let meant = match c {
+            '\t' => lines != Lines::One,
+            '\n' => lines == Lines::Several,
+            '\r' => lines == Lines::Several && rest.peek() == Some(&'\n'),
+            _ => false,
+        };
         match c {
             c if meant || !is_obeyed(c) => out.push(c),
             '\n' => out.push_str("\\n"),
@@ -300,6 +310,7 @@ mod tests {
             );
         }
         assert_eq!(one_line("a\nb\tc\r\n"), "a\\nb\\tc\\r\\n");
+        assert_eq!(one_line_with_tabs("a\nb\tc\r\n"), "a\\nb\tc\\r\\n");
     }
 
     #[test]

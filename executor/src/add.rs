@@ -12,7 +12,6 @@ use crate::{
     },
     rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
     select::{Kind, Meta, Time, Xattrs},
-    view::xattr_namespace,
     xattrs,
 };
 use rbuild_archive::{ArchiveError, Entry, EntryKind, TarFile, TarReader};
@@ -326,7 +325,7 @@ impl Extraction<'_, '_> {
     }
 
     fn hide_below(&mut self, path: &[u8]) -> Result<(), ExecutorError> {
-        let mark = match xattr_namespace() {
+        let mark = match self.destination.view.marks() {
             XattrNamespace::Trusted => "trusted.overlay.opaque",
             XattrNamespace::User => "user.overlay.opaque",
         };

@@ -2,17 +2,18 @@
 
 use crate::{
     ExecutorError, HostFiles, Isolation,
+    guest::{Guest, SHM_SIZE},
     mounts::volume,
     relay::{Input, Pipes, Relay},
     root_mount::RootMount,
-    run::{SHM_SIZE, exit_code, host_mounts, sandbox_network},
+    run::exit_code,
     run_identity,
 };
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{ContainerConfig, ImagePath};
 use rbuild_planner::{Access, Network};
 use rbuild_sys::{
-    sandbox::{Confinement, Identity, Process, Running, SandboxSpec, start},
+    sandbox::Running,
     spawn,
     terminal::{WindowSize, open_terminal_pair},
 };
@@ -140,46 +141,33 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
     let root = RootMount::writable(container.store, container.layers, container.upper, container.work)?;
     let identity = run_identity(root.view(), &container.config.user)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
-    root.create_directory(&directory, (identity.uid, identity.gid))?;
     let mut environment: Vec<OsString> = container.config.env.iter().map(OsString::from).collect();
     environment.push(format!("HOSTNAME={}", container.hostname).into());
-    if container.config.env_value("HOME").is_none() {
-        environment.push(format!("HOME={}", identity.home).into());
-    }
     let terminal = match &container.stdio {
-        Stdio::Terminal(slave) => {
-            if container.config.env_value("TERM").is_none() {
-                environment.push("TERM=xterm".into());
-            }
-            Some(slave.as_fd())
-        }
+        Stdio::Terminal(slave) => Some(slave.as_fd()),
         Stdio::Own | Stdio::OwnOutput => None,
     };
-    let mut mounts = host_mounts(container.host_files, container.hostname, container.network)?;
-    for (path, target, access) in container.volumes {
-        mounts.push(volume(path, target, *access)?);
+    if terminal.is_some() && container.config.env_value("TERM").is_none() {
+        environment.push("TERM=xterm".into());
     }
-    let command: Vec<OsString> = container.argv.iter().map(OsString::from).collect();
+    let volumes = container.volumes.iter();
+    let mounts = volumes.map(|(path, target, access)| volume(path, target, *access));
     let streams = Streams::new(&container.stdio)?;
-    let running = start(&SandboxSpec {
-        root: root.as_fd(),
-        process: Process {
-            command: &command,
-            environment: &environment,
-            directory: Path::new(directory.as_str()),
-            identity: Identity { uid: identity.uid, gid: identity.gid, groups: &identity.groups },
-        },
+    let guest = Guest {
+        isolation: container.isolation,
+        command: container.argv,
+        environment,
+        identity: &identity,
+        directory: &directory,
         hostname: container.hostname,
-        network: sandbox_network(container.network),
+        network: container.network,
+        host_files: container.host_files,
+        mounts: mounts.collect::<Result<_, _>>()?,
         shm_size: SHM_SIZE,
-        mounts: &mounts,
-        confinement: Confinement::Default,
-        privilege: container.isolation.privilege(),
-        guard: &container.isolation.guard()?,
-        cgroups: Some(container.isolation.cgroups()),
         terminal,
         stdio: streams.stdio(),
-    })?;
+    };
+    let running = guest.start(&root)?;
     let pid =
         running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
     let relay = streams.relay(running.child.pidfd())?;

@@ -2,11 +2,11 @@
 //! share. Decided once for an engine and handed to every step.
 
 use crate::ExecutorError;
-use rbuild_cache::{Store, create_private_file, make_dirs_with_mode};
+use rbuild_cache::{Store, Writer, create_private_file, make_dirs_with_mode};
 use rbuild_sys::{
     cgroup::Cgroups,
     spawn::{Guard, ProcessIdentity},
-    userns::{PrivilegeKind, namespace_kind},
+    userns::PrivilegeKind,
 };
 use std::{
     fs::{self, File},
@@ -50,7 +50,10 @@ impl Isolation {
     /// What this process may do. Containers are registered in `store`.
     #[must_use]
     pub fn new(store: &Store) -> Self {
-        let privilege = namespace_kind().unwrap_or(PrivilegeKind::UserNamespace);
+        let privilege = match store.writer() {
+            Writer::Root => PrivilegeKind::Root,
+            Writer::User { .. } => PrivilegeKind::UserNamespace,
+        };
         Self { privilege, guards: store.guards_dir(), guard: Mutex::new(None), cgroups: OnceLock::new() }
     }
 

@@ -16,6 +16,7 @@ mod copy;
 mod describe;
 mod error;
 mod failure;
+mod guest;
 mod host_files;
 mod ignore;
 mod isolation;

@@ -3,7 +3,7 @@
 use crate::{
     ExecutorError, RootView,
     rooted::Rooted,
-    view::{directories, xattr_namespace},
+    view::{directories, marks},
 };
 use nix::{
     fcntl::{AT_FDCWD, AtFlags, OFlag},
@@ -42,12 +42,12 @@ impl RootMount {
             lowers: &lowers,
             upper: Some(Upper { directory: upper, work }),
             empty: store.empty_dir(),
-            xattr: xattr_namespace(),
+            xattr: marks(store),
         };
         let mount =
             mount_overlay(&spec).map_err(|source| ExecutorError::View { layers: layers.len(), source })?;
         let own = mount.try_clone().map_err(|error| ExecutorError::system("dup", b"the root", error))?;
-        Ok(Self { mount, view: RootView::of_mount(Rooted::new(own), layers.len()) })
+        Ok(Self { mount, view: RootView::of_mount(store, Rooted::new(own), layers.len()) })
     }
 
     /// For lookups.

@@ -1,16 +1,15 @@
 //! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
 
 use crate::{
-    Cancel, ExecutorError, HostFiles, Isolation, PreparedMount, root_mount::RootMount, run_identity,
+    Cancel, ExecutorError, HostFiles, Isolation, PreparedMount,
+    guest::{Guest, SHM_SIZE},
+    root_mount::RootMount,
+    run_identity,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{LayerDraft, LayerId, Store};
-use rbuild_planner::{Network, RunAction};
-use rbuild_sys::{
-    SandboxError, SpawnError,
-    sandbox::{Confinement, Identity, Mount, Process, Running, SandboxSpec, start},
-    spawn::Stdio,
-};
+use rbuild_planner::RunAction;
+use rbuild_sys::{SandboxError, SpawnError, sandbox::Running, spawn::Stdio};
 use std::{
     ffi::OsString,
     fs::File,
@@ -19,12 +18,9 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
-    path::Path,
     process::ExitStatus,
 };
 
-/// Size of `/dev/shm` unless the build says otherwise.
-pub(crate) const SHM_SIZE: u64 = 64 << 20;
 /// With less than this many bytes left a failing command has probably failed for want of space.
 const FULL: u64 = 1 << 20;
 /// How often a waiting worker looks whether it should give up, in milliseconds.
@@ -83,68 +79,33 @@ fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
 
 fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, ExecutorError> {
     let action = run.action;
-    let identity = run_identity(root.view(), &action.user).map_err(|source| ExecutorError::CommandUser {
-        command: go_quoted(&action.argv.join(" ")),
-        source: Box::new(source),
-    })?;
-    root.create_directory(&action.cwd, (identity.uid, identity.gid))?;
-    let env = action.env.pairs();
-    let mut environment: Vec<OsString> = env.iter().chain(&action.proxy_env).map(OsString::from).collect();
-    if !env.iter().any(|pair| pair.starts_with("HOME=")) {
-        environment.push(format!("HOME={}", identity.home).into());
-    }
-    let command: Vec<OsString> = action.argv.iter().map(OsString::from).collect();
-    let mut mounts = host_mounts(run.host_files, &action.hostname, action.network)?;
-    mounts.extend(crate::mounts::scripts(run.host_files, &action.scripts)?);
+    let command = || go_quoted(&action.argv.join(" "));
+    let identity = run_identity(root.view(), &action.user)
+        .map_err(|source| ExecutorError::CommandUser { command: command(), source: Box::new(source) })?;
+    let mut mounts = crate::mounts::scripts(run.host_files, &action.scripts)?;
     mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
-    let started = start(&SandboxSpec {
-        root: root.as_fd(),
-        process: Process {
-            command: &command,
-            environment: &environment,
-            directory: Path::new(action.cwd.as_str()),
-            identity: Identity { uid: identity.uid, gid: identity.gid, groups: &identity.groups },
-        },
+    let guest = Guest {
+        isolation: run.isolation,
+        command: &action.argv,
+        environment: action.env.pairs().iter().chain(&action.proxy_env).map(OsString::from).collect(),
+        identity: &identity,
+        directory: &action.cwd,
         hostname: &action.hostname,
-        network: sandbox_network(action.network),
+        network: action.network,
+        host_files: run.host_files,
+        mounts,
         shm_size: run.shm_size.unwrap_or(SHM_SIZE),
-        mounts: &mounts,
-        confinement: Confinement::Default,
-        privilege: run.isolation.privilege(),
-        guard: &run.isolation.guard()?,
-        cgroups: Some(run.isolation.cgroups()),
         terminal: None,
         stdio: Stdio { stdin: None, stdout: writer.as_fd(), stderr: writer.as_fd() },
-    });
-    started.map_err(|error| match error {
-        // a program that is not there is the command's failure, as a shell would tell it; so is a mount that does not fit
-        SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. })
-        | SandboxError::MountPoint { .. } => ExecutorError::CommandNotStarted {
-            command: go_quoted(&action.argv.join(" ")),
-            code: start_code(&error),
-            source: error,
-        },
-        other => ExecutorError::Sandbox(other),
+    };
+    guest.start(root).map_err(|error| match error {
+        // a program that is not there is the command's failure, as a shell would report it; so is a mount that does not fit
+        ExecutorError::Sandbox(
+            source @ (SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. })
+            | SandboxError::MountPoint { .. }),
+        ) => ExecutorError::CommandNotStarted { command: command(), code: start_code(&source), source },
+        other => other,
     })
-}
-
-/// `/etc/hosts` and `/etc/resolv.conf`, read-only.
-pub(crate) fn host_mounts(
-    files: &HostFiles,
-    hostname: &str,
-    network: Network,
-) -> Result<Vec<Mount>, ExecutorError> {
-    Ok(vec![
-        crate::mounts::host_file(&files.hosts(hostname)?, "/etc/hosts")?,
-        crate::mounts::host_file(&files.resolv_conf(network)?, "/etc/resolv.conf")?,
-    ])
-}
-
-pub(crate) fn sandbox_network(network: Network) -> rbuild_sys::sandbox::Network {
-    match network {
-        Network::Default | Network::Host => rbuild_sys::sandbox::Network::Host,
-        Network::None => rbuild_sys::sandbox::Network::None,
-    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {

@@ -2,12 +2,9 @@
 //! as its descriptor. Every lookup stays inside it.
 
 use crate::{ExecutorError, rooted::Rooted};
-use rbuild_cache::{LayerId, Store};
+use rbuild_cache::{LayerId, Store, Writer};
 use rbuild_oci::ImagePath;
-use rbuild_sys::{
-    overlay::{OverlaySpec, XattrNamespace, mount_overlay},
-    userns::{PrivilegeKind, namespace_kind},
-};
+use rbuild_sys::overlay::{OverlaySpec, XattrNamespace, mount_overlay};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use std::{
     collections::HashSet,
@@ -22,6 +19,7 @@ use std::{
 pub struct RootView {
     root: Rooted,
     layers: usize,
+    marks: XattrNamespace,
 }
 
 impl RootView {
@@ -31,12 +29,17 @@ impl RootView {
     /// [`ExecutorError::View`] when the kernel refuses the mount.
     pub fn open(store: &Store, layers: &[LayerId]) -> Result<Self, ExecutorError> {
         let fd = if layers.is_empty() { open_directory(store)? } else { mount(store, layers)? };
-        Ok(Self { root: Rooted::new(fd), layers: layers.len() })
+        Ok(Self { root: Rooted::new(fd), layers: layers.len(), marks: marks(store) })
     }
 
-    /// A view through a mount that exists, of so many layers.
-    pub(crate) fn of_mount(root: Rooted, layers: usize) -> Self {
-        Self { root, layers }
+    /// A view through a mount that exists, of so many layers of `store`.
+    pub(crate) fn of_mount(store: &Store, root: Rooted, layers: usize) -> Self {
+        Self { root, layers, marks: marks(store) }
+    }
+
+    /// Where the layers have overlayfs' marks.
+    pub(crate) fn marks(&self) -> XattrNamespace {
+        self.marks
     }
 
     /// The root directory.
@@ -100,15 +103,14 @@ pub(crate) fn directories(store: &Store, layers: &[LayerId]) -> Vec<PathBuf> {
 fn mount(store: &Store, layers: &[LayerId]) -> Result<OwnedFd, ExecutorError> {
     let paths = directories(store, layers);
     let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-    let spec =
-        OverlaySpec { lowers: &lowers, upper: None, empty: store.empty_dir(), xattr: xattr_namespace() };
+    let spec = OverlaySpec { lowers: &lowers, upper: None, empty: store.empty_dir(), xattr: marks(store) };
     mount_overlay(&spec).map_err(|source| ExecutorError::View { layers: layers.len(), source })
 }
 
-/// Where overlayfs keeps its marks: only real root may use `trusted.*`.
-pub(crate) fn xattr_namespace() -> XattrNamespace {
-    match namespace_kind() {
-        Ok(PrivilegeKind::Root) => XattrNamespace::Trusted,
-        Ok(PrivilegeKind::UserNamespace) | Err(_) => XattrNamespace::User,
+/// Where overlayfs keeps its marks in the layers of `store`.
+pub(crate) fn marks(store: &Store) -> XattrNamespace {
+    match store.writer() {
+        Writer::Root => XattrNamespace::Trusted,
+        Writer::User { .. } => XattrNamespace::User,
     }
 }

@@ -44,6 +44,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    writer: Writer,
     empty: PathBuf,
     space: TemporarySpace,
     warnings: Mutex<Vec<Warning>>,
@@ -64,6 +65,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
+                writer: writer.clone(),
                 empty: root.join("empty"),
                 space: TemporarySpace::new(root),
                 warnings: Mutex::new(Vec::new()),
@@ -77,6 +79,12 @@ impl Store {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.inner.root
+    }
+
+    /// Who opened it, and so whose layers it holds.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.inner.writer
     }
 
     /// A directory that is always empty.

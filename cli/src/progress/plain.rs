@@ -9,7 +9,7 @@ use super::{
     transfers::{Transfer, Transfers},
     warnings_found,
 };
-use crate::shown::{Shown, StepOutput, one_line};
+use crate::shown::{Shown, StepOutput, one_line, one_line_with_tabs};
 use rbuild::{ActivityId, Event, Outcome};
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
@@ -74,7 +74,7 @@ impl Plain {
                 return;
             }
             Event::Begun { activity, name } => {
-                let name = one_line(&name).into_owned();
+                let name = one_line_with_tabs(&name).into_owned();
                 if name.starts_with(DEFINITION) {
                     self.definition = Some((activity, name.clone()));
                 }

@@ -1,0 +1,84 @@
+//! The process that RUN and `run` start in a root: its user, environment, directory, network and mounts, put together in one
+//! place.
+
+use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, root_mount::RootMount};
+use rbuild_oci::ImagePath;
+use rbuild_planner::Network;
+use rbuild_sys::{
+    sandbox::{self, Confinement, Mount, Process, Running, SandboxSpec, start},
+    spawn::Stdio,
+};
+use std::{
+    ffi::OsString,
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
+};
+
+/// Size of `/dev/shm` unless the caller says otherwise, in bytes.
+pub(crate) const SHM_SIZE: u64 = 64 << 20;
+
+/// A process to start in a root.
+pub(crate) struct Guest<'a> {
+    pub(crate) isolation: &'a Isolation,
+    /// Program and arguments.
+    pub(crate) command: &'a [String],
+    /// `NAME=value`; `HOME` follows from the identity where it is missing.
+    pub(crate) environment: Vec<OsString>,
+    pub(crate) identity: &'a Identity,
+    /// Made where it is missing.
+    pub(crate) directory: &'a ImagePath,
+    pub(crate) hostname: &'a str,
+    pub(crate) network: Network,
+    /// `/etc/hosts` and `/etc/resolv.conf`.
+    pub(crate) host_files: &'a HostFiles,
+    /// Beside those two.
+    pub(crate) mounts: Vec<Mount>,
+    /// Of `/dev/shm`, bytes.
+    pub(crate) shm_size: u64,
+    /// The controlling terminal.
+    pub(crate) terminal: Option<BorrowedFd<'a>>,
+    pub(crate) stdio: Stdio<'a>,
+}
+
+impl Guest<'_> {
+    /// Starts it in `root`; returns when its command is executed.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Sandbox`] and what prevents its files from being made.
+    pub(crate) fn start(self, root: &RootMount) -> Result<Running, ExecutorError> {
+        let Identity { uid, gid, groups, home } = self.identity;
+        root.create_directory(self.directory, (*uid, *gid))?;
+        let mut environment = self.environment;
+        if !environment.iter().any(|pair| pair.as_encoded_bytes().starts_with(b"HOME=")) {
+            environment.push(format!("HOME={home}").into());
+        }
+        let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
+        let mut mounts = vec![
+            host_file(&self.host_files.hosts(self.hostname)?, "/etc/hosts")?,
+            host_file(&self.host_files.resolv_conf(self.network)?, "/etc/resolv.conf")?,
+        ];
+        mounts.extend(self.mounts);
+        Ok(start(&SandboxSpec {
+            root: root.as_fd(),
+            process: Process {
+                command: &command,
+                environment: &environment,
+                directory: Path::new(self.directory.as_str()),
+                identity: sandbox::Identity { uid: *uid, gid: *gid, groups },
+            },
+            hostname: self.hostname,
+            network: match self.network {
+                Network::Default | Network::Host => sandbox::Network::Host,
+                Network::None => sandbox::Network::None,
+            },
+            shm_size: self.shm_size,
+            mounts: &mounts,
+            confinement: Confinement::Default,
+            privilege: self.isolation.privilege(),
+            guard: &self.isolation.guard()?,
+            cgroups: Some(self.isolation.cgroups()),
+            terminal: self.terminal,
+            stdio: self.stdio,
+        })?)
+    }
+}
