@@ -3,7 +3,7 @@
 use crate::{
     ImageError,
     known_layers::{self, Known},
-    layer_tar::layer_diff,
+    layer_diff,
 };
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Store};
 use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};

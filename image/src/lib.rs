@@ -7,41 +7,26 @@
 
 #![forbid(unsafe_code)]
 
-mod apply;
 mod archive;
 mod assemble;
-mod attributes;
-mod beneath;
-mod compress;
-mod directories;
-mod entry_path;
+mod distribution;
 mod error;
 mod event;
 mod failure;
 mod import;
 mod known_layers;
-mod layer_content;
-mod layer_tar;
-mod note;
-mod overlay;
+mod layer;
 mod platform_choice;
-mod pull;
-mod push;
-mod recipe;
-mod tar_writer;
-mod together;
-mod unpack;
 mod validate;
 
-pub use apply::{Applied, Keep, PendingLayer, apply_tar, unpack_layer};
 pub use archive::{ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, load, save};
 pub use assemble::assemble;
+pub use distribution::{Pulled, pull, push};
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
 pub use import::{Import, import_tar};
-pub use layer_content::layer_content;
-pub use layer_tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_diff_while, layer_tar};
-pub use note::Note;
-pub use pull::{Pulled, pull};
-pub use push::push;
+pub use layer::{
+    Applied, Keep, LayerDiff, LayerTar, Note, PendingLayer, apply_tar, known_layer_diff, layer_content,
+    layer_diff, layer_diff_while, layer_tar, unpack_layer,
+};
 pub use validate::{Depth, validate};

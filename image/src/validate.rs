@@ -1,6 +1,9 @@
 //! Checking that an image of this store is what its config says.
 
-use crate::{ImageError, layer_tar};
+use crate::{
+    ImageError,
+    layer::{layer_diff, rehash},
+};
 use rbuild_cache::{ImageRecord, Store};
 use rbuild_oci::{ImageConfig, ManifestOrIndex};
 
@@ -31,8 +34,8 @@ pub fn validate(store: &Store, image: &ImageRecord, depth: Depth) -> Result<(), 
     count(image.layers.len(), parsed.rootfs.diff_ids.len())?;
     for (layer, expected) in image.layers.iter().zip(&parsed.rootfs.diff_ids) {
         let diff = match depth {
-            Depth::Records => layer_tar::layer_diff(store, &layer.layer)?,
-            Depth::Content => layer_tar::rehash(store, &layer.layer)?,
+            Depth::Records => layer_diff(store, &layer.layer)?,
+            Depth::Content => rehash(store, &layer.layer)?,
         };
         for found in [layer.diff_id, diff.diff_id] {
             if found != *expected {

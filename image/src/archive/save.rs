@@ -2,7 +2,7 @@
 //! blobs). It is streamed: every length is known before, and layers come straight from [`crate::layer_tar`], so that no
 //! layer is ever stored as a tar. Equal images give equal bytes.
 
-use crate::{ImageError, layer_tar::layer_tar};
+use crate::{ImageError, layer_tar};
 use rbuild_archive::{BLOCK, END, EntryKind, TarHeader, padding};
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_oci::{

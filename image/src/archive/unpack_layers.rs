@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     ImageError, ImageEvent, Keep,
-    apply::unpack_layer,
     event::OnEvent,
     known_layers::{self, Known},
+    unpack_layer,
 };
 use rbuild_cache::{LayerId, Lease, Store};
 use rbuild_oci::{ChainId, DiffId, Digest};

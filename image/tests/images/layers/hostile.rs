@@ -2,7 +2,8 @@
 
 use crate::layers::fixture::{Builder, Fixture, need_root};
 use rbuild_image::{ImageError, layer_tar};
-use rbuild_testkit::{Outcome, chain, described, hostile_archives};
+use rbuild_testkit::{Outcome, Tar, chain, described, hostile_archives};
+use rustix::io::Errno;
 use std::{fs, path::Path};
 
 #[test]
@@ -24,6 +25,25 @@ fn hostile_archives_do_no_harm() {
         }
         assert!(!Path::new("/etc/escaped").exists(), "{} wrote outside", archive.name);
     }
+}
+
+/// Directories that a tar could make opaque would hide those of the layers below without a whiteout, and one that it could
+/// redirect would show other directories in its place.
+#[test]
+fn no_attribute_of_overlayfs_comes_out_of_a_tar() {
+    need_root!();
+    let fixture = Fixture::new();
+    let records: [(&str, &[u8]); 3] = [
+        ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+        ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
+        ("SCHILY.xattr.trusted.kept", b"v"),
+    ];
+    let layer = fixture.apply(&Tar::new().pax(&records).directory("d").finish()).unwrap();
+    let mut value = [0; 8];
+    let mut length = |name: &str| rustix::fs::lgetxattr(fixture.fs(&layer).join("d"), name, &mut value);
+    assert_eq!(length("trusted.overlay.opaque"), Err(Errno::NODATA));
+    assert_eq!(length("trusted.overlay.redirect"), Err(Errno::NODATA));
+    assert_eq!(length("trusted.kept"), Ok(1));
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Names of tar entries as paths beneath the layer's root: no `..`, not absolute, no reserved names.
 
-use crate::{
-    error::EntryProblem,
-    overlay::{OPAQUE_NAME, WHITEOUT_PREFIX},
-};
+use super::whiteout::{OPAQUE_NAME, WHITEOUT_PREFIX};
+use crate::error::EntryProblem;
 
 /// A clean relative path: components joined by single slashes; empty for the root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,10 +8,10 @@ use crate::{
     event::OnEvent,
     known_layers::{self, Known},
     platform_choice::{DEPTH_LIMIT, choose},
-    together::{Part, try_all},
     unpack_layer,
 };
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, Store};
 use rbuild_oci::{
     Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex, Platform,
@@ -172,20 +172,21 @@ impl Pulling<'_> {
     ) -> Result<Vec<ImageLayer>, ImageError> {
         let known = known_layers::find(self.store, &self.lease, diff_ids)?;
         let turns = Semaphore::new(LAYERS_AT_ONCE);
-        let mut parts: Vec<Part<'_, Option<PendingLayer>, ImageError>> = Vec::new();
+        let mut parts = Vec::with_capacity(known.len());
         for ((descriptor, diff_id), known) in descriptors.iter().zip(diff_ids).zip(&known) {
             if known.is_some() {
                 (self.on_event)(ImageEvent::LayerExists { digest: descriptor.digest });
-                parts.push(Box::pin(async { Ok(None) }));
-            } else {
-                parts.push(Box::pin(async {
-                    // the semaphore is never closed
-                    let _turn = turns.acquire().await.ok();
-                    self.layer(descriptor, *diff_id).await.map(Some)
-                }));
             }
+            parts.push(async {
+                if known.is_some() {
+                    return Ok(None);
+                }
+                // the semaphore is never closed
+                let _turn = turns.acquire().await.ok();
+                self.layer(descriptor, *diff_id).await.map(Some)
+            });
         }
-        let pending = try_all(parts).await?;
+        let pending = try_join_all(parts).await?;
         let plan: Vec<_> = known.into_iter().zip(pending).collect();
         let (store, lease) = (self.store.clone(), self.lease);
         let (descriptors, diff_ids) = (descriptors.to_vec(), diff_ids.to_vec());

@@ -1,7 +1,8 @@
 //! Directories of a tree, opened beneath its root and never through a symbolic link (openat2(2), RESOLVE_BENEATH and
 //! RESOLVE_NO_SYMLINKS), and kept open for the entries that follow.
 
-use crate::{ImageError, entry_path::EntryPath, error::EntryProblem, unpack};
+use super::{entry_failure::failed, entry_path::EntryPath};
+use crate::{ImageError, error::EntryProblem};
 use rustix::{
     fs::{Mode, OFlags, ResolveFlags, openat2},
     io::Errno,
@@ -56,7 +57,7 @@ impl Beneath {
                 Err(Errno::LOOP) => {
                     return Err(ImageError::entry(path.as_bytes(), EntryProblem::ThroughLink));
                 }
-                Err(errno) => return Err(unpack::failed(path, "open", errno)),
+                Err(errno) => return Err(failed(path, "open", errno)),
             },
         };
         self.last = Some((path.clone(), Rc::clone(&directory)));

@@ -12,8 +12,8 @@
 //! When a tar has a name twice the earlier content is not in the tree any more; it is kept as `lost/<number>` beside the
 //! layer's `fs`.
 
+use super::tar_writer::Stop;
 use crate::ImageError;
-use crate::tar_writer::Stop;
 use rbuild_archive::{ChunkWriter, Recorder};
 use std::{
     collections::HashMap,

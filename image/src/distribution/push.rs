@@ -4,14 +4,14 @@
 //! keeps its blob's digest, and the descriptor of every layer compressed once is memoised. So the manifest of an image
 //! pushed before is known beforehand, and one request finds that nothing is to be done.
 
+use super::pull::blocking;
 use crate::{
     ImageError, ImageEvent,
-    compress::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer},
     event::OnEvent,
-    pull::blocking,
-    together::{Part, try_all},
+    layer::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer},
 };
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use rbuild_cache::{FactKey, ImageLayer, ImageRecord, KeyBuilder, Lease, RefRecord, Store};
 use rbuild_oci::{
     Compression, Descriptor, DiffId, Digest, ImageName, Manifest, ManifestOrIndex, MediaType, Reference,
@@ -128,17 +128,17 @@ impl Pushing<'_> {
         let turns = Semaphore::new(LAYERS_AT_ONCE);
         // the same layer twice is sent once: the second one finds it there
         let mut first: HashMap<DiffId, usize> = HashMap::new();
-        let mut parts: Vec<Part<'_, (DiffId, Descriptor), ImageError>> = Vec::new();
+        let mut parts = Vec::new();
         for (at, layer) in layers.iter().enumerate() {
             if *first.entry(layer.diff_id).or_insert(at) == at {
-                parts.push(Box::pin(async {
+                parts.push(async {
                     // the semaphore is never closed
                     let _turn = turns.acquire().await.ok();
-                    Ok((layer.diff_id, self.layer(layer).await?))
-                }));
+                    Ok::<_, ImageError>((layer.diff_id, self.layer(layer).await?))
+                });
             }
         }
-        let sent = try_all(parts).await;
+        let sent = try_join_all(parts).await;
         // what was compressed is known even when something else failed
         self.memoise();
         let sent: HashMap<_, _> = sent?.into_iter().collect();

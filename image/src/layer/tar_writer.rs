@@ -5,7 +5,8 @@
 //! seconds, owners are numbers, hard links within the layer stay links, sockets are left out, and of the extended
 //! attributes only `security.capability` is kept, as Docker keeps it. Equal directories give equal bytes.
 
-use crate::{ImageError, overlay};
+use super::whiteout;
+use crate::ImageError;
 use rbuild_archive::{BLOCK, ChunkWriter, END, EntryKind, ReaderGone, TarHeader, padding};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, openat, readlinkat, statat},
@@ -50,7 +51,7 @@ pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter<ImageError>) -> Resul
         header: Vec::new(),
         entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
         first_links: HashMap::new(),
-        opaque: overlay::opaque_attribute(),
+        opaque: whiteout::opaque_attribute(),
         content: 0,
     };
     writer.directory(&directory)?;
@@ -88,7 +89,7 @@ impl Writer<'_> {
     fn directory(&mut self, directory: &OwnedFd) -> Result<(), Stop> {
         let length = self.path.len();
         if self.attribute(directory.as_fd(), self.opaque)?.as_deref() == Some(b"y") {
-            self.push(overlay::OPAQUE_NAME);
+            self.push(whiteout::OPAQUE_NAME);
             self.header(&TarHeader::new(EntryKind::File, &self.path.clone(), 0, 0))?;
             self.path.truncate(length);
         }
@@ -150,7 +151,7 @@ impl Writer<'_> {
 
     fn whiteout(&mut self, name: &CStr) -> Result<(), Stop> {
         let parent = &self.path[..self.path.len() - name.count_bytes()];
-        let path = [parent, overlay::WHITEOUT_PREFIX, name.to_bytes()].concat();
+        let path = [parent, whiteout::WHITEOUT_PREFIX, name.to_bytes()].concat();
         self.header(&TarHeader::new(EntryKind::File, &path, 0, 0))
     }
 

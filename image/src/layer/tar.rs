@@ -1,6 +1,10 @@
 //! A layer's tar as a stream, whatever it is made from, checked at its end; and its DiffId.
 
-use crate::{ImageError, recipe, tar_writer, tar_writer::Stop};
+use super::{
+    recipe,
+    tar_writer::{self, Stop},
+};
+use crate::ImageError;
 use rbuild_archive::{ChunkReader, ChunkWriter, FillError, decompressed, pipe, sniff};
 use rbuild_cache::{LayerId, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};

@@ -2,18 +2,19 @@
 //!
 //! Everything happens beneath one directory descriptor and never through a symbolic link, so that no tar, whatever its
 //! names, reaches anything outside. Directories get their owner, mode and times at the very end
-//! ([`crate::directories`]), when nothing is put into them any more.
+//! ([`crate::layer::directories`]), when nothing is put into them any more.
 
-use crate::{
-    ImageError, Note,
+use super::{
     attributes::{set_attributes, set_attributes_of_path, times},
     beneath::Beneath,
     directories::{Directories, Directory},
+    entry_failure::{failed, owner, shown},
     entry_path::{EntryPath, Meaning},
-    error::EntryProblem,
-    overlay,
+    note::Note,
     recipe::{LOST_DIRECTORY, RecipeWriter},
+    whiteout,
 };
+use crate::{ImageError, error::EntryProblem};
 use rbuild_archive::{ChunkReader, Entry, EntryKind, TarReader};
 use rustix::{
     fs::{
@@ -263,7 +264,7 @@ impl Unpacker {
             Err(ImageError::EntryIo { source, .. })
                 if source.raw_os_error() == Some(Errno::PERM.raw_os_error())
                     && kind != FileType::Fifo
-                    && overlay::in_user_namespace() =>
+                    && whiteout::in_user_namespace() =>
             {
                 self.notes.push(Note::DeviceSkipped { entry: shown(path) });
                 Ok(false)
@@ -464,29 +465,6 @@ fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> ImageError {
-    if errno == Errno::LOOP || errno == Errno::XDEV {
-        return ImageError::entry(path.as_bytes(), EntryProblem::ThroughLink);
-    }
-    ImageError::EntryIo { entry: shown(path), action, source: errno.into() }
-}
-
-fn owner(path: &EntryPath, entry: &Entry, errno: Errno) -> ImageError {
-    if matches!(errno, Errno::INVAL | Errno::PERM) {
-        return ImageError::Owner {
-            entry: shown(path),
-            uid: entry.uid,
-            gid: entry.gid,
-            source: errno.into(),
-        };
-    }
-    failed(path, "set the owner of", errno)
-}
-
 fn is_whiteout(mode: RawMode, device: Dev) -> bool {
     FileType::from_raw_mode(mode).is_char_device() && device == 0
-}
-
-pub(crate) fn shown(path: &EntryPath) -> String {
-    String::from_utf8_lossy(path.as_bytes()).into_owned()
 }

@@ -1,6 +1,7 @@
 //! What a layer contains, times apart: two layers with the same content digest make the same files.
 
-use crate::{ImageError, layer_tar};
+use super::tar::layer_tar;
+use crate::ImageError;
 use rbuild_archive::{ArchiveError, Entry, EntryKind, TarReader};
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{Digest, Hasher};

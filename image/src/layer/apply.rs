@@ -1,14 +1,15 @@
 //! From a layer tar to a layer of the store: one thread reads, decompresses and hashes while another unpacks.
 //!
 //! Unpacking and committing are apart: several layers of an image unpack at once, but a layer commits when those below it
-//! have, for its implied directories look like theirs ([`crate::directories`]).
+//! have, for its implied directories look like theirs ([`crate::layer::directories`]).
 
-use crate::{
-    ImageError, Note,
+use super::{
     directories::Directories,
+    note::Note,
     recipe::RecipeWriter,
     unpack::{Unpacked, unpack},
 };
+use crate::ImageError;
 use rbuild_archive::{ArchiveError, ChunkWriter, Codec, FillError, TarReader, decompressed, pipe, sniff};
 use rbuild_cache::{BlobWriter, LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
 use rbuild_oci::{Descriptor, DiffId, Hasher, Timestamp};

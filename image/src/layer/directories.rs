@@ -5,14 +5,15 @@
 //! have it, or changing nothing but a file in `/usr` would change the mode of `/usr`. The root is implied too: the
 //! topmost layer's root directory is the image's.
 
-use crate::{
-    ImageError, Note,
+use super::{
     attributes::{set_attributes, times},
     beneath::Beneath,
+    entry_failure::{failed, shown},
     entry_path::EntryPath,
-    overlay,
-    unpack::failed,
+    note::Note,
+    whiteout,
 };
+use crate::ImageError;
 use rbuild_archive::Time;
 use rustix::{
     fs::{
@@ -93,7 +94,7 @@ impl Directories {
         for (path, known) in self.known.iter().rev() {
             let directory = tree.open_now(path, OFlags::RDONLY).map_err(|e| failed(path, "open", e))?;
             if known.opaque {
-                fsetxattr(&directory, overlay::opaque_attribute(), b"y", XattrFlags::empty())
+                fsetxattr(&directory, whiteout::opaque_attribute(), b"y", XattrFlags::empty())
                     .map_err(|e| failed(path, "set the attributes of", e))?;
             }
             match &known.given {
@@ -119,12 +120,7 @@ fn apply(
 ) -> Result<(), ImageError> {
     use std::os::fd::AsFd;
     fchown(directory, Some(Uid::from_raw(given.uid)), Some(Gid::from_raw(given.gid))).map_err(|errno| {
-        ImageError::Owner {
-            entry: String::from_utf8_lossy(path.as_bytes()).into_owned(),
-            uid: given.uid,
-            gid: given.gid,
-            source: errno.into(),
-        }
+        ImageError::Owner { entry: shown(path), uid: given.uid, gid: given.gid, source: errno.into() }
     })?;
     set_attributes(directory.as_fd(), path, &given.attributes, notes)?;
     fchmod(directory, Mode::from_raw_mode(given.mode)).map_err(|e| failed(path, "set the mode of", e))?;
@@ -169,7 +165,7 @@ fn look_up(layer: &Path, path: &EntryPath) -> Found {
             return metadata(&directory).map_or(Found::Nothing, Found::Directory);
         }
         let mut value = [0; 8];
-        opaque |= fgetxattr(&directory, overlay::opaque_attribute(), &mut value).is_ok();
+        opaque |= fgetxattr(&directory, whiteout::opaque_attribute(), &mut value).is_ok();
     }
     Found::Nothing
 }

@@ -3,7 +3,8 @@
 //! The tar is cut into blocks of 1 MiB and each becomes a gzip member of its own (RFC 1952, 2.2: members simply follow
 //! each other, and every reader of layers reads them all). Workers take blocks by turns, so the order needs no sorting.
 
-use crate::{ImageError, layer_tar::layer_tar};
+use super::tar::layer_tar;
+use crate::ImageError;
 use flate2::{Compression as Level, GzBuilder};
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{Compression, Descriptor, Hasher, MediaType};

@@ -1,10 +1,11 @@
 //! Extended attributes and times of what is unpacked.
 
-use crate::{
-    ImageError, Note,
+use super::{
+    entry_failure::{failed, shown},
     entry_path::EntryPath,
-    unpack::{failed, shown},
+    note::Note,
 };
+use crate::ImageError;
 use rbuild_archive::Time;
 use rustix::{
     fs::{Timespec, Timestamps, XattrFlags, fsetxattr, setxattr},

@@ -1,0 +1,32 @@
+//! Errors of single entries of a layer, by their names.
+
+use super::entry_path::EntryPath;
+use crate::{ImageError, error::EntryProblem};
+use rbuild_archive::Entry;
+use rustix::io::Errno;
+
+/// The error for a system call that failed while `action` was done to the entry at `path`.
+pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> ImageError {
+    if errno == Errno::LOOP || errno == Errno::XDEV {
+        return ImageError::entry(path.as_bytes(), EntryProblem::ThroughLink);
+    }
+    ImageError::EntryIo { entry: shown(path), action, source: errno.into() }
+}
+
+/// The same for an owner that cannot be set, which ids that are not mapped here explain.
+pub(crate) fn owner(path: &EntryPath, entry: &Entry, errno: Errno) -> ImageError {
+    if matches!(errno, Errno::INVAL | Errno::PERM) {
+        return ImageError::Owner {
+            entry: shown(path),
+            uid: entry.uid,
+            gid: entry.gid,
+            source: errno.into(),
+        };
+    }
+    failed(path, "set the owner of", errno)
+}
+
+/// The path for people.
+pub(crate) fn shown(path: &EntryPath) -> String {
+    String::from_utf8_lossy(path.as_bytes()).into_owned()
+}

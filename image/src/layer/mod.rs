@@ -1,0 +1,23 @@
+//! Layers: unpacked from tars into the store, and made tars again, byte for byte.
+
+mod apply;
+mod attributes;
+mod beneath;
+mod compress;
+mod content;
+mod directories;
+mod entry_failure;
+mod entry_path;
+mod note;
+mod recipe;
+mod tar;
+mod tar_writer;
+mod unpack;
+mod whiteout;
+
+pub use apply::{Applied, Keep, PendingLayer, apply_tar, unpack_layer};
+pub(crate) use compress::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer};
+pub use content::layer_content;
+pub use note::Note;
+pub(crate) use tar::rehash;
+pub use tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_diff_while, layer_tar};
