@@ -40,7 +40,7 @@ pub enum StoreError {
     },
     /// A newer rbuild has written the store.
     #[error(
-        "the store at {} has format {found}, and this rbuild knows formats up to {known}: use a newer rbuild, or \
+        "the store at {} has format {found}, which is newer than {known}, the newest that is known here: use a newer version, or \
          another store", root.display()
     )]
     NewerStore {
@@ -52,7 +52,7 @@ pub enum StoreError {
         known: u32,
     },
     /// The directory is something other than a store.
-    #[error("{} is not an rbuild store: its version file does not hold a number", root.display())]
+    #[error("{} is not a store: its version file does not hold a number", root.display())]
     NotAStore {
         /// The directory.
         root: PathBuf,

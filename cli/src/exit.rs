@@ -12,11 +12,12 @@
 use crate::{
     diagnostic,
     error::{CliError, UsageError},
+    failure::in_full,
     shown::{Color, Paint, Shown, one_line},
     streams,
 };
-use rbuild::{FailureClass, StartFailure};
-use std::{error::Error, io};
+use rbuild::{FailureClass, Hint, StartFailure};
+use std::io;
 
 /// The exit code for `error`.
 pub(crate) fn code(error: &CliError) -> u8 {
@@ -64,7 +65,7 @@ pub(crate) fn report(error: &CliError, color: Color) {
         _ => "Error",
     };
     text.painted(&format!("{label}:"), Paint::BoldRed, color);
-    let message = chain(error);
+    let message = in_full(error, hint(error).as_ref());
     let message = match error {
         // in lines of their own making
         CliError::Usage(_) | CliError::Unbuildable(_) => message.into(),
@@ -90,26 +91,13 @@ pub(crate) fn ask(question: &str) {
     streams::tell(&Shown::from(question));
 }
 
-/// The message of `error` and of what caused it, each once.
-fn chain(error: &CliError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let message = plain(&source.to_string());
-        if !text.to_lowercase().contains(&message.to_lowercase()) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = source.source();
-    }
-    text
-}
-
-/// The system's words without their number, which says nothing to people.
-fn plain(message: &str) -> String {
-    match message.rsplit_once(" (os error ") {
-        Some((words, number)) if number.ends_with(')') => words.to_owned(),
-        _ => message.to_owned(),
+/// What can be done about it.
+fn hint(error: &CliError) -> Option<Hint> {
+    match error {
+        CliError::Build(error) => error.hint(),
+        CliError::Engine(error) => error.hint(),
+        CliError::Run(error) => hint(error),
+        _ => None,
     }
 }
 
@@ -129,14 +117,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_told_once() {
+    fn what_is_missing_is_the_user_s() {
         let source = io::Error::from_raw_os_error(2);
         let error = CliError::File { action: "open", path: "/x".into(), source };
-        assert_eq!(chain(&error), "open /x: No such file or directory");
         assert_eq!(code(&error), 1);
         let missing = rbuild::Error::ContextMissing { path: "/nope".into() };
         let error = CliError::Build(Box::new(missing));
-        assert_eq!(chain(&error), "failed to build: unable to prepare context: path \"/nope\" not found");
+        assert_eq!(
+            in_full(&error, None),
+            "failed to build: unable to prepare context: path \"/nope\" not found"
+        );
         assert_eq!(code(&error), 1);
     }
 

@@ -16,6 +16,7 @@ mod dispatch;
 mod environment;
 mod error;
 mod exit;
+mod failure;
 mod interrupt;
 mod new_file;
 mod options;

@@ -1,6 +1,6 @@
 //! Everything that can end a request, and whose turn it is then.
 
-use crate::{Diagnostic, LayoutReference, diagnostic::DockerfileText};
+use crate::{Diagnostic, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText};
 use rbuild_cache::StoreError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
@@ -9,7 +9,7 @@ use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::PlanError;
 use rbuild_registry::RegistryError;
 use rbuild_sys::{SandboxError, SpawnError};
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 /// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The directory of a named context is not there.
-    #[error("failed to get build context {name}: stat {}: {}", .path.display(), reason(.source))]
+    #[error("failed to get build context {name}: stat {}", .path.display())]
     NamedContextMissing {
         /// The context's name.
         name: String,
@@ -54,7 +54,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A named context's layout has no such image.
-    #[error("oci-layout reference {:?} could not be resolved: {}", .reference.to_string(), in_full(.source.as_ref()))]
+    #[error("oci-layout reference {:?} could not be resolved", .reference.to_string())]
     Layout {
         /// As given.
         reference: LayoutReference,
@@ -62,7 +62,7 @@ pub enum Error {
         source: Box<ImageError>,
     },
     /// The Dockerfile cannot be read.
-    #[error("failed to read dockerfile: open {}: {}", .path.display(), reason(.source))]
+    #[error("failed to read dockerfile: open {}", .path.display())]
     DockerfileUnreadable {
         /// Its path.
         path: PathBuf,
@@ -86,27 +86,22 @@ pub enum Error {
         diagnostic: Box<Diagnostic>,
     },
     /// A base image cannot be had.
-    #[error("{written}: failed to resolve source metadata for {reference}: {source}{suggestion}")]
+    #[error("{written}: failed to resolve source metadata for {reference}")]
     BaseImage {
         /// As written in the Dockerfile.
         written: String,
         /// In full.
         reference: String,
-        /// ` (did you mean X?)` or nothing.
-        suggestion: String,
+        /// What can be done about it.
+        hint: Option<Hint>,
         /// Why.
         source: Box<Error>,
         /// Its place.
         diagnostic: Box<Diagnostic>,
     },
     /// A step failed.
-    #[error("{}", in_full(error))]
-    Step {
-        /// Why.
-        error: ExecutorError,
-        /// Its place and last output.
-        diagnostic: Box<Diagnostic>,
-    },
+    #[error(transparent)]
+    Step(StepFailure),
     /// No image of that name or id.
     #[error("No such image: {0}")]
     NoSuchImage(String),
@@ -114,20 +109,18 @@ pub enum Error {
     #[error("image id {0} is ambiguous: give more digits")]
     AmbiguousImage(String),
     /// An image cannot be removed yet.
-    #[error("conflict: unable to remove {name} ({reason})")]
+    #[error("conflict: unable to remove {name} ({holder})")]
     ImageInUse {
         /// As asked.
         name: String,
-        /// What holds it, and what to do.
-        reason: String,
+        /// What holds it.
+        holder: ImageHolder,
     },
     /// No container of that name or id.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
     /// A container name is taken.
-    #[error(
-        "the container name {name:?} is already in use by container {id}: remove it (rbuild rm {name}) or use another name"
-    )]
+    #[error("the container name {name:?} is already in use by container {id}")]
     ContainerNameTaken {
         /// The name.
         name: String,
@@ -135,7 +128,7 @@ pub enum Error {
         id: String,
     },
     /// A container is running and should not be.
-    #[error("container {0} is running: stop it first, or use --force")]
+    #[error("container {0} is running")]
     ContainerRunning(String),
     /// A command line that cannot be started.
     #[error("no command specified: the image has neither ENTRYPOINT nor CMD")]
@@ -176,6 +169,26 @@ pub enum Error {
     Worker(String),
 }
 
+/// A step that failed: the failure itself, with its place beside it.
+#[derive(Debug)]
+pub struct StepFailure {
+    error: ExecutorError,
+    /// Its place and last output.
+    diagnostic: Box<Diagnostic>,
+}
+
+impl fmt::Display for StepFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for StepFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
 impl Error {
     pub(crate) fn syntax(error: ParseError, text: &DockerfileText) -> Self {
         let mut diagnostic = text.at(error.lines);
@@ -196,7 +209,7 @@ impl Error {
     ) -> Self {
         let mut diagnostic = text.at(Some(lines));
         diagnostic.step = Some(step);
-        Self::Step { error, diagnostic }
+        Self::Step(StepFailure { error, diagnostic })
     }
 
     /// The place in the Dockerfile, for failures that have one.
@@ -205,8 +218,8 @@ impl Error {
         match self {
             Self::Syntax { diagnostic, .. }
             | Self::Plan { diagnostic, .. }
-            | Self::BaseImage { diagnostic, .. }
-            | Self::Step { diagnostic, .. } => Some(diagnostic),
+            | Self::BaseImage { diagnostic, .. } => Some(diagnostic),
+            Self::Step(failure) => Some(&failure.diagnostic),
             _ => None,
         }
     }
@@ -247,12 +260,25 @@ impl Error {
             | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),
             Self::Layout { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
-            Self::Step { error, .. } | Self::Executor(error) => error.class(),
+            Self::Step(StepFailure { error, .. }) | Self::Executor(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),
             Self::Io { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
+        }
+    }
+
+    /// What can be done about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
+            Self::Registry(error) | Self::Image(ImageError::Registry(error)) => registry_hint(error),
+            Self::ImageInUse { holder, .. } => Some(holder.hint()),
+            Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
+            Self::ContainerRunning(_) => Some(Hint::StopContainer),
+            _ => None,
         }
     }
 
@@ -265,18 +291,12 @@ impl Error {
     }
 }
 
-/// An error with its causes, for a failure that has a place in a Dockerfile: there one line says all.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// The system's words for an error, as other tools write them.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
+fn registry_hint(error: &RegistryError) -> Option<Hint> {
+    match error {
+        RegistryError::AccessDenied { host, .. } | RegistryError::Unauthorized { host, .. } => {
+            Some(Hint::LogIn(host.clone()))
+        }
+        _ => None,
     }
 }
 
@@ -293,7 +313,7 @@ mod tests {
         let base = |source: Error| Error::BaseImage {
             written: String::new(),
             reference: String::new(),
-            suggestion: String::new(),
+            hint: None,
             source: Box::new(source),
             diagnostic: DockerfileText { name: String::new(), bytes: Vec::new() }.at(None),
         };
@@ -311,5 +331,22 @@ mod tests {
         ] {
             assert_eq!(error.class(), class, "{error}");
         }
+    }
+
+    #[test]
+    fn a_base_image_s_own_hint_comes_before_that_of_its_cause() {
+        let denied = || RegistryError::Unauthorized { host: "r.example".to_owned(), server: String::new() };
+        let base = |hint| Error::BaseImage {
+            written: "a".to_owned(),
+            reference: "a".to_owned(),
+            hint,
+            source: Box::new(Error::Image(ImageError::Registry(denied()))),
+            diagnostic: DockerfileText { name: String::new(), bytes: Vec::new() }.at(None),
+        };
+        assert_eq!(base(None).hint(), Some(Hint::LogIn("r.example".to_owned())));
+        let near = Hint::DidYouMean("base".to_owned());
+        assert_eq!(base(Some(near.clone())).hint(), Some(near));
+        assert_eq!(Error::Registry(denied()).hint(), Some(Hint::LogIn("r.example".to_owned())));
+        assert_eq!(Error::NoSuchImage("a".to_owned()).hint(), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What a build tells its caller while it runs.
 
+use crate::Causes;
 use std::{sync::Arc, time::Duration};
 
 /// One thing going on: a step, a transfer, an internal job. Numbered from 1 in the order of their beginning.
@@ -13,8 +14,8 @@ pub enum Outcome {
     Done,
     /// Its result was in the cache.
     Cached,
-    /// It failed, with this message.
-    Failed(String),
+    /// It failed.
+    Failed(Causes),
     /// It was given up because something else failed or the caller canceled.
     Canceled,
 }

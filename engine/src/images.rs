@@ -1,6 +1,6 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
-use crate::{Engine, Error};
+use crate::{Engine, Error, ImageHolder};
 use rbuild_cache::{ImageRecord, RefRecord};
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Reference, Timestamp};
 use std::{collections::BTreeMap, time::SystemTime};
@@ -164,8 +164,7 @@ impl Engine {
         let doomed: Vec<Reference> = match asked {
             Some(asked) => vec![asked],
             None if named.len() > 1 && force == Force::No => {
-                let reason = "it has several names: remove them one by one, or use --force".to_owned();
-                return Err(Error::ImageInUse { name: name.to_owned(), reason });
+                return Err(Error::ImageInUse { name: name.to_owned(), holder: ImageHolder::Names });
             }
             None => named.iter().map(|(known, _)| known.clone()).collect(),
         };
@@ -175,9 +174,8 @@ impl Engine {
             && let Some(container) =
                 self.containers()?.into_iter().find(|container| container.image_id == record.id)
         {
-            let id = container.id.get(..12).unwrap_or(&container.id);
-            let reason = format!("container {id} uses it: remove the container first, or use --force");
-            return Err(Error::ImageInUse { name: name.to_owned(), reason });
+            let id = container.id.get(..12).unwrap_or(&container.id).to_owned();
+            return Err(Error::ImageInUse { name: name.to_owned(), holder: ImageHolder::Container(id) });
         }
         let mut removed = Vec::new();
         for reference in doomed {

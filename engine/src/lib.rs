@@ -9,12 +9,14 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod causes;
 mod containers;
 mod content;
 mod contexts;
 mod diagnostic;
 mod error;
 mod event;
+mod hint;
 mod images;
 mod keying;
 mod mounts;
@@ -29,12 +31,14 @@ mod settle;
 mod transfer;
 mod usage;
 
+pub use causes::Causes;
 pub use containers::{
     CommitRequest, ContainerRequest, ContainerStdio, Retention, RunningContainer, Terminal, Volume,
 };
 pub use diagnostic::{Diagnostic, OtherMistake};
-pub use error::{Error, StartFailure};
+pub use error::{Error, StartFailure, StepFailure};
 pub use event::{ActivityId, Event, EventSink, Outcome};
+pub use hint::{Hint, ImageHolder};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use preview::{
     ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, Reason,

@@ -1,7 +1,7 @@
 //! One step on a worker thread: look up again if need be, carry out, commit, record.
 
 use crate::{
-    Error, Outcome, keying,
+    Causes, Error, Outcome, keying,
     reporter::Activity,
     schedule,
     session::{Keyed, Origin, Session, StepResult},
@@ -43,7 +43,7 @@ pub(crate) fn perform(session: &Session, id: StepId) -> Result<(), Error> {
         Err(error) => {
             let canceled = matches!(error, Error::Executor(ExecutorError::Canceled));
             let error = failed(session, step, error, tail.into_lines());
-            activity.end(if canceled { Outcome::Canceled } else { Outcome::Failed(error.to_string()) });
+            activity.end(if canceled { Outcome::Canceled } else { Outcome::Failed(Causes::of(&error)) });
             Err(error)
         }
     }

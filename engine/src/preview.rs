@@ -14,7 +14,7 @@ pub(crate) use ignored::lower;
 pub use outline::{ArgumentOutline, MountOutline, Outline, Target};
 
 use crate::{
-    BuildRequest, Engine, Error, EventSink, build, content,
+    BuildRequest, Engine, Error, EventSink, Hint, build, content,
     diagnostic::DockerfileText,
     keying, mounts,
     reporter::Reporter,
@@ -195,7 +195,7 @@ fn not_there(wanted: &ImageRequest, text: &DockerfileText) -> Error {
     Error::BaseImage {
         written: wanted.written.clone(),
         reference: wanted.reference.to_string(),
-        suggestion: format!(" (planning pulls nothing: fetch it with 'rbuild pull {name}')"),
+        hint: Some(Hint::Fetch(name.clone())),
         source: Box::new(Error::NoSuchImage(name)),
         diagnostic: text.at(wanted.lines),
     }

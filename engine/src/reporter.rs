@@ -1,6 +1,6 @@
 //! Numbers activities, measures them, and sends their events.
 
-use crate::{ActivityId, Event, EventSink, Outcome};
+use crate::{ActivityId, Causes, Event, EventSink, Outcome};
 use std::{
     sync::{
         Arc,
@@ -63,7 +63,7 @@ impl Activity {
 
     /// Ends it as done or failed, as `result` says, and hands the result on.
     pub(crate) fn end_with<T, E: std::error::Error>(self, result: Result<T, E>) -> Result<T, E> {
-        let outcome = result.as_ref().err().map_or(Outcome::Done, |error| Outcome::Failed(error.to_string()));
+        let outcome = result.as_ref().err().map_or(Outcome::Done, |error| Outcome::Failed(Causes::of(error)));
         self.end(outcome);
         result
     }

@@ -1,6 +1,8 @@
 //! Turns the images a Dockerfile names into images in the store, pulling those that are not there.
 
-use crate::{BuildRequest, Engine, Error, PullPolicy, build, diagnostic::DockerfileText, reporter::Reporter};
+use crate::{
+    BuildRequest, Engine, Error, Hint, PullPolicy, build, diagnostic::DockerfileText, reporter::Reporter,
+};
 use rbuild_cache::{ImageRecord, Lease};
 use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
@@ -60,12 +62,10 @@ impl Engine {
                         build::warn(&graph.findings(), reporter);
                         let suggestion =
                             graph.image_suggestion(&wanted.written).filter(|_| wanted.layout.is_none());
-                        let suggestion =
-                            suggestion.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
                         Error::BaseImage {
                             written: wanted.written.clone(),
                             reference: wanted.reference.to_string(),
-                            suggestion,
+                            hint: suggestion.map(Hint::DidYouMean),
                             source: Box::new(source),
                             diagnostic: text.at(wanted.lines),
                         }

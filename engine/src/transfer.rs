@@ -1,7 +1,7 @@
 //! Images in and out: archives and registries.
 
 use crate::{
-    Engine, Error, EventSink, Outcome,
+    Causes, Engine, Error, EventSink, Outcome,
     containers::apply_changes,
     reporter::{Activity, Reporter},
 };
@@ -207,7 +207,7 @@ impl Engine {
         let digest = match pushed {
             Ok(digest) => digest,
             Err(error) => {
-                activity.end(Outcome::Failed(error.to_string()));
+                activity.end(Outcome::Failed(Causes::of(&error)));
                 return Err(error.into());
             }
         };

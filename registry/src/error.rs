@@ -44,7 +44,7 @@ pub enum RegistryError {
     /// The registry refuses this repository to these credentials, or hides whether it exists.
     #[error(
         "{access} access denied for {repository}, repository does not exist or may require authorization: \
-         denied or not logged in: run \"rbuild login {host}\"{}",
+         denied or not logged in{}",
         shown(server)
     )]
     AccessDenied {
@@ -58,10 +58,7 @@ pub enum RegistryError {
         server: String,
     },
     /// The registry or its token server refuses the login.
-    #[error(
-        "{host} refused the login: denied or not logged in: run \"rbuild login {host}\"{}",
-        shown(server)
-    )]
+    #[error("{host} refused the login: denied or not logged in{}", shown(server))]
     Unauthorized {
         /// The registry's domain.
         host: String,

@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     error::CliError,
+    failure::in_full,
     options::{BuildOptions, Call, CallFormat, CallOptions, FindingsStatus},
     shown::one_line,
     streams::{self, Answer},
@@ -53,13 +54,8 @@ fn unbuildable(error: &rbuild::Error) -> CliError {
     CliError::Unbuildable(lines.join("\n"))
 }
 
-/// An error with its causes.
 fn message(error: &rbuild::Error) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| {
-        let cause = cause.to_string();
-        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-    })
+    in_full(error, error.hint().as_ref())
 }
 
 fn check_and_tell(engine: &Engine, request: &BuildRequest, call: CallOptions) -> Result<(), CliError> {

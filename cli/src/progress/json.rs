@@ -1,6 +1,6 @@
 //! Progress for programs: one JSON object an event.
 
-use crate::shown::Shown;
+use crate::{failure::joined, shown::Shown};
 use rbuild::{Event, Outcome};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(super) fn event(event: &Event, out: &mut Shown) {
             let (outcome, message) = match outcome {
                 Outcome::Done => ("done", Value::Null),
                 Outcome::Cached => ("cached", Value::Null),
-                Outcome::Failed(message) => ("failed", Value::from(message.as_str())),
+                Outcome::Failed(causes) => ("failed", Value::from(joined(causes))),
                 Outcome::Canceled => ("canceled", Value::Null),
             };
             json!({

@@ -103,7 +103,7 @@ fn many_cached_steps_are_one_line() {
         screen.end(id, Outcome::Cached, 0);
     }
     screen.begin(13, "[13/13] RUN false", 0);
-    screen.end(13, Outcome::Failed("exit code: 1".to_owned()), 300);
+    screen.end(13, Outcome::Failed("exit code: 1".into()), 300);
     screen.finish(300);
     assert_eq!(
         screen.lines,

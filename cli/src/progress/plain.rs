@@ -9,7 +9,10 @@ use super::{
     transfers::{Transfer, Transfers},
     warnings_found,
 };
-use crate::shown::{Shown, StepOutput, one_line, one_line_with_tabs};
+use crate::{
+    failure::joined,
+    shown::{Shown, StepOutput, one_line, one_line_with_tabs},
+};
 use rbuild::{ActivityId, Event, Outcome};
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
@@ -238,7 +241,7 @@ impl Activity {
         match outcome {
             Outcome::Done => self.say(id, &format!("DONE {:.1}s", elapsed.as_secs_f64())),
             Outcome::Cached => self.say(id, "CACHED"),
-            Outcome::Failed(message) => self.say(id, &format!("ERROR: {message}")),
+            Outcome::Failed(causes) => self.say(id, &format!("ERROR: {}", joined(causes))),
             Outcome::Canceled => self.say(id, "CANCELED"),
         }
         self.over = true;

@@ -145,7 +145,7 @@ fn what_strangers_wrote_is_one_tame_line() {
         (0, begun(1, evil)),
         (0, Event::Note { activity: id(1), text: evil.to_owned() }),
         (0, transferred(1)),
-        (0, ended(1, Outcome::Failed(evil.to_owned()), 0)),
+        (0, ended(1, Outcome::Failed(evil.into()), 0)),
         (0, Event::Warning { text: evil.to_owned() }),
     ]);
     let warning = format!("\n 1 warning found (use docker --debug to expand):\n - {tame}\n");

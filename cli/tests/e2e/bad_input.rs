@@ -43,7 +43,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &[
             "Dockerfile:2",
             "process \"/bin/sh -c true\" did not complete successfully",
-            "cannot make the mount point /etc/passwd: Not a directory",
+            "cannot make the mount point /etc/passwd: not a directory",
         ],
     ),
     (

@@ -19,6 +19,29 @@ fn classes_are_given_variant_by_variant() {
     assert!(functions >= 6, "only {functions} functions that give a class were found");
 }
 
+/// A library does not know the program that shows its messages: remedies in commands and flags are hints.
+#[test]
+fn messages_of_libraries_name_no_program() {
+    for (folder, package, layer) in CRATES {
+        if package == "rbuild-cli" || layer > 6 {
+            continue;
+        }
+        for path in rust_files(&root().join(folder).join("src")) {
+            let text = fs::read_to_string(&path).unwrap();
+            for message in messages(&text) {
+                let flags = ["--force", "--root", "--pull"];
+                let names = message.contains("rbuild ") || flags.iter().any(|flag| message.contains(flag));
+                assert!(!names, "{}: {message}", path.display());
+            }
+        }
+    }
+}
+
+/// What stands in `#[error(…)]`.
+fn messages(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[error(").skip(1).filter_map(|rest| rest.split_once(")]").map(|(message, _)| message))
+}
+
 #[test]
 fn wildcards_are_found() {
     let text = "impl A {\n    fn class(&self) -> FailureClass {\n        match self {\n            _ => X,\n        }\n    }\n}\n";

@@ -1,0 +1,74 @@
+//! A failure in one line: the messages of its causes, and what can be done about it in rbuild's commands and flags.
+
+use rbuild::{Causes, Hint};
+use std::error::Error;
+
+/// The messages, outermost first.
+pub(crate) fn joined(causes: &Causes) -> String {
+    causes.iter().map(plain).collect::<Vec<_>>().join(": ")
+}
+
+/// The messages of `error` and what caused it, and its hint.
+pub(crate) fn in_full(error: &dyn Error, hint: Option<&Hint>) -> String {
+    let mut text = joined(&Causes::of(error));
+    if let Some(hint) = hint {
+        text.push_str(&words(hint));
+    }
+    text
+}
+
+/// What stands behind the message.
+fn words(hint: &Hint) -> String {
+    match hint {
+        Hint::DidYouMean(name) => format!(" (did you mean {name}?)"),
+        Hint::LogIn(registry) => format!(": run \"rbuild login {registry}\""),
+        Hint::Fetch(image) => format!(" (planning pulls nothing: fetch it with 'rbuild pull {image}')"),
+        Hint::RemoveNames => ": remove them one by one, or use --force".to_owned(),
+        Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
+        Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
+        Hint::StopContainer => ": stop it first, or use --force".to_owned(),
+    }
+}
+
+/// The system's words as Go's programs write them: without their number, which says nothing to people, and in lower case as
+/// every other message.
+fn plain(message: &str) -> String {
+    match message.rsplit_once(" (os error ") {
+        Some((words, number)) if number.ends_with(')') => {
+            let mut chars = words.chars();
+            let first = chars.next().map(|c| c.to_ascii_lowercase());
+            first.into_iter().chain(chars).collect()
+        }
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn causes_follow_their_message_and_the_hint_comes_last() {
+        let source = io::Error::from_raw_os_error(2);
+        let unreadable = rbuild::Error::DockerfileUnreadable { path: "/x".into(), source };
+        assert_eq!(
+            in_full(&unreadable, None),
+            "failed to read dockerfile: open /x: no such file or directory"
+        );
+        let taken = rbuild::Error::ContainerNameTaken { name: "a".to_owned(), id: "1".to_owned() };
+        assert_eq!(
+            in_full(&taken, taken.hint().as_ref()),
+            "the container name \"a\" is already in use by container 1: remove it (rbuild rm a) or use another name"
+        );
+        let missing = rbuild::Error::NoSuchImage("a".to_owned());
+        let near = Hint::DidYouMean("base".to_owned());
+        assert_eq!(in_full(&missing, Some(&near)), "No such image: a (did you mean base?)");
+    }
+
+    #[test]
+    fn only_the_system_s_words_are_changed() {
+        assert_eq!(plain("Permission denied (os error 13)"), "permission denied");
+        assert_eq!(plain("No such image: a"), "No such image: a");
+    }
+}

@@ -1,0 +1,47 @@
+//! What can be done about a failure, as data: a front end has the words, because it has the commands and flags.
+
+/// What can be done about a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Use this name, which is near the one that is not there.
+    DidYouMean(String),
+    /// Log in to this registry.
+    LogIn(String),
+    /// Fetch this image first.
+    Fetch(String),
+    /// Remove the image's names one by one, or all of them by force.
+    RemoveNames,
+    /// Remove this container, or force the removal.
+    RemoveContainer(String),
+    /// Remove the container of this name, or choose another name.
+    FreeName(String),
+    /// Stop the container, or force its removal.
+    StopContainer,
+}
+
+/// What keeps an image from being removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageHolder {
+    /// It has several names.
+    Names,
+    /// This container was made from it.
+    Container(String),
+}
+
+impl ImageHolder {
+    pub(crate) fn hint(&self) -> Hint {
+        match self {
+            Self::Names => Hint::RemoveNames,
+            Self::Container(id) => Hint::RemoveContainer(id.clone()),
+        }
+    }
+}
+
+impl std::fmt::Display for ImageHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Names => f.write_str("it has several names"),
+            Self::Container(id) => write!(f, "container {id} uses it"),
+        }
+    }
+}
