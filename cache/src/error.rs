@@ -67,7 +67,7 @@ pub enum StoreError {
         root: PathBuf,
         /// Who wrote it.
         writer: Writer,
-        /// Who wanted to open it.
+        /// Who tried to open it.
         opener: Writer,
     },
     /// The user who has written the store had other subordinate ids then.

@@ -124,8 +124,8 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
         })
         .collect();
     layers.sort_by_key(|usage| usage.layer);
-    let sum = |wanted: &dyn Fn(&LayerUsage) -> bool| {
-        layers.iter().filter(|usage| wanted(usage)).map(|usage| usage.size_bytes).sum::<u64>()
+    let sum = |counts: &dyn Fn(&LayerUsage) -> bool| {
+        layers.iter().filter(|usage| counts(usage)).map(|usage| usage.size_bytes).sum::<u64>()
     };
     let by_containers = container_layers(inventory);
     Usage {

@@ -1,6 +1,6 @@
 //! Advisory locks on files (flock(2)). They belong to an open file, so they end with the process that holds it, however
-//! it ends. A lock file may be removed by whoever holds it exclusively: whoever then gets the lock of the removed file
-//! sees that it has no name any more and takes the new one.
+//! it ends. The process that holds a lock exclusively may remove its file: the next one to get the lock of the removed file
+//! sees that it has no name any more, and locks the new file instead.
 
 use super::{make_dirs, open_private_file};
 use crate::StoreError;
@@ -52,7 +52,7 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock exclusively if nobody holds it.
+    /// Takes the lock exclusively, or returns `None` when a process holds it.
     pub(crate) fn attempt(path: &Path, on_unlock: OnUnlock) -> Result<Option<Self>, StoreError> {
         loop {
             let file = open(path)?;
@@ -99,4 +99,46 @@ fn open(path: &Path) -> Result<File, StoreError> {
 
 fn has_name(file: &File, path: &Path) -> Result<bool, StoreError> {
     Ok(file.metadata().map_err(StoreError::on("stat", path))?.nlink() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::mpsc::channel, thread, time::Duration};
+
+    #[test]
+    fn shared_locks_share_and_exclusive_ones_exclude() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/below/lock");
+        let first = FileLock::wait(&path, LockMode::Shared, OnUnlock::Keep).unwrap();
+        let second = FileLock::wait(&path, LockMode::Shared, OnUnlock::Keep).unwrap();
+        assert!(FileLock::attempt(&path, OnUnlock::Keep).unwrap().is_none());
+        drop(first);
+        assert!(FileLock::attempt(&path, OnUnlock::Keep).unwrap().is_none());
+        drop(second);
+        assert!(FileLock::attempt(&path, OnUnlock::Keep).unwrap().is_some());
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_waiter_gets_the_new_file_when_the_old_one_was_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = FileLock::attempt(&path, OnUnlock::Remove).unwrap().unwrap();
+        let (sender, locked) = channel();
+        let (waiting, path_of_waiter) = (sender.clone(), path.clone());
+        let waiter = thread::spawn(move || {
+            let lock = FileLock::wait(&path_of_waiter, LockMode::Exclusive, OnUnlock::Keep).unwrap();
+            waiting.send(()).unwrap();
+            lock
+        });
+        assert!(locked.recv_timeout(Duration::from_millis(30)).is_err(), "it is held");
+        drop(held);
+        let lock = waiter.join().unwrap();
+        assert!(path.exists() && has_name(lock.file(), &path).unwrap());
+        assert!(
+            FileLock::attempt(&path, OnUnlock::Keep).unwrap().is_none(),
+            "the name is that of the locked file"
+        );
+    }
 }

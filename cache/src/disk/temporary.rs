@@ -91,3 +91,40 @@ impl Drop for Owned {
         let _ = tree::remove(&self.directory);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spaces(root: &Path) -> usize {
+        list(&root.join("tmp")).unwrap().len()
+    }
+
+    #[test]
+    fn a_space_is_made_when_it_is_needed_and_goes_with_its_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let space = TemporarySpace::new(root);
+        assert_eq!(spaces(root), 0);
+        let paths = ["a", "a", "b"].map(|kind| space.path(kind).unwrap());
+        assert!(paths[0] != paths[1] && paths.iter().all(|path| !path.exists()));
+        fs::write(&paths[0], "x").unwrap();
+        // a living owner's is not swept; one that another process has removed is made again
+        assert_eq!((space.sweep_dead().unwrap(), spaces(root)), (0, 1));
+        tree::remove(&root.join("tmp")).unwrap();
+        fs::write(space.path("c").unwrap(), "x").unwrap();
+        drop(space);
+        assert_eq!((spaces(root), list(&root.join("locks/owners")).unwrap().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_a_dead_owner_left_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = directory.path().join("tmp/0123456789abcdef/scratch-0");
+        fs::create_dir_all(&left).unwrap();
+        fs::write(left.join("file"), vec![1; 5000]).unwrap();
+        let space = TemporarySpace::new(directory.path());
+        assert!(space.sweep_dead().unwrap() >= 5000);
+        assert_eq!(spaces(directory.path()), 0);
+    }
+}

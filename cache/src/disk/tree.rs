@@ -70,3 +70,42 @@ fn open_directories(path: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_goes_whatever_its_modes_and_what_it_links_to_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, other) = (directory.path().join("tree"), directory.path().join("other"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("kept"), "x").unwrap();
+        std::os::unix::fs::symlink(&other, tree.join("a/link")).unwrap();
+        fs::write(tree.join("a/b/file"), "x").unwrap();
+        for path in [tree.join("a/b"), tree.join("a")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        remove(&tree).unwrap();
+        assert!(!tree.exists() && other.join("kept").exists());
+        remove(&tree).unwrap();
+        remove(&other.join("kept")).unwrap();
+        assert!(!other.join("kept").exists(), "a file is a tree of one");
+    }
+
+    #[test]
+    fn a_size_is_in_blocks_and_counts_links_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let blocks = |path: &Path| fs::symlink_metadata(path).unwrap().blocks() * BLOCK;
+        let [file, link, sparse] = ["file", "link", "sparse"].map(|name| directory.path().join(name));
+        fs::write(&file, vec![1; 10_000]).unwrap();
+        assert_eq!(size(&file), blocks(&file));
+        let one = size(directory.path());
+        assert_eq!(one, blocks(directory.path()) + blocks(&file));
+        fs::hard_link(&file, &link).unwrap();
+        fs::File::create(&sparse).unwrap().set_len(1 << 30).unwrap();
+        assert!(size(directory.path()) < one + (1 << 20), "neither a second link nor a hole takes room");
+        assert_eq!(size(&directory.path().join("missing")), 0);
+    }
+}

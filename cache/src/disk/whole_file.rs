@@ -13,7 +13,7 @@ use std::{
 pub(crate) enum Durability {
     /// Before the name is: after a power cut the old or the new file is there.
     DiskFirst,
-    /// With the next sync of the whole store: readers can tell a file that a power cut has emptied.
+    /// With the next sync of the whole store: readers recognize a file that a power cut has emptied.
     DiskLater,
 }
 
@@ -92,5 +92,29 @@ pub(crate) fn remove(path: &Path) -> Result<bool, StoreError> {
         Ok(()) => Ok(true),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(StoreError::io("remove", path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_only_where_its_directory_is_wanted() {
+        let directory = tempfile::tempdir().unwrap();
+        let space = TemporarySpace::new(directory.path());
+        let path = directory.path().join("a/b/file");
+        assert_eq!(read(&path).unwrap(), None);
+        assert!(replace(&space, &path, b"x", Durability::DiskLater).is_err(), "its directory was removed");
+        for (bytes, durability) in [(&b"one"[..], Durability::DiskLater), (b"two", Durability::DiskFirst)] {
+            write(&space, &path, bytes, durability).unwrap();
+            assert_eq!(read(&path).unwrap().as_deref(), Some(bytes));
+        }
+        replace(&space, &path, b"three", Durability::DiskLater).unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some(&b"three"[..]));
+        assert_eq!(read(&path.join("below")).unwrap(), None, "a file is not a directory");
+        assert_eq!((remove(&path).unwrap(), remove(&path).unwrap()), (true, false));
+        let left = fs::read_dir(directory.path().join("tmp")).unwrap().next().unwrap().unwrap();
+        assert_eq!(fs::read_dir(left.path()).unwrap().count(), 0, "no unfinished file stays behind");
     }
 }

@@ -27,7 +27,7 @@ const TICK: i64 = 20_000_000;
 const COARSE: i64 = 2_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-/// What tells whether a file is still the same.
+/// By what a file is taken to be still the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStat {
     /// st_dev.
@@ -117,7 +117,7 @@ impl ContextIndex {
         whole.then_some(Self { bytes, count, slots, walked })
     }
 
-    /// The entry's number. Offsets are checked although the checksum holds, for a checksum is no signature.
+    /// The entry's number. Offsets are checked although the checksum holds, because an enemy can make one that does.
     fn find(&self, path: &[u8]) -> Option<usize> {
         if self.count == 0 {
             return None;
@@ -249,13 +249,13 @@ fn path(store: &Store, key: &Digest) -> PathBuf {
 
 /// Whether a file with these times, seen by a walk that began at `walked`, may have changed later within one tick.
 fn racy(stat: &FileStat, walked: i64) -> bool {
-    // whole-second mtimes are common on any file system (tar, rsync), so only ctime tells a coarse one
+    // whole-second mtimes are common on any file system (tar, rsync), so only ctime reveals a coarse one
     let grain = if stat.changed % SECOND == 0 { COARSE } else { TICK };
     stat.changed.max(stat.modified).saturating_add(grain) >= walked
 }
 
-/// Finds damage and spreads paths over the table; stable, for both are on the disk. Not cryptographic: whoever can
-/// write the store can write anything into it.
+/// Finds damage and spreads paths over the table; it must stay the same, because both are on the disk. It need not be
+/// cryptographic, because a process that can write the store can write anything into it.
 fn checksum(bytes: &[u8]) -> u64 {
     const FACTORS: [u64; 4] =
         [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93];

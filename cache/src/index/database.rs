@@ -22,7 +22,7 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a database whose last user is still closing it is waited for.
 const CLOSING: Duration = Duration::from_secs(10);
 
-/// An open database. All operations keep the first sign of damage for whoever closes it.
+/// An open database. Every operation notes the first sign of damage, on which the transaction acts when it has closed it.
 pub(crate) struct Database {
     /// `None` after [`Database::close`].
     tree: Option<sled::Db>,
@@ -117,7 +117,7 @@ impl Database {
                     let (path, damage) = (path.to_owned(), RefCell::new(None));
                     return Ok(Self { tree: Some(tree), path, damage, written: Cell::new(false) });
                 }
-                // sled's own lock outlives its handle while its threads finish; ours is held, so nobody else has it
+                // sled's own lock outlives its handle while its threads finish; ours is held, so no other process has it
                 Err(Failure::Damaged(reason))
                     if reason.contains("could not acquire lock") && begun.elapsed() < CLOSING =>
                 {

@@ -1,6 +1,6 @@
 //! The index: cache records by key, and memoised facts. Everything in it is advice and may be lost at any time.
 //!
-//! One sled tree holds all rows; the first byte tells their sort:
+//! One sled tree holds all rows; the first byte is their sort:
 //! `r` key → record; `s` step, time, key → nothing; `f` fact key → fact.
 
 mod context_index;
@@ -70,8 +70,8 @@ impl Store {
     /// all that is to be done in as few transactions as possible and nothing slow within one.
     ///
     /// # Errors
-    /// What `transaction` returns, or an I/O error. A damaged index is no error: it is replaced by an empty one and
-    /// [`Store::take_warnings`] tells.
+    /// What `transaction` returns, or an I/O error. A damaged index is not an error: it is replaced by an empty one, and
+    /// [`Store::take_warnings`] reports it.
     pub fn index<T>(
         &self,
         transaction: impl FnOnce(&Index<'_>) -> Result<T, StoreError>,
@@ -174,8 +174,8 @@ impl Index<'_> {
         self.database.write(|tree| tree.insert(row(b'f', key.as_bytes()), value)).map(drop)
     }
 
-    /// The layer a fact names, under the same durability rule as a record's; [`crate::Lease::hold`] tells whether it
-    /// is still there.
+    /// The layer a fact names, under the same durability rule as a record's; [`crate::Lease::hold`] finds out whether
+    /// it is still there.
     #[must_use]
     pub fn layer_fact(&self, key: &FactKey) -> Option<LayerId> {
         let fact: LayerFact = serde_json::from_slice(&self.fact(key)?).ok()?;

@@ -106,7 +106,7 @@ fn run(store: &Store, receiver: &Receiver<Message>) {
     while let Ok(first) = receiver.recv() {
         let mut pile = Pile::default();
         pile.add(first);
-        // somebody waiting for a flush is not kept waiting for the rest to end
+        // a caller that waits for a flush does not wait for the rest to end
         while pile.waiting.is_empty() {
             match receiver.recv_timeout(rest_until.saturating_duration_since(Instant::now())) {
                 Ok(message) => pile.add(message),

@@ -1,5 +1,5 @@
 //! Who has written to the index since a handle's first transaction. Each transaction that writes makes the lock file
-//! `locks/index` a byte longer, so its length tells whether there was another one.
+//! `locks/index` a byte longer, so a changed length shows that there was another one.
 
 use std::{
     fs::{self, File},

@@ -18,7 +18,7 @@ use std::{
 /// How often a step that waits for a mount looks at it.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Which cache mount is wanted, and how its directory is made at the first use. All of it tells one mount from another.
+/// A cache mount by all that distinguishes it from others: its id, and how its directory is made at the first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheMountSpec<'a> {
     /// Its identity, with the namespace.

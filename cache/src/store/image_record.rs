@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// The image whose id begins with `prefix` (hexadecimal digits, `sha256:` before them allowed); `None` when there
-    /// is none or `prefix` is no such prefix.
+    /// is none or `prefix` cannot begin an id.
     ///
     /// # Errors
     /// [`StoreError::AmbiguousImage`] when there are several.

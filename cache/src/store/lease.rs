@@ -2,8 +2,9 @@
 //! holds locked. Collection reads the lists of live leases and takes nothing that is in one. A lease costs a handful of
 //! system calls however many layers it holds, and ends with the process.
 //!
-//! `locks/gate` closes the one gap: whoever puts existing things under a lease holds it shared while it lists them and
-//! sees that they are there; the collection holds it exclusively from reading the leases until what it takes is gone.
+//! `locks/gate` closes the one gap: a process that puts existing things under a lease holds the gate shared while it lists
+//! them and sees that they are there; a collection holds it exclusively, from reading the leases until what it takes has no
+//! name any more.
 
 use crate::{
     LayerId, Store, StoreError,

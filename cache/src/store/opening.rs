@@ -53,7 +53,7 @@ pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
 /// Makes the layout. The version comes last: a store that has one has everything else. Returns the version's file.
 fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
     make_dirs(root)?;
-    // never turn somebody's home directory into a store
+    // a home directory must never become a store
     let foreign = fs::read_dir(root).map_err(StoreError::on("read", root))?.flatten().any(|entry| {
         let name = entry.file_name();
         let known = |first: &str| name.to_str() == Some(first);

@@ -69,7 +69,7 @@ fn includes(ranges: &[IdRange], others: &[IdRange]) -> bool {
 }
 
 impl IdRange {
-    /// The first id inside that is no longer in it.
+    /// The first id inside that comes after it.
     fn end(&self) -> u64 {
         u64::from(self.inside) + u64::from(self.count)
     }
