@@ -4,10 +4,17 @@ use crate::{
     BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource, contexts,
     diagnostic::DockerfileText, preview, reporter::Reporter, schedule, session::Session, settle,
 };
+use nix::errno::Errno;
 use rbuild_oci::Platform;
 use rbuild_parser::{Dockerfile, Lint};
 use rbuild_planner::{NamedContext, Plan, PlanError, PlanOptions};
-use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 impl Engine {
     /// Builds what `request` asks for, names it, and says what happened through `events` while it happens.
@@ -72,18 +79,39 @@ pub(crate) fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Re
     let activity = reporter.begin(format!("[internal] load build definition from {name}"));
     let text = match &request.dockerfile {
         DockerfileSource::Text(bytes) => Ok(DockerfileText { name, bytes: bytes.clone() }),
-        DockerfileSource::File(path) => read(path),
-        DockerfileSource::InContext => {
-            let directory = request.context.as_deref().unwrap_or(Path::new("/nonexistent"));
-            read(&directory.join("Dockerfile"))
-                .or_else(|error| read(&directory.join("dockerfile")).map_err(|_| error))
-        }
+        DockerfileSource::File(path) => read_file(path),
+        DockerfileSource::InContext => read_in_context(request.context.as_deref()),
     };
     activity.end_with(text)
 }
 
-fn read(path: &Path) -> Result<DockerfileText, Error> {
-    DockerfileText::read(path).map_err(|source| Error::DockerfileUnreadable { path: path.to_owned(), source })
+/// The Dockerfile of a context, by either spelling of its name.
+fn read_in_context(directory: Option<&Path>) -> Result<DockerfileText, Error> {
+    let Some(directory) = directory else { return Err(absent("Dockerfile".into())) };
+    let read = |name: &str| DockerfileText::read_in(directory, OsStr::new(name)).map_err(Error::Executor);
+    let found = match read("Dockerfile")? {
+        Some(text) => Some(text),
+        None => read("dockerfile")?,
+    };
+    found.ok_or_else(|| absent(directory.join("Dockerfile")))
+}
+
+/// The Dockerfile at `path`, which the caller names. It may be a pipe; a link to a file is followed within its directory.
+fn read_file(path: &Path) -> Result<DockerfileText, Error> {
+    let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), source };
+    let found = fs::metadata(path).map_err(unreadable)?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    if !found.is_file() {
+        let bytes = fs::read(path).map_err(unreadable)?;
+        return Ok(DockerfileText { name: name.to_string_lossy().into_owned(), bytes });
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let text = DockerfileText::read_in(directory.unwrap_or(Path::new(".")), name);
+    text.map_err(Error::Executor)?.ok_or_else(|| absent(path.to_owned()))
+}
+
+fn absent(path: PathBuf) -> Error {
+    Error::DockerfileUnreadable { path, source: Errno::ENOENT.into() }
 }
 
 /// What `request` means to the planner.

@@ -1,7 +1,8 @@
 //! A mistake in somebody's Dockerfile, with everything needed to show it.
 
+use rbuild_executor::{ContextDirectory, ExecutorError};
 use rbuild_parser::{Lines, ParseError};
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 /// Where a failure belongs in a Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +36,10 @@ pub(crate) struct DockerfileText {
 }
 
 impl DockerfileText {
-    /// Reads `path`; shows it by its last component.
-    pub(crate) fn read(path: &Path) -> std::io::Result<Self> {
-        let name = path
-            .file_name()
-            .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, bytes: std::fs::read(path)? })
+    /// Reads `name` in the directory `place`, without following a link out of it; `None` when it is not there.
+    pub(crate) fn read_in(place: &Path, name: &OsStr) -> Result<Option<Self>, ExecutorError> {
+        let bytes = ContextDirectory::open(place)?.read(Path::new(name))?;
+        Ok(bytes.map(|bytes| Self { name: name.to_string_lossy().into_owned(), bytes }))
     }
 
     /// The excerpt of `lines`.

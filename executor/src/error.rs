@@ -105,6 +105,12 @@ pub enum ExecutorError {
         /// As written.
         name: String,
     },
+    /// A number that no user or group has.
+    #[error("{id} is no user or group: uids and gids must be in range 0-2147483647")]
+    IdOutOfRange {
+        /// The number.
+        id: u32,
+    },
     /// Something this version does not do.
     #[error("{what} is not supported")]
     Unsupported {
@@ -130,6 +136,14 @@ pub enum ExecutorError {
         /// Why.
         #[source]
         source: SysError,
+    },
+    /// A Dockerfile or ignore file is a link to something outside of its directory.
+    #[error("{path} is a symbolic link to {target}, which is not in the build context")]
+    LinkOutside {
+        /// The link, below the context.
+        path: String,
+        /// What it says.
+        target: String,
     },
     /// The build context could not be opened.
     #[error("unable to prepare context: path {path:?} not found")]

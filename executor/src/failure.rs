@@ -23,6 +23,8 @@ impl ExecutorError {
             | Self::WhiteoutInArchive { .. }
             | Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
+            | Self::LinkOutside { .. }
+            | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }
             | Self::Canceled => Input,

@@ -12,6 +12,7 @@ mod add;
 mod chmod;
 mod container;
 mod context;
+mod context_directory;
 mod copy;
 mod describe;
 mod error;
@@ -42,6 +43,7 @@ pub use container::{
     ContainerSandbox, Sandboxed, Stdio, kill_process, open_process, open_terminal, start_container,
 };
 pub use context::ContextRoot;
+pub use context_directory::ContextDirectory;
 pub use copy::copy;
 pub use describe::{RunSurroundings, StepDescription, describe_copy, describe_run, describe_workdir};
 pub use error::ExecutorError;

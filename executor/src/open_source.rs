@@ -1,9 +1,8 @@
 //! Opening what files are copied from: a context with the ignore file that belongs to it, layers, nothing.
 
-use crate::{ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot};
+use crate::{ContextDirectory, ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot};
 use rbuild_cache::{LayerId, Store};
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -74,12 +73,13 @@ impl IgnoreRules {
     }
 }
 
+/// The file at `path`, looked up beneath its directory; `None` when it is not there.
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ExecutorError> {
-    match fs::read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(ExecutorError::system("read", path.as_os_str().as_encoded_bytes(), error)),
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    match ContextDirectory::open(directory) {
+        Ok(directory) => directory.read(Path::new(name)),
+        Err(ExecutorError::ContextNotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -9,6 +9,9 @@ use rbuild_oci::ImagePath;
 /// Longer files are not read.
 const LONGEST: u64 = 10 << 20;
 
+/// The highest number of a user or group.
+const HIGHEST_ID: u32 = i32::MAX as u32;
+
 /// Who a command runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -26,7 +29,7 @@ pub struct Identity {
 /// not there is the user's own.
 ///
 /// # Errors
-/// [`ExecutorError::System`] when a file that is there cannot be read.
+/// [`ExecutorError::System`] when a file that is there cannot be read, [`ExecutorError::IdOutOfRange`].
 pub fn chown_owner(view: &RootView, text: &str) -> Result<(u32, u32), ExecutorError> {
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let (uid, own_gid) = match number(user) {
@@ -43,14 +46,30 @@ pub fn chown_owner(view: &RootView, text: &str) -> Result<(u32, u32), ExecutorEr
             None => Groups::read(view)?.named(group).unwrap_or(own_gid),
         },
     };
+    in_range([uid, gid])?;
     Ok((uid, gid))
 }
 
 /// Who `USER text` makes a command run as in `view`.
 ///
 /// # Errors
-/// [`ExecutorError::UnknownUser`] and [`ExecutorError::UnknownGroup`].
+/// [`ExecutorError::UnknownUser`], [`ExecutorError::UnknownGroup`] and [`ExecutorError::IdOutOfRange`].
 pub fn run_identity(view: &RootView, text: &str) -> Result<Identity, ExecutorError> {
+    let identity = find_identity(view, text)?;
+    in_range([identity.uid, identity.gid].into_iter().chain(identity.groups.iter().copied()))?;
+    Ok(identity)
+}
+
+/// The kernel takes the highest number for "leave it as it is" (setresuid(2), chown(2)), so that a process that asked to be
+/// nobody would stay root. Docker's limit is lower, and the same here.
+fn in_range(ids: impl IntoIterator<Item = u32>) -> Result<(), ExecutorError> {
+    match ids.into_iter().find(|id| *id > HIGHEST_ID) {
+        None => Ok(()),
+        Some(id) => Err(ExecutorError::IdOutOfRange { id }),
+    }
+}
+
+fn find_identity(view: &RootView, text: &str) -> Result<Identity, ExecutorError> {
     let passwd = Passwd::read(view)?;
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let group = group.filter(|group| !group.is_empty());

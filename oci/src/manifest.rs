@@ -83,6 +83,14 @@ impl ManifestOrIndex {
         let bad = |reason: String| ParseError::Document { kind: "manifest", reason };
         let value: serde_json::Value = serde_json::from_slice(json).map_err(|e| bad(e.to_string()))?;
         let inside = value.get("mediaType").and_then(|name| name.as_str()).map(MediaType::from);
+        let (lists, describes) = (
+            value.get("manifests").is_some(),
+            value.get("config").is_some() || value.get("layers").is_some(),
+        );
+        if lists && describes {
+            // one digest would be an index to one reader and an image to another (CVE-2021-41190)
+            return Err(bad("it is both a manifest and an index".to_owned()));
+        }
         let is_index = match inside.as_ref().or(media_type) {
             Some(kind) if kind.is_index() => true,
             Some(kind) if kind.is_manifest() => false,
@@ -137,5 +145,32 @@ mod tests {
             assert_eq!(read, ManifestOrIndex::Manifest(manifest));
         }
         assert!(ManifestOrIndex::from_json(b"{}", None).is_err());
+    }
+
+    #[test]
+    fn a_document_is_a_manifest_or_an_index_and_never_both() {
+        let config = Descriptor::new(MediaType::OciConfig, Digest::of(b"c"), 1);
+        let manifest = Manifest::new(MediaType::OciManifest, config.clone(), vec![config.clone()]);
+        let mut both: serde_json::Value = serde_json::from_slice(&manifest.to_json()).unwrap();
+        both["manifests"] = serde_json::json!([]);
+        for media_type in [None, Some(MediaType::OciManifest), Some(MediaType::OciIndex)] {
+            for inside in [None, Some("application/vnd.oci.image.index.v1+json")] {
+                match inside {
+                    None => drop(both.as_object_mut().unwrap().remove("mediaType")),
+                    Some(name) => both["mediaType"] = name.into(),
+                }
+                let error = ManifestOrIndex::from_json(both.to_string().as_bytes(), media_type.as_ref());
+                assert!(error.unwrap_err().to_string().contains("both a manifest and an index"));
+            }
+        }
+        let index = Index::new(vec![config]).to_json();
+        assert!(
+            ManifestOrIndex::from_json(&index, Some(&MediaType::OciManifest)).is_ok(),
+            "it says what it is"
+        );
+        let as_index = Some(MediaType::OciIndex);
+        let mut unnamed: serde_json::Value = serde_json::from_slice(&manifest.to_json()).unwrap();
+        unnamed.as_object_mut().unwrap().remove("mediaType");
+        assert!(ManifestOrIndex::from_json(unnamed.to_string().as_bytes(), as_index.as_ref()).is_err());
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 mod calls;
 
-pub use calls::{At, Mount, Optional, Resolution};
+pub use calls::{At, Mount, Resolution};
 
 /// Results that can be kept for later calls.
 const SLOTS: usize = 24;

@@ -184,7 +184,7 @@ fn launch(
     let mut places = Places::new(&mut program, spec.root);
     program.attach_root(spec.root.as_raw_fd());
     kernel_view::attach_system(&mut program, &places, &views, spec.confinement);
-    device::add(&mut program, &places, spec)?;
+    let null = device::add(&mut program, &places, spec)?;
     let mut staged = None;
     for (index, mount) in mounts.iter().enumerate() {
         let earlier = &mounts[..index];
@@ -198,7 +198,7 @@ fn launch(
         attach(&mut program, &mut places, mount, &mut staged)?;
     }
     device::add_message_queues(&mut program);
-    kernel_view::attach_processes(&mut program, &places, &views, spec.confinement);
+    kernel_view::attach_processes(&mut program, &places, (&views, null), spec.confinement);
     if spec.network == Network::None {
         program.loopback_up();
     }

@@ -44,10 +44,11 @@
 //! so it stays: it keeps a user of the container's uid from tracing the child while it still shares memory
 //! with rbuild.
 
-use crate::{SpawnError, init, program::Program};
+use crate::{SpawnError, program::Program};
 use std::{
     ffi::CString,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 mod child;
@@ -119,53 +120,51 @@ pub struct Spawn<'a> {
 /// executes its command.
 fn spawn(request: &Spawn<'_>, init: BorrowedFd<'_>) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
+    let (stdio, _raised) = raised(&request.stdio).map_err(prepare("fcntl"))?;
     let (report, channel) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| prepare("pipe2")(errno.into()))?;
-    let child = start(request, init, channel.as_fd(), clone::nested)?;
-    drop(channel);
-    match init::read_report(&report).map_err(prepare("read"))? {
-        None => Ok(child),
-        Some(errno) => Err(request.exec.explain(errno)),
+    let mut launch = Launch::new(request, stdio, init.as_raw_fd(), channel.as_raw_fd());
+    let mut channel = Some(channel);
+    let (namespaces, cgroup) = (request.namespaces, request.cgroup);
+    let mut cloned = clone::nested(namespaces, cgroup, &mut launch, (&report, &mut channel));
+    if cloned.is_err() && cgroup.is_some() {
+        // A group that could be made and may not be entered: the process begins in the caller's.
+        cloned = clone::nested(namespaces, None, &mut launch, (&report, &mut channel));
     }
+    let (process, errno) = cloned.map_err(prepare("clone3"))?;
+    let child = Child::new(process);
+    let failed = launch.explain(request).or_else(|| errno.map(|errno| request.exec.explain(errno)));
+    // a child that failed has ended, and is waited for as it is dropped
+    failed.map_or(Ok(child), Err)
 }
 
-/// Starts the program in memory `init` with `channel` as its descriptor for reporting or waiting; returns when the kernel
-/// has loaded it.
-fn start(
-    request: &Spawn<'_>,
-    init: BorrowedFd<'_>,
-    channel: BorrowedFd<'_>,
-    clone: clone::Clone,
-) -> Result<Child, SpawnError> {
+/// Starts the program in memory `init` in a new pid namespace, with `channel` as its descriptor to wait on; returns when
+/// the kernel has loaded it.
+fn start(request: &Spawn<'_>, init: BorrowedFd<'_>, channel: BorrowedFd<'_>) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
-    let stdio = [request.stdio.stdin, Some(request.stdio.stdout), Some(request.stdio.stderr)];
-    // Descriptors that are themselves 0 to 2 could be overwritten before they are duplicated.
-    let mut raised = Vec::new();
+    let (stdio, _raised) = raised(&request.stdio).map_err(prepare("fcntl"))?;
+    let mut launch = Launch::new(request, stdio, init.as_raw_fd(), channel.as_raw_fd());
+    let process = clone::direct(request.namespaces, &mut launch).map_err(prepare("clone3"))?;
+    let child = Child::new(process);
+    launch.explain(request).map_or(Ok(child), Err)
+}
+
+/// The numbers of the descriptors that become the first three. Those that are themselves among the first three could be
+/// overwritten before they are duplicated, so they are copies, which come along.
+fn raised(stdio: &Stdio<'_>) -> io::Result<([Option<RawFd>; 3], Vec<OwnedFd>)> {
+    let mut copies = Vec::new();
     let mut numbers = [None; 3];
-    for (number, fd) in numbers.iter_mut().zip(stdio) {
+    let wanted = [stdio.stdin, Some(stdio.stdout), Some(stdio.stderr)];
+    for (number, fd) in numbers.iter_mut().zip(wanted) {
         let Some(fd) = fd else { continue };
         *number = Some(fd.as_raw_fd());
         if fd.as_raw_fd() < 3 {
-            let copy = fd.try_clone_to_owned().map_err(prepare("fcntl"))?;
+            let copy = fd.try_clone_to_owned()?;
             *number = Some(copy.as_raw_fd());
-            raised.push(copy);
+            copies.push(copy);
         }
     }
-    let mut launch = Launch::new(request, numbers, init.as_raw_fd(), channel.as_raw_fd());
-    let mut cloned = clone(request.namespaces, request.cgroup, &mut launch);
-    if cloned.is_err() && request.cgroup.is_some() {
-        // A group that could be made and may not be entered: the process begins in the caller's.
-        cloned = clone(request.namespaces, None, &mut launch);
-    }
-    let process = cloned.map_err(prepare("clone3"))?;
-    match launch.explain(request) {
-        None => Ok(Child::new(process)),
-        Some(error) => {
-            // it has ended, and is waited for
-            drop(Child::new(process));
-            Err(error)
-        }
-    }
+    Ok((numbers, copies))
 }
 
 /// Text for the kernel, or the error that names it.

@@ -7,6 +7,10 @@
 #[path = "containers/world.rs"]
 mod world;
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rbuild_sys::{
     sandbox::{Confinement, Identity, Network},
     userns::{PrivilegeKind, enter_user_namespace, namespace_kind},
@@ -45,25 +49,41 @@ fn wait_in_a_container() {
     // As another user, because a change of credentials is what could lose the signal.
     let identity = Identity { uid: 4321, gid: 4321, groups: &[] };
     let options = Options { identity, ..Options::default() };
-    let (mut running, _) = world.start(&["sleep", "1000"], &options, &null).unwrap();
+    // It ignores what can be ignored, and has processes in other sessions.
+    let script = "trap '' HUP INT QUIT TERM; busybox setsid sleep 1000 & (sleep 1000 &) ; sleep 1000 & wait";
+    let (mut running, _) = world.start(&["sh", "-c", script], &options, &null).unwrap();
     println!("{}", running.child.pid().unwrap());
     running.child.wait().unwrap();
 }
 
 fn a_killed_builder_takes_its_container_along() {
     let own = std::env::current_exe().unwrap();
-    let mut builder = Command::new(own).arg("builder").stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(builder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let process = Path::new("/proc").join(line.trim());
-    let cmdline = || fs::read(process.join("cmdline")).unwrap_or_default();
-    // The builder hears of the exec before the kernel has put the new arguments in place.
-    wait_until("the command to run", || cmdline().starts_with(b"sleep"));
-    builder.kill().unwrap();
-    builder.wait().unwrap();
-    // Reaped by the machine's first process, or a zombie where that one does not.
-    wait_until("the container to end with its builder", || cmdline().is_empty());
-    println!("a killed builder takes its container along ... ok");
+    for signal in [Signal::SIGKILL, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGTERM] {
+        // A shell that starts this in the background has some of them ignored.
+        let mut builder = Command::new("env");
+        let builder = builder.arg("--default-signal").arg(&own).arg("builder").stdout(Stdio::piped());
+        let mut builder = builder.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(builder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let process = Path::new("/proc").join(line.trim());
+        let cmdline = || fs::read(process.join("cmdline")).unwrap_or_default();
+        // The builder hears of the exec before the kernel has put the new arguments in place.
+        wait_until("the command to run", || cmdline().starts_with(b"sh"));
+        let inner = || children(line.trim()).iter().filter(|child| !child.is_empty()).count();
+        wait_until("the container to be full", || inner() == 3);
+        kill(Pid::from_raw(builder.id() as i32), signal).unwrap();
+        builder.wait().unwrap();
+        // Reaped by the machine's first process, or a zombie where that one does not.
+        wait_until("the container to end with its builder", || cmdline().is_empty() && inner() == 0);
+        println!("a builder killed by {signal} takes its container along ... ok");
+    }
+}
+
+/// The command lines of a process's children.
+fn children(pid: &str) -> Vec<Vec<u8>> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let cmdline = |child: &str| fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+    list.split_ascii_whitespace().map(cmdline).collect()
 }
 
 fn wait_until(what: &str, done: impl Fn() -> bool) {

@@ -50,6 +50,12 @@ fn identity_of_run() {
         let error = |user| run_identity(view, user).unwrap_err().to_string();
         assert_eq!(error("eve"), "unable to find user eve: no matching entries in passwd file");
         assert_eq!(error("bob:eves"), "unable to find group eves: no matching entries in group file");
+        // numbers that the kernel takes for none
+        for user in ["4294967295", "1:4294967295", "bob:4294967295", "2147483648"] {
+            assert!(error(user).ends_with("must be in range 0-2147483647"), "{user}");
+            assert!(chown_owner(view, user).is_err(), "{user}");
+        }
+        assert_eq!(run_identity(view, "2147483647").unwrap().uid, 2_147_483_647);
     });
 }
 

@@ -180,7 +180,7 @@ fn documents_of_an_archive_are_bounded() {
             )
             .unwrap();
             let big = fs::File::create(root.join(name)).unwrap();
-            big.set_len(512 << 20).unwrap();
+            big.set_len(128 << 20).unwrap();
             let whole = arena.here.path().join("image.tar.gz");
             let pack = format!("tar -C '{}' -cf - . | gzip -1 > '{}'", root.display(), whole.display());
             assert!(Command::new("sh").args(["-c", &pack]).status().unwrap().success());

@@ -1,6 +1,7 @@
 //! What a hostile context or Dockerfile can name.
 
 use super::{MOUNTS, attack, dockerfile};
+use rbuild_testkit::Ran;
 use std::{
     fs,
     os::unix::{fs::symlink, net::UnixListener},
@@ -46,6 +47,47 @@ fn links_of_a_context_do_not_lead_out() {
                 arena.build_context(&context, &format!("{} {lines}", target.display()));
             }
         }
+    });
+}
+
+#[test]
+fn a_dockerfile_or_ignore_file_that_leads_out_is_refused() {
+    attack("a_dockerfile_or_ignore_file_that_leads_out_is_refused", |arena| {
+        let bait = arena.bait().join("secret");
+        for target in
+            [bait.display().to_string(), "../bait/secret".to_owned(), "/proc/self/root/etc/passwd".to_owned()]
+        {
+            for (name, words) in [
+                ("Dockerfile", &["build"][..]),
+                ("dockerfile", &["build"]),
+                ("other", &["build", "-f", "c/other"]),
+                ("Dockerfile", &["build", "--check"]),
+                (".dockerignore", &["build"]),
+                ("Dockerfile.dockerignore", &["build"]),
+            ] {
+                let context =
+                    arena.here.context("c", &dockerfile("", "COPY . /"), &[("other", "FROM scratch\n")]);
+                let link = context.join(name);
+                if name.eq_ignore_ascii_case("dockerfile") {
+                    fs::remove_file(context.join("Dockerfile")).unwrap();
+                }
+                drop(fs::remove_file(&link));
+                symlink(&target, &link).unwrap();
+                let mut command = arena.here.command(words.iter().chain(&[context.to_str().unwrap()]));
+                let ran = Ran::of(command.current_dir(arena.here.path()).output().unwrap());
+                fs::remove_file(&link).unwrap();
+                arena.assert_safe(&ran, &format!("{name} -> {target}"));
+                assert!(
+                    ran.code != 0 && ran.stderr.contains("is a symbolic link to"),
+                    "{name} -> {target}: {ran:#?}"
+                );
+            }
+        }
+        // a link within the directory is followed
+        let context = arena.here.context("c", "FROM scratch\n", &[("real", "FROM busybox\nRUN true\n")]);
+        fs::remove_file(context.join("Dockerfile")).unwrap();
+        symlink("real", context.join("Dockerfile")).unwrap();
+        assert_eq!(arena.run(&["build", context.to_str().unwrap()]).code, 0);
     });
 }
 

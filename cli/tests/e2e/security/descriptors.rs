@@ -54,7 +54,7 @@ fn a_working_directory_that_is_a_link_of_proc_stays_inside() {
 #[test]
 fn a_mount_target_through_descriptors_makes_nothing_outside() {
     attack("a_mount_target_through_descriptors_makes_nothing_outside", |arena| {
-        for kind in ["cache", "tmpfs"] {
+        for (kind, first) in [("cache", 3), ("tmpfs", 4)] {
             let runs = NUMBERS.map(|number| {
                 // one that fails must not keep the others from being tried, so each is a stage
                 format!(
@@ -65,7 +65,7 @@ fn a_mount_target_through_descriptors_makes_nothing_outside() {
             let links = format!("FROM busybox AS links\nRUN {}true\n", links.collect::<String>());
             let text = links + &runs.collect::<String>();
             let context = arena.here.context("c", &text, &[]);
-            for number in NUMBERS {
+            for number in (first..=*NUMBERS.end()).step_by(2) {
                 let stage = format!("s{number}");
                 let ran = arena.here.run(["build", "--target", &stage, context.to_str().unwrap()]);
                 arena.assert_safe(&ran, &format!("{kind} {number}"));

@@ -25,6 +25,8 @@ fn impossible_users_are_refused() {
     // a number that overflows must not become root
     attack("impossible_users_are_refused", |arena| {
         for user in [
+            "4294967295",
+            "1000:4294967295",
             "4294967296",
             "18446744073709551616",
             "-1",

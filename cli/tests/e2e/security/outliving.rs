@@ -68,6 +68,34 @@ fn a_set_user_id_program_outlives_no_build() {
     });
 }
 
+#[test]
+fn the_next_build_ends_what_a_stopped_guard_left() {
+    let test = "the_next_build_ends_what_a_stopped_guard_left";
+    attack(test, |arena| {
+        if !arena.compiled(test, "survivor", SURVIVOR) {
+            return;
+        }
+        let word = format!("left-{}-{:?}", std::process::id(), arena.who);
+        let text = dockerfile("", &format!("COPY survivor /survivor\nRUN [\"/survivor\", \"{word}\"]"));
+        let context = arena.here.context("c", &text, &[]);
+        let mut command = arena.here.command(["build", "--no-cache", context.to_str().unwrap()]);
+        let mut rbuild = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(&mut rbuild, "survivor runs");
+        let guards = || {
+            let entries = fs::read_dir(arena.here.store().join("locks/guards")).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let [guard] = &guards()[..] else { panic!("{:?}", guards()) };
+        let (pid, _) = guard.split_once('-').unwrap();
+        assert!(Command::new("kill").args(["-STOP", pid]).status().unwrap().success());
+        rbuild.kill().unwrap();
+        rbuild.wait().unwrap();
+        assert!(living(&word) >= 4, "{:?}: a stopped guard ends nothing", arena.who);
+        arena.builds(&dockerfile("", "RUN true"));
+        assert_eq!((living(&word), guards()), (0, Vec::new()), "{:?}", arena.who);
+    });
+}
+
 fn outlive(test: &str, ends: &[&[&str]], start: impl Fn(&Arena, &str, &str) -> Command) {
     attack(test, |arena| {
         if !arena.compiled(test, "survivor", SURVIVOR) {

@@ -65,15 +65,6 @@ impl Resolution {
     }
 }
 
-/// Whether a file system is mounted without an option that it cannot take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Optional {
-    /// The option is needed.
-    No,
-    /// The file system serves without it.
-    Yes,
-}
-
 /// A file system for mount(2): where, what and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Mount<'a> {
@@ -105,25 +96,20 @@ impl Program {
     }
 
     /// fsopen, its options, fsmount: a new file system in a slot, attached nowhere. Every call may fail as `on_error`
-    /// says, so the slot decides whether there is one. An option that this kernel or user namespace cannot take
-    /// (`EINVAL`) is left out if it is [`Optional::Yes`].
+    /// says, so the slot decides whether there is one.
     pub fn new_filesystem(
         &mut self,
         kind: &CStr,
-        options: &[(&CStr, &CStr, Optional)],
+        options: &[(&CStr, &CStr)],
         attributes: MountAttributes,
         on_error: super::OnError,
     ) -> Slot {
         let (context, mount) = (self.slot(), self.slot());
         let name = self.text(kind);
         self.push_kept(context, number!(fsopen), &[name, libc::FSOPEN_CLOEXEC.into()]).on_error(on_error);
-        for (key, value, optional) in [(c"source", kind, Optional::No)].iter().chain(options) {
+        for (key, value) in [(c"source", kind)].iter().chain(options) {
             let (key, value) = (self.text(key), self.text(value));
             let args = [context.into(), libc::FSCONFIG_SET_STRING.into(), key, value];
-            let on_error = match optional {
-                Optional::No => on_error,
-                Optional::Yes => super::OnError::IgnoreOnly(&[libc::EINVAL]),
-            };
             self.push(number!(fsconfig), &args).on_error(on_error);
         }
         self.push(number!(fsconfig), &[context.into(), libc::FSCONFIG_CMD_CREATE.into()]).on_error(on_error);
@@ -160,11 +146,18 @@ impl Program {
     /// A detached copy of the mounts at and below `path`, which starts at `directory`, into `slot`. An empty path is
     /// the directory itself.
     pub fn clone_tree(&mut self, slot: Slot, directory: At, path: &CStr) -> &mut Self {
+        self.clone_mounts(slot, directory, path, libc::AT_RECURSIVE as u32)
+    }
+
+    /// A detached copy of the one mount that `place` was opened in, without what was mounted on it later, into `slot`.
+    pub fn clone_mount(&mut self, slot: Slot, place: At) -> &mut Self {
+        self.clone_mounts(slot, place, c"", 0)
+    }
+
+    fn clone_mounts(&mut self, slot: Slot, directory: At, path: &CStr, below: u32) -> &mut Self {
         let directory = self.descriptor(directory);
         let path = self.text(path);
-        let flags = libc::OPEN_TREE_CLONE
-            | libc::OPEN_TREE_CLOEXEC
-            | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32;
+        let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as u32 | below;
         self.push_kept(slot, number!(open_tree), &[directory, path, flags.into()])
     }
 

@@ -4,7 +4,7 @@ use super::{Confinement, Places, STAGING, SandboxSpec, c_text};
 use crate::{
     SandboxError,
     mount::{MountAttributes, Submounts, clone_tree},
-    program::{At, Mount, OnError, Optional, Program, Resolution},
+    program::{At, Mount, OnError, Program, Resolution},
     userns::PrivilegeKind,
 };
 use nix::sys::stat::makedev;
@@ -46,13 +46,13 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"pts/ptmx", c"ptmx"),
 ];
 
-/// Mounts and fills `/dev`; the working directory is left there. The umask must be 0.
+/// Mounts and fills `/dev`; the working directory is left there. Returns the null device. The umask must be 0.
 pub(super) fn add(
     program: &mut Program,
     places: &Places,
     spec: &SandboxSpec<'_>,
-) -> Result<(), SandboxError> {
-    let options = [(c"mode", c"755", Optional::No), (c"size", c"65536k", Optional::No)];
+) -> Result<At, SandboxError> {
+    let options = [(c"mode", c"755"), (c"size", c"65536k")];
     let attributes = MountAttributes::NO_SUID.and(MountAttributes::STRICT_TIMES);
     let dev = program.new_filesystem(c"tmpfs", &options, attributes, OnError::Fail);
     let place = places.open(program, c"/dev", Resolution::InRoot);
@@ -66,20 +66,20 @@ pub(super) fn add(
     }
     // A node that is a mount of its own stays open to all; those that the container makes beside it are not.
     program.set_own_attributes(At::Slot(dev), MountAttributes::NO_DEV);
+    let null = program.slot();
+    program.open_place(null, At::Here, c"null", Resolution::NoLinks);
     for (target, name) in LINKS {
         program.make_symlink(target, At::Here, name);
     }
     add_terminals(program, spec);
     program.make_directory(At::Here, c"shm", 0o1777);
-    let size = c_text(Path::new(&spec.shm_size.to_string()))?;
-    let options = [(c"mode", c"1777", Optional::No), (c"size", size.as_c_str(), Optional::No)];
-    let shm = program.new_filesystem(c"tmpfs", &options, quiet(), OnError::Fail);
-    program.move_mount(At::Slot(shm), At::Here, c"shm");
+    let options = c_text(Path::new(&format!("mode=1777,size={}", spec.shm_size)))?;
+    program.mount(&quiet(c"shm", c"shm", c"tmpfs", &options));
     program.make_directory(At::Here, STAGING, 0o755);
     if spec.stdio.stdin.is_none() {
         program.open_as(0, c"null");
     }
-    Ok(())
+    Ok(At::Slot(null))
 }
 
 /// A device node as a mount of its own. Root makes the node, because on one of the host's the container could change mode
@@ -104,15 +104,12 @@ fn add_node(program: &mut Program, node: &Node, privilege: PrivilegeKind) -> Res
 
 fn add_terminals(program: &mut Program, spec: &SandboxSpec<'_>) {
     program.make_directory(At::Here, c"pts", 0o755);
+    let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+    let devpts = |options| Mount { source: c"devpts", target: c"pts", kind: c"devpts", flags, options };
     // Group 5, tty, may have no id in a user namespace.
-    let options = [
-        (c"ptmxmode", c"0666", Optional::No),
-        (c"mode", c"0620", Optional::No),
-        (c"gid", c"5", Optional::Yes),
-    ];
-    let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_EXEC);
-    let terminals = program.new_filesystem(c"devpts", &options, attributes, OnError::Fail);
-    program.move_mount(At::Slot(terminals), At::Here, c"pts");
+    program.mount(&devpts(c"newinstance,ptmxmode=0666,mode=0620,gid=5"));
+    program.on_error(OnError::IgnoreOnly(&[libc::EINVAL])).else_next(1);
+    program.mount(&devpts(c"newinstance,ptmxmode=0666,mode=0620"));
     let console = spec.terminal.and_then(|slave| clone_tree(slave, Path::new(""), Submounts::Leave).ok());
     // A terminal of another mount namespace cannot be shown by name; it works without.
     if let Some(console) = console {
@@ -124,13 +121,12 @@ fn add_terminals(program: &mut Program, spec: &SandboxSpec<'_>) {
 /// Mounts the message queues over the staging place; a kernel without them gets an empty directory, as what
 /// was staged must not be seen.
 pub(super) fn add_message_queues(program: &mut Program) {
-    let queues = program.new_filesystem(c"mqueue", &[], quiet(), OnError::Ignore);
-    program.move_mount(At::Slot(queues), At::Here, STAGING).on_error(OnError::Ignore).else_next(1);
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    let (kind, options) = (c"tmpfs", c"size=4k");
-    program.mount(&Mount { source: kind, target: STAGING, kind, flags, options });
+    program.mount(&quiet(c"mqueue", STAGING, c"mqueue", c"")).on_error(OnError::Ignore).else_next(1);
+    program.mount(&quiet(c"tmpfs", STAGING, c"tmpfs", c"size=4k"));
 }
 
-fn quiet() -> MountAttributes {
-    MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC)
+/// A file system at a place in the working directory, which is the new `/dev`: no path of the image is in it.
+fn quiet<'a>(source: &'a CStr, target: &'a CStr, kind: &'a CStr, options: &'a CStr) -> Mount<'a> {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    Mount { source, target, kind, flags, options }
 }

@@ -66,11 +66,12 @@ pub(super) fn attach_system(program: &mut Program, places: &Places, views: &View
     }
 }
 
-/// `/proc`, where the image must have a real directory. The working directory is the container's `/dev`.
+/// `/proc`, where the image must have a real directory. `null` is the null device as it was before the caller's mounts: what
+/// the masks show is not theirs to choose.
 pub(super) fn attach_processes(
     program: &mut Program,
     places: &Places,
-    views: &Views,
+    (views, null): (&Views, At),
     confinement: Confinement,
 ) {
     let place = places.open(program, c"/proc", Resolution::NoLinks);
@@ -78,10 +79,9 @@ pub(super) fn attach_processes(
     if confinement == Confinement::Insecure {
         return;
     }
+    let mask = program.slot();
     for path in MASKED_FILES {
-        let flags = libc::MS_BIND;
-        program.mount(&Mount { source: c"null", target: path, kind: c"", flags, options: c"" });
-        program.on_error(MISSING);
+        program.clone_mount(mask, null).move_mount(At::Slot(mask), At::Here, path).on_error(MISSING);
     }
     for path in MASKED_IN_PROC {
         program.mount(&empty(path)).on_error(MISSING);

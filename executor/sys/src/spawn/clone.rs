@@ -3,7 +3,8 @@
 //! A container has a pid namespace of its own inside that of a guard. The kernel makes a pid namespace only below the
 //! caller's own, so the way there has two calls: a process in the guard's namespace, which does nothing but make the
 //! container's first process as a sibling of itself (`CLONE_PARENT`), so that rbuild is the parent that waits for it. The
-//! process between shares rbuild's descriptors, because the container's pidfd must arrive there.
+//! process between shares rbuild's descriptors, because the container's pidfd must arrive there. It ends at once; rbuild
+//! sleeps until the container's process executes its command, which closes a pipe.
 
 use super::{
     Namespaces,
@@ -19,29 +20,18 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-/// A way to clone: namespaces, the version 2 control group to begin in, what the child does.
-pub(super) type Clone = fn(Namespaces, Option<BorrowedFd<'_>>, &mut Launch<'_>) -> io::Result<OwnedFd>;
-
-/// What every child shares with the caller: its memory, until it executes a program or ends; the caller sleeps so long.
-const SHARED: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
-
 /// Start in the control group of a descriptor (clone(2)); the C library's constant is no bit of an `int`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// A child of the calling thread. Returns its pidfd.
+/// A child of the calling thread, which sleeps until the child has executed a program or ended. Returns its pidfd.
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn direct(
-    namespaces: Namespaces,
-    cgroup: Option<BorrowedFd<'_>>,
-    launch: &mut Launch<'_>,
-) -> io::Result<OwnedFd> {
+pub(super) fn direct(namespaces: Namespaces, launch: &mut Launch<'_>) -> io::Result<OwnedFd> {
     let stack = Stack::new()?;
     let mut pidfd: RawFd = -1;
-    let call = CloneCall::new(SHARED | namespaces.bits(), libc::SIGCHLD, &stack)
-        .in_cgroup(cgroup)
-        .with_pidfd(&raw mut pidfd);
+    let flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64 | namespaces.bits();
+    let call = CloneCall::new(flags, libc::SIGCHLD, &stack).with_pidfd(&raw mut pidfd);
     let argument = std::ptr::from_mut(launch).cast();
     // SAFETY: the stack is mapped and fresh; `entry` only enters the kernel; CLONE_VFORK keeps this frame, and so
     // `launch` and `pidfd`, alive until the child has left.
@@ -50,7 +40,7 @@ pub(super) fn direct(
 }
 
 /// A child whose namespaces are made below the pid namespace that children of the calling thread begin in. Returns its
-/// pidfd.
+/// pidfd, and what it wrote to the pipe, whose ends are for reading and writing, when it could not execute its command.
 ///
 /// # Errors
 /// The kernel's.
@@ -58,25 +48,33 @@ pub(super) fn nested(
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
     launch: &mut Launch<'_>,
-) -> io::Result<OwnedFd> {
+    (report, channel): (&OwnedFd, &mut Option<OwnedFd>),
+) -> io::Result<(OwnedFd, Option<i32>)> {
     let (outer, inner) = (Stack::new()?, Stack::new()?);
     let mut pidfd: RawFd = -1;
-    let flags = SHARED | libc::CLONE_PARENT as u64 | namespaces.bits();
+    let flags = (libc::CLONE_VM | libc::CLONE_PARENT) as u64 | namespaces.bits();
     let mut between = Between {
         // a sibling takes the exit signal of its maker
         call: CloneCall::new(flags, 0, &inner).in_cgroup(cgroup).with_pidfd(&raw mut pidfd),
         launch: std::ptr::from_mut(launch).cast(),
         answer: 0,
     };
-    let call = CloneCall::new(SHARED | libc::CLONE_FILES as u64, libc::SIGCHLD, &outer);
+    let flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES) as u64;
+    let call = CloneCall::new(flags, libc::SIGCHLD, &outer);
     let argument = (&raw mut between).cast();
-    // SAFETY: the stacks are mapped and fresh; `make_sibling` only enters the kernel; CLONE_VFORK keeps this frame, and
-    // so everything that both children read, alive until the first has left, which itself waits for the second.
+    // SAFETY: the stacks are mapped and fresh; `make_sibling` and `entry` only enter the kernel. CLONE_VFORK keeps this
+    // frame alive until the process between has left, and the read below until its sibling has.
     let maker = with_signals_blocked(|| raw::check(unsafe { call.make(make_sibling, argument) }))?;
-    // what it found is in `between`; somebody who waits for all children may have taken its end
+    let errno = raw::check(between.answer).and_then(|_| {
+        // The sibling reads the launch and its stack until it executes another program or ends. Either closes its end
+        // of the pipe, the last one once this process has closed its own.
+        drop(channel.take());
+        crate::init::read_report(report)
+    });
+    // it ended long ago; a caller that waits for all children may have taken its end
     let _ = wait_for(maker as libc::id_t);
-    raw::check(between.answer)?;
-    owned(pidfd.into())
+    let errno = errno?;
+    Ok((owned(pidfd.into())?, errno))
 }
 
 /// What the process between reads, and the one thing it writes.
@@ -86,7 +84,7 @@ struct Between {
     answer: isize,
 }
 
-/// The process between.
+/// The process between. It does not wait for its sibling, which runs on a stack of its own.
 unsafe extern "C" fn make_sibling(argument: *mut u8) -> ! {
     // SAFETY: `nested` passed a pointer to its own value, which it neither reads nor frees until this process has left.
     let between = unsafe { &mut *argument.cast::<Between>() };

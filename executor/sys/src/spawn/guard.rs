@@ -8,12 +8,12 @@
 //! (pid_namespaces(7)). The guard is another program in a session of its own, so neither Ctrl-C nor a signal to rbuild
 //! reaches it, and no process of a container can see it.
 
-use super::{Child, Exec, Namespaces, Spawn, Stdio, spawn};
+use super::{Child, Exec, Namespaces, Spawn, Stdio, identity::pidfd_of, spawn};
 use crate::{SpawnError, init, mount::done, program::Program};
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::Arc,
     thread,
 };
@@ -28,6 +28,9 @@ pub struct Guard {
     /// Executed by each process that is started.
     init: OwnedFd,
     process: Child,
+    /// This process, where a thread may come back from the guard's pid namespace to its own; the kernel asks for privilege over
+    /// that one.
+    own: Option<OwnedFd>,
     /// Held for its closing. `None` once the guard is to end.
     lifeline: Option<OwnedFd>,
 }
@@ -52,8 +55,10 @@ impl Guard {
             stdio: Stdio { stdin: Some(null.as_fd()), stdout: null.as_fd(), stderr: null.as_fd() },
             cgroup: None,
         };
-        let process = super::start(&request, init.as_fd(), waiting.as_fd(), super::clone::direct)?;
-        Ok(Self { init, process, lifeline: Some(lifeline) })
+        let process = super::start(&request, init.as_fd(), waiting.as_fd())?;
+        let own = pidfd_of(std::process::id()).map_err(prepare("pidfd_open"))?;
+        let own = begin_in(own.as_fd()).is_ok().then_some(own);
+        Ok(Self { init, process, own, lifeline: Some(lifeline) })
     }
 
     /// Its process id, as the host sees it.
@@ -75,12 +80,16 @@ impl Guard {
     /// # Errors
     /// [`SpawnError`], with the call that failed; no process is left behind.
     pub fn spawn(self: &Arc<Self>, request: &Spawn<'_>) -> Result<Child, SpawnError> {
-        // A thread whose children begin in another pid namespace can make no threads, and without privilege on the host
-        // it has no way back: so this one ends with the call.
         let start = || -> Result<Child, SpawnError> {
-            self.enter().map_err(|source| SpawnError::Prepare { call: "setns", source })?;
+            begin_in(self.process.pidfd()).map_err(changing)?;
             spawn(request, self.init.as_fd()).map(|child| child.below(self.clone()))
         };
+        if let Some(own) = &self.own {
+            let child = start();
+            begin_in(own.as_fd()).map_err(changing)?;
+            return child;
+        }
+        // A thread whose children begin in another pid namespace can make no threads: so one does it that ends with the call.
         thread::scope(|scope| {
             let starter = thread::Builder::new().stack_size(STARTER_STACK).spawn_scoped(scope, start);
             let starter =
@@ -88,13 +97,16 @@ impl Guard {
             starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
+}
 
-    /// Children of the calling thread begin in the guard's pid namespace from now on.
-    fn enter(&self) -> io::Result<()> {
-        let guard = self.process.pidfd().as_raw_fd();
-        // SAFETY: setns takes two integers.
-        done(unsafe { libc::setns(guard, libc::CLONE_NEWPID) }.into())
-    }
+fn changing(source: io::Error) -> SpawnError {
+    SpawnError::Prepare { call: "setns", source }
+}
+
+/// Children of the calling thread begin in the pid namespace of `process` from now on.
+fn begin_in(process: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: setns takes two integers.
+    done(unsafe { libc::setns(process.as_raw_fd(), libc::CLONE_NEWPID) }.into())
 }
 
 impl Drop for Guard {

@@ -1,6 +1,11 @@
 //! A process by what cannot be reused: its number and when it started.
 
-use std::{fmt, fs, io, str::FromStr};
+use crate::mount::owned;
+use std::{
+    fmt, fs, io,
+    os::fd::{AsFd, OwnedFd},
+    str::FromStr,
+};
 
 /// A process id with the time at which the process started, in clock ticks since the boot (proc_pid_stat(5), field 22).
 /// Ids are used again, the pair is not.
@@ -47,15 +52,13 @@ impl ProcessIdentity {
     /// # Errors
     /// The kernel's; none if the process has ended.
     pub fn kill(&self) -> io::Result<()> {
-        // SAFETY: pidfd_open takes two integers.
-        let process = match crate::mount::owned(unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) }) {
+        let process = match pidfd_of(self.pid as u32) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
             process => process?,
         };
         if !self.is_running() {
             return Ok(());
         }
-        use std::os::fd::AsFd;
         match super::send_signal(process.as_fd(), nix::sys::signal::Signal::SIGKILL) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             answer => answer,
@@ -77,6 +80,12 @@ impl FromStr for ProcessIdentity {
         let (pid, started) = text.split_once('-').unwrap_or((text, ""));
         Ok(Self { pid: pid.parse()?, started: started.parse()? })
     }
+}
+
+/// A descriptor of the process `pid`.
+pub(super) fn pidfd_of(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
 /// The start time in the text of `/proc/PID/stat`; `None` for a zombie. The name of the program, which may hold anything,

@@ -95,6 +95,25 @@ fn nothing_is_mounted_on_proc() {
 }
 
 #[test]
+fn masks_are_not_the_callers_to_choose() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    let file = world.directory.path().join("file");
+    fs::write(&file, "chosen").unwrap();
+    let mounts = [Mount { source: bind(&file), target: "/dev/null".into() }];
+    let options = Options { mounts: &mounts, ..Options::default() };
+    assert_eq!(
+        world.shell(
+            "cat /dev/null /proc/keys; cat /proc/kcore /proc/timer_list 2>/dev/null || true",
+            &options
+        ),
+        "chosen"
+    );
+}
+
+#[test]
 fn proc_and_sys_must_be_directories_of_the_image() {
     if !can_mount() {
         return;
@@ -226,7 +245,7 @@ fn each_container_is_the_root_of_its_own_control_group() {
     }
     let world = World::new();
     if !world.cgroups.are_made() {
-        eprintln!("SKIPPED: no control group can be made here");
+        rbuild_testkit::skip("no control group can be made here");
         return;
     }
     let inside = world.shell("cut -d: -f2,3 /proc/self/cgroup", &Options::default());
@@ -246,5 +265,8 @@ fn each_container_is_the_root_of_its_own_control_group() {
     running.child.kill().unwrap();
     running.child.wait().unwrap();
     drop(running);
+    let (mut next, _) = world.start(&["true"], &Options::default(), &null).unwrap();
+    next.child.wait().unwrap();
+    drop((next, world));
     assert!(paths.iter().all(|path| !Path::new(path).exists()), "a group stayed: {paths:?}");
 }

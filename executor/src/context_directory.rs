@@ -1,0 +1,95 @@
+//! The directory that a Dockerfile or an ignore file lies in. The file is looked up beneath its descriptor, so that no link
+//! leads out: contexts are written by strangers, and a mistake in such a file is shown.
+
+use crate::{
+    ExecutorError,
+    rooted::{FileType, Rooted, Space, file_type},
+};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::{fs::File, io::Read, os::unix::ffi::OsStrExt, path::Path};
+
+/// An open context directory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ContextDirectory {
+    root: Rooted,
+}
+
+impl ContextDirectory {
+    /// Opens the directory `path`.
+    ///
+    /// # Errors
+    /// [`ExecutorError::ContextNotFound`] when there is no such directory.
+    pub fn open(path: &Path) -> Result<Self, ExecutorError> {
+        let missing = |source| ExecutorError::ContextNotFound { path: path.to_owned(), source };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, path, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
+        Ok(Self { root: Rooted::new(fd) })
+    }
+
+    /// The content of the file at `path`, which is relative to the directory; `None` when nothing has that name. Links are
+    /// followed as if the directory were the root of all files.
+    ///
+    /// # Errors
+    /// [`ExecutorError::LinkOutside`] for a link to what is not in the directory, [`ExecutorError::System`] for a file that
+    /// cannot be read.
+    pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, ExecutorError> {
+        let name = path.as_os_str().as_bytes();
+        let Some(fd) = self.root.open_following(name)? else {
+            return self.first_link(path)?.map_or(Ok(None), Err);
+        };
+        let mut content = Vec::new();
+        let read = File::from(fd).read_to_end(&mut content);
+        read.map_err(|error| ExecutorError::system("read", name, error))?;
+        Ok(Some(content))
+    }
+
+    /// The error for the first link on the way to `path`, which leads nowhere.
+    fn first_link(&self, path: &Path) -> Result<Option<ExecutorError>, ExecutorError> {
+        let mut ancestors: Vec<&Path> =
+            path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()).collect();
+        ancestors.reverse();
+        for ancestor in ancestors {
+            let name = ancestor.as_os_str().as_bytes();
+            let Some(found) = self.root.find(name)? else { return Ok(None) };
+            if file_type(&found) == FileType::Symlink {
+                let target = String::from_utf8_lossy(&self.root.link_target(name)?).into_owned();
+                return Ok(Some(ExecutorError::LinkOutside { path: ancestor.display().to_string(), target }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::symlink};
+
+    #[test]
+    fn links_stay_in_the_directory() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "hidden").unwrap();
+        let directory = outside.path().join("context");
+        fs::create_dir_all(directory.join("sub")).unwrap();
+        fs::write(directory.join("sub/file"), "seen").unwrap();
+        symlink("/sub/file", directory.join("inside")).unwrap();
+        symlink("../secret", directory.join("relative")).unwrap();
+        symlink(outside.path().join("secret"), directory.join("absolute")).unwrap();
+        symlink("..", directory.join("up")).unwrap();
+        let context = ContextDirectory::open(&directory).unwrap();
+        let read = |path: &str| context.read(Path::new(path)).map_err(|error| error.to_string());
+        assert_eq!(read("inside").unwrap().unwrap(), b"seen");
+        assert_eq!(read("sub/file").unwrap().unwrap(), b"seen");
+        assert_eq!(read("nothing").unwrap(), None);
+        assert_eq!(read("sub/file/below").unwrap(), None);
+        assert_eq!(
+            read("relative").unwrap_err(),
+            "relative is a symbolic link to ../secret, which is not in the build context"
+        );
+        assert!(read("absolute").unwrap_err().contains("secret, which is not in the build context"));
+        assert_eq!(
+            read("up/secret").unwrap_err(),
+            "up is a symbolic link to .., which is not in the build context"
+        );
+    }
+}
