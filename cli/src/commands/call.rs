@@ -104,7 +104,7 @@ const OUTLINE_GAP: usize = 3;
 const TARGETS_GAP: usize = 1;
 
 fn outline_text(outline: &Outline) -> String {
-    let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+    let row = |cells: &[&str]| cells.iter().map(|cell| one_line(cell).into_owned()).collect::<Vec<_>>();
     let mut text = String::new();
     if outline.name.is_some() || !outline.description.is_empty() {
         let mut rows = vec![row(&["TARGET:", outline.name.as_deref().unwrap_or("(default)")])];
@@ -140,6 +140,8 @@ fn targets_text(targets: &[Target]) -> String {
         (name, false) => name.unwrap_or("").to_owned(),
     };
     let head = vec!["TARGET".to_owned(), "DESCRIPTION".to_owned()];
-    let rows = targets.iter().map(|target| vec![name(target), target.description.clone()]);
+    let rows = targets
+        .iter()
+        .map(|target| [&name(target), &target.description].map(|cell| one_line(cell).into_owned()).into());
     spaced(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), 0, TARGETS_GAP)
 }
