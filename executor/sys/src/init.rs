@@ -12,7 +12,7 @@
 //!   `ETIMEDOUT` lead to the next one, as does `EACCES`, which is remembered (execvp(3)). `ETXTBSY` is tried again for a
 //!   second, because a file written a moment ago may still be open in a child that another thread is starting. If
 //!   nothing could be executed, it writes the errno that explains it best to descriptor 3, four bytes, and ends.
-//! - `g`: it waits until descriptor 3 has no writer left, and ends ([`crate::guard`]).
+//! - `g`: it waits until descriptor 3 has no writer left, and ends ([`crate::spawn::Guard`]).
 //!
 //! A container can execute it through `/proc/self/exe` with arguments of its own; it then is any other small program.
 

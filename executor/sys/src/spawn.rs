@@ -31,7 +31,7 @@
 //!   closes all that its calls do not name before it looks at the first path of an image, because a path may lead
 //!   through `/proc/self/fd` to whatever is open (CVE-2024-21626); what is left closes at exec.
 //! - *The child does not execute the command itself*, because its `/proc/self/exe` is still rbuild's file. It executes
-//!   a program in memory ([`crate::init`]), and that one executes the command. Whether it could comes back through a pipe
+//!   a program in memory (`init.rs`), and that one executes the command. Whether it could comes back through a pipe
 //!   that closes with the second exec.
 //!
 //! # Death
