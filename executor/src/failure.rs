@@ -57,6 +57,7 @@ fn spawn_class(error: &SpawnError) -> FailureClass {
         | SpawnError::NotFound { .. }
         | SpawnError::Exec { .. }
         | SpawnError::EmptyCommand => Input,
+        SpawnError::ImagePath { source, .. } => FailureClass::of_io(source, Input),
         SpawnError::Prepare { .. } | SpawnError::Setup { .. } => Environment,
     }
 }
@@ -87,6 +88,8 @@ mod tests {
             |number| SysError::Call { call: "mount", subject: "x".to_owned(), source: io_error(number) };
         let exec = SpawnError::Exec { command: "x".into(), source: io_error(EACCES) };
         let setup = SpawnError::Setup { call: "mount x".to_owned(), source: io_error(ENOENT) };
+        let opened =
+            |number| SpawnError::ImagePath { path: "/x".to_owned(), source: io_error(number) }.into();
         let not_started = |source| ExecutorError::CommandNotStarted { command: command(), code: 126, source };
         let point = |number| SandboxError::MountPoint { path: "/x".into(), source: io_error(number) };
         let many = SysError::TooManyLayers { found: 2, limit: 1 };
@@ -97,6 +100,8 @@ mod tests {
         let user = ExecutorError::UnknownUser { name: "x".to_owned() };
         for (error, class) in [
             (ExecutorError::system("open", b"x", io_error(ENOENT)), Input),
+            (ExecutorError::Sandbox(opened(ENOENT)), Input),
+            (ExecutorError::Sandbox(opened(ENOSPC)), Environment),
             (ExecutorError::system("open", b"x", io_error(EACCES)), Environment),
             (ExecutorError::system("write", b"x", io_error(ENOSPC)), Environment),
             (archive(ENOENT), Input),

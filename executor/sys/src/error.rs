@@ -69,6 +69,15 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
+    /// A path of the image could not be opened: it is not there, or a link on the way leads to a process's own files.
+    #[error("cannot open {path} in the image")]
+    ImagePath {
+        /// Where, seen from inside.
+        path: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// The command was found in no directory of the container's `PATH`, or its file does not exist.
     #[error("executable {command:?} not found")]
     NotFound {

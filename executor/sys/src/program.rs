@@ -138,11 +138,17 @@ impl Program {
 
     /// The call at `index` as text.
     pub(crate) fn describe(&self, index: usize) -> String {
-        let Some(call) = self.calls.get(index) else { return String::new() };
-        match (call.name.name, call.args[1]) {
-            // a path of the image, which its author knows
-            ("openat2", Argument::Text(path)) => format!("openat2 of {:?} in the image", self.texts[path]),
-            _ => format!("{:?}", Shown(self, call)),
+        self.calls.get(index).map_or_else(String::new, |call| format!("{:?}", Shown(self, call)))
+    }
+
+    /// The path of the image that the call at `index` opens; `None` for another call.
+    pub(crate) fn opened_path(&self, index: usize) -> Option<&CStr> {
+        let call = self.calls.get(index)?;
+        match call.args[1] {
+            Argument::Text(path) if call.name.name == "openat2" => {
+                self.texts.get(path).map(CString::as_c_str)
+            }
+            _ => None,
         }
     }
 

