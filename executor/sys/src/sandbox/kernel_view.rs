@@ -6,7 +6,13 @@ use crate::{
     mount::MountAttributes,
     program::{At, Mount, OnError, Program, Resolution, Slot},
 };
-use std::ffi::CStr;
+use std::{
+    ffi::{CStr, OsStr},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::LazyLock,
+};
 
 /// Files that show as empty (Docker's list).
 const MASKED_FILES: [&CStr; 6] = [
@@ -80,7 +86,7 @@ pub(super) fn attach_processes(
         return;
     }
     let mask = program.slot();
-    for path in MASKED_FILES {
+    for path in masked_files() {
         program.clone_mount(mask, null).move_mount(At::Slot(mask), At::Here, path).on_error(MISSING);
     }
     for path in MASKED_IN_PROC {
@@ -93,6 +99,18 @@ pub(super) fn attach_processes(
             .on_error(MISSING);
         program.set_attributes(At::Here, path, MountAttributes::READ_ONLY).on_error(MISSING);
     }
+}
+
+/// The masked files that this kernel has, asked once a process: every proc of a kernel has the same.
+fn masked_files() -> &'static [&'static CStr] {
+    static FILES: LazyLock<Vec<&'static CStr>> = LazyLock::new(|| {
+        let absent = |path: &CStr| {
+            let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+            path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        MASKED_FILES.into_iter().filter(|path| !absent(path)).collect()
+    });
+    &FILES
 }
 
 fn empty(target: &CStr) -> Mount<'_> {
