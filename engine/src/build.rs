@@ -1,23 +1,26 @@
-//! A build, told from beginning to end.
+//! A build, from beginning to end.
 
 use crate::{
-    BuildRequest, Built, DockerfileSource, Engine, Error, EventSink, NamedContextSource, contexts,
-    diagnostic::DockerfileText, preview, reporter::Reporter, schedule, session::Session, settle,
+    BuildRequest, Built, Engine, Error, EventSink, Outcome,
+    definition::{Definition, warn},
+    diffs::Diffing,
+    execute_step::{Executor, Machine},
+    export::{self, Target},
+    first_look::{FirstLook, Planned},
+    lookup::StepCache,
+    reporter::Reporter,
+    resolve::{BaseImages, Fetching},
+    results::{Origin, Results, StepResult},
+    schedule::{Next, Queue, Schedule},
+    unsupported,
 };
-use nix::errno::Errno;
-use rbuild_oci::Platform;
-use rbuild_parser::{Dockerfile, Lint};
-use rbuild_planner::{NamedContext, Plan, PlanError, PlanOptions};
-use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use rbuild_executor::{Cancel, HostFiles};
+use rbuild_oci::ImageName;
+use rbuild_planner::{CachePolicy, Plan, StepId};
+use std::{collections::BTreeSet, sync::Arc};
 
 impl Engine {
-    /// Builds what `request` asks for, names it, and says what happened through `events` while it happens.
+    /// Builds what `request` asks for, names it, and reports what happens through `events` while it happens.
     ///
     /// Steps that were finished before a failure stay in the cache. Dropping the future cancels the build.
     ///
@@ -25,137 +28,201 @@ impl Engine {
     /// [`Error`], of class input when the Dockerfile or the request is at fault; [`Error::diagnostic`] has the place.
     pub async fn build(&self, request: BuildRequest, events: EventSink) -> Result<Built, Error> {
         let reporter = Reporter::new(events);
-        let (text, dockerfile) = read_dockerfile(&request, &reporter)?;
-        let options = plan_options(&request)?;
-        let failed = |error| planning_failed(error, &reporter, &text);
-        let selected = rbuild_planner::select(dockerfile, &options).map_err(failed)?;
-        let (graph, images) = self.resolve(selected, &request, &text, &reporter).await?;
-        let plan = preview::lower(graph, &request).map_err(failed)?;
-        report_lints(&plan, &reporter, &text)?;
-        let session = Arc::new(Session::new(self, &request, (plan, images), &text, &reporter)?);
-        match schedule::execute(&session).await {
-            Ok(diffs) => settle::finish(&session, diffs).await,
+        let planned = self.planned(request, &reporter).await?;
+        let plan = planned.plan.clone();
+        // a build whose future is dropped ends
+        let cancel = CancelOnDrop(planned.cancel.clone());
+        // reading a large context takes its time: whoever stops the build does not have to wait for that
+        let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
+        let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+        let mut build = Build::new(self, first, (plan, &cancel.0), &reporter);
+        match build.run_missing().await {
+            Ok(()) => build.finish().await,
             Err(error) => {
-                // the step's own failure is what has to be told, whatever else goes wrong now
-                if let Err(lost) = settle::keep_finished(&session) {
+                // the step's own failure is what has to be reported, whatever else goes wrong now
+                if let Err(lost) = build.keep_finished() {
                     reporter.warn(format!("finished steps could not be kept: {lost}"));
                 }
                 Err(error)
             }
         }
     }
-}
 
-/// The Dockerfile of `request`, parsed; what was found before a mistake is told first.
-pub(crate) fn read_dockerfile(
-    request: &BuildRequest,
-    reporter: &Reporter,
-) -> Result<(DockerfileText, Dockerfile), Error> {
-    let text = load_dockerfile(request, reporter)?;
-    let parsed = parse_dockerfile(&text);
-    let dockerfile =
-        parsed.inspect_err(|error| warn(&preview::findings_before(error, &text, request), reporter))?;
-    Ok((text, dockerfile))
-}
-
-/// Parses `text`.
-pub(crate) fn parse_dockerfile(text: &DockerfileText) -> Result<Dockerfile, Error> {
-    rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))
-}
-
-/// Reads the Dockerfile of `request`.
-pub(crate) fn load_dockerfile(request: &BuildRequest, reporter: &Reporter) -> Result<DockerfileText, Error> {
-    if let Some(context) = &request.context {
-        // opened for reading: a directory that cannot be listed is not a context
-        File::open(context.join(".")).map_err(|source| Error::context(context.clone(), source))?;
+    /// Reads, resolves and plans; images that are not there are fetched.
+    async fn planned(&self, request: BuildRequest, reporter: &Reporter) -> Result<Planned, Error> {
+        let definition = Definition::read(&request, reporter)?;
+        let failed = |error| definition.planning_failed(error, reporter);
+        let graph = definition.select().map_err(failed)?;
+        let resolved = self.resolve(graph, (&request, &definition.text), Fetching::Pull, reporter).await;
+        let (graph, images) = resolved?;
+        let plan = definition.lower(graph).map_err(failed)?;
+        warn(&plan.lints, reporter);
+        plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
+        unsupported::refuse(&plan, &definition.text)?;
+        let Definition { text, context, .. } = definition;
+        Ok(Planned {
+            store: self.store.clone(),
+            request,
+            text,
+            context,
+            plan: Arc::new(plan),
+            images,
+            reporter: reporter.clone(),
+            cancel: Cancel::default(),
+        })
     }
-    contexts::check(request)?;
-    let name = match &request.dockerfile {
-        DockerfileSource::File(path) => {
-            path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-        }
-        DockerfileSource::InContext | DockerfileSource::Text(_) => "Dockerfile".to_owned(),
-    };
-    let activity = reporter.begin(format!("[internal] load build definition from {name}"));
-    let text = match &request.dockerfile {
-        DockerfileSource::Text(bytes) => Ok(DockerfileText { name, bytes: bytes.clone() }),
-        DockerfileSource::File(path) => read_file(path),
-        DockerfileSource::InContext => read_in_context(request.context.as_deref()),
-    };
-    activity.end_with(text)
 }
 
-/// The Dockerfile of a context, by either spelling of its name.
-fn read_in_context(directory: Option<&Path>) -> Result<DockerfileText, Error> {
-    let Some(directory) = directory else { return Err(absent("Dockerfile".into())) };
-    let read = |name: &str| DockerfileText::read_in(directory, OsStr::new(name)).map_err(Error::Executor);
-    let found = match read("Dockerfile")? {
-        Some(text) => Some(text),
-        None => read("dockerfile")?,
-    };
-    found.ok_or_else(|| absent(directory.join("Dockerfile")))
+/// A build between its first look-up and its end.
+struct Build {
+    plan: Arc<Plan>,
+    executor: Arc<Executor>,
+    cache: Arc<StepCache>,
+    results: Results,
+    exported: BTreeSet<StepId>,
+    diffing: Diffing,
+    jobs: usize,
+    names: Vec<ImageName>,
+    reporter: Reporter,
+    /// Keeps the layers of images that the store has no name for.
+    _images: BaseImages,
 }
 
-/// The Dockerfile at `path`, which the caller names. It may be a pipe; a link to a file is followed within its directory.
-fn read_file(path: &Path) -> Result<DockerfileText, Error> {
-    let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), source };
-    let found = fs::metadata(path).map_err(unreadable)?;
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    if !found.is_file() {
-        let bytes = fs::read(path).map_err(unreadable)?;
-        return Ok(DockerfileText { name: name.to_string_lossy().into_owned(), bytes });
-    }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let text = DockerfileText::read_in(directory.unwrap_or(Path::new(".")), name);
-    text.map_err(Error::Executor)?.ok_or_else(|| absent(path.to_owned()))
-}
-
-fn absent(path: PathBuf) -> Error {
-    Error::DockerfileUnreadable { path, source: Errno::ENOENT.into() }
-}
-
-/// What `request` means to the planner.
-pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
-    let mut named_contexts = BTreeMap::new();
-    for (name, source) in &request.named_contexts {
-        let context = match source {
-            NamedContextSource::Directory(_) => NamedContext::Directory,
-            NamedContextSource::Image(reference) => NamedContext::Image(reference.clone()),
-            NamedContextSource::Scratch => NamedContext::Scratch,
-            NamedContextSource::OciLayout(_) => NamedContext::OciLayout,
+impl Build {
+    fn new(
+        engine: &Engine,
+        first: FirstLook,
+        (plan, cancel): (Arc<Plan>, &Cancel),
+        reporter: &Reporter,
+    ) -> Self {
+        let store = &engine.store;
+        let cache = Arc::new(first.cache);
+        let machine = Machine {
+            store: store.clone(),
+            isolation: engine.isolation.clone(),
+            sources: first.sources,
+            host_files: HostFiles::new(store, &first.request.add_hosts),
+            shm_size: first.request.shm_size,
+            cancel: cancel.clone(),
         };
-        named_contexts.insert(name.clone(), context);
+        let executor = Executor {
+            plan: plan.clone(),
+            keys: first.keys,
+            misses: first.misses,
+            cache: cache.clone(),
+            machine,
+            text: first.text,
+            reporter: reporter.clone(),
+        };
+        Self {
+            plan,
+            executor: Arc::new(executor),
+            cache,
+            results: first.results,
+            exported: first.exported,
+            diffing: Diffing::new(store, cancel, first.diffs),
+            jobs: engine.options.jobs,
+            names: first.request.tags,
+            reporter: reporter.clone(),
+            _images: first.images,
+        }
     }
-    let host = Platform::host();
-    if let Some(platform) = request.platform.as_ref().filter(|platform| **platform != host) {
-        return Err(Error::Unsupported { what: format!("building for {platform} on {host}") });
+
+    /// Carries out everything the target needs and the cache has not.
+    ///
+    /// # Errors
+    /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded.
+    async fn run_missing(&mut self) -> Result<(), Error> {
+        let missing = self.results.missing();
+        self.announce_cached(&missing);
+        for step in &self.exported {
+            if let Some(result) = self.results.step(*step) {
+                self.diffing.compute(*step, result.layer());
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if self.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
+            // other builds are to see the new results too
+            self.cache.records().forget_recent();
+        }
+        let lacking = |step| self.plan.dependencies(step).filter(|input| missing.contains(input)).count();
+        let queue = Queue::new(missing.iter().map(|step| (*step, lacking(*step))));
+        let mut schedule = Schedule::new(queue, self.jobs);
+        while let Some(next) = schedule.next().await {
+            let failure = match next {
+                Next::Start(step) => self.start(step, &mut schedule).err(),
+                Next::Ended(step, Ok(result)) => {
+                    if self.exported.contains(&step) {
+                        self.diffing.compute(step, result.layer());
+                    }
+                    self.results.insert(step, result);
+                    schedule.finished(self.plan.dependents(step));
+                    None
+                }
+                Next::Ended(_, Err(error)) => Some(error),
+                Next::Panicked(message) => Some(Error::Worker(message)),
+            };
+            if let Some(error) = failure {
+                self.executor.machine.cancel.cancel();
+                schedule.stop().await;
+                return Err(error);
+            }
+        }
+        Ok(())
     }
-    Ok(PlanOptions {
-        target: request.target.clone(),
-        build_args: request.build_args.clone(),
-        platform: request.platform.clone(),
-        labels: request.labels.clone(),
-        network: request.network,
-        named_contexts,
-        no_cache: request.no_cache.clone(),
-        ..PlanOptions::new(host)
-    })
+
+    fn start(
+        &self,
+        step: StepId,
+        schedule: &mut Schedule<StepId, Result<StepResult, Error>>,
+    ) -> Result<(), Error> {
+        let inputs = self.results.inputs(&self.plan.steps[step.0]);
+        let inputs =
+            inputs.ok_or_else(|| Error::Worker("a step was started before its inputs".to_owned()))?;
+        let executor = self.executor.clone();
+        schedule.start(step, move || executor.execute(step, &inputs));
+        Ok(())
+    }
+
+    fn announce_cached(&self, missing: &BTreeSet<StepId>) {
+        for step in &self.plan.steps {
+            if !missing.contains(&step.id) && self.results.step(step.id).is_some() {
+                self.reporter.begin(format!("{} {}", step.position, step.name)).end(Outcome::Cached);
+            }
+        }
+    }
+
+    /// Makes an image of the target, which is done.
+    async fn finish(&mut self) -> Result<Built, Error> {
+        let activity = self.reporter.begin("exporting to image");
+        let built = self.export().await;
+        activity.end_with(built)
+    }
+
+    async fn export(&mut self) -> Result<Built, Error> {
+        let diffs = self.diffing.finish().await?;
+        self.keep_finished()?;
+        let target = Target { plan: &self.plan, results: &self.results, diffs: &diffs };
+        let image = export::to_store(&self.executor.machine.store, &target, &self.names)?;
+        self.cache.records().keep_recent(&self.executor.keys, &self.results);
+        let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
+        Ok(Built { image, cached, executed })
+    }
+
+    /// Makes sure that a later build has the steps that are finished. Also called when a step has failed.
+    fn keep_finished(&self) -> Result<(), Error> {
+        self.executor.machine.sources.save_indexes();
+        self.cache.records().flush()
+    }
 }
 
-/// A plan that cannot be made; what was found before that is told first.
-pub(crate) fn planning_failed(error: PlanError, reporter: &Reporter, text: &DockerfileText) -> Error {
-    warn(&error.lints, reporter);
-    Error::plan(error, text)
-}
+/// Cancels a build whose future is dropped.
+struct CancelOnDrop(Cancel);
 
-/// Tells of findings.
-pub(crate) fn warn(lints: &[Lint], reporter: &Reporter) {
-    for lint in lints {
-        reporter.warn(format!("{}: {} (line {})", lint.rule.name(), lint.message, lint.lines.first));
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
-}
-
-fn report_lints(plan: &Plan, reporter: &Reporter, text: &DockerfileText) -> Result<(), Error> {
-    warn(&plan.lints, reporter);
-    plan.lint_errors().map_err(|error| Error::plan(error, text))
 }

@@ -1,8 +1,6 @@
 //! A mistake in somebody's Dockerfile, with everything needed to show it.
 
-use rbuild_executor::{ContextDirectory, ExecutorError};
 use rbuild_parser::{Lines, ParseError};
-use std::{ffi::OsStr, path::Path};
 
 /// Where a failure belongs in a Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +34,6 @@ pub(crate) struct DockerfileText {
 }
 
 impl DockerfileText {
-    /// Reads `name` in the directory `place`, without following a link out of it; `None` when it is not there.
-    pub(crate) fn read_in(place: &Path, name: &OsStr) -> Result<Option<Self>, ExecutorError> {
-        let bytes = ContextDirectory::open(place)?.read(Path::new(name))?;
-        Ok(bytes.map(|bytes| Self { name: name.to_string_lossy().into_owned(), bytes }))
-    }
-
     /// The excerpt of `lines`.
     pub(crate) fn at(&self, lines: Option<Lines>) -> Box<Diagnostic> {
         let text = String::from_utf8_lossy(&self.bytes);

@@ -6,7 +6,7 @@ use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
 use rbuild_oci::{FailureClass, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
-use rbuild_planner::PlanError;
+use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
 use rbuild_sys::{SandboxError, SpawnError};
 use std::{fmt, io, path::PathBuf};
@@ -199,6 +199,16 @@ impl Error {
     pub(crate) fn plan(error: PlanError, text: &DockerfileText) -> Self {
         let diagnostic = text.at(error.lines);
         Self::Plan { error, diagnostic }
+    }
+
+    /// A failure of `step`, with its place and `log`, the end of its output; others than the executor's speak for themselves.
+    pub(crate) fn at_step(self, step: &Step, text: &DockerfileText, log: Vec<String>) -> Self {
+        match self {
+            Self::Executor(error) => {
+                Self::step(error, text, step.lines, (format!("{} {}:", step.position, step.name), log))
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn step(

@@ -11,25 +11,38 @@
 mod build;
 mod causes;
 mod containers;
-mod content;
-mod contexts;
+mod context;
+mod definition;
 mod diagnostic;
+mod diffs;
 mod error;
 mod event;
+mod execute_step;
+mod export;
+mod first_look;
 mod hint;
 mod images;
-mod keying;
-mod mounts;
-mod perform;
+mod keys;
+mod layer_content;
+mod lookup;
+mod miss;
+mod output_tail;
 mod preview;
+mod records;
 mod reporter;
 mod request;
 mod resolve;
+mod results;
+mod run_mounts;
 mod schedule;
-mod session;
-mod settle;
+mod source_files;
 mod transfer;
+mod unsupported;
 mod usage;
+
+#[cfg(test)]
+#[path = "../tests/steps/mod.rs"]
+mod tests;
 
 pub use causes::Causes;
 pub use containers::{
@@ -40,9 +53,10 @@ pub use error::{Error, StartFailure, StepFailure};
 pub use event::{ActivityId, Event, EventSink, Outcome};
 pub use hint::{Hint, ImageHolder};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
+pub use miss::{Change, MissReason};
 pub use preview::{
-    ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, Reason,
-    StagePreview, StepPreview, Target,
+    ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview,
+    StepPreview, Target,
 };
 pub use rbuild_archive::begins_archive;
 pub use rbuild_oci::{

@@ -111,15 +111,6 @@ impl BuildRequest {
             shm_size: None,
         }
     }
-
-    /// Where the Dockerfile is, when it is a file.
-    pub(crate) fn dockerfile_path(&self) -> Option<PathBuf> {
-        match &self.dockerfile {
-            DockerfileSource::File(path) => Some(path.clone()),
-            DockerfileSource::InContext => self.context.as_ref().map(|context| context.join("Dockerfile")),
-            DockerfileSource::Text(_) => None,
-        }
-    }
 }
 
 /// A finished build.

@@ -1,7 +1,8 @@
 //! Turns the images a Dockerfile names into images in the store, pulling those that are not there.
 
 use crate::{
-    BuildRequest, Engine, Error, Hint, PullPolicy, build, diagnostic::DockerfileText, reporter::Reporter,
+    BuildRequest, Engine, Error, Hint, Outcome, PullPolicy, definition, diagnostic::DockerfileText,
+    reporter::Reporter,
 };
 use rbuild_cache::{ImageRecord, Lease};
 use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
@@ -17,10 +18,6 @@ pub(crate) struct BaseImages {
 }
 
 impl BaseImages {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     pub(crate) fn insert(&mut self, id: ImageId, record: ImageRecord) {
         self.records.insert(id, record);
     }
@@ -33,23 +30,38 @@ impl BaseImages {
     pub(crate) fn get(&self, id: &ImageId) -> Option<&ImageRecord> {
         self.records.get(id)
     }
+}
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &ImageRecord> {
-        self.records.values()
-    }
+/// What is done about an image that is not in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetching {
+    /// It is pulled.
+    Pull,
+    /// The request fails.
+    LocalOnly,
+    /// It counts as one with an empty config.
+    AssumeEmpty,
+}
+
+/// What an image turned out to be.
+enum Answer {
+    /// It is in the store.
+    Found(ImageRecord, Box<ImageConfig>),
+    /// Nothing is known of it.
+    Assumed,
 }
 
 impl Engine {
-    /// Resolves until nothing is left: an ONBUILD trigger of one image may name the next.
+    /// Resolves until nothing is left: an ONBUILD trigger of one image may name the next. It waits for nothing unless it
+    /// pulls.
     pub(crate) async fn resolve(
         &self,
-        graph: StageGraph,
-        request: &BuildRequest,
-        text: &DockerfileText,
+        mut graph: StageGraph,
+        (request, text): (&BuildRequest, &DockerfileText),
+        fetching: Fetching,
         reporter: &Reporter,
     ) -> Result<(ResolvedGraph, BaseImages), Error> {
-        let mut images = BaseImages::new();
-        let mut graph = graph;
+        let mut images = BaseImages::default();
         loop {
             graph = match graph.finish() {
                 Ok(resolved) => return Ok((resolved, images)),
@@ -57,48 +69,68 @@ impl Engine {
             };
             let mut answers = Vec::new();
             for wanted in graph.unresolved() {
-                let (record, config) =
-                    self.base_image(&wanted, request, reporter, &mut images).await.map_err(|source| {
-                        build::warn(&graph.findings(), reporter);
-                        let suggestion =
-                            graph.image_suggestion(&wanted.written).filter(|_| wanted.layout.is_none());
-                        Error::BaseImage {
-                            written: wanted.written.clone(),
-                            reference: wanted.reference.to_string(),
-                            hint: suggestion.map(Hint::DidYouMean),
-                            source: Box::new(source),
-                            diagnostic: text.at(wanted.lines),
+                let answer = match fetching {
+                    Fetching::Pull => {
+                        let found = self.fetched_image(&wanted, request, reporter, &mut images).await;
+                        found.map_err(|source| not_fetched(&graph, &wanted, source, (text, reporter)))?
+                    }
+                    Fetching::LocalOnly | Fetching::AssumeEmpty => {
+                        match self.known_image(&wanted, request)? {
+                            None if fetching == Fetching::LocalOnly => return Err(not_there(&wanted, text)),
+                            found => found.unwrap_or(Answer::Assumed),
                         }
-                    })?;
-                let layers = record.layers.len();
-                answers.push((wanted, ResolvedImage { id: record.id, config, layers }));
-                images.insert(record.id, record);
+                    }
+                };
+                let image = match answer {
+                    Answer::Found(record, config) => {
+                        // its record lacks layers that are still in a layout directory; its config names them all
+                        let layers = config.rootfs.diff_ids.len();
+                        let image = ResolvedImage { id: record.id, config: *config, layers };
+                        images.insert(record.id, record);
+                        image
+                    }
+                    Answer::Assumed => assumed(&wanted),
+                };
+                answers.push((wanted, image));
             }
-            graph = graph.resolve(answers).map_err(|error| build::planning_failed(error, reporter, text))?;
+            graph = graph.resolve(answers).map_err(|error| {
+                definition::warn(&error.lints, reporter);
+                Error::plan(error, text)
+            })?;
         }
     }
 
-    async fn base_image(
+    /// The image, from the store if the request allows that, else from its registry.
+    async fn fetched_image(
         &self,
         wanted: &ImageRequest,
         request: &BuildRequest,
         reporter: &Reporter,
         images: &mut BaseImages,
-    ) -> Result<(ImageRecord, ImageConfig), Error> {
+    ) -> Result<Answer, Error> {
         if let Some(context) = &wanted.layout {
             let (found, lease) = self.layout_image(context, wanted, request, reporter).await?;
             images.keep(lease);
-            return Ok((found.image, found.config));
+            return Ok(Answer::Found(found.image, Box::new(found.config)));
         }
         let activity = reporter.begin(format!("[internal] load metadata for {}", wanted.reference));
         if request.pull == PullPolicy::Missing
-            && let Some(found) = self.local_image(&wanted.reference)?
+            && let Some((record, config)) = self.local_image(&wanted.reference)?
         {
-            activity.end(crate::Outcome::Done);
-            return Ok(found);
+            activity.end(Outcome::Done);
+            return Ok(Answer::Found(record, Box::new(config)));
         }
         let found = self.fetch(&wanted.reference, &wanted.platform, &activity).await;
-        activity.end_with(found)
+        activity.end_with(found).map(|(record, config)| Answer::Found(record, Box::new(config)))
+    }
+
+    /// The image, if the store or a layout directory has it; nothing is written.
+    fn known_image(&self, wanted: &ImageRequest, request: &BuildRequest) -> Result<Option<Answer>, Error> {
+        let found = match &wanted.layout {
+            Some(context) => Some(self.known_layout_image(context, wanted, request)?),
+            None => self.local_image(&wanted.reference)?,
+        };
+        Ok(found.map(|(record, config)| Answer::Found(record, Box::new(config))))
     }
 
     /// The image `reference` points at in the store, with its config.
@@ -127,4 +159,38 @@ impl Engine {
         self.pull_into_store(reference, platform, activity).await?;
         self.local_image(reference)?.ok_or_else(|| Error::NoSuchImage(reference.familiar()))
     }
+}
+
+fn not_fetched(
+    graph: &StageGraph,
+    wanted: &ImageRequest,
+    source: Error,
+    (text, reporter): (&DockerfileText, &Reporter),
+) -> Error {
+    definition::warn(&graph.findings(), reporter);
+    let suggestion = graph.image_suggestion(&wanted.written).filter(|_| wanted.layout.is_none());
+    Error::BaseImage {
+        written: wanted.written.clone(),
+        reference: wanted.reference.to_string(),
+        hint: suggestion.map(Hint::DidYouMean),
+        source: Box::new(source),
+        diagnostic: text.at(wanted.lines),
+    }
+}
+
+fn not_there(wanted: &ImageRequest, text: &DockerfileText) -> Error {
+    let name = wanted.reference.familiar();
+    Error::BaseImage {
+        written: wanted.written.clone(),
+        reference: wanted.reference.to_string(),
+        hint: Some(Hint::Fetch(name.clone())),
+        source: Box::new(Error::NoSuchImage(name)),
+        diagnostic: text.at(wanted.lines),
+    }
+}
+
+/// An image of which nothing is known: one layer, an empty config.
+fn assumed(wanted: &ImageRequest) -> ResolvedImage {
+    let config = ImageConfig::scratch(&wanted.platform);
+    ResolvedImage { id: config.id(), config, layers: 1 }
 }

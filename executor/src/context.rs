@@ -2,13 +2,12 @@
 //! digests of files that did not change since an earlier build.
 
 use crate::{
-    ExecutorError, IgnoreRules,
+    ContextDirectory, ExecutorError, IgnoreRules,
     rooted::Rooted,
     select::{Entry, FileSeen},
 };
 use rbuild_cache::{ContextIndex, ContextIndexBuilder, FileStat, Store};
 use rbuild_oci::{Digest, Hasher};
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
     collections::HashSet,
     path::Path,
@@ -49,16 +48,23 @@ impl ContextRoot {
         ignore: IgnoreRules,
         now: SystemTime,
     ) -> Result<Self, ExecutorError> {
-        let missing = |source| ExecutorError::ContextNotFound { path: path.to_owned(), source };
-        let place = path.canonicalize().map_err(missing)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(CWD, &place, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
+        Ok(Self::in_directory(store, &ContextDirectory::open(path)?, ignore, now))
+    }
+
+    /// As [`ContextRoot::open`], for a directory that is open already.
+    #[must_use]
+    pub fn in_directory(
+        store: &Store,
+        directory: &ContextDirectory,
+        ignore: IgnoreRules,
+        now: SystemTime,
+    ) -> Self {
         let mut hasher = Hasher::new();
         hasher.field(DIGESTS);
-        hasher.field(place.as_os_str().as_encoded_bytes());
+        hasher.field(directory.place().as_os_str().as_encoded_bytes());
         let key = hasher.finish();
-        Ok(Self {
-            root: Rooted::new(fd),
+        Self {
+            root: directory.root().clone(),
             ignore,
             store: store.clone(),
             key,
@@ -67,7 +73,7 @@ impl ContextRoot {
             opened: now,
             seen: Mutex::default(),
             changed: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Writes the stat index if files were read that it did not know.

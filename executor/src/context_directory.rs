@@ -1,16 +1,22 @@
-//! The directory that a Dockerfile or an ignore file lies in. The file is looked up beneath its descriptor, so that no link
-//! leads out: contexts are written by strangers, and a mistake in such a file is shown.
+//! The directory of a build context, opened once. What is read of it is looked up beneath this descriptor, so that no
+//! link leads out of it: contexts are written by strangers.
 
 use crate::{
     ExecutorError,
     rooted::{FileType, Rooted, Space, file_type},
 };
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use std::{fs::File, io::Read, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 /// An open context directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ContextDirectory {
+    place: PathBuf,
     root: Rooted,
 }
 
@@ -21,9 +27,16 @@ impl ContextDirectory {
     /// [`ExecutorError::ContextNotFound`] when there is no such directory.
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
         let missing = |source| ExecutorError::ContextNotFound { path: path.to_owned(), source };
+        let place = path.canonicalize().map_err(missing)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(CWD, path, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
-        Ok(Self { root: Rooted::new(fd) })
+        let fd = openat(CWD, &place, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
+        Ok(Self { place, root: Rooted::new(fd) })
+    }
+
+    /// The directory's own path, without links.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// The content of the file at `path`, which is relative to the directory; `None` when nothing has that name. Links are
@@ -57,6 +70,10 @@ impl ContextDirectory {
             }
         }
         Ok(None)
+    }
+
+    pub(crate) fn root(&self) -> &Rooted {
+        &self.root
     }
 }
 

@@ -16,6 +16,7 @@ impl ExecutorError {
             | Self::ParentNotADirectory { .. }
             | Self::BelowAFile { .. }
             | Self::TooManyLinks { .. }
+            | Self::LinkOutside { .. }
             | Self::PatternSyntax { .. }
             | Self::IllegalExclusion
             | Self::ArchiveBreakout { .. }
@@ -23,7 +24,6 @@ impl ExecutorError {
             | Self::WhiteoutInArchive { .. }
             | Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
-            | Self::LinkOutside { .. }
             | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Patterns and exceptions, compiled.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct IgnoreRules {
     rules: Vec<Rule>,
     has_exceptions: bool,
@@ -18,7 +18,7 @@ pub struct IgnoreRules {
     has_everything: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rule {
     pattern: Pattern,
     exception: bool,

@@ -45,12 +45,16 @@ pub use container::{
 pub use context::ContextRoot;
 pub use context_directory::ContextDirectory;
 pub use copy::copy;
-pub use describe::{RunSurroundings, StepDescription, describe_copy, describe_run, describe_workdir};
+pub use describe::{
+    RunSurroundings, StepDescription, describe_copy, describe_layer_files, describe_mounted_layers,
+    describe_run, describe_workdir, image_key, scratch_key,
+};
 pub use error::ExecutorError;
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;
 pub use isolation::Isolation;
 pub use mounts::{CacheDirectory, PreparedMount};
+pub use open_source::DockerfilePlace;
 pub use rbuild_cache::Cancel;
 pub use run::{Run, run};
 pub use select::{Selection, select};

@@ -24,18 +24,15 @@ impl SourceRoot {
         Ok(Self::Layers(RootView::open(store, layers)?))
     }
 
-    /// The context `directory`. Its ignore file is `<dockerfile>.dockerignore` when that exists, else `.dockerignore`
-    /// in its root.
-    ///
-    /// # Errors
-    /// [`ExecutorError::ContextNotFound`], or an error of the ignore file.
+    /// The context `directory`, without what `rules` leave out; see [`ContextRoot::open`].
+    #[must_use]
     pub fn open_context(
         store: &Store,
-        directory: &Path,
-        dockerfile: Option<&Path>,
-    ) -> Result<Self, ExecutorError> {
-        let rules = IgnoreRules::of_context(directory, dockerfile)?;
-        Ok(Self::Context(ContextRoot::open(store, directory, rules, SystemTime::now())?))
+        directory: &ContextDirectory,
+        rules: IgnoreRules,
+        now: SystemTime,
+    ) -> Self {
+        Self::Context(ContextRoot::in_directory(store, directory, rules, now))
     }
 
     /// Writes the context's stat index, if it changed.
@@ -50,27 +47,41 @@ impl SourceRoot {
     }
 }
 
+/// Where a Dockerfile lies, to which an ignore file may belong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DockerfilePlace {
+    /// In the context, at this path below it.
+    InContext(PathBuf),
+    /// Outside of it, where the user said.
+    Elsewhere(PathBuf),
+}
+
 impl IgnoreRules {
     /// The rules of a build context: those of `DOCKERFILE.dockerignore` if there is one, else of its own `.dockerignore`.
     ///
     /// # Errors
-    /// [`ExecutorError`] for a file that cannot be read, or has a pattern that is none.
-    pub fn of_context(directory: &Path, dockerfile: Option<&Path>) -> Result<Self, ExecutorError> {
-        let beside = dockerfile.map(|path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".dockerignore");
-            PathBuf::from(name)
-        });
-        let own = match beside {
-            Some(path) => read_if_there(&path)?,
+    /// [`ExecutorError`] for a file that cannot be read, or has a pattern that is not valid.
+    pub fn of_context(
+        directory: &ContextDirectory,
+        dockerfile: Option<&DockerfilePlace>,
+    ) -> Result<Self, ExecutorError> {
+        let own = match dockerfile {
+            Some(DockerfilePlace::InContext(path)) => directory.read(&beside(path))?,
+            Some(DockerfilePlace::Elsewhere(path)) => read_if_there(&beside(path))?,
             None => None,
         };
         let text = match own {
             Some(text) => Some(text),
-            None => read_if_there(&directory.join(".dockerignore"))?,
+            None => directory.read(Path::new(".dockerignore"))?,
         };
         text.map_or_else(|| Ok(Self::none()), |text| Self::parse_file(&text))
     }
+}
+
+fn beside(dockerfile: &Path) -> PathBuf {
+    let mut name = dockerfile.as_os_str().to_owned();
+    name.push(".dockerignore");
+    PathBuf::from(name)
 }
 
 /// The file at `path`, looked up beneath its directory; `None` when it is not there.

@@ -19,7 +19,7 @@ pub(crate) enum Dialect {
 pub(crate) struct SyntaxError;
 
 /// A compiled pattern; matches whole paths.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Pattern {
     /// The path itself.
     Exact(Vec<u8>),
@@ -32,14 +32,14 @@ pub(crate) enum Pattern {
 }
 
 /// Tokens with the literal ends that decide most comparisons.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Glob {
     tokens: Vec<Token>,
     head: Vec<u8>,
     tail: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Token {
     Literal(Vec<u8>),
     /// `?`
@@ -54,7 +54,7 @@ enum Token {
     Rest,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Class {
     negated: bool,
     ranges: Vec<(char, char)>,

@@ -9,7 +9,7 @@ use rbuild_oci::Digest;
 use std::fmt;
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a finished encoding is for; keeps equal bytes with different purposes apart.
 #[derive(Clone, Copy)]
@@ -218,15 +218,15 @@ mod tests {
             .digest("tree", &Digest::of(b""))
             .finish_step();
         let parent = CacheKey::definition(None, &KeyBuilder::new("scratch").finish_step());
-        assert_eq!(step.to_string(), "1c4327aa48f8bfc776b9d047b13ea988e89e0adc289b8f919a400bd37bdb3031");
-        assert_eq!(parent.to_string(), "0de17df40ab959ebcf5f0485e6f6d68efae26284a149730315650c7021c1a6f2");
+        assert_eq!(step.to_string(), "e68efa7f64342310872cdfb56c6bf614441865178aaca84ce03f46cfd1ad1274");
+        assert_eq!(parent.to_string(), "d3aafea9fc4576d89bae54ef6a2686b8d1eafd397a2e6422382c3505a4691c9a");
         assert_eq!(
             CacheKey::definition(Some(&parent), &step).to_string(),
-            "6ceabed221270b42512d8bc59a0206420c95834f5d313675f35cc18c40c1e5ba"
+            "0dd8ab72b49015a8ad36d83f6802b1f689a9b6f7b9e83e12253dcc7c0fe1445b"
         );
         assert_eq!(
             KeyBuilder::new("diff-id").field("layer", "x").finish_fact().to_string(),
-            "2df0701ddac93541db17fede52eb6d1609d1b7236a49e365b1a4724ebb18b4ca"
+            "b79895ba37a245c98f9e9f59b67e5dd26bef3c0ea009e5e01d93d4cc4afee6c3"
         );
     }
 

@@ -27,6 +27,11 @@ impl RecentRecords {
     pub fn record(&self, key: &CacheKey) -> Option<&CacheRecord> {
         self.records.get(key)
     }
+
+    /// All of them, in no order.
+    pub fn records(&self) -> impl Iterator<Item = &CacheRecord> {
+        self.records.values()
+    }
 }
 
 impl Store {

@@ -21,9 +21,9 @@ pub struct CacheRecord {
     /// The layers it stood on, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_layers: Vec<LayerId>,
-    /// The layers of the stages and images it took files from, if all were built; the caller's to write and to read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sources: Option<String>,
+    /// The layers of the stages and images it took files from, in the order of its sources, lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_layers: Vec<LayerId>,
     /// What it was made from.
     pub inputs: StepInputs,
     /// How long it took, in milliseconds.

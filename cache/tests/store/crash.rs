@@ -23,7 +23,7 @@ fn record(name: &str) -> (CacheKey, CacheRecord) {
         step,
         parent: None,
         parent_layers: vec!["fedcba9876543210".parse().unwrap(); 6],
-        sources: None,
+        source_layers: Vec::new(),
         inputs: StepInputs::new("run")
             .with("argv", name)
             .with("env PATH", "/usr/bin:/bin")

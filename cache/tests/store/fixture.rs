@@ -43,7 +43,7 @@ pub(crate) fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey
         step,
         parent: None,
         parent_layers: stack.to_vec(),
-        sources: None,
+        source_layers: Vec::new(),
         inputs: StepInputs::new("run").with("argv", name),
         duration_ms: 5,
         instruction: format!("RUN {name}"),

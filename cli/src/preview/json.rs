@@ -1,7 +1,7 @@
 //! The plan for programs. The format is described in `docs/compatibility.md`; members are only ever added.
 
 use super::word;
-use rbuild::{Input, PlannedBuild, Reason, StagePreview, StepPreview};
+use rbuild::{Input, MissReason, PlannedBuild, StagePreview, StepPreview};
 use serde_json::{Value, json};
 
 /// The whole plan.
@@ -31,20 +31,20 @@ fn step_object(planned: &PlannedBuild, step: &StepPreview) -> Value {
         "after": step.after,
         "sources": sources,
     });
-    if let Some(reason) = step.reason {
+    if let Some(reason) = &step.reason {
         object["reason"] = reason_word(reason).into();
     }
     object
 }
 
-fn reason_word(reason: Reason) -> &'static str {
+fn reason_word(reason: &MissReason) -> &'static str {
     match reason {
-        Reason::New => "new",
-        Reason::OtherBase => "other-base",
-        Reason::Input => "input",
-        Reason::Evicted => "evicted",
-        Reason::Lost => "lost",
-        Reason::NoCache => "no-cache",
+        MissReason::New | MissReason::Changed(_) => "new",
+        MissReason::OtherBase => "other-base",
+        MissReason::Input => "input",
+        MissReason::Evicted { .. } => "evicted",
+        MissReason::Lost => "lost",
+        MissReason::NoCache => "no-cache",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a plan looks like, in every format.
 
 use super::*;
-use rbuild::{Platform, Reason, StagePreview, StepPreview};
+use rbuild::{MissReason, Platform, StagePreview, StepPreview};
 
 fn platform() -> Platform {
     "linux/amd64".parse().unwrap()
@@ -19,8 +19,8 @@ fn step(id: usize, name: &str, outlook: Outlook, after: &[usize], sources: &[Inp
         outlook,
         reason: match outlook {
             Outlook::Cached | Outlook::Unused => None,
-            Outlook::Run if sources.contains(&Input::Context) => Some(Reason::New),
-            Outlook::Run | Outlook::Maybe => Some(Reason::Input),
+            Outlook::Run if sources.contains(&Input::Context) => Some(MissReason::New),
+            Outlook::Run | Outlook::Maybe => Some(MissReason::Input),
         },
         after: after.to_vec(),
         sources: sources.to_vec(),

@@ -2,7 +2,7 @@
 //! and behind the steps with which running begins, why.
 
 use super::{name, one_line, word};
-use rbuild::{Input, Outlook, PlannedBuild, Reason, StagePreview, StepPreview};
+use rbuild::{Input, MissReason, Outlook, PlannedBuild, StagePreview, StepPreview};
 use std::fmt::Write;
 
 /// Characters of an instruction that are shown.
@@ -66,7 +66,7 @@ fn remark(planned: &PlannedBuild, step: &StepPreview) -> String {
     let shown = step.sources.iter().filter(|source| **source != Input::Context);
     let names: Vec<String> = shown.map(|source| name(planned, source)).collect();
     let mut remark = if names.is_empty() { String::new() } else { format!("  ← {}", names.join(", ")) };
-    if let Some(why) = step.reason.and_then(|reason| why(reason, step)) {
+    if let Some(why) = step.reason.as_ref().and_then(|reason| why(reason, step)) {
         // writing to memory cannot fail
         let _ = write!(remark, "  ({why})");
     }
@@ -74,15 +74,17 @@ fn remark(planned: &PlannedBuild, step: &StepPreview) -> String {
 }
 
 /// Nothing for a step that runs because of another: that one is marked.
-fn why(reason: Reason, step: &StepPreview) -> Option<&'static str> {
+fn why(reason: &MissReason, step: &StepPreview) -> Option<&'static str> {
     match reason {
-        Reason::Input => None,
-        Reason::New if step.sources.contains(&Input::Context) => Some("new, or its files changed"),
-        Reason::New => Some("new"),
-        Reason::OtherBase => Some("what it stands on changed"),
-        Reason::Evicted => Some("its result was removed to make room"),
-        Reason::Lost => Some("its result is lost"),
-        Reason::NoCache => Some("no cache wanted"),
+        MissReason::Input => None,
+        MissReason::New | MissReason::Changed(_) if step.sources.contains(&Input::Context) => {
+            Some("new, or its files changed")
+        }
+        MissReason::New | MissReason::Changed(_) => Some("new"),
+        MissReason::OtherBase => Some("what it stands on changed"),
+        MissReason::Evicted { .. } => Some("its result was removed to make room"),
+        MissReason::Lost => Some("its result is lost"),
+        MissReason::NoCache => Some("no cache wanted"),
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Without a target, all stages are looked at. An image that is not in the store counts as one with an empty config.
 
-use super::{Absent, ignored::Ignored};
 use crate::{
-    BuildRequest, DockerfileSource, Engine, Error, EventSink, build, diagnostic::DockerfileText,
+    BuildRequest, DockerfileSource, Engine, Error, EventSink,
+    context::Context,
+    definition::{self, findings_before},
+    diagnostic::DockerfileText,
     reporter::Reporter,
+    resolve::Fetching,
 };
-use rbuild_parser::{Dockerfile, Lint, ParseError, Problem, Rule};
+use rbuild_parser::{Dockerfile, Lint, Rule};
 use rbuild_planner::{Plan, PlanErrorKind, PlanOptions, Selection};
 use std::path::{Component, Path, PathBuf};
 
@@ -50,11 +53,11 @@ impl Engine {
     /// When the Dockerfile cannot be read, or the request is at fault: it asks for something that is not supported, or for
     /// checks that there are not.
     pub fn check(&self, request: &BuildRequest) -> Result<Checked, Error> {
-        let mut text = build::load_dockerfile(request, &Reporter::new(EventSink::ignore()))?;
+        let (mut text, context) = definition::load(request, &Reporter::new(EventSink::ignore()))?;
         let file = std::mem::replace(&mut text.name, shown_path(request));
-        let (lints, failure) = match build::parse_dockerfile(&text) {
+        let (lints, failure) = match definition::parse(&text) {
             Err(error) => (findings_before(&error, &text, request), Some(error)),
-            Ok(dockerfile) => self.findings(&dockerfile, request, &text)?,
+            Ok(dockerfile) => self.findings(&dockerfile, request, (&text, &context))?,
         };
         let findings = lints.into_iter().map(|lint| finding(lint, &text)).collect();
         let failure_lines = failure.as_ref().and_then(lines);
@@ -65,17 +68,16 @@ impl Engine {
         &self,
         dockerfile: &Dockerfile,
         request: &BuildRequest,
-        text: &DockerfileText,
+        (text, context): (&DockerfileText, &Context),
     ) -> Result<(Vec<Lint>, Option<Error>), Error> {
-        let mut options = build::plan_options(request)?;
+        let mut options = definition::plan_options(request)?;
         if options.target.is_none() {
             options.selection = Selection::Everything;
         }
-        let ignored = Ignored::of(request);
-        match self.plan_assuming(dockerfile, &options, (request, text, &ignored)) {
+        match self.plan_assuming(dockerfile, &options, (request, text, context)) {
             Ok(plan) => {
                 let violated = || plan.lint_errors().err().map(|error| Error::plan(error, text));
-                let failure = ignored.failure().or_else(violated);
+                let failure = context.ignore_failure().or_else(violated);
                 Ok((plan.lints, failure))
             }
             Err(Error::Plan { error, .. }) if matches!(*error.kind, PlanErrorKind::CheckArgument(_)) => {
@@ -94,29 +96,12 @@ impl Engine {
         &self,
         dockerfile: &Dockerfile,
         options: &PlanOptions,
-        (request, text, ignored): (&BuildRequest, &DockerfileText, &Ignored<'_>),
+        (request, text, context): (&BuildRequest, &DockerfileText, &Context),
     ) -> Result<Plan, Error> {
         let failed = |error| Error::plan(error, text);
         let selected = rbuild_planner::select(dockerfile.clone(), options).map_err(failed)?;
-        let (graph, _) = self.resolve_locally(selected, (request, text), Absent::Assumed)?;
-        rbuild_planner::lower_beside(graph, &|path| ignored.leaves_out(path)).map_err(failed)
-    }
-}
-
-/// What the checks find before the instruction at which reading ends. A line that cannot even be split into words is met
-/// before any instruction is looked at.
-pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &BuildRequest) -> Vec<Lint> {
-    let Error::Syntax {
-        error: ParseError { problem: Problem::Instruction(_), lines: Some(lines), .. }, ..
-    } = error
-    else {
-        return Vec::new();
-    };
-    let before: Vec<&[u8]> =
-        text.bytes.split_inclusive(|byte| *byte == b'\n').take(lines.first - 1).collect();
-    match (rbuild_parser::parse(&before.concat()), build::plan_options(request)) {
-        (Ok(beginning), Ok(options)) => rbuild_planner::findings_while_reading(&beginning, &options),
-        (Err(_), _) | (_, Err(_)) => Vec::new(),
+        let (graph, _) = self.resolve_locally(selected, (request, text), Fetching::AssumeEmpty)?;
+        rbuild_planner::lower_beside(graph, &|path| context.leaves_out(path)).map_err(failed)
     }
 }
 

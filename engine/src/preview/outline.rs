@@ -1,8 +1,7 @@
 //! What a Dockerfile offers to the person who builds it: its targets, and the parameters one target takes
 //! (`--call=targets`, `--call=outline`).
 
-use super::ignored::Ignored;
-use crate::{BuildRequest, Engine, Error, EventSink, build, reporter::Reporter};
+use crate::{BuildRequest, Engine, Error, EventSink, definition, reporter::Reporter};
 use rbuild_parser::{Dockerfile, Instruction, Lines, Stage, Word};
 use rbuild_planner::{Action, ArgumentOrigin, MountKind, Plan, PlannedArgument, PlannedStage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,8 +70,8 @@ impl Engine {
     /// # Errors
     /// When the Dockerfile cannot be read or does not parse.
     pub fn targets(&self, request: &BuildRequest) -> Result<(Vec<Target>, Vec<u8>), Error> {
-        let text = build::load_dockerfile(request, &Reporter::new(EventSink::ignore()))?;
-        let dockerfile = build::parse_dockerfile(&text)?;
+        let (text, _) = definition::load(request, &Reporter::new(EventSink::ignore()))?;
+        let dockerfile = definition::parse(&text)?;
         let last = dockerfile.stages.len() - 1;
         let target = |(index, stage): (usize, &Stage)| {
             let name = stage.from.value.name.as_ref().map(|name| name.value.clone());
@@ -93,13 +92,10 @@ impl Engine {
     /// # Errors
     /// When the Dockerfile cannot be read, does not parse, or cannot be planned.
     pub fn outline(&self, request: &BuildRequest) -> Result<Outline, Error> {
-        let text = build::load_dockerfile(request, &Reporter::new(EventSink::ignore()))?;
-        let dockerfile = build::parse_dockerfile(&text)?;
-        let plan = self.plan_assuming(
-            &dockerfile,
-            &build::plan_options(request)?,
-            (request, &text, &Ignored::of(request)),
-        )?;
+        let (text, context) = definition::load(request, &Reporter::new(EventSink::ignore()))?;
+        let dockerfile = definition::parse(&text)?;
+        let options = definition::plan_options(request)?;
+        let plan = self.plan_assuming(&dockerfile, &options, (request, &text, &context))?;
         let target = &plan.stages[plan.target.0];
         let own = dockerfile.stages.iter().find(|stage| stage.from.lines == target.lines);
         let (secrets, agents) = mounts(&plan);

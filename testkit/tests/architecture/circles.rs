@@ -31,22 +31,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("registry", &["auth", "client", "connector", "endpoint", "failure", "token", "transport"]),
     ("executor", &["context", "select::contents", "source"]),
-    (
-        "engine",
-        &[
-            "build",
-            "content",
-            "keying",
-            "mounts",
-            "perform",
-            "preview",
-            "preview::check",
-            "resolve",
-            "schedule",
-            "session",
-            "settle",
-        ],
-    ),
     ("engine", &["containers::process", "containers::start"]),
 ];
 

@@ -4,12 +4,12 @@
 //!
 //! The same inputs are kept in readable form beside the hash, so that a miss can be explained.
 
+mod operands;
+
 use crate::SelectionSummary;
-use rbuild_cache::{KeyBuilder, StepHash, StepInputs};
-use rbuild_oci::Platform;
-use rbuild_planner::{
-    Access, Chmod, CopyAction, Mount, MountKind, Network, RunAction, Security, Sharing, Unpack, WorkdirAction,
-};
+use rbuild_cache::{CacheKey, KeyBuilder, StepHash, StepInputs};
+use rbuild_oci::{Digest, ImageId, ImagePath, Platform};
+use rbuild_planner::{Chmod, CopyAction, CopySource, Network, RunAction, Security, Unpack, WorkdirAction};
 
 /// A step's hash and what went into it.
 #[derive(Clone, Debug)]
@@ -66,6 +66,29 @@ impl Description {
         self
     }
 
+    /// The variables, each with its own name among the readable inputs.
+    fn environment(mut self, pairs: &[String]) -> Self {
+        self.key = self.key.list("env", pairs);
+        for pair in pairs {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            self.inputs = self.inputs.with(&format!("env {name}"), value);
+        }
+        self
+    }
+
+    /// The mounts, each with its target among the readable inputs.
+    fn mounts(mut self, action: &RunAction, contents: &[Option<StepHash>]) -> Self {
+        let contents = contents.iter().copied().chain(std::iter::repeat(None));
+        let mounts: Vec<_> = action.mounts.iter().zip(contents).collect();
+        let hashes = mounts.iter().map(|(mount, content)| operands::mount(mount, *content));
+        self.key = self.key.list("mount", hashes.map(|hash| *hash.as_bytes()));
+        for (mount, content) in mounts {
+            let text = operands::mount_text(mount, content);
+            self.inputs = self.inputs.with(&format!("mount {}", mount.target), &text);
+        }
+        self
+    }
+
     fn finish(self) -> StepDescription {
         StepDescription { step: self.key.finish_step(), inputs: self.inputs }
     }
@@ -83,53 +106,22 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         Security::Sandbox => "sandbox",
         Security::Insecure => "insecure",
     };
-    let contents = around.mount_contents.iter().copied().chain(std::iter::repeat(None));
-    let mounts: Vec<String> =
-        action.mounts.iter().zip(contents).map(|(mount, content)| mount_text(mount, content)).collect();
     let scripts: Vec<String> = action.scripts.iter().map(|(name, body)| format!("{name}\n{body}")).collect();
     let shm_size = around.shm_size.map(|size| size.to_string());
     Description::new("run")
         .list("argv", action.argv.iter().map(String::as_str))
-        .list("env", action.env.pairs().iter().map(String::as_str))
+        .environment(&action.env.pairs())
         .field("cwd", action.cwd.as_str())
         .field("user", &action.user)
         .field("hostname", &action.hostname)
         .field("network", network)
         .field("security", security)
-        .list("mount", mounts.iter().map(String::as_str))
+        .mounts(action, around.mount_contents)
         .list("script", scripts.iter().map(String::as_str))
         .list("host", around.host_names.iter().copied())
         .optional("shm-size", shm_size.as_deref())
         .field("platform", &around.platform.to_string())
         .finish()
-}
-
-/// A mount's layout and the hash of what it shows; a cache's own content and id are not in it.
-fn mount_text(mount: &Mount, content: Option<StepHash>) -> String {
-    let content = content.map_or_else(String::new, |hash| hash.to_string());
-    let access = |access: Access| match access {
-        Access::ReadOnly => "ro",
-        Access::ReadWrite => "rw",
-    };
-    let what = match &mount.kind {
-        MountKind::Bind { access: mode, .. } => format!("bind {} {}", access(*mode), content),
-        MountKind::Cache { sharing, access: writable, mode, uid, gid, .. } => {
-            let sharing = match sharing {
-                Sharing::Shared => "shared",
-                Sharing::Private => "private",
-                Sharing::Locked => "locked",
-            };
-            format!("cache {} {sharing} {mode:?} {uid:?} {gid:?} {}", access(*writable), content)
-        }
-        MountKind::Tmpfs { size } => format!("tmpfs {size:?}"),
-        MountKind::Secret { id, file, env, required, mode, uid, gid } => {
-            format!("secret {id} {file} {env:?} {required} {mode:o} {uid} {gid}")
-        }
-        MountKind::Ssh { id, required, mode, uid, gid } => {
-            format!("ssh {id} {required} {mode:o} {uid} {gid}")
-        }
-    };
-    format!("{} {what}", mount.target)
 }
 
 /// Describes a COPY or ADD of the files `summary` stands for.
@@ -173,4 +165,35 @@ pub fn describe_workdir(action: &WorkdirAction, epoch: Option<i64>) -> StepDescr
         .field("user", &action.user)
         .optional("epoch", epoch.as_deref())
         .finish()
+}
+
+/// The key of an empty root filesystem.
+#[must_use]
+pub fn scratch_key() -> CacheKey {
+    CacheKey::definition(None, &KeyBuilder::new("scratch").finish_step())
+}
+
+/// The key of the root filesystem of image `id`.
+#[must_use]
+pub fn image_key(id: &ImageId) -> CacheKey {
+    CacheKey::definition(None, &KeyBuilder::new("image").digest("id", id.as_digest()).finish_step())
+}
+
+/// What stands for the files that `sources` select in a stage or image with the key `of`, as long as nobody has read them.
+#[must_use]
+pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> SelectionSummary {
+    let files = KeyBuilder::new("files of layers")
+        .field("of", of.as_bytes())
+        .list("sources", sources.iter().map(|source| *operands::copy_source(source).as_bytes()))
+        .finish_step();
+    SelectionSummary {
+        digest: Digest::from_bytes(*files.as_bytes()),
+        inputs: vec![("from".to_owned(), of.to_string())],
+    }
+}
+
+/// What stands for the files at `source` in a stage or image with the key `of` that a RUN mounts.
+#[must_use]
+pub fn describe_mounted_layers(of: &CacheKey, source: &ImagePath) -> StepHash {
+    KeyBuilder::new("mounted").field("of", of.as_bytes()).field("source", source.as_str()).finish_step()
 }

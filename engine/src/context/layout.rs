@@ -1,4 +1,4 @@
-//! Named contexts: what is found out before a build does anything, and images in OCI layout directories.
+//! Named contexts: what is checked before a build does anything, and images in OCI layout directories.
 
 use crate::{
     BuildRequest, Engine, Error, LayoutReference, NamedContextSource, reporter::Reporter, transfer::Progress,

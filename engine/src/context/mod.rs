@@ -1,0 +1,162 @@
+//! The build context: its directory, opened once, and what is read of it before a step is: the Dockerfile and the ignore
+//! file. Both may be written by strangers, so they are looked up beneath the directory's descriptor.
+
+mod layout;
+
+use crate::{BuildRequest, DockerfileSource, Error};
+use rbuild_executor::{ContextDirectory, DockerfilePlace, ExecutorError, IgnoreRules};
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+    sync::OnceLock,
+};
+
+pub(crate) use layout::check as check_named;
+
+/// The main context of a build.
+pub(crate) struct Context {
+    directory: Option<ContextDirectory>,
+    dockerfile: Option<DockerfilePlace>,
+    /// `None` inside when the file cannot be read.
+    rules: OnceLock<Option<IgnoreRules>>,
+}
+
+impl Context {
+    /// Opens the context of `request`.
+    ///
+    /// # Errors
+    /// [`Error::ContextMissing`], [`Error::ContextUnreadable`].
+    pub(crate) fn open(request: &BuildRequest) -> Result<Self, Error> {
+        let open = |path: &PathBuf| {
+            ContextDirectory::open(path).map_err(|error| match error {
+                ExecutorError::ContextNotFound { path, source } => Error::context(path, source),
+                other => Error::Executor(other),
+            })
+        };
+        let directory = request.context.as_ref().map(open).transpose()?;
+        let dockerfile = match (&request.dockerfile, &request.context, &directory) {
+            (DockerfileSource::File(path), Some(context), Some(open)) => Some(place(path, context, open)),
+            (DockerfileSource::File(path), None, _) | (DockerfileSource::File(path), _, None) => {
+                Some(DockerfilePlace::Elsewhere(path.clone()))
+            }
+            (DockerfileSource::InContext, Some(_), _) => {
+                Some(DockerfilePlace::InContext(PathBuf::from("Dockerfile")))
+            }
+            (DockerfileSource::InContext, None, _) | (DockerfileSource::Text(_), ..) => None,
+        };
+        Ok(Self { directory, dockerfile, rules: OnceLock::new() })
+    }
+
+    /// Its directory; `None` is an empty context.
+    pub(crate) fn directory(&self) -> Option<&ContextDirectory> {
+        self.directory.as_ref()
+    }
+
+    /// The bytes of the Dockerfile of `request`.
+    ///
+    /// # Errors
+    /// [`Error::DockerfileUnreadable`], or that of a link out of the context.
+    pub(crate) fn read_dockerfile(&self, request: &BuildRequest) -> Result<Vec<u8>, Error> {
+        match (&request.dockerfile, &self.dockerfile) {
+            (DockerfileSource::Text(bytes), _) => Ok(bytes.clone()),
+            (DockerfileSource::File(path), place) => self.read_file(path, place.as_ref()),
+            (DockerfileSource::InContext, _) => {
+                let context = request.context.as_deref().unwrap_or(Path::new(""));
+                let shown = context.join("Dockerfile");
+                for name in ["Dockerfile", "dockerfile"] {
+                    if let Some(bytes) = self.read(Path::new(name), &context.join(name))? {
+                        return Ok(bytes);
+                    }
+                }
+                Err(not_found(&shown))
+            }
+        }
+    }
+
+    /// The Dockerfile at `path`, which the caller names. It may be a pipe; a link to a file is followed within the context,
+    /// or within the file's own directory when that is elsewhere.
+    fn read_file(&self, path: &Path, place: Option<&DockerfilePlace>) -> Result<Vec<u8>, Error> {
+        let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), source };
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return fs::read(path).map_err(unreadable);
+        }
+        let found = match place {
+            Some(DockerfilePlace::InContext(below)) => self.read(below, path)?,
+            Some(DockerfilePlace::Elsewhere(_)) | None => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let directory = ContextDirectory::open(parent.unwrap_or(Path::new(".")))?;
+                directory.read(Path::new(path.file_name().unwrap_or(path.as_os_str())))?
+            }
+        };
+        found.ok_or_else(|| not_found(path))
+    }
+
+    /// The file at `below` in the context, which people know as `shown`.
+    fn read(&self, below: &Path, shown: &Path) -> Result<Option<Vec<u8>>, Error> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        directory.read(below).map_err(|error| match error {
+            ExecutorError::System { source, .. } => {
+                Error::DockerfileUnreadable { path: shown.to_owned(), source }
+            }
+            other => Error::Executor(other),
+        })
+    }
+
+    /// What the ignore file leaves out; it is read at the first call, since a Dockerfile that copies nothing needs none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has a bad pattern.
+    pub(crate) fn rules(&self) -> Result<IgnoreRules, ExecutorError> {
+        if let Some(Some(rules)) = self.rules.get() {
+            return Ok(rules.clone());
+        }
+        let rules = match &self.directory {
+            Some(directory) => IgnoreRules::of_context(directory, self.dockerfile.as_ref()),
+            None => Ok(IgnoreRules::none()),
+        };
+        let _ = self.rules.set(rules.as_ref().ok().cloned());
+        rules
+    }
+
+    /// Whether a build would not find `path`, cleaned, in its context. An ignore file that cannot be read leaves nothing
+    /// out here: the build reports it when it opens the context.
+    pub(crate) fn leaves_out(&self, path: &str) -> bool {
+        if self.rules.get().is_none() {
+            // the result is remembered either way
+            let _ = self.rules();
+        }
+        self.rules.get().and_then(Option::as_ref).is_some_and(|rules| rules.excludes(path))
+    }
+
+    /// Why the ignore file could not be read, if something asked for it and it could not.
+    pub(crate) fn ignore_failure(&self) -> Option<Error> {
+        match self.rules.get() {
+            Some(None) => self.rules().err().map(Error::Executor),
+            Some(Some(_)) | None => None,
+        }
+    }
+}
+
+fn not_found(path: &Path) -> Error {
+    let source = io::Error::from(io::ErrorKind::NotFound);
+    Error::DockerfileUnreadable { path: path.to_owned(), source }
+}
+
+/// Where the Dockerfile `path` lies. It is in the context when its path says so, or when its directory is: what is outside
+/// is the user's own choice of a path.
+fn place(path: &Path, context: &Path, directory: &ContextDirectory) -> DockerfilePlace {
+    let plain =
+        |path: &Path| -> PathBuf { path.components().filter(|part| *part != Component::CurDir).collect() };
+    let goes_up = |path: &Path| path.components().any(|part| part == Component::ParentDir);
+    let below = match plain(path).strip_prefix(plain(context)) {
+        // an empty context path is the working directory, in which absolute paths are not
+        Ok(below) if below.is_relative() && !goes_up(below) => Some(below.to_owned()),
+        Ok(_) | Err(_) => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok();
+            let parent = parent.as_ref().and_then(|parent| parent.strip_prefix(directory.place()).ok());
+            parent.zip(path.file_name()).map(|(parent, name)| parent.join(name))
+        }
+    };
+    below.map_or_else(|| DockerfilePlace::Elsewhere(path.to_owned()), DockerfilePlace::InContext)
+}

@@ -1,0 +1,99 @@
+//! DiffIds of the layers that end up in the image: computed by workers of their own while other steps run.
+
+use crate::{Error, reporter::Reporter, results::Results};
+use rbuild_cache::{LayerId, Store};
+use rbuild_executor::{Cancel, ExecutorError};
+use rbuild_image::LayerDiff;
+use rbuild_planner::{Plan, StepId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    thread,
+};
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+/// DiffIds by the step whose layer they describe.
+pub(crate) type Diffs = BTreeMap<StepId, LayerDiff>;
+
+/// DiffIds that are known, or on their way.
+pub(crate) struct Diffing {
+    store: Store,
+    cancel: Cancel,
+    /// Limits concurrent hashing to the number of processors: more at once would only take memory.
+    hashers: Arc<Semaphore>,
+    known: Diffs,
+    computing: BTreeMap<StepId, JoinHandle<Result<LayerDiff, Error>>>,
+}
+
+/// The DiffIds of `exported` steps that need no computing. A result whose layer cannot describe itself, because a power cut
+/// has damaged its description, is dropped with those above it: it is made again.
+pub(crate) fn known(
+    store: &Store,
+    (plan, exported): (&Plan, &BTreeSet<StepId>),
+    results: &mut Results,
+    reporter: &Reporter,
+) -> Diffs {
+    let mut known = Diffs::new();
+    for step in exported {
+        let Some(layer) = results.step(*step).map(|result| result.layer()) else { continue };
+        match rbuild_image::known_layer_diff(store, &layer) {
+            Ok(Some(diff)) => drop(known.insert(*step, diff)),
+            Ok(None) => {}
+            Err(error) => {
+                let name = &plan.steps[step.0].name;
+                reporter.warn(format!("the layer of {name:?} is made again: {error}"));
+                results.discard(&[layer]);
+            }
+        }
+    }
+    known
+}
+
+impl Diffing {
+    /// Begins with what is known.
+    pub(crate) fn new(store: &Store, cancel: &Cancel, known: Diffs) -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            store: store.clone(),
+            cancel: cancel.clone(),
+            hashers: Arc::new(Semaphore::new(processors)),
+            known,
+            computing: BTreeMap::new(),
+        }
+    }
+
+    /// Starts computing the DiffId of `layer`, which `step` made, unless it is known.
+    pub(crate) fn compute(&mut self, step: StepId, layer: LayerId) {
+        if self.known.contains_key(&step) {
+            return;
+        }
+        // what is remembered needs no thread
+        if let Ok(Some(diff)) = rbuild_image::known_layer_diff(&self.store, &layer) {
+            self.known.insert(step, diff);
+            return;
+        }
+        let (store, cancel, hashers) = (self.store.clone(), self.cancel.clone(), self.hashers.clone());
+        let computing = tokio::task::spawn(async move {
+            let _turn = hashers.acquire_owned().await;
+            let hashing = tokio::task::spawn_blocking(move || {
+                rbuild_image::layer_diff_while(&store, &layer, &|| !cancel.is_canceled())
+            });
+            let diff = hashing.await.map_err(|error| Error::Worker(error.to_string()))??;
+            diff.ok_or(Error::Executor(ExecutorError::Canceled))
+        });
+        self.computing.insert(step, computing);
+    }
+
+    /// All DiffIds, when the last is computed.
+    ///
+    /// # Errors
+    /// When a layer cannot be read.
+    pub(crate) async fn finish(&mut self) -> Result<Diffs, Error> {
+        while let Some((step, worker)) = self.computing.pop_first() {
+            let diff = worker.await.map_err(|error| Error::Worker(error.to_string()))??;
+            self.known.insert(step, diff);
+        }
+        Ok(mem::take(&mut self.known))
+    }
+}

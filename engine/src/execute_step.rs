@@ -1,0 +1,151 @@
+//! One step on a worker thread: look up again if need be, carry out, commit, record.
+
+use crate::{
+    Causes, Error, Outcome,
+    diagnostic::DockerfileText,
+    keys::Keys,
+    lookup::{Done, Found, Ready, StepCache},
+    miss::Misses,
+    output_tail::OutputTail,
+    reporter::{Activity, Reporter},
+    results::{Inputs, Origin, StepResult},
+    run_mounts::{self, MountSources},
+    source_files::SourceFiles,
+};
+use rbuild_cache::{CacheKey, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
+use rbuild_executor::{Cancel, ExecutorError, HostFiles, Isolation};
+use rbuild_oci::Timestamp;
+use rbuild_planner::{Action, Plan, Step, StepId};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// Carries out the steps of one plan, each on the thread that calls it.
+pub(crate) struct Executor {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) keys: Keys,
+    pub(crate) misses: Misses,
+    pub(crate) cache: Arc<StepCache>,
+    pub(crate) machine: Machine,
+    pub(crate) text: DockerfileText,
+    pub(crate) reporter: Reporter,
+}
+
+/// What steps are carried out with.
+pub(crate) struct Machine {
+    pub(crate) store: Store,
+    pub(crate) isolation: Arc<Isolation>,
+    pub(crate) sources: SourceFiles,
+    pub(crate) host_files: HostFiles,
+    /// `--shm-size`.
+    pub(crate) shm_size: Option<u64>,
+    pub(crate) cancel: Cancel,
+}
+
+impl Executor {
+    /// Carries out step `id`, or takes its result from the cache after all.
+    ///
+    /// # Errors
+    /// Why it failed, with its place in the Dockerfile and the end of its output.
+    pub(crate) fn execute(&self, id: StepId, inputs: &Inputs) -> Result<StepResult, Error> {
+        let step = &self.plan.steps[id.0];
+        let activity = self.reporter.begin(format!("{} {}", step.position, step.name));
+        let mut tail = OutputTail::default();
+        match self.attempt(step, inputs, &activity, &mut tail) {
+            Ok(result) => {
+                activity.end(match result.origin {
+                    Origin::Cache => Outcome::Cached,
+                    Origin::Executed => Outcome::Done,
+                });
+                Ok(result)
+            }
+            Err(error) => {
+                let canceled = matches!(error, Error::Executor(ExecutorError::Canceled));
+                let error = error.at_step(step, &self.text, tail.into_lines());
+                activity.end(if canceled { Outcome::Canceled } else { Outcome::Failed(Causes::of(&error)) });
+                Err(error)
+            }
+        }
+    }
+
+    fn attempt(
+        &self,
+        step: &Step,
+        inputs: &Inputs,
+        activity: &Activity,
+        tail: &mut OutputTail,
+    ) -> Result<StepResult, Error> {
+        let keyed = self.keys.step(step.id);
+        let lock = self.lock(&keyed.key, activity)?;
+        let ready = Ready::new(step, keyed, inputs, &self.machine.sources)?;
+        if let Found::Hit(hit) = self.cache.find(&ready, &self.misses)? {
+            self.cache.remember(&hit)?;
+            return Ok(hit.result);
+        }
+        let draft = self.machine.carry_out(&ready, self.plan.source_date_epoch, &mut |bytes| {
+            activity.output(bytes);
+            tail.push(bytes, activity.elapsed());
+        })?;
+        let created = Timestamp::from(SystemTime::now());
+        let layer = draft.commit(self.cache.lease(), &LayerMeta::new(created, LayerSource::Own))?;
+        self.cache.keep(&ready, &Done { layer, created, took: activity.elapsed() }, lock)
+    }
+
+    fn lock(&self, key: &CacheKey, activity: &Activity) -> Result<StepLock, Error> {
+        let store = &self.machine.store;
+        if let Some(lock) = store.try_lock_step(key)? {
+            return Ok(lock);
+        }
+        activity.note("waiting for another build of this step");
+        let waited = store.wait_step(key, || !self.machine.cancel.is_canceled())?;
+        waited.ok_or(Error::Executor(ExecutorError::Canceled))
+    }
+}
+
+impl Machine {
+    fn carry_out(
+        &self,
+        ready: &Ready<'_>,
+        epoch: Option<i64>,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<LayerDraft, Error> {
+        let (store, parent) = (&self.store, &*ready.inputs.parent);
+        let now = epoch.map_or_else(SystemTime::now, at_second);
+        match &ready.step.action {
+            Action::Workdir(action) => Ok(rbuild_executor::workdir(store, action, parent, now)?),
+            Action::Copy(action) => {
+                let selection = ready.selection.as_ref();
+                let selection =
+                    selection.ok_or_else(|| Error::Worker("a COPY came without its files".to_owned()))?;
+                Ok(rbuild_executor::copy(store, action, selection, parent, now)?)
+            }
+            Action::Run(action) => {
+                let sources = MountSources {
+                    store,
+                    contexts: &self.sources,
+                    inputs: ready.inputs,
+                    cancel: &self.cancel,
+                };
+                let mounts = run_mounts::prepare(&sources, ready.keyed, action)?;
+                let run = rbuild_executor::Run {
+                    store,
+                    isolation: &self.isolation,
+                    action,
+                    parent,
+                    mounts: &mounts,
+                    host_files: &self.host_files,
+                    shm_size: self.shm_size,
+                    cancel: &self.cancel,
+                };
+                Ok(rbuild_executor::run(&run, output)?)
+            }
+        }
+    }
+}
+
+/// The time `seconds` after 1970, or before it.
+fn at_second(seconds: i64) -> SystemTime {
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+}

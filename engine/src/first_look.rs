@@ -1,0 +1,72 @@
+//! A plan, and what the cache has of it before anything runs. Builds begin with this and plans end with it, so both ask
+//! the same questions in the same order.
+
+use crate::{
+    BuildRequest, Error,
+    context::Context,
+    diagnostic::DockerfileText,
+    diffs::{self, Diffs},
+    keys::Keys,
+    lookup::StepCache,
+    miss::Misses,
+    reporter::Reporter,
+    resolve::BaseImages,
+    results::{self, Results},
+    source_files::SourceFiles,
+};
+use rbuild_cache::Store;
+use rbuild_executor::Cancel;
+use rbuild_planner::{Plan, StepId};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// A plan with what it was made from.
+pub(crate) struct Planned {
+    pub(crate) store: Store,
+    pub(crate) request: BuildRequest,
+    pub(crate) text: DockerfileText,
+    pub(crate) context: Context,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) images: BaseImages,
+    pub(crate) reporter: Reporter,
+    pub(crate) cancel: Cancel,
+}
+
+/// What is known before anything runs.
+pub(crate) struct FirstLook {
+    pub(crate) keys: Keys,
+    pub(crate) misses: Misses,
+    pub(crate) results: Results,
+    pub(crate) cache: StepCache,
+    pub(crate) sources: SourceFiles,
+    /// The steps whose layers are in the image.
+    pub(crate) exported: BTreeSet<StepId>,
+    /// DiffIds of theirs that are known.
+    pub(crate) diffs: Diffs,
+    pub(crate) request: BuildRequest,
+    pub(crate) text: DockerfileText,
+    /// Keeps the layers of images that the store has no name for.
+    pub(crate) images: BaseImages,
+}
+
+impl Planned {
+    /// Keys every step and takes every result the cache has. Contexts are walked before the index is opened, so that no
+    /// other process waits for the walk.
+    ///
+    /// # Errors
+    /// When files of a context cannot be read, or the store fails.
+    pub(crate) fn look_up(self) -> Result<FirstLook, Error> {
+        let Self { store, request, text, context, plan, images, reporter, cancel } = self;
+        let cache = StepCache::open(&store, &request, &reporter)?;
+        let sources = SourceFiles::new(&store, context, &request, &cancel);
+        let keys = Keys::of(&plan, &sources, &request);
+        let keys = keys.map_err(|failed| {
+            let (step, error) = *failed;
+            error.at_step(&plan.steps[step.0], &text, Vec::new())
+        })?;
+        let mut results = Results::new(&plan, &images);
+        let misses = cache.look_up_all(&plan, &keys, &mut results)?;
+        let exported = results::exported(&plan);
+        let diffs = diffs::known(&store, (&plan, &exported), &mut results, &reporter);
+        Ok(FirstLook { keys, misses, results, cache, sources, exported, diffs, request, text, images })
+    }
+}

@@ -1,0 +1,198 @@
+//! Keys of steps: from what a step says and what its inputs are, before anything is carried out.
+//!
+//! Every key of a plan can be computed at once. Context files are walked; layers are never read: a COPY from a stage or
+//! an image is keyed by that stage's or image's own key. When that misses, what it would copy is digested after all
+//! ([`Keyed::by_content`]), so that a stage that was built again with the same files makes nothing else run.
+
+use crate::{
+    BuildRequest, Error,
+    source_files::{SourceFiles, copies_layers, mounted_tree},
+};
+use rbuild_cache::{CacheKey, StepHash};
+use rbuild_executor::{RunSurroundings, Selection, SelectionSummary, StepDescription};
+use rbuild_planner::{
+    Action, CachePolicy, CopyAction, Filesystem, Mount, MountKind, Plan, RunAction, Step, StepId,
+};
+use std::{collections::HashSet, sync::Arc};
+
+/// A step with its key.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub(crate) key: CacheKey,
+    /// The key of what it stands on.
+    pub(crate) parent: CacheKey,
+    /// Its hash and what went into it.
+    pub(crate) description: StepDescription,
+    /// The files a COPY from a context would copy.
+    pub(crate) selection: Option<Arc<Selection>>,
+    /// For each mount of a RUN, in order, the hash of the files it shows, if it shows any.
+    pub(crate) mount_contents: Vec<Option<StepHash>>,
+    pub(crate) definition: Definition,
+    /// Whether another step of the plan has the same hash, so that its result may serve this one as well.
+    pub(crate) repeated: bool,
+}
+
+/// Whether the definition key of a step proves that its result is the recorded one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Definition {
+    /// It does.
+    Trusted,
+    /// It does not: an input of the step is run although the cache has it (`--no-cache-filter`), so that only the content
+    /// of that input tells whether it changed.
+    Untrusted,
+}
+
+/// The keys of all steps of a plan.
+#[derive(Debug)]
+pub(crate) struct Keys(Vec<Keyed>);
+
+impl Keys {
+    /// Computes the keys of `plan`; contexts are walked.
+    ///
+    /// # Errors
+    /// That of the first step whose files cannot be read, and which step it is.
+    pub(crate) fn of(
+        plan: &Plan,
+        sources: &SourceFiles,
+        request: &BuildRequest,
+    ) -> Result<Self, Box<(StepId, Error)>> {
+        let mut keys = Self(Vec::with_capacity(plan.steps.len()));
+        for step in &plan.steps {
+            let keyed =
+                keys.describe(plan, step, sources, request).map_err(|error| Box::new((step.id, error)))?;
+            keys.0.push(keyed);
+        }
+        keys.mark_repeated();
+        Ok(keys)
+    }
+
+    /// The key of step `id`.
+    pub(crate) fn step(&self, id: StepId) -> &Keyed {
+        &self.0[id.0]
+    }
+
+    /// Every step's, in the plan's order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Keyed> {
+        self.0.iter()
+    }
+
+    fn mark_repeated(&mut self) {
+        let (mut seen, mut repeated) = (HashSet::new(), HashSet::new());
+        for keyed in &self.0 {
+            if !seen.insert(keyed.description.step) {
+                repeated.insert(keyed.description.step);
+            }
+        }
+        for keyed in &mut self.0 {
+            keyed.repeated = repeated.contains(&keyed.description.step);
+        }
+    }
+
+    /// Describes `step`, whose inputs are in `self`.
+    fn describe(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        sources: &SourceFiles,
+        request: &BuildRequest,
+    ) -> Result<Keyed, Error> {
+        let (mut selection, mut mount_contents) = (None, Vec::new());
+        let description = match &step.action {
+            Action::Workdir(action) => rbuild_executor::describe_workdir(action, plan.source_date_epoch),
+            Action::Copy(action) if copies_layers(action) => {
+                let of = self.of_filesystem(plan, &action.from);
+                let summary = rbuild_executor::describe_layer_files(&of, &action.sources);
+                rbuild_executor::describe_copy(action, &summary)
+            }
+            Action::Copy(action) => {
+                let selected = sources.select_from_context(action)?;
+                let summary = SelectionSummary::of(&selected);
+                selection = Some(selected);
+                rbuild_executor::describe_copy(action, &summary)
+            }
+            Action::Run(action) => {
+                let content = |mount: &Mount| self.mount_content(plan, mount, sources);
+                mount_contents = action.mounts.iter().map(content).collect::<Result<_, _>>()?;
+                describe_run(plan, step, (action, &mount_contents), request)
+            }
+        };
+        let parent = self.of_filesystem(plan, &step.parent);
+        let key = CacheKey::definition(Some(&parent), &description.step);
+        let definition = self.trust(plan, step.id);
+        Ok(Keyed { key, parent, description, selection, mount_contents, definition, repeated: false })
+    }
+
+    /// The key of `filesystem`, which is keyed before what is made from it. A context has none: its files have.
+    fn of_filesystem(&self, plan: &Plan, filesystem: &Filesystem) -> CacheKey {
+        match filesystem {
+            Filesystem::Step(step) => self.0[step.0].key,
+            Filesystem::Image(index) => rbuild_executor::image_key(&plan.images[index.0].id),
+            Filesystem::Scratch | Filesystem::Context | Filesystem::NamedContext(_) => {
+                rbuild_executor::scratch_key()
+            }
+        }
+    }
+
+    /// The hash of what `mount` shows; `None` when that is nothing that counts.
+    fn mount_content(
+        &self,
+        plan: &Plan,
+        mount: &Mount,
+        sources: &SourceFiles,
+    ) -> Result<Option<StepHash>, Error> {
+        let (MountKind::Bind { from, source, .. } | MountKind::Cache { from, source, .. }) = &mount.kind
+        else {
+            return Ok(None);
+        };
+        match from {
+            Filesystem::Scratch => Ok(None),
+            Filesystem::Context | Filesystem::NamedContext(_) => {
+                let action = mounted_tree(from, source);
+                let selection = sources.select_from_context(&action)?;
+                Ok(Some(mounted_files(&action, &selection)))
+            }
+            // a stage's or image's key stands for its files: reading them all would cost more than it could save
+            Filesystem::Image(_) | Filesystem::Step(_) => {
+                let of = self.of_filesystem(plan, from);
+                Ok(Some(rbuild_executor::describe_mounted_layers(&of, source)))
+            }
+        }
+    }
+
+    fn trust(&self, plan: &Plan, step: StepId) -> Definition {
+        let is_new = |input: StepId| {
+            plan.steps[input.0].cache == CachePolicy::Ignore
+                || self.0[input.0].definition == Definition::Untrusted
+        };
+        if plan.dependencies(step).any(is_new) { Definition::Untrusted } else { Definition::Trusted }
+    }
+}
+
+impl Keyed {
+    /// The key of a COPY by the content of `selection`, whatever made it.
+    pub(crate) fn by_content(&self, action: &CopyAction, selection: &Selection) -> CacheKey {
+        let description = rbuild_executor::describe_copy(action, &SelectionSummary::of(selection));
+        CacheKey::definition(Some(&self.parent), &description.step)
+    }
+}
+
+/// The hash of the files that a bind mount shows.
+pub(crate) fn mounted_files(action: &CopyAction, selection: &Selection) -> StepHash {
+    rbuild_executor::describe_copy(action, &SelectionSummary::of(selection)).step
+}
+
+fn describe_run(
+    plan: &Plan,
+    step: &Step,
+    (action, mount_contents): (&RunAction, &[Option<StepHash>]),
+    request: &BuildRequest,
+) -> StepDescription {
+    let hosts = request.add_hosts.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>();
+    let surroundings = RunSurroundings {
+        platform: &plan.stages[step.stage.0].platform,
+        mount_contents,
+        host_names: &hosts,
+        shm_size: request.shm_size,
+    };
+    rbuild_executor::describe_run(action, &surroundings)
+}

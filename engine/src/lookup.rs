@@ -1,0 +1,314 @@
+//! The one place that asks the cache for a step's result. A build and `plan` call the same two functions, so that they
+//! cannot disagree: [`StepCache::look_up_all`] before anything runs, [`StepCache::find`] for a step whose inputs are done.
+
+use crate::{
+    BuildRequest, Error,
+    keys::{Definition, Keyed, Keys},
+    layer_content,
+    miss::{MissReason, Misses},
+    records::Records,
+    reporter::Reporter,
+    results::{Inputs, Origin, Results, StepResult},
+    source_files::{SourceFiles, copies_layers},
+};
+use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lease, Lookup, StepHash, StepLock, Store};
+use rbuild_executor::Selection;
+use rbuild_oci::Timestamp;
+use rbuild_planner::{Action, CachePolicy, Plan, Step};
+use std::{sync::Arc, time::Duration};
+
+/// The cache as one build sees it, and the lease that keeps what the build found from being pruned.
+pub(crate) struct StepCache {
+    store: Store,
+    lease: Lease,
+    records: Records,
+}
+
+/// A step whose inputs are done.
+pub(crate) struct Ready<'a> {
+    pub(crate) step: &'a Step,
+    pub(crate) keyed: &'a Keyed,
+    pub(crate) inputs: &'a Inputs,
+    /// The files a COPY copies.
+    pub(crate) selection: Option<Arc<Selection>>,
+    /// The key of a COPY from layers by the content of its files.
+    pub(crate) by_content: Option<CacheKey>,
+}
+
+impl<'a> Ready<'a> {
+    /// Finds the files that `step` copies, if it is a COPY.
+    ///
+    /// # Errors
+    /// When a source is not there.
+    pub(crate) fn new(
+        step: &'a Step,
+        keyed: &'a Keyed,
+        inputs: &'a Inputs,
+        sources: &SourceFiles,
+    ) -> Result<Self, Error> {
+        let mut ready = Self { step, keyed, inputs, selection: keyed.selection.clone(), by_content: None };
+        if let Action::Copy(action) = &step.action
+            && copies_layers(action)
+        {
+            let selection = sources.select_from_layers(action, inputs.source(&action.from)?)?;
+            ready.by_content = Some(keyed.by_content(action, &selection));
+            ready.selection = Some(selection);
+        }
+        Ok(ready)
+    }
+}
+
+/// What looking a step up gave.
+pub(crate) enum Found {
+    Hit(Hit),
+    Miss(MissReason),
+}
+
+/// A result that the cache has.
+pub(crate) struct Hit {
+    pub(crate) result: StepResult,
+    /// Where its record belongs as well, for the next look-up.
+    keys: Vec<CacheKey>,
+}
+
+/// A step that was carried out.
+pub(crate) struct Done {
+    pub(crate) layer: LayerId,
+    pub(crate) created: Timestamp,
+    pub(crate) took: Duration,
+}
+
+impl StepCache {
+    /// The cache in `store` for the build of `request`.
+    ///
+    /// # Errors
+    /// When no lease can be made.
+    pub(crate) fn open(store: &Store, request: &BuildRequest, reporter: &Reporter) -> Result<Self, Error> {
+        Ok(Self {
+            store: store.clone(),
+            lease: store.lease()?,
+            records: Records::new(store, request, reporter),
+        })
+    }
+
+    /// What keeps the layers of this build from being pruned.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The records of this build.
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Takes every result that the definition keys find. When the records kept of the last such build answer everything,
+    /// the index is not opened at all.
+    ///
+    /// # Errors
+    /// When the lease fails; a cache that fails is an empty one.
+    pub(crate) fn look_up_all(
+        &self,
+        plan: &Plan,
+        keys: &Keys,
+        results: &mut Results,
+    ) -> Result<Misses, Error> {
+        let recent = self.records.recent();
+        let mut unanswered = false;
+        for step in plan.steps.iter().filter(|step| step.cache == CachePolicy::Use) {
+            let keyed = keys.step(step.id);
+            unanswered |= keyed.definition == Definition::Untrusted
+                || !take(results, step, recent.record(&keyed.key).cloned());
+        }
+        let mut misses = Misses::new(keys, recent);
+        if unanswered {
+            let looked = self.store.index(|index| {
+                let open = plan.steps.iter().filter(|step| step.cache == CachePolicy::Use);
+                open.for_each(|step| look_up(index, (step, keys.step(step.id)), results, &mut misses));
+                Ok(())
+            });
+            if let Err(error) = looked {
+                self.records.warn_of("index", &error);
+            }
+        }
+        self.hold(results)?;
+        Ok(misses)
+    }
+
+    /// Looks a step up whose inputs are done. The first look-up has already answered for its definition key, so that one is
+    /// asked again only if another process has written to the index since, or an equal step of this build may have.
+    ///
+    /// # Errors
+    /// When the lease fails; a cache that fails is an empty one.
+    pub(crate) fn find(&self, ready: &Ready<'_>, misses: &Misses) -> Result<Found, Error> {
+        let (step, keyed) = (ready.step, ready.keyed);
+        let reason = || misses.reason(step, keyed, Some(ready.inputs));
+        if step.cache == CachePolicy::Ignore {
+            return Ok(Found::Miss(reason()));
+        }
+        let mut earlier = misses.earlier(step.id);
+        let renewed;
+        if ready.by_content.is_some() || keyed.repeated || self.store.index_has_other_writers() {
+            // an unusable index was already reported by the first look-up
+            match self.store.index(|index| Ok(look_again(index, ready))) {
+                Ok(Ok(record)) if self.lease.hold(&[record.layer], &[])?.is_empty() => {
+                    return Ok(Found::Hit(Hit::new(*record, ready)));
+                }
+                Ok(Err(records)) => {
+                    renewed = records;
+                    earlier = &renewed;
+                }
+                Ok(Ok(_)) | Err(_) => {}
+            }
+        }
+        match self.same_content(ready, earlier)? {
+            Some(hit) => Ok(Found::Hit(hit)),
+            None => Ok(Found::Miss(reason())),
+        }
+    }
+
+    /// Whether a step whose inputs must be made first may still be in the cache: an earlier build ran the same step, or it
+    /// copies files of stages, which are compared by content.
+    pub(crate) fn may_find_later(step: &Step, misses: &Misses) -> bool {
+        let by_content = matches!(&step.action, Action::Copy(action) if copies_layers(action));
+        step.cache == CachePolicy::Use && (by_content || !misses.earlier(step.id).is_empty())
+    }
+
+    /// Records a result that was found under the other keys of its step.
+    ///
+    /// # Errors
+    /// When no recording thread can be started.
+    pub(crate) fn remember(&self, hit: &Hit) -> Result<(), Error> {
+        for key in &hit.keys {
+            self.records.recorder()?.record(*key, CacheRecord::clone(&hit.result.record));
+        }
+        Ok(())
+    }
+
+    /// Records the new layer of a step. The step's lock is released when other processes can see the record.
+    ///
+    /// # Errors
+    /// When no recording thread can be started.
+    pub(crate) fn keep(&self, ready: &Ready<'_>, done: &Done, lock: StepLock) -> Result<StepResult, Error> {
+        let (keyed, parent) = (ready.keyed, &ready.inputs.parent);
+        let record = CacheRecord {
+            layer: done.layer,
+            created: done.created,
+            step: keyed.description.step,
+            parent: Some(keyed.parent),
+            parent_layers: parent.to_vec(),
+            source_layers: ready.inputs.source_layers(),
+            inputs: keyed.description.inputs.clone(),
+            duration_ms: done.took.as_millis() as u64,
+            instruction: ready.step.name.clone(),
+            evicted: None,
+            stamp: None,
+        };
+        let recorder = self.records.recorder()?;
+        if let Some(key) = ready.by_content {
+            recorder.record(key, record.clone());
+        }
+        recorder.record_and_unlock(keyed.key, record.clone(), lock);
+        Ok(StepResult::new(record, parent, Origin::Executed))
+    }
+
+    /// The result of the same step on a parent that contains the same files.
+    fn same_content(&self, ready: &Ready<'_>, earlier: &[CacheRecord]) -> Result<Option<Hit>, Error> {
+        let parent = &ready.inputs.parent;
+        let sources = ready.inputs.source_layers();
+        for earlier in earlier {
+            if earlier.source_layers != sources || earlier.parent_layers.len() != parent.len() {
+                continue;
+            }
+            let needed = [earlier.parent_layers.as_slice(), &[earlier.layer]].concat();
+            if !self.lease.hold(&needed, &[])?.is_empty() {
+                continue;
+            }
+            let same = layer_content::is_same(&self.store, &self.records, &earlier.parent_layers, parent);
+            // a layer that cannot be compared counts as another one: the cache is advice
+            if same.unwrap_or(false) {
+                let record = CacheRecord {
+                    parent: Some(ready.keyed.parent),
+                    parent_layers: parent.to_vec(),
+                    evicted: None,
+                    stamp: None,
+                    ..earlier.clone()
+                };
+                let result = StepResult::new(record, parent, Origin::Cache);
+                return Ok(Some(Hit { result, keys: vec![ready.keyed.key] }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps the layers of all results from being pruned; results whose layers are gone are dropped, with those above.
+    fn hold(&self, results: &mut Results) -> Result<(), Error> {
+        let layers: Vec<LayerId> = results.layers().into_iter().collect();
+        let missing = self.lease.hold(&layers, &[])?;
+        if !missing.is_empty() {
+            results.discard(&missing.layers);
+        }
+        Ok(())
+    }
+}
+
+impl Hit {
+    fn new(record: CacheRecord, ready: &Ready<'_>) -> Self {
+        let keys = [ready.keyed.key].into_iter().chain(ready.by_content).collect();
+        Self { result: StepResult::new(record, &ready.inputs.parent, Origin::Cache), keys }
+    }
+}
+
+/// Makes `record` the result of `step`, if there is one and the step's parent has a result too. It must stand on the very
+/// layers it was made on: a parent that was built again may hold something else under the same key. Its sources are
+/// compared when they are all there; what is copied from a stage whose own result is gone needs that stage no more.
+fn take(results: &mut Results, step: &Step, record: Option<CacheRecord>) -> bool {
+    let (Some(record), Some(parent)) = (record, results.stack(&step.parent)) else { return false };
+    let inputs = results.inputs(step);
+    if record.parent_layers != *parent
+        || inputs.is_some_and(|inputs| inputs.source_layers() != record.source_layers)
+    {
+        return false;
+    }
+    results.insert(step.id, StepResult::new(record, &parent, Origin::Cache));
+    true
+}
+
+/// Looks `step` up in the index, unless it has a result.
+fn look_up(index: &Index<'_>, (step, keyed): (&Step, &Keyed), results: &mut Results, misses: &mut Misses) {
+    if results.step(step.id).is_some() {
+        return;
+    }
+    let lookup = index.lookup(&keyed.key);
+    let found = match &lookup {
+        Lookup::Hit(record) if keyed.definition == Definition::Trusted => {
+            take(results, step, Some(CacheRecord::clone(record)))
+        }
+        Lookup::Hit(_) | Lookup::Miss(_) => false,
+    };
+    if !found {
+        misses.insert(step.id, lookup, usable_records(index, &keyed.description.step));
+    }
+}
+
+/// The record of a step whose inputs are done, made on these very inputs; else what the index has of the same step on
+/// other parents. COPY from layers is looked up by content alone. An untrusted definition key is skipped: it proves
+/// nothing.
+fn look_again(index: &Index<'_>, ready: &Ready<'_>) -> Result<Box<CacheRecord>, Vec<CacheRecord>> {
+    let definition = (ready.keyed.definition == Definition::Trusted).then_some(ready.keyed.key);
+    if let Some(key) = ready.by_content.or(definition)
+        && let Lookup::Hit(record) = index.lookup(&key)
+        && record.parent_layers == *ready.inputs.parent
+    {
+        return Ok(record);
+    }
+    Err(usable_records(index, &ready.keyed.description.step))
+}
+
+/// Records of a step that may be used, newest first: neither evicted nor possibly struck by a power cut.
+fn usable_records(index: &Index<'_>, step: &StepHash) -> Vec<CacheRecord> {
+    let usable = |(key, _)| match index.lookup(&key) {
+        Lookup::Hit(record) => Some(*record),
+        Lookup::Miss(_) => None,
+    };
+    index.records_of_step(step).into_iter().filter_map(usable).collect()
+}

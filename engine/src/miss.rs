@@ -1,0 +1,134 @@
+//! Why a step's result is not in the cache, with what changed since the step of an earlier build that is most like it.
+
+use crate::{
+    keys::{Definition, Keyed, Keys},
+    results::Inputs,
+};
+use rbuild_cache::{CacheRecord, Lookup, Miss, RecentRecords, StepHash, StepInputs};
+use rbuild_oci::Timestamp;
+use rbuild_planner::{CachePolicy, Step, StepId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a step's result is not in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MissReason {
+    /// No earlier build that is remembered had a step like this one.
+    New,
+    /// An earlier build had this step with other inputs; these differ.
+    Changed(Vec<Change>),
+    /// This very step was carried out on other files than those it stands on now.
+    OtherBase,
+    /// A step whose result it needs would run first.
+    Input,
+    /// Its result was removed to make room.
+    Evicted {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its result is damaged, or did not survive a power cut.
+    Lost,
+    /// The cache is not to be used for it (`--no-cache`, `--no-cache-filter`).
+    NoCache,
+}
+
+/// An input that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name: `argv[2]`, `env PATH`, `/src/main.c`.
+    pub input: String,
+    /// What it was; `None` when there was no such input.
+    pub before: Option<String>,
+    /// What it is; `None` when there is no such input any more.
+    pub now: Option<String>,
+}
+
+/// What the first look-up learned of the steps that it found no result for.
+pub(crate) struct Misses {
+    /// Records of the last such build, to compare with.
+    recent: RecentRecords,
+    /// Hashes of the steps of this build: their records are not those of a step that changed.
+    current: BTreeSet<StepHash>,
+    steps: BTreeMap<StepId, Seen>,
+}
+
+/// What the index has of a step.
+struct Seen {
+    lookup: Lookup,
+    /// Usable records of the same step on whatever parents, newest first.
+    earlier: Vec<CacheRecord>,
+}
+
+impl Misses {
+    /// Nothing was looked up yet.
+    pub(crate) fn new(keys: &Keys, recent: RecentRecords) -> Self {
+        let current = keys.iter().map(|keyed| keyed.description.step).collect();
+        Self { recent, current, steps: BTreeMap::new() }
+    }
+
+    /// Notes what the index has of `step`: under its key, and of the same step on other parents.
+    pub(crate) fn insert(&mut self, step: StepId, lookup: Lookup, earlier: Vec<CacheRecord>) {
+        self.steps.insert(step, Seen { lookup, earlier });
+    }
+
+    /// Usable records of the same step on whatever parents, newest first.
+    pub(crate) fn earlier(&self, step: StepId) -> &[CacheRecord] {
+        self.steps.get(&step).map_or(&[], |seen| &seen.earlier)
+    }
+
+    /// Why `step` has no result; `inputs` are the layers it works on, if they are all there.
+    pub(crate) fn reason(&self, step: &Step, keyed: &Keyed, inputs: Option<&Inputs>) -> MissReason {
+        if step.cache == CachePolicy::Ignore {
+            return MissReason::NoCache;
+        }
+        let Some(inputs) = inputs else { return MissReason::Input };
+        // nothing is known of a step that had a record whose layer is gone, or whose index failed
+        let Some(seen) = self.steps.get(&step.id) else { return MissReason::Lost };
+        match &seen.lookup {
+            Lookup::Miss(Miss::NeverBuilt) if seen.earlier.is_empty() => self.changed(keyed),
+            Lookup::Miss(Miss::NeverBuilt) => MissReason::OtherBase,
+            Lookup::Miss(Miss::Evicted(record)) => {
+                MissReason::Evicted { at: record.evicted.unwrap_or(record.created) }
+            }
+            Lookup::Hit(record) if record.parent_layers != *inputs.parent => MissReason::OtherBase,
+            Lookup::Hit(record) if record.source_layers != inputs.source_layers() => MissReason::OtherBase,
+            Lookup::Hit(_) if keyed.definition == Definition::Untrusted => MissReason::OtherBase,
+            Lookup::Hit(_) | Lookup::Miss(Miss::NotDurable(_) | Miss::Unreadable) => MissReason::Lost,
+        }
+    }
+
+    /// The difference to the most similar step of the last such build that this one does not have any more.
+    fn changed(&self, keyed: &Keyed) -> MissReason {
+        let now = &keyed.description.inputs;
+        let gone = self.recent.records().filter(|record| !self.current.contains(&record.step));
+        let alike = gone.filter(|record| record.inputs.kind == now.kind);
+        let rated = alike.map(|record| {
+            let changes = differences(&record.inputs, now);
+            (changes.len(), record.parent != Some(keyed.parent), record.created, changes)
+        });
+        let nearest = rated.min_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        nearest.map_or(MissReason::New, |(.., changes)| MissReason::Changed(changes))
+    }
+}
+
+/// The inputs that are not the same, in the order of `now`, those that are gone last.
+pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<Change> {
+    let mut old: BTreeMap<&str, &str> =
+        before.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut changes = Vec::new();
+    for (name, value) in &now.values {
+        let was = old.remove(name.as_str());
+        if was != Some(value.as_str()) {
+            changes.push(Change {
+                input: name.clone(),
+                before: was.map(str::to_owned),
+                now: Some(value.clone()),
+            });
+        }
+    }
+    for (name, _) in &before.values {
+        if let Some(value) = old.remove(name.as_str()) {
+            changes.push(Change { input: name.clone(), before: Some(value.to_owned()), now: None });
+        }
+    }
+    changes
+}

@@ -1,0 +1,207 @@
+//! What a build would do, without doing it: the plan with what the cache knows of each step, the checks, and the lists of
+//! targets and parameters.
+//!
+//! Nothing is pulled and nothing is run. Keys and look-ups are those of a build, so that the two cannot disagree; what
+//! only running could tell is said to be unknown.
+
+mod check;
+mod outline;
+pub(crate) mod outlook;
+
+pub use check::{Checked, Finding};
+pub use outline::{ArgumentOutline, MountOutline, Outline, Target};
+
+use crate::{
+    BuildRequest, Engine, Error, EventSink, MissReason,
+    definition::Definition,
+    diagnostic::DockerfileText,
+    first_look::Planned,
+    lookup::Ready,
+    reporter::Reporter,
+    resolve::{BaseImages, Fetching},
+    unsupported,
+};
+use rbuild_executor::Cancel;
+use rbuild_oci::Platform;
+use rbuild_parser::Dockerfile;
+use rbuild_planner::{Action, Filesystem, MountKind, Plan, PlannedStage, ResolvedGraph, StageGraph, StepId};
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+/// A build that has been thought through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedBuild {
+    /// The stages the target needs, in file order.
+    pub stages: Vec<StagePreview>,
+    /// Index of the target in them.
+    pub target: usize,
+}
+
+/// One stage of a planned build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagePreview {
+    /// Its name, or `stage-N`.
+    pub name: String,
+    /// What it starts from.
+    pub base: Input,
+    /// What it is built for.
+    pub platform: Platform,
+    /// The line of its FROM.
+    pub line: usize,
+    /// Its steps, in order.
+    pub steps: Vec<StepPreview>,
+}
+
+/// One step of a planned build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepPreview {
+    /// Its number; a step's inputs have smaller ones.
+    pub id: usize,
+    /// The instruction, such as `RUN make`.
+    pub name: String,
+    /// Its first line in the Dockerfile.
+    pub line: usize,
+    /// What would become of it.
+    pub outlook: Outlook,
+    /// Why it is not simply taken from the cache; `None` when it is, and when nothing needs it.
+    pub reason: Option<MissReason>,
+    /// The steps whose results it works on or reads.
+    pub after: Vec<usize>,
+    /// Where it copies or mounts files from, each once.
+    pub sources: Vec<Input>,
+}
+
+/// What would become of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Its result is in the cache, or will be: an equal step of the plan runs before it.
+    Cached,
+    /// It would run.
+    Run,
+    /// It runs, unless what it depends on turns out to be what it was in an earlier build.
+    Maybe,
+    /// Nothing needs its result: what is built on it is in the cache.
+    Unused,
+}
+
+/// Where files come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Nothing.
+    Scratch,
+    /// An image, by its familiar name.
+    Image(String),
+    /// Another stage: index in [`PlannedBuild::stages`].
+    Stage(usize),
+    /// The main build context.
+    Context,
+    /// A named context.
+    NamedContext(String),
+}
+
+impl Engine {
+    /// What [`Engine::build`] would do with `request` now. Base images must be in the store.
+    ///
+    /// # Errors
+    /// As a build before its first step, with everything it refuses then; [`Error::BaseImage`] for an image that would
+    /// have to be pulled.
+    pub fn plan(&self, request: &BuildRequest) -> Result<PlannedBuild, Error> {
+        let reporter = Reporter::new(EventSink::ignore());
+        let definition = Definition::read(request, &reporter)?;
+        let failed = |error| definition.planning_failed(error, &reporter);
+        let graph = definition.select().map_err(failed)?;
+        let (graph, images) =
+            self.resolve_locally(graph, (request, &definition.text), Fetching::LocalOnly)?;
+        let plan = Arc::new(definition.lower(graph).map_err(failed)?);
+        plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
+        unsupported::refuse(&plan, &definition.text)?;
+        let Definition { text, context, dockerfile, .. } = definition;
+        let planned = Planned {
+            store: self.store.clone(),
+            request: request.clone(),
+            text,
+            context,
+            plan: plan.clone(),
+            images,
+            reporter,
+            cancel: Cancel::default(),
+        };
+        let mut first = planned.look_up()?;
+        let sources = &first.sources;
+        let outlooks = outlook::outlooks(
+            &plan,
+            (&first.keys, &first.misses, &first.cache),
+            &mut first.results,
+            |step, keyed, inputs| Ready::new(step, keyed, inputs, sources),
+        )?;
+        Ok(preview(&plan, &dockerfile, &outlooks))
+    }
+
+    /// Resolves with what the store has; nothing is pulled.
+    pub(crate) fn resolve_locally(
+        &self,
+        graph: StageGraph,
+        definition: (&BuildRequest, &DockerfileText),
+        fetching: Fetching,
+    ) -> Result<(ResolvedGraph, BaseImages), Error> {
+        let reporter = Reporter::new(EventSink::ignore());
+        let resolving = pin!(self.resolve(graph, definition, fetching, &reporter));
+        match resolving.poll(&mut std::task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(resolved) => resolved,
+            Poll::Pending => Err(Error::Worker("resolving without a registry had to wait".to_owned())),
+        }
+    }
+}
+
+fn preview(plan: &Plan, dockerfile: &Dockerfile, outlooks: &[(Outlook, Option<MissReason>)]) -> PlannedBuild {
+    // stages of the file come first; the others stand for images that are copied from, and have no steps
+    let of_file = |stage: &&PlannedStage| dockerfile.stages.iter().any(|own| own.from.lines == stage.lines);
+    let stage = |stage: &PlannedStage| StagePreview {
+        name: stage.display_name.clone(),
+        base: input(plan, &stage.base),
+        platform: stage.platform.clone(),
+        line: stage.lines.first,
+        steps: stage.steps.iter().map(|id| step_preview(plan, *id, outlooks[id.0].clone())).collect(),
+    };
+    PlannedBuild { stages: plan.stages.iter().filter(of_file).map(stage).collect(), target: plan.target.0 }
+}
+
+fn step_preview(plan: &Plan, id: StepId, (outlook, reason): (Outlook, Option<MissReason>)) -> StepPreview {
+    let step = &plan.steps[id.0];
+    let mut after: Vec<usize> = plan.dependencies(id).map(|input| input.0).collect();
+    after.sort_unstable();
+    let mut sources = Vec::new();
+    let mut add = |files: &Filesystem| {
+        let source = input(plan, files);
+        if *files != Filesystem::Scratch && !sources.contains(&source) {
+            sources.push(source);
+        }
+    };
+    match &step.action {
+        Action::Copy(action) => add(&action.from),
+        Action::Run(action) => {
+            for mount in &action.mounts {
+                match &mount.kind {
+                    MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => add(from),
+                    MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => {}
+                }
+            }
+        }
+        Action::Workdir(_) => {}
+    }
+    let (name, line) = (step.name.clone(), step.lines.first);
+    StepPreview { id: id.0, name, line, outlook, reason, after, sources }
+}
+
+fn input(plan: &Plan, files: &Filesystem) -> Input {
+    match files {
+        Filesystem::Scratch => Input::Scratch,
+        Filesystem::Image(index) => Input::Image(plan.images[index.0].reference.familiar()),
+        Filesystem::Step(step) => Input::Stage(plan.steps[step.0].stage.0),
+        Filesystem::Context => Input::Context,
+        Filesystem::NamedContext(name) => Input::NamedContext(name.clone()),
+    }
+}

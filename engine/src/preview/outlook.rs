@@ -1,0 +1,97 @@
+//! What would become of each step, asked of the cache as a build asks it.
+
+use super::Outlook;
+use crate::{
+    Error, MissReason,
+    keys::{Keyed, Keys},
+    lookup::{Found, Ready, StepCache},
+    miss::Misses,
+    results::{Inputs, Results},
+};
+use rbuild_cache::{CacheKey, StepHash};
+use rbuild_planner::{CachePolicy, Plan, Step};
+use std::collections::{BTreeMap, HashSet};
+
+/// What would become of each step and why, by its index. `results` are those of the first look-up; what is found beyond
+/// them is put there as well. `ready` finds the files that a step copies.
+///
+/// # Errors
+/// When the lease fails.
+pub(crate) fn outlooks(
+    plan: &Plan,
+    (keys, misses, cache): (&Keys, &Misses, &StepCache),
+    results: &mut Results,
+    ready: impl for<'i> Fn(&'i Step, &'i Keyed, &'i Inputs) -> Result<Ready<'i>, Error>,
+) -> Result<Vec<(Outlook, Option<MissReason>)>, Error> {
+    let mut reasons = BTreeMap::new();
+    let mut contents = BTreeMap::new();
+    // in the plan's order: what is found may be the input of the next
+    for id in results.missing() {
+        let step = &plan.steps[id.0];
+        if step.cache == CachePolicy::Ignore {
+            continue;
+        }
+        let Some(inputs) = results.inputs(step) else { continue };
+        // a COPY that cannot succeed is in no cache: the build will run it, and say why it fails
+        let Ok(ready) = ready(step, keys.step(id), &inputs) else { continue };
+        match cache.find(&ready, misses)? {
+            Found::Hit(hit) => results.insert(id, hit.result),
+            Found::Miss(reason) => {
+                contents.extend(ready.by_content.map(|key| (id, key)));
+                reasons.insert(id, reason);
+            }
+        }
+    }
+    let missing = results.missing();
+    let mut to_run = ToRun::default();
+    let outlook = |step: &Step| {
+        if results.step(step.id).is_some() {
+            return (Outlook::Cached, None);
+        }
+        if !missing.contains(&step.id) {
+            return (Outlook::Unused, None);
+        }
+        let (keyed, inputs) = (keys.step(step.id), results.inputs(step));
+        let reason = reasons.get(&step.id).cloned();
+        let reason = reason.unwrap_or_else(|| misses.reason(step, keyed, inputs.as_ref()));
+        let earlier = to_run.insert(step, keyed, contents.get(&step.id));
+        match earlier {
+            Earlier::SameKey => (Outlook::Cached, None),
+            Earlier::SameStep => (Outlook::Maybe, Some(reason)),
+            Earlier::None if inputs.is_none() && StepCache::may_find_later(step, misses) => {
+                (Outlook::Maybe, Some(reason))
+            }
+            Earlier::None => (Outlook::Run, Some(reason)),
+        }
+    };
+    Ok(plan.steps.iter().map(outlook).collect())
+}
+
+/// The steps that would run, as far as the plan was read: the result of one may serve a later one.
+#[derive(Default)]
+struct ToRun {
+    keys: HashSet<CacheKey>,
+    steps: HashSet<StepHash>,
+}
+
+/// What runs before a step and may serve it.
+enum Earlier {
+    /// A step with its key: it will be in the cache by then.
+    SameKey,
+    /// The same step on other files, or on files not known yet: whether it serves is seen when both are done.
+    SameStep,
+    None,
+}
+
+impl ToRun {
+    fn insert(&mut self, step: &Step, keyed: &Keyed, by_content: Option<&CacheKey>) -> Earlier {
+        let is_new = self.keys.insert(keyed.key) & by_content.is_none_or(|key| self.keys.insert(*key));
+        let is_other = self.steps.insert(keyed.description.step);
+        match step.cache {
+            CachePolicy::Ignore => Earlier::None,
+            CachePolicy::Use if !is_new => Earlier::SameKey,
+            CachePolicy::Use if !is_other => Earlier::SameStep,
+            CachePolicy::Use => Earlier::None,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The records of one build: written soon by a thread of their own, waited for at the end, and kept together for the next
+//! build like this one.
+
+use crate::{BuildRequest, DockerfileSource, Error, keys::Keys, reporter::Reporter, results::Results};
+use rbuild_cache::{CacheKey, CacheRecord, KeyBuilder, RecentRecords, Recorder, SiteHash, Store, StoreError};
+use rbuild_planner::StepId;
+use std::{path::Path, sync::OnceLock};
+
+/// Writes and keeps the records of a build.
+pub(crate) struct Records {
+    store: Store,
+    slot: SiteHash,
+    reporter: Reporter,
+    recorder: OnceLock<Recorder>,
+}
+
+impl Records {
+    /// The records of the build of `request`.
+    pub(crate) fn new(store: &Store, request: &BuildRequest, reporter: &Reporter) -> Self {
+        let slot = slot(request);
+        Self { store: store.clone(), slot, reporter: reporter.clone(), recorder: OnceLock::new() }
+    }
+
+    /// The recording thread, started when the first record is there to be written.
+    pub(crate) fn recorder(&self) -> Result<&Recorder, Error> {
+        if self.recorder.get().is_none() {
+            // two threads may start one each: the second ends at once, having nothing to write
+            let _ = self.recorder.set(Recorder::start(&self.store)?);
+        }
+        Ok(self.recorder.get().expect("set just above"))
+    }
+
+    /// Those kept of the last such build.
+    pub(crate) fn recent(&self) -> RecentRecords {
+        self.store.recent(&self.slot).unwrap_or_else(|error| {
+            self.warn_of("recent", &error);
+            RecentRecords::default()
+        })
+    }
+
+    /// Removes what all builds have kept, so that they see the results that are made anew.
+    pub(crate) fn forget_recent(&self) {
+        if let Err(error) = self.store.forget_recent() {
+            self.warn_of("recent", &error);
+        }
+    }
+
+    /// Waits until all records are written and their layers are on the disk, so that a later build has them. Also called
+    /// when a step has failed.
+    ///
+    /// # Errors
+    /// When the layers cannot be made durable; records that cannot be written are only warned of.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let Some(recorder) = self.recorder.get() else { return Ok(()) };
+        match recorder.flush() {
+            Ok(()) => self.store.sync()?,
+            Err(lost) => self.warn_of("index", &lost),
+        }
+        Ok(())
+    }
+
+    /// Keeps what this build used and made, so that the next one like it need not open the index.
+    pub(crate) fn keep_recent(&self, keys: &Keys, results: &Results) {
+        let used = keys.iter().enumerate().filter_map(|(index, keyed)| {
+            let result = results.step(StepId(index))?;
+            Some((keyed.key, CacheRecord::clone(&result.record)))
+        });
+        let used: Vec<(CacheKey, CacheRecord)> = used.collect();
+        // the cache is advice: the image is whole and named without it
+        if let Err(lost) = self.store.keep_recent(&self.slot, &used) {
+            self.reporter.warn(format!("this build's cache records could not be kept together: {lost}"));
+        }
+    }
+
+    /// Warns of a cache that failed. It is advice, so the build goes on without it.
+    pub(crate) fn warn_of(&self, part: &str, error: &StoreError) {
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let reasons = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        let place = self.store.root().join(part);
+        self.reporter.warn(format!(
+            "the build cache fails and is not used ({reasons}): if that stays so, remove {}, which costs time only",
+            place.display()
+        ));
+    }
+}
+
+/// The name under which a build's records are kept: which Dockerfile of which context, which target.
+fn slot(request: &BuildRequest) -> SiteHash {
+    let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+    let key = KeyBuilder::new("build").optional("context", request.context.as_deref().map(path));
+    let key = match &request.dockerfile {
+        DockerfileSource::InContext => key.field("dockerfile", "in context"),
+        DockerfileSource::File(file) => key.field("file", path(file)),
+        DockerfileSource::Text(text) => key.field("text", text),
+    };
+    key.optional("target", request.target.as_deref()).finish_site()
+}

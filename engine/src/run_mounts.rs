@@ -1,0 +1,108 @@
+//! `RUN --mount`: what the engine finds for the executor to mount.
+
+use crate::{
+    Error,
+    keys::{Keyed, mounted_files},
+    results::Inputs,
+    source_files::{MOUNTED, SourceFiles, mounted_tree},
+};
+use rbuild_cache::{StepHash, Store};
+use rbuild_executor::{CacheDirectory, Cancel, ExecutorError, PreparedMount};
+use rbuild_oci::ImagePath;
+use rbuild_planner::{Filesystem, Mount, MountKind, RunAction, Sharing};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
+
+/// Where the mounts of one RUN take their files from.
+pub(crate) struct MountSources<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) contexts: &'a SourceFiles,
+    pub(crate) inputs: &'a Inputs,
+    /// Ends the wait for a locked cache.
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// Prepares the mounts of `action`; what they hold is released when they are dropped. Locked caches are claimed in the
+/// order of their ids and once each, so that steps never wait for each other in a circle, or for themselves.
+///
+/// # Errors
+/// When files are not there or have changed since the step was keyed, or a cache cannot be made.
+pub(crate) fn prepare(
+    sources: &MountSources<'_>,
+    keyed: &Keyed,
+    action: &RunAction,
+) -> Result<Vec<PreparedMount>, Error> {
+    let cache_id = |mount: &Mount| match &mount.kind {
+        MountKind::Cache { id, mode, uid, gid, .. } => Some((id.clone(), *mode, *uid, *gid)),
+        MountKind::Bind { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. } => None,
+    };
+    let mut order: Vec<usize> = (0..action.mounts.len()).collect();
+    order.sort_by_key(|position| cache_id(&action.mounts[*position]));
+    let mut prepared: BTreeMap<usize, PreparedMount> = BTreeMap::new();
+    let mut claimed = BTreeSet::new();
+    for position in order {
+        let mut mount = action.mounts[position].clone();
+        let id = cache_id(&mount);
+        if let MountKind::Cache { sharing, .. } = &mut mount.kind
+            && *sharing == Sharing::Locked
+            && !claimed.insert(id)
+        {
+            *sharing = Sharing::Shared;
+        }
+        prepared.insert(position, prepare_one(sources, keyed.mount_contents[position], &mount)?);
+    }
+    Ok(prepared.into_values().collect())
+}
+
+/// `seen` is the hash of what the mount showed when the build began.
+fn prepare_one(
+    sources: &MountSources<'_>,
+    seen: Option<StepHash>,
+    mount: &Mount,
+) -> Result<PreparedMount, Error> {
+    let store = sources.store;
+    match &mount.kind {
+        MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
+        MountKind::Bind {
+            from: from @ (Filesystem::Context | Filesystem::NamedContext(_)),
+            source,
+            access,
+        } => {
+            let action = mounted_tree(from, source);
+            let selection = sources.contexts.select_from_context(&action)?;
+            // the step's key stands for the files of that time
+            if seen != Some(mounted_files(&action, &selection)) {
+                let path = source.to_string();
+                return Err(Error::Executor(ExecutorError::SourceChanged { path }));
+            }
+            let draft = rbuild_executor::copy(store, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
+            Ok(PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?)
+        }
+        MountKind::Bind { from, source, access } => {
+            let layers = match from {
+                Filesystem::Scratch => &[],
+                other => sources.inputs.source(other)?,
+            };
+            Ok(PreparedMount::layers(store, layers, source, &mount.target, *access)?)
+        }
+        MountKind::Cache { id, from, source, sharing, access, mode, uid, gid } => {
+            if *from != Filesystem::Scratch {
+                return Err(Error::Unsupported {
+                    what: format!("--mount=type=cache with a seed (from) for {}", mount.target),
+                });
+            }
+            let directory =
+                CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
+            Ok(PreparedMount::cache(store, &directory, &mount.target, *access, sources.cancel)?)
+        }
+        MountKind::Secret { id, .. } => {
+            Err(Error::Unsupported { what: format!("--mount=type=secret (id {id})") })
+        }
+        MountKind::Ssh { id, .. } => Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") }),
+    }
+}

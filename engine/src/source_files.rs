@@ -1,0 +1,158 @@
+//! The files that COPY, ADD and bind mounts read: those of the build's contexts, which are opened at their first use and
+//! walked beside their stat indexes, and those of stages and images, which are layers.
+
+use crate::{BuildRequest, Error, NamedContextSource, context::Context};
+use rbuild_cache::{LayerId, Store};
+use rbuild_executor::{Cancel, ContextDirectory, IgnoreRules, Selection, SourceRoot};
+use rbuild_oci::ImagePath;
+use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// Where the files of a context lie in the layer that is made for mounting them.
+pub(crate) const MOUNTED: &str = "/mounted";
+
+/// The contexts of one build.
+pub(crate) struct SourceFiles {
+    store: Store,
+    main: Context,
+    /// Named contexts that are local directories.
+    named: BTreeMap<String, PathBuf>,
+    /// By name; `None` is the main one.
+    open: Mutex<BTreeMap<Option<String>, Arc<SourceRoot>>>,
+    cancel: Cancel,
+}
+
+impl SourceFiles {
+    /// The contexts of `request`. Nothing is read yet.
+    pub(crate) fn new(store: &Store, main: Context, request: &BuildRequest, cancel: &Cancel) -> Self {
+        let directory = |source: &NamedContextSource| match source {
+            NamedContextSource::Directory(path) => Some(path.clone()),
+            NamedContextSource::Image(_) | NamedContextSource::Scratch | NamedContextSource::OciLayout(_) => {
+                None
+            }
+        };
+        let named = request.named_contexts.iter();
+        let named = named.filter_map(|(name, source)| Some((name.clone(), directory(source)?))).collect();
+        Self { store: store.clone(), main, named, open: Mutex::default(), cancel: cancel.clone() }
+    }
+
+    /// The files that `action` selects from a context, or from nothing.
+    ///
+    /// # Errors
+    /// When a source is not there, or the context cannot be read; a `from` that is layers is out of order.
+    pub(crate) fn select_from_context(&self, action: &CopyAction) -> Result<Arc<Selection>, Error> {
+        let root = match &action.from {
+            Filesystem::Context => self.context(None)?,
+            Filesystem::NamedContext(name) => self.context(Some(name))?,
+            Filesystem::Scratch => Arc::new(SourceRoot::empty(&self.store)?),
+            Filesystem::Image(_) | Filesystem::Step(_) => {
+                return Err(Error::Worker("files of layers were looked for in a context".to_owned()));
+            }
+        };
+        self.select(&root, action)
+    }
+
+    /// The files that `action` selects from a stage or image, which is `layers`, lowest first.
+    ///
+    /// # Errors
+    /// When a source is not there, or the layers cannot be mounted.
+    pub(crate) fn select_from_layers(
+        &self,
+        action: &CopyAction,
+        layers: &[LayerId],
+    ) -> Result<Arc<Selection>, Error> {
+        self.select(&SourceRoot::open_layers(&self.store, layers)?, action)
+    }
+
+    /// Writes the contexts' stat indexes, where they changed.
+    pub(crate) fn save_indexes(&self) {
+        for context in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            // an index that cannot be written costs the next build time, nothing else
+            let _ = context.save_index();
+        }
+    }
+
+    fn select(&self, root: &SourceRoot, action: &CopyAction) -> Result<Arc<Selection>, Error> {
+        Ok(Arc::new(rbuild_executor::select(root, action, &self.cancel)?))
+    }
+
+    /// The context called `name` (`None`: the main one), opened at its first use.
+    fn context(&self, name: Option<&str>) -> Result<Arc<SourceRoot>, Error> {
+        // the map is only inserted into, so it is whole whatever happened to another holder
+        let mut contexts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = name.map(str::to_owned);
+        if let Some(open) = contexts.get(&key) {
+            return Ok(open.clone());
+        }
+        let root = match name {
+            None => self.open_root(self.main.directory(), || self.main.rules())?,
+            Some(name) => {
+                let path = self.named.get(name);
+                let directory = path.map(|path| ContextDirectory::open(path)).transpose()?;
+                let rules = || {
+                    directory.as_ref().map_or_else(
+                        || Ok(IgnoreRules::none()),
+                        |directory| IgnoreRules::of_context(directory, None),
+                    )
+                };
+                self.open_root(directory.as_ref(), rules)?
+            }
+        };
+        let root = Arc::new(root);
+        contexts.insert(key, root.clone());
+        Ok(root)
+    }
+
+    fn open_root(
+        &self,
+        directory: Option<&ContextDirectory>,
+        rules: impl FnOnce() -> Result<IgnoreRules, rbuild_executor::ExecutorError>,
+    ) -> Result<SourceRoot, Error> {
+        let Some(directory) = directory else { return Ok(SourceRoot::empty(&self.store)?) };
+        Ok(SourceRoot::open_context(&self.store, directory, rules()?, SystemTime::now()))
+    }
+}
+
+/// The stages and images that `step` takes files from beside its parent, in order.
+pub(crate) fn layer_sources(step: &Step) -> Vec<&Filesystem> {
+    let from: Vec<&Filesystem> = match &step.action {
+        Action::Copy(action) => vec![&action.from],
+        Action::Run(action) => action.mounts.iter().filter_map(mount_source).collect(),
+        Action::Workdir(_) => Vec::new(),
+    };
+    from.into_iter().filter(|from| matches!(from, Filesystem::Image(_) | Filesystem::Step(_))).collect()
+}
+
+/// Whether `action` copies from layers, which are keyed and not read.
+pub(crate) fn copies_layers(action: &CopyAction) -> bool {
+    matches!(action.from, Filesystem::Image(_) | Filesystem::Step(_))
+}
+
+/// The COPY that a bind mount of `source` amounts to: of that tree or file, to [`MOUNTED`].
+pub(crate) fn mounted_tree(from: &Filesystem, source: &ImagePath) -> CopyAction {
+    // a mount's source is a name: what would be a wildcard in a COPY is escaped
+    let mut name = String::with_capacity(source.as_str().len());
+    for c in source.as_str().chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            name.push('\\');
+        }
+        name.push(c);
+    }
+    CopyAction {
+        destination_is_directory: false,
+        ..CopyAction::plain(from.clone(), vec![CopySource::Path(name)], ImagePath::root().join(MOUNTED))
+    }
+}
+
+/// The filesystem whose files `mount` shows, if it shows any.
+fn mount_source(mount: &Mount) -> Option<&Filesystem> {
+    match &mount.kind {
+        MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => Some(from),
+        MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => None,
+    }
+}

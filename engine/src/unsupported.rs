@@ -1,0 +1,42 @@
+//! What rbuild cannot do yet, refused before anything runs.
+
+use crate::{Error, diagnostic::DockerfileText};
+use rbuild_executor::ExecutorError;
+use rbuild_planner::{Action, CopySource, Filesystem, Mount, MountKind, Plan, Step};
+
+/// Refuses a plan with a step that would fail for this reason when its turn comes.
+///
+/// # Errors
+/// [`Error::Step`] with the place of the first one.
+pub(crate) fn refuse(plan: &Plan, text: &DockerfileText) -> Result<(), Error> {
+    for step in &plan.steps {
+        if let Some(what) = unsupported(step) {
+            let error = ExecutorError::Unsupported { what: what.to_owned() };
+            let name = format!("{} {}:", step.position, step.name);
+            return Err(Error::step(error, text, step.lines, (name, Vec::new())));
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(step: &Step) -> Option<&'static str> {
+    let (mounts, sources) = match &step.action {
+        Action::Run(action) => (action.mounts.as_slice(), [].as_slice()),
+        Action::Copy(action) => ([].as_slice(), action.sources.as_slice()),
+        Action::Workdir(_) => return None,
+    };
+    let of_mount = |mount: &Mount| match &mount.kind {
+        MountKind::Secret { .. } => Some("--mount=type=secret"),
+        MountKind::Ssh { .. } => Some("--mount=type=ssh"),
+        MountKind::Cache { from, .. } if *from != Filesystem::Scratch => {
+            Some("--mount=type=cache with from=")
+        }
+        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+    };
+    let of_source = |source: &CopySource| match source {
+        CopySource::Http(_) => Some("ADD of a URL"),
+        CopySource::Git(_) => Some("ADD of a Git repository"),
+        CopySource::Path(_) | CopySource::Inline { .. } => None,
+    };
+    mounts.iter().find_map(of_mount).or_else(|| sources.iter().find_map(of_source))
+}

@@ -1,0 +1,214 @@
+//! A store, a context, and a builder whose steps write what they say and see into one file.
+
+use crate::{
+    BuildRequest, DockerfileSource, Engine, EngineOptions, Error, EventSink, MissReason, Outlook,
+    definition::Definition,
+    first_look::{FirstLook, Planned},
+    keys::Keyed,
+    lookup::{Done, Found, Ready},
+    preview::outlook::outlooks,
+    reporter::Reporter,
+    resolve::Fetching,
+    results::{Inputs, Origin},
+    schedule::Queue,
+    source_files::copies_layers,
+};
+use rbuild_cache::{CacheKey, LayerId, LayerMeta, LayerSource, Lease, StepLock, Store};
+use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot};
+use rbuild_oci::{Digest, Timestamp};
+use rbuild_planner::{Action, CachePolicy, Filesystem, Step};
+use rbuild_registry::ClientOptions;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tempfile::TempDir;
+
+/// A store and a build in it.
+pub(super) struct World {
+    directory: TempDir,
+    engine: Engine,
+    pub(super) request: BuildRequest,
+}
+
+/// What came of each step of a build, by its index; `None` when nothing needed it.
+pub(super) type Outcome = Vec<Option<Origin>>;
+
+impl World {
+    pub(super) fn new(dockerfile: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let context = directory.path().join("context");
+        fs::create_dir(&context).unwrap();
+        let options = EngineOptions {
+            root: directory.path().join("store"),
+            jobs: 1,
+            registry: ClientOptions::default(),
+        };
+        let engine = Engine::open(options).unwrap();
+        let world = Self { directory, engine, request: BuildRequest::new(context) };
+        world.write("Dockerfile", dockerfile);
+        world
+    }
+
+    /// A path in the context.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join("context").join(path)
+    }
+
+    /// Writes a file of the context, with its parents.
+    pub(super) fn write(&self, path: &str, content: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Replaces a part of the Dockerfile.
+    pub(super) fn edit(&self, from: &str, to: &str) {
+        let old = fs::read_to_string(self.path("Dockerfile")).unwrap();
+        assert!(old.contains(from), "{from:?} is not in {old}");
+        self.write("Dockerfile", &old.replace(from, to));
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.engine.store
+    }
+
+    fn planned(&self) -> Planned {
+        let reporter = Reporter::new(EventSink::ignore());
+        let definition = Definition::read(&self.request, &reporter).unwrap();
+        let graph = definition.select().unwrap();
+        let asked = (&self.request, &definition.text);
+        let (graph, images) = self.engine.resolve_locally(graph, asked, Fetching::LocalOnly).unwrap();
+        let plan = Arc::new(definition.lower(graph).unwrap());
+        let Definition { text, context, .. } = definition;
+        Planned {
+            store: self.store().clone(),
+            request: self.request.clone(),
+            text,
+            context,
+            plan,
+            images,
+            reporter,
+            cancel: Cancel::default(),
+        }
+    }
+
+    /// What a build would do.
+    pub(super) fn plan(&self) -> Vec<(Outlook, Option<MissReason>)> {
+        let planned = self.planned();
+        let plan = planned.plan.clone();
+        let mut first = planned.look_up().unwrap();
+        let known = (&first.keys, &first.misses, &first.cache);
+        outlooks(&plan, known, &mut first.results, |step, keyed, inputs| self.ready(step, keyed, inputs))
+            .unwrap()
+    }
+
+    /// What becomes of the last step, and why.
+    pub(super) fn last(&self) -> (Outlook, Option<MissReason>) {
+        self.plan().pop().unwrap()
+    }
+
+    /// Builds with stub steps.
+    pub(super) fn build(&self) -> Outcome {
+        let planned = self.planned();
+        let plan = planned.plan.clone();
+        let FirstLook { keys, misses, mut results, cache, sources, .. } = planned.look_up().unwrap();
+        let missing = results.missing();
+        if plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
+            cache.records().forget_recent();
+        }
+        let lacking = |step| plan.dependencies(step).filter(|input| missing.contains(input)).count();
+        let mut queue = Queue::new(missing.iter().map(|step| (*step, lacking(*step))));
+        while let Some(id) = queue.pop() {
+            let step = &plan.steps[id.0];
+            let inputs = results.inputs(step).unwrap();
+            let lock = self.lock(&keys.step(id).key);
+            let ready = self.ready(step, keys.step(id), &inputs).unwrap();
+            let result = match cache.find(&ready, &misses).unwrap() {
+                Found::Hit(hit) => {
+                    cache.remember(&hit).unwrap();
+                    hit.result
+                }
+                Found::Miss(_) => {
+                    let layer = self.stub(&ready, cache.lease());
+                    let done = Done { layer, created: now(), took: Duration::ZERO };
+                    cache.keep(&ready, &done, lock).unwrap()
+                }
+            };
+            results.insert(id, result);
+            queue.finished(plan.dependents(id));
+        }
+        sources.save_indexes();
+        cache.records().flush().unwrap();
+        cache.records().keep_recent(&keys, &results);
+        plan.steps.iter().map(|step| results.step(step.id).map(|result| result.origin)).collect()
+    }
+
+    /// The lock of a step; an equal step of this build may still be recorded.
+    fn lock(&self, key: &CacheKey) -> StepLock {
+        self.store().wait_step(key, || true).unwrap().unwrap()
+    }
+
+    /// As [`Ready::new`], without mounting layers.
+    fn ready<'a>(&self, step: &'a Step, keyed: &'a Keyed, inputs: &'a Inputs) -> Result<Ready<'a>, Error> {
+        let mut ready = Ready { step, keyed, inputs, selection: keyed.selection.clone(), by_content: None };
+        if let Action::Copy(action) = &step.action
+            && copies_layers(action)
+        {
+            let merged = tempfile::tempdir().unwrap();
+            fs::write(merged.path().join("out"), self.seen(inputs.source(&action.from)?)).unwrap();
+            let root =
+                ContextRoot::open(self.store(), merged.path(), IgnoreRules::none(), SystemTime::now())?;
+            let selection = rbuild_executor::select(&SourceRoot::Context(root), action, &Cancel::default())?;
+            ready.by_content = Some(keyed.by_content(action, &selection));
+            ready.selection = Some(Arc::new(selection));
+        }
+        Ok(ready)
+    }
+
+    /// Carries a step out: its layer has one file, `out`, which depends on what the step says and on everything it sees.
+    /// `RUN … same` writes the same whatever it sees, `RUN … random` always something else.
+    fn stub(&self, ready: &Ready<'_>, lease: &Lease) -> LayerId {
+        let draft = self.store().new_layer().unwrap();
+        let mut text = format!("{}\n{}", ready.step.name, self.seen(&ready.inputs.parent));
+        for (from, layers) in &ready.inputs.sources {
+            assert!(!matches!(from, Filesystem::Context));
+            text += &self.seen(layers);
+        }
+        if let Some(selection) = &ready.selection {
+            text += &selection.digest.to_string();
+        }
+        if ready.step.name.ends_with("random") {
+            text += &draft.fs().display().to_string();
+        }
+        if ready.step.name.ends_with("same") {
+            text = "same".to_owned();
+        }
+        fs::write(draft.fs().join("out"), Digest::of(text.as_bytes()).to_string()).unwrap();
+        draft.commit(lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap()
+    }
+
+    /// The file at the top of a stack.
+    fn seen(&self, layers: &[LayerId]) -> String {
+        layers.last().map_or_else(String::new, |top| {
+            fs::read_to_string(self.store().layer_fs(top).join("out")).unwrap()
+        })
+    }
+}
+
+/// Asks for another build of the same context.
+pub(super) fn dockerfile_from_text(world: &mut World, text: &str) {
+    world.request.dockerfile = DockerfileSource::Text(text.as_bytes().to_vec());
+}
+
+pub(super) fn remove_if_there(path: &Path) {
+    if path.exists() {
+        fs::remove_dir_all(path).unwrap();
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
