@@ -1,6 +1,6 @@
 //! Small documents: the version, and what `--metadata-file` holds.
 
-use rbuild::{Built, ImageName, Platform};
+use rbuild::{ImageId, ImageName, Platform};
 use serde::Serialize;
 
 /// The answer of `version`. There is no daemon: client and server, which scripts ask for, are the same program.
@@ -53,11 +53,11 @@ pub struct BuildMetadata {
 }
 
 impl BuildMetadata {
-    /// That of `built`, which was given `names`.
+    /// That of a build which made `image` and gave it `names`.
     #[must_use]
-    pub fn new(built: &Built, names: &[ImageName]) -> Self {
+    pub fn new(image: &ImageId, names: &[ImageName]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let digest = built.image.to_string();
+        let digest = image.to_string();
         Self { config_digest: digest.clone(), digest, name: names.join(",") }
     }
 }

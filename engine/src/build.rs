@@ -1,11 +1,11 @@
 //! A build, from beginning to end.
 
 use crate::{
-    BuildRequest, Built, Engine, Error, EventSink, Outcome,
+    BuildRequest, Built, Engine, Error, EventSink, Outcome, Output,
     definition::{Definition, warn},
     diffs::Diffing,
     execute_step::{Executor, Machine},
-    export::{self, Target},
+    export::Target,
     first_look::{FirstLook, Planned},
     lookup::StepCache,
     reporter::Reporter,
@@ -15,7 +15,6 @@ use crate::{
     unsupported,
 };
 use rbuild_executor::{Cancel, HostFiles};
-use rbuild_oci::ImageName;
 use rbuild_planner::{CachePolicy, Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -79,10 +78,10 @@ struct Build {
     executor: Arc<Executor>,
     cache: Arc<StepCache>,
     results: Results,
-    exported: BTreeSet<StepId>,
+    to_hash: BTreeSet<StepId>,
     diffing: Diffing,
     jobs: usize,
-    names: Vec<ImageName>,
+    outputs: Vec<Output>,
     reporter: Reporter,
     /// Keeps the layers of images that the store has no name for.
     _images: BaseImages,
@@ -119,10 +118,10 @@ impl Build {
             executor: Arc::new(executor),
             cache,
             results: first.results,
-            exported: first.exported,
+            to_hash: first.to_hash,
             diffing: Diffing::new(store, cancel, first.diffs),
             jobs: engine.options.jobs,
-            names: first.request.tags,
+            outputs: first.request.outputs,
             reporter: reporter.clone(),
             _images: first.images,
         }
@@ -135,7 +134,7 @@ impl Build {
     async fn run_missing(&mut self) -> Result<(), Error> {
         let missing = self.results.missing();
         self.announce_cached(&missing);
-        for step in &self.exported {
+        for step in &self.to_hash {
             if let Some(result) = self.results.step(*step) {
                 self.diffing.compute(*step, result.layer());
             }
@@ -154,7 +153,7 @@ impl Build {
             let failure = match next {
                 Next::Start(step) => self.start(step, &mut schedule).err(),
                 Next::Ended(step, Ok(result)) => {
-                    if self.exported.contains(&step) {
+                    if self.to_hash.contains(&step) {
                         self.diffing.compute(step, result.layer());
                     }
                     self.results.insert(step, result);
@@ -194,8 +193,11 @@ impl Build {
         }
     }
 
-    /// Makes an image of the target, which is done.
+    /// Makes the outputs of the target, which is done.
     async fn finish(&mut self) -> Result<Built, Error> {
+        if self.outputs.is_empty() {
+            return self.export().await;
+        }
         let activity = self.reporter.begin("exporting to image");
         let built = self.export().await;
         activity.end_with(built)
@@ -205,10 +207,12 @@ impl Build {
         let diffs = self.diffing.finish().await?;
         self.keep_finished()?;
         let target = Target { plan: &self.plan, results: &self.results, diffs: &diffs };
-        let image = export::to_store(&self.executor.machine.store, &target, &self.names)?;
+        let store = &self.executor.machine.store;
+        let outputs =
+            self.outputs.iter().map(|output| target.export(store, output)).collect::<Result<_, _>>()?;
         self.cache.records().keep_recent(&self.executor.keys, &self.results);
         let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
-        Ok(Built { image, cached, executed })
+        Ok(Built { outputs, cached, executed })
     }
 
     /// Makes sure that a later build has the steps that are finished. Also called when a step has failed.

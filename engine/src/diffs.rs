@@ -1,4 +1,4 @@
-//! DiffIds of the layers that end up in the image: computed by workers of their own while other steps run.
+//! DiffIds of the layers that an output needs: computed by workers of their own while other steps run.
 
 use crate::{Error, reporter::Reporter, results::Results};
 use rbuild_cache::{LayerId, Store};
@@ -26,16 +26,16 @@ pub(crate) struct Diffing {
     computing: BTreeMap<StepId, JoinHandle<Result<LayerDiff, Error>>>,
 }
 
-/// The DiffIds of `exported` steps that need no computing. A result whose layer cannot describe itself, because a power cut
+/// The DiffIds of the steps `to_hash` that need no computing. A result whose layer cannot describe itself, because a power cut
 /// has damaged its description, is dropped with those above it: it is made again.
 pub(crate) fn known(
     store: &Store,
-    (plan, exported): (&Plan, &BTreeSet<StepId>),
+    (plan, to_hash): (&Plan, &BTreeSet<StepId>),
     results: &mut Results,
     reporter: &Reporter,
 ) -> Diffs {
     let mut known = Diffs::new();
-    for step in exported {
+    for step in to_hash {
         let Some(layer) = results.step(*step).map(|result| result.layer()) else { continue };
         match rbuild_image::known_layer_diff(store, &layer) {
             Ok(Some(diff)) => drop(known.insert(*step, diff)),

@@ -6,12 +6,13 @@ use crate::{
     context::Context,
     diagnostic::DockerfileText,
     diffs::{self, Diffs},
+    export,
     keys::Keys,
     lookup::StepCache,
     miss::Misses,
     reporter::Reporter,
     resolve::BaseImages,
-    results::{self, Results},
+    results::Results,
     source_files::SourceFiles,
 };
 use rbuild_cache::Store;
@@ -38,9 +39,9 @@ pub(crate) struct FirstLook {
     pub(crate) results: Results,
     pub(crate) cache: StepCache,
     pub(crate) sources: SourceFiles,
-    /// The steps whose layers are in the image.
-    pub(crate) exported: BTreeSet<StepId>,
-    /// DiffIds of theirs that are known.
+    /// The steps whose layers are hashed, because an output needs their DiffIds.
+    pub(crate) to_hash: BTreeSet<StepId>,
+    /// Those DiffIds that are known.
     pub(crate) diffs: Diffs,
     pub(crate) request: BuildRequest,
     pub(crate) text: DockerfileText,
@@ -65,8 +66,8 @@ impl Planned {
         })?;
         let mut results = Results::new(&plan, &images);
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
-        let exported = results::exported(&plan);
-        let diffs = diffs::known(&store, (&plan, &exported), &mut results, &reporter);
-        Ok(FirstLook { keys, misses, results, cache, sources, exported, diffs, request, text, images })
+        let to_hash = export::to_hash(&plan, &request.outputs);
+        let diffs = diffs::known(&store, (&plan, &to_hash), &mut results, &reporter);
+        Ok(FirstLook { keys, misses, results, cache, sources, to_hash, diffs, request, text, images })
     }
 }

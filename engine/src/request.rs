@@ -60,6 +60,16 @@ pub enum PullPolicy {
     Always,
 }
 
+/// What becomes of a finished target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// An image in the store.
+    Store {
+        /// The names it is given; an image without a name is found by its id.
+        names: Vec<ImageName>,
+    },
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -67,8 +77,9 @@ pub struct BuildRequest {
     pub context: Option<PathBuf>,
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
-    /// Names for the image.
-    pub tags: Vec<ImageName>,
+    /// What becomes of the target, in this order. Without an output its steps are carried out and stay in the cache;
+    /// nothing is hashed that no output needs.
+    pub outputs: Vec<Output>,
     /// `--build-arg`, in order.
     pub build_args: Vec<(String, String)>,
     /// `--label`, in order.
@@ -92,13 +103,14 @@ pub struct BuildRequest {
 }
 
 impl BuildRequest {
-    /// A build of the Dockerfile in the directory `context`, with nothing else asked for; the fields say what can be.
+    /// A build of the Dockerfile in the directory `context` to an image without a name in the store; the fields say what
+    /// else can be asked for.
     #[must_use]
     pub fn new(context: impl Into<PathBuf>) -> Self {
         Self {
             context: Some(context.into()),
             dockerfile: DockerfileSource::InContext,
-            tags: Vec::new(),
+            outputs: vec![Output::Store { names: Vec::new() }],
             build_args: Vec::new(),
             labels: Vec::new(),
             target: None,
@@ -116,12 +128,30 @@ impl BuildRequest {
 /// A finished build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
-    /// The image.
-    pub image: ImageId,
+    /// What each output of the request came to, in the same order.
+    pub outputs: Vec<Exported>,
     /// How many steps came from the cache.
     pub cached: usize,
     /// How many were carried out.
     pub executed: usize,
+}
+
+/// What an output came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exported {
+    /// An image in the store.
+    Store {
+        /// Its id.
+        image: ImageId,
+    },
+}
+
+impl Built {
+    /// The image in the store, if an output asked for one.
+    #[must_use]
+    pub fn image(&self) -> Option<ImageId> {
+        self.outputs.first().map(|Exported::Store { image }| *image)
+    }
 }
 
 impl fmt::Display for LayoutReference {

@@ -132,17 +132,6 @@ impl Results {
     }
 }
 
-/// The steps of `plan` whose layers are in the image.
-pub(crate) fn exported(plan: &Plan) -> BTreeSet<StepId> {
-    let mut steps = BTreeSet::new();
-    let mut top = &plan.stages[plan.target.0].result;
-    while let Filesystem::Step(step) = top {
-        steps.insert(*step);
-        top = &plan.steps[step.0].parent;
-    }
-    steps
-}
-
 /// The layers a step works on.
 #[derive(Clone, Debug)]
 pub(crate) struct Inputs {

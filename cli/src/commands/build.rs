@@ -32,18 +32,18 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let request = options.request;
-    let names = request.tags.clone();
     let built = work(style, async |events| {
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
     })?;
+    let Some(image) = built.image() else { return Ok(()) };
     if let Some(file) = iidfile {
-        file.write(&built.image.to_string())?;
+        file.write(&image.to_string())?;
     }
     if let Some(file) = metadata_file {
-        file.write(&format!("{:#}", json!(BuildMetadata::new(&built, &names))))?;
+        file.write(&format!("{:#}", json!(BuildMetadata::new(&image, &options.names))))?;
     }
     match options.progress {
-        ProgressChoice::Quiet(PrintId::Yes) => print(&format!("{}\n", built.image)),
+        ProgressChoice::Quiet(PrintId::Yes) => print(&format!("{image}\n")),
         ProgressChoice::Auto
         | ProgressChoice::Plain
         | ProgressChoice::Terminal

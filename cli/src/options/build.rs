@@ -2,7 +2,7 @@
 
 use super::{CallOptions, Certificates, ContextKind, contexts, host_platform, pairs, size, unsupported};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, ImageName, Network, NoCache, ParseError, Platform, PullPolicy};
+use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform, PullPolicy};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how to tell of it.
@@ -10,6 +10,8 @@ use std::{net::IpAddr, path::PathBuf};
 pub(crate) struct BuildOptions {
     /// For the engine. The Dockerfile of standard input is still to be read.
     pub(crate) request: BuildRequest,
+    /// `--tag`: the names of the image.
+    pub(crate) names: Vec<ImageName>,
     /// Where the context and the Dockerfile come from.
     pub(crate) context: ContextKind,
     /// How to show progress.
@@ -67,10 +69,11 @@ impl BuildOptions {
         {
             build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned()));
         }
+        let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
         let request = BuildRequest {
             context: directory,
             dockerfile,
-            tags: args.tag.iter().map(|text| tag(text)).collect::<Result<_, _>>()?,
+            outputs: vec![Output::Store { names: names.clone() }],
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: args.target,
@@ -84,6 +87,7 @@ impl BuildOptions {
         };
         Ok(Self {
             request,
+            names,
             context,
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
             iidfile: args.iidfile,

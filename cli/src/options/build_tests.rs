@@ -52,8 +52,9 @@ fn a_full_line_becomes_a_request() {
     ];
     let built = options(&words, &[("FROM_ENV", "e"), ("SOURCE_DATE_EPOCH", "7")]).unwrap();
     let request = &built.request;
-    let tags: Vec<String> = request.tags.iter().map(|name| name.as_reference().familiar()).collect();
+    let tags: Vec<String> = built.names.iter().map(|name| name.as_reference().familiar()).collect();
     assert_eq!(tags, ["a", "b:1"]);
+    assert_eq!(request.outputs, [Output::Store { names: built.names.clone() }]);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(request.build_args, [pair("X", "1"), pair("FROM_ENV", "e"), pair("SOURCE_DATE_EPOCH", "7")]);
     assert_eq!(request.labels, [pair("l", "v")]);

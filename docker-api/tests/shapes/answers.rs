@@ -1,7 +1,7 @@
 //! The answers of `build --call`, the version, and the metadata of a build.
 
 use crate::{check, data};
-use rbuild::{ArgumentOutline, Built, Checked, Finding, MountOutline, Outline, Platform, Target};
+use rbuild::{ArgumentOutline, Checked, Finding, MountOutline, Outline, Platform, Target};
 use rbuild_docker_api::{BuildMetadata, CheckAnswer, OutlineAnswer, TargetsAnswer, Version};
 use serde_json::json;
 
@@ -68,9 +68,9 @@ fn small_documents_have_docker_s_names() {
     let side = json!({"Version": "1.2.3", "Os": "linux", "Arch": "arm64"});
     assert_eq!(json!(Version::new("1.2.3", &host)), json!({"Client": side, "Server": side}));
     let id = format!("sha256:{}", "c".repeat(64));
-    let built = Built { image: id.parse().unwrap(), cached: 1, executed: 2 };
-    let metadata = BuildMetadata::new(&built, &["a".parse().unwrap(), "r.example/b:1".parse().unwrap()]);
+    let image = id.parse().unwrap();
+    let metadata = BuildMetadata::new(&image, &["a".parse().unwrap(), "r.example/b:1".parse().unwrap()]);
     assert_eq!(json!(metadata)["image.name"], "docker.io/library/a:latest,r.example/b:1");
-    let nameless = json!(BuildMetadata::new(&built, &[]));
+    let nameless = json!(BuildMetadata::new(&image, &[]));
     assert_eq!(nameless, json!({"containerimage.config.digest": id, "containerimage.digest": id}));
 }

@@ -1,24 +1,17 @@
 //! The target as an image of the store: put together, recorded, named.
 
-use crate::{Error, diffs::Diffs, results::Results};
+use super::Target;
+use crate::Error;
 use rbuild_cache::{RefRecord, Store};
 use rbuild_oci::{DiffId, ImageConfig, ImageId, ImageName, Timestamp};
-use rbuild_planner::{Plan, StepId};
+use rbuild_planner::StepId;
 use std::time::SystemTime;
 
-/// A target whose steps are done and whose layers are hashed.
-pub(crate) struct Target<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) results: &'a Results,
-    /// Those of all its own layers.
-    pub(crate) diffs: &'a Diffs,
-}
-
-/// Makes an image of `target` and gives it `names`. The layers must be on the disk.
+/// Makes an image of `target` and gives it `names`.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub(crate) fn to_store(store: &Store, target: &Target<'_>, names: &[ImageName]) -> Result<ImageId, Error> {
+pub(super) fn export(store: &Store, target: &Target<'_>, names: &[ImageName]) -> Result<ImageId, Error> {
     let times = |step: StepId| -> (DiffId, Timestamp) {
         let created = target.results.step(step).map(|result| result.created());
         let created = created.unwrap_or_else(|| Timestamp::from(SystemTime::UNIX_EPOCH));

@@ -1,7 +1,7 @@
 //! A store, a context, and a builder whose steps write what they say and see into one file.
 
 use crate::{
-    BuildRequest, DockerfileSource, Engine, EngineOptions, Error, EventSink, MissReason, Outlook,
+    BuildRequest, Built, DockerfileSource, Engine, EngineOptions, Error, EventSink, MissReason, Outlook,
     definition::Definition,
     first_look::{FirstLook, Planned},
     keys::Keyed,
@@ -149,6 +149,19 @@ impl World {
     /// The lock of a step; an equal step of this build may still be recorded.
     fn lock(&self, key: &CacheKey) -> StepLock {
         self.store().wait_step(key, || true).unwrap().unwrap()
+    }
+
+    /// Builds in earnest.
+    pub(super) fn run(&self) -> Built {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.engine.build(self.request.clone(), EventSink::ignore())).unwrap()
+    }
+
+    /// The layers of the store.
+    pub(super) fn layers(&self) -> Vec<LayerId> {
+        let entries = fs::read_dir(self.store().root().join("layers")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.map(|name| name.parse().unwrap()).collect()
     }
 
     /// As [`Ready::new`], without mounting layers.

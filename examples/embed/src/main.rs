@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "it is a program of its own, with its own streams")]
 
-use rbuild::{BuildRequest, ClientOptions, Engine, EngineOptions, Event, EventSink, Image, Outcome};
+use rbuild::{BuildRequest, ClientOptions, Engine, EngineOptions, Event, EventSink, Image, Outcome, Output};
 use std::{
     error::Error,
     fs,
@@ -46,7 +46,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         registry: ClientOptions::default(),
     })?;
     let mut request = BuildRequest::new(context);
-    request.tags.push("embedded".parse()?);
+    request.outputs = vec![Output::Store { names: vec!["embedded".parse()?] }];
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let built = runtime.block_on(async {
@@ -59,7 +59,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
 
     // every name and id that commands of rbuild take is taken here as well
-    describe(&engine.image(&built.image.to_string())?)?;
+    let image = built.image().ok_or("the build was asked for no image")?;
+    describe(&engine.image(&image.to_string())?)?;
     Ok(())
 }
 
