@@ -14,7 +14,8 @@ use crate::{
     schedule::{Next, Queue, Schedule},
     unsupported,
 };
-use rbuild_executor::{Cancel, HostFiles};
+use rbuild_cache::Cancel;
+use rbuild_executor::HostFiles;
 use rbuild_planner::{CachePolicy, Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 

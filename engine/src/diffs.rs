@@ -1,8 +1,8 @@
 //! DiffIds of the layers that an output needs: computed by workers of their own while other steps run.
 
 use crate::{Error, reporter::Reporter, results::Results};
-use rbuild_cache::{LayerId, Store};
-use rbuild_executor::{Cancel, ExecutorError};
+use rbuild_cache::{Cancel, LayerId, Store};
+use rbuild_executor::ExecutorError;
 use rbuild_image::LayerDiff;
 use rbuild_planner::{Plan, StepId};
 use std::{
@@ -76,9 +76,8 @@ impl Diffing {
         let (store, cancel, hashers) = (self.store.clone(), self.cancel.clone(), self.hashers.clone());
         let computing = tokio::task::spawn(async move {
             let _turn = hashers.acquire_owned().await;
-            let hashing = tokio::task::spawn_blocking(move || {
-                rbuild_image::layer_diff_while(&store, &layer, &|| !cancel.is_canceled())
-            });
+            let hashing =
+                tokio::task::spawn_blocking(move || rbuild_image::layer_diff_until(&store, &layer, &cancel));
             let diff = hashing.await.map_err(|error| Error::Worker(error.to_string()))??;
             diff.ok_or(Error::Executor(ExecutorError::Canceled))
         });

@@ -12,8 +12,8 @@ use crate::{
     run_mounts::{self, MountSources},
     source_files::SourceFiles,
 };
-use rbuild_cache::{CacheKey, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
-use rbuild_executor::{Cancel, ExecutorError, HostFiles, Isolation};
+use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
+use rbuild_executor::{ExecutorError, HostFiles, Isolation};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
@@ -98,7 +98,7 @@ impl Executor {
             return Ok(lock);
         }
         activity.note("waiting for another build of this step");
-        let waited = store.wait_step(key, || !self.machine.cancel.is_canceled())?;
+        let waited = store.wait_step(key, &self.machine.cancel)?;
         waited.ok_or(Error::Executor(ExecutorError::Canceled))
     }
 }

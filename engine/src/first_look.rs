@@ -15,8 +15,7 @@ use crate::{
     results::Results,
     source_files::SourceFiles,
 };
-use rbuild_cache::Store;
-use rbuild_executor::Cancel;
+use rbuild_cache::{Cancel, Store};
 use rbuild_planner::{Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 

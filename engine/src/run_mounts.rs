@@ -6,8 +6,8 @@ use crate::{
     results::Inputs,
     source_files::{MOUNTED, SourceFiles, mounted_tree},
 };
-use rbuild_cache::{StepHash, Store};
-use rbuild_executor::{CacheDirectory, Cancel, ExecutorError, PreparedMount};
+use rbuild_cache::{Cancel, StepHash, Store};
+use rbuild_executor::{CacheDirectory, ExecutorError, PreparedMount};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Filesystem, Mount, MountKind, RunAction, Sharing};
 use std::{

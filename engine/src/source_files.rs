@@ -2,8 +2,8 @@
 //! walked beside their stat indexes, and those of stages and images, which are layers.
 
 use crate::{BuildRequest, Error, NamedContextSource, context::Context};
-use rbuild_cache::{LayerId, Store};
-use rbuild_executor::{Cancel, ContextDirectory, IgnoreRules, Selection, SourceRoot};
+use rbuild_cache::{Cancel, LayerId, Store};
+use rbuild_executor::{ContextDirectory, IgnoreRules, Selection, SourceRoot};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step};
 use std::{

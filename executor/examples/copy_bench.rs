@@ -2,8 +2,8 @@
 //! everything, later ones find the stat index; with an archive of the context, it is added instead. Compare with `cp -r`
 //! and `tar -x`. The store is best on an empty file system of its own.
 
-use rbuild_cache::{Store, Writer};
-use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, copy, select};
+use rbuild_cache::{Cancel, Store, Writer};
+use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use std::{
     error::Error,

@@ -5,16 +5,17 @@
 //! something else of that name has to be marked opaque.
 
 use crate::{
-    Cancel, ExecutorError,
+    ExecutorError,
     copy::{
         Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new,
         write_all,
     },
     rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
-    select::{Kind, Meta, Time, Xattrs},
-    xattrs,
+    select::{Kind, Meta, Time},
+    xattrs::{self, Xattrs},
 };
 use rbuild_archive::{ArchiveError, Entry, EntryKind, TarFile, TarReader};
+use rbuild_cache::Cancel;
 use rbuild_sys::overlay::XattrNamespace;
 use rustix::{
     fs::{

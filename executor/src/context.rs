@@ -1,11 +1,7 @@
 //! A build context: a directory, what its ignore file leaves out of it, and the stat index that knows the content
 //! digests of files that did not change since an earlier build.
 
-use crate::{
-    ContextDirectory, ExecutorError, IgnoreRules,
-    rooted::Rooted,
-    select::{Entry, FileSeen},
-};
+use crate::{ContextDirectory, ExecutorError, IgnoreRules, rooted::Rooted, select::Entry};
 use rbuild_cache::{ContextIndex, ContextIndexBuilder, FileStat, Store};
 use rbuild_oci::{Digest, Hasher};
 use std::{
@@ -109,7 +105,7 @@ impl ContextRoot {
         self.index.digest(path, &stat_of(entry))
     }
 
-    /// Takes note of files that were looked at; `read` when some were not known.
+    /// Remembers files that were looked at, for [`Self::save`].
     pub(crate) fn note(&self, files: FileSeen) {
         if files.any_read() {
             self.changed.store(true, Ordering::Relaxed);
@@ -122,6 +118,38 @@ impl Drop for ContextRoot {
     fn drop(&mut self) {
         // losing the index loses time only
         let _ = self.save();
+    }
+}
+
+/// Files of a context that were looked at, with their digests.
+#[derive(Debug, Default)]
+pub(crate) struct FileSeen {
+    paths: Vec<u8>,
+    files: Vec<(usize, FileStat, Digest)>,
+    read: usize,
+}
+
+impl FileSeen {
+    /// Paths, stats and digests.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &FileStat, &Digest)> {
+        let starts = std::iter::once(0).chain(self.files.iter().map(|(end, ..)| *end));
+        starts.zip(&self.files).map(|(start, (end, stat, digest))| (&self.paths[start..*end], stat, digest))
+    }
+
+    /// Whether some had to be read.
+    pub(crate) fn any_read(&self) -> bool {
+        self.read > 0
+    }
+
+    /// Counts a file whose digest the index did not know.
+    pub(crate) fn count_read(&mut self) {
+        self.read += 1;
+    }
+
+    /// Adds a file.
+    pub(crate) fn push(&mut self, path: &[u8], stat: FileStat, digest: Digest) {
+        self.paths.extend_from_slice(path);
+        self.files.push((self.paths.len(), stat, digest));
     }
 }
 

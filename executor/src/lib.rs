@@ -55,7 +55,6 @@ pub use ignore::IgnoreRules;
 pub use isolation::Isolation;
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use open_source::DockerfilePlace;
-pub use rbuild_cache::Cancel;
 pub use run::{Run, run};
 pub use select::{Selection, select};
 pub use snapshot::clone_layer;

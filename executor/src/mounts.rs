@@ -1,7 +1,7 @@
 //! What a sandbox mounts beside its fixed mounts: `RUN --mount`, here-document scripts, volumes of containers.
 
 use crate::{
-    Cancel, ExecutorError, HostFiles, RootView,
+    ExecutorError, HostFiles, RootView,
     root_mount::host,
     rooted::{self, Last},
 };
@@ -11,7 +11,7 @@ use nix::{
     sys::stat::{Mode, mkdirat},
 };
 use rbuild_cache::{
-    CacheMount, CacheMountSpec, LayerDraft, LayerId, MountSharing, Store, make_dirs_with_mode,
+    CacheMount, CacheMountSpec, Cancel, LayerDraft, LayerId, MountSharing, Store, make_dirs_with_mode,
 };
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};

@@ -1,13 +1,13 @@
 //! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
 
 use crate::{
-    Cancel, ExecutorError, HostFiles, Isolation, PreparedMount,
+    ExecutorError, HostFiles, Isolation, PreparedMount,
     guest::{Guest, SHM_SIZE},
     root_mount::RootMount,
     run_identity,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rbuild_cache::{LayerDraft, LayerId, Store};
+use rbuild_cache::{Cancel, LayerDraft, LayerId, Store};
 use rbuild_planner::RunAction;
 use rbuild_sys::{SandboxError, SpawnError, sandbox::Running, spawn::Stdio};
 use std::{

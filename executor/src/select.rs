@@ -9,16 +9,16 @@ mod operand;
 mod tree;
 mod walk;
 
-pub(crate) use contents::FileSeen;
-pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree, Xattrs};
+pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree};
 
 use crate::{
-    Cancel, ExecutorError, IgnoreRules, SourceRoot,
+    ExecutorError, IgnoreRules, SourceRoot,
     ignore::Verdict,
     rooted::{Rooted, is_dir, parent, shown},
-    xattrs,
+    xattrs::{self, Xattrs},
 };
 use operand::Match;
+use rbuild_cache::Cancel;
 use rbuild_oci::{Digest, Hasher};
 use rbuild_planner::{CopyAction, CopySource};
 

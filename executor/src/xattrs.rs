@@ -1,12 +1,14 @@
 //! Extended attributes as copies carry them: all of them, but those overlayfs keeps for itself, which would change
 //! what a layer means. Failing to read or write one is no failure of the copy (Docker logs and goes on).
 
-use crate::select::Xattrs;
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use std::{ffi::CStr, os::fd::AsFd};
 
 /// Names and values of one attribute list; larger ones do not exist (`xattr(7)`).
 const LIST: usize = 64 << 10;
+
+/// Names and values.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The attributes of an open file or directory, sorted by name.
 pub(crate) fn read(fd: impl AsFd) -> Xattrs {

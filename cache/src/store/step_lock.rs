@@ -1,8 +1,8 @@
 //! One process builds a step, others that need it wait: a lock for each cache key, held from the miss until the record
-//! can be seen by everyone.
+//! can be seen by all.
 
 use crate::{
-    CacheKey, Store, StoreError,
+    CacheKey, Cancel, Store, StoreError,
     disk::{FileLock, OnUnlock},
 };
 use std::{path::PathBuf, thread, time::Duration};
@@ -24,25 +24,20 @@ impl Store {
         Ok(lock.map(|lock| StepLock { _lock: lock }))
     }
 
-    /// Waits for the step's lock as long as `keep_waiting` says so, which is asked every few milliseconds; `None` when
-    /// it said no.
+    /// Waits for the step's lock; `None` when `cancel` was called meanwhile.
     ///
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
-    pub fn wait_step(
-        &self,
-        key: &CacheKey,
-        mut keep_waiting: impl FnMut() -> bool,
-    ) -> Result<Option<StepLock>, StoreError> {
+    pub fn wait_step(&self, key: &CacheKey, cancel: &Cancel) -> Result<Option<StepLock>, StoreError> {
         let mut pause = Duration::from_micros(500);
         loop {
             if let Some(lock) = self.try_lock_step(key)? {
                 return Ok(Some(lock));
             }
-            if !keep_waiting() {
+            if cancel.is_canceled() {
                 return Ok(None);
             }
-            // flock(2) cannot be given up after a time, so a cancelled build could not stop waiting in it
+            // flock(2) cannot be given up after a time, so a canceled build could not stop waiting in it
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(10));
         }

@@ -21,7 +21,7 @@ use crate::{
     resolve::{BaseImages, Fetching},
     unsupported,
 };
-use rbuild_executor::Cancel;
+use rbuild_cache::Cancel;
 use rbuild_oci::Platform;
 use rbuild_parser::Dockerfile;
 use rbuild_planner::{Action, Filesystem, MountKind, Plan, PlannedStage, ResolvedGraph, StageGraph, StepId};

@@ -13,8 +13,8 @@ use crate::{
     schedule::Queue,
     source_files::copies_layers,
 };
-use rbuild_cache::{CacheKey, LayerId, LayerMeta, LayerSource, Lease, StepLock, Store};
-use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot};
+use rbuild_cache::{CacheKey, Cancel, LayerId, LayerMeta, LayerSource, Lease, StepLock, Store};
+use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot};
 use rbuild_oci::{Digest, Timestamp};
 use rbuild_planner::{Action, CachePolicy, Filesystem, Step};
 use rbuild_registry::ClientOptions;
@@ -148,7 +148,7 @@ impl World {
 
     /// The lock of a step; an equal step of this build may still be recorded.
     fn lock(&self, key: &CacheKey) -> StepLock {
-        self.store().wait_step(key, || true).unwrap().unwrap()
+        self.store().wait_step(key, &Cancel::default()).unwrap().unwrap()
     }
 
     /// Builds in earnest.

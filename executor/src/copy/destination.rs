@@ -9,7 +9,7 @@ use crate::{
     ExecutorError, RootView,
     rooted::{FileType, Resolved, Rooted, Space, file_type, is_dir, parent, shown},
     select::{Meta, Owner, Time},
-    xattrs,
+    xattrs::{self, Xattrs},
 };
 use rbuild_cache::LayerDraft;
 use rustix::{
@@ -120,7 +120,7 @@ impl<'a> Destination<'a> {
         &mut self,
         path: &[u8],
         meta: &Meta,
-        xattrs: &crate::select::Xattrs,
+        xattrs: &Xattrs,
     ) -> Result<Made, ExecutorError> {
         match self.find(path)? {
             Some(stat) if is_dir(&stat) => {

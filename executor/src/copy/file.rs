@@ -3,11 +3,12 @@
 
 use super::policy::{Birth, Policy, stamps};
 use crate::{
-    Cancel, ExecutorError,
+    ExecutorError,
     rooted::{FileType, shown},
     select::{Dir, Entry, Kind, Meta, Owner, Time},
     xattrs,
 };
+use rbuild_cache::Cancel;
 use rustix::{
     fs::{
         AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, copy_file_range, fstat, ioctl_ficlone, mknodat,

@@ -1,15 +1,15 @@
 //! Content digests of regular files: from the context's stat index when nothing about the file changed, else by
 //! reading it, on all processors. What a small file's reading brought up is kept for the copy that is likely to follow.
 
-use super::tree::{Dir, Entry, Kind, Xattrs};
+use super::tree::{Dir, Entry, Kind};
 use crate::{
-    Cancel, ExecutorError, SourceRoot,
-    context::{ContextRoot, stat_of},
+    ExecutorError, SourceRoot,
+    context::{ContextRoot, FileSeen, stat_of},
     rooted::Rooted,
     workers::Queue,
-    xattrs,
+    xattrs::{self, Xattrs},
 };
-use rbuild_cache::FileStat;
+use rbuild_cache::Cancel;
 use rbuild_oci::{Digest, Hasher};
 use rustix::{
     fs::{Mode, OFlags, openat},
@@ -40,32 +40,6 @@ struct Reading<'a> {
     context: Option<&'a ContextRoot>,
     kept: AtomicUsize,
     cancel: &'a Cancel,
-}
-
-/// Files of a context that were looked at, with their digests.
-#[derive(Debug, Default)]
-pub(crate) struct FileSeen {
-    paths: Vec<u8>,
-    files: Vec<(usize, FileStat, Digest)>,
-    read: usize,
-}
-
-impl FileSeen {
-    /// Paths, stats and digests.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &FileStat, &Digest)> {
-        let starts = std::iter::once(0).chain(self.files.iter().map(|(end, ..)| *end));
-        starts.zip(&self.files).map(|(start, (end, stat, digest))| (&self.paths[start..*end], stat, digest))
-    }
-
-    /// Whether some had to be read.
-    pub(crate) fn any_read(&self) -> bool {
-        self.read > 0
-    }
-
-    fn push(&mut self, path: &[u8], stat: FileStat, digest: Digest) {
-        self.paths.extend_from_slice(path);
-        self.files.push((self.paths.len(), stat, digest));
-    }
 }
 
 /// Fills in [`Entry::content`] of all regular files in `dirs`.
@@ -104,7 +78,7 @@ impl Reading<'_> {
                         Some(dir) => dir,
                         none => none.insert(self.root.open_dir(task.path)?),
                     };
-                    seen.read += 1;
+                    seen.count_read();
                     self.cancel.check()?;
                     self.hash(dir, name, entry, buffer).map_err(|errno| match errno {
                         Errno::CANCELED => ExecutorError::Canceled,
@@ -147,7 +121,7 @@ impl Reading<'_> {
         Ok(with_xattrs(content, &xattrs))
     }
 
-    /// `ECANCELED` when nobody wants it any more.
+    /// `ECANCELED` when the build was canceled.
     fn hash_rest(&self, fd: &OwnedFd, first: usize, buffer: &mut [u8]) -> Result<Digest, Errno> {
         let mut hasher = Hasher::new();
         let mut length = first;

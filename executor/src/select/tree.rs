@@ -1,12 +1,12 @@
 //! What a walk found: directories with their entries, each entry with everything a copy needs, so that nothing is
 //! looked at twice. Compact: names lie in one buffer per directory.
 
-use crate::rooted::{FileType, file_type};
+use crate::{
+    rooted::{FileType, file_type},
+    xattrs::Xattrs,
+};
 use rbuild_oci::Digest;
 use rustix::fs::Stat;
-
-/// Extended attributes, by name.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Whose files the source's are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

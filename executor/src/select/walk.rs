@@ -3,12 +3,13 @@
 
 use super::tree::{Dir, Entry, Kind, Meta, Owner, Presence, Tree};
 use crate::{
-    Cancel, ExecutorError,
+    ExecutorError,
     ignore::{IgnoreRules, Inherited, Verdict},
     rooted::{FileType, Rooted, join},
     workers::Queue,
     xattrs,
 };
+use rbuild_cache::Cancel;
 use rustix::{
     fs::{AtFlags, RawDir, fstat, readlinkat, statat},
     io::Errno,

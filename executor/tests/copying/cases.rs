@@ -4,10 +4,8 @@
 //! layer holds and what the stack then looks like, or the error. `UPDATE_EXPECT=1` rewrites what is expected.
 
 use crate::fixture::{NOW, build, print};
-use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
-use rbuild_executor::{
-    Cancel, ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir,
-};
+use rbuild_cache::{Cancel, LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
+use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir};
 use rbuild_oci::{ImagePath, Timestamp};
 use rbuild_planner::{Chmod, CopyAction, CopySource, Filesystem, GitDirectory, Unpack, WorkdirAction};
 use std::{

@@ -1,8 +1,8 @@
 //! Sources that change while they are copied, and copies that are given up.
 
 use flate2::{Compression, write::GzEncoder};
-use rbuild_cache::{Store, Writer};
-use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
+use rbuild_cache::{Cancel, Store, Writer};
+use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::{has_root, skip};
 use std::{

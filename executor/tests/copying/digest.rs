@@ -1,8 +1,8 @@
 //! What makes a selection's digest change and what does not (`spec` §10.2, the observed hits and misses), with the stat
 //! index in between: every change is seen by a context opened again on the same store.
 
-use rbuild_cache::{Store, Writer};
-use rbuild_executor::{Cancel, ContextRoot, IgnoreRules, SourceRoot, select};
+use rbuild_cache::{Cancel, Store, Writer};
+use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Digest;
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
 use std::{

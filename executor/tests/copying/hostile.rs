@@ -1,7 +1,7 @@
 //! ADD of archives that layers have to withstand as well.
 
-use rbuild_cache::{LayerDraft, Store, Writer};
-use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, SourceRoot, copy, select};
+use rbuild_cache::{Cancel, LayerDraft, Store, Writer};
+use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, copy, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::{Outcome, chain, described, has_root, hostile_archives};
 use std::{fs, path::Path, time::SystemTime};

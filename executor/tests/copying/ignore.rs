@@ -1,8 +1,8 @@
 //! The ignore-file language on a real context: `testdata/ignore/<case>/{case.txt,expected.txt}`. A case lists files and,
 //! after `--- ignore`, the lines of the ignore file; expected is what COPY of everything sees, or the error.
 
-use rbuild_cache::{Store, Writer};
-use rbuild_executor::{Cancel, ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
+use rbuild_cache::{Cancel, Store, Writer};
+use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
 use std::{fs, path::Path, time::SystemTime};
 

@@ -20,4 +20,4 @@ pub(crate) use compress::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer};
 pub use content::layer_content;
 pub use note::Note;
 pub(crate) use tar::rehash;
-pub use tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_diff_while, layer_tar};
+pub use tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_diff_until, layer_tar};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::ImageError;
 use rbuild_archive::{ChunkReader, ChunkWriter, FillError, decompressed, pipe, sniff};
-use rbuild_cache::{LayerId, LayerSource, Store};
+use rbuild_cache::{Cancel, LayerId, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::{
     io::{self, Read},
@@ -63,22 +63,22 @@ pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError>
 /// # Errors
 /// When the layer cannot be read.
 pub fn layer_diff(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
-    Ok(layer_diff_while(store, layer, &|| true)?.expect("nobody asked to stop"))
+    Ok(layer_diff_until(store, layer, &Cancel::default())?.expect("nothing cancels it"))
 }
 
-/// The same, given up when `go_on`, which is asked for every piece, says no: `None` then.
+/// The same; `None` when `cancel` was called before it was computed.
 ///
 /// # Errors
 /// When the layer cannot be read.
-pub fn layer_diff_while(
+pub fn layer_diff_until(
     store: &Store,
     layer: &LayerId,
-    go_on: &dyn Fn() -> bool,
+    cancel: &Cancel,
 ) -> Result<Option<LayerDiff>, ImageError> {
     if let Some(known) = known_layer_diff(store, layer)? {
         return Ok(Some(known));
     }
-    let Some((diff, content)) = hash(store, layer, go_on)? else { return Ok(None) };
+    let Some((diff, content)) = hash(store, layer, cancel)? else { return Ok(None) };
     let mut meta = store.layer_meta(layer)?;
     meta.diff_id = Some(diff.diff_id);
     meta.tar_size = Some(diff.tar_size);
@@ -98,18 +98,14 @@ pub fn known_layer_diff(store: &Store, layer: &LayerId) -> Result<Option<LayerDi
 
 /// The same, always computed.
 pub(crate) fn rehash(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageError> {
-    Ok(hash(store, layer, &|| true)?.expect("nobody asked to stop").0)
+    Ok(hash(store, layer, &Cancel::default())?.expect("nothing cancels it").0)
 }
 
-/// DiffId and tar length, and the bytes of regular files; `None` when `go_on` said no.
-fn hash(
-    store: &Store,
-    layer: &LayerId,
-    go_on: &dyn Fn() -> bool,
-) -> Result<Option<(LayerDiff, u64)>, ImageError> {
+/// DiffId and tar length, and the bytes of regular files; `None` when canceled.
+fn hash(store: &Store, layer: &LayerId, cancel: &Cancel) -> Result<Option<(LayerDiff, u64)>, ImageError> {
     let mut tar = layer_tar(store, layer)?;
     while tar.next_chunk()?.is_some() {
-        if !go_on() {
+        if cancel.is_canceled() {
             return Ok(None);
         }
     }

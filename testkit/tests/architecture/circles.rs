@@ -30,7 +30,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("registry", &["auth", "client", "connector", "endpoint", "failure", "token", "transport"]),
-    ("executor", &["context", "select::contents", "source"]),
     ("engine", &["containers::process", "containers::start"]),
 ];
 

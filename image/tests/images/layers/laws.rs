@@ -42,6 +42,10 @@ fn make(root: &Path, tree: &BTreeMap<String, Node>) {
         {
             continue;
         }
+        if fs::symlink_metadata(&path).is_ok() {
+            // a link earlier in the tree led here already
+            continue;
+        }
         let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let node_of = |kind| {
             rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::empty(), 0).unwrap();
