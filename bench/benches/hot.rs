@@ -5,9 +5,11 @@ use rbuild_cache::{
     BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, KeyBuilder, RecordedStep, StepOutcome,
     Store, Writer,
 };
+use rbuild_oci::Clock;
 use rbuild_oci::{ImageConfig, Platform};
 use rbuild_planner::{Plan, PlanOptions, ResolvedImage};
-use std::{hint::black_box, time::SystemTime};
+use rbuild_testkit::now;
+use std::hint::black_box;
 
 /// 200 lines, 10 stages, with a bit of everything the language has.
 const DENSE: &str = include_str!("dense.Dockerfile");
@@ -75,20 +77,20 @@ fn keys(c: &mut Criterion) {
 
 fn index(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path(), &Writer::Root).expect("a store");
+    let store = Store::open(folder.path(), &Writer::Root, Clock::new(now)).expect("a store");
     let key = CacheKey::definition(None, &KeyBuilder::new("x").finish_step());
     c.bench_function("open the index, look one key up, close", |b| {
         b.iter(|| store.index(|index| Ok(index.record(&key).is_some())).expect("a transaction"));
     });
     c.bench_function("open a store", |b| {
-        b.iter(|| Store::open(folder.path(), &Writer::Root).expect("a store"));
+        b.iter(|| Store::open(folder.path(), &Writer::Root, Clock::new(now)).expect("a store"));
     });
 }
 
 /// What the record of a fully cached build of 20 steps costs it, in a store that has as many records as it keeps.
 fn build_record(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path(), &Writer::Root).expect("a store");
+    let store = Store::open(folder.path(), &Writer::Root, Clock::new(now)).expect("a store");
     let key = CacheKey::definition(None, &KeyBuilder::new("x").finish_step());
     let step = |number: u32| RecordedStep {
         number,
@@ -104,7 +106,7 @@ fn build_record(c: &mut Criterion) {
         took_ms: Some(0),
     };
     let record = || {
-        let now = || SystemTime::now().into();
+        let now = || rbuild_testkit::now().into();
         let open = store.begin_build(BuildSubject::default(), now()).expect("a record");
         let outcome = BuildOutcome::Done { image: None };
         let end =

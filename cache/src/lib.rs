@@ -32,6 +32,6 @@ pub use index::{
 };
 pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
-    ContainerState, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft, LayerId, LayerMeta, LayerSource,
-    Lease, Missing, MountSharing, RefRecord, ScratchDir, StepLock, Store, Writer,
+    ContainerProgram, ContainerState, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft, LayerId,
+    LayerMeta, LayerSource, Lease, Missing, MountSharing, RefRecord, ScratchDir, StepLock, Store, Writer,
 };

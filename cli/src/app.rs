@@ -49,6 +49,7 @@ impl App {
     }
 
     fn open(&self, registry: ClientOptions, jobs: usize) -> Result<Engine, CliError> {
-        Ok(Engine::open(EngineOptions { root: self.root.clone(), jobs, registry })?)
+        let (root, clock) = (self.root.clone(), self.environment.clock);
+        Ok(Engine::open(EngineOptions { root, jobs, registry, clock })?)
     }
 }

@@ -2,7 +2,7 @@
 //! values and can be tested with other ones.
 
 use crate::{shown::Color, streams};
-use rbuild::Timestamp;
+use rbuild::{Clock, Timestamp};
 use std::{
     collections::HashMap,
     io::IsTerminal,
@@ -18,6 +18,8 @@ pub(crate) struct Environment {
     pub(crate) user: User,
     /// When it was started.
     pub(crate) now: Timestamp,
+    /// The machine's clock.
+    pub(crate) clock: Clock,
 }
 
 /// Who runs the program.
@@ -31,12 +33,14 @@ pub(crate) enum User {
 
 impl Environment {
     /// The real one.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
     pub(crate) fn capture() -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let user = if nix::unistd::geteuid().is_root() { User::Root } else { User::Ordinary };
-        Self { variables, user, now: SystemTime::now().into() }
+        let clock = Clock::new(SystemTime::now);
+        Self { variables, user, now: clock.now().into(), clock }
     }
 
     /// A made-up one, started at the epoch.
@@ -44,7 +48,12 @@ impl Environment {
     pub(crate) fn of(variables: &[(&str, &str)], user: User) -> Self {
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { variables, user, now: SystemTime::UNIX_EPOCH.into() }
+        Self {
+            variables,
+            user,
+            now: SystemTime::UNIX_EPOCH.into(),
+            clock: Clock::new(|| SystemTime::UNIX_EPOCH),
+        }
     }
 
     /// A variable that is set, even if to nothing.

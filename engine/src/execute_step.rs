@@ -87,7 +87,7 @@ impl Executor {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
         })?;
-        let created = Timestamp::from(SystemTime::now());
+        let created = Timestamp::from(self.machine.store.now());
         let layer = draft.commit(self.cache.lease(), &LayerMeta::new(created, LayerSource::Own))?;
         self.cache.keep(&ready, &Done { layer, created, took: activity.elapsed() }, lock)
     }
@@ -111,7 +111,7 @@ impl Machine {
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<LayerDraft, Error> {
         let (store, parent) = (&self.store, &*ready.inputs.parent);
-        let now = epoch.map_or_else(SystemTime::now, at_second);
+        let now = epoch.map_or_else(|| store.now(), at_second);
         match &ready.step.action {
             Action::Workdir(action) => Ok(rbuild_executor::workdir(store, action, parent, now)?),
             Action::Copy(action) => {

@@ -3,7 +3,7 @@
 use crate::{Engine, Error, ImageHolder};
 use rbuild_cache::{ImageRecord, RefRecord};
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Reference, Timestamp};
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 /// One line of `images`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ impl Engine {
         let record = self.find_image(source)?;
         Ok(self.store.set_name(
             target,
-            &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(SystemTime::now()) },
+            &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(self.store.now()) },
         )?)
     }
 

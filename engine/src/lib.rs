@@ -60,8 +60,8 @@ pub use preview::{
 };
 pub use rbuild_archive::begins_archive;
 pub use rbuild_oci::{
-    ContainerConfig, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry, ImageConfig, ImageId,
-    ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,
+    Clock, ContainerConfig, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry, ImageConfig,
+    ImageId, ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,
 };
 pub use rbuild_planner::{Access, Network, NoCache};
 pub use rbuild_registry::{ClientOptions, Credentials, Login, Proxies, RetryPolicy, Secret, Tls};
@@ -92,7 +92,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] when it cannot be created, or was written by a newer rbuild or by another user.
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
-        let store = Store::open(&options.root, &store_writer()?)?;
+        let store = Store::open(&options.root, &store_writer()?, options.clock)?;
         let isolation = Arc::new(Isolation::new(&store));
         Ok(Self { store, options: Arc::new(options), isolation })
     }

@@ -1,6 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use rbuild_oci::{Digest, ImageId, ImageName, Platform, Reference};
+use rbuild_oci::{Clock, Digest, ImageId, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -14,6 +14,8 @@ pub struct EngineOptions {
     pub jobs: usize,
     /// Credentials, certificates and rules for registries.
     pub registry: ClientOptions,
+    /// When things are made.
+    pub clock: Clock,
 }
 
 /// Where the Dockerfile's text comes from.

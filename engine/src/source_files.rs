@@ -10,7 +10,6 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
 };
 
 /// Where the files of a context lie in the layer that is made for mounting them.
@@ -114,7 +113,7 @@ impl SourceFiles {
         rules: impl FnOnce() -> Result<IgnoreRules, rbuild_executor::ExecutorError>,
     ) -> Result<SourceRoot, Error> {
         let Some(directory) = directory else { return Ok(SourceRoot::empty(&self.store)?) };
-        Ok(SourceRoot::open_context(&self.store, directory, rules()?, SystemTime::now()))
+        Ok(SourceRoot::open_context(&self.store, directory, rules()?, self.store.now()))
     }
 }
 

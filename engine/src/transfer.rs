@@ -15,7 +15,6 @@ use std::{
     io::{Read, Write},
     path::PathBuf,
     sync::Mutex,
-    time::SystemTime,
 };
 
 /// The form of a saved archive. Both hold the image config as it is, so the image ID survives.
@@ -144,7 +143,7 @@ impl Engine {
             }
             ArchiveSource::Stream(stream) => (stream, "-".to_owned()),
         };
-        let now = Timestamp::from(SystemTime::now());
+        let now = Timestamp::from(self.store.now());
         let import = Import {
             config: apply_changes(ContainerConfig::default(), changes)?,
             platform: Platform::host(),

@@ -4,12 +4,14 @@
 
 use rbuild_cache::{Cancel, Store, Writer};
 use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, copy, select};
+use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
+use rbuild_testkit::now;
 use std::{
     error::Error,
     io::Write,
     path::Path,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("copy_bench CONTEXT STORE [TIMES [ARCHIVE]]".into());
     };
     let times = rest.first().map_or(Ok(3), |text| text.parse())?;
-    let store = Store::open(Path::new(store), &Writer::Root)?;
+    let store = Store::open(Path::new(store), &Writer::Root, Clock::new(now))?;
     let action = CopyAction {
         unpack: if rest.get(1).is_some() { Unpack::Local } else { Unpack::Never },
         ..CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/app".parse()?)
@@ -29,16 +31,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     for _ in 0..times {
         let started = Instant::now();
-        let root = SourceRoot::Context(ContextRoot::open(
-            &store,
-            Path::new(context),
-            IgnoreRules::none(),
-            SystemTime::now(),
-        )?);
+        let root =
+            SourceRoot::Context(ContextRoot::open(&store, Path::new(context), IgnoreRules::none(), now())?);
         let opened = started.elapsed();
         let selection = select(&root, &action, &Cancel::default())?;
         let selected = started.elapsed();
-        let draft = copy(&store, &action, &selection, &[], SystemTime::now())?;
+        let draft = copy(&store, &action, &selection, &[], now())?;
         let copied = started.elapsed();
         drop(root);
         let saved = started.elapsed();

@@ -7,7 +7,6 @@ use crate::{
 };
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Store};
 use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};
-use std::time::SystemTime;
 
 /// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first. The store is synced first, so
 /// that the image can be named at once. An image that is there already costs a few reads and no write.
@@ -45,7 +44,7 @@ pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Resu
     }
     store.put_blob(&json)?;
     known_layers::remember(store, &own);
-    let created = Timestamp::from(SystemTime::now());
+    let created = Timestamp::from(store.now());
     record(store, ImageRecord { id, layers: stack, manifest: None, created })
 }
 

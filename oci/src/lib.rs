@@ -28,4 +28,4 @@ pub use manifest::{Index, Manifest, ManifestOrIndex};
 pub use path::ImagePath;
 pub use platform::Platform;
 pub use reference::Reference;
-pub use timestamp::Timestamp;
+pub use timestamp::{Clock, Timestamp};

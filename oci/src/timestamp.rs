@@ -4,6 +4,27 @@ use crate::ParseError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr, time::SystemTime};
 
+/// Where the time comes from. Only a whole program reads the machine's clock; libraries are given one, and what they make
+/// depends on nothing else that changes by itself.
+///
+/// Files are compared with it, so it has to be the clock that the kernel stamps files with, or one that is behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(fn() -> SystemTime);
+
+impl Clock {
+    /// The clock that `now` reads.
+    #[must_use]
+    pub const fn new(now: fn() -> SystemTime) -> Self {
+        Self(now)
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(self) -> SystemTime {
+        self.0()
+    }
+}
+
 /// A moment, to the nanosecond.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);

@@ -15,6 +15,8 @@ mod skip;
 mod token_server;
 mod workspace;
 
+use std::time::SystemTime;
+
 pub use archives::{Tar, crc32, described};
 pub use executable::{copy_program, write_program};
 pub use hostile::{HostileArchive, Outcome, chain, hostile_archives};
@@ -25,3 +27,10 @@ pub use registry::{
 pub use skip::{has_root, skip, skip_named};
 pub use token_server::IDENTITY_TOKEN;
 pub use workspace::{Base, Ran, Workspace, has_program, is_root, repository};
+
+/// The time, for tests of what compares files with the clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "a test is a program of its own")]
+pub fn now() -> SystemTime {
+    SystemTime::now()
+}

@@ -10,7 +10,7 @@ use base64::{
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 pub(crate) const SERVICE: &str = "rbuild-test-registry";
@@ -94,7 +94,7 @@ fn decoded(value: &str) -> String {
 
 impl Signer {
     fn token(&self, access: &str) -> Option<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let now = crate::now().duration_since(UNIX_EPOCH).ok()?;
         let (seconds, unique) = (now.as_secs(), now.as_nanos());
         let header = format!(r#"{{"typ":"JWT","alg":"RS256","x5c":["{}"]}}"#, self.certificate_base64);
         let claims = format!(

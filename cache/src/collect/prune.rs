@@ -19,7 +19,6 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 /// What was collected.
@@ -125,7 +124,7 @@ impl<'a> Collection<'a> {
         let _gate = self.gate()?;
         let mut inventory = Inventory::take(self.store, index)?;
         self.images(policy::images(options, self.store, &inventory), &mut inventory)?;
-        let now = SystemTime::now();
+        let now = self.store.now();
         let expired = policy::expired(&inventory, now);
         inventory.records.retain(|(key, _)| !expired.contains(key));
         let evicted = policy::records(options, &inventory, index, sizes);

@@ -33,6 +33,7 @@ impl BootId {
 
 impl Stamp {
     /// This moment, in the boot that runs.
+    #[expect(clippy::disallowed_methods, reason = "time since the boot, not the time of day")]
     pub(crate) fn now(boot: BootId) -> Self {
         let nanoseconds = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
             u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000

@@ -286,6 +286,8 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 mod tests {
     use super::*;
     use crate::Writer;
+    use rbuild_oci::Clock;
+    use rbuild_testkit::now;
     use std::{fs, time::Duration, time::Instant};
 
     fn stat(inode: u64, time: i64) -> FileStat {
@@ -298,7 +300,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
         (directory, store)
     }
 

@@ -5,12 +5,18 @@ use crate::{
     Store, StoreError,
     disk::{create_private_file, whole_file},
 };
+use nix::{
+    fcntl::AT_FDCWD,
+    sys::{
+        stat::{UtimensatFlags, utimensat},
+        time::TimeSpec,
+    },
+};
 use rbuild_oci::{Digest, Hasher};
 use std::{
-    fs::{self, File, FileTimes},
+    fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 impl Store {
@@ -183,19 +189,20 @@ impl Drop for BlobWriter {
 
 /// Marks a file as just used, which keeps a running collection from taking it.
 pub(crate) fn refresh(path: &Path) {
-    if let Ok(file) = File::options().write(true).open(path) {
-        let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
-    }
+    let (accessed, modified) = (TimeSpec::UTIME_OMIT, TimeSpec::UTIME_NOW);
+    let _ = utimensat(AT_FDCWD, path, &accessed, &modified, UtimensatFlags::FollowSymlink);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Writer;
+    use rbuild_oci::Clock;
+    use rbuild_testkit::now;
 
     fn store() -> (tempfile::TempDir, Store) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
         (directory, store)
     }
 

@@ -1,5 +1,8 @@
 //! Containers: `containers/<id>/` has the record, the container's own changes in `fs` and `work`, and a lock that is held
 //! while its program runs. The record also says what the container needs of the store, so that no collection takes it.
+//!
+//! The record is on the disk before it has its name. Which program runs is not in it: that stands in the lock's file,
+//! which costs no sync, because no program outlives a power cut.
 
 use crate::{
     LayerId, Store, StoreError,
@@ -10,7 +13,7 @@ use crate::{
 };
 use rbuild_oci::{ContainerConfig, ImageId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 /// The exit code of a program that was killed.
 const KILLED: i32 = 137;
@@ -44,6 +47,15 @@ pub struct Container {
     pub state: ContainerState,
 }
 
+/// The program of a running container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerProgram {
+    /// Its first process, as the host sees it.
+    pub pid: i32,
+    /// When it was started.
+    pub started: Timestamp,
+}
+
 /// Where a container stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
@@ -65,7 +77,19 @@ pub struct ContainerDirectory {
 /// Held while a container's program runs. Ends when dropped, or with the process.
 #[derive(Debug)]
 pub struct ContainerLock {
-    _lock: FileLock,
+    lock: FileLock,
+    path: PathBuf,
+}
+
+impl ContainerLock {
+    /// Notes the program that was started, for other processes.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn note(&self, program: &ContainerProgram) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(program).expect("a program is numbers");
+        self.lock.file().write_all(&json).map_err(StoreError::on("write", &self.path))
+    }
 }
 
 impl Store {
@@ -115,10 +139,26 @@ impl ContainerDirectory {
     /// [`StoreError::Document`] when the record is damaged, or an I/O error.
     pub fn read(&self) -> Result<Option<Container>, StoreError> {
         let Some(mut container) = self.recorded()? else { return Ok(None) };
+        if container.state == ContainerState::Created
+            && let Some(program) = self.program()?
+        {
+            (container.pid, container.started) = (Some(program.pid), Some(program.started));
+            container.state = ContainerState::Running;
+        }
         if container.state == ContainerState::Running && self.try_lock()?.is_some() {
             container.state = ContainerState::Exited(KILLED);
         }
         Ok(Some(container))
+    }
+
+    /// The program that was noted last; `None` as well when a power cut has emptied the file.
+    fn program(&self) -> Result<Option<ContainerProgram>, StoreError> {
+        let bytes = whole_file::read(&self.lock_path())?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
     }
 
     /// The record as it was written.
@@ -128,7 +168,7 @@ impl ContainerDirectory {
         serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
     }
 
-    /// Replaces the record; it is on the disk before it has its name. LockMode the layers by a lease until it is written for
+    /// Replaces the record; it is on the disk before it has its name. Hold the layers by a lease until it is written for
     /// the first time; from then on no collection takes them, until the directory is removed.
     ///
     /// # Errors
@@ -143,8 +183,8 @@ impl ContainerDirectory {
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
     pub fn try_lock(&self) -> Result<Option<ContainerLock>, StoreError> {
-        let lock = FileLock::attempt(&self.path.join("lock"), OnUnlock::Keep)?;
-        Ok(lock.map(|lock| ContainerLock { _lock: lock }))
+        let path = self.lock_path();
+        Ok(FileLock::attempt(&path, OnUnlock::Keep)?.map(|lock| ContainerLock { lock, path }))
     }
 
     /// Removes everything.

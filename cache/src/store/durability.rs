@@ -79,6 +79,8 @@ impl Durable {
 mod tests {
     use super::*;
     use crate::Writer;
+    use rbuild_oci::Clock;
+    use rbuild_testkit::now;
 
     fn boot(number: u128) -> BootId {
         BootId::try_from(format!("{number:032x}")).unwrap()
@@ -87,7 +89,7 @@ mod tests {
     #[test]
     fn a_sync_covers_what_was_written_before_it_and_nothing_later() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
         let before = store.stamp();
         assert!(!store.durable().unwrap().covers(&before));
         store.sync().unwrap();

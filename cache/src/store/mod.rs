@@ -17,7 +17,7 @@ mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
-pub use container::{Container, ContainerDirectory, ContainerLock, ContainerState};
+pub use container::{Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState};
 pub(crate) use durability::Durable;
 pub use image_record::{ImageLayer, ImageRecord};
 pub use layer::{LayerDraft, LayerMeta, LayerSource};
@@ -30,9 +30,11 @@ pub use step_lock::StepLock;
 pub use writer::{IdMaps, IdRange, Writer};
 
 use crate::{BootId, StoreError, Warning, disk::TemporarySpace, index::IndexWriters};
+use rbuild_oci::Clock;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
 };
 
 /// A handle on one store. Cheap to clone; clones share temporary space and warnings.
@@ -45,6 +47,7 @@ pub struct Store {
 struct Inner {
     root: PathBuf,
     writer: Writer,
+    clock: Clock,
     empty: PathBuf,
     space: TemporarySpace,
     warnings: Mutex<Vec<Warning>>,
@@ -54,18 +57,19 @@ struct Inner {
 
 impl Store {
     /// Opens the store at `root`, which should be an absolute path, for `writer`, who is the caller; makes it when it
-    /// is not there.
+    /// is not there. What is written says when, by `clock`.
     ///
     /// # Errors
     /// [`StoreError::NewerStore`] when a newer rbuild has written it, [`StoreError::NotAStore`] when it is something
     /// else, [`StoreError::OtherWriter`] and [`StoreError::OtherIds`] when the caller would misread it; an I/O error
     /// when it cannot be read or made.
-    pub fn open(root: &Path, writer: &Writer) -> Result<Self, StoreError> {
+    pub fn open(root: &Path, writer: &Writer, clock: Clock) -> Result<Self, StoreError> {
         opening::open(root, writer)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 writer: writer.clone(),
+                clock,
                 empty: root.join("empty"),
                 space: TemporarySpace::new(root),
                 warnings: Mutex::new(Vec::new()),
@@ -85,6 +89,12 @@ impl Store {
     #[must_use]
     pub fn writer(&self) -> &Writer {
         &self.inner.writer
+    }
+
+    /// The time, by the clock that the store was opened with.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.inner.clock.now()
     }
 
     /// A directory that is always empty.

@@ -149,12 +149,13 @@ fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
 mod tests {
     use super::*;
     use crate::Writer;
-    use std::time::SystemTime;
+    use rbuild_oci::Clock;
+    use rbuild_testkit::now;
 
     #[test]
     fn names_come_back_and_never_collide() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
         let digest = Digest::of(b"m");
         let names = [
             "debian",
@@ -166,8 +167,7 @@ mod tests {
             &format!("me/app@{digest}"),
         ];
         for name in names {
-            let (image, tagged_at) =
-                (ImageId::from_digest(Digest::of(name.as_bytes())), SystemTime::now().into());
+            let (image, tagged_at) = (ImageId::from_digest(Digest::of(name.as_bytes())), now().into());
             match name.parse() {
                 Ok(given) => store.set_name(&given, &RefRecord { image, manifest: None, tagged_at }).unwrap(),
                 Err(_) => store.set_pin(&name.parse().unwrap(), b"m", image, tagged_at).unwrap(),
@@ -189,10 +189,10 @@ mod tests {
     #[test]
     fn a_pin_has_the_digest_of_the_manifest_whatever_was_asked_for() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
         let image = ImageId::from_digest(Digest::of(b"image"));
         let pin = |bytes: &[u8]| format!("a@{}", Digest::of(bytes)).parse::<Reference>().unwrap();
-        store.set_pin(&pin(b"asked for"), b"fetched", image, SystemTime::now().into()).unwrap();
+        store.set_pin(&pin(b"asked for"), b"fetched", image, now().into()).unwrap();
         assert_eq!(store.reference(&pin(b"asked for")).unwrap(), None);
         assert_eq!(store.reference(&pin(b"fetched")).unwrap().unwrap().image, image);
     }
@@ -200,18 +200,18 @@ mod tests {
     #[test]
     fn a_pin_that_somebody_gave_is_absent() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("s"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
         let pin: Reference = format!("a@{}", Digest::of(b"good")).parse().unwrap();
         let image = ImageId::from_digest(Digest::of(b"evil"));
         for manifest in [None, Some(Digest::of(b"evil manifest"))] {
-            let record = RefRecord { image, manifest, tagged_at: SystemTime::now().into() };
+            let record = RefRecord { image, manifest, tagged_at: now().into() };
             let path = store.reference_path(&pin);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
             assert_eq!(store.reference(&pin).unwrap(), None);
             assert_eq!(store.references().unwrap(), []);
         }
-        store.set_pin(&pin, b"good", image, SystemTime::now().into()).unwrap();
+        store.set_pin(&pin, b"good", image, now().into()).unwrap();
         assert!(store.reference(&pin).unwrap().is_some(), "a fetched one takes its place");
     }
 }

@@ -6,10 +6,11 @@ use rbuild_cache::{
     KeyBuilder, RecordedMiss, RecordedStep, StepOutcome, Store, StoreError,
 };
 use rbuild_oci::{Digest, FailureClass, ImageId, Timestamp};
+use rbuild_testkit::now;
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 const LARGE: BuildBudget = BuildBudget { records: 1000, bytes: u64::MAX };
@@ -224,7 +225,7 @@ fn a_killed_build_is_unfinished_and_its_log_goes_as_far_as_it_came() {
 fn child_that_builds_again_and_again() {
     let (store, _) = parent();
     for number in 0.. {
-        let open = store.begin_build(large_subject("x"), SystemTime::now().into()).unwrap();
+        let open = store.begin_build(large_subject("x"), now().into()).unwrap();
         let mut log = open.log(number % 3);
         log.append(b"begin ").unwrap();
         log.append(b"end").unwrap();
@@ -238,8 +239,8 @@ fn builds_killed_at_any_moment_leave_a_list_that_can_be_read() {
     let (_directory, store) = store();
     for round in 0..12 {
         let mut child = child("builds::child_that_builds_again_and_again", store.root(), "");
-        let deadline = SystemTime::now() + Duration::from_millis(40 + round * 7);
-        while SystemTime::now() < deadline {
+        let deadline = now() + Duration::from_millis(40 + round * 7);
+        while now() < deadline {
             store.builds().unwrap();
         }
         child.kill().unwrap();

@@ -1,7 +1,7 @@
 //! Containers' records.
 
-use crate::fixture::{child, container, layer, parent, store};
-use rbuild_cache::{ContainerState, StoreError};
+use crate::fixture::{child, container, layer, now, parent, store};
+use rbuild_cache::{ContainerProgram, ContainerState, StoreError};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -38,7 +38,8 @@ fn a_record_comes_back_until_the_container_is_removed() {
 #[ignore = "a part of the test below, run in a child process"]
 fn child_that_runs_a_container() {
     let (store, _) = parent();
-    let _lock = store.container("c").try_lock().unwrap().unwrap();
+    let lock = store.container("c").try_lock().unwrap().unwrap();
+    lock.note(&ContainerProgram { pid: 7, started: now() }).unwrap();
     println!("\nlocked");
     std::thread::park();
 }
@@ -46,18 +47,26 @@ fn child_that_runs_a_container() {
 #[test]
 fn a_container_runs_as_long_as_the_process_that_runs_it() {
     let (_directory, store) = store();
-    let mut record = container("c", &[]);
-    record.state = ContainerState::Running;
-    store.container("c").write(&record).unwrap();
-    let state = || store.container("c").read().unwrap().unwrap().state;
+    store.container("c").write(&container("c", &[])).unwrap();
+    let seen = || store.container("c").read().unwrap().unwrap();
+    let state = || seen().state;
+    assert_eq!((state(), seen().pid), (ContainerState::Created, None));
     let mut child = child("containers::child_that_runs_a_container", store.root(), "");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "locked"));
-    assert_eq!(state(), ContainerState::Running);
+    assert_eq!((state(), seen().pid), (ContainerState::Running, Some(7)));
+    assert!(seen().started > Some(seen().created), "it was started after it was made");
     assert!(store.container("c").try_lock().unwrap().is_none());
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(state(), ContainerState::Exited(137));
+    // as a power cut may leave it
+    fs::write(store.root().join("containers/c/lock"), "").unwrap();
+    assert_eq!(state(), ContainerState::Created);
+    let mut old = container("c", &[]);
+    old.state = ContainerState::Running;
+    store.container("c").write(&old).unwrap();
+    assert_eq!(state(), ContainerState::Exited(137), "earlier versions wrote it into the record");
 }
 
 #[test]

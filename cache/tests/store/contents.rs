@@ -5,6 +5,7 @@ use rbuild_cache::{
     CacheKey, CacheRecord, Cancel, ImageRecord, KeyBuilder, LayerId, Lookup, Miss, PruneOptions, RecordPrune,
     Recorder, Saved, Store, StoreError, Writer,
 };
+use rbuild_oci::Clock;
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -16,22 +17,28 @@ use std::{
 fn a_store_is_made_once_and_a_newer_or_foreign_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("a/b");
-    let store = Store::open(&root, &Writer::Root).unwrap();
+    let store = Store::open(&root, &Writer::Root, Clock::new(rbuild_testkit::now)).unwrap();
     assert_eq!(fs::metadata(&root).unwrap().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(store.empty_dir()).unwrap().count(), 0);
-    Store::open(&root, &Writer::Root).unwrap();
+    Store::open(&root, &Writer::Root, Clock::new(rbuild_testkit::now)).unwrap();
 
     fs::write(root.join("version"), "999\n").unwrap();
-    let error = Store::open(&root, &Writer::Root).unwrap_err();
+    let error = Store::open(&root, &Writer::Root, Clock::new(rbuild_testkit::now)).unwrap_err();
     assert!(matches!(error, StoreError::NewerStore { found: 999, .. }));
     assert!(error.to_string().contains("has format 999"), "{error}");
     fs::write(root.join("version"), "what?").unwrap();
-    assert!(matches!(Store::open(&root, &Writer::Root), Err(StoreError::NotAStore { .. })));
+    assert!(matches!(
+        Store::open(&root, &Writer::Root, Clock::new(rbuild_testkit::now)),
+        Err(StoreError::NotAStore { .. })
+    ));
 
     let home = directory.path().join("home");
     fs::create_dir(&home).unwrap();
     fs::write(home.join("thesis.tex"), "").unwrap();
-    assert!(matches!(Store::open(&home, &Writer::Root), Err(StoreError::NotAStore { .. })));
+    assert!(matches!(
+        Store::open(&home, &Writer::Root, Clock::new(rbuild_testkit::now)),
+        Err(StoreError::NotAStore { .. })
+    ));
     assert_eq!(fs::read_dir(&home).unwrap().count(), 1, "nothing was made there");
 }
 
@@ -169,7 +176,7 @@ fn the_last_records_of_a_step_are_found_newest_first() {
 #[test]
 fn whoever_else_writes_to_the_index_is_noticed() {
     let (_directory, store) = store();
-    let other = Store::open(store.root(), &Writer::Root).unwrap();
+    let other = Store::open(store.root(), &Writer::Root, Clock::new(rbuild_testkit::now)).unwrap();
     let [first, second] =
         ["first", "second"].map(|name| record("0123456789abcdef".parse().unwrap(), &[], name));
     assert!(!store.index_has_other_writers());

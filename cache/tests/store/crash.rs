@@ -5,21 +5,23 @@ use rbuild_cache::{
     CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord,
     StepInputs, Store, StoreError, Warning, Writer,
 };
+use rbuild_oci::Clock;
 use rbuild_oci::{Digest, ImageId, ImageName};
+use rbuild_testkit::now;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 fn record(name: &str) -> (CacheKey, CacheRecord) {
     let step = KeyBuilder::new("run").field("name", name).finish_step();
     let record = CacheRecord {
         layer: "0123456789abcdef".parse().unwrap(),
-        created: SystemTime::now().into(),
+        created: now().into(),
         step,
         parent: None,
         parent_layers: vec!["fedcba9876543210".parse().unwrap(); 6],
@@ -54,7 +56,7 @@ fn child_without_privilege() {
     store.sync().unwrap();
     drop(lease);
     assert_eq!(store.prune(&PruneOptions::default()).unwrap().records.len(), 1, "its layer is not there");
-    let error = Store::open(Path::new("/root/.rbuild-test"), &Writer::Root).unwrap_err();
+    let error = Store::open(Path::new("/root/.rbuild-test"), &Writer::Root, Clock::new(now)).unwrap_err();
     assert!(matches!(error, StoreError::Denied { .. }), "{error:?}");
     println!("\ndone");
 }
@@ -112,7 +114,7 @@ fn child_that_is_killed() {
 #[test]
 fn what_a_killed_process_left_is_swept_and_its_locks_are_free() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), &Writer::Root).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap();
     let mut child = child("crash::child_that_is_killed", store.root(), "");
     let output = BufReader::new(child.stdout.take().unwrap());
     output.lines().map_while(Result::ok).find(|line| line == "ready").expect("the child has begun");
@@ -144,7 +146,7 @@ fn child_that_writes_records() {
 #[test]
 fn many_processes_share_the_index() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), &Writer::Root).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap();
     let children: Vec<Child> =
         (0..4).map(|n| child("crash::child_that_writes_records", store.root(), &n.to_string())).collect();
     for mut child in children {
@@ -159,7 +161,7 @@ fn many_processes_share_the_index() {
 #[test]
 fn writers_killed_at_any_moment_leave_a_readable_index() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), &Writer::Root).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap();
     let mut resets = 0;
     for n in 0..12u64 {
         let mut child = child("crash::child_that_writes_records", store.root(), &format!("k{n}"));
@@ -188,7 +190,7 @@ fn an_unfinished_snapshot_of_a_killed_writer_loses_no_record() {
 }
 
 fn filled(root: &Path, count: usize) -> Store {
-    let store = Store::open(root, &Writer::Root).unwrap();
+    let store = Store::open(root, &Writer::Root, Clock::new(now)).unwrap();
     let records: Vec<_> = (0..count).map(|n| record(&n.to_string())).collect();
     for some in records.chunks(500) {
         store.index(|index| index.put_records(some)).unwrap();
@@ -207,11 +209,8 @@ fn index_files(store: &Store) -> Vec<std::path::PathBuf> {
 fn a_damaged_index_costs_time_only() {
     let directory = tempfile::tempdir().unwrap();
     let store = filled(directory.path(), 300);
-    let image = RefRecord {
-        image: ImageId::from_digest(Digest::of(b"i")),
-        manifest: None,
-        tagged_at: SystemTime::now().into(),
-    };
+    let image =
+        RefRecord { image: ImageId::from_digest(Digest::of(b"i")), manifest: None, tagged_at: now().into() };
     store.set_name(&"app".parse().unwrap(), &image).unwrap();
     let pristine: Vec<_> =
         index_files(&store).into_iter().map(|p| (p.clone(), fs::read(p).unwrap())).collect();
@@ -264,7 +263,7 @@ fn a_damaged_index_costs_time_only() {
 #[test]
 fn a_record_of_an_earlier_boot_counts_only_if_it_was_synced() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), &Writer::Root).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap();
     let (early, late) = (record("early"), record("late"));
     store.index(|index| index.put_records(std::slice::from_ref(&early))).unwrap();
     store.sync().unwrap();
@@ -325,11 +324,8 @@ fn a_full_disk_is_said_and_harms_nothing() {
 fn fill_the_disk(root: &Path) {
     let store = filled(root, 100);
     let (key, known) = record("1");
-    let image = RefRecord {
-        image: ImageId::from_digest(Digest::of(b"i")),
-        manifest: None,
-        tagged_at: SystemTime::now().into(),
-    };
+    let image =
+        RefRecord { image: ImageId::from_digest(Digest::of(b"i")), manifest: None, tagged_at: now().into() };
     let name: ImageName = "app".parse().unwrap();
     store.set_name(&name, &image).unwrap();
     let lease = store.lease().unwrap();
@@ -345,7 +341,7 @@ fn fill_the_disk(root: &Path) {
     assert!(said(&error), "{error}");
     assert_eq!(store.reference(name.as_reference()).unwrap().unwrap().image, image.image);
     if let Ok(draft) = store.new_layer() {
-        let meta = LayerMeta::new(SystemTime::now().into(), LayerSource::Own);
+        let meta = LayerMeta::new(now().into(), LayerSource::Own);
         assert!(draft.commit(&lease, &meta).is_err_and(|error| said(&error)));
     }
     for n in 0..20 {
@@ -392,5 +388,8 @@ fn opening_with_many_records_is_fast() {
         store.index(|index| index.put_records(&[(key, record.clone())])).unwrap();
     });
     println!("open, write 1, close: {written:?}");
-    println!("Store::open: {:?}", median(&|| drop(Store::open(directory.path(), &Writer::Root).unwrap())));
+    println!(
+        "Store::open: {:?}",
+        median(&|| drop(Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap()))
+    );
 }

@@ -4,6 +4,7 @@ use rbuild_cache::{
     CacheKey, CacheRecord, Container, ContainerState, ImageLayer, ImageRecord, KeyBuilder, LayerId,
     LayerMeta, LayerSource, Lease, RefRecord, StepInputs, Store, Writer,
 };
+use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, DiffId, Digest, ImageId, Timestamp};
 use std::{
     fs,
@@ -11,18 +12,18 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
-    time::SystemTime,
 };
 use tempfile::TempDir;
 
 pub(crate) fn store() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+    let store =
+        Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(rbuild_testkit::now)).unwrap();
     (directory, store)
 }
 
 pub(crate) fn now() -> Timestamp {
-    SystemTime::now().into()
+    rbuild_testkit::now().into()
 }
 
 pub(crate) fn layer(store: &Store, lease: &Lease, text: &str) -> LayerId {
@@ -108,5 +109,5 @@ pub(crate) fn child(test: &str, root: &Path, word: &str) -> Child {
 pub(crate) fn parent() -> (Store, String) {
     let mut lines = std::io::stdin().lines();
     let mut line = || lines.next().unwrap().unwrap();
-    (Store::open(Path::new(&line()), &Writer::Root).unwrap(), line())
+    (Store::open(Path::new(&line()), &Writer::Root, Clock::new(rbuild_testkit::now)).unwrap(), line())
 }

@@ -1,6 +1,8 @@
 //! Whose store it is.
 
 use rbuild_cache::{IdMaps, IdRange, Store, StoreError, Writer};
+use rbuild_oci::Clock;
+use rbuild_testkit::now;
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 /// Root as `root`, a user outside of a namespace as `5`, within one as `5 0:5:1 1:700:9`: runs for users and groups.
@@ -21,7 +23,7 @@ fn writer(text: &str) -> Writer {
 
 /// What opening says, and what the store then knows of its writer.
 fn open(root: &Path, text: &str) -> (String, Writer) {
-    let said = match Store::open(root, &writer(text)) {
+    let said = match Store::open(root, &writer(text), Clock::new(now)) {
         Ok(_) => "open",
         Err(StoreError::OtherWriter { .. }) => "other writer",
         Err(StoreError::OtherIds { .. }) => "other ids",
@@ -67,11 +69,11 @@ fn a_store_of_format_1_belongs_to_the_owner_of_its_files() {
     for (opener, opens) in cases {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("s");
-        let store = Store::open(&root, &Writer::Root).unwrap();
+        let store = Store::open(&root, &Writer::Root, Clock::new(now)).unwrap();
         let blob = store.put_blob(b"kept").unwrap();
         fs::remove_file(root.join("writer")).unwrap();
         fs::write(root.join("version"), "1\n").unwrap();
-        match Store::open(&root, &writer(opener)) {
+        match Store::open(&root, &writer(opener), Clock::new(now)) {
             Ok(store) if opens => {
                 assert_eq!(store.blob(&blob).unwrap().as_deref(), Some(&b"kept"[..]));
                 assert_eq!(fs::read(root.join("version")).unwrap(), b"2\n");
@@ -89,9 +91,9 @@ fn a_store_of_format_1_belongs_to_the_owner_of_its_files() {
 fn a_refusal_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("s");
-    Store::open(&root, &writer("5 0:5:1 1:700:9")).unwrap();
+    Store::open(&root, &writer("5 0:5:1 1:700:9"), Clock::new(now)).unwrap();
     let said = |opener| {
-        Store::open(&root, &writer(opener))
+        Store::open(&root, &writer(opener), Clock::new(now))
             .unwrap_err()
             .to_string()
             .replace(&root.display().to_string(), "/s")

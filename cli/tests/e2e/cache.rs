@@ -1,6 +1,7 @@
 //! What is built again, and what is not.
 
 use crate::with_busybox;
+use rbuild_testkit::now;
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -151,7 +152,7 @@ fn a_cache_mount_outlives_the_build_and_stays_out_of_the_image() {
 
 fn touch(path: &Path) {
     let file = fs::File::options().append(true).open(path).unwrap();
-    file.set_modified(std::time::SystemTime::now()).unwrap();
+    file.set_modified(now()).unwrap();
 }
 
 #[test]

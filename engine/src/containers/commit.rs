@@ -4,7 +4,6 @@ use crate::{Engine, Error};
 use rbuild_cache::{ContainerState, LayerMeta, LayerSource, RefRecord};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Timestamp};
 use rbuild_planner::{PlanOptions, ResolvedImage};
-use std::time::SystemTime;
 
 /// `commit`.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +34,7 @@ impl Engine {
         let base = self.find_image(&container.image_id.to_string())?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
-        let now = Timestamp::from(SystemTime::now());
+        let now = Timestamp::from(self.store.now());
         let lease = self.store.lease()?;
         if !lease.hold(&container.layers, &[])?.is_empty() {
             return Err(Error::NoSuchImage(container.image));

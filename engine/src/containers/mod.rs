@@ -10,8 +10,8 @@ mod start;
 
 pub use commit::CommitRequest;
 pub(crate) use commit::apply_changes;
-pub use process::RunningContainer;
-pub use start::{ContainerRequest, ContainerStdio, Retention, Terminal, Volume};
+pub use process::{Retention, RunningContainer};
+pub use start::{ContainerRequest, ContainerStdio, Terminal, Volume};
 
 use crate::{Engine, Error, Force};
 use rbuild_cache::{Container, ContainerState, StoreError};

@@ -13,14 +13,20 @@ use std::{
     path::PathBuf,
     thread,
     time::Duration,
-    time::SystemTime,
 };
-
-use super::start::Retention;
 
 /// How often, and how far apart, a killed container is looked at.
 const KILL_CHECKS: u32 = 500;
 const KILL_PAUSE: Duration = Duration::from_millis(20);
+
+/// What becomes of a container that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// It stays, until it is removed.
+    Keep,
+    /// It is removed at once.
+    Remove,
+}
 
 /// A started container. Dropping it kills its program.
 pub struct RunningContainer {
@@ -29,6 +35,7 @@ pub struct RunningContainer {
     pub(crate) process: Sandboxed,
     pub(crate) terminal: Option<OwnedFd>,
     pub(crate) retention: Retention,
+    pub(crate) store: Store,
     pub(crate) _lock: ContainerLock,
 }
 
@@ -81,7 +88,7 @@ impl RunningContainer {
             Retention::Keep if !self.directory.fs().exists() => {}
             Retention::Keep => {
                 self.container.state = ContainerState::Exited(code);
-                self.container.finished = Some(Timestamp::from(SystemTime::now()));
+                self.container.finished = Some(Timestamp::from(self.store.now()));
                 self.container.pid = None;
                 self.directory.write(&self.container)?;
             }

@@ -1,12 +1,12 @@
 //! Starting a container.
 
-use super::process::RunningContainer;
+use super::process::{Retention, RunningContainer};
 use crate::{Engine, Error};
-use rbuild_cache::{Container, ContainerDirectory, ContainerState};
+use rbuild_cache::{Container, ContainerDirectory, ContainerProgram, ContainerState};
 use rbuild_executor::{ContainerSandbox, HostFiles, Stdio};
 use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
-use std::{io::Read, path::PathBuf, time::SystemTime};
+use std::{io::Read, path::PathBuf};
 
 /// `run`.
 #[derive(Clone, Debug)]
@@ -73,15 +73,6 @@ pub enum ContainerStdio {
     Inherit,
 }
 
-/// What becomes of a container that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retention {
-    /// It stays, until it is removed.
-    Keep,
-    /// It is removed at once.
-    Remove,
-}
-
 impl Engine {
     /// Starts a container of an image in the store. Its program ends with this process at the latest.
     ///
@@ -139,16 +130,17 @@ impl Engine {
             host_files: &HostFiles::new(&self.store, &[]),
             stdio,
         })?;
+        let program = ContainerProgram { pid: process.pid(), started: self.store.now().into() };
+        lock.note(&program)?;
         container.state = ContainerState::Running;
-        container.started = Some(Timestamp::from(SystemTime::now()));
-        container.pid = Some(process.pid());
-        directory.write(&container)?;
+        (container.pid, container.started) = (Some(program.pid), Some(program.started));
         Ok(RunningContainer {
             container,
             directory,
             process,
             terminal,
             retention: request.retention,
+            store: self.store.clone(),
             _lock: lock,
         })
     }
@@ -174,7 +166,7 @@ impl Engine {
             layers: image.layers.iter().map(|layer| layer.layer).collect(),
             command,
             config,
-            created: Timestamp::from(SystemTime::now()),
+            created: Timestamp::from(self.store.now()),
             started: None,
             finished: None,
             pid: None,

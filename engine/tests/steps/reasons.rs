@@ -4,11 +4,12 @@
 use super::world::{World, remove_if_there};
 use crate::{Change, MissReason, Outlook};
 use rbuild_planner::{Network, NoCache};
+use rbuild_testkit::now;
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 /// What a change must do to the last step.
@@ -48,7 +49,7 @@ fn files(world: &World) {
 
 fn touch(path: &Path) {
     let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();
+    file.set_modified(now() + Duration::from_secs(5)).unwrap();
 }
 
 #[rustfmt::skip]

@@ -15,14 +15,14 @@ use crate::{
 };
 use rbuild_cache::{CacheKey, Cancel, LayerId, LayerMeta, LayerSource, Lease, StepLock, Store};
 use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot};
-use rbuild_oci::{Digest, Timestamp};
+use rbuild_oci::{Clock, Digest, Timestamp};
 use rbuild_planner::{Action, CachePolicy, Filesystem, Step};
 use rbuild_registry::ClientOptions;
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -45,6 +45,7 @@ impl World {
             root: directory.path().join("store"),
             jobs: 1,
             registry: ClientOptions::default(),
+            clock: Clock::new(rbuild_testkit::now),
         };
         let engine = Engine::open(options).unwrap();
         let world = Self { directory, engine, request: BuildRequest::new(context) };
@@ -173,7 +174,7 @@ impl World {
             let merged = tempfile::tempdir().unwrap();
             fs::write(merged.path().join("out"), self.seen(inputs.source(&action.from)?)).unwrap();
             let root =
-                ContextRoot::open(self.store(), merged.path(), IgnoreRules::none(), SystemTime::now())?;
+                ContextRoot::open(self.store(), merged.path(), IgnoreRules::none(), rbuild_testkit::now())?;
             let selection = rbuild_executor::select(&SourceRoot::Context(root), action, &Cancel::default())?;
             ready.by_content = Some(keyed.by_content(action, &selection));
             ready.selection = Some(Arc::new(selection));
@@ -223,5 +224,5 @@ pub(super) fn remove_if_there(path: &Path) {
 }
 
 fn now() -> Timestamp {
-    SystemTime::now().into()
+    rbuild_testkit::now().into()
 }

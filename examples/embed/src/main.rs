@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "it is a program of its own, with its own streams")]
 
-use rbuild::{BuildRequest, ClientOptions, Engine, EngineOptions, Event, EventSink, Image, Outcome, Output};
+use rbuild::{
+    BuildRequest, ClientOptions, Clock, Engine, EngineOptions, Event, EventSink, Image, Outcome, Output,
+};
 use std::{
     error::Error,
     fs,
@@ -15,7 +17,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         root: PathBuf::from(store),
         jobs: 4,
         registry: ClientOptions::default(),
+        clock: Clock::new(SystemTime::now),
     })?;
     let mut request = BuildRequest::new(context);
     request.outputs = vec![Output::Store { names: vec!["embedded".parse()?] }];

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use rbuild::{ArchiveSource, ClientOptions, Engine, EngineOptions};
-use rbuild_testkit::{has_root, repository};
+use rbuild::{ArchiveSource, ClientOptions, Clock, Engine, EngineOptions};
+use rbuild_testkit::{has_root, now, repository};
 use std::{
     fs,
     path::Path,
@@ -53,9 +53,13 @@ fn a_build_that_takes_too_long_is_canceled() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (store, from) = (directory.path().join("store"), directory.path().join("c"));
-    let engine =
-        Engine::open(EngineOptions { root: store.clone(), jobs: 1, registry: ClientOptions::default() })
-            .unwrap();
+    let engine = Engine::open(EngineOptions {
+        root: store.clone(),
+        jobs: 1,
+        registry: ClientOptions::default(),
+        clock: Clock::new(now),
+    })
+    .unwrap();
     let busybox = ArchiveSource::File(repository().join("target/base/busybox.tar"));
     engine.import(busybox, Some(&"busybox".parse().unwrap()), &[], None).unwrap();
     context(&from, "FROM busybox\nRUN echo kept\nRUN echo begun && sleep 1234.5\n");

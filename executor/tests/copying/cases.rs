@@ -6,8 +6,10 @@
 use crate::fixture::{NOW, build, print};
 use rbuild_cache::{Cancel, LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
 use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot, copy, select, workdir};
+use rbuild_oci::Clock;
 use rbuild_oci::{ImagePath, Timestamp};
 use rbuild_planner::{Chmod, CopyAction, CopySource, Filesystem, GitDirectory, Unpack, WorkdirAction};
+use rbuild_testkit::now;
 use std::{
     fs,
     os::fd::AsRawFd,
@@ -53,7 +55,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         let lease = store.lease().unwrap();
         Self { store, lease, layers: Vec::new(), directory }
     }
@@ -134,7 +136,7 @@ fn instruction(
         Filesystem::Scratch => SourceRoot::Layers(RootView::open(&bench.store, stage)?),
         _ => {
             let rules = IgnoreRules::parse_file(ignore.as_bytes())?;
-            SourceRoot::Context(ContextRoot::open(&bench.store, context, rules, SystemTime::now())?)
+            SourceRoot::Context(ContextRoot::open(&bench.store, context, rules, rbuild_testkit::now())?)
         }
     };
     let selection = select(&source, &action, &Cancel::default())?;

@@ -3,7 +3,9 @@
 use flate2::{Compression, write::GzEncoder};
 use rbuild_cache::{Cancel, Store, Writer};
 use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
+use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
+use rbuild_testkit::now;
 use rbuild_testkit::{has_root, skip};
 use std::{
     fs,
@@ -21,7 +23,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         let this = Self { directory, store };
         fs::create_dir_all(this.path("tree/sub")).unwrap();
         fs::write(this.path("tree/sub/file"), "x").unwrap();
@@ -35,7 +37,7 @@ impl Fixture {
 
     fn select(&self, source: &str, cancel: &Cancel) -> Result<Selection, ExecutorError> {
         let context = self.directory.path().join("context");
-        let root = ContextRoot::open(&self.store, &context, IgnoreRules::none(), SystemTime::now())?;
+        let root = ContextRoot::open(&self.store, &context, IgnoreRules::none(), now())?;
         select(&SourceRoot::Context(root), &add(source), cancel)
     }
 

@@ -3,8 +3,10 @@
 
 use rbuild_cache::{Cancel, Store, Writer};
 use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, select};
+use rbuild_oci::Clock;
 use rbuild_oci::Digest;
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
+use rbuild_testkit::now;
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -20,7 +22,7 @@ struct Context {
 impl Context {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         let this = Self { directory, store };
         fs::create_dir_all(this.path("d/sub")).unwrap();
         fs::write(this.path("f"), "f").unwrap();
@@ -42,7 +44,7 @@ impl Context {
         let path = self.directory.path().join("context");
         let rules = IgnoreRules::from_patterns(&["*.ign"]).unwrap();
         // a clock that runs ahead lets the index trust files that were just written
-        let now = SystemTime::now() + Duration::from_secs(10);
+        let now = now() + Duration::from_secs(10);
         let root = SourceRoot::Context(ContextRoot::open(&self.store, &path, rules, now).unwrap());
         select(&root, &action(sources), &Cancel::default()).unwrap().digest
     }
@@ -132,7 +134,7 @@ fn inputs_name_what_changed() {
     let context = Context::new();
     let inputs = || {
         let path = context.directory.path().join("context");
-        let root = ContextRoot::open(&context.store, &path, IgnoreRules::none(), SystemTime::now()).unwrap();
+        let root = ContextRoot::open(&context.store, &path, IgnoreRules::none(), now()).unwrap();
         select(&SourceRoot::Context(root), &action(&["."]), &Cancel::default()).unwrap().inputs()
     };
     let before = inputs();

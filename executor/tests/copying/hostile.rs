@@ -2,7 +2,9 @@
 
 use rbuild_cache::{Cancel, LayerDraft, Store, Writer};
 use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, copy, select};
+use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
+use rbuild_testkit::now;
 use rbuild_testkit::{Outcome, chain, described, has_root, hostile_archives};
 use std::{fs, path::Path, time::SystemTime};
 
@@ -32,7 +34,7 @@ fn hostile_archives_do_no_harm() {
 
 /// `ADD archive /d`, where the archive has these bytes.
 fn add(directory: &Path, bytes: &[u8]) -> Result<LayerDraft, ExecutorError> {
-    let store = Store::open(&directory.join("store"), &Writer::Root).unwrap();
+    let store = Store::open(&directory.join("store"), &Writer::Root, Clock::new(now)).unwrap();
     let context = directory.join("context");
     fs::create_dir(&context).unwrap();
     fs::write(context.join("archive"), bytes).unwrap();
@@ -45,7 +47,7 @@ fn add(directory: &Path, bytes: &[u8]) -> Result<LayerDraft, ExecutorError> {
             "/d".parse().unwrap(),
         )
     };
-    let root = ContextRoot::open(&store, &context, IgnoreRules::none(), SystemTime::now())?;
+    let root = ContextRoot::open(&store, &context, IgnoreRules::none(), now())?;
     let selection = select(&SourceRoot::Context(root), &action, &Cancel::default())?;
     copy(&store, &action, &selection, &[], SystemTime::UNIX_EPOCH)
 }

@@ -3,8 +3,10 @@
 
 use rbuild_cache::{Cancel, Store, Writer};
 use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
+use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
-use std::{fs, path::Path, time::SystemTime};
+use rbuild_testkit::now;
+use std::{fs, path::Path};
 
 #[test]
 fn tables() {
@@ -53,8 +55,8 @@ fn kept(files: &str, ignore: &str) -> Result<Vec<String>, ExecutorError> {
 
 fn selected(context: &Path, rules: IgnoreRules) -> Result<Vec<String>, ExecutorError> {
     let store = tempfile::tempdir().unwrap();
-    let store = Store::open(store.path(), &Writer::Root).unwrap();
-    let root = SourceRoot::Context(ContextRoot::open(&store, context, rules, SystemTime::now())?);
+    let store = Store::open(store.path(), &Writer::Root, Clock::new(now)).unwrap();
+    let root = SourceRoot::Context(ContextRoot::open(&store, context, rules, now())?);
     let action =
         CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/".parse().unwrap());
     let mut paths: Vec<String> =

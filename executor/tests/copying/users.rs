@@ -2,7 +2,9 @@
 
 use rbuild_cache::{LayerMeta, LayerSource, Store, Writer};
 use rbuild_executor::{RootView, chown_owner, run_identity};
+use rbuild_oci::Clock;
 use rbuild_oci::Timestamp;
+use rbuild_testkit::now;
 use std::{fs, os::unix::fs::symlink};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh\n# junk\nno:x:y\n";
@@ -14,7 +16,7 @@ fn check(test: impl Fn(&RootView)) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), &Writer::Root).unwrap();
+    let store = Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap();
     let draft = store.new_layer().unwrap();
     fs::create_dir_all(draft.fs().join("usr/etc")).unwrap();
     fs::create_dir(draft.fs().join("etc")).unwrap();

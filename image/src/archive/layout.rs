@@ -9,7 +9,7 @@ use super::{
 use crate::{ImageError, assemble, event::OnEvent, known_layers};
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, Store};
 use rbuild_oci::{Descriptor, Digest, ImageConfig, ImageId, Platform, Timestamp};
-use std::{path::Path, time::SystemTime};
+use std::path::Path;
 
 /// The tag looked for when none is given.
 const DEFAULT_TAG: &str = "latest";
@@ -95,6 +95,6 @@ fn described(store: &Store, image: ArchivedImage, layers: &[LayerId]) -> Result<
     let layers: Vec<ImageLayer> =
         layers.iter().map(|layer| assemble::image_layer(store, layer)).collect::<Result<_, _>>()?;
     let id = ImageId::from_digest(Digest::of(&image.config));
-    let created = Timestamp::from(SystemTime::now());
+    let created = Timestamp::from(store.now());
     Ok(LayoutImage { image: ImageRecord { id, layers, manifest: None, created }, config: image.parsed })
 }

@@ -8,7 +8,6 @@ use super::{
 use crate::{ImageError, assemble, event::OnEvent};
 use rbuild_cache::{ImageRecord, LayerId, RefRecord, Store};
 use rbuild_oci::{Digest, ImageId, ImageName, Platform, Timestamp};
-use std::time::SystemTime;
 
 /// An image that was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
     let images = manifest::images(&archive, &Platform::host())?;
     let lease = store.lease()?;
     let stacks = unpack_layers(store, &lease, &images, on_event)?;
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(store.now());
     let mut loaded = Vec::with_capacity(images.len());
     for (image, layers) in images.into_iter().zip(stacks) {
         let names = image.names.clone();

@@ -21,7 +21,6 @@ use rbuild_registry::{Client, FetchedManifest};
 use std::{
     io::{self, Read},
     sync::Arc,
-    time::SystemTime,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -71,7 +70,7 @@ pub async fn pull(
     }
     let pulling = Pulling { store, client, reference, on_event, lease: Arc::clone(&lease) };
     let layers = pulling.layers(&found.manifest.layers, diff_ids).await?;
-    let now = Timestamp::from(SystemTime::now());
+    let now = Timestamp::from(store.now());
     let id = ImageId::from_digest(Digest::of(&config));
     let image = ImageRecord { id, layers, manifest: Some(found.manifest_digest), created: now };
     let (store, reference, top) = (store.clone(), reference.clone(), found.top);

@@ -16,7 +16,6 @@ use rbuild_oci::{Descriptor, DiffId, Hasher, Timestamp};
 use std::{
     io::{self, Read, Write},
     path::PathBuf,
-    time::SystemTime,
 };
 
 /// How the exact bytes of the tar can be had again.
@@ -124,7 +123,7 @@ fn pending(
         (None, None) => LayerSource::Own,
     };
     let meta = LayerMeta {
-        created: Timestamp::from(SystemTime::now()),
+        created: Timestamp::from(store.now()),
         size_bytes: Some(unpacked.size_bytes),
         files: Some(unpacked.files),
         diff_id: Some(fed.diff_id),

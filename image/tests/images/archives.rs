@@ -5,7 +5,9 @@ use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Layout, Loaded, SaveItem,
     import_tar, load, save, validate,
 };
+use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, Digest, ImageConfig, ImageName, Platform, Timestamp};
+use rbuild_testkit::now;
 use rbuild_testkit::{has_root, skip};
 use std::{
     fs::{self, File},
@@ -23,7 +25,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         Self { directory, store }
     }
 

@@ -5,8 +5,10 @@ use rbuild_image::{
     ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, SaveItem, import_tar,
     layer_diff, pull, push, save, validate,
 };
+use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, ImageName, Platform};
 use rbuild_registry::{Client, ClientOptions};
+use rbuild_testkit::now;
 use rbuild_testkit::{Registry, RegistryOptions};
 use std::{process::Command, sync::Mutex};
 
@@ -19,7 +21,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         Self { directory, store, client: Client::new(ClientOptions::default()) }
     }
 

@@ -30,7 +30,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("registry", &["auth", "client", "connector", "endpoint", "failure", "token", "transport"]),
-    ("engine", &["containers::process", "containers::start"]),
 ];
 
 #[test]

@@ -2,8 +2,10 @@
 
 use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
 use rbuild_image::{ImageError, Keep, apply_tar, layer_tar};
+use rbuild_oci::Clock;
 use rbuild_oci::{DiffId, Digest, Timestamp};
-use std::{io::Read, time::SystemTime};
+use rbuild_testkit::now;
+use std::io::Read;
 
 pub(crate) struct Fixture {
     _directory: tempfile::TempDir,
@@ -14,7 +16,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root).unwrap();
+        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         let lease = store.lease().unwrap();
         Self { _directory: directory, store, lease }
     }
@@ -34,7 +36,7 @@ impl Fixture {
     pub(crate) fn own(&self, fill: impl FnOnce(&LayerDraft)) -> LayerId {
         let draft = self.store.new_layer().unwrap();
         fill(&draft);
-        let meta = LayerMeta::new(Timestamp::from(SystemTime::now()), LayerSource::Own);
+        let meta = LayerMeta::new(Timestamp::from(now()), LayerSource::Own);
         draft.commit(&self.lease, &meta).unwrap()
     }
 
