@@ -1,9 +1,9 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    ExecutorError, HostFiles, Isolation,
-    guest::{Guest, SHM_SIZE},
-    mounts::volume,
+    ExecutorError, HostFiles, Isolation, container_base,
+    guest::Guest,
+    mounts::{host_file, volume},
     relay::{Input, Pipes, Relay},
     root_mount::RootMount,
     run::exit_code,
@@ -13,6 +13,7 @@ use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{ContainerConfig, ImagePath};
 use rbuild_planner::{Access, Network};
 use rbuild_sys::{
+    overlay::Upper,
     sandbox::Running,
     spawn,
     terminal::{WindowSize, open_terminal_pair},
@@ -31,10 +32,10 @@ pub struct ContainerSandbox<'a> {
     pub isolation: &'a Isolation,
     /// The image's layers, lowest first.
     pub layers: &'a [LayerId],
+    /// Takes what every container has over its image; empty.
+    pub init: UpperDirectory<'a>,
     /// Takes the container's changes.
-    pub upper: &'a Path,
-    /// Empty, on the same file system.
-    pub work: &'a Path,
+    pub changes: UpperDirectory<'a>,
     /// Program and arguments.
     pub argv: &'a [String],
     /// Environment, user, working directory.
@@ -49,6 +50,15 @@ pub struct ContainerSandbox<'a> {
     pub host_files: &'a HostFiles,
     /// Its streams.
     pub stdio: Stdio,
+}
+
+/// An upper directory of an overlay, and its work directory: empty, on the same file system.
+#[derive(Clone, Copy, Debug)]
+pub struct UpperDirectory<'a> {
+    /// What is changed.
+    pub fs: &'a Path,
+    /// The kernel's.
+    pub work: &'a Path,
 }
 
 /// Where a container's streams go. Those of this process are carried through pipes: the container never gets the descriptors.
@@ -138,7 +148,10 @@ pub fn kill_process(process: BorrowedFd<'_>) -> Result<(), ExecutorError> {
 /// # Errors
 /// [`ExecutorError::Sandbox`], [`ExecutorError::UnknownUser`].
 pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, ExecutorError> {
-    let root = RootMount::writable(container.store, container.layers, container.upper, container.work)?;
+    let ContainerSandbox { store, layers, init, changes, .. } = container;
+    container_base::prepare(&RootMount::writable(store, layers, init.fs, init.work)?)?;
+    let upper = Upper { directory: changes.fs, work: changes.work };
+    let root = RootMount::writable_over(store, layers, Some(init.fs), upper)?;
     let identity = run_identity(root.view(), &container.config.user)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
     let mut environment: Vec<OsString> = container.config.env.iter().map(OsString::from).collect();
@@ -151,7 +164,9 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
         environment.push("TERM=xterm".into());
     }
     let volumes = container.volumes.iter();
-    let mounts = volumes.map(|(path, target, access)| volume(path, target, *access));
+    let volumes = volumes.map(|(path, target, access)| volume(path, target, *access));
+    let hostname = container.host_files.hostname(container.hostname)?;
+    let hostname = host_file(&hostname, "/etc/hostname", Access::ReadWrite);
     let streams = Streams::new(&container.stdio)?;
     let guest = Guest {
         isolation: container.isolation,
@@ -162,8 +177,8 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
         hostname: container.hostname,
         network: container.network,
         host_files: container.host_files,
-        mounts: mounts.collect::<Result<_, _>>()?,
-        shm_size: SHM_SIZE,
+        host_file_access: Access::ReadWrite,
+        mounts: std::iter::once(hostname).chain(volumes).collect::<Result<_, _>>()?,
         terminal,
         stdio: streams.stdio(),
     };

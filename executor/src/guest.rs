@@ -3,7 +3,7 @@
 
 use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, root_mount::RootMount};
 use rbuild_oci::ImagePath;
-use rbuild_planner::Network;
+use rbuild_planner::{Access, Network};
 use rbuild_sys::{
     sandbox::{self, Confinement, Mount, Process, Running, SandboxSpec, start},
     spawn::Stdio,
@@ -13,9 +13,6 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     path::Path,
 };
-
-/// Size of `/dev/shm` unless the caller says otherwise, in bytes.
-pub(crate) const SHM_SIZE: u64 = 64 << 20;
 
 /// A process to start in a root.
 pub(crate) struct Guest<'a> {
@@ -31,10 +28,10 @@ pub(crate) struct Guest<'a> {
     pub(crate) network: Network,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) host_files: &'a HostFiles,
+    /// Whether it may write to those two.
+    pub(crate) host_file_access: Access,
     /// Beside those two.
     pub(crate) mounts: Vec<Mount>,
-    /// Of `/dev/shm`, bytes.
-    pub(crate) shm_size: u64,
     /// The controlling terminal.
     pub(crate) terminal: Option<BorrowedFd<'a>>,
     pub(crate) stdio: Stdio<'a>,
@@ -54,8 +51,12 @@ impl Guest<'_> {
         }
         let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
         let mut mounts = vec![
-            host_file(&self.host_files.hosts(self.hostname)?, "/etc/hosts")?,
-            host_file(&self.host_files.resolv_conf(self.network)?, "/etc/resolv.conf")?,
+            host_file(&self.host_files.hosts(self.hostname)?, "/etc/hosts", self.host_file_access)?,
+            host_file(
+                &self.host_files.resolv_conf(self.network)?,
+                "/etc/resolv.conf",
+                self.host_file_access,
+            )?,
         ];
         mounts.extend(self.mounts);
         Ok(start(&SandboxSpec {
@@ -71,7 +72,6 @@ impl Guest<'_> {
                 Network::Default | Network::Host => sandbox::Network::Host,
                 Network::None => sandbox::Network::None,
             },
-            shm_size: self.shm_size,
             mounts: &mounts,
             confinement: Confinement::Default,
             privilege: self.isolation.privilege(),

@@ -1,4 +1,5 @@
-//! `/etc/hosts` and `/etc/resolv.conf` as every RUN of a build sees them, and its scripts; each written once a build.
+//! `/etc/hosts` and `/etc/resolv.conf` as every RUN of a build sees them, and its scripts; each written once a build. A
+//! container has its own, and `/etc/hostname`.
 
 use crate::ExecutorError;
 use rbuild_cache::{ScratchDir, Store, create_private_file};
@@ -51,6 +52,14 @@ impl HostFiles {
             text.push_str(&format!("{address}\t{host}\n"));
         }
         self.write(&format!("hosts-{hostname}"), &text, 0o644)
+    }
+
+    /// The file `/etc/hostname` of a container called `hostname`.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub(crate) fn hostname(&self, hostname: &str) -> Result<PathBuf, ExecutorError> {
+        self.write("hostname", &format!("{hostname}\n"), 0o644)
     }
 
     /// The resolver configuration for a container on `network`.

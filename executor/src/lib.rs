@@ -11,6 +11,7 @@
 mod add;
 mod chmod;
 mod container;
+mod container_base;
 mod context;
 mod context_directory;
 mod copy;
@@ -40,7 +41,8 @@ mod workers;
 mod xattrs;
 
 pub use container::{
-    ContainerSandbox, Sandboxed, Stdio, kill_process, open_process, open_terminal, start_container,
+    ContainerSandbox, Sandboxed, Stdio, UpperDirectory, kill_process, open_process, open_terminal,
+    start_container,
 };
 pub use context::ContextRoot;
 pub use context_directory::ContextDirectory;

@@ -187,9 +187,17 @@ fn resolve(view: &RootView, source: &ImagePath) -> Result<(PathBuf, PartKind), E
     Ok((PathBuf::from(OsStr::from_bytes(&found.path)), kind))
 }
 
-/// A file of the host, read-only.
-pub(crate) fn host_file(path: &Path, target: &str) -> Result<Mount, ExecutorError> {
-    Ok(Mount { source: host_tree(path, attributes(Access::ReadOnly))?, target: PathBuf::from(target) })
+/// A file of the host.
+pub(crate) fn host_file(path: &Path, target: &str, access: Access) -> Result<Mount, ExecutorError> {
+    Ok(Mount { source: host_tree(path, attributes(access))?, target: PathBuf::from(target) })
+}
+
+/// Where memory for programs to share is.
+pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
+
+/// [`SHARED_MEMORY`] of at most `size` bytes, from which programs may be executed, as with Docker.
+pub(crate) fn shared_memory(size: u64) -> Result<Mount, ExecutorError> {
+    Ok(Mount { source: tmpfs(Some(size))?, target: PathBuf::from(SHARED_MEMORY) })
 }
 
 /// A file or directory of the host, for `run --volume`.
@@ -203,14 +211,16 @@ pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<
 
 /// `/dev/pipes/NAME` for each here-document script.
 pub(crate) fn scripts(files: &HostFiles, scripts: &[(String, String)]) -> Result<Vec<Mount>, ExecutorError> {
-    let mount =
-        |(name, body): &(String, String)| host_file(&files.script(body)?, &format!("/dev/pipes/{name}"));
+    let mount = |(name, body): &(String, String)| {
+        host_file(&files.script(body)?, &format!("/dev/pipes/{name}"), Access::ReadOnly)
+    };
     scripts.iter().map(mount).collect()
 }
 
 fn tmpfs(size: Option<u64>) -> Result<MountSource, ExecutorError> {
     let size = size.map(|size| CString::new(size.to_string()).expect("digits hold no NUL"));
-    let options: Vec<_> = size.iter().map(|size| (c"size", size.as_c_str())).collect();
+    let size = size.iter().map(|size| (c"size", size.as_c_str()));
+    let options: Vec<_> = std::iter::once((c"source", c"tmpfs")).chain(size).collect();
     let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV);
     let mount = detached_tmpfs(&options, attributes).map_err(rbuild_sys::SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(mount)))

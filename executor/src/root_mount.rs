@@ -36,11 +36,21 @@ impl RootMount {
         upper: &Path,
         work: &Path,
     ) -> Result<Self, ExecutorError> {
+        Self::writable_over(store, layers, None, Upper { directory: upper, work })
+    }
+
+    /// The same, with the files in `top` over the layers.
+    pub(crate) fn writable_over(
+        store: &Store,
+        layers: &[LayerId],
+        top: Option<&Path>,
+        upper: Upper<'_>,
+    ) -> Result<Self, ExecutorError> {
         let paths = directories(store, layers);
-        let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        let lowers: Vec<&Path> = paths.iter().map(PathBuf::as_path).chain(top).collect();
         let spec = OverlaySpec {
             lowers: &lowers,
-            upper: Some(Upper { directory: upper, work }),
+            upper: Some(upper),
             empty: store.empty_dir(),
             xattr: marks(store),
         };

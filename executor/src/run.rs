@@ -2,13 +2,14 @@
 
 use crate::{
     ExecutorError, HostFiles, Isolation, PreparedMount,
-    guest::{Guest, SHM_SIZE},
+    guest::Guest,
+    mounts::{SHARED_MEMORY, shared_memory},
     root_mount::RootMount,
     run_identity,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{Cancel, LayerDraft, LayerId, Store};
-use rbuild_planner::RunAction;
+use rbuild_planner::{Access, RunAction};
 use rbuild_sys::{SandboxError, SpawnError, sandbox::Running, spawn::Stdio};
 use std::{
     ffi::OsString,
@@ -18,6 +19,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::process::ExitStatusExt,
     },
+    path::Path,
     process::ExitStatus,
 };
 
@@ -84,6 +86,12 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         .map_err(|source| ExecutorError::CommandUser { command: command(), source: Box::new(source) })?;
     let mut mounts = crate::mounts::scripts(run.host_files, &action.scripts)?;
     mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
+    // a size of 0 asks for the usual one, as with Docker
+    if let Some(size) = run.shm_size.filter(|size| *size > 0)
+        && !mounts.iter().any(|mount| mount.target == Path::new(SHARED_MEMORY))
+    {
+        mounts.push(shared_memory(size)?);
+    }
     let guest = Guest {
         isolation: run.isolation,
         command: &action.argv,
@@ -93,8 +101,8 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         hostname: &action.hostname,
         network: action.network,
         host_files: run.host_files,
+        host_file_access: Access::ReadOnly,
         mounts,
-        shm_size: run.shm_size.unwrap_or(SHM_SIZE),
         terminal: None,
         stdio: Stdio { stdin: None, stdout: writer.as_fd(), stderr: writer.as_fd() },
     };

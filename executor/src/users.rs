@@ -74,9 +74,6 @@ fn find_identity(view: &RootView, text: &str) -> Result<Identity, ExecutorError>
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let group = group.filter(|group| !group.is_empty());
     let identity = |uid, gid, groups| Identity { uid, gid, groups, home: passwd.home(uid) };
-    if user.is_empty() && group.is_none() {
-        return Ok(identity(0, 0, vec![0]));
-    }
     if let (Some(uid), Some(gid)) = (number(user), group.and_then(number)) {
         return Ok(identity(uid, gid, vec![gid]));
     }

@@ -18,6 +18,8 @@ const WIDTH: usize = 1 << BITS;
 pub(crate) struct Ordered<V> {
     root: Arc<Node<V>>,
     len: usize,
+    /// The place in the order that the next value gets; greater than all before it.
+    next: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -34,9 +36,16 @@ struct Entry<V> {
     value: V,
 }
 
+/// The place of a value whose name has one already.
+#[derive(Clone, Copy)]
+enum Place {
+    Old,
+    Last,
+}
+
 impl<V> Default for Ordered<V> {
     fn default() -> Self {
-        Self { root: Arc::new(Node::List(Vec::new())), len: 0 }
+        Self { root: Arc::new(Node::List(Vec::new())), len: 0, next: 0 }
     }
 }
 
@@ -60,19 +69,32 @@ impl<V: Clone> Ordered<V> {
 
     /// Gives `name` a value, in its old place if it has one.
     pub(crate) fn set(&mut self, name: &str, value: V) {
+        self.put(name, value, Place::Old);
+    }
+
+    /// Gives `name` a value and makes it the last.
+    pub(crate) fn set_last(&mut self, name: &str, value: V) {
+        self.put(name, value, Place::Last);
+    }
+
+    fn put(&mut self, name: &str, value: V, place: Place) {
         let mut node = &mut self.root;
         let mut depth = 0;
         let mut hash = None;
         loop {
             let here = Arc::make_mut(node);
             if let Node::List(entries) = here {
-                if let Some(entry) = entries.iter_mut().find(|entry| *entry.name == *name) {
-                    entry.value = value;
+                let known = entries.iter().position(|entry| *entry.name == *name);
+                if let (Some(at), Place::Old) = (known, place) {
+                    entries[at].value = value;
                     return;
                 }
-                if entries.len() < LIST || depth >= u64::BITS {
-                    entries.push(Entry { order: self.len, name: name.into(), value });
-                    self.len += 1;
+                let earlier = known.map(|at| entries.remove(at));
+                if earlier.is_some() || entries.len() < LIST || depth >= u64::BITS {
+                    self.len += usize::from(earlier.is_none());
+                    let name = earlier.map_or_else(|| name.into(), |earlier| earlier.name);
+                    entries.push(Entry { order: self.next, name, value });
+                    self.next += 1;
                     return;
                 }
                 let entries = std::mem::take(entries);
@@ -145,6 +167,18 @@ mod tests {
                 let expected = [7].into_iter().chain(1..count).chain([8]);
                 assert!(values.entries().into_iter().map(|(_, n)| *n).eq(expected));
             }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_set_last_moves_to_the_end() {
+        for count in [3, LIST, LIST + 1, 5_000] {
+            let mut values = numbered(count);
+            values.set_last("N1", 7);
+            values.set_last("new", 8);
+            values.set_last("N0", 9);
+            let expected = (2..count).chain([7, 8, 9]);
+            assert!(values.entries().into_iter().map(|(_, n)| *n).eq(expected), "{count}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Variables in the order in which they were first defined. Copies share what they have in common.
+/// Variables in their order: that in which they were first defined, unless one was set last. Copies share what they have in common.
 #[derive(Clone, Debug, Default)]
 pub struct Env(Ordered<Arc<str>>);
 
@@ -24,6 +24,11 @@ impl Env {
     /// Defines `name`, in place if it is there already.
     pub(crate) fn set(&mut self, name: &str, value: String) {
         self.0.set(name, value.into());
+    }
+
+    /// Defines `name` and makes it the last.
+    pub(crate) fn set_last(&mut self, name: &str, value: String) {
+        self.0.set_last(name, value.into());
     }
 
     /// The same without `name`.

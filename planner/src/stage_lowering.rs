@@ -25,8 +25,8 @@ pub(crate) struct StageState {
     pub(crate) env: Env,
     /// What ENV set: the config has only the base image's variables until it is finished.
     own_env: Env,
-    /// Variables of `own_env` that an ARG has given another value since, which stages built on this one do not see.
-    hidden: Vec<String>,
+    /// Whether `env` has other values than the config, or another order.
+    differs: bool,
     /// What LABEL set, as `own_env`.
     pub(crate) labels: Ordered<Arc<str>>,
     /// ARGs declared so far, with their values.
@@ -47,7 +47,7 @@ impl StageState {
             config,
             env: Env::default(),
             own_env: Env::default(),
-            hidden: Vec::new(),
+            differs: false,
             labels: Ordered::default(),
             args: Ordered::default(),
             cwd,
@@ -71,12 +71,14 @@ impl StageState {
         if !has_path && self.config.os != "windows" {
             config.set_env("PATH", DEFAULT_PATH);
         }
-        for name in std::mem::take(&mut self.hidden) {
-            self.env.set(&name, self.own_env.get(&name).unwrap_or_default().to_owned());
-        }
         for (pair, own) in config.env.iter().zip(replacements(&config.env, &self.own_env)) {
             let (name, value) = variable(pair);
-            self.env.set(name, own.unwrap_or(value).to_owned());
+            self.env.set_last(name, own.unwrap_or(value).to_owned());
+        }
+        if std::mem::take(&mut self.differs) {
+            for (name, value) in added(&config.env, &self.own_env) {
+                self.env.set_last(name, value.to_string());
+            }
         }
         if !config.working_dir.is_empty() {
             // a relative one, which only odd images have, is joined to itself, as Docker does
@@ -86,26 +88,24 @@ impl StageState {
         }
     }
 
-    /// ENV: sets a variable in the config and in what expansion and RUN see.
+    /// ENV: sets a variable in the config, where it keeps its place, and in what expansion and RUN see, where it becomes
+    /// the last, as for Docker.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.differs |= self.env.get(name).is_some();
         self.own_env.set(name, value.to_owned());
-        self.env.set(name, value.to_owned());
+        self.env.set_last(name, value.to_owned());
     }
 
-    /// ARG: sets a variable in what expansion and RUN see.
+    /// ARG: sets a variable in what expansion and RUN see, where it becomes the last.
     pub(crate) fn set_arg(&mut self, name: &str, value: &str) {
-        if self.own_env.get(name).is_some() {
-            self.hidden.push(name.to_owned());
-        }
-        self.env.set(name, value.to_owned());
+        self.differs = true;
+        self.env.set_last(name, value.to_owned());
     }
 
     /// The config as it is now, in full.
     pub(crate) fn finished_config(&self) -> ImageConfig {
         let mut config = self.config.clone();
         let base = &self.config.config.env;
-        let known: HashSet<&str> = base.iter().map(|pair| variable(pair).0).collect();
-        let added = self.own_env.entries().into_iter().filter(|(name, _)| !known.contains(name));
         config.config.env = base
             .iter()
             .zip(replacements(base, &self.own_env))
@@ -113,7 +113,7 @@ impl StageState {
                 Some(own) => format!("{}={own}", variable(pair).0),
                 None => pair.clone(),
             })
-            .chain(added.map(|(name, value)| format!("{name}={value}")))
+            .chain(added(base, &self.own_env).map(|(name, value)| format!("{name}={value}")))
             .collect();
         let labels = self.labels.entries().into_iter();
         config.config.labels.extend(labels.map(|(name, value)| (name.to_owned(), value.to_string())));
@@ -380,6 +380,12 @@ fn replacements<'e>(base: &[String], own: &'e Env) -> Vec<Option<&'e str>> {
     let mut replaced = HashSet::new();
     let names = base.iter().map(|pair| variable(pair).0);
     names.map(|name| own.get(name).filter(|_| replaced.insert(name))).collect()
+}
+
+/// The variables of `own` that a base image does not have.
+fn added<'e>(base: &'e [String], own: &'e Env) -> impl Iterator<Item = (&'e str, &'e Arc<str>)> {
+    let known: HashSet<&str> = base.iter().map(|pair| variable(pair).0).collect();
+    own.entries().into_iter().filter(move |(name, _)| !known.contains(name))
 }
 
 /// Name and value of a variable of an image; one may have no `=`.

@@ -1,5 +1,6 @@
-//! Containers: `containers/<id>/` has the record, the container's own changes in `fs` and `work`, and a lock that is held
-//! while its program runs. The record also says what the container needs of the store, so that no collection takes it.
+//! Containers: `containers/<id>/` has the record, the container's own changes in `fs` and `work`, what lies between them and
+//! the image in `init` and `init-work`, and a lock that is held while its program runs. The record also says what the
+//! container needs of the store, so that no collection takes it.
 //!
 //! The record is on the disk before it has its name. Which program runs is not in it: that stands in the lock's file,
 //! which costs no sync, because no program outlives a power cut.
@@ -111,14 +112,30 @@ impl Store {
 }
 
 impl ContainerDirectory {
-    /// Makes `fs` and `work`.
+    /// Makes its directories.
     ///
     /// # Errors
     /// An I/O error when they cannot be made.
     pub fn create(&self) -> Result<(), StoreError> {
         make_dirs(&self.work())?;
+        make_dirs(&self.init_work())?;
         // the container's `/`, which every user in it may search
-        make_dirs_with_mode(&self.fs(), 0o755).map_err(StoreError::on("create", &self.fs()))
+        for root in [self.init(), self.fs()] {
+            make_dirs_with_mode(&root, 0o755).map_err(StoreError::on("create", &root))?;
+        }
+        Ok(())
+    }
+
+    /// What every container has over its image and `commit` leaves out, such as mount points.
+    #[must_use]
+    pub fn init(&self) -> PathBuf {
+        self.path.join("init")
+    }
+
+    /// The work directory of the overlay in which that is made.
+    #[must_use]
+    pub fn init_work(&self) -> PathBuf {
+        self.path.join("init-work")
     }
 
     /// The upper directory of the container's overlay: what it has changed.

@@ -58,6 +58,40 @@ fn a_container_is_what_was_asked_for() {
     assert_eq!(here.ok(["ps", "-a", "-q"]), "");
 }
 
+/// As with docker: they are no part of the image, nor of what `commit` takes, and the image's own are not shown through.
+#[test]
+fn a_container_has_files_of_its_own_over_the_image_s() {
+    let Some(here) = with_busybox("a_container_has_files_of_its_own_over_the_image_s") else { return };
+    let dockerfile = "FROM busybox\nRUN for f in mtab hostname; do echo theirs > /etc/$f; done; echo theirs > /.dockerenv\n";
+    here.build("x", &here.context("c", dockerfile, &[]));
+    let script = "cat /etc/hostname; readlink /etc/mtab; stat -c '%n %F %a' /.dockerenv; echo 10.0.0.1 a >> /etc/hosts && tail -n 1 /etc/hosts; touch /new";
+    let expected = "box\n/proc/mounts\n/.dockerenv regular empty file 755\n10.0.0.1 a\n";
+    for image in ["x", "busybox"] {
+        let out = here.ok([
+            "run",
+            "--name",
+            &format!("of-{image}"),
+            "--hostname",
+            "box",
+            image,
+            "sh",
+            "-c",
+            script,
+        ]);
+        assert_eq!(out, expected, "{image}");
+        here.ok(["commit", &format!("of-{image}"), &format!("{image}-committed")]);
+    }
+    let look = "RUN for f in /etc/mtab /etc/hostname /.dockerenv /etc/hosts; do ls -d $f && cat $f; done; ls -d /new; true\n";
+    let seen = |image: &str| here.build("y", &here.context(image, &format!("FROM {image}\n{look}"), &[]));
+    let kept = seen("x-committed");
+    for file in ["/etc/mtab", "/etc/hostname", "/.dockerenv"] {
+        assert!(kept.contains(&format!(" {file}\n")), "{kept}");
+    }
+    assert_eq!(kept.matches(" theirs\n").count(), 3, "{kept}");
+    let none = seen("busybox-committed");
+    assert!(none.contains(" /new\n") && none.matches("No such file").count() == 3, "{none}");
+}
+
 #[test]
 fn a_terminal_is_a_terminal() {
     let Some(here) = with_busybox("a_terminal_is_a_terminal") else { return };

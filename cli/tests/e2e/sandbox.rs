@@ -26,6 +26,27 @@ fn a_run_sees_its_own_world() {
 }
 
 #[test]
+fn a_run_gets_the_memory_docker_gives() {
+    let Some(here) = with_busybox("a_run_gets_the_memory_docker_gives") else { return };
+    let dockerfile = "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m grep -E ' (/t|/dev/shm) ' /proc/mounts > /seen\n\
+        RUN --mount=type=tmpfs,target=/dev/shm grep -c /dev/shm /proc/mounts >> /seen\n\
+        RUN cp /bin/busybox /dev/shm/echo && /dev/shm/echo executed >> /seen || echo refused >> /seen\n";
+    let context = here.context("c", dockerfile, &[]);
+    let seen = |flags: &[&str]| {
+        let context = context.to_str().unwrap();
+        here.ok(["build", "-t", "x"].into_iter().chain(flags.iter().copied()).chain([context]));
+        here.ok(["run", "--rm", "x", "cat", "/seen"])
+    };
+    let tmpfs = "tmpfs /t tmpfs rw,nosuid,nodev,relatime,size=1024k 0 0\n";
+    let usual =
+        format!("{tmpfs}shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k 0 0\n1\nrefused\n");
+    assert_eq!(seen(&[]), usual);
+    assert_eq!(seen(&["--shm-size=0", "--no-cache"]), usual);
+    let sized = "tmpfs /dev/shm tmpfs rw,nosuid,nodev,relatime,size=2048k 0 0\n";
+    assert_eq!(seen(&["--shm-size=2m"]), format!("{tmpfs}{sized}1\nexecuted\n"));
+}
+
+#[test]
 fn deletions_and_replacements_reach_the_image() {
     let Some(here) = with_busybox("deletions_and_replacements_reach_the_image") else { return };
     let dockerfile = "FROM busybox\nRUN mkdir -p /d/sub && echo 1 > /d/a && echo 1 > /d/sub/b && echo 1 > /f\n\

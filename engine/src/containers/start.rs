@@ -3,7 +3,7 @@
 use super::process::{Retention, RunningContainer};
 use crate::{Engine, Error};
 use rbuild_cache::{Container, ContainerDirectory, ContainerProgram, ContainerState};
-use rbuild_executor::{ContainerSandbox, HostFiles, Stdio};
+use rbuild_executor::{ContainerSandbox, HostFiles, Stdio, UpperDirectory};
 use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
 use std::{io::Read, path::PathBuf};
@@ -116,8 +116,8 @@ impl Engine {
             store: &self.store,
             isolation: &self.isolation,
             layers: &container.layers,
-            upper: &directory.fs(),
-            work: &directory.work(),
+            init: UpperDirectory { fs: &directory.init(), work: &directory.init_work() },
+            changes: UpperDirectory { fs: &directory.fs(), work: &directory.work() },
             argv: &container.command,
             config: &container.config,
             hostname: request.hostname.as_deref().unwrap_or(&container.id[..12]),

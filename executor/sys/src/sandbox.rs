@@ -113,9 +113,7 @@ pub struct SandboxSpec<'a> {
     pub hostname: &'a str,
     /// Network.
     pub network: Network,
-    /// Size of `/dev/shm` in bytes.
-    pub shm_size: u64,
-    /// Mounts beside the fixed ones; of two on one target the later wins.
+    /// Mounts beside the fixed ones; of two on one target the later wins, and one on `/dev/shm` is there instead of the usual.
     pub mounts: &'a [Mount],
     /// Capabilities, filter and masks.
     pub confinement: Confinement,

@@ -8,7 +8,7 @@ use rbuild_testkit::now;
 use std::{fs, os::unix::fs::symlink};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh\n# junk\nno:x:y\n";
-const GROUP: &str = "root:x:0:\nstaff:x:50:alice,bob\nbob:x:1001:\nextra:x:60:bob\n";
+const GROUP: &str = "root:x:0:\nstaff:x:50:alice,bob\nbob:x:1001:\nextra:x:60:bob\nadm:x:4:root,syslog\n";
 
 /// A root filesystem whose passwd file is behind an absolute link.
 fn check(test: impl Fn(&RootView)) {
@@ -32,8 +32,9 @@ fn check(test: impl Fn(&RootView)) {
 fn identity_of_run() {
     check(|view| {
         for (user, uid, gid, groups, home) in [
-            ("", 0, 0, &[0][..], "/root"),
-            ("root", 0, 0, &[0], "/root"),
+            ("", 0, 0, &[0, 4][..], "/root"),
+            ("root", 0, 0, &[0, 4], "/root"),
+            ("0", 0, 0, &[0, 4], "/root"),
             ("bob", 1000, 1001, &[1001, 50, 60], "/home/bob"),
             ("1000", 1000, 1001, &[1001, 50, 60], "/home/bob"),
             ("1234", 1234, 0, &[0], "/"),

@@ -69,8 +69,7 @@ fn command(stage: &StageLowering<'_, '_>, run: &Run) -> Command {
         [heredoc] if is_lone_heredoc(text) => {
             let content = heredoc.content();
             command.summary = format!(" ({})", summary(&heredoc.body.value));
-            // looked for before `<<-` takes the tabs away, as Docker does
-            if heredoc.body.value.starts_with("#!") && stage.state.config.os != "windows" {
+            if content.starts_with("#!") && stage.state.config.os != "windows" {
                 command.argv = shell_argv(stage, &format!("{SCRIPT_DIRECTORY}/{}", heredoc.name));
                 command.scripts.push((heredoc.name.clone(), content));
             } else {

@@ -1,6 +1,6 @@
 //! `/dev`: a small tmpfs with the nodes that every program may use.
 
-use super::{Confinement, Places, STAGING, SandboxSpec, c_text};
+use super::{Confinement, Places, STAGING, SandboxSpec};
 use crate::{
     SandboxError,
     mount::{MountAttributes, Submounts, clone_tree},
@@ -73,8 +73,9 @@ pub(super) fn add(
     }
     add_terminals(program, spec);
     program.make_directory(At::Here, c"shm", 0o1777);
-    let options = c_text(Path::new(&format!("mode=1777,size={}", spec.shm_size)))?;
-    program.mount(&quiet(c"shm", c"shm", c"tmpfs", &options));
+    if !spec.mounts.iter().any(|mount| mount.target == Path::new("/dev/shm")) {
+        program.mount(&quiet(c"shm", c"shm", c"tmpfs", c"mode=1777,size=65536k"));
+    }
     program.make_directory(At::Here, STAGING, 0o755);
     if spec.stdio.stdin.is_none() {
         program.open_as(0, c"null");

@@ -336,7 +336,6 @@ fn a_terminal_is_the_controlling_one() {
         },
         hostname: "h",
         network: Network::Host,
-        shm_size: 1 << 20,
         mounts: &[],
         confinement: Confinement::Default,
         privilege: world.privilege,

@@ -158,7 +158,6 @@ impl World {
             },
             hostname: "buildkitsandbox",
             network: options.network,
-            shm_size: 64 << 20,
             mounts: options.mounts,
             confinement: options.confinement,
             privilege: self.privilege,
