@@ -6,8 +6,9 @@ mod codecs;
 mod formats;
 mod hostile;
 mod laws;
+mod tar_laws;
 
-use rbuild_archive::{ArchiveError, Entry, Recorder, TarReader};
+use rbuild_archive::{ArchiveError, Entry, TarReader};
 use std::io::BufRead;
 
 /// All entries of a tar, each with its content as a file has it.
@@ -36,21 +37,4 @@ fn entries(input: impl BufRead) -> Result<Vec<(Entry, Vec<u8>)>, ArchiveError> {
         found.push((entry, content));
     }
     Ok(found)
-}
-
-/// Puts the tar together again from what a recorder sees, and from the contents it does not.
-#[derive(Debug, Default)]
-struct Copy {
-    bytes: Vec<u8>,
-    paths: Vec<Vec<u8>>,
-}
-
-impl Recorder for Copy {
-    fn literal(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn content(&mut self, path: &[u8], size: u64) {
-        self.paths.push([path, b" ", size.to_string().as_bytes()].concat());
-    }
 }
