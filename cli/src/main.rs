@@ -23,6 +23,7 @@ mod options;
 mod preview;
 mod progress;
 mod shown;
+mod standard_input;
 mod streams;
 mod table;
 mod template;

@@ -1,7 +1,7 @@
 //! A build, from beginning to end.
 
 use crate::{
-    BuildRequest, Built, Engine, Error, EventSink, Outcome, Output,
+    BuildRequest, Built, ContextSource, Engine, Error, EventSink, Outcome, Output,
     definition::{Definition, warn},
     diffs::Diffing,
     execute_step::{Executor, Machine},
@@ -28,10 +28,10 @@ impl Engine {
     /// [`Error`], of class input when the Dockerfile or the request is at fault; [`Error::diagnostic`] has the place.
     pub async fn build(&self, request: BuildRequest, events: EventSink) -> Result<Built, Error> {
         let reporter = Reporter::new(events);
-        let planned = self.planned(request, &reporter).await?;
-        let plan = planned.plan.clone();
         // a build whose future is dropped ends
-        let cancel = CancelOnDrop(planned.cancel.clone());
+        let cancel = CancelOnDrop(Cancel::default());
+        let planned = self.planned(request, &reporter, &cancel.0).await?;
+        let plan = planned.plan.clone();
         // reading a large context takes its time: whoever stops the build does not have to wait for that
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
@@ -49,8 +49,13 @@ impl Engine {
     }
 
     /// Reads, resolves and plans; images that are not there are fetched.
-    async fn planned(&self, request: BuildRequest, reporter: &Reporter) -> Result<Planned, Error> {
-        let definition = Definition::read(&request, reporter)?;
+    async fn planned(
+        &self,
+        request: BuildRequest,
+        reporter: &Reporter,
+        cancel: &Cancel,
+    ) -> Result<Planned, Error> {
+        let definition = self.definition(&request, reporter, cancel).await?;
         let failed = |error| definition.planning_failed(error, reporter);
         let graph = definition.select().map_err(failed)?;
         let resolved = self.resolve(graph, (&request, &definition.text), Fetching::Pull, reporter).await;
@@ -68,8 +73,29 @@ impl Engine {
             plan: Arc::new(plan),
             images,
             reporter: reporter.clone(),
-            cancel: Cancel::default(),
+            cancel: cancel.clone(),
         })
+    }
+
+    /// Reads the definition; an archive is unpacked on a thread of its own, because that takes its time.
+    async fn definition(
+        &self,
+        request: &BuildRequest,
+        reporter: &Reporter,
+        cancel: &Cancel,
+    ) -> Result<Definition, Error> {
+        match &request.context {
+            ContextSource::Empty | ContextSource::Directory(_) | ContextSource::Remote(_) => {
+                Definition::read((&self.store, request), reporter, cancel)
+            }
+            ContextSource::Archive(_) => {
+                let (store, request) = (self.store.clone(), request.clone());
+                let (reporter, cancel) = (reporter.clone(), cancel.clone());
+                let read = move || Definition::read((&store, &request), &reporter, &cancel);
+                let read = tokio::task::spawn_blocking(read).await;
+                read.map_err(|panicked| Error::Worker(panicked.to_string()))?
+            }
+        }
     }
 }
 

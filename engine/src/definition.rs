@@ -7,6 +7,7 @@ use crate::{
     diagnostic::DockerfileText,
     reporter::Reporter,
 };
+use rbuild_cache::{Cancel, Store};
 use rbuild_oci::Platform;
 use rbuild_parser::{Dockerfile, Lint, ParseError, Problem};
 use rbuild_planner::{NamedContext, Plan, PlanError, PlanOptions, ResolvedGraph, StageGraph, lower_beside};
@@ -22,8 +23,12 @@ pub(crate) struct Definition {
 
 impl Definition {
     /// Reads and parses what `request` names; the parser's findings before a mistake are reported first.
-    pub(crate) fn read(request: &BuildRequest, reporter: &Reporter) -> Result<Self, Error> {
-        let (text, context) = load(request, reporter)?;
+    pub(crate) fn read(
+        (store, request): (&Store, &BuildRequest),
+        reporter: &Reporter,
+        cancel: &Cancel,
+    ) -> Result<Self, Error> {
+        let (text, context) = load((store, request), reporter, cancel)?;
         let dockerfile =
             parse(&text).inspect_err(|error| warn(&findings_before(error, &text, request), reporter))?;
         let options = plan_options(request)?;
@@ -48,8 +53,12 @@ impl Definition {
 }
 
 /// Reads the Dockerfile of `request`, after a look at every local context, used or not.
-pub(crate) fn load(request: &BuildRequest, reporter: &Reporter) -> Result<(DockerfileText, Context), Error> {
-    let context = Context::open(request)?;
+pub(crate) fn load(
+    (store, request): (&Store, &BuildRequest),
+    reporter: &Reporter,
+    cancel: &Cancel,
+) -> Result<(DockerfileText, Context), Error> {
+    let context = Context::open(store, request, cancel)?;
     context::check_named(request)?;
     let name = match &request.dockerfile {
         DockerfileSource::File(path) => {
@@ -72,7 +81,7 @@ pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error>
     let mut named_contexts = BTreeMap::new();
     for (name, source) in &request.named_contexts {
         let context = match source {
-            NamedContextSource::Directory(_) => NamedContext::Directory,
+            NamedContextSource::Directory(_) | NamedContextSource::Remote(_) => NamedContext::Directory,
             NamedContextSource::Image(reference) => NamedContext::Image(reference.clone()),
             NamedContextSource::Scratch => NamedContext::Scratch,
             NamedContextSource::OciLayout(_) => NamedContext::OciLayout,

@@ -137,7 +137,7 @@ pub enum Error {
     #[error(transparent)]
     Value(#[from] OciError),
     /// Something rbuild does not do.
-    #[error("{what} is not supported")]
+    #[error("{what} is not supported yet")]
     Unsupported {
         /// What.
         what: String,

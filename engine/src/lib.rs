@@ -67,8 +67,8 @@ pub use rbuild_planner::{Access, Network, NoCache};
 pub use rbuild_registry::{ClientOptions, Credentials, Login, Proxies, RetryPolicy, Secret, Tls};
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use request::{
-    BuildRequest, Built, DockerfileSource, EngineOptions, Exported, LayoutReference, NamedContextSource,
-    Output, PullPolicy,
+    BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, LayoutReference,
+    NamedContextSource, Output, PullPolicy, RemoteContext,
 };
 pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed, check_login};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};

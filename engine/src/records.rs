@@ -87,7 +87,7 @@ impl Records {
 /// The name under which a build's records are kept: which Dockerfile of which context, which target.
 fn slot(request: &BuildRequest) -> SiteHash {
     let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
-    let key = KeyBuilder::new("build").optional("context", request.context.as_deref().map(path));
+    let key = KeyBuilder::new("build").optional("context", request.context.directory().map(path));
     let key = match &request.dockerfile {
         DockerfileSource::InContext => key.field("dockerfile", "in context"),
         DockerfileSource::File(file) => key.field("file", path(file)),

@@ -3,7 +3,13 @@
 use rbuild_oci::{Clock, Digest, ImageId, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -18,12 +24,34 @@ pub struct EngineOptions {
     pub clock: Clock,
 }
 
+/// Where a build context comes from.
+#[derive(Clone, Debug)]
+pub enum ContextSource {
+    /// Nowhere: it has no files.
+    Empty,
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A tar, compressed or not, which is read from its beginning.
+    Archive(Arc<File>),
+    /// A place on the network.
+    Remote(RemoteContext),
+}
+
+/// A build context on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteContext {
+    /// A Git repository, as `URL#REF:SUBDIRECTORY`.
+    Git(String),
+    /// An archive or a Dockerfile at a URL.
+    Http(String),
+}
+
 /// Where the Dockerfile's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileSource {
-    /// `DIR/Dockerfile`, or `DIR/dockerfile` when only that exists.
+    /// `Dockerfile` in the context, or `dockerfile` when only that exists.
     InContext,
-    /// A file.
+    /// A file; of an archive or a remote context, a file in it.
     File(PathBuf),
     /// The text itself (standard input).
     Text(Vec<u8>),
@@ -34,6 +62,8 @@ pub enum DockerfileSource {
 pub enum NamedContextSource {
     /// A local directory.
     Directory(PathBuf),
+    /// A place on the network.
+    Remote(RemoteContext),
     /// `docker-image://REF`.
     Image(Reference),
     /// `docker-image://scratch`.
@@ -75,8 +105,8 @@ pub enum Output {
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
-    /// The context directory; `None` is an empty context.
-    pub context: Option<PathBuf>,
+    /// The context.
+    pub context: ContextSource,
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
     /// What becomes of the target, in this order. Without an output its steps are carried out and stay in the cache;
@@ -104,13 +134,23 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
 }
 
+impl ContextSource {
+    /// The directory that the context is.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            Self::Empty | Self::Archive(_) | Self::Remote(_) => None,
+        }
+    }
+}
+
 impl BuildRequest {
     /// A build of the Dockerfile in the directory `context` to an image without a name in the store; the fields say what
     /// else can be asked for.
     #[must_use]
     pub fn new(context: impl Into<PathBuf>) -> Self {
         Self {
-            context: Some(context.into()),
+            context: ContextSource::Directory(context.into()),
             dockerfile: DockerfileSource::InContext,
             outputs: vec![Output::Store { names: Vec::new() }],
             build_args: Vec::new(),

@@ -31,9 +31,10 @@ impl SourceFiles {
     pub(crate) fn new(store: &Store, main: Context, request: &BuildRequest, cancel: &Cancel) -> Self {
         let directory = |source: &NamedContextSource| match source {
             NamedContextSource::Directory(path) => Some(path.clone()),
-            NamedContextSource::Image(_) | NamedContextSource::Scratch | NamedContextSource::OciLayout(_) => {
-                None
-            }
+            NamedContextSource::Remote(_)
+            | NamedContextSource::Image(_)
+            | NamedContextSource::Scratch
+            | NamedContextSource::OciLayout(_) => None,
         };
         let named = request.named_contexts.iter();
         let named = named.filter_map(|(name, source)| Some((name.clone(), directory(source)?))).collect();

@@ -25,7 +25,8 @@ pub struct ContextRoot {
     root: Rooted,
     ignore: IgnoreRules,
     store: Store,
-    key: Digest,
+    /// That of the index; a temporary directory has none.
+    key: Option<Digest>,
     index: ContextIndex,
     opened: SystemTime,
     seen: Mutex<Vec<FileSeen>>,
@@ -55,17 +56,19 @@ impl ContextRoot {
         ignore: IgnoreRules,
         now: SystemTime,
     ) -> Self {
-        let mut hasher = Hasher::new();
-        hasher.field(DIGESTS);
-        hasher.field(directory.place().as_os_str().as_encoded_bytes());
-        let key = hasher.finish();
+        let key = directory.place().map(|place| {
+            let mut hasher = Hasher::new();
+            hasher.field(DIGESTS);
+            hasher.field(place.as_os_str().as_encoded_bytes());
+            hasher.finish()
+        });
         Self {
             root: directory.root().clone(),
             ignore,
             store: store.clone(),
             key,
             // an index that cannot be read only costs reading the files again
-            index: ContextIndex::load(store, &key).unwrap_or_default(),
+            index: key.and_then(|key| ContextIndex::load(store, &key).ok()).unwrap_or_default(),
             opened: now,
             seen: Mutex::default(),
             changed: AtomicBool::new(false),
@@ -77,6 +80,7 @@ impl ContextRoot {
     /// # Errors
     /// [`ExecutorError::Store`] when it cannot be written.
     pub fn save(&self) -> Result<(), ExecutorError> {
+        let Some(key) = &self.key else { return Ok(()) };
         if !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
@@ -88,7 +92,7 @@ impl ContextRoot {
                 builder.insert(path, stat, digest);
             }
         }
-        builder.save(&self.store, &self.key, &self.index)?;
+        builder.save(&self.store, key, &self.index)?;
         Ok(())
     }
 

@@ -16,7 +16,8 @@ use std::{
 /// An open context directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ContextDirectory {
-    place: PathBuf,
+    /// `None` when the directory goes with this build, so that nothing of it is worth remembering.
+    place: Option<PathBuf>,
     root: Rooted,
 }
 
@@ -30,13 +31,21 @@ impl ContextDirectory {
         let place = path.canonicalize().map_err(missing)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &place, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
-        Ok(Self { place, root: Rooted::new(fd) })
+        Ok(Self { place: Some(place), root: Rooted::new(fd) })
     }
 
-    /// The directory's own path, without links.
+    /// Opens the directory `path`, which goes with this build: later builds are not to look for what was read of it.
+    ///
+    /// # Errors
+    /// As [`ContextDirectory::open`].
+    pub fn open_temporary(path: &Path) -> Result<Self, ExecutorError> {
+        Ok(Self { place: None, ..Self::open(path)? })
+    }
+
+    /// The directory's own path, without links; `None` for a temporary one.
     #[must_use]
-    pub fn place(&self) -> &Path {
-        &self.place
+    pub fn place(&self) -> Option<&Path> {
+        self.place.as_deref()
     }
 
     /// The content of the file at `path`, which is relative to the directory; `None` when nothing has that name. Links are

@@ -68,6 +68,12 @@ pub enum ExecutorError {
         /// The entry's name.
         entry: String,
     },
+    /// What has to be an archive is something else.
+    #[error("{name} is not a tar archive")]
+    NotAnArchive {
+        /// What it is.
+        name: String,
+    },
     /// An archive that cannot be read to its end.
     #[error("cannot extract {archive}")]
     BadArchive {

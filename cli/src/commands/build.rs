@@ -4,21 +4,19 @@ use crate::{
     app::App,
     args::BuildArgs,
     environment::Environment,
-    error::{CliError, UsageError},
+    error::CliError,
     exit,
     new_file::NewFile,
     options::{BuildOptions, ContextKind, PrintId, ProgressChoice},
     progress::Style,
+    standard_input::{self, StandardInput},
     streams::{self, print},
     working::{style_for_people, work},
 };
-use rbuild::DockerfileSource;
+use rbuild::{ContextSource, DockerfileSource};
 use rbuild_docker_api::BuildMetadata;
 use serde_json::json;
-use std::{
-    io::{self, Read},
-    path::Path,
-};
+use std::{path::Path, sync::Arc};
 
 /// Builds an image.
 pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
@@ -58,15 +56,14 @@ pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliErr
     for warning in &options.warnings {
         exit::warn(warning);
     }
-    match options.context {
-        ContextKind::Directory => {}
-        ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin => {
-            options.request.dockerfile = DockerfileSource::Text(dockerfile_of_stdin(options.context)?);
-        }
-        ContextKind::StdinWithFile => {
-            dockerfile_of_stdin(options.context)?;
-            let message = "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles";
-            return Err(UsageError::in_build(message).into());
+    match standard_input::read(options.context, &app.environment)? {
+        StandardInput::Unread => {}
+        StandardInput::Dockerfile(text) => options.request.dockerfile = DockerfileSource::Text(text),
+        StandardInput::Context(archive) => {
+            options.request.context = ContextSource::Archive(Arc::new(archive));
+            if options.context == ContextKind::Stdin {
+                options.request.dockerfile = DockerfileSource::InContext;
+            }
         }
     }
     Ok(options)
@@ -88,25 +85,6 @@ fn style(choice: ProgressChoice, environment: &Environment) -> Style {
         ProgressChoice::Quiet(_) => Style::Quiet,
         ProgressChoice::Json => Style::Json,
     }
-}
-
-/// The Dockerfile on standard input; an archive there would be a context, unless there is one.
-fn dockerfile_of_stdin(kind: ContextKind) -> Result<Vec<u8>, CliError> {
-    let mut text = Vec::new();
-    let read = io::stdin().lock().read_to_end(&mut text);
-    read.map_err(|source| CliError::Stream { action: "read standard input", source })?;
-    if rbuild::begins_archive(&text) {
-        let what = match kind {
-            ContextKind::Directory | ContextKind::DirectoryWithDockerfileOnStdin => {
-                return Err(UsageError::in_build("the Dockerfile on standard input is an archive").into());
-            }
-            ContextKind::Stdin | ContextKind::StdinWithFile => {
-                "an archive on standard input as build context (unpack it and give the directory)"
-            }
-        };
-        return Err(UsageError::unsupported(what).into());
-    }
-    Ok(text)
 }
 
 /// The file that `--iidfile` or `--metadata-file` names: made before the build, so that a wrong path costs no build, and

@@ -62,7 +62,7 @@ impl BuildOptions {
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
-        let (context, directory, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
+        let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let mut build_args = pairs(&args.build_arg, environment);
         if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
             && !build_args.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
@@ -71,7 +71,7 @@ impl BuildOptions {
         }
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
         let request = BuildRequest {
-            context: directory,
+            context: source,
             dockerfile,
             outputs: vec![Output::Store { names: names.clone() }],
             build_args,

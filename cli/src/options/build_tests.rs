@@ -6,7 +6,7 @@ use crate::{
     environment::User,
 };
 use clap::Parser;
-use rbuild::{DockerfileSource, LayoutReference, NamedContextSource};
+use rbuild::{ContextSource, DockerfileSource, LayoutReference, NamedContextSource, RemoteContext};
 use std::path::Path;
 
 fn options(words: &[&str], variables: &[(&str, &str)]) -> Result<BuildOptions, String> {
@@ -63,7 +63,7 @@ fn a_full_line_becomes_a_request() {
     assert_eq!(request.no_cache, NoCache::Stages(vec!["s1".to_owned(), "s2".to_owned()]));
     assert_eq!(request.network, Network::None);
     assert_eq!(request.dockerfile, DockerfileSource::File("sub/D".into()));
-    assert_eq!(request.context.as_deref(), Some(Path::new("ctx")));
+    assert!(matches!(&request.context, ContextSource::Directory(path) if path == Path::new("ctx")));
     assert_eq!(request.named_contexts["docs"], NamedContextSource::Directory("../docs".into()));
     let debian = NamedContextSource::Image("debian:12".parse().unwrap());
     assert_eq!(request.named_contexts["base"], debian);
@@ -92,6 +92,9 @@ fn named_contexts_are_what_docker_takes_them_for() {
     assert_eq!(source("oci-layout:///l:v1"), layout("/l", Some("v1"), None));
     assert_eq!(source(&format!("oci-layout:///l@{digest}")), layout("/l", None, Some(digest)));
     assert_eq!(source(&format!("oci-layout:///l:v1@{digest}")), layout("/l", Some("v1"), Some(digest)));
+    let remote = |text: &str| RemoteContext::parse(text).map(NamedContextSource::Remote).unwrap();
+    assert_eq!(source("git@example.org:a.git"), remote("git@example.org:a.git"));
+    assert_eq!(source("https://example.org/a.tar"), remote("https://example.org/a.tar"));
     let error = options(&["--build-context", "x=oci-layout:///l@sha256:11", "."], &[]).unwrap_err();
     assert!(error.contains("could not parse oci-layout reference \"oci-layout:///l@sha256:11\""), "{error}");
 }
@@ -99,7 +102,8 @@ fn named_contexts_are_what_docker_takes_them_for() {
 #[test]
 fn standard_input_is_the_dockerfile() {
     let built = options(&["-"], &[]).unwrap();
-    assert_eq!((built.context, built.request.context), (ContextKind::Stdin, None));
+    assert_eq!(built.context, ContextKind::Stdin);
+    assert!(matches!(built.request.context, ContextSource::Empty));
     let built = options(&["-f", "-", "d"], &[]).unwrap();
     assert_eq!(built.context, ContextKind::DirectoryWithDockerfileOnStdin);
 }
@@ -117,14 +121,6 @@ fn mistakes_are_told_in_docker_s_words() {
         (&["--build-context", "foo", "."], "invalid context value: foo, expected key=value"),
         (&["--build-context", "=foo", "."], "invalid context name : invalid reference format"),
         (
-            &["--build-context", "x=https://example.org/a.tar", "."],
-            "--build-context x=https://example.org/a.tar is not supported yet",
-        ),
-        (
-            &["--build-context", "x=git@example.org:a.git", "."],
-            "--build-context x=git@example.org:a.git is not supported yet",
-        ),
-        (
             &["--build-context", "x=target:other", "."],
             "failed to build: failed to find target other for context x",
         ),
@@ -141,10 +137,6 @@ fn mistakes_are_told_in_docker_s_words() {
         (&["--provenance", "."], "--provenance is not supported yet"),
         (&["--ssh", "default", "."], "--ssh is not supported yet"),
         (&["-m", "1g", "."], "--memory is not supported yet"),
-        (
-            &["https://example.org/a.git"],
-            "a URL as build context (https://example.org/a.git) is not supported yet",
-        ),
     ] {
         assert_eq!(options(words, &[]).unwrap_err(), message, "{words:?}");
     }

@@ -1,7 +1,9 @@
 //! Where files come from: the context, the Dockerfile, named contexts.
 
 use crate::error::UsageError;
-use rbuild::{DockerfileSource, LayoutReference, NamedContextSource, Reference};
+use rbuild::{
+    ContextSource, DockerfileSource, LayoutReference, NamedContextSource, Reference, RemoteContext,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -14,9 +16,9 @@ pub(crate) enum ContextKind {
     Directory,
     /// The Dockerfile; the context is a directory.
     DirectoryWithDockerfileOnStdin,
-    /// The Dockerfile; there is no context.
+    /// An archive that is the context, or the Dockerfile, without a context.
     Stdin,
-    /// What can only be a context, since `-f` names the Dockerfile in it.
+    /// An archive that is the context, since `-f` names the Dockerfile in it.
     StdinWithFile,
 }
 
@@ -24,36 +26,37 @@ pub(crate) enum ContextKind {
 pub(super) fn sources(
     context: &str,
     file: Option<&str>,
-) -> Result<(ContextKind, Option<PathBuf>, DockerfileSource), UsageError> {
+) -> Result<(ContextKind, ContextSource, DockerfileSource), UsageError> {
     let on_stdin = || DockerfileSource::Text(Vec::new());
     match (context, file) {
         ("-", Some("-")) => Err(UsageError::in_build(
             "invalid argument: can't use stdin for both build context and dockerfile",
         )),
-        ("-", Some(file)) => Ok((ContextKind::StdinWithFile, None, DockerfileSource::File(file.into()))),
-        ("-", None) => Ok((ContextKind::Stdin, None, on_stdin())),
-        (url, _) if is_url(url) => {
-            Err(UsageError::unsupported(format_args!("a URL as build context ({url})")))
+        ("-", Some(file)) => {
+            Ok((ContextKind::StdinWithFile, ContextSource::Empty, DockerfileSource::File(file.into())))
         }
+        ("-", None) => Ok((ContextKind::Stdin, ContextSource::Empty, on_stdin())),
         (_, Some(url)) if is_url(url) => {
             Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})")))
         }
-        (directory, Some("-")) => {
-            Ok((ContextKind::DirectoryWithDockerfileOnStdin, Some(directory.into()), on_stdin()))
+        (place, Some("-")) => Ok((ContextKind::DirectoryWithDockerfileOnStdin, source(place), on_stdin())),
+        (place, Some(file)) => {
+            Ok((ContextKind::Directory, source(place), DockerfileSource::File(file.into())))
         }
-        (directory, Some(file)) => {
-            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::File(file.into())))
-        }
-        (directory, None) => {
-            Ok((ContextKind::Directory, Some(directory.into()), DockerfileSource::InContext))
-        }
+        (place, None) => Ok((ContextKind::Directory, source(place), DockerfileSource::InContext)),
+    }
+}
+
+fn source(place: &str) -> ContextSource {
+    match RemoteContext::parse(place) {
+        Some(remote) => ContextSource::Remote(remote),
+        None => ContextSource::Directory(place.into()),
     }
 }
 
 /// Whether Docker takes `text` for a place on the network. A directory of that name does not change it.
 pub(crate) fn is_url(text: &str) -> bool {
-    let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
-    schemes.iter().any(|scheme| text.starts_with(scheme))
+    RemoteContext::parse(text).is_some()
 }
 
 /// The meaning of each `--build-context NAME=VALUE`; the last of a name counts.
@@ -80,8 +83,8 @@ fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError>
     } else if let Some(target) = value.strip_prefix("target:") {
         let message = format!("failed to find target {target} for context {name}");
         return Err(UsageError::in_build(message));
-    } else if is_url(value) {
-        return Err(UsageError::unsupported(format_args!("--build-context {text}")));
+    } else if let Some(place) = RemoteContext::parse(value) {
+        NamedContextSource::Remote(place)
     } else {
         NamedContextSource::Directory(Path::new(value).to_owned())
     };

@@ -5,9 +5,9 @@ use crate::{RBUILD, with_busybox};
 use rbuild_testkit::{Ran, Workspace};
 use serde_json::Value;
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Write,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -228,8 +228,10 @@ fn contexts_that_cannot_be_are_refused_before_any_work() {
             "invalid context name X: invalid reference format: repository name (library/X) must be lowercase",
         ),
         ("x=target:y", "failed to build: failed to find target y for context x"),
-        ("x=https://example.org/a.git", "--build-context x=https://example.org/a.git is not supported yet"),
-        ("x=git@example.org:a", "--build-context x=git@example.org:a is not supported yet"),
+        (
+            "x=https://example.org/a.git",
+            "failed to build: failed to solve: a URL as build context (https://example.org/a.git) is not supported yet",
+        ),
     ] {
         let ran = try_build(&here, "FROM busybox\nRUN true\n", &["--build-context", value]);
         assert!(ran.code != 0 && ran.stderr.contains(&format!("ERROR: {message}\n")), "{value}: {ran:#?}");
@@ -243,6 +245,53 @@ fn contexts_that_cannot_be_are_refused_before_any_work() {
     assert!(scratch.stderr.contains("\"/file\": not found"), "{scratch:#?}");
     build(&here, "FROM x\nCOPY file /\n", &["--build-context", "x=docker-image://scratch"]);
     assert_eq!(inspect(&here, "{{len .RootFS.Layers}}"), 1);
+}
+
+#[test]
+fn an_archive_on_standard_input_is_the_context() {
+    let Some(here) = with_busybox("an_archive_on_standard_input_is_the_context") else { return };
+    let dockerfile = "FROM busybox\nCOPY . /c/\nRUN cd /c && ls -an . sub > /list && cat sub/file >> /list\n";
+    let files = [("sub/file", "inside\n"), ("left", "out"), (".dockerignore", "left\nDockerfile*\n")];
+    let context = here.context("c", dockerfile, &files);
+    fs::write(context.join("Dockerfile.other"), "FROM busybox\nRUN echo other > /list\n").unwrap();
+    fs::set_permissions(context.join("sub/file"), Permissions::from_mode(0o640)).unwrap();
+    chown(context.join("sub/file"), Some(1234), Some(1234)).ok();
+    let run = |archive: &[u8], words: &[&str]| -> Ran {
+        let mut command = here.command(["build", "-t", "x"].iter().chain(words).chain(&["-"]));
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(archive);
+        Ran::of(child.wait_with_output().unwrap())
+    };
+    let packed = |flags: &str| {
+        let made = Command::new("tar").args(["-C", context.to_str().unwrap(), flags, "-", "."]).output();
+        made.unwrap().stdout
+    };
+    let list = || here.ok(["run", "--rm", "x", "cat", "/list"]);
+    for flags in ["-cf", "-czf"] {
+        let ran = run(&packed(flags), &[]);
+        assert_eq!(ran.code, 0, "{flags}: {ran:#?}");
+        let list = list();
+        assert!(list.contains("inside") && !list.contains("left") && list.contains("sub"), "{list}");
+        assert!(list.lines().any(|line| line.starts_with("-rw-r-----") && line.contains(" 0 ")), "{list}");
+    }
+    // the content counts, not the archive: a directory of the same files, and another packing of them, are cached
+    assert!(run(&packed("-cJf"), &[]).stderr.contains("CACHED"));
+    assert!(here.run(["build", context.to_str().unwrap()]).stderr.contains("CACHED"));
+    assert_eq!(run(&packed("-cf"), &["-f", "Dockerfile.other"]).code, 0);
+    assert_eq!(list(), "other\n");
+    // a Dockerfile that leads out of the archive is not read
+    fs::remove_file(context.join("Dockerfile")).unwrap();
+    symlink("/etc/passwd", context.join("Dockerfile")).unwrap();
+    let ran = run(&packed("-cf"), &[]);
+    assert!(ran.code != 0 && ran.stderr.contains("which is not in the build context"), "{ran:#?}");
+    assert!(!ran.stderr.contains("root:"), "{ran:#?}");
+    // an archive that is cut
+    let whole = packed("-cf");
+    let cut = run(&whole[..whole.len() / 2 - 300], &[]);
+    assert!(cut.code == 1 && cut.stderr.contains("cannot extract the build context"), "{cut:#?}");
+    let unpacked = fs::read_dir(here.store().join("tmp")).map_or(0, Iterator::count);
+    assert_eq!(unpacked, 0, "what was unpacked goes with its build");
 }
 
 #[test]
@@ -263,11 +312,10 @@ fn standard_input_is_a_dockerfile_or_refused() {
     let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
     let packed = Command::new("tar").args(["-cf", "-", "-C", directory, "file"]).output().unwrap();
     let archive = packed.stdout;
-    let not_yet = "ERROR: an archive on standard input as build context (unpack it and give the directory) is not supported yet\n";
     for (words, input, message) in [
-        (&["-"][..], &archive[..], not_yet),
-        (&["-"], gzip, not_yet),
-        (&["-f", "other", "-"], gzip, not_yet),
+        (&["-"][..], &archive[..], "failed to read dockerfile: open Dockerfile"),
+        (&["-"], gzip, "the build context is not a tar archive"),
+        (&["-f", "other", "-"], gzip, "the build context is not a tar archive"),
         (&["-"], b"COPY file /\n", "no build stage in current context"),
         (&["-f", "-", directory], gzip, "the Dockerfile on standard input is an archive"),
         (
@@ -283,9 +331,9 @@ fn standard_input_is_a_dockerfile_or_refused() {
         (
             &["https://example.org/a.tar"],
             b"",
-            "ERROR: a URL as build context (https://example.org/a.tar) is not supported yet\n",
+            "a URL as build context (https://example.org/a.tar) is not supported yet\n",
         ),
-        (&["github.com/a/b"], b"", "ERROR: a URL as build context (github.com/a/b) is not supported yet\n"),
+        (&["github.com/a/b"], b"", "a URL as build context (github.com/a/b) is not supported yet\n"),
         (
             &["-f", "http://example.org/D", directory],
             b"",

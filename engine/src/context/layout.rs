@@ -14,6 +14,7 @@ pub(crate) fn check(request: &BuildRequest) -> Result<(), Error> {
     for (name, source) in &request.named_contexts {
         match source {
             NamedContextSource::Directory(path) => check_directory(name, path)?,
+            NamedContextSource::Remote(place) => place.identify()?,
             NamedContextSource::OciLayout(reference) => drop(open(reference)?),
             NamedContextSource::Image(_) | NamedContextSource::Scratch => {}
         }
@@ -51,7 +52,10 @@ fn reference<'r>(context: &str, request: &'r BuildRequest) -> Result<&'r LayoutR
     match request.named_contexts.get(context) {
         Some(NamedContextSource::OciLayout(reference)) => Ok(reference),
         Some(
-            NamedContextSource::Directory(_) | NamedContextSource::Image(_) | NamedContextSource::Scratch,
+            NamedContextSource::Directory(_)
+            | NamedContextSource::Remote(_)
+            | NamedContextSource::Image(_)
+            | NamedContextSource::Scratch,
         )
         | None => Err(Error::Worker(format!("the context {context} is no layout"))),
     }

@@ -1,13 +1,17 @@
 //! The build context: its directory, opened once, and what is read of it before a step is: the Dockerfile and the ignore
 //! file. Both may be written by strangers, so they are looked up beneath the directory's descriptor.
 
+mod archive;
+mod directory;
 mod layout;
+mod remote;
 
-use crate::{BuildRequest, DockerfileSource, Error};
+use crate::{BuildRequest, ContextSource, DockerfileSource, Error};
+use rbuild_cache::{Cancel, LayerDraft, Store};
 use rbuild_executor::{ContextDirectory, DockerfilePlace, ExecutorError, IgnoreRules};
 use std::{
     fs, io,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -19,32 +23,41 @@ pub(crate) struct Context {
     dockerfile: Option<DockerfilePlace>,
     /// `None` inside when the file cannot be read.
     rules: OnceLock<Option<IgnoreRules>>,
+    /// The files of an archive.
+    unpacked: Option<LayerDraft>,
 }
 
 impl Context {
     /// Opens the context of `request`.
     ///
     /// # Errors
-    /// [`Error::ContextMissing`], [`Error::ContextUnreadable`].
-    pub(crate) fn open(request: &BuildRequest) -> Result<Self, Error> {
-        let open = |path: &PathBuf| {
-            ContextDirectory::open(path).map_err(|error| match error {
-                ExecutorError::ContextNotFound { path, source } => Error::context(path, source),
-                other => Error::Executor(other),
-            })
+    /// [`Error::ContextMissing`], [`Error::ContextUnreadable`], [`Error::Unsupported`], or that of an archive.
+    pub(crate) fn open(store: &Store, request: &BuildRequest, cancel: &Cancel) -> Result<Self, Error> {
+        let (directory, unpacked) = match &request.context {
+            ContextSource::Empty => (None, None),
+            ContextSource::Directory(path) => (Some(directory::open(path)?), None),
+            ContextSource::Archive(file) => {
+                let (directory, unpacked) = archive::open(store, file, cancel)?;
+                (Some(directory), Some(unpacked))
+            }
+            ContextSource::Remote(place) => place.identify()?,
         };
-        let directory = request.context.as_ref().map(open).transpose()?;
         let dockerfile = match (&request.dockerfile, &request.context, &directory) {
-            (DockerfileSource::File(path), Some(context), Some(open)) => Some(place(path, context, open)),
-            (DockerfileSource::File(path), None, _) | (DockerfileSource::File(path), _, None) => {
+            (DockerfileSource::File(path), ContextSource::Directory(context), Some(open)) => {
+                Some(directory::place(path, context, open))
+            }
+            (DockerfileSource::File(path), ContextSource::Archive(_) | ContextSource::Remote(_), _) => {
+                Some(DockerfilePlace::InContext(path.clone()))
+            }
+            (DockerfileSource::File(path), ContextSource::Empty | ContextSource::Directory(_), _) => {
                 Some(DockerfilePlace::Elsewhere(path.clone()))
             }
-            (DockerfileSource::InContext, Some(_), _) => {
+            (DockerfileSource::InContext, _, Some(_)) => {
                 Some(DockerfilePlace::InContext(PathBuf::from("Dockerfile")))
             }
-            (DockerfileSource::InContext, None, _) | (DockerfileSource::Text(_), ..) => None,
+            (DockerfileSource::InContext, _, None) | (DockerfileSource::Text(_), ..) => None,
         };
-        Ok(Self { directory, dockerfile, rules: OnceLock::new() })
+        Ok(Self { directory, dockerfile, rules: OnceLock::new(), unpacked })
     }
 
     /// Its directory; `None` is an empty context.
@@ -61,7 +74,7 @@ impl Context {
             (DockerfileSource::Text(bytes), _) => Ok(bytes.clone()),
             (DockerfileSource::File(path), place) => self.read_file(path, place.as_ref()),
             (DockerfileSource::InContext, _) => {
-                let context = request.context.as_deref().unwrap_or(Path::new(""));
+                let context = request.context.directory().unwrap_or(Path::new(""));
                 let shown = context.join("Dockerfile");
                 for name in ["Dockerfile", "dockerfile"] {
                     if let Some(bytes) = self.read(Path::new(name), &context.join(name))? {
@@ -77,6 +90,9 @@ impl Context {
     /// or within the file's own directory when that is elsewhere.
     fn read_file(&self, path: &Path, place: Option<&DockerfilePlace>) -> Result<Vec<u8>, Error> {
         let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), source };
+        if self.unpacked.is_some() {
+            return self.read(path, path)?.ok_or_else(|| not_found(path));
+        }
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
             return fs::read(path).map_err(unreadable);
         }
@@ -140,23 +156,4 @@ impl Context {
 fn not_found(path: &Path) -> Error {
     let source = io::Error::from(io::ErrorKind::NotFound);
     Error::DockerfileUnreadable { path: path.to_owned(), source }
-}
-
-/// Where the Dockerfile `path` lies. It is in the context when its path says so, or when its directory is: what is outside
-/// is the user's own choice of a path.
-fn place(path: &Path, context: &Path, directory: &ContextDirectory) -> DockerfilePlace {
-    let plain =
-        |path: &Path| -> PathBuf { path.components().filter(|part| *part != Component::CurDir).collect() };
-    let goes_up = |path: &Path| path.components().any(|part| part == Component::ParentDir);
-    let below = match plain(path).strip_prefix(plain(context)) {
-        // an empty context path is the working directory, in which absolute paths are not
-        Ok(below) if below.is_relative() && !goes_up(below) => Some(below.to_owned()),
-        Ok(_) | Err(_) => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok();
-            let parent = parent.as_ref().and_then(|parent| parent.strip_prefix(directory.place()).ok());
-            parent.zip(path.file_name()).map(|(parent, name)| parent.join(name))
-        }
-    };
-    below.map_or_else(|| DockerfilePlace::Elsewhere(path.to_owned()), DockerfilePlace::InContext)
 }

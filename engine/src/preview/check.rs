@@ -10,6 +10,7 @@ use crate::{
     reporter::Reporter,
     resolve::Fetching,
 };
+use rbuild_cache::Cancel;
 use rbuild_parser::{Dockerfile, Lint, Rule};
 use rbuild_planner::{Plan, PlanErrorKind, PlanOptions, Selection};
 use std::path::{Component, Path, PathBuf};
@@ -53,7 +54,11 @@ impl Engine {
     /// When the Dockerfile cannot be read, or the request is at fault: it asks for something that is not supported, or for
     /// checks that there are not.
     pub fn check(&self, request: &BuildRequest) -> Result<Checked, Error> {
-        let (mut text, context) = definition::load(request, &Reporter::new(EventSink::ignore()))?;
+        let (mut text, context) = definition::load(
+            (&self.store, request),
+            &Reporter::new(EventSink::ignore()),
+            &Cancel::default(),
+        )?;
         let file = std::mem::replace(&mut text.name, shown_path(request));
         let (lints, failure) = match definition::parse(&text) {
             Err(error) => (findings_before(&error, &text, request), Some(error)),
@@ -111,7 +116,7 @@ fn shown_path(request: &BuildRequest) -> String {
         let parts = context.components().filter(|part| *part != Component::CurDir);
         parts.collect::<PathBuf>().join("Dockerfile")
     };
-    match (&request.dockerfile, &request.context) {
+    match (&request.dockerfile, request.context.directory()) {
         (DockerfileSource::File(path), _) => path.display().to_string(),
         (DockerfileSource::InContext, Some(context)) => in_context(context).display().to_string(),
         (DockerfileSource::InContext, None) | (DockerfileSource::Text(_), _) => "Dockerfile".to_owned(),

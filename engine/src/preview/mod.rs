@@ -110,7 +110,7 @@ impl Engine {
     /// have to be pulled.
     pub fn plan(&self, request: &BuildRequest) -> Result<PlannedBuild, Error> {
         let reporter = Reporter::new(EventSink::ignore());
-        let definition = Definition::read(request, &reporter)?;
+        let definition = Definition::read((&self.store, request), &reporter, &Cancel::default())?;
         let failed = |error| definition.planning_failed(error, &reporter);
         let graph = definition.select().map_err(failed)?;
         let (graph, images) =

@@ -2,6 +2,7 @@
 //! (`--call=targets`, `--call=outline`).
 
 use crate::{BuildRequest, Engine, Error, EventSink, definition, reporter::Reporter};
+use rbuild_cache::Cancel;
 use rbuild_parser::{Dockerfile, Instruction, Lines, Stage, Word};
 use rbuild_planner::{Action, ArgumentOrigin, MountKind, Plan, PlannedArgument, PlannedStage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +71,11 @@ impl Engine {
     /// # Errors
     /// When the Dockerfile cannot be read or does not parse.
     pub fn targets(&self, request: &BuildRequest) -> Result<(Vec<Target>, Vec<u8>), Error> {
-        let (text, _) = definition::load(request, &Reporter::new(EventSink::ignore()))?;
+        let (text, _) = definition::load(
+            (&self.store, request),
+            &Reporter::new(EventSink::ignore()),
+            &Cancel::default(),
+        )?;
         let dockerfile = definition::parse(&text)?;
         let last = dockerfile.stages.len() - 1;
         let target = |(index, stage): (usize, &Stage)| {
@@ -92,7 +97,11 @@ impl Engine {
     /// # Errors
     /// When the Dockerfile cannot be read, does not parse, or cannot be planned.
     pub fn outline(&self, request: &BuildRequest) -> Result<Outline, Error> {
-        let (text, context) = definition::load(request, &Reporter::new(EventSink::ignore()))?;
+        let (text, context) = definition::load(
+            (&self.store, request),
+            &Reporter::new(EventSink::ignore()),
+            &Cancel::default(),
+        )?;
         let dockerfile = definition::parse(&text)?;
         let options = definition::plan_options(request)?;
         let plan = self.plan_assuming(&dockerfile, &options, (request, &text, &context))?;

@@ -78,7 +78,8 @@ impl World {
 
     fn planned(&self) -> Planned {
         let reporter = Reporter::new(EventSink::ignore());
-        let definition = Definition::read(&self.request, &reporter).unwrap();
+        let definition =
+            Definition::read((self.store(), &self.request), &reporter, &Cancel::default()).unwrap();
         let graph = definition.select().unwrap();
         let asked = (&self.request, &definition.text);
         let (graph, images) = self.engine.resolve_locally(graph, asked, Fetching::LocalOnly).unwrap();

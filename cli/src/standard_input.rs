@@ -1,0 +1,66 @@
+//! What a build reads from standard input: a Dockerfile, or an archive that is its context.
+
+use crate::{
+    environment::Environment,
+    error::{CliError, UsageError},
+    options::ContextKind,
+};
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+/// Bytes at the beginning that tell an archive from a Dockerfile.
+const HEAD: u64 = 512;
+
+/// What was read.
+pub(crate) enum StandardInput {
+    /// Nothing: a directory holds all.
+    Unread,
+    /// The text of the Dockerfile.
+    Dockerfile(Vec<u8>),
+    /// An archive, in a file without a name.
+    Context(File),
+}
+
+/// Reads what `kind` says is there. An archive goes to the directory for temporary files, because it is read twice.
+///
+/// # Errors
+/// [`UsageError`] when it is something else, [`CliError::Stream`] when it cannot be read or kept.
+pub(crate) fn read(kind: ContextKind, environment: &Environment) -> Result<StandardInput, CliError> {
+    if kind == ContextKind::Directory {
+        return Ok(StandardInput::Unread);
+    }
+    let failed = |source| CliError::Stream { action: "read standard input", source };
+    let mut input = io::stdin().lock();
+    let mut text = Vec::new();
+    input.by_ref().take(HEAD).read_to_end(&mut text).map_err(failed)?;
+    let is_archive = rbuild::begins_archive(&text);
+    match (kind, is_archive) {
+        (ContextKind::Stdin | ContextKind::StdinWithFile, true) => {
+            let kept = keep(&text, &mut input, environment);
+            let keeping = |source| CliError::Stream { action: "keep the context of standard input", source };
+            kept.map(StandardInput::Context).map_err(keeping)
+        }
+        (ContextKind::StdinWithFile, false) => {
+            let message = "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles";
+            Err(UsageError::in_build(message).into())
+        }
+        (ContextKind::Directory | ContextKind::DirectoryWithDockerfileOnStdin, true) => {
+            Err(UsageError::in_build("the Dockerfile on standard input is an archive").into())
+        }
+        (
+            ContextKind::Directory | ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin,
+            false,
+        ) => {
+            input.read_to_end(&mut text).map_err(failed)?;
+            Ok(StandardInput::Dockerfile(text))
+        }
+    }
+}
+
+fn keep(head: &[u8], rest: &mut impl Read, environment: &Environment) -> io::Result<File> {
+    let mut file = tempfile::tempfile_in(environment.filled("TMPDIR").unwrap_or("/tmp"))?;
+    io::copy(&mut head.chain(rest), &mut file)?;
+    Ok(file)
+}

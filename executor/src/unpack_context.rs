@@ -1,0 +1,30 @@
+//! A build context that comes as an archive: unpacked once, into a directory of the store that goes with the build.
+
+use crate::{
+    ExecutorError, RootView, add,
+    copy::{Destination, Policy},
+};
+use rbuild_cache::{Cancel, LayerDraft, Store};
+use std::{fs::File, time::SystemTime};
+
+/// Unpacks the tar in `archive`, compressed or not, into a directory of `store`, which goes when the result is dropped. The
+/// rules are those of ADD (`spec` §6.9), except that everything belongs to root: COPY gives files of a context their owner.
+///
+/// # Errors
+/// [`ExecutorError::NotAnArchive`], [`ExecutorError::BadArchive`] and its kin, or what writing brings.
+pub fn unpack_context(
+    store: &Store,
+    archive: File,
+    now: SystemTime,
+    cancel: &Cancel,
+) -> Result<LayerDraft, ExecutorError> {
+    const NAME: &str = "the build context";
+    let view = RootView::open(store, &[])?;
+    let draft = store.new_layer()?;
+    let mut destination = Destination::new(&draft, &view, now)?;
+    let archive = add::recognise(archive.into(), NAME.as_bytes())?
+        .ok_or_else(|| ExecutorError::NotAnArchive { name: NAME.to_owned() })?;
+    add::extract(archive, b"", &mut destination, &Policy::new(Some((0, 0)), None)?, cancel)?;
+    destination.finish()?;
+    Ok(draft)
+}
