@@ -1,5 +1,6 @@
 //! Temporary space: `tmp/<owner>/`, one directory for each process that needs one, and `locks/owners/<owner>` beside it,
-//! locked while that process lives. A directory whose owner's lock is free is a dead process's leftovers.
+//! locked while that process lives. A directory whose owner's lock is free is a dead process's leftovers. A process that
+//! makes a space of its own removes those of the dead meanwhile, so a process that only reads pays nothing for them.
 
 use super::{FileLock, OnUnlock, list, make_dirs, random_id, tree};
 use crate::StoreError;
@@ -10,6 +11,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread::{self, JoinHandle},
 };
 
 /// One process's temporary space in the store at `root`. Its directory is made with the first temporary thing, so that
@@ -39,20 +41,45 @@ impl TemporarySpace {
     /// Removes the spaces of dead processes; returns how many bytes that freed. What cannot be removed (another user's
     /// files) is left.
     pub(crate) fn sweep_dead(&self) -> Result<u64, StoreError> {
-        let spaces = self.root.join("tmp");
         let mut freed = 0;
-        for space in list(&spaces)? {
-            let lock = self.root.join("locks/owners").join(&space);
-            if let Some(_dead) = FileLock::attempt(&lock, OnUnlock::Remove)? {
-                let path = spaces.join(&space);
-                let size = tree::size(&path);
-                if tree::remove(&path).is_ok() {
-                    freed += size;
-                }
+        for space in dead_spaces(&self.root)? {
+            let size = tree::size(&space.directory);
+            if tree::remove(&space.directory).is_ok() {
+                freed += size;
             }
         }
         Ok(freed)
     }
+}
+
+/// A space whose owner is dead, held so that no other process removes it too.
+struct DeadSpace {
+    directory: PathBuf,
+    _lock: FileLock,
+}
+
+fn dead_spaces(root: &Path) -> Result<Vec<DeadSpace>, StoreError> {
+    let spaces = root.join("tmp");
+    let mut dead = Vec::new();
+    for space in list(&spaces)? {
+        let lock = root.join("locks/owners").join(&space);
+        if let Some(lock) = FileLock::attempt(&lock, OnUnlock::Remove)? {
+            dead.push(DeadSpace { directory: spaces.join(&space), _lock: lock });
+        }
+    }
+    Ok(dead)
+}
+
+/// Removes the spaces of dead processes on a thread, since a killed build can leave gigabytes; `None` when there is
+/// nothing to remove. What cannot be listed or removed stays for `prune`, which reports why.
+fn start_sweeping(root: &Path) -> Option<JoinHandle<()>> {
+    let dead = dead_spaces(root).ok().filter(|dead| !dead.is_empty())?;
+    let sweep = move || {
+        for space in dead {
+            let _ = tree::remove(&space.directory);
+        }
+    };
+    thread::Builder::new().name("sweep".to_owned()).spawn(sweep).ok()
 }
 
 /// The directory of a space and the lock that says its owner lives.
@@ -60,6 +87,7 @@ impl TemporarySpace {
 struct Owned {
     directory: PathBuf,
     next: AtomicU64,
+    sweeping: Option<JoinHandle<()>>,
     _owner: FileLock,
 }
 
@@ -72,7 +100,8 @@ impl Owned {
             let Some(lock) = lock else { continue };
             let directory = root.join("tmp").join(owner);
             make_dirs(&directory)?;
-            return Ok(Self { directory, next: AtomicU64::new(0), _owner: lock });
+            let sweeping = start_sweeping(root);
+            return Ok(Self { directory, next: AtomicU64::new(0), sweeping, _owner: lock });
         }
     }
 
@@ -89,6 +118,9 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         let _ = tree::remove(&self.directory);
+        if let Some(sweeping) = self.sweeping.take() {
+            let _ = sweeping.join();
+        }
     }
 }
 
@@ -115,6 +147,22 @@ mod tests {
         fs::write(space.path("c").unwrap(), "x").unwrap();
         drop(space);
         assert_eq!((spaces(root), list(&root.join("locks/owners")).unwrap().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_space_sweeps_what_the_dead_left_and_leaves_the_living_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let living = TemporarySpace::new(root);
+        fs::write(living.path("kept").unwrap(), "x").unwrap();
+        let left = root.join("tmp/0123456789abcdef/scratch-0");
+        fs::create_dir_all(&left).unwrap();
+        drop(TemporarySpace::new(root));
+        assert!(left.exists(), "a process that makes nothing removes nothing");
+        let space = TemporarySpace::new(root);
+        space.path("a").unwrap();
+        drop(space);
+        assert!(!left.exists() && spaces(root) == 1);
     }
 
     #[test]

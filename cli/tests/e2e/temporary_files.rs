@@ -99,6 +99,68 @@ fn writes_below(process: u32, directory: &Path) -> bool {
     })
 }
 
+/// Starts rbuild, kills it when something matching `unfinished` is below `tmp/<owner>/`, and returns its space.
+fn kill_with_leftovers(here: &Workspace, mut command: Command, unfinished: &str) -> OsString {
+    let spaces = here.store().join("tmp");
+    let before = entries(&spaces);
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // until it is killed, whoever reads from it waits
+    let _input = process.stdin.take().inspect(|mut input| {
+        use std::io::Write;
+        let archive = fs::read(here.path().join("busybox.tar")).unwrap();
+        input.write_all(&archive[..archive.len() / 2]).unwrap();
+    });
+    let begun = Instant::now();
+    let space = loop {
+        let new = entries(&spaces).into_iter().find(|space| !before.contains(space));
+        let found = |space: &OsString| {
+            let pattern = spaces.join(space).join(unfinished);
+            let found = Command::new("sh").args(["-c", &format!("ls -d {}", pattern.display())]).output();
+            found.unwrap().status.success()
+        };
+        if let Some(space) = new.filter(found) {
+            break space;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60) && process.try_wait().unwrap().is_none());
+    };
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(entries(&spaces).contains(&space), "a killed process removes nothing");
+    space
+}
+
+fn the_next_build_sweeps(here: &Workspace) {
+    here.ok(["save", "-o", "busybox.tar", "busybox"]);
+    let run = here.context("run", "FROM busybox\nRUN touch /made; sleep 1000\n", &[]);
+    let copy = here.context("copy", "FROM busybox\nCOPY big /\n", &[("big", "")]);
+    fs::File::options().write(true).open(copy.join("big")).unwrap().set_len(1 << 30).unwrap();
+    let small = here.context("small", "FROM busybox\nRUN true\n", &[]);
+    let build = |context: &Path| here.command(["build".as_ref(), context.as_os_str()]);
+    let mut load = here.command(["load"]);
+    load.stdin(Stdio::piped());
+    // another build that is alive all the time
+    let mut alive = build(&here.context("alive", "FROM busybox\nRUN sleep 1001\n", &[]));
+    let mut alive = alive.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let spaces = here.store().join("tmp");
+    let begun = Instant::now();
+    while entries(&spaces).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(5));
+    }
+    let living = entries(&spaces);
+    for (killed, unfinished) in
+        [(build(&run), "layer-*/fs/made"), (build(&copy), "layer-*/fs/big"), (load, "*")]
+    {
+        let left = kill_with_leftovers(here, killed, unfinished);
+        here.ok(["images"]);
+        assert!(entries(&spaces).contains(&left), "a command that only reads does not clean up");
+        here.ok(["build", "--no-cache", small.to_str().unwrap()]);
+        assert_eq!(entries(&spaces), living, "after {unfinished}");
+    }
+    alive.kill().unwrap();
+    alive.wait().unwrap();
+}
+
 /// The checks, in a workspace of root and in one of an ordinary user.
 fn check(test: &str, check: fn(&Workspace)) {
     if let Some(here) = with_busybox(test) {
@@ -123,4 +185,9 @@ fn files_are_not_written_through_links_or_to_devices() {
 #[test]
 fn a_save_that_is_killed_leaves_the_old_file_and_nothing_else() {
     check("a_save_that_is_killed_leaves_the_old_file_and_nothing_else", a_killed_save_leaves_nothing);
+}
+
+#[test]
+fn what_a_killed_command_left_goes_with_the_next_build() {
+    check("what_a_killed_command_left_goes_with_the_next_build", the_next_build_sweeps);
 }
