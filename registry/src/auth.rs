@@ -1,16 +1,18 @@
-//! Which proof goes with a request: none until the registry asks, then Basic or a Bearer token for the request's scopes.
+//! Which authorization goes with a request: none until the registry asks, then Basic or a Bearer token for the request's
+//! scopes.
 //!
-//! Invariants: a proof is made only for the registry whose challenge it answers; a token is fetched once for each
+//! Invariants: an authorization is made only for the registry whose challenge it answers; a token is fetched once for each
 //! (registry, scopes) however many requests wait for it, and again only when it is old or was refused.
 
 use crate::{
     Credentials, Login, RegistryError, Secret,
+    auth_scheme::{AuthScheme, Realm},
     challenge::parse_challenges,
     connector::Connector,
-    endpoint::{Demand, Endpoint},
+    endpoint::Endpoint,
     login::Logins,
-    token::{self, Realm, Token},
-    transport::Permit,
+    request::RequestScope,
+    token::{self, Token},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
@@ -22,7 +24,7 @@ use tokio::sync::OnceCell;
 
 /// The value of an `Authorization` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum Authorization {
     Anonymous,
     Header(Secret),
 }
@@ -40,49 +42,50 @@ impl Authenticator {
         Self { logins: Logins::new(credentials, search_path), tokens: Mutex::default() }
     }
 
-    /// The proof `endpoint` is known to want for what `permit` says.
-    pub(crate) async fn proof(
+    /// The authorization `endpoint` is known to want for what `scope` says.
+    pub(crate) async fn authorization(
         &self,
         connector: &Connector,
         endpoint: &Endpoint,
-        permit: &Permit,
-    ) -> Result<Proof, RegistryError> {
-        let realm = match endpoint.demand() {
-            Demand::Nothing => return Ok(Proof::Anonymous),
-            Demand::Basic => {
-                return match self.logins.find(endpoint.domain(), &permit.path).await? {
+        scope: &RequestScope,
+    ) -> Result<Authorization, RegistryError> {
+        let realm = match endpoint.auth_scheme() {
+            AuthScheme::Anonymous => return Ok(Authorization::Anonymous),
+            AuthScheme::Basic => {
+                return match self.logins.find(endpoint.domain(), &scope.path).await? {
                     Some(Login::Password { username, password }) => Ok(basic(&username, &password)),
                     // an identity token is nothing a Basic registry could take
-                    Some(Login::IdentityToken(_)) | None => Ok(Proof::Anonymous),
+                    Some(Login::IdentityToken(_)) | None => Ok(Authorization::Anonymous),
                 };
             }
-            Demand::Bearer(realm) => realm,
+            AuthScheme::Bearer(realm) => realm,
         };
-        let key = (endpoint.domain().to_owned(), permit.scopes.joined());
+        let key = (endpoint.domain().to_owned(), scope.scopes.joined());
         let cell = self.cell(&key);
-        let token = cell.get_or_try_init(|| self.fetch(connector, endpoint, &realm, permit));
-        Ok(Proof::Header(bearer(&token.await?.value)))
+        let token = cell.get_or_try_init(|| self.fetch(connector, endpoint, &realm, scope));
+        Ok(Authorization::Header(bearer(&token.await?.value)))
     }
 
-    /// Takes note of a 401 that answered a request sent with `proof`: what is demanded, and that this token is of no use.
+    /// Takes note of a 401 that answered a request sent with `authorization`: which scheme the registry wants, and that this
+    /// token is of no use.
     pub(crate) fn refused(
         &self,
         endpoint: &Endpoint,
-        permit: &Permit,
-        proof: &Proof,
+        scope: &RequestScope,
+        authorization: &Authorization,
         headers: &HeaderMap,
     ) -> Result<(), RegistryError> {
-        let key = (endpoint.domain().to_owned(), permit.scopes.joined());
+        let key = (endpoint.domain().to_owned(), scope.scopes.joined());
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         // another request may have replaced it already
         let same = |cell: &Arc<OnceCell<Token>>| {
-            cell.get().is_some_and(|token| *proof == Proof::Header(bearer(&token.value)))
+            cell.get().is_some_and(|token| *authorization == Authorization::Header(bearer(&token.value)))
         };
         if tokens.get(&key).is_some_and(same) {
             tokens.remove(&key);
         }
         drop(tokens);
-        endpoint.learn(demand(headers, endpoint.domain())?);
+        endpoint.learn(AuthScheme::of_challenges(headers, endpoint.domain())?);
         Ok(())
     }
 
@@ -91,9 +94,9 @@ impl Authenticator {
         connector: &Connector,
         endpoint: &Endpoint,
         realm: &Realm,
-        permit: &Permit,
+        scope: &RequestScope,
     ) -> Result<Token, RegistryError> {
-        let login = self.logins.find(endpoint.domain(), &permit.path).await?;
+        let login = self.logins.find(endpoint.domain(), &scope.path).await?;
         if login.is_some() && !realm.may_see_login(endpoint.base()) {
             return Err(RegistryError::InsecureRealm {
                 host: endpoint.domain().to_owned(),
@@ -101,7 +104,7 @@ impl Authenticator {
             });
         }
         let http = connector.for_realm(endpoint, &realm.url)?;
-        token::fetch(&http, realm, permit, login.as_ref(), endpoint.domain()).await
+        token::fetch(&http, realm, scope, login.as_ref(), endpoint.domain()).await
     }
 
     /// The place for the token of `key`: with a token that is still good, or empty.
@@ -125,22 +128,9 @@ pub(crate) fn is_final(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What the challenges in `headers` ask for; Bearer is preferred to Basic, as Docker does.
-pub(crate) fn demand(headers: &HeaderMap, domain: &str) -> Result<Demand, RegistryError> {
-    let texts: Vec<&str> = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|v| v.to_str().ok()).collect();
-    let challenges: Vec<_> = texts.iter().flat_map(|text| parse_challenges(text)).collect();
-    if let Some(realm) = challenges.iter().find_map(Realm::from_challenge) {
-        Ok(Demand::Bearer(realm))
-    } else if challenges.iter().any(|challenge| challenge.scheme.eq_ignore_ascii_case("basic")) {
-        Ok(Demand::Basic)
-    } else {
-        Err(RegistryError::Challenge { host: domain.to_owned(), challenge: texts.join(", ") })
-    }
-}
-
-fn basic(username: &str, password: &Secret) -> Proof {
+fn basic(username: &str, password: &Secret) -> Authorization {
     let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
-    Proof::Header(Secret::new(format!("Basic {pair}")))
+    Authorization::Header(Secret::new(format!("Basic {pair}")))
 }
 
 fn bearer(token: &Secret) -> Secret {

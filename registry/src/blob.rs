@@ -4,9 +4,9 @@
 
 use crate::{
     Access, Client, RegistryError,
-    failure::{self, Subject},
+    failure::{self, Subject, protocol},
     host::name_of,
-    transport::{may_pass, protocol},
+    transport::may_pass,
 };
 use bytes::Bytes;
 use rbuild_oci::{Descriptor, Digest, Hasher, Reference};

@@ -4,7 +4,7 @@
 
 use crate::{
     Proxies, RegistryError,
-    auth::demand,
+    auth_scheme::AuthScheme,
     endpoint::Endpoint,
     failure,
     host::{self, is_loopback, name_of},
@@ -124,7 +124,7 @@ impl Connector {
             Ok(Ok(response)) => {
                 let endpoint = Endpoint::new(domain, https, http);
                 if response.status() == StatusCode::UNAUTHORIZED {
-                    endpoint.learn(demand(response.headers(), domain)?);
+                    endpoint.learn(AuthScheme::of_challenges(response.headers(), domain)?);
                 }
                 return Ok(Arc::new(endpoint));
             }

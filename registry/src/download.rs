@@ -2,10 +2,10 @@
 
 use crate::{
     Client, RegistryError,
-    failure::{self, Subject},
+    failure::{self, Subject, protocol},
     host::name_of,
     retry,
-    transport::{location, may_pass, protocol},
+    transport::{location, may_pass},
 };
 use bytes::Bytes;
 use reqwest::{

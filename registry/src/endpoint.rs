@@ -1,27 +1,20 @@
-//! A registry as it was found: its address with the scheme that works, its connections, what proof it demands.
+//! A registry as it was found: its address with the scheme that works, its connections, and how it wants requests to be
+//! authorized.
 
-use crate::token::Realm;
+use crate::auth_scheme::AuthScheme;
 use reqwest::Url;
 use std::sync::{Mutex, PoisonError};
-
-/// The kind of proof a registry has asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Demand {
-    Nothing,
-    Basic,
-    Bearer(Realm),
-}
 
 pub(crate) struct Endpoint {
     domain: String,
     base: Url,
     http: reqwest::Client,
-    demand: Mutex<Demand>,
+    auth_scheme: Mutex<AuthScheme>,
 }
 
 impl Endpoint {
     pub(crate) fn new(domain: &str, base: Url, http: reqwest::Client) -> Self {
-        Self { domain: domain.to_owned(), base, http, demand: Mutex::new(Demand::Nothing) }
+        Self { domain: domain.to_owned(), base, http, auth_scheme: Mutex::new(AuthScheme::Anonymous) }
     }
 
     /// The domain as references have it.
@@ -38,11 +31,11 @@ impl Endpoint {
         &self.http
     }
 
-    pub(crate) fn demand(&self) -> Demand {
-        self.demand.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn auth_scheme(&self) -> AuthScheme {
+        self.auth_scheme.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn learn(&self, demand: Demand) {
-        *self.demand.lock().unwrap_or_else(PoisonError::into_inner) = demand;
+    pub(crate) fn learn(&self, auth_scheme: AuthScheme) {
+        *self.auth_scheme.lock().unwrap_or_else(PoisonError::into_inner) = auth_scheme;
     }
 }

@@ -1,10 +1,11 @@
 //! Errors made of failed requests and of answers that are not success.
 
-use crate::{Access, RegistryError, host::name_of, transport::read_limited};
+use crate::{Access, RegistryError, host::name_of};
 use rbuild_oci::{Digest, Reference};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
+use tokio::time;
 
 const ANSWER_LIMIT: usize = 64 << 10;
 /// Servers' messages are shown to people; a page of HTML is of no use to them.
@@ -91,6 +92,11 @@ pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     }
 }
 
+/// The error for an answer that the protocol does not allow.
+pub(crate) fn protocol(domain: &str, problem: &str) -> RegistryError {
+    RegistryError::Protocol { host: domain.to_owned(), problem: problem.to_owned() }
+}
+
 /// Whether the other side speaks TLS but no trusted connection came about.
 pub(crate) fn is_tls(error: &reqwest::Error) -> bool {
     match find::<rustls::Error>(error) {
@@ -118,6 +124,27 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         };
     }
     None
+}
+
+/// The body of `response`, which must not be longer than `limit` bytes.
+pub(crate) async fn read_limited(
+    mut response: Response,
+    limit: usize,
+    domain: &str,
+) -> Result<Vec<u8>, RegistryError> {
+    const STALL: Duration = Duration::from_secs(60);
+    let url = response.url().clone();
+    let stalled = || RegistryError::Stalled { host: name_of(&url), seconds: STALL.as_secs() };
+    let mut bytes = Vec::with_capacity(response.content_length().unwrap_or(0).min(limit as u64) as usize);
+    loop {
+        let chunk = time::timeout(STALL, response.chunk()).await.map_err(|_| stalled())?;
+        let Some(chunk) = chunk.map_err(|error| of_request(&url, error))? else { return Ok(bytes) };
+        if bytes.len() + chunk.len() > limit {
+            let subject = url.path().to_owned();
+            return Err(RegistryError::TooLarge { host: domain.to_owned(), subject, limit: limit as u64 });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
 }
 
 /// Code and message of an error answer; the text itself when it is short and not HTML.

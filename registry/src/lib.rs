@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod auth;
+mod auth_scheme;
 mod blob;
 mod body;
 mod challenge;
@@ -23,6 +24,8 @@ mod helper;
 mod host;
 mod login;
 mod manifest;
+mod options;
+mod request;
 mod retry;
 mod scope;
 mod secret;
@@ -35,11 +38,12 @@ mod upload;
 pub use blob::{BlobStart, BlobStream};
 pub use body::BlobBody;
 pub use challenge::{Challenge, parse_challenges};
-pub use client::{Client, ClientOptions, Proxies};
+pub use client::Client;
 pub use credentials::{Credentials, Login};
 pub use download::{Download, Revalidated, Validators};
 pub use error::{Access, Cause, RegistryError};
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
+pub use options::{ClientOptions, Proxies};
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use trust::Tls;

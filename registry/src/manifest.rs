@@ -2,8 +2,8 @@
 
 use crate::{
     Access, Client, RegistryError,
-    failure::{self, Subject},
-    transport::{Call, protocol, read_limited},
+    failure::{self, Subject, protocol, read_limited},
+    request::Call,
 };
 use bytes::Bytes;
 use rbuild_oci::{Digest, MediaType, Reference};

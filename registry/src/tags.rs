@@ -2,8 +2,8 @@
 
 use crate::{
     Access, Client, RegistryError,
-    failure::{self, Subject},
-    transport::{Target, protocol, read_limited},
+    failure::{self, Subject, protocol, read_limited},
+    request::Target,
 };
 use rbuild_oci::Reference;
 use reqwest::{Method, Response, StatusCode, Url, header::LINK};

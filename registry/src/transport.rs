@@ -1,22 +1,21 @@
-//! Requests with everything around them: proof, redirects, retries, the stall limit.
+//! Requests with everything around them: authorization, redirects, retries, the stall limit.
 //!
 //! Invariants: `Authorization` goes only to the registry's own origin, however a redirect or upload location reads; a
-//! request answered is never repeated unless the answer is transient or a 401 that a new proof may change.
+//! request answered is never repeated unless the answer is transient or a 401 that a new authorization may change.
 
 use crate::{
-    Access, RegistryError, RetryPolicy,
-    auth::{self, Authenticator, Proof},
+    RegistryError, RetryPolicy,
+    auth::{self, Authenticator, Authorization},
     connector::Connector,
     endpoint::Endpoint,
-    failure,
+    failure::{self, protocol},
     host::{name_of, same_origin},
+    request::{Call, RequestScope, Target, Timeout},
     retry,
-    scope::Scopes,
 };
-use bytes::Bytes;
 use reqwest::{
     Body, Method, Request, Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
+    header::{AUTHORIZATION, HeaderValue, LOCATION},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time;
@@ -33,57 +32,6 @@ pub(crate) struct Transport {
     pub(crate) retry: RetryPolicy,
     /// How long a transfer may go without moving a byte.
     pub(crate) stall: Duration,
-}
-
-/// A request that can be repeated.
-pub(crate) struct Call {
-    pub(crate) method: Method,
-    pub(crate) target: Target,
-    pub(crate) headers: HeaderMap,
-    /// Empty for none.
-    pub(crate) body: Bytes,
-    pub(crate) permit: Permit,
-    pub(crate) patience: Patience,
-}
-
-/// How long the answer may take.
-#[derive(Clone, Copy)]
-pub(crate) enum Patience {
-    /// As long as a transfer may stall.
-    Usual,
-    /// As long as a registry may need to put a large blob in its place.
-    Commit,
-}
-
-/// Where a request goes.
-#[derive(Clone)]
-pub(crate) enum Target {
-    /// Path and query below the registry's root, starting with `v2/`.
-    Path(String),
-    /// A location the registry gave.
-    Location(Url),
-}
-
-/// What a request's proof has to allow.
-#[derive(Clone)]
-pub(crate) struct Permit {
-    /// The repository, which may have a login of its own; empty for none.
-    pub(crate) path: String,
-    pub(crate) access: Access,
-    pub(crate) scopes: Scopes,
-}
-
-impl Call {
-    pub(crate) fn new(method: Method, target: Target, permit: Permit) -> Self {
-        Self {
-            method,
-            target,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-            permit,
-            patience: Patience::Usual,
-        }
-    }
 }
 
 impl Transport {
@@ -110,28 +58,28 @@ impl Transport {
         }
     }
 
-    /// Sends `call` with proof, learning from refusals which one is wanted.
+    /// Sends `call` with authorization, learning from refusals which one is wanted.
     async fn authorised(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
         let endpoint = self.connector.endpoint(domain).await?;
-        let mut proof = self.auth.proof(&self.connector, &endpoint, &call.permit).await?;
+        let mut authorization = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
         let mut refusals = 0;
         loop {
-            let response = self.followed(&endpoint, call, &proof).await?;
+            let response = self.followed(&endpoint, call, &authorization).await?;
             refusals += 1;
             let ours = same_origin(response.url(), endpoint.base());
             if response.status() != StatusCode::UNAUTHORIZED || !ours || refusals == REFUSAL_LIMIT {
                 return Ok(response);
             }
-            if proof != Proof::Anonymous && auth::is_final(response.headers()) {
+            if authorization != Authorization::Anonymous && auth::is_final(response.headers()) {
                 return Ok(response);
             }
-            self.auth.refused(&endpoint, &call.permit, &proof, response.headers())?;
-            let next = self.auth.proof(&self.connector, &endpoint, &call.permit).await?;
-            // a proof that was refused is not offered twice
-            if next == proof {
+            self.auth.refused(&endpoint, &call.scope, &authorization, response.headers())?;
+            let next = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
+            // an authorization that was refused is not offered twice
+            if next == authorization {
                 return Ok(response);
             }
-            proof = next;
+            authorization = next;
         }
     }
 
@@ -140,7 +88,7 @@ impl Transport {
         &self,
         endpoint: &Endpoint,
         call: &Call,
-        proof: &Proof,
+        authorization: &Authorization,
     ) -> Result<Response, RegistryError> {
         let mut url = resolve(endpoint, &call.target)?;
         for _ in 0..=REDIRECT_LIMIT {
@@ -149,10 +97,10 @@ impl Transport {
             if !call.body.is_empty() {
                 *request.body_mut() = Some(Body::from(call.body.clone()));
             }
-            let sent = self.exchange(endpoint, request, proof);
-            let limit = match call.patience {
-                Patience::Usual => self.stall,
-                Patience::Commit => self.stall.max(COMMIT_LIMIT),
+            let sent = self.exchange(endpoint, request, authorization);
+            let limit = match call.timeout {
+                Timeout::Usual => self.stall,
+                Timeout::Commit => self.stall.max(COMMIT_LIMIT),
             };
             let stalled = |_| RegistryError::Stalled { host: name_of(&url), seconds: limit.as_secs() };
             let response = time::timeout(limit, sent).await.map_err(stalled)??;
@@ -164,17 +112,17 @@ impl Transport {
         Err(protocol(endpoint.domain(), "too many redirects"))
     }
 
-    /// One request, one answer. The proof is added if the request goes to the registry itself.
+    /// One request, one answer. The authorization is added if the request goes to the registry itself.
     pub(crate) async fn exchange(
         &self,
         endpoint: &Endpoint,
         mut request: Request,
-        proof: &Proof,
+        authorization: &Authorization,
     ) -> Result<Response, RegistryError> {
         let url = request.url().clone();
         let ours = same_origin(&url, endpoint.base());
         let http = if ours { endpoint.http().clone() } else { self.connector.http(&url)? };
-        if let (true, Proof::Header(secret)) = (ours, proof) {
+        if let (true, Authorization::Header(secret)) = (ours, authorization) {
             let unusable = |_| protocol(endpoint.domain(), "the login or token is no header value");
             let mut value = HeaderValue::from_str(secret.expose()).map_err(unusable)?;
             value.set_sensitive(true);
@@ -208,36 +156,15 @@ impl Transport {
         }
     }
 
-    /// The endpoint of `domain` and the proof `permit` takes there, for requests that cannot be repeated.
+    /// The endpoint of `domain` and the authorization `scope` takes there, for requests that cannot be repeated.
     pub(crate) async fn ready(
         &self,
         domain: &str,
-        permit: &Permit,
-    ) -> Result<(Arc<Endpoint>, Proof), RegistryError> {
+        scope: &RequestScope,
+    ) -> Result<(Arc<Endpoint>, Authorization), RegistryError> {
         let endpoint = self.connector.endpoint(domain).await?;
-        let proof = self.auth.proof(&self.connector, &endpoint, permit).await?;
-        Ok((endpoint, proof))
-    }
-}
-
-/// The body of `response`, which must not be longer than `limit` bytes.
-pub(crate) async fn read_limited(
-    mut response: Response,
-    limit: usize,
-    domain: &str,
-) -> Result<Vec<u8>, RegistryError> {
-    const STALL: Duration = Duration::from_secs(60);
-    let url = response.url().clone();
-    let stalled = || RegistryError::Stalled { host: name_of(&url), seconds: STALL.as_secs() };
-    let mut bytes = Vec::with_capacity(response.content_length().unwrap_or(0).min(limit as u64) as usize);
-    loop {
-        let chunk = time::timeout(STALL, response.chunk()).await.map_err(|_| stalled())?;
-        let Some(chunk) = chunk.map_err(|error| failure::of_request(&url, error))? else { return Ok(bytes) };
-        if bytes.len() + chunk.len() > limit {
-            let subject = url.path().to_owned();
-            return Err(RegistryError::TooLarge { host: domain.to_owned(), subject, limit: limit as u64 });
-        }
-        bytes.extend_from_slice(&chunk);
+        let authorization = self.auth.authorization(&self.connector, &endpoint, scope).await?;
+        Ok((endpoint, authorization))
     }
 }
 
@@ -260,10 +187,6 @@ fn is_local(host: &str) -> bool {
 /// The `Location` of `response`, resolved against the request's URL.
 pub(crate) fn location(response: &Response) -> Option<Url> {
     response.url().join(response.headers().get(LOCATION)?.to_str().ok()?).ok()
-}
-
-pub(crate) fn protocol(domain: &str, problem: &str) -> RegistryError {
-    RegistryError::Protocol { host: domain.to_owned(), problem: problem.to_owned() }
 }
 
 pub(crate) fn resolve(endpoint: &Endpoint, target: &Target) -> Result<Url, RegistryError> {

@@ -5,13 +5,14 @@
 
 use crate::{
     Access, BlobBody, Client, RegistryError,
-    auth::Proof,
+    auth::Authorization,
     body::{Outgoing, Progress},
     endpoint::Endpoint,
-    failure::{self, Subject},
+    failure::{self, Subject, protocol},
     host::{name_of, same_origin},
+    request::{Call, RequestScope, Target, Timeout},
     retry,
-    transport::{COMMIT_LIMIT, Call, Patience, Target, location, may_pass, protocol},
+    transport::{COMMIT_LIMIT, location, may_pass},
 };
 use rbuild_oci::{Descriptor, Digest, Reference};
 use reqwest::{
@@ -86,8 +87,8 @@ impl Client {
             Begun::Mounted => Ok(MountOutcome::Mounted),
             Begun::At(location) => {
                 // The registry has opened an upload instead. It would expire by itself, so a failure here is none.
-                let permit = Self::permit(reference, Access::Push);
-                let call = Call::new(Method::DELETE, Target::Location(location), permit);
+                let scope = RequestScope::of(reference, Access::Push);
+                let call = Call::new(Method::DELETE, Target::Location(location), scope);
                 let _ = self.send(reference, &call).await;
                 Ok(MountOutcome::Refused)
             }
@@ -169,9 +170,9 @@ impl Client {
         location: Url,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
-        let permit = Self::permit(reference, Access::Push);
-        let mut call = Call::new(Method::PUT, Target::Location(location), permit);
-        call.patience = Patience::Commit;
+        let scope = RequestScope::of(reference, Access::Push);
+        let mut call = Call::new(Method::PUT, Target::Location(location), scope);
+        call.timeout = Timeout::Commit;
         let failed = match self.send(reference, &call).await {
             Ok(response) if response.status().is_success() => return Ok(()),
             Ok(response) => failure::of_answer(response, &Subject::Push { reference }).await,
@@ -193,7 +194,7 @@ impl Client {
         if let (Some((digest, from)), Target::Path(path)) = (mount, &mut call.target) {
             // both are made of characters that stand for themselves in a query
             path.push_str(&format!("?mount={digest}&from={from}"));
-            call.permit.scopes = call.permit.scopes.and_pull(from);
+            call.scope.scopes = call.scope.scopes.and_pull(from);
         }
         let response = self.send(reference, &call).await?;
         match response.status() {
@@ -234,13 +235,13 @@ impl Client {
         body: Outgoing,
         progress: &Arc<Progress>,
     ) -> Result<Response, RegistryError> {
-        let permit = Self::permit(reference, Access::Push);
-        let (endpoint, proof): (Arc<Endpoint>, Proof) =
-            self.transport.ready(reference.domain(), &permit).await?;
+        let scope = RequestScope::of(reference, Access::Push);
+        let (endpoint, authorization): (Arc<Endpoint>, Authorization) =
+            self.transport.ready(reference.domain(), &scope).await?;
         let url = request.url().clone();
         request.headers_mut().insert(CONTENT_TYPE, OCTETS);
         *request.body_mut() = Some(Body::wrap(body));
-        let sending = self.transport.exchange(&endpoint, request, &proof);
+        let sending = self.transport.exchange(&endpoint, request, &authorization);
         let result = tokio::select! {
             result = sending => result,
             error = self.stalled(progress, &url) => Err(error),
@@ -250,7 +251,7 @@ impl Client {
         }
         let response = result?;
         if response.status() == StatusCode::UNAUTHORIZED && same_origin(&url, endpoint.base()) {
-            self.transport.auth.refused(&endpoint, &permit, &proof, response.headers())?;
+            self.transport.auth.refused(&endpoint, &scope, &authorization, response.headers())?;
         }
         Ok(response)
     }

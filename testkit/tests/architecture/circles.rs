@@ -29,7 +29,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "stage_lowering",
         ],
     ),
-    ("registry", &["auth", "client", "connector", "endpoint", "failure", "token", "transport"]),
 ];
 
 #[test]
