@@ -32,6 +32,7 @@ pub use index::{
 };
 pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
-    ContainerProgram, ContainerState, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft, LayerId,
-    LayerMeta, LayerSource, Lease, Missing, MountSharing, RefRecord, ScratchDir, StepLock, Store, Writer,
+    ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft,
+    LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, RefRecord, RemoteLayer,
+    ScratchDir, StepLock, Store, Writer,
 };

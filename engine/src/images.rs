@@ -1,7 +1,7 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
 use crate::{Engine, Error, ImageHolder};
-use rbuild_cache::{ImageRecord, RefRecord};
+use rbuild_cache::{ImageLayer, ImageRecord, RefRecord};
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Reference, Timestamp};
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ impl Engine {
                 digests: digests(&named),
                 names: named.into_iter().map(|(name, _)| name).collect(),
                 created: config.created,
-                size: size(&record),
+                size: self.size(&record),
                 labels: config.config.labels,
             });
         }
@@ -108,7 +108,7 @@ impl Engine {
         Ok(Image {
             id: record.id,
             config: self.image_config(&record.id)?,
-            size: size(&record),
+            size: self.size(&record),
             digests: digests(&named),
             tagged: named.iter().map(|(_, found)| found.tagged_at).max(),
             names: named.into_iter().map(|(name, _)| name).collect(),
@@ -127,7 +127,7 @@ impl Engine {
             id: None,
             created: entry.created,
             created_by: entry.created_by,
-            size: if entry.empty_layer { 0 } else { layers.next().map_or(0, |layer| layer.size) },
+            size: if entry.empty_layer { 0 } else { layers.next().map_or(0, |layer| self.layer_size(layer)) },
             comment: entry.comment,
         };
         let mut lines: Vec<HistoryLine> = config.history.into_iter().map(line).collect();
@@ -211,6 +211,17 @@ impl Engine {
         self.store.image(&id)?.ok_or_else(missing)
     }
 
+    /// Bytes of the files in all layers.
+    fn size(&self, record: &ImageRecord) -> u64 {
+        record.layers.iter().map(|layer| self.layer_size(layer)).sum()
+    }
+
+    /// Bytes of the files in a layer; none while they are elsewhere.
+    fn layer_size(&self, layer: &ImageLayer) -> u64 {
+        let counted = || self.store.layer_meta(&layer.layer).ok()?.size_bytes;
+        layer.size.or_else(counted).unwrap_or(0)
+    }
+
     fn names(&self) -> Result<NamesByImage, Error> {
         let mut names = NamesByImage::new();
         for (reference, record) in self.store.references()? {
@@ -218,11 +229,6 @@ impl Engine {
         }
         Ok(names)
     }
-}
-
-/// Bytes of the files in all layers.
-fn size(record: &ImageRecord) -> u64 {
-    record.layers.iter().map(|layer| layer.size).sum()
 }
 
 fn digests(named: &[(Reference, RefRecord)]) -> Vec<(Reference, Digest)> {

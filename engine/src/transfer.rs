@@ -6,7 +6,7 @@ use crate::{
     reporter::{Activity, Reporter},
 };
 use rbuild_cache::{ImageRecord, RefRecord};
-use rbuild_image::{ImageEvent, Import, SaveItem};
+use rbuild_image::{ImageEvent, Import, RemoteImages, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use rbuild_registry::{Client, ClientOptions};
 use std::{
@@ -186,7 +186,8 @@ impl Engine {
         let client = Client::new(self.options.registry.clone());
         let progress = Progress::new(activity);
         let tell = |event: ImageEvent| progress.tell(&event);
-        let pulled = rbuild_image::pull(&self.store, &client, reference, platform, &tell).await?;
+        let images = RemoteImages::new(&self.store, &client);
+        let pulled = images.pull(reference, platform, &tell).await?;
         Ok((pulled.image, pulled.digest))
     }
 

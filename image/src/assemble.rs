@@ -54,13 +54,14 @@ pub(crate) fn image_layer(store: &Store, layer: &LayerId) -> Result<ImageLayer, 
     let meta = store.layer_meta(layer)?;
     let blob = match meta.source {
         LayerSource::Blob(descriptor) => Some(descriptor),
+        LayerSource::Elsewhere(remote) => Some(remote.blob),
         LayerSource::Own | LayerSource::Recipe(_) => None,
     };
     Ok(ImageLayer {
         layer: *layer,
         diff_id: diff.diff_id,
         tar_size: diff.tar_size,
-        size: meta.size_bytes.unwrap_or(0),
+        size: meta.size_bytes,
         blob,
     })
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with layers, archives and images.
 
 use rbuild_archive::ArchiveError;
-use rbuild_cache::{LayerId, StoreError};
+use rbuild_cache::{LayerId, RemoteLayer, StoreError};
 use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
 use rbuild_registry::RegistryError;
 use std::{fmt, io, path::PathBuf};
@@ -104,6 +104,25 @@ pub enum ImageError {
         layer: LayerId,
         /// The blob.
         blob: Digest,
+    },
+    /// A layer that is elsewhere cannot be had.
+    #[error("cannot fetch layer {layer} of {image} from {registry}")]
+    FetchLayer {
+        /// Its blob.
+        layer: Digest,
+        /// The image it was seen with.
+        image: String,
+        /// The domain of the registry that had it then.
+        registry: String,
+        /// What is wrong.
+        #[source]
+        source: Box<ImageError>,
+    },
+    /// The files of a layer are needed before they were fetched, which is a mistake in rbuild.
+    #[error("the files of layer {layer} were not fetched")]
+    LayerElsewhere {
+        /// The layer.
+        layer: LayerId,
     },
     /// A layer that arrived is not the one its image's config names.
     #[error("layer {name} should be {expected} and is {found}")]
@@ -262,6 +281,15 @@ impl fmt::Display for EntryProblem {
 }
 
 impl ImageError {
+    pub(crate) fn fetch_layer(remote: &RemoteLayer, source: Self) -> Self {
+        Self::FetchLayer {
+            layer: remote.blob.digest,
+            image: remote.origin.familiar(),
+            registry: remote.origin.domain().to_owned(),
+            source: Box::new(source),
+        }
+    }
+
     pub(crate) fn entry(name: &[u8], problem: EntryProblem) -> Self {
         Self::Entry { entry: String::from_utf8_lossy(name).into_owned(), problem }
     }

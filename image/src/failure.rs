@@ -11,6 +11,7 @@ impl ImageError {
         match self {
             Self::Store(error) => error.class(),
             Self::Registry(error) => error.class(),
+            Self::FetchLayer { source, .. } => source.class(),
             Self::Document { .. }
             | Self::ArchiveJson { .. }
             | Self::Entry { .. }
@@ -34,7 +35,7 @@ impl ImageError {
             | Self::LayerSize { .. }
             | Self::ArchiveWrite(_) => Environment,
             Self::Compress(source) => FailureClass::of_io(source, Internal),
-            Self::Worker { .. } => Internal,
+            Self::Worker { .. } | Self::LayerElsewhere { .. } => Internal,
         }
     }
 }
@@ -138,8 +139,24 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_that_cannot_be_fetched_is_the_matter_of_what_hinders_it() {
+        let fetch = |source: ImageError| {
+            let (image, registry) = (text(), text());
+            ImageError::FetchLayer { layer: digest(), image, registry, source: Box::new(source) }.class()
+        };
+        assert_eq!(fetch(RegistryError::Stalled { host: text(), seconds: 1 }.into()), Environment);
+        assert_eq!(fetch(RegistryError::BlobNotFound { repository: text(), digest: digest() }.into()), Input);
+        assert_eq!(fetch(ImageError::Compress(damaged())), Internal);
+    }
+
+    #[test]
     fn what_cannot_be_is_a_mistake_of_rbuild() {
-        for error in [ImageError::Compress(damaged()), ImageError::Worker { task: "x" }] {
+        let layer: LayerId = "0123456789abcdef".parse().unwrap();
+        for error in [
+            ImageError::Compress(damaged()),
+            ImageError::Worker { task: "x" },
+            ImageError::LayerElsewhere { layer },
+        ] {
             assert_eq!(error.class(), Internal, "{error}");
         }
     }

@@ -10,7 +10,7 @@ use rbuild_oci::{ImageConfig, ManifestOrIndex};
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// What the records say.
+    /// What the records say. Layers may be elsewhere.
     Records,
     /// Every byte of every layer as well.
     Content,
@@ -43,8 +43,9 @@ pub fn validate(store: &Store, image: &ImageRecord, depth: Depth) -> Result<(), 
                 return Err(ImageError::WrongLayer { name, expected, found });
             }
         }
-        if diff.tar_size != layer.tar_size {
-            let (recorded, found) = (layer.tar_size, diff.tar_size);
+        if let (Some(recorded), Some(found)) = (layer.tar_size, diff.tar_size)
+            && recorded != found
+        {
             return Err(ImageError::LayerSize { layer: layer.layer, recorded, found });
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use rbuild_oci::Digest;
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
 
 /// The layers of a store, by listing their directory.
 pub(super) fn layer_ids(store: &Store) -> Result<Vec<LayerId>, StoreError> {
@@ -37,6 +37,11 @@ fn size(store: &Store, layer: &LayerId) -> u64 {
     let text = whole_file::read(&noted).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
     if let Some(size) = text.and_then(|text| text.trim().parse().ok()) {
         return size;
+    }
+    let files = store.layer_fs(layer);
+    if fs::symlink_metadata(&files).is_err() {
+        // it is elsewhere; when its files come, they come all at once, so that what is walked below is whole
+        return 0;
     }
     let size = tree_size(&store.layer_directory(layer));
     // no directory is made for a layer that has just been removed
@@ -68,6 +73,8 @@ fn blob(store: &Store, layer: &LayerId) -> Option<Digest> {
     match store.layer_meta(layer).ok()?.source {
         LayerSource::Recipe(recipe) => Some(recipe),
         LayerSource::Blob(blob) => Some(blob.digest),
+        // kept by a fetch that did not end, or by another layer's
+        LayerSource::Elsewhere(remote) => Some(remote.blob.digest),
         LayerSource::Own => None,
     }
 }

@@ -62,7 +62,7 @@ impl Store {
         let mut report = collection.remove()?;
         decided?;
         report.freed_bytes += swept;
-        self.remove_dead_step_locks()?;
+        self.remove_dead_locks()?;
         if options.records == RecordPrune::All {
             remove_files(&self.at("contexts"))?;
         }
@@ -91,8 +91,8 @@ impl Store {
     }
 
     /// A lock file whose owner was killed stays behind; taking and dropping its lock removes it.
-    fn remove_dead_step_locks(&self) -> Result<(), StoreError> {
-        for directory in ["locks/steps", "locks/owners"] {
+    fn remove_dead_locks(&self) -> Result<(), StoreError> {
+        for directory in ["locks/steps", "locks/layers", "locks/owners"] {
             for name in list(&self.at(directory))? {
                 drop(FileLock::attempt(&self.at(directory).join(name), OnUnlock::Remove)?);
             }

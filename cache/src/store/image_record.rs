@@ -32,11 +32,13 @@ pub struct ImageLayer {
     pub layer: LayerId,
     /// Digest of its tar.
     pub diff_id: DiffId,
-    /// Length of its tar in bytes.
-    pub tar_size: u64,
-    /// Sum of its regular files' lengths.
-    pub size: u64,
-    /// The compressed blob it was pulled as, if it was.
+    /// Length of its tar in bytes, if that was known when the image was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tar_size: Option<u64>,
+    /// Sum of its regular files' lengths, if that was known when the image was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The compressed blob that its registry has, if it came from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<Descriptor>,
 }

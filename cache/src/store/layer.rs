@@ -1,5 +1,6 @@
 //! Layers: committed changes of a root filesystem, as directories overlayfs can stack. A layer is made in temporary
-//! space and committed by one rename, together with its `meta.json`; after that its files never change.
+//! space and committed by one rename, together with its `meta.json`; after that its files never change. Only a layer whose
+//! files are elsewhere gets them later (see `remote_layer.rs`).
 
 use crate::{
     LayerId, Lease, Store, StoreError,
@@ -8,7 +9,7 @@ use crate::{
         whole_file::{self, Durability},
     },
 };
-use rbuild_oci::{Descriptor, DiffId, Digest, Timestamp};
+use rbuild_oci::{Descriptor, DiffId, Digest, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -44,6 +45,12 @@ impl LayerMeta {
     pub fn new(created: Timestamp, source: LayerSource) -> Self {
         Self { created, size_bytes: None, files: None, diff_id: None, tar_size: None, source }
     }
+
+    /// What is known of a layer whose files are elsewhere.
+    pub(super) fn elsewhere(created: Timestamp, remote: RemoteLayer) -> Self {
+        let diff_id = Some(remote.diff_id);
+        Self { diff_id, ..Self::new(created, LayerSource::Elsewhere(remote)) }
+    }
 }
 
 /// Where a layer's tar comes from when it leaves the store.
@@ -56,6 +63,19 @@ pub enum LayerSource {
     Recipe(Digest),
     /// It was pulled: this compressed blob is kept and is the layer.
     Blob(Descriptor),
+    /// Neither the tar nor the files are here: a registry has them.
+    Elsewhere(RemoteLayer),
+}
+
+/// Where the files of a layer can be had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteLayer {
+    /// The compressed tar, as the registry has it.
+    pub blob: Descriptor,
+    /// Digest of the tar, as the image's config says; what is fetched must have it.
+    pub diff_id: DiffId,
+    /// The image it came with: the registry and the repository that have the blob.
+    pub origin: Reference,
 }
 
 /// A layer being made: `fs` for its content and `work` for overlayfs. Dropping it removes both.
@@ -82,7 +102,7 @@ impl Store {
         Ok(draft)
     }
 
-    /// The layer's directory, for overlayfs or reading.
+    /// The layer's directory, for overlayfs or reading. A layer that is elsewhere has none.
     #[must_use]
     pub fn layer_fs(&self, layer: &LayerId) -> PathBuf {
         self.layer_directory(layer).join("fs")
@@ -120,6 +140,33 @@ impl Store {
         whole_file::replace(self.space(), &path, &to_json(meta), Durability::DiskLater)
     }
 
+    /// Describes the layer that is in the temporary `directory` and gives it a name. `lease` holds it.
+    pub(super) fn name_layer(
+        &self,
+        directory: &Path,
+        lease: &Lease,
+        meta: &LayerMeta,
+    ) -> Result<LayerId, StoreError> {
+        let meta_path = directory.join("meta.json");
+        create_private_file(&meta_path)
+            .and_then(|mut file| file.write_all(&to_json(meta)))
+            .map_err(StoreError::on("write", &meta_path))?;
+        loop {
+            let id = LayerId::from_str(&random_id()).expect("a random id is 16 hexadecimal digits");
+            let target = self.layer_directory(&id);
+            // before the rename: a collection lists layers first and reads leases second
+            lease.announce(&id)?;
+            match whole_file::rename(directory, &target) {
+                Err(StoreError::Io { source, .. })
+                    if matches!(
+                        source.kind(),
+                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                    ) => {}
+                renamed => return renamed.map(|()| id),
+            }
+        }
+    }
+
     pub(crate) fn layer_directory(&self, layer: &LayerId) -> PathBuf {
         self.at(&format!("layers/{layer}"))
     }
@@ -144,10 +191,6 @@ impl LayerDraft {
     /// # Errors
     /// An I/O error when it cannot be renamed; the draft is removed then.
     pub fn commit(self, lease: &Lease, meta: &LayerMeta) -> Result<LayerId, StoreError> {
-        let meta_path = self.directory.join("meta.json");
-        create_private_file(&meta_path)
-            .and_then(|mut file| file.write_all(&to_json(meta)))
-            .map_err(StoreError::on("write", &meta_path))?;
         match fs::remove_dir(&self.work) {
             Ok(()) => {}
             // overlayfs has left its own directory there
@@ -155,20 +198,15 @@ impl LayerDraft {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(StoreError::io("remove", &self.work, e)),
         }
-        loop {
-            let id = LayerId::from_str(&random_id()).expect("a random id is 16 hexadecimal digits");
-            let target = self.store.layer_directory(&id);
-            // before the rename: a collection lists layers first and reads leases second
-            lease.announce(&id)?;
-            match whole_file::rename(&self.directory, &target) {
-                Err(StoreError::Io { source, .. })
-                    if matches!(
-                        source.kind(),
-                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                    ) => {}
-                renamed => return renamed.map(|()| id),
-            }
-        }
+        self.store.name_layer(&self.directory, lease, meta)
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 
@@ -179,6 +217,6 @@ impl Drop for LayerDraft {
     }
 }
 
-fn to_json(meta: &LayerMeta) -> Vec<u8> {
+pub(super) fn to_json(meta: &LayerMeta) -> Vec<u8> {
     serde_json::to_vec(meta).expect("a layer's description is strings and numbers")
 }

@@ -11,7 +11,7 @@ use crate::{
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 /// The store format this code writes and the newest it reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
@@ -34,12 +34,12 @@ const DIRECTORIES: [&str; 13] = [
 /// Sees that `root` is a store that `opener` may use, and makes it one when there is nothing.
 pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
     let path = root.join("version");
-    let version = match whole_file::read(&path)? {
-        Some(version) => version,
+    let recorded = match whole_file::read(&path)? {
+        Some(recorded) => recorded,
         None => create(root, opener)?,
     };
     let not_a_store = || StoreError::NotAStore { root: root.to_owned() };
-    let number = std::str::from_utf8(&version).ok().and_then(|text| text.trim().parse().ok());
+    let number = std::str::from_utf8(&recorded).ok().and_then(|text| text.trim().parse().ok());
     let found: u32 = number.ok_or_else(not_a_store)?;
     if found > FORMAT {
         return Err(StoreError::NewerStore { root: root.to_owned(), found, known: FORMAT });
@@ -47,7 +47,12 @@ pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
     if found <= WITHOUT_WRITER {
         adopt(root, &path, opener)?;
     }
-    check(root, opener)
+    check(root, opener)?;
+    if found < FORMAT {
+        // an older rbuild would take a layer without files for one that is empty
+        replace(root, "version", version().as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Makes the layout. The version comes last: a store that has one has everything else. Returns the version's file.
@@ -89,7 +94,7 @@ fn replace(root: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Names the writer of a store of format 1: the owner of its `version`, which rbuild itself has made. If that is the
-/// opener, the store is of the new format from then on.
+/// opener, the store has a writer from then on.
 fn adopt(root: &Path, version_file: &Path, opener: &Writer) -> Result<(), StoreError> {
     let owner = fs::metadata(version_file).map_err(StoreError::on("stat", version_file))?.uid();
     let own = match opener {
@@ -101,8 +106,7 @@ fn adopt(root: &Path, version_file: &Path, opener: &Writer) -> Result<(), StoreE
         let writer = if owner == 0 { Writer::Root } else { Writer::User { uid: owner, ids: None } };
         return Err(other_writer(root, &writer, opener));
     }
-    write_once(root, "writer", &to_json(opener))?;
-    replace(root, "version", version().as_bytes())
+    write_once(root, "writer", &to_json(opener)).map(drop)
 }
 
 /// Sees that the store's writer is `opener`, and notes ids that the user has been given since.

@@ -59,8 +59,8 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
     let layer = |layer: &LayerId| ImageLayer {
         layer: *layer,
         diff_id: DiffId::from_digest(Digest::of(layer.to_string().as_bytes())),
-        tar_size: 1024,
-        size: 0,
+        tar_size: Some(1024),
+        size: Some(0),
         blob: None,
     };
     let image =

@@ -9,4 +9,5 @@ mod containers;
 mod contents;
 mod crash;
 mod fixture;
+mod remote_layers;
 mod writers;

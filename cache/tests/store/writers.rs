@@ -76,7 +76,7 @@ fn a_store_of_format_1_belongs_to_the_owner_of_its_files() {
         match Store::open(&root, &writer(opener), Clock::new(now)) {
             Ok(store) if opens => {
                 assert_eq!(store.blob(&blob).unwrap().as_deref(), Some(&b"kept"[..]));
-                assert_eq!(fs::read(root.join("version")).unwrap(), b"2\n");
+                assert_eq!(fs::read(root.join("version")).unwrap(), b"3\n");
                 assert_eq!(open(&root, opener).1, writer(opener));
             }
             Err(StoreError::OtherWriter { .. }) if !opens => {

@@ -97,6 +97,6 @@ fn a_store_is_refused_to_another_user() {
     std::fs::write(here.store().join("version"), "1\n").unwrap();
     assert!(String::from_utf8_lossy(&on_the_store(&["images"]).stderr).contains("was written by user"));
     assert_eq!(here.ok(["run", "--rm", "x", "ls", "/d"]), "");
-    assert_eq!(fs::read_to_string(here.store().join("version")).unwrap(), "2\n");
+    assert_eq!(fs::read_to_string(here.store().join("version")).unwrap(), "3\n");
     assert!(here.build("x", &context).contains("CACHED"));
 }

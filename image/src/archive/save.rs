@@ -2,7 +2,7 @@
 //! blobs). It is streamed: every length is known before, and layers come straight from [`crate::layer_tar`], so that no
 //! layer is ever stored as a tar. Equal images give equal bytes.
 
-use crate::{ImageError, layer_tar};
+use crate::{ImageError, layer_diff, layer_tar};
 use rbuild_archive::{BLOCK, END, EntryKind, TarHeader, padding};
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_oci::{
@@ -43,8 +43,8 @@ struct DockerImage {
 /// Writes `items` to `out`.
 ///
 /// # Errors
-/// [`ImageError::ArchiveWrite`] when `out` fails, [`ImageError::LayerDamaged`] for a layer that is not what it was; an
-/// I/O error of the store.
+/// [`ImageError::LayerElsewhere`] for an image whose layers were not fetched; [`ImageError::ArchiveWrite`] when `out` fails,
+/// [`ImageError::LayerDamaged`] for a layer that is not what it was; an I/O error of the store.
 pub fn save(
     store: &Store,
     items: &[SaveItem],
@@ -88,19 +88,19 @@ impl Writer<'_> {
     /// Writes an image's blobs; returns what describes its manifest.
     fn image(&mut self, store: &Store, item: &SaveItem) -> Result<Descriptor, ImageError> {
         let id = item.image.id;
+        let mut layers = Vec::with_capacity(item.image.layers.len());
         for layer in &item.image.layers {
-            self.layer(store, layer)?;
+            let size = tar_size(store, layer)?;
+            self.layer(store, layer, size)?;
+            let media_type = MediaType::OciLayer(Compression::None);
+            layers.push(Descriptor::new(media_type, *layer.diff_id.as_digest(), size));
         }
         let digest = *id.as_digest();
         let missing = || ImageError::BlobMissing { kind: "config", digest, image: id };
         let config = store.blob(&digest)?.ok_or_else(missing)?;
         self.blob(digest, &config)?;
-        let layers = item.image.layers.iter().map(|layer| {
-            let media_type = MediaType::OciLayer(Compression::None);
-            Descriptor::new(media_type, *layer.diff_id.as_digest(), layer.tar_size)
-        });
         let described = Descriptor::new(MediaType::OciConfig, digest, config.len() as u64);
-        let manifest = Manifest::new(MediaType::OciManifest, described, layers.collect()).to_json();
+        let manifest = Manifest::new(MediaType::OciManifest, described, layers).to_json();
         let digest = Digest::of(&manifest);
         self.blob(digest, &manifest)?;
         let mut described = Descriptor::new(MediaType::OciManifest, digest, manifest.len() as u64);
@@ -108,23 +108,23 @@ impl Writer<'_> {
         Ok(described)
     }
 
-    fn layer(&mut self, store: &Store, layer: &ImageLayer) -> Result<(), ImageError> {
+    fn layer(&mut self, store: &Store, layer: &ImageLayer, size: u64) -> Result<(), ImageError> {
         let digest = *layer.diff_id.as_digest();
         if !self.written.insert(digest) {
             return Ok(());
         }
-        self.begin(&blob_name(&digest), layer.tar_size)?;
+        self.begin(&blob_name(&digest), size)?;
         let mut tar = layer_tar(store, &layer.layer)?;
         let mut bytes = 0;
         while let Some(chunk) = tar.next_chunk()? {
             bytes += chunk.len() as u64;
-            if bytes > layer.tar_size {
+            if bytes > size {
                 break;
             }
             self.put(chunk)?;
         }
-        if bytes != layer.tar_size {
-            let (recorded, found) = (layer.tar_size, bytes);
+        if bytes != size {
+            let (recorded, found) = (size, bytes);
             return Err(ImageError::LayerSize { layer: layer.layer, recorded, found });
         }
         if tar.diff_id() != Some(layer.diff_id) {
@@ -132,7 +132,7 @@ impl Writer<'_> {
             let expected = layer.diff_id;
             return Err(ImageError::LayerDamaged { layer: layer.layer, expected, found });
         }
-        self.pad(layer.tar_size)?;
+        self.pad(size)?;
         Ok(())
     }
 
@@ -167,6 +167,15 @@ impl Writer<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
         self.out.write_all(bytes).map_err(ImageError::ArchiveWrite)
     }
+}
+
+/// The length of a layer's tar: as recorded with the image, or with the layer, whose files may have come later.
+fn tar_size(store: &Store, layer: &ImageLayer) -> Result<u64, ImageError> {
+    let size = match layer.tar_size {
+        Some(size) => Some(size),
+        None => layer_diff(store, &layer.layer)?.tar_size,
+    };
+    size.ok_or(ImageError::LayerElsewhere { layer: layer.layer })
 }
 
 /// One entry a name, as Docker writes them.

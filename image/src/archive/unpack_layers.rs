@@ -6,7 +6,7 @@ use super::{
     manifest::{ArchivedImage, ArchivedLayer},
 };
 use crate::{
-    ImageError, ImageEvent, Keep,
+    Applied, ImageError, ImageEvent, Keep, Note, PendingLayer,
     event::OnEvent,
     known_layers::{self, Known},
     unpack_layer,
@@ -31,6 +31,8 @@ struct Job<'a> {
     chains: Vec<ChainId>,
     diff_id: DiffId,
     layer: &'a ArchivedLayer,
+    /// The layer that this is and whose files are elsewhere.
+    known: Option<LayerId>,
 }
 
 /// What the threads share.
@@ -71,12 +73,19 @@ pub(crate) fn unpack_layers(
             if !planned.insert(chains[at]) {
                 continue;
             }
+            let elsewhere = match &known[at] {
+                Some(known) => store.remote_layer(known)?.is_some(),
+                None => false,
+            };
             match known[at] {
-                Some(known) => {
+                Some(known) if !elsewhere => {
                     on_event(ImageEvent::LayerExists { digest: shown(layer, diff_ids[at]) });
                     state.done.insert(chains[at], known);
                 }
-                None => jobs.push(Job { chains: chains[..=at].to_vec(), diff_id: diff_ids[at], layer }),
+                known => {
+                    let chains = chains[..=at].to_vec();
+                    jobs.push(Job { chains, diff_id: diff_ids[at], layer, known });
+                }
             }
         }
     }
@@ -97,6 +106,13 @@ pub(crate) fn unpack_layers(
         chains.iter().map(layer).collect::<Option<_>>()
     };
     images.iter().map(stack).collect::<Option<_>>().ok_or(ImageError::Worker { task: "loading layers" })
+}
+
+/// A layer that has its name.
+struct Unpacked {
+    layer: LayerId,
+    notes: Vec<Note>,
+    depends_on_lower: bool,
 }
 
 impl Board<'_> {
@@ -124,7 +140,9 @@ impl Board<'_> {
         let digest = shown(job.layer, job.diff_id);
         let chain = *job.chains.last().expect("a stack of at least one layer");
         let reuse = self.lock().anywhere.get(&job.diff_id).copied();
-        if let Some(layer) = reuse {
+        if let Some(layer) = reuse
+            && job.known.is_none()
+        {
             self.lock().done.insert(chain, layer);
             return Ok(());
         }
@@ -139,21 +157,37 @@ impl Board<'_> {
             return Err(ImageError::WrongLayer { name, expected, found });
         }
         let Some(lower) = self.wait_for_lower(job) else { return Ok(()) };
-        let applied = pending.commit(self.lease, &lower)?;
+        let Unpacked { layer, notes, depends_on_lower } = self.keep(job, pending, &lower)?;
         let mut state = self.lock();
-        state.done.insert(chain, applied.layer);
-        if applied.depends_on_lower {
-            state.fresh.push(Known::on_its_chain(applied.layer, chain));
+        state.done.insert(chain, layer);
+        if depends_on_lower {
+            state.fresh.push(Known::on_its_chain(layer, chain));
         } else {
-            state.anywhere.insert(job.diff_id, applied.layer);
-            state.fresh.push(Known::anywhere(applied.layer, job.diff_id));
+            state.anywhere.insert(job.diff_id, layer);
+            state.fresh.push(Known::anywhere(layer, job.diff_id));
         }
         drop(state);
-        for note in applied.notes {
+        for note in notes {
             (self.on_event)(ImageEvent::LayerNote { digest, note });
         }
         (self.on_event)(ImageEvent::LayerDone { digest });
         Ok(())
+    }
+
+    /// Makes it a layer: the known one, if its files are still elsewhere, otherwise a new one. One that is being fetched is
+    /// not waited for, because its files are at hand here.
+    fn keep(&self, job: &Job<'_>, pending: PendingLayer, lower: &[LayerId]) -> Result<Unpacked, ImageError> {
+        if let Some(known) = &job.known
+            && let Some(lock) = self.store.try_lock_layer(known)?
+            && self.store.remote_layer(known)?.is_some()
+        {
+            let filled = pending.fill(lock, lower)?;
+            self.store.sync()?;
+            let (layer, notes) = (filled.layer.finish()?, filled.notes);
+            return Ok(Unpacked { layer, notes, depends_on_lower: filled.depends_on_lower });
+        }
+        let Applied { layer, notes, depends_on_lower, .. } = pending.commit(self.lease, lower)?;
+        Ok(Unpacked { layer, notes, depends_on_lower })
     }
 
     /// The committed layers below, lowest first; `None` when another thread has failed.

@@ -1,7 +1,46 @@
-//! Images of registries: pulled and pushed.
+//! Images of registries: resolved, fetched, pulled and pushed.
+//!
+//! An image is resolved by its manifest and its config alone: its layers are known then, and elsewhere. Their files come
+//! when something is about to touch them, or with a pull, which brings the image whole.
 
+mod fetch;
 mod pull;
 mod push;
+mod resolve;
 
-pub use pull::{Pulled, pull};
+pub use pull::Pulled;
 pub use push::push;
+
+use crate::ImageError;
+use rbuild_cache::Store;
+use rbuild_registry::Client;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Layers under way at a time: more would take memory, and hardly be faster on a few cores.
+const LAYERS_AT_ONCE: usize = 2;
+
+/// The images of registries as one store sees them. Clones share connections, logins, and the limit of layers under way.
+#[derive(Clone)]
+pub struct RemoteImages {
+    store: Store,
+    client: Client,
+    turns: Arc<Semaphore>,
+}
+
+impl RemoteImages {
+    /// What `client` reaches, brought into `store`.
+    #[must_use]
+    pub fn new(store: &Store, client: &Client) -> Self {
+        let turns = Arc::new(Semaphore::new(LAYERS_AT_ONCE));
+        Self { store: store.clone(), client: client.clone(), turns }
+    }
+}
+
+/// Runs `work` on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    task: &'static str,
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ImageError::Worker { task })?
+}

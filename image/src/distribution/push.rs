@@ -2,9 +2,10 @@
 //!
 //! What the registry has is not sent, and what it is known to have is not even compressed: a layer pulled from a registry
 //! keeps its blob's digest, and the descriptor of every layer compressed once is memoised. So the manifest of an image
-//! pushed before is known beforehand, and one request finds that nothing is to be done.
+//! pushed before is known beforehand, and one request finds that nothing is to be done. A layer that is elsewhere is taken
+//! from another repository of the same registry, or else passed on from where it is, without a stop here.
 
-use super::pull::blocking;
+use super::blocking;
 use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
@@ -12,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use rbuild_cache::{FactKey, ImageLayer, ImageRecord, KeyBuilder, Lease, RefRecord, Store};
+use rbuild_cache::{FactKey, ImageLayer, ImageRecord, KeyBuilder, Lease, RefRecord, RemoteLayer, Store};
 use rbuild_oci::{
     Compression, Descriptor, DiffId, Digest, ImageName, Manifest, ManifestOrIndex, MediaType, Reference,
 };
@@ -22,6 +23,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Layers under way at a time. Each compresses on all cores; more would only wait for them.
 const LAYERS_AT_ONCE: usize = 2;
+
+/// Pieces of a layer on its way from one registry to another (of some 16 KiB) that may wait for the latter.
+const PIECES_AHEAD: usize = 64;
 
 /// Compressed blocks (of up to 1 MiB) that may wait for the network.
 const BLOCKS_AHEAD: usize = 2;
@@ -47,7 +51,7 @@ pub async fn push(
         reference,
         on_event,
         memo: recall(store, image),
-        elsewhere: elsewhere(store, reference)?,
+        repositories: repositories(store, reference)?,
         learned: Mutex::new(Vec::new()),
     };
     if let Some(planned) = pushing.planned(image)
@@ -87,7 +91,7 @@ struct Pushing<'a> {
     /// What layers were compressed to before.
     memo: HashMap<DiffId, Descriptor>,
     /// Other repositories of the registry, by a layer they have.
-    elsewhere: HashMap<DiffId, String>,
+    repositories: HashMap<DiffId, String>,
     learned: Mutex<Vec<(DiffId, Descriptor)>>,
 }
 
@@ -160,10 +164,18 @@ impl Pushing<'_> {
                 self.send_kept(kept).await?;
                 kept.clone()
             }
-            None => {
-                (self.on_event)(ImageEvent::LayerStarted { digest, size: None });
-                self.send_compressed(layer, digest).await?
-            }
+            None => match self.store.remote_layer(&layer.layer)? {
+                Some(remote) => {
+                    let size = Some(remote.blob.size);
+                    (self.on_event)(ImageEvent::LayerStarted { digest: remote.blob.digest, size });
+                    self.pass_on(&remote).await?;
+                    remote.blob
+                }
+                None => {
+                    (self.on_event)(ImageEvent::LayerStarted { digest, size: None });
+                    self.send_compressed(layer, digest).await?
+                }
+            },
         };
         (self.on_event)(ImageEvent::LayerDone { digest });
         Ok(descriptor)
@@ -176,13 +188,26 @@ impl Pushing<'_> {
             (self.on_event)(ImageEvent::LayerExists { digest });
             return Ok(true);
         }
-        let Some(from) = self.elsewhere.get(&layer.diff_id) else { return Ok(false) };
-        let outcome = self.client.mount_blob(self.reference, &digest, from).await?;
+        let Some(from) = self.other_repository(layer)? else { return Ok(false) };
+        let outcome = self.client.mount_blob(self.reference, &digest, &from).await?;
         if outcome == rbuild_registry::MountOutcome::Mounted {
-            (self.on_event)(ImageEvent::LayerMounted { digest, from: from.clone() });
+            (self.on_event)(ImageEvent::LayerMounted { digest, from });
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Another repository of the registry that should have the layer: one whose image has a name here, or the one that the
+    /// layer, which is elsewhere, can be had of.
+    fn other_repository(&self, layer: &ImageLayer) -> Result<Option<String>, ImageError> {
+        if let Some(path) = self.repositories.get(&layer.diff_id) {
+            return Ok(Some(path.clone()));
+        }
+        let origin = self.store.remote_layer(&layer.layer)?.map(|remote| remote.origin);
+        let other = origin.filter(|origin| {
+            origin.domain() == self.reference.domain() && origin.path() != self.reference.path()
+        });
+        Ok(other.map(|origin| origin.path().to_owned()))
     }
 
     async fn send_kept(&self, blob: &Descriptor) -> Result<UploadOutcome, ImageError> {
@@ -192,6 +217,23 @@ impl Pushing<'_> {
             Ok(None) | Err(_) => BlobBody::from_bytes(Bytes::new()),
         };
         let upload = BlobUpload { descriptor: blob, mount_from: None };
+        Ok(self.client.upload_blob(self.reference, upload, open).await?)
+    }
+
+    /// Sends the blob of a layer that is elsewhere while it comes from there; nothing of it is kept.
+    async fn pass_on(&self, remote: &RemoteLayer) -> Result<UploadOutcome, ImageError> {
+        let open = || {
+            let (pieces, body) = mpsc::channel::<io::Result<Bytes>>(PIECES_AHEAD);
+            let (client, remote) = (self.client.clone(), remote.clone());
+            tokio::spawn(async move {
+                if let Err(source) = pour(&client, &remote, &pieces).await {
+                    // an upload that has ended needs no reason to
+                    let _ = pieces.send(Err(io::Error::other(source))).await;
+                }
+            });
+            BlobBody::from_channel(body)
+        };
+        let upload = BlobUpload { descriptor: &remote.blob, mount_from: None };
         Ok(self.client.upload_blob(self.reference, upload, open).await?)
     }
 
@@ -273,6 +315,24 @@ impl Pushing<'_> {
     }
 }
 
+/// Moves the blob of a layer from its registry to `pieces`, until its end or until the other side has gone.
+async fn pour(
+    client: &Client,
+    remote: &RemoteLayer,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(), ImageError> {
+    let moved = async {
+        let mut stream = client.fetch_blob(&remote.origin, &remote.blob).await?;
+        while let Some(piece) = stream.next_chunk().await? {
+            if pieces.send(Ok(piece)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    moved.await.map_err(|source| ImageError::fetch_layer(remote, source))
+}
+
 /// What the layers were compressed to before, as far as that is known.
 fn recall(store: &Store, image: &ImageRecord) -> HashMap<DiffId, Descriptor> {
     let unknown: Vec<DiffId> =
@@ -290,8 +350,8 @@ fn recall(store: &Store, image: &ImageRecord) -> HashMap<DiffId, Descriptor> {
     known.unwrap_or_default()
 }
 
-/// The layers of what was pulled from or pushed to other repositories of the same registry.
-fn elsewhere(store: &Store, reference: &Reference) -> Result<HashMap<DiffId, String>, ImageError> {
+/// The layers of what was resolved at or pushed to other repositories of the same registry.
+fn repositories(store: &Store, reference: &Reference) -> Result<HashMap<DiffId, String>, ImageError> {
     let mut found = HashMap::new();
     for (other, record) in store.references()? {
         if other.domain() != reference.domain()

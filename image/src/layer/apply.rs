@@ -11,7 +11,9 @@ use super::{
 };
 use crate::ImageError;
 use rbuild_archive::{ArchiveError, ChunkWriter, Codec, FillError, TarReader, decompressed, pipe, sniff};
-use rbuild_cache::{BlobWriter, LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store};
+use rbuild_cache::{
+    BlobWriter, FilledLayer, LayerDraft, LayerId, LayerLock, LayerMeta, LayerSource, Lease, Store,
+};
 use rbuild_oci::{Descriptor, DiffId, Hasher, Timestamp};
 use std::{
     io::{self, Read, Write},
@@ -55,6 +57,13 @@ pub struct Applied {
     pub notes: Vec<Note>,
     /// Whether the tree took anything from the layers below, so that it is right only on them.
     pub depends_on_lower: bool,
+}
+
+/// A layer that was elsewhere and whose files are in their place.
+pub(crate) struct Filled {
+    pub(crate) layer: FilledLayer,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) depends_on_lower: bool,
 }
 
 /// Unpacks a layer tar (plain, gzip, bzip2, xz or zstd) and commits it above `lower`, lowest first.
@@ -153,11 +162,10 @@ impl PendingLayer {
     /// # Errors
     /// An I/O error of the store.
     pub fn commit(mut self, lease: &Lease, lower: &[LayerId]) -> Result<Applied, ImageError> {
-        let below: Vec<PathBuf> = lower.iter().map(|layer| self.store.layer_fs(layer)).collect();
-        let depends_on_lower = self.directories.finish(self.draft.fs(), &below, &mut self.notes)?;
+        let depends_on_lower = self.finish_directories(lower)?;
         let blob = match &self.meta.source {
             LayerSource::Blob(descriptor) => Some(descriptor.clone()),
-            LayerSource::Own | LayerSource::Recipe(_) => None,
+            LayerSource::Own | LayerSource::Recipe(_) | LayerSource::Elsewhere(_) => None,
         };
         let layer = self.draft.commit(lease, &self.meta)?;
         Ok(Applied {
@@ -168,6 +176,23 @@ impl PendingLayer {
             notes: self.notes,
             depends_on_lower,
         })
+    }
+
+    /// Makes it the files of the locked layer, which is elsewhere and stands on `lower`, lowest first. They count when the
+    /// store was synced and the layer was finished.
+    ///
+    /// # Errors
+    /// An I/O error of the store.
+    pub(crate) fn fill(mut self, lock: LayerLock, lower: &[LayerId]) -> Result<Filled, ImageError> {
+        let depends_on_lower = self.finish_directories(lower)?;
+        let layer = self.draft.fill(lock, &self.meta)?;
+        Ok(Filled { layer, notes: self.notes, depends_on_lower })
+    }
+
+    /// Sets what the directories get last, and returns whether the layers below had a say in it.
+    fn finish_directories(&mut self, lower: &[LayerId]) -> Result<bool, ImageError> {
+        let below: Vec<PathBuf> = lower.iter().map(|layer| self.store.layer_fs(layer)).collect();
+        self.directories.finish(self.draft.fs(), &below, &mut self.notes)
     }
 }
 

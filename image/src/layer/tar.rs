@@ -6,7 +6,7 @@ use super::{
 };
 use crate::ImageError;
 use rbuild_archive::{ChunkReader, ChunkWriter, FillError, decompressed, pipe, sniff};
-use rbuild_cache::{Cancel, LayerId, LayerSource, Store};
+use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::{
     io::{self, Read},
@@ -35,14 +35,14 @@ pub struct LayerTar {
 pub struct LayerDiff {
     /// Its SHA-256.
     pub diff_id: DiffId,
-    /// Its length in bytes.
-    pub tar_size: u64,
+    /// Its length in bytes; unknown of a layer that is elsewhere.
+    pub tar_size: Option<u64>,
 }
 
 /// Streams the exact bytes of the layer's tar.
 ///
 /// # Errors
-/// When the layer is not in the store. What goes wrong later, a damaged layer among it, is an error of the stream.
+/// When the layer is not in the store, or elsewhere. What goes wrong later, a damaged layer among it, is an error of the stream.
 pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError> {
     let meta = store.layer_meta(layer)?;
     let (writer, reader) = pipe();
@@ -81,19 +81,25 @@ pub fn layer_diff_until(
     let Some((diff, content)) = hash(store, layer, cancel)? else { return Ok(None) };
     let mut meta = store.layer_meta(layer)?;
     meta.diff_id = Some(diff.diff_id);
-    meta.tar_size = Some(diff.tar_size);
+    meta.tar_size = diff.tar_size;
     meta.size_bytes = Some(content);
     store.update_layer_meta(layer, &meta)?;
     Ok(Some(diff))
 }
 
-/// The layer's DiffId and tar length as recorded; `None` when they have not been computed.
+/// The layer's DiffId and tar length as recorded; `None` when they have not been computed. The DiffId of a layer that is
+/// elsewhere is the one its image names.
 ///
 /// # Errors
 /// When the layer is not in the store.
 pub fn known_layer_diff(store: &Store, layer: &LayerId) -> Result<Option<LayerDiff>, ImageError> {
-    let meta = store.layer_meta(layer)?;
-    Ok(meta.diff_id.zip(meta.tar_size).map(|(diff_id, tar_size)| LayerDiff { diff_id, tar_size }))
+    let LayerMeta { diff_id, tar_size, source, .. } = store.layer_meta(layer)?;
+    Ok(match source {
+        LayerSource::Elsewhere(remote) => Some(LayerDiff { diff_id: remote.diff_id, tar_size: None }),
+        LayerSource::Own | LayerSource::Recipe(_) | LayerSource::Blob(_) => {
+            diff_id.zip(tar_size).map(|(diff_id, size)| LayerDiff { diff_id, tar_size: Some(size) })
+        }
+    })
 }
 
 /// The same, always computed.
@@ -110,7 +116,7 @@ fn hash(store: &Store, layer: &LayerId, cancel: &Cancel) -> Result<Option<(Layer
         }
     }
     let diff_id = tar.found.expect("a stream that has ended has its digest");
-    Ok(Some((LayerDiff { diff_id, tar_size: tar.size }, tar.content.load(Ordering::Relaxed))))
+    Ok(Some((LayerDiff { diff_id, tar_size: Some(tar.size) }, tar.content.load(Ordering::Relaxed))))
 }
 
 impl LayerTar {
@@ -198,6 +204,7 @@ fn write_source(
             let directory = fs.parent().expect("a layer's files are below its own directory");
             recipe::replay(open(blob)?, directory, out)
         }
+        LayerSource::Elsewhere(_) => Err(Stop::Failed(ImageError::LayerElsewhere { layer: *layer })),
         LayerSource::Blob(blob) => {
             // its bytes were checked when they came: what is wrong with them now happened in the store
             let failed = |source| {

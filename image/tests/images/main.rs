@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod archives;
+mod elsewhere;
 mod layers;
 mod registry;

@@ -2,27 +2,36 @@
 
 use rbuild_cache::{ImageRecord, Store, Writer};
 use rbuild_image::{
-    ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, SaveItem, import_tar,
-    layer_diff, pull, push, save, validate,
+    ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, RemoteImages, SaveItem,
+    import_tar, layer_diff, push, save, validate,
 };
 use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, ImageName, Platform};
 use rbuild_registry::{Client, ClientOptions};
 use rbuild_testkit::now;
 use rbuild_testkit::{Registry, RegistryOptions};
-use std::{process::Command, sync::Mutex};
+use std::{path::PathBuf, process::Command, sync::Mutex};
 
-struct Fixture {
+pub(crate) struct Fixture {
     directory: tempfile::TempDir,
-    store: Store,
+    pub(crate) store: Store,
     client: Client,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         Self { directory, store, client: Client::new(ClientOptions::default()) }
+    }
+
+    /// The store, opened once more.
+    pub(crate) fn reopened(&self) -> Store {
+        Store::open(self.store.root(), &Writer::Root, Clock::new(now)).unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// An image of one layer that is longer than a few buffers and does not compress to nothing.
@@ -48,25 +57,26 @@ impl Fixture {
         import_tar(&self.store, &*builder.into_inner().unwrap(), import).unwrap()
     }
 
-    fn push(&self, image: &ImageRecord, name: &ImageName) -> (String, Vec<ImageEvent>) {
+    pub(crate) fn push(&self, image: &ImageRecord, name: &ImageName) -> (String, Vec<ImageEvent>) {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
         let pushed = block_on(push(&self.store, &self.client, image, name, &tell)).unwrap();
         (pushed.to_string(), events.into_inner().unwrap())
     }
 
-    fn pull(&self, name: &ImageName) -> Result<(Pulled, Vec<ImageEvent>), ImageError> {
+    pub(crate) fn pull(&self, name: &ImageName) -> Result<(Pulled, Vec<ImageEvent>), ImageError> {
         let reference = name.as_reference();
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let pulled = block_on(pull(&self.store, &self.client, reference, &Platform::host(), &tell))?;
+        let images = RemoteImages::new(&self.store, &self.client);
+        let pulled = block_on(images.pull(reference, &Platform::host(), &tell))?;
         validate(&self.store, &pulled.image, Depth::Content).unwrap();
         assert_eq!(self.store.reference(reference).unwrap().unwrap().image, pulled.image.id);
         Ok((pulled, events.into_inner().unwrap()))
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 

@@ -17,7 +17,7 @@ fn an_empty_layer_has_the_well_known_digest() {
         diff.diff_id.to_string(),
         "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
     );
-    assert_eq!(diff.tar_size, 1024);
+    assert_eq!(diff.tar_size, Some(1024));
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! Fetching layers that are elsewhere.
+//!
+//! A layer goes straight from the network through verification to a thread that keeps the compressed blob, decompresses,
+//! hashes and unpacks it; a few are under way at a time, and the network waits when the disk is slower. Nothing counts before
+//! all of it is right and on the disk: until then the layers stay elsewhere.
+
+use super::{RemoteImages, blocking};
+use crate::{
+    ImageError, ImageEvent, Keep, PendingLayer,
+    event::OnEvent,
+    known_layers::{self, Known},
+    unpack_layer,
+};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use rbuild_cache::{LayerId, LayerLock, Lease, RemoteLayer, Store, StoreError};
+use rbuild_oci::Digest;
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Pieces of a layer (of some 16 KiB) that may wait for the disk.
+const PIECES_AHEAD: usize = 64;
+
+/// Bytes between two progress events.
+const PROGRESS_STEP: u64 = 256 << 10;
+
+/// The longest pause between two looks at a lock that another fetch holds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A layer to fetch, locked.
+struct Wanted {
+    /// Its place in the stack.
+    at: usize,
+    lock: LayerLock,
+    remote: RemoteLayer,
+}
+
+impl RemoteImages {
+    /// Brings the files of all layers of `stack`, lowest first, into the store; those that are there cost one read each.
+    /// A layer that another fetch is bringing is waited for. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ImageError::FetchLayer`] for a layer that cannot be had or is not what it should be; an I/O error of the store.
+    pub async fn fetch_layers(&self, stack: &[LayerId], on_event: OnEvent<'_>) -> Result<(), ImageError> {
+        let mut places = Vec::new();
+        let mut seen = HashSet::new();
+        for (at, layer) in stack.iter().enumerate() {
+            if seen.insert(layer) && self.store.remote_layer(layer)?.is_some() {
+                places.push(at);
+            }
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        let lease = self.store.lease()?;
+        if let Some(layer) = lease.hold(stack, &[])?.layers.first() {
+            return Err(StoreError::LayerMissing { layer: layer.to_string() }.into());
+        }
+        let mut wanted = Vec::with_capacity(places.len());
+        for at in places {
+            let lock = self.lock(&stack[at]).await?;
+            if let Some(remote) = self.store.remote_layer(&stack[at])? {
+                wanted.push(Wanted { at, lock, remote });
+            }
+        }
+        let parts = wanted.iter().map(|wanted| self.unpacked(&wanted.remote, on_event));
+        let pending = try_join_all(parts).await?;
+        let (store, stack) = (self.store.clone(), stack.to_vec());
+        let fetched = wanted.into_iter().zip(pending).collect();
+        let notes = blocking("keeping layers", move || fill(&store, lease, &stack, fetched)).await?;
+        for (digest, note) in notes {
+            on_event(ImageEvent::LayerNote { digest, note });
+        }
+        Ok(())
+    }
+
+    /// Waits for the lock of a layer. It is asked for again and again, because flock(2) cannot be given up.
+    async fn lock(&self, layer: &LayerId) -> Result<LayerLock, ImageError> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(lock) = self.store.try_lock_layer(layer)? {
+                return Ok(lock);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Fetches and unpacks one layer, when it is its turn.
+    async fn unpacked(
+        &self,
+        remote: &RemoteLayer,
+        on_event: OnEvent<'_>,
+    ) -> Result<PendingLayer, ImageError> {
+        // the semaphore is never closed
+        let _turn = self.turns.acquire().await.ok();
+        let unpacked = self.unpack(remote, on_event).await;
+        unpacked.map_err(|source| ImageError::fetch_layer(remote, source))
+    }
+
+    async fn unpack(&self, remote: &RemoteLayer, on_event: OnEvent<'_>) -> Result<PendingLayer, ImageError> {
+        let descriptor = &remote.blob;
+        let digest = descriptor.digest;
+        on_event(ImageEvent::LayerStarted { digest, size: Some(descriptor.size) });
+        let (store, keep) = (self.store.clone(), Keep::Blob(descriptor.clone()));
+        let pending = if self.store.has_blob(&digest, descriptor.size) {
+            // another layer's, or left by a fetch that was interrupted
+            let Some(blob) = self.store.open_blob(&digest)? else {
+                return Err(ImageError::Worker { task: "reading a kept blob" });
+            };
+            blocking("unpacking a layer", move || unpack_layer(&store, blob, &keep)).await?
+        } else {
+            let (pieces, waiting) = mpsc::channel(PIECES_AHEAD);
+            let source = Pieces { waiting, current: Bytes::new(), ended: false };
+            let unpacking = blocking("unpacking a layer", move || unpack_layer(&store, source, &keep));
+            let (received, unpacked) = tokio::join!(self.receive(remote, pieces, on_event), unpacking);
+            // a failed transfer is why the unpacking failed; a failed unpacking is no reason for a transfer to fail
+            received?;
+            unpacked?
+        };
+        if pending.diff_id() != remote.diff_id {
+            let (name, expected, found) = (digest.to_string(), remote.diff_id, pending.diff_id());
+            return Err(ImageError::WrongLayer { name, expected, found });
+        }
+        on_event(ImageEvent::LayerDone { digest });
+        Ok(pending)
+    }
+
+    /// Moves a blob from the network to the unpacking thread. That thread may end first, which it will explain itself.
+    async fn receive(
+        &self,
+        remote: &RemoteLayer,
+        pieces: mpsc::Sender<Option<Bytes>>,
+        on_event: OnEvent<'_>,
+    ) -> Result<(), ImageError> {
+        let mut stream = self.client.fetch_blob(&remote.origin, &remote.blob).await?;
+        let (digest, mut bytes, mut reported) = (remote.blob.digest, 0, 0);
+        while let Some(piece) = stream.next_chunk().await? {
+            bytes += piece.len() as u64;
+            if pieces.send(Some(piece)).await.is_err() {
+                return Ok(());
+            }
+            if bytes - reported >= PROGRESS_STEP {
+                reported = bytes;
+                on_event(ImageEvent::LayerProgress { digest, bytes });
+            }
+        }
+        // without this the end of the channel is the end of a broken transfer
+        let _ = pieces.send(None).await;
+        Ok(())
+    }
+}
+
+/// Puts the fetched layers of `stack` in their places, lowest first, and lets them count when all are on the disk.
+fn fill(
+    store: &Store,
+    // held until the layers count
+    _lease: Lease,
+    stack: &[LayerId],
+    fetched: Vec<(Wanted, PendingLayer)>,
+) -> Result<Vec<(Digest, crate::Note)>, ImageError> {
+    let (mut filled, mut anywhere, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for (Wanted { at, lock, remote }, pending) in fetched {
+        let layer = pending.fill(lock, &stack[..at])?;
+        if !layer.depends_on_lower {
+            anywhere.push(Known::anywhere(stack[at], remote.diff_id));
+        }
+        notes.extend(layer.notes.into_iter().map(|note| (remote.blob.digest, note)));
+        filled.push(layer.layer);
+    }
+    store.sync()?;
+    for layer in filled {
+        layer.finish()?;
+    }
+    known_layers::remember(store, &anywhere);
+    Ok(notes)
+}
+
+/// The pieces of a blob as a reader, for a thread outside the runtime.
+struct Pieces {
+    waiting: mpsc::Receiver<Option<Bytes>>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.ended {
+            match self.waiting.blocking_recv() {
+                Some(Some(piece)) => self.current = piece,
+                Some(None) => self.ended = true,
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let count = self.current.len().min(into.len());
+        into[..count].copy_from_slice(&self.current.split_to(count));
+        Ok(count)
+    }
+}

@@ -1,0 +1,229 @@
+//! Resolving an image: the manifest, the entry for the platform and the config are fetched, and its layers become known.
+//! Those that the store lacks stay elsewhere.
+
+use super::{Pulled, RemoteImages, blocking};
+use crate::{
+    ImageError, assemble,
+    known_layers::{self, Known},
+    platform_choice::{DEPTH_LIMIT, choose},
+};
+use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, RemoteLayer, Store};
+use rbuild_oci::{
+    Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex, Platform,
+    Reference, Timestamp,
+};
+use rbuild_registry::FetchedManifest;
+
+/// The longest config accepted.
+const CONFIG_LIMIT: u64 = 16 << 20;
+
+/// An image whose layers are known and held, and which is not recorded yet.
+pub(super) struct FoundImage {
+    /// What the registry has under the reference.
+    top: FetchedManifest,
+    manifest: Digest,
+    id: ImageId,
+    layers: Vec<LayerId>,
+    /// The layers as the registry has them.
+    pub(super) blobs: Vec<Descriptor>,
+    _lease: Lease,
+}
+
+impl FoundImage {
+    /// Its layers, lowest first.
+    pub(super) fn stack(&self) -> Vec<LayerId> {
+        self.layers.clone()
+    }
+}
+
+struct FoundManifest {
+    top: FetchedManifest,
+    manifest: Manifest,
+    digest: Digest,
+}
+
+impl RemoteImages {
+    /// Finds what `reference` names for `platform` and points the reference at it. No layer is fetched. Must run in a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`], [`ImageError::NoPlatform`], [`ImageError::Document`], [`ImageError::LayerCount`]; an I/O
+    /// error of the store.
+    pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Pulled, ImageError> {
+        let found = self.find(reference, platform).await?;
+        self.record(reference, found).await
+    }
+
+    /// Fetches manifest and config, and makes the layers known.
+    pub(super) async fn find(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<FoundImage, ImageError> {
+        // before anything is written: what is younger than a lease is not collected
+        let lease = self.store.lease()?;
+        let FoundManifest { top, manifest, digest } = self.find_manifest(reference, platform).await?;
+        let config = self.fetch_config(reference, &manifest.config).await?;
+        let parsed = ImageConfig::from_json(&config)
+            .map_err(|source| ImageError::Document { subject: format!("config of {reference}"), source })?;
+        let diff_ids = parsed.rootfs.diff_ids;
+        if diff_ids.len() != manifest.layers.len() {
+            let (subject, layers) = (reference.to_string(), manifest.layers.len());
+            return Err(ImageError::LayerCount { subject, layers, diff_ids: diff_ids.len() });
+        }
+        let id = ImageId::from_digest(Digest::of(&config));
+        let remote = |(blob, diff_id): (&Descriptor, &DiffId)| RemoteLayer {
+            blob: blob.clone(),
+            diff_id: *diff_id,
+            origin: reference.clone(),
+        };
+        let remotes: Vec<RemoteLayer> = manifest.layers.iter().zip(&diff_ids).map(remote).collect();
+        let store = self.store.clone();
+        let (layers, lease) =
+            blocking("looking for layers", move || Ok((known_stack(&store, &lease, &id, remotes)?, lease)))
+                .await?;
+        Ok(FoundImage { top, manifest: digest, id, layers, blobs: manifest.layers, _lease: lease })
+    }
+
+    /// Records a found image, whose layers are held, and names it.
+    pub(super) async fn record(
+        &self,
+        reference: &Reference,
+        found: FoundImage,
+    ) -> Result<Pulled, ImageError> {
+        let (store, reference) = (self.store.clone(), reference.clone());
+        blocking("recording an image", move || {
+            let described = |(layer, blob): (&LayerId, &Descriptor)| {
+                let described = assemble::image_layer(&store, layer)?;
+                // whatever the store has, this is the form the registry has it in
+                Ok(ImageLayer { blob: Some(blob.clone()), ..described })
+            };
+            let layers = found.layers.iter().zip(&found.blobs).map(described);
+            let layers = layers.collect::<Result<_, ImageError>>()?;
+            let (id, now) = (found.id, Timestamp::from(store.now()));
+            let image = ImageRecord { id, layers, manifest: Some(found.manifest), created: now };
+            let image = assemble::record(&store, image)?;
+            let digest = found.top.digest;
+            match ImageName::new(reference.clone()) {
+                Ok(name) => {
+                    store
+                        .set_name(&name, &RefRecord { image: id, manifest: Some(digest), tagged_at: now })?;
+                }
+                Err(_) => store.set_pin(&reference, &found.top.bytes, id, now)?,
+            }
+            Ok(Pulled { image, digest })
+        })
+        .await
+    }
+
+    /// The manifest for `platform`, kept as a blob with the indexes that led to it.
+    async fn find_manifest(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<FoundManifest, ImageError> {
+        let mut wanted = reference.clone();
+        let mut top = None;
+        for _ in 0..DEPTH_LIMIT {
+            let fetched = self.client.fetch_manifest(&wanted).await?;
+            self.store.put_blob(&fetched.bytes)?;
+            let subject = || reference.familiar();
+            let parsed =
+                ManifestOrIndex::from_json(&fetched.bytes, Some(&fetched.media_type)).map_err(|source| {
+                    ImageError::Document { subject: format!("manifest of {}", subject()), source }
+                })?;
+            match parsed {
+                ManifestOrIndex::Manifest(manifest) => {
+                    let digest = fetched.digest;
+                    return Ok(FoundManifest { top: top.unwrap_or(fetched), manifest, digest });
+                }
+                ManifestOrIndex::Index(index) => {
+                    wanted = reference.with_digest(choose(&index, platform, &subject())?.digest);
+                    top.get_or_insert(fetched);
+                }
+            }
+        }
+        Err(ImageError::IndexDepth { subject: reference.familiar() })
+    }
+
+    async fn fetch_config(&self, reference: &Reference, config: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        // a damaged one is fetched again
+        if let Ok(Some(bytes)) = self.store.blob(&config.digest) {
+            // counts as written now, so that it stays
+            self.store.put_blob(&bytes)?;
+            return Ok(bytes);
+        }
+        if config.size > CONFIG_LIMIT {
+            let subject = format!("config of {}", reference.familiar());
+            return Err(ImageError::TooLong { subject, size: config.size, limit: CONFIG_LIMIT });
+        }
+        let mut stream = self.client.fetch_blob(reference, config).await?;
+        let mut bytes = Vec::with_capacity(config.size as usize);
+        while let Some(piece) = stream.next_chunk().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        self.store.put_blob(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// The layers of image `id`, lowest first, held by `lease`: those of its record, or known ones, or new ones that are
+/// elsewhere.
+fn known_stack(
+    store: &Store,
+    lease: &Lease,
+    id: &ImageId,
+    remotes: Vec<RemoteLayer>,
+) -> Result<Vec<LayerId>, ImageError> {
+    let diff_ids: Vec<DiffId> = remotes.iter().map(|remote| remote.diff_id).collect();
+    let known = match recorded_stack(store, lease, id)? {
+        Some(layers) => layers.into_iter().map(Some).collect(),
+        None => known_layers::find(store, lease, &diff_ids)?,
+    };
+    let chains = known_layers::chains(&diff_ids);
+    let (mut stack, mut fresh) = (Vec::with_capacity(remotes.len()), Vec::new());
+    for ((known, remote), chain) in known.into_iter().zip(remotes).zip(chains) {
+        stack.push(match known {
+            Some(layer) => {
+                redirect(store, &layer, remote)?;
+                layer
+            }
+            None => {
+                let layer = store.add_remote_layer(lease, remote)?;
+                // what its tree will take from the layers below is not known yet
+                fresh.push(Known::on_its_chain(layer, chain));
+                layer
+            }
+        });
+    }
+    known_layers::remember(store, &fresh);
+    Ok(stack)
+}
+
+/// The layers of image `id` as recorded, if they are all there. The same ids as before let cached steps be found.
+fn recorded_stack(store: &Store, lease: &Lease, id: &ImageId) -> Result<Option<Vec<LayerId>>, ImageError> {
+    // a damaged record is written anew
+    let Ok(Some(image)) = store.image(id) else { return Ok(None) };
+    let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
+    Ok(lease.hold(&layers, &[])?.is_empty().then_some(layers))
+}
+
+/// Notes that a layer, if it is still elsewhere, can be had of `remote`, whose manifest was seen just now: the registry
+/// that it was first seen at may be gone, or may have lied.
+fn redirect(store: &Store, layer: &LayerId, remote: RemoteLayer) -> Result<(), ImageError> {
+    let place = |remote: &RemoteLayer| {
+        let RemoteLayer { blob, origin, .. } = remote;
+        (blob.digest, blob.size, origin.domain().to_owned(), origin.path().to_owned())
+    };
+    let moved = |known: Option<RemoteLayer>| known.is_some_and(|known| place(&known) != place(&remote));
+    if !moved(store.remote_layer(layer)?) {
+        return Ok(());
+    }
+    // one that is locked is being fetched
+    if let Some(lock) = store.try_lock_layer(layer)?
+        && store.remote_layer(layer)?.is_some()
+    {
+        store.set_remote_layer(&lock, remote)?;
+    }
+    Ok(())
+}
