@@ -194,6 +194,21 @@ fn reasons_that_are_no_change() {
 }
 
 #[test]
+fn of_a_base_its_content_is_seen_and_not_its_name() {
+    let world = World::new("FROM one\nRUN make it\n");
+    world.image("one", "a");
+    world.build();
+    world.image("two", "a");
+    world.image("three", "b");
+    assert_eq!(world.last(), (Outlook::Cached, None));
+    world.edit("FROM one", "FROM two");
+    assert_eq!(world.last(), (Outlook::Cached, None), "the same image by another name");
+    world.edit("FROM two", "FROM three");
+    assert_eq!(world.last(), (Outlook::Run, Some(MissReason::OtherBase)));
+    assert_eq!(world.build().pop().flatten(), Some(crate::results::Origin::Executed));
+}
+
+#[test]
 fn what_was_pruned_says_so() {
     let world = World::new(RUN);
     world.build();

@@ -13,9 +13,9 @@ use crate::{
     schedule::Queue,
     source_files::copies_layers,
 };
-use rbuild_cache::{CacheKey, Cancel, LayerId, LayerMeta, LayerSource, Lease, StepLock, Store};
+use rbuild_cache::{CacheKey, Cancel, LayerId, LayerMeta, LayerSource, Lease, RefRecord, StepLock, Store};
 use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot};
-use rbuild_oci::{Clock, Digest, Timestamp};
+use rbuild_oci::{Clock, Digest, ImageConfig, Platform, Timestamp};
 use rbuild_planner::{Action, CachePolicy, Filesystem, Step};
 use rbuild_registry::ClientOptions;
 use std::{
@@ -95,6 +95,19 @@ impl World {
             reporter,
             cancel: Cancel::default(),
         }
+    }
+
+    /// Gives the store an image of one layer, whose file says `content`, under `name`.
+    pub(super) fn image(&self, name: &str, content: &str) {
+        let store = self.store();
+        let (draft, lease) = (store.new_layer().unwrap(), store.lease().unwrap());
+        fs::write(draft.fs().join("out"), content).unwrap();
+        let layer = draft.commit(&lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap();
+        let mut config = ImageConfig::scratch(&Platform::host());
+        config.rootfs.diff_ids = vec![rbuild_image::layer_diff(store, &layer).unwrap().diff_id];
+        let image = rbuild_image::assemble(store, &config, &[layer]).unwrap().id;
+        let record = RefRecord { image, manifest: None, tagged_at: now() };
+        store.set_name(&name.parse().unwrap(), &record).unwrap();
     }
 
     /// What a build would do.
