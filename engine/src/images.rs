@@ -115,6 +115,18 @@ impl Engine {
         })
     }
 
+    /// Whether the store has an image called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn has_image(&self, name: &str) -> Result<bool, Error> {
+        match self.find_image(name) {
+            Ok(_) => Ok(true),
+            Err(Error::NoSuchImage(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// How the image called `name` came to be, newest first.
     ///
     /// # Errors

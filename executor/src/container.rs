@@ -92,16 +92,16 @@ impl Sandboxed {
         self.running.as_ref().map(|running| running.child.pidfd())
     }
 
-    /// Waits for the end; returns the exit code, 128 + n for signal n.
+    /// Hands on what it writes until its end; returns the exit code, 128 + n for signal n.
     ///
     /// # Errors
     /// [`ExecutorError::System`].
     pub fn wait(&mut self) -> Result<i32, ExecutorError> {
         let Some(mut running) = self.running.take() else { return Ok(0) };
-        let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
         if let Some(relay) = self.relay.take() {
-            relay.finish();
+            relay.carry()?;
         }
+        let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
         // the program's own end is what counts; what could not be removed is an empty file or directory, which a commit
         // would show
         drop(running.mount_points.remove_unused());

@@ -37,9 +37,10 @@ pub(crate) struct Pipes {
     stderr: (OwnedFd, OwnedFd),
 }
 
-/// Threads that carry the streams of a running container.
+/// This process's ends of what a running container writes.
 pub(crate) struct Relay {
-    outputs: [JoinHandle<()>; 2],
+    stdout: File,
+    stderr: File,
 }
 
 impl Pipes {
@@ -61,8 +62,7 @@ impl Pipes {
         }
     }
 
-    /// Carries until the container behind `process` has ended; its ends close here.
-    #[expect(clippy::disallowed_methods, reason = "a container's bytes go where its caller's would")]
+    /// Closes the container's ends, and carries what this process reads until the container behind `process` has ended.
     pub(crate) fn relay(self, process: BorrowedFd<'_>) -> Result<Relay, ExecutorError> {
         if let Some((_, writer)) = self.stdin {
             let process = process.try_clone_to_owned();
@@ -70,24 +70,47 @@ impl Pipes {
             // It ends with the container, but for a read that has begun; so nothing waits for it.
             start(move || carry_input(&process, File::from(writer)))?;
         }
-        let (stdout, stderr) = (File::from(self.stdout.0), File::from(self.stderr.0));
-        Ok(Relay {
-            outputs: [
-                start(move || carry_output(stdout, io::stdout()))?,
-                start(move || carry_output(stderr, io::stderr()))?,
-            ],
-        })
+        Ok(Relay { stdout: File::from(self.stdout.0), stderr: File::from(self.stderr.0) })
     }
 }
 
 impl Relay {
-    /// Waits until everything that the container wrote has been handed on. It must have ended.
-    pub(crate) fn finish(self) {
-        for output in self.outputs {
+    /// Hands on what the container writes until it has closed both streams, as it does at its end. While both are open and
+    /// one has something to say, the other one gets a thread of its own: a reader of the first that is slow must not keep
+    /// the second waiting.
+    #[expect(clippy::disallowed_methods, reason = "a container's bytes go where its caller's would")]
+    pub(crate) fn carry(self) -> Result<(), ExecutorError> {
+        let Self { stdout, stderr } = self;
+        let [is_stdout_closed, is_stderr_closed] = first_news(&stdout, &stderr)?;
+        if is_stdout_closed {
+            carry_output(stderr, io::stderr());
+        } else if is_stderr_closed {
+            carry_output(stdout, io::stdout());
+        } else {
+            let other = start(move || carry_output(stderr, io::stderr()))?;
+            carry_output(stdout, io::stdout());
             // a thread that panicked has nothing more to hand on
-            let _ = output.join();
+            let _ = other.join();
+        }
+        Ok(())
+    }
+}
+
+/// Waits until there is something to read from one of two streams, or one is closed; says which of them are closed with
+/// nothing left to read.
+fn first_news(stdout: &File, stderr: &File) -> Result<[bool; 2], ExecutorError> {
+    let mut watched = [stdout, stderr].map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN));
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(ExecutorError::system("poll", b"a container's streams", errno)),
+            Ok(_) => break,
         }
     }
+    Ok(watched.map(|stream| {
+        let news = stream.revents().unwrap_or(PollFlags::POLLIN);
+        !news.is_empty() && !news.contains(PollFlags::POLLIN)
+    }))
 }
 
 fn start(carry: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ExecutorError> {

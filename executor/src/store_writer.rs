@@ -3,7 +3,7 @@
 use crate::ExecutorError;
 use nix::unistd::geteuid;
 use rbuild_cache::{IdMaps, IdRange, Writer};
-use std::fs;
+use rbuild_sys::read_proc;
 
 /// The machine's root, a user, or a user within their namespace.
 ///
@@ -24,8 +24,7 @@ pub fn store_writer() -> Result<Writer, ExecutorError> {
 }
 
 fn ranges(path: &'static str) -> Result<Vec<IdRange>, ExecutorError> {
-    let text =
-        fs::read_to_string(path).map_err(|error| ExecutorError::system("read", path.as_bytes(), error))?;
+    let text = read_proc(path).map_err(|error| ExecutorError::system("read", path.as_bytes(), error))?;
     Ok(parse(&text))
 }
 

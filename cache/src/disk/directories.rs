@@ -8,7 +8,7 @@ use nix::{
 use std::{
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
 };
 
@@ -27,6 +27,8 @@ pub(crate) fn make_dirs(path: &Path) -> Result<(), StoreError> {
 /// The system's.
 pub fn make_dirs_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
+        // as a rule the umask has taken nothing away
+        Ok(()) if has_mode(path, mode) => Ok(()),
         // without following a link that another user has put in the new directory's place
         Ok(()) => fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::NoFollowSymlink)
             .map_err(io::Error::from),
@@ -38,6 +40,10 @@ pub fn make_dirs_with_mode(path: &Path, mode: u32) -> io::Result<()> {
         }
         Err(e) => Err(e),
     }
+}
+
+fn has_mode(directory: &Path, mode: u32) -> bool {
+    fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir() && found.mode() & 0o7777 == mode)
 }
 
 /// The UTF-8 names in a directory, unsorted; none when it is not there.

@@ -36,13 +36,11 @@ fn provide_image(app: &App, engine: &Engine, options: &RunOptions) -> Result<(),
     match options.pull {
         PullWhen::Never => return Ok(()),
         PullWhen::Always => {}
-        PullWhen::Missing => match engine.image(&options.image) {
-            Err(rbuild::Error::NoSuchImage(_)) => {
-                let name = reference(&options.image)?;
-                exit::tell(&format!("Unable to find image '{}' locally", with_tag(&name)));
-            }
-            found => return Ok(found.map(|_| ())?),
-        },
+        PullWhen::Missing if engine.has_image(&options.image)? => return Ok(()),
+        PullWhen::Missing => {
+            let name = reference(&options.image)?;
+            exit::tell(&format!("Unable to find image '{}' locally", with_tag(&name)));
+        }
     }
     fetch(app, engine, &reference(&options.image)?)
 }

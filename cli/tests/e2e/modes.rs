@@ -40,7 +40,9 @@ fn use_everything(here: &Workspace) -> String {
 
 /// Whether it holds files of images, whose modes are theirs.
 fn is_content(path: &Path) -> bool {
-    let inside = |parts: [&str; 2]| parts == ["layers", "fs"] || parts == ["containers", "fs"];
+    let inside = |[in_store, part]: [&str; 2]| {
+        matches!((in_store, part), ("layers", "fs") | ("containers", "fs" | "init"))
+    };
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
     parts.windows(3).any(|window| inside([window[0], window[2]]))
         || parts.windows(3).any(|window| window[0] == "mounts" && window[2] == "0")

@@ -76,7 +76,8 @@ impl RunningContainer {
         })
     }
 
-    /// Waits for its program to end; returns its exit code, 128 + n when signal n ended it.
+    /// Waits for its program to end, and hands on meanwhile what it writes without a terminal; returns its exit code, 128 + n
+    /// when signal n ended it.
     ///
     /// # Errors
     /// [`Error::Executor`] when waiting fails, [`Error::Io`] when the record cannot be written.

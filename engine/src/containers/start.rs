@@ -154,10 +154,14 @@ impl Engine {
             return Err(Error::NoCommand);
         }
         let id = random_id()?;
-        let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
-        if let Some(other) = self.containers()?.into_iter().find(|other| other.name == name) {
-            return Err(Error::ContainerNameTaken { name, id: other.id });
-        }
+        let name = match &request.name {
+            // as good as its id
+            None => format!("c{}", &id[..11]),
+            Some(name) => match self.containers()?.into_iter().find(|other| other.name == *name) {
+                Some(other) => return Err(Error::ContainerNameTaken { name: name.clone(), id: other.id }),
+                None => name.clone(),
+            },
+        };
         Ok(Container {
             id,
             name,

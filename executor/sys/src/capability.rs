@@ -1,5 +1,6 @@
 //! Sets of Linux capabilities as bit masks (capabilities(7)).
 
+use crate::read_proc;
 use std::{fmt, io, sync::LazyLock};
 
 /// A set of capabilities: bit `n` is capability number `n`, as in the `Cap*` lines of `/proc/self/status`.
@@ -85,7 +86,7 @@ impl CapSet {
     /// Every capability this kernel knows.
     pub(crate) fn known() -> Self {
         static KNOWN: LazyLock<CapSet> = LazyLock::new(|| {
-            let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+            let text = read_proc("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
             CapSet(text.trim().parse().map_or(u64::MAX, |last: u32| u64::MAX >> 63_u32.saturating_sub(last)))
         });
         *KNOWN

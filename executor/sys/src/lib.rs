@@ -19,6 +19,7 @@ pub mod fs;
 mod init;
 pub mod mount;
 pub mod overlay;
+mod proc_file;
 pub mod program;
 mod raw;
 pub mod sandbox;
@@ -29,3 +30,4 @@ pub mod userns;
 
 pub use capability::CapSet;
 pub use error::{SandboxError, SpawnError, SysError, UsernsError};
+pub use proc_file::read_proc;

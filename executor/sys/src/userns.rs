@@ -6,7 +6,7 @@
 //! they must act from outside on the process that has just moved. The helper is forked while there is one
 //! thread, so it may allocate and execute as it likes.
 
-use crate::UsernsError;
+use crate::{UsernsError, read_proc};
 use nix::{
     sched::{CloneFlags, unshare},
     sys::wait::waitpid,
@@ -39,7 +39,7 @@ struct Range {
 /// # Errors
 /// If the file cannot be read.
 pub fn namespace_kind() -> io::Result<PrivilegeKind> {
-    let map = fs::read_to_string("/proc/self/uid_map")?;
+    let map = read_proc("/proc/self/uid_map")?;
     let whole = map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
     Ok(if whole { PrivilegeKind::Root } else { PrivilegeKind::UserNamespace })
 }

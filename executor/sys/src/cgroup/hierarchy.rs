@@ -1,6 +1,9 @@
 //! Where this process's own control group is in the file system.
 
-use crate::fs::{Resolve, open_below};
+use crate::{
+    fs::{Resolve, open_below},
+    read_proc,
+};
 use nix::{fcntl::OFlag, sys::stat::Mode};
 use std::{
     fs, io,
@@ -18,13 +21,13 @@ pub(super) struct Hierarchy {
 impl Hierarchy {
     /// The version 2 hierarchy; `None` where none is mounted.
     pub(super) fn unified() -> Option<Self> {
-        let read = |path| fs::read_to_string(path).ok();
+        let read = |path| read_proc(path).ok();
         find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Unified)
     }
 
     /// The version 1 hierarchy with the controller `devices`.
     pub(super) fn devices() -> Option<Self> {
-        let read = |path| fs::read_to_string(path).ok();
+        let read = |path| read_proc(path).ok();
         find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Devices)
     }
 

@@ -1,13 +1,13 @@
 //! A running process, held by its descriptor.
 
 use super::Guard;
-use crate::mount::done;
+use crate::{mount::done, read_proc};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
 };
 use std::{
-    fs, io,
+    io,
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -56,7 +56,7 @@ impl Child {
     /// # Errors
     /// If `/proc` cannot be read, or the process has been waited for.
     pub fn pid(&self) -> io::Result<i32> {
-        let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()))?;
+        let text = read_proc(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()))?;
         let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
         pid.filter(|pid| *pid > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
     }

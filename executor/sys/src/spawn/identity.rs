@@ -1,8 +1,8 @@
 //! A process by what cannot be reused: its number and when it started.
 
-use crate::mount::owned;
+use crate::{mount::owned, proc_file::read_proc_bytes};
 use std::{
-    fmt, fs, io,
+    fmt, io,
     os::fd::{AsFd, OwnedFd},
     str::FromStr,
 };
@@ -21,7 +21,7 @@ impl ProcessIdentity {
     /// # Errors
     /// If `/proc` cannot be read.
     pub fn of(pid: i32) -> io::Result<Option<Self>> {
-        let text = match fs::read(format!("/proc/{pid}/stat")) {
+        let text = match read_proc_bytes(format!("/proc/{pid}/stat")) {
             Ok(text) => text,
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
