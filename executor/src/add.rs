@@ -6,7 +6,7 @@
 
 use crate::{
     ExecutorError,
-    copy::{
+    draft::{
         Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new,
         write_all,
     },

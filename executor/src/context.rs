@@ -1,7 +1,7 @@
 //! A build context: a directory, what its ignore file leaves out of it, and the stat index that knows the content
 //! digests of files that did not change since an earlier build.
 
-use crate::{ContextDirectory, ExecutorError, IgnoreRules, rooted::Rooted, select::Entry};
+use crate::{ContextDirectory, ExecutorError, IgnoreRules, rooted::Rooted};
 use rbuild_cache::{ContextIndex, ContextIndexBuilder, FileStat, Store};
 use rbuild_oci::{Digest, Hasher};
 use std::{
@@ -105,8 +105,8 @@ impl ContextRoot {
     }
 
     /// The digest of the unchanged file at `path`.
-    pub(crate) fn known(&self, path: &[u8], entry: &Entry) -> Option<Digest> {
-        self.index.digest(path, &stat_of(entry))
+    pub(crate) fn known(&self, path: &[u8], stat: &FileStat) -> Option<Digest> {
+        self.index.digest(path, stat)
     }
 
     /// Remembers files that were looked at, for [`Self::save`].
@@ -154,17 +154,5 @@ impl FileSeen {
     pub(crate) fn push(&mut self, path: &[u8], stat: FileStat, digest: Digest) {
         self.paths.extend_from_slice(path);
         self.files.push((self.paths.len(), stat, digest));
-    }
-}
-
-/// What the index compares.
-pub(crate) fn stat_of(entry: &Entry) -> FileStat {
-    FileStat {
-        device: entry.identity.dev,
-        inode: entry.identity.ino,
-        size: entry.size,
-        modified: entry.meta.mtime.total(),
-        changed: entry.identity.ctime.total(),
-        mode: entry.meta.mode,
     }
 }

@@ -3,23 +3,19 @@
 //!
 //! The rules are `spec` §6; each function below names its section.
 
-mod destination;
-mod file;
-mod policy;
 mod subtree;
-
-pub(crate) use destination::{Below, Destination, Made, NewDir};
-pub(crate) use file::{Place, Special, create_device, create_with, finish_at, open_new, write_all};
-pub(crate) use policy::{Birth, Policy};
 
 use crate::{
     ExecutorError, RootView, Selection,
     add::{self, Archive},
+    draft::{
+        Destination, Made, NewDir, Place, Policy, create_with,
+        file::{self, BUFFER, Original, Ways},
+    },
     rooted::{Last, Space as _, is_dir, join, parent, resolve, shown},
     select::{Body, Dir, Kind, Meta, Root, Tree},
     users,
 };
-use file::{BUFFER, Original, Ways};
 use rbuild_cache::{LayerDraft, LayerId, Store};
 use rbuild_planner::{CopyAction, Unpack};
 use rustix::fs::fstat;

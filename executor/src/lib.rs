@@ -16,6 +16,7 @@ mod context;
 mod context_directory;
 mod copy;
 mod describe;
+mod draft;
 mod error;
 mod failure;
 mod guest;

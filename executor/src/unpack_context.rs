@@ -2,7 +2,7 @@
 
 use crate::{
     ExecutorError, RootView, add,
-    copy::{Destination, Policy},
+    draft::{Destination, Policy},
 };
 use rbuild_cache::{Cancel, LayerDraft, Store};
 use std::{fs::File, time::SystemTime};

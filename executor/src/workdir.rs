@@ -2,7 +2,7 @@
 
 use crate::{
     ExecutorError, RootView,
-    copy::{Destination, NewDir},
+    draft::{Destination, NewDir},
     rooted::{Last, resolve},
     users,
 };

@@ -4,6 +4,7 @@
 mod boot;
 mod directories;
 mod file_lock;
+mod index_writers;
 mod private_file;
 mod random_id;
 mod temporary;
@@ -14,6 +15,7 @@ pub use boot::{BootId, Stamp};
 pub use directories::make_dirs_with_mode;
 pub(crate) use directories::{DIRECTORY_MODE, list, make_dirs, remove_files};
 pub(crate) use file_lock::{FileLock, LockMode, OnUnlock};
+pub(crate) use index_writers::IndexWriters;
 pub(crate) use private_file::FILE_MODE;
 pub use private_file::create_private_file;
 pub(crate) use private_file::open_private_file;

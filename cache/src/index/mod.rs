@@ -9,14 +9,12 @@ mod key;
 mod recent;
 mod record;
 mod recorder;
-mod writers;
 
 pub use context_index::{ContextIndex, ContextIndexBuilder, FileStat, Saved};
 pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
 pub use recent::RecentRecords;
 pub use record::{CacheRecord, StepInputs};
 pub use recorder::Recorder;
-pub(crate) use writers::IndexWriters;
 
 use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
 use database::Database;

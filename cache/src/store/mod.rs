@@ -31,7 +31,10 @@ pub use scratch::ScratchDir;
 pub use step_lock::StepLock;
 pub use writer::{IdMaps, IdRange, Writer};
 
-use crate::{BootId, StoreError, Warning, disk::TemporarySpace, index::IndexWriters};
+use crate::{
+    BootId, StoreError, Warning,
+    disk::{IndexWriters, TemporarySpace},
+};
 use rbuild_oci::Clock;
 use std::{
     path::{Path, PathBuf},

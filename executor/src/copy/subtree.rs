@@ -5,13 +5,13 @@
 //! In a directory the parent image does not have, nothing has to be looked up: names are simply created, and only if
 //! one is taken already (by an earlier source) is it looked at.
 
-use super::{
-    destination::{Below, Made},
-    file::{self, BUFFER, Original, Place, Ways},
-    policy::{Birth, Policy, stamps},
-};
 use crate::{
     ExecutorError,
+    draft::{
+        Below, Birth, Made, Place, Policy,
+        file::{self, BUFFER, Original, Ways},
+        stamps,
+    },
     rooted::{Rooted, Space as _, is_dir, join, shown},
     select::{Dir, Entry, Kind, Tree},
     workers::Queue,

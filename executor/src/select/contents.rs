@@ -4,12 +4,12 @@
 use super::tree::{Dir, Entry, Kind};
 use crate::{
     ExecutorError, SourceRoot,
-    context::{ContextRoot, FileSeen, stat_of},
+    context::{ContextRoot, FileSeen},
     rooted::Rooted,
     workers::Queue,
     xattrs::{self, Xattrs},
 };
-use rbuild_cache::Cancel;
+use rbuild_cache::{Cancel, FileStat};
 use rbuild_oci::{Digest, Hasher};
 use rustix::{
     fs::{Mode, OFlags, openat},
@@ -71,7 +71,7 @@ impl Reading<'_> {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            let digest = match self.context.and_then(|context| context.known(&path, entry)) {
+            let digest = match self.context.and_then(|context| context.known(&path, &stat_of(entry))) {
                 Some(digest) => digest,
                 None => {
                     let dir = match &mut dir {
@@ -150,4 +150,16 @@ pub(crate) fn with_xattrs(bytes: Digest, xattrs: &Xattrs) -> Digest {
         hasher.field(value);
     }
     hasher.finish()
+}
+
+/// What the index compares.
+fn stat_of(entry: &Entry) -> FileStat {
+    FileStat {
+        device: entry.identity.dev,
+        inode: entry.identity.ino,
+        size: entry.size,
+        modified: entry.meta.mtime.total(),
+        changed: entry.identity.ctime.total(),
+        mode: entry.meta.mode,
+    }
 }

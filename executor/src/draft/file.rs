@@ -113,7 +113,7 @@ pub(crate) fn create(
 }
 
 /// `ESTALE` when the file is not the one whose digest was taken: the copy would be remembered under a wrong key.
-pub(super) fn unchanged(from: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+pub(crate) fn unchanged(from: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
     let stat = fstat(from)?;
     // ctime too: a writer can set the other times back, and nothing a copy does changes its source's
     let ctime = Time { seconds: stat.st_ctime, nanoseconds: stat.st_ctime_nsec as i64 };

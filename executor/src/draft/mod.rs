@@ -1,0 +1,9 @@
+//! Writing files into the draft of a layer, in overlay form: what COPY, ADD, WORKDIR and unpacked contexts share.
+
+mod destination;
+pub(crate) mod file;
+mod policy;
+
+pub(crate) use destination::{Below, Destination, Made, NewDir};
+pub(crate) use file::{Place, Special, create_device, create_with, finish_at, open_new, write_all};
+pub(crate) use policy::{Birth, Policy, stamps};
