@@ -1,33 +1,6 @@
 //! The syntax tree: what was written, words still unexpanded, every node with the place it came from.
 
-use std::ops::Range;
-
-/// A byte range of the original file, continuations and comments included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Span {
-    /// First byte.
-    pub start: usize,
-    /// One past the last byte.
-    pub end: usize,
-}
-
-/// Physical lines, counted from 1, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Lines {
-    /// First line.
-    pub first: usize,
-    /// Last line.
-    pub last: usize,
-}
-
-/// A value and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spanned<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands.
-    pub span: Span,
-}
+use crate::{Lines, Lint, Span, Spanned};
 
 /// A word as written, quotes, escapes and `$` still in it; see [`crate::parse_word`].
 pub type Word = Spanned<String>;
@@ -42,7 +15,7 @@ pub struct Dockerfile {
     /// The stages, in order; never empty.
     pub stages: Vec<Stage>,
     /// Findings that need nothing but the text.
-    pub lints: Vec<crate::Lint>,
+    pub lints: Vec<Lint>,
 }
 
 /// Parser directives at the top of the file.
@@ -332,12 +305,4 @@ pub struct Onbuild {
     pub text: String,
     /// The trigger itself.
     pub instruction: Box<Instruction>,
-}
-
-impl Span {
-    /// The span as a range, for slicing the file.
-    #[must_use]
-    pub fn range(self) -> Range<usize> {
-        self.start..self.end
-    }
 }

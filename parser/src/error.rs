@@ -2,6 +2,9 @@
 
 use crate::{Lines, Span};
 
+/// The longest physical line, newline excluded, in bytes.
+pub const MAX_LINE: usize = 65_535;
+
 /// A Dockerfile that cannot be read: the problem and the place.
 ///
 /// Displays as Docker does: problems inside one instruction (as opposed to those of lines and words) are introduced by
@@ -48,8 +51,8 @@ pub enum Problem {
     /// An instruction other than ARG before the first FROM.
     #[error("no build stage in current context")]
     OutsideStage,
-    /// A physical line is longer than [`crate::MAX_LINE`] bytes.
-    #[error("dockerfile line greater than max allowed size of {}", crate::MAX_LINE)]
+    /// A physical line is longer than [`MAX_LINE`] bytes.
+    #[error("dockerfile line greater than max allowed size of {MAX_LINE}")]
     LineTooLong,
     /// Bytes outside comments are not UTF-8.
     #[error("invalid UTF-8 in instruction")]

@@ -4,19 +4,9 @@ use std::collections::HashSet;
 
 use crate::glob::Glob;
 use crate::template::{MAX_EXPANSION, replace_all};
-use crate::word::{self, Matches, Missing, Modifier, Reach, Side, WordPart};
+use crate::word;
+use crate::word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};
 use crate::{Escape, WordError, WordProblem};
-
-/// How a text is cut into words, and which characters are special in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WordMode {
-    /// One word; blanks are data.
-    Single,
-    /// Unquoted white space, also in values, separates words (EXPOSE).
-    List,
-    /// A here-document's body: quotes are data and the escape character is always `\`.
-    Heredoc,
-}
 
 /// What a text expands to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

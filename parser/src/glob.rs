@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::word::{Reach, Side};
+use crate::word_part::{Reach, Side};
 
 /// A pattern.
 #[derive(Debug)]

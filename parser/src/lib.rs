@@ -33,25 +33,28 @@ mod print;
 mod quote;
 mod shell_words;
 mod simple;
+mod span;
 mod suggest;
 mod template;
 mod transfer;
 mod word;
+mod word_part;
 
 pub use ast::{
     Add, ArgDeclaration, CommandLine, Copy, Directives, Dockerfile, Escape, Expansion, From, Healthcheck,
-    Heredoc, Instruction, Lines, Node, Onbuild, Pairs, PairsForm, Run, Source, Span, Spanned, Stage, Tabs,
-    Transfer, Word,
+    Heredoc, Instruction, Node, Onbuild, Pairs, PairsForm, Run, Source, Stage, Tabs, Transfer, Word,
 };
 pub use error::{
-    DurationProblem, InstructionProblem, MountError, ParseError, Problem, Quote, WordError, WordProblem,
+    DurationProblem, InstructionProblem, MAX_LINE, MountError, ParseError, Problem, Quote, WordError,
+    WordProblem,
 };
 pub use excerpt::excerpt;
-pub use expand::{Expanded, WordMode, expand};
+pub use expand::{Expanded, expand};
 pub use file::{MAX_MISTAKES, mistakes, parse, parse_instruction};
 pub use lint::{Lint, Rule};
 pub use mount::parse_mount;
-pub use physical::MAX_LINE;
+pub use span::{Lines, Span, Spanned};
 pub use suggest::suggest;
 pub use template::MAX_EXPANSION;
-pub use word::{MAX_NESTING, Matches, Missing, Modifier, Reach, Side, WordPart, parse_word};
+pub use word::{MAX_NESTING, parse_word};
+pub use word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};

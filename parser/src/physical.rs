@@ -4,10 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Lines, ParseError, Problem, Span};
-
-/// The longest physical line, newline excluded, in bytes.
-pub const MAX_LINE: usize = 65_535;
+use crate::{Lines, MAX_LINE, ParseError, Problem, Span};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 

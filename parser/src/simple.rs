@@ -3,8 +3,8 @@
 //! Files are read on every build, and these are nine of ten. Each function gives up, with `None`, at the first thing
 //! that takes the grammar to understand; what it does give is what the grammar gives, which the tests hold it to.
 
-use crate::word::{Missing, Modifier, WordPart};
-use crate::{Escape, WordMode};
+use crate::Escape;
+use crate::word_part::{Missing, Modifier, WordMode, WordPart};
 
 /// `quoted_words` of the grammar, in a text without escapes.
 pub(crate) fn quoted_words(text: &str, escape: Escape) -> Option<Vec<&str>> {

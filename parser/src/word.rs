@@ -5,111 +5,11 @@ use pest::iterators::Pair;
 
 use crate::grammar::word::{Rule, WordGrammar};
 use crate::grammar::{in_backslashes, without_quotes};
-use crate::{Escape, Quote, WordError, WordMode, WordProblem, simple};
+use crate::word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};
+use crate::{Escape, Quote, WordError, WordProblem, simple};
 
 /// How deep substitutions may stand in each other's words.
 pub const MAX_NESTING: usize = 100;
-
-/// A piece of a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WordPart {
-    /// Text, quotes and escapes removed.
-    Literal {
-        /// The text.
-        text: String,
-        /// Whether quotes or an escape protect it from being split at white space.
-        quoted: bool,
-    },
-    /// `$name` or `${name…}`.
-    Variable {
-        /// The name; may be empty (`${+x}`) or special (`$?`), which is never set.
-        name: String,
-        /// What is done with the value.
-        modifier: Option<Modifier>,
-        /// Whether it stands in double quotes.
-        quoted: bool,
-    },
-}
-
-/// What `${name…}` does with a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Modifier {
-    /// `-` and `:-`: the word instead of a missing value.
-    Default {
-        /// What counts as missing.
-        missing: Missing,
-        /// The word.
-        word: Vec<WordPart>,
-    },
-    /// `+` and `:+`: the word instead of a value, nothing instead of a missing one.
-    Alternative {
-        /// What counts as missing.
-        missing: Missing,
-        /// The word.
-        word: Vec<WordPart>,
-    },
-    /// `?` and `:?`: an error instead of a missing value.
-    Required {
-        /// What counts as missing.
-        missing: Missing,
-        /// The message.
-        message: Vec<WordPart>,
-    },
-    /// `#`, `##`, `%` and `%%`: the value without what matches at one side.
-    Trim {
-        /// Where.
-        side: Side,
-        /// How much.
-        reach: Reach,
-        /// The pattern, escapes still in it.
-        pattern: Vec<WordPart>,
-    },
-    /// `/` and `//`: the value with matches replaced.
-    Replace {
-        /// Which matches.
-        matches: Matches,
-        /// The pattern, escapes still in it.
-        pattern: Vec<WordPart>,
-        /// What stands for each match, escapes still in it.
-        replacement: Vec<WordPart>,
-    },
-}
-
-/// What counts as a missing value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// Only a variable that is not set.
-    Unset,
-    /// Also an empty one (`:`).
-    UnsetOrEmpty,
-}
-
-/// The two ends of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The start (`#`).
-    Prefix,
-    /// The end (`%`).
-    Suffix,
-}
-
-/// Which of several possible matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// The shortest.
-    Shortest,
-    /// The longest.
-    Longest,
-}
-
-/// Which matches are replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Matches {
-    /// The first.
-    First,
-    /// Every one.
-    All,
-}
 
 /// Cuts a word into its parts. In heredoc mode quotes are text and the escape character is always `\`.
 ///

@@ -3,8 +3,9 @@
 //! Its value is a number of seconds, or the name of a source whose time is taken: `context`, a named context, a stage
 //! that is nothing but one remote ADD. Local sources have no time of their own, and leave it unset, as in Docker.
 
+use crate::env::Env;
 use crate::instructions::classify;
-use crate::scope::{Env, Globals, expand_word};
+use crate::scope::{Globals, expand_word};
 use crate::{CopySource, EpochStageError, PlanError, PlanErrorKind};
 use rbuild_oci::Timestamp;
 use rbuild_parser::{Add, Dockerfile, Escape, Instruction, Source, Stage};

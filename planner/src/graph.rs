@@ -1,9 +1,12 @@
 //! The graph of steps: who waits for whom. The only place that knows petgraph.
 
-use crate::plan::{Plan, StepId};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashSet;
+
+/// Index of a step in [`crate::Plan::steps`]; a step's inputs have smaller indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId(pub usize);
 
 /// Steps as vertices, an edge from each input to the step that needs it. Acyclic, since a step is only ever added
 /// after its inputs.
@@ -20,20 +23,18 @@ impl StepGraph {
         }
     }
 
-    fn neighbours(&self, step: StepId, direction: Direction) -> impl Iterator<Item = StepId> {
-        let graph = &self.0;
-        graph.neighbors_directed(NodeIndex::new(step.0), direction).map(|vertex| graph[vertex])
-    }
-}
-
-impl Plan {
     /// The steps whose results `step` needs.
-    pub fn dependencies(&self, step: StepId) -> impl Iterator<Item = StepId> {
-        self.graph.neighbours(step, Direction::Incoming)
+    pub(crate) fn inputs(&self, step: StepId) -> impl Iterator<Item = StepId> {
+        self.neighbours(step, Direction::Incoming)
     }
 
     /// The steps that need the result of `step`.
-    pub fn dependents(&self, step: StepId) -> impl Iterator<Item = StepId> {
-        self.graph.neighbours(step, Direction::Outgoing)
+    pub(crate) fn users(&self, step: StepId) -> impl Iterator<Item = StepId> {
+        self.neighbours(step, Direction::Outgoing)
+    }
+
+    fn neighbours(&self, step: StepId, direction: Direction) -> impl Iterator<Item = StepId> {
+        let graph = &self.0;
+        graph.neighbors_directed(NodeIndex::new(step.0), direction).map(|vertex| graph[vertex])
     }
 }

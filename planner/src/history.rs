@@ -1,7 +1,8 @@
 //! History and times: Go's quoting, which `CMD` and `HEALTHCHECK` entries are written in, and the config of a finished
 //! image.
 
-use crate::plan::{StepId, TargetImage};
+use crate::graph::StepId;
+use crate::plan::TargetImage;
 use rbuild_oci::{DiffId, HistoryEntry, ImageConfig, Timestamp};
 use std::fmt::Write as _;
 

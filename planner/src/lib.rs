@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod contexts;
+mod env;
 mod epoch;
 mod error;
 mod graph;
@@ -22,13 +23,16 @@ mod options;
 mod ordered;
 mod plan;
 mod position;
+mod run_modes;
 mod scope;
 mod select;
 mod sources;
 mod stage_graph;
 mod stage_lowering;
 
+pub use env::Env;
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
+pub use graph::StepId;
 pub use lints::findings_while_reading;
 pub use lower::{lower, lower_beside};
 pub use options::{
@@ -37,9 +41,9 @@ pub use options::{
 };
 pub use plan::{
     Access, Action, ArgumentOrigin, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory,
-    ImageIndex, Mount, MountKind, Network, Plan, PlannedArgument, PlannedImage, PlannedStage, RunAction,
-    Security, Sharing, StageId, Step, StepId, TargetImage, Unpack, WorkdirAction,
+    ImageIndex, Mount, MountKind, Plan, PlannedArgument, PlannedImage, PlannedStage, RunAction, Sharing,
+    StageId, Step, TargetImage, Unpack, WorkdirAction,
 };
-pub use scope::Env;
+pub use run_modes::{Network, Security};
 pub use select::select;
 pub use stage_graph::{ResolvedGraph, StageGraph};

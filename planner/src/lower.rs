@@ -1,13 +1,13 @@
 //! The second pass: reachable stages, lower ones first, become steps, configs and history.
 
 use crate::PlanError;
-use crate::graph::StepGraph;
+use crate::env::Env;
+use crate::graph::{StepGraph, StepId};
 use crate::lints::MOST_COMPARED;
 use crate::plan::{
     Action, CachePolicy, CopyAction, CopySource, Filesystem, ImageIndex, MountKind, Plan, PlannedImage,
-    PlannedLayer, PlannedStage, StageId, Step, StepId, TargetImage,
+    PlannedLayer, PlannedStage, StageId, Step, TargetImage,
 };
-use crate::scope::Env;
 use crate::stage_graph::{
     Base, Body, ImageOrigin, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode,
 };

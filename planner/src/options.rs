@@ -1,6 +1,6 @@
 //! What a build asks for besides the Dockerfile, and the images that were found for it.
 
-use crate::plan::Network;
+use crate::run_modes::Network;
 use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
 use rbuild_parser::Lines;
 use std::collections::BTreeMap;

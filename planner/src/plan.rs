@@ -1,15 +1,14 @@
 //! The plan: what the engine executes and the executor carries out. Steps, never instructions.
 
+use crate::env::Env;
+use crate::graph::{StepGraph, StepId};
+use crate::run_modes::{Network, Security};
 use rbuild_oci::{HistoryEntry, ImageConfig, ImageId, ImagePath, Platform, Reference};
 use rbuild_parser::{Lines, Lint};
 
 /// Index of a stage in [`Plan::stages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StageId(pub usize);
-
-/// Index of a step in [`Plan::steps`]; a step's inputs have smaller indexes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StepId(pub usize);
 
 /// Index of an image in [`Plan::images`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +35,7 @@ pub struct Plan {
     pub source_date_epoch: Option<i64>,
     /// Rules that make the build fail (`error=true`); see [`Plan::lint_errors`].
     pub(crate) fatal_rules: Vec<String>,
-    pub(crate) graph: crate::graph::StepGraph,
+    pub(crate) graph: StepGraph,
 }
 
 /// An image that was resolved.
@@ -187,7 +186,7 @@ pub struct RunAction {
     /// Program and arguments.
     pub argv: Vec<String>,
     /// The variables in the order in which the command gets them; part of the key. Shared with other steps.
-    pub env: crate::Env,
+    pub env: Env,
     /// Proxy variables, which are not part of the key.
     pub proxy_env: Vec<String>,
     /// Working directory.
@@ -204,26 +203,6 @@ pub struct RunAction {
     pub scripts: Vec<(String, String)>,
     /// Host name inside.
     pub hostname: String,
-}
-
-/// Network of a RUN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Network {
-    /// The builder's default.
-    Default,
-    /// Loopback only.
-    None,
-    /// The host's.
-    Host,
-}
-
-/// Security mode of a RUN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Security {
-    /// Default capabilities and seccomp.
-    Sandbox,
-    /// Everything allowed.
-    Insecure,
 }
 
 /// One `RUN --mount`.
@@ -427,4 +406,16 @@ pub struct WorkdirAction {
     pub path: ImagePath,
     /// USER as written; its owner.
     pub user: String,
+}
+
+impl Plan {
+    /// The steps whose results `step` needs.
+    pub fn dependencies(&self, step: StepId) -> impl Iterator<Item = StepId> {
+        self.graph.inputs(step)
+    }
+
+    /// The steps that need the result of `step`.
+    pub fn dependents(&self, step: StepId) -> impl Iterator<Item = StepId> {
+        self.graph.users(step)
+    }
 }

@@ -1,7 +1,8 @@
 //! What people see of a step: `[stage i/n]` and the name behind it.
 
+use crate::env::Env;
 use crate::options::PositionStyle;
-use crate::scope::{Env, expand_word, is_literal, lone_variable, special_at};
+use crate::scope::{expand_word, is_literal, lone_variable, special_at};
 use rbuild_oci::Platform;
 use rbuild_parser::{Escape, WordMode, expand};
 use std::fmt::Write as _;

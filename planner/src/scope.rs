@@ -2,59 +2,14 @@
 //!
 //! What a stage sees of them is decided where its instructions are lowered; nothing here reads the real environment.
 
+use crate::env::Env;
 use crate::options::PlanOptions;
-use crate::ordered::Ordered;
 use crate::plan::{ArgumentOrigin, PlannedArgument};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_oci::Platform;
 use rbuild_parser::{ArgDeclaration, Dockerfile, Escape, Node, WordError, WordMode, expand};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
-
-/// Variables in their order: that in which they were first defined, unless one was set last. Copies share what they have in common.
-#[derive(Clone, Debug, Default)]
-pub struct Env(Ordered<Arc<str>>);
-
-impl Env {
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| &**value)
-    }
-
-    /// Defines `name`, in place if it is there already.
-    pub(crate) fn set(&mut self, name: &str, value: String) {
-        self.0.set(name, value.into());
-    }
-
-    /// Defines `name` and makes it the last.
-    pub(crate) fn set_last(&mut self, name: &str, value: String) {
-        self.0.set_last(name, value.into());
-    }
-
-    /// The same without `name`.
-    pub(crate) fn without(&self, name: &str) -> Self {
-        let mut rest = Self::default();
-        for (kept, value) in self.entries().into_iter().filter(|(n, _)| *n != name) {
-            rest.0.set(kept, Arc::clone(value));
-        }
-        rest
-    }
-
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.entries().into_iter().map(|(name, _)| name)
-    }
-
-    /// Names and values.
-    pub(crate) fn entries(&self) -> Vec<(&str, &Arc<str>)> {
-        self.0.entries()
-    }
-
-    /// `NAME=value` pairs.
-    #[must_use]
-    pub fn pairs(&self) -> Vec<String> {
-        self.0.entries().into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-    }
-}
 
 /// A word after expansion, and which names it met.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use crate::instructions::mount;
 use crate::options::Purpose;
-use crate::plan::Network;
+use crate::run_modes::{is_security, parse_network};
 use crate::stage_graph::{Body, NodeId, StageGraph, StageNode};
 use crate::{PlanError, PlanErrorKind};
 use rbuild_parser::{Instruction, Lines, WordMode, expand};
@@ -136,20 +136,6 @@ impl StageGraph {
 enum SourceName {
     Index(NodeId),
     Name(String),
-}
-
-/// `--network`'s value.
-pub(crate) fn parse_network(mode: &str) -> Result<Network, PlanErrorKind> {
-    match mode {
-        "default" => Ok(Network::Default),
-        "none" => Ok(Network::None),
-        "host" => Ok(Network::Host),
-        other => Err(PlanErrorKind::NetworkMode(other.to_owned())),
-    }
-}
-
-fn is_security(mode: &str) -> bool {
-    matches!(mode, "sandbox" | "insecure")
 }
 
 /// Whether the files of `source` can be used by stage `user` already: outside files always, those of stages when they

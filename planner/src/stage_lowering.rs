@@ -1,13 +1,15 @@
 //! One stage being lowered: its variables, config and files as they are before the next instruction.
 
+use crate::env::Env;
+use crate::graph::StepId;
 use crate::history;
 use crate::instructions::{self, OnlyOnce};
 use crate::lints;
 use crate::lower::Lowering;
 use crate::ordered::Ordered;
-use crate::plan::{Action, CachePolicy, Filesystem, PlannedArgument, StageId, Step, StepId};
+use crate::plan::{Action, CachePolicy, Filesystem, PlannedArgument, StageId, Step};
 use crate::position::Positions;
-use crate::scope::{Env, expand_word, is_literal, unset_in};
+use crate::scope::{expand_word, is_literal, unset_in};
 use crate::sources::is_defined_before;
 use crate::stage_graph::{Base, ImageOrigin, Input, NodeId, StageNode};
 use crate::{PlanError, PlanErrorKind};

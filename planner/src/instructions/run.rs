@@ -3,9 +3,9 @@
 use super::config::shell_argv;
 use super::mount;
 use crate::options::DEFAULT_HOSTNAME;
-use crate::plan::{Action, Mount, MountKind, Network, RunAction, Security};
+use crate::plan::{Action, Mount, MountKind, RunAction};
 use crate::position::run_step_name;
-use crate::sources::parse_network;
+use crate::run_modes::{Network, Security, parse_network};
 use crate::stage_lowering::StageLowering;
 use crate::{Env, PlanError, PlanErrorKind};
 use rbuild_parser::{CommandLine, Heredoc, Run};

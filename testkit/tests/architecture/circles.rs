@@ -5,31 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Circles that are still there: crate, and the files of the circle by module. The list may only shrink: a circle that
 /// is gone, or has fewer files, has to be taken out here as well.
-const ALLOWED: &[(&str, &[&str])] = &[
-    ("parser", &["ast", "lint"]),
-    ("parser", &["error", "physical"]),
-    ("parser", &["expand", "glob", "simple", "template", "word"]),
-    ("planner", &["graph", "options", "plan", "scope"]),
-    (
-        "planner",
-        &[
-            "instructions",
-            "instructions::config",
-            "instructions::copy",
-            "instructions::expose",
-            "instructions::findings",
-            "instructions::git",
-            "instructions::mount",
-            "instructions::run",
-            "instructions::workdir",
-            "lints",
-            "lower",
-            "sources",
-            "stage_graph",
-            "stage_lowering",
-        ],
-    ),
-];
+const ALLOWED: &[(&str, &[&str])] = &[(
+    "planner",
+    &[
+        "instructions",
+        "instructions::config",
+        "instructions::copy",
+        "instructions::expose",
+        "instructions::findings",
+        "instructions::git",
+        "instructions::mount",
+        "instructions::run",
+        "instructions::workdir",
+        "lints",
+        "lower",
+        "sources",
+        "stage_graph",
+        "stage_lowering",
+    ],
+)];
 
 #[test]
 fn files_do_not_name_each_other_in_circles() {
