@@ -27,8 +27,21 @@ fn functions_are_short() {
     assert!(limits.contains("too-many-lines-threshold = 60\n"), "functions have 60 lines at most");
     assert!(limits.contains("too-many-arguments-threshold = 5\n"), "functions have 5 parameters at most");
     let lints = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let in_fuzz = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
     for lint in ["too_many_lines", "too_many_arguments"] {
-        assert!(lints.contains(&format!("\n{lint} = \"warn\"\n")), "clippy looks at {lint}");
+        let line = format!("\n{lint} = \"warn\"\n");
+        assert!(lints.contains(&line) && in_fuzz.contains(&line), "clippy looks at {lint}");
+        for path in all_files().filter(|path| !path.ends_with(file!())) {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(!text.contains(&format!("clippy::{lint}")), "{} lets {lint} pass", path.display());
+        }
+    }
+    for (folder, ..) in CRATES {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        assert!(
+            manifest.contains("\n[lints]\nworkspace = true\n"),
+            "{folder} has the lints of the workspace"
+        );
     }
 }
 
@@ -72,11 +85,12 @@ fn a_crate_has_one_test_program() {
     }
 }
 
+/// Every Rust file of the repository, wherever it lies.
 fn all_files() -> impl Iterator<Item = std::path::PathBuf> {
-    let folders = CRATES.iter().map(|(folder, ..)| *folder).chain(["fuzz"]);
-    folders.flat_map(|folder| {
-        ["src", "tests", "examples", "benches", "targets"]
-            .into_iter()
-            .flat_map(move |part| rust_files(&root().join(folder).join(part)))
-    })
+    let entries = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    let folders = entries.filter(|path| !path.ends_with("target") && !path.ends_with(".git"));
+    // the fuzz targets are built in a directory of their own
+    folders
+        .flat_map(|folder| rust_files(&folder))
+        .filter(|path| !path.starts_with(root().join("fuzz/target")))
 }
