@@ -73,6 +73,10 @@ impl Copy<'_> {
         // §6.2: among several sources one directory makes the destination one
         let has_tree = roots.iter().any(|root| matches!(root.body, Body::Tree(_)));
         self.directory = self.action.destination_is_directory || (roots.len() > 1 && has_tree);
+        if self.selection.bases > 0 {
+            let base = self.resolved()?.path;
+            self.destination.make_dirs(&base, self.new_dir())?;
+        }
         for root in roots {
             if self.action.parents {
                 self.recreate(root)?;
@@ -153,7 +157,6 @@ impl Copy<'_> {
     /// §6.6
     fn recreate(&mut self, root: &Root) -> Result<(), ExecutorError> {
         let base = self.resolved()?.path;
-        self.destination.make_dirs(&base, self.new_dir())?;
         for (place, meta, xattrs) in &root.parents {
             let meta = self.policy.apply(*meta, Kind::Dir(0));
             let path = join(&base, place);

@@ -17,7 +17,7 @@ use crate::{
     rooted::{Rooted, is_dir, parent, shown},
     xattrs::{self, Xattrs},
 };
-use operand::Match;
+use operand::{BelowBases, Match};
 use rbuild_cache::Cancel;
 use rbuild_oci::{Digest, Hasher};
 use rbuild_planner::{CopyAction, CopySource};
@@ -31,6 +31,8 @@ pub struct Selection {
     /// Of base names and contents; two selections with the same digest copy the same.
     pub digest: Digest,
     pub(crate) roots: Vec<Root>,
+    /// Directories in which `--parents` looked for what to copy: with one of them the destination is made, even for nothing.
+    pub(crate) bases: usize,
     pub(crate) source: Rooted,
     /// Ends the copy as well.
     pub(crate) cancel: Cancel,
@@ -100,10 +102,10 @@ pub fn select(root: &SourceRoot, action: &CopyAction, cancel: &Cancel) -> Result
     let none = IgnoreRules::none();
     let selector = Selector { root, action, exclude: &exclude, none: &none, cancel };
     refuse_remote(&action.sources)?;
-    let mut roots = Vec::new();
+    let (mut roots, mut bases) = (Vec::new(), 0);
     for source in &action.sources {
         match source {
-            CopySource::Path(text) => selector.operand(text, &mut roots)?,
+            CopySource::Path(text) => bases += selector.operand(text, &mut roots)?,
             CopySource::Inline { name, content } => roots.push(inline(name, content)),
             CopySource::Http(_) | CopySource::Git(_) => {}
         }
@@ -114,8 +116,8 @@ pub fn select(root: &SourceRoot, action: &CopyAction, cancel: &Cancel) -> Result
         Body::Inline(_) => [].iter_mut(),
     });
     contents::fill(root, dirs, cancel)?;
-    let digest = digest_of(&mut roots);
-    Ok(Selection { digest, roots, source: root.rooted().clone(), cancel: cancel.clone() })
+    let digest = digest_of(&mut roots, bases);
+    Ok(Selection { digest, roots, bases, source: root.rooted().clone(), cancel: cancel.clone() })
 }
 
 struct Selector<'a> {
@@ -127,11 +129,12 @@ struct Selector<'a> {
 }
 
 impl Selector<'_> {
-    fn operand(&self, text: &str, roots: &mut Vec<Root>) -> Result<(), ExecutorError> {
-        let matches = if self.action.parents {
+    /// Adds what an operand names; returns in how many directories `--parents` looked for it.
+    fn operand(&self, text: &str, roots: &mut Vec<Root>) -> Result<usize, ExecutorError> {
+        let BelowBases { matches, bases } = if self.action.parents {
             operand::matches_with_parents(self.root, text)?
         } else {
-            operand::matches(self.root, text)?
+            BelowBases { matches: operand::matches(self.root, text)?, bases: 0 }
         };
         for found in matches {
             let (path, wildcard) = (found.path.clone(), crate::pattern::has_wildcards(text));
@@ -143,7 +146,7 @@ impl Selector<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(bases)
     }
 
     /// Walks one match; `None` when rules leave nothing of it.
@@ -218,9 +221,12 @@ fn inline(name: &str, content: &[u8]) -> Root {
     Root { place, parents: Vec::new(), body: Body::Inline(content.to_vec()), digest: Digest::of(b"") }
 }
 
-fn digest_of(roots: &mut [Root]) -> Digest {
+fn digest_of(roots: &mut [Root], bases: usize) -> Digest {
     let mut hasher = Hasher::new();
     hasher.field(b"selection 1");
+    if roots.is_empty() && bases > 0 {
+        hasher.field(b"destination");
+    }
     for root in roots {
         root.digest = match &root.body {
             Body::Single(dir) => digest::of_entry(dir, &dir.entries[0]),

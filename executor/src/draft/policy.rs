@@ -61,10 +61,11 @@ impl Policy {
         meta
     }
 
-    /// Mode of directories that are created on the way (`spec` §6.1).
+    /// Mode of directories that are created on the way (`spec` §6.1): as Docker's daemon makes them, none that others may
+    /// write to, because its umask is 022.
     pub(crate) fn parent_mode(&self) -> u32 {
         match &self.chmod {
-            Some(ModeChange::Octal(mode)) => mode & 0o777,
+            Some(ModeChange::Octal(mode)) => mode & 0o755,
             Some(ModeChange::Symbolic(_)) | None => 0o755,
         }
     }

@@ -37,16 +37,25 @@ pub(crate) fn matches(root: &SourceRoot, text: &str) -> Result<Vec<Match>, Execu
     Ok(found)
 }
 
+/// What an operand names under `--parents`.
+pub(crate) struct BelowBases {
+    pub(crate) matches: Vec<Match>,
+    /// How many directories the part before the pivot names; the root counts where there is no pivot.
+    pub(crate) bases: usize,
+}
+
 /// The paths `text` names under `--parents`.
-pub(crate) fn matches_with_parents(root: &SourceRoot, text: &str) -> Result<Vec<Match>, ExecutorError> {
+pub(crate) fn matches_with_parents(root: &SourceRoot, text: &str) -> Result<BelowBases, ExecutorError> {
     let (base, pattern) = text.split_once("/./").unwrap_or(("", text));
     let (base, pattern) = (rooted(base), rooted(pattern));
-    let bases = if has_wildcards(&base) { glob(root, &base)? } else { vec![base.clone().into_bytes()] };
+    let names = if has_wildcards(&base) { glob(root, &base)? } else { vec![base.clone().into_bytes()] };
+    let bases = names.len();
     let mut found = Vec::new();
-    for path in bases {
+    for path in names {
         let whole = join(&path, pattern.as_bytes());
         if has_wildcards(&pattern) {
-            let Some(base) = follow(root, &path, Last::Follow)? else { continue };
+            let base = follow(root, &path, Last::Follow)?;
+            let base = base.ok_or_else(|| not_found(root, &String::from_utf8_lossy(&path)))?;
             let compiled = compile(&pattern, Dialect::Ignore)?;
             let mut places = Vec::new();
             if is_dir(&base.stat) {
@@ -63,7 +72,7 @@ pub(crate) fn matches_with_parents(root: &SourceRoot, text: &str) -> Result<Vec<
             }
         }
     }
-    Ok(found)
+    Ok(BelowBases { matches: found, bases })
 }
 
 /// What was found, before its place is known.
