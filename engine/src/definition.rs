@@ -104,21 +104,15 @@ pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error>
     })
 }
 
-/// What the checks find before the instruction at which reading ends. A line that cannot even be split into words is met
-/// before any instruction is looked at.
+/// What the checks find before reading ends at an instruction that makes no sense. A line that cannot even be split into words
+/// is met before any instruction is looked at.
 pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &BuildRequest) -> Vec<Lint> {
-    let Error::Syntax {
-        error: ParseError { problem: Problem::Instruction(_), lines: Some(lines), .. }, ..
-    } = error
-    else {
+    let Error::Syntax { error: ParseError { problem: Problem::Instruction(_), .. }, .. } = error else {
         return Vec::new();
     };
-    let before: Vec<&[u8]> =
-        text.bytes.split_inclusive(|byte| *byte == b'\n').take(lines.first - 1).collect();
-    match (rbuild_parser::parse(&before.concat()), plan_options(request)) {
-        (Ok(beginning), Ok(options)) => rbuild_planner::findings_while_reading(&beginning, &options),
-        (Err(_), _) | (_, Err(_)) => Vec::new(),
-    }
+    let beginning = rbuild_parser::beginning(&text.bytes);
+    plan_options(request)
+        .map_or_else(|_| Vec::new(), |options| rbuild_planner::findings_while_reading(&beginning, &options))
 }
 
 /// Reports findings.

@@ -298,11 +298,11 @@ pub enum Healthcheck {
     },
 }
 
-/// ONBUILD: the trigger's text and what it parses to.
+/// ONBUILD: the trigger's text and what it parses to. One that makes no sense fails where it is carried out, as with Docker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Onbuild {
     /// The text after `ONBUILD `, heredoc bodies and terminators appended as they are stored in an image's config.
     pub text: String,
-    /// The trigger itself.
-    pub instruction: Box<Instruction>,
+    /// The trigger itself, or Docker's words for what is wrong with it.
+    pub instruction: Result<Box<Instruction>, String>,
 }

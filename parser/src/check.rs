@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::{ArgDeclaration, Instruction, Lint, Node, Rule, Stage};
+use crate::{ArgDeclaration, Instruction, Lines, Lint, Node, Rule, Stage};
 
 /// The findings of a file, in no particular order. Blank lines inside instructions are found while joining lines.
 pub(crate) fn findings(global_args: &[Node<Vec<ArgDeclaration>>], stages: &[Stage]) -> Vec<Lint> {
@@ -35,6 +35,12 @@ fn instruction(node: &Node<Instruction>, lints: &mut Vec<Lint>) {
             lints.push(finding(Rule::MaintainerDeprecated, message, node));
         }
         Instruction::Arg(declarations) => describe_args(node, declarations, lints),
+        Instruction::Onbuild(onbuild) => {
+            if let Err(error) = &onbuild.instruction {
+                let message = format!("Builds on this image will fail at this trigger: {error}");
+                lints.push(finding(Rule::InvalidOnbuildTrigger, message, node));
+            }
+        }
         Instruction::Add(_)
         | Instruction::Cmd(_)
         | Instruction::Copy(_)
@@ -43,7 +49,6 @@ fn instruction(node: &Node<Instruction>, lints: &mut Vec<Lint>) {
         | Instruction::Expose(_)
         | Instruction::Healthcheck(_)
         | Instruction::Label(_)
-        | Instruction::Onbuild(_)
         | Instruction::Run(_)
         | Instruction::Shell(_)
         | Instruction::Stopsignal(_)
@@ -55,19 +60,6 @@ fn instruction(node: &Node<Instruction>, lints: &mut Vec<Lint>) {
 
 fn stage_name<'a>(from: &'a Node<crate::From>, names: &mut HashSet<&'a str>, lints: &mut Vec<Lint>) {
     let Some(name) = &from.value.name else { return };
-    // the tree has the name in lower case; the last two words of the text are AS and the name as typed
-    let mut words = from.text.split_whitespace().rev();
-    let typed = words.next().unwrap_or_default();
-    let keyword = words.next().unwrap_or_default();
-    if typed.chars().any(char::is_uppercase) {
-        let message = format!("Stage name '{typed}' should be lowercase");
-        lints.push(finding(Rule::StageNameCasing, message, from));
-    }
-    let typed_from = from.keyword.value.as_str();
-    if Case::of(typed_from).is_some_and(|case| Case::of(keyword) != Some(case)) {
-        let message = format!("'{keyword}' and '{typed_from}' keywords' casing do not match");
-        lints.push(finding(Rule::FromAsCasing, message, from));
-    }
     let name = name.value.as_str();
     if matches!(name, "scratch" | "context") {
         let message = format!("Stage name should not use the same name as reserved stage \"{name}\"");
@@ -78,6 +70,27 @@ fn stage_name<'a>(from: &'a Node<crate::From>, names: &mut HashSet<&'a str>, lin
         lints.push(finding(Rule::DuplicateStageName, message, from));
     }
     describe(from, "FROM", &[name], lints);
+}
+
+/// What is found in the words of a FROM, flags apart, whether they make sense or not.
+pub(crate) fn from_words(keyword: &str, words: &str, lines: Lines, lints: &mut Vec<Lint>) {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    if let [_, _, name] = words[..]
+        && name.chars().any(char::is_uppercase)
+    {
+        let message = format!("Stage name '{name}' should be lowercase");
+        lints.push(Lint { rule: Rule::StageNameCasing, message, lines });
+    }
+    let [_, between, _, ..] = words[..] else { return };
+    let differs = match Case::of(keyword) {
+        Some(Case::Upper) => between.to_uppercase() != between,
+        Some(Case::Lower) => between.to_lowercase() != between,
+        None => false,
+    };
+    if differs {
+        let message = format!("'{between}' and '{keyword}' keywords' casing do not match");
+        lints.push(Lint { rule: Rule::FromAsCasing, message, lines });
+    }
 }
 
 fn describe_args<T>(node: &Node<T>, declarations: &[ArgDeclaration], lints: &mut Vec<Lint>) {

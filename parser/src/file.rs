@@ -105,15 +105,44 @@ fn read(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
     if file.stages.is_empty() {
         return Err(whole_file(Problem::NoStages));
     }
+    Ok(finished(reader, file))
+}
+
+/// What stands before the first mistake of a Dockerfile, perhaps without a stage. Of its checks, those are made that Docker makes
+/// before it looks for mistakes in an instruction: of the instruction with the mistake, too, and for empty lines of all.
+#[must_use]
+pub fn beginning(text: &[u8]) -> Dockerfile {
+    let text = FileText::new(text);
+    let mut reader = Reader::new(&text, DirectiveReader::default());
+    let mut file = Collected::default();
+    let mut mistake = None;
+    loop {
+        let added = match reader.next() {
+            Ok(Some(_)) if mistake.is_some() => Ok(()),
+            Ok(Some(node)) => file.add(node),
+            Ok(None) => break,
+            Err(error @ ParseError { problem: Problem::Instruction(_), .. }) => Err(error),
+            Err(_) => break,
+        };
+        if let (Err(error), None) = (added, &mistake) {
+            mistake = Some(error.lines);
+        }
+    }
+    let last = mistake.flatten().map_or(usize::MAX, |lines| lines.last);
+    reader.lints.retain(|lint| lint.rule == Rule::NoEmptyContinuation || lint.lines.first <= last);
+    finished(reader, file)
+}
+
+fn finished(reader: Reader<'_>, file: Collected) -> Dockerfile {
     let mut lints = reader.lints;
     lints.extend(check::findings(&file.global_args, &file.stages));
     lints.sort_by_key(|lint| lint.lines);
-    Ok(Dockerfile {
+    Dockerfile {
         directives: reader.directives.finish(),
         global_args: file.global_args,
         stages: file.stages,
         lints,
-    })
+    }
 }
 
 /// Parses one ONBUILD trigger as an image's config keeps it, here-documents in the text included.
@@ -240,6 +269,9 @@ impl<'a> Reader<'a> {
             comments,
         };
         let heredocs = self.heredocs(&split, &mut node)?;
+        if Keyword::from_name(split.keyword) == Some(Keyword::From) {
+            check::from_words(split.keyword, split.operands.text, node.lines, &mut self.lints);
+        }
         let value = statement(split, heredocs).map_err(|error| ParseError {
             lines: Some(node.lines),
             span: error.span.or(Some(node.keyword.span)),
@@ -326,13 +358,26 @@ fn statement(split: Split<'_>, heredocs: Vec<Heredoc>) -> Result<Statement, Pars
 
 fn trigger(split: Split<'_>, heredocs: Vec<Heredoc>) -> Result<Onbuild, ParseError> {
     let inner = split.trigger();
-    let keyword = onbuild::trigger_keyword(inner.keyword).map_err(|problem| ParseError {
+    let wrong = |problem| ParseError {
         problem: Problem::Instruction(problem),
         lines: None,
         span: Some(split.operands.place.span(inner.keyword)),
-    })?;
+    };
+    let keyword = match onbuild::trigger_keyword(inner.keyword) {
+        Ok(keyword) => Ok(keyword),
+        Err(unknown @ InstructionProblem::UnknownInstruction { .. }) => Err(wrong(unknown)),
+        Err(forbidden) => return Err(wrong(forbidden)),
+    };
     instruction::without_flags(split.flags)?;
     let text = onbuild::trigger_text(split.line, split.keyword, &heredocs);
-    let instruction = instruction::instruction(keyword, inner.flags, &inner.operands, heredocs)?;
-    Ok(Onbuild { text, instruction: Box::new(instruction) })
+    let instruction = keyword.and_then(|keyword| {
+        instruction::instruction(keyword, inner.flags, &inner.operands, heredocs).map(Box::new)
+    });
+    match instruction {
+        // a line that cannot even be split into words
+        Err(error) if !matches!(error.problem, Problem::Instruction(_)) => Err(error),
+        instruction => {
+            Ok(Onbuild { text, instruction: instruction.map_err(|error| error.problem.to_string()) })
+        }
+    }
 }

@@ -50,7 +50,7 @@ pub use error::{
 };
 pub use excerpt::excerpt;
 pub use expand::{Expanded, expand};
-pub use file::{MAX_MISTAKES, mistakes, parse, parse_instruction};
+pub use file::{MAX_MISTAKES, beginning, mistakes, parse, parse_instruction};
 pub use lint::{Lint, Rule};
 pub use mount::parse_mount;
 pub use span::{Lines, Span, Spanned};

@@ -2,7 +2,7 @@
 
 use crate::Lines;
 
-/// The rules of the Dockerfile checks, in Docker's names.
+/// The rules of the Dockerfile checks, in Docker's names. InvalidOnbuildTrigger is not one of Docker's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is described in the Dockerfile reference under its own name")]
 pub enum Rule {
@@ -28,6 +28,7 @@ pub enum Rule {
     ExposeProtoCasing,
     ExposeInvalidFormat,
     InvalidDefinitionDescription,
+    InvalidOnbuildTrigger,
 }
 
 /// One finding.
@@ -48,10 +49,10 @@ impl Rule {
         format!("{self:?}")
     }
 
-    /// The page that describes the rule; InvalidBaseImagePlatform has none.
+    /// The page that describes the rule; InvalidBaseImagePlatform and what Docker does not have have none.
     #[must_use]
     pub fn url(self) -> Option<String> {
-        if self == Self::InvalidBaseImagePlatform {
+        if matches!(self, Self::InvalidBaseImagePlatform | Self::InvalidOnbuildTrigger) {
             return None;
         }
         Some(format!("https://docs.docker.com/go/dockerfile/rule/{}/", kebab(&self.name())))

@@ -29,6 +29,7 @@ mod select;
 mod sources;
 mod stage_graph;
 mod stage_lowering;
+mod step_name;
 
 pub use env::Env;
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
@@ -36,7 +37,7 @@ pub use graph::StepId;
 pub use lints::findings_while_reading;
 pub use lower::{lower, lower_beside};
 pub use options::{
-    DEFAULT_HOSTNAME, ImageRequest, NamedContext, NoCache, PlanOptions, PositionStyle, Purpose,
+    DEFAULT_HOSTNAME, Entitlements, ImageRequest, NamedContext, NoCache, PlanOptions, PositionStyle, Purpose,
     ResolvedImage, Selection,
 };
 pub use plan::{

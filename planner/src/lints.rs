@@ -201,6 +201,7 @@ fn round(rule: Rule) -> u8 {
         Rule::StageNameCasing
         | Rule::FromAsCasing
         | Rule::MaintainerDeprecated
+        | Rule::InvalidOnbuildTrigger
         | Rule::InvalidDefinitionDescription => 1,
         Rule::ReservedStageName | Rule::DuplicateStageName => 2,
         Rule::ConsistentInstructionCasing => 3,

@@ -173,7 +173,7 @@ impl<'a> Lowering<'a> {
             Base::Directory(key) => {
                 (ImageConfig::scratch(&node.platform), Filesystem::NamedContext(key.clone()))
             }
-            Base::Image(slot) => (self.image_config(node, *slot), self.image_files(*slot)),
+            Base::Image(slot, origin) => (self.image_config(node, *slot, *origin), self.image_files(*slot)),
         };
         if node.body == Body::Replaced {
             config.config.on_build.clear();
@@ -208,7 +208,7 @@ impl<'a> Lowering<'a> {
     fn parent(&self, node: &StageNode) -> Option<StageId> {
         match node.base {
             Base::Stage(base) => self.stage_ids[base],
-            Base::Scratch | Base::Image(_) | Base::Directory(_) => None,
+            Base::Scratch | Base::Image(..) | Base::Directory(_) => None,
         }
     }
 
@@ -226,12 +226,12 @@ impl<'a> Lowering<'a> {
     }
 
     /// The config of an image that was found, checked against the platform asked for.
-    fn image_config(&mut self, node: &StageNode, slot: SlotId) -> ImageConfig {
-        let ImageSlot { request, origin, answer } = &self.graph.slots[slot];
+    fn image_config(&mut self, node: &StageNode, slot: SlotId, origin: ImageOrigin) -> ImageConfig {
+        let ImageSlot { request, answer } = &self.graph.slots[slot];
         let image = answer.as_ref().expect("a resolved graph has an answer for every reachable image");
         let found = image.config.platform();
         let wanted = &request.platform;
-        if *origin == ImageOrigin::Reference
+        if origin == ImageOrigin::Reference
             && (found.os != wanted.os || found.architecture != wanted.architecture)
         {
             let message = format!(
@@ -244,7 +244,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn image_files(&mut self, slot: SlotId) -> Filesystem {
-        let ImageSlot { request, answer, .. } = &self.graph.slots[slot];
+        let ImageSlot { request, answer } = &self.graph.slots[slot];
         let image = answer.as_ref().expect("a resolved graph has an answer for every reachable image");
         let index = *self.image_index[slot].get_or_insert_with(|| {
             self.images.push(PlannedImage {

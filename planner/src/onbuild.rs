@@ -36,7 +36,7 @@ impl StageGraph {
     fn trigger_texts(&self, id: NodeId) -> Option<Vec<String>> {
         match &self.nodes[id].base {
             Base::Scratch | Base::Directory(_) => Some(Vec::new()),
-            Base::Image(slot) => {
+            Base::Image(slot, _) => {
                 let image = self.slots[*slot].answer.as_ref()?;
                 Some(image.config.config.on_build.clone())
             }

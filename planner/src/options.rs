@@ -30,6 +30,17 @@ pub struct PlanOptions {
     pub selection: Selection,
     /// Whether positions begin with the platform.
     pub position: PositionStyle,
+    /// What becomes of a RUN that needs an entitlement.
+    pub entitlements: Entitlements,
+}
+
+/// Whether RUN gets what only a builder's owner can grant: `--security=insecure` and `--device`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entitlements {
+    /// It is an error to ask for it.
+    None,
+    /// Nothing is run, so nothing has to be granted.
+    NotNeeded,
 }
 
 /// The host name inside RUN when nobody chose one.
@@ -133,6 +144,7 @@ impl PlanOptions {
             hostname: None,
             selection: Selection::Target,
             position: PositionStyle::Plain,
+            entitlements: Entitlements::None,
         }
     }
 

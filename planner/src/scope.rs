@@ -54,7 +54,7 @@ pub(crate) fn unset_in(expanded: &Result<ExpandedWord, WordError>) -> &[String] 
 
 /// The name in a word that is `$name` or `${name}`, the forms that need no parser. Names of other than ASCII letters,
 /// digits and `_` are left to it.
-pub(crate) fn lone_variable(text: &str) -> Option<&str> {
+fn lone_variable(text: &str) -> Option<&str> {
     let name = text.strip_prefix('$')?;
     let name = name.strip_prefix('{').map_or(Some(name), |name| name.strip_suffix('}'))?;
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

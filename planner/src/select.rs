@@ -310,7 +310,7 @@ impl StageGraph {
                     let platform = self.nodes[id].platform.clone();
                     self.nodes[id].base = self.outside_base(&written, &platform, lines, Purpose::Base)?;
                 }
-                Base::Scratch | Base::Image(_) | Base::Directory(_) => {}
+                Base::Scratch | Base::Image(..) | Base::Directory(_) => {}
             }
         }
         Ok(())

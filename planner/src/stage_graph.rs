@@ -85,7 +85,7 @@ pub(crate) struct StageNode {
 pub(crate) enum Base {
     Scratch,
     Stage(NodeId),
-    Image(SlotId),
+    Image(SlotId, ImageOrigin),
     /// Key of a named context that is a directory.
     Directory(String),
 }
@@ -118,7 +118,6 @@ pub(crate) enum ImageOrigin {
 #[derive(Clone, Debug)]
 pub(crate) struct ImageSlot {
     pub(crate) request: ImageRequest,
-    pub(crate) origin: ImageOrigin,
     pub(crate) answer: Option<ResolvedImage>,
 }
 
@@ -151,7 +150,7 @@ impl StageGraph {
         let mut asked = vec![false; self.slots.len()];
         let mut requests = Vec::new();
         for (node, _) in self.nodes.iter().zip(&reachable).filter(|(_, reachable)| **reachable) {
-            if let Base::Image(slot) = node.base
+            if let Base::Image(slot, _) = node.base
                 && self.slots[slot].answer.is_none()
                 && !std::mem::replace(&mut asked[slot], true)
             {
@@ -192,7 +191,7 @@ impl StageGraph {
     pub fn finish(self) -> Result<ResolvedGraph, StageGraph> {
         let reachable = self.reachable();
         let missing = self.nodes.iter().zip(&reachable).any(|(node, reachable)| {
-            *reachable && matches!(node.base, Base::Image(slot) if self.slots[slot].answer.is_none())
+            *reachable && matches!(node.base, Base::Image(slot, _) if self.slots[slot].answer.is_none())
         });
         if missing { Err(self) } else { Ok(ResolvedGraph { graph: self, reachable }) }
     }
@@ -268,7 +267,7 @@ impl StageGraph {
                 let key = key.to_owned();
                 Ok(self.context_base(&key, request))
             }
-            None => Ok(Base::Image(self.slot(request, ImageOrigin::Reference))),
+            None => Ok(Base::Image(self.slot(request), ImageOrigin::Reference)),
         }
     }
 
@@ -279,16 +278,16 @@ impl StageGraph {
             Some(NamedContext::Directory) => Base::Directory(key.to_owned()),
             Some(NamedContext::Image(reference)) => {
                 request.reference = reference.clone();
-                Base::Image(self.slot(request, ImageOrigin::NamedContext))
+                Base::Image(self.slot(request), ImageOrigin::NamedContext)
             }
             Some(NamedContext::OciLayout) => {
                 request.layout = Some(key.to_owned());
-                Base::Image(self.slot(request, ImageOrigin::NamedContext))
+                Base::Image(self.slot(request), ImageOrigin::NamedContext)
             }
         }
     }
 
-    fn slot(&mut self, request: ImageRequest, origin: ImageOrigin) -> SlotId {
+    fn slot(&mut self, request: ImageRequest) -> SlotId {
         let key = (request.reference.clone(), request.platform.clone(), request.layout.clone());
         if let Some(slot) = self.slot_index.get(&key) {
             if request.purpose == Purpose::Base {
@@ -296,7 +295,7 @@ impl StageGraph {
             }
             return *slot;
         }
-        self.slots.push(ImageSlot { request, origin, answer: None });
+        self.slots.push(ImageSlot { request, answer: None });
         self.slot_index.insert(key, self.slots.len() - 1);
         self.slots.len() - 1
     }

@@ -195,11 +195,11 @@ impl<'l, 'a> StageLowering<'l, 'a> {
 
     /// `[stage 1/n] FROM image`, which counts as a step when the base is an image with files.
     pub(crate) fn name_base(&mut self, base: &Filesystem) -> Option<String> {
-        let (Base::Image(slot), Filesystem::Image(_)) = (&self.node.base, base) else { return None };
-        let slot = &self.lowering.graph.slots[*slot];
-        if slot.origin == ImageOrigin::NamedContext {
+        let (Base::Image(slot, ImageOrigin::Reference), Filesystem::Image(_)) = (&self.node.base, base)
+        else {
             return None;
-        }
+        };
+        let slot = &self.lowering.graph.slots[*slot];
         let position = self.positions.take(&Env::default());
         Some(format!("{position} FROM {}", slot.request.reference))
     }

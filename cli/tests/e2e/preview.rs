@@ -240,6 +240,8 @@ fn findings_before_a_syntax_error_are_told() {
     assert!(built.stderr.contains(" 2 warnings found (use docker --debug to expand):\n"), "{built:#?}");
     let skipping = here.context("s", "# check=skip=all\nFROM scratch AS X\nFOO\n", &[]);
     assert!(!check(&here, &[], &skipping).stdout.contains("WARNING"));
+    let words = check(&here, &[], &here.context("w", "FROM scratch is X\n", &[])).stdout;
+    assert!(words.contains("WARNING: StageNameCasing") && words.contains("WARNING: FromAsCasing"), "{words}");
     let first = here.context("f", "FOO\nFROM scratch AS X\n", &[]);
     assert!(!check(&here, &[], &first).stdout.contains("WARNING"));
 }
@@ -330,5 +332,20 @@ fn a_plan_refuses_what_a_build_refuses() {
         let error = |ran: &Ran| ran.stderr.lines().last().unwrap_or_default().to_owned();
         assert_eq!(error(&planned), error(&built), "{dockerfile}");
         assert!(!built.stderr.contains("RUN true\n#"), "nothing ran: {built:#?}");
+    }
+}
+
+/// Nothing runs when a file is only looked at, so nobody has to allow anything.
+#[test]
+fn a_file_that_needs_an_entitlement_is_looked_at_and_not_built() {
+    let here = Workspace::new(crate::RBUILD);
+    let dockerfile = "FROM scratch\nARG A=b\nRUN --security=insecure [\"/a\"]\n";
+    let context = here.context("c", dockerfile, &[]);
+    assert_eq!(check(&here, &[], &context).code, 0);
+    let context = context.to_str().unwrap();
+    assert!(here.ok(["build", "--call=outline", context]).contains("A "));
+    for command in ["build", "plan"] {
+        let refused = here.fails([command, context]);
+        assert!(refused.stderr.contains("entitlement security.insecure is not allowed"), "{refused:#?}");
     }
 }

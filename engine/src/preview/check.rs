@@ -12,7 +12,7 @@ use crate::{
 };
 use rbuild_cache::Cancel;
 use rbuild_parser::{Dockerfile, Lint, Rule};
-use rbuild_planner::{Plan, PlanErrorKind, PlanOptions, Selection};
+use rbuild_planner::{Entitlements, Plan, PlanErrorKind, PlanOptions, Selection};
 use std::path::{Component, Path, PathBuf};
 
 /// What the checks found.
@@ -104,7 +104,8 @@ impl Engine {
         (request, text, context): (&BuildRequest, &DockerfileText, &Context),
     ) -> Result<Plan, Error> {
         let failed = |error| Error::plan(error, text);
-        let selected = rbuild_planner::select(dockerfile.clone(), options).map_err(failed)?;
+        let options = PlanOptions { entitlements: Entitlements::NotNeeded, ..options.clone() };
+        let selected = rbuild_planner::select(dockerfile.clone(), &options).map_err(failed)?;
         let (graph, _) = self.resolve_locally(selected, (request, text), Fetching::AssumeEmpty)?;
         rbuild_planner::lower_beside(graph, &|path| context.leaves_out(path)).map_err(failed)
     }
@@ -190,5 +191,6 @@ fn description(rule: Rule) -> &'static str {
              is not intended to be a description comment, add an empty line or comment between the instruction and the \
              comment."
         }
+        Rule::InvalidOnbuildTrigger => "ONBUILD triggers should be instructions that a build can carry out",
     }
 }

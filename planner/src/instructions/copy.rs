@@ -3,8 +3,8 @@
 use super::findings;
 use super::git::{self, GitSource};
 use crate::plan::{Action, Chmod, CopyAction, CopySource, Filesystem, GitDirectory, Unpack};
-use crate::position::file_step_name;
 use crate::stage_lowering::StageLowering;
+use crate::step_name::file_step_name;
 use crate::{PlanError, PlanErrorKind, SourceError};
 use rbuild_parser::{Add, Copy, Expansion, Source, Transfer, Word};
 

@@ -2,11 +2,11 @@
 
 use super::config::shell_argv;
 use super::mount;
-use crate::options::DEFAULT_HOSTNAME;
+use crate::options::{DEFAULT_HOSTNAME, Entitlements};
 use crate::plan::{Action, Mount, MountKind, RunAction};
-use crate::position::run_step_name;
 use crate::run_modes::{Network, Security, parse_network};
 use crate::stage_lowering::StageLowering;
+use crate::step_name::run_step_name;
 use crate::{Env, PlanError, PlanErrorKind};
 use rbuild_parser::{CommandLine, Heredoc, Run};
 use std::borrow::Cow;
@@ -16,13 +16,18 @@ const SCRIPT_DIRECTORY: &str = "/dev/pipes";
 
 pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), PlanError> {
     let mounts = mount::lower(stage, &run.mounts)?;
+    let granted = match stage.input().options.entitlements {
+        Entitlements::None => false,
+        Entitlements::NotNeeded => true,
+    };
     let security = match run.security.as_ref().map(|mode| mode.value.as_str()) {
         None | Some("sandbox") => Security::Sandbox,
+        Some("insecure") if granted => Security::Insecure,
         Some("insecure") => return Err(stage.error(PlanErrorKind::InsecureNotAllowed)),
         Some(other) => return Err(stage.error(PlanErrorKind::SecurityMode(other.to_owned()))),
     };
     let network = network(stage, run)?;
-    if !run.devices.is_empty() {
+    if !run.devices.is_empty() && !granted {
         return Err(stage.error(PlanErrorKind::Device));
     }
     let Command { argv, scripts, summary } = command(stage, run);

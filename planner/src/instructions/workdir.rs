@@ -2,8 +2,8 @@
 
 use crate::PlanError;
 use crate::plan::{Action, WorkdirAction};
-use crate::position::file_step_name;
 use crate::stage_lowering::StageLowering;
+use crate::step_name::file_step_name;
 use rbuild_parser::{Rule, Word};
 
 pub(super) fn workdir(stage: &mut StageLowering<'_, '_>, written: &Word) -> Result<(), PlanError> {

@@ -137,7 +137,11 @@ impl Dump {
             | Instruction::User(word)
             | Instruction::Workdir(word) => self.word(word),
             Instruction::Onbuild(onbuild) => {
-                format!("{:?} => {}", onbuild.text, self.instruction(&onbuild.instruction))
+                let parsed = match &onbuild.instruction {
+                    Ok(instruction) => self.instruction(instruction),
+                    Err(error) => format!("error: {error}"),
+                };
+                format!("{:?} => {parsed}", onbuild.text)
             }
             Instruction::Run(run) => self.run(run),
             Instruction::Shell(words) => format!("{words:?}"),
