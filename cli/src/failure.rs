@@ -23,6 +23,7 @@ fn words(hint: &Hint) -> String {
         Hint::DidYouMean(name) => format!(" (did you mean {name}?)"),
         Hint::LogIn(registry) => format!(": run \"rbuild login {registry}\""),
         Hint::Fetch(image) => format!(" (planning pulls nothing: fetch it with 'rbuild pull {image}')"),
+        Hint::PullAgain(image) => format!(": pull it again with 'rbuild pull {image}'"),
         Hint::RemoveNames => ": remove them one by one, or use --force".to_owned(),
         Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),

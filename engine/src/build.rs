@@ -7,6 +7,7 @@ use crate::{
     execute_step::{Executor, Machine},
     export::Target,
     first_look::{FirstLook, Planned},
+    layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
     reporter::Reporter,
     resolve::{BaseImages, Fetching},
@@ -30,13 +31,13 @@ impl Engine {
         let reporter = Reporter::new(events);
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
-        let planned = self.planned(request, &reporter, &cancel.0).await?;
+        let (planned, fetcher) = self.planned(request, &reporter, &cancel.0).await?;
         let plan = planned.plan.clone();
         // reading a large context takes its time: whoever stops the build does not have to wait for that
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         let mut build = Build::new(self, first, (plan, &cancel.0), &reporter);
-        match build.run_missing().await {
+        match fetcher.serve(build.run_missing()).await {
             Ok(()) => build.finish().await,
             Err(error) => {
                 // the step's own failure is what has to be reported, whatever else goes wrong now
@@ -48,13 +49,13 @@ impl Engine {
         }
     }
 
-    /// Reads, resolves and plans; images that are not there are fetched.
+    /// Reads, resolves and plans; of images that are not there, manifests and configs are fetched.
     async fn planned(
         &self,
         request: BuildRequest,
         reporter: &Reporter,
         cancel: &Cancel,
-    ) -> Result<Planned, Error> {
+    ) -> Result<(Planned, LayerFetcher), Error> {
         let definition = self.definition(&request, reporter, cancel).await?;
         let failed = |error| definition.planning_failed(error, reporter);
         let graph = definition.select().map_err(failed)?;
@@ -65,16 +66,19 @@ impl Engine {
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         unsupported::refuse(&plan, &definition.text)?;
         let Definition { text, context, .. } = definition;
-        Ok(Planned {
+        let (files, fetcher) = LayerFiles::fetched(&self.store, &self.remote, (cancel, reporter));
+        let planned = Planned {
             store: self.store.clone(),
             request,
             text,
             context,
             plan: Arc::new(plan),
             images,
+            files,
             reporter: reporter.clone(),
             cancel: cancel.clone(),
-        })
+        };
+        Ok((planned, fetcher))
     }
 
     /// Reads the definition; an archive is unpacked on a thread of its own, because that takes its time.
@@ -127,6 +131,7 @@ impl Build {
             store: store.clone(),
             isolation: engine.isolation.clone(),
             sources: first.sources,
+            files: first.files,
             host_files: HostFiles::new(store, &first.request.add_hosts),
             shm_size: first.request.shm_size,
             cancel: cancel.clone(),

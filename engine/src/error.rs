@@ -148,6 +148,22 @@ pub enum Error {
     /// Reading, writing or moving an image failed.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// Files that a step stands on or takes are at a registry and cannot be had.
+    #[error("{step}: failed to fetch the files it needs")]
+    StepLayers {
+        /// The step's position and name.
+        step: String,
+        /// Why.
+        source: Box<ImageError>,
+        /// The step's place.
+        diagnostic: Box<Diagnostic>,
+    },
+    /// Files of an image are needed and still at its registry.
+    #[error("layers of {image} are not fetched yet")]
+    LayersElsewhere {
+        /// The image they belong to.
+        image: String,
+    },
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -207,6 +223,11 @@ impl Error {
             Self::Executor(error) => {
                 Self::step(error, text, step.lines, (format!("{} {}:", step.position, step.name), log))
             }
+            Self::Image(error @ ImageError::FetchLayer { .. }) => Self::StepLayers {
+                step: format!("{} {}", step.position, step.name),
+                source: Box::new(error),
+                diagnostic: text.at(Some(step.lines)),
+            },
             other => other,
         }
     }
@@ -228,7 +249,8 @@ impl Error {
         match self {
             Self::Syntax { diagnostic, .. }
             | Self::Plan { diagnostic, .. }
-            | Self::BaseImage { diagnostic, .. } => Some(diagnostic),
+            | Self::BaseImage { diagnostic, .. }
+            | Self::StepLayers { diagnostic, .. } => Some(diagnostic),
             Self::Step(failure) => Some(&failure.diagnostic),
             _ => None,
         }
@@ -268,13 +290,13 @@ impl Error {
             Self::ContextUnreadable { source, .. }
             | Self::NamedContextMissing { source, .. }
             | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),
-            Self::Layout { source, .. } => source.class(),
+            Self::Layout { source, .. } | Self::StepLayers { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
             Self::Step(StepFailure { error, .. }) | Self::Executor(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),
-            Self::Io { .. } => FailureClass::Environment,
+            Self::Io { .. } | Self::LayersElsewhere { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
         }
     }
@@ -284,7 +306,10 @@ impl Error {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
-            Self::Registry(error) | Self::Image(ImageError::Registry(error)) => registry_hint(error),
+            Self::Registry(error) => registry_hint(error),
+            Self::Image(error) => image_hint(error),
+            Self::StepLayers { source, .. } => image_hint(source),
+            Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
@@ -298,6 +323,18 @@ impl Error {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::ContextMissing { path },
             _ => Self::ContextUnreadable { path, source },
         }
+    }
+}
+
+fn image_hint(error: &ImageError) -> Option<Hint> {
+    match error {
+        ImageError::Registry(error) => registry_hint(error),
+        ImageError::FetchLayer { image, source, .. } => match &**source {
+            // what its name leads to has changed since
+            ImageError::Registry(RegistryError::BlobNotFound { .. }) => Some(Hint::PullAgain(image.clone())),
+            other => image_hint(other),
+        },
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     Causes, Error, Outcome,
     diagnostic::DockerfileText,
     keys::Keys,
+    layer_files::LayerFiles,
     lookup::{Done, Found, Ready, StepCache},
     miss::Misses,
     output_tail::OutputTail,
@@ -37,6 +38,7 @@ pub(crate) struct Machine {
     pub(crate) store: Store,
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) sources: SourceFiles,
+    pub(crate) files: LayerFiles,
     pub(crate) host_files: HostFiles,
     /// `--shm-size`.
     pub(crate) shm_size: Option<u64>,
@@ -112,6 +114,7 @@ impl Machine {
     ) -> Result<LayerDraft, Error> {
         let (store, parent) = (&self.store, &*ready.inputs.parent);
         let now = epoch.map_or_else(|| store.now(), at_second);
+        self.files.need(parent)?;
         match &ready.step.action {
             Action::Workdir(action) => Ok(rbuild_executor::workdir(store, action, parent, now)?),
             Action::Copy(action) => {
@@ -127,6 +130,9 @@ impl Machine {
                     inputs: ready.inputs,
                     cancel: &self.cancel,
                 };
+                for (_, layers) in &ready.inputs.sources {
+                    self.files.need(layers)?;
+                }
                 let mounts = run_mounts::prepare(&sources, ready.keyed, action)?;
                 let run = rbuild_executor::Run {
                     store,

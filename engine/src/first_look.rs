@@ -8,6 +8,7 @@ use crate::{
     diffs::{self, Diffs},
     export,
     keys::Keys,
+    layer_files::LayerFiles,
     lookup::StepCache,
     miss::Misses,
     reporter::Reporter,
@@ -27,6 +28,7 @@ pub(crate) struct Planned {
     pub(crate) context: Context,
     pub(crate) plan: Arc<Plan>,
     pub(crate) images: BaseImages,
+    pub(crate) files: LayerFiles,
     pub(crate) reporter: Reporter,
     pub(crate) cancel: Cancel,
 }
@@ -38,6 +40,7 @@ pub(crate) struct FirstLook {
     pub(crate) results: Results,
     pub(crate) cache: StepCache,
     pub(crate) sources: SourceFiles,
+    pub(crate) files: LayerFiles,
     /// The steps whose layers are hashed, because an output needs their DiffIds.
     pub(crate) to_hash: BTreeSet<StepId>,
     /// Those DiffIds that are known.
@@ -55,9 +58,9 @@ impl Planned {
     /// # Errors
     /// When files of a context cannot be read, or the store fails.
     pub(crate) fn look_up(self) -> Result<FirstLook, Error> {
-        let Self { store, request, text, context, plan, images, reporter, cancel } = self;
-        let cache = StepCache::open(&store, &request, &reporter)?;
-        let sources = SourceFiles::new(&store, context, &request, &cancel);
+        let Self { store, request, text, context, plan, images, files, reporter, cancel } = self;
+        let cache = StepCache::open((&store, &files), &request, &reporter)?;
+        let sources = SourceFiles::new((&store, &files), context, &request, &cancel);
         let keys = Keys::of(&plan, &sources, &request);
         let keys = keys.map_err(|failed| {
             let (step, error) = *failed;
@@ -67,6 +70,6 @@ impl Planned {
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
         let to_hash = export::to_hash(&plan, &request.outputs);
         let diffs = diffs::known(&store, (&plan, &to_hash), &mut results, &reporter);
-        Ok(FirstLook { keys, misses, results, cache, sources, to_hash, diffs, request, text, images })
+        Ok(FirstLook { keys, misses, results, cache, sources, files, to_hash, diffs, request, text, images })
     }
 }

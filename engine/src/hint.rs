@@ -9,6 +9,8 @@ pub enum Hint {
     LogIn(String),
     /// Fetch this image first.
     Fetch(String),
+    /// Pull this image, whose layers are not all here, once more.
+    PullAgain(String),
     /// Remove the image's names one by one, or all of them by force.
     RemoveNames,
     /// Remove this container, or force the removal.

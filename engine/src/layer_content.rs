@@ -4,16 +4,16 @@
 //! Only stacks that a record names are compared, so a cold build pays nothing. See
 //! `docs/decisions/0006-content-compared-on-demand.md`.
 
-use crate::{Error, records::Records};
+use crate::{Error, layer_files::LayerFiles, records::Records};
 use rbuild_cache::{KeyBuilder, LayerId, Store};
 use rbuild_oci::Digest;
 
-/// Whether two stacks hold the same files, layer by layer.
+/// Whether two stacks hold the same files, layer by layer. Files that are elsewhere are brought when they must be read.
 ///
 /// # Errors
-/// When a layer cannot be read.
+/// When a layer cannot be read, or its files cannot be had.
 pub(crate) fn is_same(
-    store: &Store,
+    (store, files): (&Store, &LayerFiles),
     records: &Records,
     one: &[LayerId],
     other: &[LayerId],
@@ -21,12 +21,28 @@ pub(crate) fn is_same(
     if one.len() != other.len() {
         return Ok(false);
     }
-    for (one, other) in one.iter().zip(other) {
-        if one != other && content(store, records, *one)? != content(store, records, *other)? {
+    let mut read = false;
+    for (one_layer, other_layer) in one.iter().zip(other) {
+        if one_layer == other_layer || same_tar(store, one_layer, other_layer)? {
+            continue;
+        }
+        if !read {
+            files.need(one)?;
+            files.need(other)?;
+            read = true;
+        }
+        if content(store, records, *one_layer)? != content(store, records, *other_layer)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether two layers are known to have the same tar, which takes no reading of it.
+fn same_tar(store: &Store, one: &LayerId, other: &LayerId) -> Result<bool, Error> {
+    let diff_id = |layer| rbuild_image::known_layer_diff(store, layer).map(|diff| Some(diff?.diff_id));
+    let one = diff_id(one)?;
+    Ok(one.is_some() && one == diff_id(other)?)
 }
 
 /// The digest of what `layer` contains, times apart; remembered of the layer, which never changes.

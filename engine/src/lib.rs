@@ -24,6 +24,7 @@ mod hint;
 mod images;
 mod keys;
 mod layer_content;
+mod layer_files;
 mod lookup;
 mod miss;
 mod output_tail;
@@ -76,6 +77,8 @@ pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, 
 use rbuild_cache::Store;
 pub use rbuild_cache::{Container, ContainerState};
 use rbuild_executor::{Isolation, store_writer};
+use rbuild_image::RemoteImages;
+use rbuild_registry::Client;
 use std::sync::Arc;
 
 /// An open store and what is needed to build in it. Cheap to clone.
@@ -84,6 +87,8 @@ pub struct Engine {
     store: Store,
     options: Arc<EngineOptions>,
     isolation: Arc<Isolation>,
+    /// What registries have; all that is fetched comes through here.
+    remote: RemoteImages,
 }
 
 impl Engine {
@@ -94,6 +99,8 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
         let store = Store::open(&options.root, &store_writer()?, options.clock)?;
         let isolation = Arc::new(Isolation::new(&store));
-        Ok(Self { store, options: Arc::new(options), isolation })
+        let client = Client::new(options.registry.clone());
+        let remote = RemoteImages::new(&store, &client);
+        Ok(Self { store, options: Arc::new(options), isolation, remote })
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     BuildRequest, Error,
     keys::{Definition, Keyed, Keys},
     layer_content,
+    layer_files::LayerFiles,
     miss::{MissReason, Misses},
     records::Records,
     reporter::Reporter,
@@ -13,6 +14,7 @@ use crate::{
 };
 use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lease, Lookup, StepHash, StepLock, Store};
 use rbuild_executor::Selection;
+use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, Plan, Step};
 use std::{sync::Arc, time::Duration};
@@ -20,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 /// The cache as one build sees it, and the lease that keeps what the build found from being pruned.
 pub(crate) struct StepCache {
     store: Store,
+    files: LayerFiles,
     lease: Lease,
     records: Records,
 }
@@ -62,6 +65,8 @@ impl<'a> Ready<'a> {
 pub(crate) enum Found {
     Hit(Hit),
     Miss(MissReason),
+    /// A plan cannot say: files that would have to be compared are elsewhere.
+    Unknown(MissReason),
 }
 
 /// A result that the cache has.
@@ -79,13 +84,18 @@ pub(crate) struct Done {
 }
 
 impl StepCache {
-    /// The cache in `store` for the build of `request`.
+    /// The cache in `store` for the build of `request`. `files` are those of its layers.
     ///
     /// # Errors
     /// When no lease can be made.
-    pub(crate) fn open(store: &Store, request: &BuildRequest, reporter: &Reporter) -> Result<Self, Error> {
+    pub(crate) fn open(
+        (store, files): (&Store, &LayerFiles),
+        request: &BuildRequest,
+        reporter: &Reporter,
+    ) -> Result<Self, Error> {
         Ok(Self {
             store: store.clone(),
+            files: files.clone(),
             lease: store.lease()?,
             records: Records::new(store, request, reporter),
         })
@@ -160,9 +170,11 @@ impl StepCache {
                 Ok(Ok(_)) | Err(_) => {}
             }
         }
-        match self.same_content(ready, earlier)? {
-            Some(hit) => Ok(Found::Hit(hit)),
-            None => Ok(Found::Miss(reason())),
+        match self.same_content(ready, earlier) {
+            Ok(Some(hit)) => Ok(Found::Hit(hit)),
+            Ok(None) => Ok(Found::Miss(reason())),
+            Err(Error::Image(ImageError::LayerElsewhere { .. })) => Ok(Found::Unknown(reason())),
+            Err(error) => Err(error),
         }
     }
 
@@ -223,9 +235,18 @@ impl StepCache {
             if !self.lease.hold(&needed, &[])?.is_empty() {
                 continue;
             }
-            let same = layer_content::is_same(&self.store, &self.records, &earlier.parent_layers, parent);
-            // a layer that cannot be compared counts as another one: the cache is advice
-            if same.unwrap_or(false) {
+            let same = layer_content::is_same(
+                (&self.store, &self.files),
+                &self.records,
+                &earlier.parent_layers,
+                parent,
+            );
+            let same = match same {
+                Err(unknown @ Error::Image(ImageError::LayerElsewhere { .. })) => return Err(unknown),
+                // a layer that cannot be compared counts as another one: the cache is advice
+                same => same.unwrap_or(false),
+            };
+            if same {
                 let record = CacheRecord {
                     parent: Some(ready.keyed.parent),
                     parent_layers: parent.to_vec(),

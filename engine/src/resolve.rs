@@ -1,11 +1,13 @@
-//! Turns the images a Dockerfile names into images in the store, pulling those that are not there.
+//! Turns the images a Dockerfile names into images that the store knows: their configs and layer lists, which is all that
+//! planning and looking up need.
 
 use crate::{
     BuildRequest, Engine, Error, Hint, Outcome, PullPolicy, definition, diagnostic::DockerfileText,
     reporter::Reporter,
 };
+use futures_util::future::join_all;
 use rbuild_cache::{ImageRecord, Lease};
-use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
+use rbuild_oci::{ImageConfig, ImageId, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
 use std::collections::BTreeMap;
 
@@ -22,11 +24,6 @@ impl BaseImages {
         self.records.insert(id, record);
     }
 
-    /// Keeps what `lease` holds as long as the images are needed.
-    pub(crate) fn keep(&mut self, lease: Lease) {
-        self.leases.push(lease);
-    }
-
     pub(crate) fn get(&self, id: &ImageId) -> Option<&ImageRecord> {
         self.records.get(id)
     }
@@ -35,7 +32,7 @@ impl BaseImages {
 /// What is done about an image that is not in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fetching {
-    /// It is pulled.
+    /// Its manifest and config are fetched.
     Pull,
     /// The request fails.
     LocalOnly,
@@ -67,20 +64,19 @@ impl Engine {
                 Ok(resolved) => return Ok((resolved, images)),
                 Err(unfinished) => unfinished,
             };
+            let unresolved = graph.unresolved();
+            let asked = unresolved.iter().map(|wanted| self.answer(wanted, request, fetching, reporter));
             let mut answers = Vec::new();
-            for wanted in graph.unresolved() {
-                let answer = match fetching {
-                    Fetching::Pull => {
-                        let found = self.fetched_image(&wanted, request, reporter, &mut images).await;
-                        found.map_err(|source| not_fetched(&graph, &wanted, source, (text, reporter)))?
+            for (wanted, answer) in unresolved.iter().zip(join_all(asked).await) {
+                let (answer, lease) = match answer {
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => return Err(not_there(wanted, text)),
+                    Err(source) if fetching == Fetching::Pull => {
+                        return Err(not_fetched(&graph, wanted, source, (text, reporter)));
                     }
-                    Fetching::LocalOnly | Fetching::AssumeEmpty => {
-                        match self.known_image(&wanted, request)? {
-                            None if fetching == Fetching::LocalOnly => return Err(not_there(&wanted, text)),
-                            found => found.unwrap_or(Answer::Assumed),
-                        }
-                    }
+                    Err(error) => return Err(error),
                 };
+                images.leases.extend(lease);
                 let image = match answer {
                     Answer::Found(record, config) => {
                         // its record lacks layers that are still in a layout directory; its config names them all
@@ -89,9 +85,9 @@ impl Engine {
                         images.insert(record.id, record);
                         image
                     }
-                    Answer::Assumed => assumed(&wanted),
+                    Answer::Assumed => assumed(wanted),
                 };
-                answers.push((wanted, image));
+                answers.push((wanted.clone(), image));
             }
             graph = graph.resolve(answers).map_err(|error| {
                 definition::warn(&error.lints, reporter);
@@ -100,28 +96,47 @@ impl Engine {
         }
     }
 
-    /// The image, from the store if the request allows that, else from its registry.
+    /// What `wanted` turned out to be, with what holds its layers, if the store has no image of them; `None` when it is not
+    /// there and must not be fetched.
+    async fn answer(
+        &self,
+        wanted: &ImageRequest,
+        request: &BuildRequest,
+        fetching: Fetching,
+        reporter: &Reporter,
+    ) -> Result<Option<(Answer, Option<Lease>)>, Error> {
+        match fetching {
+            Fetching::Pull => self.fetched_image(wanted, request, reporter).await.map(Some),
+            Fetching::LocalOnly => Ok(self.known_image(wanted, request)?.map(|answer| (answer, None))),
+            Fetching::AssumeEmpty => {
+                Ok(Some((self.known_image(wanted, request)?.unwrap_or(Answer::Assumed), None)))
+            }
+        }
+    }
+
+    /// The image, from the store if the request allows that, else from its registry, which is asked for manifest and config
+    /// only.
     async fn fetched_image(
         &self,
         wanted: &ImageRequest,
         request: &BuildRequest,
         reporter: &Reporter,
-        images: &mut BaseImages,
-    ) -> Result<Answer, Error> {
+    ) -> Result<(Answer, Option<Lease>), Error> {
         if let Some(context) = &wanted.layout {
             let (found, lease) = self.layout_image(context, wanted, request, reporter).await?;
-            images.keep(lease);
-            return Ok(Answer::Found(found.image, Box::new(found.config)));
+            return Ok((Answer::Found(found.image, Box::new(found.config)), Some(lease)));
         }
         let activity = reporter.begin(format!("[internal] load metadata for {}", wanted.reference));
         if request.pull == PullPolicy::Missing
             && let Some((record, config)) = self.local_image(&wanted.reference)?
         {
             activity.end(Outcome::Done);
-            return Ok(Answer::Found(record, Box::new(config)));
+            return Ok((Answer::Found(record, Box::new(config)), None));
         }
-        let found = self.fetch(&wanted.reference, &wanted.platform, &activity).await;
-        activity.end_with(found).map(|(record, config)| Answer::Found(record, Box::new(config)))
+        let found = self.remote.resolve(&wanted.reference, &wanted.platform).await;
+        let record = activity.end_with(found)?.image;
+        let config = self.image_config(&record.id)?;
+        Ok((Answer::Found(record, Box::new(config)), None))
     }
 
     /// The image, if the store or a layout directory has it; nothing is written.
@@ -148,16 +163,6 @@ impl Engine {
     pub(crate) fn image_config(&self, id: &ImageId) -> Result<ImageConfig, Error> {
         let json = self.store.blob(id.as_digest())?.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         Ok(ImageConfig::from_json(&json)?)
-    }
-
-    async fn fetch(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        activity: &crate::reporter::Activity,
-    ) -> Result<(ImageRecord, ImageConfig), Error> {
-        self.pull_into_store(reference, platform, activity).await?;
-        self.local_image(reference)?.ok_or_else(|| Error::NoSuchImage(reference.familiar()))
     }
 }
 

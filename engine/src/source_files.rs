@@ -1,7 +1,7 @@
 //! The files that COPY, ADD and bind mounts read: those of the build's contexts, which are opened at their first use and
 //! walked beside their stat indexes, and those of stages and images, which are layers.
 
-use crate::{BuildRequest, Error, NamedContextSource, context::Context};
+use crate::{BuildRequest, Error, NamedContextSource, context::Context, layer_files::LayerFiles};
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::{ContextDirectory, IgnoreRules, Selection, SourceRoot};
 use rbuild_oci::ImagePath;
@@ -18,6 +18,7 @@ pub(crate) const MOUNTED: &str = "/mounted";
 /// The contexts of one build.
 pub(crate) struct SourceFiles {
     store: Store,
+    files: LayerFiles,
     main: Context,
     /// Named contexts that are local directories.
     named: BTreeMap<String, PathBuf>,
@@ -28,7 +29,12 @@ pub(crate) struct SourceFiles {
 
 impl SourceFiles {
     /// The contexts of `request`. Nothing is read yet.
-    pub(crate) fn new(store: &Store, main: Context, request: &BuildRequest, cancel: &Cancel) -> Self {
+    pub(crate) fn new(
+        (store, files): (&Store, &LayerFiles),
+        main: Context,
+        request: &BuildRequest,
+        cancel: &Cancel,
+    ) -> Self {
         let directory = |source: &NamedContextSource| match source {
             NamedContextSource::Directory(path) => Some(path.clone()),
             NamedContextSource::Remote(_)
@@ -38,7 +44,14 @@ impl SourceFiles {
         };
         let named = request.named_contexts.iter();
         let named = named.filter_map(|(name, source)| Some((name.clone(), directory(source)?))).collect();
-        Self { store: store.clone(), main, named, open: Mutex::default(), cancel: cancel.clone() }
+        Self {
+            store: store.clone(),
+            files: files.clone(),
+            main,
+            named,
+            open: Mutex::default(),
+            cancel: cancel.clone(),
+        }
     }
 
     /// The files that `action` selects from a context, or from nothing.
@@ -60,12 +73,13 @@ impl SourceFiles {
     /// The files that `action` selects from a stage or image, which is `layers`, lowest first.
     ///
     /// # Errors
-    /// When a source is not there, or the layers cannot be mounted.
+    /// When a source is not there, or the layers cannot be had or mounted.
     pub(crate) fn select_from_layers(
         &self,
         action: &CopyAction,
         layers: &[LayerId],
     ) -> Result<Arc<Selection>, Error> {
+        self.files.need(layers)?;
         self.select(&SourceRoot::open_layers(&self.store, layers)?, action)
     }
 

@@ -6,7 +6,7 @@ use crate::{
     reporter::{Activity, Reporter},
 };
 use rbuild_cache::{ImageRecord, RefRecord};
-use rbuild_image::{ImageEvent, Import, RemoteImages, SaveItem};
+use rbuild_image::{ImageEvent, Import, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use rbuild_registry::{Client, ClientOptions};
 use std::{
@@ -84,11 +84,13 @@ impl Engine {
     /// Writes images to an archive.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::Image`] when a layer is damaged or `out` fails.
+    /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
+    /// [`Error::Image`] when a layer is damaged or `out` fails.
     pub fn save(&self, names: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<(), Error> {
         let mut items: BTreeMap<ImageId, SaveItem> = BTreeMap::new();
         for name in names {
             let image = self.find_image(name)?;
+            self.check_layers(&image)?;
             let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
             // a digest is no name that an archive could give
             item.names.extend(name.parse().ok().filter(|name| self.is_name(name)));
@@ -170,25 +172,50 @@ impl Engine {
         let activity = Reporter::new(events).begin(format!("pulling {reference}"));
         let before = self.store.reference(reference)?.map(|record| record.image);
         let platform = platform.unwrap_or_else(Platform::host);
-        let pulled = self.pull_into_store(reference, &platform, &activity).await;
-        let (image, digest) = activity.end_with(pulled)?;
+        let pulled = {
+            let progress = Progress::new(&activity);
+            let tell = |event: ImageEvent| progress.tell(&event);
+            self.remote.pull(reference, &platform, &tell).await
+        };
+        let rbuild_image::Pulled { image, digest } = activity.end_with(pulled)?;
         let status = if before == Some(image.id) { PullStatus::UpToDate } else { PullStatus::Downloaded };
         Ok(Pulled { image: image.id, digest, status })
     }
 
-    /// Fetches an image and names it.
-    pub(crate) async fn pull_into_store(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        activity: &Activity,
-    ) -> Result<(ImageRecord, Digest), Error> {
-        let client = Client::new(self.options.registry.clone());
-        let progress = Progress::new(activity);
-        let tell = |event: ImageEvent| progress.tell(&event);
-        let images = RemoteImages::new(&self.store, &client);
-        let pulled = images.pull(reference, platform, &tell).await?;
-        Ok((pulled.image, pulled.digest))
+    /// Fetches those layers of the image called `name` that are still at its registry: a build fetches of a base image
+    /// only what it needs. Starting and saving the image need them all.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Image`].
+    pub async fn fetch_layers(&self, name: &str, events: EventSink) -> Result<(), Error> {
+        let stack = self.find_image(name)?.stack();
+        let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
+        let activity = Reporter::new(events).begin(format!("fetching layers of {origin}"));
+        let fetched = {
+            let progress = Progress::new(&activity);
+            let tell = |event: ImageEvent| progress.tell(&event);
+            self.remote.fetch_layers(&stack, &tell).await
+        };
+        Ok(activity.end_with(fetched)?)
+    }
+
+    /// Whether some of the image's layers are still at its registry.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Store`].
+    pub fn lacks_layers(&self, name: &str) -> Result<bool, Error> {
+        Ok(self.remote.origin(&self.find_image(name)?.stack())?.is_some())
+    }
+
+    /// Sees that all files of an image are in the store.
+    ///
+    /// # Errors
+    /// [`Error::LayersElsewhere`].
+    pub(crate) fn check_layers(&self, image: &ImageRecord) -> Result<(), Error> {
+        match self.remote.origin(&image.stack())? {
+            Some(origin) => Err(Error::LayersElsewhere { image: origin.familiar() }),
+            None => Ok(()),
+        }
     }
 
     /// Sends the image called `name` to the registry in that name.
@@ -198,11 +225,10 @@ impl Engine {
     pub async fn push(&self, name: &ImageName, events: EventSink) -> Result<Pushed, Error> {
         let image = self.find_image(&name.to_string())?;
         let activity = Reporter::new(events).begin(format!("pushing {name}"));
-        let client = Client::new(self.options.registry.clone());
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            rbuild_image::push(&self.store, &client, &image, name, &tell).await
+            self.remote.push(&image, name, &tell).await
         };
         let digest = match pushed {
             Ok(digest) => digest,

@@ -21,7 +21,7 @@ mod validate;
 
 pub use archive::{ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, load, save};
 pub use assemble::assemble;
-pub use distribution::{Pulled, RemoteImages, push};
+pub use distribution::{Pulled, RemoteImages};
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
 pub use import::{Import, import_tar};

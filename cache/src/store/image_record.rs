@@ -43,6 +43,14 @@ pub struct ImageLayer {
     pub blob: Option<Descriptor>,
 }
 
+impl ImageRecord {
+    /// Its layers in this store, lowest first.
+    #[must_use]
+    pub fn stack(&self) -> Vec<LayerId> {
+        self.layers.iter().map(|layer| layer.layer).collect()
+    }
+}
+
 impl Store {
     /// Records an image. Call [`Store::sync`] first, so that a power cut never leaves an image without its layers; an
     /// image that is recorded already costs one read.

@@ -50,6 +50,11 @@ pub(super) fn fetch(app: &App, engine: &rbuild::Engine, name: &Reference) -> Res
     work(style_for_people(&app.environment), async |events| engine.pull(name, None, events).await).map(|_| ())
 }
 
+/// Fetches what a build has left of the image at its registry.
+pub(super) fn fetch_layers(app: &App, engine: &rbuild::Engine, image: &str) -> Result<(), CliError> {
+    work(style_for_people(&app.environment), async |events| engine.fetch_layers(image, events).await)
+}
+
 fn style(app: &App, quiet: bool) -> Style {
     if quiet { Style::Quiet } else { style_for_people(&app.environment) }
 }

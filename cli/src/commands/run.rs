@@ -1,6 +1,9 @@
 //! `run`.
 
-use super::{registry::fetch, session};
+use super::{
+    registry::{fetch, fetch_layers},
+    session,
+};
 use crate::{
     app::App,
     args::RunArgs,
@@ -24,9 +27,16 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let options = RunOptions::new(args, &app.environment)?;
     let (engine, _) = app.configured_engine(options.certificates, 1)?;
     provide_image(app, &engine, &options)?;
+    let pull = options.pull;
     let request = request(options, &app.environment)?;
     let signals = session::Signals::take()?;
-    let container = engine.start(&request)?;
+    let container = match engine.start(&request) {
+        Err(rbuild::Error::LayersElsewhere { .. }) if pull != PullWhen::Never => {
+            fetch_layers(app, &engine, &request.image)?;
+            engine.start(&request)?
+        }
+        started => started?,
+    };
     let code = session::attend(container, request.stdin, &signals)?;
     Ok(code.clamp(0, 255) as u8)
 }

@@ -1,11 +1,12 @@
 //! `save`, `load` and `import`.
 
+use super::registry::fetch_layers;
 use crate::{
     app::App,
     args::{ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
     new_file::NewFile,
-    options::{host_platform, image_name},
+    options::{Certificates, host_platform, image_name},
     progress::Style,
     streams::{self, print},
     working::{show, style_for_people},
@@ -33,6 +34,9 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
         }
     };
     let stdout = streams::stdout();
+    if args.output.is_some() || !stdout.is_terminal() {
+        complete(app, &args.images)?;
+    }
     match &args.output {
         None if stdout.is_terminal() => {
             Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
@@ -45,6 +49,18 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
         }
         Some(path) => save_to(&app.engine()?, &args.images, format, path),
     }
+}
+
+/// Fetches those layers of the images that builds have left at their registries.
+fn complete(app: &App, images: &[String]) -> Result<(), CliError> {
+    let engine = app.engine()?;
+    for image in images {
+        if engine.lacks_layers(image)? {
+            let (engine, _) = app.configured_engine(Certificates::Checked, 1)?;
+            fetch_layers(app, &engine, image)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes to a new file, which only its owner may read, as Docker makes it: images may hold secrets.

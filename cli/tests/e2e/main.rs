@@ -19,6 +19,7 @@ mod modes;
 mod ordinary_user;
 mod pins;
 mod preview;
+mod remote_bases;
 mod robust;
 mod sandbox;
 mod security;

@@ -77,8 +77,8 @@ impl Engine {
     /// Starts a container of an image in the store. Its program ends with this process at the latest.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program
-    /// cannot be started.
+    /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
+    /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
         let container = self.new_container(request)?;
         let directory = self.store.container(&container.id);
@@ -147,6 +147,7 @@ impl Engine {
 
     fn new_container(&self, request: &ContainerRequest) -> Result<Container, Error> {
         let image = self.find_image(&request.image)?;
+        self.check_layers(&image)?;
         let config = configured(self.image_config(&image.id)?.config, request);
         let command: Vec<String> =
             config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
@@ -167,7 +168,7 @@ impl Engine {
             name,
             image: request.image.clone(),
             image_id: image.id,
-            layers: image.layers.iter().map(|layer| layer.layer).collect(),
+            layers: image.stack(),
             command,
             config,
             created: Timestamp::from(self.store.now()),

@@ -16,6 +16,7 @@ use crate::{
     definition::Definition,
     diagnostic::DockerfileText,
     first_look::Planned,
+    layer_files::LayerFiles,
     lookup::Ready,
     reporter::Reporter,
     resolve::{BaseImages, Fetching},
@@ -126,6 +127,7 @@ impl Engine {
             context,
             plan: plan.clone(),
             images,
+            files: LayerFiles::as_they_are(&self.store),
             reporter,
             cancel: Cancel::default(),
         };

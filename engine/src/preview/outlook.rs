@@ -9,6 +9,7 @@ use crate::{
     results::{Inputs, Results},
 };
 use rbuild_cache::{CacheKey, StepHash};
+use rbuild_image::ImageError;
 use rbuild_planner::{CachePolicy, Plan, Step};
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,6 +26,8 @@ pub(crate) fn outlooks(
 ) -> Result<Vec<(Outlook, Option<MissReason>)>, Error> {
     let mut reasons = BTreeMap::new();
     let mut contents = BTreeMap::new();
+    // steps that only a build can look up, because it fetches the files that are to be compared
+    let mut unknown = HashSet::new();
     // in the plan's order: what is found may be the input of the next
     for id in results.missing() {
         let step = &plan.steps[id.0];
@@ -33,11 +36,23 @@ pub(crate) fn outlooks(
         }
         let Some(inputs) = results.inputs(step) else { continue };
         // a COPY that cannot succeed is in no cache: the build will run it, and say why it fails
-        let Ok(ready) = ready(step, keys.step(id), &inputs) else { continue };
+        let ready = match ready(step, keys.step(id), &inputs) {
+            Ok(ready) => ready,
+            Err(error) => {
+                if matches!(error, Error::Image(ImageError::LayerElsewhere { .. })) {
+                    unknown.insert(id);
+                }
+                continue;
+            }
+        };
         match cache.find(&ready, misses)? {
             Found::Hit(hit) => results.insert(id, hit.result),
             Found::Miss(reason) => {
                 contents.extend(ready.by_content.map(|key| (id, key)));
+                reasons.insert(id, reason);
+            }
+            Found::Unknown(reason) => {
+                unknown.insert(id);
                 reasons.insert(id, reason);
             }
         }
@@ -58,6 +73,7 @@ pub(crate) fn outlooks(
         match earlier {
             Earlier::SameKey => (Outlook::Cached, None),
             Earlier::SameStep => (Outlook::Maybe, Some(reason)),
+            Earlier::None if unknown.contains(&step.id) => (Outlook::Maybe, Some(reason)),
             Earlier::None if inputs.is_none() && StepCache::may_find_later(step, misses) => {
                 (Outlook::Maybe, Some(reason))
             }

@@ -5,6 +5,7 @@ use crate::{
     definition::Definition,
     first_look::{FirstLook, Planned},
     keys::Keyed,
+    layer_files::LayerFiles,
     lookup::{Done, Found, Ready},
     preview::outlook::outlooks,
     reporter::Reporter,
@@ -92,6 +93,7 @@ impl World {
             context,
             plan,
             images,
+            files: LayerFiles::as_they_are(self.store()),
             reporter,
             cancel: Cancel::default(),
         }
@@ -146,7 +148,7 @@ impl World {
                     cache.remember(&hit).unwrap();
                     hit.result
                 }
-                Found::Miss(_) => {
+                Found::Miss(_) | Found::Unknown(_) => {
                     let layer = self.stub(&ready, cache.lease());
                     let done = Done { layer, created: now(), took: Duration::ZERO };
                     cache.keep(&ready, &done, lock).unwrap()

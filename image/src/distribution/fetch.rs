@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{LayerId, LayerLock, Lease, RemoteLayer, Store, StoreError};
-use rbuild_oci::Digest;
+use rbuild_oci::{Digest, Reference};
 use std::{
     collections::HashSet,
     io::{self, Read},
@@ -40,6 +40,19 @@ struct Wanted {
 }
 
 impl RemoteImages {
+    /// The image that the topmost of those layers of `stack` came with that are elsewhere; `None` when all are here.
+    ///
+    /// # Errors
+    /// When a layer is not in the store.
+    pub fn origin(&self, stack: &[LayerId]) -> Result<Option<Reference>, ImageError> {
+        for layer in stack.iter().rev() {
+            if let Some(remote) = self.store.remote_layer(layer)? {
+                return Ok(Some(remote.origin));
+            }
+        }
+        Ok(None)
+    }
+
     /// Brings the files of all layers of `stack`, lowest first, into the store; those that are there cost one read each.
     /// A layer that another fetch is bringing is waited for. Must run in a tokio runtime.
     ///

@@ -9,7 +9,6 @@ mod push;
 mod resolve;
 
 pub use pull::Pulled;
-pub use push::push;
 
 use crate::ImageError;
 use rbuild_cache::Store;

@@ -5,7 +5,7 @@
 //! pushed before is known beforehand, and one request finds that nothing is to be done. A layer that is elsewhere is taken
 //! from another repository of the same registry, or else passed on from where it is, without a stop here.
 
-use super::blocking;
+use super::{RemoteImages, blocking};
 use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
@@ -30,13 +30,24 @@ const PIECES_AHEAD: usize = 64;
 /// Compressed blocks (of up to 1 MiB) that may wait for the network.
 const BLOCKS_AHEAD: usize = 2;
 
-/// Pushes the image as `name`, whose tag is set last. Returns the manifest's digest. Must run in a tokio runtime.
-///
-/// # Errors
-/// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was; an I/O error of the store.
-pub async fn push(
-    store: &Store,
-    client: &Client,
+impl RemoteImages {
+    /// Pushes the image as `name`, whose tag is set last. Returns the manifest's digest. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was;
+    /// [`ImageError::FetchLayer`] for one that is elsewhere and cannot be had; an I/O error of the store.
+    pub async fn push(
+        &self,
+        image: &ImageRecord,
+        name: &ImageName,
+        on_event: OnEvent<'_>,
+    ) -> Result<Digest, ImageError> {
+        push((&self.store, &self.client), image, name, on_event).await
+    }
+}
+
+async fn push(
+    (store, client): (&Store, &Client),
     image: &ImageRecord,
     name: &ImageName,
     on_event: OnEvent<'_>,

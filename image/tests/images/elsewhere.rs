@@ -446,9 +446,7 @@ fn a_layer_that_is_elsewhere_is_mounted_or_passed_on_when_it_is_pushed() {
     // what cannot be had cannot be passed on
     drop(first);
     let third = Registry::start(&options).unwrap();
-    let tell = |_| {};
-    let error =
-        block_on(rbuild_image::push(&to.store, &client(), &pulled.image, &name(&third, "app:1"), &tell));
+    let error = block_on(images.push(&pulled.image, &name(&third, "app:1"), &|_| {}));
     let text = causes(&error.unwrap_err());
     assert!(text.contains("cannot fetch layer sha256:"), "{text}");
 }

@@ -3,7 +3,7 @@
 use rbuild_cache::{ImageRecord, Store, Writer};
 use rbuild_image::{
     ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, RemoteImages, SaveItem,
-    import_tar, layer_diff, push, save, validate,
+    import_tar, layer_diff, save, validate,
 };
 use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, ImageName, Platform};
@@ -23,6 +23,10 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         Self { directory, store, client: Client::new(ClientOptions::default()) }
+    }
+
+    fn images(&self) -> RemoteImages {
+        RemoteImages::new(&self.store, &self.client)
     }
 
     /// The store, opened once more.
@@ -60,7 +64,7 @@ impl Fixture {
     pub(crate) fn push(&self, image: &ImageRecord, name: &ImageName) -> (String, Vec<ImageEvent>) {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let pushed = block_on(push(&self.store, &self.client, image, name, &tell)).unwrap();
+        let pushed = block_on(self.images().push(image, name, &tell)).unwrap();
         (pushed.to_string(), events.into_inner().unwrap())
     }
 
@@ -68,8 +72,7 @@ impl Fixture {
         let reference = name.as_reference();
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let images = RemoteImages::new(&self.store, &self.client);
-        let pulled = block_on(images.pull(reference, &Platform::host(), &tell))?;
+        let pulled = block_on(self.images().pull(reference, &Platform::host(), &tell))?;
         validate(&self.store, &pulled.image, Depth::Content).unwrap();
         assert_eq!(self.store.reference(reference).unwrap().unwrap().image, pulled.image.id);
         Ok((pulled, events.into_inner().unwrap()))
