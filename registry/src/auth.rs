@@ -1,8 +1,8 @@
-//! Which authorization goes with a request: none until the registry asks, then Basic or a Bearer token for the request's
+//! The authorization of each request: none until the registry asks, then Basic or a Bearer token for the request's
 //! scopes.
 //!
-//! Invariants: an authorization is made only for the registry whose challenge it answers; a token is fetched once for each
-//! (registry, scopes) however many requests wait for it, and again only when it is old or was refused.
+//! Invariants: an authorization is made only for the registry whose challenge it answers; a token is fetched once for
+//! each (registry, scopes) however many requests wait for it, and again only when it is old or was refused.
 
 use crate::{
     Credentials, Login, RegistryError, Secret,
@@ -29,7 +29,7 @@ pub(crate) enum Authorization {
     Header(Secret),
 }
 
-/// (registry domain, scopes).
+/// Registry domain and scopes, which together decide which token a request needs.
 type TokenKey = (String, String);
 
 pub(crate) struct Authenticator {
@@ -42,7 +42,7 @@ impl Authenticator {
         Self { logins: Logins::new(credentials, search_path), tokens: Mutex::default() }
     }
 
-    /// The authorization `endpoint` is known to want for what `scope` says.
+    /// The authorization that `endpoint` is known to want for a request of this scope.
     pub(crate) async fn authorization(
         &self,
         connector: &Connector,
@@ -54,7 +54,7 @@ impl Authenticator {
             AuthScheme::Basic => {
                 return match self.logins.find(endpoint.domain(), &scope.path).await? {
                     Some(Login::Password { username, password }) => Ok(basic(&username, &password)),
-                    // an identity token is nothing a Basic registry could take
+                    // a registry that wants Basic cannot take an identity token
                     Some(Login::IdentityToken(_)) | None => Ok(Authorization::Anonymous),
                 };
             }
@@ -66,8 +66,8 @@ impl Authenticator {
         Ok(Authorization::Header(bearer(&token.await?.value)))
     }
 
-    /// Takes note of a 401 that answered a request sent with `authorization`: which scheme the registry wants, and that this
-    /// token is of no use.
+    /// Learns from a 401 that answered a request sent with `authorization`: the endpoint keeps the scheme that the
+    /// registry wants, and the refused token is dropped.
     pub(crate) fn refused(
         &self,
         endpoint: &Endpoint,
@@ -107,7 +107,7 @@ impl Authenticator {
         token::fetch(&http, realm, scope, login.as_ref(), endpoint.domain()).await
     }
 
-    /// The place for the token of `key`: with a token that is still good, or empty.
+    /// The cell for the token of `key`. It holds a token that is still good, or is empty.
     fn cell(&self, key: &TokenKey) -> Arc<OnceCell<Token>> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = tokens.entry(key.clone()).or_default();
@@ -118,7 +118,7 @@ impl Authenticator {
     }
 }
 
-/// Whether the registry says that the token is sound but not allowed this (RFC 6750 §3.1), which no new token changes.
+/// True if the registry accepts the token but does not let it do this (RFC 6750 §3.1). A new token would not change that.
 pub(crate) fn is_final(headers: &HeaderMap) -> bool {
     let mut texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     texts.any(|text| {

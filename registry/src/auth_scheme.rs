@@ -1,5 +1,5 @@
-//! How a registry wants requests to be authorized, as its challenges say (RFC 9110 §11, RFC 6750, distribution
-//! specification, auth/token).
+//! The scheme by which a registry wants requests to be authorized, read from its challenges (RFC 9110 §11, RFC 6750,
+//! distribution specification, auth/token).
 
 use crate::{
     RegistryError,
@@ -19,7 +19,7 @@ pub(crate) enum AuthScheme {
     Bearer(Realm),
 }
 
-/// What a `Bearer` challenge says.
+/// The token server that a `Bearer` challenge names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Realm {
     pub(crate) url: Url,
@@ -27,7 +27,7 @@ pub(crate) struct Realm {
 }
 
 impl AuthScheme {
-    /// What the challenges in `headers` ask for; Bearer is preferred to Basic, as Docker does.
+    /// The scheme that the challenges in `headers` ask for. Bearer is preferred to Basic, as Docker does.
     pub(crate) fn of_challenges(headers: &HeaderMap, domain: &str) -> Result<Self, RegistryError> {
         let texts: Vec<&str> =
             headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|v| v.to_str().ok()).collect();
@@ -43,7 +43,7 @@ impl AuthScheme {
 }
 
 impl Realm {
-    /// `None` when the challenge is not `Bearer` or its realm is no http(s) URL.
+    /// `None` when the challenge is not `Bearer` or its realm is not an http(s) URL.
     pub(crate) fn from_challenge(challenge: &Challenge) -> Option<Self> {
         let url = Url::parse(challenge.parameter("realm")?).ok()?;
         let usable =
@@ -51,8 +51,8 @@ impl Realm {
         usable.then(|| Self { url, service: challenge.parameter("service").map(str::to_owned) })
     }
 
-    /// Whether a login for the registry at `registry` may be sent here. TLS protects it; without TLS only when it would
-    /// go to the same host as the registry's own plain HTTP, or never leaves this machine.
+    /// True if a login for the registry at `registry` may be sent to this token server: TLS protects it, or it goes to
+    /// the host that the registry itself serves over plain HTTP, or it does not leave this machine.
     pub(crate) fn may_see_login(&self, registry: &Url) -> bool {
         self.url.scheme() == "https"
             || (registry.scheme() == "http" && registry.host_str() == self.url.host_str())

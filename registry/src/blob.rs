@@ -1,6 +1,7 @@
-//! Blobs coming in: a stream of chunks that is checked while it passes and goes on where it broke off.
+//! Downloads of blobs: a stream of chunks that is checked while it passes and resumes after a broken connection.
 //!
-//! A chunk handed out may still turn out to belong to a bad blob: only `Ok(None)` says that the whole was good.
+//! A chunk may turn out to belong to a bad blob after it was handed out: only `Ok(None)` means that the whole blob is
+//! good.
 
 use crate::{
     Access, Client, RegistryError,
@@ -16,19 +17,19 @@ use reqwest::{
 };
 use tokio::time;
 
-/// Where a download starts and who checks its digest.
+/// The first byte of a download, and the side that checks the digest.
 #[derive(Clone)]
 pub enum BlobStart {
     /// From `offset`; the stream checks the digest. `hasher` has seen the `offset` bytes before.
     Checked {
-        /// Bytes the caller has.
+        /// Number of bytes that the caller already has.
         offset: u64,
-        /// Their hash so far.
+        /// The hash of these bytes.
         hasher: Hasher,
     },
-    /// From `offset`; the stream checks the size and the caller, who hashes the bytes anyway, the digest.
+    /// From `offset`; the stream checks only the size. The caller checks the digest, because it hashes the bytes anyway.
     SizeOnly {
-        /// Bytes the caller has.
+        /// Number of bytes that the caller already has.
         offset: u64,
     },
 }
@@ -39,18 +40,18 @@ pub struct BlobStream {
     reference: Reference,
     digest: Digest,
     size: u64,
-    /// Bytes before the next chunk.
+    /// Number of bytes before the next chunk.
     position: u64,
-    /// `None` when the caller checks, and after the end.
+    /// `None` when the caller checks the digest, and after the end.
     hasher: Option<Hasher>,
     response: Option<Response>,
-    /// Bytes of the running response that come before `position` and are to be dropped.
+    /// Number of bytes to drop from the running response, because they come before `position`.
     surplus: u64,
     resumptions: u32,
 }
 
 impl Client {
-    /// The blob `descriptor` describes, from its beginning, digest and size checked.
+    /// Fetches the blob of `descriptor` from its beginning, and checks its digest and size.
     ///
     /// # Errors
     /// [`RegistryError::BlobNotFound`], [`RegistryError::AccessDenied`], [`RegistryError::SizeMismatch`] when the
@@ -64,7 +65,8 @@ impl Client {
             .await
     }
 
-    /// The same, going on with a blob received in part, or leaving the digest to the caller.
+    /// Fetches a blob like [`Self::fetch_blob`], but resumes one that was received in part, or leaves the digest to the
+    /// caller.
     ///
     /// # Errors
     /// As [`Self::fetch_blob`].
@@ -89,7 +91,7 @@ impl Client {
             surplus: 0,
             resumptions: 0,
         };
-        // a range that starts at the end is no range; there is nothing left to ask for
+        // all bytes are there, and HTTP has no range that starts at the end
         if position == 0 || position < stream.size {
             stream.open().await?;
         }
@@ -98,8 +100,8 @@ impl Client {
 }
 
 impl BlobStream {
-    /// The next bytes; `None` after the last, when the blob has been found to be whole and, unless that was left to the
-    /// caller, to have its digest.
+    /// Returns the next bytes. Returns `None` after the last when the blob is whole and, unless the caller checks it, has
+    /// its digest.
     ///
     /// # Errors
     /// [`RegistryError::TooLarge`], [`RegistryError::SizeMismatch`], [`RegistryError::DigestMismatch`] when the registry
@@ -125,13 +127,13 @@ impl BlobStream {
         }
     }
 
-    /// Bytes received so far, those before the start included.
+    /// Number of bytes received so far, with those before the start.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The part of `chunk` that is new, counted and hashed.
+    /// Counts and hashes the new part of `chunk`, and returns it.
     fn accept(&mut self, mut chunk: Bytes) -> Result<Option<Bytes>, RegistryError> {
         let dropped = self.surplus.min(chunk.len() as u64);
         self.surplus -= dropped;
@@ -167,11 +169,11 @@ impl BlobStream {
         Err(RegistryError::DigestMismatch { host: host(), repository, expected: self.digest, found })
     }
 
-    /// Connects again after `failed`, as often as the retry policy has it for the whole blob.
+    /// Connects again after `failed`. The retry policy limits the retries of the whole blob.
     async fn resume(&mut self, failed: RegistryError) -> Result<(), RegistryError> {
         self.response = None;
         if self.position == self.size {
-            // everything is there; only the end was not announced properly
+            // every byte is there; the server only did not end the body properly
             return Ok(());
         }
         let delay = self.client.transport.retry.delay(self.resumptions);
@@ -202,7 +204,7 @@ impl BlobStream {
                 return Err(failure::of_answer(response, &subject).await);
             }
         };
-        // before anything is received: what does not have the size cannot have the digest
+        // checked before anything is received, because content of another size cannot have the digest
         let total = announced.map(|rest| rest + self.position - self.surplus);
         if let Some(found) = total.filter(|total| *total != self.size) {
             return Err(self.wrong_size(found));

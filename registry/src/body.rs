@@ -1,7 +1,7 @@
-//! Blobs going out: where their bytes come from, and how far they have got.
+//! Bodies of uploads: the source of their bytes, and how many of them were sent.
 //!
-//! The producer runs on a thread of its own and is held back by a short channel, so a transfer keeps a few chunks in
-//! memory whatever the size of the blob.
+//! The producer runs on a thread of its own, and a short channel makes it wait for the network. A transfer therefore
+//! keeps a few chunks in memory, however large the blob is.
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -23,25 +23,25 @@ const CHUNKS_AHEAD: usize = 2;
 pub struct BlobBody(Source);
 
 enum Source {
-    /// All of it; empty when given away.
+    /// The whole content; empty after it was handed over.
     Memory(Bytes),
     Channel(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl BlobBody {
-    /// Bytes in memory.
+    /// A body of bytes in memory.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         Self(Source::Memory(bytes.into()))
     }
 
-    /// Bytes that a thread sends (with `blocking_send`) until it drops its end. An error ends the upload.
+    /// A body of bytes that a thread sends (with `blocking_send`) until it drops its end. An error ends the upload.
     #[must_use]
     pub fn from_channel(chunks: mpsc::Receiver<io::Result<Bytes>>) -> Self {
         Self(Source::Channel(chunks))
     }
 
-    /// Bytes read from `reader` on a blocking thread of the running tokio runtime.
+    /// A body of bytes that a blocking thread of the running tokio runtime reads from `reader`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -53,11 +53,11 @@ impl BlobBody {
     }
 }
 
-/// Sends what `reader` has until its end, its first error, or until nobody listens.
+/// Sends the content of `reader` until its end, its first error, or until the receiver is gone.
 fn pump(mut reader: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
     let mut buffer = BytesMut::new();
     loop {
-        // takes the memory of an earlier chunk when that has been sent
+        // reuses the memory of an earlier chunk that was sent
         buffer.reserve(CHUNK);
         buffer.resize(CHUNK, 0);
         let chunk = match reader.read(&mut buffer) {
@@ -74,18 +74,18 @@ fn pump(mut reader: impl Read, sender: &mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
-/// What an upload has come to, seen from outside while the HTTP client owns its body.
+/// The state of an upload, seen from outside while the HTTP client owns its body.
 #[derive(Default)]
 pub(crate) struct Progress {
     sent: AtomicU64,
-    /// Counts every time the HTTP client asked for bytes; stands still only when the network does.
+    /// Number of times the HTTP client asked for bytes. It stands still only when the network does.
     asked: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 enum State {
-    /// The next bytes were asked for and are not there yet.
+    /// The HTTP client asked for the next bytes, and the producer has not delivered them yet.
     Waiting,
     #[default]
     Moving,
@@ -94,7 +94,7 @@ enum State {
 }
 
 impl Progress {
-    /// Bytes given to the HTTP client.
+    /// Number of bytes given to the HTTP client.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -103,7 +103,7 @@ impl Progress {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Whether it is the producer that the upload waits for.
+    /// True if the upload waits for the producer and not for the network.
     pub(crate) fn waits_for_producer(&self) -> bool {
         matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Waiting)
     }
@@ -112,7 +112,7 @@ impl Progress {
         matches!(*self.state.lock().unwrap_or_else(PoisonError::into_inner), State::Ended)
     }
 
-    /// The producer's error, if that is why the upload failed.
+    /// Takes the producer's error, if that made the upload fail.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::take(&mut *state) {
@@ -129,10 +129,10 @@ impl Progress {
     }
 }
 
-/// A [`BlobBody`] on its way.
+/// A [`BlobBody`] while it is sent.
 pub(crate) struct Outgoing {
     source: Source,
-    /// The rest of a piece too large to be counted as one.
+    /// The rest of a piece that was cut because it is longer than [`CHUNK`].
     rest: Bytes,
     /// The size the blob must have, if that is known.
     size: Option<u64>,
@@ -150,7 +150,7 @@ impl Outgoing {
         (Self { source: body.0, rest: Bytes::new(), size, progress: Arc::clone(&progress) }, progress)
     }
 
-    /// At most [`CHUNK`] bytes, so that progress shows on slow networks.
+    /// Hands out at most [`CHUNK`] bytes, so that progress shows on slow networks.
     fn next_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         while self.rest.is_empty() {
             match &mut self.source {
@@ -166,7 +166,7 @@ impl Outgoing {
         Poll::Ready(Some(Ok(piece)))
     }
 
-    /// Why `sent` bytes, with or without the end behind them, cannot be right.
+    /// Explains why `sent` bytes, with or without the end after them, do not fit the size.
     fn objection(&self, sent: u64, end: End) -> Option<io::Error> {
         let size = self.size?;
         let wrong = match end {
@@ -210,7 +210,7 @@ impl Body for Outgoing {
                 if let Some(error) = this.objection(sent, End::Ahead) {
                     return fail(error);
                 }
-                // with a known size nobody asks for the end
+                // the HTTP client does not ask for the end of a body of known size
                 this.progress.turn(if this.size == Some(sent) { State::Ended } else { State::Moving });
                 Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
@@ -225,7 +225,7 @@ impl Body for Outgoing {
         }
     }
 
-    /// A known size becomes `Content-Length`, an unknown one chunked transfer.
+    /// Sends a known size as `Content-Length`, and a body of unknown size in chunks.
     fn size_hint(&self) -> SizeHint {
         let left = self.size.map(|size| size.saturating_sub(self.progress.sent()));
         left.map_or_else(SizeHint::default, SizeHint::with_exact)

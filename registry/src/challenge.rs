@@ -1,15 +1,15 @@
 //! `WWW-Authenticate` (RFC 9110 §11.6.1): a list of challenges, each a scheme and either parameters or a token68.
 //!
-//! Total: any text gives a list, malformed parts are skipped. Which challenge is met is [`crate::auth`]'s business.
+//! Any text gives a list, because malformed parts are skipped. [`crate::auth_scheme`] chooses the challenge to meet.
 
 use std::fmt;
 
-/// One challenge. Names compare without regard to case.
+/// One challenge. Names of parameters compare without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     /// `Basic`, `Bearer`, ….
     pub scheme: String,
-    /// Names and values, values unquoted, in order.
+    /// Names and unquoted values, in the order of the header.
     pub parameters: Vec<(String, String)>,
 }
 
@@ -44,13 +44,13 @@ pub fn parse_challenges(header: &str) -> Vec<Challenge> {
         }
         let word = rest.take(is_token_char);
         if word.is_empty() {
-            // not a place where a token can start: go on behind the character
+            // no token starts here: skip the character
             rest.skip_one();
             continue;
         }
         match (rest.value(), challenges.last_mut()) {
             (Some(value), Some(challenge)) => challenge.parameters.push((word.to_owned(), value)),
-            // a parameter before any scheme belongs to nothing
+            // a parameter before the first scheme belongs to no challenge
             (Some(_), None) => {}
             (None, _) => {
                 challenges.push(Challenge { scheme: word.to_owned(), parameters: Vec::new() });
@@ -84,21 +84,21 @@ impl<'a> Rest<'a> {
         self.0 = characters.as_str();
     }
 
-    /// `= value` behind a name; takes nothing if what follows is no value.
+    /// Reads `= value` after a name. Reads nothing if no value follows.
     fn value(&mut self) -> Option<String> {
         let after = self.0.trim_start().strip_prefix('=')?.trim_start();
         let mut rest = Rest(after);
         let value = if after.starts_with('"') {
             rest.quoted()
         } else {
-            // Unquoted values are tokens, but servers leave quotes off URLs as well.
+            // the RFC allows only tokens without quotes, but servers leave the quotes off URLs too
             rest.take(|c| !c.is_ascii_whitespace() && c != ',' && c != '"').to_owned()
         };
         self.0 = rest.0;
         Some(value)
     }
 
-    /// A quoted string (RFC 9110 §5.6.4); one without end runs to the end of the header.
+    /// Reads a quoted string (RFC 9110 §5.6.4). One without a closing quote runs to the end of the header.
     fn quoted(&mut self) -> String {
         self.skip_one();
         let mut value = String::new();
@@ -114,7 +114,7 @@ impl<'a> Rest<'a> {
         value
     }
 
-    /// The base64 blob that may stand in place of parameters; it must not be read as a scheme or a name.
+    /// Skips the base64 text that may stand in place of parameters, so that it is not read as a scheme or a name.
     fn skip_token68(&mut self) {
         let after = self.0.trim_start();
         let blob =

@@ -1,4 +1,4 @@
-//! The way in, and the requests that concern a registry as a whole.
+//! The client, and the requests that concern a registry as a whole.
 
 use crate::{
     Access, ClientOptions, RegistryError,
@@ -20,7 +20,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client; nothing is read or connected yet.
+    /// Makes a client. It reads and connects nothing before its first request.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
         let trust = Trust {
@@ -37,11 +37,11 @@ impl Client {
         Self { transport: Arc::new(transport) }
     }
 
-    /// Makes sure that registry `domain` is there and takes this client's login for it, as `login` does.
+    /// Checks that the registry `domain` answers and accepts this client's login for it, as `docker login` does.
     ///
     /// # Errors
-    /// [`RegistryError::Unauthorized`] when it does not, or when it wants a login and there is none; any failure to
-    /// reach it.
+    /// [`RegistryError::Unauthorized`] when the registry refuses the login, or wants one and the client has none; any
+    /// failure to reach it.
     pub async fn check_login(&self, domain: &str) -> Result<(), RegistryError> {
         let call = Call::new(Method::GET, Target::Path("v2/".to_owned()), RequestScope::registry());
         let response = self.transport.send(domain, &call).await?;

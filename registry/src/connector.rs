@@ -1,4 +1,4 @@
-//! HTTP clients, made when first needed and shared by all hosts with the same trust, and the way to a registry's endpoint.
+//! HTTP clients, made when first needed and shared by all hosts with the same trust, and the endpoints of registries.
 //!
 //! Reading the system's certificates takes milliseconds, so plain HTTP and loopback never do it.
 
@@ -20,7 +20,7 @@ use tokio::{sync::OnceCell, time};
 
 const USER_AGENT: &str = concat!("rbuild/", env!("CARGO_PKG_VERSION"));
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// How long a host that may speak plain HTTP gets to answer in TLS.
+/// Longest wait for an answer in TLS from a host that may speak plain HTTP.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// HTTP/2 windows wide enough for fast and distant registries: rate × round trip time.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -38,11 +38,11 @@ pub(crate) struct Connector {
 enum ClientKey {
     /// The system's authorities.
     System,
-    /// No verification: plain HTTP, and hosts declared insecure.
+    /// No verification, for plain HTTP and for hosts that the user declared insecure.
     Unverified,
-    /// The same on this machine, where no proxy is used.
+    /// No verification and no proxy, for this machine itself.
     Loopback,
-    /// Authorities or a client certificate of the host's own.
+    /// Authorities or a client certificate that only this host has.
     Host(String),
 }
 
@@ -51,7 +51,7 @@ impl Connector {
         Self { trust, proxies, clients: Mutex::default(), endpoints: Mutex::default() }
     }
 
-    /// The endpoint of registry `domain`, found out at the first call.
+    /// The endpoint of registry `domain`. The first call finds out how the registry is reached.
     pub(crate) async fn endpoint(&self, domain: &str) -> Result<Arc<Endpoint>, RegistryError> {
         let cell = {
             let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,8 +68,8 @@ impl Connector {
         }
         let trust = self.trust.load(url)?;
         let own = !trust.roots.is_empty() || trust.identity.is_some();
-        // As Docker does: a registry on this machine may show any certificate, since it may also show none. But one that
-        // was given an authority is held to it.
+        // As in Docker, a registry on this machine may show any certificate, because it may also speak plain HTTP. But if
+        // the user gave it an authority, its certificate has to be signed by that one.
         let skip = trust.tls == Tls::SkipVerifyOrPlainHttp || (is_loopback(url) && trust.roots.is_empty());
         let key = match (own, skip) {
             (true, _) => ClientKey::Host(name_of(url)),
@@ -106,12 +106,12 @@ impl Connector {
         }
     }
 
-    /// Whether a redirect from TLS to plain HTTP at `url` is acceptable.
+    /// True if a redirect from TLS to plain HTTP at `url` is acceptable.
     pub(crate) fn may_be_plain(&self, url: &Url) -> bool {
         is_loopback(url) || self.trust.tls_for(url) == Tls::SkipVerifyOrPlainHttp
     }
 
-    /// Finds out how `domain` is to be spoken to. Only hosts that may speak plain HTTP cost a request.
+    /// Finds out whether `domain` speaks TLS. This costs a request only for hosts that may speak plain HTTP.
     async fn open(&self, domain: &str) -> Result<Arc<Endpoint>, RegistryError> {
         let https = host::base_url("https", domain)?;
         let http = self.http(&https)?;
@@ -159,7 +159,7 @@ impl Connector {
             .connect_timeout(CONNECT_LIMIT)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            // what the environment says about proxies is for the program to read
+            // the program reads the environment's proxies and passes them as options
             .no_proxy();
         let builder = if is_loopback(url) { builder } else { self.proxied(builder).map_err(failed)? };
         let client = trust(builder).build().map_err(failed)?;

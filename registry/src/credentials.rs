@@ -1,7 +1,7 @@
 //! Logins as people store them: docker's `config.json`, containers' `auth.json`.
 //!
-//! Files are given as text; nothing is looked for here. Logins are decoded when the file is read, helpers are only
-//! named: running them is [`crate::helper`]'s.
+//! The caller finds the files and passes their text. Logins are decoded when the text is read; [`crate::helper`] runs the
+//! credential helpers that it names.
 
 use crate::{
     RegistryError, Secret,
@@ -11,7 +11,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// How to prove who one is.
+/// A proof of identity for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A user name and password (or access token used as one).
@@ -25,7 +25,7 @@ pub enum Login {
     IdentityToken(Secret),
 }
 
-/// Logins for any number of registries, from any number of files; the first that knows a registry counts.
+/// Logins for any number of registries, from any number of files. The first file that knows a registry counts.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     sources: Vec<Source>,
@@ -38,12 +38,12 @@ struct Source {
     default_helper: Option<String>,
 }
 
-/// Where a login is to be had.
+/// The source of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// Here.
+pub(crate) enum LoginSource {
+    /// The login itself, from the file.
     Login(Login),
-    /// From `docker-credential-<name>`, asked for `server`.
+    /// The program `docker-credential-<name>`, which is asked for `server`.
     Helper { name: String, server: String },
 }
 
@@ -67,7 +67,7 @@ struct Entry {
 }
 
 impl Credentials {
-    /// No logins at all.
+    /// Credentials without any login.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -99,7 +99,7 @@ impl Credentials {
         Ok(Self { sources: vec![Source { logins, helpers: helpers.collect(), default_helper }] })
     }
 
-    /// These logins, and behind them those of `fallback`.
+    /// These logins, and those of `fallback` for registries that these do not know.
     #[must_use]
     pub fn or(mut self, fallback: Self) -> Self {
         self.sources.extend(fallback.sources);
@@ -107,22 +107,22 @@ impl Credentials {
     }
 
     /// The login for repository `path` of `domain`. Entries for a part of the path win over those for the whole registry.
-    pub(crate) fn find(&self, domain: &str, path: &str) -> Option<Found> {
+    pub(crate) fn find(&self, domain: &str, path: &str) -> Option<LoginSource> {
         self.sources.iter().find_map(|source| source.find(domain, path))
     }
 }
 
 impl Source {
-    fn find(&self, domain: &str, path: &str) -> Option<Found> {
+    fn find(&self, domain: &str, path: &str) -> Option<LoginSource> {
         let server = if domain == DOCKER_HUB { DOCKER_HUB_LOGIN } else { domain };
-        let helper = |name: &String| Found::Helper { name: name.clone(), server: server.to_owned() };
+        let helper = |name: &String| LoginSource::Helper { name: name.clone(), server: server.to_owned() };
         if let Some(name) = self.helpers.get(domain).filter(|name| !name.is_empty()) {
             return Some(helper(name));
         }
         let mut key = format!("{domain}/{path}");
         loop {
             if let Some(login) = self.logins.get(key.trim_end_matches('/')) {
-                return Some(Found::Login(login.clone()));
+                return Some(LoginSource::Login(login.clone()));
             }
             match key.rfind('/') {
                 Some(slash) => key.truncate(slash),
@@ -132,7 +132,7 @@ impl Source {
     }
 }
 
-/// The key of a server without scheme and API version, and one name for all of Docker Hub's.
+/// The key of a server without scheme and API version. All names of Docker Hub become one.
 fn normalised(server: &str) -> &str {
     let bare = server.trim_start_matches("https://").trim_start_matches("http://");
     let bare = bare.trim_end_matches('/').trim_end_matches("/v1").trim_end_matches("/v2");
@@ -163,8 +163,8 @@ fn decoded(entry: Entry, server: &str) -> Result<Option<Login>, RegistryError> {
 mod tests {
     use super::*;
 
-    fn password(username: &str, password: &str) -> Found {
-        Found::Login(Login::Password { username: username.to_owned(), password: Secret::new(password) })
+    fn password(username: &str, password: &str) -> LoginSource {
+        LoginSource::Login(Login::Password { username: username.to_owned(), password: Secret::new(password) })
     }
 
     #[test]
@@ -179,10 +179,10 @@ mod tests {
         assert_eq!(credentials.find("r.example:5000", "a/b"), Some(password("u", "p")));
         assert_eq!(credentials.find("r.example:5000", "team/x/y"), Some(password("team", "p")));
         assert_eq!(credentials.find("r.example:5000", "teammate"), Some(password("u", "p")));
-        let token = Found::Login(Login::IdentityToken(Secret::new("id")));
+        let token = LoginSource::Login(Login::IdentityToken(Secret::new("id")));
         assert_eq!(credentials.find("t.example", "a"), Some(token));
         let helper = |name: &str, server: &str| {
-            Some(Found::Helper { name: name.to_owned(), server: server.to_owned() })
+            Some(LoginSource::Helper { name: name.to_owned(), server: server.to_owned() })
         };
         assert_eq!(credentials.find("gcr.io", "a"), helper("gcloud", "gcr.io"));
         assert_eq!(credentials.find("empty.example", "a"), helper("pass", "empty.example"));

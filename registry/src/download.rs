@@ -18,7 +18,7 @@ use tokio::time;
 
 const REDIRECT_LIMIT: usize = 10;
 
-/// What a server said about an earlier copy, so that it can say that nothing has changed (RFC 9110 §13).
+/// Validators of an earlier copy, by which the server can answer that the file is unchanged (RFC 9110 §13).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
     /// `ETag`, as sent.
@@ -27,29 +27,29 @@ pub struct Validators {
     pub last_modified: Option<String>,
 }
 
-/// A file that was asked for with the validators of an earlier copy.
+/// The answer to a request with the validators of an earlier copy.
 pub enum Revalidated {
     /// The earlier copy is still good.
     Unchanged,
-    /// Here it is.
+    /// The file has changed, or there was no earlier copy; this is its content.
     Changed(Download),
 }
 
-/// A file being received. Its length is checked if the server announced it; whoever knows its digest checks that.
+/// A file being received. Its length is checked if the server announced it. A caller that knows the digest checks that.
 pub struct Download {
     response: Response,
     stall: time::Duration,
 }
 
 impl Client {
-    /// The file at `url`, unless it is still what `earlier` (empty for nothing) describes.
+    /// Fetches the file at `url`, unless it is still the one that `earlier` (empty for none) describes.
     ///
     /// # Errors
-    /// [`RegistryError::Address`] when `url` is no http(s) URL, [`RegistryError::Server`] for any status but success, any
-    /// failure of the connection.
+    /// [`RegistryError::Address`] when `url` is not an http(s) URL, [`RegistryError::Server`] for any status but success,
+    /// any failure of the connection.
     pub async fn fetch_url(&self, url: &str, earlier: &Validators) -> Result<Revalidated, RegistryError> {
         let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        // the text may have a login in it and is not repeated
+        // the message does not repeat the text, because it may contain a login
         let url = url.ok_or_else(|| RegistryError::Address { host: "URL".to_owned() })?;
         let mut retries = 0;
         loop {
@@ -104,7 +104,7 @@ impl Client {
 }
 
 impl Download {
-    /// The next bytes; `None` after the last.
+    /// Returns the next bytes, and `None` after the last.
     ///
     /// # Errors
     /// [`RegistryError::Connection`] when the connection breaks, [`RegistryError::Stalled`] when nothing comes.
@@ -121,7 +121,7 @@ impl Download {
         self.response.content_length()
     }
 
-    /// What to send with the next request for this file.
+    /// The validators to send with the next request for this file.
     #[must_use]
     pub fn validators(&self) -> Validators {
         Validators { etag: self.header(&ETAG), last_modified: self.header(&LAST_MODIFIED) }
@@ -148,7 +148,7 @@ async fn refused(response: Response) -> RegistryError {
     let host = name_of(response.url());
     let status = response.status().as_u16();
     match failure::of_answer(response, &Subject::Login { domain: &host }).await {
-        // nobody logs in to a web server
+        // logins are for registries, not for web servers
         RegistryError::Unauthorized { server, .. } => {
             RegistryError::Server { host, status, code: String::new(), message: server }
         }

@@ -1,5 +1,4 @@
-//! A registry as it was found: its address with the scheme that works, its connections, and how it wants requests to be
-//! authorized.
+//! A registry that has answered: its address with the scheme that works, its connections, and its authorization scheme.
 
 use crate::auth_scheme::AuthScheme;
 use reqwest::Url;
@@ -17,7 +16,7 @@ impl Endpoint {
         Self { domain: domain.to_owned(), base, http, auth_scheme: Mutex::new(AuthScheme::Anonymous) }
     }
 
-    /// The domain as references have it.
+    /// The domain as written in references.
     pub(crate) fn domain(&self) -> &str {
         &self.domain
     }

@@ -1,4 +1,4 @@
-//! What can go wrong between rbuild and a registry.
+//! Failures between rbuild and a registry.
 
 use rbuild_oci::{Digest, FailureClass};
 use std::{fmt, io, path::PathBuf};
@@ -6,7 +6,7 @@ use std::{fmt, io, path::PathBuf};
 /// The lower-level error behind a [`RegistryError`]; only its text is meant for use.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What was being done to a repository.
+/// The kind of access to a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading manifests and blobs.
@@ -24,7 +24,7 @@ impl fmt::Display for Access {
     }
 }
 
-/// A request to a registry that did not give what was asked for.
+/// A failed request to a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The repository or the tag or digest in it does not exist.
@@ -48,13 +48,13 @@ pub enum RegistryError {
         shown(server)
     )]
     AccessDenied {
-        /// What was tried.
+        /// The access that was refused.
         access: Access,
         /// Domain and path.
         repository: String,
         /// The registry's domain.
         host: String,
-        /// What the server said; may be empty.
+        /// The server's explanation; may be empty.
         server: String,
     },
     /// The registry or its token server refuses the login.
@@ -62,7 +62,7 @@ pub enum RegistryError {
     Unauthorized {
         /// The registry's domain.
         host: String,
-        /// What the server said; may be empty.
+        /// The server's explanation; may be empty.
         server: String,
     },
     /// The registry wants credentials sent to a token server over an unprotected connection.
@@ -89,16 +89,16 @@ pub enum RegistryError {
     Tls {
         /// Host, with its port if one was given.
         host: String,
-        /// What rustls said.
+        /// The error of rustls.
         #[source]
         source: Cause,
     },
-    /// Nothing listens there.
+    /// No process listens on the registry's port.
     #[error("connection to {host} refused")]
     Refused {
         /// Host, with its port if one was given.
         host: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: Cause,
     },
@@ -116,7 +116,7 @@ pub enum RegistryError {
     Stalled {
         /// Host, with its port if one was given.
         host: String,
-        /// The limit.
+        /// The stall limit in seconds.
         seconds: u64,
     },
     /// Any other answer that is not success.
@@ -136,7 +136,7 @@ pub enum RegistryError {
     Protocol {
         /// The registry's domain.
         host: String,
-        /// What is wrong.
+        /// The violation.
         problem: String,
     },
     /// The content is not what its digest says.
@@ -146,9 +146,9 @@ pub enum RegistryError {
         host: String,
         /// Domain and path.
         repository: String,
-        /// What was asked for.
+        /// The digest that was requested.
         expected: Digest,
-        /// What came.
+        /// The digest of the received content.
         found: Digest,
     },
     /// The content ended before the size its descriptor states, or the server states another size.
@@ -178,7 +178,7 @@ pub enum RegistryError {
     Body {
         /// Domain and path.
         repository: String,
-        /// What the reader said.
+        /// The reader's error.
         #[source]
         source: io::Error,
     },
@@ -188,16 +188,16 @@ pub enum RegistryError {
         /// Domain and path.
         repository: String,
     },
-    /// The domain of a reference makes no URL.
+    /// No URL can be made of a reference's domain.
     #[error("{host:?} is not a registry address")]
     Address {
-        /// As written.
+        /// The domain as written.
         host: String,
     },
     /// A credentials file that is not docker's `config.json` or containers' `auth.json`.
     #[error("cannot understand the registry credentials file")]
     CredentialsFile {
-        /// What the reader said.
+        /// The reader's error.
         #[source]
         source: Cause,
     },
@@ -214,16 +214,16 @@ pub enum RegistryError {
         program: String,
         /// The server it was asked for.
         server: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
-    /// A file of `certs.d` that cannot be read or is no certificate or key.
+    /// A file of `certs.d` that cannot be read, or is not a certificate or key.
     #[error("cannot use certificate file {}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
@@ -232,16 +232,16 @@ pub enum RegistryError {
     Setup {
         /// Host, with its port if one was given.
         host: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
 }
 
 impl RegistryError {
-    /// Who has to act on it. What a registry does not have, does not give to these credentials, or has in a damaged form
-    /// is the user's matter. A registry that cannot be reached, fails or breaks the protocol is the environment's, and so
-    /// are helpers, certificates and proxies, which belong to the machine.
+    /// The class of the failure. The user has to act on content that the registry does not have, does not give to these
+    /// credentials, or has in a damaged form. The environment is at fault when a registry cannot be reached, fails or
+    /// breaks the protocol, and when helpers, certificates or proxies fail, because they belong to the machine.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
@@ -266,7 +266,7 @@ impl RegistryError {
             | Self::Helper { .. }
             | Self::Certificate { .. }
             | Self::Setup { .. } => FailureClass::Environment,
-            // what is uploaded comes from the store
+            // the uploaded bytes come from the store, which is on this machine
             Self::Body { source, .. } => FailureClass::of_io(source, FailureClass::Internal),
             Self::Abandoned { .. } => FailureClass::Internal,
         }

@@ -1,4 +1,4 @@
-//! Errors made of failed requests and of answers that are not success.
+//! Turns failed requests, and answers other than success, into errors.
 
 use crate::{Access, RegistryError, host::name_of};
 use rbuild_oci::{Digest, Reference};
@@ -8,10 +8,10 @@ use std::{error::Error, io, time::Duration};
 use tokio::time;
 
 const ANSWER_LIMIT: usize = 64 << 10;
-/// Servers' messages are shown to people; a page of HTML is of no use to them.
+/// Longest message of a server that is shown, in bytes; a page of HTML would not help the reader.
 const MESSAGE_LIMIT: usize = 300;
 
-/// What a request was about, which decides how its failure reads.
+/// The subject of a request, which decides the message of its failure.
 pub(crate) enum Subject<'a> {
     Manifest { reference: &'a Reference },
     Blob { reference: &'a Reference, digest: &'a Digest },
@@ -19,7 +19,7 @@ pub(crate) enum Subject<'a> {
     Login { domain: &'a str },
 }
 
-/// The error document of the distribution specification, and what token servers send.
+/// The error document of the distribution specification, with the fields that token servers use instead.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorDocument {
@@ -57,10 +57,10 @@ impl Subject<'_> {
     }
 }
 
-/// The error for `response`, whose status is not what the protocol wants for `subject`.
+/// The error for `response`, whose status means that the request about `subject` failed.
 pub(crate) async fn of_answer(response: Response, subject: &Subject<'_>) -> RegistryError {
     let status = response.status();
-    // the body only explains; if it cannot be had, the status still tells
+    // the body only adds an explanation: without it the status is enough
     let body = read_limited(response, ANSWER_LIMIT, subject.host()).await.unwrap_or_default();
     let (code, message) = explained(&body);
     match (status, subject) {
@@ -81,7 +81,7 @@ pub(crate) async fn of_answer(response: Response, subject: &Subject<'_>) -> Regi
 pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     let host = name_of(url);
     let (tls, refused) = (is_tls(&error), is_refused(&error));
-    // URLs of redirects carry signatures
+    // URLs of redirects contain signatures, which must not be shown
     let source = Box::new(error.without_url());
     if tls {
         RegistryError::Tls { host, source }
@@ -92,15 +92,15 @@ pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     }
 }
 
-/// The error for an answer that the protocol does not allow.
+/// The error for an answer that breaks the protocol.
 pub(crate) fn protocol(domain: &str, problem: &str) -> RegistryError {
     RegistryError::Protocol { host: domain.to_owned(), problem: problem.to_owned() }
 }
 
-/// Whether the other side speaks TLS but no trusted connection came about.
+/// True if the other side speaks TLS but the handshake failed.
 pub(crate) fn is_tls(error: &reqwest::Error) -> bool {
     match find::<rustls::Error>(error) {
-        // what a plain HTTP server answers is no TLS message
+        // the other side speaks plain HTTP, which rustls reports as an invalid message
         Some(rustls::Error::InvalidMessage(_)) | None => false,
         Some(_) => true,
     }
@@ -110,7 +110,8 @@ pub(crate) fn is_refused(error: &reqwest::Error) -> bool {
     find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The first `T` in the chain of causes. `io::Error` hides the error it wraps from `source`, so it is opened.
+/// The first `T` in the chain of causes. The search looks inside `io::Error`, because its `source` skips the wrapped
+/// error.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -147,7 +148,7 @@ pub(crate) async fn read_limited(
     }
 }
 
-/// Code and message of an error answer; the text itself when it is short and not HTML.
+/// Code and message of an error answer. A short text that is not HTML is its own message.
 fn explained(body: &[u8]) -> (String, String) {
     let document: ErrorDocument = serde_json::from_slice(body).unwrap_or_default();
     if let Some(entry) = document.errors.into_iter().next() {
@@ -163,7 +164,7 @@ fn explained(body: &[u8]) -> (String, String) {
     (String::new(), if readable { shortened(text) } else { String::new() })
 }
 
-/// One line, without control characters, which a terminal could obey.
+/// The text on one line and without control characters, because a terminal would obey them.
 fn shortened(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     clean.take(MESSAGE_LIMIT).collect::<String>().trim().to_owned()

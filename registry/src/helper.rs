@@ -6,9 +6,9 @@ use serde::Deserialize;
 use std::{io, path::PathBuf, process::Stdio, time::Duration};
 use tokio::{io::AsyncWriteExt, process::Command, time};
 
-/// A helper may ask the user to unlock a key ring, but not for ever.
+/// Longest time a helper may take; it may have to ask the user to unlock a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(120);
-/// What a helper prints when it simply has no login.
+/// The text that a helper prints when it has no login for the server.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ pub(crate) async fn ask(name: &str, server: &str, search_path: &str) -> Result<O
     let exchange = async {
         let mut child = command.spawn()?;
         let mut stdin = child.stdin.take().expect("stdin is piped");
-        // a helper that exits without reading is judged by its answer
+        // a helper may exit without reading its input; its answer decides
         let _ = stdin.write_all(server.as_bytes()).await;
         drop(stdin);
         child.wait_with_output().await
@@ -57,7 +57,7 @@ pub(crate) async fn ask(name: &str, server: &str, search_path: &str) -> Result<O
     }))
 }
 
-/// The first file of that name in the search path; a name with a slash would leave it.
+/// The first file of that name in the search path. A name with a slash is refused, because it would leave the path.
 fn locate(program: &str, search_path: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return None;

@@ -1,4 +1,4 @@
-//! Names of registries: where a reference's domain is served, and which hosts are this machine itself.
+//! Names of registries: the server behind a reference's domain, and the hosts that are this machine itself.
 
 use crate::RegistryError;
 use reqwest::Url;
@@ -17,18 +17,18 @@ pub(crate) fn authority(domain: &str) -> &str {
 pub(crate) fn base_url(scheme: &str, domain: &str) -> Result<Url, RegistryError> {
     let bad = || RegistryError::Address { host: domain.to_owned() };
     let url = Url::parse(&format!("{scheme}://{}/", authority(domain))).map_err(|_| bad())?;
-    // a domain is host and port only; anything the URL parser would take as more must not pass
+    // a domain is a host and a port: refuse text in which the URL parser would find more
     if url.path() == "/" && url.username().is_empty() && url.query().is_none() { Ok(url) } else { Err(bad()) }
 }
 
-/// Whether `url` names this machine (127.0.0.0/8, `::1`, `localhost`), which Docker treats as insecure by default.
+/// True if `url` names this machine (127.0.0.0/8, `::1`, `localhost`), which Docker treats as insecure by default.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Host and, if one is written, port: the name used in messages and in `certs.d`.
+/// The host, with the port if one is written: the name used in messages and in `certs.d`.
 pub(crate) fn name_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

@@ -1,10 +1,10 @@
-//! The OCI distribution protocol: manifests and blobs fetched from and sent to registries, with authentication,
+//! The OCI distribution protocol: fetches manifests and blobs from registries and sends them there, with authentication,
 //! trust, redirects, retries and resumption.
 //!
-//! Invariants: a body is checked against its digest and size while it streams; credentials and tokens go to the
-//! registry they are for, and to the token server it names, and nowhere else; nothing is built or read before the first
-//! request needs it; the environment is never read. Left to others: where blobs are kept, what an image is, which
-//! configuration files exist. Retries happen here and in no other crate.
+//! Invariants: a body is checked against its digest and size while it streams; credentials and tokens go to the registry
+//! they are for, and to the token server it names, and nowhere else; nothing is connected or read before the first
+//! request needs it; the environment is never read. Other crates decide where blobs are kept and what an image is, and
+//! find the configuration files. Retries happen here and in no other crate.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! Logins in use: looked up when a registry first asks, each helper run once.
+//! Looks up a login when a registry first asks for one, and runs each credential helper once.
 
-use crate::{Credentials, Login, RegistryError, credentials::Found, helper};
+use crate::{Credentials, Login, RegistryError, credentials::LoginSource, helper};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -22,8 +22,8 @@ impl Logins {
     pub(crate) async fn find(&self, domain: &str, path: &str) -> Result<Option<Login>, RegistryError> {
         match self.credentials.find(domain, path) {
             None => Ok(None),
-            Some(Found::Login(login)) => Ok(Some(login)),
-            Some(Found::Helper { name, server }) => {
+            Some(LoginSource::Login(login)) => Ok(Some(login)),
+            Some(LoginSource::Helper { name, server }) => {
                 let key = format!("{name} {server}");
                 let cell = {
                     let mut helped = self.helped.lock().unwrap_or_else(PoisonError::into_inner);

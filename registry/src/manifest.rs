@@ -1,4 +1,4 @@
-//! Manifests and indexes: small documents, read and written whole.
+//! Manifests and indexes, which are small enough to be read and written whole.
 
 use crate::{
     Access, Client, RegistryError,
@@ -13,7 +13,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 
-/// The longest manifest or index that is read, in bytes (the limit registries themselves have).
+/// The longest manifest or index that is read, in bytes. Registries have the same limit.
 pub const MANIFEST_LIMIT: u64 = 4 << 20;
 
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
@@ -21,30 +21,30 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 const DIGEST_HEADER: &str = "docker-content-digest";
 
-/// A manifest or index as the registry has it, digest checked.
+/// A manifest or index, whose digest was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedManifest {
     /// The digest of `bytes`.
     pub digest: Digest,
-    /// What it is.
+    /// The media type of the document.
     pub media_type: MediaType,
     /// The document.
     pub bytes: Bytes,
 }
 
-/// What a reference points at, without the document.
+/// The digest, type and size of the document that a reference points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestHead {
-    /// The manifest's digest, as the registry states it.
+    /// The digest of the document, as the registry states it.
     pub digest: Digest,
-    /// What it is.
+    /// The media type of the document.
     pub media_type: MediaType,
-    /// Its length in bytes.
+    /// The length of the document in bytes.
     pub size: u64,
 }
 
 impl Client {
-    /// The manifest or index `reference` names, by its digest if it has one, else by its tag.
+    /// Fetches the manifest or index of `reference`, by its digest if it has one, else by its tag.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`]; [`RegistryError::DigestMismatch`] when the document
@@ -67,7 +67,7 @@ impl Client {
         Ok(FetchedManifest { digest, media_type, bytes: bytes.into() })
     }
 
-    /// What `reference` points at, with as little transfer as the registry allows.
+    /// Asks what `reference` points at, with a HEAD request where the registry answers it well enough.
     ///
     /// # Errors
     /// As [`Self::fetch_manifest`].
@@ -82,7 +82,8 @@ impl Client {
             };
         }
         match response.status() {
-            // An answer to HEAD has no body to explain it. Some registries refuse the method or leave out the headers.
+            // GET instead: some registries refuse HEAD or leave out the headers, and a failed HEAD has no body to explain
+            // it
             StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
                 let fetched = self.fetch_manifest(reference).await?;
                 let size = fetched.bytes.len() as u64;
@@ -92,11 +93,12 @@ impl Client {
         }
     }
 
-    /// Stores `bytes` under the tag of `reference`, or under its digest if it has no tag. What it refers to must be there.
+    /// Stores `bytes` under the tag of `reference`, or under its digest if it has no tag. The registry must already have
+    /// the blobs and manifests that the document names.
     ///
     /// # Errors
     /// [`RegistryError::AccessDenied`]; [`RegistryError::Server`] with the registry's reason, such as a missing blob;
-    /// [`RegistryError::DigestMismatch`] when the registry understood other bytes.
+    /// [`RegistryError::DigestMismatch`] when the registry received other bytes.
     pub async fn put_manifest(
         &self,
         reference: &Reference,
@@ -106,7 +108,8 @@ impl Client {
         let digest = Digest::of(&bytes);
         let name = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
         let mut call = Self::call(Method::PUT, reference, Access::Push, &format!("manifests/{name}"));
-        let unusable = |_| protocol(reference.domain(), "the manifest's media type is no header value");
+        let unusable =
+            |_| protocol(reference.domain(), "the manifest's media type is not a valid header value");
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_str(media_type.as_str()).map_err(unusable)?);
         call.body = bytes;
         let response = self.send(reference, &call).await?;
@@ -135,25 +138,26 @@ fn head(response: &Response) -> Option<ManifestHead> {
         return None;
     }
     let headers = response.headers();
-    // `Response::content_length` is that of the body, which a HEAD has not
+    // not `Response::content_length`, which is that of the body; an answer to HEAD has none
     let size = headers.get(reqwest::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
     let media_type = stated_type(headers)?;
     Some(ManifestHead { digest: stated_digest(headers)?, media_type, size })
 }
 
-/// The digest the registry states; `None` also for algorithms other than SHA-256.
+/// The digest that the registry states. `None` if it states none, or one of another algorithm than SHA-256.
 fn stated_digest(headers: &HeaderMap) -> Option<Digest> {
     headers.get(DIGEST_HEADER)?.to_str().ok()?.parse().ok()
 }
 
-/// The `Content-Type`, if it says more than that this is JSON or text.
+/// The `Content-Type`, unless it is a general one for JSON or text.
 fn stated_type(headers: &HeaderMap) -> Option<MediaType> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let name = text.split(';').next().unwrap_or(text).trim();
     (name.starts_with("application/vnd.")).then(|| MediaType::from(name))
 }
 
-/// What the document says of itself; else what the registry said; else what its shape tells.
+/// The media type that the document states of itself, else the one that the registry stated, else the one that its fields
+/// imply.
 fn document_type(bytes: &[u8], stated: Option<MediaType>) -> MediaType {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]

@@ -1,38 +1,38 @@
-//! What a client is made of.
+//! The options of a client.
 
 use crate::{Credentials, RetryPolicy, Secret, Tls};
 use std::{path::PathBuf, time::Duration};
 
-/// What a [`crate::Client`] knows from outside. The default trusts the system's authorities and has no logins.
+/// Everything that a [`crate::Client`] is given. The default trusts the system's authorities and has no logins.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Logins.
+    /// Logins for registries.
     pub credentials: Credentials,
-    /// Where credential helpers are looked for, in the form of `PATH`.
+    /// The directories with credential helpers, in the form of `PATH`.
     pub helper_path: String,
-    /// Directories in the form of `/etc/docker/certs.d`, first one first.
+    /// Directories in the form of `/etc/docker/certs.d`. The first that knows a host counts.
     pub certificate_directories: Vec<PathBuf>,
-    /// The protection wanted for all registries.
+    /// The protection that all registries must have.
     pub tls: Tls,
     /// Registries (`host` or `host:port`) that get [`Tls::SkipVerifyOrPlainHttp`] in any case.
     pub insecure_hosts: Vec<String>,
-    /// Proxies.
+    /// The proxies for hosts other than this machine.
     pub proxies: Proxies,
-    /// Retries of requests, and of the rest of a broken download.
+    /// The retries of failed requests and broken downloads.
     pub retry: RetryPolicy,
-    /// How long a transfer may go without moving a byte.
+    /// The longest time that a transfer may take without moving a byte.
     pub stall_limit: Duration,
 }
 
-/// Proxies in the form of the customary environment variables; empty for none. Loopback is never proxied. The addresses
-/// are secret because they may have a login in them.
+/// Proxies in the form of the customary environment variables, empty for none. Requests to this machine use no proxy. The
+/// addresses are secret because they may contain a login.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
-    /// `HTTP_PROXY`.
+    /// The proxy for plain HTTP, as in `HTTP_PROXY`.
     pub http: Secret,
-    /// `HTTPS_PROXY`.
+    /// The proxy for TLS, as in `HTTPS_PROXY`.
     pub https: Secret,
-    /// `NO_PROXY`.
+    /// The hosts that are reached without a proxy, as in `NO_PROXY`.
     pub except: String,
 }
 

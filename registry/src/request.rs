@@ -1,43 +1,43 @@
-//! Requests to a registry as they are asked for: what is sent where, what it has to be allowed, how long it may take.
+//! A request to a registry before it is sent: its target, its content, the scope it needs, and the time it may take.
 
 use crate::{Access, scope::Scopes};
 use bytes::Bytes;
 use rbuild_oci::Reference;
 use reqwest::{Method, Url, header::HeaderMap};
 
-/// A request that can be repeated.
+/// A request that can be sent again, because its body is in memory.
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
-    /// Empty for none.
+    /// The body; empty for a request without one.
     pub(crate) body: Bytes,
     pub(crate) scope: RequestScope,
     pub(crate) timeout: Timeout,
 }
 
-/// How long the answer may take.
+/// The longest wait for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timeout {
-    /// As long as a transfer may stall.
+    /// The stall limit of the client.
     Usual,
-    /// As long as a registry may need to put a large blob in its place.
+    /// The time that a registry may need to store a large blob after it has received it.
     Commit,
 }
 
-/// Where a request goes.
+/// The address of a request.
 #[derive(Clone)]
 pub(crate) enum Target {
-    /// Path and query below the registry's root, starting with `v2/`.
+    /// A path and query below the registry's root; it begins with `v2/`.
     Path(String),
-    /// A location the registry gave.
+    /// A location that the registry answered with.
     Location(Url),
 }
 
-/// What a request has to be allowed to do.
+/// The permission that a request needs.
 #[derive(Clone)]
 pub(crate) struct RequestScope {
-    /// The repository, which may have a login of its own; empty for none.
+    /// The repository, which may have its own login; empty for requests about the registry as a whole.
     pub(crate) path: String,
     pub(crate) access: Access,
     pub(crate) scopes: Scopes,
@@ -50,12 +50,12 @@ impl Call {
 }
 
 impl RequestScope {
-    /// Reading or writing the repository of `reference`.
+    /// The scope for reading or writing the repository of `reference`.
     pub(crate) fn of(reference: &Reference, access: Access) -> Self {
         Self { path: reference.path().to_owned(), access, scopes: Scopes::of(reference, access) }
     }
 
-    /// Nothing but asking the registry for its version, which takes a login where there is one.
+    /// The scope for asking the registry for its version, which needs nothing but a login.
     pub(crate) fn registry() -> Self {
         Self { path: String::new(), access: Access::Pull, scopes: Scopes::none() }
     }

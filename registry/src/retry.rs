@@ -1,4 +1,4 @@
-//! When to try again, and after how long.
+//! The number of retries and the waits between them.
 
 use reqwest::{StatusCode, header};
 use std::{
@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
-/// The longest a server can make us wait by `Retry-After`.
+/// The longest wait that a server can impose by `Retry-After`.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// How often and how patiently failed requests are repeated.
+/// The number of retries of a failed request, and the waits before them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries after the first.
+    /// Number of tries after the first.
     pub retries: u32,
-    /// Wait before the first retry; each further wait is twice as long, and varied by up to a quarter.
+    /// The wait before the first retry. Each further wait is twice as long, and each is varied by up to a quarter.
     pub first_delay: Duration,
 }
 
@@ -25,18 +25,18 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait before retry number `retry` (from 0), `None` when there is none left.
+    /// The wait before retry number `retry` (counted from 0), `None` when no retry is left.
     pub(crate) fn delay(&self, retry: u32) -> Option<Duration> {
         if retry >= self.retries {
             return None;
         }
         let delay = self.first_delay.saturating_mul(1 << retry.min(16)).min(LONGEST_WAIT);
-        // parallel transfers that failed together should not come back together
+        // varied, so that transfers that failed at the same time do not all retry at the same time
         let spread = RandomState::new().build_hasher().finish() % 256;
         Some(delay.mul_f64(1.0 + spread as f64 / 1024.0))
     }
 
-    /// The same, with what the server asked for in `Retry-After`, if it is longer.
+    /// The wait before retry number `retry`, or the one that the server asks for in `Retry-After` if that is longer.
     pub(crate) fn delay_after(&self, retry: u32, headers: &header::HeaderMap) -> Option<Duration> {
         let asked =
             headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -45,7 +45,7 @@ impl RetryPolicy {
     }
 }
 
-/// Whether an answer may become better by itself.
+/// True if the same request may succeed later.
 pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }

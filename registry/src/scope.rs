@@ -1,14 +1,14 @@
-//! What a request needs to be allowed to do (Docker token scope grammar: `repository:path:actions`).
+//! Scopes of tokens (Docker token scope grammar: `repository:path:actions`).
 
 use crate::Access;
 use rbuild_oci::Reference;
 
-/// One or more scopes, as they stand in a token request; empty for the registry's root.
+/// The scopes of a token request; empty for requests about the registry as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scopes(Vec<String>);
 
 impl Scopes {
-    /// Nothing but being logged in.
+    /// No scope, for requests that need nothing but a login.
     pub(crate) fn none() -> Self {
         Self(Vec::new())
     }
@@ -21,7 +21,7 @@ impl Scopes {
         Self(vec![format!("repository:{}:{actions}", reference.path())])
     }
 
-    /// Also reading from repository `path` of the same registry, which mounting a blob needs.
+    /// Adds reading from repository `path` of the same registry, which mounting a blob needs.
     pub(crate) fn and_pull(mut self, path: &str) -> Self {
         self.0.push(format!("repository:{path}:pull"));
         self
@@ -31,7 +31,7 @@ impl Scopes {
         self.0.iter().map(String::as_str)
     }
 
-    /// The form OAuth wants, also the key under which a token is kept.
+    /// All scopes in one text: the form that OAuth wants, and the key of the kept token.
     pub(crate) fn joined(&self) -> String {
         self.0.join(" ")
     }

@@ -1,9 +1,9 @@
-//! Text that must not be shown.
+//! Texts that must not appear in output.
 
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
-/// A password or token. Prints as stars, whatever the format.
+/// A password or token. It prints as stars in every format.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 

@@ -10,7 +10,7 @@ use reqwest::{Method, Response, StatusCode, Url, header::LINK};
 use serde::Deserialize;
 
 const PAGE_LIMIT: usize = 4 << 20;
-/// Pages after which a registry is taken to go round in circles.
+/// The largest number of pages. A registry that sends more is assumed to repeat itself.
 const PAGES_LIMIT: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct Page {
 }
 
 impl Client {
-    /// All tags of the repository of `reference`, in the registry's order.
+    /// Lists all tags of the repository of `reference`, in the registry's order.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`], any failure of the connection.

@@ -1,4 +1,4 @@
-//! Bearer tokens (distribution specification, auth/token and auth/oauth): asked of the realm a registry names.
+//! Bearer tokens (distribution specification, auth/token and auth/oauth), fetched from the realm that a registry names.
 
 use crate::{
     Access, Login, RegistryError, Secret,
@@ -14,11 +14,11 @@ use serde::Deserialize;
 use std::time::{Duration, Instant};
 use tokio::time;
 
-/// How long a token is good for when the server does not say (auth/token).
+/// The lifetime of a token when the server does not state one (auth/token).
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
-/// Tokens are given up a little early, since a request takes time.
+/// Tokens count as expired this long before their end, because a request takes time.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How long a token server may take to answer.
+/// The longest wait for an answer of a token server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: usize = 1 << 20;
 
@@ -43,7 +43,7 @@ impl Token {
     }
 }
 
-/// Asks `realm` for a token for what `scope` says, of the registry `domain`.
+/// Asks `realm` for a token of the registry `domain` that allows `scope`.
 pub(crate) async fn fetch(
     http: &reqwest::Client,
     realm: &Realm,
@@ -65,7 +65,7 @@ pub(crate) async fn fetch(
     let response = time::timeout(ANSWER_TIMEOUT, request.send()).await.map_err(stalled)?;
     let response = response.map_err(|error| failure::of_request(&realm.url, error))?;
     if !response.status().is_success() {
-        // without a login it is the repository that is closed, not the login that is wrong
+        // without a login the failure is about the repository, which is closed; with one, about the login
         let repository = format!("{domain}/{}", scope.path).parse::<Reference>().ok();
         let subject = match (&repository, login, scope.access) {
             (Some(reference), None, Access::Pull) => Subject::Manifest { reference },

@@ -1,7 +1,7 @@
-//! Requests with everything around them: authorization, redirects, retries, the stall limit.
+//! Sends requests with everything around them: authorization, redirects, retries, the stall limit.
 //!
-//! Invariants: `Authorization` goes only to the registry's own origin, however a redirect or upload location reads; a
-//! request answered is never repeated unless the answer is transient or a 401 that a new authorization may change.
+//! Invariants: `Authorization` goes only to the registry's own origin, whatever a redirect or upload location says; an
+//! answered request is repeated only if the answer is transient, or a 401 that a new authorization may change.
 
 use crate::{
     RegistryError, RetryPolicy,
@@ -21,22 +21,22 @@ use std::{sync::Arc, time::Duration};
 use tokio::time;
 
 const REDIRECT_LIMIT: usize = 10;
-/// Registries copy what they received before they answer, which takes its time for large blobs.
+/// The longest wait for the answer to a finished upload, because registries copy large blobs before they answer.
 pub(crate) const COMMIT_LIMIT: Duration = Duration::from_secs(600);
-/// A challenge, an old token, and a new one.
+/// The most refusals of one request: the challenge, an expired token, and a new token.
 const REFUSAL_LIMIT: u32 = 3;
 
 pub(crate) struct Transport {
     pub(crate) connector: Connector,
     pub(crate) auth: Authenticator,
     pub(crate) retry: RetryPolicy,
-    /// How long a transfer may go without moving a byte.
+    /// The longest time that a transfer may take without moving a byte.
     pub(crate) stall: Duration,
 }
 
 impl Transport {
-    /// Sends `call` to the registry `domain` until it is answered. Any status but a transient one comes back as an answer;
-    /// a transient one too when the retries are used up.
+    /// Sends `call` to the registry `domain` until it gets an answer that is not transient, or the retries are used up.
+    /// An answer may have any status.
     pub(crate) async fn send(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
         let mut retries = 0;
         loop {
@@ -58,7 +58,7 @@ impl Transport {
         }
     }
 
-    /// Sends `call` with authorization, learning from refusals which one is wanted.
+    /// Sends `call` with authorization, and learns from refusals which one the registry wants.
     async fn authorised(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
         let endpoint = self.connector.endpoint(domain).await?;
         let mut authorization = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
@@ -75,7 +75,7 @@ impl Transport {
             }
             self.auth.refused(&endpoint, &call.scope, &authorization, response.headers())?;
             let next = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
-            // an authorization that was refused is not offered twice
+            // the registry has just refused this one
             if next == authorization {
                 return Ok(response);
             }
@@ -112,7 +112,8 @@ impl Transport {
         Err(protocol(endpoint.domain(), "too many redirects"))
     }
 
-    /// One request, one answer. The authorization is added if the request goes to the registry itself.
+    /// Sends one request and returns its answer. The authorization is added only if the request goes to the registry
+    /// itself.
     pub(crate) async fn exchange(
         &self,
         endpoint: &Endpoint,
@@ -123,7 +124,7 @@ impl Transport {
         let ours = same_origin(&url, endpoint.base());
         let http = if ours { endpoint.http().clone() } else { self.connector.http(&url)? };
         if let (true, Authorization::Header(secret)) = (ours, authorization) {
-            let unusable = |_| protocol(endpoint.domain(), "the login or token is no header value");
+            let unusable = |_| protocol(endpoint.domain(), "the login or token is not a valid header value");
             let mut value = HeaderValue::from_str(secret.expose()).map_err(unusable)?;
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -131,7 +132,7 @@ impl Transport {
         http.execute(request).await.map_err(|error| failure::of_request(&url, error))
     }
 
-    /// Where `response` sends us, if it does.
+    /// The target of `response`, if it is a redirect.
     fn redirected(
         &self,
         response: &Response,
@@ -156,7 +157,7 @@ impl Transport {
         }
     }
 
-    /// The endpoint of `domain` and the authorization `scope` takes there, for requests that cannot be repeated.
+    /// The endpoint of `domain` and the authorization for `scope`, for a request that cannot be sent twice.
     pub(crate) async fn ready(
         &self,
         domain: &str,
@@ -168,13 +169,13 @@ impl Transport {
     }
 }
 
-/// Whether the failure may be gone at the next try.
+/// True if the next try may succeed.
 pub(crate) fn may_pass(error: &RegistryError) -> bool {
     match error {
         RegistryError::Connection { .. } | RegistryError::Stalled { .. } => true,
-        // on this machine a port does not open by waiting
+        // waiting does not open a port of this machine
         RegistryError::Refused { host, .. } => !is_local(host),
-        // of a token server; the registry's own come as answers
+        // the failure of a token server; those of the registry itself come as answers
         RegistryError::Server { status, .. } => StatusCode::from_u16(*status).is_ok_and(retry::is_transient),
         _ => false,
     }

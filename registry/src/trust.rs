@@ -1,5 +1,5 @@
-//! Which certificates are believed for which host, in the form Docker and containers have it:
-//! `certs.d/<host[:port]>/*.crt` are authorities, `*.cert` with `*.key` is what we show ourselves.
+//! The trusted certificates of each host, in the directories that Docker and containers use:
+//! `certs.d/<host[:port]>/*.crt` are authorities, `*.cert` with `*.key` is the client's own certificate.
 
 use crate::{Cause, RegistryError, host};
 use reqwest::{Certificate, Identity, Url};
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How much protection connections to a registry must have.
+/// The protection that connections to a registry must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
     /// TLS with a trusted certificate. Registries on this machine itself may speak plain HTTP.
@@ -18,7 +18,7 @@ pub enum Tls {
     SkipVerifyOrPlainHttp,
 }
 
-/// What is trusted, for all hosts.
+/// The rules of trust for all hosts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     pub(crate) tls: Tls,
@@ -26,7 +26,7 @@ pub(crate) struct Trust {
     pub(crate) certificate_directories: Vec<PathBuf>,
 }
 
-/// What is trusted for one host.
+/// The trust in one host.
 #[derive(Default)]
 pub(crate) struct HostTrust {
     pub(crate) tls: Tls,
@@ -35,13 +35,13 @@ pub(crate) struct HostTrust {
 }
 
 impl Trust {
-    /// Whether connections to `url` need no verified certificate.
+    /// The protection that connections to `url` must have.
     pub(crate) fn tls_for(&self, url: &Url) -> Tls {
         let listed = |host: &String| *host == host::name_of(url) || Some(host.as_str()) == url.host_str();
         if self.insecure_hosts.iter().any(listed) { Tls::SkipVerifyOrPlainHttp } else { self.tls }
     }
 
-    /// The trust for `url`, with the files of the first certificate directory that has the host.
+    /// Reads the trust for `url` from the first certificate directory that has the host.
     pub(crate) fn load(&self, url: &Url) -> Result<HostTrust, RegistryError> {
         let mut trust = HostTrust { tls: self.tls_for(url), ..HostTrust::default() };
         for directory in &self.certificate_directories {
@@ -78,7 +78,7 @@ impl HostTrust {
                 pem.extend(read(&path.with_extension("key"))?);
                 self.identity = Some(Identity::from_pem(&pem).map_err(|error| unusable(path, error))?);
             }
-            // keys are read with their certificate; other files are nobody's business
+            // keys are read with their certificate; all other files are ignored
             Some(_) | None => {}
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Blobs going out (distribution specification, "Pushing blobs").
+//! Uploads of blobs (distribution specification, "Pushing blobs").
 //!
-//! A blob whose digest is known goes in one PUT, and can be started over when it fails. One that is made on the fly goes in
-//! one PATCH, whose end brings the digest, and cannot: its sender would have to make it again.
+//! A blob whose digest is known is sent in one PUT, which can start over when it fails. A blob that is still being made
+//! is sent in one PATCH, and its digest after it. That cannot start over, because the sender would have to make it again.
 
 use crate::{
     Access, BlobBody, Client, RegistryError,
@@ -27,13 +27,13 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 /// A blob to upload whose digest is known.
 #[derive(Clone, Copy, Debug)]
 pub struct BlobUpload<'a> {
-    /// Digest and size.
+    /// The blob's digest and size.
     pub descriptor: &'a Descriptor,
-    /// Path of another repository of the same registry that may have it, so that no byte need be sent.
+    /// The path of another repository of the same registry that may have the blob, so that its bytes need not be sent.
     pub mount_from: Option<&'a str>,
 }
 
-/// How a blob came to be in the repository.
+/// The way in which a blob came into the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadOutcome {
     /// The registry took it from another repository.
@@ -42,28 +42,28 @@ pub enum UploadOutcome {
     Uploaded,
 }
 
-/// Whether a registry took a blob from another of its repositories.
+/// The registry's answer to the request to take a blob from another of its repositories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountOutcome {
-    /// It did.
+    /// The registry took the blob.
     Mounted,
-    /// It did not: the other repository does not have it, may not be read, or the registry cannot mount.
+    /// The registry did not, because the other repository lacks the blob or may not be read, or it cannot mount at all.
     Refused,
 }
 
-/// What came of asking for an upload.
-enum Begun {
+/// The answer to the request for an upload.
+enum UploadStart {
     Mounted,
     At(Url),
 }
 
 impl Client {
-    /// Whether the repository of `reference` has the blob.
+    /// Asks whether the repository of `reference` has the blob.
     ///
     /// # Errors
     /// [`RegistryError::AccessDenied`], any failure of the connection.
     pub async fn blob_exists(&self, reference: &Reference, digest: &Digest) -> Result<bool, RegistryError> {
-        // asked with the right to push, so that the token serves for the upload too
+        // the scope includes pushing, so that one token serves for the upload too
         let call = Self::call(Method::HEAD, reference, Access::Push, &format!("blobs/{digest}"));
         let response = self.send(reference, &call).await?;
         match response.status() {
@@ -84,9 +84,9 @@ impl Client {
         from: &str,
     ) -> Result<MountOutcome, RegistryError> {
         match self.begin(reference, Some((digest, from))).await? {
-            Begun::Mounted => Ok(MountOutcome::Mounted),
-            Begun::At(location) => {
-                // The registry has opened an upload instead. It would expire by itself, so a failure here is none.
+            UploadStart::Mounted => Ok(MountOutcome::Mounted),
+            UploadStart::At(location) => {
+                // The registry has opened an upload instead. Ignore a failure to close it, because it expires by itself.
                 let scope = RequestScope::of(reference, Access::Push);
                 let call = Call::new(Method::DELETE, Target::Location(location), scope);
                 let _ = self.send(reference, &call).await;
@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// Brings a blob into the repository of `reference`. `open` gives its bytes from the beginning, once for each try.
+    /// Sends a blob to the repository of `reference`. Each try calls `open` for the bytes from the beginning.
     ///
     /// # Errors
     /// [`RegistryError::AccessDenied`]; [`RegistryError::Body`] when the bytes cannot be read or are not as many as the
@@ -111,8 +111,8 @@ impl Client {
         let mut retries = 0;
         loop {
             let mut location = match self.begin(reference, mount.take()).await? {
-                Begun::Mounted => return Ok(UploadOutcome::Mounted),
-                Begun::At(location) => location,
+                UploadStart::Mounted => return Ok(UploadOutcome::Mounted),
+                UploadStart::At(location) => location,
             };
             location.query_pairs_mut().append_pair("digest", &descriptor.digest.to_string());
             let (body, progress) = Outgoing::new(open(), Some(descriptor.size));
@@ -135,8 +135,8 @@ impl Client {
         }
     }
 
-    /// Brings a blob into the repository of `reference` while it is being made. After its last byte its maker states the
-    /// digest through `digest`; dropping the sending end instead gives the upload up. Returns the bytes sent.
+    /// Sends a blob to the repository of `reference` while it is being made. After its last byte the maker sends the
+    /// digest through `digest`, or gives up the upload by dropping the sending end. Returns the number of bytes sent.
     ///
     /// # Errors
     /// As [`Self::upload_blob`], and [`RegistryError::Abandoned`]. A broken connection is final.
@@ -146,7 +146,7 @@ impl Client {
         body: BlobBody,
         digest: oneshot::Receiver<Digest>,
     ) -> Result<u64, RegistryError> {
-        let Begun::At(location) = self.begin(reference, None).await? else {
+        let UploadStart::At(location) = self.begin(reference, None).await? else {
             return Err(protocol(reference.domain(), "a mount that was not asked for"));
         };
         let (body, progress) = Outgoing::new(body, None);
@@ -162,8 +162,8 @@ impl Client {
         self.commit(reference, location, &digest).await.map(|()| progress.sent())
     }
 
-    /// Ends an upload whose bytes are all there. An answer may get lost and the upload be unknown at the next try, so
-    /// what counts in the end is whether the blob is there.
+    /// Finishes an upload after its last byte. If an answer is lost, the next try finds the upload unknown; the call then
+    /// succeeds if the repository has the blob.
     async fn commit(
         &self,
         reference: &Reference,
@@ -189,23 +189,23 @@ impl Client {
         &self,
         reference: &Reference,
         mount: Option<(&Digest, &str)>,
-    ) -> Result<Begun, RegistryError> {
+    ) -> Result<UploadStart, RegistryError> {
         let mut call = Self::call(Method::POST, reference, Access::Push, "blobs/uploads/");
         if let (Some((digest, from)), Target::Path(path)) = (mount, &mut call.target) {
-            // both are made of characters that stand for themselves in a query
+            // digest and path consist of characters that need no escapes in a query
             path.push_str(&format!("?mount={digest}&from={from}"));
             call.scope.scopes = call.scope.scopes.and_pull(from);
         }
         let response = self.send(reference, &call).await?;
         match response.status() {
-            StatusCode::CREATED if mount.is_some() => Ok(Begun::Mounted),
-            StatusCode::ACCEPTED => Ok(Begun::At(self.upload_location(reference, &response).await?)),
+            StatusCode::CREATED if mount.is_some() => Ok(UploadStart::Mounted),
+            StatusCode::ACCEPTED => Ok(UploadStart::At(self.upload_location(reference, &response).await?)),
             _ => Err(failure::of_answer(response, &Subject::Push { reference }).await),
         }
     }
 
-    /// Where the registry wants the next request of an upload. One behind a proxy that ends TLS may not know that it is
-    /// reached by TLS; its own host is never spoken to with less than before.
+    /// The location that the registry gives for the next request of an upload. A registry behind a proxy that ends TLS
+    /// may give a plain one; its own host is always reached with the protection that it had before.
     async fn upload_location(
         &self,
         reference: &Reference,
@@ -227,7 +227,7 @@ impl Client {
         Ok(upgraded)
     }
 
-    /// Sends `body` with `request`, once.
+    /// Sends `body` with `request`, without retries.
     async fn transfer(
         &self,
         reference: &Reference,
@@ -256,7 +256,7 @@ impl Client {
         Ok(response)
     }
 
-    /// Ends, with the error to give, when the network takes no more bytes for too long. Waiting for the producer does not
+    /// Returns an error when the network has taken no bytes for too long. Time spent waiting for the producer does not
     /// count.
     async fn stalled(&self, progress: &Progress, url: &Url) -> RegistryError {
         let limit = self.transport.stall;
@@ -276,8 +276,8 @@ impl Client {
     }
 }
 
-/// Whether a new upload session may succeed where the old one failed: the trouble was transient, the token had become
-/// too old while the bytes were sent, or the registry lost the session.
+/// True if a new upload session may succeed where the old one failed, because the failure was transient, the token
+/// expired while the bytes were sent, or the registry lost the session.
 fn starts_over(status: StatusCode) -> bool {
     retry::is_transient(status)
         || matches!(

@@ -28,7 +28,7 @@ async fn push(client: &Client, host: &str) -> Result<bool, RegistryError> {
     client.blob_exists(&name, &blob.digest).await
 }
 
-/// What both kinds of login have in common.
+/// Checks the rules that both kinds of login share.
 fn check_login(registry: &Registry) {
     let host = registry.host();
     run(async {
@@ -36,15 +36,17 @@ fn check_login(registry: &Registry) {
         client.check_login(host).await.expect("the login is right");
         assert!(push(&client, host).await.expect("the login allows it"));
 
-        let nobody = Client::new(quick());
-        let error = push(&nobody, host).await.expect_err("nobody may push");
+        let anonymous = Client::new(quick());
+        let error = push(&anonymous, host).await.expect_err("only a login may push");
         let said = error.to_string();
         let expected = format!(
             "push access denied for {host}/private/app, repository does not exist or may require authorization"
         );
         assert!(said.starts_with(&expected), "{said}");
-        let error =
-            nobody.fetch_manifest(&reference(host, "private/app")).await.expect_err("nobody may pull");
+        let error = anonymous
+            .fetch_manifest(&reference(host, "private/app"))
+            .await
+            .expect_err("only a login may pull");
         assert!(error.to_string().starts_with("pull access denied for "), "{error}");
 
         let wrong = Credentials::of(host, password("wrong"));

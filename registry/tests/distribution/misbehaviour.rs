@@ -6,7 +6,7 @@ use rbuild_registry::{BlobBody, BlobUpload, Client, RegistryError, Revalidated, 
 use rbuild_testkit::{HttpBody, HttpReply, HttpRequest, HttpServer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What comes of fetching `blob` from a server that answers so.
+/// Fetches `blob` from a server that gives this answer.
 fn fetched(
     blob: &Descriptor,
     answer: impl Fn(&HttpRequest) -> HttpReply + Send + Sync + 'static,

@@ -19,7 +19,7 @@ fn over(transport: RegistryTransport) -> Option<Registry> {
     Registry::start(&RegistryOptions { transport, ..RegistryOptions::default() })
 }
 
-/// This machine's address towards others, which is no loopback address. Nothing is sent.
+/// This machine's address for other machines, which is not a loopback address. Nothing is sent.
 fn outer_address() -> Option<String> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
