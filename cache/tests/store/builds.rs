@@ -236,6 +236,8 @@ fn child_that_builds_again_and_again() {
 
 #[test]
 fn builds_killed_at_any_moment_leave_a_list_that_can_be_read() {
+    /// Those asked for, and the lines of two files of 128 KiB, each line with 5,000 bytes of text.
+    const MOST: usize = 5 + 2 * (128 << 10) / 5000;
     let (_directory, store) = store();
     for round in 0..12 {
         let mut child = child("builds::child_that_builds_again_and_again", store.root(), "");
@@ -246,7 +248,7 @@ fn builds_killed_at_any_moment_leave_a_list_that_can_be_read() {
         child.kill().unwrap();
         child.wait().unwrap();
         let builds = store.builds().unwrap();
-        assert!(builds.len() < 40, "those of two files: {}", builds.len());
+        assert!(builds.len() <= MOST, "{} builds", builds.len());
         for build in builds {
             let logs = store.build_logs(&build.id).unwrap();
             match build.state {
@@ -259,7 +261,7 @@ fn builds_killed_at_any_moment_leave_a_list_that_can_be_read() {
         }
     }
     let logs = fs::read_dir(store.root().join("builds/logs")).unwrap().count();
-    assert!(logs < 40, "logs go with their builds: {logs}");
+    assert!(logs <= MOST, "logs go with their builds: {logs}");
 }
 
 /// So large that few of them fill a file.

@@ -1,6 +1,6 @@
 //! Cache mounts: which directory a step gets, and who waits.
 
-use crate::fixture::store;
+use crate::fixture::{mount_spec, store};
 use rbuild_cache::{CacheMount, CacheMountSpec, Cancel, MountSharing, Store};
 use std::{
     fs,
@@ -8,8 +8,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-const PLAIN: CacheMountSpec<'_> = CacheMountSpec { id: "m", mode: None, uid: None, gid: None };
 
 fn take(store: &Store, spec: &CacheMountSpec<'_>, sharing: MountSharing) -> CacheMount {
     store.cache_mount(spec, sharing, &Cancel::default()).unwrap().unwrap()
@@ -22,15 +20,15 @@ fn number(mount: &CacheMount) -> String {
 #[test]
 fn shared_steps_meet_and_private_ones_do_not() {
     let (_directory, store) = store();
-    let shared = take(&store, &PLAIN, MountSharing::Shared);
-    let again = take(&store, &PLAIN, MountSharing::Shared);
-    let first = take(&store, &PLAIN, MountSharing::Private);
-    let second = take(&store, &PLAIN, MountSharing::Private);
+    let shared = take(&store, &mount_spec("m"), MountSharing::Shared);
+    let again = take(&store, &mount_spec("m"), MountSharing::Shared);
+    let first = take(&store, &mount_spec("m"), MountSharing::Private);
+    let second = take(&store, &mount_spec("m"), MountSharing::Private);
     assert_eq!([&shared, &again, &first, &second].map(number), ["0", "0", "0", "1"]);
     drop(first);
     // a number that is free is taken again, with what is in it
     fs::write(shared.path().join("kept"), "x").unwrap();
-    let third = take(&store, &PLAIN, MountSharing::Private);
+    let third = take(&store, &mount_spec("m"), MountSharing::Private);
     assert_eq!(number(&third), "0");
     assert!(third.path().join("kept").exists());
 }
@@ -38,11 +36,12 @@ fn shared_steps_meet_and_private_ones_do_not() {
 #[test]
 fn a_locked_mount_is_waited_for_until_the_wait_is_canceled() {
     let (_directory, store) = store();
-    let held = take(&store, &PLAIN, MountSharing::Locked);
+    let held = take(&store, &mount_spec("m"), MountSharing::Locked);
     let cancel = Cancel::default();
     thread::scope(|scope| {
-        let given_up = scope.spawn(|| store.cache_mount(&PLAIN, MountSharing::Locked, &cancel).unwrap());
-        let waiting = scope.spawn(|| (take(&store, &PLAIN, MountSharing::Locked), Instant::now()));
+        let given_up =
+            scope.spawn(|| store.cache_mount(&mount_spec("m"), MountSharing::Locked, &cancel).unwrap());
+        let waiting = scope.spawn(|| (take(&store, &mount_spec("m"), MountSharing::Locked), Instant::now()));
         thread::sleep(Duration::from_millis(40));
         assert!(!given_up.is_finished() && !waiting.is_finished());
         cancel.cancel();
@@ -59,13 +58,11 @@ fn mode_and_owner_make_a_mount_of_their_own() {
     let (_directory, store) = store();
     let own = fs::metadata("/proc/self").unwrap();
     let (uid, gid) = (own.uid(), own.gid());
-    // as an ordinary user, only the own ids can be set
-    let owner = |spec| CacheMountSpec { uid: Some(uid), gid: Some(gid), ..spec };
     let cases = [
-        (owner(PLAIN), 0o755),
-        (CacheMountSpec { mode: Some(0o1777), ..owner(PLAIN) }, 0o1777),
-        (CacheMountSpec { mode: Some(0o700), ..owner(PLAIN) }, 0o700),
-        (CacheMountSpec { id: "n", ..owner(PLAIN) }, 0o755),
+        (mount_spec("m"), 0o755),
+        (CacheMountSpec { mode: Some(0o1777), ..mount_spec("m") }, 0o1777),
+        (CacheMountSpec { mode: Some(0o700), ..mount_spec("m") }, 0o700),
+        (mount_spec("n"), 0o755),
     ];
     let mounts = cases.map(|(spec, mode)| {
         let mount = take(&store, &spec, MountSharing::Shared);

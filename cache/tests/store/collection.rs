@@ -1,9 +1,9 @@
 //! What a collection takes and what it leaves.
 
-use crate::fixture::{child, container, image, layer, now, parent, record, store, tag};
+use crate::fixture::{child, container, image, layer, mount_spec, now, parent, record, store, tag};
 use rbuild_cache::{
-    CacheMountSpec, Cancel, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune,
-    MountSharing, PruneOptions, RecordPrune, Store,
+    Cancel, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune, MountSharing,
+    PruneOptions, RecordPrune, Store,
 };
 use rbuild_oci::Digest;
 use std::{fs, process::Command, str::FromStr, sync::mpsc::channel, thread, time::Duration};
@@ -41,8 +41,7 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     let lease = store.lease().unwrap();
     assert!(lease.hold(&[held], &[]).unwrap().is_empty());
     let [unused, busy] = ["unused", "busy"].map(|id| {
-        let spec = CacheMountSpec { id, mode: None, uid: None, gid: None };
-        store.cache_mount(&spec, MountSharing::Shared, &Cancel::default()).unwrap().unwrap()
+        store.cache_mount(&mount_spec(id), MountSharing::Shared, &Cancel::default()).unwrap().unwrap()
     });
     let unused_id = unused.path().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     drop(unused);

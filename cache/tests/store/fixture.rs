@@ -1,15 +1,14 @@
 //! Stores and what the tests put into them.
 
 use rbuild_cache::{
-    CacheKey, CacheRecord, Container, ContainerState, ImageLayer, ImageRecord, KeyBuilder, LayerId,
-    LayerMeta, LayerSource, Lease, RefRecord, StepInputs, Store, Writer,
+    CacheKey, CacheMountSpec, CacheRecord, Container, ContainerState, ImageLayer, ImageRecord, KeyBuilder,
+    LayerId, LayerMeta, LayerSource, Lease, RefRecord, StepInputs, Store, Writer,
 };
-use rbuild_oci::Clock;
-use rbuild_oci::{ContainerConfig, DiffId, Digest, ImageId, Timestamp};
+use rbuild_oci::{Clock, ContainerConfig, DiffId, Digest, ImageId, Timestamp};
 use std::{
     fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -90,6 +89,12 @@ pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
 pub(crate) fn tag(store: &Store, name: &str, image: &ImageRecord) {
     let record = RefRecord { image: image.id, manifest: None, tagged_at: now() };
     store.set_name(&name.parse().unwrap(), &record).unwrap();
+}
+
+/// A cache mount of this process's own user, since only root can give one away.
+pub(crate) fn mount_spec(id: &str) -> CacheMountSpec<'_> {
+    let own = fs::metadata("/proc/self").unwrap();
+    CacheMountSpec { id, mode: None, uid: Some(own.uid()), gid: Some(own.gid()) }
 }
 
 /// Runs an ignored test (`module::name`) in a process of its own, with the store's root on its standard input.
