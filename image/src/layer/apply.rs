@@ -102,7 +102,8 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &Keep) -> Result<Pendin
     let (writer, reader) = pipe();
     let fs = draft.fs().to_owned();
     let (fed, unpacked) = std::thread::scope(|scope| {
-        let unpacking = scope.spawn(move || unpack(&fs, TarReader::recording(reader, recipe)));
+        let unpacking =
+            scope.spawn(move || unpack(&fs, store.writer(), TarReader::recording(reader, recipe)));
         let fed = feed(&head, &mut source, codec, writer);
         let unpacked = unpacking.join().map_err(|_| ImageError::Worker { task: "unpacking a layer" });
         (fed, unpacked.and_then(|unpacked| unpacked))

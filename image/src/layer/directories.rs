@@ -15,6 +15,7 @@ use super::{
 };
 use crate::ImageError;
 use rbuild_archive::Time;
+use rbuild_cache::Writer;
 use rustix::{
     fs::{
         AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, fchmod, fchown, fgetxattr,
@@ -50,12 +51,15 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Directories {
     known: BTreeMap<EntryPath, Known>,
+    /// The extended attribute of those that hide what is below them.
+    opaque: &'static str,
 }
 
 impl Directories {
-    pub(crate) fn new() -> Self {
+    /// Nothing but the root, in a layer of `writer`.
+    pub(crate) fn new(writer: &Writer) -> Self {
         let root = EntryPath::clean(b"").expect("the empty path is the root");
-        Self { known: BTreeMap::from([(root, Known::default())]) }
+        Self { known: BTreeMap::from([(root, Known::default())]), opaque: whiteout::opaque_attribute(writer) }
     }
 
     pub(crate) fn contains(&self, path: &EntryPath) -> bool {
@@ -94,13 +98,13 @@ impl Directories {
         for (path, known) in self.known.iter().rev() {
             let directory = tree.open_now(path, OFlags::RDONLY).map_err(|e| failed(path, "open", e))?;
             if known.opaque {
-                fsetxattr(&directory, whiteout::opaque_attribute(), b"y", XattrFlags::empty())
+                fsetxattr(&directory, self.opaque, b"y", XattrFlags::empty())
                     .map_err(|e| failed(path, "set the attributes of", e))?;
             }
             match &known.given {
                 Some(given) => apply(&directory, path, given, notes)?,
                 None => {
-                    let inherited = inherited(path, lower);
+                    let inherited = self.inherited(path, lower);
                     // nearly every root is the same, and hardly a tar has an entry for it
                     depends_on_lower |=
                         !path.is_root() || (inherited.mode, inherited.uid, inherited.gid) != (0o755, 0, 0);
@@ -109,6 +113,19 @@ impl Directories {
             }
         }
         Ok(depends_on_lower)
+    }
+
+    /// `path` as the layers below have it; root's, mode 0755 and of 1970 when they have no such directory.
+    fn inherited(&self, path: &EntryPath, lower: &[PathBuf]) -> Directory {
+        let fresh = Directory { mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), attributes: Vec::new() };
+        for layer in lower.iter().rev() {
+            match look_up(layer, path, self.opaque) {
+                Found::Directory(directory) => return directory,
+                Found::Hidden => return fresh,
+                Found::Nothing => {}
+            }
+        }
+        fresh
     }
 }
 
@@ -127,19 +144,6 @@ fn apply(
     futimens(directory, &times(given.mtime)).map_err(|e| failed(path, "set the times of", e))
 }
 
-/// `path` as the layers below have it; root's, mode 0755 and of 1970 when they have no such directory.
-fn inherited(path: &EntryPath, lower: &[PathBuf]) -> Directory {
-    let fresh = Directory { mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), attributes: Vec::new() };
-    for layer in lower.iter().rev() {
-        match look_up(layer, path) {
-            Found::Directory(directory) => return directory,
-            Found::Hidden => return fresh,
-            Found::Nothing => {}
-        }
-    }
-    fresh
-}
-
 /// What one layer says of a path.
 enum Found {
     Directory(Directory),
@@ -148,7 +152,7 @@ enum Found {
     Nothing,
 }
 
-fn look_up(layer: &Path, path: &EntryPath) -> Found {
+fn look_up(layer: &Path, path: &EntryPath, opaque_attribute: &str) -> Found {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(root) = rustix::fs::open(layer, flags, Mode::empty()) else { return Found::Nothing };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -165,7 +169,7 @@ fn look_up(layer: &Path, path: &EntryPath) -> Found {
             return metadata(&directory).map_or(Found::Nothing, Found::Directory);
         }
         let mut value = [0; 8];
-        opaque |= fgetxattr(&directory, whiteout::opaque_attribute(), &mut value).is_ok();
+        opaque |= fgetxattr(&directory, opaque_attribute, &mut value).is_ok();
     }
     Found::Nothing
 }

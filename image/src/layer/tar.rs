@@ -197,9 +197,8 @@ fn write_source(
         Err(error) => Err(Stop::Failed(error.into())),
     };
     match source {
-        LayerSource::Own => {
-            tar_writer::write_tar(&fs, out).map(|bytes| content.store(bytes, Ordering::Relaxed))
-        }
+        LayerSource::Own => tar_writer::write_tar(&fs, store.writer(), out)
+            .map(|bytes| content.store(bytes, Ordering::Relaxed)),
         LayerSource::Recipe(blob) => {
             let directory = fs.parent().expect("a layer's files are below its own directory");
             recipe::replay(open(blob)?, directory, out)

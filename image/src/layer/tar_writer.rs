@@ -39,8 +39,12 @@ impl From<ReaderGone> for Stop {
     }
 }
 
-/// Writes the tar of the directory `root` to `out`; returns how many bytes its regular files have.
-pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter<ImageError>) -> Result<u64, Stop> {
+/// Writes the tar of the directory `root`, a layer of the store of `owner`, to `out`; returns how many bytes its regular files have.
+pub(crate) fn write_tar(
+    root: &Path,
+    owner: &rbuild_cache::Writer,
+    out: &mut ChunkWriter<ImageError>,
+) -> Result<u64, Stop> {
     let directory =
         rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| failed("open", root.to_owned(), errno))?;
@@ -51,7 +55,7 @@ pub(crate) fn write_tar(root: &Path, out: &mut ChunkWriter<ImageError>) -> Resul
         header: Vec::new(),
         entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
         first_links: HashMap::new(),
-        opaque: whiteout::opaque_attribute(),
+        opaque: whiteout::opaque_attribute(owner),
         content: 0,
     };
     writer.directory(&directory)?;

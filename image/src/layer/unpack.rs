@@ -12,10 +12,10 @@ use super::{
     entry_path::{EntryPath, Meaning},
     note::Note,
     recipe::{LOST_DIRECTORY, RecipeWriter},
-    whiteout,
 };
 use crate::{ImageError, error::EntryProblem};
 use rbuild_archive::{ChunkReader, Entry, EntryKind, TarReader};
+use rbuild_cache::Writer;
 use rustix::{
     fs::{
         AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RawMode, Uid, fchmod, fchown, futimens, linkat,
@@ -49,14 +49,15 @@ pub(crate) struct Unpacked {
 /// A layer tar as it comes from the thread that reads it, its recipe written on the way.
 pub(crate) type Tar = TarReader<ChunkReader<io::Error>, Option<RecipeWriter>>;
 
-/// Unpacks all of `tar` into `fs`, an empty directory that only this process knows.
-pub(crate) fn unpack(fs: &Path, tar: Tar) -> Result<Unpacked, ImageError> {
+/// Unpacks all of `tar` into `fs`, an empty directory that only this process knows, in the store of `writer`.
+pub(crate) fn unpack(fs: &Path, writer: &Writer, tar: Tar) -> Result<Unpacked, ImageError> {
     let mut unpacker = Unpacker {
         tree: Beneath::open(fs)?,
         tar,
         lost: fs.with_file_name(LOST_DIRECTORY),
-        directories: Directories::new(),
+        directories: Directories::new(writer),
         notes: Vec::new(),
+        may_make_devices: *writer == Writer::Root,
         identity: Identity::of_process(),
         size_bytes: 0,
         files: 0,
@@ -109,6 +110,8 @@ struct Unpacker {
     lost: PathBuf,
     directories: Directories,
     notes: Vec<Note>,
+    /// In a user namespace the kernel makes none.
+    may_make_devices: bool,
     identity: Identity,
     size_bytes: u64,
     files: u64,
@@ -264,7 +267,7 @@ impl Unpacker {
             Err(ImageError::EntryIo { source, .. })
                 if source.raw_os_error() == Some(Errno::PERM.raw_os_error())
                     && kind != FileType::Fifo
-                    && whiteout::in_user_namespace() =>
+                    && !self.may_make_devices =>
             {
                 self.notes.push(Note::DeviceSkipped { entry: shown(path) });
                 Ok(false)

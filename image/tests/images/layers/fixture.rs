@@ -15,8 +15,13 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        Self::written_by(&Writer::Root)
+    }
+
+    /// A store of `writer`.
+    pub(crate) fn written_by(writer: &Writer) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
+        let store = Store::open(&directory.path().join("store"), writer, Clock::new(now)).unwrap();
         let lease = store.lease().unwrap();
         Self { _directory: directory, store, lease }
     }

@@ -1,6 +1,7 @@
 //! Layers in a user namespace, and without any rights: the test program runs itself there.
 
 use crate::layers::fixture::{Builder, Fixture, need_root};
+use rbuild_cache::Writer;
 use rbuild_image::{ImageError, Keep, apply_tar};
 use std::{fs, io::Read, os::unix::fs::MetadataExt};
 
@@ -40,7 +41,7 @@ fn layers_are_applied_in_a_user_namespace() {
 #[test]
 #[ignore = "run by layers_are_applied_in_a_user_namespace"]
 fn in_a_user_namespace() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::written_by(&Writer::User { uid: 100_000, ids: None });
     let device = |builder: Builder, kind| {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(kind);
