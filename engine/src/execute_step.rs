@@ -90,7 +90,13 @@ impl Executor {
             tail.push(bytes, activity.elapsed());
         })?;
         let created = Timestamp::from(self.machine.store.now());
+        let changes = draft.fs().to_owned();
         let layer = draft.commit(self.cache.lease(), &LayerMeta::new(created, LayerSource::Own))?;
+        let snapshots = self.machine.sources.snapshots();
+        snapshots.committed(&changes, layer);
+        if snapshots.report_copies() {
+            activity.note("overlayfs is refused for this store: roots are copied, which takes time and room");
+        }
         self.cache.keep(&ready, &Done { layer, created, took: activity.elapsed() }, lock)
     }
 
@@ -112,30 +118,26 @@ impl Machine {
         epoch: Option<i64>,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<LayerDraft, Error> {
-        let (store, parent) = (&self.store, &*ready.inputs.parent);
-        let now = epoch.map_or_else(|| store.now(), at_second);
+        let (snapshots, parent) = (self.sources.snapshots(), &*ready.inputs.parent);
+        let now = epoch.map_or_else(|| self.store.now(), at_second);
         self.files.need(parent)?;
         match &ready.step.action {
-            Action::Workdir(action) => Ok(rbuild_executor::workdir(store, action, parent, now)?),
+            Action::Workdir(action) => Ok(rbuild_executor::workdir(snapshots, action, parent, now)?),
             Action::Copy(action) => {
                 let selection = ready.selection.as_ref();
                 let selection =
                     selection.ok_or_else(|| Error::Worker("a COPY came without its files".to_owned()))?;
-                Ok(rbuild_executor::copy(store, action, selection, parent, now)?)
+                Ok(rbuild_executor::copy(snapshots, action, selection, parent, now)?)
             }
             Action::Run(action) => {
-                let sources = MountSources {
-                    store,
-                    contexts: &self.sources,
-                    inputs: ready.inputs,
-                    cancel: &self.cancel,
-                };
+                let sources =
+                    MountSources { contexts: &self.sources, inputs: ready.inputs, cancel: &self.cancel };
                 for (_, layers) in &ready.inputs.sources {
                     self.files.need(layers)?;
                 }
                 let mounts = run_mounts::prepare(&sources, ready.keyed, action)?;
                 let run = rbuild_executor::Run {
-                    store,
+                    snapshots,
                     isolation: &self.isolation,
                     action,
                     parent,

@@ -6,7 +6,7 @@ use crate::{
     results::Inputs,
     source_files::{MOUNTED, SourceFiles, mounted_tree},
 };
-use rbuild_cache::{Cancel, StepHash, Store};
+use rbuild_cache::{Cancel, StepHash};
 use rbuild_executor::{CacheDirectory, ExecutorError, PreparedMount};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Filesystem, Mount, MountKind, RunAction, Sharing};
@@ -17,7 +17,6 @@ use std::{
 
 /// Where the mounts of one RUN take their files from.
 pub(crate) struct MountSources<'a> {
-    pub(crate) store: &'a Store,
     pub(crate) contexts: &'a SourceFiles,
     pub(crate) inputs: &'a Inputs,
     /// Ends the wait for a locked cache.
@@ -65,7 +64,7 @@ fn prepare_one(
     seen: Option<StepHash>,
     mount: &Mount,
 ) -> Result<PreparedMount, Error> {
-    let store = sources.store;
+    let snapshots = sources.contexts.snapshots();
     match &mount.kind {
         MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
         MountKind::Bind {
@@ -80,7 +79,7 @@ fn prepare_one(
                 let path = source.to_string();
                 return Err(Error::Executor(ExecutorError::SourceChanged { path }));
             }
-            let draft = rbuild_executor::copy(store, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
+            let draft = rbuild_executor::copy(snapshots, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
             Ok(PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?)
         }
         MountKind::Bind { from, source, access } => {
@@ -88,7 +87,7 @@ fn prepare_one(
                 Filesystem::Scratch => &[],
                 other => sources.inputs.source(other)?,
             };
-            Ok(PreparedMount::layers(store, layers, source, &mount.target, *access)?)
+            Ok(PreparedMount::layers(snapshots, layers, source, &mount.target, *access)?)
         }
         MountKind::Cache { id, from, source, sharing, access, mode, uid, gid } => {
             if *from != Filesystem::Scratch {
@@ -98,7 +97,7 @@ fn prepare_one(
             }
             let directory =
                 CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
-            Ok(PreparedMount::cache(store, &directory, &mount.target, *access, sources.cancel)?)
+            Ok(PreparedMount::cache(snapshots.store(), &directory, &mount.target, *access, sources.cancel)?)
         }
         MountKind::Secret { id, .. } => {
             Err(Error::Unsupported { what: format!("--mount=type=secret (id {id})") })

@@ -3,7 +3,7 @@
 
 use crate::{BuildRequest, Error, NamedContextSource, context::Context, layer_files::LayerFiles};
 use rbuild_cache::{Cancel, LayerId, Store};
-use rbuild_executor::{ContextDirectory, IgnoreRules, Selection, SourceRoot};
+use rbuild_executor::{ContextDirectory, IgnoreRules, Selection, Snapshots, SourceRoot};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step};
 use std::{
@@ -17,8 +17,8 @@ pub(crate) const MOUNTED: &str = "/mounted";
 
 /// The contexts of one build.
 pub(crate) struct SourceFiles {
-    store: Store,
     files: LayerFiles,
+    snapshots: Snapshots,
     main: Context,
     /// Named contexts that are local directories.
     named: BTreeMap<String, PathBuf>,
@@ -45,13 +45,18 @@ impl SourceFiles {
         let named = request.named_contexts.iter();
         let named = named.filter_map(|(name, source)| Some((name.clone(), directory(source)?))).collect();
         Self {
-            store: store.clone(),
+            snapshots: Snapshots::new(store),
             files: files.clone(),
             main,
             named,
             open: Mutex::default(),
             cancel: cancel.clone(),
         }
+    }
+
+    /// Makes the roots of this build's layers.
+    pub(crate) fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 
     /// The files that `action` selects from a context, or from nothing.
@@ -62,7 +67,7 @@ impl SourceFiles {
         let root = match &action.from {
             Filesystem::Context => self.context(None)?,
             Filesystem::NamedContext(name) => self.context(Some(name))?,
-            Filesystem::Scratch => Arc::new(SourceRoot::empty(&self.store)?),
+            Filesystem::Scratch => Arc::new(SourceRoot::empty(&self.snapshots)?),
             Filesystem::Image(_) | Filesystem::Step(_) => {
                 return Err(Error::Worker("files of layers were looked for in a context".to_owned()));
             }
@@ -80,7 +85,7 @@ impl SourceFiles {
         layers: &[LayerId],
     ) -> Result<Arc<Selection>, Error> {
         self.files.need(layers)?;
-        self.select(&SourceRoot::open_layers(&self.store, layers)?, action)
+        self.select(&SourceRoot::open_layers(&self.snapshots, layers)?, action)
     }
 
     /// Writes the contexts' stat indexes, where they changed.
@@ -127,8 +132,9 @@ impl SourceFiles {
         directory: Option<&ContextDirectory>,
         rules: impl FnOnce() -> Result<IgnoreRules, rbuild_executor::ExecutorError>,
     ) -> Result<SourceRoot, Error> {
-        let Some(directory) = directory else { return Ok(SourceRoot::empty(&self.store)?) };
-        Ok(SourceRoot::open_context(&self.store, directory, rules()?, self.store.now()))
+        let Some(directory) = directory else { return Ok(SourceRoot::empty(&self.snapshots)?) };
+        let store = self.snapshots.store();
+        Ok(SourceRoot::open_context(store, directory, rules()?, store.now()))
     }
 }
 

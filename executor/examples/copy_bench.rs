@@ -3,7 +3,7 @@
 //! and `tar -x`. The store is best on an empty file system of its own.
 
 use rbuild_cache::{Cancel, Store, Writer};
-use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, copy, select};
+use rbuild_executor::{ContextRoot, IgnoreRules, Snapshots, SourceRoot, copy, select};
 use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::now;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let opened = started.elapsed();
         let selection = select(&root, &action, &Cancel::default())?;
         let selected = started.elapsed();
-        let draft = copy(&store, &action, &selection, &[], now())?;
+        let draft = copy(&Snapshots::new(&store), &action, &selection, &[], now())?;
         let copied = started.elapsed();
         drop(root);
         let saved = started.elapsed();

@@ -16,7 +16,6 @@ use crate::{
 };
 use rbuild_archive::{ArchiveError, Entry, EntryKind, TarFile, TarReader};
 use rbuild_cache::Cancel;
-use rbuild_sys::overlay::XattrNamespace;
 use rustix::{
     fs::{
         AtFlags, Mode, Stat, XattrFlags, fsetxattr, fstat, ftruncate, linkat, makedev, mkdirat, symlinkat,
@@ -326,10 +325,7 @@ impl Extraction<'_, '_> {
     }
 
     fn hide_below(&mut self, path: &[u8]) -> Result<(), ExecutorError> {
-        let mark = match self.destination.view.marks() {
-            XattrNamespace::Trusted => "trusted.overlay.opaque",
-            XattrNamespace::User => "user.overlay.opaque",
-        };
+        let mark = self.destination.view.marks().opaque();
         let fd = self.destination.upper.open_dir(path)?;
         fsetxattr(&fd, mark, b"y", XattrFlags::empty()).map_err(|errno| fail("setxattr", path, errno))?;
         self.destination.set_opaque(path);

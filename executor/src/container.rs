@@ -1,13 +1,13 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    ExecutorError, HostFiles, Isolation, container_base,
+    ExecutorError, HostFiles, Isolation, Snapshots, container_base,
     guest::Guest,
     mounts::{host_file, volume},
     relay::{Input, Pipes, Relay},
-    root_mount::RootMount,
     run::exit_code,
     run_identity,
+    snapshot::RootMount,
 };
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{ContainerConfig, ImagePath};
@@ -76,7 +76,7 @@ pub struct Sandboxed {
     pid: i32,
     running: Option<Running>,
     relay: Option<Relay>,
-    _root: RootMount,
+    root: Option<RootMount>,
 }
 
 impl Sandboxed {
@@ -105,6 +105,9 @@ impl Sandboxed {
         // the program's own end is what counts; what could not be removed is an empty file or directory, which a commit
         // would show
         drop(running.mount_points.remove_unused());
+        if let Some(root) = self.root.take() {
+            root.collect()?;
+        }
         Ok(exit_code(status))
     }
 }
@@ -147,11 +150,14 @@ pub fn kill_process(process: BorrowedFd<'_>) -> Result<(), ExecutorError> {
 ///
 /// # Errors
 /// [`ExecutorError::Sandbox`], [`ExecutorError::UnknownUser`].
-pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, ExecutorError> {
+pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed, ExecutorError> {
     let ContainerSandbox { store, layers, init, changes, .. } = container;
-    container_base::prepare(&RootMount::writable(store, layers, init.fs, init.work)?)?;
-    let upper = Upper { directory: changes.fs, work: changes.work };
-    let root = RootMount::writable_over(store, layers, Some(init.fs), upper)?;
+    let snapshots = Snapshots::new(store);
+    let upper = |directory: &UpperDirectory<'a>| Upper { directory: directory.fs, work: directory.work };
+    let base = snapshots.writable(layers, None, upper(init))?;
+    container_base::prepare(&base)?;
+    base.collect()?;
+    let root = snapshots.writable(layers, Some(init.fs), upper(changes))?;
     let identity = run_identity(root.view(), &container.config.user)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
     let mut environment: Vec<OsString> = container.config.env.iter().map(OsString::from).collect();
@@ -186,7 +192,7 @@ pub fn start_container(container: &ContainerSandbox<'_>) -> Result<Sandboxed, Ex
     let pid =
         running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
     let relay = streams.relay(running.child.pidfd())?;
-    Ok(Sandboxed { pid, running: Some(running), relay, _root: root })
+    Ok(Sandboxed { pid, running: Some(running), relay, root: Some(root) })
 }
 
 /// A container's ends of its streams.

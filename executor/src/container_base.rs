@@ -2,7 +2,7 @@
 //! container, the link to the kernel's list of mounts. It lies in a directory between the image and the container's changes,
 //! so that `commit` does not take it. What the image has at these places is not shown through; only a directory stays.
 
-use crate::{ExecutorError, root_mount::RootMount};
+use crate::{ExecutorError, snapshot::RootMount};
 use rbuild_sys::fs::set_mode;
 use rustix::{
     fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat},

@@ -6,7 +6,7 @@
 mod subtree;
 
 use crate::{
-    ExecutorError, RootView, Selection,
+    ExecutorError, Selection, Snapshots,
     add::{self, Archive},
     draft::{
         Destination, Made, NewDir, Place, Policy, create_with,
@@ -16,7 +16,7 @@ use crate::{
     select::{Body, Dir, Kind, Meta, Root, Tree},
     users,
 };
-use rbuild_cache::{LayerDraft, LayerId, Store};
+use rbuild_cache::{LayerDraft, LayerId};
 use rbuild_planner::{CopyAction, Unpack};
 use rustix::fs::fstat;
 use std::{os::fd::OwnedFd, time::SystemTime};
@@ -28,7 +28,7 @@ use subtree::{Subtree, Top};
 /// # Errors
 /// The conflicts of `spec` §6 and whatever reading and writing brings; the draft is gone then.
 pub fn copy(
-    store: &Store,
+    snapshots: &Snapshots,
     action: &CopyAction,
     selection: &Selection,
     parent: &[LayerId],
@@ -36,9 +36,9 @@ pub fn copy(
 ) -> Result<LayerDraft, ExecutorError> {
     // §4.2.1: a linked copy does not see what is below; with --chmod it is a plain one
     let below = if action.link && action.chmod.is_none() { &[] } else { parent };
-    let view = RootView::open(store, below)?;
+    let view = snapshots.view(below)?;
     let owner = action.chown.as_deref().map(|text| users::chown_owner(&view, text)).transpose()?;
-    let draft = store.new_layer()?;
+    let draft = snapshots.store().new_layer()?;
     let mut copy = Copy {
         action,
         selection,

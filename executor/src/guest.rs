@@ -1,7 +1,7 @@
 //! The process that RUN and `run` start in a root: its user, environment, directory, network and mounts, put together in one
 //! place.
 
-use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, root_mount::RootMount};
+use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, snapshot::RootMount};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Network};
 use rbuild_sys::{

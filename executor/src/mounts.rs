@@ -1,13 +1,13 @@
 //! What a sandbox mounts beside its fixed mounts: `RUN --mount`, here-document scripts, volumes of containers.
 
 use crate::{
-    ExecutorError, HostFiles, RootView,
-    root_mount::host,
+    ExecutorError, HostFiles, RootView, Snapshots,
     rooted::{self, Last},
+    snapshot::RootMount,
 };
 use nix::{
     errno::Errno,
-    fcntl::OFlag,
+    fcntl::{AT_FDCWD, OFlag},
     sys::stat::{Mode, mkdirat},
 };
 use rbuild_cache::{
@@ -18,6 +18,7 @@ use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
     fs::{Resolve, open_below, open_in_root, set_mode},
     mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
+    overlay::Upper,
     sandbox::{Mount, MountSource, PartKind},
 };
 use std::{
@@ -49,6 +50,7 @@ enum Held {
     Draft(LayerDraft),
     Cache(CacheMount),
     View(RootView),
+    Root(RootMount),
 }
 
 /// A directory that outlives builds (`--mount=type=cache`).
@@ -80,7 +82,7 @@ impl PreparedMount {
     /// # Errors
     /// [`ExecutorError::SourceNotFound`] when the path is not there.
     pub fn layers(
-        store: &Store,
+        snapshots: &Snapshots,
         layers: &[LayerId],
         source: &ImagePath,
         target: &ImagePath,
@@ -88,19 +90,20 @@ impl PreparedMount {
     ) -> Result<Self, ExecutorError> {
         match access {
             Access::ReadOnly => {
-                let view = RootView::open(store, layers)?;
+                let view = snapshots.view(layers)?;
                 Self::part(&view, source, target, MountAttributes::READ_ONLY, vec![Held::View(view.clone())])
             }
             Access::ReadWrite => {
-                let draft = store.new_layer()?;
-                let root = crate::root_mount::RootMount::writable(store, layers, draft.fs(), draft.work())?;
+                let draft = snapshots.store().new_layer()?;
+                let upper = Upper { directory: draft.fs(), work: draft.work() };
+                let root = snapshots.writable(layers, None, upper)?;
                 let view = root.view().clone();
                 Self::part(
                     &view,
                     source,
                     target,
                     MountAttributes::NONE,
-                    vec![Held::Draft(draft), Held::View(view.clone())],
+                    vec![Held::Draft(draft), Held::Root(root)],
                 )
             }
         }
@@ -227,7 +230,7 @@ fn tmpfs(size: Option<u64>) -> Result<MountSource, ExecutorError> {
 }
 
 fn host_tree(path: &Path, attributes: MountAttributes) -> Result<MountSource, ExecutorError> {
-    tree(host(), path, attributes)
+    tree(AT_FDCWD, path, attributes)
 }
 
 /// A detached mount of what is at `path` below `directory`; links in `path` are followed.

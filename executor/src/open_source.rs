@@ -1,6 +1,6 @@
 //! Opening what files are copied from: a context with the ignore file that belongs to it, layers, nothing.
 
-use crate::{ContextDirectory, ContextRoot, ExecutorError, IgnoreRules, RootView, SourceRoot};
+use crate::{ContextDirectory, ContextRoot, ExecutorError, IgnoreRules, Snapshots, SourceRoot};
 use rbuild_cache::{LayerId, Store};
 use std::{
     path::{Path, PathBuf},
@@ -12,16 +12,16 @@ impl SourceRoot {
     ///
     /// # Errors
     /// [`ExecutorError::System`] when the store's empty directory cannot be opened.
-    pub fn empty(store: &Store) -> Result<Self, ExecutorError> {
-        Ok(Self::Layers(RootView::open(store, &[])?))
+    pub fn empty(snapshots: &Snapshots) -> Result<Self, ExecutorError> {
+        Ok(Self::Layers(snapshots.view(&[])?))
     }
 
     /// The files of `layers`, lowest first.
     ///
     /// # Errors
     /// [`ExecutorError::View`] when they cannot be mounted.
-    pub fn open_layers(store: &Store, layers: &[LayerId]) -> Result<Self, ExecutorError> {
-        Ok(Self::Layers(RootView::open(store, layers)?))
+    pub fn open_layers(snapshots: &Snapshots, layers: &[LayerId]) -> Result<Self, ExecutorError> {
+        Ok(Self::Layers(snapshots.view(layers)?))
     }
 
     /// The context `directory`, without what `rules` leave out; see [`ContextRoot::open`].

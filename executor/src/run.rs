@@ -1,16 +1,16 @@
 //! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
 
 use crate::{
-    ExecutorError, HostFiles, Isolation, PreparedMount,
+    ExecutorError, HostFiles, Isolation, PreparedMount, Snapshots,
     guest::Guest,
     mounts::{SHARED_MEMORY, shared_memory},
-    root_mount::RootMount,
     run_identity,
+    snapshot::RootMount,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rbuild_cache::{Cancel, LayerDraft, LayerId, Store};
+use rbuild_cache::{Cancel, LayerDraft, LayerId};
 use rbuild_planner::{Access, RunAction};
-use rbuild_sys::{SandboxError, SpawnError, sandbox::Running, spawn::Stdio};
+use rbuild_sys::{SandboxError, SpawnError, overlay::Upper, sandbox::Running, spawn::Stdio};
 use std::{
     ffi::OsString,
     fs::File,
@@ -31,8 +31,8 @@ const CANCEL_CHECK_MS: u16 = 25;
 /// One RUN to carry out.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// The store the layer is made in.
-    pub store: &'a Store,
+    /// Makes the root; its store gets the layer.
+    pub snapshots: &'a Snapshots,
     /// How containers are kept apart.
     pub isolation: &'a Isolation,
     /// What to run.
@@ -55,8 +55,9 @@ pub struct Run<'a> {
 /// [`ExecutorError::CommandFailed`] when it fails, [`ExecutorError::Sandbox`] when it cannot be started,
 /// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
 pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, ExecutorError> {
-    let draft = run.store.new_layer()?;
-    let root = RootMount::writable(run.store, run.parent, draft.fs(), draft.work())?;
+    let draft = run.snapshots.store().new_layer()?;
+    let upper = Upper { directory: draft.fs(), work: draft.work() };
+    let root = run.snapshots.writable(run.parent, None, upper)?;
     let (reader, writer) = pipe()?;
     let mut running = launch(run, &root, &writer)?;
     drop(writer);
@@ -66,15 +67,17 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, E
         return Err(failed(run, exit_code(status)));
     }
     running.mount_points.remove_unused()?;
+    root.collect()?;
     Ok(draft)
 }
 
 /// A command that failed; on a full disk that is told, for few programs say it themselves.
 fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
     let command = go_quoted(&run.action.argv.join(" "));
-    let room = rustix::fs::statvfs(run.store.root()).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+    let store = run.snapshots.store().root();
+    let room = rustix::fs::statvfs(store).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
     if room < FULL {
-        return ExecutorError::DiskFull { command, code, store: run.store.root().to_owned() };
+        return ExecutorError::DiskFull { command, code, store: store.to_owned() };
     }
     ExecutorError::CommandFailed { command, code }
 }

@@ -1,7 +1,7 @@
 //! A build context that comes as an archive: unpacked once, into a directory of the store that goes with the build.
 
 use crate::{
-    ExecutorError, RootView, add,
+    ExecutorError, Snapshots, add,
     draft::{Destination, Policy},
 };
 use rbuild_cache::{Cancel, LayerDraft, Store};
@@ -19,7 +19,7 @@ pub fn unpack_context(
     cancel: &Cancel,
 ) -> Result<LayerDraft, ExecutorError> {
     const NAME: &str = "the build context";
-    let view = RootView::open(store, &[])?;
+    let view = Snapshots::new(store).view(&[])?;
     let draft = store.new_layer()?;
     let mut destination = Destination::new(&draft, &view, now)?;
     let archive = add::recognise(archive.into(), NAME.as_bytes())?

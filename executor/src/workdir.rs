@@ -1,12 +1,12 @@
 //! WORKDIR: makes the directory and what is missing above it; a layer even when nothing is missing (`spec` §4.6).
 
 use crate::{
-    ExecutorError, RootView,
+    ExecutorError, Snapshots,
     draft::{Destination, NewDir},
     rooted::{Last, resolve},
     users,
 };
-use rbuild_cache::{LayerDraft, LayerId, Store};
+use rbuild_cache::{LayerDraft, LayerId};
 use rbuild_planner::WorkdirAction;
 use std::time::SystemTime;
 
@@ -16,14 +16,14 @@ use std::time::SystemTime;
 /// [`ExecutorError::ParentNotADirectory`] when something else has its name, [`ExecutorError::BelowAFile`] when something
 /// else has that of a parent.
 pub fn workdir(
-    store: &Store,
+    snapshots: &Snapshots,
     action: &WorkdirAction,
     parent: &[LayerId],
     now: SystemTime,
 ) -> Result<LayerDraft, ExecutorError> {
-    let view = RootView::open(store, parent)?;
+    let view = snapshots.view(parent)?;
     let owner = if action.user.is_empty() { (0, 0) } else { users::chown_owner(&view, &action.user)? };
-    let draft = store.new_layer()?;
+    let draft = snapshots.store().new_layer()?;
     let mut destination = Destination::new(&draft, &view, now)?;
     let target = resolve(&destination, action.path.as_str().as_bytes(), Last::Follow)?;
     let made = destination.make_dirs_if_missing(&target, NewDir { mode: 0o755, owner });

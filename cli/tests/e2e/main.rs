@@ -19,6 +19,7 @@ mod modes;
 mod ordinary_user;
 mod pins;
 mod preview;
+mod refused_overlay;
 mod remote_bases;
 mod robust;
 mod sandbox;

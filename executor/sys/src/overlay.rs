@@ -43,6 +43,35 @@ pub enum XattrNamespace {
     User,
 }
 
+impl XattrNamespace {
+    /// How the names of all marks begin.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.",
+            Self::User => "user.overlay.",
+        }
+    }
+
+    /// On a directory, `y`: what is below is hidden. `x`: marks in it may stand for whiteouts.
+    #[must_use]
+    pub fn opaque(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.opaque",
+            Self::User => "user.overlay.opaque",
+        }
+    }
+
+    /// On an empty file: its name is gone, as a device 0/0 says (Linux 6.7).
+    #[must_use]
+    pub fn whiteout(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.whiteout",
+            Self::User => "user.overlay.whiteout",
+        }
+    }
+}
+
 /// The directories that take changes; both on one file system. Unmounting syncs nothing (`volatile`): changes are
 /// worthless until committed, and the committer syncs what it keeps. The kernel refuses to mount the same work directory
 /// again.

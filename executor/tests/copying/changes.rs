@@ -2,7 +2,9 @@
 
 use flate2::{Compression, write::GzEncoder};
 use rbuild_cache::{Cancel, Store, Writer};
-use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, Selection, SourceRoot, copy, select};
+use rbuild_executor::{
+    ContextRoot, ExecutorError, IgnoreRules, Selection, Snapshots, SourceRoot, copy, select,
+};
 use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::now;
@@ -42,7 +44,7 @@ impl Fixture {
     }
 
     fn copy(&self, source: &str, selection: &Selection) -> Result<(), ExecutorError> {
-        copy(&self.store, &add(source), selection, &[], SystemTime::UNIX_EPOCH).map(drop)
+        copy(&Snapshots::new(&self.store), &add(source), selection, &[], SystemTime::UNIX_EPOCH).map(drop)
     }
 
     /// Whether a draft has a file called `name`.

@@ -262,6 +262,8 @@ fn describe(path: &Path, meta: &fs::Metadata) -> (&'static str, String) {
         ("fifo", String::new())
     } else if kind.is_char_device() {
         ("char", format!(" {}", meta.rdev()))
+    } else if kind.is_block_device() {
+        ("block", format!(" {}", meta.rdev()))
     } else if meta.len() > 64 {
         ("file", format!(" {} bytes", meta.len()))
     } else {

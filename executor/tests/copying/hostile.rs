@@ -1,7 +1,7 @@
 //! ADD of archives that layers have to withstand as well.
 
 use rbuild_cache::{Cancel, LayerDraft, Store, Writer};
-use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, copy, select};
+use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, Snapshots, SourceRoot, copy, select};
 use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::now;
@@ -49,5 +49,5 @@ fn add(directory: &Path, bytes: &[u8]) -> Result<LayerDraft, ExecutorError> {
     };
     let root = ContextRoot::open(&store, &context, IgnoreRules::none(), now())?;
     let selection = select(&SourceRoot::Context(root), &action, &Cancel::default())?;
-    copy(&store, &action, &selection, &[], SystemTime::UNIX_EPOCH)
+    copy(&Snapshots::new(&store), &action, &selection, &[], SystemTime::UNIX_EPOCH)
 }

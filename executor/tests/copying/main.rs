@@ -8,4 +8,5 @@ mod digest;
 mod fixture;
 mod hostile;
 mod ignore;
+mod roots;
 mod users;

@@ -1,7 +1,7 @@
 //! Users and groups: who RUN runs as, and who owns what `--chown` names.
 
 use rbuild_cache::{LayerMeta, LayerSource, Store, Writer};
-use rbuild_executor::{RootView, chown_owner, run_identity};
+use rbuild_executor::{RootView, Snapshots, chown_owner, run_identity};
 use rbuild_oci::Clock;
 use rbuild_oci::Timestamp;
 use rbuild_testkit::now;
@@ -25,7 +25,7 @@ fn check(test: impl Fn(&RootView)) {
     fs::write(draft.fs().join("etc/group"), GROUP).unwrap();
     let meta = LayerMeta::new(Timestamp::from_seconds(0).unwrap(), LayerSource::Own);
     let layer = draft.commit(&store.lease().unwrap(), &meta).unwrap();
-    test(&RootView::open(&store, &[layer]).unwrap());
+    test(&Snapshots::new(&store).view(&[layer]).unwrap());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
     entry_failure::{failed, shown},
     entry_path::EntryPath,
     note::Note,
-    whiteout,
+    whiteout::Marks,
 };
 use crate::ImageError;
 use rbuild_archive::Time;
@@ -59,7 +59,7 @@ impl Directories {
     /// Nothing but the root, in a layer of `writer`.
     pub(crate) fn new(writer: &Writer) -> Self {
         let root = EntryPath::clean(b"").expect("the empty path is the root");
-        Self { known: BTreeMap::from([(root, Known::default())]), opaque: whiteout::opaque_attribute(writer) }
+        Self { known: BTreeMap::from([(root, Known::default())]), opaque: Marks::of(writer).opaque }
     }
 
     pub(crate) fn contains(&self, path: &EntryPath) -> bool {
@@ -169,7 +169,8 @@ fn look_up(layer: &Path, path: &EntryPath, opaque_attribute: &str) -> Found {
             return metadata(&directory).map_or(Found::Nothing, Found::Directory);
         }
         let mut value = [0; 8];
-        opaque |= fgetxattr(&directory, opaque_attribute, &mut value).is_ok();
+        let length = fgetxattr(&directory, opaque_attribute, &mut value).unwrap_or(0);
+        opaque |= value[..length] == *b"y";
     }
     Found::Nothing
 }

@@ -1,11 +1,11 @@
 //! The tar of a layer as a pure function of its directory, an overlayfs upper directory.
 //!
-//! Every entry is written, in byte order of names, parents before children, the root not at all. Whiteout devices become
+//! Every entry is written, in byte order of names, parents before children, the root not at all. Whiteouts become
 //! `.wh.NAME`; an opaque directory has `.wh..wh..opq` as its first entry; both with mode 0, of 1970. Times are whole
 //! seconds, owners are numbers, hard links within the layer stay links, sockets are left out, and of the extended
 //! attributes only `security.capability` is kept, as Docker keeps it. Equal directories give equal bytes.
 
-use super::whiteout;
+use super::whiteout::{self, Marks};
 use crate::ImageError;
 use rbuild_archive::{BLOCK, ChunkWriter, END, EntryKind, ReaderGone, TarHeader, padding};
 use rustix::{
@@ -55,7 +55,7 @@ pub(crate) fn write_tar(
         header: Vec::new(),
         entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
         first_links: HashMap::new(),
-        opaque: whiteout::opaque_attribute(owner),
+        marks: Marks::of(owner),
         content: 0,
     };
     writer.directory(&directory)?;
@@ -72,7 +72,7 @@ struct Writer<'a> {
     entries: Box<[MaybeUninit<u8>]>,
     /// The first path of every inode with several links.
     first_links: HashMap<u64, Vec<u8>>,
-    opaque: &'static str,
+    marks: Marks,
     /// Bytes of regular files so far.
     content: u64,
 }
@@ -92,7 +92,7 @@ impl Names {
 impl Writer<'_> {
     fn directory(&mut self, directory: &OwnedFd) -> Result<(), Stop> {
         let length = self.path.len();
-        if self.attribute(directory.as_fd(), self.opaque)?.as_deref() == Some(b"y") {
+        if self.attribute(directory.as_fd(), self.marks.opaque)?.as_deref() == Some(b"y") {
             self.push(whiteout::OPAQUE_NAME);
             self.header(&TarHeader::new(EntryKind::File, &self.path.clone(), 0, 0))?;
             self.path.truncate(length);
@@ -162,6 +162,9 @@ impl Writer<'_> {
     fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
+        if stat.st_size == 0 && self.attribute(file.as_fd(), self.marks.whiteout)?.is_some() {
+            return self.whiteout(name);
+        }
         let capability = self.attribute(file.as_fd(), "security.capability")?;
         let path = self.path.clone();
         let header = header(EntryKind::File, &path, stat);

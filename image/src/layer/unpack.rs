@@ -12,14 +12,15 @@ use super::{
     entry_path::{EntryPath, Meaning},
     note::Note,
     recipe::{LOST_DIRECTORY, RecipeWriter},
+    whiteout::Marks,
 };
 use crate::{ImageError, error::EntryProblem};
 use rbuild_archive::{ChunkReader, Entry, EntryKind, TarReader};
 use rbuild_cache::Writer;
 use rustix::{
     fs::{
-        AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, RawMode, Uid, fchmod, fchown, futimens, linkat,
-        makedev, mkdirat, mknodat, openat, renameat, statat, symlinkat, unlinkat, utimensat,
+        AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, futimens, linkat, makedev,
+        mkdirat, mknodat, openat, renameat, statat, symlinkat, unlinkat, utimensat,
     },
     io::Errno,
 };
@@ -56,6 +57,7 @@ pub(crate) fn unpack(fs: &Path, writer: &Writer, tar: Tar) -> Result<Unpacked, I
         tar,
         lost: fs.with_file_name(LOST_DIRECTORY),
         directories: Directories::new(writer),
+        marks: Marks::of(writer),
         notes: Vec::new(),
         may_make_devices: *writer == Writer::Root,
         identity: Identity::of_process(),
@@ -109,6 +111,7 @@ struct Unpacker {
     tar: Tar,
     lost: PathBuf,
     directories: Directories,
+    marks: Marks,
     notes: Vec<Note>,
     /// In a user namespace the kernel makes none.
     may_make_devices: bool,
@@ -240,7 +243,7 @@ impl Unpacker {
         match statat(&*target_directory, target_base, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat)
                 if !FileType::from_raw_mode(stat.st_mode).is_dir()
-                    && !is_whiteout(stat.st_mode, stat.st_rdev) => {}
+                    && !self.marks.is_whiteout(&target_directory, target_base, &stat) => {}
             Ok(_) | Err(Errno::NOENT) => return Err(missing()),
             Err(errno) => return Err(failed(&target, "stat", errno)),
         }
@@ -309,7 +312,7 @@ impl Unpacker {
     fn gone(&mut self, path: &EntryPath) -> Result<(), ImageError> {
         let (parent, base) = path.split();
         let directory = self.parent(&parent)?;
-        match mknodat(&*directory, base, FileType::CharacterDevice, Mode::empty(), 0) {
+        match self.marks.make_whiteout(&directory, base) {
             Ok(()) => {
                 self.files += 1;
                 Ok(())
@@ -381,7 +384,7 @@ impl Unpacker {
         base: &[u8],
     ) -> Result<Replaced, ImageError> {
         let stat = statat(parent, base, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(path, "stat", e))?;
-        if is_whiteout(stat.st_mode, stat.st_rdev) {
+        if self.marks.is_whiteout(parent, base, &stat) {
             return self.replace(path, parent, base);
         }
         let problem = if FileType::from_raw_mode(stat.st_mode).is_symlink() {
@@ -401,11 +404,12 @@ impl Unpacker {
             self.replace_directory(path, parent, base)?;
             return Ok(Replaced::Other);
         }
-        if kind.is_file() && self.lose(path, parent.as_fd(), base)? {
+        let is_whiteout = self.marks.is_whiteout(parent, base, &stat);
+        if kind.is_file() && !is_whiteout && self.lose(path, parent.as_fd(), base)? {
             return Ok(Replaced::Other);
         }
         unlinkat(parent, base, AtFlags::empty()).map_err(|e| failed(path, "remove", e))?;
-        Ok(if is_whiteout(stat.st_mode, stat.st_rdev) { Replaced::Whiteout } else { Replaced::Other })
+        Ok(if is_whiteout { Replaced::Whiteout } else { Replaced::Other })
     }
 
     fn replace_directory(
@@ -466,8 +470,4 @@ fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-fn is_whiteout(mode: RawMode, device: Dev) -> bool {
-    FileType::from_raw_mode(mode).is_char_device() && device == 0
 }

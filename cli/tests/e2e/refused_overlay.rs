@@ -1,0 +1,120 @@
+//! A store where overlayfs takes no changes: on overlayfs itself, as in a container. Everything works there, and the layers
+//! are those of any other store.
+
+use crate::{RBUILD, ordinary_user, with_busybox};
+use rbuild_testkit::{Base, Workspace};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::PathBuf,
+    process::Command,
+};
+
+/// An overlay mounted on a workspace's store.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn on(here: &Workspace) -> Self {
+        let owner = fs::metadata(here.path()).unwrap().uid();
+        let below = ["lower", "upper", "work"].map(|name| here.path().join(name));
+        for directory in below.iter().chain([&here.store().to_owned()]) {
+            fs::create_dir_all(directory).unwrap();
+            chown(directory, Some(owner), Some(owner)).unwrap();
+        }
+        let [lower, upper, work] = below.map(|path| path.display().to_string());
+        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "overlay", "overlay", "-o", &options]).arg(here.store());
+        assert!(mount.status().unwrap().success());
+        Self(here.store().to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// All times are fixed, so that equal layers have equal digests.
+const DOCKERFILE: &str = r#"ARG SOURCE_DATE_EPOCH=1000
+FROM busybox AS base
+COPY root /
+RUN rm /bin/zcat && touch -d @1000 /bin
+RUN mkdir -m 1777 /work && cd /work && echo one > a && ln a /a && echo two > b && mkfifo pipe && chmod 4755 a \
+ && touch -d @1000 a b pipe .
+RUN mv /work /moved && echo three >> /moved/b && touch -d @1000 /moved/b /moved && rm -r /dir && mkdir /dir \
+ && touch -d @1000 /dir
+FROM base
+COPY --from=base /moved /copied/
+RUN --mount=type=bind,from=base,target=/mnt,rw echo four > /mnt/moved/a && cat /mnt/moved/a > /seen \
+ && test -p /copied/pipe && touch -d @1000 /seen
+"#;
+
+fn context(here: &Workspace) -> PathBuf {
+    let context = here.context("c", DOCKERFILE, &[("root/etc/hosts", ""), ("root/etc/resolv.conf", "")]);
+    for directory in ["dev", "proc", "sys", "dir", "dir/below"] {
+        fs::create_dir_all(context.join("root").join(directory)).unwrap();
+    }
+    let aged = Command::new("find").arg(&context).args(["-exec", "touch", "-d", "@900", "{}", "+"]).status();
+    assert!(aged.unwrap().success());
+    context
+}
+
+fn layers(here: &Workspace, name: &str) -> String {
+    here.ok(["inspect", "-f", "{{json .RootFS.Layers}}", name])
+}
+
+/// The image of [`DOCKERFILE`] and a container of it.
+fn use_it(here: &Workspace) -> String {
+    let said = here.build("mine", &context(here));
+    let second = here.build("mine", &context(here));
+    assert_eq!(second.matches(" CACHED").count(), 6, "{second}");
+    here.ok(["run", "--name", "changed", "mine", "sh", "-c", "rm /moved/a; echo five > /five"]);
+    here.ok(["commit", "changed", "committed"]);
+    let shown = here.ok(["run", "--rm", "committed", "sh", "-c", "cat /five /seen; ls /moved /dir"]);
+    assert_eq!(shown, "five\nfour\n/dir:\n\n/moved:\nb\npipe\n");
+    said
+}
+
+/// The same in a workspace whose store is on overlayfs, and in another one.
+fn check(here: &Workspace, elsewhere: &Workspace) {
+    let _mounted = Mounted::on(here);
+    for workspace in [here, elsewhere] {
+        workspace.import(Base::Busybox);
+    }
+    let refused = "overlayfs is refused for this store";
+    assert_eq!(use_it(here).matches(refused).count(), 1, "it is said once");
+    assert!(!use_it(elsewhere).contains(refused));
+    assert_eq!(layers(here, "mine"), layers(elsewhere, "mine"));
+    // and each of them reads what the other one has written
+    for (from, to) in [(here, elsewhere), (elsewhere, here)] {
+        let archive = from.path().join("image.tar");
+        from.ok(["save".as_ref(), "-o".as_ref(), archive.as_os_str(), "committed".as_ref()]);
+        let expected = layers(from, "committed");
+        to.ok(["load".as_ref(), "-i".as_ref(), archive.as_os_str()]);
+        assert_eq!(layers(to, "committed"), expected);
+        assert_eq!(
+            to.ok(["run", "--rm", "committed", "ls", "/moved", "/dir"]),
+            "/dir:\n\n/moved:\nb\npipe\n"
+        );
+    }
+    assert!(
+        !here.store().join("tmp").exists() || fs::read_dir(here.store().join("tmp")).unwrap().count() == 0
+    );
+}
+
+#[test]
+fn a_store_on_overlayfs_makes_the_same_layers() {
+    if let Some(elsewhere) = with_busybox("a_store_on_overlayfs_makes_the_same_layers") {
+        check(&Workspace::new(RBUILD), &elsewhere);
+    }
+}
+
+#[test]
+fn a_user_s_store_on_overlayfs_makes_the_same_layers() {
+    let test = "a_user_s_store_on_overlayfs_makes_the_same_layers";
+    if let (Some(here), Some(elsewhere)) = (ordinary_user::workspace(test), ordinary_user::workspace(test)) {
+        check(&here, &elsewhere);
+    }
+}

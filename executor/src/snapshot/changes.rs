@@ -1,0 +1,160 @@
+//! What a command has changed in a copy of layers, found by comparing it with how it was before.
+//!
+//! A file counts as changed when its inode or its change time is another one: the kernel sets that time at every write,
+//! at every change of mode, owner, attributes and links, and no program can set it. So a file that was only touched, or
+//! got the mode that it had, is in the layer, as overlayfs would have it there. What cannot be seen is a file that was
+//! opened for writing and left as it was, and a directory that was made, renamed and made to replace nothing, which
+//! overlayfs marks as opaque: both layers show the same files.
+
+use super::{
+    clone::{Cloner, Marks, Source, copy_metadata, make_opaque, make_whiteout, on},
+    copies::Links,
+    marks,
+};
+use crate::ExecutorError;
+use rbuild_cache::Store;
+use rbuild_sys::overlay::XattrNamespace;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsString,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+/// The kernel's clock for files stands still for up to 10 ms (`CONFIG_HZ` of 100): a change in the same moment as the
+/// look at a file would not be seen.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
+/// A tree as it was.
+pub(super) struct Before(Directory);
+
+/// A directory's entries as they were.
+#[derive(Default)]
+struct Directory(BTreeMap<OsString, Entry>);
+
+struct Entry {
+    stamp: Stamp,
+    /// Of a directory: what is in it.
+    directory: Option<Directory>,
+}
+
+/// What says whether something is still the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    /// Inode numbers are used again; `None` where the file system does not keep it.
+    born: Option<SystemTime>,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            born: metadata.created().ok(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether it is the same file or directory, changed or not.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.inode, self.born) == (other.inode, other.born)
+    }
+}
+
+impl Before {
+    /// The tree at `root` as it is now.
+    pub(super) fn of(root: &Path) -> Result<Self, ExecutorError> {
+        let before = Directory::read(root)?;
+        thread::sleep(CLOCK_STEP);
+        Ok(Self(before))
+    }
+}
+
+impl Directory {
+    fn read(path: &Path) -> Result<Self, ExecutorError> {
+        let mut entries = BTreeMap::new();
+        for entry in fs::read_dir(path).map_err(on("read", path))? {
+            let entry = entry.map_err(on("read", path))?;
+            let path = entry.path();
+            let metadata = entry.metadata().map_err(on("stat", &path))?;
+            let directory = metadata.is_dir().then(|| Self::read(&path)).transpose()?;
+            entries.insert(entry.file_name(), Entry { stamp: Stamp::of(&metadata), directory });
+        }
+        Ok(Self(entries))
+    }
+}
+
+/// Puts into the empty directory `upper` what is another at `root` than `before`, in overlay form. Returns whether files
+/// with several names were made.
+pub(super) fn collect(
+    before: &Before,
+    root: &Path,
+    upper: &Path,
+    store: &Store,
+) -> Result<Links, ExecutorError> {
+    let root = Source::at(root)?;
+    let mut changes = Changes { cloner: Cloner::new(Marks::Dropped), marks: marks(store) };
+    changes.directory(&root, &before.0, upper)?;
+    copy_metadata(&root, upper, Marks::Dropped)?;
+    Ok(if changes.cloner.has_links() { Links::Some } else { Links::None })
+}
+
+struct Changes {
+    cloner: Cloner,
+    marks: XattrNamespace,
+}
+
+impl Changes {
+    /// Collects what has changed in a directory that was there before.
+    fn directory(&mut self, now: &Source, before: &Directory, upper: &Path) -> Result<(), ExecutorError> {
+        let mut gone: HashMap<&OsString, &Entry> = before.0.iter().collect();
+        for name in now.names()? {
+            let (source, target) = (now.entry(&name)?, upper.join(&name));
+            if source.is_whiteout_device() {
+                // nothing can be made that overlayfs takes for its own: there, too, mknod(2) is refused
+                continue;
+            }
+            let (stamp, old) = (Stamp::of(source.metadata()), gone.remove(&name));
+            if !source.metadata().is_dir() {
+                if old.is_none_or(|old| old.stamp != stamp) {
+                    make_directories(upper)?;
+                    self.cloner.entry(&source, &target)?;
+                }
+                continue;
+            }
+            match old {
+                Some(Entry { stamp: was, directory: Some(directory) }) if was.is_same(&stamp) => {
+                    if *was != stamp {
+                        make_directories(&target)?;
+                    }
+                    self.directory(&source, directory, &target)?;
+                    if target.exists() {
+                        copy_metadata(&source, &target, Marks::Dropped)?;
+                    }
+                }
+                old => {
+                    make_directories(&target)?;
+                    self.cloner.directory(&source, &target)?;
+                    if old.is_some() {
+                        make_opaque(&target, self.marks)?;
+                    }
+                    copy_metadata(&source, &target, Marks::Dropped)?;
+                }
+            }
+        }
+        for name in gone.into_keys() {
+            make_directories(upper)?;
+            make_whiteout(upper, name, self.marks)?;
+        }
+        Ok(())
+    }
+}
+
+/// Their metadata follows when all is in them.
+fn make_directories(path: &Path) -> Result<(), ExecutorError> {
+    fs::create_dir_all(path).map_err(on("mkdir", path))
+}
