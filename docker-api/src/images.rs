@@ -53,13 +53,21 @@ pub fn image_rows(
     if image.names.is_empty() && pattern.is_none() {
         return vec![ImageRow::new(image, None, detail, now)];
     }
-    let fits = |name: &&Reference| pattern.is_none_or(|pattern| names_image(pattern, name));
+    // a digest has a row of its own only where the repository has no tag
+    let has_tag =
+        |of: &Reference| image.names.iter().any(|name| name.tag().is_some() && name.has_repository_of(of));
+    let fits = |name: &&Reference| {
+        (name.tag().is_some() || !has_tag(name)) && pattern.is_none_or(|pattern| names_image(pattern, name))
+    };
     image.names.iter().filter(fits).map(|name| ImageRow::new(image, Some(name), detail, now)).collect()
 }
 
 impl ImageRow {
     fn new(image: &ImageSummary, name: Option<&Reference>, detail: Detail, now: Timestamp) -> Self {
-        let digest = name.and_then(|name| image.digests.iter().find(|(of, _)| of == name));
+        let of_repository =
+            |name: &Reference| image.digests.iter().find(|(of, _)| of.has_repository_of(name));
+        let digest = name
+            .and_then(|name| image.digests.iter().find(|(of, _)| of == name).or_else(|| of_repository(name)));
         Self {
             containers: NOT_APPLICABLE.to_owned(),
             created_at: go_style(image.created),

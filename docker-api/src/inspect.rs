@@ -11,6 +11,7 @@ use crate::{
 use rbuild::{Container, ContainerState, DiffId, Image, ImageId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,12 +144,12 @@ impl From<&Image> for ImageInspect {
     fn from(image: &Image) -> Self {
         let config = &image.config;
         let digests = image.digests.iter();
+        let digests: BTreeSet<String> =
+            digests.map(|(name, digest)| format!("{}@{digest}", name.familiar_repository())).collect();
         Self {
             id: image.id,
             repo_tags: image.names.iter().filter(|name| name.tag().is_some()).map(with_tag).collect(),
-            repo_digests: digests
-                .map(|(name, digest)| format!("{}@{digest}", name.familiar_repository()))
-                .collect(),
+            repo_digests: digests.into_iter().collect(),
             parent: "",
             comment: config.history.last().map(|entry| entry.comment.clone()).unwrap_or_default(),
             created: config.created,

@@ -81,7 +81,7 @@ pub async fn check_login(options: ClientOptions, domain: &str) -> Result<(), Err
 }
 
 impl Engine {
-    /// Writes images to an archive.
+    /// Writes images to an archive. The name of a repository, without tag or digest, stands for all its tags.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
@@ -89,11 +89,19 @@ impl Engine {
     pub fn save(&self, names: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<(), Error> {
         let mut items: BTreeMap<ImageId, SaveItem> = BTreeMap::new();
         for name in names {
-            let image = self.find_image(name)?;
-            self.check_layers(&image)?;
-            let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
-            // a digest is no name that an archive could give
-            item.names.extend(name.parse().ok().filter(|name| self.is_name(name)));
+            let tags = self.tags_to_save(name)?;
+            let asked = if tags.is_empty() { Some((name.clone(), None)) } else { None };
+            let tags = tags.into_iter().map(|tag| (tag.to_string(), Some(tag)));
+            for (name, tag) in tags.chain(asked) {
+                let image = self.find_image(&name)?;
+                self.check_layers(&image)?;
+                let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
+                item.names.extend(tag);
+            }
+        }
+        for item in items.values_mut() {
+            item.names.sort();
+            item.names.dedup();
         }
         let items: Vec<SaveItem> = items.into_values().collect();
         let format = match format {
@@ -103,8 +111,22 @@ impl Engine {
         Ok(rbuild_image::save(&self.store, &items, format, out)?)
     }
 
-    fn is_name(&self, name: &ImageName) -> bool {
-        matches!(self.store.reference(name.as_reference()), Ok(Some(_)))
+    /// The names that `asked` stands for in an archive: itself, or the tags of the repository it names. An id and a digest are no
+    /// name that an archive could give.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn tags_to_save(&self, asked: &str) -> Result<Vec<ImageName>, Error> {
+        let Ok(reference) = asked.parse::<Reference>() else { return Ok(Vec::new()) };
+        if !reference.is_name_only() {
+            let known = self.store.reference(&reference)?.is_some();
+            return Ok(ImageName::new(reference).ok().filter(|_| known).into_iter().collect());
+        }
+        let known = self.store.references()?.into_iter().map(|(known, _)| known);
+        Ok(known
+            .filter(|known| known.has_repository_of(&reference))
+            .filter_map(|known| ImageName::new(known).ok())
+            .collect())
     }
 
     /// Reads all images of an archive into the store.

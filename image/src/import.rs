@@ -21,7 +21,7 @@ pub struct Import {
     pub comment: String,
 }
 
-/// Makes an image of `tar` (plain, gzip, zstd or xz), whose entries are all of its files. It gets no name.
+/// Makes an image of `tar`, plain or compressed as [`rbuild_archive::Codec`] knows it, whose entries are all of its files. It gets no name.
 ///
 /// # Errors
 /// As [`apply_tar`].

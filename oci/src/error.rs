@@ -20,6 +20,9 @@ pub enum ParseError {
     /// A digest in a name that is to be given. The words are Docker's.
     #[error("refusing to create a tag with a digest reference")]
     DigestGiven,
+    /// A name that is to be given and reads as the beginning of a digest, `sha256:…`. The words are Docker's.
+    #[error("refusing to create an ambiguous tag using digest algorithm as name")]
+    AmbiguousName,
     /// More than `os[/arch[/variant]]`.
     #[error("{0:?}: cannot parse platform specifier")]
     Platform(String),

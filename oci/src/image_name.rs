@@ -12,9 +12,15 @@ impl ImageName {
     /// `reference` as a name.
     ///
     /// # Errors
-    /// [`ParseError::DigestGiven`] when it has a digest.
+    /// [`ParseError::DigestGiven`] when it has a digest, [`ParseError::AmbiguousName`] for the repository `sha256`.
     pub fn new(reference: Reference) -> Result<Self, ParseError> {
-        if reference.digest().is_none() { Ok(Self(reference)) } else { Err(ParseError::DigestGiven) }
+        if reference.digest().is_some() {
+            return Err(ParseError::DigestGiven);
+        }
+        if reference.familiar_repository() == "sha256" {
+            return Err(ParseError::AmbiguousName);
+        }
+        Ok(Self(reference))
     }
 
     /// What finds the image with this name.
@@ -59,6 +65,10 @@ mod tests {
         }
         let name: ImageName = "a".parse().unwrap();
         assert_eq!((name.tag(), name.to_string().as_str()), ("latest", "docker.io/library/a:latest"));
+        for text in ["sha256", "sha256:abc", "docker.io/library/sha256:1"] {
+            assert_eq!(text.parse::<ImageName>(), Err(ParseError::AmbiguousName), "{text}");
+        }
+        assert!("me/sha256:1".parse::<ImageName>().is_ok() && "sha512:1".parse::<ImageName>().is_ok());
         assert!(matches!("A".parse::<ImageName>(), Err(ParseError::Reference { .. })));
     }
 }

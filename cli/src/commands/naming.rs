@@ -15,7 +15,7 @@ use rbuild_docker_api::with_tag;
 pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
     let text = &args.target;
     let target = text.parse().map_err(|error| match error {
-        ParseError::DigestGiven => UsageError::new(format!("{error} ({text})")),
+        ParseError::DigestGiven | ParseError::AmbiguousName => UsageError::new(format!("{error} ({text})")),
         error => UsageError::new(format!(
             "Error parsing reference: {text:?} is not a valid repository/tag: {error}"
         )),

@@ -55,9 +55,13 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
 fn complete(app: &App, images: &[String]) -> Result<(), CliError> {
     let engine = app.engine()?;
     for image in images {
-        if engine.lacks_layers(image)? {
-            let (engine, _) = app.configured_engine(Certificates::Checked, 1)?;
-            fetch_layers(app, &engine, image)?;
+        let tags = engine.tags_to_save(image)?;
+        let asked = tags.is_empty().then(|| image.clone());
+        for name in tags.iter().map(ToString::to_string).chain(asked) {
+            if engine.lacks_layers(&name)? {
+                let (engine, _) = app.configured_engine(Certificates::Checked, 1)?;
+                fetch_layers(app, &engine, &name)?;
+            }
         }
     }
     Ok(())

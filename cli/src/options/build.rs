@@ -102,7 +102,9 @@ impl BuildOptions {
 
 fn tag(text: &str) -> Result<ImageName, UsageError> {
     text.parse().map_err(|error| match error {
-        ParseError::DigestGiven => UsageError::in_build(format!("failed to solve: {error} ({text})")),
+        ParseError::DigestGiven | ParseError::AmbiguousName => {
+            UsageError::in_build(format!("failed to solve: {error} ({text})"))
+        }
         error => UsageError::in_build(format!("invalid tag {text:?}: {error}")),
     })
 }

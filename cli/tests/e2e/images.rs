@@ -48,6 +48,48 @@ fn an_image_id_survives_save_and_load() {
     }
 }
 
+/// As with docker, and on purpose: who moves a repository to another machine means all of it.
+#[test]
+fn saving_a_repository_saves_its_tags() {
+    let Some(here) = with_busybox("saving_a_repository_saves_its_tags") else { return };
+    here.build("box:built", &here.context("c", "FROM busybox\nRUN true\n", &[]));
+    for tag in ["box:1", "box:2", "other:1"] {
+        here.ok(["tag", "busybox", tag]);
+    }
+    let names = |saved: &[&str]| {
+        here.ok(["save", "-o", "saved.tar"].iter().chain(saved));
+        let there = Workspace::new(RBUILD);
+        there.ok(["load".as_ref(), "-i".as_ref(), here.path().join("saved.tar").as_os_str()]);
+        let listed = there.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let mut listed: Vec<String> = listed.lines().map(str::to_owned).collect();
+        listed.sort();
+        listed
+    };
+    assert_eq!(names(&["box"]), ["box:1", "box:2", "box:built"]);
+    assert_eq!(names(&["box:2", "box", "other:1"]), ["box:1", "box:2", "box:built", "other:1"]);
+    assert_eq!(names(&["busybox:latest"]), ["busybox:latest"]);
+    assert!(here.fails(["save", "-o", "saved.tar", "box:3"]).stderr.contains("No such image: box:3"));
+}
+
+#[test]
+fn a_repository_is_not_called_as_a_digest_begins() {
+    let Some(here) = with_busybox("a_repository_is_not_called_as_a_digest_begins") else { return };
+    let context = here.context("c", "FROM scratch\n", &[]).display().to_string();
+    let root = here.path().join("root.tar").display().to_string();
+    fs::write(&root, [0; 1024]).unwrap();
+    for words in [
+        vec!["tag", "busybox", "sha256:x"],
+        vec!["tag", "busybox", "sha256"],
+        vec!["build", "-t", "sha256:x", &context],
+        vec!["import", &root, "sha256:x"],
+    ] {
+        let refused = here.fails(&words).stderr;
+        let message = "refusing to create an ambiguous tag using digest algorithm as name";
+        assert!(refused.contains(message), "{words:?}: {refused}");
+    }
+    here.ok(["tag", "busybox", "me/sha256:x"]);
+}
+
 #[test]
 fn history_and_inspect_tell_the_dockerfile() {
     let Some(here) = with_busybox("history_and_inspect") else { return };

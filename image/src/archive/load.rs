@@ -18,7 +18,7 @@ pub struct Loaded {
     pub names: Vec<ImageName>,
 }
 
-/// Loads all images of an archive: Docker's, old or new, or an OCI one, plain or compressed (gzip, zstd, xz). Of an image
+/// Loads all images of an archive: Docker's, old or new, or an OCI one, plain or compressed. Of an image
 /// for several platforms the one for this machine is loaded. Layers the store has are not read. Names are set at the very
 /// end, when everything is on the disk.
 ///
