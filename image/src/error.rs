@@ -236,14 +236,12 @@ pub enum ImageError {
 /// What is wrong with an entry of a layer tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryProblem {
-    /// Its name begins with a slash.
-    Absolute,
-    /// Its name has a `..`.
-    ParentReference,
+    /// Its name leads out of the layer.
+    Outside,
     /// Its name is reserved for whiteouts.
     Reserved,
-    /// It goes through a symbolic link.
-    ThroughLink,
+    /// Its name goes through more symbolic links than a path may have.
+    TooManyLinks,
     /// A file of the same tar is where its directory should be.
     ParentNotDirectory,
     /// It is the root and no directory.
@@ -264,10 +262,9 @@ pub enum EntryProblem {
 impl fmt::Display for EntryProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Absolute => "is an absolute path",
-            Self::ParentReference => "has \"..\" in it",
+            Self::Outside => "leads out of the layer",
             Self::Reserved => "has a name reserved for whiteouts",
-            Self::ThroughLink => "goes through a symbolic link",
+            Self::TooManyLinks => "goes through too many symbolic links",
             Self::ParentNotDirectory => "is used as a directory but is none",
             Self::RootNotDirectory => "is the root but no directory",
             Self::LinkOutside => "is a hard link to a path outside the layer",

@@ -93,7 +93,7 @@ mod tests {
             RegistryError::NotFound { reference: text() }.into(),
             ImageError::Document { subject: subject(), source: ParseError::Digest(text()) },
             ImageError::ArchiveJson { file: text(), source: json },
-            ImageError::Entry { entry: text(), problem: EntryProblem::Absolute },
+            ImageError::Entry { entry: text(), problem: EntryProblem::Outside },
             entry(ENAMETOOLONG),
             ArchiveError::Damaged(TarProblem::Header).into(),
             ArchiveError::Decompress(damaged()).into(),

@@ -2,9 +2,9 @@
 //! RESOLVE_NO_SYMLINKS), and kept open for the entries that follow.
 
 use super::{entry_failure::failed, entry_path::EntryPath};
-use crate::{ImageError, error::EntryProblem};
+use crate::ImageError;
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, openat2},
+    fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat},
     io::Errno,
 };
 use std::{collections::HashMap, os::fd::OwnedFd, path::Path, rc::Rc};
@@ -54,14 +54,21 @@ impl Beneath {
                     directory
                 }
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                Err(Errno::LOOP) => {
-                    return Err(ImageError::entry(path.as_bytes(), EntryProblem::ThroughLink));
-                }
                 Err(errno) => return Err(failed(path, "open", errno)),
             },
         };
         self.last = Some((path.clone(), Rc::clone(&directory)));
         Ok(Some(directory))
+    }
+
+    /// Where the symbolic link called `name` in the directory `parent` points; `None` when there is none.
+    pub(crate) fn link(&mut self, parent: &EntryPath, name: &[u8]) -> Result<Option<Vec<u8>>, ImageError> {
+        let Some(directory) = self.directory(parent)? else { return Ok(None) };
+        match readlinkat(&*directory, name, Vec::new()) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(failed(&parent.join(name), "read the link", errno)),
+        }
     }
 
     /// Opens a directory afresh: with `OFlags::RDONLY` for calls on the descriptor itself.

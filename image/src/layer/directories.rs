@@ -58,8 +58,8 @@ pub(crate) struct Directories {
 impl Directories {
     /// Nothing but the root, in a layer of `writer`.
     pub(crate) fn new(writer: &Writer) -> Self {
-        let root = EntryPath::clean(b"").expect("the empty path is the root");
-        Self { known: BTreeMap::from([(root, Known::default())]), opaque: Marks::of(writer).opaque }
+        let known = BTreeMap::from([(EntryPath::root(), Known::default())]);
+        Self { known, opaque: Marks::of(writer).opaque }
     }
 
     pub(crate) fn contains(&self, path: &EntryPath) -> bool {

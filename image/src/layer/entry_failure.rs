@@ -1,15 +1,12 @@
 //! Errors of single entries of a layer, by their names.
 
 use super::entry_path::EntryPath;
-use crate::{ImageError, error::EntryProblem};
+use crate::ImageError;
 use rbuild_archive::Entry;
 use rustix::io::Errno;
 
 /// The error for a system call that failed while `action` was done to the entry at `path`.
 pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> ImageError {
-    if errno == Errno::LOOP || errno == Errno::XDEV {
-        return ImageError::entry(path.as_bytes(), EntryProblem::ThroughLink);
-    }
     ImageError::EntryIo { entry: shown(path), action, source: errno.into() }
 }
 

@@ -1,6 +1,7 @@
-//! Names of tar entries as paths beneath the layer's root: no `..`, not absolute, no reserved names.
+//! Names of tar entries as paths beneath the layer's root, as docker reads them: a slash at the beginning means the layer's
+//! root, `..` takes back the part before it, and what tools of old put under `.wh..wh.` means nothing.
 
-use super::whiteout::{OPAQUE_NAME, WHITEOUT_PREFIX};
+use super::whiteout::{MARK_PREFIX, OPAQUE_NAME, WHITEOUT_PREFIX};
 use crate::error::EntryProblem;
 
 /// A clean relative path: components joined by single slashes; empty for the root.
@@ -16,27 +17,47 @@ pub(crate) enum Meaning {
     Gone(EntryPath),
     /// That this directory hides everything below it.
     Opaque(EntryPath),
+    /// Nothing: it is a mark that the tool which wrote it left for itself.
+    Nothing,
 }
 
 impl EntryPath {
-    /// Cleans `name`, which may begin with `./` and end in a slash.
+    /// Cleans `name`, which may begin with `./` or `/` and end in a slash. `..` may not lead above the root.
     pub(crate) fn clean(name: &[u8]) -> Result<Self, EntryProblem> {
-        if name.starts_with(b"/") {
-            return Err(EntryProblem::Absolute);
-        }
-        let mut path = Vec::with_capacity(name.len());
-        for part in name.split(|byte| *byte == b'/') {
+        let mut path = Self(Vec::with_capacity(name.len()));
+        for part in parts(name) {
             match part {
-                b"" | b"." => continue,
-                b".." => return Err(EntryProblem::ParentReference),
-                _ => {}
+                b".." if path.is_root() => return Err(EntryProblem::Outside),
+                b".." => path.pop(),
+                part => path.push(part),
             }
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(part);
         }
-        Ok(Self(path))
+        Ok(path)
+    }
+
+    pub(crate) fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a component.
+    pub(crate) fn push(&mut self, name: &[u8]) {
+        if !self.0.is_empty() {
+            self.0.push(b'/');
+        }
+        self.0.extend_from_slice(name);
+    }
+
+    /// Takes the last component away; the root stays the root.
+    pub(crate) fn pop(&mut self) {
+        self.0.truncate(self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+    }
+
+    /// What is called `name` in this directory.
+    pub(crate) fn join(&self, name: &[u8]) -> Self {
+        let mut path = Self(Vec::with_capacity(self.0.len() + 1 + name.len()));
+        path.0.extend_from_slice(&self.0);
+        path.push(name);
+        path
     }
 
     /// The path's bytes; empty for the root.
@@ -52,7 +73,7 @@ impl EntryPath {
     pub(crate) fn split(&self) -> (Self, &[u8]) {
         match self.0.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => (Self(self.0[..slash].to_vec()), &self.0[slash + 1..]),
-            None => (Self(Vec::new()), &self.0),
+            None => (Self::root(), &self.0),
         }
     }
 
@@ -72,19 +93,31 @@ impl Meaning {
             return Ok(Self::Present(path));
         }
         let (parent, base) = path.split();
+        if base == OPAQUE_NAME && !is_mark(&parent) {
+            return Ok(Self::Opaque(parent));
+        }
+        if is_mark(&path) {
+            return Ok(Self::Nothing);
+        }
         if parent.0.split(|byte| *byte == b'/').any(|part| part.starts_with(WHITEOUT_PREFIX)) {
             return Err(EntryProblem::Reserved);
         }
-        if base == OPAQUE_NAME {
-            return Ok(Self::Opaque(parent));
-        }
         let Some(target) = base.strip_prefix(WHITEOUT_PREFIX) else { return Ok(Self::Present(path)) };
-        if matches!(target, b"" | b"." | b"..") || target.starts_with(WHITEOUT_PREFIX) {
+        if matches!(target, b"" | b"." | b"..") {
             return Err(EntryProblem::Reserved);
         }
-        let slash: &[u8] = if parent.is_root() { b"" } else { b"/" };
-        Ok(Self::Gone(EntryPath([&parent.0, slash, target].concat())))
+        Ok(Self::Gone(parent.join(target)))
     }
+}
+
+/// The components of a path as it is written.
+pub(crate) fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."))
+}
+
+/// Whether it is a mark of aufs, or in a directory of such marks.
+fn is_mark(path: &EntryPath) -> bool {
+    parts(&path.0).any(|part| part.starts_with(MARK_PREFIX))
 }
 
 #[cfg(test)]
@@ -102,17 +135,23 @@ mod tests {
             ("a/.wh..wh..opq", Meaning::Opaque(path("a"))),
             ("a.wh.b", Meaning::Present(path("a.wh.b"))),
             (".wh.....", Meaning::Gone(path("...."))),
+            ("/etc/passwd", Meaning::Present(path("etc/passwd"))),
+            ("a/../b", Meaning::Present(path("b"))),
+            ("/", Meaning::Present(path(""))),
+            (".wh..wh.plnk", Meaning::Nothing),
+            ("a/.wh..wh.plnk/1.2", Meaning::Nothing),
+            (".wh..wh.aufs", Meaning::Nothing),
+            (".wh..wh.orph/.wh..wh..opq", Meaning::Nothing),
         ] {
             assert_eq!(Meaning::of(name.as_bytes()), Ok(meaning), "{name}");
         }
         for (name, problem) in [
-            ("/etc/passwd", EntryProblem::Absolute),
-            ("a/../../b", EntryProblem::ParentReference),
-            ("..", EntryProblem::ParentReference),
+            ("a/../../b", EntryProblem::Outside),
+            ("/../b", EntryProblem::Outside),
+            ("..", EntryProblem::Outside),
             (".wh..", EntryProblem::Reserved),
             (".wh...", EntryProblem::Reserved),
             (".wh.", EntryProblem::Reserved),
-            (".wh..wh.plnk", EntryProblem::Reserved),
             (".wh.a/b", EntryProblem::Reserved),
         ] {
             assert_eq!(Meaning::of(name.as_bytes()), Err(problem), "{name}");

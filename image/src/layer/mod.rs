@@ -8,6 +8,7 @@ mod content;
 mod directories;
 mod entry_failure;
 mod entry_path;
+mod links;
 mod note;
 mod recipe;
 mod tar;

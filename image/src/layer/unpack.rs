@@ -1,7 +1,7 @@
 //! Unpacking a layer tar into an overlayfs upper directory.
 //!
 //! Everything happens beneath one directory descriptor and never through a symbolic link, so that no tar, whatever its
-//! names, reaches anything outside. Directories get their owner, mode and times at the very end
+//! names, reaches anything outside; links in an entry's name are followed before ([`crate::layer::links`]). Directories get their owner, mode and times at the very end
 //! ([`crate::layer::directories`]), when nothing is put into them any more.
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     directories::{Directories, Directory},
     entry_failure::{failed, owner, shown},
     entry_path::{EntryPath, Meaning},
+    links::{follow, follow_to},
     note::Note,
     recipe::{LOST_DIRECTORY, RecipeWriter},
     whiteout::Marks,
@@ -66,13 +67,22 @@ pub(crate) fn unpack(fs: &Path, writer: &Writer, tar: Tar) -> Result<Unpacked, I
     };
     while let Some(entry) = unpacker.tar.next_entry()? {
         let meaning = Meaning::of(&entry.name).map_err(|problem| ImageError::entry(&entry.name, problem))?;
+        let Unpacker { tree, directories, .. } = &mut unpacker;
         match meaning {
-            Meaning::Present(path) => unpacker.present(&path, &entry)?,
-            Meaning::Gone(path) => unpacker.gone(&path)?,
+            Meaning::Present(path) => {
+                let path = follow_to(path, tree, directories)?;
+                unpacker.present(&path, &entry)?;
+            }
+            Meaning::Gone(path) => {
+                let path = follow_to(path, tree, directories)?;
+                unpacker.gone(&path)?;
+            }
             Meaning::Opaque(path) => {
+                let path = follow(&path, tree, directories)?;
                 unpacker.parent(&path)?;
                 unpacker.directories.make_opaque(&path);
             }
+            Meaning::Nothing => {}
         }
     }
     let recipe = unpacker.tar.finish()?.map(RecipeWriter::finish).transpose()?;
@@ -233,6 +243,7 @@ impl Unpacker {
         let Meaning::Present(target) = Meaning::of(&entry.link).map_err(outside)? else {
             return Err(ImageError::entry(&entry.name, EntryProblem::LinkOutside));
         };
+        let target = follow_to(target, &mut self.tree, &self.directories)?;
         if target == *path {
             return Ok(());
         }
@@ -376,7 +387,7 @@ impl Unpacker {
         }
     }
 
-    /// For a parent that is no directory: a whiteout makes room, anything else is refused.
+    /// For a parent that is no directory: a whiteout makes room, a file is refused.
     fn replace_whiteout(
         &mut self,
         path: &EntryPath,
@@ -387,12 +398,7 @@ impl Unpacker {
         if self.marks.is_whiteout(parent, base, &stat) {
             return self.replace(path, parent, base);
         }
-        let problem = if FileType::from_raw_mode(stat.st_mode).is_symlink() {
-            EntryProblem::ThroughLink
-        } else {
-            EntryProblem::ParentNotDirectory
-        };
-        Err(ImageError::entry(path.as_bytes(), problem))
+        Err(ImageError::entry(path.as_bytes(), EntryProblem::ParentNotDirectory))
     }
 
     /// Removes what stands at `path`, keeping contents that the recipe needs.
@@ -425,9 +431,7 @@ impl Unpacker {
             let entry = entry.map_err(|e| failed(path, "read", e))?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") {
-                let inner = EntryPath::clean(&[path.as_bytes(), b"/", name].concat())
-                    .map_err(|problem| ImageError::entry(name, problem))?;
-                self.replace(&inner, &directory, name)?;
+                self.replace(&path.join(name), &directory, name)?;
             }
         }
         self.tree.forget();

@@ -11,6 +11,9 @@ use std::os::fd::OwnedFd;
 /// Before a name in a tar: that name is gone from the layers below.
 pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 
+/// Before names in a tar that aufs kept for itself, but for the next one.
+pub(crate) const MARK_PREFIX: &[u8] = b".wh..wh.";
+
 /// In a directory in a tar: everything below it is gone from the layers below.
 pub(crate) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 

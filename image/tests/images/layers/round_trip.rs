@@ -152,3 +152,51 @@ fn tars_of_gnu_tar_are_made_again_exactly() {
         assert_eq!(DiffId::from_digest(Digest::of(&again)), applied.diff_id);
     }
 }
+
+/// Layers of other tools: what they say is what docker makes of them.
+#[test]
+fn names_and_links_mean_what_they_mean_beneath_the_root() {
+    need_root!();
+    let fixture = Fixture::new();
+    let link = |builder: Builder, name: &str, to: &str| builder.entry(tar::EntryType::Symlink, name, to, b"");
+    let hard = |builder: Builder, name: &str, to: &str| builder.entry(tar::EntryType::Link, name, to, b"");
+    let tree = Builder::new().directory("usr/").directory("usr/lib/");
+    let tree = link(link(link(tree, "lib", "usr/lib"), "abs", "/usr/lib"), "up", "../../usr/lib");
+    let tree = tree.file("/lib/a", "1").file("usr/../abs/deep/b", "2").file("up/.wh.gone", "");
+    let tree = hard(hard(tree, "/h1", "/lib/a"), "lib/h2", "abs/deep/b");
+    let tree = link(tree, "late", "opt/late").file("late/c", "3").file("usr/lib/a", "twice");
+    let tar = tree.directory("opt/.wh..wh.plnk/").file("opt/.wh..wh.plnk/1.2", "no").finish();
+    let layer = fixture.apply(&tar).unwrap();
+    let modes = |line: &String| !line.starts_with("dir usr");
+    let found: Vec<String> =
+        rbuild_testkit::described(&fixture.fs(&layer)).into_iter().filter(modes).collect();
+    assert_eq!(
+        found,
+        [
+            "char usr/lib/gone 0:0",
+            "dir opt",
+            "dir opt/late",
+            "file h1 \"1\"",
+            "file opt/late/c \"3\"",
+            "file usr/lib/a \"twice\"",
+            "file usr/lib/deep/b \"2\"",
+            "file usr/lib/h2 \"2\"",
+            "link abs -> /usr/lib",
+            "link late -> opt/late",
+            "link lib -> usr/lib",
+            "link up -> ../../usr/lib",
+        ]
+    );
+    assert!(fixture.tar(&layer) == tar, "it leaves as another tar");
+}
+
+/// As docker has it: a directory of the upper layer stands where the lower one has a link.
+#[test]
+fn a_link_of_a_lower_layer_is_not_followed() {
+    need_root!();
+    let fixture = Fixture::new();
+    let lower = Builder::new().directory("usr/").entry(tar::EntryType::Symlink, "lib", "usr", b"").finish();
+    let lower = fixture.apply(&lower).unwrap();
+    let layer = fixture.apply_above(&Builder::new().file("lib/z", "x").finish(), &[lower]).unwrap();
+    assert_eq!(rbuild_testkit::described(&fixture.fs(&layer)), ["dir lib", "file lib/z \"x\""]);
+}
