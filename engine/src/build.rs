@@ -152,7 +152,7 @@ impl Build {
             results: first.results,
             to_hash: first.to_hash,
             diffing: Diffing::new(store, cancel, first.diffs),
-            jobs: engine.options.jobs,
+            jobs: engine.jobs,
             outputs: first.request.outputs,
             reporter: reporter.clone(),
             _images: first.images,

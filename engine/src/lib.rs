@@ -85,9 +85,11 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Engine {
     store: Store,
-    options: Arc<EngineOptions>,
+    /// How many steps may run at once.
+    jobs: usize,
     isolation: Arc<Isolation>,
-    /// What registries have; all that is fetched comes through here.
+    /// The images of registries. Everything that this engine fetches or pushes goes through this one client, so that tokens
+    /// and connections are shared; it reads and connects nothing before its first request.
     remote: RemoteImages,
 }
 
@@ -99,8 +101,7 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
         let store = Store::open(&options.root, &store_writer()?, options.clock)?;
         let isolation = Arc::new(Isolation::new(&store));
-        let client = Client::new(options.registry.clone());
-        let remote = RemoteImages::new(&store, &client);
-        Ok(Self { store, options: Arc::new(options), isolation, remote })
+        let remote = RemoteImages::new(&store, &Client::new(options.registry));
+        Ok(Self { store, jobs: options.jobs, isolation, remote })
     }
 }

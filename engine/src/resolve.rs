@@ -5,11 +5,15 @@ use crate::{
     BuildRequest, Engine, Error, Hint, Outcome, PullPolicy, definition, diagnostic::DockerfileText,
     reporter::Reporter,
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use rbuild_cache::{ImageRecord, Lease};
 use rbuild_oci::{ImageConfig, ImageId, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
 use std::collections::BTreeMap;
+
+/// The most images that a build asks registries for at the same time, so that a file with thousands of them does not run
+/// out of descriptors.
+const IMAGES_AT_ONCE: usize = 16;
 
 /// Every image a plan starts from, by id.
 #[derive(Default)]
@@ -66,8 +70,9 @@ impl Engine {
             };
             let unresolved = graph.unresolved();
             let asked = unresolved.iter().map(|wanted| self.answer(wanted, request, fetching, reporter));
+            let found: Vec<_> = stream::iter(asked).buffered(IMAGES_AT_ONCE).collect().await;
             let mut answers = Vec::new();
-            for (wanted, answer) in unresolved.iter().zip(join_all(asked).await) {
+            for (wanted, answer) in unresolved.iter().zip(found) {
                 let (answer, lease) = match answer {
                     Ok(Some(answer)) => answer,
                     Ok(None) => return Err(not_there(wanted, text)),

@@ -3,6 +3,7 @@
 use crate::{HttpRequest, certificates::Certificates, token_server, token_server::TokenServer};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     net::{TcpListener, TcpStream},
@@ -159,6 +160,16 @@ impl Registry {
         quoted.map(|(request, _)| request.to_owned()).collect()
     }
 
+    /// How many connections have brought it a request so far.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        // the log of answers names the client's port, which each connection has of its own
+        let log = log_of(self.directory.path());
+        let answered = log.lines().filter(|line| line.contains("response completed"));
+        let client = answered.filter_map(|line| line.split_once("remoteaddr=")?.1.split_whitespace().next());
+        client.collect::<BTreeSet<&str>>().len()
+    }
+
     /// The requests its token server has answered so far; none without one.
     #[must_use]
     pub fn token_requests(&self) -> Vec<HttpRequest> {
@@ -267,7 +278,7 @@ fn config(
         (RegistryLogin::Anyone | RegistryLogin::Bearer, _) => String::new(),
     };
     format!(
-        "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: false\n\
+        "version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: false\n\
          storage:\n  filesystem:\n    rootdirectory: {directory}/store\n  delete:\n    enabled: true\n\
          http:\n  addr: {address}\n  secret: test\n{tls}{auth}"
     )

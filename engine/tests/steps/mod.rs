@@ -6,4 +6,5 @@ mod agreement;
 mod outputs;
 mod queue;
 mod reasons;
+mod registries;
 mod world;

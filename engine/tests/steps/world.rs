@@ -39,13 +39,18 @@ pub(super) type Outcome = Vec<Option<Origin>>;
 
 impl World {
     pub(super) fn new(dockerfile: &str) -> Self {
+        Self::with_registries(dockerfile, ClientOptions::default())
+    }
+
+    /// A world that reaches registries as `registry` says.
+    pub(super) fn with_registries(dockerfile: &str, registry: ClientOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let context = directory.path().join("context");
         fs::create_dir(&context).unwrap();
         let options = EngineOptions {
             root: directory.path().join("store"),
             jobs: 1,
-            registry: ClientOptions::default(),
+            registry,
             clock: Clock::new(rbuild_testkit::now),
         };
         let engine = Engine::open(options).unwrap();
@@ -75,6 +80,19 @@ impl World {
 
     pub(super) fn store(&self) -> &Store {
         &self.engine.store
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Fetches the base images, as a build does.
+    pub(super) async fn resolve(&self) -> Result<(), Error> {
+        let reporter = Reporter::new(EventSink::ignore());
+        let definition = Definition::read((self.store(), &self.request), &reporter, &Cancel::default())?;
+        let asked = (&self.request, &definition.text);
+        let resolving = self.engine.resolve(definition.select().unwrap(), asked, Fetching::Pull, &reporter);
+        resolving.await.map(drop)
     }
 
     fn planned(&self) -> Planned {
