@@ -48,7 +48,11 @@ proptest! {
 
     #[test]
     fn triggers_parse_or_fail(text in text(), escape in escape()) {
-        let _ = parse_instruction(&text, escape);
+        let span = match parse_instruction(&text, escape) {
+            Ok(node) => Some(node.keyword.span),
+            Err(error) => error.span,
+        };
+        prop_assert!(span.is_none_or(|span| text.get(span.start..span.end).is_some()), "{span:?} is in the text");
     }
 
     #[test]
@@ -66,7 +70,7 @@ proptest! {
     #[test]
     fn the_rest_never_panics(text in any::<String>(), other in any::<String>()) {
         let _ = parse_mount(&text);
-        let _ = suggest(&text, [other.as_str()]);
+        prop_assert!(suggest(&text, [other.as_str()]).is_none_or(|near| near == other && near != text));
     }
 }
 

@@ -8,6 +8,7 @@ mod crates;
 mod errors;
 mod files;
 mod references;
+mod tests;
 
 use std::{
     fs,
