@@ -2,7 +2,7 @@
 
 use crate::{
     ImageError,
-    known_layers::{self, Known},
+    known_layers::{self, KnownLayer},
     layer_diff,
 };
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Store};
@@ -38,7 +38,7 @@ pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Resu
         }
         let described = image_layer(store, layer)?;
         if matches!(store.layer_meta(layer)?.source, LayerSource::Own) {
-            own.push(Known::anywhere(*layer, diff.diff_id));
+            own.push(KnownLayer::anywhere(*layer, diff.diff_id));
         }
         stack.push(described);
     }

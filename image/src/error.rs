@@ -180,7 +180,7 @@ pub enum ImageError {
         /// The reference or archive.
         subject: String,
     },
-    /// A file is no image archive.
+    /// A file is not an image archive.
     #[error("not an image archive: it has neither manifest.json nor index.json")]
     NotAnArchive,
     /// An archive lacks a file it names.
@@ -192,12 +192,12 @@ pub enum ImageError {
         file: String,
     },
     /// A layout has several images, none of them with the tag asked for.
-    #[error("no image is tagged {tag:?}: {}", if there.is_empty() { "none has a tag".to_owned() } else { format!("there is {}", there.join(", ")) })]
+    #[error("no image is tagged {tag:?}: {}", if available.is_empty() { "none has a tag".to_owned() } else { format!("there is {}", available.join(", ")) })]
     LayoutTag {
         /// The tag.
         tag: String,
         /// The tags there are.
-        there: Vec<String>,
+        available: Vec<String>,
     },
     /// A file in an archive does not have the digest it is named by.
     #[error("file {file:?} of the {archive} has digest {found}")]

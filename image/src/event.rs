@@ -1,4 +1,4 @@
-//! What pulling, pushing, loading and saving tell while they go on.
+//! What pulling, pushing, loading and saving report while they go on.
 
 use rbuild_oci::Digest;
 
@@ -41,7 +41,7 @@ pub enum ImageEvent {
     LayerNote {
         /// The layer.
         digest: Digest,
-        /// What.
+        /// The entry and the reason.
         note: crate::Note,
     },
     /// The manifest has been stored or sent.
@@ -51,5 +51,5 @@ pub enum ImageEvent {
     },
 }
 
-/// Who is told. Called from several threads.
+/// Receives the events. Called from several threads.
 pub type OnEvent<'a> = &'a (dyn Fn(ImageEvent) + Sync);

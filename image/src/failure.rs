@@ -104,7 +104,7 @@ mod tests {
             ImageError::IndexDepth { subject: subject() },
             ImageError::NotAnArchive,
             ImageError::ArchiveFile { archive: "archive", file: text() },
-            ImageError::LayoutTag { tag: text(), there: Vec::new() },
+            ImageError::LayoutTag { tag: text(), available: Vec::new() },
             ImageError::ArchiveDigest { archive: "archive", file: text(), found: digest() },
             ImageError::TooLong { subject: subject(), size: 2, limit: 1 },
         ] {

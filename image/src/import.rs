@@ -1,8 +1,8 @@
 //! Making an image of one layer from the tar of a root filesystem, as `docker import` does.
 
 use crate::{
-    Applied, ImageError, Keep, apply_tar, assemble,
-    known_layers::{self, Known},
+    Applied, BlobRetention, ImageError, apply_tar, assemble,
+    known_layers::{self, KnownLayer},
 };
 use rbuild_cache::{ImageRecord, Store};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform, Timestamp};
@@ -27,8 +27,8 @@ pub struct Import {
 /// As [`apply_tar`].
 pub fn import_tar(store: &Store, tar: impl Read, import: Import) -> Result<ImageRecord, ImageError> {
     let lease = store.lease()?;
-    let Applied { layer, diff_id, .. } = apply_tar(store, &lease, tar, &[], &Keep::Recipe)?;
-    known_layers::remember(store, &[Known::anywhere(layer, diff_id)]);
+    let Applied { layer, diff_id, .. } = apply_tar(store, &lease, tar, &[], &BlobRetention::Recipe)?;
+    known_layers::remember(store, &[KnownLayer::anywhere(layer, diff_id)]);
     let mut config = ImageConfig::scratch(&import.platform);
     config.config = import.config;
     config.created = Some(import.created);

@@ -9,12 +9,12 @@ use rbuild_oci::{ChainId, DiffId};
 
 /// A layer to be found again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownLayer {
     pub(crate) layer: LayerId,
     pub(crate) key: FactKey,
 }
 
-impl Known {
+impl KnownLayer {
     /// A layer that is right above any other.
     pub(crate) fn anywhere(layer: LayerId, diff_id: DiffId) -> Self {
         Self { layer, key: diff_key(diff_id) }
@@ -53,11 +53,12 @@ pub(crate) fn find(
 }
 
 /// Makes layers findable. When the index cannot be written they are read again one day, which costs time only.
-pub(crate) fn remember(store: &Store, layers: &[Known]) {
+pub(crate) fn remember(store: &Store, layers: &[KnownLayer]) {
     if layers.is_empty() {
         return;
     }
-    let put = |known: &Known, index: &rbuild_cache::Index<'_>| index.put_layer_fact(&known.key, &known.layer);
+    let put =
+        |known: &KnownLayer, index: &rbuild_cache::Index<'_>| index.put_layer_fact(&known.key, &known.layer);
     let _ = store.index(|index| layers.iter().try_for_each(|known| put(known, index)));
 }
 

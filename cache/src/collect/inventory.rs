@@ -80,7 +80,7 @@ impl Inventory {
     }
 }
 
-/// When a layer was last of use, as far as records tell: the newest record that stands on it or is it.
+/// When a layer was last of use, as far as records show: the time of the newest record that stands on it or is it.
 pub(super) fn freshness(records: &[(CacheKey, CacheRecord)]) -> HashMap<LayerId, Timestamp> {
     let mut fresh: HashMap<LayerId, Timestamp> = HashMap::new();
     for (_, record) in records {

@@ -125,7 +125,7 @@ impl CacheKey {
     }
 }
 
-/// `rbuild-key`, the version, the purpose, the parts. Callers' parts tell their own lengths.
+/// `rbuild-key`, the version, the purpose, the parts. Callers' parts contain their own lengths.
 fn hash(purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = rbuild_oci::Hasher::new();
     hasher.update(b"rbuild-key");

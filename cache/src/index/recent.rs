@@ -1,5 +1,5 @@
 //! The records a build used last, in one small file: a build that finds all its keys there never opens the index, which
-//! is most of what a fully cached build would cost. As good as the index and no better: whoever uses a record holds its
+//! is most of what a fully cached build would cost. A record here is as good as one of the index and no better: its user holds its
 //! layers first, and a collection that evicts records forgets all of this.
 
 use super::{CacheKey, CacheRecord, Saved, SiteHash};

@@ -23,7 +23,7 @@ pub struct RefRecord {
 
 impl Store {
     /// What `reference` points at. With a digest, only what [`Store::set_pin`] recorded under that digest counts: earlier
-    /// versions let anybody give a name with a digest.
+    /// versions let every command give a name with a digest.
     ///
     /// # Errors
     /// [`StoreError::Document`] when the record is damaged.

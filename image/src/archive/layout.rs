@@ -30,7 +30,7 @@ impl Layout {
     /// Opens the directory `path`.
     ///
     /// # Errors
-    /// [`ImageError::LayerFile`] when it is no directory.
+    /// [`ImageError::LayerFile`] when it is not a directory.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
         ArchiveFile::open_directory(path).map(Self)
     }
@@ -54,7 +54,7 @@ impl Layout {
             return Ok(only.digest);
         }
         let tags = index.manifests.iter().filter_map(|entry| entry.annotations.get(NAMES[1]).cloned());
-        Err(ImageError::LayoutTag { tag: tag.to_owned(), there: tags.collect() })
+        Err(ImageError::LayoutTag { tag: tag.to_owned(), available: tags.collect() })
     }
 
     /// Brings the layers of the image `digest` for `platform` into the store; `lease` holds them.

@@ -6,9 +6,9 @@ use super::{
     manifest::{ArchivedImage, ArchivedLayer},
 };
 use crate::{
-    Applied, ImageError, ImageEvent, Keep, Note, PendingLayer,
+    Applied, BlobRetention, ImageError, ImageEvent, Note, PendingLayer,
     event::OnEvent,
-    known_layers::{self, Known},
+    known_layers::{self, KnownLayer},
     unpack_layer,
 };
 use rbuild_cache::{LayerId, Lease, Store};
@@ -51,7 +51,7 @@ struct State {
     done: HashMap<ChainId, LayerId>,
     /// Layers that are right on any stack.
     anywhere: HashMap<DiffId, LayerId>,
-    fresh: Vec<Known>,
+    fresh: Vec<KnownLayer>,
     failed: Option<ImageError>,
 }
 
@@ -148,9 +148,14 @@ impl Board<'_> {
         }
         let size = job.layer.section.size;
         (self.on_event)(ImageEvent::LayerStarted { digest, size: Some(size) });
-        let reader =
-            Told { inner: job.layer.section.reader(), digest, bytes: 0, told: 0, on_event: self.on_event };
-        let keep = job.layer.blob.clone().map_or(Keep::Recipe, Keep::Blob);
+        let reader = ReportingReader {
+            inner: job.layer.section.reader(),
+            digest,
+            bytes: 0,
+            reported: 0,
+            on_event: self.on_event,
+        };
+        let keep = job.layer.blob.clone().map_or(BlobRetention::Recipe, BlobRetention::Blob);
         let pending = unpack_layer(self.store, reader, &keep)?;
         if pending.diff_id() != job.diff_id {
             let (name, expected, found) = (job.layer.name.clone(), job.diff_id, pending.diff_id());
@@ -161,10 +166,10 @@ impl Board<'_> {
         let mut state = self.lock();
         state.done.insert(chain, layer);
         if depends_on_lower {
-            state.fresh.push(Known::on_its_chain(layer, chain));
+            state.fresh.push(KnownLayer::on_its_chain(layer, chain));
         } else {
             state.anywhere.insert(job.diff_id, layer);
-            state.fresh.push(Known::anywhere(layer, job.diff_id));
+            state.fresh.push(KnownLayer::anywhere(layer, job.diff_id));
         }
         drop(state);
         for note in notes {
@@ -214,21 +219,21 @@ fn shown(layer: &ArchivedLayer, diff_id: DiffId) -> Digest {
     layer.blob.as_ref().map_or(*diff_id.as_digest(), |blob| blob.digest)
 }
 
-/// Tells how far reading has got.
-struct Told<'a> {
+/// Reports how far reading has got.
+struct ReportingReader<'a> {
     inner: SectionReader,
     digest: Digest,
     bytes: u64,
-    told: u64,
+    reported: u64,
     on_event: OnEvent<'a>,
 }
 
-impl Read for Told<'_> {
+impl Read for ReportingReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(into)?;
         self.bytes += count as u64;
-        if self.bytes - self.told >= PROGRESS_STEP {
-            self.told = self.bytes;
+        if self.bytes - self.reported >= PROGRESS_STEP {
+            self.reported = self.bytes;
             (self.on_event)(ImageEvent::LayerProgress { digest: self.digest, bytes: self.bytes });
         }
         Ok(count)

@@ -6,9 +6,9 @@
 
 use super::{RemoteImages, blocking};
 use crate::{
-    ImageError, ImageEvent, Keep, PendingLayer,
+    BlobRetention, ImageError, ImageEvent, PendingLayer,
     event::OnEvent,
-    known_layers::{self, Known},
+    known_layers::{self, KnownLayer},
     unpack_layer,
 };
 use bytes::Bytes;
@@ -119,7 +119,7 @@ impl RemoteImages {
         let descriptor = &remote.blob;
         let digest = descriptor.digest;
         on_event(ImageEvent::LayerStarted { digest, size: Some(descriptor.size) });
-        let (store, keep) = (self.store.clone(), Keep::Blob(descriptor.clone()));
+        let (store, keep) = (self.store.clone(), BlobRetention::Blob(descriptor.clone()));
         let pending = if self.store.has_blob(&digest, descriptor.size) {
             // another layer's, or left by a fetch that was interrupted
             let Some(blob) = self.store.open_blob(&digest)? else {
@@ -131,7 +131,7 @@ impl RemoteImages {
             let source = Pieces { waiting, current: Bytes::new(), ended: false };
             let unpacking = blocking("unpacking a layer", move || unpack_layer(&store, source, &keep));
             let (received, unpacked) = tokio::join!(self.receive(remote, pieces, on_event), unpacking);
-            // a failed transfer is why the unpacking failed; a failed unpacking is no reason for a transfer to fail
+            // the transfer's error comes first, because a broken transfer makes the unpacking fail as well
             received?;
             unpacked?
         };
@@ -143,7 +143,7 @@ impl RemoteImages {
         Ok(pending)
     }
 
-    /// Moves a blob from the network to the unpacking thread. That thread may end first, which it will explain itself.
+    /// Moves a blob from the network to the unpacking thread. When that thread ends first, its own error says why.
     async fn receive(
         &self,
         remote: &RemoteLayer,
@@ -180,7 +180,7 @@ fn fill(
     for (Wanted { at, lock, remote }, pending) in fetched {
         let layer = pending.fill(lock, &stack[..at])?;
         if !layer.depends_on_lower {
-            anywhere.push(Known::anywhere(stack[at], remote.diff_id));
+            anywhere.push(KnownLayer::anywhere(stack[at], remote.diff_id));
         }
         notes.extend(layer.notes.into_iter().map(|note| (remote.blob.digest, note)));
         filled.push(layer.layer);

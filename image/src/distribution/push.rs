@@ -251,31 +251,31 @@ impl Pushing<'_> {
     /// Compresses a layer while sending it.
     async fn send_compressed(&self, layer: &ImageLayer, shown: Digest) -> Result<Descriptor, ImageError> {
         let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
-        let (told, digest) = oneshot::channel();
+        let (stated, digest) = oneshot::channel();
         let (moved, mut progress) = mpsc::unbounded_channel();
         let (store, id) = (self.store.clone(), layer.layer);
         let compressing = blocking("compressing a layer", move || {
             let mut bytes = 0;
             let outcome = gzip_layer(&store, &id, |block| {
                 bytes += block.len() as u64;
-                // whoever no longer listens has no use for it
+                // an upload that has ended needs no progress
                 let _ = moved.send(bytes);
                 if blocks.blocking_send(Ok(block.into())).is_ok() { Flow::Continue } else { Flow::Stop }
             });
             match &outcome {
-                Ok(Some(descriptor)) => drop(told.send(descriptor.digest)),
+                Ok(Some(descriptor)) => drop(stated.send(descriptor.digest)),
                 Ok(None) => {}
                 Err(error) => drop(blocks.blocking_send(Err(io::Error::other(error.to_string())))),
             }
             outcome
         });
-        let telling = async {
+        let reporting = async {
             while let Some(bytes) = progress.recv().await {
                 (self.on_event)(ImageEvent::LayerProgress { digest: shown, bytes });
             }
         };
         let upload = self.client.upload_stream(self.reference, BlobBody::from_channel(body), digest);
-        let (sent, compressed, ()) = tokio::join!(upload, compressing, telling);
+        let (sent, compressed, ()) = tokio::join!(upload, compressing, reporting);
         // an error in the layer is why the upload failed
         let compressed = compressed?;
         sent?;

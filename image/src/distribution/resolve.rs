@@ -4,7 +4,7 @@
 use super::{Pulled, RemoteImages, blocking};
 use crate::{
     ImageError, assemble,
-    known_layers::{self, Known},
+    known_layers::{self, KnownLayer},
     platform_choice::{DEPTH_LIMIT, choose},
 };
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, RemoteLayer, Store};
@@ -191,7 +191,7 @@ fn known_stack(
             None => {
                 let layer = store.add_remote_layer(lease, remote)?;
                 // what its tree will take from the layers below is not known yet
-                fresh.push(Known::on_its_chain(layer, chain));
+                fresh.push(KnownLayer::on_its_chain(layer, chain));
                 layer
             }
         });

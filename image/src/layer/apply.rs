@@ -22,7 +22,7 @@ use std::{
 
 /// How the exact bytes of the tar can be had again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keep {
+pub enum BlobRetention {
     /// A recipe is recorded that makes the tar from the layer's files.
     Recipe,
     /// The compressed bytes are kept as the blob this describes, and checked against it. Uncompressed bytes get a recipe
@@ -76,7 +76,7 @@ pub fn apply_tar(
     lease: &Lease,
     tar: impl Read,
     lower: &[LayerId],
-    keep: &Keep,
+    keep: &BlobRetention,
 ) -> Result<Applied, ImageError> {
     unpack_layer(store, tar, keep)?.commit(lease, lower)
 }
@@ -85,19 +85,19 @@ pub fn apply_tar(
 ///
 /// # Errors
 /// As [`apply_tar`].
-pub fn unpack_layer(store: &Store, tar: impl Read, keep: &Keep) -> Result<PendingLayer, ImageError> {
+pub fn unpack_layer(store: &Store, tar: impl Read, keep: &BlobRetention) -> Result<PendingLayer, ImageError> {
     let draft = store.new_layer()?;
     let mut source = Source { inner: tar, kept: None, failure: None };
     let (codec, sniffed) = sniff(&mut source).map_err(ArchiveError::Read)?;
     let head = sniffed.into_inner().0.into_inner();
     let (recipe, blob) = match keep {
-        Keep::Blob(descriptor) if codec != Codec::Plain => {
+        BlobRetention::Blob(descriptor) if codec != Codec::Plain => {
             let mut writer = store.blob_writer()?;
             writer.write_all(&head).map_err(ArchiveError::Read)?;
             source.kept = Some(writer);
             (None, Some(descriptor))
         }
-        Keep::Blob(_) | Keep::Recipe => (Some(RecipeWriter::new()?), None),
+        BlobRetention::Blob(_) | BlobRetention::Recipe => (Some(RecipeWriter::new()?), None),
     };
     let (writer, reader) = pipe();
     let fs = draft.fs().to_owned();
@@ -238,7 +238,8 @@ fn feed(
     Ok(Some(Fed { diff_id: DiffId::from_digest(hasher.finish()), size }))
 }
 
-/// The source, whose bytes are kept on the way when asked for, and whose failures are told from a decompressor's.
+/// The source. It keeps the bytes on the way when asked to, and its own failures, so that they are not taken for those of a
+/// decompressor.
 struct Source<R> {
     inner: R,
     kept: Option<BlobWriter>,

@@ -66,7 +66,7 @@ pub(crate) fn gzip_layer(
                 return Ok(None);
             }
         }
-        // with the receivers gone whoever still works ends
+        // without receivers every worker ends after its block
         drop(members);
         cutting.join().map_err(|_| ImageError::Worker { task: "compressing a layer" })??;
         let media_type = MediaType::OciLayer(Compression::Gzip);
@@ -74,7 +74,7 @@ pub(crate) fn gzip_layer(
     })
 }
 
-/// Gives the layer's blocks to the workers by turns. Dropping the channels tells them that it was the last one.
+/// Gives the layer's blocks to the workers by turns. When the channels are dropped, the workers know that it was the last one.
 fn cut(store: &Store, layer: &LayerId, workers: &[SyncSender<Vec<u8>>]) -> Result<(), ImageError> {
     let mut tar = layer_tar(store, layer)?;
     let mut block = Vec::with_capacity(BLOCK);
@@ -96,7 +96,7 @@ fn cut(store: &Store, layer: &LayerId, workers: &[SyncSender<Vec<u8>>]) -> Resul
     if !block.is_empty()
         && let Some(worker) = turns.next()
     {
-        // a worker that has ended was told to
+        // a worker ends early only when the receiver asked for that
         let _ = worker.send(block);
     }
     Ok(())

@@ -16,7 +16,7 @@ mod tar_writer;
 mod unpack;
 mod whiteout;
 
-pub use apply::{Applied, Keep, PendingLayer, apply_tar, unpack_layer};
+pub use apply::{Applied, BlobRetention, PendingLayer, apply_tar, unpack_layer};
 pub(crate) use compress::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer};
 pub use content::layer_content;
 pub use note::Note;

@@ -176,7 +176,7 @@ impl Writer<'_> {
             let count = match rustix::io::read(&file, &mut space[..want]) {
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(self.failed("read", errno)),
-                // a committed layer does not change: somebody has cut the file
+                // rbuild does not change a committed layer: another program has cut the file
                 Ok(0) => return Err(self.failed_with("read", io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => count,
             };

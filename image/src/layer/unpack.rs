@@ -387,7 +387,7 @@ impl Unpacker {
         }
     }
 
-    /// For a parent that is no directory: a whiteout makes room, a file is refused.
+    /// Handles a parent that is not a directory: a whiteout makes room for one, a file is refused.
     fn replace_whiteout(
         &mut self,
         path: &EntryPath,

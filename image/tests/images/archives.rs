@@ -48,7 +48,7 @@ impl Fixture {
         let lease = self.store.lease().unwrap();
         let below = [base.layers[0].layer];
         let above = tar(&[("etc/issue", "two"), ("etc/.wh.gone", "")]);
-        let keep = rbuild_image::Keep::Recipe;
+        let keep = rbuild_image::BlobRetention::Recipe;
         let applied = rbuild_image::apply_tar(&self.store, &lease, &*above, &below, &keep).unwrap();
         config.rootfs.diff_ids.push(applied.diff_id);
         config.history.push(rbuild_oci::HistoryEntry { created_by: "COPY".to_owned(), ..Default::default() });

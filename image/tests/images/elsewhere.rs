@@ -43,7 +43,8 @@ fn image(fixture: &Fixture) -> ImageRecord {
     let lease = fixture.store.lease().unwrap();
     let below = [base.layers[0].layer];
     let above = tar(&[("etc/issue", "two")]);
-    let applied = apply_tar(&fixture.store, &lease, &*above, &below, &rbuild_image::Keep::Recipe).unwrap();
+    let applied =
+        apply_tar(&fixture.store, &lease, &*above, &below, &rbuild_image::BlobRetention::Recipe).unwrap();
     config.rootfs.diff_ids.push(applied.diff_id);
     config.history.push(HistoryEntry { created_by: "COPY".to_owned(), ..HistoryEntry::default() });
     assemble(&fixture.store, &config, &[base.layers[0].layer, applied.layer]).unwrap()

@@ -1,7 +1,7 @@
 //! A store, layers in it, and tars made entry by entry.
 
 use rbuild_cache::{LayerDraft, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
-use rbuild_image::{ImageError, Keep, apply_tar, layer_tar};
+use rbuild_image::{BlobRetention, ImageError, apply_tar, layer_tar};
 use rbuild_oci::Clock;
 use rbuild_oci::{DiffId, Digest, Timestamp};
 use rbuild_testkit::now;
@@ -31,7 +31,7 @@ impl Fixture {
     }
 
     pub(crate) fn apply_above(&self, tar: &[u8], lower: &[LayerId]) -> Result<LayerId, ImageError> {
-        let applied = apply_tar(&self.store, &self.lease, tar, lower, &Keep::Recipe)?;
+        let applied = apply_tar(&self.store, &self.lease, tar, lower, &BlobRetention::Recipe)?;
         assert_eq!(applied.diff_id, DiffId::from_digest(Digest::of(tar)));
         assert_eq!(applied.tar_size, tar.len() as u64);
         Ok(applied.layer)

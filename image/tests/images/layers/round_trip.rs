@@ -1,7 +1,7 @@
 //! What a tar says becomes a directory in overlay form, and the same tar again.
 
 use crate::layers::fixture::{Builder, Fixture, need_root};
-use rbuild_image::{Keep, apply_tar, layer_diff};
+use rbuild_image::{BlobRetention, apply_tar, layer_diff};
 use rbuild_oci::{DiffId, Digest};
 use std::{
     fs,
@@ -131,7 +131,7 @@ fn tars_of_gnu_tar_are_made_again_exactly() {
         let made = std::process::Command::new("tar").args(arguments).arg("-cC").arg(root).arg(".").output();
         let tar = made.unwrap().stdout;
         let fixture = Fixture::new();
-        let applied = apply_tar(&fixture.store, &fixture.lease, &*tar, &[], &Keep::Recipe).unwrap();
+        let applied = apply_tar(&fixture.store, &fixture.lease, &*tar, &[], &BlobRetention::Recipe).unwrap();
         assert_eq!(applied.notes, []);
         let fs = fixture.fs(&applied.layer);
         let mut compare = std::process::Command::new("diff");

@@ -2,7 +2,7 @@
 
 use crate::layers::fixture::{Builder, Fixture, need_root};
 use rbuild_cache::Writer;
-use rbuild_image::{ImageError, Keep, apply_tar};
+use rbuild_image::{ImageError, BlobRetention, apply_tar};
 use std::{fs, io::Read, os::unix::fs::MetadataExt};
 
 /// Runs the test below in a user namespace whose ids are 100000 and up.
@@ -56,7 +56,7 @@ fn in_a_user_namespace() {
     };
     let tar = Builder::new().directory("d/").file("d/.wh..wh..opq", "").file("d/.wh.gone", "");
     let tar = device(tar, tar::EntryType::Char).finish();
-    let applied = apply_tar(&fixture.store, &fixture.lease, &*tar, &[], &Keep::Recipe).unwrap();
+    let applied = apply_tar(&fixture.store, &fixture.lease, &*tar, &[], &BlobRetention::Recipe).unwrap();
     assert_eq!(applied.notes, [rbuild_image::Note::DeviceSkipped { entry: "dev".to_owned() }]);
     let fs = fixture.fs(&applied.layer);
     assert_eq!(fs::symlink_metadata(fs.join("d/gone")).unwrap().rdev(), 0);
