@@ -6,8 +6,8 @@ use crate::{
 };
 use rbuild_cache::{ImageRecord, LayerId, RemoteLayer};
 use rbuild_image::{
-    ArchiveFormat, ArchiveSource, Depth, ImageError, Import, Pulled, RemoteImages, SaveItem, apply_tar,
-    assemble, import_tar, layer_tar, load, save, validate,
+    ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Pulled, RemoteImages, SaveItem,
+    apply_tar, assemble, import_tar, layer_tar, load, save, validate,
 };
 use rbuild_oci::{
     Compression, ContainerConfig, Descriptor, Digest, FailureClass, HistoryEntry, ImageConfig, ImageName,
@@ -19,7 +19,10 @@ use std::{
     collections::HashMap,
     fs,
     io::{Read, Write},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -226,16 +229,23 @@ fn two_fetches_at_once_bring_each_layer_once() {
     }
     let served = Served::start();
     let resolved = resolve(&served);
+    let started = AtomicUsize::new(0);
     // as two processes: each with a client and a handle on the store of its own
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let store = resolved.fixture.reopened();
                 let images = RemoteImages::new(&store, &client());
-                block_on(images.fetch_layers(&resolved.stack(), &|_| {})).unwrap();
+                let tell = |event| {
+                    if matches!(event, ImageEvent::LayerStarted { .. }) {
+                        started.fetch_add(1, Ordering::Relaxed);
+                    }
+                };
+                block_on(images.fetch_layers(&resolved.stack(), &tell)).unwrap();
             });
         }
     });
+    assert_eq!(started.into_inner(), 2, "the second fetch finds the layers there");
     resolved.check();
     assert_eq!(served.layers.iter().map(|layer| served.requests(layer)).collect::<Vec<_>>(), [1, 1]);
 }

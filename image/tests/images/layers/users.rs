@@ -2,7 +2,7 @@
 
 use crate::layers::fixture::{Builder, Fixture, need_root};
 use rbuild_cache::Writer;
-use rbuild_image::{ImageError, BlobRetention, apply_tar};
+use rbuild_image::{BlobRetention, ImageError, apply_tar};
 use std::{fs, io::Read, os::unix::fs::MetadataExt};
 
 /// Runs the test below in a user namespace whose ids are 100000 and up.
