@@ -1,12 +1,16 @@
 //! Builds on images of a registry: what they ask it for, and what happens when it does not answer.
 
 use crate::{RBUILD, with_busybox};
-use rbuild_testkit::{HttpBody, HttpReply, HttpServer, Ran, Registry, RegistryOptions, Workspace};
+use rbuild_testkit::{
+    HttpBody, HttpReply, HttpServer, REGISTRY_PASSWORD, REGISTRY_USER, Ran, Registry, RegistryLogin,
+    RegistryOptions, Workspace,
+};
 use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
     path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -292,6 +296,30 @@ fn a_fetch_that_fails_says_what_was_wanted_from_where() {
     let context = there.context("x", &dockerfile, &[]);
     let plan = there.ok(["plan".as_ref(), context.as_os_str()]);
     assert!(plan.contains("RUN true"), "{plan}");
+}
+
+#[test]
+fn a_fetch_uses_the_login_of_its_own_time() {
+    let Some(here) = with_busybox("a_fetch_uses_the_login_of_its_own_time") else { return };
+    let options = RegistryOptions { login: RegistryLogin::Basic, ..RegistryOptions::default() };
+    let Some(registry) = Registry::start(&options) else { return };
+    let base = format!("{}/private:1", registry.host());
+    let login = ["login", "-u", REGISTRY_USER, "-p", REGISTRY_PASSWORD, registry.host()];
+    here.ok(login);
+    here.ok(["tag", "busybox", &base]);
+    here.ok(["push", &base]);
+    let there = Workspace::new(RBUILD);
+    there.ok(login);
+    build(&there, &format!("FROM {base}\n"), &[]);
+    there.ok(["logout", registry.host()]);
+    let kept = Command::new("grep").args(["-rqaF", REGISTRY_PASSWORD]).arg(there.store()).status().unwrap();
+    assert_eq!(kept.code(), Some(1), "no login is in the store");
+    let context = there.context("x", &format!("FROM {base}\nRUN echo in > /out\n"), &[]);
+    let ran = there.fails(["build".as_ref(), context.as_os_str()]);
+    assert!(ran.stderr.contains("denied"), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("rbuild login {}", registry.host())), "{ran:?}");
+    there.ok(login);
+    there.build("x", &context);
 }
 
 #[test]
