@@ -12,21 +12,21 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// An image's config document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    /// GOARCH.
+    /// Processor architecture, in GOARCH words.
     pub architecture: String,
-    /// Who made it.
+    /// The author of the image.
     #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub author: String,
-    /// How to run a container of it.
+    /// The settings of containers of this image.
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: ContainerConfig,
-    /// When the last layer or entry was made.
+    /// Time at which the last layer or history entry was made.
     #[serde(default)]
     pub created: Option<Timestamp>,
-    /// One entry for each instruction, oldest first.
+    /// One history entry for each instruction, oldest first.
     #[serde(default, deserialize_with = "null_is_default")]
     pub history: Vec<HistoryEntry>,
-    /// GOOS.
+    /// Operating system, in GOOS words.
     pub os: String,
     /// Operating system features (Windows).
     #[serde(
@@ -51,31 +51,31 @@ pub struct ImageConfig {
     pub variant: String,
 }
 
-/// The `rootfs` object.
+/// The `rootfs` object, which lists the layers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// Always `layers`.
+    /// The type of the root filesystem, which is always `layers`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Lowest first.
+    /// The layers' DiffIds, lowest first.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub diff_ids: Vec<DiffId>,
 }
 
-/// The `config` object: what a container of the image runs with.
+/// The `config` object: the settings that a container of the image runs with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
     /// User as written: `name`, `uid`, `name:group`, …
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub user: String,
-    /// `port/proto`.
+    /// Ports that the container listens on, as `port/proto`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub exposed_ports: BTreeMap<String, Empty>,
-    /// `NAME=value`, in order of first definition.
+    /// Environment variables as `NAME=value`, in the order in which they were first defined.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub env: Vec<String>,
-    /// The program to start; CMD becomes its arguments.
+    /// The program to start, with CMD as its arguments.
     #[serde(skip_serializing_if = "empty_or_none")]
     pub entrypoint: Option<Vec<String>>,
     /// The default command or arguments.
@@ -84,22 +84,22 @@ pub struct ContainerConfig {
     /// Paths that hold volumes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub volumes: BTreeMap<String, Empty>,
-    /// Where commands start.
+    /// The directory in which commands start.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub working_dir: String,
-    /// Labels.
+    /// Labels by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
-    /// Signal number or name.
+    /// The signal that stops a container, as number or name.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub stop_signal: String,
-    /// Windows only, but Docker sets it for every CMD.
+    /// True if the command is one escaped text. This is for Windows only, but Docker sets it for every CMD.
     #[serde(skip_serializing_if = "is_false", deserialize_with = "null_is_default")]
     pub args_escaped: bool,
-    /// How to find out whether a container is healthy.
+    /// The check that finds out if a container is healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
-    /// Triggers for images built from this one.
+    /// ONBUILD triggers, which run in builds on top of this image.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub on_build: Vec<String>,
     /// The shell of shell-form instructions.
@@ -107,7 +107,7 @@ pub struct ContainerConfig {
     pub shell: Vec<String>,
 }
 
-/// The empty object that stands for membership; `null` is read as one too, as Docker does.
+/// The empty object, by which a map in JSON expresses a set. Like Docker, rbuild reads `null` as one too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Empty {}
 
@@ -126,19 +126,19 @@ pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", text]`.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub test: Vec<String>,
-    /// Time between checks.
+    /// Time between two checks.
     #[serde(skip_serializing_if = "is_zero")]
     pub interval: i64,
-    /// Time after which a check has failed.
+    /// Time after which a check counts as failed.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: i64,
-    /// Time in which failures do not count.
+    /// Time after the start in which failures do not count.
     #[serde(skip_serializing_if = "is_zero")]
     pub start_period: i64,
-    /// Time between checks within the start period.
+    /// Time between two checks within the start period.
     #[serde(skip_serializing_if = "is_zero")]
     pub start_interval: i64,
-    /// Failures in a row that mean unhealthy.
+    /// Number of failures in a row after which the container is unhealthy.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
@@ -146,25 +146,25 @@ pub struct Healthcheck {
 /// One line of `docker history`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// When.
+    /// Time at which the instruction was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// By which instruction.
+    /// The instruction.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
-    /// By whom.
+    /// The author at that time.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub author: String,
-    /// A remark; `buildkit.dockerfile.v0` for built entries.
+    /// A comment, which is `buildkit.dockerfile.v0` for entries made by a build.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
-    /// Whether the entry has no layer.
+    /// True if the instruction made no layer.
     #[serde(default, skip_serializing_if = "is_false")]
     pub empty_layer: bool,
 }
 
 impl ImageConfig {
-    /// The config of `FROM scratch`: nothing but the platform and a `PATH` and working directory.
+    /// The config of `FROM scratch`, which has only the platform, a `PATH` and a working directory.
     #[must_use]
     pub fn scratch(platform: &Platform) -> Self {
         Self {
@@ -193,7 +193,7 @@ impl ImageConfig {
         platform
     }
 
-    /// Reads a config document; unknown fields are dropped, as Docker does.
+    /// Reads a config document. Like Docker, it drops unknown fields.
     ///
     /// # Errors
     /// [`ParseError::Document`] when it is not a config.
@@ -202,7 +202,7 @@ impl ImageConfig {
             .map_err(|e| ParseError::Document { kind: "image config", reason: e.to_string() })
     }
 
-    /// The document's bytes.
+    /// Writes the document.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let json = serde_json::to_string(self).expect("a document of strings and numbers always serialises");
@@ -234,7 +234,7 @@ impl ContainerConfig {
         self.env.iter().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// Sets `name`, in place if it is there already.
+    /// Sets `name`. A variable that exists keeps its place.
     pub fn set_env(&mut self, name: &str, value: &str) {
         let pair = format!("{name}={value}");
         let there =

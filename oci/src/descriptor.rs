@@ -1,14 +1,14 @@
-//! Descriptors: what points at a blob (OCI image specification, descriptor.md), and the media types rbuild knows.
+//! Descriptors, which point at blobs (OCI image specification, descriptor.md), and the media types that rbuild knows.
 
 use crate::{Digest, Platform};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, fmt};
 
-/// How a layer blob is compressed.
+/// The compression of a layer blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// A bare tar.
+    /// An uncompressed tar.
     None,
     /// gzip (RFC 1952).
     Gzip,
@@ -35,7 +35,7 @@ pub enum MediaType {
     DockerConfig,
     /// A Docker layer.
     DockerLayer(Compression),
-    /// Anything else, kept as written.
+    /// Any other type, kept as written.
     Other(String),
 }
 
@@ -55,7 +55,7 @@ impl MediaType {
         ("application/vnd.docker.image.rootfs.diff.tar.zstd", Self::DockerLayer(Compression::Zstd)),
     ];
 
-    /// The name as it stands in documents and headers.
+    /// The name used in documents and headers.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -66,7 +66,7 @@ impl MediaType {
         }
     }
 
-    /// The compression, when this is a layer.
+    /// The compression, if this is the type of a layer.
     #[must_use]
     pub fn layer_compression(&self) -> Option<Compression> {
         match self {
@@ -90,13 +90,13 @@ impl MediaType {
         }
     }
 
-    /// Whether this names a list of manifests.
+    /// True if this is the type of a list of manifests.
     #[must_use]
     pub fn is_index(&self) -> bool {
         matches!(self, Self::OciIndex | Self::DockerManifestList)
     }
 
-    /// Whether this names one image's manifest.
+    /// True if this is the type of one image's manifest.
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         matches!(self, Self::OciManifest | Self::DockerManifest)
@@ -128,20 +128,20 @@ impl<'de> Deserialize<'de> for MediaType {
     }
 }
 
-/// A blob's type, digest and size, and what else its holder says of it.
+/// A blob's type, digest and size, with the annotations of the document that names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the blob is.
+    /// The blob's media type.
     pub media_type: MediaType,
     /// The blob's digest.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The blob's length in bytes.
     pub size: u64,
     /// Annotations, sorted by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The platform, in an index.
+    /// The platform of the image; only indexes state it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }

@@ -1,12 +1,12 @@
-//! Content digests. Three meanings, three types: a blob as stored ([`Digest`]), an uncompressed layer tar
-//! ([`DiffId`]), a stack of layers ([`ChainId`]); and an image's config ([`ImageId`]).
+//! Content digests. Digests with different meanings have different types: of a stored blob ([`Digest`]), an uncompressed
+//! layer tar ([`DiffId`]), a stack of layers ([`ChainId`]), and an image's config ([`ImageId`]).
 
 use crate::ParseError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::{fmt, str::FromStr};
 
-/// SHA-256 of a blob as stored (OCI image specification, descriptor.md#digests).
+/// SHA-256 of a stored blob (OCI image specification, descriptor.md#digests).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -89,12 +89,12 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Hashes bytes as they pass by.
+/// Hashes bytes piece by piece.
 #[derive(Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// A hasher that has seen nothing.
+    /// A hasher without any bytes.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -105,13 +105,13 @@ impl Hasher {
         self.0.update(bytes);
     }
 
-    /// Adds `bytes` with their length before them, so that two sequences of fields never read the same.
+    /// Adds `bytes` with their length before them, so that two different sequences of fields never give the same bytes.
     pub fn field(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
     }
 
-    /// The digest of everything added.
+    /// The digest of all bytes that were added.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())

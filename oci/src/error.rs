@@ -1,56 +1,56 @@
-//! What can be wrong with a text or document that should become one of this crate's values.
+//! Mistakes in texts and documents that should become values of this crate.
 
-/// A text or document that is not what it should be.
+/// A text or document that does not have the required form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// Not `sha256:` and 64 hexadecimal digits.
+    /// A digest that does not consist of `sha256:` and 64 hexadecimal digits.
     #[error("invalid digest {0:?}")]
     Digest(String),
-    /// Not a Docker image reference; the second field says which rule is broken.
+    /// A text that is not a Docker image reference.
     #[error("invalid reference format{}", if .rule.is_empty() { String::new() } else { format!(": {}", .rule) })]
     Reference {
-        /// The text given.
+        /// The text.
         text: String,
-        /// The rule it breaks, empty for the grammar as a whole.
+        /// The rule that it breaks; empty for the grammar as a whole.
         rule: String,
     },
-    /// 64 hexadecimal digits, which could be taken for an image's id.
+    /// A name of 64 hexadecimal digits, which could be confused with an image's id.
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
     HexadecimalName(String),
-    /// A digest in a name that is to be given. The words are Docker's.
+    /// A digest in a new name for an image. The words are Docker's.
     #[error("refusing to create a tag with a digest reference")]
     DigestGiven,
     /// A name that is to be given and reads as the beginning of a digest, `sha256:…`. The words are Docker's.
     #[error("refusing to create an ambiguous tag using digest algorithm as name")]
     AmbiguousName,
-    /// More than `os[/arch[/variant]]`.
+    /// A platform with more parts than `os[/arch[/variant]]`.
     #[error("{0:?}: cannot parse platform specifier")]
     Platform(String),
-    /// One word that is neither an operating system nor an architecture.
+    /// A platform of one word that is neither an operating system nor an architecture.
     #[error("{0:?}: unknown operating system or architecture")]
     UnknownPlatform(String),
-    /// A part of a platform that has other characters than a part may have.
+    /// A part of a platform with characters that it may not have.
     #[error(
         "{part:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\""
     )]
     PlatformPart {
         /// The whole text.
         text: String,
-        /// The bad part of it.
+        /// The part with these characters.
         part: String,
     },
-    /// Not an RFC 3339 time.
+    /// A text that is not an RFC 3339 time.
     #[error("invalid time {0:?}")]
     Timestamp(String),
-    /// Not an absolute path.
+    /// A path that is not absolute.
     #[error("image path {0:?} is not absolute")]
     ImagePath(String),
     /// A JSON document (manifest, index, config) that does not have the required shape.
     #[error("invalid {kind}: {reason}")]
     Document {
-        /// Which document was expected.
+        /// The kind of document that was expected.
         kind: &'static str,
-        /// What the reader said.
+        /// The JSON reader's message.
         reason: String,
     },
 }

@@ -1,28 +1,29 @@
 //! The three classes of failure. Every crate gives its errors a `class()` that matches each variant by name, so that a
-//! new variant cannot be forgotten; an error that wraps a system call's asks [`FailureClass::of_io`].
+//! new variant cannot be forgotten. An error that wraps the error of a system call asks [`FailureClass::of_io`].
 
 use std::io::{self, ErrorKind};
 
-/// Who has to act on a failure.
+/// The side that has to act on a failure: the user, the machine's owner, or rbuild's authors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
-    /// The user: the Dockerfile, the command line, an image or an archive is not what it should be.
+    /// The user has to change the Dockerfile, the command line, an image or an archive.
     Input,
-    /// The machine's owner: disk, permission, limits of the kernel, network.
+    /// The machine's owner has to change its disk, permissions, kernel limits or network.
     Environment,
-    /// rbuild's authors.
+    /// rbuild's authors have to correct a mistake in the program.
     Internal,
 }
 
-/// `errno` values of the machine's faults that [`ErrorKind`] has no name for, the same on every Linux (errno.h).
+/// The machine's faults for which [`ErrorKind`] has no name, by `errno`. The numbers are the same on every Linux
+/// (errno.h).
 const EIO: i32 = 5;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
 impl FailureClass {
-    /// Environment when `error` is a fault of the machine, whatever was being done; `otherwise` for every other error,
-    /// which only the caller can judge: a missing file is the user's when it was named in a Dockerfile, and the machine's
-    /// when it was part of the store.
+    /// Environment when `error` is a fault of the machine, in whatever operation, else `otherwise`. The caller gives
+    /// `otherwise` because the rest depends on the operation: a missing file is the user's mistake when a Dockerfile names
+    /// it, and the machine's fault when it was part of the store.
     #[must_use]
     pub fn of_io(error: &io::Error, otherwise: Self) -> Self {
         if is_fault_of_machine(error) { Self::Environment } else { otherwise }
@@ -55,7 +56,7 @@ fn is_fault_of_machine(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// Numbers of errno.h and what they are.
+    /// Numbers of errno.h with their class.
     #[test]
     fn faults_of_the_machine_are_told_from_bad_input() {
         let table = [
@@ -95,7 +96,7 @@ mod tests {
             assert_eq!(FailureClass::of_io(&damaged(), class), class);
             assert_eq!(FailureClass::of_io(&ErrorKind::UnexpectedEof.into(), class), class);
         }
-        // a kind without a number behind it counts as well
+        // a kind counts even without an errno
         let kind_alone = io::Error::from(ErrorKind::StorageFull);
         assert_eq!(FailureClass::of_io(&kind_alone, FailureClass::Internal), FailureClass::Environment);
     }

@@ -3,13 +3,13 @@
 use crate::{ParseError, Reference};
 use std::{fmt, str::FromStr};
 
-/// A name that can be given to an image: a repository and a tag, never a digest. A digest in a name promises certain bytes,
-/// so nobody gives it: it is known of what was fetched by it. What may be looked up is a [`Reference`].
+/// A name that can be given to an image: a repository and a tag, never a digest. A digest promises certain bytes, so it
+/// cannot be given, but is known of an image that was fetched by it. A [`Reference`] is a name to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageName(Reference);
 
 impl ImageName {
-    /// `reference` as a name.
+    /// Makes a name of `reference`.
     ///
     /// # Errors
     /// [`ParseError::DigestGiven`] when it has a digest, [`ParseError::AmbiguousName`] for the repository `sha256`.
@@ -23,7 +23,7 @@ impl ImageName {
         Ok(Self(reference))
     }
 
-    /// What finds the image with this name.
+    /// The reference that finds the image with this name.
     #[must_use]
     pub fn as_reference(&self) -> &Reference {
         &self.0

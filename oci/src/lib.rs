@@ -1,8 +1,8 @@
 //! Plain data of the OCI image world: digests, references, platforms, descriptors, manifests, image configs,
 //! and the classes of failure that all crates share.
 //!
-//! Invariants: a value of these types is valid (parsed once, private fields where a rule holds), and nothing here
-//! touches anything outside memory. Layers on disk are `rbuild-cache`'s, images as a whole `rbuild-image`'s.
+//! Invariants: a value of these types is valid, because it is parsed once and fields with a rule are private; nothing
+//! here touches anything outside memory. `rbuild-cache` keeps layers on disk, and `rbuild-image` handles whole images.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,7 @@
 //! Manifests and indexes (OCI image specification, manifest.md and image-index.md; Docker manifest schema 2).
 //!
-//! Documents are read and checked with the `oci-spec` crate; what the rest of rbuild handles are the small values
-//! here, which also cover the Docker family. Written documents have two spaces of indentation and no newline at
-//! the end, as BuildKit writes them.
+//! The `oci-spec` crate reads and checks documents. The rest of rbuild uses the small values here, which also cover the
+//! Docker family. Written documents have two spaces of indentation and no newline at the end, as BuildKit writes them.
 
 use crate::{Descriptor, Digest, MediaType, ParseError};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     schema_version: u32,
-    /// [`MediaType::OciManifest`] or [`MediaType::DockerManifest`].
+    /// The media type, which is [`MediaType::OciManifest`] or [`MediaType::DockerManifest`].
     pub media_type: MediaType,
     /// The image config.
     pub config: Descriptor,
@@ -25,13 +24,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A manifest of `config` and `layers`, of the OCI or Docker family as `media_type` says.
+    /// A manifest of `config` and `layers`. `media_type` decides if it is of the OCI or the Docker family.
     #[must_use]
     pub fn new(media_type: MediaType, config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self { schema_version: 2, media_type, config, layers, annotations: BTreeMap::new() }
     }
 
-    /// The document's bytes; their digest is the manifest's digest.
+    /// Writes the document. The digest of these bytes is the manifest's digest.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         pretty(self)
@@ -43,7 +42,7 @@ impl Manifest {
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     schema_version: u32,
-    /// [`MediaType::OciIndex`] or [`MediaType::DockerManifestList`].
+    /// The media type, which is [`MediaType::OciIndex`] or [`MediaType::DockerManifestList`].
     pub media_type: MediaType,
     /// The manifests.
     pub manifests: Vec<Descriptor>,
@@ -56,26 +55,26 @@ impl Index {
         Self { schema_version: 2, media_type: MediaType::OciIndex, manifests }
     }
 
-    /// The document's bytes.
+    /// Writes the document.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         pretty(self)
     }
 }
 
-/// What a reference can lead to.
+/// A document that a reference can lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 pub enum ManifestOrIndex {
-    /// One image.
+    /// The manifest of one image.
     Manifest(Manifest),
-    /// Several.
+    /// The index of several images.
     Index(Index),
 }
 
 impl ManifestOrIndex {
-    /// Reads a document. `media_type` is what its holder called it (a header, a descriptor); a `mediaType` field
-    /// inside wins, and without either the document's shape decides.
+    /// Reads a document. A `mediaType` field inside decides its type, else `media_type`, which a header or descriptor has
+    /// stated, else the fields that it has.
     ///
     /// # Errors
     /// [`ParseError::Document`] when it is neither a manifest nor an index.
@@ -88,7 +87,7 @@ impl ManifestOrIndex {
             value.get("config").is_some() || value.get("layers").is_some(),
         );
         if lists && describes {
-            // one digest would be an index to one reader and an image to another (CVE-2021-41190)
+            // one reader would see an index and another an image under the same digest (CVE-2021-41190)
             return Err(bad("it is both a manifest and an index".to_owned()));
         }
         let is_index = match inside.as_ref().or(media_type) {

@@ -14,8 +14,8 @@ impl ImagePath {
         Self("/".to_owned())
     }
 
-    /// `path` seen from this directory: absolute paths replace it, `.` and `..` are resolved lexically and stop at
-    /// the root.
+    /// The path that `path` names in this directory. An absolute path replaces the directory; `.` and `..` are resolved
+    /// lexically and stop at the root.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
         let base = if path.starts_with('/') { "" } else { self.0.as_str() };
@@ -36,13 +36,13 @@ impl ImagePath {
         &self.0
     }
 
-    /// The path without its leading slash; `.` for the root. This is what `*at` calls take.
+    /// The path without its leading slash, `.` for the root, as the `*at` system calls take it.
     #[must_use]
     pub fn relative(&self) -> &Path {
         Path::new(if self.0 == "/" { "." } else { &self.0[1..] })
     }
 
-    /// The directory that holds this path; `None` for the root.
+    /// The directory that contains this path; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         let (dir, name) = self.0.rsplit_once('/')?;
@@ -55,7 +55,7 @@ impl ImagePath {
         self.0.rsplit_once('/').map(|(_, name)| name).filter(|name| !name.is_empty())
     }
 
-    /// Whether this is the root directory.
+    /// True if this is the root directory.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0 == "/"

@@ -7,9 +7,9 @@ use std::{fmt, str::FromStr};
 /// An operating system and processor, in GOOS and GOARCH words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
-    /// GOARCH, such as `amd64`.
+    /// Processor architecture in GOARCH words, such as `amd64`.
     pub architecture: String,
-    /// GOOS, such as `linux`.
+    /// Operating system in GOOS words, such as `linux`.
     pub os: String,
     /// Operating system version (Windows).
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
@@ -20,14 +20,14 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The platform this program was compiled for.
+    /// The platform that this program was compiled for.
     #[must_use]
     pub fn host() -> Self {
         Self::normalised("linux", std::env::consts::ARCH, None)
     }
 
-    /// A platform in normal form: `x86_64` is `amd64`, `aarch64` is `arm64`, amd64 `v1` and arm64 `v8` are no variant,
-    /// arm without one is `v7`.
+    /// A platform in normal form: `x86_64` becomes `amd64` and `aarch64` becomes `arm64`; amd64 loses the variant `v1`
+    /// and arm64 the variant `v8`; arm without a variant gets `v7`.
     #[must_use]
     pub fn normalised(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let os = os.to_ascii_lowercase();

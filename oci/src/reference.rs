@@ -1,4 +1,4 @@
-//! Image references: `[domain[:port]/]path[:tag][@digest]`, as the Docker reference grammar has them.
+//! Image references: `[domain[:port]/]path[:tag][@digest]`, in the Docker reference grammar.
 
 use crate::{Digest, ParseError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 const DEFAULT_DOMAIN: &str = "docker.io";
 
-/// A name to ask for, normalised: the domain is always there, and official images have their `library/`.
+/// A name to look up, normalised: it always has a domain, and official images have `library/` in their path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     domain: String,
@@ -46,16 +46,16 @@ impl Reference {
         (&self.domain, &self.path) == (&other.domain, &other.path)
     }
 
-    /// The digest, which decides when both are given.
+    /// The digest. It decides when the reference has a tag too.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// Domain and path as people write them: the default domain and `library/` removed.
+    /// Domain and path as people write them, without the default domain and `library/`.
     #[must_use]
     pub fn familiar_name(&self) -> &str {
-        // `domain/path` never needs building: both are shown by `Display`; the short form is a suffix of the path
+        // the short form is a suffix of the path, so no text has to be built
         if self.domain == DEFAULT_DOMAIN {
             self.path.strip_prefix("library/").unwrap_or(&self.path)
         } else {
@@ -63,7 +63,7 @@ impl Reference {
         }
     }
 
-    /// The repository as `docker images` shows it: familiar name, with the domain unless it is the default.
+    /// The repository as `docker images` shows it: the familiar name, with the domain unless it is the default.
     #[must_use]
     pub fn familiar_repository(&self) -> String {
         if self.domain == DEFAULT_DOMAIN {
@@ -73,7 +73,7 @@ impl Reference {
         }
     }
 
-    /// The short form people write and named contexts are keyed by: `:latest` removed as well.
+    /// The short form that people write, also without `:latest`. It is the key of named contexts.
     #[must_use]
     pub fn familiar(&self) -> String {
         let tag = self.tag.as_deref().filter(|tag| *tag != "latest" || self.digest.is_some());
@@ -82,7 +82,7 @@ impl Reference {
         format!("{}{tag}{digest}", self.familiar_repository())
     }
 
-    /// The same repository by digest, without a tag.
+    /// A reference to this repository by digest, without a tag.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
@@ -177,7 +177,7 @@ fn is_domain(domain: &str) -> bool {
     host_ok && port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// `[a-z0-9]+` runs joined by one `.`, one or two `_`, or any number of `-`.
+/// True for runs of `[a-z0-9]+` that are joined by one `.`, one or two `_`, or any number of `-`.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !component.starts_with(alphanumeric) || !component.ends_with(alphanumeric) {

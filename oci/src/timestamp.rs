@@ -1,24 +1,25 @@
-//! Times as image configs write them: RFC 3339, UTC, nanoseconds without trailing zeros.
+//! Times in the form of image configs: RFC 3339, UTC, nanoseconds without trailing zeros.
 
 use crate::ParseError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr, time::SystemTime};
 
-/// Where the time comes from. Only a whole program reads the machine's clock; libraries are given one, and what they make
-/// depends on nothing else that changes by itself.
+/// The source of the time. Only a whole program reads the machine's clock and gives it to the libraries, so that their
+/// results depend on nothing else that changes by itself.
 ///
-/// Files are compared with it, so it has to be the clock that the kernel stamps files with, or one that is behind.
+/// Libraries compare file times with it, so it has to be the clock from which the kernel takes file times, or one that is
+/// behind.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(fn() -> SystemTime);
 
 impl Clock {
-    /// The clock that `now` reads.
+    /// A clock that reads the time with `now`.
     #[must_use]
     pub const fn new(now: fn() -> SystemTime) -> Self {
         Self(now)
     }
 
-    /// The time.
+    /// The present time.
     #[must_use]
     pub fn now(self) -> SystemTime {
         self.0()
