@@ -1,18 +1,18 @@
 //! A bounded pipe of big buffers between two threads: one reads or decompresses while the other writes or hashes.
 //!
-//! At most [`DEPTH`] full buffers wait, and emptied ones go back to be filled again, so a pipe holds a few MiB whatever
-//! passes through it. Either end may go away: the writer's next send then fails, the reader sees the end. `E` is what
-//! the writer can end the stream with instead.
+//! At most [`DEPTH`] full buffers wait, and empty ones go back to the writer, so a pipe holds a few MiB, however much
+//! passes through it. Either end may be dropped: the writer's next send then fails, or the reader sees the end. `E` is
+//! the type of errors with which the writer can end the stream.
 
 use std::{
     io::{self, BufRead, Read, Write},
     sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
 };
 
-/// Bytes in a full buffer.
+/// Number of bytes in a full buffer.
 const CHUNK: usize = 1 << 20;
 
-/// Full buffers that may wait.
+/// Largest number of full buffers that wait for the reader.
 const DEPTH: usize = 4;
 
 /// Makes a pipe.
@@ -31,7 +31,7 @@ struct Chunk {
     filled: usize,
 }
 
-/// The end bytes go into. What is not sent by [`ChunkWriter::finish`] is lost.
+/// The end that takes bytes. Bytes in its last buffer are lost unless [`ChunkWriter::finish`] sends them.
 #[derive(Debug)]
 pub struct ChunkWriter<E> {
     buffer: Vec<u8>,
@@ -40,14 +40,14 @@ pub struct ChunkWriter<E> {
     emptied: Receiver<Vec<u8>>,
 }
 
-/// The reader has been dropped, so the bytes have no use.
+/// The reader was dropped, so the bytes are not needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderGone;
 
-/// Why a source was not moved into a pipe to its end.
+/// The reason for which a source was not copied into a pipe to its end.
 #[derive(Debug)]
 pub enum FillError {
-    /// The reader has been dropped.
+    /// The reader was dropped.
     ReaderGone,
     /// The source failed.
     Source(io::Error),
@@ -60,10 +60,10 @@ impl From<ReaderGone> for FillError {
 }
 
 impl<E> ChunkWriter<E> {
-    /// Moves everything from `source` into the pipe, straight into its buffers, and shows each piece to `see`.
+    /// Reads `source` to its end, straight into the buffers of the pipe, and shows each piece to `see`.
     ///
     /// # Errors
-    /// When `source` fails or the reader is gone.
+    /// Fails when `source` fails, or the reader was dropped.
     pub fn fill(&mut self, source: &mut impl Read, mut see: impl FnMut(&[u8])) -> Result<(), FillError> {
         loop {
             let space = self.space();
@@ -78,10 +78,10 @@ impl<E> ChunkWriter<E> {
         }
     }
 
-    /// Adds `bytes`.
+    /// Writes `bytes`.
     ///
     /// # Errors
-    /// When the reader is gone.
+    /// Fails when the reader was dropped.
     pub fn put(&mut self, mut bytes: &[u8]) -> Result<(), ReaderGone> {
         while !bytes.is_empty() {
             let space = self.space();
@@ -93,7 +93,7 @@ impl<E> ChunkWriter<E> {
         Ok(())
     }
 
-    /// The room left in the buffer, never empty; say with [`Self::advance`] how much of it was filled.
+    /// The free part of the buffer, which is never empty. [`Self::advance`] must follow with the number of bytes written.
     pub fn space(&mut self) -> &mut [u8] {
         &mut self.buffer[self.filled..]
     }
@@ -101,26 +101,26 @@ impl<E> ChunkWriter<E> {
     /// States that the first `count` bytes of [`Self::space`] are filled.
     ///
     /// # Errors
-    /// When the reader is gone.
+    /// Fails when the reader was dropped.
     pub fn advance(&mut self, count: usize) -> Result<(), ReaderGone> {
         self.filled += count;
         if self.filled == CHUNK { self.send() } else { Ok(()) }
     }
 
-    /// Sends what is left; the reader then sees the end.
+    /// Sends the last buffer; the reader sees the end after it.
     ///
     /// # Errors
-    /// When the reader is gone.
+    /// Fails when the reader was dropped.
     pub fn finish(mut self) -> Result<(), ReaderGone> {
         if self.filled == 0 { Ok(()) } else { self.send() }
     }
 
-    /// Sends what is left, and ends the stream with an error behind it.
+    /// Sends the last buffer, and ends the stream with an error after it.
     pub fn fail(mut self, error: E) {
         if self.filled > 0 && self.send().is_err() {
             return;
         }
-        // a reader that is gone needs no error
+        // a reader that was dropped does not need the error
         let _ = self.full.send(Err(error));
     }
 
@@ -143,7 +143,7 @@ impl<E> Write for ChunkWriter<E> {
     }
 }
 
-/// The end bytes come out of.
+/// The end that gives bytes.
 #[derive(Debug)]
 pub struct ChunkReader<E> {
     filled: Receiver<Result<Chunk, E>>,
@@ -153,24 +153,24 @@ pub struct ChunkReader<E> {
 }
 
 impl<E> ChunkReader<E> {
-    /// The bytes that can be had without copying; empty at the end.
+    /// The next bytes, without copying them; empty at the end.
     ///
     /// # Errors
-    /// What the writer ended the stream with.
+    /// Fails with the error with which the writer ended the stream.
     pub fn available(&mut self) -> Result<&[u8], E> {
         if self.position == self.current.filled {
             let Ok(next) = self.filled.recv() else { return Ok(&[]) };
             let used = std::mem::replace(&mut self.current, next?).bytes;
             self.position = 0;
             if !used.is_empty() {
-                // a writer that has ended needs no buffers
+                // a writer that has ended does not need the buffer
                 let _ = self.empty.send(used);
             }
         }
         Ok(&self.current.bytes[self.position..self.current.filled])
     }
 
-    /// Takes `count` of the available bytes.
+    /// Consumes `count` of the available bytes.
     pub fn consume(&mut self, count: usize) {
         self.position += count;
     }

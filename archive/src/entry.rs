@@ -1,13 +1,13 @@
-//! One entry of a tar, as its headers describe it.
+//! One entry of a tar, with the values of its headers.
 
 use crate::sparse::SparseMap;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
     File,
-    /// Another name of an earlier entry.
+    /// A hard link, which is another name of an earlier entry.
     HardLink,
     /// A symbolic link.
     Symlink,
@@ -19,50 +19,50 @@ pub enum EntryKind {
     Directory,
     /// A FIFO.
     Fifo,
-    /// None of those that become files; its type flag.
+    /// Any other kind, which does not become a file, with its type flag.
     Unknown(u8),
 }
 
-/// One entry, its content not yet read.
+/// One entry, whose content was not read yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is.
+    /// The kind of file.
     pub kind: EntryKind,
-    /// Its name as it stands in the tar; it may be absolute or have `..` in it.
+    /// The name as written in the tar. It may be absolute or contain `..`.
     pub name: Vec<u8>,
-    /// The target of a link as it stands in the tar, else empty.
+    /// The target of a link as written in the tar; empty for other kinds.
     pub link: Vec<u8>,
-    /// Permission bits with set-id and sticky.
+    /// Permission bits, with the set-id and sticky bits.
     pub mode: u32,
-    /// The owner's number.
+    /// The numeric user ID of the owner.
     pub uid: u32,
-    /// The group's number.
+    /// The numeric ID of the group.
     pub gid: u32,
-    /// When it was last modified.
+    /// Time of the last modification.
     pub mtime: Time,
-    /// When it was last read, if a PAX header says so.
+    /// Time of the last read access, if a PAX header has it.
     pub atime: Option<Time>,
-    /// Bytes of content in the tar.
+    /// Number of bytes of content in the tar.
     pub stored: u64,
-    /// Where the content belongs, when the file has holes.
+    /// The places of the content in a file with holes.
     pub sparse: Option<SparseMap>,
     /// Major and minor number of a device.
     pub device: (u32, u32),
-    /// Names and values of extended attributes, without overlayfs' own.
+    /// Names and values of extended attributes, without those of overlayfs.
     pub attributes: Vec<(String, Vec<u8>)>,
 }
 
-/// A moment.
+/// A time with nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
     /// Seconds since 1970, rounded down.
     pub seconds: i64,
-    /// What comes on top, less than 1,000,000,000.
+    /// Nanoseconds to add, less than 1,000,000,000.
     pub nanoseconds: u32,
 }
 
 impl Entry {
-    /// The length of the file it becomes.
+    /// The length of the file that the entry becomes, holes included.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.sparse.as_ref().map_or(self.stored, SparseMap::size)
@@ -86,7 +86,7 @@ impl EntryKind {
         }
     }
 
-    /// Its type flag.
+    /// The type flag in the header.
     pub(crate) fn flag(self) -> u8 {
         match self {
             Self::File => b'0',

@@ -1,4 +1,4 @@
-//! What can go wrong while an archive is read.
+//! Failures while an archive is read.
 
 use rbuild_oci::FailureClass;
 use std::io;
@@ -6,64 +6,64 @@ use std::io;
 /// An archive that cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The source of the bytes failed, or their decompression on the way here.
+    /// The source of the bytes failed, or the decompression before them.
     #[error("cannot read the tar stream")]
     Read(#[source] io::Error),
-    /// Compressed bytes are damaged, or ask for more memory than they may.
+    /// The compressed bytes are damaged, or need more memory than the limit.
     #[error("cannot decompress the tar stream")]
     Decompress(#[source] io::Error),
-    /// The bytes are not those of a tar.
+    /// The bytes are not a tar.
     #[error("damaged tar: {0}")]
     Damaged(TarProblem),
 }
 
-/// What is wrong with a tar as a whole.
+/// The damage of a tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TarProblem {
-    /// A block that is not a header.
+    /// A block is not a header.
     #[error("a header has a wrong checksum")]
     Header,
     /// The stream ends within an entry.
     #[error("it ends within an entry")]
     Truncated,
-    /// A field that should be a number, or is one that cannot be.
+    /// A field is not a number, or is a number that it cannot have.
     #[error("a header's {field} is no valid number")]
     Number {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
     },
-    /// Extension headers longer than any sensible ones.
+    /// The extension headers of an entry are longer than the limit.
     #[error("the extension headers of an entry have {size} bytes, more than the {limit} allowed")]
     ExtensionTooLong {
-        /// Bytes up to and with the one that is too much.
+        /// Number of bytes up to the end of the header that exceeds the limit.
         size: u64,
-        /// Bytes allowed.
+        /// Largest number of bytes allowed.
         limit: u64,
     },
-    /// A name or link target longer than any path can be.
+    /// A name or link target is longer than a path can be.
     #[error("a name has {length} bytes, more than the {limit} a path can have")]
     PathTooLong {
-        /// Its bytes.
+        /// Number of bytes in the name.
         length: usize,
-        /// Bytes allowed.
+        /// Largest number of bytes allowed.
         limit: usize,
     },
-    /// More entries than any sensible archive has.
+    /// The archive has more entries than the limit.
     #[error("it has more than {limit} entries")]
     TooManyEntries {
-        /// Entries allowed.
+        /// Largest number of entries allowed.
         limit: u64,
     },
-    /// A PAX header that is not made of records.
+    /// A PAX header does not consist of records.
     #[error("a pax header is malformed")]
     PaxRecord,
-    /// A sparse file whose map does not fit it.
+    /// The map of a sparse file does not fit the file.
     #[error("the map of a sparse file is malformed")]
     Sparse,
 }
 
 impl ArchiveError {
-    /// Who has to act on it: bytes that are not what they should be are the user's, unless the machine failed to read them.
+    /// The class of the failure: damaged bytes are the user's matter, unless the machine failed to read them.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {

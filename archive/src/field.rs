@@ -3,7 +3,7 @@
 use crate::error::TarProblem;
 use std::ops::Range;
 
-/// A tar block.
+/// Number of bytes in a tar block.
 pub const BLOCK: usize = 512;
 
 pub(crate) const NAME: Range<usize> = 0..100;
@@ -18,14 +18,14 @@ pub(crate) const LINK: Range<usize> = 157..257;
 pub(crate) const MAJOR: Range<usize> = 329..337;
 pub(crate) const MINOR: Range<usize> = 337..345;
 
-/// Zero bytes after a content of `size` bytes.
+/// Number of zero bytes that follow a content of `size` bytes.
 #[must_use]
 pub fn padding(size: u64) -> usize {
     (size.wrapping_neg() % BLOCK as u64) as usize
 }
 
-/// Whether `block` is a header: it is not all zeros, and its checksum is right, counted in either of the two ways there
-/// are (some old programs took bytes for signed numbers).
+/// True if `block` is a header: it has a byte other than zero, and its checksum is right. The checksum may be computed in
+/// two ways, because some old programs used signed bytes.
 pub(crate) fn is_header(block: &[u8; BLOCK]) -> bool {
     let Ok(stored) = number("checksum", &block[CHECKSUM]) else { return false };
     let (before, after) = (&block[..CHECKSUM.start], &block[CHECKSUM.end..]);
@@ -39,7 +39,7 @@ pub(crate) fn is_header(block: &[u8; BLOCK]) -> bool {
     stored == sum + blanks || stored == (sum + blanks).wrapping_sub(256 * high)
 }
 
-/// The name in the header: POSIX and star put the directory into a field of its own when it does not fit.
+/// The name in the header. POSIX and star put the directory into a separate field when the name does not fit.
 pub(crate) fn name(block: &[u8; BLOCK]) -> Vec<u8> {
     let base = until_nul(&block[NAME]);
     if &block[257..263] != b"ustar\0" {
@@ -50,13 +50,13 @@ pub(crate) fn name(block: &[u8; BLOCK]) -> Vec<u8> {
     if directory.is_empty() { base.to_vec() } else { [directory, b"/", base].concat() }
 }
 
-/// A length, which no file system lets be 2^63 or more.
+/// A length, which must be less than 2^63 as in every file system.
 pub(crate) fn size(field: &'static str, number: u64) -> Result<u64, TarProblem> {
     if i64::try_from(number).is_ok() { Ok(number) } else { Err(TarProblem::Number { field }) }
 }
 
-/// A number in octal digits, or in base 256 when the first bit is set; an empty field is zero, as Go reads it. Negative
-/// numbers come out as their two's complement.
+/// A number in octal digits, or in base 256 when the first bit is set. As in Go, an empty field is zero. Negative numbers
+/// are returned as their two's complement.
 pub(crate) fn number(field: &'static str, bytes: &[u8]) -> Result<u64, TarProblem> {
     let bad = || TarProblem::Number { field };
     if bytes[0] & 0x80 != 0 {
@@ -77,7 +77,7 @@ pub(crate) fn number(field: &'static str, bytes: &[u8]) -> Result<u64, TarProble
     if digits.is_empty() {
         return Ok(0);
     }
-    // from_str_radix takes a sign, which a header must not have
+    // from_str_radix accepts a sign, which a header must not have
     if !digits.iter().all(u8::is_ascii_digit) {
         return Err(bad());
     }

@@ -1,4 +1,4 @@
-//! Writing tar headers as Go's archive/tar does: ustar, with a PAX header before it only for the fields that do not fit
+//! Writes tar headers as Go's archive/tar does: ustar, with a PAX header before it only for the fields that do not fit
 //! (pax(1), "pax Interchange Format"). Names longer than 100 bytes always use PAX, never the ustar prefix.
 
 use crate::{
@@ -7,38 +7,38 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// What comes after the last entry: two blocks of zeros.
+/// The end of a tar, which is two blocks of zeros after the last entry.
 pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
-/// One entry's header.
+/// The header of one entry.
 #[derive(Clone, Debug)]
 pub struct TarHeader<'a> {
-    /// What it is.
+    /// The kind of file.
     pub kind: EntryKind,
-    /// Relative; a directory's ends in a slash.
+    /// The relative name. That of a directory ends in a slash.
     pub name: &'a [u8],
-    /// Target of a link, empty otherwise.
+    /// The target of a link; empty for other kinds.
     pub link: &'a [u8],
-    /// Permission bits with set-id and sticky.
+    /// Permission bits, with the set-id and sticky bits.
     pub mode: u32,
-    /// The owner's number.
+    /// The numeric user ID of the owner.
     pub uid: u32,
-    /// The group's number.
+    /// The numeric ID of the group.
     pub gid: u32,
-    /// Bytes of content that follow.
+    /// Number of bytes of content that follow the header.
     pub size: u64,
-    /// When it was last modified, in whole seconds since 1970.
+    /// Time of the last modification, in whole seconds since 1970.
     pub mtime: i64,
     /// Major number of a device.
     pub major: u32,
     /// Minor number of a device.
     pub minor: u32,
-    /// The value of `security.capability`.
+    /// The value of the attribute `security.capability`, if the file has it.
     pub capability: Option<&'a [u8]>,
 }
 
 impl<'a> TarHeader<'a> {
-    /// A header of a plain entry owned by root, of 1970.
+    /// A header of an entry that root owns and that was modified at the beginning of 1970.
     #[must_use]
     pub fn new(kind: EntryKind, name: &'a [u8], mode: u32, size: u64) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl<'a> TarHeader<'a> {
         out.extend_from_slice(&block);
     }
 
-    /// The fields that need PAX, by key.
+    /// The fields that do not fit into ustar, as PAX records by key.
     fn pax_records(&self) -> BTreeMap<&'static str, Vec<u8>> {
         let mut records = BTreeMap::new();
         let plain = |text: &[u8]| text.len() <= 100 && text.is_ascii();
@@ -108,7 +108,7 @@ impl<'a> TarHeader<'a> {
 fn write_pax(name: &[u8], records: &BTreeMap<&'static str, Vec<u8>>, out: &mut Vec<u8>) {
     let mut body = Vec::new();
     for (key, value) in records {
-        // "%d key=value\n", where the number counts itself
+        // a record is "%d key=value\n", where the number is the length of the record with its own digits
         let rest = key.len() + value.len() + 3;
         let mut length = rest + decimal_digits(rest);
         if decimal_digits(length) != decimal_digits(rest) {
@@ -138,7 +138,7 @@ fn write_pax(name: &[u8], records: &BTreeMap<&'static str, Vec<u8>>, out: &mut V
     out.resize(out.len() + padding(body.len() as u64), 0);
 }
 
-/// Sets magic and checksum.
+/// Writes magic and checksum.
 fn finish(block: &mut [u8; BLOCK]) {
     block[257..265].copy_from_slice(b"ustar\x0000");
     block[148..156].fill(b' ');
@@ -159,7 +159,7 @@ fn put_octal(field: &mut [u8], mut number: u64) {
     }
 }
 
-/// Without its non-ASCII bytes, as the header in front of a PAX-named entry has it.
+/// The name without its non-ASCII bytes, as Go writes it into the header of an entry whose name is in PAX.
 fn ascii(text: &[u8]) -> Vec<u8> {
     text.iter().copied().filter(u8::is_ascii).collect()
 }

@@ -1,9 +1,10 @@
-//! Tar archives as streams, compressed or not: recognised, decompressed, read entry by entry, and their headers written.
+//! Tar archives as streams, compressed or not: recognises, decompresses and reads them entry by entry, and writes
+//! headers.
 //!
-//! Invariants: nothing that an archive says is believed. Numbers are checked, every size that an archive can ask for has
-//! a bound in [`Limits`], and reading ends with an error, never a panic, whatever the bytes are. Names come out as they
-//! stand: what they may mean, and how an entry becomes a file, is for those who extract (layers: `rbuild-image`, ADD:
-//! `rbuild-executor`). Nothing here knows of the store.
+//! Invariants: an archive is not trusted. Numbers are checked, every size that an archive can ask for has a bound in
+//! [`Limits`], and reading ends with an error, never a panic, whatever the bytes are. Names are returned as written: the
+//! crates that extract (`rbuild-image` for layers, `rbuild-executor` for ADD) decide what they mean and how an entry
+//! becomes a file. This crate does not know the store.
 
 #![forbid(unsafe_code)]
 

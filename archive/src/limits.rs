@@ -1,25 +1,26 @@
-//! How much an archive may ask for. Archives come from strangers, so each size that their bytes can name has a bound here,
-//! the same one for layers, loads and ADD.
+//! Limits of archives. Archives come from strangers, so each size that their bytes can name has a bound here, which is
+//! the same for layers, loads and ADD.
 
 /// Bounds on reading one archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Entries in the archive. A header needs half a KiB, but a compressed one next to nothing, and each may become a file.
+    /// Largest number of entries. Each may become a file, and a header needs half a KiB, which compresses to almost
+    /// nothing.
     pub entries: u64,
-    /// Bytes of all extension headers (PAX records, GNU long names) before one entry.
+    /// Largest number of bytes of all extension headers (PAX records, GNU long names) before one entry.
     pub extension: u64,
-    /// Bytes of a name or link target (linux/limits.h, PATH_MAX, without its NUL).
+    /// Largest number of bytes of a name or link target (linux/limits.h, PATH_MAX, without its NUL).
     pub path: usize,
-    /// Pieces of one sparse file.
+    /// Largest number of pieces of one sparse file.
     pub sparse_pieces: usize,
     /// The largest zstd window, as a power of two; the zstd program has the same limit unless `--long` is given.
     pub zstd_window_log: u32,
-    /// Bytes of memory an xz decoder may use; the largest preset, `xz -9`, needs 65 MiB.
+    /// Largest number of bytes of memory that an xz decoder may use; the largest preset, `xz -9`, needs 65 MiB.
     pub xz_memory: u64,
 }
 
 impl Limits {
-    /// The bounds that hold wherever no others are given.
+    /// The bounds that hold unless a caller gives others.
     pub const STANDARD: Self = Self {
         entries: 1 << 24,
         extension: 1 << 20,

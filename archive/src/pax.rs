@@ -1,4 +1,5 @@
-//! What extension headers say of the entry after them: PAX records (pax(1), "pax Extended Header") and GNU's long names.
+//! Extension headers, which describe the entry after them: PAX records (pax(1), "pax Extended Header") and GNU's long
+//! names.
 
 use crate::{
     entry::Time,
@@ -7,7 +8,7 @@ use crate::{
     sparse::PaxKeys,
 };
 
-/// Gathered from all extension headers before one entry.
+/// The values of all extension headers before one entry.
 #[derive(Debug, Default)]
 pub(crate) struct Extensions {
     pub(crate) name: Option<Vec<u8>>,
@@ -51,7 +52,7 @@ impl Extensions {
         let number = |field: &'static str| text()?.parse::<u64>().map_err(|_| TarProblem::Number { field });
         let moment = |field: &'static str| time(text()?).ok_or(TarProblem::Number { field });
         match key {
-            // an empty value withdraws what a global header said
+            // an empty value removes that of a global header
             _ if value.is_empty() && !key.starts_with("SCHILY.xattr.") => {}
             "path" => self.name = Some(path(value)?),
             "linkpath" => self.link = Some(path(value)?),
@@ -76,18 +77,18 @@ impl Extensions {
     }
 }
 
-/// Whether an attribute is one by which overlayfs keeps what a layer means. An archive that could set those would hide
-/// files of the layers below, or show others in their place.
+/// True if overlayfs itself keeps this attribute to mark files of a layer. An archive that could set it would hide files
+/// of the layers below, or show others in their place.
 fn is_overlay(name: &str) -> bool {
     name.starts_with("trusted.overlay.") || name.starts_with("user.overlay.")
 }
 
-/// A path, which unlike other values cannot hold everything.
+/// Checks a path, which may not contain every byte that other values may.
 fn path(value: &[u8]) -> Result<Vec<u8>, TarProblem> {
     if value.contains(&0) { Err(TarProblem::PaxRecord) } else { Ok(value.to_vec()) }
 }
 
-/// Splits `LENGTH KEY=VALUE\n` off; the length counts the whole record, so values may hold anything.
+/// Splits one `LENGTH KEY=VALUE\n` off. The length counts the whole record, so a value may contain any bytes.
 fn record(rest: &[u8]) -> Option<(&str, &[u8], &[u8])> {
     let blank = rest.iter().position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&rest[..blank]).ok()?.parse().ok()?;
@@ -96,7 +97,7 @@ fn record(rest: &[u8]) -> Option<(&str, &[u8], &[u8])> {
     Some((std::str::from_utf8(&record[..equals]).ok()?, &record[equals + 1..], &rest[length..]))
 }
 
-/// `[-]SECONDS[.FRACTION]`
+/// Reads a time in the form `[-]SECONDS[.FRACTION]`.
 fn time(text: &str) -> Option<Time> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().ok()?;

@@ -1,16 +1,16 @@
-//! Watching a tar while it is read.
+//! Recorders, which watch a tar while it is read.
 
-/// Sees every byte of a tar, in order, as one of two things. Concatenated they are the tar: whoever keeps the literal
-/// bytes and can get the contents again, can make the tar again.
+/// Receives every byte of a tar, in order, as one of two things. Concatenated they are the tar: a recorder that keeps the
+/// literal bytes, and can read the contents again, can make the tar again.
 pub trait Recorder {
-    /// These bytes stand next: headers, padding, what follows the last entry, and content that becomes no file.
+    /// Receives the bytes that come next: headers, padding, bytes after the last entry, and content that does not become a file.
     fn literal(&mut self, bytes: &[u8]);
 
-    /// The content of the file that is made at `path` stands next, `size` bytes of it.
+    /// Learns that the `size` bytes that come next are the content of the file at `path`.
     fn content(&mut self, path: &[u8], size: u64);
 }
 
-/// Records nothing.
+/// The recorder that ignores everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unrecorded;
 
@@ -20,7 +20,7 @@ impl Recorder for Unrecorded {
     fn content(&mut self, _: &[u8], _: u64) {}
 }
 
-/// Records when there is a recorder.
+/// A recorder that may be missing.
 impl<T: Recorder> Recorder for Option<T> {
     fn literal(&mut self, bytes: &[u8]) {
         if let Some(recorder) = self {

@@ -5,28 +5,28 @@ use crate::{
     field::{BLOCK, number, size},
 };
 
-/// A piece in a header: an offset and a length of twelve digits each.
+/// Number of bytes of a piece in a header: an offset and a length of twelve digits each.
 const GNU_PIECE: usize = 24;
 
-/// Digits of the largest number.
+/// Number of digits of the largest number.
 const DIGITS: usize = 20;
 
-/// Where the stored bytes of a sparse file belong.
+/// The places of the stored bytes of a sparse file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SparseMap {
     size: u64,
-    /// Offset and length of each stored piece, ascending and apart.
+    /// Offset and length of each stored piece, in ascending order and without overlap.
     pieces: Vec<(u64, u64)>,
     limit: usize,
 }
 
 impl SparseMap {
-    /// The map of a file of `size` bytes that is one hole, of at most `limit` pieces.
+    /// The map of a file of `size` bytes that is one hole. It may get at most `limit` pieces.
     pub(crate) fn new(size: u64, limit: usize) -> Self {
         Self { size, pieces: Vec::new(), limit }
     }
 
-    /// The file's length.
+    /// The length of the file.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
@@ -38,18 +38,18 @@ impl SparseMap {
         &self.pieces
     }
 
-    /// Gives the stored bytes, as they come, their places.
+    /// Starts to place the stored bytes, which come in any pieces.
     #[must_use]
     pub fn places(&self) -> Places<'_> {
         Places { pieces: self.pieces.iter(), offset: 0, left: 0 }
     }
 
-    /// Bytes that must be stored for it.
+    /// Number of bytes that must be stored for the file.
     pub(crate) fn stored(&self) -> u64 {
         self.pieces.iter().map(|(_, length)| length).sum()
     }
 
-    /// Adds the pieces of an old GNU header; unused ones are zeros.
+    /// Adds the pieces of an old GNU header, in which unused ones are zeros.
     pub(crate) fn add_gnu(&mut self, pieces: &[u8]) -> Result<(), TarProblem> {
         for piece in pieces.chunks_exact(GNU_PIECE).filter(|piece| piece[0] != 0 && piece[12] != 0) {
             let of = |bytes: &[u8]| number("sparse map", bytes).map_err(|_| TarProblem::Sparse);
@@ -58,7 +58,7 @@ impl SparseMap {
         Ok(())
     }
 
-    /// Adds a piece; a file's pieces must ascend, or the bytes of several could be one place's.
+    /// Adds a piece. The pieces of a file must ascend, because otherwise several could have the same place.
     pub(crate) fn add(&mut self, offset: u64, length: u64) -> Result<(), TarProblem> {
         let end = self.pieces.last().map_or(0, |(offset, length)| offset + length);
         let fits = offset.checked_add(length).is_some_and(|end| end <= self.size);
@@ -70,7 +70,7 @@ impl SparseMap {
     }
 }
 
-/// Says where the stored bytes of a sparse file belong.
+/// Finds the places of the stored bytes of a sparse file.
 #[derive(Debug)]
 pub struct Places<'a> {
     pieces: std::slice::Iter<'a, (u64, u64)>,
@@ -79,8 +79,8 @@ pub struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// Splits off the first bytes of `stored` that belong together, with their offset in the file; `None` when `stored` is
-    /// empty. It has to be called until then before more bytes are given.
+    /// Splits off the first bytes of `stored` that belong together, with their offset in the file. Returns `None` when
+    /// `stored` is empty; the caller must call it until then before it passes more bytes.
     pub fn take<'b>(&mut self, stored: &mut &'b [u8]) -> Option<(u64, &'b [u8])> {
         while self.left == 0 && !stored.is_empty() {
             (self.offset, self.left) = *self.pieces.next()?;
@@ -103,9 +103,9 @@ impl Places<'_> {
 pub(crate) struct PaxKeys {
     name: Option<Vec<u8>>,
     size: Option<u64>,
-    /// Offsets and lengths by turns (formats 0.0 and 0.1).
+    /// Offsets and lengths in turn (formats 0.0 and 0.1).
     numbers: Vec<u64>,
-    /// Format 1.0: the map stands before the content.
+    /// True for format 1.0, in which the map stands before the content.
     in_content: bool,
 }
 
@@ -117,13 +117,13 @@ impl PaxKeys {
             "major" => self.in_content = value == "1",
             "offset" | "numbytes" => self.numbers.push(number(value)?),
             "map" => self.numbers = value.split(',').map(number).collect::<Result<_, _>>()?,
-            // numblocks and minor say nothing that is not known
+            // numblocks and minor add nothing to the other keys
             _ => {}
         }
         Ok(())
     }
 
-    /// Sets the file's real name; the one in its header is made up.
+    /// Sets the file's real name, because the one in its header is invented.
     pub(crate) fn name(&mut self, name: Vec<u8>) {
         self.name = Some(name);
     }
@@ -132,17 +132,17 @@ impl PaxKeys {
         self.name.take()
     }
 
-    /// The length of the file, when it is sparse.
+    /// The length of the file, if it is sparse.
     pub(crate) fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Whether the map stands before the content.
+    /// True if the map stands before the content.
     pub(crate) fn is_in_content(&self) -> bool {
         self.in_content
     }
 
-    /// The map in these headers.
+    /// The map that these headers contain.
     pub(crate) fn map(&self, mut map: SparseMap) -> Result<SparseMap, TarProblem> {
         for pair in self.numbers.chunks(2) {
             let [offset, length] = pair else { return Err(TarProblem::Sparse) };
@@ -157,7 +157,7 @@ impl PaxKeys {
 pub(crate) struct MapText {
     map: SparseMap,
     digits: String,
-    /// Numbers still to come, once the first has been read.
+    /// Number of numbers that must still come, after the first was read.
     left: Option<usize>,
     offset: Option<u64>,
 }
@@ -167,7 +167,7 @@ impl MapText {
         Self { map, digits: String::new(), left: None, offset: None }
     }
 
-    /// Reads one more block; the map when it was the last one.
+    /// Reads one more block. Returns the map if it was the last one.
     pub(crate) fn add(mut self, block: &[u8; BLOCK]) -> Result<Result<SparseMap, Self>, TarProblem> {
         for byte in block {
             if self.left == Some(0) {
@@ -222,7 +222,7 @@ mod tests {
             }
             assert_eq!((&file[10..13], &file[50..54]), (&b"abc"[..], &b"defg"[..]), "{step}");
         }
-        // more bytes than the map has places for end it
+        // the stored bytes end where the map has no more places
         let mut more = &b"0123456789"[..];
         let mut places = map.places();
         while places.take(&mut more).is_some() {}

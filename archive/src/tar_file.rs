@@ -1,4 +1,4 @@
-//! Files that may be tars: known by their bytes, never by their names.
+//! Files that may be tars, recognised by their bytes and never by their names.
 
 use crate::{
     chunk_pipe::{ChunkWriter, FillError, pipe},
@@ -12,10 +12,10 @@ use std::{
     thread,
 };
 
-/// Bytes read at once of a tar that is not compressed.
+/// Number of bytes that are read at once from an uncompressed tar.
 const BUFFER: usize = 256 << 10;
 
-/// A file that begins with a tar header, perhaps compressed.
+/// A file that begins with a tar header and may be compressed.
 #[derive(Debug)]
 pub struct TarFile {
     file: File,
@@ -23,10 +23,10 @@ pub struct TarFile {
 }
 
 impl TarFile {
-    /// The tar in `file`; `None` when it is not one, which includes what does not decompress.
+    /// Opens the tar in `file`. Returns `None` when it is not a tar, or cannot be decompressed.
     ///
     /// # Errors
-    /// When `file` cannot be read, or not from its beginning.
+    /// Fails when `file` cannot be read, or not from its beginning.
     pub fn recognise(mut file: File) -> io::Result<Option<Self>> {
         let start = first_block(&mut file)?;
         file.rewind()?;
@@ -42,10 +42,10 @@ impl TarFile {
         Ok(begins_tar(&header).then_some(Self { file, codec }))
     }
 
-    /// Gives its entries to `read`. A compressed tar is decompressed on a thread of its own meanwhile.
+    /// Passes the entries to `read`, while a thread of its own decompresses a compressed tar.
     ///
     /// # Errors
-    /// When there can be no such thread; and inside, what `read` returns.
+    /// Fails when the thread cannot be started. The inner result is that of `read`.
     pub fn read<T>(self, read: impl FnOnce(TarReader<&mut dyn BufRead>) -> T) -> io::Result<T> {
         let Self { file, codec } = self;
         if codec == Codec::Plain {
@@ -57,15 +57,15 @@ impl TarFile {
                 .name("decompress".to_owned())
                 .spawn_scoped(scope, move || decompress(codec, file, writer))?;
             let result = read(TarReader::new(&mut reader));
-            // the thread must not wait for a reader that has stopped early
+            // drop the reader, because the thread would wait for one that has stopped early
             drop(reader);
             Ok(result)
         })
     }
 }
 
-/// Whether bytes that begin with `head`, of which there should be 512 if there are as many, look like an archive: a tar,
-/// or something compressed.
+/// True if bytes that begin with `head` look like an archive: a tar, or anything compressed. `head` should have 512 bytes
+/// if there are so many.
 #[must_use]
 pub fn begins_archive(head: &[u8]) -> bool {
     Codec::of(head) != Codec::Plain || begins_tar(head)
@@ -87,7 +87,7 @@ fn decompress(codec: Codec, file: File, mut out: ChunkWriter<io::Error>) {
         Err(error) => Err(FillError::Source(error)),
     };
     match filled {
-        // a reader that is gone has seen enough
+        // a reader that was dropped has read enough
         Ok(()) => drop(out.finish()),
         Err(FillError::ReaderGone) => {}
         Err(FillError::Source(error)) => out.fail(error),

@@ -1,8 +1,8 @@
-//! Reading a tar as a stream: one entry at a time, with PAX and GNU extensions folded into it (pax(1); GNU tar manual,
+//! Reads a tar as a stream: one entry at a time, with the values of its PAX and GNU extensions (pax(1); GNU tar manual,
 //! "Basic Tar Format").
 //!
-//! Where formats leave a choice, it is made as Go's archive/tar makes it, because docker reads tars with that. Every byte
-//! that is not a file's content is shown to a [`Recorder`].
+//! Where formats leave a choice, this reader chooses as Go's archive/tar does, because docker reads tars with that. It
+//! shows every byte that is not the content of a file to a [`Recorder`].
 
 use crate::{
     entry::{Entry, EntryKind, Time},
@@ -15,25 +15,25 @@ use crate::{
 };
 use std::io::{BufRead, ErrorKind, Seek};
 
-/// Old GNU sparse files: where a header has its four pieces, whether blocks of more pieces follow, and the file's length.
+/// Fields of old GNU sparse headers: four pieces, a flag for further blocks of pieces, and the file's length.
 const GNU_PIECES: std::ops::Range<usize> = 386..482;
 const GNU_IS_EXTENDED: usize = 482;
 const GNU_REAL_SIZE: std::ops::Range<usize> = 483..495;
-/// The same in the blocks that follow.
+/// The same fields in the blocks that follow.
 const GNU_MORE_PIECES: std::ops::Range<usize> = 0..504;
 const GNU_MORE_IS_EXTENDED: usize = 504;
 
-/// A tar being read.
+/// A tar that is being read.
 #[derive(Debug)]
 pub struct TarReader<R, T = Unrecorded> {
     input: R,
     recorder: T,
     limits: Limits,
-    /// Bytes read so far.
+    /// Number of bytes read so far.
     position: u64,
-    /// Content of the entry at hand that has not been read, without its padding.
+    /// Number of bytes of the present entry's content that were not read yet, without its padding.
     unread: u64,
-    /// Zeros after that content.
+    /// Number of zeros after that content.
     padding: usize,
     entries: u64,
 }
@@ -46,33 +46,33 @@ impl<R: BufRead> TarReader<R> {
 }
 
 impl<R: BufRead, T: Recorder> TarReader<R, T> {
-    /// Reads the tar `input`, watched by `recorder`, within the usual limits.
+    /// Reads the tar `input` within the usual limits, and shows its bytes to `recorder`.
     pub fn recording(input: R, recorder: T) -> Self {
         Self { input, recorder, limits: Limits::STANDARD, position: 0, unread: 0, padding: 0, entries: 0 }
     }
 
-    /// Sets other limits. Those of decompression do not matter here.
+    /// Sets other limits. Those of decompression have no effect here.
     #[must_use]
     pub fn within(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// The recorder, which has seen everything up to the content of the entry at hand.
+    /// The recorder, which has received every byte before the content of the present entry.
     pub fn recorder(&mut self) -> &mut T {
         &mut self.recorder
     }
 
-    /// Bytes read so far: right after [`Self::next_entry`], where the entry's content begins.
+    /// Number of bytes read so far. Right after [`Self::next_entry`] this is where the entry's content begins.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next entry, past what has not been read of the one before; `None` at the end, which is two blocks of zeros or
-    /// simply no more bytes.
+    /// Reads the next entry, and skips the unread content of the one before. Returns `None` at the end, which is two
+    /// blocks of zeros or the end of the stream.
     ///
     /// # Errors
-    /// [`ArchiveError::Damaged`] when the bytes are not a tar or ask for too much; what reading fails with.
+    /// [`ArchiveError::Damaged`] when the bytes are not a tar or exceed a limit; the error of `input`.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, ArchiveError> {
         self.skip()?;
         let mut extensions = Extensions::default();
@@ -109,10 +109,10 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         }
     }
 
-    /// Reads the content of the entry at hand in pieces. Its bytes are recorded as they stand.
+    /// Passes the content of the present entry to `take` in pieces. The recorder receives its bytes literally.
     ///
     /// # Errors
-    /// [`ArchiveError::Damaged`] when the tar ends before; what reading fails with; and inside, what `take` fails with.
+    /// [`ArchiveError::Damaged`] when the tar ends too early; the error of `input`. The inner result is that of `take`.
     pub fn content<E>(
         &mut self,
         take: impl FnMut(&[u8]) -> Result<(), E>,
@@ -120,7 +120,8 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         self.pass(Recorder::literal, take)
     }
 
-    /// Reads the content of the entry at hand, which becomes the file at `path`. It is recorded as the content of that file.
+    /// Passes the content of the present entry, which becomes the file at `path`, to `take`. The recorder receives it as
+    /// the content of that file.
     ///
     /// # Errors
     /// As [`Self::content`].
@@ -133,10 +134,10 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         self.pass(|_, _| {}, take)
     }
 
-    /// Reads on to the end of the stream, for what follows the last entry is recorded as well. Returns the recorder.
+    /// Reads to the end of the stream, because the bytes after the last entry are recorded too. Returns the recorder.
     ///
     /// # Errors
-    /// What reading fails with.
+    /// The error of `input`.
     pub fn finish(mut self) -> Result<T, ArchiveError> {
         loop {
             let available = available(&mut self.input)?;
@@ -173,7 +174,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
             gid: id("gid", extensions.gid, &block[field::GID])?,
             mtime: extensions.mtime.unwrap_or(Time { seconds: mtime.cast_signed(), nanoseconds: 0 }),
             atime: extensions.atime,
-            // the other kinds have no content, whatever the field says (as in Go's reader)
+            // as in Go's reader, the other kinds have no content, even if their size is not zero
             stored: match kind {
                 EntryKind::File | EntryKind::Unknown(_) => size("size", length)?,
                 _ => 0,
@@ -182,7 +183,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
             device: device_numbers(kind, block)?,
             attributes: extensions.attributes,
         };
-        // padding is counted from the header's size, which for a sparse file has its map in it
+        // the padding depends on the header's size, which includes the map of a sparse file
         self.padding = padding(entry.stored);
         if flag == b'S' {
             entry.sparse = Some(self.gnu_sparse(block)?);
@@ -206,7 +207,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         if length > limit { Err(TarProblem::PathTooLong { length, limit }) } else { Ok(path) }
     }
 
-    /// The map of an old GNU sparse file, of which further blocks may follow the header.
+    /// Reads the map of an old GNU sparse file, whose further blocks may follow the header.
     fn gnu_sparse(&mut self, header: &[u8; BLOCK]) -> Result<SparseMap, ArchiveError> {
         let length = number("size", &header[GNU_REAL_SIZE]).and_then(|length| size("size", length));
         let mut map = SparseMap::new(length.map_err(|_| TarProblem::Sparse)?, self.limits.sparse_pieces);
@@ -223,7 +224,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         Ok(map)
     }
 
-    /// The map that stands before the content, whose blocks count as stored.
+    /// Reads the map before the content. Its blocks count as stored bytes.
     fn map_in_content(&mut self, map: SparseMap, stored: &mut u64) -> Result<SparseMap, ArchiveError> {
         let mut text = MapText::new(map);
         loop {
@@ -239,9 +240,9 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         }
     }
 
-    /// The content of an extension header.
+    /// Reads the content of an extension header.
     fn extension(&mut self, length: u64) -> Result<Vec<u8>, ArchiveError> {
-        // it may be far longer than what is left of the stream: nothing is reserved for it
+        // no memory is reserved, because the stated size may be far larger than the rest of the stream
         let mut body = Vec::new();
         self.unread = length;
         self.padding = padding(length);
@@ -252,12 +253,12 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         read.map(|()| body)
     }
 
-    /// Passes what has not been read of the entry at hand.
+    /// Skips the unread content of the present entry.
     fn skip(&mut self) -> Result<(), ArchiveError> {
         self.content(|_| Ok::<(), ArchiveError>(()))?
     }
 
-    /// Reads the content that is left, and the zeros after it.
+    /// Reads the rest of the content, and the zeros after it.
     fn pass<E>(
         &mut self,
         record: impl Fn(&mut T, &[u8]),
@@ -282,7 +283,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         if self.fill(zeros)? < zeros.len() { Err(TarProblem::Truncated.into()) } else { Ok(Ok(())) }
     }
 
-    /// After the first block of zeros there must be another or nothing.
+    /// Checks that after the first block of zeros another follows, or nothing.
     fn end(&mut self) -> Result<(), ArchiveError> {
         let mut block = [0; BLOCK];
         if self.fill(&mut block)? == BLOCK && block != [0; BLOCK] {
@@ -291,7 +292,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         Ok(())
     }
 
-    /// Reads one block; `false` at the end of the stream.
+    /// Reads one block. Returns `false` at the end of the stream.
     fn block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool, ArchiveError> {
         match self.fill(block)? {
             0 => Ok(false),
@@ -300,7 +301,7 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         }
     }
 
-    /// Fills `into`, less at the end of the stream, and records what was read.
+    /// Fills `into`, or less of it at the end of the stream, and records the bytes.
     fn fill(&mut self, into: &mut [u8]) -> Result<usize, ArchiveError> {
         let mut filled = 0;
         while filled < into.len() {
@@ -320,12 +321,12 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
 }
 
 impl<R: BufRead + Seek> TarReader<R> {
-    /// Passes the content of the entry at hand without reading it.
+    /// Skips the content of the present entry without reading it.
     ///
     /// # Errors
-    /// [`ArchiveError::Damaged`] when the tar ends before; what seeking fails with.
+    /// [`ArchiveError::Damaged`] when the tar ends too early; the error of seeking.
     pub fn seek_past_content(&mut self) -> Result<(), ArchiveError> {
-        // the last byte is read, for one may seek past the end of a file
+        // read the last byte, because seeking past the end of a file does not fail
         if let Some(most) = (self.unread + self.padding as u64).checked_sub(1) {
             let offset = i64::try_from(most).map_err(|_| TarProblem::Truncated)?;
             self.input.seek_relative(offset).map_err(ArchiveError::Read)?;
@@ -339,9 +340,9 @@ impl<R: BufRead + Seek> TarReader<R> {
     }
 }
 
-/// The bytes that can be had without copying; none at the end.
+/// The next bytes of `input`, without copying them; empty at the end.
 fn available(input: &mut impl BufRead) -> Result<&[u8], ArchiveError> {
-    // asked for again below, for a borrow that is returned cannot be retried
+    // the call is repeated below, because a borrow that is returned cannot be retried
     while let Err(error) = input.fill_buf() {
         if error.kind() != ErrorKind::Interrupted {
             return Err(ArchiveError::Read(error));

@@ -4,7 +4,7 @@ use crate::entries;
 use rbuild_archive::{ArchiveError, Limits, TarProblem, TarReader};
 use rbuild_testkit::{Outcome, Tar, hostile_archives};
 
-/// What is wrong with the tar itself is found here, and not in each extractor.
+/// Damage of the tar itself is found by this crate, and not by each extractor.
 #[test]
 fn damage_is_found_by_the_reader() {
     for archive in hostile_archives().iter().filter(|archive| archive.layer == archive.add) {

@@ -1,4 +1,4 @@
-//! What holds for every tar.
+//! Laws that hold for every tar.
 
 use crate::{entries, tar_laws};
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// What a header says is read as it was written.
+    /// The values of a header are read as they were written.
     #[test]
     fn headers_are_read_as_written(
         kind in kinds(),

@@ -1,4 +1,4 @@
-//! What holds for any bytes that are read as a tar. The property tests and the fuzz target judge by it.
+//! Laws that hold for any bytes that are read as a tar. The property tests and the fuzz target check them.
 
 use rbuild_archive::{ArchiveError, Entry, Limits, Recorder, TarReader, decompressed, sniff};
 use std::io::{BufReader, Cursor, Read};
@@ -26,7 +26,7 @@ impl Recorder for Copy {
 /// Checks the laws for `input`, compressed or not.
 ///
 /// # Panics
-/// When one does not hold.
+/// When a law does not hold.
 pub(crate) fn check(input: &[u8]) {
     let Ok((codec, sniffed)) = sniff(input) else { panic!("memory can be read") };
     let Ok(plain) = decompressed(codec, sniffed) else { return };
@@ -38,7 +38,7 @@ pub(crate) fn check(input: &[u8]) {
     limits_hold(&tar);
 }
 
-/// What a recorder sees, with the contents it does not see, is the tar; of a damaged one, up to the damage.
+/// The bytes that a recorder receives, together with the contents, are the tar; those of a damaged one, up to the damage.
 fn a_recorder_sees_every_byte(tar: &[u8]) {
     let mut reader = TarReader::recording(tar, Copy::default());
     let mut contents = Vec::new();
@@ -78,7 +78,7 @@ fn a_recorder_sees_every_byte(tar: &[u8]) {
     );
 }
 
-/// Whether contents are read or passed makes no difference to what is found.
+/// The same entries are found if contents are read or skipped.
 fn seeking_finds_what_reading_finds(tar: &[u8]) {
     let (mut reading, mut seeking) = (TarReader::new(tar), TarReader::new(BufReader::new(Cursor::new(tar))));
     loop {
