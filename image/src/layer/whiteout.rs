@@ -45,7 +45,10 @@ impl Marks {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(directory, name, flags, Mode::empty())?;
         fsetxattr(&file, self.whiteout, b"y", XattrFlags::empty())?;
-        match fsetxattr(directory, self.opaque, b"x", XattrFlags::CREATE) {
+        // the descriptor may be one that only leads there
+        let directory =
+            openat(directory, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        match fsetxattr(&directory, self.opaque, b"x", XattrFlags::CREATE) {
             Err(Errno::EXIST) => Ok(()),
             set => set,
         }
