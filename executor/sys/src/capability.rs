@@ -12,7 +12,7 @@ impl CapSet {
     pub const EMPTY: Self = Self(0);
     /// Every capability the kernel may know.
     pub const ALL: Self = Self(u64::MAX);
-    /// What a `RUN` step has by default: CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID,
+    /// The capabilities that a `RUN` step has by default: CHOWN, DAC_OVERRIDE, FSETID, FOWNER, MKNOD, NET_RAW, SETGID, SETUID,
     /// SETFCAP, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, KILL, AUDIT_WRITE.
     pub const CONTAINER_DEFAULT: Self = Self(0xa804_25fb);
 
@@ -31,25 +31,25 @@ impl CapSet {
         self.0
     }
 
-    /// What is in both.
+    /// The capabilities in both.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
+    /// The capabilities in either.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in this set and not in `other`.
+    /// The capabilities in this set and not in `other`.
     #[must_use]
     pub const fn difference(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether capability number `number` is in the set; `false` for numbers above 63.
+    /// True if capability number `number` is in the set; `false` for numbers above 63.
     #[must_use]
     pub const fn contains(self, number: u32) -> bool {
         number < 64 && self.0 >> number & 1 == 1

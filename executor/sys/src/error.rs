@@ -11,7 +11,7 @@ pub enum SysError {
     Call {
         /// Name of the system call.
         call: &'static str,
-        /// What it was asked to work on.
+        /// The path, option or type that the call was given.
         subject: String,
         /// The kernel's answer.
         #[source]
@@ -20,7 +20,7 @@ pub enum SysError {
     /// The kernel lacks something rbuild cannot do without.
     #[error("the kernel cannot {feature}: Linux 6.8 or newer is needed")]
     KernelTooOld {
-        /// What was asked of it.
+        /// The missing feature, after "cannot".
         feature: &'static str,
         /// The kernel's answer.
         #[source]
@@ -170,7 +170,7 @@ pub enum UsernsError {
     MapRefused {
         /// Name of the program.
         program: &'static str,
-        /// What it wrote to standard error.
+        /// Its standard error.
         message: String,
     },
     /// Any other step failed.

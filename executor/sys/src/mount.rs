@@ -45,7 +45,7 @@ impl MountAttributes {
     }
 }
 
-/// Whether a mount's own mounts come along.
+/// Treatment of the mounts below a mount.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Submounts {
     /// Only the one mount.

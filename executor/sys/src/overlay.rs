@@ -144,7 +144,7 @@ pub fn mount_overlay(spec: &OverlaySpec<'_>) -> Result<OwnedFd, SysError> {
     context.mount(attributes)
 }
 
-/// The kernel wants two different lower layers, and nothing has none.
+/// A view of no layers. The kernel refuses an overlay of fewer than two, so it is the empty directory itself.
 fn empty_view(empty: &Path) -> Result<OwnedFd, SysError> {
     let view = clone_tree(nix::fcntl::AT_FDCWD, empty, Submounts::Leave)?;
     let attributes = MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY);

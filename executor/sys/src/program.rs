@@ -1,7 +1,7 @@
 //! A list of system calls, prepared by the parent, that a new process makes between clone and exec.
 //!
-//! A [`Program`] owns every string, buffer and descriptor its calls name, so whoever interprets it needs no
-//! memory of their own. It has no loops and no conditions but two: a call may be allowed to fail, and a call
+//! A [`Program`] owns every string, buffer and descriptor its calls name, so that a process interprets it without
+//! memory of its own. It has no loops and no conditions but two: a call may be allowed to fail, and a call
 //! that succeeds may skip the ones that stand in for it. A result can be kept in a slot for later calls; a
 //! slot never filled is -1, a descriptor that is always bad, so what depends on a failed call fails too and
 //! may be allowed to.
@@ -41,7 +41,7 @@ pub struct Program {
     slots: usize,
 }
 
-/// What happens when a call fails.
+/// The consequence of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
     /// The process is not started.
@@ -65,7 +65,7 @@ struct Call {
     expect: Expect,
 }
 
-/// What a call that succeeds must have answered.
+/// The answer that a successful call must have given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expect {
     Anything,

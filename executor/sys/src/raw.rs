@@ -7,7 +7,7 @@
 
 use std::io;
 
-/// What the child runs; it must never return, panic, allocate or take a lock.
+/// The function that the child runs. It must never return, panic, allocate or take a lock.
 pub(crate) type Entry = unsafe extern "C" fn(*mut u8) -> !;
 
 /// A system call's name, for error messages, and its number.

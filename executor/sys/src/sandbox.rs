@@ -59,13 +59,13 @@ const LINKLESS: [&str; 2] = ["/proc", "/sys"];
 /// Whose network the process sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Network {
-    /// The parent's.
+    /// The parent's network.
     Host,
-    /// Its own, with a loopback only.
+    /// A network of its own, with a loopback only.
     None,
 }
 
-/// What is mounted at a target.
+/// The source of a mount.
 #[derive(Clone, Debug)]
 pub enum MountSource {
     /// A whole detached mount, with its attributes set ([`crate::mount`]). It can be used in one sandbox.
@@ -77,14 +77,14 @@ pub enum MountSource {
         mount: Arc<OwnedFd>,
         /// Path below the mount's root, free of symbolic links.
         path: PathBuf,
-        /// Whether it is a file.
+        /// A file or a directory.
         kind: PartKind,
         /// Attributes of the part's mount.
         attributes: crate::mount::MountAttributes,
     },
 }
 
-/// What a [`MountSource::Part`] is.
+/// The kind of a [`MountSource::Part`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PartKind {
     /// A directory.
@@ -96,9 +96,9 @@ pub enum PartKind {
 /// A mount the caller wants beside the fixed ones.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// What.
+    /// The source.
     pub source: MountSource,
-    /// Where: an absolute path inside the root; links in it are followed inside.
+    /// An absolute path inside the root; links in it are followed inside.
     pub target: PathBuf,
 }
 
@@ -107,7 +107,7 @@ pub struct Mount {
 pub struct SandboxSpec<'a> {
     /// The root: a detached mount, usually of [`crate::overlay`]. It can be used for one sandbox.
     pub root: BorrowedFd<'a>,
-    /// What runs in it.
+    /// The process in it.
     pub process: Process<'a>,
     /// Host name.
     pub hostname: &'a str,
@@ -136,7 +136,7 @@ pub struct Running {
     pub child: Child,
     /// Its control group, removed once the process has ended.
     _cgroup: Option<Cgroup>,
-    /// What was made in the root to mount on; to be cleaned up once the process has ended.
+    /// Files and directories that were made in the root to mount on, to be removed once the process has ended.
     pub mount_points: MountPoints,
 }
 
@@ -267,7 +267,7 @@ fn in_order(mounts: &[Mount]) -> Result<Vec<&Mount>, SandboxError> {
     Ok(sorted)
 }
 
-/// Whether the target lies in something mounted before it, so that its mount point cannot be made from outside.
+/// True if the target lies in something mounted before it, so that its mount point cannot be made from outside.
 fn is_below(target: &Path, earlier: &[&Mount]) -> bool {
     FIXED.iter().any(|fixed| target.starts_with(fixed))
         || earlier.iter().any(|mount| target != mount.target && target.starts_with(&mount.target))

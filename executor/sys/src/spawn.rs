@@ -90,7 +90,7 @@ impl Namespaces {
     }
 }
 
-/// What becomes the process's descriptors 0, 1 and 2.
+/// The process's descriptors 0, 1 and 2.
 #[derive(Clone, Copy, Debug)]
 pub struct Stdio<'a> {
     /// Standard input; `None` is the container's own `/dev/null`, whose mode and owner it may change.
@@ -106,7 +106,7 @@ pub struct Stdio<'a> {
 pub struct Spawn<'a> {
     /// Calls made before exec.
     pub program: &'a Program,
-    /// What is executed.
+    /// The file to execute.
     pub exec: &'a Exec,
     /// Namespaces made for it.
     pub namespaces: Namespaces,
@@ -154,8 +154,8 @@ fn start(request: &Spawn<'_>, init: BorrowedFd<'_>, channel: BorrowedFd<'_>) -> 
 fn raised(stdio: &Stdio<'_>) -> io::Result<([Option<RawFd>; 3], Vec<OwnedFd>)> {
     let mut copies = Vec::new();
     let mut numbers = [None; 3];
-    let wanted = [stdio.stdin, Some(stdio.stdout), Some(stdio.stderr)];
-    for (number, fd) in numbers.iter_mut().zip(wanted) {
+    let given = [stdio.stdin, Some(stdio.stdout), Some(stdio.stderr)];
+    for (number, fd) in numbers.iter_mut().zip(given) {
         let Some(fd) = fd else { continue };
         *number = Some(fd.as_raw_fd());
         if fd.as_raw_fd() < 3 {

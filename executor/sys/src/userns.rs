@@ -81,13 +81,13 @@ pub fn enter_user_namespace() -> Result<(), UsernsError> {
         ForkResult::Parent { child } => {
             drop((wait_read, answer_write));
             let moved = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS);
-            let told = moved.is_ok().then(|| File::from(wait_write).write_all(b"x"));
+            let asked = moved.is_ok().then(|| File::from(wait_write).write_all(b"x"));
             let mut answer = String::new();
             let heard = File::from(answer_read).read_to_string(&mut answer);
-            // What it had to say came through the pipe.
+            // The helper's answer has come through the pipe.
             let _ = waitpid(child, None);
             moved.map_err(|error| UsernsError::Refused(error.into()))?;
-            told.transpose().map_err(|source| UsernsError::Call { call: "write", source })?;
+            asked.transpose().map_err(|source| UsernsError::Call { call: "write", source })?;
             heard.map_err(|source| UsernsError::Call { call: "read", source })?;
             judge(&answer)?;
         }

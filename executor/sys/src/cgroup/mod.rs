@@ -74,7 +74,7 @@ impl Cgroups {
         Some(group)
     }
 
-    /// Whether containers get groups of their own.
+    /// True if containers get groups of their own.
     #[must_use]
     pub fn are_made(&self) -> bool {
         self.0.unified.is_some() || self.0.devices.is_some()

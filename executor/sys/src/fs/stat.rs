@@ -47,25 +47,25 @@ impl FileStat {
         self.mode & 0o7777
     }
 
-    /// Whether this is a directory.
+    /// True if this is a directory.
     #[must_use]
     pub const fn is_directory(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFDIR
     }
 
-    /// Whether this is a regular file.
+    /// True if this is a regular file.
     #[must_use]
     pub const fn is_regular(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFREG
     }
 
-    /// Whether this is a symbolic link.
+    /// True if this is a symbolic link.
     #[must_use]
     pub const fn is_symlink(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFLNK
     }
 
-    /// Whether this is an overlay whiteout: a character device 0:0.
+    /// True if this is an overlay whiteout: a character device 0:0.
     #[must_use]
     pub const fn is_whiteout(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFCHR && self.special.0 == 0 && self.special.1 == 0

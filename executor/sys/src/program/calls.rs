@@ -308,7 +308,7 @@ impl Program {
     /// Removes from the bounding set everything that is not in `keep`.
     pub fn limit_capabilities(&mut self, keep: CapSet) -> &mut Self {
         for number in (0..64).filter(|number| CapSet::known().difference(keep).contains(*number)) {
-            // EINVAL: where the kernel did not tell its last capability, it is behind us.
+            // EINVAL: the number is above the last capability of a kernel that does not report it.
             let ignore = super::OnError::IgnoreOnly(&[libc::EINVAL]);
             self.push(number!(prctl), &[libc::PR_CAPBSET_DROP.into(), number.into()]).on_error(ignore);
         }

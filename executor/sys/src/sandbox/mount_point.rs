@@ -1,6 +1,6 @@
 //! Files and directories made in a root to mount on, and their removal afterwards.
 //!
-//! Made through the root's descriptor while no process runs in it, so nobody can swap a directory for a link
+//! Made through the root's descriptor while no process runs in it, so that none can swap a directory for a link
 //! between two looks. Links in the image are followed inside the root, also those that lead to nothing yet.
 
 use super::PartKind;
@@ -75,7 +75,7 @@ impl MountPoints {
     }
 
     /// Removes what is still an empty directory or file, deepest first. Each parent keeps the times it had
-    /// just before, so that cleaning up is no change of its own. To be called after the process has ended.
+    /// just before, so that cleaning up changes nothing itself. To be called after the process has ended.
     ///
     /// # Errors
     /// The first failure; the rest is removed all the same.
@@ -181,7 +181,7 @@ impl MountPoints {
     }
 }
 
-/// Whether something of `kind` can be mounted on what is there: a directory on a directory only.
+/// Succeeds if `kind` can be mounted on the file that is there: a directory on a directory only.
 fn fits(there: &FileStat, kind: PartKind) -> io::Result<()> {
     match (kind, there.is_directory()) {
         (PartKind::Directory, true) | (PartKind::File, false) => Ok(()),
@@ -191,7 +191,7 @@ fn fits(there: &FileStat, kind: PartKind) -> io::Result<()> {
     }
 }
 
-/// Whether the process has removed what led to a mount point, or put something else there.
+/// True if the process has removed what led to a mount point, or put something else there.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP))
 }

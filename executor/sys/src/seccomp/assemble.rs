@@ -86,7 +86,7 @@ enum Target {
     Verdict(Verdict),
 }
 
-/// Whether the number is at least this; where to go if it is, and if not.
+/// A comparison: the number, and where to go if the call's number is at least that, and if not.
 struct Test(u32, Target, Target);
 
 /// The search for the run a number is in, then the code of each verdict once: what the kernel has to
@@ -113,7 +113,7 @@ fn body(architecture: Architecture) -> Vec<Instruction> {
     code
 }
 
-/// Adds the tests that tell the runs apart, every one before those it leads to; returns the first.
+/// Adds the tests that distinguish the runs, every one before those it leads to; returns the first.
 fn place(segments: &[(u32, Verdict)], tests: &mut Vec<Test>) -> Target {
     let (below, above) = segments.split_at(segments.len() / 2);
     let Some((first_above, verdict)) = above.first() else { return Target::Verdict(Verdict::Missing) };

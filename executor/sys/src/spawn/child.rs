@@ -44,7 +44,7 @@ impl Child {
         self.pidfd.as_fd()
     }
 
-    /// Whether it has not ended yet.
+    /// True if it has not ended yet.
     pub(super) fn is_running(&self) -> bool {
         let mut look = [PollFd::new(self.pidfd(), PollFlags::POLLIN)];
         matches!(poll(&mut look, PollTimeout::ZERO), Ok(0))

@@ -20,7 +20,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-/// Start in the control group of a descriptor (clone(2)); the C library's constant is no bit of an `int`.
+/// Start in the control group of a descriptor (clone(2)); the C library's constant does not fit an `int`.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// A child of the calling thread, which sleeps until the child has executed a program or ended. Returns its pidfd.
@@ -77,7 +77,7 @@ pub(super) fn nested(
     Ok((owned(pidfd.into())?, errno))
 }
 
-/// What the process between reads, and the one thing it writes.
+/// Memory shared with the process between, which writes `answer` alone.
 struct Between {
     call: CloneCall,
     launch: *mut u8,

@@ -69,7 +69,7 @@ impl Guard {
         self.process.pid()
     }
 
-    /// Whether it still waits; a guard that was killed has ended all processes that were started through it.
+    /// True if it still waits; a guard that was killed has ended all processes that were started through it.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.process.is_running()

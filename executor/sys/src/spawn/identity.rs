@@ -41,7 +41,7 @@ impl ProcessIdentity {
         Self::of(std::process::id() as i32)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
-    /// Whether the process still runs.
+    /// True if the process still runs.
     #[must_use]
     pub fn is_running(&self) -> bool {
         Self::of(self.pid).is_ok_and(|now| now == Some(*self))

@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 /// parents, ignore.
 const SIGNALS: usize = 64;
 
-/// What the child reads, and the one thing it writes.
+/// Memory shared with the child, which writes `stopped` alone.
 pub(super) struct Launch<'a> {
     program: &'a Program,
     exec: &'a Exec,
@@ -26,7 +26,7 @@ pub(super) struct Launch<'a> {
     stopped: Option<Stopped>,
 }
 
-/// Why there was no exec.
+/// The reason that there was no exec.
 #[derive(Clone, Copy, Debug)]
 enum Stopped {
     Stdio(i32),
@@ -36,7 +36,7 @@ enum Stopped {
 }
 
 impl<'a> Launch<'a> {
-    /// What `request` asks for, with the descriptors that become its first three, the program in memory and its channel.
+    /// The launch that `request` asks for, with the descriptors that become its first three, the program in memory and its channel.
     pub(super) fn new(request: &Spawn<'a>, stdio: [Option<RawFd>; 3], init: RawFd, channel: RawFd) -> Self {
         let needed = request.program.descriptors().chain([init, channel]);
         Self {
