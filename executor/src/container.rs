@@ -55,7 +55,7 @@ pub struct ContainerSandbox<'a> {
 /// An upper directory of an overlay, and its work directory: empty, on the same file system.
 #[derive(Clone, Copy, Debug)]
 pub struct UpperDirectory<'a> {
-    /// What is changed.
+    /// The changes.
     pub fs: &'a Path,
     /// The kernel's.
     pub work: &'a Path,

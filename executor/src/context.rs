@@ -140,7 +140,7 @@ impl FileSeen {
         starts.zip(&self.files).map(|(start, (end, stat, digest))| (&self.paths[start..*end], stat, digest))
     }
 
-    /// Whether some had to be read.
+    /// True if some had to be read.
     pub(crate) fn any_read(&self) -> bool {
         self.read > 0
     }

@@ -129,7 +129,7 @@ impl Copy<'_> {
         self.put(root, &path)
     }
 
-    /// Copies what is no directory to canonical `path`, whose parent is in the upper directory.
+    /// Copies anything but a directory to canonical `path`, whose parent is in the upper directory.
     fn put(&mut self, root: &Root, path: &[u8]) -> Result<(), ExecutorError> {
         self.destination.make_room(path)?;
         let fail = |errno| file::failure(path, errno);
@@ -219,7 +219,7 @@ impl Copy<'_> {
         self.destination.make_dirs(&target.path, new)?;
         let cancel = &self.selection.cancel;
         let extracted = add::extract(archive, &target.path, &mut self.destination, &self.policy, cancel);
-        // a change shows first as damage, often: then the change is what to tell
+        // a change often shows as damage first: report the change then
         if !matches!(extracted, Err(ExecutorError::Canceled)) {
             let path = join(&dir.path, dir.text(dir.entries[0].name));
             file::unchanged(file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;

@@ -12,7 +12,7 @@ pub enum ExecutorError {
     /// A source operand names nothing.
     #[error("failed to compute cache key: failed to calculate checksum of ref {root}: {path:?}: not found")]
     SourceNotFound {
-        /// What was searched.
+        /// The files that were searched.
         root: &'static str,
         /// The operand, cleaned and rooted.
         path: String,
@@ -68,10 +68,10 @@ pub enum ExecutorError {
         /// The entry's name.
         entry: String,
     },
-    /// What has to be an archive is something else.
+    /// A file that has to be an archive is something else.
     #[error("{name} is not a tar archive")]
     NotAnArchive {
-        /// What it is.
+        /// The file, as messages call it.
         name: String,
     },
     /// An archive that cannot be read to its end.
@@ -79,7 +79,7 @@ pub enum ExecutorError {
     BadArchive {
         /// The archive, as its source operand names it.
         archive: String,
-        /// What is wrong with it.
+        /// The damage.
         #[source]
         source: ArchiveError,
     },
@@ -120,7 +120,7 @@ pub enum ExecutorError {
     /// Something this version does not do.
     #[error("{what} is not supported")]
     Unsupported {
-        /// What was asked for.
+        /// The feature, as the user wrote it.
         what: String,
     },
     /// A system call failed.
@@ -148,7 +148,7 @@ pub enum ExecutorError {
     LinkOutside {
         /// The link, below the context.
         path: String,
-        /// What it says.
+        /// The link's text.
         target: String,
     },
     /// The build context could not be opened.

@@ -28,7 +28,7 @@ pub(crate) struct Guest<'a> {
     pub(crate) network: Network,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) host_files: &'a HostFiles,
-    /// Whether it may write to those two.
+    /// Access to those two.
     pub(crate) host_file_access: Access,
     /// Beside those two.
     pub(crate) mounts: Vec<Mount>,

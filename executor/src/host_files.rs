@@ -85,7 +85,7 @@ impl HostFiles {
     }
 
     /// Writes a file once; steps that start together wait for each other here, since a file that is being mounted must
-    /// not be replaced. The mode does not depend on the user's umask: a command may run as somebody else.
+    /// not be replaced. The mode does not depend on the user's umask: a command may run as another user.
     fn write(&self, name: &str, text: &str, mode: u32) -> Result<PathBuf, ExecutorError> {
         let mut guard = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match &mut *guard {

@@ -28,7 +28,7 @@ struct Rule {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inherited(Vec<u64>);
 
-/// Whether a path is left out.
+/// The ignore file's decision about a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is there.
@@ -94,7 +94,7 @@ impl IgnoreRules {
         Ok(Self { rules, has_exceptions, has_everything })
     }
 
-    /// Whether `path`, cleaned, surely names something that is left out: it or a directory above it is excluded, and there
+    /// True if `path`, cleaned, surely names something that is left out: it or a directory above it is excluded, and there
     /// are no exceptions. The root is left out when a pattern stands for everything in it.
     #[must_use]
     pub fn excludes(&self, path: &str) -> bool {
@@ -105,12 +105,12 @@ impl IgnoreRules {
         }
     }
 
-    /// Whether nothing is excluded.
+    /// True if nothing is excluded.
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Whether a directory's exclusion says nothing about what is below it.
+    /// True if a directory's exclusion says nothing about what is below it.
     pub(crate) fn has_exceptions(&self) -> bool {
         self.has_exceptions
     }
@@ -127,7 +127,7 @@ impl IgnoreRules {
         (verdict, below)
     }
 
-    /// Whether something below the excluded directory `dir` might be re-included.
+    /// True if something below the excluded directory `dir` might be re-included.
     pub(crate) fn may_keep_below(&self, dir: &[u8]) -> bool {
         self.has_exceptions
             && self.rules.iter().any(|rule| rule.exception && rule.pattern.may_match_below(dir))

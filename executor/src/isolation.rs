@@ -18,7 +18,7 @@ use std::{
 /// Longest line of a guard's file: two identities.
 const LONGEST_ENTRY: u64 = 100;
 
-/// What containers of one engine have in common. Nothing is started or made before the first of them.
+/// The privilege, guard and control groups that containers of one engine share. They are made for the first container.
 #[derive(Debug)]
 pub struct Isolation {
     privilege: PrivilegeKind,
@@ -47,7 +47,7 @@ impl Drop for Entry {
 }
 
 impl Isolation {
-    /// What this process may do. Containers are registered in `store`.
+    /// Isolation with the privilege of the writer of `store`, which names the guards of running containers.
     #[must_use]
     pub fn new(store: &Store) -> Self {
         let privilege = match store.writer() {

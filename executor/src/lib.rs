@@ -2,9 +2,9 @@
 //! commands. What comes in is a [`rbuild_planner::Step`] and the stack of layers it works on; what goes out is a layer
 //! draft in overlay form, which the engine commits.
 //!
-//! Invariants: no path of a context, layer or archive is ever resolved outside its root directory; what nobody asked
-//! for is neither read nor hashed; a failed step leaves nothing behind. Whether a step has to run at all is the
-//! engine's question, layer tars are `rbuild-image`'s, and every unsafe line is in `rbuild-sys`.
+//! Invariants: no path of a context, layer or archive is ever resolved outside its root directory; files that no
+//! step asked for are neither read nor hashed; a failed step leaves nothing behind. The engine decides if a step has to run,
+//! `rbuild-image` writes layer tars, and `rbuild-sys` has every unsafe line.
 
 #![forbid(unsafe_code)]
 

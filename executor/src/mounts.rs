@@ -206,7 +206,7 @@ pub(crate) fn shared_memory(size: u64) -> Result<Mount, ExecutorError> {
 /// A file or directory of the host, for `run --volume`.
 pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<Mount, ExecutorError> {
     if !path.exists() {
-        // as docker makes it, for the container's users may be others
+        // docker's mode, because the container's users may be others
         make_dirs_with_mode(path, 0o755).map_err(|error| system("mkdir", path, error))?;
     }
     Ok(Mount { source: host_tree(path, attributes(access))?, target: PathBuf::from(target.as_str()) })
@@ -245,7 +245,7 @@ fn tree(
     Ok(MountSource::Tree(Arc::new(tree)))
 }
 
-/// No device can be opened through what a sandbox mounts, whoever made the node.
+/// Through the mounts of a sandbox no device opens, whichever process made the node.
 fn attributes(access: Access) -> MountAttributes {
     match access {
         Access::ReadOnly => MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY),

@@ -66,7 +66,7 @@ impl Pattern {
         Compiler { rest: text, tokens: Vec::new(), dialect }.compile(text)
     }
 
-    /// Whether the whole of `path` matches.
+    /// True if the whole of `path` matches.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(text) => path == text,
@@ -82,7 +82,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a path below directory `dir` might match; false negatives do not occur.
+    /// True if a path below directory `dir` might match; false negatives do not occur.
     pub(crate) fn may_match_below(&self, dir: &[u8]) -> bool {
         let compatible = |head: &[u8]| {
             let common = head.len().min(dir.len());
@@ -97,7 +97,7 @@ impl Pattern {
     }
 }
 
-/// Whether `text` has an unescaped wildcard, so that it is a glob and not a name.
+/// True if `text` has an unescaped wildcard, so that it is a glob and not a name.
 pub(crate) fn has_wildcards(text: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -183,7 +183,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// What follows a `*`.
+    /// The part after a `*`.
     fn stars(&mut self) {
         if self.dialect == Dialect::GoPath || !self.rest.starts_with('*') {
             if !matches!(self.tokens.last(), Some(Token::Star)) {
@@ -196,7 +196,7 @@ impl Compiler<'_> {
         self.tokens.push(if self.rest.is_empty() { Token::Rest } else { Token::Elements });
     }
 
-    /// What follows a `[`, as Go's `path.Match` reads it.
+    /// The class after a `[`, as Go's `path.Match` reads it.
     fn class(&mut self) -> Result<Class, SyntaxError> {
         let negated = self.rest.starts_with('^');
         if negated {

@@ -1,8 +1,8 @@
 //! Carries a container's streams between pipes and those of this process.
 //!
 //! A container gets pipes and never the caller's own descriptors, because through a descriptor it could change what lies behind
-//! it: truncate the file that its output goes to, give it another mode (a set-user-id program, owned by root), or read what a
-//! terminal has to say to somebody else.
+//! it: truncate the file that its output goes to, give it another mode (a set-user-id program, owned by root), or read what is
+//! typed into a terminal for another program.
 
 use crate::ExecutorError;
 use nix::{
@@ -21,7 +21,7 @@ use std::{
 /// Bytes carried at a time.
 const PIECE: usize = 64 << 10;
 
-/// Whether a container reads what this process reads.
+/// A container's standard input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Input {
     /// Nothing: its own `/dev/null`.

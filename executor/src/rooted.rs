@@ -23,7 +23,7 @@ const MOST_LINKS: usize = 40;
 /// Law: `find` never follows a link in the last component, and answers `None` for whatever is not there, including
 /// paths below something that is not a directory.
 pub(crate) trait Space {
-    /// What is at canonical `path`.
+    /// The file at canonical `path`.
     fn find(&self, path: &[u8]) -> Result<Option<Stat>, ExecutorError>;
     /// The target of the link at canonical `path`.
     fn link_target(&self, path: &[u8]) -> Result<Vec<u8>, ExecutorError>;
@@ -33,13 +33,13 @@ pub(crate) trait Space {
 pub(crate) struct Resolved {
     /// Canonical.
     pub(crate) path: Vec<u8>,
-    /// What is there.
+    /// The file there.
     pub(crate) found: Option<Stat>,
     /// Links that were followed, at their canonical paths.
     pub(crate) links: Vec<Vec<u8>>,
 }
 
-/// What to do with a link in the last component.
+/// Treatment of a link in the last component.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Last {
     /// Follow it, as in all others.
@@ -94,7 +94,7 @@ pub(crate) fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// Whether `stat` describes a directory.
+/// True if `stat` describes a directory.
 pub(crate) fn is_dir(stat: &Stat) -> bool {
     file_type(stat) == FileType::Directory
 }

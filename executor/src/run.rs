@@ -35,7 +35,7 @@ pub struct Run<'a> {
     pub snapshots: &'a Snapshots,
     /// How containers are kept apart.
     pub isolation: &'a Isolation,
-    /// What to run.
+    /// The command, its user and its environment.
     pub action: &'a RunAction,
     /// The layers below, lowest first.
     pub parent: &'a [LayerId],
@@ -71,7 +71,7 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, E
     Ok(draft)
 }
 
-/// A command that failed; on a full disk that is told, for few programs say it themselves.
+/// The error of a command that failed. It names a full disk, because few programs report ENOSPC.
 fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
     let command = go_quoted(&run.action.argv.join(" "));
     let store = run.snapshots.store().root();
@@ -124,7 +124,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
         .map_err(|errno| ExecutorError::system("pipe2", b"", errno))
 }
 
-/// Hands on what the command writes until nobody can write any more.
+/// Passes the command's output on until every process that could write has closed it.
 fn pump(
     running: &mut Running,
     reader: OwnedFd,
@@ -186,7 +186,7 @@ fn give_up_if_canceled(running: &Running, cancel: &Cancel) -> Result<(), Executo
     Err(ExecutorError::Canceled)
 }
 
-/// The exit code as a shell tells it: 128 + n for signal n.
+/// The exit code as shells report it: 128 + n for signal n.
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

@@ -22,8 +22,8 @@ use rbuild_cache::Cancel;
 use rbuild_oci::{Digest, Hasher};
 use rbuild_planner::{CopyAction, CopySource};
 
-/// More paths than this are told by directory.
-const TOLD: usize = 4096;
+/// A selection of more paths than this is reported by directory.
+const MOST_REPORTED: usize = 4096;
 
 /// The sources of a COPY or ADD, found and digested.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) struct Root {
     digest: Digest,
 }
 
-/// What is copied.
+/// The files of one source.
 #[derive(Debug)]
 pub(crate) enum Body {
     /// Anything but a directory: the only entry of this one.
@@ -62,22 +62,22 @@ pub(crate) enum Body {
 
 impl Selection {
     /// Digests by path, for explaining why a step ran again: of each file, or of each directory's listing when there
-    /// are thousands of files. Sources with nothing in them are told as well.
+    /// are thousands of files. Empty sources are listed as well.
     #[must_use]
     pub fn inputs(&self) -> Vec<(String, String)> {
         let entries: usize = self.roots.iter().map(|root| root.body.entries()).sum();
-        let mut told = Vec::new();
+        let mut inputs = Vec::new();
         for root in &self.roots {
             match &root.body {
-                Body::Single(dir) => told.push((shown(&full(dir, &dir.entries[0])), root.digest.hex())),
+                Body::Single(dir) => inputs.push((shown(&full(dir, &dir.entries[0])), root.digest.hex())),
                 Body::Inline(_) => {
-                    told.push((format!("<<{}", String::from_utf8_lossy(&root.place)), root.digest.hex()));
+                    inputs.push((format!("<<{}", String::from_utf8_lossy(&root.place)), root.digest.hex()));
                 }
-                Body::Tree(tree) => tell(tree, entries, &mut told),
+                Body::Tree(tree) => add_inputs(tree, entries, &mut inputs),
             }
         }
-        told.truncate(TOLD);
-        told
+        inputs.truncate(MOST_REPORTED);
+        inputs
     }
 }
 
@@ -90,8 +90,8 @@ impl Body {
     }
 }
 
-/// Finds and digests the sources of `action` in `root`, unless `cancel` says to give up, which it also says to whoever
-/// copies the selection.
+/// Finds and digests the sources of `action` in `root`, until `cancel` is called, which also stops a
+/// copy of the selection.
 ///
 /// # Errors
 /// [`ExecutorError::Canceled`];
@@ -178,7 +178,7 @@ impl Selector<'_> {
         Ok(Some(Root { place: found.place, parents, body, digest: Digest::of(b"") }))
     }
 
-    /// Whether `--exclude` leaves out a match itself; only `--parents` asks that.
+    /// True if `--exclude` leaves out a match itself; only `--parents` asks that.
     fn leaves_out(&self, place: &[u8]) -> bool {
         self.action.parents && self.exclude.descend(place).0 == Verdict::Excluded
     }
@@ -254,16 +254,16 @@ fn full(dir: &Dir, entry: &Entry) -> Vec<u8> {
     crate::rooted::join(&dir.path, dir.text(entry.name))
 }
 
-fn tell(tree: &Tree, entries: usize, told: &mut Vec<(String, String)>) {
+fn add_inputs(tree: &Tree, entries: usize, inputs: &mut Vec<(String, String)>) {
     for id in tree.in_order() {
         let dir = &tree.dirs[id as usize];
-        if entries > TOLD || dir.entries.is_empty() {
-            told.push((shown(&dir.path), digest::of_listing(dir).hex()));
+        if entries > MOST_REPORTED || dir.entries.is_empty() {
+            inputs.push((shown(&dir.path), digest::of_listing(dir).hex()));
             continue;
         }
         for entry in &dir.entries {
             if !matches!(entry.kind, Kind::Dir(_)) {
-                told.push((shown(&full(dir, entry)), digest::of_entry(dir, entry).hex()));
+                inputs.push((shown(&full(dir, entry)), digest::of_entry(dir, entry).hex()));
             }
         }
     }

@@ -39,7 +39,7 @@ impl SourceRoot {
         }
     }
 
-    /// What error messages call it.
+    /// Its name in error messages.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Context(_) => "context",
@@ -47,7 +47,7 @@ impl SourceRoot {
         }
     }
 
-    /// Whether the ignore file leaves out `path`, which may still be there as the parent of something kept.
+    /// The ignore file's verdict on `path`, which may still be there as the parent of something kept.
     pub(crate) fn verdict(&self, path: &[u8]) -> Verdict {
         self.context().map_or(Verdict::Kept, |context| context.ignore().descend(path).0)
     }

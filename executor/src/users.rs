@@ -60,8 +60,8 @@ pub fn run_identity(view: &RootView, text: &str) -> Result<Identity, ExecutorErr
     Ok(identity)
 }
 
-/// The kernel takes the highest number for "leave it as it is" (setresuid(2), chown(2)), so that a process that asked to be
-/// nobody would stay root. Docker's limit is lower, and the same here.
+/// The kernel takes the highest number for "leave it as it is" (setresuid(2), chown(2)), so that a process that asked for
+/// that id would stay root. Docker's limit is lower, and the same here.
 fn in_range(ids: impl IntoIterator<Item = u32>) -> Result<(), ExecutorError> {
     match ids.into_iter().find(|id| *id > HIGHEST_ID) {
         None => Ok(()),

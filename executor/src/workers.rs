@@ -7,7 +7,7 @@ const ALONE: usize = 12;
 /// More threads than this only wait for each other in the kernel.
 const MOST: usize = 8;
 
-/// Work to do. Items may be pushed by whoever is working on one.
+/// Work to do. A worker may push further items.
 pub(crate) struct Queue<T, E> {
     state: Mutex<State<T, E>>,
     changed: Condvar,

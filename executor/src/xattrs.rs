@@ -1,5 +1,5 @@
 //! Extended attributes as copies carry them: all of them, but those overlayfs keeps for itself, which would change
-//! what a layer means. Failing to read or write one is no failure of the copy (Docker logs and goes on).
+//! what a layer means. A copy does not fail when one cannot be read or written (Docker logs and goes on).
 
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use std::{ffi::CStr, os::fd::AsFd};
@@ -35,7 +35,7 @@ pub(crate) fn write(fd: impl AsFd, attributes: &Xattrs) {
     }
 }
 
-/// Whether an attribute is part of a file's content digest.
+/// True if an attribute is part of a file's content digest.
 pub(crate) fn is_content(name: &[u8]) -> bool {
     name == b"security.capability" || !(name.starts_with(b"security.") || name.starts_with(b"system."))
 }

@@ -1,6 +1,6 @@
 //! Copying a directory's content, all processors at once. One task is one directory, or a piece of a long one: it
-//! makes the subdirectories (whose tasks follow) and files of it, and whoever finishes a directory's last piece gives
-//! the directory its metadata, since only then its times stay.
+//! makes the subdirectories (whose tasks follow) and files of it, and the thread that finishes a directory's last piece
+//! gives the directory its metadata, because its times stay only then.
 //!
 //! In a directory the parent image does not have, nothing has to be looked up: names are simply created, and only if
 //! one is taken already (by an earlier source) is it looked at.
@@ -53,7 +53,7 @@ pub(crate) enum Top {
 }
 
 enum Task {
-    /// A directory nobody opened yet.
+    /// A directory that has not been opened yet.
     Open(Unit),
     /// A piece of its entries.
     Piece(Arc<Opened>, usize),
@@ -64,7 +64,7 @@ struct Unit {
     path: Vec<u8>,
     below: Below,
     top: Top,
-    /// What the directory was born with, in its parent.
+    /// The owner and mode that the kernel gave to the directory.
     birth: Option<Birth>,
 }
 

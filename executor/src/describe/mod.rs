@@ -20,7 +20,7 @@ pub struct StepDescription {
     pub inputs: StepInputs,
 }
 
-/// What a RUN's hash needs beside its action.
+/// The parts of a RUN's hash that its action does not have.
 #[derive(Clone, Copy, Debug)]
 pub struct RunSurroundings<'a> {
     /// The stage's platform.
@@ -179,7 +179,7 @@ pub fn image_key(id: &ImageId) -> CacheKey {
     CacheKey::definition(None, &KeyBuilder::new("image").digest("id", id.as_digest()).finish_step())
 }
 
-/// What stands for the files that `sources` select in a stage or image with the key `of`, as long as nobody has read them.
+/// Stands for the files that `sources` select in a stage or image with the key `of`, until a build reads them.
 #[must_use]
 pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> SelectionSummary {
     let files = KeyBuilder::new("files of layers")
@@ -192,7 +192,7 @@ pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> SelectionS
     }
 }
 
-/// What stands for the files at `source` in a stage or image with the key `of` that a RUN mounts.
+/// Stands for the files at `source` that a RUN mounts from a stage or image with the key `of`.
 #[must_use]
 pub fn describe_mounted_layers(of: &CacheKey, source: &ImagePath) -> StepHash {
     KeyBuilder::new("mounted").field("of", of.as_bytes()).field("source", source.as_str()).finish_step()

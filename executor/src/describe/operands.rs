@@ -1,5 +1,5 @@
 //! How the mounts of a RUN and the sources of a COPY are written into keys: every field by its own name, never through
-//! `Debug` or a text for people, so that renaming a field of the planner empties nobody's cache.
+//! `Debug` or a text for people, because renaming a field of the planner must not empty any cache.
 
 use rbuild_cache::{KeyBuilder, StepHash};
 use rbuild_planner::{Access, CopySource, Mount, MountKind, Sharing};

@@ -21,7 +21,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Whether the parent's files have to be asked about names in a directory.
+/// The parent's part of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Below {
     /// The parent has no such directory.
@@ -30,7 +30,7 @@ pub(crate) enum Below {
     Merged,
 }
 
-/// Whether a directory was there before.
+/// How a directory came to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
     New,
@@ -52,7 +52,7 @@ pub(crate) struct Destination<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Record {
     below: Below,
-    /// Set at the end; `None` when somebody else sees to it.
+    /// Set at the end; `None` when the caller sets them.
     times: Option<(Time, Time)>,
 }
 
@@ -136,7 +136,7 @@ impl<'a> Destination<'a> {
         }
     }
 
-    /// Makes room for something that is no directory at canonical `path`.
+    /// Makes room at canonical `path` for something that is not a directory.
     pub(crate) fn make_room(&mut self, path: &[u8]) -> Result<(), ExecutorError> {
         match self.upper.find(path)? {
             Some(stat) if is_dir(&stat) => return Err(ExecutorError::IsADirectory { path: shown(path) }),
@@ -182,7 +182,7 @@ impl<'a> Destination<'a> {
         self.opaque.insert(path.to_vec());
     }
 
-    /// What the parent has at `path`, unless the upper hides it.
+    /// The parent's file at `path`, unless the upper directory hides it.
     pub(crate) fn below(&self, path: &[u8]) -> Result<Option<Stat>, ExecutorError> {
         let hidden =
             |dir: &[u8]| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with(b"/") || dir.is_empty());

@@ -41,7 +41,7 @@ impl Ways {
         Self { no_clone: AtomicBool::new(false), no_range: AtomicBool::new(false), cancel: cancel.clone() }
     }
 
-    /// `ECANCELED` when nobody wants the copy any more.
+    /// `ECANCELED` once the build was canceled.
     fn go_on(&self) -> Result<(), Errno> {
         if self.cancel.is_canceled() { Err(Errno::CANCELED) } else { Ok(()) }
     }
@@ -65,7 +65,7 @@ pub(crate) struct Original<'a> {
 }
 
 impl Original<'_> {
-    /// Whether the copy has to read it.
+    /// True if the copy has to read it.
     pub(crate) fn needs_directory(entry: &Entry) -> bool {
         entry.kind == Kind::File && entry.bytes.is_none()
     }
@@ -152,7 +152,7 @@ pub(crate) fn create_device(place: Place<'_>, kind: FileType, number: u64, meta:
     mknodat(place.dir, place.name, kind, Mode::from_raw_mode(meta.mode & 0o777), number)
 }
 
-/// What has no descriptor to work through.
+/// Kinds of files that are worked on by name, because they cannot be opened for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Special {
     Link,

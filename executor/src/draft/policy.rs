@@ -21,7 +21,7 @@ pub(crate) struct Policy {
     creator: (u32, u32),
 }
 
-/// Who owns what is created in a directory before anybody changes it.
+/// The owner and mode that the kernel gives to new files of a directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Birth {
     uid: u32,
@@ -75,7 +75,7 @@ impl Policy {
         self.owner.unwrap_or((0, 0))
     }
 
-    /// What things created in a directory with this mode and group start with.
+    /// The owner and mode of new files in a directory with this mode and group.
     pub(crate) fn birth_in(&self, mode: u32, gid: u32) -> Birth {
         let (uid, own) = self.creator;
         match mode & 0o2000 {
@@ -114,7 +114,7 @@ impl Policy {
         fchmod(fd, Mode::from_raw_mode(meta.mode))
     }
 
-    /// Whether something created by this process needs no chown(2) to be `meta`'s.
+    /// True if something created by this process needs no chown(2) to be `meta`'s.
     pub(crate) fn is_born_with(meta: &Meta, birth: Birth) -> bool {
         (meta.uid, meta.gid) == (birth.uid, birth.gid)
     }
@@ -126,7 +126,7 @@ pub(crate) fn stamps(meta: &Meta) -> Timestamps {
     Timestamps { last_access: time(meta.atime), last_modification: time(meta.mtime) }
 }
 
-/// The process's umask, which is only read: others share it. All bits when the kernel does not tell.
+/// The process's umask, which is only read: others share it. All bits when the kernel does not report it.
 fn umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));

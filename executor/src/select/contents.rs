@@ -152,7 +152,7 @@ pub(crate) fn with_xattrs(bytes: Digest, xattrs: &Xattrs) -> Digest {
     hasher.finish()
 }
 
-/// What the index compares.
+/// The facts that the index compares.
 fn stat_of(entry: &Entry) -> FileStat {
     FileStat {
         device: entry.identity.dev,

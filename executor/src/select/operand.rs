@@ -37,10 +37,10 @@ pub(crate) fn matches(root: &SourceRoot, text: &str) -> Result<Vec<Match>, Execu
     Ok(found)
 }
 
-/// What an operand names under `--parents`.
+/// The paths that an operand names under `--parents`.
 pub(crate) struct BelowBases {
     pub(crate) matches: Vec<Match>,
-    /// How many directories the part before the pivot names; the root counts where there is no pivot.
+    /// Number of directories that the part before the pivot names; the root counts where there is no pivot.
     pub(crate) bases: usize,
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn matches_with_parents(root: &SourceRoot, text: &str) -> Result<Belo
     Ok(BelowBases { matches: found, bases })
 }
 
-/// What was found, before its place is known.
+/// A file that was found, before its place is known.
 struct Found {
     path: Vec<u8>,
     stat: Stat,

@@ -35,7 +35,7 @@ pub(crate) struct Meta {
     pub(crate) atime: Time,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -75,7 +75,7 @@ pub(crate) enum Presence {
     ForChildren,
 }
 
-/// Which inode an entry is, and how to tell that it did not change.
+/// The inode of an entry, with the times that show a change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
     pub(crate) dev: u64,

@@ -25,7 +25,7 @@ use std::{
 /// Size of the buffer directories are read into.
 const LISTING: usize = 64 << 10;
 
-/// What a walk leaves out, and whose files it finds.
+/// The exclusions of a walk, and the owner of the files that it finds.
 pub(crate) struct Rules<'a> {
     /// Judges paths relative to the source root.
     pub(crate) ignore: &'a IgnoreRules,

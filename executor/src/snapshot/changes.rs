@@ -1,4 +1,4 @@
-//! What a command has changed in a copy of layers, found by comparing it with how it was before.
+//! Finds what a command has changed in a copy of layers, by comparing it with how it was before.
 //!
 //! A file counts as changed when its inode or its change time is another one: the kernel sets that time at every write,
 //! at every change of mode, owner, attributes and links, and no program can set it. So a file that was only touched, or
@@ -41,7 +41,7 @@ struct Entry {
     directory: Option<Directory>,
 }
 
-/// What says whether something is still the same.
+/// Identifies a file in one state of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -59,7 +59,7 @@ impl Stamp {
         }
     }
 
-    /// Whether it is the same file or directory, changed or not.
+    /// True if it is the same file or directory, changed or not.
     fn is_same(&self, other: &Self) -> bool {
         (self.inode, self.born) == (other.inode, other.born)
     }

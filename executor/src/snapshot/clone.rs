@@ -50,7 +50,7 @@ pub fn clone_layer(from: &Path, to: &Path) -> Result<(), ExecutorError> {
     copy_metadata(&source, to, Marks::Kept)
 }
 
-/// What becomes of overlayfs' marks.
+/// Treatment of overlayfs' marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marks {
     /// They are copied: from one layer to another.
@@ -85,12 +85,12 @@ impl Source {
         Self::open(CWD, path.as_os_str(), path.to_owned())
     }
 
-    /// What is called `name` in this directory.
+    /// Opens the entry `name` of this directory.
     pub(super) fn entry(&self, name: &OsStr) -> Result<Self, ExecutorError> {
         Self::open(&self.file, name, self.shown.join(name))
     }
 
-    /// What the kernel says of it.
+    /// Its metadata when it was opened.
     pub(super) fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -102,18 +102,18 @@ impl Source {
         names.collect::<io::Result<_>>().map_err(on("read", &self.shown))
     }
 
-    /// Whether it is a device that overlayfs takes for a whiteout.
+    /// True if it is a device that overlayfs takes for a whiteout.
     pub(super) fn is_whiteout_device(&self) -> bool {
         self.metadata.file_type().is_char_device() && self.metadata.rdev() == 0
     }
 
-    /// Whether it says, in a layer, that its name is gone.
+    /// True if it says, in a layer, that its name is gone.
     pub(super) fn is_whiteout(&self, marks: XattrNamespace) -> Result<bool, ExecutorError> {
         let may_be_marked = self.metadata.is_file() && self.metadata.len() == 0;
         Ok(self.is_whiteout_device() || (may_be_marked && self.attribute(marks.whiteout())?.is_some()))
     }
 
-    /// Whether this directory of a layer hides the one below.
+    /// True if this directory of a layer hides the one below.
     pub(super) fn is_opaque(&self, marks: XattrNamespace) -> Result<bool, ExecutorError> {
         Ok(self.attribute(marks.opaque())?.as_deref() == Some(b"y"))
     }
@@ -155,7 +155,7 @@ impl Cloner {
         Self { marks, links: None }
     }
 
-    /// Whether files with several names were met.
+    /// True if files with several names were met.
     pub(super) fn has_links(&self) -> bool {
         self.links.as_ref().is_some_and(|links| !links.is_empty())
     }
@@ -175,7 +175,7 @@ impl Cloner {
         Ok(())
     }
 
-    /// Makes `target` a copy of `source`, which is no directory.
+    /// Makes `target` a copy of `source`, which is not a directory.
     pub(super) fn entry(&mut self, source: &Source, target: &Path) -> Result<(), ExecutorError> {
         let metadata = &source.metadata;
         if let Some(links) = &mut self.links

@@ -26,7 +26,7 @@ struct Kept {
     uncommitted: Vec<(PathBuf, Tree)>,
 }
 
-/// Whether a copy has files with several names, which a copy made of its layers would not have (see `changes`).
+/// Files with several names in a copy, which one made of its layers would not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Links {
     /// It has, so it cannot stand for its layers.

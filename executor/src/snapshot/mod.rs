@@ -50,7 +50,7 @@ struct Inner {
     reported: AtomicBool,
 }
 
-/// What overlayfs does with the directories of a store.
+/// The use that overlayfs makes of a store's directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlays {
     /// It stacks them, and takes changes.
@@ -88,7 +88,7 @@ impl Snapshots {
         &self.0.store
     }
 
-    /// Whether a person should hear now that roots are copies: once, when overlayfs was refused.
+    /// True if a person should hear now that roots are copies: once, when overlayfs was refused.
     #[must_use]
     pub fn report_copies(&self) -> bool {
         let copied = self.0.overlays.get().is_some_and(|overlays| *overlays != Overlays::Writable);
@@ -145,7 +145,7 @@ impl Snapshots {
         self.0.copies.committed(upper, layer);
     }
 
-    /// What overlayfs does here; asked for when it has refused a mount, which may have had another reason.
+    /// The use that overlayfs makes of this store. Asked for when a mount was refused, which may have another reason.
     fn overlays(&self) -> Overlays {
         *self.0.overlays.get_or_init(|| overlay::probe(self.store()))
     }

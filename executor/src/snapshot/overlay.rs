@@ -26,7 +26,7 @@ pub(super) fn mount(
         .map_err(|source| ExecutorError::View { layers: layers.len(), source })
 }
 
-/// What overlayfs does with directories of `store`. When they cannot even be made, that is what the next step will say.
+/// Finds out what overlayfs does with directories of `store`. When none can be made, the next step reports that.
 pub(super) fn probe(store: &Store) -> Overlays {
     let Ok(space) = store.scratch_dir() else { return Overlays::Writable };
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| space.path().join(name));

@@ -26,7 +26,7 @@ pub(crate) struct RootMount {
     copy: Option<CopiedRoot>,
 }
 
-/// What a root consists of that is no overlay.
+/// A root that is a copy, and what its changes are compared with.
 struct CopiedRoot {
     snapshots: Snapshots,
     tree: Tree,

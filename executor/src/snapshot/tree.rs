@@ -21,7 +21,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Tree {
     layers: Vec<LayerId>,
-    /// Whether there is something over them that is not a layer.
+    /// Something that is not a layer lies over them.
     covered: bool,
     directory: ScratchDir,
 }
@@ -45,12 +45,12 @@ impl Tree {
         self.layers.len()
     }
 
-    /// Whether it is a copy of `layers`.
+    /// True if it is a copy of `layers`.
     pub(super) fn is_of(&self, layers: &[LayerId]) -> bool {
         self.layers == layers
     }
 
-    /// Whether it becomes a copy of `layers` by adding some.
+    /// True if it becomes a copy of `layers` by adding some.
     pub(super) fn is_below(&self, layers: &[LayerId]) -> bool {
         layers.starts_with(&self.layers)
     }
@@ -76,7 +76,7 @@ impl Tree {
         put(&Source::at(top)?, &self.root(), marks(store))
     }
 
-    /// Whether it stands for more than its layers.
+    /// True if it stands for more than its layers.
     pub(super) fn is_covered(&self) -> bool {
         self.covered
     }

@@ -64,7 +64,7 @@ impl RootView {
         Ok(Some(content))
     }
 
-    /// Whether there are no layers.
+    /// True if there are no layers.
     pub(crate) fn is_empty(&self) -> bool {
         self.layers == 0
     }
