@@ -109,8 +109,13 @@ fn build_record(c: &mut Criterion) {
         let now = || rbuild_testkit::now().into();
         let open = store.begin_build(BuildSubject::default(), now()).expect("a record");
         let outcome = BuildOutcome::Done { image: None };
-        let end =
-            BuildEnd { ended: now(), outcome, steps: (0..20).map(step).collect(), warnings: Vec::new() };
+        let end = BuildEnd {
+            ended: now(),
+            outcome,
+            steps: (0..20).map(step).collect(),
+            findings: Vec::new(),
+            warnings: Vec::new(),
+        };
         open.finish(end, &BuildBudget::default()).expect("a record");
     };
     (0..BuildBudget::default().records).for_each(|_| record());

@@ -17,7 +17,7 @@ mod store;
 
 pub use builds::{
     BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, ChangedInput,
-    LogReader, OpenBuild, RecordedMiss, RecordedStep, StepLog, StepOutcome,
+    LogReader, MissReason, OpenBuild, RecordedFinding, RecordedStep, StepLog, StepOutcome,
 };
 pub use cancel::{Cancel, Canceled};
 pub use collect::{

@@ -1,7 +1,7 @@
 //! A build, from beginning to end.
 
 use crate::{
-    BuildRequest, Built, ContextSource, Engine, Error, EventSink, Outcome, Output,
+    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, Output, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
     execute_step::{Executor, Machine},
@@ -28,21 +28,27 @@ impl Engine {
     /// # Errors
     /// [`Error`], of class input when the Dockerfile or the request is at fault; [`Error::diagnostic`] has the place.
     pub async fn build(&self, request: BuildRequest, events: EventSink) -> Result<Built, Error> {
-        let reporter = Reporter::new(events);
+        let reporter = Reporter::recording(events, &self.store, &request);
+        let built = self.build_reported(request, &reporter).await;
+        reporter.finish(&built);
+        built
+    }
+
+    async fn build_reported(&self, request: BuildRequest, reporter: &Reporter) -> Result<Built, Error> {
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
-        let (planned, fetcher) = self.planned(request, &reporter, &cancel.0).await?;
+        let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
         let plan = planned.plan.clone();
         // reading a large context takes its time: whoever stops the build does not have to wait for that
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
-        let mut build = Build::new(self, first, (plan, &cancel.0), &reporter);
+        let mut build = Build::new(self, first, (plan, &cancel.0), reporter);
         match fetcher.serve(build.run_missing()).await {
             Ok(()) => build.finish().await,
             Err(error) => {
                 // the step's own failure is what has to be reported, whatever else goes wrong now
                 if let Err(lost) = build.keep_finished() {
-                    reporter.warn(format!("finished steps could not be kept: {lost}"));
+                    reporter.warn(Warning::FinishedLost(Causes::of(&lost)));
                 }
                 Err(error)
             }
@@ -62,7 +68,8 @@ impl Engine {
         let resolved = self.resolve(graph, (&request, &definition.text), Fetching::Pull, reporter).await;
         let (graph, images) = resolved?;
         let plan = definition.lower(graph).map_err(failed)?;
-        warn(&plan.lints, reporter);
+        reporter.planned(&plan);
+        warn(&plan.lints, &definition.text, reporter);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         unsupported::refuse(&plan, &definition.text)?;
         let Definition { text, context, .. } = definition;
@@ -219,8 +226,10 @@ impl Build {
 
     fn announce_cached(&self, missing: &BTreeSet<StepId>) {
         for step in &self.plan.steps {
-            if !missing.contains(&step.id) && self.results.step(step.id).is_some() {
-                self.reporter.begin(format!("{} {}", step.position, step.name)).end(Outcome::Cached);
+            if !missing.contains(&step.id)
+                && let Some(result) = self.results.step(step.id)
+            {
+                self.reporter.cached(step, result.layer());
             }
         }
     }
@@ -230,7 +239,7 @@ impl Build {
         if self.outputs.is_empty() {
             return self.export().await;
         }
-        let activity = self.reporter.begin("exporting to image");
+        let activity = self.reporter.begin(Activity::Export);
         let built = self.export().await;
         activity.end_with(built)
     }

@@ -1,6 +1,6 @@
 //! A failure in words: what failed and what caused it, each message by itself.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 /// The messages of an error and of its causes, outermost first. Each says its own part and nothing of the next, so that a front
 /// end can join, indent or list them.
@@ -23,6 +23,13 @@ impl Causes {
     /// The messages, outermost first.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for Causes {
+    /// All of them in one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(": "))
     }
 }
 

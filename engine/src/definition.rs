@@ -2,9 +2,10 @@
 //! belong to. Read once; nothing of it changes while the build runs.
 
 use crate::{
-    BuildRequest, DockerfileSource, Error, NamedContextSource,
+    Activity, BuildRequest, DockerfileSource, Error, NamedContextSource,
     context::{self, Context},
     diagnostic::DockerfileText,
+    finding::Finding,
     reporter::Reporter,
 };
 use rbuild_cache::{Cancel, Store};
@@ -29,8 +30,8 @@ impl Definition {
         cancel: &Cancel,
     ) -> Result<Self, Error> {
         let (text, context) = load((store, request), reporter, cancel)?;
-        let dockerfile =
-            parse(&text).inspect_err(|error| warn(&findings_before(error, &text, request), reporter))?;
+        let dockerfile = parse(&text)
+            .inspect_err(|error| warn(&findings_before(error, &text, request), &text, reporter))?;
         let options = plan_options(request)?;
         Ok(Self { text, dockerfile, options, context })
     }
@@ -47,7 +48,7 @@ impl Definition {
 
     /// A plan that cannot be made; what was found before that is reported first.
     pub(crate) fn planning_failed(&self, error: PlanError, reporter: &Reporter) -> Error {
-        warn(&error.lints, reporter);
+        warn(&error.lints, &self.text, reporter);
         Error::plan(error, &self.text)
     }
 }
@@ -66,7 +67,7 @@ pub(crate) fn load(
         }
         DockerfileSource::InContext | DockerfileSource::Text(_) => "Dockerfile".to_owned(),
     };
-    let activity = reporter.begin(format!("[internal] load build definition from {name}"));
+    let activity = reporter.begin(Activity::LoadDefinition { file: name.clone() });
     let bytes = activity.end_with(context.read_dockerfile(request))?;
     Ok((DockerfileText { name, bytes }, context))
 }
@@ -116,8 +117,8 @@ pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &Bu
 }
 
 /// Reports findings.
-pub(crate) fn warn(lints: &[Lint], reporter: &Reporter) {
+pub(crate) fn warn(lints: &[Lint], text: &DockerfileText, reporter: &Reporter) {
     for lint in lints {
-        reporter.warn(format!("{}: {} (line {})", lint.rule.name(), lint.message, lint.lines.first));
+        reporter.found(Finding::new(lint.clone(), text));
     }
 }

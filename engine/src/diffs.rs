@@ -1,6 +1,6 @@
 //! DiffIds of the layers that an output needs: computed by workers of their own while other steps run.
 
-use crate::{Error, reporter::Reporter, results::Results};
+use crate::{Causes, Error, Warning, reporter::Reporter, results::Results};
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::ExecutorError;
 use rbuild_image::LayerDiff;
@@ -41,8 +41,8 @@ pub(crate) fn known(
             Ok(Some(diff)) => drop(known.insert(*step, diff)),
             Ok(None) => {}
             Err(error) => {
-                let name = &plan.steps[step.0].name;
-                reporter.warn(format!("the layer of {name:?} is made again: {error}"));
+                let step = plan.steps[step.0].name.clone();
+                reporter.warn(Warning::LayerDamaged { step, causes: Causes::of(&error) });
                 results.discard(&[layer]);
             }
         }

@@ -108,6 +108,9 @@ pub enum Error {
     /// An id prefix fits several images.
     #[error("image id {0} is ambiguous: give more digits")]
     AmbiguousImage(String),
+    /// No build of that id is remembered.
+    #[error("no such build: {0}")]
+    NoSuchBuild(String),
     /// An image cannot be removed yet.
     #[error("conflict: unable to remove {name} ({holder})")]
     ImageInUse {
@@ -280,6 +283,7 @@ impl Error {
             | Self::Plan { .. }
             | Self::NoSuchImage(_)
             | Self::AmbiguousImage(_)
+            | Self::NoSuchBuild(_)
             | Self::ImageInUse { .. }
             | Self::NoSuchContainer(_)
             | Self::ContainerNameTaken { .. }

@@ -1,11 +1,113 @@
-//! What a build tells its caller while it runs.
+//! What a build tells its caller while it runs. Everything is a type; a front end makes the words.
 
-use crate::Causes;
-use std::{sync::Arc, time::Duration};
+use crate::{Causes, Finding, MissReason};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-/// One thing going on: a step, a transfer, an internal job. Numbered from 1 in the order of their beginning.
+/// The number of an activity, from 1 in the order of their beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ActivityId(pub u32);
+
+/// One thing going on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// The Dockerfile is read.
+    LoadDefinition {
+        /// Its name as shown.
+        file: String,
+    },
+    /// A base image is looked for, and fetched if it has to be.
+    LoadMetadata {
+        /// The image, in full.
+        image: String,
+        /// The named context that it comes from, if it does.
+        context: Option<String>,
+    },
+    /// Layers of an image that are still at its registry are fetched, because something touches their files.
+    FetchLayers {
+        /// The image, in full.
+        image: String,
+    },
+    /// A step of the plan is carried out, or was found in the cache.
+    Step(StepName),
+    /// The image is put together and named.
+    Export,
+    /// Images are read from an archive.
+    Load,
+    /// An image is fetched.
+    Pull {
+        /// Its name.
+        image: String,
+    },
+    /// An image is sent.
+    Push {
+        /// Its name.
+        image: String,
+    },
+}
+
+/// What people know a step by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepName {
+    /// Its number in the plan, from 1, by which its log is found.
+    pub number: u32,
+    /// Docker's `[build 2/5]`.
+    pub position: String,
+    /// The instruction, such as `RUN make`.
+    pub instruction: String,
+}
+
+/// A remark that belongs to an activity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Another process makes the same step; its result is waited for.
+    AwaitsOtherBuild,
+    /// Overlayfs is refused for this store, so root filesystems are copied, which takes time and room.
+    RootsAreCopied,
+    /// The registry has this blob already.
+    BlobExists {
+        /// Its digest, short.
+        blob: String,
+    },
+    /// The registry took this blob from another of its repositories.
+    BlobMounted {
+        /// Its digest, short.
+        blob: String,
+        /// The repository.
+        from: String,
+    },
+    /// Something in this layer could not be unpacked as it is.
+    Blob {
+        /// Its digest, short.
+        blob: String,
+        /// What.
+        remark: String,
+    },
+}
+
+/// Something that does not stop a build and that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// A part of the build cache fails and is not used.
+    CacheFails {
+        /// The part, whose removal costs time only.
+        path: PathBuf,
+        /// Why.
+        causes: Causes,
+    },
+    /// The records of this build cannot be kept together, which makes the next one slower.
+    RecentLost(Causes),
+    /// Steps that were finished before a failure are not in the cache.
+    FinishedLost(Causes),
+    /// A layer in the store is damaged, so its step runs again.
+    LayerDamaged {
+        /// The step.
+        step: String,
+        /// What is wrong.
+        causes: Causes,
+    },
+    /// The record of this build cannot be written.
+    RecordLost(Causes),
+}
 
 /// How an activity ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +127,10 @@ pub enum Outcome {
 pub enum Event {
     /// An activity begins.
     Begun {
-        /// Which.
+        /// Its number.
         activity: ActivityId,
-        /// What people call it: `[build 2/5] RUN make`.
-        name: String,
+        /// What it is.
+        what: Activity,
     },
     /// A piece of a command's output, standard output and error in the order written: not cut into lines, any bytes.
     Output {
@@ -50,12 +152,19 @@ pub enum Event {
         /// Bytes in all, when known.
         total: Option<u64>,
     },
-    /// A remark that belongs to an activity: `waiting for another build of this step`.
+    /// A remark that belongs to an activity.
     Note {
-        /// Whose.
+        /// The activity.
         activity: ActivityId,
         /// The remark.
-        text: String,
+        note: Note,
+    },
+    /// The result of a step is not in the cache, so it runs now.
+    Missed {
+        /// The activity.
+        activity: ActivityId,
+        /// Why.
+        reason: MissReason,
     },
     /// An activity is over.
     Ended {
@@ -66,11 +175,28 @@ pub enum Event {
         /// How long it took.
         elapsed: Duration,
     },
-    /// A build check's finding: `Rule: message (line N)`.
-    Warning {
-        /// The text.
-        text: String,
-    },
+    /// A build check found something in the Dockerfile.
+    Found(Finding),
+    /// Something that does not stop the build.
+    Warning(Warning),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CacheFails { path, causes } => write!(
+                f,
+                "the build cache fails and is not used ({causes}): if that stays so, remove {}, which costs time only",
+                path.display()
+            ),
+            Self::RecentLost(causes) => {
+                write!(f, "this build's cache records could not be kept together: {causes}")
+            }
+            Self::FinishedLost(causes) => write!(f, "finished steps could not be kept: {causes}"),
+            Self::LayerDamaged { step, causes } => write!(f, "the layer of {step:?} is made again: {causes}"),
+            Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
+        }
+    }
 }
 
 /// Where events go. Called from many threads at once; it should return soon.

@@ -1,14 +1,14 @@
 //! One step on a worker thread: look up again if need be, carry out, commit, record.
 
 use crate::{
-    Causes, Error, Outcome,
+    Causes, Error, Note, Outcome,
     diagnostic::DockerfileText,
     keys::Keys,
     layer_files::LayerFiles,
     lookup::{Done, Found, Ready, StepCache},
     miss::Misses,
     output_tail::OutputTail,
-    reporter::{Activity, Reporter},
+    reporter::{Reporter, Running},
     results::{Inputs, Origin, StepResult},
     run_mounts::{self, MountSources},
     source_files::SourceFiles,
@@ -52,10 +52,11 @@ impl Executor {
     /// Why it failed, with its place in the Dockerfile and the end of its output.
     pub(crate) fn execute(&self, id: StepId, inputs: &Inputs) -> Result<StepResult, Error> {
         let step = &self.plan.steps[id.0];
-        let activity = self.reporter.begin(format!("{} {}", step.position, step.name));
+        let mut activity = self.reporter.begin_step(step);
         let mut tail = OutputTail::default();
-        match self.attempt(step, inputs, &activity, &mut tail) {
+        match self.attempt(step, inputs, &mut activity, &mut tail) {
             Ok(result) => {
+                activity.made(result.layer());
                 activity.end(match result.origin {
                     Origin::Cache => Outcome::Cached,
                     Origin::Executed => Outcome::Done,
@@ -75,15 +76,18 @@ impl Executor {
         &self,
         step: &Step,
         inputs: &Inputs,
-        activity: &Activity,
+        activity: &mut Running,
         tail: &mut OutputTail,
     ) -> Result<StepResult, Error> {
         let keyed = self.keys.step(step.id);
         let lock = self.lock(&keyed.key, activity)?;
         let ready = Ready::new(step, keyed, inputs, &self.machine.sources)?;
-        if let Found::Hit(hit) = self.cache.find(&ready, &self.misses)? {
-            self.cache.remember(&hit)?;
-            return Ok(hit.result);
+        match self.cache.find(&ready, &self.misses)? {
+            Found::Hit(hit) => {
+                self.cache.remember(&hit)?;
+                return Ok(hit.result);
+            }
+            Found::Miss(reason) | Found::Unknown(reason) => activity.missed(reason),
         }
         let draft = self.machine.carry_out(&ready, self.plan.source_date_epoch, &mut |bytes| {
             activity.output(bytes);
@@ -95,17 +99,17 @@ impl Executor {
         let snapshots = self.machine.sources.snapshots();
         snapshots.committed(&changes, layer);
         if snapshots.report_copies() {
-            activity.note("overlayfs is refused for this store: roots are copied, which takes time and room");
+            activity.note(Note::RootsAreCopied);
         }
         self.cache.keep(&ready, &Done { layer, created, took: activity.elapsed() }, lock)
     }
 
-    fn lock(&self, key: &CacheKey, activity: &Activity) -> Result<StepLock, Error> {
+    fn lock(&self, key: &CacheKey, activity: &Running) -> Result<StepLock, Error> {
         let store = &self.machine.store;
         if let Some(lock) = store.try_lock_step(key)? {
             return Ok(lock);
         }
-        activity.note("waiting for another build of this step");
+        activity.note(Note::AwaitsOtherBuild);
         let waited = store.wait_step(key, &self.machine.cancel)?;
         waited.ok_or(Error::Executor(ExecutorError::Canceled))
     }

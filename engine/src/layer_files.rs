@@ -4,7 +4,7 @@
 //! that may block; transfers belong to the future of the build, so that dropping it stops them. Between the two goes a
 //! message, and its sender waits.
 
-use crate::{Error, reporter::Reporter, transfer::Progress};
+use crate::{Activity, Error, reporter::Reporter, transfer::Progress};
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::ExecutorError;
 use rbuild_image::{ImageError, ImageEvent, RemoteImages};
@@ -155,7 +155,7 @@ fn answer(waiting: Vec<Waiting>, mut fetched: Result<(), Error>) {
 /// Fetches what is missing of one stack, as an activity of its own.
 async fn fetch(images: &RemoteImages, stack: &[LayerId], reporter: &Reporter) -> Result<(), Error> {
     let Some(image) = images.origin(stack)? else { return Ok(()) };
-    let activity = reporter.begin(format!("[internal] fetch layers of {image}"));
+    let activity = reporter.begin(Activity::FetchLayers { image: image.to_string() });
     let fetched = {
         let progress = Progress::new(&activity);
         let tell = |event: ImageEvent| progress.tell(&event);

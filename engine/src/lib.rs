@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod builds;
 mod causes;
 mod containers;
 mod context;
@@ -19,6 +20,7 @@ mod error;
 mod event;
 mod execute_step;
 mod export;
+mod finding;
 mod first_look;
 mod hint;
 mod images;
@@ -29,6 +31,7 @@ mod lookup;
 mod miss;
 mod output_tail;
 mod preview;
+mod record;
 mod records;
 mod reporter;
 mod request;
@@ -51,13 +54,13 @@ pub use containers::{
 };
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure, StepFailure};
-pub use event::{ActivityId, Event, EventSink, Outcome};
+pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
+pub use finding::Finding;
 pub use hint::{Hint, ImageHolder};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
-pub use miss::{Change, MissReason};
 pub use preview::{
-    ArgumentOutline, Checked, Finding, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview,
-    StepPreview, Target,
+    ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
+    Target,
 };
 pub use rbuild_archive::begins_archive;
 pub use rbuild_oci::{
@@ -75,7 +78,10 @@ pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;
-pub use rbuild_cache::{Container, ContainerState};
+pub use rbuild_cache::{
+    BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
+    Container, ContainerState, LayerId, LogReader, MissReason, RecordedFinding, RecordedStep, StepOutcome,
+};
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;
 use rbuild_registry::Client;

@@ -2,11 +2,11 @@
 //! cannot disagree: [`StepCache::look_up_all`] before anything runs, [`StepCache::find`] for a step whose inputs are done.
 
 use crate::{
-    BuildRequest, Error,
+    BuildRequest, Error, MissReason,
     keys::{Definition, Keyed, Keys},
     layer_content,
     layer_files::LayerFiles,
-    miss::{MissReason, Misses},
+    miss::Misses,
     records::Records,
     reporter::Reporter,
     results::{Inputs, Origin, Results, StepResult},

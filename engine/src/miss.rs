@@ -4,43 +4,11 @@ use crate::{
     keys::{Definition, Keyed, Keys},
     results::Inputs,
 };
-use rbuild_cache::{CacheRecord, Lookup, Miss, RecentRecords, StepHash, StepInputs};
-use rbuild_oci::Timestamp;
+use rbuild_cache::{
+    CacheRecord, ChangedInput, Lookup, Miss, MissReason, RecentRecords, StepHash, StepInputs,
+};
 use rbuild_planner::{CachePolicy, Step, StepId};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Why a step's result is not in the cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MissReason {
-    /// No earlier build that is remembered had a step like this one.
-    New,
-    /// An earlier build had this step with other inputs; these differ.
-    Changed(Vec<Change>),
-    /// This very step was carried out on other files than those it stands on now.
-    OtherBase,
-    /// A step whose result it needs would run first.
-    Input,
-    /// Its result was removed to make room.
-    Evicted {
-        /// When.
-        at: Timestamp,
-    },
-    /// Its result is damaged, or did not survive a power cut.
-    Lost,
-    /// The cache is not to be used for it (`--no-cache`, `--no-cache-filter`).
-    NoCache,
-}
-
-/// An input that is not what it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// Its name: `argv[2]`, `env PATH`, `/src/main.c`.
-    pub input: String,
-    /// What it was; `None` when there was no such input.
-    pub before: Option<String>,
-    /// What it is; `None` when there is no such input any more.
-    pub now: Option<String>,
-}
 
 /// What the first look-up learned of the steps that it found no result for.
 pub(crate) struct Misses {
@@ -111,14 +79,14 @@ impl Misses {
 }
 
 /// The inputs that are not the same, in the order of `now`, those that are gone last.
-pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<Change> {
+pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedInput> {
     let mut old: BTreeMap<&str, &str> =
         before.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut changes = Vec::new();
     for (name, value) in &now.values {
         let was = old.remove(name.as_str());
         if was != Some(value.as_str()) {
-            changes.push(Change {
+            changes.push(ChangedInput {
                 input: name.clone(),
                 before: was.map(str::to_owned),
                 now: Some(value.clone()),
@@ -127,7 +95,7 @@ pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<Change> 
     }
     for (name, _) in &before.values {
         if let Some(value) = old.remove(name.as_str()) {
-            changes.push(Change { input: name.clone(), before: Some(value.to_owned()), now: None });
+            changes.push(ChangedInput { input: name.clone(), before: Some(value.to_owned()), now: None });
         }
     }
     changes

@@ -1,7 +1,9 @@
 //! The records of one build: written soon by a thread of their own, waited for at the end, and kept together for the next
 //! build like this one.
 
-use crate::{BuildRequest, DockerfileSource, Error, keys::Keys, reporter::Reporter, results::Results};
+use crate::{
+    BuildRequest, Causes, DockerfileSource, Error, Warning, keys::Keys, reporter::Reporter, results::Results,
+};
 use rbuild_cache::{CacheKey, CacheRecord, KeyBuilder, RecentRecords, Recorder, SiteHash, Store, StoreError};
 use rbuild_planner::StepId;
 use std::{path::Path, sync::OnceLock};
@@ -68,19 +70,14 @@ impl Records {
         let used: Vec<(CacheKey, CacheRecord)> = used.collect();
         // the cache is advice: the image is whole and named without it
         if let Err(lost) = self.store.keep_recent(&self.slot, &used) {
-            self.reporter.warn(format!("this build's cache records could not be kept together: {lost}"));
+            self.reporter.warn(Warning::RecentLost(Causes::of(&lost)));
         }
     }
 
     /// Warns of a cache that failed. It is advice, so the build goes on without it.
     pub(crate) fn warn_of(&self, part: &str, error: &StoreError) {
-        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        let reasons = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-        let place = self.store.root().join(part);
-        self.reporter.warn(format!(
-            "the build cache fails and is not used ({reasons}): if that stays so, remove {}, which costs time only",
-            place.display()
-        ));
+        let path = self.store.root().join(part);
+        self.reporter.warn(Warning::CacheFails { path, causes: Causes::of(error) });
     }
 }
 

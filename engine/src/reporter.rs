@@ -1,12 +1,19 @@
-//! Numbers activities, measures them, and sends their events.
+//! Numbers activities, measures them, sends their events, and tells the record of a build what becomes of its steps.
 
-use crate::{ActivityId, Causes, Event, EventSink, Outcome};
+use crate::{
+    Activity, ActivityId, BuildRequest, Built, Causes, Error, Event, EventSink, Finding, MissReason, Note,
+    Outcome, StepName, Warning,
+    keys::Keys,
+    record::{self, Record},
+};
+use rbuild_cache::{LayerId, StepLog, Store};
+use rbuild_planner::{Plan, Step, StepId};
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Hands out activities. Cheap to clone.
@@ -14,51 +21,117 @@ use std::{
 pub(crate) struct Reporter {
     sink: EventSink,
     last: Arc<AtomicU32>,
+    /// That of the build, for one that is recorded.
+    record: Option<Arc<Record>>,
 }
 
 /// An activity that has begun and not yet ended. Dropped unended, it counts as canceled.
-pub(crate) struct Activity {
-    sink: EventSink,
+pub(crate) struct Running {
+    reporter: Reporter,
     id: ActivityId,
     begun: Instant,
     ended: bool,
+    step: Option<StepId>,
+    log: Option<StepLog>,
 }
 
 impl Reporter {
+    /// Sends events to `sink`; nothing is recorded.
     pub(crate) fn new(sink: EventSink) -> Self {
-        Self { sink, last: Arc::new(AtomicU32::new(0)) }
+        Self { sink, last: Arc::new(AtomicU32::new(0)), record: None }
     }
 
-    /// Begins an activity called `name`.
-    pub(crate) fn begin(&self, name: impl Into<String>) -> Activity {
+    /// Sends events to `sink` and records the build of `request` in `store`.
+    pub(crate) fn recording(sink: EventSink, store: &Store, request: &BuildRequest) -> Self {
+        let record = Some(Arc::new(Record::begin(store, request, &sink)));
+        Self { record, ..Self::new(sink) }
+    }
+
+    /// Begins an activity.
+    pub(crate) fn begin(&self, what: Activity) -> Running {
         let id = ActivityId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        self.sink.send(Event::Begun { activity: id, name: name.into() });
-        Activity { sink: self.sink.clone(), id, begun: Instant::now(), ended: false }
+        self.sink.send(Event::Begun { activity: id, what });
+        let reporter = self.clone();
+        Running { reporter, id, begun: Instant::now(), ended: false, step: None, log: None }
     }
 
-    pub(crate) fn warn(&self, text: String) {
-        self.sink.send(Event::Warning { text });
+    /// Begins a step of the plan.
+    pub(crate) fn begin_step(&self, step: &Step) -> Running {
+        let log = self.record.as_ref().and_then(|record| record.begin_step(step.id));
+        let mut running = self.begin(Activity::Step(name(step)));
+        (running.step, running.log) = (Some(step.id), log);
+        running
+    }
+
+    /// Reports a step whose result was found by the first look-up: it takes no time.
+    pub(crate) fn cached(&self, step: &Step, layer: LayerId) {
+        let mut found = self.begin(Activity::Step(name(step)));
+        found.step = Some(step.id);
+        found.made(layer);
+        found.end(Outcome::Cached);
+    }
+
+    /// The build has this plan.
+    pub(crate) fn planned(&self, plan: &Plan) {
+        self.record.iter().for_each(|record| record.planned(plan));
+    }
+
+    /// The steps of the plan have these keys.
+    pub(crate) fn keyed(&self, keys: &Keys) {
+        self.record.iter().for_each(|record| record.keyed(keys));
+    }
+
+    pub(crate) fn warn(&self, warning: Warning) {
+        self.record.iter().for_each(|record| record.warned(&warning));
+        self.sink.send(Event::Warning(warning));
+    }
+
+    pub(crate) fn found(&self, finding: Finding) {
+        self.record.iter().for_each(|record| record.found(&finding));
+        self.sink.send(Event::Found(finding));
+    }
+
+    /// The build ended with `result`.
+    pub(crate) fn finish(&self, result: &Result<Built, Error>) {
+        self.record.iter().for_each(|record| record.finish(result));
     }
 }
 
-impl Activity {
-    pub(crate) fn output(&self, bytes: &[u8]) {
+impl Running {
+    /// A piece of what the command of the step wrote.
+    pub(crate) fn output(&mut self, bytes: &[u8]) {
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.append(bytes)
+        {
+            self.log = None;
+            self.reporter.record.iter().for_each(|record| record.log_lost(&error));
+        }
         let (activity, bytes) = (self.id, bytes.to_vec());
-        self.sink.send(Event::Output { activity, bytes, elapsed: self.begun.elapsed() });
+        self.reporter.sink.send(Event::Output { activity, bytes, elapsed: self.begun.elapsed() });
     }
 
-    pub(crate) fn note(&self, text: impl Into<String>) {
-        self.sink.send(Event::Note { activity: self.id, text: text.into() });
+    pub(crate) fn note(&self, note: Note) {
+        self.reporter.sink.send(Event::Note { activity: self.id, note });
+    }
+
+    /// The result of the step is not in the cache.
+    pub(crate) fn missed(&self, reason: MissReason) {
+        self.record_step(|record, step| record.missed(step, &reason));
+        self.reporter.sink.send(Event::Missed { activity: self.id, reason });
+    }
+
+    /// The step has this layer.
+    pub(crate) fn made(&self, layer: LayerId) {
+        self.record_step(|record, step| record.made(step, layer));
     }
 
     pub(crate) fn transferred(&self, subject: String, done: u64, total: Option<u64>) {
-        self.sink.send(Event::Transferred { activity: self.id, subject, done, total });
+        self.reporter.sink.send(Event::Transferred { activity: self.id, subject, done, total });
     }
 
     /// Ends it with `outcome`.
     pub(crate) fn end(mut self, outcome: Outcome) {
-        self.ended = true;
-        self.sink.send(Event::Ended { activity: self.id, outcome, elapsed: self.begun.elapsed() });
+        self.over(outcome);
     }
 
     /// Ends it as done or failed, as `result` says, and hands the result on.
@@ -69,16 +142,42 @@ impl Activity {
     }
 
     /// How long it has been going on.
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    fn over(&mut self, outcome: Outcome) {
+        self.ended = true;
+        let elapsed = self.begun.elapsed();
+        let finished = self.log.take().map_or(Ok(()), StepLog::finish);
+        self.record_step(|record, step| {
+            record.ended(step, &outcome, elapsed);
+            if let Err(error) = &finished {
+                record.log_lost(error);
+            }
+        });
+        self.reporter.sink.send(Event::Ended { activity: self.id, outcome, elapsed });
+    }
+
+    fn record_step(&self, note: impl FnOnce(&Record, StepId)) {
+        if let (Some(record), Some(step)) = (&self.reporter.record, self.step) {
+            note(record, step);
+        }
     }
 }
 
-impl Drop for Activity {
+impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended {
-            let elapsed = self.begun.elapsed();
-            self.sink.send(Event::Ended { activity: self.id, outcome: Outcome::Canceled, elapsed });
+            self.over(Outcome::Canceled);
         }
+    }
+}
+
+fn name(step: &Step) -> StepName {
+    StepName {
+        number: record::number(step.id),
+        position: step.position.clone(),
+        instruction: step.name.clone(),
     }
 }

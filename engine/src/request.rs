@@ -135,6 +135,15 @@ pub struct BuildRequest {
 }
 
 impl ContextSource {
+    /// What it is called, if it has a name.
+    pub(crate) fn shown(&self) -> Option<String> {
+        match self {
+            Self::Directory(path) => Some(path.display().to_string()),
+            Self::Remote(RemoteContext::Git(place) | RemoteContext::Http(place)) => Some(place.clone()),
+            Self::Empty | Self::Archive(_) => None,
+        }
+    }
+
     /// The directory that the context is.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match self {

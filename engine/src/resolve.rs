@@ -2,7 +2,7 @@
 //! planning and looking up need.
 
 use crate::{
-    BuildRequest, Engine, Error, Hint, Outcome, PullPolicy, definition, diagnostic::DockerfileText,
+    Activity, BuildRequest, Engine, Error, Hint, Outcome, PullPolicy, definition, diagnostic::DockerfileText,
     reporter::Reporter,
 };
 use futures_util::{StreamExt as _, stream};
@@ -95,7 +95,7 @@ impl Engine {
                 answers.push((wanted.clone(), image));
             }
             graph = graph.resolve(answers).map_err(|error| {
-                definition::warn(&error.lints, reporter);
+                definition::warn(&error.lints, text, reporter);
                 Error::plan(error, text)
             })?;
         }
@@ -131,7 +131,8 @@ impl Engine {
             let (found, lease) = self.layout_image(context, wanted, request, reporter).await?;
             return Ok((Answer::Found(found.image, Box::new(found.config)), Some(lease)));
         }
-        let activity = reporter.begin(format!("[internal] load metadata for {}", wanted.reference));
+        let activity =
+            reporter.begin(Activity::LoadMetadata { image: wanted.reference.to_string(), context: None });
         if request.pull == PullPolicy::Missing
             && let Some((record, config)) = self.local_image(&wanted.reference)?
         {
@@ -177,7 +178,7 @@ fn not_fetched(
     source: Error,
     (text, reporter): (&DockerfileText, &Reporter),
 ) -> Error {
-    definition::warn(&graph.findings(), reporter);
+    definition::warn(&graph.findings(), text, reporter);
     let suggestion = graph.image_suggestion(&wanted.written).filter(|_| wanted.layout.is_none());
     Error::BaseImage {
         written: wanted.written.clone(),

@@ -1,9 +1,9 @@
 //! Images in and out: archives and registries.
 
 use crate::{
-    Causes, Engine, Error, EventSink, Outcome,
+    Activity, Causes, Engine, Error, EventSink, Note, Outcome,
     containers::apply_changes,
-    reporter::{Activity, Reporter},
+    reporter::{Reporter, Running},
 };
 use rbuild_cache::{ImageRecord, RefRecord};
 use rbuild_image::{ImageEvent, Import, SaveItem};
@@ -134,7 +134,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Image`] when the archive is not one, or damaged; nothing is named then.
     pub fn load(&self, source: ArchiveSource, events: EventSink) -> Result<Vec<LoadedImage>, Error> {
-        let activity = Reporter::new(events).begin("loading images");
+        let activity = Reporter::new(events).begin(Activity::Load);
         let source = match source {
             ArchiveSource::File(path) => {
                 let file = File::open(&path).map_err(|source| Error::Io { action: "open", path, source })?;
@@ -191,7 +191,7 @@ impl Engine {
         platform: Option<Platform>,
         events: EventSink,
     ) -> Result<Pulled, Error> {
-        let activity = Reporter::new(events).begin(format!("pulling {reference}"));
+        let activity = Reporter::new(events).begin(Activity::Pull { image: reference.to_string() });
         let before = self.store.reference(reference)?.map(|record| record.image);
         let platform = platform.unwrap_or_else(Platform::host);
         let pulled = {
@@ -212,7 +212,7 @@ impl Engine {
     pub async fn fetch_layers(&self, name: &str, events: EventSink) -> Result<(), Error> {
         let stack = self.find_image(name)?.stack();
         let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
-        let activity = Reporter::new(events).begin(format!("fetching layers of {origin}"));
+        let activity = Reporter::new(events).begin(Activity::FetchLayers { image: origin.to_string() });
         let fetched = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
@@ -246,7 +246,7 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Registry`], [`Error::Image`].
     pub async fn push(&self, name: &ImageName, events: EventSink) -> Result<Pushed, Error> {
         let image = self.find_image(&name.to_string())?;
-        let activity = Reporter::new(events).begin(format!("pushing {name}"));
+        let activity = Reporter::new(events).begin(Activity::Push { image: name.to_string() });
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
@@ -267,12 +267,12 @@ impl Engine {
 
 /// Turns what the image crate tells into transfers of one activity.
 pub(crate) struct Progress<'a> {
-    activity: &'a Activity,
+    activity: &'a Running,
     totals: Mutex<BTreeMap<Digest, Option<u64>>>,
 }
 
 impl<'a> Progress<'a> {
-    pub(crate) fn new(activity: &'a Activity) -> Self {
+    pub(crate) fn new(activity: &'a Running) -> Self {
         Self { activity, totals: Mutex::default() }
     }
 
@@ -294,13 +294,13 @@ impl<'a> Progress<'a> {
                 }
             }
             ImageEvent::LayerExists { digest } => {
-                self.activity.note(format!("{}: already exists", short(digest)));
+                self.activity.note(Note::BlobExists { blob: short(digest) });
             }
             ImageEvent::LayerMounted { digest, from } => {
-                self.activity.note(format!("{}: mounted from {from}", short(digest)));
+                self.activity.note(Note::BlobMounted { blob: short(digest), from: from.to_string() });
             }
             ImageEvent::LayerNote { digest, note } => {
-                self.activity.note(format!("{}: {note}", short(digest)));
+                self.activity.note(Note::Blob { blob: short(digest), remark: note.to_string() });
             }
             ImageEvent::Manifest { .. } => {}
         }

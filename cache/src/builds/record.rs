@@ -31,9 +31,26 @@ pub struct BuildEnd {
     /// The steps of its plan, each after those it stands on; none when it failed before there was a plan.
     #[serde(default)]
     pub steps: Vec<RecordedStep>,
-    /// Findings of the build checks and other warnings, as they were shown.
+    /// What the build checks found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<RecordedFinding>,
+    /// Other warnings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// What a build check found in the Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedFinding {
+    /// The rule's name.
+    pub rule: String,
+    /// The line.
+    pub line: u32,
+    /// What is wrong there.
+    pub message: String,
+    /// The page that describes the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// How a build ended.
@@ -48,8 +65,8 @@ pub enum BuildOutcome {
     },
     /// It failed.
     Failed {
-        /// What was shown.
-        message: String,
+        /// The messages of the error and of its causes, outermost first.
+        causes: Vec<String>,
         /// Who has to act on it.
         #[serde(with = "class")]
         class: FailureClass,
@@ -61,7 +78,7 @@ pub enum BuildOutcome {
 /// A step of a build's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedStep {
-    /// Its number in the plan, by which its log is found.
+    /// Its number in the plan, from 1, by which its log is found.
     pub number: u32,
     /// The stage it belongs to.
     pub stage: String,
@@ -77,7 +94,7 @@ pub struct RecordedStep {
     pub key: Option<CacheKey>,
     /// Why its result was not taken from the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub miss: Option<RecordedMiss>,
+    pub miss: Option<MissReason>,
     /// What became of it.
     pub outcome: StepOutcome,
     /// Its layer, if there is one.
@@ -101,8 +118,8 @@ pub enum StepOutcome {
     Cached,
     /// It failed.
     Failed {
-        /// What was shown.
-        message: String,
+        /// The messages of the error and of its causes, outermost first.
+        causes: Vec<String>,
     },
     /// It was given up.
     Canceled,
@@ -110,38 +127,38 @@ pub enum StepOutcome {
     NotRun,
 }
 
-/// Why a step's result was not taken from the cache.
+/// Why a step's result is not in the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RecordedMiss {
+pub enum MissReason {
     /// No earlier build that is remembered had a step like this one.
     New,
     /// An earlier build had this step with other inputs; these differ.
     Changed(Vec<ChangedInput>),
-    /// This very step had been carried out on other files than those it stood on now.
+    /// This very step was carried out on other files than those it stands on now.
     OtherBase,
-    /// A step whose result it needs had to run first.
+    /// A step whose result it needs has to run first.
     Input,
-    /// Its result had been removed to make room.
+    /// Its result was removed to make room.
     Evicted {
         /// When.
         at: Timestamp,
     },
-    /// Its result was damaged, or had not survived a power cut.
+    /// Its result is damaged, or did not survive a power cut.
     Lost,
-    /// The cache was not to be used for it.
+    /// The cache is not to be used for it (`--no-cache`, `--no-cache-filter`).
     NoCache,
 }
 
-/// An input that was not what it had been.
+/// An input that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedInput {
-    /// Its name, such as `env PATH` or a path.
+    /// Its name: `argv[2]`, `env PATH`, `/src/main.c`.
     pub input: String,
-    /// What it had been; `None` when there was no such input.
+    /// What it was; `None` when there was no such input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// What it was; `None` when there was no such input any more.
+    /// What it is; `None` when there is no such input any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
 }

@@ -3,7 +3,7 @@
 use crate::fixture::{child, parent, store};
 use rbuild_cache::{
     BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildState, BuildSubject, CacheKey, ChangedInput,
-    KeyBuilder, RecordedMiss, RecordedStep, StepOutcome, Store, StoreError,
+    KeyBuilder, MissReason, RecordedFinding, RecordedStep, StepOutcome, Store, StoreError,
 };
 use rbuild_oci::{Digest, FailureClass, ImageId, Timestamp};
 use rbuild_testkit::now;
@@ -24,14 +24,15 @@ fn subject(name: &str) -> BuildSubject {
 }
 
 fn end(outcome: BuildOutcome) -> BuildEnd {
-    BuildEnd { ended: at(9), outcome, steps: Vec::new(), warnings: Vec::new() }
+    let (steps, findings, warnings) = Default::default();
+    BuildEnd { ended: at(9), outcome, steps, findings, warnings }
 }
 
 fn done() -> BuildEnd {
     end(BuildOutcome::Done { image: None })
 }
 
-fn step(number: u32, miss: Option<RecordedMiss>, outcome: StepOutcome) -> RecordedStep {
+fn step(number: u32, miss: Option<MissReason>, outcome: StepOutcome) -> RecordedStep {
     let stage = "build".to_owned();
     let instruction = format!("RUN {number}");
     RecordedStep {
@@ -65,15 +66,15 @@ fn what_is_recorded_comes_back() {
     assert_eq!(store.builds().unwrap(), []);
     let changed = ChangedInput { input: "env A".to_owned(), before: None, now: Some("1".to_owned()) };
     let misses = [
-        RecordedMiss::New,
-        RecordedMiss::Changed(vec![changed]),
-        RecordedMiss::OtherBase,
-        RecordedMiss::Input,
-        RecordedMiss::Evicted { at: at(1) },
-        RecordedMiss::Lost,
-        RecordedMiss::NoCache,
+        MissReason::New,
+        MissReason::Changed(vec![changed]),
+        MissReason::OtherBase,
+        MissReason::Input,
+        MissReason::Evicted { at: at(1) },
+        MissReason::Lost,
+        MissReason::NoCache,
     ];
-    let failed = StepOutcome::Failed { message: "exit code: 1".to_owned() };
+    let failed = StepOutcome::Failed { causes: vec!["exit code: 1".to_owned()] };
     let outcomes =
         [StepOutcome::Done, StepOutcome::Cached, failed, StepOutcome::Canceled, StepOutcome::NotRun];
     let steps: Vec<RecordedStep> = (0..7)
@@ -84,12 +85,21 @@ fn what_is_recorded_comes_back() {
         .collect();
     let ends = [
         BuildOutcome::Done { image: Some(ImageId::from_digest(Digest::of(b"image"))) },
-        BuildOutcome::Failed { message: "process exited".to_owned(), class: FailureClass::Input },
-        BuildOutcome::Failed { message: "no space".to_owned(), class: FailureClass::Environment },
+        BuildOutcome::Failed {
+            causes: vec!["step".to_owned(), "exited".to_owned()],
+            class: FailureClass::Input,
+        },
+        BuildOutcome::Failed { causes: vec!["no space".to_owned()], class: FailureClass::Environment },
         BuildOutcome::Canceled,
     ]
     .map(|outcome| BuildEnd {
         steps: steps.clone(),
+        findings: vec![RecordedFinding {
+            rule: "UndefinedVar".to_owned(),
+            line: 3,
+            message: "m".to_owned(),
+            url: None,
+        }],
         warnings: vec!["a warning".to_owned()],
         ..end(outcome)
     });
@@ -118,15 +128,15 @@ fn the_files_are_as_documented() {
         layer: Some(layer),
         began_ms: Some(2),
         took_ms: Some(3),
-        ..step(1, Some(RecordedMiss::NoCache), StepOutcome::Done)
+        ..step(1, Some(MissReason::NoCache), StepOutcome::Done)
     };
     open.log(1).append(b"text").unwrap();
-    let failed = BuildOutcome::Failed { message: "m".to_owned(), class: FailureClass::Internal };
+    let failed = BuildOutcome::Failed { causes: vec!["m".to_owned()], class: FailureClass::Internal };
     open.finish(BuildEnd { steps: vec![step], ..end(failed) }, &LARGE).unwrap();
     let begun =
         format!(r#"{{"id":"{id}","begun":"1970-01-01T00:00:01Z","subject":{{"context":".","names":["x"]}}"#);
     let ended = format!(
-        r#""end":{{"ended":"1970-01-01T00:00:09Z","outcome":{{"failed":{{"message":"m","class":"internal"}}}},"steps":[{{"number":1,"stage":"build","instruction":"RUN 1","line":2,"after":[0],"key":"{key}","miss":"no_cache","outcome":"done","layer":"0123456789abcdef","began_ms":2,"took_ms":3}}]}}"#
+        r#""end":{{"ended":"1970-01-01T00:00:09Z","outcome":{{"failed":{{"causes":["m"],"class":"internal"}}}},"steps":[{{"number":1,"stage":"build","instruction":"RUN 1","line":2,"after":[0],"key":"{key}","miss":"no_cache","outcome":"done","layer":"0123456789abcdef","began_ms":2,"took_ms":3}}]}}"#
     );
     let builds = store.root().join("builds");
     assert_eq!(

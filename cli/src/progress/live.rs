@@ -4,6 +4,7 @@
 use super::{
     Size, each_once,
     lines::LineBuffer,
+    names,
     transfers::Transfers,
     warnings_found,
     width::{columns, fitted},
@@ -76,10 +77,10 @@ impl Live {
     /// Takes note of `event`.
     pub(super) fn event(&mut self, event: Event, now: Duration) {
         match event {
-            Event::Begun { activity, name } => {
+            Event::Begun { activity, what } => {
                 self.begun += 1;
                 let running = Running {
-                    name: one_line(&name).into_owned(),
+                    name: one_line(&names::name(&what)).into_owned(),
                     since: now,
                     log: VecDeque::new(),
                     line: LineBuffer::default(),
@@ -98,9 +99,9 @@ impl Live {
                     running.transfers.update(one_line(&subject).into_owned(), (done, total), now);
                 }
             }
-            Event::Note { activity, text } => {
+            Event::Note { activity, note } => {
                 if let Some(running) = self.running.get_mut(&activity) {
-                    running.note = Some(one_line(&text).into_owned());
+                    running.note = Some(one_line(&names::note(&note)).into_owned());
                 }
             }
             Event::Ended { activity, outcome, elapsed } => {
@@ -109,7 +110,8 @@ impl Live {
                     self.end(running.name, &outcome, elapsed);
                 }
             }
-            Event::Warning { text } => self.warnings.push(text),
+            Event::Missed { .. } => {}
+            Event::Found(_) | Event::Warning(_) => self.warnings.extend(names::warning(&event)),
         }
     }
 

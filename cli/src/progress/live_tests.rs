@@ -1,6 +1,12 @@
 //! What live progress looks like, on a terminal made of a grid of characters.
 
 use super::*;
+use rbuild::{Activity, Note, StepName, Warning};
+
+fn step(name: &str) -> Activity {
+    let (position, instruction) = (String::new(), name.to_owned());
+    Activity::Step(StepName { number: 1, position, instruction })
+}
 
 /// As much of a terminal as the drawing uses.
 struct Screen {
@@ -42,7 +48,7 @@ impl Screen {
     }
 
     fn begin(&mut self, id: u32, name: &str, millis: u64) {
-        let event = Event::Begun { activity: ActivityId(id), name: name.to_owned() };
+        let event = Event::Begun { activity: ActivityId(id), what: step(name) };
         self.live.event(event, Duration::from_millis(millis));
     }
 
@@ -128,7 +134,7 @@ fn a_narrow_and_low_terminal_is_not_overrun() {
 #[test]
 fn lines_folded_by_a_narrower_window_are_counted_as_folded() {
     let mut live = Live::new(Color::Off);
-    live.event(Event::Begun { activity: ActivityId(1), name: "x".to_owned() }, Duration::ZERO);
+    live.event(Event::Begun { activity: ActivityId(1), what: step("x") }, Duration::ZERO);
     let mut out = Shown::default();
     live.draw(Duration::ZERO, Size { columns: 80, rows: 24 }, &mut out);
     out = Shown::default();
@@ -140,7 +146,7 @@ fn lines_folded_by_a_narrower_window_are_counted_as_folded() {
 #[test]
 fn transfers_have_bars_and_colours_can_be_had() {
     let mut live = Live::new(Color::On);
-    live.event(Event::Begun { activity: ActivityId(1), name: "pull".to_owned() }, Duration::ZERO);
+    live.event(Event::Begun { activity: ActivityId(1), what: step("pull") }, Duration::ZERO);
     let event = Event::Transferred {
         activity: ActivityId(1),
         subject: "sha256:abc".to_owned(),
@@ -162,18 +168,22 @@ fn what_strangers_wrote_is_tame_and_measured_as_it_is_shown() {
     let mut screen = Screen::new(60, 24);
     screen.begin(1, "a\u{1b}]0;x\u{7}\nb\u{202e}", 0);
     screen.output(1, "\u{1b}[31mred\u{1b}[0m\u{1b}[2J\u{9b}2J\n");
-    screen
-        .live
-        .event(Event::Note { activity: ActivityId(1), text: "n\u{1b}[8m\n".to_owned() }, Duration::ZERO);
-    screen.live.event(Event::Warning { text: "w\u{1b}c\nx".to_owned() }, Duration::ZERO);
+    screen.live.event(
+        Event::Note {
+            activity: ActivityId(1),
+            note: Note::Blob { blob: "n\u{1b}[8m\n".to_owned(), remark: "x".to_owned() },
+        },
+        Duration::ZERO,
+    );
+    screen.live.event(Event::Warning(Warning::FinishedLost("w\u{1b}c\nx".into())), Duration::ZERO);
     screen.draw(100);
     assert_eq!(
         screen.lines[1..],
         [
-            " => a\\u001b]0;x\\u0007\\nb\\u202e (n\\u001b[8m\\n)          0.1s",
+            " => a\\u001b]0;x\\u0007\\nb\\u202e (n\\u001b[8m\\n: x)       0.1s",
             " => => # red\\u001b[2J\\u009b2J"
         ]
     );
     screen.finish(200);
-    assert_eq!(screen.lines.last().unwrap(), " - w\\u001bc\\nx");
+    assert_eq!(screen.lines.last().unwrap(), " - finished steps could not be kept: w\\u001bc\\nx");
 }

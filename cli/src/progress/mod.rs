@@ -6,6 +6,7 @@
 mod json;
 mod lines;
 mod live;
+mod names;
 mod plain;
 mod transfers;
 mod width;

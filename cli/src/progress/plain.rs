@@ -6,6 +6,7 @@
 use super::{
     each_once,
     lines::LineBuffer,
+    names,
     transfers::{Transfer, Transfers},
     warnings_found,
 };
@@ -13,13 +14,11 @@ use crate::{
     failure::joined,
     shown::{Shown, StepOutput, one_line, one_line_with_tabs},
 };
-use rbuild::{ActivityId, Event, Outcome};
+use rbuild::{Activity, ActivityId, Event, Outcome};
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 /// How long the activity on the stage may be silent while others wait.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How the name of the activity that reads the Dockerfile begins.
-const DEFINITION: &str = "[internal] load build definition";
 /// Time between two lines about one transfer.
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -27,7 +26,7 @@ const TRANSFER_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Plain {
     /// How the output of steps is shown.
     output: StepOutput,
-    activities: BTreeMap<ActivityId, Activity>,
+    activities: BTreeMap<ActivityId, Block>,
     /// Whose lines are being written.
     stage: Option<ActivityId>,
     /// When the stage was last used.
@@ -42,7 +41,7 @@ pub(super) struct Plain {
 }
 
 #[derive(Default)]
-struct Activity {
+struct Block {
     name: String,
     /// Whole lines that wait, with their `#N`.
     waiting: Shown,
@@ -68,17 +67,16 @@ impl Plain {
 
     /// Takes note of `event`, and writes what can be written.
     pub(super) fn event(&mut self, event: Event, now: Duration, out: &mut Shown) {
-        if !matches!(event, Event::Warning { .. }) {
-            self.attach_warnings(now, out);
+        if let Some(warning) = names::warning(&event) {
+            self.warnings.push(warning);
+            return;
         }
+        self.attach_warnings(now, out);
         let (id, over) = match event {
-            Event::Warning { text } => {
-                self.warnings.push(text);
-                return;
-            }
-            Event::Begun { activity, name } => {
-                let name = one_line_with_tabs(&name).into_owned();
-                if name.starts_with(DEFINITION) {
+            Event::Found(_) | Event::Warning(_) | Event::Missed { .. } => return,
+            Event::Begun { activity, what } => {
+                let name = one_line_with_tabs(&names::name(&what)).into_owned();
+                if matches!(what, Activity::LoadDefinition { .. }) {
                     self.definition = Some((activity, name.clone()));
                 }
                 self.activities.entry(activity).or_default().name = name;
@@ -94,8 +92,8 @@ impl Plain {
                 self.activities.entry(activity).or_default().transferred(activity, progress, now);
                 (activity, false)
             }
-            Event::Note { activity, text } => {
-                self.activities.entry(activity).or_default().say(activity, &text);
+            Event::Note { activity, note } => {
+                self.activities.entry(activity).or_default().say(activity, &names::note(&note));
                 (activity, false)
             }
             Event::Ended { activity, outcome, elapsed } => {
@@ -157,10 +155,10 @@ impl Plain {
         let new = &self.warnings[self.attached..];
         self.attached = self.warnings.len();
         let Some((id, name)) = self.definition.as_ref().filter(|_| !new.is_empty()) else { return };
-        let activity = self.activities.entry(*id).or_insert_with(|| Activity {
+        let activity = self.activities.entry(*id).or_insert_with(|| Block {
             name: name.clone(),
             over: true,
-            ..Activity::default()
+            ..Block::default()
         });
         for warning in new {
             activity.say(*id, &format!("WARN: {warning}"));
@@ -183,7 +181,7 @@ impl Plain {
 
     /// Who has waiting lines: first who is over, then who began first.
     fn next_waiting(&self) -> Option<ActivityId> {
-        let waiting = |(_, activity): &(&ActivityId, &Activity)| !activity.waiting.is_empty();
+        let waiting = |(_, activity): &(&ActivityId, &Block)| !activity.waiting.is_empty();
         let over = self.activities.iter().filter(waiting).find(|(_, activity)| activity.over);
         over.or_else(|| self.activities.iter().find(waiting)).map(|(id, _)| *id)
     }
@@ -212,7 +210,7 @@ impl Plain {
     }
 }
 
-impl Activity {
+impl Block {
     fn output(&mut self, id: ActivityId, bytes: &[u8], elapsed: Duration, output: StepOutput) {
         let Self { line: buffer, waiting, .. } = self;
         buffer.feed(bytes, |text| log_line(waiting, (id, elapsed), text, output));

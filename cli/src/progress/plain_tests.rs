@@ -1,13 +1,35 @@
 //! What plain progress looks like.
 
 use super::*;
+use rbuild::{Finding, Note, StepName};
 
 const fn id(number: u32) -> ActivityId {
     ActivityId(number)
 }
 
+/// An activity of this name.
+fn step(name: &str) -> Activity {
+    let (position, instruction) = (String::new(), name.to_owned());
+    Activity::Step(StepName { number: 1, position, instruction })
+}
+
+fn found(rule: &str, message: &str) -> Event {
+    Event::Found(Finding {
+        rule: rule.to_owned(),
+        description: "",
+        url: None,
+        message: message.to_owned(),
+        lines: (4, 4),
+        excerpt: String::new(),
+    })
+}
+
 fn begun(number: u32, name: &str) -> Event {
-    Event::Begun { activity: id(number), name: name.to_owned() }
+    let what = match name.strip_prefix("[internal] load build definition from ") {
+        Some(file) => Activity::LoadDefinition { file: file.to_owned() },
+        None => step(name),
+    };
+    Event::Begun { activity: id(number), what }
 }
 
 fn output(number: u32, text: &str, millis: u64) -> Event {
@@ -50,9 +72,9 @@ fn blocks_are_buildkit_s() {
                 5,
             ),
         ),
-        (95, Event::Warning { text: "JSONArgsRecommended: use JSON (line 4)".to_owned() }),
+        (95, found("JSONArgsRecommended", "use JSON")),
         // once at the end, however often it was found
-        (95, Event::Warning { text: "JSONArgsRecommended: use JSON (line 4)".to_owned() }),
+        (95, found("JSONArgsRecommended", "use JSON")),
     ]);
     assert_eq!(
         text,
@@ -143,11 +165,17 @@ fn what_strangers_wrote_is_one_tame_line() {
         |done| Event::Transferred { activity: id(1), subject: evil.to_owned(), done, total: Some(1) };
     let text = shown(vec![
         (0, begun(1, evil)),
-        (0, Event::Note { activity: id(1), text: evil.to_owned() }),
+        (
+            0,
+            Event::Note {
+                activity: id(1),
+                note: Note::Blob { blob: evil.to_owned(), remark: "x".to_owned() },
+            },
+        ),
         (0, transferred(1)),
         (0, ended(1, Outcome::Failed(evil.into()), 0)),
-        (0, Event::Warning { text: evil.to_owned() }),
+        (0, found(evil, "x")),
     ]);
-    let warning = format!("\n 1 warning found (use docker --debug to expand):\n - {tame}\n");
-    assert_eq!(text, format!("#1 {tame}\n#1 {tame}\n#1 {tame} 1B / 1B done\n#1 ERROR: {tame}\n{warning}"));
+    let warning = format!("\n 1 warning found (use docker --debug to expand):\n - {tame}: x (line 4)\n");
+    assert_eq!(text, format!("#1 {tame}\n#1 {tame}: x\n#1 {tame} 1B / 1B done\n#1 ERROR: {tame}\n{warning}"));
 }

@@ -1,7 +1,8 @@
 //! Named contexts: what is checked before a build does anything, and images in OCI layout directories.
 
 use crate::{
-    BuildRequest, Engine, Error, LayoutReference, NamedContextSource, reporter::Reporter, transfer::Progress,
+    Activity, BuildRequest, Engine, Error, LayoutReference, NamedContextSource, reporter::Reporter,
+    transfer::Progress,
 };
 use rbuild_cache::{ImageRecord, Lease};
 use rbuild_image::{ImageError, Layout, LayoutImage};
@@ -73,7 +74,8 @@ impl Engine {
         let reference = reference(context, request)?.clone();
         let (layout, digest) = open(&reference)?;
         let name = format!("{}/{}@{digest}", wanted.reference.domain(), wanted.reference.path());
-        let activity = reporter.begin(format!("[context {context}] load metadata for {name}"));
+        let activity = reporter
+            .begin(Activity::LoadMetadata { image: name.to_string(), context: Some(context.to_string()) });
         let (store, platform) = (self.store.clone(), wanted.platform.clone());
         let loading = tokio::task::spawn_blocking(move || {
             let load = || {

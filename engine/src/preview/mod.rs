@@ -8,7 +8,7 @@ mod check;
 mod outline;
 pub(crate) mod outlook;
 
-pub use check::{Checked, Finding};
+pub use check::Checked;
 pub use outline::{ArgumentOutline, MountOutline, Outline, Target};
 
 use crate::{

@@ -3,6 +3,7 @@
 //! These tests need what the library keeps to itself, so they are a part of its own test program (see `lib.rs`).
 
 mod agreement;
+mod events;
 mod outputs;
 mod queue;
 mod reasons;

@@ -2,7 +2,7 @@
 //! named, and each that must not.
 
 use super::world::{World, remove_if_there};
-use crate::{Change, MissReason, Outlook};
+use crate::{ChangedInput, MissReason, Outlook};
 use rbuild_planner::{Network, NoCache};
 use rbuild_testkit::now;
 use std::{
@@ -145,7 +145,7 @@ fn a_change_has_its_old_and_its_new_value() {
     assert_eq!(world.last(), (Outlook::Run, Some(MissReason::New)));
     world.build();
     world.edit("make it", "make all");
-    let change = Change {
+    let change = ChangedInput {
         input: "argv[2]".to_owned(),
         before: Some("make it".to_owned()),
         now: Some("make all".to_owned()),

@@ -1,7 +1,8 @@
 //! A store, a context, and a builder whose steps write what they say and see into one file.
 
 use crate::{
-    BuildRequest, Built, DockerfileSource, Engine, EngineOptions, Error, EventSink, MissReason, Outlook,
+    BuildRecord, BuildRequest, Built, DockerfileSource, Engine, EngineOptions, Error, Event, EventSink,
+    MissReason, Outlook,
     definition::Definition,
     first_look::{FirstLook, Planned},
     keys::Keyed,
@@ -22,7 +23,7 @@ use rbuild_registry::ClientOptions;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -188,8 +189,23 @@ impl World {
 
     /// Builds in earnest.
     pub(super) fn run(&self) -> Built {
+        self.run_reporting().0.unwrap()
+    }
+
+    /// Builds in earnest, with all events.
+    pub(super) fn run_reporting(&self) -> (Result<Built, Error>, Vec<Event>) {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = events.clone();
+        let sink = EventSink::new(move |event| heard.lock().unwrap().push(event));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(self.engine.build(self.request.clone(), EventSink::ignore())).unwrap()
+        let built = runtime.block_on(self.engine.build(self.request.clone(), sink));
+        let events = std::mem::take(&mut *events.lock().unwrap());
+        (built, events)
+    }
+
+    /// The record of a build.
+    pub(super) fn record(&self, name: &str) -> BuildRecord {
+        self.engine.find_build(name).unwrap()
     }
 
     /// The layers of the store.

@@ -8,7 +8,8 @@
 #![expect(clippy::disallowed_methods, reason = "it is a program of its own, with its own streams")]
 
 use rbuild::{
-    BuildRequest, ClientOptions, Clock, Engine, EngineOptions, Event, EventSink, Image, Outcome, Output,
+    Activity, BuildRequest, ClientOptions, Clock, Engine, EngineOptions, Event, EventSink, Image, Outcome,
+    Output,
 };
 use std::{
     error::Error,
@@ -70,7 +71,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 /// Shows progress. Called from many threads: each event becomes one write.
 fn show(event: Event) {
     let line = match event {
-        Event::Begun { activity, name } => format!("{:>3} {name}\n", activity.0),
+        Event::Begun { activity, what } => format!("{:>3} {}\n", activity.0, name(&what)),
         Event::Ended { activity, outcome, elapsed } => {
             let word = match outcome {
                 Outcome::Done => "done",
@@ -81,11 +82,25 @@ fn show(event: Event) {
             format!("{:>3} {word} in {:.1} s\n", activity.0, elapsed.as_secs_f64())
         }
         Event::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
-        Event::Warning { text } => format!("    warning: {text}\n"),
-        Event::Note { text, .. } => format!("    {text}\n"),
-        Event::Transferred { .. } => return,
+        Event::Found(finding) => format!("    {finding}\n"),
+        Event::Warning(warning) => format!("    warning: {warning}\n"),
+        Event::Missed { .. } | Event::Note { .. } | Event::Transferred { .. } => return,
     };
     let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// Events are types: the words are the program's.
+fn name(activity: &Activity) -> String {
+    match activity {
+        Activity::LoadDefinition { file } => format!("reading {file}"),
+        Activity::LoadMetadata { image, .. } => format!("looking for {image}"),
+        Activity::FetchLayers { image } => format!("fetching layers of {image}"),
+        Activity::Step(step) => format!("{} {}", step.position, step.instruction),
+        Activity::Export => "putting the image together".to_owned(),
+        Activity::Load => "reading an archive".to_owned(),
+        Activity::Pull { image } => format!("fetching {image}"),
+        Activity::Push { image } => format!("sending {image}"),
+    }
 }
 
 fn describe(image: &Image) -> io::Result<()> {

@@ -1,0 +1,48 @@
+//! What activities and remarks are called, in BuildKit's words.
+
+use rbuild::{Activity, Event, Note};
+
+/// The name of an activity.
+pub(super) fn name(what: &Activity) -> String {
+    match what {
+        Activity::LoadDefinition { file } => format!("[internal] load build definition from {file}"),
+        Activity::LoadMetadata { image, context: None } => format!("[internal] load metadata for {image}"),
+        Activity::LoadMetadata { image, context: Some(context) } => {
+            format!("[context {context}] load metadata for {image}")
+        }
+        Activity::FetchLayers { image } => format!("[internal] fetch layers of {image}"),
+        Activity::Step(step) if step.position.is_empty() => step.instruction.clone(),
+        Activity::Step(step) => format!("{} {}", step.position, step.instruction),
+        Activity::Export => "exporting to image".to_owned(),
+        Activity::Load => "loading images".to_owned(),
+        Activity::Pull { image } => format!("pulling {image}"),
+        Activity::Push { image } => format!("pushing {image}"),
+    }
+}
+
+/// A remark.
+pub(super) fn note(note: &Note) -> String {
+    match note {
+        Note::AwaitsOtherBuild => "waiting for another build of this step".to_owned(),
+        Note::RootsAreCopied => {
+            "overlayfs is refused for this store: roots are copied, which takes time and room".to_owned()
+        }
+        Note::BlobExists { blob } => format!("{blob}: already exists"),
+        Note::BlobMounted { blob, from } => format!("{blob}: mounted from {from}"),
+        Note::Blob { blob, remark } => format!("{blob}: {remark}"),
+    }
+}
+
+/// The text of a warning of either kind.
+pub(super) fn warning(event: &Event) -> Option<String> {
+    match event {
+        Event::Found(finding) => Some(finding.to_string()),
+        Event::Warning(warning) => Some(warning.to_string()),
+        Event::Begun { .. }
+        | Event::Output { .. }
+        | Event::Transferred { .. }
+        | Event::Note { .. }
+        | Event::Missed { .. }
+        | Event::Ended { .. } => None,
+    }
+}

@@ -1,0 +1,218 @@
+//! The record of one build, written beside it: what was asked for, the plan with its keys, what became of each step and
+//! why, all that the steps wrote, and how it ended. Front ends get the same as events; the record is what is left of them.
+//!
+//! A record is there to be looked at, so a record that cannot be written is warned of once and stops no build. It ends
+//! when the build does: with its outcome, or as canceled when the last part of the build lets go of it. The record of a
+//! killed process has no end, which is how the store knows it.
+
+use crate::{
+    BuildRequest, Built, Causes, DockerfileSource, Error, EventSink, Finding, MissReason, Outcome, Output,
+    Warning, event::Event, keys::Keys,
+};
+use rbuild_cache::{
+    BuildBudget, BuildEnd, BuildOutcome, BuildSubject, LayerId, OpenBuild, RecordedFinding, RecordedStep,
+    StepLog, StepOutcome, Store, StoreError,
+};
+use rbuild_oci::Timestamp;
+use rbuild_planner::{Plan, Step, StepId};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A build being recorded.
+pub(crate) struct Record {
+    store: Store,
+    sink: EventSink,
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` when the record has ended, or could not be written.
+    open: Option<OpenBuild>,
+    /// The steps of the plan, by their index.
+    steps: Vec<RecordedStep>,
+    findings: Vec<RecordedFinding>,
+    warnings: Vec<String>,
+}
+
+impl Record {
+    /// Begins the record of the build of `request`; `sink` hears of a record that cannot be written.
+    pub(crate) fn begin(store: &Store, request: &BuildRequest, sink: &EventSink) -> Self {
+        let open = store.begin_build(subject(request), Timestamp::from(store.now()));
+        let (open, lost) = match open {
+            Ok(open) => (Some(open), None),
+            Err(error) => (None, Some(error)),
+        };
+        let state = State { open, steps: Vec::new(), findings: Vec::new(), warnings: Vec::new() };
+        let record = Self {
+            store: store.clone(),
+            sink: sink.clone(),
+            begun: Instant::now(),
+            state: Mutex::new(state),
+        };
+        lost.iter().for_each(|error| record.warn_of(error));
+        record
+    }
+
+    /// The build has this plan.
+    pub(crate) fn planned(&self, plan: &Plan) {
+        let step = |step: &Step| {
+            let mut after: Vec<u32> = plan.dependencies(step.id).map(number).collect();
+            after.sort_unstable();
+            RecordedStep {
+                number: number(step.id),
+                stage: plan.stages[step.stage.0].display_name.clone(),
+                instruction: step.name.clone(),
+                line: step.lines.first as u32,
+                after,
+                key: None,
+                miss: None,
+                outcome: StepOutcome::NotRun,
+                layer: None,
+                began_ms: None,
+                took_ms: None,
+            }
+        };
+        self.lock().steps = plan.steps.iter().map(step).collect();
+    }
+
+    /// The steps of its plan have these keys.
+    pub(crate) fn keyed(&self, keys: &Keys) {
+        for (step, keyed) in self.lock().steps.iter_mut().zip(keys.iter()) {
+            step.key = Some(keyed.key);
+        }
+    }
+
+    /// The log of a step that begins now; `None` when nothing can be recorded.
+    pub(crate) fn begin_step(&self, step: StepId) -> Option<StepLog> {
+        let began = self.begun.elapsed();
+        let mut state = self.lock();
+        let log = state.open.as_ref().map(|open| open.log(number(step)));
+        if let Some(step) = state.steps.get_mut(step.0) {
+            step.began_ms = Some(milliseconds(began));
+        }
+        log
+    }
+
+    /// The result of `step` is not in the cache.
+    pub(crate) fn missed(&self, step: StepId, reason: &MissReason) {
+        if let Some(step) = self.lock().steps.get_mut(step.0) {
+            step.miss = Some(reason.clone());
+        }
+    }
+
+    /// `step` has this layer.
+    pub(crate) fn made(&self, step: StepId, layer: LayerId) {
+        if let Some(step) = self.lock().steps.get_mut(step.0) {
+            step.layer = Some(layer);
+        }
+    }
+
+    /// `step` is over.
+    pub(crate) fn ended(&self, step: StepId, outcome: &Outcome, took: Duration) {
+        if let Some(step) = self.lock().steps.get_mut(step.0) {
+            step.took_ms = step.began_ms.map(|_| milliseconds(took));
+            step.outcome = match outcome {
+                Outcome::Done => StepOutcome::Done,
+                Outcome::Cached => StepOutcome::Cached,
+                Outcome::Failed(causes) => StepOutcome::Failed { causes: messages(causes) },
+                Outcome::Canceled => StepOutcome::Canceled,
+            };
+        }
+    }
+
+    pub(crate) fn found(&self, finding: &Finding) {
+        self.lock().findings.push(RecordedFinding {
+            rule: finding.rule.clone(),
+            line: finding.lines.0 as u32,
+            message: finding.message.clone(),
+            url: finding.url.clone(),
+        });
+    }
+
+    pub(crate) fn warned(&self, warning: &Warning) {
+        self.lock().warnings.push(warning.to_string());
+    }
+
+    /// A log could not be written. The front end hears of the first such failure.
+    pub(crate) fn log_lost(&self, error: &StoreError) {
+        let is_first = self.lock().warnings.iter().all(|warning| *warning != LOG_LOST);
+        if is_first {
+            self.lock().warnings.push(LOG_LOST.to_owned());
+            self.warn_of(error);
+        }
+    }
+
+    /// The build ended with `result`.
+    pub(crate) fn finish(&self, result: &Result<Built, Error>) {
+        self.end(match result {
+            Ok(built) => BuildOutcome::Done { image: built.image() },
+            Err(error) => BuildOutcome::Failed { causes: messages(&Causes::of(error)), class: error.class() },
+        });
+    }
+
+    fn end(&self, outcome: BuildOutcome) {
+        let mut state = self.lock();
+        let Some(open) = state.open.take() else { return };
+        let end = BuildEnd {
+            ended: Timestamp::from(self.store.now()),
+            outcome,
+            steps: std::mem::take(&mut state.steps),
+            findings: std::mem::take(&mut state.findings),
+            warnings: std::mem::take(&mut state.warnings),
+        };
+        drop(state);
+        if let Err(error) = open.finish(end, &BuildBudget::default()) {
+            self.warn_of(&error);
+        }
+    }
+
+    fn warn_of(&self, error: &StoreError) {
+        self.sink.send(Event::Warning(Warning::RecordLost(Causes::of(error))));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Record {
+    /// Nothing of the build is left, and it has not ended: it was canceled.
+    fn drop(&mut self) {
+        self.end(BuildOutcome::Canceled);
+    }
+}
+
+/// What the record says of its own logs.
+const LOG_LOST: &str = "a log is not complete, because it could not be written";
+
+/// What a build is to make.
+fn subject(request: &BuildRequest) -> BuildSubject {
+    let dockerfile = match &request.dockerfile {
+        DockerfileSource::File(path) => Some(path.display().to_string()),
+        DockerfileSource::InContext => Some("Dockerfile".to_owned()),
+        DockerfileSource::Text(_) => None,
+    };
+    let names = request.outputs.iter().flat_map(|Output::Store { names }| names);
+    BuildSubject {
+        context: request.context.shown(),
+        dockerfile,
+        target: request.target.clone(),
+        names: names.map(ToString::to_string).collect(),
+    }
+}
+
+/// The number of a step, as people and the record have it.
+pub(crate) fn number(step: StepId) -> u32 {
+    step.0 as u32 + 1
+}
+
+fn messages(causes: &Causes) -> Vec<String> {
+    causes.iter().map(str::to_owned).collect()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
