@@ -58,6 +58,14 @@ pub(crate) enum CliError {
     /// No image and no container has that name.
     #[error("No such object: {0}")]
     NoSuchObject(String),
+    /// A build has no such step.
+    #[error("build {build} has no step {step}, or it wrote nothing before it was killed")]
+    NoSuchStep {
+        /// The build.
+        build: String,
+        /// The number.
+        step: u32,
+    },
     /// A file could not be read or written.
     #[error("{action} {}", .path.display())]
     File {

@@ -40,6 +40,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
         CliError::Interrupted { signal } => signal_code(*signal),
         CliError::NoSuchObject(_)
+        | CliError::NoSuchStep { .. }
         | CliError::Configuration { .. }
         | CliError::Declined(_)
         | CliError::Unbuildable(_) => 1,

@@ -5,7 +5,12 @@ use std::error::Error;
 
 /// The messages, outermost first.
 pub(crate) fn joined(causes: &Causes) -> String {
-    causes.iter().map(plain).collect::<Vec<_>>().join(": ")
+    in_one_line(causes.iter())
+}
+
+/// Messages as a record has them, outermost first.
+pub(crate) fn in_one_line<'a>(messages: impl IntoIterator<Item = &'a str>) -> String {
+    messages.into_iter().map(plain).collect::<Vec<_>>().join(": ")
 }
 
 /// The messages of `error` and what caused it, and its hint.

@@ -9,6 +9,7 @@
 
 mod app;
 mod args;
+mod build_report;
 mod commands;
 mod credentials;
 mod diagnostic;

@@ -5,7 +5,7 @@ use crate::{
     error::CliError,
     shown::{Color, Shown, StepOutput},
 };
-use std::io::{self, IsTerminal, Stderr, Stdout, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Stderr, Stdout, Write};
 
 /// What a command answers on standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,40 @@ pub(crate) fn print_shown(shown: &Shown) -> Result<(), CliError> {
 /// Writes what programs read to standard output.
 pub(crate) fn print_data(text: &str) -> Result<(), CliError> {
     if stdout().is_terminal() { print(text) } else { write(text.as_bytes()) }
+}
+
+/// Bytes of a line of a step's output that are shown as one line.
+const LONGEST_LINE: u64 = 64 << 10;
+
+/// Writes the output of a step to standard output, after a line with its `heading` if there is one: byte by byte, or, for a
+/// terminal, in lines with nothing in them that it would obey but colors.
+pub(crate) fn print_step_output(heading: &str, output: impl Read, color: Color) -> Result<(), CliError> {
+    let is_terminal = stdout().is_terminal();
+    let shown = match color {
+        _ if !is_terminal => StepOutput::Unchanged,
+        Color::On => StepOutput::Colored,
+        Color::Off => StepOutput::Plain,
+    };
+    if !heading.is_empty() {
+        print(&format!("{heading}\n"))?;
+    }
+    let mut output = BufReader::new(output);
+    if !is_terminal && heading.is_empty() {
+        let mut out = stdout().lock();
+        let copied = io::copy(&mut output, &mut out).and_then(|_| out.flush());
+        return copied.map_err(|source| CliError::Stream { action: "copy a log to standard output", source });
+    }
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = output.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(|source| CliError::Stream { action: "read a log", source })? == 0 {
+            return Ok(());
+        }
+        let mut text = Shown::default();
+        text.step_line(line.strip_suffix(b"\n").unwrap_or(&line), shown);
+        print_shown(&text)?;
+    }
 }
 
 /// Writes to standard error. When it is gone nobody can be told.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod builds;
 mod config;
 mod containers;
 mod documents;
@@ -26,6 +27,10 @@ pub use answers::{
     Argument, CheckAnswer, Location, MountParameter, OutlineAnswer, Source, TargetAnswer, TargetsAnswer,
     Warning,
 };
+pub use builds::{
+    BuildError, BuildFilter, BuildInspect, BuildRow, FindingInspect, InputInspect, MissInspect, StepInspect,
+    build_duration, build_name, build_status, step_status,
+};
 pub use config::Config;
 pub use containers::{ContainerFilter, ContainerRow};
 pub use documents::{BuildMetadata, Version, VersionOfSide};
@@ -36,5 +41,5 @@ pub use inspect::{ContainerInspect, ImageInspect};
 pub use misses::miss_word;
 pub use names::{Detail, shortened, with_tag};
 pub use sizes::{human_size, human_size_with};
-pub use times::human_duration;
+pub use times::{go_style, human_duration};
 pub use usage::UsageRow;

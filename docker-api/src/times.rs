@@ -31,7 +31,8 @@ pub(crate) fn ago(then: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// A moment as Go prints one, in UTC and to the second: `2024-01-02 03:04:05 +0000 UTC`.
-pub(crate) fn go_style(moment: Option<Timestamp>) -> String {
+#[must_use]
+pub fn go_style(moment: Option<Timestamp>) -> String {
     let Some(text) = moment.map(|moment| moment.to_string()) else { return "N/A".to_owned() };
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));
     let time = time.split(['.', 'Z']).next().unwrap_or_default();

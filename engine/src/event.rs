@@ -1,4 +1,4 @@
-//! What a build tells its caller while it runs. Everything is a type; a front end makes the words.
+//! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
 use crate::{Causes, Finding, MissReason};
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
@@ -79,7 +79,7 @@ pub enum Note {
     Blob {
         /// Its digest, short.
         blob: String,
-        /// What.
+        /// What could not be unpacked, and what became of it.
         remark: String,
     },
 }
@@ -134,7 +134,7 @@ pub enum Event {
     },
     /// A piece of a command's output, standard output and error in the order written: not cut into lines, any bytes.
     Output {
-        /// Whose.
+        /// The activity.
         activity: ActivityId,
         /// The bytes.
         bytes: Vec<u8>,
@@ -143,7 +143,7 @@ pub enum Event {
     },
     /// A transfer has moved on.
     Transferred {
-        /// Whose.
+        /// The activity.
         activity: ActivityId,
         /// What is transferred: a blob's short digest, or a path.
         subject: String,
@@ -168,9 +168,9 @@ pub enum Event {
     },
     /// An activity is over.
     Ended {
-        /// Which.
+        /// The activity.
         activity: ActivityId,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
         /// How long it took.
         elapsed: Duration,

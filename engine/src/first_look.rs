@@ -66,7 +66,7 @@ impl Planned {
             let (step, error) = *failed;
             error.at_step(&plan.steps[step.0], &text, Vec::new())
         })?;
-        reporter.keyed(&keys);
+        reporter.keyed(keys.iter().map(|keyed| keyed.key));
         let mut results = Results::new(&plan, &images);
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
         let to_hash = export::to_hash(&plan, &request.outputs);

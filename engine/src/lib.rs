@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod build_record;
 mod builds;
 mod causes;
 mod containers;
@@ -31,7 +32,6 @@ mod lookup;
 mod miss;
 mod output_tail;
 mod preview;
-mod record;
 mod records;
 mod reporter;
 mod request;

@@ -1,12 +1,11 @@
-//! Numbers activities, measures them, sends their events, and tells the record of a build what becomes of its steps.
+//! Numbers activities, measures them, sends their events, and records what becomes of the steps of a build.
 
 use crate::{
     Activity, ActivityId, BuildRequest, Built, Causes, Error, Event, EventSink, Finding, MissReason, Note,
     Outcome, StepName, Warning,
-    keys::Keys,
-    record::{self, Record},
+    build_record::{self, Recording},
 };
-use rbuild_cache::{LayerId, StepLog, Store};
+use rbuild_cache::{CacheKey, LayerId, StepLog, Store};
 use rbuild_planner::{Plan, Step, StepId};
 use std::{
     sync::{
@@ -22,7 +21,7 @@ pub(crate) struct Reporter {
     sink: EventSink,
     last: Arc<AtomicU32>,
     /// That of the build, for one that is recorded.
-    record: Option<Arc<Record>>,
+    record: Option<Arc<Recording>>,
 }
 
 /// An activity that has begun and not yet ended. Dropped unended, it counts as canceled.
@@ -43,7 +42,7 @@ impl Reporter {
 
     /// Sends events to `sink` and records the build of `request` in `store`.
     pub(crate) fn recording(sink: EventSink, store: &Store, request: &BuildRequest) -> Self {
-        let record = Some(Arc::new(Record::begin(store, request, &sink)));
+        let record = Some(Arc::new(Recording::begin(store, request, &sink)));
         Self { record, ..Self::new(sink) }
     }
 
@@ -76,9 +75,11 @@ impl Reporter {
         self.record.iter().for_each(|record| record.planned(plan));
     }
 
-    /// The steps of the plan have these keys.
-    pub(crate) fn keyed(&self, keys: &Keys) {
-        self.record.iter().for_each(|record| record.keyed(keys));
+    /// The steps of the plan have these keys, in its order.
+    pub(crate) fn keyed(&self, keys: impl Iterator<Item = CacheKey>) {
+        if let Some(record) = &self.record {
+            record.keyed(keys);
+        }
     }
 
     pub(crate) fn warn(&self, warning: Warning) {
@@ -159,7 +160,7 @@ impl Running {
         self.reporter.sink.send(Event::Ended { activity: self.id, outcome, elapsed });
     }
 
-    fn record_step(&self, note: impl FnOnce(&Record, StepId)) {
+    fn record_step(&self, note: impl FnOnce(&Recording, StepId)) {
         if let (Some(record), Some(step)) = (&self.reporter.record, self.step) {
             note(record, step);
         }
@@ -176,7 +177,7 @@ impl Drop for Running {
 
 fn name(step: &Step) -> StepName {
     StepName {
-        number: record::number(step.id),
+        number: build_record::number(step.id),
         position: step.position.clone(),
         instruction: step.name.clone(),
     }

@@ -1,6 +1,7 @@
 //! What was typed: clap's structs, with Docker's names for commands and flags. What it means is settled in `options`.
 
 mod build;
+mod builds;
 mod container;
 mod flag;
 mod image;
@@ -12,6 +13,7 @@ mod transfer;
 mod words;
 
 pub(crate) use build::BuildArgs;
+pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs};
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use image::{HistoryArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs, TagArgs};
 pub(crate) use mistakes::{Mistake, mistake};
@@ -62,6 +64,9 @@ pub(crate) enum Command {
     Plan(Box<PlanArgs>),
     /// Check a Dockerfile
     Check(Box<CheckArgs>),
+    /// Commands for builds of the past
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Builds(BuildsCommand),
     /// List images
     Images(ImagesArgs),
     /// Show the history of an image
@@ -175,6 +180,9 @@ pub(crate) enum BuilderCommand {
     Build(Box<BuildArgs>),
     /// Remove the cache of builds
     Prune(BuilderPruneArgs),
+    /// Commands for builds of the past
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    History(BuildsCommand),
 }
 
 /// `system …`

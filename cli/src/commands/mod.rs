@@ -1,6 +1,7 @@
 //! What the commands do: settle what was meant, ask the engine, print the answer. [`chosen`] is the list of them.
 
 mod build;
+mod builds;
 mod call;
 mod check;
 mod containers;
@@ -57,6 +58,9 @@ pub(crate) fn chosen(command: Command) -> Chosen {
             needs: Needs::Layers,
             work: Box::new(|app| run::run(app, *args).map_err(|error| CliError::Run(Box::new(error)))),
         },
+        C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(B::History(command)) => {
+            index(move |app| builds::builds(app, &command))
+        }
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
         C::History(args) | C::Image(I::History(args)) => index(move |app| history::history(app, &args)),
         C::Inspect(args) => index(move |app| inspect::inspect(app, &args, ObjectKind::Any)),

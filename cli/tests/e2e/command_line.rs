@@ -43,6 +43,10 @@ fn help_texts() {
         &["image"],
         &["container"],
         &["builder"],
+        &["builds"],
+        &["builds", "ls"],
+        &["builds", "inspect"],
+        &["builds", "logs"],
         &["system"],
     ];
     for command in commands {

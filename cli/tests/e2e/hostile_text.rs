@@ -61,6 +61,9 @@ fn tables_and_messages_hold_nothing_a_terminal_obeys() {
         &["ps", "-a", "--no-trunc"],
         &["ps", "-a"],
         &["images"],
+        &["builds", "ls"],
+        &["builds", "inspect"],
+        &["builds", "inspect", EVIL],
         &["inspect", &format!("{EVIL}x")],
         &["tag", "evil", &format!("{EVIL}x")],
         &["rm", &format!("{EVIL}x")],
@@ -102,6 +105,22 @@ fn data_is_raw_in_a_pipe_and_tame_on_a_terminal() {
         "it is still the same JSON"
     );
     assert_eq!(piped[0]["Config"]["Labels"]["l"], EVIL);
+}
+
+#[test]
+fn what_a_step_wrote_is_raw_in_a_pipe_and_tame_on_a_terminal() {
+    let test = "what_a_step_wrote_is_raw_in_a_pipe_and_tame_on_a_terminal";
+    let Some(here) = with_busybox(test) else { return };
+    let dockerfile = format!("FROM busybox AS a\nRUN echo '{EVIL}'\n");
+    here.build("evil", &here.context("evil", &dockerfile, &[]));
+    assert_eq!(here.ok(["builds", "logs", "^0", "1"]), format!("{EVIL}\n"));
+    if has_program("script", test) {
+        for arguments in [&["builds", "logs"][..], &["builds", "logs", "^0", "1"]] {
+            let text = on_terminal(&here, &[("NO_COLOR", "1")], arguments);
+            assert_tame(&text);
+            assert!(text.contains(TAME.trim_end_matches("\\u001b[8m")), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -7,11 +7,11 @@
 
 use crate::{
     BuildRequest, Built, Causes, DockerfileSource, Error, EventSink, Finding, MissReason, Outcome, Output,
-    Warning, event::Event, keys::Keys,
+    Warning, event::Event,
 };
 use rbuild_cache::{
-    BuildBudget, BuildEnd, BuildOutcome, BuildSubject, LayerId, OpenBuild, RecordedFinding, RecordedStep,
-    StepLog, StepOutcome, Store, StoreError,
+    BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, LayerId, OpenBuild, RecordedFinding,
+    RecordedStep, StepLog, StepOutcome, Store, StoreError,
 };
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// A build being recorded.
-pub(crate) struct Record {
+pub(crate) struct Recording {
     store: Store,
     sink: EventSink,
     begun: Instant,
@@ -37,7 +37,7 @@ struct State {
     warnings: Vec<String>,
 }
 
-impl Record {
+impl Recording {
     /// Begins the record of the build of `request`; `sink` hears of a record that cannot be written.
     pub(crate) fn begin(store: &Store, request: &BuildRequest, sink: &EventSink) -> Self {
         let open = store.begin_build(subject(request), Timestamp::from(store.now()));
@@ -46,14 +46,14 @@ impl Record {
             Err(error) => (None, Some(error)),
         };
         let state = State { open, steps: Vec::new(), findings: Vec::new(), warnings: Vec::new() };
-        let record = Self {
+        let recording = Self {
             store: store.clone(),
             sink: sink.clone(),
             begun: Instant::now(),
             state: Mutex::new(state),
         };
-        lost.iter().for_each(|error| record.warn_of(error));
-        record
+        lost.iter().for_each(|error| recording.warn_of(error));
+        recording
     }
 
     /// The build has this plan.
@@ -78,10 +78,10 @@ impl Record {
         self.lock().steps = plan.steps.iter().map(step).collect();
     }
 
-    /// The steps of its plan have these keys.
-    pub(crate) fn keyed(&self, keys: &Keys) {
-        for (step, keyed) in self.lock().steps.iter_mut().zip(keys.iter()) {
-            step.key = Some(keyed.key);
+    /// The steps of its plan have these keys, in its order.
+    pub(crate) fn keyed(&self, keys: impl Iterator<Item = CacheKey>) {
+        for (step, key) in self.lock().steps.iter_mut().zip(keys) {
+            step.key = Some(key);
         }
     }
 
@@ -178,7 +178,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for Recording {
     /// Nothing of the build is left, and it has not ended: it was canceled.
     fn drop(&mut self) {
         self.end(BuildOutcome::Canceled);

@@ -1,0 +1,140 @@
+//! A build of the past for people: what it was, its steps and why each of them ran, and how it ended.
+
+use crate::{failure::in_one_line, shown::one_line, table::aligned};
+use rbuild::{
+    BuildEnd, BuildOutcome, BuildRecord, BuildState, ChangedInput, MissReason, RecordedStep, StepOutcome,
+};
+use rbuild_docker_api::{
+    BuildInspect, build_duration, build_name, build_status, go_style, shortened, step_status,
+};
+use std::fmt::Write;
+
+/// Characters of an instruction that are shown.
+const WIDTH: usize = 64;
+/// Changed inputs that are named.
+const INPUTS: usize = 3;
+
+/// The whole report.
+pub(crate) fn text(build: &BuildRecord) -> String {
+    let mut out = String::new();
+    facts(build, &mut out);
+    if let BuildState::Ended(end) = &build.state {
+        if !end.steps.is_empty() {
+            out.push('\n');
+            out.push_str(&steps(end));
+        }
+        let findings = end
+            .findings
+            .iter()
+            .map(|finding| format!("{}: {} (line {})", finding.rule, finding.message, finding.line));
+        let warnings: Vec<String> = findings.chain(end.warnings.iter().cloned()).collect();
+        if !warnings.is_empty() {
+            out.push_str("\nWarnings:\n");
+            out.extend(warnings.iter().map(|warning| format!(" - {}\n", one_line(warning))));
+        }
+    }
+    out
+}
+
+/// The line above the output of a step.
+pub(crate) fn heading(number: u32, step: Option<&RecordedStep>) -> String {
+    match step {
+        Some(step) => one_line(&format!("#{number} [{}] {}", step.stage, step.instruction)).into_owned(),
+        None => format!("#{number}"),
+    }
+}
+
+fn facts(build: &BuildRecord, out: &mut String) {
+    let known = BuildInspect::from(build);
+    let steps = |known: &BuildInspect| {
+        let cached = 100 * known.num_cached_steps / known.num_total_steps.max(1);
+        format!("{}/{} ({cached}% cached)", known.num_completed_steps, known.num_total_steps)
+    };
+    let status = match &build.state {
+        BuildState::Unfinished => "Killed before it ended".to_owned(),
+        state @ (BuildState::Running | BuildState::Ended(_)) => build_status(state).to_owned(),
+    };
+    let facts = [
+        ("Name:", Some(build_name(build))),
+        ("Build:", Some(known.reference.clone())),
+        ("Context:", known.context.clone()),
+        ("Dockerfile:", known.dockerfile.clone()),
+        ("Target:", known.target.clone()),
+        ("Status:", Some(status)),
+        ("Started:", Some(go_style(Some(build.begun)))),
+        ("Duration:", known.duration.map(|took| build_duration(took / 1_000_000))),
+        ("Build Steps:", (known.num_total_steps > 0).then(|| steps(&known))),
+        ("Image:", known.image.clone()),
+        ("Image Names:", (!known.names.is_empty()).then(|| known.names.join(", "))),
+        ("Error:", known.error.as_ref().map(|error| messages(&error.causes))),
+    ];
+    for (name, value) in facts {
+        if let Some(value) = value {
+            // writing to memory cannot fail
+            let _ = writeln!(out, "{name:<14}{}", one_line(&value));
+        }
+    }
+}
+
+fn steps(end: &BuildEnd) -> String {
+    let head = ["STEP", "LINE", "STATUS", "DURATION", "INSTRUCTION", "WHY"].map(str::to_owned).to_vec();
+    let row = |step: &RecordedStep| {
+        let duration = step.took_ms.map_or_else(String::new, build_duration);
+        vec![
+            step.number.to_string(),
+            step.line.to_string(),
+            step_status(&step.outcome).to_owned(),
+            duration,
+            shortened(&one_line(&format!("[{}] {}", step.stage, step.instruction)), WIDTH),
+            one_line(&why(step, &end.outcome)).into_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(end.steps.iter().map(row)).collect();
+    aligned(&rows).lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Why a step ran, and why it failed if the build's own failure does not say that.
+fn why(step: &RecordedStep, outcome: &BuildOutcome) -> String {
+    let missed = step.miss.as_ref().map(miss);
+    let failed = match (&step.outcome, outcome) {
+        (StepOutcome::Failed { causes }, BuildOutcome::Failed { causes: of_build, .. })
+            if causes == of_build =>
+        {
+            None
+        }
+        (StepOutcome::Failed { causes }, _) => Some(messages(causes)),
+        (StepOutcome::Done | StepOutcome::Cached | StepOutcome::Canceled | StepOutcome::NotRun, _) => None,
+    };
+    missed.into_iter().chain(failed).collect::<Vec<_>>().join("; ")
+}
+
+fn messages(causes: &[String]) -> String {
+    in_one_line(causes.iter().map(String::as_str))
+}
+
+fn miss(reason: &MissReason) -> String {
+    match reason {
+        MissReason::New => "new".to_owned(),
+        MissReason::Changed(inputs) => {
+            let named: Vec<String> = inputs.iter().take(INPUTS).map(change).collect();
+            let more = match inputs.len().saturating_sub(INPUTS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("changed: {}{more}", named.join(", "))
+        }
+        MissReason::OtherBase => "what it stands on changed".to_owned(),
+        MissReason::Input => "a step that it needs ran".to_owned(),
+        MissReason::Evicted { at } => format!("its result was removed at {at} to make room"),
+        MissReason::Lost => "its result is lost".to_owned(),
+        MissReason::NoCache => "no cache wanted".to_owned(),
+    }
+}
+
+fn change(ChangedInput { input, before, now }: &ChangedInput) -> String {
+    match (before, now) {
+        (None, _) => format!("{input} (added)"),
+        (Some(_), None) => format!("{input} (removed)"),
+        (Some(_), Some(_)) => input.clone(),
+    }
+}

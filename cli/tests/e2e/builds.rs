@@ -1,0 +1,221 @@
+//! What is left of a build: `builds ls`, `builds inspect` and `builds logs`.
+
+use crate::with_busybox;
+use rbuild_testkit::Workspace;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+/// Everything about a build, by `builds inspect`.
+fn inspected(here: &Workspace, build: &str) -> Value {
+    serde_json::from_str(&here.ok(["builds", "inspect", "--format", "json", build])).unwrap()
+}
+
+/// The words of one field of all builds, newest first.
+fn listed(here: &Workspace, template: &str) -> Vec<String> {
+    here.ok(["builds", "ls", "--format", template]).lines().map(str::to_owned).collect()
+}
+
+/// A build that has begun its last step, which prints `at work` and then waits.
+fn at_work(here: &Workspace, name: &str) -> Child {
+    let dockerfile = format!("FROM busybox\nRUN echo {name} is at work; sleep 600\n");
+    let context = here.context(name, &dockerfile, &[]);
+    let mut build = here.command(["build".as_ref(), "-t".as_ref(), name.as_ref(), context.as_os_str()]);
+    let mut build = build.stderr(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(build.stderr.take().unwrap());
+    let expected = format!(" {name} is at work");
+    assert!(output.lines().any(|line| line.unwrap().ends_with(&expected)));
+    build
+}
+
+#[test]
+fn a_build_that_succeeded_is_remembered_with_its_steps_and_why_they_ran() {
+    let Some(here) = with_busybox("a_build_that_succeeded_is_remembered_with_its_steps_and_why_they_ran")
+    else {
+        return;
+    };
+    assert_eq!(here.ok(["builds", "ls", "-q"]), "");
+    let dockerfile =
+        "FROM busybox AS build\nCOPY a /a\nRUN cat a; echo made > /b\nFROM busybox\nCOPY --from=build /b /\n";
+    let context = here.context("c", dockerfile, &[("a", "first")]);
+    here.build("app:1", &context);
+    here.build("app:1", &context);
+    fs::write(context.join("a"), "second").unwrap();
+    here.build("app:1", &context);
+
+    let table = here.ok(["builds", "ls"]);
+    assert!(table.starts_with("BUILD ID"), "{table}");
+    let rows = listed(&here, "{{.Name}}|{{.Status}}|{{.TotalSteps}}|{{.CompletedSteps}}|{{.CachedSteps}}");
+    assert_eq!(rows, ["app:1|Completed|3|3|1", "app:1|Completed|3|3|3", "app:1|Completed|3|3|0"]);
+    let ids = here.ok(["builds", "ls", "-q", "--no-trunc"]);
+    let ids: Vec<&str> = ids.lines().collect();
+    assert_eq!(
+        here.ok(["buildx", "history", "ls", "--filter", &format!("ref={}", &ids[1][..12]), "-q"]),
+        format!("{}\n", &ids[1][..12])
+    );
+    assert_eq!(here.ok(["builds", "ls", "--filter", "status=error", "-q"]), "");
+
+    let newest = inspected(&here, &ids[0][..20]);
+    assert_eq!(newest, inspected(&here, "^0"));
+    let steps = newest["Steps"].as_array().unwrap();
+    let states: Vec<&str> = steps.iter().map(|step| step["Status"].as_str().unwrap()).collect();
+    assert_eq!(states, ["done", "done", "cached"], "{newest:#}");
+    assert_eq!(steps[0]["Miss"]["Reason"], "changed");
+    assert_eq!(steps[0]["Miss"]["Inputs"][0]["Input"], "/a");
+    assert_eq!(steps[1]["Miss"]["Reason"], "other-base");
+    assert_eq!(steps[1]["After"], serde_json::json!([1]));
+    assert_eq!(inspected(&here, "^2")["Steps"][0]["Miss"]["Reason"], "new");
+
+    let report = here.ok(["builds", "inspect"]);
+    for part in [
+        "Name:         app:1\n",
+        "Status:       Completed\n",
+        "Build Steps:  3/3 (33% cached)\n",
+        "changed: /a\n",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
+    assert_eq!(here.ok(["builds", "logs", "^0", "2"]), "second");
+    assert_eq!(here.ok(["builds", "logs", "^2"]), "#2 [build] RUN cat a; echo made > /b\nfirst\n");
+    assert_eq!(here.ok(["builds", "logs", "^1"]), "", "everything was cached");
+    assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "", "a COPY writes nothing");
+    for wrong in [&["inspect", "^3"][..], &["logs", "^0", "4"], &["logs", "0x"], &["inspect", "^x"]] {
+        assert_eq!(here.run([&["builds"], wrong].concat()).code, 1, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_build_that_failed_is_remembered_with_why_and_all_its_output() {
+    let Some(here) = with_busybox("a_build_that_failed_is_remembered_with_why_and_all_its_output") else {
+        return;
+    };
+    let context = here.context("c", "from busybox\nRUN printf '\\033[2Jpart'; exit 7\nRUN echo never\n", &[]);
+    let failed = here.fails(["build".as_ref(), context.as_os_str()]);
+    assert_eq!(failed.code, 1);
+    assert_eq!(listed(&here, "{{.Name}} {{.Status}}"), ["c Error"]);
+    let build = inspected(&here, "^0");
+    assert_eq!((&build["Error"]["Class"], &build["Image"]), (&"input".into(), &Value::Null));
+    assert!(build["Error"]["Causes"][0].as_str().unwrap().contains("exit code: 7"), "{build:#}");
+    assert_eq!(
+        (&build["Steps"][0]["Status"], &build["Steps"][1]["Status"]),
+        (&"failed".into(), &"not run".into())
+    );
+    assert_eq!(build["Findings"][0]["Rule"], "ConsistentInstructionCasing");
+    assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "\u{1b}[2Jpart");
+
+    let unreadable = here.context("broken", "FROM busybox\nRUNN x\n", &[]);
+    here.fails(["build".as_ref(), unreadable.as_os_str()]);
+    assert!(
+        here.ok(["builds", "inspect"]).contains("Error:        dockerfile parse error"),
+        "{}",
+        here.ok(["builds", "inspect"])
+    );
+}
+
+#[test]
+fn canceled_running_and_killed_builds_are_told_apart() {
+    let Some(here) = with_busybox("canceled_running_and_killed_builds_are_told_apart") else { return };
+    let mut killed = at_work(&here, "killed");
+    let mut canceled = at_work(&here, "canceled");
+    let two = listed(&here, "{{.Name}} {{.Status}}");
+    assert_eq!(two, ["canceled:latest Running", "killed:latest Running"]);
+    assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "canceled is at work\n", "while it runs");
+
+    let pid = canceled.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(canceled.wait().unwrap().code(), Some(130));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(listed(&here, "{{.Name}} {{.Status}}"), ["canceled:latest Canceled", "killed:latest Killed"]);
+    let steps = inspected(&here, "^0")["Steps"].clone();
+    assert_eq!((&steps[0]["Status"], &steps[0]["Miss"]["Reason"]), (&"canceled".into(), &"new".into()));
+    assert!(here.ok(["builds", "inspect", "^1"]).contains("Status:       Killed before it ended\n"));
+    assert_eq!(here.ok(["builds", "logs", "^1"]), "#1\nkilled is at work\n");
+    assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "canceled is at work\n");
+}
+
+#[test]
+fn two_builds_at_once_have_a_record_and_a_log_each() {
+    let Some(here) = with_busybox("two_builds_at_once_have_a_record_and_a_log_each") else { return };
+    let start = |name: &str| {
+        let dockerfile = format!("FROM busybox\nRUN for i in $(seq 500); do echo {name} $i; done\n");
+        let context = here.context(name, &dockerfile, &[]);
+        let mut build = here.command([
+            "build".as_ref(),
+            "-q".as_ref(),
+            "-t".as_ref(),
+            name.as_ref(),
+            context.as_os_str(),
+        ]);
+        build.stdout(Stdio::null()).spawn().unwrap()
+    };
+    for mut build in ["one", "two"].map(start) {
+        assert!(build.wait().unwrap().success());
+    }
+    let ids = listed(&here, "{{.ID}} {{.Name}}");
+    assert_eq!(ids.len(), 2);
+    for line in ids {
+        let (id, name) = line.split_once(' ').unwrap();
+        let name = name.strip_suffix(":latest").unwrap();
+        let expected: String = (1..=500).map(|i| format!("{name} {i}\n")).collect();
+        assert_eq!(here.ok(["builds", "logs", id, "1"]), expected);
+    }
+}
+
+#[test]
+fn a_long_log_is_kept_to_the_last_byte() {
+    let Some(here) = with_busybox("a_long_log_is_kept_to_the_last_byte") else { return };
+    // 50 MB that no terminal would show in full, bytes of every value among them
+    let run = "RUN i=0; while [ $i -lt 50 ]; do head -c 1000000 /numbers; i=$((i+1)); done; cat /bytes";
+    let context = here.context("c", &format!("FROM busybox\nCOPY numbers bytes /\n{run}\n"), &[]);
+    let numbers: String = (0..200_000).map(|number| format!("{number}\n")).collect();
+    let bytes: Vec<u8> = (0..=255).collect();
+    fs::write(context.join("numbers"), &numbers).unwrap();
+    fs::write(context.join("bytes"), &bytes).unwrap();
+    here.build("x", &context);
+    let log = here.command(["builds", "logs", "^0", "2"]).output().unwrap();
+    assert!(log.status.success());
+    let expected = [numbers.as_bytes()[..1_000_000].repeat(50), bytes].concat();
+    assert_eq!(log.stdout.len(), expected.len());
+    assert!(log.stdout == expected, "the bytes differ");
+}
+
+#[test]
+fn the_oldest_builds_are_forgotten() {
+    let Some(here) = with_busybox("the_oldest_builds_are_forgotten") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo x\n", &[]);
+    here.build("x", &context);
+    let lines = here.store().join("builds/0.jsonl");
+    let recorded = fs::read_to_string(&lines).unwrap();
+    let id = here.ok(["builds", "ls", "-q", "--no-trunc"]).trim().to_owned();
+    // as 600 more builds would have left it
+    let files = [0, 1, 2].map(|file| {
+        let build = |number: usize| recorded.replace(&id, &format!("{:064x}", 1000 * file + number));
+        (0..200).map(build).collect::<String>()
+    });
+    for (number, text) in files.iter().enumerate() {
+        assert!(text.len() > 128 << 10);
+        fs::write(here.store().join(format!("builds/{number}.jsonl")), text).unwrap();
+    }
+    assert_eq!(listed(&here, "{{.ID}}").len(), 600);
+    here.build("x", &context);
+    let left = listed(&here, "{{.Name}} {{.Status}}").len();
+    assert!((200..=401).contains(&left), "{left}");
+    assert!(!lines.exists(), "the oldest file of lines");
+    assert!(!here.store().join("builds/logs").join(&id).exists(), "a log without a line");
+}
+
+#[test]
+fn a_record_that_cannot_be_written_stops_no_build() {
+    let Some(here) = with_busybox("a_record_that_cannot_be_written_stops_no_build") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo x\n", &[]);
+    // no directory can be made where a file is
+    let builds = here.store().join("builds");
+    let _ = fs::remove_dir_all(&builds);
+    fs::write(&builds, "").unwrap();
+    let progress = here.build("x", &context);
+    assert!(progress.contains("the record of this build could not be written"), "{progress}");
+}
