@@ -11,7 +11,7 @@ use crate::{
     shown::{Color, Shown, StepOutput},
     streams,
 };
-use clap::{CommandFactory, FromArgMatches};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 use std::{
     ffi::{OsStr, OsString},
     io::IsTerminal,
@@ -23,9 +23,11 @@ use std::{
 pub(crate) fn run() -> ExitCode {
     let environment = Environment::capture();
     let color = environment.color();
-    let cli = match parse(std::env::args_os().collect()) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let wrong = if runs_a_container(&words) { 125 } else { 2 };
+    let cli = match parse(words) {
         Ok(cli) => cli,
-        Err(Unparsed::Clap(error)) => return told_by_clap(&error, color),
+        Err(Unparsed::Clap(error)) => return told_by_clap(&error, color, wrong),
         Err(Unparsed::Usage(error)) => {
             let error = CliError::Usage(error);
             exit::report(&error, color);
@@ -43,15 +45,25 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Shows what clap answers: help is an answer, not a mistake.
-fn told_by_clap(error: &clap::Error, color: Color) -> ExitCode {
+/// Whether the command is `run`, whose exit code is the program's, so that rbuild's own mistakes have one of their own.
+fn runs_a_container(words: &[OsString]) -> bool {
+    let word = |at: usize| words.get(at).and_then(|word| word.to_str());
+    word(1) == Some("run") || (word(1) == Some("container") && word(2) == Some("run"))
+}
+
+/// Shows what clap answers: help is an answer, not a mistake, also when it comes for want of a command. `wrong` is the exit code of
+/// a mistake.
+fn told_by_clap(error: &clap::Error, color: Color, wrong: u8) -> ExitCode {
     let colored = color == Color::On && (error.use_stderr() || streams::stdout().is_terminal());
     let output = if colored { StepOutput::Colored } else { StepOutput::Plain };
     let mut text = Shown::default();
     error.render().ansi().to_string().lines().for_each(|line| text.step_line(line.as_bytes(), output));
     if error.use_stderr() {
         streams::tell(&text);
-        ExitCode::from(2)
+        match error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
+            _ => ExitCode::from(wrong),
+        }
     } else {
         // who has closed the stream does not want it
         let _ = streams::print_shown(&text);

@@ -139,6 +139,12 @@ pub enum Error {
     /// A reference, platform or document that is not one.
     #[error(transparent)]
     Value(#[from] OciError),
+    /// A `--change` that does not begin with an instruction that only changes the config, or is empty. The words are Docker's.
+    #[error("{}", not_a_change(.keyword))]
+    NotAChange {
+        /// Its first word in capitals.
+        keyword: String,
+    },
     /// Something rbuild does not do.
     #[error("{what} is not supported yet")]
     Unsupported {
@@ -289,6 +295,7 @@ impl Error {
             | Self::ContainerNameTaken { .. }
             | Self::ContainerRunning(_)
             | Self::NoCommand
+            | Self::NotAChange { .. }
             | Self::Value(_)
             | Self::Unsupported { .. } => FailureClass::Input,
             Self::ContextUnreadable { source, .. }
@@ -349,6 +356,13 @@ fn registry_hint(error: &RegistryError) -> Option<Hint> {
         }
         _ => None,
     }
+}
+
+fn not_a_change(keyword: &str) -> String {
+    if keyword.is_empty() {
+        return "file with no instructions".to_owned();
+    }
+    format!("{keyword} is not a valid change command")
 }
 
 #[cfg(test)]

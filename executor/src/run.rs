@@ -90,9 +90,8 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     let mut mounts = crate::mounts::scripts(run.host_files, &action.scripts)?;
     mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
     // a size of 0 asks for the usual one, as with Docker
-    if let Some(size) = run.shm_size.filter(|size| *size > 0)
-        && !mounts.iter().any(|mount| mount.target == Path::new(SHARED_MEMORY))
-    {
+    if let Some(size) = run.shm_size.filter(|size| *size > 0) {
+        mounts.retain(|mount| mount.target != Path::new(SHARED_MEMORY));
         mounts.push(shared_memory(size)?);
     }
     let guest = Guest {

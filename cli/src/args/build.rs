@@ -1,6 +1,9 @@
 //! The flags of `build`.
 
-use super::{flag::Switch, other_flags::OtherFlags};
+use super::{
+    flag::{Switch, any_path},
+    other_flags::OtherFlags,
+};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -67,10 +70,10 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, switch = false)]
     pub(crate) quiet: bool,
     /// Write the image's id to FILE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) iidfile: Option<PathBuf>,
     /// Write what was built to FILE as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) metadata_file: Option<PathBuf>,
     /// Accepted and without effect: images are always kept in the store
     #[arg(long, switch = true)]

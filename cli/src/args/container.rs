@@ -1,6 +1,9 @@
 //! The flags of the commands for containers.
 
-use super::{flag::Switch, system::PruneFlags};
+use super::{
+    flag::{Switch, any_path},
+    system::PruneFlags,
+};
 use clap::Args;
 
 /// What was typed after `run`.
@@ -33,7 +36,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "ENV")]
     pub(crate) env: Vec<String>,
     /// Read environment variables from FILE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) env_file: Vec<std::path::PathBuf>,
     /// Start in this directory
     #[arg(short, long, value_name = "DIR")]

@@ -1,6 +1,15 @@
-//! Switches in Docker's manner: `--pull`, `--pull=true`, `--pull=0`.
+//! Switches in Docker's manner: `--pull`, `--pull=true`, `--pull=0`; and paths that may be empty.
 
-use clap::{Arg, ArgAction};
+use clap::{
+    Arg, ArgAction,
+    builder::{OsStringValueParser, TypedValueParser},
+};
+use std::path::PathBuf;
+
+/// Takes any path: an empty one counts as none, as with Docker, where a script leaves a variable empty.
+pub(super) fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
 
 /// Makes a switch of an argument: `#[arg(long, switch = false)]`.
 pub(super) trait Switch {

@@ -1,6 +1,6 @@
 //! The flags of the commands that bring images in and out.
 
-use super::flag::Switch;
+use super::flag::{Switch, any_path};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub(crate) struct SaveArgs {
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
     /// Write to FILE instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = any_path())]
     pub(crate) output: Option<PathBuf>,
     /// docker (an archive that is both Docker's and OCI's) or oci
     #[arg(long, value_name = "FORMAT", default_value = "docker")]
@@ -25,7 +25,7 @@ pub(crate) struct SaveArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
     /// Read from FILE instead of standard input
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = any_path())]
     pub(crate) input: Option<PathBuf>,
     /// Show no progress
     #[arg(short, long)]

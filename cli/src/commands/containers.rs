@@ -4,7 +4,7 @@ use super::naming::{each, force};
 use crate::{
     app::App,
     args::{CommitArgs, PsArgs, RmArgs},
-    error::CliError,
+    error::{CliError, UsageError},
     options::{detail, image_name},
     streams::{answer, print},
     table::{Column, Format, Listing},
@@ -52,7 +52,10 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
 /// Removes containers, and goes on after each that cannot be removed.
 pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
-    each(&args.containers, app.environment.color(), |name| {
+    each(&args.containers, force(args.force), app.environment.color(), |name| {
+        if name.is_empty() {
+            return Err(UsageError::new("container name cannot be empty").into());
+        }
         engine.remove_container(name, force(args.force))?;
         print(&format!("{name}\n"))
     })
@@ -62,7 +65,7 @@ pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
 pub(super) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
     let request = CommitRequest {
         container: args.container,
-        name: args.name.as_deref().map(image_name).transpose()?,
+        name: args.name.as_deref().filter(|text| !text.is_empty()).map(image_name).transpose()?,
         author: args.author,
         message: args.message,
         changes: args.change,

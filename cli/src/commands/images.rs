@@ -34,7 +34,7 @@ pub(super) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
     };
     let filters = args.filter.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
     let images = engine.images()?;
-    let (pattern, now) = (args.pattern.as_deref(), app.environment.now);
+    let (pattern, now) = (args.pattern.as_deref().filter(|text| !text.is_empty()), app.environment.now);
     let rows = images
         .iter()
         .filter(|image| filters.iter().all(|filter| filter.admits(image)))

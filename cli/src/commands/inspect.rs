@@ -30,7 +30,8 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
         Some("image") => ObjectKind::Image,
         Some("container") => ObjectKind::Container,
         Some(other) => {
-            return Err(UsageError::new(format!("{other:?} is not a valid value for --type")).into());
+            let message = format!("unknown type: {other:?}: must be one of \"container\", \"image\"");
+            return Err(UsageError::new(message).into());
         }
     };
     let template = match args.format.as_deref() {

@@ -82,19 +82,25 @@ fn credentials(args: LoginArgs) -> Result<(String, String), CliError> {
     let stdin = |source| CliError::Stream { action: "read standard input", source };
     if args.password_stdin {
         let Some(username) = args.username else {
-            return Err(UsageError::new("Must provide --username with --password-stdin").into());
+            return Err(UsageError::new("the --password-stdin option requires --username to be set").into());
         };
         let mut password = String::new();
         io::stdin().lock().read_to_string(&mut password).map_err(stdin)?;
-        return Ok((username, password.trim_end_matches(['\r', '\n']).to_owned()));
+        return filled(username, password.trim_end_matches(['\r', '\n']).to_owned());
     }
     if (args.username.is_none() || args.password.is_none()) && !io::stdin().is_terminal() {
         return Err(UsageError::new("Cannot perform an interactive login from a non TTY device").into());
     }
     let username = args.username.map_or_else(|| ask("Username: "), Ok).map_err(stdin)?;
     let password = args.password.map_or_else(ask_hidden, Ok).map_err(stdin)?;
-    if username.is_empty() || password.is_empty() {
-        return Err(UsageError::new("username and password must not be empty").into());
+    filled(username, password)
+}
+
+fn filled(username: String, password: String) -> Result<(String, String), CliError> {
+    for (what, text) in [("username", &username), ("password", &password)] {
+        if text.is_empty() {
+            return Err(UsageError::new(format!("{what} is empty")).into());
+        }
     }
     Ok((username, password))
 }

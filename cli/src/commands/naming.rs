@@ -26,7 +26,7 @@ pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
 /// Removes images, and goes on after each that cannot be removed.
 pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
-    each(&args.images, app.environment.color(), |name| {
+    each(&args.images, force(args.force), app.environment.color(), |name| {
         let removed = engine.remove_image(name, force(args.force))?;
         let lines = removed.iter().map(|removed| match removed {
             RemovedImage::Untagged(reference) => format!("Untagged: {}\n", with_tag(reference)),
@@ -36,9 +36,11 @@ pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
     })
 }
 
-/// Does something with each name; tells of every failure, and fails in the end if there was one.
+/// Removes each name; tells of every failure, and fails in the end if there was one. With force, what is not there is told too
+/// and is no failure, as with Docker.
 pub(super) fn each(
     names: &[String],
+    force: Force,
     color: Color,
     mut act: impl FnMut(&str) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
@@ -46,10 +48,17 @@ pub(super) fn each(
     for name in names {
         if let Err(error) = act(name) {
             exit::report(&error, color);
-            code = code.max(exit::code(&error));
+            if force == Force::No || !is_absent(&error) {
+                code = code.max(exit::code(&error));
+            }
         }
     }
     if code == 0 { Ok(()) } else { Err(CliError::Reported { code }) }
+}
+
+fn is_absent(error: &CliError) -> bool {
+    use rbuild::Error::{NoSuchContainer, NoSuchImage};
+    matches!(error, CliError::Engine(NoSuchImage(_) | NoSuchContainer(_)))
 }
 
 /// The meaning of `--force`.

@@ -16,7 +16,7 @@ use rbuild_docker_api::with_tag;
 pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
-    let platform = args.platform.as_deref().map(any_platform).transpose()?;
+    let platform = args.platform.as_deref().filter(|text| !text.is_empty()).map(any_platform).transpose()?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
     let pulled =
         work(style(app, args.registry.quiet), async |events| engine.pull(&name, platform, events).await)?;

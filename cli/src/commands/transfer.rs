@@ -25,7 +25,7 @@ const BUFFER: usize = 256 * 1024;
 
 /// Writes images to an archive.
 pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
-    args.platform.as_deref().map(host_platform).transpose()?;
+    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
     let format = match args.format.as_str() {
         "docker" | "docker-archive" => ArchiveFormat::Docker,
         "oci" | "oci-archive" => ArchiveFormat::Oci,
@@ -34,10 +34,11 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
         }
     };
     let stdout = streams::stdout();
-    if args.output.is_some() || !stdout.is_terminal() {
+    let output = args.output.as_deref().filter(|path| !path.as_os_str().is_empty());
+    if output.is_some() || !stdout.is_terminal() {
         complete(app, &args.images)?;
     }
-    match &args.output {
+    match output {
         None if stdout.is_terminal() => {
             Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
                 .into())
@@ -77,9 +78,9 @@ fn save_to(engine: &Engine, images: &[String], format: ArchiveFormat, path: &Pat
 
 /// Reads images from an archive.
 pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
-    args.platform.as_deref().map(host_platform).transpose()?;
+    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
     let source = match &args.input {
-        Some(path) if path.as_os_str() != "-" => existing(path)?,
+        Some(path) if !matches!(path.as_os_str().as_encoded_bytes(), b"" | b"-") => existing(path)?,
         _ if io::stdin().is_terminal() => {
             return Err(UsageError::new("requested load from stdin, but stdin is empty").into());
         }
@@ -102,7 +103,7 @@ pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
 
 /// Makes an image of a root filesystem.
 pub(super) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
-    args.platform.as_deref().map(host_platform).transpose()?;
+    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
     let source = match args.file.as_str() {
         "-" => standard_input(),
         url if url.starts_with("http://") || url.starts_with("https://") => {

@@ -62,7 +62,11 @@ impl BuildOptions {
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
-        let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
+        let (context, source, dockerfile) =
+            contexts::sources(&args.context, args.file.as_deref().filter(|text| !text.is_empty()))?;
+        if let Some(text) = args.build_arg.iter().find(|text| text.is_empty() || text.starts_with('=')) {
+            return Err(empty_key(text));
+        }
         let mut build_args = pairs(&args.build_arg, environment);
         if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
             && !build_args.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
@@ -82,7 +86,12 @@ impl BuildOptions {
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,
             pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
-            add_hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_, _>>()?,
+            add_hosts: args
+                .add_host
+                .iter()
+                .filter(|text| !text.is_empty())
+                .map(|text| host(text))
+                .collect::<Result<_, _>>()?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
         };
         Ok(Self {
@@ -90,8 +99,8 @@ impl BuildOptions {
             names,
             context,
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
-            iidfile: args.iidfile,
-            metadata_file: args.metadata_file,
+            iidfile: args.iidfile.filter(|path| !path.as_os_str().is_empty()),
+            metadata_file: args.metadata_file.filter(|path| !path.as_os_str().is_empty()),
             jobs: args.jobs,
             certificates: Certificates::from_flag(args.tls_verify),
             call,
@@ -112,9 +121,13 @@ fn tag(text: &str) -> Result<ImageName, UsageError> {
 fn label(text: &str) -> Result<(String, String), UsageError> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() {
-        return Err(UsageError::new(format!("invalid key-value pair {text:?}: empty key")));
+        return Err(empty_key(text));
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+fn empty_key(text: &str) -> UsageError {
+    UsageError::new(format!("invalid key-value pair {text:?}: empty key"))
 }
 
 fn platform(flags: &[String], environment: &Environment) -> Result<Option<Platform>, UsageError> {

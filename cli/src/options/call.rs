@@ -48,7 +48,7 @@ impl CallOptions {
     /// # Errors
     /// [`UsageError`] for anything else.
     pub(crate) fn new(flag: Option<&str>, check: bool) -> Result<Option<Self>, UsageError> {
-        let text = if check { "check" } else { flag.unwrap_or("build") };
+        let text = if check { "check" } else { flag.filter(|text| !text.is_empty()).unwrap_or("build") };
         let invalid = || UsageError::new(format!("invalid value {text:?} for --call"));
         let (mut method, mut format, mut status) = ("", CallFormat::Text, FindingsStatus::Fails);
         for field in text.split(',') {
@@ -87,8 +87,8 @@ mod tests {
         assert_eq!(read("check,format=json"), Some(CallOptions { format: CallFormat::Json, ..check }));
         assert_eq!(read("lint,ignorestatus=true").unwrap().status, FindingsStatus::Ignored);
         assert_eq!(read("targets").unwrap().call, Call::Targets);
-        assert_eq!(read("build"), None);
-        for wrong in ["", "nothing", "check,format=xml", "check,outline", "outline,color=red"] {
+        assert_eq!((read("build"), read("")), (None, None));
+        for wrong in ["nothing", "check,format=xml", "check,outline", "outline,color=red"] {
             assert!(CallOptions::new(Some(wrong), false).is_err(), "{wrong:?}");
         }
     }

@@ -27,6 +27,11 @@ pub(super) fn sources(
     context: &str,
     file: Option<&str>,
 ) -> Result<(ContextKind, ContextSource, DockerfileSource), UsageError> {
+    if context.is_empty() {
+        return Err(UsageError::in_build(
+            "please specify build context (e.g. \".\" for the current directory)",
+        ));
+    }
     let on_stdin = || DockerfileSource::Text(Vec::new());
     match (context, file) {
         ("-", Some("-")) => Err(UsageError::in_build(
@@ -61,7 +66,7 @@ pub(crate) fn is_url(text: &str) -> bool {
 
 /// The meaning of each `--build-context NAME=VALUE`; the last of a name counts.
 pub(super) fn named(words: &[String]) -> Result<BTreeMap<String, NamedContextSource>, UsageError> {
-    words.iter().map(|text| named_context(text)).collect()
+    words.iter().filter(|text| !text.is_empty()).map(|text| named_context(text)).collect()
 }
 
 fn named_context(text: &str) -> Result<(String, NamedContextSource), UsageError> {

@@ -75,16 +75,21 @@ impl RunOptions {
             ("init", args.init),
         ])?;
         // images of other platforms cannot run, so there is nothing to choose
-        args.platform.as_deref().map(host_platform).transpose()?;
+        args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+        if let Some(text) = args.env.iter().find(|text| text.is_empty() || text.starts_with('=')) {
+            return Err(UsageError::new(format!(
+                "invalid argument {text:?} for \"-e, --env\" flag: invalid environment variable: {text}"
+            )));
+        }
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
             image: args.image,
             command: args.command,
-            name: args.name.map(name).transpose()?,
+            name: args.name.filter(|text| !text.is_empty()).map(name).transpose()?,
             entrypoint: args.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] }),
             env: env.collect(),
             env_files: args.env_file,
-            workdir: args.workdir.map(workdir).transpose()?,
+            workdir: args.workdir.filter(|text| !text.is_empty()).map(workdir).transpose()?,
             user: args.user,
             volumes: args.volume.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
             hostname: args.hostname,
@@ -146,7 +151,8 @@ fn volume(text: &str) -> Result<Volume, UsageError> {
 
 fn network(mode: Option<&str>) -> Result<Network, UsageError> {
     match mode {
-        None | Some("" | "default") => Ok(Network::Default),
+        None | Some("default") => Ok(Network::Default),
+        Some("") => Err(UsageError::new("no name set for network")),
         Some("host") => Ok(Network::Host),
         Some("none") => Ok(Network::None),
         Some(other) => Err(UsageError::unsupported(format_args!("--network {other}"))),
@@ -155,7 +161,7 @@ fn network(mode: Option<&str>) -> Result<Network, UsageError> {
 
 fn pull(when: &str) -> Result<PullWhen, UsageError> {
     match when {
-        "missing" => Ok(PullWhen::Missing),
+        "" | "missing" => Ok(PullWhen::Missing),
         "always" => Ok(PullWhen::Always),
         "never" => Ok(PullWhen::Never),
         other => Err(UsageError::new(format!(
@@ -190,8 +196,8 @@ mod tests {
         assert_eq!(run.volumes, [volume]);
         assert_eq!((run.terminal, run.stdin), (TerminalUse::Own, ContainerStdio::Inherit));
         assert_eq!(run.retention, Retention::Remove);
-        let run = options("rbuild run --entrypoint= img").unwrap();
-        assert_eq!(run.entrypoint, Some(Vec::new()));
+        let run = options("rbuild run --entrypoint= --name= --workdir= --platform= --pull= img").unwrap();
+        assert_eq!((run.entrypoint, run.name, run.workdir), (Some(Vec::new()), None, None));
     }
 
     #[test]
@@ -205,6 +211,11 @@ mod tests {
             ),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
             ("rbuild run --network bridge img", "--network bridge is not supported yet"),
+            ("rbuild run --network= img", "no name set for network"),
+            (
+                "rbuild run -e =x img",
+                "invalid argument \"=x\" for \"-e, --env\" flag: invalid environment variable: =x",
+            ),
         ] {
             assert_eq!(options(line).unwrap_err(), message);
         }

@@ -33,7 +33,8 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
     match name {
         "provenance" | "sbom" | "push" | "debug" => off,
         "attest" => value.split(',').any(|part| part == "disabled=true"),
-        "output" => matches!(value, "type=docker" | "type=image"),
+        "output" => matches!(value, "" | "type=docker" | "type=image"),
+        "secret" | "ssh" | "cache-from" | "cache-to" => value.is_empty(),
         "builder" => value == "default",
         _ => false,
     }

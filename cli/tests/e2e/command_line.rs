@@ -144,3 +144,58 @@ fn what_can_be_a_context_is_one() {
         assert!(ran.stderr.contains(message), "{word}: {ran:#?}");
     }
 }
+
+/// As with docker: scripts leave variables empty, and clean up what may not be there.
+#[test]
+fn empty_values_and_force_are_taken_as_docker_takes_them() {
+    let Some(here) = crate::with_busybox("empty_values_and_force_are_taken_as_docker_takes_them") else {
+        return;
+    };
+    let context = here.context("c", "FROM busybox\n", &[]).display().to_string();
+    for flag in [
+        "--iidfile",
+        "--metadata-file",
+        "-f",
+        "--target",
+        "--add-host",
+        "--build-context",
+        "--secret",
+        "--call",
+    ] {
+        here.ok(["build", "-q", flag, "", &context]);
+    }
+    for flag in ["--name", "--workdir", "--platform", "--pull", "--hostname", "--user"] {
+        here.ok(["run", "--rm", &format!("{flag}="), "busybox", "true"]);
+    }
+    here.ok(["run", "--name", "box", "busybox", "true"]);
+    here.ok(["commit", "box", ""]);
+    assert!(here.ok(["images", ""]).contains("busybox"));
+    assert!(!here.ok(["save", "-o", "", "busybox"]).is_empty());
+    let code = |words: &[&str]| here.run(words).code;
+    for (words, expected) in [
+        (&["rmi", "-f", "nope"][..], 0),
+        (&["rmi", "nope"], 1),
+        (&["rm", "-f", "nope"], 0),
+        (&["rm", "nope", "box"], 1),
+        (&["rm", "-f", ""], 2),
+        (&["build", ""], 1),
+        (&["build", "--build-arg", "=x", &context], 2),
+        (&["run", "--network=", "busybox", "true"], 125),
+        (&["run", "-e", "=x", "busybox", "true"], 125),
+        (&["run", "--mistyped", "busybox"], 125),
+        (&["container"], 0),
+    ] {
+        assert_eq!(code(words), expected, "{words:?}");
+    }
+    let told = here.run(["rmi", "-f", "nope"]).stderr;
+    assert!(told.contains("No such image: nope"), "{told}");
+    here.ok(["run", "--name", "box", "busybox", "true"]);
+    for (change, message) in [
+        ("FOO x", "FOO is not a valid change command"),
+        ("", "file with no instructions"),
+        ("ENV", "Error: ENV requires at least one argument"),
+    ] {
+        let refused = here.fails(["commit", "-c", change, "box"]).stderr;
+        assert!(refused.contains(message), "{change:?}: {refused}");
+    }
+}

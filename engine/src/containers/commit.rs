@@ -3,6 +3,7 @@
 use crate::{Engine, Error};
 use rbuild_cache::{ContainerState, LayerMeta, LayerSource, RefRecord};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Timestamp};
+use rbuild_parser::ParseError;
 use rbuild_planner::{PlanOptions, ResolvedImage};
 
 /// `commit`.
@@ -86,14 +87,16 @@ pub(crate) fn apply_changes(
     for change in changes {
         let keyword = change.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         if !ALLOWED.contains(&keyword.as_str()) {
-            return Err(Error::Unsupported { what: format!("{keyword} as a change") });
+            return Err(Error::NotAChange { keyword });
         }
     }
     let text = crate::diagnostic::DockerfileText {
         name: "change".to_owned(),
         bytes: format!("FROM base\n{}\n", changes.join("\n")).into_bytes(),
     };
-    let dockerfile = rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, &text))?;
+    // the lines are of no file that anybody has seen
+    let unread = |error| Error::syntax(ParseError { lines: None, ..error }, &text);
+    let dockerfile = rbuild_parser::parse(&text.bytes).map_err(unread)?;
     let planned = |error| Error::plan(error, &text);
     // the triggers of the image are for its children, not for this
     let triggers = std::mem::take(&mut config.on_build);
