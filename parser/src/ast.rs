@@ -1,4 +1,4 @@
-//! The syntax tree: what was written, words still unexpanded, every node with the place it came from.
+//! The syntax tree: the text as written, with words unexpanded, and with the place of every node.
 
 use crate::{Lines, Lint, Span, Spanned};
 
@@ -14,7 +14,7 @@ pub struct Dockerfile {
     pub global_args: Vec<Node<Vec<ArgDeclaration>>>,
     /// The stages, in order; never empty.
     pub stages: Vec<Stage>,
-    /// Findings that need nothing but the text.
+    /// Findings of the checks that need only the text.
     pub lints: Vec<Lint>,
 }
 
@@ -50,10 +50,10 @@ impl Escape {
     }
 }
 
-/// One instruction with everything that is known of its place.
+/// One instruction with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node<T> {
-    /// What it says.
+    /// The parsed instruction.
     pub value: T,
     /// The instruction word as typed.
     pub keyword: Word,
@@ -141,7 +141,7 @@ pub struct ArgDeclaration {
 pub struct Pairs {
     /// Key and value, unexpanded.
     pub pairs: Vec<(Word, Word)>,
-    /// Which of the two forms was used.
+    /// The form in which the pairs are written.
     pub form: PairsForm,
 }
 
@@ -172,13 +172,13 @@ pub struct Heredoc {
     pub descriptor: String,
     /// The body as written, line endings kept, terminator excluded.
     pub body: Word,
-    /// Whether `$` in the body is expanded (the name had no quotes).
+    /// Expansion of `$` in the body, which quotes around the name turn off.
     pub expansion: Expansion,
-    /// Whether leading tabs are removed (`<<-`).
+    /// Treatment of leading tabs, which `<<-` removes.
     pub tabs: Tabs,
 }
 
-/// Whether a here-document is expanded.
+/// Expansion of a here-document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expansion {
     /// Variables are expanded.
@@ -187,7 +187,7 @@ pub enum Expansion {
     Literal,
 }
 
-/// What happens to the leading tabs of a here-document.
+/// Treatment of the leading tabs of a here-document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tabs {
     /// They stay.
@@ -235,7 +235,7 @@ pub enum Source {
     Heredoc(Heredoc),
 }
 
-/// What COPY and ADD share.
+/// The operands and flags that COPY and ADD share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// The sources, in the order written; at least one.
@@ -298,7 +298,8 @@ pub enum Healthcheck {
     },
 }
 
-/// ONBUILD: the trigger's text and what it parses to. One that makes no sense fails where it is carried out, as with Docker.
+/// ONBUILD: the trigger's text and what it parses to. One that makes no sense fails where it is carried out, as with
+/// Docker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Onbuild {
     /// The text after `ONBUILD `, heredoc bodies and terminators appended as they are stored in an image's config.

@@ -1,7 +1,7 @@
-//! Build checks that need nothing but the text.
+//! Build checks that need only the text.
 //!
-//! Findings are reported for every stage, reached or not. Those that Docker makes only of the instructions it carries out
-//! are left to the planner, which knows what those are.
+//! Findings are reported for every stage, even if the target does not need it. Docker makes some findings only for the
+//! instructions that it carries out; the planner makes those, because it knows these instructions.
 
 use std::collections::HashSet;
 
@@ -72,7 +72,7 @@ fn stage_name<'a>(from: &'a Node<crate::From>, names: &mut HashSet<&'a str>, lin
     describe(from, "FROM", &[name], lints);
 }
 
-/// What is found in the words of a FROM, flags apart, whether they make sense or not.
+/// Checks the words of a FROM without its flags, even if the instruction is wrong.
 pub(crate) fn from_words(keyword: &str, words: &str, lines: Lines, lints: &mut Vec<Lint>) {
     let words: Vec<&str> = words.split_whitespace().collect();
     if let [_, _, name] = words[..]
@@ -131,7 +131,8 @@ impl Case {
     }
 }
 
-/// Keywords should all have the case most of them have; a draw is upper case. Global ARGs are not looked at.
+/// All keywords should have the case that most of them have, or upper case if both are as frequent. Global ARGs are not
+/// checked.
 fn keyword_casing(stages: &[Stage], lints: &mut Vec<Lint>) {
     let keywords = || {
         stages.iter().flat_map(|stage| {

@@ -6,7 +6,7 @@ use crate::grammar::dockerfile::{DockerfileGrammar, Rule};
 use crate::physical::PhysicalLine;
 use crate::{Directives, Escape, Lines, ParseError, Problem, Span, Spanned};
 
-/// Reads directives until the first line that is none.
+/// Reads directives until the first line that is not a directive.
 #[derive(Debug, Default)]
 pub(crate) struct DirectiveReader {
     found: Directives,
@@ -63,7 +63,7 @@ impl DirectiveReader {
     }
 }
 
-/// Whether a line was a directive.
+/// The result of offering a line as a directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Yes,
@@ -89,7 +89,7 @@ fn read(line: &PhysicalLine<'_>) -> Option<(String, Spanned<String>)> {
     let (whole, start) = value?;
     let trimmed = whole.trim_matches(['\t', '\n', '\u{c}', '\r', ' ']);
     if trimmed.is_empty() {
-        // a value of nothing but blanks is one blank, which only `escape` minds
+        // a value of blanks only becomes one blank, which only `escape` refuses
         return Some((
             key,
             Spanned { value: " ".to_owned(), span: Span { start, end: start + whole.len() } },

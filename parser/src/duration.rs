@@ -64,7 +64,7 @@ fn unit(name: &str) -> Option<u64> {
     }
 }
 
-/// Nanoseconds in `0.digits` of a unit, rounded down; digits beyond what 64 bits hold count for nothing.
+/// Nanoseconds in `0.digits` of a unit, rounded down; digits that do not fit into 64 bits are ignored.
 fn fraction_of(digits: &str, unit: u64) -> u128 {
     let digits = &digits[..digits.len().min(18)];
     let value: u128 = digits.parse().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What can be wrong with a Dockerfile, in Docker's own words.
+//! Mistakes in Dockerfiles, in Docker's own words.
 
 use crate::{Lines, Span};
 
@@ -11,7 +11,7 @@ pub const MAX_LINE: usize = 65_535;
 /// `dockerfile parse error on line N: `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// What is wrong.
+    /// The mistake.
     pub problem: Problem,
     /// The lines of the instruction it was found in; `None` when the file as a whole is wrong.
     pub lines: Option<Lines>,
@@ -39,13 +39,13 @@ impl ParseError {
 /// The ways a Dockerfile can be wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Not one byte.
+    /// The file is empty.
     #[error("the Dockerfile cannot be empty")]
     EmptyFile,
-    /// Only blank lines and comments.
+    /// The file has only blank lines and comments.
     #[error("file with no instructions")]
     NoInstructions,
-    /// Only global ARGs.
+    /// The file has only global ARGs.
     #[error("dockerfile contains no stages to build")]
     NoStages,
     /// An instruction other than ARG before the first FROM.
@@ -63,16 +63,16 @@ pub enum Problem {
         /// The directive, lower-cased.
         key: String,
     },
-    /// `# escape=` names something else than the two possible characters.
+    /// `# escape=` names a character other than the two possible ones.
     #[error("invalid escape token '{token}' does not match ` or \\")]
     InvalidEscape {
-        /// What was given.
+        /// The value as written.
         token: String,
     },
     /// The file ends inside a here-document.
     #[error("unterminated heredoc")]
     UnterminatedHeredoc,
-    /// A JSON array holds something else than strings.
+    /// A JSON array contains a value that is not a string.
     #[error("when using JSON array syntax, arrays must be comprised of strings only")]
     JsonNotStrings,
     /// The legacy form of ENV or LABEL without a value.
@@ -101,7 +101,7 @@ impl Problem {
     }
 }
 
-/// What can be wrong inside an instruction whose line could be read.
+/// Mistakes inside an instruction whose line could be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InstructionProblem {
     /// No instruction has that name.
@@ -137,7 +137,7 @@ pub enum InstructionProblem {
     NotBoolean {
         /// The flag without dashes.
         flag: String,
-        /// What was given.
+        /// The value as written.
         value: String,
     },
     /// MAINTAINER, WORKDIR, USER or STOPSIGNAL without its argument.
@@ -202,13 +202,13 @@ pub enum InstructionProblem {
     /// `--retries` is negative.
     #[error("--retries cannot be negative ({retries})")]
     NegativeRetries {
-        /// What was given.
+        /// The value as written.
         retries: i64,
     },
     /// `--retries` is not a whole number of 32 bits.
     #[error("strconv.ParseInt: parsing {}: {reason}", crate::quote::go_quoted(value))]
     InvalidRetries {
-        /// What was given.
+        /// The value as written.
         value: String,
         /// Go's reason.
         reason: &'static str,
@@ -239,10 +239,10 @@ pub enum InstructionProblem {
     NotOneTrigger,
 }
 
-/// Why a duration cannot be read, in the words of Go's `time.ParseDuration`.
+/// Mistakes in durations, in the words of Go's `time.ParseDuration`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationProblem {
-    /// Not a duration at all, or too long for 64 bits of nanoseconds.
+    /// The text is not a duration, or the duration does not fit into 64 bits of nanoseconds.
     #[error("invalid duration {}", crate::quote::go_quoted(.0))]
     Invalid(String),
     /// A number without a unit.
@@ -282,13 +282,13 @@ impl std::fmt::Display for Quote {
 pub struct WordError {
     /// The word as written.
     pub word: String,
-    /// Why.
+    /// The mistake in it.
     pub reason: WordProblem,
     /// Names that were looked up and not found before the word failed, each once, in the order met.
     pub unset: Vec<String>,
 }
 
-/// Why a word cannot be expanded.
+/// Mistakes in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordProblem {
     /// A quote is never closed.
@@ -319,7 +319,7 @@ pub enum WordProblem {
     Required {
         /// The variable.
         name: String,
-        /// The message, or what stands for it when there is none.
+        /// The message, or Docker's default when the word has none.
         message: String,
     },
     /// Replacements make a text of more than [`crate::MAX_EXPANSION`] bytes.
@@ -333,7 +333,7 @@ pub enum WordProblem {
 /// The value of a `--mount` that is not one line of comma-separated values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MountError {
-    /// No text at all.
+    /// The value is empty.
     #[error("EOF")]
     Empty,
     /// A `"` inside a field that has none at its start.

@@ -1,4 +1,4 @@
-//! Expansion: a word and the variables it is read with, to text.
+//! Expansion: turns a word into text by the values of variables.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::word;
 use crate::word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};
 use crate::{Escape, WordError, WordProblem};
 
-/// What a text expands to.
+/// The result of an expansion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expanded {
     /// The words; exactly one in [`WordMode::Single`] and [`WordMode::Heredoc`].
@@ -20,7 +20,7 @@ pub struct Expanded {
 /// Expands a text with the variables `lookup` knows.
 ///
 /// # Errors
-/// [`WordError`] when the text is no word, or asks for a value that is missing.
+/// [`WordError`] when the text is not a word, or needs a value that is missing.
 pub fn expand(
     text: &str,
     escape: Escape,
@@ -33,7 +33,7 @@ pub fn expand(
     }
     let (parts, mistake) = word::read(text, escape, mode);
     let mut evaluator = Evaluator { lookup, unset: Vec::new() };
-    // what stands before a mistake is expanded first: it may have the more telling error
+    // the parts before a mistake are expanded first, because Docker reports their errors before it
     let words = match mode {
         WordMode::Single | WordMode::Heredoc => evaluator.word(&parts).map(|word| vec![word]),
         WordMode::List => evaluator.list(&parts),
@@ -101,7 +101,7 @@ impl Evaluator<'_> {
 
     fn variable(&mut self, name: &str, modifier: Option<&Modifier>) -> Result<String, WordProblem> {
         let Some(modifier) = modifier else { return Ok(self.value(name).unwrap_or_default()) };
-        // words are expanded whether they are needed or not, and before the variable is looked up, as in Docker
+        // as in Docker, a word is expanded before the variable is looked up, even if its result is not needed
         match modifier {
             Modifier::Default { missing, word } => {
                 let word = self.word(word)?;
@@ -169,8 +169,8 @@ fn trim(value: &str, pattern: &str, side: Side, reach: Reach) -> Result<String, 
     }
 }
 
-/// The error for the pattern of a suffix. Docker matches suffixes backwards, and tells of the pattern turned around
-/// and of what is then its first mistake.
+/// The error for the pattern of a suffix. Docker matches suffixes backwards, so it reports the reversed pattern and the
+/// first mistake in that.
 fn backwards(pattern: &str) -> WordProblem {
     let mut pieces = Vec::new();
     let mut rest = pattern;
@@ -208,7 +208,7 @@ fn glob(pattern: &str) -> Result<Glob, WordProblem> {
 struct List {
     words: Vec<String>,
     current: String,
-    /// Bytes of all that was taken in.
+    /// Number of bytes of all parts so far.
     length: usize,
 }
 

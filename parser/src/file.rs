@@ -17,30 +17,30 @@ use crate::{
 /// Bytes that are not UTF-8 are accepted in comments only.
 ///
 /// # Errors
-/// [`ParseError`] with Docker's message. Lines that cannot be read at all are reported before instructions that make
-/// no sense, as Docker does, whatever their order.
+/// [`ParseError`] with Docker's message. As in Docker, lines that cannot be read are reported before mistakes inside
+/// instructions, whatever their order.
 pub fn parse(text: &[u8]) -> Result<Dockerfile, ParseError> {
     read(text).map_err(|mut mistakes| mistakes.swap_remove(0))
 }
 
-/// Everything that is surely wrong with a Dockerfile: first what [`parse`] reports, then the rest in the order of the
-/// file, [`MAX_MISTAKES`] in all. Empty when it parses.
+/// All sure mistakes of a Dockerfile: first the one that [`parse`] reports, then the rest in the order of the file, at
+/// most [`MAX_MISTAKES`]. Empty when it parses.
 ///
-/// A mistake is sure when correcting those before it could not make it go away. So nothing is looked for behind a word
-/// that is nowhere near an instruction: that is likely a piece of the instruction before it.
+/// A mistake is sure when correcting those before it could not remove it. The search therefore ends at a word that is not
+/// close to the name of an instruction, because it is probably a piece of the instruction before it.
 #[must_use]
 pub fn mistakes(text: &[u8]) -> Vec<ParseError> {
     read(text).err().unwrap_or_default()
 }
 
-/// How many mistakes of one file are told at once.
+/// The largest number of mistakes of one file that are reported at once.
 pub const MAX_MISTAKES: usize = 10;
 
 /// Mistakes inside instructions, in the order of the file.
 #[derive(Debug, Default)]
 struct Mistakes {
     found: Vec<ParseError>,
-    /// Whether what follows may be misread.
+    /// True if the following lines may be misread.
     lost: bool,
 }
 
@@ -62,7 +62,7 @@ impl Mistakes {
         self.lost |= lost;
     }
 
-    /// All of them behind one that takes precedence.
+    /// All mistakes, after one that takes precedence.
     fn behind(mut self, mistake: ParseError) -> Vec<ParseError> {
         self.found.truncate(MAX_MISTAKES - 1);
         self.found.insert(0, mistake);
@@ -98,7 +98,7 @@ fn read(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
         return Err(mistakes.found);
     }
     if count == 0 {
-        // the last line is to blame: it is where an instruction was still hoped for
+        // the last line is reported, because an instruction could still have followed there
         let last = reader.lines.number().max(1);
         return Err(vec![ParseError::in_lines(Problem::NoInstructions, Lines { first: last, last })]);
     }
@@ -108,8 +108,9 @@ fn read(text: &[u8]) -> Result<Dockerfile, Vec<ParseError>> {
     Ok(finished(reader, file))
 }
 
-/// What stands before the first mistake of a Dockerfile, perhaps without a stage. Of its checks, those are made that Docker makes
-/// before it looks for mistakes in an instruction: of the instruction with the mistake, too, and for empty lines of all.
+/// The part before the first mistake of a Dockerfile, which may have no stage. Of its checks, those are made that Docker
+/// makes before it looks for mistakes in an instruction: of the instruction with the mistake, too, and for empty lines of
+/// all.
 #[must_use]
 pub fn beginning(text: &[u8]) -> Dockerfile {
     let text = FileText::new(text);
@@ -179,7 +180,7 @@ pub fn parse_instruction(text: &str, escape: Escape) -> Result<Node<Instruction>
     }
 }
 
-/// What a line can say.
+/// The possible contents of a line.
 #[derive(Debug)]
 enum Statement {
     From(From),
@@ -323,7 +324,7 @@ impl<'a> Split<'a> {
         Self::new(self.operands.text, self.operands.place, self.operands.escape)
     }
 
-    /// Whether here-documents may stand on the line: never beside the JSON form.
+    /// True if here-documents may stand on the line, which the JSON form excludes.
     fn announces_heredocs(&self) -> bool {
         if !self.line.contains("<<") {
             return false;

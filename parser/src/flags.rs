@@ -16,14 +16,14 @@ pub(crate) struct Flag {
     pub(crate) span: Span,
 }
 
-/// The flags an instruction has, by what they take.
+/// The flags of an instruction, by the values that they take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
-    /// May be given once, with a value.
+    /// Flags with a value that may be given once.
     pub(crate) single: &'static [&'static str],
-    /// May be repeated, with a value.
+    /// Flags with a value that may be repeated.
     pub(crate) repeated: &'static [&'static str],
-    /// `true` without a value.
+    /// Boolean flags, which are `true` without a value.
     pub(crate) boolean: &'static [&'static str],
 }
 
@@ -137,12 +137,12 @@ impl Checked {
         Ok(Self { flags })
     }
 
-    /// Takes the value of a flag that may be given once. An empty value is as good as none.
+    /// Takes the value of a flag that may be given once. An empty value counts as none.
     pub(crate) fn take(&mut self, name: &str) -> Option<Word> {
         self.take_even_empty(name).filter(|value| !value.value.is_empty())
     }
 
-    /// Takes the value of a flag for which an empty value is a wrong one.
+    /// Takes the value of a flag that must not be empty.
     pub(crate) fn take_even_empty(&mut self, name: &str) -> Option<Word> {
         let index = self.flags.iter().position(|flag| flag.name == name)?;
         self.flags.remove(index).value

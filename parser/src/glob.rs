@@ -53,7 +53,7 @@ impl Glob {
                 other => Token::Character(other),
             });
         }
-        // several stars match what one does
+        // several stars match the same as one
         tokens.dedup_by(|a, b| *a == Token::Run && *b == Token::Run);
         let literal = tokens
             .iter()
@@ -121,7 +121,7 @@ impl Glob {
         }
     }
 
-    /// A run may match nothing: whoever stands before it also stands behind it.
+    /// Adds the positions after each `*`, because a `*` may match nothing.
     fn skip_empty_runs(&self, states: &mut [Option<usize>]) {
         for (index, token) in self.tokens.iter().enumerate() {
             if let (Token::Run, Some(start)) = (token, states[index]) {

@@ -18,8 +18,8 @@ pub(crate) mod word {
     pub(crate) struct WordGrammar;
 }
 
-/// Text for the grammars, which know `\` only: under `` escape=` `` the two characters trade places. Byte offsets stay
-/// the same, so what a rule matched is cut out of the original.
+/// Text for the grammars, which know only `\`: under `` escape=` `` the two characters change places. Byte offsets stay
+/// the same, so the match of a rule is cut out of the original.
 pub(crate) fn in_backslashes(text: &str, escape: Escape) -> Cow<'_, str> {
     match escape {
         Escape::Backslash => Cow::Borrowed(text),
@@ -35,7 +35,7 @@ pub(crate) fn in_backslashes(text: &str, escape: Escape) -> Cow<'_, str> {
     }
 }
 
-/// Text in which quotes mean nothing: each is masked by a control character, which no rule knows.
+/// Text in which quotes have no meaning, because each is replaced by a control character that no rule knows.
 pub(crate) fn without_quotes(text: &str) -> Cow<'_, str> {
     if text.contains(['\'', '"']) {
         Cow::Owned(text.replace(['\'', '"'], "\u{1}"))

@@ -25,7 +25,7 @@ pub(crate) fn healthcheck(flags: Vec<Flag>, operands: &Operands<'_>) -> Result<H
     let command = command_line(&Operands { text: rest, ..*operands })?;
     if kind.eq_ignore_ascii_case("NONE") {
         let empty = rest.is_empty() || command == CommandLine::Exec(Vec::new());
-        // flags of NONE are never looked at
+        // as in Docker, flags of NONE are ignored
         return if empty {
             Ok(Healthcheck::None)
         } else {

@@ -30,7 +30,7 @@ impl Marker {
     }
 }
 
-/// Where the bodies of an instruction end.
+/// The end of an instruction's bodies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
     /// The last physical line, a terminator.
@@ -39,7 +39,7 @@ pub(crate) struct End {
     pub(crate) offset: usize,
 }
 
-/// The here-documents a line announces, in order. Names are always quoted and escaped with `\`, whatever the escape
+/// The here-documents that a line announces, in order. Names are always quoted and escaped with `\`, whatever the escape
 /// character of the file. A line with an open quote or a `${` that cannot be read announces none, as in Docker.
 pub(crate) fn markers(line: &str) -> Vec<Marker> {
     if !line.contains("<<") {

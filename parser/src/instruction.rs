@@ -67,13 +67,13 @@ impl Keyword {
         Self::ALL.iter().find(|(keyword, _)| *keyword == self).map_or("", |(_, name)| name)
     }
 
-    /// Whether here-documents are looked for on its line.
+    /// True if its line may announce here-documents.
     pub(crate) fn takes_heredocs(self) -> bool {
         matches!(self, Self::Add | Self::Copy | Self::Run)
     }
 }
 
-/// The error for a word that is no instruction; the suggestion is in lower case if anything in the word is.
+/// The error for a word that is not an instruction; the suggestion is in lower case if anything in the word is.
 pub(crate) fn unknown(name: &str) -> InstructionProblem {
     let names = Keyword::ALL.iter().map(|(_, known)| *known);
     let suggestion = crate::suggest(&name.to_uppercase(), names).map(|known| {
@@ -146,7 +146,7 @@ pub(crate) fn instruction(
         Keyword::Env => Instruction::Env(key_values(flags, operands, "ENV")?),
         Keyword::Label => Instruction::Label(key_values(flags, operands, "LABEL")?),
         Keyword::Arg => {
-            // flags of ARG are never looked at
+            // as in Docker, flags of ARG are ignored
             let declarations = pairs::declarations(operands);
             Instruction::Arg(declarations.map_err(|(problem, span)| ParseError {
                 problem: Problem::Instruction(problem),
@@ -157,7 +157,7 @@ pub(crate) fn instruction(
         Keyword::Expose => Instruction::Expose(expose(flags, operands)?),
         Keyword::Volume => Instruction::Volume(volume(flags, operands)?),
         Keyword::Maintainer => Instruction::Maintainer(one_word("MAINTAINER", flags, operands)?),
-        // flags of STOPSIGNAL are never looked at
+        // as in Docker, flags of STOPSIGNAL are ignored
         Keyword::Stopsignal => Instruction::Stopsignal(one_word("STOPSIGNAL", Vec::new(), operands)?),
         Keyword::User => Instruction::User(one_word("USER", flags, operands)?),
         Keyword::Workdir => Instruction::Workdir(one_word("WORKDIR", flags, operands)?),

@@ -68,7 +68,8 @@ fn unescape(written: &str) -> String {
     out
 }
 
-/// The character of four hexadecimal digits, or of eight with `\u` between them (a pair of surrogates), and what follows it.
+/// The character of four hexadecimal digits, or of eight with `\u` between them (a pair of surrogates), and what follows
+/// it.
 fn code_point(digits: &str) -> (char, &str) {
     let unit = |text: &str| text.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
     let Some(first) = unit(digits) else { return (char::REPLACEMENT_CHARACTER, digits) };

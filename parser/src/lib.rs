@@ -1,8 +1,8 @@
 //! The Dockerfile language: text in, syntax tree with spans out, and the expansion of words.
 //!
 //! Invariants: every span points into the text that was given, through continuations; parsing and expansion are pure,
-//! never panic, and take time linear in the text. Left to others: what an instruction does (planner), which variables
-//! exist (planner), how findings are shown (cli).
+//! never panic, and take time linear in the text. The planner knows what an instruction does and which
+//! variables exist, and cli shows findings.
 
 #![forbid(unsafe_code)]
 

@@ -38,7 +38,7 @@ pub struct Lint {
     pub rule: Rule,
     /// Docker's message, exactly.
     pub message: String,
-    /// Where.
+    /// The lines that it is about.
     pub lines: Lines,
 }
 
@@ -49,7 +49,7 @@ impl Rule {
         format!("{self:?}")
     }
 
-    /// The page that describes the rule; InvalidBaseImagePlatform and what Docker does not have have none.
+    /// The page that describes the rule; InvalidBaseImagePlatform and rules that Docker does not have have none.
     #[must_use]
     pub fn url(self) -> Option<String> {
         if matches!(self, Self::InvalidBaseImagePlatform | Self::InvalidOnbuildTrigger) {

@@ -11,7 +11,7 @@ use crate::{Escape, ParseError};
 pub(crate) struct LogicalLine<'a> {
     /// The joined text, left-trimmed, without comments.
     pub(crate) text: Cow<'a, str>,
-    /// Where its pieces came from; never empty.
+    /// The places of its pieces in the file; never empty.
     pub(crate) pieces: Vec<Piece>,
     /// The number of its first physical line.
     pub(crate) first: usize,
@@ -19,11 +19,11 @@ pub(crate) struct LogicalLine<'a> {
     pub(crate) last: usize,
     /// One past its last byte, line ending excluded.
     pub(crate) end: usize,
-    /// Whether a blank line stands inside the continuation.
+    /// Blank lines inside the continuation.
     pub(crate) gaps: Gaps,
 }
 
-/// Whether a continued instruction has blank lines in it.
+/// Presence of blank lines in a continued instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gaps {
     None,

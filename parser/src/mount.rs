@@ -1,4 +1,4 @@
-//! The comma-separated form of `--mount` values. What the keys mean is the planner's.
+//! The comma-separated form of `--mount` values. The planner knows the meaning of the keys.
 
 use crate::MountError;
 
@@ -7,7 +7,7 @@ use crate::MountError;
 /// Fields follow the rules of CSV: one in double quotes may hold commas, and `""` in it is one quote.
 ///
 /// # Errors
-/// [`MountError`] when there is nothing, or a double quote is out of place.
+/// [`MountError`] when the value is empty, or a double quote is in the wrong place.
 pub fn parse_mount(value: &str) -> Result<Vec<(String, Option<String>)>, MountError> {
     let fields = csv_fields(value)?;
     Ok(fields

@@ -3,7 +3,7 @@
 use crate::instruction::{Keyword, unknown};
 use crate::{Heredoc, InstructionProblem};
 
-/// The trigger's instruction, or why it may not be one.
+/// The trigger's instruction, or the reason for which it may not be a trigger.
 pub(crate) fn trigger_keyword(name: &str) -> Result<Keyword, InstructionProblem> {
     match Keyword::from_name(name) {
         Some(Keyword::Onbuild) => Err(InstructionProblem::ChainedOnbuild),

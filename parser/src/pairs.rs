@@ -91,7 +91,7 @@ pub(crate) fn words_by_grammar(text: &str, escape: Escape) -> Vec<&str> {
     words
         .filter(|pair| pair.as_rule() == Rule::quoted_word)
         .map(|pair| {
-            // an escape character at the very end protects nothing and is no part of the word
+            // an escape character at the very end protects nothing and is not part of the word
             let span = pair.as_span();
             let dangling = pair.into_inner().find(|inner| inner.as_rule() == Rule::dangling);
             let end = dangling.map_or(span.end(), |dangling| dangling.as_span().start());

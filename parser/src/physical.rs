@@ -1,4 +1,4 @@
-//! Physical lines: the file as bytes, cut at newlines, with what never reaches the language removed.
+//! Physical lines: the bytes of the file, cut at newlines, without the line endings and the byte-order mark.
 //!
 //! Invariant: offsets are those of the file as it was given, byte-order mark included.
 
@@ -13,7 +13,7 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 pub(crate) struct PhysicalLine<'a> {
     /// The line with its newline.
     pub(crate) raw: &'a str,
-    /// Where it starts in the file.
+    /// Offset of its first byte in the file.
     pub(crate) start: usize,
     /// Its number, from 1.
     pub(crate) number: usize,
@@ -30,12 +30,12 @@ impl<'a> PhysicalLine<'a> {
         self.start + self.content().len()
     }
 
-    /// Whether the first thing on the line is `#`.
+    /// True if `#` is the first character on the line other than blanks.
     pub(crate) fn is_comment(&self) -> bool {
         self.raw.trim_start().starts_with('#')
     }
 
-    /// The text of a comment line without `#`, trimmed, and where it stands.
+    /// The text of a comment line without `#`, trimmed, and its place.
     pub(crate) fn comment(&self) -> Option<(&'a str, Span)> {
         let after = self.raw.trim_start().strip_prefix('#')?;
         let text = after.trim();
@@ -80,12 +80,12 @@ pub(crate) struct PhysicalLines<'a> {
     text: &'a str,
     invalid: &'a [usize],
     position: usize,
-    /// Lines read so far.
+    /// Number of lines read so far.
     number: usize,
 }
 
 impl<'a> PhysicalLines<'a> {
-    /// The next line; bytes that are not UTF-8 are tolerated until [`Self::check_utf8`] is asked.
+    /// Reads the next line. Bytes that are not UTF-8 are tolerated until [`Self::check_utf8`] is called.
     pub(crate) fn next(&mut self) -> Result<Option<PhysicalLine<'a>>, ParseError> {
         let rest = &self.text[self.position..];
         if rest.is_empty() {
@@ -103,7 +103,7 @@ impl<'a> PhysicalLines<'a> {
         Ok(Some(line))
     }
 
-    /// Refuses a line that carries meaning and is not UTF-8. Comments may be anything.
+    /// Refuses a line that is not UTF-8. It is not called for comments, which may have any bytes.
     pub(crate) fn check_utf8(&mut self, line: &PhysicalLine<'_>) -> Result<(), ParseError> {
         if self.invalid.is_empty() {
             return Ok(());

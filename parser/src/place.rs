@@ -1,8 +1,8 @@
-//! From logical text back to the file.
+//! Maps places in logical text back to the file.
 
 use crate::{Escape, Span, Spanned, Word};
 
-/// The joined text of one instruction, and where each piece of it came from.
+/// The joined text of one instruction, with the place of each piece in the file.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     text: &'a str,
@@ -31,7 +31,7 @@ impl<'a> Place<'a> {
         Self::new(text, &[Piece { logical: 0, file: 0 }])
     }
 
-    /// Where `part`, a slice of the logical text, stands in the file.
+    /// The place in the file of `part`, a slice of the logical text.
     pub(crate) fn span(&self, part: &str) -> Span {
         // both are slices of one string, so the difference of their addresses is an offset
         let start = (part.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
@@ -43,7 +43,7 @@ impl<'a> Place<'a> {
         Span { start: first, end: self.file_offset(start + part.len() - 1) + 1 }
     }
 
-    /// `part` as it stands, with its place.
+    /// `part` as written, with its place.
     pub(crate) fn word(&self, part: &str) -> Word {
         self.word_from(part.to_owned(), part)
     }
@@ -67,7 +67,7 @@ impl<'a> Place<'a> {
 pub(crate) struct Operands<'a> {
     /// The text after keyword and flags, trimmed.
     pub(crate) text: &'a str,
-    /// Where it stands.
+    /// Its place in the file.
     pub(crate) place: &'a Place<'a>,
     /// The file's escape character.
     pub(crate) escape: Escape,

@@ -1,6 +1,6 @@
-//! A syntax tree as text again: parsing what is printed gives the same tree, places aside.
+//! Prints a syntax tree as text. Parsing the text gives the same tree, except for its places.
 //!
-//! Spelling that means nothing is not kept: continuations, runs of blanks, quotes around flags.
+//! Spelling without meaning is not kept: continuations, runs of blanks, quotes around flags.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -22,7 +22,7 @@ impl Display for Dockerfile {
         if let Some(check) = &self.directives.check {
             writeln!(f, "# check={}", check.value)?;
         }
-        // ends the directives: a comment may look like one
+        // an empty line ends the directives, because the next comment may look like one
         writeln!(f)?;
         let printer = Printer { escape };
         for node in &self.global_args {
@@ -63,7 +63,7 @@ impl Printer {
         }
         let mut line = format!("{} {operands}", node.keyword.value);
         if line.trim_end_matches([' ', '\t']).ends_with(self.escape.as_char()) {
-            // white space that trimming removes and continuation does not know
+            // trimming removes white space that a continuation does not skip
             line.push('\u{c}');
         }
         self.line(f, &line)?;
@@ -161,7 +161,7 @@ impl Printer {
         self.transfer(out, &add.transfer)
     }
 
-    /// Adds what ADD and COPY share to `out`, their own flags.
+    /// Adds the shared operands and flags of ADD and COPY to `out`, which has their own flags.
     fn transfer<'a>(&self, mut out: String, transfer: &'a Transfer) -> (String, Vec<Body<'a>>) {
         self.flag(&mut out, "chown", transfer.chown.as_ref());
         self.flag(&mut out, "chmod", transfer.chmod.as_ref());
@@ -242,7 +242,7 @@ impl Printer {
     fn key_values(&self, pairs: &Pairs) -> String {
         let sign = |key: &str| match pairs.form {
             PairsForm::Equals => "=",
-            // a blank that is escaped separates nothing
+            // an escaped blank does not separate words
             PairsForm::Legacy if key.ends_with(self.escape.as_char()) => "  ",
             PairsForm::Legacy => " ",
         };
@@ -300,8 +300,9 @@ fn inline_files(transfer: &Transfer) -> impl DoubleEndedIterator<Item = &Heredoc
     })
 }
 
-/// What must follow a line for the markers on it. They are not the inline files one by one: a quote may turn a source
-/// into no marker or join words to one that is no source, and of several with one name only the last has a meaning.
+/// The bodies that must follow a line for the markers on it. They may differ from the inline files: a quote may keep a
+/// source from being a marker, or join words to a marker that is not a source, and of several with one name only the last
+/// counts.
 fn bodies<'a>(line: &str, transfer: &'a Transfer) -> Vec<Body<'a>> {
     let markers = heredoc::markers(line);
     let body = |(index, marker): (usize, &heredoc::Marker)| {
@@ -342,7 +343,7 @@ fn push_command(out: &mut String, command: &CommandLine) {
     }
 }
 
-/// Words between blanks, or a JSON array when one of them could not stand there.
+/// Words between blanks, or a JSON array when one of them would not be read as one word.
 fn push_list(out: &mut String, words: Vec<&str>) {
     let blank = [' ', '\t', '\r', '\n', '\u{b}', '\u{c}'];
     let plain = |word: &&str| {
@@ -365,7 +366,7 @@ fn json<'a>(words: impl Iterator<Item = &'a str>) -> String {
     serde_json::Value::from_iter(words).to_string()
 }
 
-/// Appends operands, behind a bare `--` when they would be read as flags.
+/// Appends operands, after a bare `--` if they would be read as flags.
 fn guard(out: &mut String, operands: &str) {
     if operands.starts_with("--") {
         out.push_str("-- ");

@@ -1,4 +1,4 @@
-//! A line as a shell would cut it into words: how here-documents are found on it.
+//! Cuts a line into words like a shell, to find the here-documents on it.
 //!
 //! Quotes group, escapes protect, and both stay in the words; nothing is expanded. White space after an unquoted `<<`
 //! does not end the word, so that `<< EOF` is one. The escape character is always `\`.
@@ -19,7 +19,7 @@ pub(crate) fn shell_words(line: &str) -> Vec<String> {
         let written = pair.as_str();
         match pair.as_rule() {
             Rule::text => words.text(written),
-            // as in Docker, white space in a substitution separates, though that leaves no whole one
+            // as in Docker, white space separates even inside a substitution, which it breaks
             Rule::substitution => written.chars().for_each(|c| words.character(c)),
             _ => words.current.push_str(written),
         }
@@ -56,7 +56,7 @@ pub(crate) fn unquoted_word(written: &str) -> Option<Unquoted> {
     Some(unquoted)
 }
 
-/// What `pair` stands for when variables stand for themselves.
+/// The text of `pair`, in which variables stand for themselves.
 fn push_literally(pair: &Pair<'_, Rule>, out: &mut String) -> Option<()> {
     match pair.as_rule() {
         Rule::escaped | Rule::double_escaped => {
@@ -72,7 +72,8 @@ fn push_literally(pair: &Pair<'_, Rule>, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Whether every quote and every `${` is closed and known. That `${x:=y}` means nothing shows only when it is expanded.
+/// True if every quote and every `${` is closed and known. An unknown modifier as in `${x:=y}` is found only on
+/// expansion.
 fn is_readable(text: &str) -> bool {
     match word::read(text, Escape::Backslash, WordMode::Single).1 {
         None => true,

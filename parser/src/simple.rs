@@ -1,7 +1,7 @@
-//! What most files are made of, read without a grammar: words, flags and substitutions that hold nothing but their text.
+//! Reads the simple words, flags and substitutions without a grammar, because most files consist of them.
 //!
-//! Files are read on every build, and these are nine of ten. Each function gives up, with `None`, at the first thing
-//! that takes the grammar to understand; what it does give is what the grammar gives, which the tests hold it to.
+//! Files are read on every build, and nine of ten words are simple. Each function returns `None` at the first character
+//! that needs the grammar. Any other result is the one that the grammar gives, which the tests check.
 
 use crate::Escape;
 use crate::word_part::{Missing, Modifier, WordMode, WordPart};
@@ -79,7 +79,7 @@ pub(crate) fn word(text: &str, escape: Escape, mode: WordMode) -> Option<Vec<Wor
     let (mut parts, mut rest, mut quoted) = (Vec::new(), text, false);
     let mut before_quote = 0;
     loop {
-        // single quotes mean nothing in double ones
+        // single quotes have no meaning in double ones
         let next = rest.find(|c| special.contains(&c) && !(quoted && c == '\'')).unwrap_or(rest.len());
         if next > 0 {
             parts.push(literal(&rest[..next], quoted));
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    /// What files are full of does not need the grammar; if it did, the others would hold for nothing.
+    /// The common forms do not need the grammar. If they did, the other tests would check nothing.
     #[test]
     fn ordinary_text_is_simple() {
         let escape = Escape::Backslash;

@@ -20,12 +20,12 @@ pub struct Lines {
     pub last: usize,
 }
 
-/// A value and where it stands.
+/// A value with its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// The place of the value.
     pub span: Span,
 }
 

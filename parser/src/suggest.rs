@@ -12,7 +12,7 @@ pub fn suggest<'a>(value: &str, candidates: impl IntoIterator<Item = &'a str>) -
         if candidate == value {
             return None;
         }
-        // anything at `limit` or above cannot win, so lengths that differ by as much need no matrix
+        // a distance of `limit` or more cannot win, so lengths that differ as much need no matrix
         let longest_character = if value.is_ascii() && candidate.is_ascii() { 1 } else { 4 };
         if candidate.len().abs_diff(value.len()) > MAX_DISTANCE * longest_character {
             continue;

@@ -1,5 +1,5 @@
-//! The replacement of `${v//P/R}`. Upstream it is a template of a regular expression without groups, and keeps that
-//! meaning here: `$0` is the match, any other name is nothing, `$$` is a dollar.
+//! The replacement of `${v//P/R}`. In Docker it is a template of a regular expression without groups, and it has the same
+//! meaning here: `$0` is the match, any other name is empty, `$$` is a dollar.
 
 use crate::glob::Glob;
 
@@ -14,7 +14,7 @@ pub(crate) fn replace_all(value: &str, glob: &Glob, template: &str) -> Option<St
     while from <= value.len() {
         let Some(found) = glob.find(value, from) else { break };
         out.push_str(&value[copied..found.start]);
-        // an empty match right behind another match does not count
+        // an empty match right after another match does not count
         if found.end > copied || found.start == 0 {
             push_template(&mut out, template, &value[found.clone()]);
         }

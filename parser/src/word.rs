@@ -8,7 +8,7 @@ use crate::grammar::{in_backslashes, without_quotes};
 use crate::word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};
 use crate::{Escape, Quote, WordError, WordProblem, simple};
 
-/// How deep substitutions may stand in each other's words.
+/// The largest depth of substitutions inside each other's words.
 pub const MAX_NESTING: usize = 100;
 
 /// Cuts a word into its parts. In heredoc mode quotes are text and the escape character is always `\`.
@@ -22,7 +22,8 @@ pub fn parse_word(text: &str, escape: Escape, mode: WordMode) -> Result<Vec<Word
     }
 }
 
-/// The parts up to the first mistake, with what the mistake still lets be looked up, and the mistake.
+/// The parts up to the first mistake, with the variables that Docker still looks up before it reports it, and the
+/// mistake.
 pub(crate) fn read(text: &str, escape: Escape, mode: WordMode) -> (Vec<WordPart>, Option<WordProblem>) {
     let escape = match mode {
         WordMode::Single | WordMode::List => escape,
@@ -44,7 +45,7 @@ pub(crate) fn read_by_grammar(
         shadow = without_quotes(&shadow).into_owned().into();
     }
     let mut parts = Vec::new();
-    // everything matches, mistakes included: what is left is substitutions nested beyond the stack
+    // the grammar matches any text, so it can fail only for substitutions that are nested too deep for the stack
     let Ok(parsed) = WordGrammar::parse(Rule::word, &shadow) else {
         return (parts, Some(WordProblem::TooDeep));
     };
@@ -57,7 +58,7 @@ pub(crate) fn read_by_grammar(
     (parts, problem)
 }
 
-/// Whether escapes still protect something in the text they end up in.
+/// Treatment of escapes in the resulting text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Escapes {
     Removed,
@@ -65,7 +66,7 @@ enum Escapes {
     Kept,
 }
 
-/// Where a part stands.
+/// The surroundings of a part.
 #[derive(Clone, Copy, Debug)]
 struct Position {
     escapes: Escapes,
@@ -75,13 +76,13 @@ struct Position {
 
 const TOP: Position = Position { escapes: Escapes::Removed, quoted: false, depth: 0 };
 
-/// A mistake, and how far the text was understood: a substitution that is cut off by the end of the text is reported
-/// as such, whatever else is wrong inside it.
+/// A mistake, and how far the text was understood. A substitution that the end of the text cuts off is reported as such,
+/// even if there is another mistake inside it.
 #[derive(Debug)]
 struct Broken {
     problem: WordProblem,
     at: usize,
-    /// A variable whose modifier is unknown: Docker looks it up before it minds.
+    /// A variable whose modifier is unknown. Docker looks it up before it reports the modifier.
     met: Option<Box<WordPart>>,
 }
 
@@ -280,7 +281,7 @@ impl Builder<'_> {
         if broken.at >= self.text.len() { Broken { problem: instead, ..broken } } else { broken }
     }
 
-    /// What a rule matched, out of the text as written.
+    /// The match of a rule, cut out of the text as written.
     fn slice(&self, pair: &Pair<'_, Rule>) -> &str {
         &self.text[pair.as_span().start()..pair.as_span().end()]
     }

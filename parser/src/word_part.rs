@@ -1,6 +1,6 @@
 //! The pieces of a word, and the ways of cutting a text into them.
 
-/// How a text is cut into words, and which characters are special in it.
+/// The way of cutting a text into words, which also decides the characters that are special in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WordMode {
     /// One word; blanks are data.
@@ -18,65 +18,65 @@ pub enum WordPart {
     Literal {
         /// The text.
         text: String,
-        /// Whether quotes or an escape protect it from being split at white space.
+        /// True if quotes or an escape protect it from being split at white space.
         quoted: bool,
     },
     /// `$name` or `${name…}`.
     Variable {
         /// The name; may be empty (`${+x}`) or special (`$?`), which is never set.
         name: String,
-        /// What is done with the value.
+        /// The change to the value.
         modifier: Option<Modifier>,
-        /// Whether it stands in double quotes.
+        /// True if it stands in double quotes.
         quoted: bool,
     },
 }
 
-/// What `${name…}` does with a value.
+/// The change that `${name…}` makes to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Modifier {
     /// `-` and `:-`: the word instead of a missing value.
     Default {
-        /// What counts as missing.
+        /// The values that count as missing.
         missing: Missing,
         /// The word.
         word: Vec<WordPart>,
     },
     /// `+` and `:+`: the word instead of a value, nothing instead of a missing one.
     Alternative {
-        /// What counts as missing.
+        /// The values that count as missing.
         missing: Missing,
         /// The word.
         word: Vec<WordPart>,
     },
     /// `?` and `:?`: an error instead of a missing value.
     Required {
-        /// What counts as missing.
+        /// The values that count as missing.
         missing: Missing,
         /// The message.
         message: Vec<WordPart>,
     },
-    /// `#`, `##`, `%` and `%%`: the value without what matches at one side.
+    /// `#`, `##`, `%` and `%%`: the value without the match at one side.
     Trim {
-        /// Where.
+        /// The side of the match.
         side: Side,
-        /// How much.
+        /// The length of the match.
         reach: Reach,
-        /// The pattern, escapes still in it.
+        /// The pattern, with its escapes.
         pattern: Vec<WordPart>,
     },
     /// `/` and `//`: the value with matches replaced.
     Replace {
-        /// Which matches.
+        /// The matches that are replaced.
         matches: Matches,
-        /// The pattern, escapes still in it.
+        /// The pattern, with its escapes.
         pattern: Vec<WordPart>,
-        /// What stands for each match, escapes still in it.
+        /// The replacement of each match, with its escapes.
         replacement: Vec<WordPart>,
     },
 }
 
-/// What counts as a missing value.
+/// The values that count as missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// Only a variable that is not set.
@@ -94,7 +94,7 @@ pub enum Side {
     Suffix,
 }
 
-/// Which of several possible matches.
+/// The choice between several possible matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// The shortest.
@@ -103,7 +103,7 @@ pub enum Reach {
     Longest,
 }
 
-/// Which matches are replaced.
+/// The matches that are replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matches {
     /// The first.

@@ -1,4 +1,4 @@
-//! What holds for every text.
+//! Laws that hold for every text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -148,7 +148,7 @@ fn large_files_take_linear_time() {
     assert!(started.elapsed().as_secs() < 60, "took {:?}", started.elapsed());
 }
 
-/// What a build pays before anything else. Printed, not judged: machines differ.
+/// The time that a build needs before anything else. It is printed and not checked, because machines differ.
 #[test]
 fn an_ordinary_file_parses_quickly() {
     let mut text = String::from("# syntax=docker/dockerfile:1\nFROM debian:12 AS base\n");

@@ -1,4 +1,4 @@
-//! What the parser makes of texts: cases and vectors from `testdata`, and laws that hold of every text.
+//! Results of the parser: cases and vectors from `testdata`, and laws that hold for every text.
 
 mod cases;
 mod dump;

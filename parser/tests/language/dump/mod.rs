@@ -8,7 +8,7 @@ use rbuild_parser::{
     Span, Transfer, Word,
 };
 
-/// Whether places are written.
+/// The places of nodes in a dump, which only some tests need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Places {
     Shown,

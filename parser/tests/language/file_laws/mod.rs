@@ -1,5 +1,5 @@
-//! What holds of every file, whatever it says. Property tests, the cases and the fuzz target judge by the same function:
-//! it panics where a law is broken.
+//! Laws that hold for every file. Property tests, the cases and the fuzz target call the same function, which panics when
+//! a law is broken.
 
 use rbuild_parser::{
     Dockerfile, Escape, Instruction, Lines, MAX_LINE, Node, ParseError, Span, excerpt, parse,
@@ -92,7 +92,7 @@ fn line_endings_mean_nothing(text: &str, file: &Dockerfile) {
     }
 }
 
-/// What ONBUILD keeps for an image says what it said in the file.
+/// The text that ONBUILD keeps for an image has the same meaning as in the file.
 fn triggers_survive_being_stored(node: &Node<Instruction>, escape: Escape) {
     let Instruction::Onbuild(onbuild) = &node.value else { return };
     let stored = parse_instruction(&onbuild.text, escape);

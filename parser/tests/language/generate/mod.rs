@@ -92,7 +92,7 @@ fn join((keyword, (flags, gap), operands): (&str, (String, String), String)) -> 
     (keyword, format!("{flags}{gap}{operands}"))
 }
 
-/// What stands between two words: blanks, and lines that end in the escape character.
+/// The text between two words: blanks, and lines that end in the escape character.
 fn gap(escape: Escape) -> impl Strategy<Value = String> + Clone {
     let escape = escape.as_char();
     let gaps = [" ", "\t", "  ", " ESC\n", " ESC \t\n\t", " ESC\n # c\n\n", " ESC\r\n"];
@@ -121,7 +121,7 @@ fn flags(escape: Escape, flags: &[&'static str]) -> impl Strategy<Value = String
     })
 }
 
-/// A word without bare blanks, which is no flag, no array and no here-document.
+/// A word without bare blanks, which is not a flag, an array or a here-document.
 fn word(escape: Escape) -> impl Strategy<Value = String> {
     let mut pieces = vec![
         "b",
@@ -181,7 +181,7 @@ fn volumes() -> impl Strategy<Value = String> {
         .prop_map(|words| serde_json::Value::from_iter(words).to_string())
 }
 
-/// What HEALTHCHECK runs.
+/// The command of a HEALTHCHECK.
 fn command(escape: Escape) -> impl Strategy<Value = String> {
     (gap(escape), prop_oneof![shell(escape), exec(1)]).prop_map(|(gap, command)| format!("CMD{gap}{command}"))
 }

@@ -1,5 +1,5 @@
-//! What holds of every word and every environment. Property tests and the fuzz target judge by the same functions: each
-//! panics where a law is broken.
+//! Laws that hold for every word and every environment. Property tests and the fuzz target call the same functions, which
+//! panic when a law is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
