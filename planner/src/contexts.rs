@@ -1,4 +1,4 @@
-//! Named contexts (`--build-context`) by the names under which a Dockerfile finds them.
+//! Named contexts (`--build-context`), by the names that a Dockerfile uses for them.
 
 use crate::options::NamedContext;
 use crate::{PlanError, PlanErrorKind};

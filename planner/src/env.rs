@@ -3,7 +3,8 @@
 use crate::ordered::Ordered;
 use std::sync::Arc;
 
-/// Variables in their order: that in which they were first defined, unless one was set last. Copies share what they have in common.
+/// Variables in the order in which they were first defined, unless one was set last. Copies share the variables that they
+/// have in common.
 #[derive(Clone, Debug, Default)]
 pub struct Env(Ordered<Arc<str>>);
 
@@ -12,7 +13,7 @@ impl Env {
         self.0.get(name).map(|value| &**value)
     }
 
-    /// Defines `name`, in place if it is there already.
+    /// Defines `name`. A variable that exists keeps its place.
     pub(crate) fn set(&mut self, name: &str, value: String) {
         self.0.set(name, value.into());
     }
@@ -22,7 +23,7 @@ impl Env {
         self.0.set_last(name, value.into());
     }
 
-    /// The same without `name`.
+    /// A copy without `name`.
     pub(crate) fn without(&self, name: &str) -> Self {
         let mut rest = Self::default();
         for (kept, value) in self.entries().into_iter().filter(|(n, _)| *n != name) {

@@ -1,7 +1,7 @@
-//! `SOURCE_DATE_EPOCH`: the time that takes the place of the clock's.
+//! `SOURCE_DATE_EPOCH`, the time that replaces the clock's.
 //!
-//! Its value is a number of seconds, or the name of a source whose time is taken: `context`, a named context, a stage
-//! that is nothing but one remote ADD. Local sources have no time of their own, and leave it unset, as in Docker.
+//! Its value is a number of seconds, or the name of a source whose time is taken: `context`, a named context, or a stage
+//! that consists of one remote ADD. As in Docker, local sources have no time, and leave it unset.
 
 use crate::env::Env;
 use crate::instructions::classify;
@@ -11,11 +11,11 @@ use rbuild_oci::Timestamp;
 use rbuild_parser::{Add, Dockerfile, Escape, Instruction, Source, Stage};
 use std::collections::HashMap;
 
-/// The argument it comes in.
+/// The build argument that has the value.
 const NAME: &str = "SOURCE_DATE_EPOCH";
 
-/// The epoch in seconds, from the build arguments or a global ARG. Stages that declare the argument see what it was
-/// settled to: the seconds, or nothing.
+/// The epoch in seconds, from the build arguments or a global ARG. Stages that declare the argument see the
+/// seconds, or an unset variable.
 pub(crate) fn settle(
     dockerfile: &Dockerfile,
     build_args: &mut HashMap<String, String>,
@@ -56,7 +56,7 @@ fn not_supported(source: String) -> PlanErrorKind {
     PlanErrorKind::EpochStage(EpochStageError::Remote(source))
 }
 
-/// The URL that `stage` adds and does nothing else with.
+/// The URL of the remote ADD that is the only instruction of `stage`.
 fn remote_source(
     stage: &Stage,
     mut env: Env,

@@ -1,4 +1,4 @@
-//! What can be wrong with a Dockerfile that parses: the message is Docker's, word for word.
+//! Mistakes of a Dockerfile that parses. The messages are Docker's, word for word.
 
 use rbuild_parser::{Lines, Lint, ParseError, WordError};
 
@@ -6,14 +6,15 @@ use rbuild_parser::{Lines, Lint, ParseError, WordError};
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}{}", .suggestion.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default())]
 pub struct PlanError {
-    /// What is wrong; its text is the message, so it is no cause.
+    /// The mistake. Its text is the message, so it is not the error's source.
     pub kind: Box<PlanErrorKind>,
-    /// Where; `None` when no line is to blame.
+    /// The lines with the mistake; `None` when it is in no line.
     pub lines: Option<Lines>,
     /// The nearest valid name; already part of the message.
     pub suggestion: Option<String>,
-    /// What the build checks found before the mistake, the parser's findings included: the wanted ones, in Docker's order.
-    /// Empty when the check options cannot be read, and for [`PlanErrorKind::LintViolation`], whose plan has them.
+    /// The findings of the build checks before the mistake, with those of the parser: the wanted ones, in Docker's order.
+    /// Empty when the check options cannot be read, and for [`PlanErrorKind::LintViolation`], whose plan has the
+    /// findings.
     pub lints: Vec<Lint>,
 }
 
@@ -90,7 +91,7 @@ pub enum PlanErrorKind {
     EmptyVolume,
 }
 
-/// What is wrong with the stage that `SOURCE_DATE_EPOCH` names.
+/// Mistakes of the stage that `SOURCE_DATE_EPOCH` names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what it is, and its fields are the words of it")]
 pub enum EpochStageError {
@@ -108,7 +109,7 @@ pub enum EpochStageError {
     Remote(String),
 }
 
-/// What is wrong with a `RUN --mount`.
+/// Mistakes in a `RUN --mount`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what it is, and its fields are the words of it")]
 pub enum MountError {
@@ -148,7 +149,7 @@ pub enum MountError {
     Target(String),
 }
 
-/// What is wrong with the sources of a COPY or ADD.
+/// Mistakes in the sources of a COPY or ADD.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what it is, and its fields are the words of it")]
 pub enum SourceError {
@@ -182,7 +183,7 @@ pub enum SourceError {
     BranchAndTag,
 }
 
-/// What is wrong with an argument of EXPOSE.
+/// Mistakes in an argument of EXPOSE.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what it is, and its fields are the words of it")]
 pub enum PortError {
@@ -206,12 +207,12 @@ impl PlanErrorKind {
         PlanError { kind: Box::new(self), lines: Some(lines), suggestion: None, lints: Vec::new() }
     }
 
-    /// The error of no line in particular.
+    /// The error, without a line.
     pub(crate) fn nowhere(self) -> PlanError {
         PlanError { kind: Box::new(self), lines: None, suggestion: None, lints: Vec::new() }
     }
 
-    /// The error as the parser of instructions reports its own: with the line in front.
+    /// The error with the line before its message, as the parser of instructions reports its own errors.
     pub(crate) fn on_line(self, lines: Lines) -> PlanError {
         Self::OnLine { line: lines.first, kind: Box::new(self) }.at(lines)
     }

@@ -1,4 +1,4 @@
-//! The graph of steps: who waits for whom. The only place that knows petgraph.
+//! The graph of steps: which step waits for which. Only this file uses petgraph.
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -8,13 +8,13 @@ use std::collections::HashSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepId(pub usize);
 
-/// Steps as vertices, an edge from each input to the step that needs it. Acyclic, since a step is only ever added
-/// after its inputs.
+/// Steps as vertices, an edge from each input to the step that needs it. It has no cycle, because a step is
+/// always added after its inputs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepGraph(DiGraph<StepId, ()>);
 
 impl StepGraph {
-    /// Adds `step`, which must be the next in order, and what it needs.
+    /// Adds `step`, which must be the next in order, with the steps that it needs.
     pub(crate) fn add(&mut self, step: StepId, inputs: &[StepId]) {
         let vertex = self.0.add_node(step);
         let mut seen = HashSet::with_capacity(inputs.len());

@@ -12,7 +12,7 @@ pub(crate) const COMMENT: &str = "buildkit.dockerfile.v0";
 const FILLER_COMMENT: &str = "buildkit.exporter.image.v0";
 
 impl TargetImage {
-    /// The config with DiffIds, history and times filled in.
+    /// The config with its DiffIds, history and times.
     ///
     /// `results` gives the layer of each step and when it
     /// was made; `source_date_epoch`, in seconds, takes the place of every new time.
@@ -40,7 +40,7 @@ impl TargetImage {
     }
 }
 
-/// A layer as far as a history tells of it.
+/// The facts of a layer that a history contains.
 #[derive(Clone, Copy)]
 struct Layer<'a> {
     description: &'a str,
@@ -48,7 +48,7 @@ struct Layer<'a> {
     made: Option<Timestamp>,
 }
 
-/// Makes the history count as many layers as there are, each entry for a layer with the time of its layer. Entries and
+/// Makes the history have an entry for each layer, with the time of the layer. Entries and
 /// layers are paired by their order alone, as Docker does: when a base has layers without an entry, those at the end are
 /// the ones that get a new one.
 fn balance(history: &mut Vec<HistoryEntry>, layers: &[Layer<'_>]) {
@@ -127,7 +127,8 @@ fn push_escaped(out: &mut String, c: char, quote: char) {
     }
 }
 
-/// Whether `c` can be seen: no control or format character, no separator but the blank, neither private nor unassigned.
+/// True if `c` is printable: not a control or format character, nor a separator other than the blank, nor private or
+/// unassigned.
 /// Rust leaves the same characters alone as Go when it escapes a string, save a combining one at its start.
 fn is_printable(c: char) -> bool {
     c == '\'' || c == '"' || ['a', c].iter().collect::<String>().escape_debug().nth(1) == Some(c)

@@ -1,9 +1,9 @@
-//! Build checks: which findings are wanted (`# check=`, the build argument, comments above an instruction), and the
-//! findings the planner itself makes from names.
+//! Build checks: the choice of findings (by `# check=`, the build argument, comments above an instruction), and the
+//! findings that the planner itself makes from names.
 //!
-//! The planner's findings are judged where they are made, by the options of the instruction that makes them, which need not
-//! be the one they point at. The parser's are judged at the end, be it a plan or an error, and come first: all findings are
-//! in the order in which Docker makes them.
+//! The options of the instruction that makes a finding decide if the planner records it; the finding may point at another
+//! instruction. The parser's findings are chosen at the end, for a plan and for an error, and come first: all findings
+//! are in the order in which Docker makes them.
 
 use crate::lower::Lowering;
 use crate::options::PlanOptions;
@@ -13,7 +13,7 @@ use crate::{PlanError, PlanErrorKind};
 use rbuild_parser::{Dockerfile, Lines, Lint, Rule, Word};
 use std::collections::BTreeSet;
 
-/// What the check options say, for the file and for single instructions.
+/// The check options of the file and of single instructions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Checks {
     file: CheckOptions,
@@ -84,7 +84,7 @@ impl Checks {
         rules.into_iter().collect()
     }
 
-    /// Whether a finding is to be told that the instruction at `lines` makes; a trigger has no lines of its own.
+    /// True if a finding that the instruction at `lines` makes is wanted. A trigger has no lines.
     fn wants(&self, rule: Rule, lines: Option<Lines>) -> bool {
         let name = rule.name();
         let own = lines.and_then(|at| {
@@ -100,8 +100,8 @@ impl Checks {
     }
 }
 
-/// The findings that Docker makes of `dockerfile` while it reads it, for one of which the rest cannot be read. None when the
-/// check options cannot be read either.
+/// The findings that Docker makes while it reads `dockerfile`, for a file whose rest cannot be read. Empty when the check
+/// options cannot be read either.
 #[must_use]
 pub fn findings_while_reading(dockerfile: &Dockerfile, options: &PlanOptions) -> Vec<Lint> {
     let argument = options.build_args.iter().rfind(|(name, _)| name == CHECK_ARGUMENT);
@@ -188,13 +188,14 @@ impl Lowering<'_> {
     }
 }
 
-/// How many names are compared in one plan to suggest one. A file that gets there has thousands of mistakes.
+/// The largest number of names that are compared in one plan to suggest one. A file that reaches it has thousands of
+/// mistakes.
 pub(crate) const MOST_COMPARED: usize = 2_000_000;
 
 /// The last of Docker's passes that makes findings while it reads the file.
 const LAST_WHILE_READING: u8 = 1;
 
-/// Which of its passes over the file Docker makes a finding in.
+/// The number of Docker's pass over the file that makes this finding.
 fn round(rule: Rule) -> u8 {
     match rule {
         Rule::NoEmptyContinuation => 0,

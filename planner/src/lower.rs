@@ -1,4 +1,4 @@
-//! The second pass: reachable stages, lower ones first, become steps, configs and history.
+//! The second pass: turns reachable stages into steps, configs and history, and each stage after those that it needs.
 
 use crate::PlanError;
 use crate::env::Env;
@@ -24,8 +24,8 @@ pub fn lower(graph: ResolvedGraph) -> Result<Plan, PlanError> {
     lower_beside(graph, &|_| false)
 }
 
-/// Makes the plan of the target, of a build whose ignore file leaves out the cleaned paths for which `ignored` holds; the
-/// only difference is what the build checks find.
+/// Makes the plan of the target for a build whose ignore file excludes the cleaned paths for which `ignored` returns
+/// true. Only the findings of the build checks depend on it.
 ///
 /// # Errors
 /// As [`lower`].
@@ -39,7 +39,7 @@ pub fn lower_beside(graph: ResolvedGraph, ignored: &dyn Fn(&str) -> bool) -> Res
     };
     let ids: Vec<NodeId> = needed(false).chain(needed(true)).collect();
     let mut lowering = Lowering::new(&graph, ignored, &ids);
-    // what has no instructions to run is ready before any stage that has
+    // a stage without instructions is ready before any that has some
     for body in [Body::Replaced, Body::Instructions] {
         for id in ids.iter().filter(|id| graph.nodes[**id].body == body) {
             if let Err(error) = lowering.stage(*id) {
@@ -50,12 +50,12 @@ pub fn lower_beside(graph: ResolvedGraph, ignored: &dyn Fn(&str) -> bool) -> Res
     Ok(lowering.finish(&ids))
 }
 
-/// What has been planned so far.
+/// The plan so far.
 pub(crate) struct Lowering<'a> {
     pub(crate) graph: &'a StageGraph,
     pub(crate) steps: Vec<Step>,
     pub(crate) lints: Vec<Lint>,
-    /// What the ignore file leaves out.
+    /// The paths that the ignore file excludes.
     pub(crate) ignored: &'a dyn Fn(&str) -> bool,
     /// The steps that make layers of named contexts.
     unpacked: BTreeMap<String, StepId>,
@@ -69,9 +69,9 @@ pub(crate) struct Lowering<'a> {
     histories: Vec<Vec<HistoryEntry>>,
     /// The end states of the target and of stages that others are still to be built on.
     states: Vec<Option<StageState>>,
-    /// How many reachable stages are still to be built on each.
+    /// Number of reachable stages that are still to be built on each stage.
     children: Vec<usize>,
-    /// How many names were compared so far to suggest one.
+    /// Number of names that were compared so far to suggest one.
     compared: usize,
 }
 
@@ -184,8 +184,8 @@ impl<'a> Lowering<'a> {
         (StageState::new(config, files.clone()), files)
     }
 
-    /// The files of the named context `key` as a layer of their own, for what is built on them. Nothing in a Dockerfile
-    /// says so, hence no history has an entry for it.
+    /// A step that copies the files of the named context `key` into a layer, for stages that are built on them. No
+    /// history has an entry for it, because no instruction makes it.
     fn unpacked(&mut self, key: &str, node: &StageNode, stage: StageId) -> Filesystem {
         if let Some(step) = self.unpacked.get(key) {
             return Filesystem::Step(*step);
@@ -353,7 +353,7 @@ fn inputs(step: &Step) -> Vec<StepId> {
     inputs
 }
 
-/// Gives the result the platform that was asked for; what the request leaves open stays as the base had it.
+/// Sets the platform of the result to the requested one. Parts that the request leaves open stay those of the base.
 fn set_platform(config: &mut ImageConfig, requested: &Platform) {
     let same = config.os == requested.os && config.architecture == requested.architecture;
     config.os.clone_from(&requested.os);

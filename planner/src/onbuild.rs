@@ -1,4 +1,4 @@
-//! ONBUILD: triggers of the base, be it an image or a stage, become the first instructions of the stage built on it.
+//! ONBUILD: triggers of the base image or base stage become the first instructions of the stage built on it.
 //!
 //! They run once: a stage's own ONBUILDs reach the stages directly above it, never those above them.
 
@@ -59,7 +59,7 @@ impl StageGraph {
         let mut node =
             parse_instruction(text, Escape::default()).map_err(|e| PlanErrorKind::Trigger(e).at(lines))?;
         node.lines = lines;
-        // its line is in no file of the user's
+        // the trigger's line is not in a file of the user
         let sources = self.sources_of(&node.value, lines).map_err(PlanError::without_line)?;
         Ok(Trigger { node, sources })
     }

@@ -1,4 +1,4 @@
-//! What a build asks for besides the Dockerfile, and the images that were found for it.
+//! The options of a build besides the Dockerfile, and the images that were found for it.
 
 use crate::run_modes::Network;
 use rbuild_oci::{ImageConfig, ImageId, Platform, Reference};
@@ -26,27 +26,27 @@ pub struct PlanOptions {
     pub no_cache: NoCache,
     /// Host name inside RUN; [`DEFAULT_HOSTNAME`] when neither this nor `BUILDKIT_SANDBOX_HOSTNAME` says otherwise.
     pub hostname: Option<String>,
-    /// Which stages are planned.
+    /// The stages to plan.
     pub selection: Selection,
-    /// Whether positions begin with the platform.
+    /// The form of positions, which may begin with the platform.
     pub position: PositionStyle,
-    /// What becomes of a RUN that needs an entitlement.
+    /// Treatment of a RUN that needs an entitlement.
     pub entitlements: Entitlements,
 }
 
-/// Whether RUN gets what only a builder's owner can grant: `--security=insecure` and `--device`.
+/// Treatment of flags of RUN that only the builder's owner can grant: `--security=insecure` and `--device`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entitlements {
-    /// It is an error to ask for it.
+    /// The flags are errors.
     None,
-    /// Nothing is run, so nothing has to be granted.
+    /// The flags are accepted, because the plan is not run.
     NotNeeded,
 }
 
-/// The host name inside RUN when nobody chose one.
+/// The host name inside RUN when the user chose none.
 pub const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 
-/// A `--build-context`. Directories are only keys here: the caller knows the paths.
+/// A `--build-context`. A directory has no path here, because the caller finds it by the context's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedContext {
     /// A local directory, or anything else that is unpacked to one.
@@ -59,7 +59,7 @@ pub enum NamedContext {
     OciLayout,
 }
 
-/// What must not come from the cache.
+/// The steps that must not come from the cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NoCache {
     /// The cache is used everywhere.
@@ -71,17 +71,17 @@ pub enum NoCache {
     Stages(Vec<String>),
 }
 
-/// Which stages are planned.
+/// The stages to plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
-    /// What the target needs.
+    /// The stages that the target needs.
     #[default]
     Target,
-    /// All of them, as a check of the whole file wants.
+    /// All stages, for a check of the whole file.
     Everything,
 }
 
-/// How `[stage i/n]` is written.
+/// The form of `[stage i/n]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PositionStyle {
     /// `[stage i/n]`.
@@ -91,7 +91,7 @@ pub enum PositionStyle {
     WithPlatform,
 }
 
-/// What an image is wanted for.
+/// The purpose of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// A stage starts from it; its config matters.
@@ -107,29 +107,29 @@ pub struct ImageRequest {
     pub reference: Reference,
     /// Its name as the Dockerfile has it, after expansion.
     pub written: String,
-    /// For which platform.
+    /// The platform that it is requested for.
     pub platform: Platform,
     /// The instruction that names it.
     pub lines: Option<Lines>,
-    /// What for.
+    /// The purpose of the image.
     pub purpose: Purpose,
     /// The named context whose OCI layout holds it; `None` when it is in a registry or the local store.
     pub layout: Option<String>,
 }
 
-/// What a reference and platform turned out to be.
+/// The image that was found for a reference and platform.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedImage {
-    /// Its identity.
+    /// The image's identity.
     pub id: ImageId,
-    /// Its config.
+    /// The image's config.
     pub config: ImageConfig,
-    /// How many layers it has.
+    /// Number of layers of the image.
     pub layers: usize,
 }
 
 impl PlanOptions {
-    /// The options of a build that asks for nothing in particular, on a machine of `build_platform`.
+    /// The default options of a build on a machine of `build_platform`.
     #[must_use]
     pub fn new(build_platform: Platform) -> Self {
         Self {
@@ -158,7 +158,7 @@ impl PlanOptions {
         self.platform.as_ref().unwrap_or(&self.build_platform)
     }
 
-    /// Whether steps of the stage `name` must not come from the cache.
+    /// True if steps of the stage `name` must not come from the cache.
     pub(crate) fn ignores_cache(&self, name: Option<&str>) -> bool {
         match &self.no_cache {
             NoCache::None => false,

@@ -1,15 +1,15 @@
 //! Named values in the order in which they were first given, cheap to copy: variables and labels.
 //!
-//! Every RUN keeps the environment it runs in, and every stage starts with that of its base, so a copy shares what it
-//! does not change. Finding and setting a name takes a time that hardly grows with the number of names, whoever chose
-//! them. Inside it is a trie of the names' hashes; as long as there are few names it is a plain list.
+//! Every RUN keeps the environment it runs in, and every stage starts with that of its base, so a copy shares the values
+//! that it does not change. The time to find or set a name hardly grows with the number of names, even if an attacker
+//! chose them. Inside it is a trie of the names' hashes; few names are a plain list.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-/// How many values a list holds before it is split.
+/// Largest number of values in a list before it is split.
 const LIST: usize = 32;
-/// How many bits of the hash one level looks at.
+/// Number of bits of the hash that one level uses.
 const BITS: u32 = 4;
 const WIDTH: usize = 1 << BITS;
 
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Of a thousand values a changed copy shares all but the few that lie beside the change.
+    /// A changed copy of a thousand values shares all except the few next to the change.
     #[test]
     fn copies_share_what_they_do_not_change() {
         let values = numbered(1_000);

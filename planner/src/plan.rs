@@ -1,4 +1,4 @@
-//! The plan: what the engine executes and the executor carries out. Steps, never instructions.
+//! The plan that the engine schedules and the executor carries out. It has steps, never instructions.
 
 use crate::env::Env;
 use crate::graph::{StepGraph, StepId};
@@ -14,7 +14,7 @@ pub struct StageId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageIndex(pub usize);
 
-/// Everything that would be done to build the target.
+/// The steps and images that building the target takes.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Steps the target needs, in an order in which each comes after its inputs.
@@ -25,7 +25,7 @@ pub struct Plan {
     pub images: Vec<PlannedImage>,
     /// The stage whose image is the result.
     pub target: StageId,
-    /// That image.
+    /// The image of the target.
     pub image: TargetImage,
     /// Findings of the reachable part (the parser's own findings included), in Docker's order.
     pub lints: Vec<Lint>,
@@ -43,7 +43,7 @@ pub struct Plan {
 pub struct PlannedImage {
     /// The name asked for.
     pub reference: Reference,
-    /// What it turned out to be.
+    /// The identity of the image that was found.
     pub id: ImageId,
     /// Its layer count (0 = treated as scratch).
     pub layers: usize,
@@ -51,7 +51,7 @@ pub struct PlannedImage {
     pub platform: Platform,
 }
 
-/// What the target's image says of itself; DiffIds and times are filled in by [`TargetImage::finished_config`].
+/// The config of the target's image. [`TargetImage::finished_config`] adds DiffIds and times.
 #[derive(Clone, Debug)]
 pub struct TargetImage {
     /// The final config, with the base's `created`, history and diff_ids only.
@@ -62,12 +62,12 @@ pub struct TargetImage {
     pub(crate) layers: Vec<PlannedLayer>,
 }
 
-/// A layer to be.
+/// A layer that the plan will make.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedLayer {
     /// The step that makes it.
     pub(crate) step: StepId,
-    /// What stands for it in a history that has no entry for it.
+    /// The history entry to add for it when no instruction makes one.
     pub(crate) description: String,
 }
 
@@ -88,13 +88,13 @@ pub struct PlannedStage {
     pub arguments: Vec<PlannedArgument>,
     /// The global arguments its FROM mentions, the automatic ones included.
     pub from_arguments: Vec<String>,
-    /// What it starts from.
+    /// The files that it starts from.
     pub base: Filesystem,
     /// Its own steps, in order.
     pub steps: Vec<StepId>,
-    /// What it ends with: the last step, or the base.
+    /// The files that it ends with: those of the last step, or of the base.
     pub result: Filesystem,
-    /// `[stage 1/n] FROM REF`, for the line that shows the base image; `None` when the base is no image.
+    /// `[stage 1/n] FROM REF`, for the line that shows the base image; `None` when the base is not an image.
     pub from_name: Option<String>,
     /// The FROM instruction, or the one that names an implicit stage.
     pub lines: Lines,
@@ -105,17 +105,17 @@ pub struct PlannedStage {
 pub struct PlannedArgument {
     /// Its name.
     pub name: String,
-    /// What it came to be in this build.
+    /// The value in this build.
     pub value: Option<String>,
-    /// Where the value comes from.
+    /// The origin of the value.
     pub origin: ArgumentOrigin,
     /// The variables its default mentions; not of a stage's ARG, whose default sees the stage's variables.
     pub needs: Vec<String>,
-    /// Where it stands.
+    /// The lines of the ARG.
     pub lines: Lines,
 }
 
-/// Where the value of an ARG comes from.
+/// The origin of the value of an ARG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentOrigin {
     /// A build argument or its own default; also when it has no value.
@@ -124,10 +124,10 @@ pub enum ArgumentOrigin {
     Global,
 }
 
-/// Where files come from or go onto.
+/// A root filesystem that a step reads or changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filesystem {
-    /// Nothing.
+    /// An empty filesystem.
     Scratch,
     /// An image's files.
     Image(ImageIndex),
@@ -142,34 +142,34 @@ pub enum Filesystem {
 /// An operation that makes one layer.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Its own index.
+    /// The index of the step.
     pub id: StepId,
-    /// Its stage.
+    /// The stage of the step.
     pub stage: StageId,
     /// The files it works on.
     pub parent: Filesystem,
-    /// What it does.
+    /// The operation.
     pub action: Action,
-    /// What people see after `[stage i/n]`, such as `RUN make`.
+    /// The name that is shown after `[stage i/n]`, such as `RUN make`.
     pub name: String,
     /// `[stage i/n]`, ready to print.
     pub position: String,
-    /// Where it stands in the Dockerfile.
+    /// The lines of its instruction in the Dockerfile.
     pub lines: Lines,
-    /// `--no-cache` or `--no-cache-filter` asks to run it anyway.
+    /// Use of recorded results, which `--no-cache` and `--no-cache-filter` forbid.
     pub cache: CachePolicy,
 }
 
-/// Whether a recorded result may be used.
+/// Use of recorded results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CachePolicy {
-    /// Look it up.
+    /// A recorded result is used.
     Use,
-    /// Run it; the new result is still recorded.
+    /// The step runs in any case; its result is recorded.
     Ignore,
 }
 
-/// What a step does.
+/// The operation of a step.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// RUN
@@ -208,9 +208,9 @@ pub struct RunAction {
 /// One `RUN --mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where.
+    /// The target path.
     pub target: ImagePath,
-    /// What.
+    /// The kind of mount.
     pub kind: MountKind,
 }
 
@@ -219,9 +219,9 @@ pub struct Mount {
 pub enum MountKind {
     /// Files of a context, stage or image.
     Bind {
-        /// Whose files.
+        /// The filesystem with the files.
         from: Filesystem,
-        /// Which of them.
+        /// The path in that filesystem.
         source: ImagePath,
         /// Writes are thrown away, or refused.
         access: Access,
@@ -230,11 +230,11 @@ pub enum MountKind {
     Cache {
         /// Identity, as written or the target; with namespace.
         id: String,
-        /// Its seed.
+        /// The filesystem that a new cache directory is filled from.
         from: Filesystem,
-        /// Path in the seed.
+        /// The path in that filesystem.
         source: ImagePath,
-        /// Among concurrent steps.
+        /// Sharing among concurrent steps.
         sharing: Sharing,
         /// Read-only or not.
         access: Access,
@@ -245,20 +245,20 @@ pub enum MountKind {
         /// Group of the generated directory.
         gid: Option<u32>,
     },
-    /// Memory.
+    /// A filesystem in memory.
     Tmpfs {
-        /// Bytes; `None` is unlimited.
+        /// Size in bytes; `None` is unlimited.
         size: Option<u64>,
     },
     /// A secret file and/or variable.
     Secret {
-        /// Which secret.
+        /// The id of the secret.
         id: String,
-        /// Whether a file is mounted at the target.
+        /// True if a file is mounted at the target.
         file: bool,
         /// The variable to set.
         env: Option<String>,
-        /// Fails when absent.
+        /// True if the step fails when the caller does not have it.
         required: bool,
         /// Mode of the file.
         mode: u32,
@@ -269,9 +269,9 @@ pub enum MountKind {
     },
     /// An agent socket.
     Ssh {
-        /// Which agent.
+        /// The id of the agent.
         id: String,
-        /// Fails when absent.
+        /// True if the step fails when the caller does not have it.
         required: bool,
         /// Mode of the socket.
         mode: u32,
@@ -282,7 +282,7 @@ pub enum MountKind {
     },
 }
 
-/// May a mount be written to?
+/// Access to a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// No.
@@ -291,7 +291,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// How concurrent steps share a cache mount.
+/// Sharing of a cache mount by concurrent steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// All use it at once.
@@ -305,9 +305,9 @@ pub enum Sharing {
 /// COPY and ADD.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyAction {
-    /// Where paths are read from (inline files and URLs come from nowhere).
+    /// The filesystem that paths are read from. Inline files and URLs do not use it.
     pub from: Filesystem,
-    /// In order.
+    /// The sources, in order.
     pub sources: Vec<CopySource>,
     /// Absolute destination, cleaned.
     pub destination: ImagePath,
@@ -323,7 +323,7 @@ pub struct CopyAction {
     pub parents: bool,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
-    /// Which local archives are extracted.
+    /// The archives that are extracted.
     pub unpack: Unpack,
     /// `--checksum`.
     pub checksum: Option<String>,
@@ -352,16 +352,16 @@ impl CopyAction {
     }
 }
 
-/// Whether ADD keeps the `.git` of a repository.
+/// Treatment of the `.git` directory of a repository in ADD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GitDirectory {
-    /// It is left out.
+    /// The directory is left out.
     Removed,
-    /// It is copied too.
+    /// The directory is copied too.
     Kept,
 }
 
-/// What ADD extracts.
+/// The archives that ADD extracts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unpack {
     /// COPY, `ADD --unpack=false`: nothing.
@@ -404,7 +404,7 @@ pub enum CopySource {
 pub struct WorkdirAction {
     /// The directory.
     pub path: ImagePath,
-    /// USER as written; its owner.
+    /// USER as written, who owns the directory.
     pub user: String,
 }
 

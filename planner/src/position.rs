@@ -1,4 +1,4 @@
-//! What people see of a step before its name: `[stage i/n]`.
+//! The position that is shown before a step's name: `[stage i/n]`.
 
 use crate::env::Env;
 use crate::options::PositionStyle;
@@ -29,7 +29,7 @@ impl Positions {
         Self { stage, platform, next: 1, total }
     }
 
-    /// The next `[stage i/n]`; empty when nothing counts. `env` tells what a cross build makes.
+    /// The next `[stage i/n]`; empty when the stage has no countable instruction. `env` has the target of a cross build.
     pub(crate) fn take(&mut self, env: &Env) -> String {
         if self.total == 0 {
             return String::new();
@@ -50,7 +50,7 @@ impl Positions {
     }
 }
 
-/// `->arm64` when a stage that runs on `platform` was told to make something for another one.
+/// `->arm64` when a stage that runs on `platform` makes files for another one.
 fn made_for(platform: &Platform, env: &Env) -> String {
     let target = match env.get("TARGETPLATFORM").and_then(|text| text.parse::<Platform>().ok()) {
         Some(target) => target,

@@ -32,7 +32,7 @@ pub(crate) fn parse_network(mode: &str) -> Result<Network, PlanErrorKind> {
     }
 }
 
-/// Whether `--security` takes this value.
+/// True if `--security` accepts this value.
 pub(crate) fn is_security(mode: &str) -> bool {
     matches!(mode, "sandbox" | "insecure")
 }

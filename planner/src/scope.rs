@@ -1,6 +1,6 @@
 //! Variables: the global scope before the first FROM, the automatic arguments, and ordered environments.
 //!
-//! What a stage sees of them is decided where its instructions are lowered; nothing here reads the real environment.
+//! Lowering a stage's instructions decides which of them it sees. Nothing here reads the real environment.
 
 use crate::env::Env;
 use crate::options::PlanOptions;
@@ -62,7 +62,7 @@ fn lone_variable(text: &str) -> Option<&str> {
     plain.then_some(name)
 }
 
-/// Where the first character stands that is not just itself.
+/// The offset of the first character with a special meaning.
 pub(crate) fn special_at(text: &str, escape: Escape) -> Option<usize> {
     let escape = match escape {
         Escape::Backslash => b'\\',
@@ -71,7 +71,7 @@ pub(crate) fn special_at(text: &str, escape: Escape) -> Option<usize> {
     text.bytes().position(|b| matches!(b, b'$' | b'\'' | b'"') || b == escape)
 }
 
-/// Whether expansion would give `text` back, so that it need not be done.
+/// True if expansion would return `text` unchanged, so that it can be skipped.
 pub(crate) fn is_literal(text: &str, escape: Escape) -> bool {
     special_at(text, escape).is_none()
 }

@@ -295,7 +295,7 @@ impl StageGraph {
         }
     }
 
-    /// Looks for the bases that are no stages, and hands the platform of each base on.
+    /// Finds the bases that are not stages, and hands the platform of each base on.
     fn find_bases(&mut self) -> Result<(), PlanError> {
         for id in 0..self.nodes.len() {
             let node = &self.nodes[id];

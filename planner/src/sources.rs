@@ -47,7 +47,8 @@ impl StageGraph {
         found.collect()
     }
 
-    /// What `instruction` names: one entry for COPY, one for each mount of RUN; `None` for anything else.
+    /// The sources that `instruction` names: one entry for COPY, one for each mount of RUN; `None` for other
+    /// instructions.
     fn named_sources(
         &self,
         instruction: &Instruction,
@@ -138,8 +139,8 @@ enum SourceName {
     Name(String),
 }
 
-/// Whether the files of `source` can be used by stage `user` already: outside files always, those of stages when they
-/// are defined before it.
+/// True if stage `user` can use the files of `source`: always for files from outside, and for a stage if it is defined
+/// before `user`.
 pub(crate) fn is_defined_before(graph: &StageGraph, source: NodeId, user: NodeId) -> bool {
     graph.nodes[source].body == Body::Replaced || source < user
 }

@@ -34,7 +34,7 @@ pub struct ResolvedGraph {
     pub(crate) reachable: Vec<bool>,
 }
 
-/// What select was given, evaluated once.
+/// The arguments of `select`, evaluated once.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub(crate) dockerfile: Arc<Dockerfile>,
@@ -58,21 +58,21 @@ pub(crate) struct StageNode {
     pub(crate) file_stage: Option<usize>,
     /// Its name, `stage-N`, or what was written for an implicit one.
     pub(crate) display_name: String,
-    /// What `[stage i/n]` shows, if anything.
+    /// The name that `[stage i/n]` shows, if any.
     pub(crate) shown_name: Option<String>,
     /// Its name, lower-cased.
     pub(crate) name: Option<String>,
-    /// What FROM says, expanded.
+    /// The operand of FROM, expanded.
     pub(crate) written: String,
-    /// Where FROM, or the instruction that needs it, stands.
+    /// The lines of FROM, or of the instruction that needs it.
     pub(crate) lines: Lines,
     /// The global arguments FROM mentions.
     pub(crate) from_arguments: Vec<String>,
-    /// What it starts from.
+    /// The base of the stage.
     pub(crate) base: Base,
-    /// Whether its instructions are run.
+    /// Treatment of its instructions.
     pub(crate) body: Body,
-    /// What it is built for.
+    /// The platform that it is built for.
     pub(crate) platform: Platform,
     /// The stages its instructions use: instruction index, then one entry for each source or mount.
     pub(crate) links: Vec<(usize, Vec<Option<NodeId>>)>,
@@ -80,7 +80,7 @@ pub(crate) struct StageNode {
     pub(crate) triggers: Option<Vec<Trigger>>,
 }
 
-/// What a stage starts from.
+/// The base of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Base {
     Scratch,
@@ -90,7 +90,7 @@ pub(crate) enum Base {
     Directory(String),
 }
 
-/// Whether the instructions of a stage are run.
+/// Treatment of the instructions of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
     Instructions,
@@ -105,7 +105,7 @@ pub(crate) struct Trigger {
     pub(crate) sources: Vec<Option<NodeId>>,
 }
 
-/// How an image came to be asked for.
+/// The reason for which an image is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImageOrigin {
     /// By its own name.
@@ -206,7 +206,7 @@ impl StageGraph {
         rbuild_parser::suggest(written, stages.chain(images)).map(str::to_owned)
     }
 
-    /// Which nodes are needed.
+    /// The nodes that are needed.
     pub(crate) fn reachable(&self) -> Vec<bool> {
         let mut reachable = vec![false; self.nodes.len()];
         let roots = match self.input.options.selection {
@@ -217,7 +217,7 @@ impl StageGraph {
         reachable
     }
 
-    /// Adds to `reachable` what `todo` needs, and tells what was new, lower ones first.
+    /// Adds the nodes that `todo` needs to `reachable`, and returns the new ones, lower ones first.
     pub(crate) fn reach(&self, mut todo: Vec<NodeId>, reachable: &mut Vec<bool>) -> Vec<NodeId> {
         reachable.resize(self.nodes.len(), false);
         let mut fresh = Vec::new();
@@ -271,7 +271,7 @@ impl StageGraph {
         }
     }
 
-    /// The base that the named context `key` gives to whoever made `request`.
+    /// The base that the named context `key` gives to the stage that made `request`.
     pub(crate) fn context_base(&mut self, key: &str, mut request: ImageRequest) -> Base {
         match self.input.options.named_contexts.get(key) {
             None | Some(NamedContext::Scratch) => Base::Scratch,

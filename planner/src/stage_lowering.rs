@@ -18,27 +18,26 @@ use rbuild_parser::{Escape, Expanded, Instruction, Lines, Node, Rule, WordError,
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What a stage hands on to the stages built on it.
+/// The state that a stage hands on to the stages built on it.
 #[derive(Clone, Debug)]
 pub(crate) struct StageState {
     /// The config so far; history and DiffIds are the base image's.
     pub(crate) config: ImageConfig,
-    /// What expansion and RUN see.
+    /// The variables that expansion and RUN see.
     pub(crate) env: Env,
-    /// What ENV set: the config has only the base image's variables until it is finished.
+    /// The variables that ENV set. Until the config is finished, it has only those of the base image.
     own_env: Env,
-    /// Whether `env` has other values than the config, or another order.
+    /// True if `env` has other values than the config, or another order.
     differs: bool,
-    /// What LABEL set, as `own_env`.
+    /// The labels that LABEL set, as for `own_env`.
     pub(crate) labels: Ordered<Arc<str>>,
     /// ARGs declared so far, with their values.
     pub(crate) args: Ordered<Option<Arc<str>>>,
-    /// Where relative paths start, and where commands run: the config's working directory, which may be empty or
-    /// written with slashes at its end.
+    /// The directory in which relative paths start and commands run. In the config it may be empty or end in slashes.
     pub(crate) cwd: ImagePath,
     /// The files so far.
     pub(crate) files: Filesystem,
-    /// Whether this file has set a working directory yet.
+    /// True if this file has set a working directory.
     pub(crate) workdir_set: bool,
 }
 
@@ -64,7 +63,7 @@ impl StageState {
         self
     }
 
-    /// Makes the config of a base the beginning of a stage.
+    /// Initializes the stage from its base's config.
     fn enter(&mut self) {
         let config = &mut self.config.config;
         config.on_build.clear();
@@ -152,7 +151,7 @@ pub(crate) struct StageLowering<'l, 'a> {
     current: Current<'a>,
 }
 
-/// Where the instruction being lowered comes from.
+/// The origin of the instruction being lowered.
 #[derive(Clone, Copy)]
 struct Current<'a> {
     lines: Lines,
@@ -290,12 +289,12 @@ impl<'l, 'a> StageLowering<'l, 'a> {
         self.current.keyword
     }
 
-    /// Where the current instruction stands.
+    /// The lines of the current instruction.
     pub(crate) fn lines(&self) -> Lines {
         self.current.lines
     }
 
-    /// Whether the ignore file leaves `path` out of the context.
+    /// True if the ignore file excludes `path` from the context.
     pub(crate) fn is_ignored(&self, path: &str) -> bool {
         (self.lowering.ignored)(path)
     }

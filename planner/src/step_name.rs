@@ -1,14 +1,14 @@
 //! The name of a step, as people see it: the instruction's text with variables replaced.
 //!
-//! A RUN is not expanded by the builder, so its name is a guess that has to stay readable: a variable that is not set here may
-//! be the shell's and stays as it is written, with what is nested in it replaced, and quotes stay. This follows Docker to the
-//! letter, because names are compared and searched for in logs.
+//! A RUN is not expanded by the builder, so its name is a guess that has to stay readable: a variable that is not set
+//! here may be the shell's and stays as it is written, with what is nested in it replaced, and quotes stay. This follows
+//! Docker to the letter, because names are compared and searched for in logs.
 
 use crate::env::Env;
 use crate::scope::{expand_word, is_literal, special_at};
 use rbuild_parser::{Escape, WordMode, expand};
 
-/// How deep substitutions may stand in each other.
+/// The largest depth of substitutions inside each other.
 const MAX_NESTING: usize = 100;
 
 /// The name of a COPY, ADD or WORKDIR: its text, expanded when that works, the instruction in capitals.
@@ -37,7 +37,7 @@ fn capitalise(mut text: String) -> String {
     }
 }
 
-/// Whether escape characters stay.
+/// Treatment of escape characters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escapes {
     Removed,
@@ -45,8 +45,8 @@ enum Escapes {
     Kept,
 }
 
-/// Reads a text from its start. All answers are `None` when the text is no word of the expansion language, such as one with an
-/// open quote.
+/// Reads a text from its start. All methods return `None` when the text is not a word of the expansion language, for
+/// instance because of an open quote.
 struct Reader<'a> {
     rest: &'a str,
     escape: Escape,
@@ -168,7 +168,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What the variable that begins in `written` and has just been read expands to.
+    /// The expansion of the variable that begins in `written` and was just read.
     fn expanded(&self, written: &str) -> Option<String> {
         let text = format!("${}", &written[..written.len() - self.rest.len()]);
         let value = |name: &str| self.env.get(name).map(str::to_owned);

@@ -51,7 +51,7 @@ struct Written {
     destination: String,
 }
 
-/// What COPY and ADD share. Inline files come after all others, as Docker has them.
+/// The shared part of COPY and ADD. As in Docker, inline files come after all others.
 fn transfer(
     stage: &mut StageLowering<'_, '_>,
     transfer: &Transfer,
@@ -127,7 +127,7 @@ fn is_directory(destination: &str) -> bool {
     matches!(destination, "" | ".") || destination.ends_with('/') || destination.ends_with("/.")
 }
 
-/// What kind of source ADD takes `source` for.
+/// The kind of source that ADD finds in `source`.
 pub(crate) fn classify(source: String) -> CopySource {
     if git::is_git(&source) {
         CopySource::Git(source)

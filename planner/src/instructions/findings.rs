@@ -1,10 +1,11 @@
-//! Build checks of single instructions, made while they are carried out: only of stages that are reached, of triggers too.
+//! Build checks of single instructions, made while they are carried out: only of stages that are reached, of triggers
+//! too.
 
 use crate::plan::{CopyAction, CopySource, Filesystem};
 use crate::stage_lowering::StageLowering;
 use rbuild_parser::{Lines, PairsForm, Rule};
 
-/// Where the instructions stood last of which only the last in a stage counts.
+/// The last lines of each instruction of which only the last in a stage counts.
 #[derive(Debug, Default)]
 pub(crate) struct OnlyOnce {
     pub(crate) cmd: Option<Lines>,
@@ -36,7 +37,7 @@ pub(super) fn pairs_form(stage: &mut StageLowering<'_, '_>, form: PairsForm) {
     }
 }
 
-/// JSONArgsRecommended: a shell between the signals and the program, without anybody having asked for one.
+/// JSONArgsRecommended: a shell receives the signals instead of the program, although SHELL was not used.
 pub(super) fn shell_form(stage: &mut StageLowering<'_, '_>) {
     let message = format!(
         "JSON arguments recommended for {} to prevent unintended behavior related to OS signals",
@@ -78,7 +79,7 @@ pub(super) fn ignored_sources(stage: &mut StageLowering<'_, '_>, action: &CopyAc
     }
 }
 
-/// Whether one of the words of `key` is a secret's, and none says that it is not one itself.
+/// True if a word of `key` names a secret, and no other word says that the value is not the secret itself.
 fn sounds_secret(key: &str) -> bool {
     const SECRET: [&str; 10] = [
         "apikey",

@@ -3,16 +3,16 @@
 use crate::SourceError;
 use crate::lints::parse_bool;
 
-/// What a Git URL says about itself, beyond what is fetched.
+/// The options in a Git URL, besides the commit and directory to fetch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GitSource {
     /// The commit it must be.
     pub(super) checksum: Option<String>,
-    /// Whether `.git` is kept.
+    /// True if `.git` is kept.
     pub(super) keep_git_dir: Option<bool>,
 }
 
-/// Whether ADD takes `source` for a repository. `github.com/…` without a scheme is a local path.
+/// True if ADD reads `source` as a repository. `github.com/…` without a scheme is a local path.
 pub(super) fn is_git(source: &str) -> bool {
     if ["git@", "ssh://", "git://"].iter().any(|scheme| source.starts_with(scheme)) {
         return true;

@@ -1,4 +1,4 @@
-//! What each instruction does to the stage it stands in.
+//! The effects of each instruction on its stage.
 
 mod config;
 mod copy;

@@ -79,7 +79,7 @@ pub(super) fn lower(stage: &mut StageLowering<'_, '_>, words: &[Word]) -> Result
     Ok(mounts)
 }
 
-/// Where the first agent socket is.
+/// The path of the first agent socket.
 pub(super) fn first_agent(mounts: &[Mount]) -> Option<&ImagePath> {
     let numbered = |mount: &&Mount| matches!(mount.kind, MountKind::Ssh { .. });
     mounts.iter().find(numbered).map(|mount| &mount.target)

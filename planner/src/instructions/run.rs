@@ -11,7 +11,7 @@ use crate::{Env, PlanError, PlanErrorKind};
 use rbuild_parser::{CommandLine, Heredoc, Run};
 use std::borrow::Cow;
 
-/// Where scripts of here-documents appear.
+/// The directory of the scripts of here-documents.
 const SCRIPT_DIRECTORY: &str = "/dev/pipes";
 
 pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), PlanError> {
@@ -55,7 +55,7 @@ pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), Pl
 struct Command {
     argv: Vec<String>,
     scripts: Vec<(String, String)>,
-    /// What is added to the name people see.
+    /// The text that is added to the shown name.
     summary: String,
 }
 
@@ -96,7 +96,7 @@ fn with_bodies(text: &str, heredocs: &[Heredoc]) -> String {
     whole
 }
 
-/// Whether `text` is `<<NAME` and nothing else.
+/// True if `text` is `<<NAME` and nothing else.
 fn is_lone_heredoc(text: &str) -> bool {
     let Some(rest) = text.trim().trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<") else {
         return false;

@@ -1,6 +1,6 @@
 //! Sizes in bytes with a binary suffix: `64m`, `1.5 GiB`.
 
-/// The number of bytes `text` says; `None` when it is no size.
+/// The number of bytes that `text` states; `None` when it is not a size.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);

@@ -1,4 +1,4 @@
-//! What holds for every plan.
+//! Laws that hold for every plan.
 
 use crate::{generate, plan_laws};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What the planner makes of Dockerfiles: cases from `testdata`, laws that hold of every file, and how it scales.
+//! Plans of Dockerfiles: cases from `testdata`, laws that hold for every file, and scaling.
 
 #![expect(
     clippy::unwrap_used,

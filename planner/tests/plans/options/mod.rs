@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// What a case asks for.
+/// The options of a case.
 pub(crate) struct Options {
     pub(crate) plan: PlanOptions,
     /// Paths that the ignore file leaves out.

@@ -1,5 +1,5 @@
-//! What holds of the plan of every file. Property tests and the fuzz target judge by the same function: it panics where a
-//! law is broken.
+//! Laws that hold for the plan of every file. Property tests and the fuzz target call the same function, which panics
+//! when a law is broken.
 
 use rbuild_oci::{DiffId, Digest, ImageConfig, ImageId, Timestamp};
 use rbuild_parser::{Lines, excerpt, parse};
