@@ -1,7 +1,11 @@
 //! `run`, `ps`, `rm`, `commit`.
 
 use crate::with_busybox;
-use std::{io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 #[test]
 fn exit_codes_and_streams_are_the_program_s() {
@@ -13,6 +17,22 @@ fn exit_codes_and_streams_are_the_program_s() {
     let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     cat.stdin.take().unwrap().write_all(b"through\n").unwrap();
     assert_eq!(cat.wait_with_output().unwrap().stdout, b"through\n");
+}
+
+/// More than a pipe holds on both streams, and a reader that begins with the second.
+#[test]
+fn a_stream_that_is_not_read_does_not_hold_up_the_other() {
+    const BYTES: usize = 300_000;
+    let Some(here) = with_busybox("a_stream_that_is_not_read_does_not_hold_up_the_other") else { return };
+    let script = format!("head -c {BYTES} /dev/zero & head -c {BYTES} /dev/zero >&2; wait");
+    let mut command = here.command(["run", "--rm", "busybox", "sh", "-c", &script]);
+    let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdout, mut stderr) = (running.stdout.take().unwrap(), running.stderr.take().unwrap());
+    stderr.read_exact(&mut vec![1; BYTES]).unwrap();
+    assert_eq!(here.ok(["ps", "-q"]).lines().count(), 1, "it waits for its other stream");
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).unwrap();
+    assert!(rest.len() == BYTES && running.wait().unwrap().success());
 }
 
 #[test]
