@@ -10,6 +10,7 @@ use rbuild_cache::{ImageRecord, Lease};
 use rbuild_oci::{ImageConfig, ImageId, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
 use std::collections::BTreeMap;
+use tokio::sync::Mutex;
 
 /// The most images that a build asks registries for at the same time, so that a file with thousands of them does not run
 /// out of descriptors.
@@ -69,7 +70,12 @@ impl Engine {
                 Err(unfinished) => unfinished,
             };
             let unresolved = graph.unresolved();
-            let asked = unresolved.iter().map(|wanted| self.answer(wanted, request, fetching, reporter));
+            // two requests may name one layout: loaded at the same time, its layers would become two of the store each
+            let one_layout = Mutex::new(());
+            let asked = unresolved.iter().map(async |wanted| {
+                let _turn = if wanted.layout.is_some() { Some(one_layout.lock().await) } else { None };
+                self.answer(wanted, request, fetching, reporter).await
+            });
             let found: Vec<_> = stream::iter(asked).buffered(IMAGES_AT_ONCE).collect().await;
             let mut answers = Vec::new();
             for (wanted, answer) in unresolved.iter().zip(found) {
