@@ -148,9 +148,7 @@ fn the_next_build_sweeps(here: &Workspace) {
         thread::sleep(Duration::from_millis(5));
     }
     let living = entries(&spaces);
-    for (killed, unfinished) in
-        [(build(&run), "layer-*/fs/made"), (build(&copy), "layer-*/fs/big"), (load, "*")]
-    {
+    for (killed, unfinished) in [(build(&run), "*/*/made"), (build(&copy), "layer-*/fs/big"), (load, "*")] {
         let left = kill_with_leftovers(here, killed, unfinished);
         here.ok(["images"]);
         assert!(entries(&spaces).contains(&left), "a command that only reads does not clean up");
