@@ -38,7 +38,7 @@ fn words(hint: &Hint) -> String {
 
 /// The system's words as Go's programs write them: without their number, which says nothing to people, and in lower case as
 /// every other message.
-fn plain(message: &str) -> String {
+pub(crate) fn plain(message: &str) -> String {
     match message.rsplit_once(" (os error ") {
         Some((words, number)) if number.ends_with(')') => {
             let mut chars = words.chars();

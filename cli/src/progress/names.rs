@@ -1,5 +1,6 @@
 //! What activities and remarks are called, in BuildKit's words.
 
+use crate::failure::plain;
 use rbuild::{Activity, Event, Note};
 
 /// The name of an activity.
@@ -37,7 +38,7 @@ pub(super) fn note(note: &Note) -> String {
 pub(super) fn warning(event: &Event) -> Option<String> {
     match event {
         Event::Found(finding) => Some(finding.to_string()),
-        Event::Warning(warning) => Some(warning.to_string()),
+        Event::Warning(warning) => Some(plain(&warning.to_string())),
         Event::Begun { .. }
         | Event::Output { .. }
         | Event::Transferred { .. }
