@@ -65,7 +65,7 @@ pub(crate) fn document(path: &Path) -> Result<Option<(Value, String)>, CliError>
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
-        // somebody else's configuration is none of ours: root's home is closed to others
+        // the configuration of another user is not read: root's home is closed to others
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
         Err(error) => return Err(CliError::file("read", path)(error)),
     };

@@ -1,7 +1,7 @@
 //! What a mistake in a Dockerfile, or a failing step, looks like.
 //!
 //! Invariant: without colors the text is Docker's, byte for byte, and the mistake that is reported comes last; nothing is
-//! told by color alone. What the marked lines are is the engine's.
+//! shown by color alone. What the marked lines are is the engine's.
 
 use crate::shown::{Color, Paint, Shown, StepOutput, one_line};
 use rbuild::Diagnostic;

@@ -14,7 +14,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     variables: HashMap<String, String>,
-    /// Who started it.
+    /// The user who started the program.
     pub(crate) user: User,
     /// When it was started.
     pub(crate) now: Timestamp,
@@ -22,7 +22,7 @@ pub(crate) struct Environment {
     pub(crate) clock: Clock,
 }
 
-/// Who runs the program.
+/// The user who runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum User {
     /// uid 0.
@@ -80,7 +80,7 @@ impl Environment {
         }
     }
 
-    /// The home directory, `/` when nobody said.
+    /// The home directory, `/` when `HOME` is not set.
     pub(crate) fn home(&self) -> &Path {
         Path::new(self.filled("HOME").unwrap_or("/"))
     }
@@ -101,7 +101,7 @@ impl Environment {
         named.into_iter().chain(runtime).chain([config.join("containers/auth.json")]).collect()
     }
 
-    /// Whether stderr takes colours: a terminal that is not dumb, and nobody objected with `NO_COLOR`.
+    /// Whether stderr takes colours: a terminal that is not dumb, while `NO_COLOR` is not set.
     pub(crate) fn color(&self) -> Color {
         if self.filled("NO_COLOR").is_none() && self.live_terminal() { Color::On } else { Color::Off }
     }

@@ -52,7 +52,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
 pub(crate) fn report(error: &CliError, color: Color) {
     let mut text = Shown::default();
     let label = match error {
-        // nobody reads any more, or everything has been said
+        // the reader has closed the stream, or every failure was reported already
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
         CliError::Reported { .. } => return,
         CliError::Build(failure) => {

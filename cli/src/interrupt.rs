@@ -65,8 +65,8 @@ fn wait(signals: &SignalFd, over: &OwnedFd, sender: oneshot::Sender<i32>) {
         let is_over = watched[1].revents().is_some_and(|events| !events.is_empty());
         while let Ok(Some(received)) = signals.read_signal() {
             let signal = received.ssi_signo as i32;
-            let told = sender.take().is_some_and(|sender| sender.send(signal).is_ok());
-            if !told {
+            let delivered = sender.take().is_some_and(|sender| sender.send(signal).is_ok());
+            if !delivered {
                 std::process::exit(128 + signal);
             }
         }

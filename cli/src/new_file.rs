@@ -35,7 +35,7 @@ impl NewFile {
     /// A file that will be `path`, with permission bits `mode`.
     ///
     /// # Errors
-    /// [`CliError::File`] when something is there that is no file, or when the directory cannot be written to.
+    /// [`CliError::File`] when something other than a file is there, or when the directory cannot be written to.
     pub(crate) fn at(path: &Path, mode: u32) -> Result<Self, CliError> {
         Self::open(path, mode).map_err(CliError::file("write", path))
     }
@@ -136,7 +136,7 @@ fn obstacle(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Does `make` with names nobody can foresee until one is free; gives what it made, and the name.
+/// Does `make` with unpredictable names until one is free; returns what it made, and the name.
 fn unused<T>(mut make: impl FnMut(&str) -> Result<T, Errno>) -> Result<(T, String), Errno> {
     loop {
         let name = format!(".rbuild-{:016x}", RandomState::new().build_hasher().finish());

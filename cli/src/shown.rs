@@ -180,7 +180,7 @@ enum Lines {
     One,
 }
 
-/// `text` with `\uXXXX`, as JSON has it, for each character that a terminal would obey or that nobody sees: so JSON stays
+/// `text` with `\uXXXX`, as JSON has it, for each character that a terminal would obey or that is invisible: so JSON stays
 /// the same JSON.
 fn escaped(text: &str, lines: Lines) -> Cow<'_, str> {
     if text.chars().all(|c| !is_obeyed(c)) {
@@ -224,7 +224,7 @@ fn last_written(line: &[u8]) -> &[u8] {
     line.rsplit(|byte| *byte == b'\r').find(|part| !part.is_empty()).unwrap_or_default()
 }
 
-/// `bytes` as text, with `\xNN` for what is no UTF-8.
+/// `bytes` as text, with `\xNN` for what is not UTF-8.
 fn decoded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

@@ -73,7 +73,7 @@ pub(crate) fn print_step_output(heading: &str, output: impl Read, color: Color) 
     }
 }
 
-/// Writes to standard error. When it is gone nobody can be told.
+/// Writes to standard error. A failure is ignored, because there is no other place to report it.
 pub(crate) fn tell(shown: &Shown) {
     let _ = stderr().write_all(shown.as_bytes());
 }
@@ -87,7 +87,7 @@ pub(crate) fn step_output(color: Color) -> StepOutput {
     }
 }
 
-/// Standard output, for bytes that are no text: archives, and what a container writes to its own terminal.
+/// Standard output, for bytes that are not text: archives, and what a container writes to its own terminal.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 pub(crate) fn stdout() -> Stdout {
     io::stdout()

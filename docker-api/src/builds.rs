@@ -90,7 +90,7 @@ pub struct BuildInspect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct BuildError {
-    /// Who has to act on it: `input`, `environment` or `internal`.
+    /// The class, which says who has to act: `input`, `environment` or `internal`.
     pub class: &'static str,
     /// The messages of the error and of what caused it.
     pub causes: Vec<String>,

@@ -31,7 +31,7 @@ pub struct ImageInspect {
     pub created: Option<Timestamp>,
     /// Always empty.
     pub docker_version: &'static str,
-    /// Who made it.
+    /// The author of the image.
     pub author: String,
     /// GOARCH.
     pub architecture: String,

@@ -1,4 +1,4 @@
-//! What clap cannot be told: a line without a command is a build, and everything after the image of `run` belongs to the
+//! What clap has no rule for: a line without a command is a build, and everything after the image of `run` belongs to the
 //! container.
 
 use clap::Command;
@@ -66,7 +66,7 @@ fn separate_command(words: &mut Vec<OsString>, mut at: usize, run: &Command) {
     }
 }
 
-/// How many words the flag `word` takes, itself included; `None` when it is no flag.
+/// How many words the flag `word` takes, itself included; `None` when it is not a flag.
 fn words_of_flag(word: &OsStr, run: &Command) -> Option<usize> {
     let word = word.to_str()?;
     let takes_next = |arg: &clap::Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();

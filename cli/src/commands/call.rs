@@ -43,7 +43,7 @@ fn failed(error: rbuild::Error) -> CliError {
     CliError::Build(Box::new(error))
 }
 
-/// The failure of a check as Docker tells it: first the message, then the place.
+/// The failure of a check as Docker prints it: first the message, then the place.
 fn unbuildable(error: &rbuild::Error) -> CliError {
     let excerpt = error.diagnostic().map(|diagnostic| diagnostic.excerpt.trim_end()).unwrap_or_default();
     let lines: Vec<String> = [&*one_line(&message(error)), excerpt]

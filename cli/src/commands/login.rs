@@ -143,7 +143,7 @@ fn write(path: &Path, config: &Value) -> Result<(), CliError> {
     made.map_err(CliError::file("create", directory))?;
     let mut new = NewFile::at(&real, 0o600)?;
     if let Ok(old) = fs::metadata(&real) {
-        // `sudo rbuild login` in somebody's home; only root can, and others need not
+        // `sudo rbuild login` in another user's home: only root can give the file away, and others need not
         let _ = fchown(new.file(), Some(old.uid()), Some(old.gid()));
     }
     // Docker indents this file with tabs

@@ -36,8 +36,8 @@ pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
     })
 }
 
-/// Removes each name; tells of every failure, and fails in the end if there was one. With force, what is not there is told too
-/// and is no failure, as with Docker.
+/// Removes each name; reports every failure, and fails in the end if there was one. With force, what is not there is reported
+/// too and is not a failure, as with Docker.
 pub(super) fn each(
     names: &[String],
     force: Force,

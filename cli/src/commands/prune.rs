@@ -12,7 +12,7 @@ use rbuild::{PruneCache, PruneContainers, PruneImages, PruneRequest};
 use rbuild_docker_api::human_size;
 use std::io::{self, BufRead};
 
-/// Removes images that nobody uses.
+/// Removes dangling images, or with `--all` every image without a container.
 pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
     refuse(&[("filter", !args.prune.filter.is_empty())])?;
     let warning = if args.all {

@@ -5,7 +5,7 @@ use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform, PullPolicy};
 use std::{net::IpAddr, path::PathBuf};
 
-/// One build, and how to tell of it.
+/// One build, and how its progress is shown.
 #[derive(Clone, Debug)]
 pub(crate) struct BuildOptions {
     /// For the engine. The Dockerfile of standard input is still to be read.

@@ -1,4 +1,4 @@
-//! Shows what the engine tells while it works. One writer, on stderr: events only fill a buffer, and a ticker thread writes it
+//! Shows what the engine reports while it works. One writer, on stderr: events only fill a buffer, and a ticker thread writes it
 //! out a few times a second, so a build that is over in milliseconds is one write, and no step ever waits for a redraw.
 //!
 //! [`plain`] and [`live`] decide what is shown; both are pure functions of events and times, and are tested as such.

@@ -27,7 +27,7 @@ pub(super) struct Plain {
     /// How the output of steps is shown.
     output: StepOutput,
     activities: BTreeMap<ActivityId, Block>,
-    /// Whose lines are being written.
+    /// The activity whose lines are being written.
     stage: Option<ActivityId>,
     /// When the stage was last used.
     last: Duration,
@@ -179,7 +179,7 @@ impl Plain {
         }
     }
 
-    /// Who has waiting lines: first who is over, then who began first.
+    /// The next activity with buffered lines: finished ones first, then the oldest.
     fn next_waiting(&self) -> Option<ActivityId> {
         let waiting = |(_, activity): &(&ActivityId, &Block)| !activity.waiting.is_empty();
         let over = self.activities.iter().filter(waiting).find(|(_, activity)| activity.over);
@@ -223,11 +223,11 @@ impl Block {
         now: Duration,
     ) {
         let (transfer, was_over) = self.transfers.update(subject, (done, total), now);
-        let due = transfer.told.is_none_or(|told| now.saturating_sub(told) >= TRANSFER_INTERVAL);
+        let due = transfer.reported.is_none_or(|reported| now.saturating_sub(reported) >= TRANSFER_INTERVAL);
         if was_over || !(due || transfer.is_over()) {
             return;
         }
-        transfer.told = Some(now);
+        transfer.reported = Some(now);
         let text = transfer_text(transfer, now);
         self.say(id, &text);
     }

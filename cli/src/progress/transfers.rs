@@ -15,7 +15,7 @@ pub(super) struct Transfer {
     /// When it was first heard of.
     pub(super) begun: Duration,
     /// When it was last written about, in plain output.
-    pub(super) told: Option<Duration>,
+    pub(super) reported: Option<Duration>,
 }
 
 /// All transfers of an activity, in the order of their beginning.
@@ -31,11 +31,11 @@ impl Transfers {
         now: Duration,
     ) -> (&mut Transfer, bool) {
         let at = self.0.iter().position(|known| known.subject == subject).unwrap_or_else(|| {
-            self.0.push(Transfer { subject, done: 0, total, begun: now, told: None });
+            self.0.push(Transfer { subject, done: 0, total, begun: now, reported: None });
             self.0.len() - 1
         });
         let transfer = &mut self.0[at];
-        let was_over = transfer.is_over() && transfer.told.is_some();
+        let was_over = transfer.is_over() && transfer.reported.is_some();
         transfer.done = done;
         transfer.total = total.or(transfer.total);
         (transfer, was_over)
@@ -80,7 +80,7 @@ mod tests {
             done,
             total,
             begun: Duration::ZERO,
-            told: None,
+            reported: None,
         };
         assert_eq!(transfer(0, Some(10)).bar(12), "[>         ]");
         assert_eq!(transfer(5, Some(10)).bar(12), "[=====>    ]");

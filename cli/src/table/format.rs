@@ -82,7 +82,7 @@ impl Listing {
         Answer::Text(self.rows.iter().map(|row| format!("{}\n", text(row, "ID"))).collect())
     }
 
-    /// The listing. A value in a table is one line, whoever wrote it.
+    /// The listing. A value in a table is always one line, because values are written by strangers.
     ///
     /// # Errors
     /// [`CliError::Template`] when the template names a field there is not.

@@ -147,7 +147,7 @@ impl Scope {
 fn field(start: &Value, fields: &[String]) -> Result<Value, CliError> {
     let mut value = start;
     for (index, name) in fields.iter().enumerate() {
-        // an absent object (`Healthcheck` of an image without one) has no fields, and asking is no mistake
+        // an absent object (`Healthcheck` of an image without one) has no fields, and asking for one is not a mistake
         if value.is_null() && index > 0 {
             return Ok(Value::Null);
         }
