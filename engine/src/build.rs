@@ -121,8 +121,6 @@ struct Build {
     jobs: usize,
     outputs: Vec<Output>,
     reporter: Reporter,
-    /// Keeps the layers of images that the store has no name for.
-    _images: BaseImages,
 }
 
 impl Build {
@@ -162,7 +160,6 @@ impl Build {
             jobs: engine.jobs,
             outputs: first.request.outputs,
             reporter: reporter.clone(),
-            _images: first.images,
         }
     }
 
@@ -247,7 +244,8 @@ impl Build {
     async fn export(&mut self) -> Result<Built, Error> {
         let diffs = self.diffing.finish().await?;
         self.keep_finished()?;
-        let target = Target { plan: &self.plan, results: &self.results, diffs: &diffs };
+        let lease = self.cache.lease();
+        let target = Target { plan: &self.plan, results: &self.results, diffs: &diffs, lease };
         let store = &self.executor.machine.store;
         let outputs =
             self.outputs.iter().map(|output| target.export(store, output)).collect::<Result<_, _>>()?;

@@ -47,8 +47,6 @@ pub(crate) struct FirstLook {
     pub(crate) diffs: Diffs,
     pub(crate) request: BuildRequest,
     pub(crate) text: DockerfileText,
-    /// Keeps the layers of images that the store has no name for.
-    pub(crate) images: BaseImages,
 }
 
 impl Planned {
@@ -59,7 +57,7 @@ impl Planned {
     /// When files of a context cannot be read, or the store fails.
     pub(crate) fn look_up(self) -> Result<FirstLook, Error> {
         let Self { store, request, text, context, plan, images, files, reporter, cancel } = self;
-        let cache = StepCache::open((&store, &files), &request, &reporter)?;
+        let cache = StepCache::open((&store, &files), images.lease(), &request, &reporter);
         let sources = SourceFiles::new((&store, &files), context, &request, &cancel);
         let keys = Keys::of(&plan, &sources, &request);
         let keys = keys.map_err(|failed| {
@@ -71,6 +69,6 @@ impl Planned {
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
         let to_hash = export::to_hash(&plan, &request.outputs);
         let diffs = diffs::known(&store, (&plan, &to_hash), &mut results, &reporter);
-        Ok(FirstLook { keys, misses, results, cache, sources, files, to_hash, diffs, request, text, images })
+        Ok(FirstLook { keys, misses, results, cache, sources, files, to_hash, diffs, request, text })
     }
 }

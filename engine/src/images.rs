@@ -1,7 +1,7 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
-use crate::{Engine, Error, ImageHolder};
-use rbuild_cache::{ImageLayer, ImageRecord, RefRecord};
+use crate::{Engine, Error, ImageHolder, resolve::hold_found};
+use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord};
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Reference, Timestamp};
 use std::collections::BTreeMap;
 
@@ -155,7 +155,8 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn tag(&self, source: &str, target: &ImageName) -> Result<(), Error> {
-        let record = self.find_image(source)?;
+        let lease = self.store.lease()?;
+        let record = self.held_image(source, &lease)?;
         Ok(self.store.set_name(
             target,
             &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(self.store.now()) },
@@ -202,6 +203,12 @@ impl Engine {
             self.store.remove_parts(&record, &manifests)?;
         }
         Ok(removed)
+    }
+
+    /// The image called `name`, held by `lease` from now on.
+    pub(crate) fn held_image(&self, name: &str, lease: &Lease) -> Result<ImageRecord, Error> {
+        let held = hold_found(lease, || self.find_image(name).map(|found| Some(found.id)))?;
+        held.ok_or_else(|| Error::NoSuchImage(name.to_owned()))
     }
 
     /// The record of the image called `name`.

@@ -23,7 +23,7 @@ use std::{sync::Arc, time::Duration};
 pub(crate) struct StepCache {
     store: Store,
     files: LayerFiles,
-    lease: Lease,
+    lease: Arc<Lease>,
     records: Records,
 }
 
@@ -84,21 +84,19 @@ pub(crate) struct Done {
 }
 
 impl StepCache {
-    /// The cache in `store` for the build of `request`. `files` are those of its layers.
-    ///
-    /// # Errors
-    /// When no lease can be made.
+    /// The cache in `store` for the build of `request`. `files` are those of its layers, which `lease` holds.
     pub(crate) fn open(
         (store, files): (&Store, &LayerFiles),
+        lease: Arc<Lease>,
         request: &BuildRequest,
         reporter: &Reporter,
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             store: store.clone(),
             files: files.clone(),
-            lease: store.lease()?,
+            lease,
             records: Records::new(store, request, reporter),
-        })
+        }
     }
 
     /// What keeps the layers of this build from being pruned.

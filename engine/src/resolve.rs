@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use rbuild_cache::{ImageRecord, Lease};
 use rbuild_oci::{ImageConfig, ImageId, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Mutex;
 
 /// The most images that a build asks registries for at the same time, so that a file with thousands of them does not run
@@ -17,14 +17,18 @@ use tokio::sync::Mutex;
 const IMAGES_AT_ONCE: usize = 16;
 
 /// Every image a plan starts from, by id.
-#[derive(Default)]
 pub(crate) struct BaseImages {
     records: BTreeMap<ImageId, ImageRecord>,
-    /// Hold layers that no image in the store has.
-    leases: Vec<Lease>,
+    /// Holds them from the moment they were found.
+    lease: Arc<Lease>,
 }
 
 impl BaseImages {
+    /// What keeps them from being collected.
+    pub(crate) fn lease(&self) -> Arc<Lease> {
+        self.lease.clone()
+    }
+
     pub(crate) fn insert(&mut self, id: ImageId, record: ImageRecord) {
         self.records.insert(id, record);
     }
@@ -63,23 +67,24 @@ impl Engine {
         fetching: Fetching,
         reporter: &Reporter,
     ) -> Result<(ResolvedGraph, BaseImages), Error> {
-        let mut images = BaseImages::default();
+        let mut images = BaseImages { records: BTreeMap::new(), lease: Arc::new(self.store.lease()?) };
         loop {
             graph = match graph.finish() {
                 Ok(resolved) => return Ok((resolved, images)),
                 Err(unfinished) => unfinished,
             };
             let unresolved = graph.unresolved();
+            let lease = &images.lease;
             // two requests may name one layout: loaded at the same time, its layers would become two of the store each
             let one_layout = Mutex::new(());
             let asked = unresolved.iter().map(async |wanted| {
                 let _turn = if wanted.layout.is_some() { Some(one_layout.lock().await) } else { None };
-                self.answer(wanted, request, fetching, reporter).await
+                self.answer((wanted, lease), request, fetching, reporter).await
             });
             let found: Vec<_> = stream::iter(asked).buffered(IMAGES_AT_ONCE).collect().await;
             let mut answers = Vec::new();
             for (wanted, answer) in unresolved.iter().zip(found) {
-                let (answer, lease) = match answer {
+                let answer = match answer {
                     Ok(Some(answer)) => answer,
                     Ok(None) => return Err(not_there(wanted, text)),
                     Err(source) if fetching == Fetching::Pull => {
@@ -87,7 +92,6 @@ impl Engine {
                     }
                     Err(error) => return Err(error),
                 };
-                images.leases.extend(lease);
                 let image = match answer {
                     Answer::Found(record, config) => {
                         // its record lacks layers that are still in a layout directory; its config names them all
@@ -107,20 +111,19 @@ impl Engine {
         }
     }
 
-    /// What `wanted` turned out to be, with what holds its layers, if the store has no image of them; `None` when it is not
-    /// there and must not be fetched.
+    /// What `wanted` turned out to be, held by the lease from now on; `None` when it is not there and must not be fetched.
     async fn answer(
         &self,
-        wanted: &ImageRequest,
+        (wanted, lease): (&ImageRequest, &Arc<Lease>),
         request: &BuildRequest,
         fetching: Fetching,
         reporter: &Reporter,
-    ) -> Result<Option<(Answer, Option<Lease>)>, Error> {
+    ) -> Result<Option<Answer>, Error> {
         match fetching {
-            Fetching::Pull => self.fetched_image(wanted, request, reporter).await.map(Some),
-            Fetching::LocalOnly => Ok(self.known_image(wanted, request)?.map(|answer| (answer, None))),
+            Fetching::Pull => self.fetched_image((wanted, lease), request, reporter).await.map(Some),
+            Fetching::LocalOnly => self.known_image((wanted, lease), request),
             Fetching::AssumeEmpty => {
-                Ok(Some((self.known_image(wanted, request)?.unwrap_or(Answer::Assumed), None)))
+                Ok(Some(self.known_image((wanted, lease), request)?.unwrap_or(Answer::Assumed)))
             }
         }
     }
@@ -129,44 +132,49 @@ impl Engine {
     /// only.
     async fn fetched_image(
         &self,
-        wanted: &ImageRequest,
+        (wanted, lease): (&ImageRequest, &Arc<Lease>),
         request: &BuildRequest,
         reporter: &Reporter,
-    ) -> Result<(Answer, Option<Lease>), Error> {
+    ) -> Result<Answer, Error> {
         if let Some(context) = &wanted.layout {
-            let (found, lease) = self.layout_image(context, wanted, request, reporter).await?;
-            return Ok((Answer::Found(found.image, Box::new(found.config)), Some(lease)));
+            let found = self.layout_image(context, (wanted, lease), request, reporter).await?;
+            return Ok(Answer::Found(found.image, Box::new(found.config)));
         }
         let activity =
             reporter.begin(Activity::LoadMetadata { image: wanted.reference.to_string(), context: None });
         if request.pull == PullPolicy::Missing
-            && let Some((record, config)) = self.local_image(&wanted.reference)?
+            && let Some((record, config)) = self.local_image(&wanted.reference, lease)?
         {
             activity.end(Outcome::Done);
-            return Ok((Answer::Found(record, Box::new(config)), None));
+            return Ok(Answer::Found(record, Box::new(config)));
         }
-        let found = self.remote.resolve(&wanted.reference, &wanted.platform).await;
+        let found = self.remote.resolve(&wanted.reference, &wanted.platform, lease).await;
         let record = activity.end_with(found)?.image;
         let config = self.image_config(&record.id)?;
-        Ok((Answer::Found(record, Box::new(config)), None))
+        Ok(Answer::Found(record, Box::new(config)))
     }
 
-    /// The image, if the store or a layout directory has it; nothing is written.
-    fn known_image(&self, wanted: &ImageRequest, request: &BuildRequest) -> Result<Option<Answer>, Error> {
+    /// The image, if the store or a layout directory has it; nothing but the lease is written.
+    fn known_image(
+        &self,
+        (wanted, lease): (&ImageRequest, &Lease),
+        request: &BuildRequest,
+    ) -> Result<Option<Answer>, Error> {
         let found = match &wanted.layout {
-            Some(context) => Some(self.known_layout_image(context, wanted, request)?),
-            None => self.local_image(&wanted.reference)?,
+            Some(context) => Some(self.known_layout_image(context, (wanted, lease), request)?),
+            None => self.local_image(&wanted.reference, lease)?,
         };
         Ok(found.map(|(record, config)| Answer::Found(record, Box::new(config))))
     }
 
-    /// The image `reference` points at in the store, with its config.
-    pub(crate) fn local_image(
+    /// The image `reference` points at in the store, held by `lease`, with its config.
+    fn local_image(
         &self,
         reference: &Reference,
+        lease: &Lease,
     ) -> Result<Option<(ImageRecord, ImageConfig)>, Error> {
-        let Some(found) = self.store.reference(reference)? else { return Ok(None) };
-        let Some(record) = self.store.image(&found.image)? else { return Ok(None) };
+        let find = || Ok(self.store.reference(reference)?.map(|found| found.image));
+        let Some(record) = hold_found(lease, find)? else { return Ok(None) };
         let config = self.image_config(&record.id)?;
         Ok(Some((record, config)))
     }
@@ -175,6 +183,23 @@ impl Engine {
     pub(crate) fn image_config(&self, id: &ImageId) -> Result<ImageConfig, Error> {
         let json = self.store.blob(id.as_digest())?.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         Ok(ImageConfig::from_json(&json)?)
+    }
+}
+
+/// The image that `find` leads to, held by `lease`. When a collection was faster it is looked for again, because its name may
+/// lead to another image by then.
+pub(crate) fn hold_found(
+    lease: &Lease,
+    find: impl Fn() -> Result<Option<ImageId>, Error>,
+) -> Result<Option<ImageRecord>, Error> {
+    let mut gone = None;
+    loop {
+        let found = find()?;
+        let Some(id) = found.filter(|_| found != gone) else { return Ok(None) };
+        if let Some(image) = lease.hold_image(&id)? {
+            return Ok(Some(image));
+        }
+        gone = found;
     }
 }
 

@@ -87,13 +87,14 @@ impl Engine {
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
     /// [`Error::Image`] when a layer is damaged or `out` fails.
     pub fn save(&self, names: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<(), Error> {
+        let lease = self.store.lease()?;
         let mut items: BTreeMap<ImageId, SaveItem> = BTreeMap::new();
         for name in names {
             let tags = self.tags_to_save(name)?;
             let asked = if tags.is_empty() { Some((name.clone(), None)) } else { None };
             let tags = tags.into_iter().map(|tag| (tag.to_string(), Some(tag)));
             for (name, tag) in tags.chain(asked) {
-                let image = self.find_image(&name)?;
+                let image = self.held_image(&name, &lease)?;
                 self.check_layers(&image)?;
                 let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
                 item.names.extend(tag);
@@ -174,7 +175,8 @@ impl Engine {
             created: now,
             comment: message.map_or_else(|| format!("Imported from {origin}"), str::to_owned),
         };
-        let record = rbuild_image::import_tar(&self.store, tar, import)?;
+        let lease = self.store.lease()?;
+        let record = rbuild_image::import_tar(&self.store, &lease, tar, import)?;
         if let Some(name) = name {
             self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
@@ -210,7 +212,8 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Image`].
     pub async fn fetch_layers(&self, name: &str, events: EventSink) -> Result<(), Error> {
-        let stack = self.find_image(name)?.stack();
+        let lease = self.store.lease()?;
+        let stack = self.held_image(name, &lease)?.stack();
         let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
         let activity = Reporter::new(events).begin(Activity::FetchLayers { image: origin.to_string() });
         let fetched = {
@@ -245,7 +248,8 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Registry`], [`Error::Image`].
     pub async fn push(&self, name: &ImageName, events: EventSink) -> Result<Pushed, Error> {
-        let image = self.find_image(&name.to_string())?;
+        let lease = self.store.lease()?;
+        let image = self.held_image(&name.to_string(), &lease)?;
         let activity = Reporter::new(events).begin(Activity::Push { image: name.to_string() });
         let pushed = {
             let progress = Progress::new(&activity);

@@ -5,19 +5,25 @@ use crate::{
     known_layers::{self, KnownLayer},
     layer_diff,
 };
-use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Store};
+use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Lease, Store};
 use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};
 
 /// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first. The store is synced first, so
-/// that the image can be named at once. An image that is there already costs a few reads and no write.
+/// that the image can be named at once. An image that is there already costs a few reads and no write. `lease` holds the
+/// layers, and from now on the image.
 ///
 /// # Errors
 /// [`ImageError::LayerCount`] or [`ImageError::WrongLayer`] when config and layers do not agree; an I/O error of the
 /// store.
-pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Result<ImageRecord, ImageError> {
+pub fn assemble(
+    store: &Store,
+    lease: &Lease,
+    config: &ImageConfig,
+    layers: &[LayerId],
+) -> Result<ImageRecord, ImageError> {
     let json = config.to_json();
     let id = ImageId::from_digest(Digest::of(&json));
-    if let Some(there) = intact(store, &id)? {
+    if let Some(there) = lease.hold_image(&id)? {
         return Ok(there);
     }
     let diff_ids = &config.rootfs.diff_ids;
@@ -45,7 +51,7 @@ pub fn assemble(store: &Store, config: &ImageConfig, layers: &[LayerId]) -> Resu
     store.put_blob(&json)?;
     known_layers::remember(store, &own);
     let created = Timestamp::from(store.now());
-    record(store, ImageRecord { id, layers: stack, manifest: None, created })
+    record(store, lease, ImageRecord { id, layers: stack, manifest: None, created })
 }
 
 /// A layer as an image's record has it; its DiffId must be known.
@@ -66,23 +72,17 @@ pub(crate) fn image_layer(store: &Store, layer: &LayerId) -> Result<ImageLayer, 
     })
 }
 
-/// The image, when it is there with its config and all its layers.
-pub(crate) fn intact(store: &Store, id: &ImageId) -> Result<Option<ImageRecord>, ImageError> {
-    let Some(image) = store.image(id)? else { return Ok(None) };
-    let whole = store.blob_size(id.as_digest()).is_some()
-        && image.layers.iter().all(|layer| store.has_layer(&layer.layer));
-    Ok(whole.then_some(image))
-}
-
-/// Writes an image's record when everything it leads to is on the disk. One that is there and whole is kept, unless the
-/// new one knows a manifest it does not.
-pub(crate) fn record(store: &Store, image: ImageRecord) -> Result<ImageRecord, ImageError> {
-    if let Some(there) = intact(store, &image.id)?
+/// Writes an image's record when everything it leads to is on the disk, and holds the image by `lease`, which holds its
+/// layers. One that is there and whole is kept, unless the new one knows a manifest it does not.
+pub(crate) fn record(store: &Store, lease: &Lease, image: ImageRecord) -> Result<ImageRecord, ImageError> {
+    if let Some(there) = lease.hold_image(&image.id)?
         && (image.manifest.is_none() || there.manifest == image.manifest)
     {
         return Ok(there);
     }
     store.sync()?;
     store.put_image(&image)?;
+    // it is younger than the lease, so it is still there
+    lease.hold(&[], &[*image.id.as_digest()])?;
     Ok(image)
 }

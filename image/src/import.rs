@@ -4,7 +4,7 @@ use crate::{
     Applied, BlobRetention, ImageError, apply_tar, assemble,
     known_layers::{self, KnownLayer},
 };
-use rbuild_cache::{ImageRecord, Store};
+use rbuild_cache::{ImageRecord, Lease, Store};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform, Timestamp};
 use std::io::Read;
 
@@ -21,13 +21,18 @@ pub struct Import {
     pub comment: String,
 }
 
-/// Makes an image of `tar`, plain or compressed as [`rbuild_archive::Codec`] knows it, whose entries are all of its files. It gets no name.
+/// Makes an image of `tar`, plain or compressed as [`rbuild_archive::Codec`] knows it, whose entries are all of its files. It
+/// gets no name; `lease` holds it.
 ///
 /// # Errors
 /// As [`apply_tar`].
-pub fn import_tar(store: &Store, tar: impl Read, import: Import) -> Result<ImageRecord, ImageError> {
-    let lease = store.lease()?;
-    let Applied { layer, diff_id, .. } = apply_tar(store, &lease, tar, &[], &BlobRetention::Recipe)?;
+pub fn import_tar(
+    store: &Store,
+    lease: &Lease,
+    tar: impl Read,
+    import: Import,
+) -> Result<ImageRecord, ImageError> {
+    let Applied { layer, diff_id, .. } = apply_tar(store, lease, tar, &[], &BlobRetention::Recipe)?;
     known_layers::remember(store, &[KnownLayer::anywhere(layer, diff_id)]);
     let mut config = ImageConfig::scratch(&import.platform);
     config.config = import.config;
@@ -38,5 +43,5 @@ pub fn import_tar(store: &Store, tar: impl Read, import: Import) -> Result<Image
         comment: import.comment,
         ..HistoryEntry::default()
     }];
-    assemble(store, &config, &[layer])
+    assemble(store, lease, &config, &[layer])
 }

@@ -75,8 +75,9 @@ pub(super) fn images(options: &PruneOptions, store: &Store, inventory: &Inventor
             ImagePrune::Unused => !contained.contains(&image.id),
         };
         let written = || fs::metadata(store.image_path(&image.id)).and_then(|file| file.modified());
+        let held = inventory.held.blobs.contains(image.id.as_digest());
         let recent = || inventory.held.oldest.is_some_and(|oldest| written().map_or(true, |w| w >= oldest));
-        may_go && options.older_than.is_none_or(|limit| image.created < limit) && !recent()
+        may_go && !held && options.older_than.is_none_or(|limit| image.created < limit) && !recent()
     };
     inventory.images.iter().filter(goes).map(|image| image.id).collect()
 }

@@ -7,10 +7,10 @@
 //! name any more.
 
 use crate::{
-    LayerId, Store, StoreError,
+    ImageRecord, LayerId, Store, StoreError,
     disk::{FileLock, LockMode, OnUnlock, list, random_id},
 };
-use rbuild_oci::Digest;
+use rbuild_oci::{Digest, ImageId};
 use std::{collections::HashSet, fmt::Write as _, io::Write as _, time::SystemTime};
 
 /// Keeps layers and blobs from being collected. Ends when dropped.
@@ -108,6 +108,33 @@ impl Lease {
             layers: layers.iter().filter(|layer| !self.store.has_layer(layer)).copied().collect(),
             blobs: blobs.iter().filter(|blob| self.store.blob_size(blob).is_none()).copied().collect(),
         })
+    }
+
+    /// Holds the image `id` with its config and its layers; `None` when something of it is not in the store or damaged. What
+    /// is returned stays until the lease ends: no collection takes an image whose config is held.
+    ///
+    /// # Errors
+    /// An I/O error when the lease cannot be written or the image cannot be read.
+    pub fn hold_image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        let Some(image) = self.intact_image(id)? else { return Ok(None) };
+        let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
+        if !self.hold(&layers, &[*id.as_digest()])?.is_empty() {
+            return Ok(None);
+        }
+        // a collection that was faster has taken the record first
+        Ok(self.intact_image(id)?.filter(|there| *there == image))
+    }
+
+    /// The image as recorded, if its record and its config are what they should be.
+    fn intact_image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        let intact = || {
+            let image = self.store.image(id)?;
+            Ok(image.filter(|_| self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some())))
+        };
+        match intact() {
+            Err(StoreError::Document { .. }) => Ok(None),
+            found => found,
+        }
     }
 
     /// Holds a layer that is about to be committed.

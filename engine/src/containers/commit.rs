@@ -32,11 +32,11 @@ impl Engine {
             // its files change under the copy, and its links cannot be trusted
             return Err(Error::ContainerRunning(container.name));
         }
-        let base = self.find_image(&container.image_id.to_string())?;
+        let lease = self.store.lease()?;
+        let base = self.held_image(&container.image_id.to_string(), &lease)?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
         let now = Timestamp::from(self.store.now());
-        let lease = self.store.lease()?;
         if !lease.hold(&container.layers, &[])?.is_empty() {
             return Err(Error::NoSuchImage(container.image));
         }
@@ -56,7 +56,7 @@ impl Engine {
         });
         let layers: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
         self.store.sync()?;
-        let record = rbuild_image::assemble(&self.store, &config, &layers)?;
+        let record = rbuild_image::assemble(&self.store, &lease, &config, &layers)?;
         if let Some(name) = &request.name {
             self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }

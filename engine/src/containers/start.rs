@@ -2,7 +2,7 @@
 
 use super::process::{Retention, RunningContainer};
 use crate::{Engine, Error};
-use rbuild_cache::{Container, ContainerDirectory, ContainerProgram, ContainerState};
+use rbuild_cache::{Container, ContainerDirectory, ContainerProgram, ContainerState, Lease};
 use rbuild_executor::{ContainerSandbox, HostFiles, Stdio, UpperDirectory};
 use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
@@ -80,7 +80,8 @@ impl Engine {
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
     /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
-        let container = self.new_container(request)?;
+        let lease = self.store.lease()?;
+        let container = self.new_container(request, &lease)?;
         let directory = self.store.container(&container.id);
         directory.create()?;
         let started = self.launch(request, container, directory.clone());
@@ -96,10 +97,6 @@ impl Engine {
         mut container: Container,
         directory: ContainerDirectory,
     ) -> Result<RunningContainer, Error> {
-        let lease = self.store.lease()?;
-        if !lease.hold(&container.layers, &[])?.is_empty() {
-            return Err(Error::NoSuchImage(container.image));
-        }
         directory.write(&container)?;
         let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
         let (terminal, stdio) = match request.terminal {
@@ -145,8 +142,9 @@ impl Engine {
         })
     }
 
-    fn new_container(&self, request: &ContainerRequest) -> Result<Container, Error> {
-        let image = self.find_image(&request.image)?;
+    /// A container of the image, which `lease` holds until the container's record does.
+    fn new_container(&self, request: &ContainerRequest, lease: &Lease) -> Result<Container, Error> {
+        let image = self.held_image(&request.image, lease)?;
         self.check_layers(&image)?;
         let config = configured(self.image_config(&image.id)?.config, request);
         let command: Vec<String> =

@@ -8,7 +8,7 @@ use rbuild_cache::{ImageRecord, Lease};
 use rbuild_image::{ImageError, Layout, LayoutImage};
 use rbuild_oci::{Digest, ImageConfig};
 use rbuild_planner::ImageRequest;
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 /// Whether every local context is there, used or not.
 pub(crate) fn check(request: &BuildRequest) -> Result<(), Error> {
@@ -67,40 +67,36 @@ impl Engine {
     pub(crate) async fn layout_image(
         &self,
         context: &str,
-        wanted: &ImageRequest,
+        (wanted, lease): (&ImageRequest, &Arc<Lease>),
         request: &BuildRequest,
         reporter: &Reporter,
-    ) -> Result<(LayoutImage, Lease), Error> {
+    ) -> Result<LayoutImage, Error> {
         let reference = reference(context, request)?.clone();
         let (layout, digest) = open(&reference)?;
         let name = format!("{}/{}@{digest}", wanted.reference.domain(), wanted.reference.path());
         let activity = reporter
             .begin(Activity::LoadMetadata { image: name.to_string(), context: Some(context.to_string()) });
-        let (store, platform) = (self.store.clone(), wanted.platform.clone());
+        let (store, lease, platform) = (self.store.clone(), lease.clone(), wanted.platform.clone());
         let loading = tokio::task::spawn_blocking(move || {
-            let load = || {
-                let lease = store.lease()?;
+            let loaded = {
                 let progress = Progress::new(&activity);
-                let found = layout.load(&store, &lease, (&digest, &platform), &|event| progress.tell(&event));
-                Ok((found.map_err(|source| not_resolved(&reference, source))?, lease))
+                layout.load(&store, &lease, (&digest, &platform), &|event| progress.tell(&event))
             };
-            let loaded = load();
-            activity.end_with(loaded)
+            activity.end_with(loaded.map_err(|source| not_resolved(&reference, source)))
         });
         loading.await.map_err(|error| Error::Worker(error.to_string()))?
     }
 
-    /// The image of the layout `context`, with its layers if the store has them all; nothing is written.
+    /// The image of the layout `context`, with its layers if the store has them all; nothing but the lease is written.
     pub(crate) fn known_layout_image(
         &self,
         context: &str,
-        wanted: &ImageRequest,
+        (wanted, lease): (&ImageRequest, &Lease),
         request: &BuildRequest,
     ) -> Result<(ImageRecord, ImageConfig), Error> {
         let reference = reference(context, request)?;
         let (layout, digest) = open(reference)?;
-        let lease = self.store.lease()?;
-        let known = layout.known(&self.store, &lease, (&digest, &wanted.platform));
+        let known = layout.known(&self.store, lease, (&digest, &wanted.platform));
         let known = known.map_err(|source| not_resolved(reference, source))?;
         Ok((known.image, known.config))
     }

@@ -3,7 +3,7 @@
 mod store;
 
 use crate::{Error, Exported, Output, diffs::Diffs, results::Results};
-use rbuild_cache::Store;
+use rbuild_cache::{Lease, Store};
 use rbuild_planner::{Filesystem, Plan, StepId};
 use std::collections::BTreeSet;
 
@@ -13,6 +13,8 @@ pub(crate) struct Target<'a> {
     pub(crate) results: &'a Results,
     /// Those of the layers that [`to_hash`] names.
     pub(crate) diffs: &'a Diffs,
+    /// Holds the layers, and then the image.
+    pub(crate) lease: &'a Lease,
 }
 
 impl Target<'_> {

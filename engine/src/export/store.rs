@@ -18,7 +18,7 @@ pub(super) fn export(store: &Store, target: &Target<'_>, names: &[ImageName]) ->
         (target.diffs[&step].diff_id, created)
     };
     let config: ImageConfig = target.plan.image.finished_config(&times, target.plan.source_date_epoch);
-    let record = rbuild_image::assemble(store, &config, &target.results.target())?;
+    let record = rbuild_image::assemble(store, target.lease, &config, &target.results.target())?;
     let now = Timestamp::from(store.now());
     for name in names {
         store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;

@@ -126,7 +126,7 @@ impl World {
         let layer = draft.commit(&lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap();
         let mut config = ImageConfig::scratch(&Platform::host());
         config.rootfs.diff_ids = vec![rbuild_image::layer_diff(store, &layer).unwrap().diff_id];
-        let image = rbuild_image::assemble(store, &config, &[layer]).unwrap().id;
+        let image = rbuild_image::assemble(store, &lease, &config, &[layer]).unwrap().id;
         let record = RefRecord { image, manifest: None, tagged_at: now() };
         store.set_name(&name.parse().unwrap(), &record).unwrap();
     }

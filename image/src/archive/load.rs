@@ -6,7 +6,7 @@ use super::{
     unpack_layers::unpack_layers,
 };
 use crate::{ImageError, assemble, event::OnEvent};
-use rbuild_cache::{ImageRecord, LayerId, RefRecord, Store};
+use rbuild_cache::{ImageRecord, LayerId, Lease, RefRecord, Store};
 use rbuild_oci::{Digest, ImageId, ImageName, Platform, Timestamp};
 
 /// An image that was loaded.
@@ -35,7 +35,7 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
     let mut loaded = Vec::with_capacity(images.len());
     for (image, layers) in images.into_iter().zip(stacks) {
         let names = image.names.clone();
-        loaded.push(Loaded { id: record(store, &image, &layers, now)?.id, names });
+        loaded.push(Loaded { id: record(store, &lease, &image, (&layers, now))?.id, names });
     }
     for Loaded { id, names } in &loaded {
         for name in names {
@@ -48,14 +48,14 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
 
 fn record(
     store: &Store,
+    lease: &Lease,
     image: &ArchivedImage,
-    layers: &[LayerId],
-    created: Timestamp,
+    (layers, created): (&[LayerId], Timestamp),
 ) -> Result<ImageRecord, ImageError> {
     let layers = layers.iter().map(|layer| assemble::image_layer(store, layer)).collect::<Result<_, _>>()?;
     // the bytes as they came, not written anew: the image's id is their digest
     let id = ImageId::from_digest(Digest::of(&image.config));
     store.put_blob(&image.config)?;
     let manifest = image.manifest.as_deref().map(|bytes| store.put_blob(bytes)).transpose()?;
-    assemble::record(store, ImageRecord { id, layers, manifest, created })
+    assemble::record(store, lease, ImageRecord { id, layers, manifest, created })
 }

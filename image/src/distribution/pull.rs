@@ -4,6 +4,7 @@ use super::RemoteImages;
 use crate::{ImageError, ImageEvent, event::OnEvent};
 use rbuild_cache::ImageRecord;
 use rbuild_oci::{Digest, Platform, Reference};
+use std::sync::Arc;
 
 /// An image that was resolved or pulled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl RemoteImages {
         platform: &Platform,
         on_event: OnEvent<'_>,
     ) -> Result<Pulled, ImageError> {
-        let found = self.find(reference, platform).await?;
+        let found = self.find(reference, platform, Arc::new(self.store.lease()?)).await?;
         let stack = found.stack();
         for (layer, blob) in stack.iter().zip(&found.blobs) {
             if self.store.remote_layer(layer)?.is_none() {

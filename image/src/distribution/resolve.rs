@@ -13,6 +13,7 @@ use rbuild_oci::{
     Reference, Timestamp,
 };
 use rbuild_registry::FetchedManifest;
+use std::sync::Arc;
 
 /// The longest config accepted.
 const CONFIG_LIMIT: u64 = 16 << 20;
@@ -26,7 +27,7 @@ pub(super) struct FoundImage {
     layers: Vec<LayerId>,
     /// The layers as the registry has them.
     pub(super) blobs: Vec<Descriptor>,
-    _lease: Lease,
+    lease: Arc<Lease>,
 }
 
 impl FoundImage {
@@ -43,25 +44,30 @@ struct FoundManifest {
 }
 
 impl RemoteImages {
-    /// Finds what `reference` names for `platform` and points the reference at it. No layer is fetched. Must run in a tokio
-    /// runtime.
+    /// Finds what `reference` names for `platform`, points the reference at it, and holds it by `lease`. No layer is fetched.
+    /// Must run in a tokio runtime.
     ///
     /// # Errors
     /// [`ImageError::Registry`], [`ImageError::NoPlatform`], [`ImageError::Document`], [`ImageError::LayerCount`]; an I/O
     /// error of the store.
-    pub async fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Pulled, ImageError> {
-        let found = self.find(reference, platform).await?;
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        lease: &Arc<Lease>,
+    ) -> Result<Pulled, ImageError> {
+        let found = self.find(reference, platform, lease.clone()).await?;
         self.record(reference, found).await
     }
 
-    /// Fetches manifest and config, and makes the layers known.
+    /// Fetches manifest and config, and makes the layers known. `lease` is older than what is written here, so that no
+    /// collection takes that.
     pub(super) async fn find(
         &self,
         reference: &Reference,
         platform: &Platform,
+        lease: Arc<Lease>,
     ) -> Result<FoundImage, ImageError> {
-        // before anything is written: what is younger than a lease is not collected
-        let lease = self.store.lease()?;
         let FoundManifest { top, manifest, digest } = self.find_manifest(reference, platform).await?;
         let config = self.fetch_config(reference, &manifest.config).await?;
         let parsed = ImageConfig::from_json(&config)
@@ -82,7 +88,7 @@ impl RemoteImages {
         let (layers, lease) =
             blocking("looking for layers", move || Ok((known_stack(&store, &lease, &id, remotes)?, lease)))
                 .await?;
-        Ok(FoundImage { top, manifest: digest, id, layers, blobs: manifest.layers, _lease: lease })
+        Ok(FoundImage { top, manifest: digest, id, layers, blobs: manifest.layers, lease })
     }
 
     /// Records a found image, whose layers are held, and names it.
@@ -102,7 +108,7 @@ impl RemoteImages {
             let layers = layers.collect::<Result<_, ImageError>>()?;
             let (id, now) = (found.id, Timestamp::from(store.now()));
             let image = ImageRecord { id, layers, manifest: Some(found.manifest), created: now };
-            let image = assemble::record(&store, image)?;
+            let image = assemble::record(&store, &found.lease, image)?;
             let digest = found.top.digest;
             match ImageName::new(reference.clone()) {
                 Ok(name) => {

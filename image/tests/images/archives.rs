@@ -41,8 +41,13 @@ impl Fixture {
             created: "2024-01-02T03:04:05Z".parse().unwrap(),
             comment: "Imported from -".to_owned(),
         };
-        let base =
-            import_tar(&self.store, &*tar(&[("bin/sh", "shell"), ("etc/issue", "one")]), import).unwrap();
+        let base = import_tar(
+            &self.store,
+            &self.store.lease().unwrap(),
+            &*tar(&[("bin/sh", "shell"), ("etc/issue", "one")]),
+            import,
+        )
+        .unwrap();
         let json = self.store.blob(base.id.as_digest()).unwrap().unwrap();
         let mut config = ImageConfig::from_json(&json).unwrap();
         let lease = self.store.lease().unwrap();
@@ -53,7 +58,8 @@ impl Fixture {
         config.rootfs.diff_ids.push(applied.diff_id);
         config.history.push(rbuild_oci::HistoryEntry { created_by: "COPY".to_owned(), ..Default::default() });
         let layers = [base.layers[0].layer, applied.layer];
-        let image = rbuild_image::assemble(&self.store, &config, &layers).unwrap();
+        let image =
+            rbuild_image::assemble(&self.store, &self.store.lease().unwrap(), &config, &layers).unwrap();
         validate(&self.store, &image, Depth::Content).unwrap();
         SaveItem { image, names: vec![name("example.org/app:1"), name("app:latest")] }
     }

@@ -40,7 +40,7 @@ fn image(fixture: &Fixture) -> ImageRecord {
     directory.set_mode(0o710);
     directory.set_size(0);
     lower.append_data(&mut directory, "etc", &[][..]).unwrap();
-    let base = import_tar(&fixture.store, &*lower.into_inner().unwrap(), import).unwrap();
+    let base = import_tar(&fixture.store, &fixture.lease, &*lower.into_inner().unwrap(), import).unwrap();
     let json = fixture.store.blob(base.id.as_digest()).unwrap().unwrap();
     let mut config = ImageConfig::from_json(&json).unwrap();
     let lease = fixture.store.lease().unwrap();
@@ -50,7 +50,7 @@ fn image(fixture: &Fixture) -> ImageRecord {
         apply_tar(&fixture.store, &lease, &*above, &below, &rbuild_image::BlobRetention::Recipe).unwrap();
     config.rootfs.diff_ids.push(applied.diff_id);
     config.history.push(HistoryEntry { created_by: "COPY".to_owned(), ..HistoryEntry::default() });
-    assemble(&fixture.store, &config, &[base.layers[0].layer, applied.layer]).unwrap()
+    assemble(&fixture.store, &fixture.lease, &config, &[base.layers[0].layer, applied.layer]).unwrap()
 }
 
 /// A registry that has `image` as `app:1`, its layers compressed, and what a test does to its blobs.
@@ -126,8 +126,13 @@ fn client() -> Client {
 fn resolve(served: &Served) -> Resolved {
     let fixture = Fixture::new();
     let images = RemoteImages::new(&fixture.store, &client());
-    let pulled = block_on(images.resolve(&served.reference(), &Platform::host())).unwrap();
+    let pulled = resolve_again(&fixture, &images, served);
     Resolved { fixture, images, pulled }
+}
+
+fn resolve_again(fixture: &Fixture, images: &RemoteImages, served: &Served) -> Pulled {
+    let lease = Arc::new(fixture.store.lease().unwrap());
+    block_on(images.resolve(&served.reference(), &Platform::host(), &lease)).unwrap()
 }
 
 impl Resolved {
@@ -194,7 +199,7 @@ fn resolving_asks_for_no_layer_and_fetching_for_each_once() {
     let diff_ids = |image: &ImageRecord| image.layers.iter().map(|layer| layer.diff_id).collect::<Vec<_>>();
     assert_eq!(diff_ids(&resolved.pulled.image), diff_ids(&served.image));
     // again: the config is known, and the layers keep their ids
-    let again = block_on(resolved.images.resolve(&served.reference(), &Platform::host())).unwrap();
+    let again = resolve_again(&resolved.fixture, &resolved.images, &served);
     assert_eq!(again, resolved.pulled);
     assert_eq!(served.server.requests().len(), 3);
 
@@ -329,7 +334,7 @@ fn a_layer_is_fetched_from_where_its_manifest_was_seen_last() {
     let (gone, there) = (Served::start(), Served::start());
     let resolved = resolve(&gone);
     assert_eq!(gone.layers, there.layers, "both serve the same image");
-    let again = block_on(resolved.images.resolve(&there.reference(), &Platform::host())).unwrap();
+    let again = resolve_again(&resolved.fixture, &resolved.images, &there);
     assert_eq!(again.image.layers, resolved.pulled.image.layers);
     resolved.fetch().unwrap();
     resolved.check();
@@ -353,7 +358,7 @@ fn an_image_that_lies_about_its_layers_is_found_out_and_harms_no_other() {
     assert!(causes(&error).contains(" should be "), "{}", causes(&error));
     assert_eq!(honest.elsewhere(), 2);
     // whoever has seen the true manifest is believed from then on
-    block_on(honest.images.resolve(&served.reference(), &Platform::host())).unwrap();
+    resolve_again(&honest.fixture, &honest.images, &served);
     assert_eq!(honest.fixture.store.remote_layer(&honest.stack()[0]).unwrap().unwrap().blob, true_blob);
     honest.fetch().unwrap();
     honest.check();

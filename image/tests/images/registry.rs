@@ -58,7 +58,8 @@ impl Fixture {
             created: "2024-01-02T03:04:05Z".parse().unwrap(),
             comment: "Imported from -".to_owned(),
         };
-        import_tar(&self.store, &*builder.into_inner().unwrap(), import).unwrap()
+        import_tar(&self.store, &self.store.lease().unwrap(), &*builder.into_inner().unwrap(), import)
+            .unwrap()
     }
 
     pub(crate) fn push(&self, image: &ImageRecord, name: &ImageName) -> (String, Vec<ImageEvent>) {
