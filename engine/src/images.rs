@@ -84,7 +84,11 @@ impl Engine {
         let mut summaries = Vec::new();
         for record in self.store.images()? {
             let named = names.remove(&record.id).unwrap_or_default();
-            let config = self.image_config(&record.id)?;
+            let config = match self.image_config(&record.id) {
+                // a damaged image is none, until it is made again
+                Err(Error::NoSuchImage(_)) => continue,
+                config => config?,
+            };
             summaries.push(ImageSummary {
                 id: record.id,
                 digests: digests(&named),
@@ -168,7 +172,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::ImageInUse`] when a container or several names hold it, [`Error::Store`].
     pub fn remove_image(&self, name: &str, force: Force) -> Result<Vec<RemovedImage>, Error> {
-        let record = self.find_image(name)?;
+        let record = match self.find_image(name) {
+            Err(missing @ Error::NoSuchImage(_)) => return self.remove_remains(name)?.ok_or(missing),
+            found => found?,
+        };
         let named = self.names()?.remove(&record.id).unwrap_or_default();
         // compared in full: `box` and `box:latest` are one name
         let full = name.parse::<Reference>().map(|asked| asked.to_string()).ok();
@@ -203,6 +210,24 @@ impl Engine {
             self.store.remove_parts(&record, &manifests)?;
         }
         Ok(removed)
+    }
+
+    /// Removes what is left of an image whose record is gone or damaged; `None` when nothing of it is there.
+    fn remove_remains(&self, name: &str) -> Result<Option<Vec<RemovedImage>>, Error> {
+        let mut removed = Vec::new();
+        let mut id = self.store.find_image(name)?;
+        if let Ok(reference) = name.parse::<Reference>() {
+            id = self.store.reference(&reference)?.map(|found| found.image).or(id);
+            if self.store.remove_reference(&reference)? {
+                removed.push(RemovedImage::Untagged(reference));
+            }
+        }
+        if let Some(id) = id
+            && self.store.remove_image(&id)?
+        {
+            removed.push(RemovedImage::Deleted(id));
+        }
+        Ok((!removed.is_empty()).then_some(removed))
     }
 
     /// The image called `name`, held by `lease` from now on.

@@ -6,7 +6,7 @@ use crate::{
     reporter::Reporter,
 };
 use futures_util::{StreamExt as _, stream};
-use rbuild_cache::{ImageRecord, Lease};
+use rbuild_cache::{ImageRecord, Lease, StoreError};
 use rbuild_oci::{ImageConfig, ImageId, Reference};
 use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
 use std::{collections::BTreeMap, sync::Arc};
@@ -179,9 +179,13 @@ impl Engine {
         Ok(Some((record, config)))
     }
 
-    /// The config document of `id`.
+    /// The config document of `id`. An image whose config is damaged is none.
     pub(crate) fn image_config(&self, id: &ImageId) -> Result<ImageConfig, Error> {
-        let json = self.store.blob(id.as_digest())?.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
+        let json = match self.store.blob(id.as_digest()) {
+            Err(StoreError::BlobDamaged { .. }) => None,
+            json => json?,
+        };
+        let json = json.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         Ok(ImageConfig::from_json(&json)?)
     }
 }

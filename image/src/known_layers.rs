@@ -4,7 +4,7 @@
 //! its ChainId, for above other layers it would be another tree.
 
 use crate::ImageError;
-use rbuild_cache::{FactKey, KeyBuilder, LayerId, Lease, Store};
+use rbuild_cache::{FactKey, KeyBuilder, LayerId, LayerSource, Lease, Store};
 use rbuild_oci::{ChainId, DiffId};
 
 /// A layer to be found again.
@@ -47,9 +47,19 @@ pub(crate) fn find(
     let layers: Vec<LayerId> = found.iter().flatten().copied().collect();
     let missing = lease.hold(&layers, &[])?;
     for layer in &mut found {
-        *layer = layer.filter(|layer| !missing.layers.contains(layer));
+        *layer = layer.filter(|layer| !missing.layers.contains(layer) && is_whole(store, layer));
     }
     Ok(found)
+}
+
+/// Whether the layer has its description and what its tar is made from. One that has lost them is brought again, and so are
+/// they.
+pub(crate) fn is_whole(store: &Store, layer: &LayerId) -> bool {
+    store.layer_meta(layer).is_ok_and(|meta| match meta.source {
+        LayerSource::Recipe(recipe) => matches!(store.blob(&recipe), Ok(Some(_))),
+        LayerSource::Blob(blob) => store.has_blob(&blob.digest, blob.size),
+        LayerSource::Own | LayerSource::Elsewhere(_) => true,
+    })
 }
 
 /// Makes layers findable. When the index cannot be written they are read again one day, which costs time only.

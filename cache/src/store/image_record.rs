@@ -66,14 +66,14 @@ impl Store {
         whole_file::write(self.space(), &path, &json, Durability::DiskFirst)
     }
 
-    /// The image with this id.
+    /// The image with this id. One whose record is damaged is not there, and whoever makes the image again mends it.
     ///
     /// # Errors
-    /// [`StoreError::Document`] when its record is damaged.
+    /// An I/O error when its record cannot be read.
     pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let path = self.image_path(id);
-        let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
+        let bytes = whole_file::read(&self.image_path(id))?;
+        let image: Option<ImageRecord> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(image.filter(|image| image.id == *id))
     }
 
     /// All images, by id. Damaged records are left out.
@@ -83,11 +83,7 @@ impl Store {
     pub fn images(&self) -> Result<Vec<ImageRecord>, StoreError> {
         let mut images = Vec::new();
         for id in self.image_ids()? {
-            match self.image(&id) {
-                Ok(image) => images.extend(image),
-                Err(StoreError::Document { .. }) => {}
-                Err(e) => return Err(e),
-            }
+            images.extend(self.image(&id)?);
         }
         images.sort_by(|a: &ImageRecord, b| a.id.as_digest().cmp(b.id.as_digest()));
         Ok(images)

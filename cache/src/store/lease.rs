@@ -125,16 +125,13 @@ impl Lease {
         Ok(self.intact_image(id)?.filter(|there| *there == image))
     }
 
-    /// The image as recorded, if its record and its config are what they should be.
+    /// The image as recorded, if its record, its config and the descriptions of its layers are what they should be.
     fn intact_image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let intact = || {
-            let image = self.store.image(id)?;
-            Ok(image.filter(|_| self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some())))
+        let config = |id: &ImageId| self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some());
+        let described = |image: &ImageRecord| {
+            image.layers.iter().all(|layer| self.store.layer_meta(&layer.layer).is_ok())
         };
-        match intact() {
-            Err(StoreError::Document { .. }) => Ok(None),
-            found => found,
-        }
+        Ok(self.store.image(id)?.filter(|image| config(id) && described(image)))
     }
 
     /// Holds a layer that is about to be committed.

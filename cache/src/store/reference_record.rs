@@ -23,17 +23,16 @@ pub struct RefRecord {
 
 impl Store {
     /// What `reference` points at. With a digest, only what [`Store::set_pin`] recorded under that digest counts: earlier
-    /// versions let every command give a name with a digest.
+    /// versions let every command give a name with a digest. A damaged record points at nothing.
     ///
     /// # Errors
-    /// [`StoreError::Document`] when the record is damaged.
+    /// An I/O error when the record cannot be read.
     pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, StoreError> {
-        let path = self.reference_path(reference);
-        let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        let record: RefRecord =
-            serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })?;
-        let forged = reference.digest().is_some_and(|digest| record.manifest != Some(*digest));
-        Ok((!forged).then_some(record))
+        let bytes = whole_file::read(&self.reference_path(reference))?;
+        let record: Option<RefRecord> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let genuine =
+            |record: &RefRecord| reference.digest().is_none_or(|digest| record.manifest == Some(*digest));
+        Ok(record.filter(genuine))
     }
 
     /// Points `name` somewhere; the file is replaced in one step and is on the disk before the name is. Writes
@@ -63,11 +62,9 @@ impl Store {
     }
 
     fn point(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
-        match self.reference(reference) {
-            Ok(Some(old)) if old.image == record.image && old.manifest == record.manifest => return Ok(()),
-            // a damaged record is replaced
-            Ok(_) | Err(StoreError::Document { .. }) => {}
-            Err(e) => return Err(e),
+        let same = |old: &RefRecord| old.image == record.image && old.manifest == record.manifest;
+        if self.reference(reference)?.as_ref().is_some_and(same) {
+            return Ok(());
         }
         let json = serde_json::to_vec(record).expect("a reference record is strings");
         whole_file::write(self.space(), &self.reference_path(reference), &json, Durability::DiskFirst)
@@ -106,11 +103,8 @@ impl Store {
                         let Ok(reference) = format!("{name}{separator}{tag}").parse::<Reference>() else {
                             continue;
                         };
-                        match self.reference(&reference) {
-                            Ok(record) => found.extend(record.map(|record| (reference, record))),
-                            Err(StoreError::Document { .. }) => {}
-                            Err(e) => return Err(e),
-                        }
+                        let record = self.reference(&reference)?;
+                        found.extend(record.map(|record| (reference, record)));
                     }
                     None if name.is_empty() => pending.push((path, file)),
                     None => pending.push((path, format!("{name}/{file}"))),

@@ -113,3 +113,51 @@ fn an_interrupted_build_ends_at_once() {
     assert_eq!(entries(&here, "layers"), before, "nothing half-written");
     assert!(!here.store().join("tmp").exists() || entries(&here, "tmp").is_empty());
 }
+
+#[test]
+fn a_damaged_image_is_mended_by_what_makes_it_again() {
+    let Some(here) = with_busybox("a_damaged_image_is_mended") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    here.build("x", &context);
+    here.ok(["save", "-o", "x.tar", "x"]);
+    let id = here.ok(["images", "-q", "--no-trunc", "x"]);
+    let hex = id.trim().strip_prefix("sha256:").unwrap();
+    let record = here.store().join(format!("images/{hex}.json"));
+    let config = here.store().join(format!("blobs/sha256/{hex}"));
+    let listed = || here.ok(["images", "-q", "x"]).lines().count();
+    for (file, damage) in [(&record, "{"), (&config, "{"), (&record, ""), (&config, "")] {
+        let damaged = || fs::write(file, damage).unwrap();
+        damaged();
+        here.fails(["inspect", "x"]);
+        assert_eq!(listed(), 0);
+        here.build("x", &context);
+        works(&here, "x");
+        damaged();
+        here.ok(["load", "-i", "x.tar"]);
+        works(&here, "x");
+        damaged();
+        here.ok(["rmi", "x"]);
+        here.fails(["rmi", "x"]);
+        assert!(here.build("x", &context).contains(" CACHED"), "the layers are there");
+        works(&here, "x");
+        assert_eq!(listed(), 1);
+    }
+}
+
+#[test]
+fn a_lost_recipe_comes_with_the_archive() {
+    let Some(here) = with_busybox("a_lost_recipe_comes_with_the_archive") else { return };
+    here.ok(["save", "-o", "base.tar", "busybox"]);
+    let is_recipe = |path: &PathBuf| fs::read(path).unwrap().starts_with(b"rbuild-recipe");
+    let recipe = entries(&here, "blobs/sha256").into_iter().find(is_recipe).unwrap();
+    let whole = fs::read(&recipe).unwrap();
+    let changed: Vec<u8> = whole.iter().map(|byte| byte ^ 0x20).collect();
+    for damage in [&changed[..], &whole[..40], b""] {
+        fs::write(&recipe, damage).unwrap();
+        here.fails(["save", "-o", "again.tar", "busybox"]);
+        here.ok(["load", "-i", "base.tar"]);
+        here.ok(["save", "-o", "again.tar", "busybox"]);
+        let saved = |name: &str| fs::read(here.path().join(name)).unwrap();
+        assert!(saved("again.tar") == saved("base.tar"), "the image is another one");
+    }
+}

@@ -208,10 +208,10 @@ fn known_stack(
 
 /// The layers of image `id` as recorded, if they are all there. The same ids as before let cached steps be found.
 fn recorded_stack(store: &Store, lease: &Lease, id: &ImageId) -> Result<Option<Vec<LayerId>>, ImageError> {
-    // a damaged record is written anew
-    let Ok(Some(image)) = store.image(id) else { return Ok(None) };
+    let Some(image) = store.image(id)? else { return Ok(None) };
     let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
-    Ok(lease.hold(&layers, &[])?.is_empty().then_some(layers))
+    let there = lease.hold(&layers, &[])?.is_empty();
+    Ok((there && layers.iter().all(|layer| known_layers::is_whole(store, layer))).then_some(layers))
 }
 
 /// Notes that a layer, if it is still elsewhere, can be had of `remote`, whose manifest was seen just now: the registry
