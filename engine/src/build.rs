@@ -10,7 +10,7 @@ use crate::{
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
     reporter::Reporter,
-    resolve::{BaseImages, Fetching},
+    resolve::Fetching,
     results::{Origin, Results, StepResult},
     schedule::{Next, Queue, Schedule},
     unsupported,

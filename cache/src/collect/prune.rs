@@ -47,6 +47,7 @@ impl Store {
     /// An I/O error when the store cannot be read or written; what was removed until then stays removed.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
         let swept = self.sweep()?;
+        self.remove_dead_containers()?;
         let layers = layer_ids(self)?;
         let sizes = match options.keep_bytes {
             Some(_) => LayerSizes::measure(self, &layers),

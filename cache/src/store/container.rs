@@ -2,19 +2,24 @@
 //! the image in `init` and `init-work`, and a lock that is held while its program runs. The record also says what the
 //! container needs of the store, so that no collection takes it.
 //!
-//! The record is on the disk before it has its name. Which program runs is not in it: that stands in the lock's file,
+//! A container is made whole in temporary space, its lock held, and gets its name by a rename; a removed one goes the same way
+//! back. The record is on the disk before it has its name. Which program runs is not in it: that stands in the lock's file,
 //! which costs no sync, because no program outlives a power cut.
 
 use crate::{
     LayerId, Store, StoreError,
     disk::{
-        FileLock, OnUnlock, list, make_dirs, make_dirs_with_mode, remove_tree,
+        FileLock, LockMode, OnUnlock, list, make_dirs, make_dirs_with_mode, remove_tree,
         whole_file::{self, Durability},
     },
 };
 use rbuild_oci::{ContainerConfig, ImageId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 /// The exit code of a program that was killed.
 const KILLED: i32 = 137;
@@ -46,6 +51,18 @@ pub struct Container {
     pub pid: Option<i32>,
     /// Where it stands.
     pub state: ContainerState,
+    /// Whether it goes with its program, whatever ends that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remove_when_ended: bool,
+}
+
+/// What came of making a container.
+#[derive(Debug)]
+pub enum NewContainer {
+    /// It is there, and its lock is this process's.
+    Made(ContainerDirectory, ContainerLock),
+    /// The container with this id has its name.
+    NameTaken(String),
 }
 
 /// The program of a running container.
@@ -100,6 +117,60 @@ impl Store {
         ContainerDirectory { path: self.at("containers").join(id), store: self.clone() }
     }
 
+    /// Makes a container: its directories, its record and its lock get their name together. Hold its layers by a lease until
+    /// then; from then on no collection takes them, until the container is removed. What containers left that were to go
+    /// with their programs is removed.
+    ///
+    /// # Errors
+    /// An I/O error when something of it cannot be made.
+    pub fn create_container(&self, container: &Container) -> Result<NewContainer, StoreError> {
+        let draft = ContainerDirectory { path: self.space().path("container")?, store: self.clone() };
+        draft.create()?;
+        draft.write(container)?;
+        let lock = FileLock::wait(&draft.lock_path(), LockMode::Exclusive, OnUnlock::Keep)?;
+        let directory = self.container(&container.id);
+        {
+            let _naming = FileLock::wait(&self.at("locks/containers"), LockMode::Exclusive, OnUnlock::Keep)?;
+            if let Some(other) = self.container_named(&container.name)? {
+                return Ok(NewContainer::NameTaken(other.id));
+            }
+            whole_file::rename(&draft.path, &directory.path)?;
+        }
+        self.remove_dead_containers()?;
+        let lock = ContainerLock { lock, path: directory.lock_path() };
+        Ok(NewContainer::Made(directory, lock))
+    }
+
+    /// Removes what no command lists or ends any more: containers that were to go with their programs and whose
+    /// supervisor was killed, and directories without a record.
+    pub(crate) fn remove_dead_containers(&self) -> Result<(), StoreError> {
+        for directory in self.containers()? {
+            match directory.recorded() {
+                Ok(Some(container)) if !container.remove_when_ended => {}
+                // what it needs is not known: it is left for `rm`
+                Err(StoreError::Document { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    if let Some(_ended) = directory.try_lock()? {
+                        directory.remove()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn container_named(&self, name: &str) -> Result<Option<Container>, StoreError> {
+        for directory in self.containers()? {
+            match directory.read() {
+                Ok(Some(container)) if container.name == name => return Ok(Some(container)),
+                Ok(_) | Err(StoreError::Document { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// The directories of all containers.
     ///
     /// # Errors
@@ -112,11 +183,13 @@ impl Store {
 }
 
 impl ContainerDirectory {
-    /// Makes its directories.
-    ///
-    /// # Errors
-    /// An I/O error when they cannot be made.
-    pub fn create(&self) -> Result<(), StoreError> {
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.path.file_name().and_then(|name| name.to_str())
+    }
+
+    fn create(&self) -> Result<(), StoreError> {
         make_dirs(&self.work())?;
         make_dirs(&self.init_work())?;
         // the container's `/`, which every user in it may search
@@ -150,12 +223,16 @@ impl ContainerDirectory {
         self.path.join("work")
     }
 
-    /// The record; `None` when there is none yet. A container that should be running and is not has been killed.
+    /// The record; `None` when there is none, also of a container that was to go with its program, which has ended. A
+    /// container that should be running and is not has been killed.
     ///
     /// # Errors
     /// [`StoreError::Document`] when the record is damaged, or an I/O error.
     pub fn read(&self) -> Result<Option<Container>, StoreError> {
         let Some(mut container) = self.recorded()? else { return Ok(None) };
+        if container.remove_when_ended && self.try_lock()?.is_some() {
+            return Ok(None);
+        }
         if container.state == ContainerState::Created
             && let Some(program) = self.program()?
         {
@@ -185,8 +262,7 @@ impl ContainerDirectory {
         serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
     }
 
-    /// Replaces the record; it is on the disk before it has its name. Hold the layers by a lease until it is written for
-    /// the first time; from then on no collection takes them, until the directory is removed.
+    /// Replaces the record; it is on the disk before it has its name.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
@@ -209,6 +285,12 @@ impl ContainerDirectory {
     /// # Errors
     /// An I/O error when something of it cannot be removed.
     pub fn remove(&self) -> Result<(), StoreError> {
-        remove_tree(&self.path)
+        let gone = self.store.space().path("gone")?;
+        match fs::rename(&self.path, &gone) {
+            // another process was faster
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(StoreError::on("remove", &self.path))?,
+        }
+        remove_tree(&gone)
     }
 }

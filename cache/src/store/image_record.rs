@@ -66,7 +66,7 @@ impl Store {
         whole_file::write(self.space(), &path, &json, Durability::DiskFirst)
     }
 
-    /// The image with this id. One whose record is damaged is not there, and whoever makes the image again mends it.
+    /// The image with this id. One whose record is damaged is not there, and is mended by what makes the image again.
     ///
     /// # Errors
     /// An I/O error when its record cannot be read.

@@ -18,7 +18,9 @@ mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
-pub use container::{Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState};
+pub use container::{
+    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer,
+};
 pub(crate) use durability::Durable;
 pub use image_record::{ImageLayer, ImageRecord};
 pub use layer::{LayerDraft, LayerMeta, LayerSource, RemoteLayer};

@@ -1,7 +1,7 @@
 //! Containers' records.
 
 use crate::fixture::{child, container, layer, now, parent, store};
-use rbuild_cache::{ContainerProgram, ContainerState, StoreError};
+use rbuild_cache::{ContainerProgram, ContainerState, NewContainer, PruneOptions, StoreError};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -14,12 +14,12 @@ fn a_record_comes_back_until_the_container_is_removed() {
     let layer = layer(&store, &store.lease().unwrap(), "x");
     let directory = store.container("c");
     assert_eq!(directory.read().unwrap(), None);
-    directory.create().unwrap();
-    assert_eq!(directory.read().unwrap(), None, "not before its record is written");
+    let mut record = container("c", &[layer]);
+    let made = store.create_container(&record).unwrap();
+    assert!(matches!(made, NewContainer::Made(..)));
     let modes =
         [directory.fs(), directory.work()].map(|path| fs::metadata(path).unwrap().permissions().mode());
     assert_eq!(modes.map(|mode| mode & 0o7777), [0o755, 0o700]);
-    let mut record = container("c", &[layer]);
     for state in [ContainerState::Created, ContainerState::Exited(3)] {
         record.state = state;
         directory.write(&record).unwrap();
@@ -74,12 +74,55 @@ fn what_a_container_with_a_damaged_record_needs_is_never_collected() {
     let (_directory, store) = store();
     let layer = layer(&store, &store.lease().unwrap(), "x");
     store.container("c").write(&container("c", &[layer])).unwrap();
-    store.prune(&rbuild_cache::PruneOptions::default()).unwrap();
+    store.prune(&PruneOptions::default()).unwrap();
     assert!(store.has_layer(&layer), "the container needs it");
     fs::write(store.root().join("containers/c/config.json"), "{").unwrap();
     assert!(matches!(store.container("c").read(), Err(StoreError::Document { .. })));
-    let refused = store.prune(&rbuild_cache::PruneOptions::default());
+    let refused = store.prune(&PruneOptions::default());
     assert!(matches!(refused, Err(StoreError::Document { .. })) && store.has_layer(&layer));
     store.container("c").remove().unwrap();
-    assert_eq!(store.prune(&rbuild_cache::PruneOptions::default()).unwrap().layers, [layer]);
+    assert_eq!(store.prune(&PruneOptions::default()).unwrap().layers, [layer]);
+}
+
+#[test]
+fn of_many_that_ask_for_one_name_one_gets_it() {
+    let (_directory, store) = store();
+    let record = |number: usize| {
+        let mut record = container(&number.to_string(), &[]);
+        record.name = "same".to_owned();
+        record
+    };
+    let made: Vec<NewContainer> = std::thread::scope(|scope| {
+        let make = |number| store.create_container(&record(number)).unwrap();
+        let makers: Vec<_> = (0..16).map(|number| scope.spawn(move || make(number))).collect();
+        makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+    });
+    let winners = made.iter().filter(|made| matches!(made, NewContainer::Made(..))).count();
+    let all = store.containers().unwrap();
+    assert_eq!((winners, all.len()), (1, 1));
+    let id = all[0].read().unwrap().unwrap().id;
+    assert!(made.iter().all(|made| match made {
+        NewContainer::Made(..) => true,
+        NewContainer::NameTaken(other) => *other == id,
+    }));
+}
+
+#[test]
+fn nothing_is_left_of_containers_whose_supervisor_is_dead() {
+    let (_directory, store) = store();
+    let mut record = container("c", &[]);
+    record.remove_when_ended = true;
+    let NewContainer::Made(directory, lock) = store.create_container(&record).unwrap() else { panic!() };
+    store.prune(&PruneOptions::default()).unwrap();
+    assert_eq!(directory.read().unwrap(), Some(record.clone()), "it is about to run");
+    // as its supervisor was killed
+    drop(lock);
+    assert_eq!(directory.read().unwrap(), None);
+    // as earlier versions left one that was killed while it was made
+    fs::create_dir_all(store.root().join("containers/d/fs")).unwrap();
+    store.container("kept").write(&container("kept", &[])).unwrap();
+    store.prune(&PruneOptions::default()).unwrap();
+    let left: Vec<_> = fs::read_dir(store.root().join("containers")).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    assert!(store.container("kept").read().unwrap().is_some());
 }

@@ -83,6 +83,7 @@ pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
         finished: None,
         pid: None,
         state: ContainerState::Created,
+        remove_when_ended: false,
     }
 }
 

@@ -1,10 +1,12 @@
 //! `run`, `ps`, `rm`, `commit`.
 
 use crate::with_busybox;
+use rbuild_testkit::Ran;
 use std::{
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
     process::Stdio,
+    time::Duration,
 };
 
 #[test]
@@ -139,4 +141,34 @@ fn a_terminal_is_a_terminal() {
         text.contains("/dev/") && text.contains("yes") && output.status.code() == Some(3),
         "{text} {output:?}"
     );
+}
+
+#[test]
+fn nothing_is_left_of_a_container_that_was_killed_at_any_moment() {
+    let Some(here) = with_busybox("nothing_is_left_of_a_container_that_was_killed") else { return };
+    let held = || std::fs::read_dir(here.store().join("containers")).map_or(0, Iterator::count);
+    for round in 0..40 {
+        let mut running = here.command(["run", "--rm", "busybox", "true"]);
+        let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(round * 700));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        assert_eq!(here.ok(["ps", "-aq"]), "", "it is listed");
+    }
+    // the next one clears up
+    here.ok(["run", "--rm", "busybox", "true"]);
+    assert_eq!(held(), 0);
+}
+
+#[test]
+fn of_eight_containers_of_one_name_one_is_made() {
+    let Some(here) = with_busybox("of_eight_containers_of_one_name_one_is_made") else { return };
+    let run = || here.run(["run", "--name", "same", "busybox", "true"]);
+    let ran: Vec<Ran> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+        running.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(ran.iter().filter(|ran| ran.code == 0).count(), 1, "{ran:#?}");
+    assert!(ran.iter().all(|ran| ran.code == 0 || ran.stderr.contains("same")), "{ran:#?}");
+    assert_eq!(here.ok(["ps", "-aq"]).lines().count(), 1);
 }

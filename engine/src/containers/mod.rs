@@ -55,7 +55,12 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchContainer`], [`Error::ContainerRunning`], [`Error::Store`].
     pub fn remove_container(&self, name: &str, force: Force) -> Result<String, Error> {
-        let container = self.container(name)?;
+        let container = match self.container(name) {
+            Err(missing @ Error::NoSuchContainer(_)) => {
+                return self.remove_damaged_container(name)?.ok_or(missing);
+            }
+            found => found?,
+        };
         if container.state == ContainerState::Running {
             match force {
                 Force::No => return Err(Error::ContainerRunning(container.name)),
@@ -64,5 +69,17 @@ impl Engine {
         }
         self.store.container(&container.id).remove()?;
         Ok(container.id)
+    }
+
+    /// Removes the directory `id` of a container whose record is damaged, and which does not run.
+    fn remove_damaged_container(&self, id: &str) -> Result<Option<String>, Error> {
+        for directory in self.store.containers()? {
+            let damaged = || matches!(directory.read(), Err(StoreError::Document { .. }));
+            if directory.id() == Some(id) && damaged() && directory.try_lock()?.is_some() {
+                directory.remove()?;
+                return Ok(Some(id.to_owned()));
+            }
+        }
+        Ok(None)
     }
 }

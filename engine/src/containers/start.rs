@@ -2,7 +2,9 @@
 
 use super::process::{Retention, RunningContainer};
 use crate::{Engine, Error};
-use rbuild_cache::{Container, ContainerDirectory, ContainerProgram, ContainerState, Lease};
+use rbuild_cache::{
+    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, Lease, NewContainer,
+};
 use rbuild_executor::{ContainerSandbox, HostFiles, Stdio, UpperDirectory};
 use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
@@ -82,9 +84,13 @@ impl Engine {
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
         let lease = self.store.lease()?;
         let container = self.new_container(request, &lease)?;
-        let directory = self.store.container(&container.id);
-        directory.create()?;
-        let started = self.launch(request, container, directory.clone());
+        let (directory, lock) = match self.store.create_container(&container)? {
+            NewContainer::Made(directory, lock) => (directory, lock),
+            NewContainer::NameTaken(id) => {
+                return Err(Error::ContainerNameTaken { name: container.name, id });
+            }
+        };
+        let started = self.launch(request, container, (directory.clone(), lock));
         if started.is_err() && request.retention == Retention::Remove {
             directory.remove()?;
         }
@@ -95,10 +101,8 @@ impl Engine {
         &self,
         request: &ContainerRequest,
         mut container: Container,
-        directory: ContainerDirectory,
+        (directory, lock): (ContainerDirectory, ContainerLock),
     ) -> Result<RunningContainer, Error> {
-        directory.write(&container)?;
-        let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
         let (terminal, stdio) = match request.terminal {
             Terminal::Pty { rows, columns } => {
                 let (master, slave) = rbuild_executor::open_terminal(rows, columns)?;
@@ -153,14 +157,8 @@ impl Engine {
             return Err(Error::NoCommand);
         }
         let id = random_id()?;
-        let name = match &request.name {
-            // as good as its id
-            None => format!("c{}", &id[..11]),
-            Some(name) => match self.containers()?.into_iter().find(|other| other.name == *name) {
-                Some(other) => return Err(Error::ContainerNameTaken { name: name.clone(), id: other.id }),
-                None => name.clone(),
-            },
-        };
+        // as good as its id
+        let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
         Ok(Container {
             id,
             name,
@@ -174,6 +172,7 @@ impl Engine {
             finished: None,
             pid: None,
             state: ContainerState::Created,
+            remove_when_ended: request.retention == Retention::Remove,
         })
     }
 }

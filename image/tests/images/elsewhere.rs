@@ -40,17 +40,17 @@ fn image(fixture: &Fixture) -> ImageRecord {
     directory.set_mode(0o710);
     directory.set_size(0);
     lower.append_data(&mut directory, "etc", &[][..]).unwrap();
-    let base = import_tar(&fixture.store, &fixture.lease, &*lower.into_inner().unwrap(), import).unwrap();
+    let lease = fixture.store.lease().unwrap();
+    let base = import_tar(&fixture.store, &lease, &*lower.into_inner().unwrap(), import).unwrap();
     let json = fixture.store.blob(base.id.as_digest()).unwrap().unwrap();
     let mut config = ImageConfig::from_json(&json).unwrap();
-    let lease = fixture.store.lease().unwrap();
     let below = [base.layers[0].layer];
     let above = tar(&[("etc/issue", "two")]);
     let applied =
         apply_tar(&fixture.store, &lease, &*above, &below, &rbuild_image::BlobRetention::Recipe).unwrap();
     config.rootfs.diff_ids.push(applied.diff_id);
     config.history.push(HistoryEntry { created_by: "COPY".to_owned(), ..HistoryEntry::default() });
-    assemble(&fixture.store, &fixture.lease, &config, &[base.layers[0].layer, applied.layer]).unwrap()
+    assemble(&fixture.store, &lease, &config, &[base.layers[0].layer, applied.layer]).unwrap()
 }
 
 /// A registry that has `image` as `app:1`, its layers compressed, and what a test does to its blobs.
@@ -443,7 +443,8 @@ fn a_layer_that_is_elsewhere_is_mounted_or_passed_on_when_it_is_pushed() {
     let (digest, _) = from.push(&image(&from), &source);
     let to = Fixture::new();
     let images = RemoteImages::new(&to.store, &client());
-    let pulled = block_on(images.resolve(source.as_reference(), &Platform::host())).unwrap();
+    let lease = Arc::new(to.store.lease().unwrap());
+    let pulled = block_on(images.resolve(source.as_reference(), &Platform::host(), &lease)).unwrap();
     let layers =
         || first.requests().iter().filter(|request| request.starts_with("GET /v2/base/blobs/")).count();
     let before = layers();
