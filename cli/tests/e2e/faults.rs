@@ -217,3 +217,47 @@ fn what_the_user_got_wrong_is_not_the_machine_s() {
         assert_eq!(ran.code, 1, "{words:?}: {ran:#?}");
     }
 }
+
+/// Whatever is being done at the moment when the disk is full, the same code comes, and the reason.
+#[test]
+fn no_space_at_any_moment() {
+    let Some(other) = with_busybox("no_space_at_any_moment") else { return };
+    let context = other.context("c", "FROM busybox\nCOPY f /f\nADD t.tar /t\nWORKDIR /w\n", &[]);
+    fs::write(context.join("f"), vec![7; 300_000]).unwrap();
+    let packed = Command::new("tar").args(["-cf", "t.tar", "f"]).current_dir(&context).status();
+    assert!(packed.unwrap().success());
+    other.build("x", &context);
+    other.ok(["save", "-o", "x.tar", "x"]);
+    let packed = Command::new("gzip").args(["-k", "x.tar"]).current_dir(other.path()).status();
+    assert!(packed.unwrap().success());
+    let there = |name: &str| other.path().join(name).into_os_string().into_string().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/base/busybox.tar");
+    let (root, plain, packed, context) =
+        (root.to_str().unwrap(), there("x.tar"), there("x.tar.gz"), there("c"));
+    let import: &[&str] = &["import", root, "busybox"];
+    let run: &[&str] = &["run", "--name", "c", "busybox", "/bin/busybox", "cp", "/bin/busybox", "/copy"];
+    let cases: [(&[&[&str]], &[&str]); 6] = [
+        (&[], import),
+        (&[], &["load", "-i", &plain]),
+        (&[], &["load", "-i", &packed]),
+        (&[import], &["build", "-q", "-t", "y", &context]),
+        (&[import], &["save", "-o", "store/x.tar", "busybox"]),
+        (&[import, run], &["commit", "c", "z"]),
+    ];
+    let mut failed = 0;
+    for kilobytes in (50..5200).step_by(367) {
+        for (before, words) in cases {
+            let here = Workspace::new(RBUILD);
+            let size = format!("size={kilobytes}k");
+            let Some(_store) = Mounted::new(here.store().to_owned(), &size) else { return };
+            if before.iter().all(|words| here.run(*words).code == 0) {
+                let ran = here.run(words);
+                if ran.code != 0 {
+                    is_the_machine_s(&ran, "no space left");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert!(failed > 20, "the disk was full {failed} times only");
+}
