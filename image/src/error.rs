@@ -6,6 +6,10 @@ use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
 use rbuild_registry::RegistryError;
 use std::{fmt, io, path::PathBuf};
 
+/// The most layers of an image: one less than overlayfs takes below an upper directory (OVL_MAX_STACK), because a container has
+/// a layer of its own between its image and its changes.
+const MOST_LAYERS: usize = 499;
+
 /// An operation on images that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -144,6 +148,16 @@ pub enum ImageError {
         /// Layers in the config.
         diff_ids: usize,
     },
+    /// An image has more layers than can be mounted.
+    #[error("{subject} has {layers} layers, more than the {limit} that can be mounted over each other")]
+    TooManyLayers {
+        /// The image.
+        subject: String,
+        /// Its layers.
+        layers: usize,
+        /// How many are taken.
+        limit: usize,
+    },
     /// A blob that an image needs is not in the store.
     #[error("{kind} {digest} of image {image} is not in the store")]
     BlobMissing {
@@ -244,6 +258,8 @@ pub enum EntryProblem {
     TooManyLinks,
     /// A file of the same tar is where its directory should be.
     ParentNotDirectory,
+    /// Its file system cannot keep so many extended attributes, or such long ones, on one file.
+    TooManyAttributes,
     /// It is the root and no directory.
     RootNotDirectory,
     /// A hard link that leads out of the layer.
@@ -266,6 +282,7 @@ impl fmt::Display for EntryProblem {
             Self::Reserved => "has a name reserved for whiteouts",
             Self::TooManyLinks => "goes through too many symbolic links",
             Self::ParentNotDirectory => "is used as a directory but is none",
+            Self::TooManyAttributes => "has more extended attributes than the store's file system can keep",
             Self::RootNotDirectory => "is the root but no directory",
             Self::LinkOutside => "is a hard link to a path outside the layer",
             Self::LinkTargetMissing => "is a hard link to a file the layer does not have before it",
@@ -278,6 +295,14 @@ impl fmt::Display for EntryProblem {
 }
 
 impl ImageError {
+    /// Sees that an image of so many layers can be mounted, before any of them is fetched or unpacked.
+    pub(crate) fn check_count(layers: usize, subject: impl FnOnce() -> String) -> Result<(), Self> {
+        if layers <= MOST_LAYERS {
+            return Ok(());
+        }
+        Err(Self::TooManyLayers { subject: subject(), layers, limit: MOST_LAYERS })
+    }
+
     pub(crate) fn fetch_layer(remote: &RemoteLayer, source: Self) -> Self {
         Self::FetchLayer {
             layer: remote.blob.digest,

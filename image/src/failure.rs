@@ -17,6 +17,7 @@ impl ImageError {
             | Self::Entry { .. }
             | Self::WrongLayer { .. }
             | Self::LayerCount { .. }
+            | Self::TooManyLayers { .. }
             | Self::NoPlatform { .. }
             | Self::IndexDepth { .. }
             | Self::NotAnArchive

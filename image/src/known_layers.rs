@@ -35,7 +35,7 @@ pub(crate) fn find(
     if diff_ids.is_empty() {
         return Ok(Vec::new());
     }
-    let chains = chains(diff_ids);
+    let chains = ChainId::each(diff_ids);
     let known = store.index(|index| {
         let one = |(diff_id, chain): (&DiffId, &ChainId)| {
             index.layer_fact(&diff_key(*diff_id)).or_else(|| index.layer_fact(&chain_key(*chain)))
@@ -70,12 +70,6 @@ pub(crate) fn remember(store: &Store, layers: &[KnownLayer]) {
     let put =
         |known: &KnownLayer, index: &rbuild_cache::Index<'_>| index.put_layer_fact(&known.key, &known.layer);
     let _ = store.index(|index| layers.iter().try_for_each(|known| put(known, index)));
-}
-
-/// The chain that ends in each layer of a stack.
-pub(crate) fn chains(diff_ids: &[DiffId]) -> Vec<ChainId> {
-    let end = |count| ChainId::of(&diff_ids[..count]).expect("a chain of at least one layer");
-    (1..=diff_ids.len()).map(end).collect()
 }
 
 fn diff_key(diff_id: DiffId) -> FactKey {

@@ -179,14 +179,17 @@ meaning!(
 );
 
 impl ChainId {
-    /// The chain of `layers`, lowest first; `None` for no layers.
+    /// The chains that end in each of `layers`, lowest first.
     #[must_use]
-    pub fn of(layers: &[DiffId]) -> Option<Self> {
-        let (first, rest) = layers.split_first()?;
-        Some(
-            rest.iter()
-                .fold(Self(first.0), |chain, layer| Self(Digest::of(format!("{chain} {layer}").as_bytes()))),
-        )
+    pub fn each(layers: &[DiffId]) -> Vec<Self> {
+        let mut chains: Vec<Self> = Vec::with_capacity(layers.len());
+        for layer in layers {
+            chains.push(Self(match chains.last() {
+                None => layer.0,
+                Some(below) => Digest::of(format!("{below} {layer}").as_bytes()),
+            }));
+        }
+        chains
     }
 }
 
@@ -216,9 +219,9 @@ mod tests {
     #[test]
     fn chain_of_one_is_the_layer_itself() {
         let (a, b) = (DiffId::from_digest(Digest::of(b"a")), DiffId::from_digest(Digest::of(b"b")));
-        assert_eq!(ChainId::of(&[]), None);
-        assert_eq!(ChainId::of(&[a]).unwrap().as_digest(), a.as_digest());
+        assert_eq!(ChainId::each(&[]), []);
         let expected = Digest::of(format!("{a} {b}").as_bytes());
-        assert_eq!(ChainId::of(&[a, b]).unwrap().as_digest(), &expected);
+        let chains: Vec<Digest> = ChainId::each(&[a, b]).iter().map(|chain| *chain.as_digest()).collect();
+        assert_eq!(chains, [*a.as_digest(), expected]);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     failure::{self, Subject, protocol},
     host::name_of,
     retry,
-    transport::{location, may_pass},
+    transport::{location, may_pass, not_followed},
 };
 use bytes::Bytes;
 use reqwest::{
@@ -95,9 +95,12 @@ impl Client {
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
-            url = location(&response)
-                .filter(|next| matches!(next.scheme(), "http" | "https"))
+            let next = location(&response)
                 .ok_or_else(|| protocol(&name_of(&url), "a redirect without a usable location"))?;
+            if !matches!(next.scheme(), "http" | "https") {
+                return Err(protocol(&name_of(&url), &not_followed(next.scheme())));
+            }
+            url = next;
         }
         Err(protocol(&name_of(&url), "too many redirects"))
     }

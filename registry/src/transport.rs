@@ -153,7 +153,8 @@ impl Transport {
         match (from.scheme(), next.scheme()) {
             (_, "https") | ("http", "http") => Ok(Some(next)),
             ("https", "http") if self.connector.may_be_plain(&next) => Ok(Some(next)),
-            _ => Err(protocol(domain, &format!("a redirect to {} leaves TLS", name_of(&next)))),
+            (_, "http") => Err(protocol(domain, &format!("a redirect to {} leaves TLS", name_of(&next)))),
+            (_, scheme) => Err(protocol(domain, &not_followed(scheme))),
         }
     }
 
@@ -188,6 +189,11 @@ fn is_local(host: &str) -> bool {
 /// The `Location` of `response`, resolved against the request's URL.
 pub(crate) fn location(response: &Response) -> Option<Url> {
     response.url().join(response.headers().get(LOCATION)?.to_str().ok()?).ok()
+}
+
+/// What is wrong with a redirect of this scheme. The rest of its target says nothing that the registry's owner needs.
+pub(crate) fn not_followed(scheme: &str) -> String {
+    format!("a redirect to {scheme}:, where only https: and http: are followed")
 }
 
 pub(crate) fn resolve(endpoint: &Endpoint, target: &Target) -> Result<Url, RegistryError> {

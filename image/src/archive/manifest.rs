@@ -151,6 +151,7 @@ fn finish(
 ) -> Result<ArchivedImage, ImageError> {
     let config = archive.document(file)?;
     let parsed = ImageConfig::from_json(&config).map_err(|source| unreadable(archive, file, source))?;
+    ImageError::check_count(layers.len(), || format!("image {file}"))?;
     if parsed.rootfs.diff_ids.len() != layers.len() {
         let (subject, diff_ids) = (format!("image {file}"), parsed.rootfs.diff_ids.len());
         return Err(ImageError::LayerCount { subject, layers: layers.len(), diff_ids });

@@ -28,7 +28,7 @@ const PROGRESS_STEP: u64 = 4 << 20;
 /// One layer on one stack.
 struct Job<'a> {
     /// The stack up to and with this layer.
-    chains: Vec<ChainId>,
+    chains: &'a [ChainId],
     diff_id: DiffId,
     layer: &'a ArchivedLayer,
     /// The layer that this is and whose files are elsewhere.
@@ -65,9 +65,10 @@ pub(crate) fn unpack_layers(
     let mut state = State::default();
     let mut jobs = Vec::new();
     let mut planned = HashSet::new();
-    for image in images {
+    let stacks: Vec<Vec<ChainId>> =
+        images.iter().map(|image| ChainId::each(&image.parsed.rootfs.diff_ids)).collect();
+    for (image, chains) in images.iter().zip(&stacks) {
         let diff_ids = &image.parsed.rootfs.diff_ids;
-        let chains = known_layers::chains(diff_ids);
         let known = known_layers::find(store, lease, diff_ids)?;
         for (at, layer) in image.layers.iter().enumerate() {
             if !planned.insert(chains[at]) {
@@ -83,7 +84,7 @@ pub(crate) fn unpack_layers(
                     state.done.insert(chains[at], known);
                 }
                 known => {
-                    let chains = chains[..=at].to_vec();
+                    let chains = &chains[..=at];
                     jobs.push(Job { chains, diff_id: diff_ids[at], layer, known });
                 }
             }
@@ -100,12 +101,9 @@ pub(crate) fn unpack_layers(
     if let Some(error) = state.failed {
         return Err(error);
     }
-    let stack = |image: &ArchivedImage| {
-        let chains = known_layers::chains(&image.parsed.rootfs.diff_ids);
-        let layer = |chain| state.done.get(chain).copied();
-        chains.iter().map(layer).collect::<Option<_>>()
-    };
-    images.iter().map(stack).collect::<Option<_>>().ok_or(ImageError::Worker { task: "loading layers" })
+    let layer = |chain: &ChainId| state.done.get(chain).copied();
+    let stack = |chains: &Vec<ChainId>| chains.iter().map(layer).collect::<Option<_>>();
+    stacks.iter().map(stack).collect::<Option<_>>().ok_or(ImageError::Worker { task: "loading layers" })
 }
 
 /// A layer that has its name.

@@ -9,8 +9,8 @@ use crate::{
 };
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, RemoteLayer, Store};
 use rbuild_oci::{
-    Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex, Platform,
-    Reference, Timestamp,
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex,
+    Platform, Reference, Timestamp,
 };
 use rbuild_registry::FetchedManifest;
 use std::sync::Arc;
@@ -69,6 +69,7 @@ impl RemoteImages {
         lease: Arc<Lease>,
     ) -> Result<FoundImage, ImageError> {
         let FoundManifest { top, manifest, digest } = self.find_manifest(reference, platform).await?;
+        ImageError::check_count(manifest.layers.len(), || reference.familiar())?;
         let config = self.fetch_config(reference, &manifest.config).await?;
         let parsed = ImageConfig::from_json(&config)
             .map_err(|source| ImageError::Document { subject: format!("config of {reference}"), source })?;
@@ -186,7 +187,7 @@ fn known_stack(
         Some(layers) => layers.into_iter().map(Some).collect(),
         None => known_layers::find(store, lease, &diff_ids)?,
     };
-    let chains = known_layers::chains(&diff_ids);
+    let chains = ChainId::each(&diff_ids);
     let (mut stack, mut fresh) = (Vec::with_capacity(remotes.len()), Vec::new());
     for ((known, remote), chain) in known.into_iter().zip(remotes).zip(chains) {
         stack.push(match known {

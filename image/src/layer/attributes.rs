@@ -5,13 +5,13 @@ use super::{
     entry_path::EntryPath,
     note::Note,
 };
-use crate::ImageError;
+use crate::{ImageError, error::EntryProblem};
 use rbuild_archive::Time;
 use rustix::{
     fs::{Timespec, Timestamps, XattrFlags, fsetxattr, setxattr},
     io::Errno,
 };
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Sets extended attributes on an open file or directory. overlayfs' own never come out of a tar.
 pub(crate) fn set_attributes(
@@ -22,7 +22,7 @@ pub(crate) fn set_attributes(
 ) -> Result<(), ImageError> {
     for (name, value) in attributes {
         let set = fsetxattr(file, name.as_str(), value, XattrFlags::empty());
-        attribute_set(set, path, name, notes)?;
+        attribute_set((set, file), path, name, notes)?;
     }
     Ok(())
 }
@@ -37,13 +37,13 @@ pub(crate) fn set_attributes_of_path(
     let link = format!("/proc/self/fd/{}", node.as_raw_fd());
     for (name, value) in attributes {
         let set = setxattr(&*link, name.as_str(), value, XattrFlags::empty());
-        attribute_set(set, path, name, notes)?;
+        attribute_set((set, node.as_fd()), path, name, notes)?;
     }
     Ok(())
 }
 
 fn attribute_set(
-    set: Result<(), Errno>,
+    (set, file): (Result<(), Errno>, BorrowedFd<'_>),
     path: &EntryPath,
     name: &str,
     notes: &mut Vec<Note>,
@@ -55,8 +55,17 @@ fn attribute_set(
             notes.push(Note::AttributeSkipped { entry: shown(path), attribute: name.to_owned() });
             Ok(())
         }
+        // ext4 says so as well when there is no room left beside the file's other attributes
+        Err(Errno::NOSPC | Errno::TOOBIG) if has_space(file) => {
+            Err(ImageError::entry(path.as_bytes(), EntryProblem::TooManyAttributes))
+        }
         Err(errno) => Err(failed(path, "set the attributes of", errno)),
     }
+}
+
+/// Whether the file system of `file` has room for more.
+fn has_space(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatvfs(file).is_ok_and(|found| found.f_bavail > 0)
 }
 
 pub(crate) fn times(mtime: Time) -> Timestamps {

@@ -402,3 +402,44 @@ fn a_real_archive_loads() {
     let record = RefRecord { image: items[0].image.id, manifest: None, tagged_at: now };
     fixture.store.set_name(&name("again"), &record).unwrap();
 }
+
+#[test]
+fn a_cut_archive_is_refused_though_its_layers_are_known() {
+    if !has_root() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let whole = fs::read(fixture.save(&fixture.image(), ArchiveFormat::Docker)).unwrap();
+    let cut = fixture.path("cut.tar");
+    let end = whole.len() - 1024;
+    for length in (1..end).step_by(511).filter(|length| length % 512 != 0) {
+        fs::write(&cut, &whole[..length]).unwrap();
+        let error = fixture.load(&cut).unwrap_err();
+        assert!(error.to_string().contains("ends within an entry") || length < 512, "{length}: {error}");
+    }
+}
+
+#[test]
+fn more_layers_than_can_be_mounted_are_refused_before_any_is_read() {
+    if !has_root() {
+        return;
+    }
+    let diff_id = Digest::of(b"never read");
+    for (layers, refused) in [(499, "should be"), (500, "has 500 layers"), (10_000, "has 10000 layers")] {
+        let fixture = Fixture::new();
+        let ids = vec![diff_id.to_string(); layers];
+        let config = serde_json::json!({
+            "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": ids},
+        });
+        let manifest = serde_json::json!([{
+            "Config": "config.json", "RepoTags": ["many:1"], "Layers": vec!["layer.tar"; layers],
+        }]);
+        let layer = String::from_utf8(tar(&[("f", "x")])).unwrap();
+        let (config, manifest) = (config.to_string(), manifest.to_string());
+        let archive = fixture.path("many.tar");
+        let files = [("layer.tar", &*layer), ("config.json", &*config), ("manifest.json", &*manifest)];
+        fs::write(&archive, tar(&files)).unwrap();
+        let error = fixture.load(&archive).unwrap_err().to_string();
+        assert!(error.contains(refused), "{layers}: {error}");
+    }
+}

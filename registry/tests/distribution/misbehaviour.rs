@@ -105,6 +105,17 @@ fn bad_moments_pass_and_bad_hours_are_reported() {
 }
 
 #[test]
+fn redirects_lead_to_the_web_only() {
+    for (target, scheme) in [("file:///etc/passwd", "file:"), ("ftp://example.com/x", "ftp:")] {
+        let error =
+            fetched(&layer(b"x"), move |_| HttpReply::new(307, "").header("Location", target)).unwrap_err();
+        let text = chain(&error);
+        assert!(text.contains(&format!("a redirect to {scheme}, where only https:")), "{text}");
+        assert!(!text.contains("TLS") && !text.contains("passwd"), "{text}");
+    }
+}
+
+#[test]
 fn redirects_have_an_end() {
     let error = fetched(&layer(b"x"), |_| HttpReply::new(307, "").header("Location", "/again")).unwrap_err();
     assert!(chain(&error).contains("too many redirects"), "{}", chain(&error));

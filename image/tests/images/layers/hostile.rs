@@ -62,3 +62,24 @@ fn a_damaged_layer_is_named() {
     };
     assert!(matches!(error, ImageError::LayerDamaged { layer: named, .. } if named == layer));
 }
+
+/// ext4 says that no space is left when one file has more attributes than it can keep.
+#[test]
+fn too_many_attributes_are_no_full_disk() {
+    need_root!();
+    let value = vec![b'v'; 2000];
+    let names: Vec<String> = (0..60).map(|number| format!("SCHILY.xattr.user.{number}")).collect();
+    let records: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &value[..])).collect();
+    let tar = Tar::new().pax(&records).file("f", "x").finish();
+    match Fixture::new().apply(&tar) {
+        // another file system may keep them
+        Ok(_) => {}
+        Err(error) => {
+            let text = chain(&error);
+            assert_eq!(
+                text,
+                "layer entry \"f\" has more extended attributes than the store's file system can keep"
+            );
+        }
+    }
+}
