@@ -132,8 +132,11 @@ fn kill_with_leftovers(here: &Workspace, mut command: Command, unfinished: &str)
 fn the_next_build_sweeps(here: &Workspace) {
     here.ok(["save", "-o", "busybox.tar", "busybox"]);
     let run = here.context("run", "FROM busybox\nRUN touch /made; sleep 1000\n", &[]);
-    let copy = here.context("copy", "FROM busybox\nCOPY big /\n", &[("big", "")]);
-    fs::File::options().write(true).open(copy.join("big")).unwrap().set_len(1 << 30).unwrap();
+    // many files and not a long one, which some file systems copy in no time
+    let copy = here.context("copy", "FROM busybox\nCOPY many /many\n", &[("many/0", "")]);
+    for number in 1..20_000 {
+        fs::write(copy.join(format!("many/{number}")), "").unwrap();
+    }
     let small = here.context("small", "FROM busybox\nRUN true\n", &[]);
     let build = |context: &Path| here.command(["build".as_ref(), context.as_os_str()]);
     let mut load = here.command(["load"]);
@@ -148,7 +151,7 @@ fn the_next_build_sweeps(here: &Workspace) {
         thread::sleep(Duration::from_millis(5));
     }
     let living = entries(&spaces);
-    for (killed, unfinished) in [(build(&run), "*/*/made"), (build(&copy), "layer-*/fs/big"), (load, "*")] {
+    for (killed, unfinished) in [(build(&run), "*/*/made"), (build(&copy), "layer-*/fs/many"), (load, "*")] {
         let left = kill_with_leftovers(here, killed, unfinished);
         here.ok(["images"]);
         assert!(entries(&spaces).contains(&left), "a command that only reads does not clean up");
