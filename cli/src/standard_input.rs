@@ -53,7 +53,14 @@ pub(crate) fn read(kind: ContextKind, environment: &Environment) -> Result<Stand
             ContextKind::Directory | ContextKind::DirectoryWithDockerfileOnStdin | ContextKind::Stdin,
             false,
         ) => {
-            input.read_to_end(&mut text).map_err(failed)?;
+            input.take(rbuild::MAX_DEFINITION).read_to_end(&mut text).map_err(failed)?;
+            if text.len() as u64 > rbuild::MAX_DEFINITION {
+                let limit = rbuild::MAX_DEFINITION >> 20;
+                return Err(UsageError::in_build(format!(
+                    "the Dockerfile on standard input is longer than {limit} MiB, the most that it may have"
+                ))
+                .into());
+            }
             Ok(StandardInput::Dockerfile(text))
         }
     }

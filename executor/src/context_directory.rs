@@ -2,7 +2,7 @@
 //! link leads out of it: contexts are written by strangers.
 
 use crate::{
-    ExecutorError,
+    ExecutorError, MAX_DEFINITION,
     rooted::{FileType, Rooted, Space, file_type},
 };
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -53,16 +53,13 @@ impl ContextDirectory {
     ///
     /// # Errors
     /// [`ExecutorError::LinkOutside`] for a link to what is not in the directory, [`ExecutorError::System`] for a file that
-    /// cannot be read.
+    /// cannot be read, [`ExecutorError::DefinitionTooLong`].
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, ExecutorError> {
         let name = path.as_os_str().as_bytes();
         let Some(fd) = self.root.open_following(name)? else {
             return self.first_link(path)?.map_or(Ok(None), Err);
         };
-        let mut content = Vec::new();
-        let read = File::from(fd).read_to_end(&mut content);
-        read.map_err(|error| ExecutorError::system("read", name, error))?;
-        Ok(Some(content))
+        read_definition(File::from(fd), path).map(Some)
     }
 
     /// The error for the first link on the way to `path`, which leads nowhere.
@@ -84,6 +81,20 @@ impl ContextDirectory {
     pub(crate) fn root(&self) -> &Rooted {
         &self.root
     }
+}
+
+/// All of `source`, a Dockerfile or an ignore file that is known as `path`.
+///
+/// # Errors
+/// [`ExecutorError::DefinitionTooLong`] beyond [`MAX_DEFINITION`]; [`ExecutorError::System`] when it cannot be read.
+pub fn read_definition(source: impl Read, path: &Path) -> Result<Vec<u8>, ExecutorError> {
+    let mut content = Vec::new();
+    let read = source.take(MAX_DEFINITION + 1).read_to_end(&mut content);
+    read.map_err(|error| ExecutorError::system("read", path.as_os_str().as_bytes(), error))?;
+    if content.len() as u64 > MAX_DEFINITION {
+        return Err(ExecutorError::DefinitionTooLong { path: path.to_owned() });
+    }
+    Ok(content)
 }
 
 #[cfg(test)]

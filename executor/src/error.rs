@@ -6,6 +6,9 @@ use rbuild_sys::{SandboxError, SysError};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
+/// The most bytes that a Dockerfile or an ignore file may have. Both are held in memory, and come from strangers.
+pub const MAX_DEFINITION: u64 = 64 << 20;
+
 /// A failure of a step.
 #[derive(Debug, Error)]
 pub enum ExecutorError {
@@ -67,6 +70,12 @@ pub enum ExecutorError {
     ArchiveBreakout {
         /// The entry's name.
         entry: String,
+    },
+    /// A Dockerfile or an ignore file is longer than [`MAX_DEFINITION`].
+    #[error("{} is longer than {} MiB, the most that a Dockerfile or an ignore file may have", .path.display(), MAX_DEFINITION >> 20)]
+    DefinitionTooLong {
+        /// The file.
+        path: PathBuf,
     },
     /// A file that has to be an archive is something else.
     #[error("{name} is not a tar archive")]

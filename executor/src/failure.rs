@@ -20,6 +20,7 @@ impl ExecutorError {
             | Self::PatternSyntax { .. }
             | Self::IllegalExclusion
             | Self::ArchiveBreakout { .. }
+            | Self::DefinitionTooLong { .. }
             | Self::NotAnArchive { .. }
             | Self::UnknownArchiveEntry { .. }
             | Self::WhiteoutInArchive { .. }

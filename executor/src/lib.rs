@@ -45,13 +45,13 @@ pub use container::{
     start_container,
 };
 pub use context::ContextRoot;
-pub use context_directory::ContextDirectory;
+pub use context_directory::{ContextDirectory, read_definition};
 pub use copy::copy;
 pub use describe::{
     RunSurroundings, StepDescription, describe_copy, describe_layer_files, describe_mounted_layers,
     describe_run, describe_workdir, image_key, scratch_key,
 };
-pub use error::ExecutorError;
+pub use error::{ExecutorError, MAX_DEFINITION};
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;
 pub use isolation::Isolation;

@@ -5,7 +5,7 @@ use crate::{RBUILD, with_busybox};
 use rbuild_testkit::{Ran, Workspace};
 use serde_json::Value;
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::Write,
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
@@ -286,6 +286,15 @@ fn an_archive_on_standard_input_is_the_context() {
     let ran = run(&packed("-cf"), &[]);
     assert!(ran.code != 0 && ran.stderr.contains("which is not in the build context"), "{ran:#?}");
     assert!(!ran.stderr.contains("root:"), "{ran:#?}");
+    // what goes on and on is no Dockerfile
+    let endless = vec![b'#'; (65 << 20) + 1];
+    let ran = run(&endless, &[]);
+    assert!(ran.code == 1 && ran.stderr.contains("is longer than 64 MiB"), "{ran:#?}");
+    fs::remove_file(context.join("Dockerfile")).unwrap();
+    File::create(context.join("Dockerfile")).unwrap().set_len(1 << 40).unwrap();
+    let ran = here.fails(["build", context.to_str().unwrap()]);
+    assert!(ran.code == 1 && ran.stderr.contains("is longer than 64 MiB"), "{ran:#?}");
+    fs::remove_file(context.join("Dockerfile")).unwrap();
     // an archive that is cut
     let whole = packed("-cf");
     let cut = run(&whole[..whole.len() / 2 - 300], &[]);

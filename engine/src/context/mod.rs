@@ -10,7 +10,8 @@ use crate::{BuildRequest, ContextSource, DockerfileSource, Error};
 use rbuild_cache::{Cancel, LayerDraft, Store};
 use rbuild_executor::{ContextDirectory, DockerfilePlace, ExecutorError, IgnoreRules};
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -94,7 +95,8 @@ impl Context {
             return self.read(path, path)?.ok_or_else(|| not_found(path));
         }
         if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return fs::read(path).map_err(unreadable);
+            let pipe = File::open(path).map_err(unreadable)?;
+            return rbuild_executor::read_definition(pipe, path).map_err(|error| unreadable_at(path, error));
         }
         let found = match place {
             Some(DockerfilePlace::InContext(below)) => self.read(below, path)?,
@@ -110,12 +112,7 @@ impl Context {
     /// The file at `below` in the context, which people know as `shown`.
     fn read(&self, below: &Path, shown: &Path) -> Result<Option<Vec<u8>>, Error> {
         let Some(directory) = &self.directory else { return Ok(None) };
-        directory.read(below).map_err(|error| match error {
-            ExecutorError::System { source, .. } => {
-                Error::DockerfileUnreadable { path: shown.to_owned(), source }
-            }
-            other => Error::Executor(other),
-        })
+        directory.read(below).map_err(|error| unreadable_at(shown, error))
     }
 
     /// What the ignore file leaves out; it is read at the first call, since a Dockerfile that copies nothing needs none.
@@ -150,6 +147,14 @@ impl Context {
             Some(None) => self.rules().err().map(Error::Executor),
             Some(Some(_)) | None => None,
         }
+    }
+}
+
+/// Why the Dockerfile at `path` could not be read.
+fn unreadable_at(path: &Path, error: ExecutorError) -> Error {
+    match error {
+        ExecutorError::System { source, .. } => Error::DockerfileUnreadable { path: path.to_owned(), source },
+        other => Error::Executor(other),
     }
 }
 
