@@ -43,13 +43,27 @@ pub(crate) struct Archive {
     tar: TarFile,
     /// Its path in the source, for messages.
     name: String,
+    devices: Devices,
+}
+
+/// What becomes of an archive's device nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Devices {
+    /// They are made.
+    Made,
+    /// They are left out.
+    LeftOut,
 }
 
 /// The archive in `file`, if its bytes (not its name) are one: a tar header, perhaps compressed.
-pub(crate) fn recognise(file: OwnedFd, path: &[u8]) -> Result<Option<Archive>, ExecutorError> {
+pub(crate) fn recognise(
+    file: OwnedFd,
+    path: &[u8],
+    devices: Devices,
+) -> Result<Option<Archive>, ExecutorError> {
     let tar = TarFile::recognise(file.into()).map_err(|error| ExecutorError::system("read", path, error))?;
     let name = String::from_utf8_lossy(path).into_owned();
-    Ok(tar.map(|tar| Archive { tar, name }))
+    Ok(tar.map(|tar| Archive { tar, name, devices }))
 }
 
 /// Extracts `archive` into the directory at canonical `base`, which is in the upper directory.
@@ -60,9 +74,10 @@ pub(crate) fn extract(
     policy: &Policy,
     cancel: &Cancel,
 ) -> Result<(), ExecutorError> {
-    let Archive { tar, name } = archive;
+    let Archive { tar, name, devices } = archive;
     let mut extraction = Extraction {
         name: name.clone(),
+        devices,
         base,
         destination,
         policy: policy.without_chmod(),
@@ -80,6 +95,7 @@ pub(crate) fn extract(
 
 struct Extraction<'a, 'b> {
     name: String,
+    devices: Devices,
     base: &'a [u8],
     destination: &'a mut Destination<'b>,
     policy: Policy,
@@ -109,6 +125,8 @@ impl Extraction<'_, '_> {
                 self.entry(&path, &entry, &mut tar)?;
             }
         }
+        // a compressed tar shows only at its very end that it is damaged
+        tar.finish().map_err(|error| bad(&self.name, error))?;
         Ok(())
     }
 
@@ -232,6 +250,9 @@ impl Extraction<'_, '_> {
         entry: &Entry,
         kind: FileType,
     ) -> Result<(), ExecutorError> {
+        if self.devices == Devices::LeftOut && kind != FileType::Fifo {
+            return Ok(());
+        }
         let (major, minor) = entry.device;
         let device = makedev(major, minor);
         if kind == FileType::CharacterDevice && device == 0 {

@@ -56,7 +56,7 @@ impl ContextDirectory {
     /// cannot be read, [`ExecutorError::DefinitionTooLong`].
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, ExecutorError> {
         let name = path.as_os_str().as_bytes();
-        let Some(fd) = self.root.open_following(name)? else {
+        let Some(fd) = self.root.open_file_following(name)? else {
             return self.first_link(path)?.map_or(Ok(None), Err);
         };
         read_definition(File::from(fd), path).map(Some)

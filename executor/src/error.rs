@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 /// The most bytes that a Dockerfile or an ignore file may have. Both are held in memory, and come from strangers.
-pub const MAX_DEFINITION: u64 = 64 << 20;
+pub const MAX_DEFINITION: u64 = 16 << 20;
 
 /// A failure of a step.
 #[derive(Debug, Error)]
@@ -70,6 +70,12 @@ pub enum ExecutorError {
     ArchiveBreakout {
         /// The entry's name.
         entry: String,
+    },
+    /// A Dockerfile or an ignore file is a device, a pipe or a socket.
+    #[error("{path} is not a regular file")]
+    NotAFile {
+        /// The file.
+        path: String,
     },
     /// A Dockerfile or an ignore file is longer than [`MAX_DEFINITION`].
     #[error("{} is longer than {} MiB, the most that a Dockerfile or an ignore file may have", .path.display(), MAX_DEFINITION >> 20)]

@@ -21,6 +21,7 @@ impl ExecutorError {
             | Self::IllegalExclusion
             | Self::ArchiveBreakout { .. }
             | Self::DefinitionTooLong { .. }
+            | Self::NotAFile { .. }
             | Self::NotAnArchive { .. }
             | Self::UnknownArchiveEntry { .. }
             | Self::WhiteoutInArchive { .. }

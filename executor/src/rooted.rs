@@ -6,12 +6,12 @@
 
 use crate::ExecutorError;
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, readlinkat, statat},
+    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat, statat},
     io::Errno,
 };
 use std::{
     collections::VecDeque,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
 
@@ -164,6 +164,24 @@ impl Rooted {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(ExecutorError::system("open", path, errno)),
         }
+    }
+
+    /// As [`Self::open_following`], for what must be a regular file or a directory: nothing else is opened, because
+    /// opening a device has effects of its own.
+    pub(crate) fn open_file_following(&self, path: &[u8]) -> Result<Option<OwnedFd>, ExecutorError> {
+        let fail = |errno: Errno| ExecutorError::system("open", path, errno);
+        let found = match self.open_with(path, OFlags::PATH, ResolveFlags::IN_ROOT) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(errno) => return Err(fail(errno)),
+        };
+        match file_type(&fstat(&found).map_err(fail)?) {
+            FileType::RegularFile | FileType::Directory => {}
+            _ => return Err(ExecutorError::NotAFile { path: shown(path) }),
+        }
+        // the name may be another file's by now: what was looked at is what is opened
+        let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+        rustix::fs::open(same, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(Some).map_err(fail)
     }
 
     fn open_with(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {

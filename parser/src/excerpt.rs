@@ -6,9 +6,12 @@ use crate::Lines;
 
 const RULE: &str = "--------------------";
 
+/// The most characters of a line that are shown.
+const MOST: usize = 2000;
+
 /// The box Docker prints for a place in a file: name and line, then the lines with two lines of context on either side
 /// of a single line, one around several. Ends with the lower rule, without a newline. Lines outside the file are left
-/// out.
+/// out, and very long ones are cut.
 #[must_use]
 pub fn excerpt(text: &str, file_name: &str, lines: Lines) -> String {
     let context = if lines.first == lines.last { 2 } else { 1 };
@@ -21,8 +24,12 @@ pub fn excerpt(text: &str, file_name: &str, lines: Lines) -> String {
             break;
         }
         let mark = if (lines.first..=lines.last).contains(&number) { ">>> " } else { "    " };
+        let (line, cut) = match line.char_indices().nth(MOST) {
+            Some((end, _)) => (&line[..end], "…"),
+            None => (line, ""),
+        };
         // writing to a String cannot fail
-        let _ = writeln!(out, "{number:>4} | {mark}{line}");
+        let _ = writeln!(out, "{number:>4} | {mark}{line}{cut}");
     }
     out.push_str(RULE);
     out
@@ -40,6 +47,12 @@ mod tests {
             shown,
             "Dockerfile:2\n--------------------\n   1 |     FROM busybox\n   2 | >>> COPY --chwon=1 f /f\n   3 |     \n--------------------"
         );
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        let shown = excerpt(&"é".repeat(70_000), "F", Lines { first: 1, last: 1 });
+        assert!(shown.contains(&format!("{}…\n", "é".repeat(2000))) && shown.len() < 4200);
     }
 
     #[test]

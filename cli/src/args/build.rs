@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Args)]
 #[command(override_usage = "rbuild build [OPTIONS] PATH | -")]
 pub(crate) struct BuildArgs {
-    /// The build context: a directory, or - to read the Dockerfile from standard input and have no context
+    /// The build context: a directory, or - to read a Dockerfile without a context, or a tar that is the context, from standard input
     #[arg(value_name = "PATH")]
     pub(crate) context: String,
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 /// Which build is meant.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArgs {
-    /// The build context: a directory, or - to read the Dockerfile from standard input and have no context
+    /// The build context: a directory, or - to read a Dockerfile without a context, or a tar that is the context, from standard input
     #[arg(value_name = "PATH", default_value = ".")]
     context: String,
     /// The Dockerfile [default: PATH/Dockerfile], - for standard input

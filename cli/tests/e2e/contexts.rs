@@ -247,6 +247,21 @@ fn contexts_that_cannot_be_are_refused_before_any_work() {
     assert_eq!(inspect(&here, "{{len .RootFS.Layers}}"), 1);
 }
 
+/// Builds `x` with `archive` on standard input.
+fn build_from(here: &Workspace, archive: &[u8], words: &[&str]) -> Ran {
+    let mut command = here.command(["build", "-t", "x"].iter().chain(words).chain(&["-"]));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(archive);
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+/// The tar of `directory`, made with `flags`.
+fn packed(directory: &Path, flags: &str) -> Vec<u8> {
+    let made = Command::new("tar").args(["-C", directory.to_str().unwrap(), flags, "-", "."]).output();
+    made.unwrap().stdout
+}
+
 #[test]
 fn an_archive_on_standard_input_is_the_context() {
     let Some(here) = with_busybox("an_archive_on_standard_input_is_the_context") else { return };
@@ -256,17 +271,8 @@ fn an_archive_on_standard_input_is_the_context() {
     fs::write(context.join("Dockerfile.other"), "FROM busybox\nRUN echo other > /list\n").unwrap();
     fs::set_permissions(context.join("sub/file"), Permissions::from_mode(0o640)).unwrap();
     chown(context.join("sub/file"), Some(1234), Some(1234)).ok();
-    let run = |archive: &[u8], words: &[&str]| -> Ran {
-        let mut command = here.command(["build", "-t", "x"].iter().chain(words).chain(&["-"]));
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let _ = child.stdin.take().unwrap().write_all(archive);
-        Ran::of(child.wait_with_output().unwrap())
-    };
-    let packed = |flags: &str| {
-        let made = Command::new("tar").args(["-C", context.to_str().unwrap(), flags, "-", "."]).output();
-        made.unwrap().stdout
-    };
+    let run = |archive: &[u8], words: &[&str]| build_from(&here, archive, words);
+    let packed = |flags: &str| packed(&context, flags);
     let list = || here.ok(["run", "--rm", "x", "cat", "/list"]);
     for flags in ["-cf", "-czf"] {
         let ran = run(&packed(flags), &[]);
@@ -280,6 +286,15 @@ fn an_archive_on_standard_input_is_the_context() {
     assert!(here.run(["build", context.to_str().unwrap()]).stderr.contains("CACHED"));
     assert_eq!(run(&packed("-cf"), &["-f", "Dockerfile.other"]).code, 0);
     assert_eq!(list(), "other\n");
+}
+
+#[test]
+fn a_hostile_archive_as_context_is_refused() {
+    let Some(here) = with_busybox("a_hostile_archive_as_context_is_refused") else { return };
+    let dockerfile = "FROM busybox\nCOPY . /c/\n";
+    let context = here.context("c", dockerfile, &[("file", "inside\n")]);
+    let run = |archive: &[u8], words: &[&str]| build_from(&here, archive, words);
+    let packed = |flags: &str| packed(&context, flags);
     // a Dockerfile that leads out of the archive is not read
     fs::remove_file(context.join("Dockerfile")).unwrap();
     symlink("/etc/passwd", context.join("Dockerfile")).unwrap();
@@ -287,14 +302,30 @@ fn an_archive_on_standard_input_is_the_context() {
     assert!(ran.code != 0 && ran.stderr.contains("which is not in the build context"), "{ran:#?}");
     assert!(!ran.stderr.contains("root:"), "{ran:#?}");
     // what goes on and on is no Dockerfile
-    let endless = vec![b'#'; (65 << 20) + 1];
+    let endless = vec![b'#'; (16 << 20) + 1];
     let ran = run(&endless, &[]);
-    assert!(ran.code == 1 && ran.stderr.contains("is longer than 64 MiB"), "{ran:#?}");
+    assert!(ran.code == 1 && ran.stderr.contains("is longer than 16 MiB"), "{ran:#?}");
     fs::remove_file(context.join("Dockerfile")).unwrap();
     File::create(context.join("Dockerfile")).unwrap().set_len(1 << 40).unwrap();
     let ran = here.fails(["build", context.to_str().unwrap()]);
-    assert!(ran.code == 1 && ran.stderr.contains("is longer than 64 MiB"), "{ran:#?}");
+    assert!(ran.code == 1 && ran.stderr.contains("is longer than 16 MiB"), "{ran:#?}");
     fs::remove_file(context.join("Dockerfile")).unwrap();
+    // no device is read, and a user may have none
+    let device = context.join("Dockerfile");
+    let made = Command::new("mknod").arg(&device).args(["b", "7", "1"]).status().unwrap();
+    assert!(made.success());
+    let ran = run(&packed("-cf"), &[]);
+    assert!(ran.code == 1 && ran.stderr.contains("open Dockerfile"), "{ran:#?}");
+    let ran = here.fails(["build", context.to_str().unwrap()]);
+    assert!(ran.code == 1 && ran.stderr.contains("Dockerfile is not a regular file"), "{ran:#?}");
+    fs::remove_file(&device).unwrap();
+    // damage shows at the very end of a compressed archive
+    fs::write(&device, dockerfile).unwrap();
+    let mut damaged = packed("-czf");
+    let checksum = damaged.len() - 8;
+    damaged[checksum] ^= 1;
+    let ran = run(&damaged, &[]);
+    assert!(ran.code == 1 && ran.stderr.contains("cannot extract the build context"), "{ran:#?}");
     // an archive that is cut
     let whole = packed("-cf");
     let cut = run(&whole[..whole.len() / 2 - 300], &[]);

@@ -7,11 +7,11 @@ mod layout;
 mod remote;
 
 use crate::{BuildRequest, ContextSource, DockerfileSource, Error};
+use nix::errno::Errno;
 use rbuild_cache::{Cancel, LayerDraft, Store};
 use rbuild_executor::{ContextDirectory, DockerfilePlace, ExecutorError, IgnoreRules};
 use std::{
     fs::{self, File},
-    io,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -94,7 +94,9 @@ impl Context {
         if self.unpacked.is_some() {
             return self.read(path, path)?.ok_or_else(|| not_found(path));
         }
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        let is_file = fs::metadata(path).map_err(unreadable)?.is_file();
+        // a pipe that the caller names is the caller's; what a context has is a stranger's
+        if !is_file && !matches!(place, Some(DockerfilePlace::InContext(_))) {
             let pipe = File::open(path).map_err(unreadable)?;
             return rbuild_executor::read_definition(pipe, path).map_err(|error| unreadable_at(path, error));
         }
@@ -159,6 +161,6 @@ fn unreadable_at(path: &Path, error: ExecutorError) -> Error {
 }
 
 fn not_found(path: &Path) -> Error {
-    let source = io::Error::from(io::ErrorKind::NotFound);
+    let source = Errno::ENOENT.into();
     Error::DockerfileUnreadable { path: path.to_owned(), source }
 }
