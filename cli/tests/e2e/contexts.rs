@@ -292,7 +292,8 @@ fn an_archive_on_standard_input_is_the_context() {
 fn a_hostile_archive_as_context_is_refused() {
     let Some(here) = with_busybox("a_hostile_archive_as_context_is_refused") else { return };
     let dockerfile = "FROM busybox\nCOPY . /c/\n";
-    let context = here.context("c", dockerfile, &[("file", "inside\n")]);
+    let long = "inside\n".repeat(4000);
+    let context = here.context("c", dockerfile, &[("file", long.as_str())]);
     let run = |archive: &[u8], words: &[&str]| build_from(&here, archive, words);
     let packed = |flags: &str| packed(&context, flags);
     // a Dockerfile that leads out of the archive is not read
