@@ -112,7 +112,8 @@ fn messages(causes: &[String]) -> String {
     in_one_line(causes.iter().map(String::as_str))
 }
 
-fn miss(reason: &MissReason) -> String {
+/// Why a step has no result in the cache, in one line.
+pub(crate) fn miss(reason: &MissReason) -> String {
     match reason {
         MissReason::New => "new".to_owned(),
         MissReason::Changed(inputs) => {

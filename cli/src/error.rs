@@ -59,7 +59,7 @@ pub(crate) enum CliError {
     #[error("No such object: {0}")]
     NoSuchObject(String),
     /// A build has no such step.
-    #[error("build {build} has no step {step}, or it wrote nothing before it was killed")]
+    #[error("build {build} has no step {step}, or that step wrote nothing")]
     NoSuchStep {
         /// The build.
         build: String,

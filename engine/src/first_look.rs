@@ -2,7 +2,7 @@
 //! the same questions in the same order.
 
 use crate::{
-    BuildRequest, Error,
+    BuildRequest, Causes, Error, Outcome,
     context::Context,
     diagnostic::DockerfileText,
     diffs::{self, Diffs},
@@ -17,6 +17,7 @@ use crate::{
     source_files::SourceFiles,
 };
 use rbuild_cache::{Cancel, Store};
+use rbuild_executor::ExecutorError;
 use rbuild_planner::{Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -62,7 +63,11 @@ impl Planned {
         let keys = Keys::of(&plan, &sources, &request);
         let keys = keys.map_err(|failed| {
             let (step, error) = *failed;
-            error.at_step(&plan.steps[step.0], &text, Vec::new())
+            let running = reporter.begin_step(&plan.steps[step.0]);
+            let canceled = matches!(error, Error::Executor(ExecutorError::Canceled));
+            let error = error.at_step(&plan.steps[step.0], &text, Vec::new());
+            running.end(if canceled { Outcome::Canceled } else { Outcome::Failed(Causes::of(&error)) });
+            error
         })?;
         reporter.keyed(keys.iter().map(|keyed| keyed.key));
         let mut results = Results::new(&plan, &images);

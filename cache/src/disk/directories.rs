@@ -34,8 +34,9 @@ pub fn make_dirs_with_mode(path: &Path, mode: u32) -> io::Result<()> {
             .map_err(io::Error::from),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(e)?;
-            make_dirs_with_mode(parent, mode)?;
+            // file systems of the kernel say so although the parent is there
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir());
+            make_dirs_with_mode(parent.ok_or(e)?, mode)?;
             make_dirs_with_mode(path, mode)
         }
         Err(e) => Err(e),

@@ -2,11 +2,14 @@
 //! and behind the steps with which running begins, why.
 
 use super::{name, one_line, word};
+use crate::build_report::miss;
 use rbuild::{Input, MissReason, Outlook, PlannedBuild, StagePreview, StepPreview};
 use std::fmt::Write;
 
 /// Characters of an instruction that are shown.
 const WIDTH: usize = 64;
+/// Characters of a reason that are shown.
+const REASON: usize = 120;
 const OUTLOOKS: [Outlook; 4] = [Outlook::Cached, Outlook::Run, Outlook::Maybe, Outlook::Unused];
 
 /// The whole plan.
@@ -66,26 +69,11 @@ fn remark(planned: &PlannedBuild, step: &StepPreview) -> String {
     let shown = step.sources.iter().filter(|source| **source != Input::Context);
     let names: Vec<String> = shown.map(|source| name(planned, source)).collect();
     let mut remark = if names.is_empty() { String::new() } else { format!("  ← {}", names.join(", ")) };
-    if let Some(why) = step.reason.as_ref().and_then(|reason| why(reason, step)) {
+    if let Some(why) = step.reason.as_ref().filter(|reason| **reason != MissReason::Input) {
         // writing to memory cannot fail
-        let _ = write!(remark, "  ({why})");
+        let _ = write!(remark, "  ({})", one_line(&miss(why), REASON));
     }
     remark
-}
-
-/// Nothing for a step that runs because of another: that one is marked.
-fn why(reason: &MissReason, step: &StepPreview) -> Option<&'static str> {
-    match reason {
-        MissReason::Input => None,
-        MissReason::New | MissReason::Changed(_) if step.sources.contains(&Input::Context) => {
-            Some("new, or its files changed")
-        }
-        MissReason::New | MissReason::Changed(_) => Some("new"),
-        MissReason::OtherBase => Some("what it stands on changed"),
-        MissReason::Evicted { .. } => Some("its result was removed to make room"),
-        MissReason::Lost => Some("its result is lost"),
-        MissReason::NoCache => Some("no cache wanted"),
-    }
 }
 
 fn summary(planned: &PlannedBuild) -> String {

@@ -207,10 +207,10 @@ fn each_once(warnings: &[String]) -> Vec<String> {
     warnings
 }
 
-/// The heading of the list of warnings, in Docker's words.
+/// The heading of the list of warnings.
 fn warnings_found(count: usize) -> String {
     let plural = if count == 1 { "" } else { "s" };
-    format!("{count} warning{plural} found (use docker --debug to expand):")
+    format!("{count} warning{plural} found:")
 }
 
 fn write(shown: &Shown) {

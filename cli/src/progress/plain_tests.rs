@@ -84,7 +84,7 @@ fn blocks_are_buildkit_s() {
          #4 [3/3] RUN false\n#4 ERROR: process \"/bin/sh -c false\" did not complete successfully: exit code: 1\n\
          \n#1 [internal] load build definition from Dockerfile\n#1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
          #1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
-         \n 1 warning found (use docker --debug to expand):\n - JSONArgsRecommended: use JSON (line 4)\n"
+         \n 1 warning found:\n - JSONArgsRecommended: use JSON (line 4)\n"
     );
 }
 
@@ -176,6 +176,6 @@ fn what_strangers_wrote_is_one_tame_line() {
         (0, ended(1, Outcome::Failed(evil.into()), 0)),
         (0, found(evil, "x")),
     ]);
-    let warning = format!("\n 1 warning found (use docker --debug to expand):\n - {tame}: x (line 4)\n");
+    let warning = format!("\n 1 warning found:\n - {tame}: x (line 4)\n");
     assert_eq!(text, format!("#1 {tame}\n#1 {tame}: x\n#1 {tame} 1B / 1B done\n#1 ERROR: {tame}\n{warning}"));
 }
