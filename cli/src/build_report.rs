@@ -1,9 +1,7 @@
 //! A build of the past for people: what it was, its steps and why each of them ran, and how it ended.
 
 use crate::{failure::in_one_line, shown::one_line, table::aligned};
-use rbuild::{
-    BuildEnd, BuildOutcome, BuildRecord, BuildState, ChangedInput, MissReason, RecordedStep, StepOutcome,
-};
+use rbuild::{BuildOutcome, BuildRecord, BuildState, ChangedInput, MissReason, RecordedStep, StepOutcome};
 use rbuild_docker_api::{
     BuildInspect, build_duration, build_name, build_status, go_style, shortened, step_status,
 };
@@ -18,11 +16,11 @@ const INPUTS: usize = 3;
 pub(crate) fn text(build: &BuildRecord) -> String {
     let mut out = String::new();
     facts(build, &mut out);
+    if !build.steps().is_empty() {
+        out.push('\n');
+        out.push_str(&steps(build));
+    }
     if let BuildState::Ended(end) = &build.state {
-        if !end.steps.is_empty() {
-            out.push('\n');
-            out.push_str(&steps(end));
-        }
         let findings = end
             .findings
             .iter()
@@ -76,28 +74,40 @@ fn facts(build: &BuildRecord, out: &mut String) {
     }
 }
 
-fn steps(end: &BuildEnd) -> String {
+fn steps(build: &BuildRecord) -> String {
+    let outcome = match &build.state {
+        BuildState::Ended(end) => Some(&end.outcome),
+        BuildState::Running | BuildState::Unfinished => None,
+    };
     let head = ["STEP", "LINE", "STATUS", "DURATION", "INSTRUCTION", "WHY"].map(str::to_owned).to_vec();
     let row = |step: &RecordedStep| {
         let duration = step.took_ms.map_or_else(String::new, build_duration);
         vec![
             step.number.to_string(),
             step.line.to_string(),
-            step_status(&step.outcome).to_owned(),
+            status(step, outcome).to_owned(),
             duration,
             shortened(&one_line(&format!("[{}] {}", step.stage, step.instruction)), WIDTH),
-            one_line(&why(step, &end.outcome)).into_owned(),
+            one_line(&why(step, outcome)).into_owned(),
         ]
     };
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(end.steps.iter().map(row)).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(build.steps().iter().map(row)).collect();
     aligned(&rows).lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// What became of a step; nothing where the record of a build without an end does not know it.
+fn status(step: &RecordedStep, of_build: Option<&BuildOutcome>) -> &'static str {
+    match (&step.outcome, of_build) {
+        (StepOutcome::NotRun, None) => "",
+        (outcome, _) => step_status(outcome),
+    }
+}
+
 /// Why a step ran, and why it failed if the build's own failure does not say that.
-fn why(step: &RecordedStep, outcome: &BuildOutcome) -> String {
+fn why(step: &RecordedStep, outcome: Option<&BuildOutcome>) -> String {
     let missed = step.miss.as_ref().map(miss);
     let failed = match (&step.outcome, outcome) {
-        (StepOutcome::Failed { causes }, BuildOutcome::Failed { causes: of_build, .. })
+        (StepOutcome::Failed { causes }, Some(BuildOutcome::Failed { causes: of_build, .. }))
             if causes == of_build =>
         {
             None

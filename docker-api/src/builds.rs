@@ -224,7 +224,7 @@ impl From<&BuildRecord> for BuildInspect {
             num_cached_steps: counts.cached,
             image,
             error,
-            steps: end.into_iter().flat_map(|end| &end.steps).map(StepInspect::from).collect(),
+            steps: build.steps().iter().map(StepInspect::from).collect(),
             findings: findings.collect(),
             warnings: end.map(|end| end.warnings.clone()).unwrap_or_default(),
         }
@@ -389,7 +389,7 @@ struct Counts {
 
 impl Counts {
     fn of(build: &BuildRecord) -> Self {
-        let steps = ended(build).map_or(&[][..], |end| &end.steps);
+        let steps = build.steps();
         let count = |outcome: &StepOutcome| steps.iter().filter(|step| step.outcome == *outcome).count();
         let cached = count(&StepOutcome::Cached);
         Self { total: steps.len(), completed: cached + count(&StepOutcome::Done), cached }

@@ -33,8 +33,21 @@ struct State {
     open: Option<OpenBuild>,
     /// The steps of the plan, by their index.
     steps: Vec<RecordedStep>,
+    plan_is_written: bool,
     findings: Vec<RecordedFinding>,
     warnings: Vec<String>,
+}
+
+impl State {
+    /// Writes the plan before the first step is carried out; a build whose steps are all cached writes nothing here. A plan
+    /// that cannot be written is missing only until the end is.
+    fn write_plan(&mut self) {
+        if !std::mem::replace(&mut self.plan_is_written, true)
+            && let Some(open) = &mut self.open
+        {
+            let _ = open.planned(self.steps.clone());
+        }
+    }
 }
 
 impl Recording {
@@ -45,7 +58,13 @@ impl Recording {
             Ok(open) => (Some(open), None),
             Err(error) => (None, Some(error)),
         };
-        let state = State { open, steps: Vec::new(), findings: Vec::new(), warnings: Vec::new() };
+        let state = State {
+            open,
+            steps: Vec::new(),
+            plan_is_written: false,
+            findings: Vec::new(),
+            warnings: Vec::new(),
+        };
         let recording = Self {
             store: store.clone(),
             sink: sink.clone(),
@@ -89,6 +108,7 @@ impl Recording {
     pub(crate) fn begin_step(&self, step: StepId) -> Option<StepLog> {
         let began = self.begun.elapsed();
         let mut state = self.lock();
+        state.write_plan();
         let log = state.open.as_ref().map(|open| open.log(number(step)));
         if let Some(step) = state.steps.get_mut(step.0) {
             step.began_ms = Some(milliseconds(began));

@@ -43,27 +43,27 @@ pub(crate) struct Archive {
     tar: TarFile,
     /// Its path in the source, for messages.
     name: String,
-    devices: Devices,
+    purpose: Purpose,
 }
 
-/// What becomes of an archive's device nodes.
+/// What an archive is unpacked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Devices {
-    /// They are made.
-    Made,
-    /// They are left out.
-    LeftOut,
+pub(crate) enum Purpose {
+    /// An ADD: its devices are made, and what comes after the tar is not looked at, as docker does.
+    Add,
+    /// A build context: its devices are left out, and it is read to its end, where a compressed one has its checksum.
+    Context,
 }
 
 /// The archive in `file`, if its bytes (not its name) are one: a tar header, perhaps compressed.
 pub(crate) fn recognise(
     file: OwnedFd,
     path: &[u8],
-    devices: Devices,
+    purpose: Purpose,
 ) -> Result<Option<Archive>, ExecutorError> {
     let tar = TarFile::recognise(file.into()).map_err(|error| ExecutorError::system("read", path, error))?;
     let name = String::from_utf8_lossy(path).into_owned();
-    Ok(tar.map(|tar| Archive { tar, name, devices }))
+    Ok(tar.map(|tar| Archive { tar, name, purpose }))
 }
 
 /// Extracts `archive` into the directory at canonical `base`, which is in the upper directory.
@@ -74,10 +74,10 @@ pub(crate) fn extract(
     policy: &Policy,
     cancel: &Cancel,
 ) -> Result<(), ExecutorError> {
-    let Archive { tar, name, devices } = archive;
+    let Archive { tar, name, purpose } = archive;
     let mut extraction = Extraction {
         name: name.clone(),
-        devices,
+        purpose,
         base,
         destination,
         policy: policy.without_chmod(),
@@ -95,7 +95,7 @@ pub(crate) fn extract(
 
 struct Extraction<'a, 'b> {
     name: String,
-    devices: Devices,
+    purpose: Purpose,
     base: &'a [u8],
     destination: &'a mut Destination<'b>,
     policy: Policy,
@@ -125,8 +125,9 @@ impl Extraction<'_, '_> {
                 self.entry(&path, &entry, &mut tar)?;
             }
         }
-        // a compressed tar shows only at its very end that it is damaged
-        tar.finish().map_err(|error| bad(&self.name, error))?;
+        if self.purpose == Purpose::Context {
+            tar.finish().map_err(|error| bad(&self.name, error))?;
+        }
         Ok(())
     }
 
@@ -250,7 +251,7 @@ impl Extraction<'_, '_> {
         entry: &Entry,
         kind: FileType,
     ) -> Result<(), ExecutorError> {
-        if self.devices == Devices::LeftOut && kind != FileType::Fifo {
+        if self.purpose == Purpose::Context && kind != FileType::Fifo {
             return Ok(());
         }
         let (major, minor) = entry.device;

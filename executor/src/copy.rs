@@ -202,7 +202,7 @@ impl Copy<'_> {
                 let file = self.selection.source.open(&path)?;
                 file::unchanged(&file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
                 let kept = file.try_clone().map_err(|error| ExecutorError::system("dup", &path, error))?;
-                Ok(add::recognise(file, &path, add::Devices::Made)?.map(|archive| (archive, kept)))
+                Ok(add::recognise(file, &path, add::Purpose::Add)?.map(|archive| (archive, kept)))
             }
             (Unpack::Never, _) | (_, Kind::Dir(_) | Kind::Symlink | Kind::Device(..) | Kind::Socket) => {
                 Ok(None)

@@ -1,10 +1,10 @@
-//! The files of lines, `builds/<number>.jsonl`, in the order of their numbers. A line is `{"id","begun","subject","end"?}`;
+//! The files of lines, `builds/<number>.jsonl`, in the order of their numbers. A line is `{"id","begun","subject","planned"?,"end"?}`;
 //! the later line of a build replaces the earlier one. Each write begins and ends with a newline, so that what a killed
 //! process left of a line spoils no other one.
 
 use super::{
     build_id::BuildId,
-    record::{BuildEnd, BuildSubject},
+    record::{BuildEnd, BuildSubject, RecordedStep},
 };
 use crate::{
     StoreError,
@@ -27,6 +27,9 @@ pub(super) struct Line {
     pub(super) id: BuildId,
     pub(super) begun: Timestamp,
     pub(super) subject: BuildSubject,
+    /// The steps of the plan of a build that carries some out; those of its end replace them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) planned: Vec<RecordedStep>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) end: Option<BuildEnd>,
 }

@@ -4,7 +4,7 @@ use super::{
     budget::{self, BuildBudget},
     build_id::BuildId,
     journal::{self, Appended, Line},
-    record::{BuildEnd, BuildSubject},
+    record::{BuildEnd, BuildSubject, RecordedStep},
     running::Running,
     step_log::{StepLog, log_directory, log_path},
 };
@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// An I/O error when it cannot be written.
     pub fn begin_build(&self, subject: BuildSubject, begun: Timestamp) -> Result<OpenBuild, StoreError> {
-        let line = Line { id: BuildId::random(), begun, subject, end: None };
+        let line = Line { id: BuildId::random(), begun, subject, planned: Vec::new(), end: None };
         // the lock first: a line without an end and a lock is a killed build's
         let running = Running::begin(&self.running_builds(), &line.id)?;
         let began = journal::append(&self.builds_dir(), &line)?;
@@ -55,6 +55,21 @@ impl OpenBuild {
     #[must_use]
     pub fn log(&self, step: u32) -> StepLog {
         StepLog::new(log_path(&self.store.builds_dir(), &self.line.id, step))
+    }
+
+    /// Writes the plan of a build before it carries the first step out, so that it is known while the build runs, and when
+    /// its process is killed.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn planned(&mut self, steps: Vec<RecordedStep>) -> Result<(), StoreError> {
+        self.line.planned = steps;
+        let planned = journal::append(&self.store.builds_dir(), &self.line);
+        self.line.planned = Vec::new();
+        if planned? == Appended::ToNew {
+            self.began = Appended::ToNew;
+        }
+        Ok(())
     }
 
     /// Writes how the build ended, and removes the oldest records that are over `budget`. Finish the logs first.

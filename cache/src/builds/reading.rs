@@ -3,7 +3,7 @@
 use super::{
     build_id::{BuildId, is_hexadecimal},
     journal::{self, Line},
-    record::{BuildEnd, BuildSubject},
+    record::{BuildEnd, BuildSubject, RecordedStep},
     running::Running,
     step_log::{LogReader, log_directory, log_path, logged_step},
 };
@@ -22,6 +22,19 @@ pub struct BuildRecord {
     pub subject: BuildSubject,
     /// Where it stands.
     pub state: BuildState,
+    planned: Vec<RecordedStep>,
+}
+
+impl BuildRecord {
+    /// The steps of its plan, each after those it stands on. Of a build without an end, as they stood before the first of
+    /// them was carried out; none when there was no plan yet.
+    #[must_use]
+    pub fn steps(&self) -> &[RecordedStep] {
+        match &self.state {
+            BuildState::Ended(end) => &end.steps,
+            BuildState::Running | BuildState::Unfinished => &self.planned,
+        }
+    }
 }
 
 /// Where a build stands.
@@ -108,13 +121,13 @@ impl Store {
 
     fn records_of(&self, lines: Vec<Line>) -> Result<Vec<BuildRecord>, StoreError> {
         let mut records = Vec::with_capacity(lines.len());
-        for Line { id, begun, subject, end } in lines {
+        for Line { id, begun, subject, planned, end } in lines {
             let state = match end {
                 Some(end) => BuildState::Ended(Box::new(end)),
                 None if Running::is(&self.running_builds(), &id)? => BuildState::Running,
                 None => BuildState::Unfinished,
             };
-            records.push(BuildRecord { id, begun, subject, state });
+            records.push(BuildRecord { id, begun, subject, state, planned });
         }
         let is_unfinished = |record: &&mut BuildRecord| record.state == BuildState::Unfinished;
         if records.iter_mut().any(|record| is_unfinished(&record)) {

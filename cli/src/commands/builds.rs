@@ -10,7 +10,7 @@ use crate::{
     table::{Column, Format, Listing},
     template::Template,
 };
-use rbuild::{BuildRecord, BuildState, RecordedStep};
+use rbuild::{BuildRecord, RecordedStep};
 use rbuild_docker_api::{BuildFilter, BuildInspect, BuildRow};
 use serde_json::json;
 
@@ -83,8 +83,5 @@ fn logs(app: &App, args: &BuildsLogsArgs) -> Result<(), CliError> {
 }
 
 fn step(build: &BuildRecord, number: u32) -> Option<&RecordedStep> {
-    match &build.state {
-        BuildState::Ended(end) => end.steps.iter().find(|step| step.number == number),
-        BuildState::Running | BuildState::Unfinished => None,
-    }
+    build.steps().iter().find(|step| step.number == number)
 }

@@ -132,8 +132,11 @@ fn canceled_running_and_killed_builds_are_told_apart() {
     assert_eq!(listed(&here, "{{.Name}} {{.Status}}"), ["canceled:latest Canceled", "killed:latest Killed"]);
     let steps = inspected(&here, "^0")["Steps"].clone();
     assert_eq!((&steps[0]["Status"], &steps[0]["Miss"]["Reason"]), (&"canceled".into(), &"new".into()));
-    assert!(here.ok(["builds", "inspect", "^1"]).contains("Status:       Killed before it ended\n"));
-    assert_eq!(here.ok(["builds", "logs", "^1"]), "#1\nkilled is at work\n");
+    let of_killed = here.ok(["builds", "inspect", "^1"]);
+    assert!(of_killed.contains("Status:       Killed before it ended\n"), "{of_killed}");
+    assert!(of_killed.contains("[stage-0] RUN echo killed"), "its plan is known: {of_killed}");
+    let log = here.ok(["builds", "logs", "^1"]);
+    assert!(log.starts_with("#1 [stage-0] RUN ") && log.ends_with("\nkilled is at work\n"), "{log}");
     assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "canceled is at work\n");
 }
 
