@@ -8,7 +8,8 @@ use crate::{
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Lease, Store};
 use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};
 
-/// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first. The store is synced first, so
+/// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first, whose descriptions the caller has
+/// read. The store is synced first, so
 /// that the image can be named at once. An image that is there already costs a few reads and no write. `lease` holds the
 /// layers, and from now on the image.
 ///
@@ -23,7 +24,7 @@ pub fn assemble(
 ) -> Result<ImageRecord, ImageError> {
     let json = config.to_json();
     let id = ImageId::from_digest(Digest::of(&json));
-    if let Some(there) = lease.hold_image(&id)? {
+    if let Some(there) = lease.hold_image_of(&id, layers)? {
         return Ok(there);
     }
     let diff_ids = &config.rootfs.diff_ids;

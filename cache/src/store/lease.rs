@@ -2,9 +2,9 @@
 //! holds locked. Collection reads the lists of live leases and takes nothing that is in one. A lease costs a handful of
 //! system calls however many layers it holds, and ends with the process.
 //!
-//! `locks/gate` closes the one gap: a process that puts existing things under a lease holds the gate shared while it lists
-//! them and sees that they are there; a collection holds it exclusively, from reading the leases until what it takes has no
-//! name any more.
+//! `locks/gate` closes the one gap: a process that puts existing things under a lease holds the gate shared while it
+//! lists them and sees that they are there; a collection holds it exclusively, from reading the leases until what it
+//! takes has no name any more.
 
 use crate::{
     ImageRecord, LayerId, Store, StoreError,
@@ -20,7 +20,7 @@ pub struct Lease {
     store: Store,
 }
 
-/// What of the things to be held is not in the store.
+/// The layers and blobs that were to be held and are not in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Layers that are not there.
@@ -29,7 +29,7 @@ pub struct Missing {
     pub blobs: Vec<Digest>,
 }
 
-/// What all live leases hold, and since when the oldest of them lives.
+/// Everything that live leases hold, and the time at which the oldest of them began.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) layers: HashSet<LayerId>,
@@ -38,7 +38,7 @@ pub(crate) struct Held {
 }
 
 impl Missing {
-    /// Whether everything was there.
+    /// True if everything was there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty() && self.blobs.is_empty()
@@ -110,28 +110,30 @@ impl Lease {
         })
     }
 
-    /// Holds the image `id` with its config and its layers; `None` when something of it is not in the store or damaged. What
-    /// is returned stays until the lease ends: no collection takes an image whose config is held.
+    /// Holds the image `id` with its config and its layers; `None` when a part of it is damaged or not in the store.
+    /// The image stays until the lease ends, because no collection takes an image whose config is held.
     ///
     /// # Errors
     /// An I/O error when the lease cannot be written or the image cannot be read.
     pub fn hold_image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let Some(image) = self.intact_image(id)? else { return Ok(None) };
+        self.hold_image_of(id, &[])
+    }
+
+    /// As [`Lease::hold_image`], for a caller that has read the descriptions of the layers `read`: those of an image that
+    /// stands on just these are not read again.
+    ///
+    /// # Errors
+    /// As [`Lease::hold_image`].
+    pub fn hold_image_of(&self, id: &ImageId, read: &[LayerId]) -> Result<Option<ImageRecord>, StoreError> {
+        let Some(image) = self.store.image(id)? else { return Ok(None) };
         let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
-        if !self.hold(&layers, &[*id.as_digest()])?.is_empty() {
+        let is_described = layers == read || layers.iter().all(|layer| self.store.layer_meta(layer).is_ok());
+        let config = self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some());
+        if !is_described || !config || !self.hold(&layers, &[*id.as_digest()])?.is_empty() {
             return Ok(None);
         }
         // a collection that was faster has taken the record first
-        Ok(self.intact_image(id)?.filter(|there| *there == image))
-    }
-
-    /// The image as recorded, if its record, its config and the descriptions of its layers are what they should be.
-    fn intact_image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let config = |id: &ImageId| self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some());
-        let described = |image: &ImageRecord| {
-            image.layers.iter().all(|layer| self.store.layer_meta(&layer.layer).is_ok())
-        };
-        Ok(self.store.image(id)?.filter(|image| config(id) && described(image)))
+        Ok(self.store.image(id)?.filter(|there| *there == image))
     }
 
     /// Holds a layer that is about to be committed.
