@@ -1,11 +1,11 @@
-//! Giving up: one flag for everything that works on a request, from the engine down to a wait for a lock.
+//! Cancellation: one flag for everything that works on a request, from the engine down to a wait for a lock.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Set once, seen by every worker that has a clone.
+/// A flag that is set once and seen by every worker that has a clone.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -20,13 +20,13 @@ impl Cancel {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the workers were asked to stop.
+    /// True if the workers were asked to stop.
     #[must_use]
     pub fn is_canceled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// An error once the workers were asked to stop.
+    /// Returns an error once the workers were asked to stop.
     ///
     /// # Errors
     /// [`Canceled`].

@@ -1,4 +1,4 @@
-//! What can go wrong in the store, and what is only worth a warning.
+//! The errors of the store, and its warnings.
 
 use crate::{BuildId, Writer};
 use rbuild_oci::{Digest, FailureClass, ImageId};
@@ -16,12 +16,12 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// The user may not do this in the store.
+    /// The user lacks the permission, or the file system is read-only.
     #[error("no permission to {action} {}", path.display())]
     Denied {
-        /// What was tried, as a verb.
+        /// The attempted operation, as a verb.
         action: &'static str,
-        /// On which path.
+        /// The path of the file or directory.
         path: PathBuf,
         /// The system call's error.
         #[source]
@@ -30,9 +30,9 @@ pub enum StoreError {
     /// Any other failed file operation.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb.
+        /// The attempted operation, as a verb.
         action: &'static str,
-        /// On which path.
+        /// The path of the file or directory.
         path: PathBuf,
         /// The system call's error.
         #[source]
@@ -65,12 +65,12 @@ pub enum StoreError {
     OtherWriter {
         /// The store.
         root: PathBuf,
-        /// Who wrote it.
+        /// The writer that it belongs to.
         writer: Writer,
-        /// Who tried to open it.
+        /// The writer that tried to open it.
         opener: Writer,
     },
-    /// The user who has written the store had other subordinate ids then.
+    /// The user who wrote the store had other subordinate ids at that time.
     #[error(
         "the layers of the store at {} belong to ids that {writer} no longer has ({recorded}): restore them in \
          /etc/subuid and /etc/subgid, or use another store", root.display()
@@ -78,7 +78,7 @@ pub enum StoreError {
     OtherIds {
         /// The store.
         root: PathBuf,
-        /// Who wrote it.
+        /// The writer that it belongs to.
         writer: Writer,
         /// The ids it was written with.
         recorded: String,
@@ -86,10 +86,10 @@ pub enum StoreError {
     /// A blob whose bytes do not have its digest. It has been removed, so that it now counts as missing.
     #[error("blob {digest} in the store is damaged")]
     BlobDamaged {
-        /// The name it had.
+        /// The digest in its name.
         digest: Digest,
     },
-    /// Bytes that were to become a certain blob are another.
+    /// The bytes that were written are not the blob that was expected.
     #[error("expected a blob {expected} of {expected_size} bytes, got {found} of {found_size} bytes")]
     BlobMismatch {
         /// The digest asked for.
@@ -106,7 +106,7 @@ pub enum StoreError {
     Document {
         /// The file.
         path: PathBuf,
-        /// What the reader said.
+        /// The JSON reader's error.
         #[source]
         source: serde_json::Error,
     },
@@ -147,21 +147,21 @@ pub enum StoreError {
     RecorderStopped,
 }
 
-/// Something the store repaired by itself and a person may want to know.
+/// Something that the store repaired by itself and that a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
     /// The index could not be read and was started empty; images and layers are untouched.
     IndexReset {
         /// The index directory.
         path: PathBuf,
-        /// What the database said.
+        /// The database's message.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// Who has to act on it. A store that cannot be read or written, is damaged or belongs to another user is the
-    /// machine's owner's matter; bytes that are not what an image says, and a prefix that fits several, are the user's.
+    /// The party that has to act on it. The machine's owner acts on a store that is damaged, cannot be used or belongs
+    /// to another user; the user acts on bytes that are not the expected blob, and on an ambiguous prefix.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {

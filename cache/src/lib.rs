@@ -1,8 +1,8 @@
 //! rbuild's disk store: blobs, layers, images and references, the build cache's index, locks, temporary space and
 //! garbage collection. `docs/cache-format.md` has every format and rule in full.
 //!
-//! Two laws hold at every instant. *The cache is advice*: what the index says may be lost or wrong without harm, because
-//! a record's user checks that its layers are there. *The store is truth*: a thing has its name only when it is
+//! Two laws hold at every instant. *The cache is advice*: what the index says may be lost or wrong without harm,
+//! because a record's user checks that its layers are there. *The store is truth*: a thing has its name only when it is
 //! whole. All code here is synchronous; what a layer or an image means is left to `rbuild-image` and `rbuild-executor`.
 
 #![forbid(unsafe_code)]

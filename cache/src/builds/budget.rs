@@ -16,17 +16,17 @@ use std::{
     path::Path,
 };
 
-/// A build whose logs are smaller does not look at those of others: many of them fit into any budget, and the next file of
-/// lines that is full makes its build look.
+/// A build whose logs take fewer bytes does not check the logs of others, because many such logs fit into any budget,
+/// and the next build that begins a file of lines checks them.
 const SMALL: u64 = 64 << 10;
 
-/// How much of the past is remembered. Lines are removed a file of 128 KiB at a time, when a new one is begun, so up to two
-/// files' lines more may be kept than this.
+/// The limits on the records that are kept. Lines are removed one file of 128 KiB at a time, when a new file is begun,
+/// so the lines of up to two more files may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuildBudget {
-    /// How many builds.
+    /// The number of builds.
     pub records: usize,
-    /// Bytes on the disk, of lines and of logs, each.
+    /// Bytes on the disk: lines may take this many, and logs as many again.
     pub bytes: u64,
 }
 
@@ -36,13 +36,13 @@ impl Default for BuildBudget {
     }
 }
 
-/// Whether a build with these logs has to look after the budget.
+/// True if these logs are so large that their build has to enforce the budget.
 pub(super) fn is_large(logs: &Path) -> bool {
     tree_size(logs) >= SMALL
 }
 
-/// Removes the oldest lines and logs that are over `budget`, but neither the newest file of lines nor logs of builds that
-/// run or of `newest`.
+/// Removes the oldest lines and logs that are over `budget`, but keeps the newest file of lines, the logs of running
+/// builds and the logs of `newest`.
 pub(super) fn enforce(
     builds: &Path,
     running: &Path,
@@ -76,7 +76,7 @@ fn remove_lines(builds: &Path, budget: &BuildBudget) -> Result<HashMap<BuildId, 
         let path = journal::path(builds, *number);
         let is_over = known.len() >= budget.records || bytes > budget.bytes;
         if position > 0 && is_over {
-            // another build may have been first
+            // another build may have removed it first
             let _ = fs::remove_file(path);
             continue;
         }

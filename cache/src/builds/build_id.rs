@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Hexadecimal digits of a build's id.
 const DIGITS: usize = 64;
-/// How many of them people are shown.
+/// The number of digits that people are shown.
 const SHORT: usize = 12;
 
 /// A build's id: 64 random hexadecimal digits.
@@ -15,12 +15,12 @@ const SHORT: usize = 12;
 pub struct BuildId(String);
 
 impl BuildId {
-    /// One that no build has.
+    /// A new random id, which no other build has.
     pub(crate) fn random() -> Self {
         Self((0..4).map(|_| random_id()).collect())
     }
 
-    /// The id with these digits, if they are one's.
+    /// The id with these digits; `None` unless they are 64 lowercase hexadecimal digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
         (text.len() == DIGITS && is_hexadecimal(text)).then(|| Self(text.to_owned()))
     }

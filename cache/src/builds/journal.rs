@@ -1,6 +1,6 @@
-//! The files of lines, `builds/<number>.jsonl`, in the order of their numbers. A line is `{"id","begun","subject","planned"?,"end"?}`;
-//! the later line of a build replaces the earlier one. Each write begins and ends with a newline, so that what a killed
-//! process left of a line spoils no other one.
+//! The files of lines, `builds/<number>.jsonl`, in the order of their numbers. A line is
+//! `{"id","begun","subject","planned"?,"end"?}`; the later line of a build replaces the earlier one. Each write begins
+//! and ends with a newline, so that a line that a killed process wrote in part does not spoil any other line.
 
 use super::{
     build_id::BuildId,
@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// From this size on, lines go into a new file.
+/// Once the newest file has this many bytes, lines go into a new one.
 const FULL: u64 = 128 << 10;
 
 /// A line.
@@ -27,19 +27,19 @@ pub(super) struct Line {
     pub(super) id: BuildId,
     pub(super) begun: Timestamp,
     pub(super) subject: BuildSubject,
-    /// The steps of the plan of a build that carries some out; those of its end replace them.
+    /// The steps of the plan, if the build carries some out; the steps of its end replace them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) planned: Vec<RecordedStep>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) end: Option<BuildEnd>,
 }
 
-/// Whether a line began a new file.
+/// The file that a line was appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
-    /// It went to others.
+    /// A file that held other lines already.
     ToOld,
-    /// It is the first one of a file.
+    /// A new file, of which it is the first line.
     ToNew,
 }
 

@@ -1,11 +1,11 @@
-//! Records of builds: what each one was to make, what became of every step and why, and its whole logs. They are there to
-//! be looked at; nothing is decided by them.
+//! Records of builds: the goal of each one, the outcome of every step with its reason, and the whole logs. People read
+//! them; rbuild decides nothing by them.
 //!
-//! A build appends a line to a file that many builds share when it begins, and another one when it ends, because making
-//! and removing a file for each build would cost a fully cached one more than all its look-ups. Only a step that writes
-//! something gets a file of its own, its log. While a build runs it holds a lock; so a build without an end whose lock is
-//! free is that of a process that was killed. Nothing here waits for the disk, and a line that cannot be read is as if it
-//! had not been written.
+//! When a build begins, it appends a line to a file that many builds share, and another line when it ends, because
+//! making and removing a file for each build would cost a fully cached build more than all its look-ups. Only a step
+//! that writes something gets a file of its own, its log. A build holds a lock while it runs, so if a build has no end
+//! and its lock is free, its process was killed. Nothing here waits for the disk, and readers skip lines that they
+//! cannot read.
 
 mod budget;
 mod build_id;

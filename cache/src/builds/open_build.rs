@@ -29,7 +29,7 @@ impl Store {
     /// An I/O error when it cannot be written.
     pub fn begin_build(&self, subject: BuildSubject, begun: Timestamp) -> Result<OpenBuild, StoreError> {
         let line = Line { id: BuildId::random(), begun, subject, planned: Vec::new(), end: None };
-        // the lock first: a line without an end and a lock is a killed build's
+        // the lock first, because a line with neither an end nor a lock counts as a killed build's
         let running = Running::begin(&self.running_builds(), &line.id)?;
         let began = journal::append(&self.builds_dir(), &line)?;
         Ok(OpenBuild { line, began, store: self.clone(), _running: running })
@@ -57,8 +57,8 @@ impl OpenBuild {
         StepLog::new(log_path(&self.store.builds_dir(), &self.line.id, step))
     }
 
-    /// Writes the plan of a build before it carries the first step out, so that it is known while the build runs, and when
-    /// its process is killed.
+    /// Writes the plan of a build before it carries out the first step, so that readers see it while the build runs,
+    /// and after its process was killed.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.

@@ -11,23 +11,23 @@ use crate::{Store, StoreError, disk::list};
 use rbuild_oci::Timestamp;
 use std::collections::HashMap;
 
-/// What is known of a build.
+/// The record of one build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRecord {
     /// Its id.
     pub id: BuildId,
-    /// When it began.
+    /// The time at which it began.
     pub begun: Timestamp,
-    /// What it was to make.
+    /// The goal it was started with.
     pub subject: BuildSubject,
-    /// Where it stands.
+    /// Its state.
     pub state: BuildState,
     planned: Vec<RecordedStep>,
 }
 
 impl BuildRecord {
-    /// The steps of its plan, each after those it stands on. Of a build without an end, as they stood before the first of
-    /// them was carried out; none when there was no plan yet.
+    /// The steps of its plan, each after those it stands on. A build without an end has them as they stood before the
+    /// first one was carried out, or has none if it had no plan yet.
     #[must_use]
     pub fn steps(&self) -> &[RecordedStep] {
         match &self.state {
@@ -37,7 +37,7 @@ impl BuildRecord {
     }
 }
 
-/// Where a build stands.
+/// The state of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildState {
     /// It runs.
@@ -95,8 +95,8 @@ impl Store {
         Ok(steps)
     }
 
-    /// The log of a step of a build, all it has written; `None` when it wrote nothing, or its log was removed to make
-    /// room. Of a build that runs, what has been written until now.
+    /// The whole log of a step; `None` when the step wrote nothing, or its log was removed to make room. While the
+    /// build runs, the log holds what the step has written so far.
     ///
     /// # Errors
     /// An I/O error when it cannot be opened.
@@ -131,7 +131,7 @@ impl Store {
         }
         let is_unfinished = |record: &&mut BuildRecord| record.state == BuildState::Unfinished;
         if records.iter_mut().any(|record| is_unfinished(&record)) {
-            // some may have ended between the two looks
+            // some may have ended after their lines were read and before their locks were tested
             let ends = self.build_lines()?.into_iter().filter_map(|line| Some((line.id, line.end?)));
             let mut ends: HashMap<BuildId, BuildEnd> = ends.collect();
             for record in records.iter_mut().filter(is_unfinished) {

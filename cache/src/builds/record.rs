@@ -4,7 +4,7 @@ use crate::{CacheKey, LayerId};
 use rbuild_oci::{FailureClass, ImageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What a build is to make, as far as that is known when it begins.
+/// The goal of a build, as far as it is known when the build begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildSubject {
     /// The main context, as it was given.
@@ -24,14 +24,14 @@ pub struct BuildSubject {
 /// How a build ended, and what it did until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildEnd {
-    /// When.
+    /// The time at which it ended.
     pub ended: Timestamp,
-    /// How.
+    /// Its outcome.
     pub outcome: BuildOutcome,
     /// The steps of its plan, each after those it stands on; none when it failed before there was a plan.
     #[serde(default)]
     pub steps: Vec<RecordedStep>,
-    /// What the build checks found.
+    /// The findings of the build checks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<RecordedFinding>,
     /// Other warnings.
@@ -39,14 +39,14 @@ pub struct BuildEnd {
     pub warnings: Vec<String>,
 }
 
-/// What a build check found in the Dockerfile.
+/// A finding of a build check about the Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedFinding {
     /// The rule's name.
     pub rule: String,
     /// The line.
     pub line: u32,
-    /// What is wrong there.
+    /// The description of the problem.
     pub message: String,
     /// The page that describes the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,11 +67,11 @@ pub enum BuildOutcome {
     Failed {
         /// The messages of the error and of its causes, outermost first.
         causes: Vec<String>,
-        /// Who has to act on it.
+        /// The party that has to act on it.
         #[serde(with = "class")]
         class: FailureClass,
     },
-    /// It was given up.
+    /// It was canceled before it was done.
     Canceled,
 }
 
@@ -95,7 +95,7 @@ pub struct RecordedStep {
     /// Why its result was not taken from the cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miss: Option<MissReason>,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: StepOutcome,
     /// Its layer, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ pub struct RecordedStep {
     pub took_ms: Option<u64>,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepOutcome {
@@ -121,7 +121,7 @@ pub enum StepOutcome {
         /// The messages of the error and of its causes, outermost first.
         causes: Vec<String>,
     },
-    /// It was given up.
+    /// It was canceled before it was done.
     Canceled,
     /// Its result was not needed, or the build ended before its turn came.
     NotRun,
@@ -141,12 +141,12 @@ pub enum MissReason {
     Input,
     /// Its result was removed to make room.
     Evicted {
-        /// When.
+        /// The time of the removal.
         at: Timestamp,
     },
     /// Its result is damaged, or did not survive a power cut.
     Lost,
-    /// The cache is not to be used for it (`--no-cache`, `--no-cache-filter`).
+    /// The user asked to ignore the cache for it (`--no-cache`, `--no-cache-filter`).
     NoCache,
 }
 
@@ -155,15 +155,15 @@ pub enum MissReason {
 pub struct ChangedInput {
     /// Its name: `argv[2]`, `env PATH`, `/src/main.c`.
     pub input: String,
-    /// What it was; `None` when there was no such input.
+    /// Its value before; `None` when the input did not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// What it is; `None` when there is no such input any more.
+    /// Its value now; `None` when the input no longer exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
 }
 
-/// A class of failure as the record has it: a word that stays when names in the code change.
+/// The class of a failure as the record has it: a word that stays the same when names in the code change.
 mod class {
     use rbuild_oci::FailureClass;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

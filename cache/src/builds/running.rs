@@ -17,7 +17,7 @@ use std::{
     path::Path,
 };
 
-/// States that a build runs. Ends when dropped, or with the process.
+/// The lock that shows that a build runs. It ends when this is dropped, or with the process.
 #[derive(Debug)]
 pub(super) struct Running {
     file: File,
@@ -40,7 +40,7 @@ impl Running {
         Ok(Self { file, byte })
     }
 
-    /// Whether the build with this id runs, by the file at `path`.
+    /// True if the build with this id runs, according to the locks on the file at `path`.
     pub(super) fn is(path: &Path, id: &BuildId) -> Result<bool, StoreError> {
         let file = match File::open(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
@@ -60,7 +60,7 @@ impl Drop for Running {
     }
 }
 
-/// The place that an id stands for: its first 15 digits, which no two builds of a store share.
+/// The byte that an id stands for: its first 15 digits, which no two builds of a store share.
 fn byte(id: &BuildId) -> i64 {
     i64::from_str_radix(&id.as_str()[..15], 16).expect("an id is hexadecimal digits")
 }

@@ -1,6 +1,6 @@
-//! Logs of steps: what a command wrote, whole, compressed with zstd. Each write reaches the kernel before it returns, so a
-//! killed process loses nothing of a log; what is then missing is the end of the compressed stream, and the reader takes
-//! that for the end of the log.
+//! Logs of steps: what a command wrote, whole, compressed with zstd. Each write reaches the kernel before it returns,
+//! so a killed process loses nothing of a log; what is then missing is the end of the compressed stream, and the reader
+//! takes that for the end of the log.
 
 use super::build_id::BuildId;
 use crate::{
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Fast rather than small: it runs beside the build.
+/// Fast rather than small, because compression runs beside the build.
 const LEVEL: i32 = 1;
 const SUFFIX: &str = ".log.zst";
 

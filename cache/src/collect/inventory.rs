@@ -80,7 +80,7 @@ impl Inventory {
     }
 }
 
-/// When a layer was last of use, as far as records show: the time of the newest record that stands on it or is it.
+/// The time when each layer was last of use: that of the newest record that made it or stands on it.
 pub(super) fn freshness(records: &[(CacheKey, CacheRecord)]) -> HashMap<LayerId, Timestamp> {
     let mut fresh: HashMap<LayerId, Timestamp> = HashMap::new();
     for (_, record) in records {
@@ -92,7 +92,7 @@ pub(super) fn freshness(records: &[(CacheKey, CacheRecord)]) -> HashMap<LayerId,
     fresh
 }
 
-/// All containers. One whose record is damaged ends the collection, which might take what it needs.
+/// All containers. A damaged record ends the collection, because it might otherwise take what that container needs.
 fn containers(store: &Store) -> Result<Vec<Container>, StoreError> {
     store.containers()?.iter().filter_map(|directory| directory.recorded().transpose()).collect()
 }

@@ -1,7 +1,7 @@
-//! What the store holds, what of it nothing needs any more, and how it is removed.
+//! Lists what the store holds, finds what nothing needs any more, and removes it.
 //!
-//! Nothing walks a tree while a lock is held that builds wait for: how big a layer is, is measured before (for a limit)
-//! or while it is removed (for the report), and kept beside the layer.
+//! No tree is walked while a lock is held that builds wait for. The size of a layer is measured before that (for a
+//! limit) and kept beside the layer, or measured while the layer is removed (for the report).
 
 mod inventory;
 mod layer_facts;

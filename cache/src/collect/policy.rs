@@ -1,4 +1,4 @@
-//! What a collection may take: which images, and which cache records.
+//! The policy of a collection: the images and the cache records that it may take.
 
 use super::{
     inventory::{Inventory, freshness},
@@ -16,25 +16,25 @@ use std::{
 /// How long an evicted record is kept to explain misses.
 const EVICTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What to collect. The default takes nothing but garbage: leftovers and what nothing refers to.
+/// The policy of a collection. The default takes only garbage: leftovers, and things that nothing refers to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Which cache records go.
+    /// The policy for cache records.
     pub records: RecordPrune,
-    /// Which images go.
+    /// The policy for images.
     pub images: ImagePrune,
-    /// Whether cache mounts go.
+    /// The policy for cache mounts.
     pub mounts: MountPrune,
     /// Take only what was last of use before this time.
     pub older_than: Option<Timestamp>,
-    /// Of the records that may go, take the longest unused ones until layers only the cache needs are at most this big.
+    /// Take the longest unused records first, and stop once the layers that only the cache needs are at most this big.
     pub keep_bytes: Option<u64>,
 }
 
-/// Which cache records may go.
+/// The policy for cache records: those that a collection may remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RecordPrune {
-    /// Only those that are of no use any more.
+    /// Only those of no use: a layer of theirs is missing, or a power cut may have struck it.
     #[default]
     Useless,
     /// Those whose layer no image or container has.
@@ -43,19 +43,19 @@ pub enum RecordPrune {
     All,
 }
 
-/// Which images go.
+/// The policy for images: those that a collection removes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ImagePrune {
     /// None.
     #[default]
     Keep,
-    /// Those without a name and a container.
+    /// Those that have neither a name nor a container.
     Dangling,
-    /// Those without a container, with their names.
+    /// Those that have no container; their names go with them.
     Unused,
 }
 
-/// What becomes of `RUN --mount=type=cache` directories.
+/// The policy for the directories of `RUN --mount=type=cache`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MountPrune {
     /// They stay.
@@ -89,7 +89,7 @@ pub(super) fn expired(inventory: &Inventory, now: SystemTime) -> HashSet<CacheKe
     inventory.records.iter().filter(|(_, record)| old(record)).map(|(key, _)| *key).collect()
 }
 
-/// The records to evict: those of no use, and of those that may go as many as must.
+/// The records to evict: all that are of no use, and as many of those that may go as `options` demands.
 pub(super) fn records(
     options: &PruneOptions,
     inventory: &Inventory,

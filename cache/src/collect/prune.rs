@@ -1,6 +1,6 @@
-//! Garbage collection. Names go first, in one short moment under the index lock and the gate (see `store/lease.rs`); the
-//! bytes behind them are removed afterwards, with no lock held, from temporary space, where a killed collection leaves
-//! them to be swept.
+//! Garbage collection. Names go first, in one short moment under the index lock and the gate (see `store/lease.rs`);
+//! the bytes behind them are removed afterwards, with no lock held, from temporary space, where a killed collection
+//! leaves them to be swept.
 //!
 //! Never taken: what an image, a container or a live lease needs, and blobs and images written since the oldest live
 //! lease began.
@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What was collected.
+/// The things that a collection removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneReport {
     /// Cache records that can no longer be hit.
@@ -36,12 +36,12 @@ pub struct PruneReport {
     pub blobs: usize,
     /// Ids of cache mounts removed.
     pub mounts: Vec<String>,
-    /// How much was freed, in bytes.
+    /// Bytes freed on the disk.
     pub freed_bytes: u64,
 }
 
 impl Store {
-    /// Collects what `options` says and what nothing needs. One collection decides at a time.
+    /// Removes what `options` names and what nothing needs. Only one collection at a time decides what to remove.
     ///
     /// # Errors
     /// An I/O error when the store cannot be read or written; what was removed until then stays removed.
@@ -115,7 +115,7 @@ impl<'a> Collection<'a> {
         Self { store, layer_blobs, aside: Vec::new(), report: PruneReport::default() }
     }
 
-    /// Takes the names of all that `options` says and of all garbage.
+    /// Takes away the names of everything that `options` selects, and of all garbage.
     fn everything(
         &mut self,
         options: &PruneOptions,

@@ -8,23 +8,23 @@ use std::collections::{HashMap, HashSet};
 /// Sizes of everything in the store: bytes on the disk, in whole blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Each image.
+    /// One entry for each image.
     pub images: Vec<ImageUsage>,
-    /// Each layer.
+    /// One entry for each layer.
     pub layers: Vec<LayerUsage>,
-    /// Each cache record whose layer is there.
+    /// One entry for each cache record whose layer is there.
     pub records: Vec<RecordUsage>,
-    /// All layers of images, each once.
+    /// Size of the layers that images and containers have, each counted once.
     pub image_bytes: u64,
-    /// Image layers that only images without a container use.
+    /// Size of the image layers that no container uses.
     pub image_reclaimable_bytes: u64,
-    /// All layers only cache records use, each once.
+    /// Size of the layers that only cache records use, each counted once.
     pub record_bytes: u64,
-    /// Layers nothing uses any more.
+    /// Size of the layers that nothing uses any more.
     pub garbage_bytes: u64,
-    /// All blobs.
+    /// Size of all blobs.
     pub blob_bytes: u64,
-    /// Contents of `RUN --mount=type=cache`.
+    /// Size of the contents of all `RUN --mount=type=cache` directories.
     pub mount_bytes: u64,
 }
 
@@ -37,9 +37,9 @@ pub struct ImageUsage {
     pub references: Vec<Reference>,
     /// Ids of the containers made from it.
     pub containers: Vec<String>,
-    /// All its layers.
+    /// Size of all its layers, in bytes on the disk.
     pub size_bytes: u64,
-    /// Those of its layers that other images use as well.
+    /// Size of those of its layers that other images use as well.
     pub shared_bytes: u64,
 }
 
@@ -48,11 +48,11 @@ pub struct ImageUsage {
 pub struct LayerUsage {
     /// The layer.
     pub layer: LayerId,
-    /// All of it.
+    /// Its size, in bytes on the disk.
     pub size_bytes: u64,
-    /// How many images have it.
+    /// The number of images that have it.
     pub images: usize,
-    /// How many cache records made it or stand on it.
+    /// The number of cache records that made it or stand on it.
     pub records: usize,
 }
 
@@ -65,14 +65,14 @@ pub struct RecordUsage {
     pub record: CacheRecord,
     /// Its layer's size.
     pub size_bytes: u64,
-    /// Whether an image or container has its layer.
+    /// True if an image or container has its layer.
     pub shared: bool,
-    /// Whether a running build or container holds its layer.
+    /// True if a running build or container holds its layer.
     pub in_use: bool,
 }
 
 impl ImageUsage {
-    /// Those of its layers that no other image uses, in bytes.
+    /// Size of those of its layers that no other image uses, in bytes on the disk.
     #[must_use]
     pub fn unique_bytes(&self) -> u64 {
         self.size_bytes - self.shared_bytes

@@ -1,4 +1,4 @@
-//! Which run of the kernel something was written in, and when within it: what durability is reckoned in.
+//! The run of the kernel in which something was written, and the time within it: durability is reckoned in these.
 
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use std::fmt;
 #[serde(into = "String", try_from = "String")]
 pub struct BootId(u128);
 
-/// When something was written: which boot, and nanoseconds since it began.
+/// The time at which something was written: the boot, and nanoseconds since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// The boot.

@@ -24,10 +24,10 @@ pub(crate) fn make_dirs(path: &Path) -> Result<(), StoreError> {
 /// there stays as it is.
 ///
 /// # Errors
-/// The system's.
+/// The system call's error.
 pub fn make_dirs_with_mode(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
-        // as a rule the umask has taken nothing away
+        // usually the umask has taken no bits away
         Ok(()) if has_mode(path, mode) => Ok(()),
         // without following a link that another user has put in the new directory's place
         Ok(()) => fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::NoFollowSymlink)

@@ -1,6 +1,6 @@
 //! Advisory locks on files (flock(2)). They belong to an open file, so they end with the process that holds it, however
-//! it ends. The process that holds a lock exclusively may remove its file: the next one to get the lock of the removed file
-//! sees that it has no name any more, and locks the new file instead.
+//! it ends. The process that holds a lock exclusively may remove its file: the next process to get the lock of the
+//! removed file sees that the file has no name any more, and locks the new file instead.
 
 use super::{make_dirs, open_private_file};
 use crate::StoreError;
@@ -17,7 +17,7 @@ pub(crate) enum LockMode {
     Exclusive,
 }
 
-/// What becomes of the lock file when the lock ends.
+/// The fate of the lock file when the lock ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnUnlock {
     Keep,

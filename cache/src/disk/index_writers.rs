@@ -1,5 +1,5 @@
-//! Who has written to the index since a handle's first transaction. Each transaction that writes makes the lock file
-//! `locks/index` a byte longer, so a changed length shows that there was another one.
+//! Detects that another handle has written to the index since a handle's first transaction. Each transaction that
+//! writes makes the lock file `locks/index` a byte longer, so a changed length shows that there was another one.
 
 use std::{
     fs::{self, File},
@@ -7,20 +7,20 @@ use std::{
     path::Path,
 };
 
-/// Above this length the file that counts transactions begins anew.
+/// At this length in bytes, the file that counts transactions is emptied.
 const COUNT_LIMIT: u64 = 64 << 10;
 
-/// What one handle has seen of the count of transactions.
+/// One handle's knowledge of the count of transactions.
 #[derive(Debug, Default)]
 pub(crate) struct IndexWriters {
     /// The length of the lock file after the handle's last transaction.
     seen: Option<u64>,
-    /// Whether the handle has met a transaction that was not its own.
+    /// True if the handle has met a transaction that was not its own.
     others: bool,
 }
 
 impl IndexWriters {
-    /// Whether there was a transaction of another handle, by the length of the lock file at `path`.
+    /// True if another handle has written to the index, judging by the length of the lock file at `path`.
     pub(crate) fn others_wrote(&self, path: &Path) -> bool {
         self.others
             || self.seen.is_some_and(|seen| fs::metadata(path).map_or(true, |file| file.len() != seen))
@@ -33,7 +33,7 @@ impl IndexWriters {
         self.seen = Some(length);
     }
 
-    /// Counts a transaction that wrote. A count that cannot be written costs others some time.
+    /// Counts a transaction that wrote. If the count cannot be written, other handles lose only time.
     pub(crate) fn end(&mut self, mut lock: &File) {
         let length = lock.metadata().map_or(0, |file| file.len());
         let counted = if length < COUNT_LIMIT { lock.write_all(b".") } else { lock.set_len(0) };

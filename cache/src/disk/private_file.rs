@@ -1,5 +1,5 @@
-//! How the files of a store are made: readable by their owner alone, and where nothing was before. Their mode is set, not
-//! left to the umask, which may be anything: 000 would open a store to everybody, 777 would close it to rbuild itself.
+//! Makes the files of a store: readable by their owner alone, and only where nothing was before. Sets their mode,
+//! because the umask may be anything: 000 would open a store to every user, 777 would close it to rbuild itself.
 
 use std::{
     fs::{File, OpenOptions, Permissions},
@@ -14,7 +14,7 @@ pub(crate) const FILE_MODE: u32 = 0o600;
 /// Makes the file `path` with mode 0600, to be read and written. What is there already, a link included, is an error.
 ///
 /// # Errors
-/// The system's; [`ErrorKind::AlreadyExists`].
+/// The system call's error; [`ErrorKind::AlreadyExists`] when something is there.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
     create(path, File::options().read(true).write(true))
 }
@@ -22,7 +22,7 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
 /// Opens the file `path` to be read and appended to; makes it with mode 0600 when it is not there.
 ///
 /// # Errors
-/// The system's.
+/// The system call's error.
 pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).append(true);
@@ -32,7 +32,7 @@ pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
             opened => return opened,
         }
         match create(path, &mut options.clone()) {
-            // another process was first
+            // another process made it first
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             created => return created,
         }

@@ -1,4 +1,4 @@
-//! Names that nothing has yet.
+//! Random names, which nothing has yet.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

@@ -1,6 +1,6 @@
-//! Temporary space: `tmp/<owner>/`, one directory for each process that needs one, and `locks/owners/<owner>` beside it,
-//! locked while that process lives. A directory whose owner's lock is free is a dead process's leftovers. A process that
-//! makes a space of its own removes those of the dead meanwhile, so a process that only reads pays nothing for them.
+//! Temporary space: `tmp/<owner>/`, one directory for each process that needs one, and `locks/owners/<owner>`, locked
+//! while that process lives. A directory whose owner's lock is free was left by a dead process. A process that makes a
+//! space of its own removes those of the dead meanwhile, so a process that only reads pays nothing for them.
 
 use super::{FileLock, OnUnlock, list, make_dirs, random_id, tree};
 use crate::StoreError;
@@ -70,8 +70,8 @@ fn dead_spaces(root: &Path) -> Result<Vec<DeadSpace>, StoreError> {
     Ok(dead)
 }
 
-/// Removes the spaces of dead processes on a thread, since a killed build can leave gigabytes; `None` when there is
-/// nothing to remove. What cannot be listed or removed stays for `prune`, which reports why.
+/// Removes the spaces of dead processes on a thread, because a killed build can leave gigabytes; `None` when there are
+/// none. What cannot be listed or removed stays for `prune`, which reports why.
 fn start_sweeping(root: &Path) -> Option<JoinHandle<()>> {
     let dead = dead_spaces(root).ok().filter(|dead| !dead.is_empty())?;
     let sweep = move || {
@@ -109,7 +109,7 @@ impl Owned {
         self.directory.join(format!("{kind}-{}", self.next.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Whether another process has removed the directory (as `rm -r tmp/*` does).
+    /// True if another process has removed the directory (as `rm -r tmp/*` does).
     fn was_removed(&self) -> bool {
         fs::symlink_metadata(&self.directory).is_err()
     }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What st_blocks counts in (stat(2)).
+/// The unit of st_blocks, in bytes (stat(2)).
 const BLOCK: u64 = 512;
 
 /// Removes the tree at `path`; one that is not there is fine. Directories that their owner may not search (a build can
@@ -34,8 +34,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Adds up the blocks that a file or tree takes on the disk, in bytes; a file with several links counts once. What cannot
-/// be read counts as nothing, because this is only ever shown.
+/// Adds up the blocks that a file or tree takes on the disk, in bytes; a file with several links counts once. What
+/// cannot be read counts as nothing, because this is only ever shown.
 pub(crate) fn size(path: &Path) -> u64 {
     let mut linked: HashSet<(u64, u64)> = HashSet::new();
     let mut bytes = 0;

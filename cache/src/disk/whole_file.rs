@@ -80,7 +80,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(StoreError::on("create", to))
 }
 
-/// The file's bytes, or `None` when there is no such file.
+/// The file's bytes, or `None` when it does not exist.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     match File::open(path).and_then(read_all) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -89,8 +89,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// As `std::fs::read`, with half of its calls: a file is asked for its length only by those who read long ones, and a read
-/// that leaves room has come to the end, because what has a name does not grow.
+/// As `std::fs::read`, with half of its calls: it does not ask for the file's length, and it takes a read that leaves
+/// room for the end, because a file that has its name does not grow.
 fn read_all(mut file: File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; READ_AT_ONCE];
     let mut length = 0;
@@ -110,7 +110,7 @@ fn read_all(mut file: File) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Removes a file; returns whether it was there.
+/// Removes a file; returns true if it was there.
 pub(crate) fn remove(path: &Path) -> Result<bool, StoreError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

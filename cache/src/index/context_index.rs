@@ -27,7 +27,7 @@ const TICK: i64 = 20_000_000;
 const COARSE: i64 = 2_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-/// By what a file is taken to be still the same.
+/// The stat(2) values of a file. As long as they stay the same, the file counts as unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStat {
     /// st_dev.
@@ -44,7 +44,7 @@ pub struct FileStat {
     pub mode: u32,
 }
 
-/// Whether saving wrote anything.
+/// The outcome of saving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saved {
     /// The index on the disk says the same and trusts every entry.
@@ -95,7 +95,7 @@ impl ContextIndex {
         self.count
     }
 
-    /// Whether there is no entry.
+    /// True if there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -117,7 +117,7 @@ impl ContextIndex {
         whole.then_some(Self { bytes, count, slots, walked })
     }
 
-    /// The entry's number. Offsets are checked although the checksum holds, because an enemy can make one that does.
+    /// The entry's number. Offsets are checked although the checksum holds, because an attacker can forge a checksum.
     fn find(&self, path: &[u8]) -> Option<usize> {
         if self.count == 0 {
             return None;
@@ -158,7 +158,7 @@ impl ContextIndex {
         }
     }
 
-    /// Whether an entry is young enough to be doubted; such an index is worth writing again.
+    /// True if an entry is too young to be trusted; such an index is worth writing again.
     fn has_racy_entries(&self) -> bool {
         (0..self.count).any(|entry| racy(&self.stat(entry), self.walked))
     }
@@ -247,7 +247,7 @@ fn path(store: &Store, key: &Digest) -> PathBuf {
     store.at(&format!("contexts/{}.idx", key.hex()))
 }
 
-/// Whether a file with these times, seen by a walk that began at `walked`, may have changed later within one tick.
+/// True if a file with these times, seen by a walk that began at `walked`, may have changed later within one tick.
 fn racy(stat: &FileStat, walked: i64) -> bool {
     // whole-second mtimes are common on any file system (tar, rsync), so only ctime reveals a coarse one
     let grain = if stat.changed % SECOND == 0 { COARSE } else { TICK };

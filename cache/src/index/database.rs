@@ -19,10 +19,10 @@ use std::{
 const SEGMENT_BYTES: usize = 256 * 1024;
 /// Pages kept in memory; a transaction looks at a few hundred records at most.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-/// How long a database whose last user is still closing it is waited for.
+/// How long opening waits for a database that its last user is still closing.
 const CLOSING: Duration = Duration::from_secs(10);
 
-/// An open database. Every operation notes the first sign of damage, on which the transaction acts when it has closed it.
+/// An open database. Every operation notes the first sign of damage; the transaction acts on it after closing.
 pub(crate) struct Database {
     /// `None` after [`Database::close`].
     tree: Option<sled::Db>,
@@ -32,8 +32,8 @@ pub(crate) struct Database {
 }
 
 impl Store {
-    /// Whether another process or handle has written to the index since this handle or a clone of it first used it: what
-    /// was not found then may be there now. Costs one stat(2).
+    /// True if another process or handle has written to the index since this handle or a clone of it first used it, so
+    /// that what was not found then may be there now. Costs one stat(2).
     #[must_use]
     pub fn index_has_other_writers(&self) -> bool {
         self.index_writers().others_wrote(&self.at("locks/index"))
@@ -86,9 +86,9 @@ impl Store {
 
 /// Why a call into sled failed.
 enum Failure {
-    /// The world: no space, no permission, a failing disk.
+    /// The system failed: no space, no permission, a failing disk.
     System(io::Error),
-    /// The database's own bytes.
+    /// The database's own bytes are damaged.
     Damaged(String),
 }
 
@@ -117,7 +117,7 @@ impl Database {
                     let (path, damage) = (path.to_owned(), RefCell::new(None));
                     return Ok(Self { tree: Some(tree), path, damage, written: Cell::new(false) });
                 }
-                // sled's own lock outlives its handle while its threads finish; ours is held, so no other process has it
+                // sled's lock outlives its handle while its threads finish; no other process has it, as we hold ours
                 Err(Failure::Damaged(reason))
                     if reason.contains("could not acquire lock") && begun.elapsed() < CLOSING =>
                 {
@@ -172,7 +172,7 @@ impl Database {
     }
 }
 
-/// Calls into sled, and sorts errors and panics into what the disk did and what the bytes are.
+/// Calls into sled, and sorts its errors and panics into failures of the system and damage of the database.
 fn caught<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Failure> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
@@ -184,7 +184,7 @@ fn caught<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, F
 }
 
 /// A process killed while sled writes a snapshot leaves `snap.<n>.generating`, which sled then takes for the newest
-/// snapshot and finds damaged. Returns whether there was one.
+/// snapshot and finds damaged. Returns true if it removed one.
 fn remove_unfinished_snapshots(path: &Path) -> bool {
     let unfinished = |name: &String| name.starts_with("snap.") && name.ends_with(".generating");
     let names = list(path).unwrap_or_default();
@@ -196,7 +196,7 @@ fn remove_unfinished_snapshots(path: &Path) -> bool {
         > 0
 }
 
-/// Takes from others what the umask let sled give them, in a directory they cannot search anyway. A failure leaves that.
+/// Removes permissions that sled gave to other users. A failure is harmless: they cannot search the directory anyway.
 fn make_private(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let Ok(found) = entry.metadata() else { continue };

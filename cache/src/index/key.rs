@@ -2,8 +2,8 @@
 //! and injective: names and values carry their length, lists their count, and each item its sort.
 //!
 //! A step has two hashes. Its [`StepHash`] covers what the step itself says and reads. Its [`CacheKey`] joins that with
-//! what the step stands on: the parent's key. A [`FactKey`] names a memoised fact by what the fact is about. `docs/cache-format.md` has the bytes; changing
-//! one is changing [`VERSION`].
+//! what the step stands on: the parent's key. A [`FactKey`] names a memoised fact by what the fact is about.
+//! `docs/cache-format.md` has the bytes; changing one is changing [`VERSION`].
 
 use rbuild_oci::Digest;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fmt;
 /// Version of the encoding.
 const VERSION: u8 = 2;
 
-/// What a finished encoding is for; keeps equal bytes with different purposes apart.
+/// The purpose of a finished encoding; keeps equal bytes with different purposes apart.
 #[derive(Clone, Copy)]
 enum Purpose {
     Step = 1,
@@ -252,7 +252,7 @@ mod tests {
             .bytes
     }
 
-    /// Reads an encoding back: what can be read back in one way only is injective.
+    /// Reads an encoding back. An encoding that can be read back in only one way is injective.
     fn decode(bytes: &[u8]) -> (String, Vec<Item>) {
         struct Rest<'a>(&'a [u8]);
         impl Rest<'_> {

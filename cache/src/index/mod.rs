@@ -22,7 +22,7 @@ use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
 
-/// How many earlier records of a step are returned.
+/// The largest number of earlier records of a step that are returned.
 const EARLIER: usize = 8;
 /// Version of a record's JSON, which is the byte before it.
 const RECORD_VERSION: u8 = 1;
@@ -34,19 +34,19 @@ pub struct Index<'a> {
     durable: OnceCell<Durable>,
 }
 
-/// What looking a key up gave.
+/// The result of looking up a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// A result that can be used once [`crate::Lease::hold`] finds its layers.
     Hit(Box<CacheRecord>),
-    /// None, and why.
+    /// No usable result, and the reason.
     Miss(Miss),
 }
 
 /// Why a key has no usable record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// There is no record of it.
+    /// The index has no record of it.
     NeverBuilt,
     /// Its layer was removed to make room, at the record's `evicted` time.
     Evicted(Box<CacheRecord>),
@@ -56,7 +56,7 @@ pub enum Miss {
     Unreadable,
 }
 
-/// What a pulled or shared layer fact holds.
+/// The value of a layer fact: the layer, and the time at which the fact was written.
 #[derive(Serialize, Deserialize)]
 struct LayerFact {
     layer: LayerId,
@@ -64,12 +64,12 @@ struct LayerFact {
 }
 
 impl Store {
-    /// Runs one transaction on the index: opens it, which costs milliseconds and keeps every other process out, so do
-    /// all that is to be done in as few transactions as possible and nothing slow within one.
+    /// Runs one transaction on the index. Opening the index costs milliseconds and keeps every other process out, so
+    /// use as few transactions as possible, and do nothing slow within one.
     ///
     /// # Errors
-    /// What `transaction` returns, or an I/O error. A damaged index is not an error: it is replaced by an empty one, and
-    /// [`Store::take_warnings`] reports it.
+    /// The error that `transaction` returns, or an I/O error. A damaged index is not an error: an empty one replaces
+    /// it, and [`Store::take_warnings`] reports that.
     pub fn index<T>(
         &self,
         transaction: impl FnOnce(&Index<'_>) -> Result<T, StoreError>,
@@ -200,7 +200,7 @@ impl Index<'_> {
         self.apply(batch)
     }
 
-    /// Whether what was written at `stamp` has certainly outlived every power cut since.
+    /// True if what was written at `stamp` has certainly outlived every power cut since.
     pub(crate) fn survived(&self, stamp: &Stamp) -> bool {
         stamp.boot == self.store.boot()
             || self.durable.get_or_init(|| self.store.durable().unwrap_or_default()).covers(stamp)

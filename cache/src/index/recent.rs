@@ -1,6 +1,6 @@
-//! The records a build used last, in one small file: a build that finds all its keys there never opens the index, which
-//! is most of what a fully cached build would cost. A record here is as good as one of the index and no better: its user holds its
-//! layers first, and a collection that evicts records forgets all of this.
+//! The records a build used last, in one small file. A build that finds all its keys there never opens the index, and
+//! so saves most of the cost of a fully cached build. A record here is only as good as one of the index: its user must
+//! hold its layers first, and a collection that evicts records removes all these files.
 
 use super::{CacheKey, CacheRecord, Saved, SiteHash};
 use crate::{
@@ -22,7 +22,7 @@ pub struct RecentRecords {
 }
 
 impl RecentRecords {
-    /// The record of a key; when there is none, the index may have it.
+    /// The record of a key; when it is `None`, the index may still have one.
     #[must_use]
     pub fn record(&self, key: &CacheKey) -> Option<&CacheRecord> {
         self.records.get(key)
@@ -35,8 +35,8 @@ impl RecentRecords {
 }
 
 impl Store {
-    /// What [`Store::keep_recent`] kept for `build`, without the records a power cut may have struck; empty when the
-    /// file is missing, damaged or of another version.
+    /// The records that [`Store::keep_recent`] kept for `build`, without those a power cut may have struck; empty when
+    /// the file is missing, damaged or of another version.
     ///
     /// # Errors
     /// An I/O error when a file is there and cannot be read.
@@ -61,7 +61,7 @@ impl Store {
         Ok(RecentRecords { records })
     }
 
-    /// Forgets what every build kept: for a build that makes results anew under keys that others have kept.
+    /// Forgets the records that every build kept. Call this when results are made anew under keys that others kept.
     ///
     /// # Errors
     /// An I/O error when a file cannot be removed.

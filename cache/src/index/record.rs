@@ -15,7 +15,7 @@ pub struct CacheRecord {
     pub created: Timestamp,
     /// The step itself.
     pub step: StepHash,
-    /// The key of what it stood on.
+    /// The key of the result it stood on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<CacheKey>,
     /// The layers it stood on, lowest first.
@@ -24,13 +24,13 @@ pub struct CacheRecord {
     /// The layers of the stages and images it took files from, in the order of its sources, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_layers: Vec<LayerId>,
-    /// What it was made from.
+    /// The inputs it was made from.
     pub inputs: StepInputs,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// The instruction as the Dockerfile has it.
     pub instruction: String,
-    /// When its layer was removed to make room; such a record only explains.
+    /// When its layer was removed to make room; such a record only explains misses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted: Option<Timestamp>,
     /// When the record was written, for durability; the index fills it in.

@@ -26,7 +26,7 @@ impl Store {
         self.at(&format!("blobs/sha256/{}", digest.hex()))
     }
 
-    /// Whether a blob of this digest and length is there. Its bytes are not read.
+    /// True if a blob with this digest and this length in bytes is there. Its bytes are not read.
     #[must_use]
     pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
         fs::metadata(self.blob_path(digest)).is_ok_and(|metadata| metadata.len() == size)
@@ -154,7 +154,7 @@ impl BlobWriter {
         self.name(&found).map(drop)
     }
 
-    /// How many bytes have been written.
+    /// The number of bytes written so far.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size

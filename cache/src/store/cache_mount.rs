@@ -1,6 +1,6 @@
-//! Cache mounts: directories that `RUN --mount=type=cache` shows to steps and that outlive builds, below `mounts/<id>`. A
-//! mount that steps use one after the other, or side by side, is the directory `0`; when each step wants one for itself,
-//! the first free number is taken. Locks keep others out, and collections away.
+//! Cache mounts: directories that `RUN --mount=type=cache` shows to steps and that outlive builds, below `mounts/<id>`.
+//! A mount that steps use one after the other, or side by side, is the directory `0`; a step that wants one for itself
+//! takes the first free number. Locks keep other steps out and collections away.
 
 use crate::{
     Cancel, KeyBuilder, Store, StoreError,
@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-/// How often a step that waits for a mount looks at it.
+/// The time between two attempts of a step that waits for a mount.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A cache mount by all that distinguishes it from others: its id, and how its directory is made at the first use.
@@ -23,15 +23,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct CacheMountSpec<'a> {
     /// Its identity, with the namespace.
     pub id: &'a str,
-    /// Mode of the directory, 0755 if not said.
+    /// Mode of the directory; `None` means 0755.
     pub mode: Option<u32>,
-    /// Owner of the directory, root if not said.
+    /// Owner of the directory; `None` means root.
     pub uid: Option<u32>,
-    /// Group of the directory, root if not said.
+    /// Group of the directory; `None` means root.
     pub gid: Option<u32>,
 }
 
-/// What steps that want a mount at the same time do.
+/// The policy for steps that want the same mount at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountSharing {
     /// They write to it side by side.
@@ -42,7 +42,7 @@ pub enum MountSharing {
     Locked,
 }
 
-/// A cache mount in use. It is neither collected nor, unless it is shared, given to another step until this is dropped.
+/// A cache mount in use. Until this is dropped, no collection takes it and, unless it is shared, no other step gets it.
 #[derive(Debug)]
 pub struct CacheMount {
     path: PathBuf,
@@ -51,7 +51,7 @@ pub struct CacheMount {
 }
 
 impl CacheMount {
-    /// Its directory. What is in it was written by containers: do not follow links in it.
+    /// Its directory. Do not follow links in it, because containers wrote what is in it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -132,8 +132,8 @@ fn claim(
     }
 }
 
-/// Makes the directory at its first use. It gets its name with its mode and owner, and one process makes it: neither a
-/// killed process nor one that is a little behind leaves a directory its users may not write to.
+/// Makes the directory at its first use. Only one process makes it, and it gets its name after its mode and owner, so
+/// that neither a killed process nor a slower one leaves a directory that its users may not write to.
 fn create(path: &Path, spec: &CacheMountSpec<'_>) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());

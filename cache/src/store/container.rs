@@ -1,10 +1,10 @@
-//! Containers: `containers/<id>/` has the record, the container's own changes in `fs` and `work`, what lies between them and
-//! the image in `init` and `init-work`, and a lock that is held while its program runs. The record also says what the
-//! container needs of the store, so that no collection takes it.
+//! Containers: `containers/<id>/` has the record, the container's own changes in `fs` and `work`, what lies between
+//! them and the image in `init` and `init-work`, and a lock that is held while its program runs. The record also says
+//! what the container needs of the store, so that no collection takes it.
 //!
-//! A container is made whole in temporary space, its lock held, and gets its name by a rename; a removed one goes the same way
-//! back. The record is on the disk before it has its name. Which program runs is not in it: that stands in the lock's file,
-//! which costs no sync, because no program outlives a power cut.
+//! A container is made whole in temporary space, with its lock held, and a rename gives it its name; removing it
+//! renames it back into temporary space first. The record is on the disk before it has its name. The running program is
+//! noted not there but in the lock's file, without a sync, because no program outlives a power cut.
 
 use crate::{
     LayerId, Store, StoreError,
@@ -31,7 +31,7 @@ pub struct Container {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The image as it was asked for.
+    /// The image, as the user named it.
     pub image: String,
     /// The image.
     pub image_id: ImageId,
@@ -39,7 +39,7 @@ pub struct Container {
     pub layers: Vec<LayerId>,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// What it runs with: the image's config with the request's changes.
+    /// The config it runs with: the image's, with the request's changes.
     pub config: ContainerConfig,
     /// When it was made.
     pub created: Timestamp,
@@ -47,37 +47,37 @@ pub struct Container {
     pub started: Option<Timestamp>,
     /// When its program ended.
     pub finished: Option<Timestamp>,
-    /// Its first process, as the host sees it.
+    /// The pid of its first process, as the host sees it.
     pub pid: Option<i32>,
-    /// Where it stands.
+    /// Its state.
     pub state: ContainerState,
-    /// Whether it goes with its program, whatever ends that.
+    /// True if it is to be removed when its program ends, for whatever reason.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove_when_ended: bool,
 }
 
-/// What came of making a container.
+/// The outcome of making a container.
 #[derive(Debug)]
 pub enum NewContainer {
-    /// It is there, and its lock is this process's.
+    /// It was made, and this process holds its lock.
     Made(ContainerDirectory, ContainerLock),
-    /// The container with this id has its name.
+    /// It was not made, because the container with this id has its name.
     NameTaken(String),
 }
 
 /// The program of a running container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerProgram {
-    /// Its first process, as the host sees it.
+    /// The pid of its first process, as the host sees it.
     pub pid: i32,
     /// When it was started.
     pub started: Timestamp,
 }
 
-/// Where a container stands.
+/// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
-    /// Made, not started.
+    /// It was made, but its program was not started.
     Created,
     /// Its program runs.
     Running,
@@ -117,9 +117,9 @@ impl Store {
         ContainerDirectory { path: self.at("containers").join(id), store: self.clone() }
     }
 
-    /// Makes a container: its directories, its record and its lock get their name together. Hold its layers by a lease until
-    /// then; from then on no collection takes them, until the container is removed. What containers left that were to go
-    /// with their programs is removed.
+    /// Makes a container: its directories, its record and its lock get their name together. Hold its layers by a lease
+    /// until then; afterwards no collection takes them until the container is removed. Also removes containers that
+    /// were to be removed with their programs and whose programs have ended.
     ///
     /// # Errors
     /// An I/O error when something of it cannot be made.
@@ -147,7 +147,7 @@ impl Store {
         for directory in self.containers()? {
             match directory.recorded() {
                 Ok(Some(container)) if !container.remove_when_ended => {}
-                // what it needs is not known: it is left for `rm`
+                // its record is damaged, so what it needs is unknown: it is left for `rm`
                 Err(StoreError::Document { .. }) => {}
                 Err(error) => return Err(error),
                 Ok(_) => {
@@ -199,13 +199,13 @@ impl ContainerDirectory {
         Ok(())
     }
 
-    /// What every container has over its image and `commit` leaves out, such as mount points.
+    /// The directory for what every container has over its image and `commit` leaves out, such as mount points.
     #[must_use]
     pub fn init(&self) -> PathBuf {
         self.path.join("init")
     }
 
-    /// The work directory of the overlay in which that is made.
+    /// The work directory of the overlay in which `init` is made.
     #[must_use]
     pub fn init_work(&self) -> PathBuf {
         self.path.join("init-work")
@@ -223,8 +223,8 @@ impl ContainerDirectory {
         self.path.join("work")
     }
 
-    /// The record; `None` when there is none, also of a container that was to go with its program, which has ended. A
-    /// container that should be running and is not has been killed.
+    /// The record; `None` when there is none, or when the container was to be removed with its program and that has
+    /// ended. If the record says that the program runs but the lock is free, the state is `Exited(137)`: it was killed.
     ///
     /// # Errors
     /// [`StoreError::Document`] when the record is damaged, or an I/O error.
@@ -271,7 +271,7 @@ impl ContainerDirectory {
         whole_file::write(self.store.space(), &self.path.join("config.json"), &json, Durability::DiskFirst)
     }
 
-    /// The lock of a running container, or `None` when another process holds it.
+    /// Takes the lock that is held while the program runs; `None` when another process holds it.
     ///
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
@@ -287,7 +287,7 @@ impl ContainerDirectory {
     pub fn remove(&self) -> Result<(), StoreError> {
         let gone = self.store.space().path("gone")?;
         match fs::rename(&self.path, &gone) {
-            // another process was faster
+            // another process removed it first
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             renamed => renamed.map_err(StoreError::on("remove", &self.path))?,
         }

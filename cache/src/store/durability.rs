@@ -2,8 +2,8 @@
 //!
 //! A record is stamped with the boot it was written in and the time since that boot. [`Store::sync`] takes the time,
 //! syncs the whole file system once, and then notes in the file `durable`: in this boot, everything stamped up to this
-//! time is on the disk. A record of an earlier boot is believed only if that note covers its stamp, for otherwise the
-//! power may have been cut before its layer reached the disk. Records of the running boot are always believed: a
+//! time is on the disk. A record of an earlier boot is believed only if that note covers its stamp, because otherwise
+//! the power may have been cut before its layer reached the disk. Records of the running boot are always believed: a
 //! killed process loses nothing the kernel has.
 
 use crate::{
@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, fs::File};
 /// Boots remembered in `durable`; records of boots before that are misses.
 const BOOTS: usize = 512;
 
-/// What is known to be on the disk: for each boot, the last stamp a sync covered.
+/// The last stamp that a sync covered in each boot: everything up to it is known to be on the disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durable(BTreeMap<BootId, u64>);
 
@@ -43,12 +43,12 @@ impl Store {
         )
     }
 
-    /// Now.
+    /// The stamp of this moment.
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp::now(self.boot())
     }
 
-    /// What the `durable` file says; a line that cannot be read says nothing.
+    /// The content of the `durable` file. A line that cannot be read is skipped.
     pub(crate) fn durable(&self) -> Result<Durable, StoreError> {
         let bytes = whole_file::read(&self.at("durable"))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -61,7 +61,7 @@ impl Store {
 }
 
 impl Durable {
-    /// Whether what was written at `stamp` is known to be on the disk.
+    /// True if what was written at `stamp` is known to be on the disk.
     pub(crate) fn covers(&self, stamp: &Stamp) -> bool {
         self.0.get(&stamp.boot).is_some_and(|covered| stamp.nanoseconds <= *covered)
     }

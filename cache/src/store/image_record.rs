@@ -21,7 +21,7 @@ pub struct ImageRecord {
     /// Digest of the manifest it was pulled or last exported with, if that is a blob here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
-    /// When it came into the store.
+    /// The time at which it came into the store.
     pub created: Timestamp,
 }
 
@@ -66,7 +66,7 @@ impl Store {
         whole_file::write(self.space(), &path, &json, Durability::DiskFirst)
     }
 
-    /// The image with this id. One whose record is damaged is not there, and is mended by what makes the image again.
+    /// The image with this id. A damaged record counts as absent; making the image again replaces it.
     ///
     /// # Errors
     /// An I/O error when its record cannot be read.
@@ -89,7 +89,7 @@ impl Store {
         Ok(images)
     }
 
-    /// Forgets an image; returns whether it was there. Its references, layers and blobs stay until they are removed or
+    /// Forgets an image; returns true if it was there. Its references, layers and blobs stay until they are removed or
     /// collected.
     ///
     /// # Errors

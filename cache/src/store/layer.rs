@@ -1,6 +1,6 @@
 //! Layers: committed changes of a root filesystem, as directories overlayfs can stack. A layer is made in temporary
-//! space and committed by one rename, together with its `meta.json`; after that its files never change. Only a layer whose
-//! files are elsewhere gets them later (see `remote_layer.rs`).
+//! space and committed by one rename, together with its `meta.json`; after that its files never change. Only a layer
+//! whose files are elsewhere gets them later (see `remote_layer.rs`).
 
 use crate::{
     LayerId, Lease, Store, StoreError,
@@ -18,7 +18,7 @@ use std::{
     str::FromStr,
 };
 
-/// What is known about a layer besides its files.
+/// A layer's description: everything that is known about it besides its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerMeta {
     /// When it was committed.
@@ -40,13 +40,13 @@ pub struct LayerMeta {
 }
 
 impl LayerMeta {
-    /// What is known when a layer is committed: nothing is counted or hashed yet.
+    /// The description of a layer at its commit, when nothing is counted or hashed yet.
     #[must_use]
     pub fn new(created: Timestamp, source: LayerSource) -> Self {
         Self { created, size_bytes: None, files: None, diff_id: None, tar_size: None, source }
     }
 
-    /// What is known of a layer whose files are elsewhere.
+    /// The description of a layer whose files are elsewhere.
     pub(super) fn elsewhere(created: Timestamp, remote: RemoteLayer) -> Self {
         let diff_id = Some(remote.diff_id);
         Self { diff_id, ..Self::new(created, LayerSource::Elsewhere(remote)) }
@@ -67,7 +67,7 @@ pub enum LayerSource {
     Elsewhere(RemoteLayer),
 }
 
-/// Where the files of a layer can be had.
+/// The place from which the files of a layer can be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteLayer {
     /// The compressed tar, as the registry has it.
@@ -108,7 +108,7 @@ impl Store {
         self.layer_directory(layer).join("fs")
     }
 
-    /// What is known about the layer.
+    /// The layer's description.
     ///
     /// # Errors
     /// [`StoreError::LayerMissing`] when it is not there, [`StoreError::Document`] when its file is damaged.
@@ -119,15 +119,15 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })
     }
 
-    /// Whether the layer is there, with a description: a power cut may have emptied that one, and nothing can be done
-    /// with the layer then.
+    /// True if the layer is there with a description that is not empty. A power cut may have emptied the description,
+    /// and then nothing can be done with the layer.
     #[must_use]
     pub fn has_layer(&self, layer: &LayerId) -> bool {
         let description = self.layer_directory(layer).join("meta.json");
         fs::symlink_metadata(description).is_ok_and(|file| file.len() > 0)
     }
 
-    /// Replaces what is known about a committed layer, such as its DiffId once that is computed.
+    /// Replaces the description of a committed layer, for example to add its DiffId once that is computed.
     ///
     /// # Errors
     /// [`StoreError::LayerMissing`] when it is not there, or an I/O error.

@@ -1,5 +1,5 @@
-//! The store as a whole. Opening an existing one reads two small files; nothing is
-//! scanned, and a directory that someone has removed is made again when it is needed.
+//! The store as a whole. Opening an existing one reads two small files and scans nothing; a directory that another
+//! process has removed is made again when it is needed.
 
 mod blob;
 mod cache_mount;
@@ -63,8 +63,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store at `root`, which should be an absolute path, for `writer`, who is the caller; makes it when it
-    /// is not there. What is written says when, by `clock`.
+    /// Opens the store at `root`, which should be an absolute path, for the caller, who is `writer`; makes the store
+    /// when it is not there. The times that it records come from `clock`.
     ///
     /// # Errors
     /// [`StoreError::NewerStore`] when a newer rbuild has written it, [`StoreError::NotAStore`] when it is something
@@ -92,7 +92,7 @@ impl Store {
         &self.inner.root
     }
 
-    /// Who opened it, and so whose layers it holds.
+    /// The writer who opened it, to whom its layers belong.
     #[must_use]
     pub fn writer(&self) -> &Writer {
         &self.inner.writer
@@ -134,7 +134,7 @@ impl Store {
         }
     }
 
-    /// What this handle and its clones know of who writes to the index.
+    /// The knowledge of other writers to the index, which this handle shares with its clones.
     pub(crate) fn index_writers(&self) -> MutexGuard<'_, IndexWriters> {
         self.inner.index_writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,7 +144,7 @@ impl Store {
         self.inner.root.join(relative)
     }
 
-    /// The boot this process lives in, read once.
+    /// The boot in which this process runs, read once.
     pub(crate) fn boot(&self) -> BootId {
         *self.inner.boot.get_or_init(BootId::current)
     }

@@ -9,7 +9,7 @@ use rbuild_oci::{Digest, ImageId, ImageName, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::Path, path::PathBuf};
 
-/// What a reference points at.
+/// The target of a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefRecord {
     /// The image.
@@ -22,8 +22,8 @@ pub struct RefRecord {
 }
 
 impl Store {
-    /// What `reference` points at. With a digest, only what [`Store::set_pin`] recorded under that digest counts: earlier
-    /// versions let every command give a name with a digest. A damaged record points at nothing.
+    /// The record of `reference`. With a digest, only what [`Store::set_pin`] recorded under that digest counts,
+    /// because earlier versions let every command give a name with a digest. `None` for a damaged record.
     ///
     /// # Errors
     /// An I/O error when the record cannot be read.
@@ -44,9 +44,9 @@ impl Store {
         self.point(name.as_reference(), record)
     }
 
-    /// Points the digest of `manifest`, in the repository of `fetched`, at `image`, which that manifest or index led to.
-    /// There is no other way to make a name with a digest, so it always has the digest of bytes that were seen. As
-    /// [`Store::set_name`] otherwise.
+    /// Points the digest of `manifest`, in the repository of `fetched`, at `image`, which that manifest or index led
+    /// to. Only this method makes a name with a digest, so such a name always has the digest of bytes that were seen.
+    /// In all other respects it works as [`Store::set_name`].
     ///
     /// # Errors
     /// As [`Store::set_name`].
@@ -70,7 +70,7 @@ impl Store {
         whole_file::write(self.space(), &self.reference_path(reference), &json, Durability::DiskFirst)
     }
 
-    /// Forgets `reference`; returns whether it was there.
+    /// Forgets `reference`; returns true if it was there.
     ///
     /// # Errors
     /// An I/O error when it cannot be removed.

@@ -1,10 +1,10 @@
-//! Layers that are known and whose files are elsewhere: a registry has them. Such a layer is `meta.json` without `fs/`. It
-//! has an id like every other one, so that stacks, records and images can name it before a byte of it was fetched.
+//! Layers whose files are elsewhere: a registry has them. Such a layer is `meta.json` without `fs/`. It has an id like
+//! every other layer, so that stacks, records and images can name it before a byte of it was fetched.
 //!
 //! It becomes an ordinary layer in two moves. [`LayerDraft::fill`] puts the files under its name, and
-//! [`FilledLayer::finish`] replaces its description, which until then says that they are elsewhere. In between the caller
-//! syncs the store, because images and records that name the layer may be durable already. Files of a fetch that was
-//! killed in between count for nothing, and the next one removes them.
+//! [`FilledLayer::finish`] replaces its description, which until then says that they are elsewhere. In between the
+//! caller syncs the store, because images and records that name the layer may be durable already. Files of a fetch that
+//! was killed in between count for nothing, and the next one removes them.
 
 use super::layer::{LayerDraft, LayerMeta, LayerSource, RemoteLayer, to_json};
 use crate::{
@@ -51,7 +51,7 @@ impl Store {
         })
     }
 
-    /// Where the files of a layer can be had; `None` when they are here.
+    /// The place from which the files of a layer can be fetched; `None` when they are here.
     ///
     /// # Errors
     /// As [`Store::layer_meta`].
@@ -62,9 +62,9 @@ impl Store {
         }
     }
 
-    /// Takes the layer's lock, or returns `None` when another fetch holds it. What the layer's description says is to be
-    /// read after that. A caller that takes several locks takes them in the order of the stack, lowest first, so that
-    /// no two can wait for each other.
+    /// Takes the layer's lock, or returns `None` when another fetch holds it. Read the layer's description only after
+    /// that. A caller that takes several locks must take them in the order of the stack, lowest first, so that no two
+    /// callers can wait for each other.
     ///
     /// # Errors
     /// An I/O error when the lock file cannot be opened.
@@ -73,7 +73,7 @@ impl Store {
         Ok(lock.map(|lock| LayerLock { layer: *layer, _lock: lock }))
     }
 
-    /// Notes that the files of the locked layer, which are elsewhere, can be had of `remote`.
+    /// Notes that the files of the locked layer, which are elsewhere, can be fetched from `remote`.
     ///
     /// # Errors
     /// [`StoreError::LayerMissing`] when the layer is not there, or an I/O error.
@@ -95,8 +95,8 @@ impl LayerLock {
 }
 
 impl LayerDraft {
-    /// Makes the draft's files those of the locked layer, which is elsewhere and which `meta` describes from now on. Nothing
-    /// may be mounted on the draft or write to it any more. Sync the store before the layer is
+    /// Makes the draft's files those of the locked layer, which is elsewhere and which `meta` describes from now on.
+    /// Nothing may be mounted on the draft or write to it any more. Sync the store before the layer is
     /// [finished](FilledLayer::finish).
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl LayerDraft {
             set_aside(&store, &target.join(name))?;
             move_if_there(&self.directory().join(name), &target.join(name))?;
         }
-        // it was that of a layer without files
+        // the recorded size was that of a layer without files
         whole_file::remove(&target.join("size"))?;
         let description = whole_file::draft(store.space(), &to_json(meta), Durability::DiskLater)?;
         Ok(FilledLayer { lock, description, store })

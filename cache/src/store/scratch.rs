@@ -15,7 +15,7 @@ pub struct ScratchDir {
 }
 
 impl ScratchDir {
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -43,7 +43,7 @@ impl Store {
     /// (another user's files) is left.
     ///
     /// # Errors
-    /// An I/O error when `tmp` cannot be listed or a lock not be opened.
+    /// An I/O error when `tmp` cannot be listed or a lock cannot be opened.
     pub fn sweep(&self) -> Result<u64, StoreError> {
         self.space().sweep_dead()
     }

@@ -1,11 +1,11 @@
-//! Who writes a store. Layers are directories, and two things in them depend on who made them: numbers of owners, which
-//! in a user namespace are not the machine's, and overlayfs' marks of what was removed, which only the machine's root may
-//! keep in `trusted.*`. So a store belongs to one writer, and another one would misread its layers.
+//! The writer of a store. Layers are directories, and two things in them depend on who made them: owners' ids, which in
+//! a user namespace differ from the machine's, and overlayfs' marks of removed files, which only the machine's root may
+//! keep in `trusted.*`. So a store belongs to one writer, because any other one would misread its layers.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Whose layers a store has.
+/// The user to whom a store's layers belong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Writer {
@@ -24,9 +24,9 @@ pub enum Writer {
 /// The ids of a user namespace (user_namespaces(7)).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMaps {
-    /// Of users.
+    /// The user ids.
     pub uids: Vec<IdRange>,
-    /// Of groups.
+    /// The group ids.
     pub gids: Vec<IdRange>,
 }
 
@@ -37,12 +37,12 @@ pub struct IdRange {
     pub inside: u32,
     /// The first id outside.
     pub outside: u32,
-    /// How many ids.
+    /// The number of ids.
     pub count: u32,
 }
 
 impl IdMaps {
-    /// Whether every id of `other` is mapped here, and to the same id.
+    /// True if every id of `other` is mapped here, and to the same id.
     pub(super) fn includes(&self, other: &Self) -> bool {
         includes(&self.uids, &other.uids) && includes(&self.gids, &other.gids)
     }
@@ -69,7 +69,7 @@ fn includes(ranges: &[IdRange], others: &[IdRange]) -> bool {
 }
 
 impl IdRange {
-    /// The first id inside that comes after it.
+    /// The first inside id after the run.
     fn end(&self) -> u64 {
         u64::from(self.inside) + u64::from(self.count)
     }

@@ -8,7 +8,7 @@ use rbuild_cache::{
 use rbuild_oci::Digest;
 use std::{fs, process::Command, str::FromStr, sync::mpsc::channel, thread, time::Duration};
 
-/// What a layer takes on the disk, by du.
+/// The space that a layer takes on the disk, by du.
 fn disk_bytes(store: &Store, layer: &LayerId) -> u64 {
     let directory = store.layer_fs(layer).parent().unwrap().to_owned();
     let output = Command::new("du").args(["-s", "--block-size=1"]).arg(directory).output().unwrap();

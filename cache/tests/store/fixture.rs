@@ -111,7 +111,7 @@ pub(crate) fn child(test: &str, root: &Path, word: &str) -> Child {
     child
 }
 
-/// In such a process: the store and the word.
+/// The store and the word that such a process reads from its standard input.
 pub(crate) fn parent() -> (Store, String) {
     let mut lines = std::io::stdin().lines();
     let mut line = || lines.next().unwrap().unwrap();

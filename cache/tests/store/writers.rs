@@ -1,4 +1,4 @@
-//! Whose store it is.
+//! The writer to whom a store belongs.
 
 use rbuild_cache::{IdMaps, IdRange, Store, StoreError, Writer};
 use rbuild_oci::Clock;
@@ -21,7 +21,7 @@ fn writer(text: &str) -> Writer {
     Writer::User { uid: name.parse().unwrap(), ids }
 }
 
-/// What opening says, and what the store then knows of its writer.
+/// The outcome of opening, as a word, and the writer that the store then records.
 fn open(root: &Path, text: &str) -> (String, Writer) {
     let said = match Store::open(root, &writer(text), Clock::new(now)) {
         Ok(_) => "open",
