@@ -22,9 +22,9 @@ pub enum ImageError {
     /// A manifest, index, config or reference is not what it should be.
     #[error("cannot read {subject}")]
     Document {
-        /// Which document of what.
+        /// The document, with its digest or name where it has one.
         subject: String,
-        /// What is wrong with it.
+        /// The problem in the document.
         #[source]
         source: ParseError,
     },
@@ -33,7 +33,7 @@ pub enum ImageError {
     ArchiveJson {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The problem in the file.
         #[source]
         source: serde_json::Error,
     },
@@ -42,7 +42,7 @@ pub enum ImageError {
     Entry {
         /// Its name as it stands in the tar.
         entry: String,
-        /// What is wrong with it.
+        /// The problem with the entry.
         problem: EntryProblem,
     },
     /// An entry of a layer tar cannot be made in the store.
@@ -50,7 +50,7 @@ pub enum ImageError {
     EntryIo {
         /// Its cleaned name.
         entry: String,
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The system call's error.
         #[source]
@@ -83,7 +83,7 @@ pub enum ImageError {
     /// A file of a layer in the store cannot be read or made.
     #[error("cannot {action} {}", path.display())]
     LayerFile {
-        /// What was tried, as a verb.
+        /// The action that failed, as a verb.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -118,7 +118,7 @@ pub enum ImageError {
         image: String,
         /// The domain of the registry that had it then.
         registry: String,
-        /// What is wrong.
+        /// The underlying error.
         #[source]
         source: Box<ImageError>,
     },
@@ -131,7 +131,7 @@ pub enum ImageError {
     /// A layer that arrived is not the one its image's config names.
     #[error("layer {name} should be {expected} and is {found}")]
     WrongLayer {
-        /// What its holder calls it.
+        /// The layer's id in the store, as text.
         name: String,
         /// The DiffId in the config.
         expected: DiffId,
@@ -223,14 +223,14 @@ pub enum ImageError {
         /// The digest of its bytes.
         found: Digest,
     },
-    /// A document is longer than any sensible one.
+    /// A document is longer than rbuild accepts.
     #[error("{subject} has {size} bytes, more than the {limit} allowed")]
     TooLong {
-        /// Which document.
+        /// The document, as messages name it.
         subject: String,
         /// Its length.
         size: u64,
-        /// The longest allowed.
+        /// The longest allowed, in bytes.
         limit: u64,
     },
     /// The archive cannot be read.
@@ -242,12 +242,12 @@ pub enum ImageError {
     /// A worker thread ended by a panic, which is a mistake in rbuild.
     #[error("a worker of {task} ended early")]
     Worker {
-        /// What it was doing.
+        /// The task of the worker, such as `compressing a layer`.
         task: &'static str,
     },
 }
 
-/// What is wrong with an entry of a layer tar.
+/// A problem with an entry of a layer tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryProblem {
     /// Its name leads out of the layer.

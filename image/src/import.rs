@@ -8,12 +8,12 @@ use rbuild_cache::{ImageRecord, Lease, Store};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, Platform, Timestamp};
 use std::io::Read;
 
-/// What an imported image gets besides its files.
+/// The properties of an imported image besides its files.
 #[derive(Clone, Debug)]
 pub struct Import {
     /// How to run it.
     pub config: ContainerConfig,
-    /// What it is for.
+    /// The platform it is for.
     pub platform: Platform,
     /// When it was made.
     pub created: Timestamp,

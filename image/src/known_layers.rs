@@ -1,7 +1,7 @@
 //! Finding the layers of an image that the store already has, whatever image they came with.
 //!
 //! A layer is known by its DiffId; one whose tree took something from the layers below it (an implied directory) only by
-//! its ChainId, for above other layers it would be another tree.
+//! its ChainId, because above other layers it would be another tree.
 
 use crate::ImageError;
 use rbuild_cache::{FactKey, KeyBuilder, LayerId, LayerSource, Lease, Store};
@@ -20,7 +20,7 @@ impl KnownLayer {
         Self { layer, key: diff_key(diff_id) }
     }
 
-    /// A layer that is right above the layers of `chain` only, of which it is the topmost.
+    /// A layer that is right only as the topmost layer of `chain`.
     pub(crate) fn on_its_chain(layer: LayerId, chain: ChainId) -> Self {
         Self { layer, key: chain_key(chain) }
     }
@@ -52,8 +52,8 @@ pub(crate) fn find(
     Ok(found)
 }
 
-/// Whether the layer has its description and what its tar is made from. One that has lost them is brought again, and so are
-/// they.
+/// True if the layer's description and the source of its tar are in the store. A layer that has lost either is brought
+/// in again, together with both.
 pub(crate) fn is_whole(store: &Store, layer: &LayerId) -> bool {
     store.layer_meta(layer).is_ok_and(|meta| match meta.source {
         LayerSource::Recipe(recipe) => matches!(store.blob(&recipe), Ok(Some(_))),
@@ -62,7 +62,7 @@ pub(crate) fn is_whole(store: &Store, layer: &LayerId) -> bool {
     })
 }
 
-/// Makes layers findable. When the index cannot be written they are read again one day, which costs time only.
+/// Makes layers findable. If the index cannot be written, a later run reads the layers again, which costs time only.
 pub(crate) fn remember(store: &Store, layers: &[KnownLayer]) {
     if layers.is_empty() {
         return;

@@ -1,7 +1,7 @@
-//! What an image is: layer tars applied and made again, archives, assembling, validating, pulling and pushing.
+//! Images: applying layer tars and making them again, archives, assembling, validating, pulling and pushing.
 //!
 //! Invariants: a layer tar is a pure function of what the store holds, and no tar is ever stored; nothing a tar, an
-//! archive or a registry says is believed before its digest was checked; a reference is set when everything it leads to
+//! archive or a registry says is believed before its digest is checked; a reference is set once everything it leads to
 //! is on the disk. The disk's layout is `rbuild-cache`'s, the registry protocol `rbuild-registry`'s, running steps
 //! `rbuild-executor`'s.
 

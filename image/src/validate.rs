@@ -10,7 +10,7 @@ use rbuild_oci::{ImageConfig, ManifestOrIndex};
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// What the records say. Layers may be elsewhere.
+    /// The records only. The layers' files may be elsewhere.
     Records,
     /// Every byte of every layer as well.
     Content,
@@ -20,7 +20,7 @@ pub enum Depth {
 /// its manifest, if it has one, is there and fits.
 ///
 /// # Errors
-/// What is wrong first.
+/// The first problem found.
 pub fn validate(store: &Store, image: &ImageRecord, depth: Depth) -> Result<(), ImageError> {
     let missing = |kind, digest| ImageError::BlobMissing { kind, digest, image: image.id };
     let config = *image.id.as_digest();

@@ -84,7 +84,7 @@ impl ArchiveFile {
         })
     }
 
-    /// What messages call it.
+    /// The word for it in messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Tar { .. } => "archive",
@@ -194,7 +194,7 @@ impl Read for SectionReader {
     }
 }
 
-/// Whether it is a file that can be read from any place as it is. It is left at its beginning.
+/// True if it is a regular, uncompressed file, which can be read at any offset. It is left at its beginning.
 fn is_plain(mut file: &File) -> Result<bool, ImageError> {
     if !file.metadata().map_err(ImageError::ArchiveRead)?.is_file() {
         return Ok(false);

@@ -30,7 +30,7 @@ pub(crate) struct ArchivedLayer {
     /// The member's name.
     pub(crate) name: String,
     pub(crate) section: Section,
-    /// What describes the blob, when it is compressed and named by its digest.
+    /// The blob's descriptor, when the blob is compressed and named by its digest.
     pub(crate) blob: Option<Descriptor>,
 }
 
@@ -73,7 +73,7 @@ fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError
     listed.into_iter().map(image).collect()
 }
 
-/// What describes a layer that newer Dockers save compressed. Their names are digests.
+/// The descriptor of a layer that newer Dockers save compressed. The names of such layers are digests.
 fn compressed(name: &str, section: &Section) -> Result<Option<Descriptor>, ImageError> {
     let Some(digest) = digest_in(name) else { return Ok(None) };
     let (codec, _) = sniff(section.reader()).map_err(ImageError::ArchiveRead)?;

@@ -19,14 +19,14 @@ use std::{
 pub struct SaveItem {
     /// The image.
     pub image: ImageRecord,
-    /// Its names; without any it is known by its id.
+    /// Its names; an image without names can be found by its id only.
     pub names: Vec<ImageName>,
 }
 
-/// Who can read the archive.
+/// The readers that the archive is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArchiveFormat {
-    /// Everybody: Docker's files and OCI's over the same blobs.
+    /// Readers of either format: Docker's files and OCI's over the same blobs.
     Docker,
     /// Readers of OCI archives: without Docker's files.
     Oci,
@@ -85,7 +85,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes an image's blobs; returns what describes its manifest.
+    /// Writes an image's blobs; returns the descriptor of its manifest.
     fn image(&mut self, store: &Store, item: &SaveItem) -> Result<Descriptor, ImageError> {
         let id = item.image.id;
         let mut layers = Vec::with_capacity(item.image.layers.len());

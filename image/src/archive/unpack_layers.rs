@@ -35,7 +35,7 @@ struct Job<'a> {
     known: Option<LayerId>,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Board<'a> {
     store: &'a Store,
     lease: &'a Lease,

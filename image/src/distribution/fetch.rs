@@ -54,7 +54,7 @@ impl RemoteImages {
     }
 
     /// Brings the files of all layers of `stack`, lowest first, into the store; those that are there cost one read each.
-    /// A layer that another fetch is bringing is waited for. Must run in a tokio runtime.
+    /// Waits for a layer that another fetch is bringing. Must run in a tokio runtime.
     ///
     /// # Errors
     /// [`ImageError::FetchLayer`] for a layer that cannot be had or is not what it should be; an I/O error of the store.
@@ -91,7 +91,7 @@ impl RemoteImages {
         Ok(())
     }
 
-    /// Waits for the lock of a layer. It is asked for again and again, because flock(2) cannot be given up.
+    /// Waits for the lock of a layer. It polls, because a blocking flock(2) cannot be cancelled.
     async fn lock(&self, layer: &LayerId) -> Result<LayerLock, ImageError> {
         let mut pause = Duration::from_millis(1);
         loop {

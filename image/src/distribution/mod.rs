@@ -28,7 +28,7 @@ pub struct RemoteImages {
 }
 
 impl RemoteImages {
-    /// What `client` reaches, brought into `store`.
+    /// Brings images that `client` reaches into `store`.
     #[must_use]
     pub fn new(store: &Store, client: &Client) -> Self {
         let turns = Arc::new(Semaphore::new(LAYERS_AT_ONCE));

@@ -3,7 +3,7 @@
 //! What the registry has is not sent, and what it is known to have is not even compressed: a layer pulled from a registry
 //! keeps its blob's digest, and the descriptor of every layer compressed once is memoised. So the manifest of an image
 //! pushed before is known beforehand, and one request finds that nothing is to be done. A layer that is elsewhere is taken
-//! from another repository of the same registry, or else passed on from where it is, without a stop here.
+//! from another repository of the same registry, or else streamed from its registry without being stored here.
 
 use super::{RemoteImages, blocking};
 use crate::{
@@ -99,7 +99,7 @@ struct Pushing<'a> {
     /// The same, for the registry.
     reference: &'a Reference,
     on_event: OnEvent<'a>,
-    /// What layers were compressed to before.
+    /// The blobs to which layers were compressed before, by DiffId.
     memo: HashMap<DiffId, Descriptor>,
     /// Other repositories of the registry, by a layer they have.
     repositories: HashMap<DiffId, String>,
@@ -192,7 +192,7 @@ impl Pushing<'_> {
         Ok(descriptor)
     }
 
-    /// Whether the repository has the blob, or takes it from another one.
+    /// True if the repository has the blob, or if the registry mounted it from another repository.
     async fn is_there(&self, layer: &ImageLayer, known: &Descriptor) -> Result<bool, ImageError> {
         let digest = known.digest;
         if self.client.blob_exists(self.reference, &digest).await? {
@@ -208,8 +208,8 @@ impl Pushing<'_> {
         Ok(false)
     }
 
-    /// Another repository of the registry that should have the layer: one whose image has a name here, or the one that the
-    /// layer, which is elsewhere, can be had of.
+    /// Another repository of the registry that should have the layer: one whose image has a name here, or the one from
+    /// which the layer, because it is elsewhere, can be fetched.
     fn other_repository(&self, layer: &ImageLayer) -> Result<Option<String>, ImageError> {
         if let Some(path) = self.repositories.get(&layer.diff_id) {
             return Ok(Some(path.clone()));
@@ -298,7 +298,7 @@ impl Pushing<'_> {
         Ok(())
     }
 
-    /// Keeps what was learned about compressed layers, if it can be kept.
+    /// Records the descriptors of the compressed layers in the index, if the index can be written.
     fn memoise(&self) {
         let learned =
             std::mem::take(&mut *self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -344,7 +344,7 @@ async fn pour(
     moved.await.map_err(|source| ImageError::fetch_layer(remote, source))
 }
 
-/// What the layers were compressed to before, as far as that is known.
+/// The blobs to which the layers were compressed before, as far as the index knows them.
 fn recall(store: &Store, image: &ImageRecord) -> HashMap<DiffId, Descriptor> {
     let unknown: Vec<DiffId> =
         image.layers.iter().filter(|layer| layer.blob.is_none()).map(|layer| layer.diff_id).collect();

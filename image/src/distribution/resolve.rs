@@ -15,12 +15,12 @@ use rbuild_oci::{
 use rbuild_registry::FetchedManifest;
 use std::sync::Arc;
 
-/// The longest config accepted.
+/// The longest config accepted, in bytes.
 const CONFIG_LIMIT: u64 = 16 << 20;
 
 /// An image whose layers are known and held, and which is not recorded yet.
 pub(super) struct FoundImage {
-    /// What the registry has under the reference.
+    /// The manifest or index that the registry has under the reference.
     top: FetchedManifest,
     manifest: Digest,
     id: ImageId,
@@ -197,7 +197,7 @@ fn known_stack(
             }
             None => {
                 let layer = store.add_remote_layer(lease, remote)?;
-                // what its tree will take from the layers below is not known yet
+                // its tree is not unpacked yet, so it may depend on the layers below
                 fresh.push(KnownLayer::on_its_chain(layer, chain));
                 layer
             }

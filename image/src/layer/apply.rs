@@ -1,7 +1,7 @@
 //! From a layer tar to a layer of the store: one thread reads, decompresses and hashes while another unpacks.
 //!
 //! Unpacking and committing are apart: several layers of an image unpack at once, but a layer commits when those below it
-//! have, for its implied directories look like theirs ([`crate::layer::directories`]).
+//! have, because its implied directories look like theirs ([`crate::layer::directories`]).
 
 use super::{
     directories::Directories,
@@ -20,7 +20,7 @@ use std::{
     path::PathBuf,
 };
 
-/// How the exact bytes of the tar can be had again.
+/// The way to get the exact bytes of the tar again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobRetention {
     /// A recipe is recorded that makes the tar from the layer's files.
@@ -53,9 +53,9 @@ pub struct Applied {
     pub tar_size: u64,
     /// The compressed blob, when it was kept.
     pub blob: Option<Descriptor>,
-    /// What could not be unpacked.
+    /// Notes on the entries or attributes that could not be unpacked.
     pub notes: Vec<Note>,
-    /// Whether the tree took anything from the layers below, so that it is right only on them.
+    /// True if the tree took anything from the layers below, so that it is right only on them.
     pub depends_on_lower: bool,
 }
 
@@ -190,14 +190,14 @@ impl PendingLayer {
         Ok(Filled { layer, notes: self.notes, depends_on_lower })
     }
 
-    /// Sets what the directories get last, and returns whether the layers below had a say in it.
+    /// Sets the directories' final attributes. Returns true if they depend on the layers below.
     fn finish_directories(&mut self, lower: &[LayerId]) -> Result<bool, ImageError> {
         let below: Vec<PathBuf> = lower.iter().map(|layer| self.store.layer_fs(layer)).collect();
         self.directories.finish(self.draft.fs(), &below, &mut self.notes)
     }
 }
 
-/// What the reading side learned.
+/// The results of the reading side.
 struct Fed {
     diff_id: DiffId,
     size: u64,

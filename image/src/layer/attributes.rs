@@ -55,7 +55,7 @@ fn attribute_set(
             notes.push(Note::AttributeSkipped { entry: shown(path), attribute: name.to_owned() });
             Ok(())
         }
-        // ext4 says so as well when there is no room left beside the file's other attributes
+        // ext4 returns these errors as well when the file's other attributes leave too little room
         Err(Errno::NOSPC | Errno::TOOBIG) if has_space(file) => {
             Err(ImageError::entry(path.as_bytes(), EntryProblem::TooManyAttributes))
         }
@@ -63,7 +63,7 @@ fn attribute_set(
     }
 }
 
-/// Whether the file system of `file` has room for more.
+/// True if the file system of `file` has free blocks.
 fn has_space(file: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatvfs(file).is_ok_and(|found| found.f_bavail > 0)
 }

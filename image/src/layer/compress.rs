@@ -30,11 +30,11 @@ const WORKER_LIMIT: usize = 8;
 /// Blocks a worker may have waiting, in and out.
 const AHEAD: usize = 1;
 
-/// What becomes of the compressed bytes.
+/// The answer of a receiver of compressed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
     Continue,
-    /// Nobody wants them any more.
+    /// The receiver needs no more of them.
     Stop,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn gzip_layer(
     })
 }
 
-/// Gives the layer's blocks to the workers by turns. When the channels are dropped, the workers know that it was the last one.
+/// Gives the layer's blocks to the workers in turn. Dropping the channels signals the last block.
 fn cut(store: &Store, layer: &LayerId, workers: &[SyncSender<Vec<u8>>]) -> Result<(), ImageError> {
     let mut tar = layer_tar(store, layer)?;
     let mut block = Vec::with_capacity(BLOCK);

@@ -7,8 +7,8 @@ use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{Digest, Hasher};
 use std::io::BufReader;
 
-/// The digest of names, kinds, modes, owners, link targets, attributes and contents of all that is in the layer. Whoever
-/// changes what is hashed gives the facts of the engine that remember it another name.
+/// The digest of names, kinds, modes, owners, link targets, attributes and contents of all that is in the layer.
+/// A change of what is hashed requires another name for the engine's facts that remember the digest.
 ///
 /// # Errors
 /// When the layer is missing or damaged.

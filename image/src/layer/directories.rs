@@ -39,7 +39,7 @@ pub(crate) struct Directory {
     pub(crate) attributes: Vec<(String, Vec<u8>)>,
 }
 
-/// What is known of one directory.
+/// The facts known about one directory.
 #[derive(Clone, Debug, Default)]
 struct Known {
     /// `None` while it is only implied.
@@ -144,7 +144,7 @@ fn apply(
     futimens(directory, &times(given.mtime)).map_err(|e| failed(path, "set the times of", e))
 }
 
-/// What one layer says of a path.
+/// The entry for a path in one layer.
 enum Found {
     Directory(Directory),
     /// It is something else here, or gone: layers below do not matter.

@@ -8,7 +8,7 @@ use crate::error::EntryProblem;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct EntryPath(Vec<u8>);
 
-/// What an entry's name asks for.
+/// The meaning of an entry's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// That this path is there.
@@ -52,7 +52,7 @@ impl EntryPath {
         self.0.truncate(self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
     }
 
-    /// What is called `name` in this directory.
+    /// The path of `name` in this directory.
     pub(crate) fn join(&self, name: &[u8]) -> Self {
         let mut path = Self(Vec::with_capacity(self.0.len() + 1 + name.len()));
         path.0.extend_from_slice(&self.0);
@@ -115,7 +115,7 @@ pub(crate) fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."))
 }
 
-/// Whether it is a mark of aufs, or in a directory of such marks.
+/// True if a part of the path begins with the prefix of aufs marks.
 fn is_mark(path: &EntryPath) -> bool {
     parts(&path.0).any(|part| part.starts_with(MARK_PREFIX))
 }

@@ -26,7 +26,7 @@ pub(super) fn follow(
             continue;
         }
         let next = at.join(&part);
-        // what is known to be a directory is no link
+        // a path known to be a directory is not a link
         let link = if directories.contains(&next) { None } else { tree.link(&at, &part)? };
         let Some(target) = link else {
             at = next;

@@ -41,7 +41,7 @@ pub(crate) struct RecipeWriter {
     literal: Vec<u8>,
     out: zstd::stream::write::Encoder<'static, Vec<u8>>,
     contents: u64,
-    /// Which content a path (by its hash) has at the moment.
+    /// The content that each path has at the moment, by the path's hash.
     current: HashMap<u64, u64>,
     hasher: RandomState,
     lost: Vec<(u64, u32)>,

@@ -30,7 +30,7 @@ pub struct LayerTar {
     content: Arc<AtomicU64>,
 }
 
-/// What identifies a layer's tar.
+/// The identity of a layer's tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerDiff {
     /// Its SHA-256.
@@ -42,7 +42,7 @@ pub struct LayerDiff {
 /// Streams the exact bytes of the layer's tar.
 ///
 /// # Errors
-/// When the layer is not in the store, or elsewhere. What goes wrong later, a damaged layer among it, is an error of the stream.
+/// When the layer is not in the store, or elsewhere. Later failures, such as a damaged layer, are errors of the stream.
 pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError> {
     let meta = store.layer_meta(layer)?;
     let (writer, reader) = pipe();

@@ -1,7 +1,8 @@
 //! Unpacking a layer tar into an overlayfs upper directory.
 //!
 //! Everything happens beneath one directory descriptor and never through a symbolic link, so that no tar, whatever its
-//! names, reaches anything outside; links in an entry's name are followed before ([`crate::layer::links`]). Directories get their owner, mode and times at the very end
+//! names, reaches anything outside; links in an entry's name are followed before ([`crate::layer::links`]).
+//! Directories get their owner, mode and times at the very end
 //! ([`crate::layer::directories`]), when nothing is put into them any more.
 
 use super::{
@@ -35,16 +36,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What unpacking leaves to be done and to be known.
+/// The outcome of unpacking, with the directories that are still to be finished.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
     pub(crate) directories: Directories,
     pub(crate) notes: Vec<Note>,
     /// The recorded recipe, when one was asked for.
     pub(crate) recipe: Option<Vec<u8>>,
-    /// Regular files' bytes.
+    /// The length of all regular files, in bytes.
     pub(crate) size_bytes: u64,
-    /// Everything but directories.
+    /// The number of entries that are not directories, whiteouts included.
     pub(crate) files: u64,
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn unpack(fs: &Path, writer: &Writer, tar: Tar) -> Result<Unpacked, I
     })
 }
 
-/// Whose files a process makes without saying so.
+/// The owner and the umask that the kernel gives to files this process makes.
 struct Identity {
     uid: u32,
     gid: u32,
@@ -458,7 +459,7 @@ impl Unpacker {
     }
 }
 
-/// What stood in the way.
+/// The kind of file that stood in the way of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Replaced {
     Whiteout,

@@ -54,7 +54,7 @@ impl Marks {
         }
     }
 
-    /// Whether `name` in `directory`, of which the kernel says `stat`, is a whiteout.
+    /// True if `name` in `directory`, whose metadata is `stat`, is a whiteout.
     pub(crate) fn is_whiteout(self, directory: &OwnedFd, name: &[u8], stat: &Stat) -> bool {
         let file_type = FileType::from_raw_mode(stat.st_mode);
         if file_type.is_char_device() {

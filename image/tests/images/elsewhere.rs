@@ -357,7 +357,7 @@ fn an_image_that_lies_about_its_layers_is_found_out_and_harms_no_other() {
     let error = honest.fetch().unwrap_err();
     assert!(causes(&error).contains(" should be "), "{}", causes(&error));
     assert_eq!(honest.elsewhere(), 2);
-    // whoever has seen the true manifest is believed from then on
+    // resolving the true manifest again corrects the record
     resolve_again(&honest.fixture, &honest.images, &served);
     assert_eq!(honest.fixture.store.remote_layer(&honest.stack()[0]).unwrap().unwrap().blob, true_blob);
     honest.fetch().unwrap();

@@ -157,7 +157,7 @@ fn skopeo_reads_what_was_pushed_and_its_images_are_pulled() {
         return rbuild_testkit::skip("skopeo cannot be run");
     };
     assert!(status.success());
-    // uncompressed layers, which skopeo then compresses as told
+    // uncompressed layers, which skopeo then compresses because its options ask for it
     let archive = fixture.directory.path().join("saved.tar");
     let item = SaveItem { image: image.clone(), names: vec![reference.clone()] };
     let mut out = std::fs::File::create(&archive).unwrap();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rbuild_cache::LayerSource;
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-/// What a tree is made of.
+/// A node of a file tree.
 #[derive(Clone, Debug)]
 enum Node {
     File { content: Vec<u8>, mode: u32, owner: u32 },
