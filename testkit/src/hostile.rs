@@ -7,17 +7,17 @@ use std::error::Error;
 /// An archive that must do no harm.
 #[derive(Clone, Debug)]
 pub struct HostileArchive {
-    /// What it tries.
+    /// The attack, as a name.
     pub name: &'static str,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What comes of it as a layer.
+    /// The outcome when the archive is a layer.
     pub layer: Outcome,
-    /// What comes of it when ADD extracts it.
+    /// The outcome when ADD extracts the archive.
     pub add: Outcome,
 }
 
-/// What comes of an archive.
+/// The outcome of unpacking an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// An error with this text in it or in its causes.

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server that answers as it is told, well or badly, and remembers what it was asked.
+//! A small HTTP/1.1 server that gives the answers its test chooses, good or bad, and records the requests.
 //!
 //! One thread a connection, one request a connection. It speaks no TLS and hangs up on those who try.
 
@@ -23,7 +23,7 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
 }
 
-/// What to answer.
+/// A reply of the server.
 #[derive(Clone, Debug)]
 pub struct HttpReply {
     /// Status code.
@@ -43,16 +43,16 @@ pub enum HttpBody {
     Unannounced(Vec<u8>),
     /// These bytes of an announced length, then the connection breaks.
     BrokenOff {
-        /// What is sent.
+        /// The bytes sent.
         sent: Vec<u8>,
-        /// What is announced.
+        /// The announced length in bytes.
         announced: usize,
     },
     /// These bytes of an announced length, then nothing more for half a minute.
     Stalled {
-        /// What is sent.
+        /// The bytes sent.
         sent: Vec<u8>,
-        /// What is announced.
+        /// The announced length in bytes.
         announced: usize,
     },
     /// Zeros for ever.
@@ -98,7 +98,7 @@ impl HttpServer {
     /// A server on a free loopback port that answers each request with what `answer` makes of it.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// When no port is free.
     #[must_use]
     pub fn start(answer: impl Fn(&HttpRequest) -> HttpReply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");

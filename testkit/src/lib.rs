@@ -1,6 +1,6 @@
-//! What tests of all crates share: a real registry, a server that misbehaves on demand.
+//! Helpers that the tests of all crates share: among them a real registry and a server that misbehaves on demand.
 //!
-//! A development dependency only; nothing of it is in the product.
+//! It is a development dependency only; the product contains none of it.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]

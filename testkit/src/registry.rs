@@ -33,7 +33,7 @@ pub enum RegistryTransport {
     TlsOn(String),
 }
 
-/// Whom the registry lets in.
+/// The clients that the registry lets in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RegistryLogin {
     /// Everybody.
@@ -45,12 +45,12 @@ pub enum RegistryLogin {
     Bearer,
 }
 
-/// What kind of registry to start.
+/// The options of a registry to start.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
     /// How it is reached.
     pub transport: RegistryTransport,
-    /// Whom it lets in.
+    /// The clients it lets in.
     pub login: RegistryLogin,
 }
 
@@ -91,7 +91,7 @@ impl Registry {
             RegistryTransport::PlainHttp | RegistryTransport::Tls => "127.0.0.1",
             RegistryTransport::TlsOn(_) => "0.0.0.0",
         };
-        // somebody may take the port between our looking and the registry's binding
+        // another process may take the port between our looking and the registry's binding
         for _ in 0..5 {
             let port = free_port();
             let config = config(
@@ -214,7 +214,7 @@ fn write_htpasswd(path: &Path) -> Option<()> {
     output.status.success().then(|| fs::write(path, output.stdout).ok())?
 }
 
-/// `None` when there is no such program.
+/// `None` when the program is not installed.
 fn spawn(directory: &Path) -> Option<Child> {
     let log = File::create(directory.join("log")).expect("the temporary directory can be written");
     let mut command = Command::new("docker-registry");
@@ -236,7 +236,7 @@ fn listens(process: &mut Killed, port: u16) -> bool {
         if ended {
             return false;
         }
-        // a connection from a port to itself, which the kernel makes when nobody listens there, is none
+        // without a listener the kernel may connect a port to itself; such a connection does not count
         let others = |stream: TcpStream| stream.local_addr().ok() != stream.peer_addr().ok();
         if TcpStream::connect(("127.0.0.1", port)).is_ok_and(others) {
             return true;

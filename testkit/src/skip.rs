@@ -1,4 +1,4 @@
-//! Tests that cannot run here say so by name, so that nobody takes them for passed.
+//! Tests that cannot run here say so by name, so that a skipped test is not taken for a passed one.
 //!
 //! Each prints `skipped: PROGRAM::TEST: why` and appends that line to the file that the variable `RBUILD_TEST_SKIPPED`
 //! names; `scripts/check` sets it, lists the lines at its end, and fails when a test was skipped that could have run.
@@ -29,7 +29,7 @@ pub fn skip_named(test: &str, why: impl Display) {
         .expect("the list of skipped tests can be written");
 }
 
-/// Whether the tests run as root; the running test is skipped when they do not.
+/// True if the tests run as root; otherwise the running test is skipped.
 #[must_use]
 pub fn has_root() -> bool {
     let root = runs_as_root();

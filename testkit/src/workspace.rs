@@ -18,7 +18,7 @@ pub struct Workspace {
     umask: Option<u32>,
 }
 
-/// What a command printed and how it ended.
+/// A command's output and exit status.
 #[derive(Debug)]
 pub struct Ran {
     /// Standard output.
@@ -203,7 +203,7 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("testkit lies in the repository")
 }
 
-/// Whether a program is installed; says on standard error that `test` is skipped when it is not.
+/// True if a program is installed; otherwise reports on standard error that `test` is skipped.
 #[must_use]
 pub fn has_program(program: &str, test: &str) -> bool {
     let found =
@@ -215,7 +215,7 @@ pub fn has_program(program: &str, test: &str) -> bool {
     found
 }
 
-/// Whether the tests run as root; says on standard error that `test` is skipped when they do not.
+/// True if the tests run as root; otherwise reports on standard error that `test` is skipped.
 #[must_use]
 pub fn is_root(test: &str) -> bool {
     let root = crate::skip::runs_as_root();

@@ -7,7 +7,7 @@ use std::fs;
 /// engine).
 const CLASSIFYING: [&str; 6] = ["archive", "cache", "registry", "image", "executor", "engine"];
 
-/// A wildcard would give a new variant a class that nobody chose.
+/// A wildcard would give a new variant a class that its author did not choose.
 #[test]
 fn classes_are_given_variant_by_variant() {
     for (folder, ..) in CRATES {
@@ -43,7 +43,7 @@ fn messages_of_libraries_name_no_program() {
     }
 }
 
-/// What stands in `#[error(…)]`.
+/// The texts inside `#[error(…)]`.
 fn messages(text: &str) -> impl Iterator<Item = &str> {
     text.split("#[error(").skip(1).filter_map(|rest| rest.split_once(")]").map(|(message, _)| message))
 }
@@ -81,7 +81,7 @@ fn class_functions(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What in a body decides about variants that it does not name.
+/// The line or test in a body that decides about variants it does not name.
 fn catch_all(body: &str) -> Option<&str> {
     let arm = |pattern: &str| {
         let last = pattern.rsplit([',', '{', '|', '\n']).next().unwrap_or_default();

@@ -45,7 +45,7 @@ fn functions_are_short() {
     }
 }
 
-/// What a build makes depends on its inputs alone; the caller of the engine passes these as values.
+/// The result of a build depends on its inputs alone; the caller of the engine passes these as values.
 #[test]
 fn surroundings_are_read_at_the_edge() {
     let bans = fs::read_to_string(root().join("clippy.toml")).unwrap();
