@@ -39,7 +39,7 @@ impl Engine {
         let cancel = CancelOnDrop(Cancel::default());
         let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
         let plan = planned.plan.clone();
-        // reading a large context takes its time: whoever stops the build does not have to wait for that
+        // reading a large context takes long: a caller that stops the build does not have to wait for it
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         let mut build = Build::new(self, first, (plan, &cancel.0), reporter);

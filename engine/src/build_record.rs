@@ -205,10 +205,10 @@ impl Drop for Recording {
     }
 }
 
-/// What the record says of its own logs.
+/// The remark in the record of a build whose logs are not complete.
 const LOG_LOST: &str = "a log is not complete, because it could not be written";
 
-/// What a build is to make.
+/// The subject of a build, as its record names it.
 fn subject(request: &BuildRequest) -> BuildSubject {
     let dockerfile = match &request.dockerfile {
         DockerfileSource::File(path) => Some(path.display().to_string()),

@@ -77,7 +77,7 @@ pub(crate) fn parse(text: &DockerfileText) -> Result<Dockerfile, Error> {
     rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))
 }
 
-/// What `request` means to the planner.
+/// Translates `request` into the planner's options.
 pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
     let mut named_contexts = BTreeMap::new();
     for (name, source) in &request.named_contexts {
@@ -105,8 +105,8 @@ pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error>
     })
 }
 
-/// What the checks find before reading ends at an instruction that makes no sense. A line that cannot even be split into words
-/// is met before any instruction is looked at.
+/// The findings of the checks before reading ends at an instruction that makes no sense. A line that cannot even be
+/// split into words is met before any instruction is looked at.
 pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &BuildRequest) -> Vec<Lint> {
     let Error::Syntax { error: ParseError { problem: Problem::Instruction(_), .. }, .. } = error else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! A mistake in somebody's Dockerfile, with everything needed to show it.
+//! A mistake in the user's Dockerfile, with everything needed to show it.
 
 use rbuild_parser::{Lines, ParseError};
 
@@ -9,7 +9,7 @@ pub struct Diagnostic {
     pub excerpt: String,
     /// The failing step, `[stage 2/3] RUN make:`, and the last lines it wrote.
     pub step: Option<(String, Vec<String>)>,
-    /// What else is surely wrong with a Dockerfile that does not parse.
+    /// The other certain mistakes in a Dockerfile that does not parse.
     pub others: Vec<OtherMistake>,
 }
 
@@ -18,7 +18,7 @@ pub struct Diagnostic {
 pub struct OtherMistake {
     /// `FILE:LINE`, or the file alone.
     pub place: String,
-    /// What is wrong there.
+    /// The message that says what is wrong there.
     pub message: String,
     /// The first line of the instruction, as in [`Diagnostic::excerpt`]; empty when the mistake has no place.
     pub line: String,
@@ -42,7 +42,7 @@ impl DockerfileText {
         Box::new(Diagnostic { excerpt, step: None, others: Vec::new() })
     }
 
-    /// What [`rbuild_parser::mistakes`] finds behind the first.
+    /// The mistakes that [`rbuild_parser::mistakes`] finds after the first.
     pub(crate) fn other_mistakes(&self) -> Vec<OtherMistake> {
         let mistakes = rbuild_parser::mistakes(&self.bytes);
         mistakes.iter().skip(1).map(|mistake| self.other(mistake)).collect()

@@ -1,4 +1,4 @@
-//! Everything that can end a request, and whose turn it is then.
+//! All errors that can end a request, and who has to act on each.
 
 use crate::{Diagnostic, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText};
 use rbuild_cache::StoreError;
@@ -34,7 +34,7 @@ pub enum Error {
     ContextUnreadable {
         /// As given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The directory of a named context is not there.
@@ -44,10 +44,10 @@ pub enum Error {
         name: String,
         /// As given.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A named context is something else than a directory.
+    /// A named context is not a directory.
     #[error("failed to get build context path {}: not a directory", .path.display())]
     NamedContextNotADirectory {
         /// As given.
@@ -58,7 +58,7 @@ pub enum Error {
     Layout {
         /// As given.
         reference: LayoutReference,
-        /// Why.
+        /// The reason.
         source: Box<ImageError>,
     },
     /// The Dockerfile cannot be read.
@@ -66,7 +66,7 @@ pub enum Error {
     DockerfileUnreadable {
         /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The Dockerfile does not parse.
@@ -92,9 +92,9 @@ pub enum Error {
         written: String,
         /// In full.
         reference: String,
-        /// What can be done about it.
+        /// A suggestion for the user, if there is one.
         hint: Option<Hint>,
-        /// Why.
+        /// The reason.
         source: Box<Error>,
         /// Its place.
         diagnostic: Box<Diagnostic>,
@@ -116,7 +116,7 @@ pub enum Error {
     ImageInUse {
         /// As asked.
         name: String,
-        /// What holds it.
+        /// The reason why the image cannot be removed.
         holder: ImageHolder,
     },
     /// No container of that name or id.
@@ -148,7 +148,7 @@ pub enum Error {
     /// Something rbuild does not do.
     #[error("{what} is not supported yet")]
     Unsupported {
-        /// What.
+        /// The feature that is not supported.
         what: String,
     },
     /// The store failed.
@@ -162,7 +162,7 @@ pub enum Error {
     StepLayers {
         /// The step's position and name.
         step: String,
-        /// Why.
+        /// The reason.
         source: Box<ImageError>,
         /// The step's place.
         diagnostic: Box<Diagnostic>,
@@ -182,11 +182,11 @@ pub enum Error {
     /// A file operation failed.
     #[error("{action} {}", .path.display())]
     Io {
-        /// What was tried: `open`, `write`, …
+        /// The operation that failed: `open`, `write`, …
         action: &'static str,
-        /// On what.
+        /// The path it was applied to.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A worker ended without an answer.
@@ -279,7 +279,7 @@ impl Error {
         }
     }
 
-    /// Whose turn it is.
+    /// Who has to act on the failure.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
@@ -312,7 +312,7 @@ impl Error {
         }
     }
 
-    /// What can be done about it, where that is known.
+    /// A suggestion for the user, where one is known.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {

@@ -45,7 +45,7 @@ pub enum Activity {
     },
 }
 
-/// What people know a step by.
+/// The number, position and instruction by which users know a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepName {
     /// Its number in the plan, from 1, by which its log is found.
@@ -79,7 +79,7 @@ pub enum Note {
     Blob {
         /// Its digest, short.
         blob: String,
-        /// What could not be unpacked, and what became of it.
+        /// The message that says what could not be unpacked, and what became of it.
         remark: String,
     },
 }
@@ -91,7 +91,7 @@ pub enum Warning {
     CacheFails {
         /// The part, whose removal costs time only.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         causes: Causes,
     },
     /// The records of this build cannot be kept together, which makes the next one slower.
@@ -102,7 +102,7 @@ pub enum Warning {
     LayerDamaged {
         /// The step.
         step: String,
-        /// What is wrong.
+        /// The error, with its causes.
         causes: Causes,
     },
     /// The record of this build cannot be written.
@@ -129,7 +129,7 @@ pub enum Event {
     Begun {
         /// Its number.
         activity: ActivityId,
-        /// What it is.
+        /// The kind of activity.
         what: Activity,
     },
     /// A piece of a command's output, standard output and error in the order written: not cut into lines, any bytes.
@@ -145,7 +145,7 @@ pub enum Event {
     Transferred {
         /// The activity.
         activity: ActivityId,
-        /// What is transferred: a blob's short digest, or a path.
+        /// The thing that is transferred: a blob's short digest, or a path.
         subject: String,
         /// Bytes so far.
         done: u64,
@@ -163,7 +163,7 @@ pub enum Event {
     Missed {
         /// The activity.
         activity: ActivityId,
-        /// Why.
+        /// The reason.
         reason: MissReason,
     },
     /// An activity is over.

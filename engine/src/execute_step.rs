@@ -33,7 +33,7 @@ pub(crate) struct Executor {
     pub(crate) reporter: Reporter,
 }
 
-/// What steps are carried out with.
+/// The parts of the engine that a step needs to run.
 pub(crate) struct Machine {
     pub(crate) store: Store,
     pub(crate) isolation: Arc<Isolation>,

@@ -9,11 +9,11 @@ use std::fmt;
 pub struct Finding {
     /// The rule's name.
     pub rule: String,
-    /// What the rule asks for.
+    /// A description of the rule.
     pub description: &'static str,
     /// The page that describes it.
     pub url: Option<String>,
-    /// What is wrong here.
+    /// The message that says what is wrong here.
     pub message: String,
     /// First and last line.
     pub lines: (usize, usize),

@@ -34,7 +34,7 @@ pub(crate) struct Planned {
     pub(crate) cancel: Cancel,
 }
 
-/// What is known before anything runs.
+/// The facts known before anything runs.
 pub(crate) struct FirstLook {
     pub(crate) keys: Keys,
     pub(crate) misses: Misses,

@@ -1,6 +1,6 @@
 //! What can be done about a failure, as data: a front end has the words, because it has the commands and flags.
 
-/// What can be done about a failure.
+/// A suggestion of what the user can do about a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// Use this name, which is near the one that is not there.
@@ -21,7 +21,7 @@ pub enum Hint {
     StopContainer,
 }
 
-/// What keeps an image from being removed.
+/// The reason why an image cannot be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageHolder {
     /// It has several names.

@@ -14,7 +14,7 @@ pub struct ImageSummary {
     pub names: Vec<Reference>,
     /// The digest of the manifest it was pulled with or pushed as, by name.
     pub digests: Vec<(Reference, Digest)>,
-    /// When it was made.
+    /// The time at which the image was made.
     pub created: Option<Timestamp>,
     /// Bytes of its layers.
     pub size: u64,
@@ -35,7 +35,7 @@ pub struct Image {
     pub config: ImageConfig,
     /// Bytes of its layers.
     pub size: u64,
-    /// When it last got a name.
+    /// The time at which it last got a name.
     pub tagged: Option<Timestamp>,
 }
 
@@ -44,9 +44,9 @@ pub struct Image {
 pub struct HistoryLine {
     /// The image, on the top line only.
     pub id: Option<ImageId>,
-    /// When.
+    /// The time at which this history entry was created, if known.
     pub created: Option<Timestamp>,
-    /// By which instruction.
+    /// The instruction that created it.
     pub created_by: String,
     /// Bytes of its layer, 0 when it has none.
     pub size: u64,
@@ -54,7 +54,7 @@ pub struct HistoryLine {
     pub comment: String,
 }
 
-/// What removing an image did, in order.
+/// One effect of removing an image. A removal returns them in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemovedImage {
     /// A name is gone.
@@ -63,7 +63,7 @@ pub enum RemovedImage {
     Deleted(ImageId),
 }
 
-/// Whether to remove what is still in use.
+/// The policy for removing what is still in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
     /// Refuse.
@@ -119,7 +119,7 @@ impl Engine {
         })
     }
 
-    /// Whether the store has an image called `name`.
+    /// True if the store has an image called `name`.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -131,7 +131,7 @@ impl Engine {
         }
     }
 
-    /// How the image called `name` came to be, newest first.
+    /// The history of the image called `name`, newest first.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Store`].

@@ -28,17 +28,17 @@ pub(crate) struct Keyed {
     /// For each mount of a RUN, in order, the hash of the files it shows, if it shows any.
     pub(crate) mount_contents: Vec<Option<StepHash>>,
     pub(crate) definition: Definition,
-    /// Whether another step of the plan has the same hash, so that its result may serve this one as well.
+    /// True if another step of the plan has the same hash, so that its result may serve this one as well.
     pub(crate) repeated: bool,
 }
 
-/// Whether the definition key of a step proves that its result is the recorded one.
+/// The answer to whether the definition key of a step proves that its result is the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Definition {
     /// It does.
     Trusted,
     /// It does not: an input of the step is run although the cache has it (`--no-cache-filter`), so that only the content
-    /// of that input tells whether it changed.
+    /// of that input shows a change.
     Untrusted,
 }
 

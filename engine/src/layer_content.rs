@@ -8,7 +8,7 @@ use crate::{Error, layer_files::LayerFiles, records::Records};
 use rbuild_cache::{KeyBuilder, LayerId, Store};
 use rbuild_oci::Digest;
 
-/// Whether two stacks hold the same files, layer by layer. Files that are elsewhere are brought when they must be read.
+/// True if two stacks hold the same files, layer by layer. Files that are elsewhere are fetched when they must be read.
 ///
 /// # Errors
 /// When a layer cannot be read, or its files cannot be had.
@@ -38,7 +38,7 @@ pub(crate) fn is_same(
     Ok(true)
 }
 
-/// Whether two layers are known to have the same tar, which takes no reading of it.
+/// True if two layers are known to have the same tar. Neither tar is read for this.
 fn same_tar(store: &Store, one: &LayerId, other: &LayerId) -> Result<bool, Error> {
     let diff_id = |layer| rbuild_image::known_layer_diff(store, layer).map(|diff| Some(diff?.diff_id));
     let one = diff_id(one)?;

@@ -17,7 +17,7 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
-/// How long a waiting step does not see that the build was canceled.
+/// The longest time for which a waiting step does not notice that the build was canceled.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Sees that files of layers are here. Cheap to clone.
@@ -76,7 +76,7 @@ impl LayerFiles {
             let canceled = |_| Error::Executor(ExecutorError::Canceled);
             cancel.check().map_err(canceled)?;
             let (done, waiting) = blocking::channel();
-            // nobody receives any more when the build has ended
+            // sending fails once the build has ended, because its receiver is gone by then
             let _ = sender.send(Request { stack: stack.to_vec(), done });
             loop {
                 match waiting.recv_timeout(LOOK) {

@@ -92,7 +92,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Engine {
     store: Store,
-    /// How many steps may run at once.
+    /// The number of steps that may run at once.
     jobs: usize,
     isolation: Arc<Isolation>,
     /// The images of registries. Everything that this engine fetches or pushes goes through this one client, so that tokens

@@ -61,7 +61,7 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// What looking a step up gave.
+/// The outcome of looking a step up.
 pub(crate) enum Found {
     Hit(Hit),
     Miss(MissReason),
@@ -99,7 +99,7 @@ impl StepCache {
         }
     }
 
-    /// What keeps the layers of this build from being pruned.
+    /// The lease that keeps the layers of this build from being pruned.
     pub(crate) fn lease(&self) -> &Lease {
         &self.lease
     }
@@ -176,7 +176,7 @@ impl StepCache {
         }
     }
 
-    /// Whether a step whose inputs must be made first may still be in the cache: an earlier build ran the same step, or it
+    /// True if a step whose inputs must be made first may still be in the cache: an earlier build ran it too, or it
     /// copies files of stages, which are compared by content.
     pub(crate) fn may_find_later(step: &Step, misses: &Misses) -> bool {
         let by_content = matches!(&step.action, Action::Copy(action) if copies_layers(action));

@@ -10,7 +10,7 @@ use rbuild_cache::{
 use rbuild_planner::{CachePolicy, Step, StepId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the first look-up learned of the steps that it found no result for.
+/// The facts that the first look-up learned about the steps for which it found no result.
 pub(crate) struct Misses {
     /// Records of the last such build, to compare with.
     recent: RecentRecords,
@@ -19,7 +19,7 @@ pub(crate) struct Misses {
     steps: BTreeMap<StepId, Seen>,
 }
 
-/// What the index has of a step.
+/// The contents of the index for a step.
 struct Seen {
     lookup: Lookup,
     /// Usable records of the same step on whatever parents, newest first.

@@ -142,7 +142,7 @@ impl Running {
         result
     }
 
-    /// How long it has been going on.
+    /// The time since it began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }

@@ -11,12 +11,12 @@ use std::{
     sync::Arc,
 };
 
-/// How an engine is set up.
+/// The settings of an engine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// The store's directory.
     pub root: PathBuf,
-    /// How many steps may run at once.
+    /// The number of steps that may run at once.
     pub jobs: usize,
     /// Credentials, certificates and rules for registries.
     pub registry: ClientOptions,
@@ -57,7 +57,7 @@ pub enum DockerfileSource {
     Text(Vec<u8>),
 }
 
-/// What `--build-context NAME=…` names.
+/// The source that `--build-context NAME=…` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedContextSource {
     /// A local directory.
@@ -83,7 +83,7 @@ pub struct LayoutReference {
     pub digest: Option<Digest>,
 }
 
-/// Whether references are looked up in their registry although an image of that name is in the store.
+/// The policy for looking a reference up in its registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullPolicy {
     /// Only when the store has none.
@@ -92,7 +92,7 @@ pub enum PullPolicy {
     Always,
 }
 
-/// What becomes of a finished target.
+/// A use of the finished target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// An image in the store.
@@ -109,7 +109,7 @@ pub struct BuildRequest {
     pub context: ContextSource,
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
-    /// What becomes of the target, in this order. Without an output its steps are carried out and stay in the cache;
+    /// The uses of the finished target, in order. Without an output its steps are carried out and stay in the cache;
     /// nothing is hashed that no output needs.
     pub outputs: Vec<Output>,
     /// `--build-arg`, in order.
@@ -135,7 +135,7 @@ pub struct BuildRequest {
 }
 
 impl ContextSource {
-    /// What it is called, if it has a name.
+    /// Its name, if it has one.
     pub(crate) fn shown(&self) -> Option<String> {
         match self {
             Self::Directory(path) => Some(path.display().to_string()),
@@ -179,15 +179,15 @@ impl BuildRequest {
 /// A finished build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
-    /// What each output of the request came to, in the same order.
+    /// The outcome of each output of the request, in the same order.
     pub outputs: Vec<Exported>,
-    /// How many steps came from the cache.
+    /// The number of steps taken from the cache.
     pub cached: usize,
-    /// How many were carried out.
+    /// The number of steps carried out.
     pub executed: usize,
 }
 
-/// What an output came to.
+/// The outcome of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exported {
     /// An image in the store.

@@ -24,7 +24,7 @@ pub(crate) struct BaseImages {
 }
 
 impl BaseImages {
-    /// What keeps them from being collected.
+    /// The lease that keeps these images from being collected.
     pub(crate) fn lease(&self) -> Arc<Lease> {
         self.lease.clone()
     }
@@ -38,7 +38,7 @@ impl BaseImages {
     }
 }
 
-/// What is done about an image that is not in the store.
+/// The policy for an image that is not in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fetching {
     /// Its manifest and config are fetched.
@@ -49,7 +49,7 @@ pub(crate) enum Fetching {
     AssumeEmpty,
 }
 
-/// What an image turned out to be.
+/// The outcome of looking for an image.
 enum Answer {
     /// It is in the store.
     Found(ImageRecord, Box<ImageConfig>),
@@ -111,7 +111,7 @@ impl Engine {
         }
     }
 
-    /// What `wanted` turned out to be, held by the lease from now on; `None` when it is not there and must not be fetched.
+    /// Resolves `wanted`, which the lease holds from now on; `None` when it is not there and must not be fetched.
     async fn answer(
         &self,
         (wanted, lease): (&ImageRequest, &Arc<Lease>),

@@ -36,7 +36,7 @@ impl StepResult {
         self.record.layer
     }
 
-    /// When the layer was made.
+    /// The time at which the layer was made.
     pub(crate) fn created(&self) -> Timestamp {
         self.record.created
     }
@@ -93,7 +93,7 @@ impl Results {
         }
     }
 
-    /// What `step` works on, if all of that is done.
+    /// The inputs of `step`; `None` until all of them are done.
     pub(crate) fn inputs(&self, step: &Step) -> Option<Inputs> {
         let stack = |from: &Filesystem| Some((from.clone(), self.stack(from)?));
         let sources = layer_sources(step).into_iter().map(stack).collect::<Option<_>>()?;
@@ -126,7 +126,7 @@ impl Results {
         self.stack(&self.plan.stages[self.plan.target.0].result).unwrap_or_default()
     }
 
-    /// How many results have this origin.
+    /// The number of results with this origin.
     pub(crate) fn count(&self, origin: Origin) -> usize {
         self.steps.iter().flatten().filter(|result| result.origin == origin).count()
     }

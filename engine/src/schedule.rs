@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 /// Things that wait for each other, by their ids.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
-    /// How many inputs each waiting one still lacks; never 0.
+    /// The number of inputs that each waiting one still lacks; never 0.
     waiting: HashMap<K, usize>,
     ready: BinaryHeap<Reverse<K>>,
 }
@@ -47,7 +47,7 @@ impl<K: Copy + Eq + Hash + Ord> Queue<K> {
     }
 }
 
-/// What the caller has to do next.
+/// The caller's next task.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<K, T> {
     /// [`Schedule::start`] this one, or declare it done.
@@ -71,7 +71,7 @@ impl<K: Copy + Eq + Hash + Ord + Send + 'static, T: Send + 'static> Schedule<K, 
         Self { queue, running: JoinSet::new(), jobs: jobs.max(1) }
     }
 
-    /// What is to be done next; `None` when all is done.
+    /// The caller's next task; `None` when all is done.
     pub(crate) async fn next(&mut self) -> Option<Next<K, T>> {
         if self.running.len() < self.jobs
             && let Some(id) = self.queue.pop()

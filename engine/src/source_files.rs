@@ -148,7 +148,7 @@ pub(crate) fn layer_sources(step: &Step) -> Vec<&Filesystem> {
     from.into_iter().filter(|from| matches!(from, Filesystem::Image(_) | Filesystem::Step(_))).collect()
 }
 
-/// Whether `action` copies from layers, which are keyed and not read.
+/// True if `action` copies from layers, which are keyed and not read.
 pub(crate) fn copies_layers(action: &CopyAction) -> bool {
     matches!(action.from, Filesystem::Image(_) | Filesystem::Step(_))
 }

@@ -43,7 +43,7 @@ pub struct LoadedImage {
     pub names: Vec<ImageName>,
 }
 
-/// Whether a pull brought something new.
+/// The outcome of a pull: a new image, or one that was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullStatus {
     /// The image was there already.
@@ -59,7 +59,7 @@ pub struct Pulled {
     pub image: ImageId,
     /// Digest of the manifest or index the reference led to.
     pub digest: Digest,
-    /// Whether it is new.
+    /// The outcome: new, or there already.
     pub status: PullStatus,
 }
 
@@ -224,7 +224,7 @@ impl Engine {
         Ok(activity.end_with(fetched)?)
     }
 
-    /// Whether some of the image's layers are still at its registry.
+    /// True if some of the image's layers are still at its registry.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Store`].
@@ -269,7 +269,7 @@ impl Engine {
     }
 }
 
-/// Turns what the image crate tells into transfers of one activity.
+/// Turns the progress that the image crate reports into transfers of one activity.
 pub(crate) struct Progress<'a> {
     activity: &'a Running,
     totals: Mutex<BTreeMap<Digest, Option<u64>>>,

@@ -8,9 +8,9 @@ use rbuild_cache::{ImagePrune, MountPrune, PruneOptions, RecordPrune};
 pub struct UsageLine {
     /// `Images`, `Containers`, `Build Cache`.
     pub kind: &'static str,
-    /// How many there are.
+    /// The number of such objects.
     pub total: usize,
-    /// How many are in use.
+    /// The number that are in use.
     pub active: usize,
     /// Their bytes.
     pub size: u64,
@@ -18,7 +18,7 @@ pub struct UsageLine {
     pub reclaimable: u64,
 }
 
-/// What to remove.
+/// The things to remove from the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Images that no name and no container holds, or also named ones that no container uses.
@@ -29,7 +29,7 @@ pub struct PruneRequest {
     pub containers: PruneContainers,
 }
 
-/// Which images to remove.
+/// The images to remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PruneImages {
     /// None.
@@ -41,7 +41,7 @@ pub enum PruneImages {
     Unused,
 }
 
-/// Which cache records to remove.
+/// The cache records to remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PruneCache {
     /// None.
@@ -53,7 +53,7 @@ pub enum PruneCache {
     All,
 }
 
-/// Which containers to remove.
+/// The containers to remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PruneContainers {
     /// None.
@@ -63,7 +63,7 @@ pub enum PruneContainers {
     Stopped,
 }
 
-/// What was removed.
+/// The outcome of a prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// `untagged: …`, `deleted: …`, container ids.
@@ -73,7 +73,7 @@ pub struct Pruned {
 }
 
 impl Engine {
-    /// What the store holds, by kind.
+    /// Lists the contents of the store, by kind.
     ///
     /// # Errors
     /// [`Error::Store`] when it cannot be read.

@@ -94,7 +94,7 @@ pub(crate) fn apply_changes(
         name: "change".to_owned(),
         bytes: format!("FROM base\n{}\n", changes.join("\n")).into_bytes(),
     };
-    // the lines are of no file that anybody has seen
+    // the error drops its lines, because the user has never seen the file that they number
     let unread = |error| Error::syntax(ParseError { lines: None, ..error }, &text);
     let dockerfile = rbuild_parser::parse(&text.bytes).map_err(unread)?;
     let planned = |error| Error::plan(error, &text);

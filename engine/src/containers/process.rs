@@ -19,7 +19,7 @@ use std::{
 const KILL_CHECKS: u32 = 500;
 const KILL_PAUSE: Duration = Duration::from_millis(20);
 
-/// What becomes of a container that has ended.
+/// The policy for a container that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// It stays, until it is removed.
@@ -102,7 +102,7 @@ impl RunningContainer {
 pub(crate) fn kill(store: &Store, container: &Container) -> Result<(), Error> {
     let directory = store.container(&container.id);
     let Some(pid) = container.pid else { return Ok(()) };
-    // the process is pinned before it is asked whether the container still runs: the number may be somebody else's by now
+    // the process is pinned before the lock is tested, because the kernel may reuse the number for another process
     let process = rbuild_executor::open_process(pid)?;
     for _ in 0..KILL_CHECKS {
         if directory.try_lock()?.is_some() {

@@ -52,7 +52,7 @@ pub struct Volume {
     pub access: Access,
 }
 
-/// Whether a container gets a terminal.
+/// The choice between a terminal and plain streams for a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terminal {
     /// Its streams are the caller's.
@@ -66,7 +66,7 @@ pub enum Terminal {
     },
 }
 
-/// What a container without a terminal reads. What it writes goes to the caller's streams.
+/// The standard input of a container without a terminal. Its output goes to the caller's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerStdio {
     /// Nothing: `/dev/null`.

@@ -10,7 +10,7 @@ use rbuild_oci::{Digest, ImageConfig};
 use rbuild_planner::ImageRequest;
 use std::{fs, path::Path, sync::Arc};
 
-/// Whether every local context is there, used or not.
+/// Checks that every local context is there, used or not.
 pub(crate) fn check(request: &BuildRequest) -> Result<(), Error> {
     for (name, source) in &request.named_contexts {
         match source {

@@ -111,13 +111,13 @@ impl Context {
         found.ok_or_else(|| not_found(path))
     }
 
-    /// The file at `below` in the context, which people know as `shown`.
+    /// The file at `below` in the context; errors call it `shown`.
     fn read(&self, below: &Path, shown: &Path) -> Result<Option<Vec<u8>>, Error> {
         let Some(directory) = &self.directory else { return Ok(None) };
         directory.read(below).map_err(|error| unreadable_at(shown, error))
     }
 
-    /// What the ignore file leaves out; it is read at the first call, since a Dockerfile that copies nothing needs none.
+    /// The rules of the ignore file; it is read at the first call, because a Dockerfile that copies nothing needs none.
     ///
     /// # Errors
     /// When the file cannot be read or has a bad pattern.
@@ -133,7 +133,7 @@ impl Context {
         rules
     }
 
-    /// Whether a build would not find `path`, cleaned, in its context. An ignore file that cannot be read leaves nothing
+    /// True if a build would not find `path`, cleaned, in its context. An unreadable ignore file leaves nothing
     /// out here: the build reports it when it opens the context.
     pub(crate) fn leaves_out(&self, path: &str) -> bool {
         if self.rules.get().is_none() {

@@ -16,14 +16,14 @@ use rbuild_parser::{Dockerfile, Lint};
 use rbuild_planner::{Entitlements, Plan, PlanErrorKind, PlanOptions, Selection};
 use std::path::{Component, Path, PathBuf};
 
-/// What the checks found.
+/// The outcome of the checks.
 #[derive(Debug)]
 pub struct Checked {
     /// The findings, in the order in which they were made.
     pub findings: Vec<Finding>,
-    /// Why the Dockerfile could not be built at all; `error=true` with findings counts.
+    /// The error that keeps the Dockerfile from being built at all; `error=true` with findings counts.
     pub failure: Option<Error>,
-    /// First and last line of what is to blame for that.
+    /// First and last line of that failure in the Dockerfile, where they are known.
     pub failure_lines: Option<(usize, usize)>,
     /// The Dockerfile's name as shown.
     pub file: String,
@@ -36,7 +36,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the Dockerfile cannot be read, or the request is at fault: it asks for something that is not supported, or for
-    /// checks that there are not.
+    /// checks that do not exist.
     pub fn check(&self, request: &BuildRequest) -> Result<Checked, Error> {
         let (mut text, context) = definition::load(
             (&self.store, request),

@@ -46,9 +46,9 @@ pub struct PlannedBuild {
 pub struct StagePreview {
     /// Its name, or `stage-N`.
     pub name: String,
-    /// What it starts from.
+    /// The base that it starts from.
     pub base: Input,
-    /// What it is built for.
+    /// The platform that it is built for.
     pub platform: Platform,
     /// The line of its FROM.
     pub line: usize,
@@ -65,7 +65,7 @@ pub struct StepPreview {
     pub name: String,
     /// Its first line in the Dockerfile.
     pub line: usize,
-    /// What would become of it.
+    /// Its predicted outcome.
     pub outlook: Outlook,
     /// Why it is not simply taken from the cache; `None` when it is, and when nothing needs it.
     pub reason: Option<MissReason>,
@@ -75,7 +75,7 @@ pub struct StepPreview {
     pub sources: Vec<Input>,
 }
 
-/// What would become of a step.
+/// The predicted outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlook {
     /// Its result is in the cache, or will be: an equal step of the plan runs before it.
@@ -104,7 +104,7 @@ pub enum Input {
 }
 
 impl Engine {
-    /// What [`Engine::build`] would do with `request` now. Base images must be in the store.
+    /// Predicts what [`Engine::build`] would do with `request` now. Base images must be in the store.
     ///
     /// # Errors
     /// As a build before its first step, with everything it refuses then; [`Error::BaseImage`] for an image that would

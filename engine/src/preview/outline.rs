@@ -14,13 +14,13 @@ pub struct Target {
     pub name: Option<String>,
     /// The comment above it that begins with its name.
     pub description: String,
-    /// What it starts from, as written.
+    /// The base that it starts from, as written.
     pub base: String,
     /// `--platform`, as written.
     pub platform: Option<String>,
     /// First and last line of its FROM.
     pub lines: (usize, usize),
-    /// Whether it is what is built when no target is given.
+    /// True if this stage is built when no target is given.
     pub default: bool,
 }
 
@@ -46,7 +46,7 @@ pub struct Outline {
 pub struct ArgumentOutline {
     /// Its name.
     pub name: String,
-    /// What it would be in this build.
+    /// Its value in this build.
     pub value: Option<String>,
     /// The comment above it that begins with its name.
     pub description: String,
@@ -59,7 +59,7 @@ pub struct ArgumentOutline {
 pub struct MountOutline {
     /// Its id.
     pub id: String,
-    /// Whether the build fails without it.
+    /// True if the build fails without it.
     pub required: bool,
     /// First and last line of the RUN.
     pub lines: (usize, usize),

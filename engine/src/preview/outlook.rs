@@ -13,8 +13,8 @@ use rbuild_image::ImageError;
 use rbuild_planner::{CachePolicy, Plan, Step};
 use std::collections::{BTreeMap, HashSet};
 
-/// What would become of each step and why, by its index. `results` are those of the first look-up; what is found beyond
-/// them is put there as well. `ready` finds the files that a step copies.
+/// Predicts the outcome of each step and the reason, by its index. `results` are those of the first look-up; this adds
+/// the results found beyond them. `ready` finds the files that a step copies.
 ///
 /// # Errors
 /// When the lease fails.
@@ -90,7 +90,7 @@ struct ToRun {
     steps: HashSet<StepHash>,
 }
 
-/// What runs before a step and may serve it.
+/// The kind of earlier step that may serve a later one.
 enum Earlier {
     /// A step with its key: it will be in the cache by then.
     SameKey,

@@ -36,7 +36,7 @@ enum Writes {
     Random,
 }
 
-/// What happens between two builds.
+/// A change made between two builds.
 #[derive(Clone, Debug)]
 enum Edit {
     /// Another instruction instead of this one.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// What a change must do to the last step.
+/// The effect that a change must have on the last step.
 enum Expected {
     Hit,
     /// It is run, because these inputs changed.

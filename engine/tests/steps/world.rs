@@ -35,7 +35,7 @@ pub(super) struct World {
     pub(super) request: BuildRequest,
 }
 
-/// What came of each step of a build, by its index; `None` when nothing needed it.
+/// The origin of each step's result in a build, by its index; `None` when nothing needed it.
 pub(super) type Outcome = Vec<Option<Origin>>;
 
 impl World {
@@ -131,7 +131,7 @@ impl World {
         store.set_name(&name.parse().unwrap(), &record).unwrap();
     }
 
-    /// What a build would do.
+    /// Predicts the outcome of each step of a build.
     pub(super) fn plan(&self) -> Vec<(Outlook, Option<MissReason>)> {
         let planned = self.planned();
         let plan = planned.plan.clone();
@@ -141,7 +141,7 @@ impl World {
             .unwrap()
     }
 
-    /// What becomes of the last step, and why.
+    /// The predicted outcome of the last step, and the reason.
     pub(super) fn last(&self) -> (Outlook, Option<MissReason>) {
         self.plan().pop().unwrap()
     }
