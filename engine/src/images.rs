@@ -160,7 +160,10 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn tag(&self, source: &str, target: &ImageName) -> Result<(), Error> {
         let lease = self.store.lease()?;
-        let record = self.held_image(source, &lease)?;
+        // its layers are looked at by those who use them
+        let held =
+            hold_found(|id| lease.hold_record(id), || self.find_image(source).map(|found| Some(found.id)))?;
+        let record = held.ok_or_else(|| Error::NoSuchImage(source.to_owned()))?;
         Ok(self.store.set_name(
             target,
             &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(self.store.now()) },
@@ -232,7 +235,8 @@ impl Engine {
 
     /// The image called `name`, held by `lease` from now on.
     pub(crate) fn held_image(&self, name: &str, lease: &Lease) -> Result<ImageRecord, Error> {
-        let held = hold_found(lease, || self.find_image(name).map(|found| Some(found.id)))?;
+        let held =
+            hold_found(|id| lease.hold_image(id), || self.find_image(name).map(|found| Some(found.id)))?;
         held.ok_or_else(|| Error::NoSuchImage(name.to_owned()))
     }
 

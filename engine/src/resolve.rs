@@ -174,7 +174,7 @@ impl Engine {
         lease: &Lease,
     ) -> Result<Option<(ImageRecord, ImageConfig)>, Error> {
         let find = || Ok(self.store.reference(reference)?.map(|found| found.image));
-        let Some(record) = hold_found(lease, find)? else { return Ok(None) };
+        let Some(record) = hold_found(|id| lease.hold_image(id), find)? else { return Ok(None) };
         let config = self.image_config(&record.id)?;
         Ok(Some((record, config)))
     }
@@ -190,17 +190,17 @@ impl Engine {
     }
 }
 
-/// The image that `find` leads to, held by `lease`. When a collection was faster it is looked for again, because its name may
+/// The image that `find` leads to, once `hold` has it. When a collection was faster it is looked for again, because its name may
 /// lead to another image by then.
 pub(crate) fn hold_found(
-    lease: &Lease,
+    hold: impl Fn(&ImageId) -> Result<Option<ImageRecord>, StoreError>,
     find: impl Fn() -> Result<Option<ImageId>, Error>,
 ) -> Result<Option<ImageRecord>, Error> {
     let mut gone = None;
     loop {
         let found = find()?;
         let Some(id) = found.filter(|_| found != gone) else { return Ok(None) };
-        if let Some(image) = lease.hold_image(&id)? {
+        if let Some(image) = hold(&id)? {
             return Ok(Some(image));
         }
         gone = found;

@@ -136,6 +136,18 @@ impl Lease {
         Ok(self.store.image(id)?.filter(|there| *there == image))
     }
 
+    /// Holds the record and the config of the image `id`, and with them its layers, because no collection takes an image whose
+    /// config is held. They are not looked at; `None` when the record or the config is not in the store.
+    ///
+    /// # Errors
+    /// As [`Lease::hold_image`].
+    pub fn hold_record(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        if !self.hold(&[], &[*id.as_digest()])?.is_empty() {
+            return Ok(None);
+        }
+        self.store.image(id)
+    }
+
     /// Holds a layer that is about to be committed.
     pub(crate) fn announce(&self, layer: &LayerId) -> Result<(), StoreError> {
         self.append(&format!("{layer}\n"))
