@@ -10,7 +10,7 @@ use crate::{
 use rbuild::{ClientOptions, Engine, EngineOptions};
 use std::path::PathBuf;
 
-/// What commands are given besides their arguments.
+/// The values that commands get besides their arguments.
 pub(crate) struct App {
     /// The surroundings.
     pub(crate) environment: Environment,

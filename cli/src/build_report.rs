@@ -95,7 +95,7 @@ fn steps(build: &BuildRecord) -> String {
     aligned(&rows).lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// What became of a step; nothing where the record of a build without an end does not know it.
+/// The outcome of a step in a word; empty where the record of a build without an end does not know it.
 fn status(step: &RecordedStep, of_build: Option<&BuildOutcome>) -> &'static str {
     match (&step.outcome, of_build) {
         (StepOutcome::NotRun, None) => "",

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What the configuration files say.
+/// The content of the configuration files.
 pub(crate) struct Configuration {
     /// For the registry client.
     pub(crate) registry: ClientOptions,

@@ -45,7 +45,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Whether the command is `run`, whose exit code is the program's, so that rbuild's own mistakes have one of their own.
+/// True if the command is `run`, whose exit code is the program's, so that rbuild's own mistakes have one of their own.
 fn runs_a_container(words: &[OsString]) -> bool {
     let word = |at: usize| words.get(at).and_then(|word| word.to_str());
     word(1) == Some("run") || (word(1) == Some("container") && word(2) == Some("run"))
@@ -103,7 +103,7 @@ fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
     })
 }
 
-/// Whether a first word that is not a command can be meant as a build context. What is written as a path or a URL can,
+/// True if a first word that is not a command can be meant as a build context. What is written as a path or a URL can,
 /// even if nothing is there: then the build says so.
 fn is_context(word: &OsStr) -> bool {
     let text = word.to_string_lossy();

@@ -101,12 +101,12 @@ impl Environment {
         named.into_iter().chain(runtime).chain([config.join("containers/auth.json")]).collect()
     }
 
-    /// Whether stderr takes colours: a terminal that is not dumb, while `NO_COLOR` is not set.
+    /// True if stderr takes colours: a terminal that is not dumb, while `NO_COLOR` is not set.
     pub(crate) fn color(&self) -> Color {
         if self.filled("NO_COLOR").is_none() && self.live_terminal() { Color::On } else { Color::Off }
     }
 
-    /// Whether stderr is a terminal on which lines can be redrawn.
+    /// True if stderr is a terminal on which lines can be redrawn.
     pub(crate) fn live_terminal(&self) -> bool {
         self.variable("TERM") != Some("dumb") && streams::stderr().is_terminal()
     }

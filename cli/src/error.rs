@@ -69,19 +69,19 @@ pub(crate) enum CliError {
     /// A file could not be read or written.
     #[error("{action} {}", .path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Standard input or output failed.
     #[error("{action}")]
     Stream {
-        /// What was tried: `write to standard output`, …
+        /// The operation that failed: `write to standard output`, …
         action: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A configuration file is not what it should be.
@@ -89,7 +89,7 @@ pub(crate) enum CliError {
     Configuration {
         /// The file.
         path: PathBuf,
-        /// What the JSON reader said.
+        /// The JSON reader's error.
         source: serde_json::Error,
     },
     /// A user namespace could not be entered.
@@ -131,7 +131,7 @@ impl CliError {
     }
 }
 
-/// Whether a failed build got as far as what BuildKit calls solving.
+/// True if a failed build got as far as what BuildKit calls solving.
 fn in_solver(error: &rbuild::Error) -> bool {
     !matches!(
         error,

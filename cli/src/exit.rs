@@ -92,7 +92,7 @@ pub(crate) fn ask(question: &str) {
     streams::tell(&Shown::from(question));
 }
 
-/// What can be done about it.
+/// The advice about a failure.
 fn hint(error: &CliError) -> Option<Hint> {
     match error {
         CliError::Build(error) => error.hint(),

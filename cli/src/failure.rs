@@ -22,7 +22,7 @@ pub(crate) fn in_full(error: &dyn Error, hint: Option<&Hint>) -> String {
     text
 }
 
-/// What stands behind the message.
+/// The causes behind the message.
 fn words(hint: &Hint) -> String {
     match hint {
         Hint::DidYouMean(name) => format!(" (did you mean {name}?)"),

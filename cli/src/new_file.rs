@@ -123,7 +123,7 @@ impl Drop for NewFile {
     }
 }
 
-/// What stands in the way of a new file, in Docker's words.
+/// The obstacle to a new file, in Docker's words.
 fn obstacle(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_symlink() => Some("symbolic link directly"),

@@ -10,7 +10,7 @@ use std::{borrow::Cow, fmt, fmt::Write};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown(Vec<u8>);
 
-/// Whether text may be coloured.
+/// The choice of colours in text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Color {
     /// Escape sequences are understood and wanted.
@@ -38,7 +38,7 @@ pub(crate) enum Paint {
     Yellow,
 }
 
-/// What becomes of the escape sequences in the output of a step.
+/// The treatment of escape sequences in the output of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StepOutput {
     /// No terminal reads it: its bytes stay as they are.
@@ -98,7 +98,7 @@ impl Shown {
         self.0.len()
     }
 
-    /// Whether there is nothing in it.
+    /// True if there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -125,7 +125,7 @@ impl Write for Shown {
     }
 }
 
-/// What ends all colors.
+/// The sequence that ends all colors.
 const RESET: &str = "\u{1b}[0m";
 /// Characters of a color sequence; longer ones are made to hurt.
 const LONGEST_COLOR: usize = 32;
@@ -172,7 +172,7 @@ fn obeyed_colors_only(line: &[u8]) -> String {
     out
 }
 
-/// Whether line ends and tabs are meant.
+/// The treatment of line ends and tabs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lines {
     Several,
@@ -219,7 +219,7 @@ fn is_obeyed(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// What stands after the last carriage return: a terminal would have written it over the rest.
+/// The text after the last carriage return, because a terminal would have written it over the rest.
 fn last_written(line: &[u8]) -> &[u8] {
     line.rsplit(|byte| *byte == b'\r').find(|part| !part.is_empty()).unwrap_or_default()
 }

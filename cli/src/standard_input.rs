@@ -13,7 +13,7 @@ use std::{
 /// Bytes at the beginning that tell an archive from a Dockerfile.
 const HEAD: u64 = 512;
 
-/// What was read.
+/// The result of reading standard input.
 pub(crate) enum StandardInput {
     /// Nothing: a directory holds all.
     Unread,

@@ -7,7 +7,7 @@ use crate::{
 };
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Stderr, Stdout, Write};
 
-/// What a command answers on standard output.
+/// The answer of a command on standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// For people: tables and messages.
@@ -78,7 +78,7 @@ pub(crate) fn tell(shown: &Shown) {
     let _ = stderr().write_all(shown.as_bytes());
 }
 
-/// What standard error makes of the output of steps.
+/// The treatment of steps' output on standard error.
 pub(crate) fn step_output(color: Color) -> StepOutput {
     match color {
         _ if !stderr().is_terminal() => StepOutput::Unchanged,

@@ -50,7 +50,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     }
 }
 
-/// What `args` mean, with the Dockerfile of standard input read if it comes from there.
+/// The meaning of `args`. A Dockerfile or context that comes from standard input is read.
 pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliError> {
     let mut options = BuildOptions::new(args, &app.environment)?;
     for warning in &options.warnings {

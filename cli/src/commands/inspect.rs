@@ -12,7 +12,7 @@ use rbuild::Engine;
 use rbuild_docker_api::{ContainerInspect, ImageInspect};
 use serde_json::Value;
 
-/// What is looked for.
+/// The kind of object that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ObjectKind {
     /// A container, or else an image.

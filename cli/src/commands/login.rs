@@ -24,7 +24,7 @@ use std::{
 };
 
 const HUB: &str = "docker.io";
-/// What Docker calls its own registry in the file.
+/// Docker's name for its own registry in the file.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Remembers credentials, once the registry has taken them.

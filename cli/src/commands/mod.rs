@@ -29,15 +29,15 @@ use inspect::ObjectKind;
 /// Work that gives an exit code.
 type Work = Box<dyn FnOnce(&App) -> Result<u8, CliError>>;
 
-/// What a command line asks for.
+/// The work that a command line asks for.
 pub(crate) struct Chosen {
-    /// What the work needs.
+    /// The part of the store that the work needs.
     pub(crate) needs: Needs,
     /// The work; it gives the exit code.
     pub(crate) work: Work,
 }
 
-/// What a command needs of the store.
+/// The part of the store that a command needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing, or names and documents.

@@ -101,7 +101,7 @@ struct Carrier<'a> {
     asked: usize,
 }
 
-/// What there is to do.
+/// The next thing to do.
 struct Ready {
     signals: bool,
     over: bool,

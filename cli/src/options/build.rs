@@ -45,7 +45,7 @@ pub(crate) enum ProgressChoice {
     Json,
 }
 
-/// Whether the image's id goes to stdout.
+/// The choice of `-q` to print the image's id on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PrintId {
     /// It does (`-q`).

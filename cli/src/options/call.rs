@@ -5,22 +5,22 @@ use crate::error::UsageError;
 /// One call, and how to answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallOptions {
-    /// What is asked.
+    /// The question that `--call` asks.
     pub(crate) call: Call,
     /// How the answer is written.
     pub(crate) format: CallFormat,
-    /// What findings do to the exit code.
+    /// The effect of findings on the exit code.
     pub(crate) status: FindingsStatus,
 }
 
-/// What is asked.
+/// The question that `--call` asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// What is wrong with it.
+    /// The mistakes in it.
     Check,
-    /// Which parameters the target takes.
+    /// The parameters that the target takes.
     Outline,
-    /// Which stages can be built.
+    /// The stages that can be built.
     Targets,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum CallFormat {
     Json,
 }
 
-/// What findings do to the exit code.
+/// The effect of findings on the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FindingsStatus {
     /// It is 1.

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is read from standard input.
+/// The part of a build that is read from standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContextKind {
     /// Nothing.
@@ -59,7 +59,7 @@ fn source(place: &str) -> ContextSource {
     }
 }
 
-/// Whether Docker takes `text` for a place on the network. A directory of that name does not change it.
+/// True if Docker takes `text` for a place on the network. A directory of that name does not change it.
 pub(crate) fn is_url(text: &str) -> bool {
     RemoteContext::parse(text).is_some()
 }

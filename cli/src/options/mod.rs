@@ -19,7 +19,7 @@ use crate::error::UsageError;
 use rbuild::{ImageName, Platform, Reference};
 use rbuild_docker_api::Detail;
 
-/// Whether certificates of registries are checked.
+/// The choice of checking registries' certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certificates {
     /// They are.

@@ -30,11 +30,11 @@ pub(crate) struct RunOptions {
     pub(crate) hostname: Option<String>,
     /// `--network`.
     pub(crate) network: Network,
-    /// Whether the container gets a terminal.
+    /// The choice of giving the container a terminal.
     pub(crate) terminal: TerminalUse,
-    /// Whether the container reads our standard input.
+    /// The choice of letting the container read rbuild's standard input.
     pub(crate) stdin: ContainerStdio,
-    /// What becomes of the container in the end.
+    /// The fate of the container when it has ended.
     pub(crate) retention: Retention,
     /// When to fetch the image.
     pub(crate) pull: PullWhen,
@@ -42,7 +42,7 @@ pub(crate) struct RunOptions {
     pub(crate) certificates: Certificates,
 }
 
-/// Whether the container gets a terminal.
+/// The choice of giving the container a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
     /// One of its own (`-t`).

@@ -27,7 +27,7 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
     Ok(warnings)
 }
 
-/// Whether the value says what rbuild does anyway.
+/// True if the value says what rbuild does anyway.
 fn asks_for_nothing(name: &str, value: &str) -> bool {
     let off = matches!(value, "false" | "0" | "f" | "F" | "FALSE" | "False");
     match name {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 const WIDTH: usize = 48;
 const OUTLOOKS: [Outlook; 4] = [Outlook::Cached, Outlook::Run, Outlook::Maybe, Outlook::Unused];
 
-/// What both languages draw.
+/// The nodes and edges that both languages draw.
 struct Graph {
     /// Images and contexts.
     outside: Vec<Input>,

@@ -20,7 +20,7 @@ fn word(outlook: Outlook) -> &'static str {
     }
 }
 
-/// What people call an input.
+/// The name of an input, as people know it.
 fn name(planned: &PlannedBuild, input: &Input) -> String {
     match input {
         Input::Scratch => "scratch".to_owned(),

@@ -27,7 +27,7 @@ pub(crate) fn text(planned: &PlannedBuild) -> String {
     out
 }
 
-/// What a stage is built on, and then what else it takes files from; the main context goes without saying.
+/// The base of a stage, then the other sources of its files; the main context is not named.
 fn needs(planned: &PlannedBuild, stage: &StagePreview) -> String {
     let mut names = vec![name(planned, &stage.base)];
     for source in stage.steps.iter().flat_map(|step| &step.sources) {

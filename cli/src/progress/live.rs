@@ -23,7 +23,7 @@ const LISTED: usize = 3;
 /// Time between two drawings.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is on the terminal, and what will be.
+/// The rows that the terminal shows, and those that it will show.
 pub(super) struct Live {
     color: Color,
     running: BTreeMap<ActivityId, Running>,
@@ -115,7 +115,7 @@ impl Live {
         }
     }
 
-    /// Whether nothing on the terminal would change until the next event.
+    /// True if nothing on the terminal would change until the next event.
     pub(super) fn is_still(&self) -> bool {
         self.running.is_empty() && self.finished.is_empty() && self.cached.is_empty()
     }

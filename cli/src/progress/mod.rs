@@ -188,7 +188,7 @@ impl Shared {
 }
 
 impl State {
-    /// Whether there is nothing to show until the next event.
+    /// True if there is nothing to show until the next event.
     fn is_idle(&self) -> bool {
         self.out.is_empty()
             && match &self.view {

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Time between two lines about one transfer.
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What has been written, and what waits to be.
+/// The lines that were written, and those that wait.
 pub(super) struct Plain {
     /// How the output of steps is shown.
     output: StepOutput,
@@ -31,7 +31,7 @@ pub(super) struct Plain {
     stage: Option<ActivityId>,
     /// When the stage was last used.
     last: Duration,
-    /// Whether a block has been written, so that the next one needs a blank line before it.
+    /// True if a block has been written, so that the next one needs a blank line before it.
     begun: bool,
     warnings: Vec<String>,
     /// The activity that read the Dockerfile, to which warnings belong.
@@ -121,7 +121,7 @@ impl Plain {
         }
     }
 
-    /// Whether lines wait for the stage.
+    /// True if lines wait for the stage.
     pub(super) fn holds_back(&self) -> bool {
         self.next_waiting().is_some()
     }

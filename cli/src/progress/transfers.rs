@@ -6,7 +6,7 @@ use std::time::Duration;
 /// One transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
-    /// What is transferred.
+    /// The name of the blob or file that is transferred.
     pub(super) subject: String,
     /// Bytes so far.
     pub(super) done: u64,
@@ -48,7 +48,7 @@ impl Transfers {
 }
 
 impl Transfer {
-    /// Whether all bytes have come.
+    /// True if all bytes have come.
     pub(super) fn is_over(&self) -> bool {
         self.total == Some(self.done)
     }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 pub(crate) struct Column {
     /// Docker's name of the field.
     pub(crate) field: &'static str,
-    /// What stands above it.
+    /// Its heading.
     pub(crate) heading: &'static str,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Listing {
     rows: Vec<Map<String, Value>>,
 }
 
-/// What `--format` asks for.
+/// The form that `--format` asks for.
 #[derive(Debug)]
 pub(crate) enum Format {
     /// The usual table.

@@ -21,7 +21,7 @@ impl Template {
 }
 
 struct Scope {
-    /// What `.` is.
+    /// The value of `.`.
     cursor: Value,
     /// Innermost last.
     variables: Vec<(String, Value)>,

@@ -54,7 +54,7 @@ impl Template {
     }
 }
 
-/// What ended a block.
+/// The action that ended a block.
 enum Stop<'a> {
     Finished,
     End,

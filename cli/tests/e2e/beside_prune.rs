@@ -14,7 +14,7 @@ use std::{
 const BASE: &str = "localhost:1/base";
 const ROUNDS_FOR: Duration = Duration::from_secs(8);
 
-/// Whether it worked; when not, the image must have been gone.
+/// True if it worked; when not, the image must have been gone.
 fn worked(ran: &Ran, what: &str) -> bool {
     let gone =
         ["no such image", "cannot resolve", "localhost:1"].iter().any(|text| ran.stderr.contains(text));

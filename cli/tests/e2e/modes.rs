@@ -38,7 +38,7 @@ fn use_everything(here: &Workspace) -> String {
     here.ok(["run", "--rm", "committed", "sh", "-c", list])
 }
 
-/// Whether it holds files of images, whose modes are theirs.
+/// True if it holds files of images, whose modes are theirs.
 fn is_content(path: &Path) -> bool {
     let inside = |[in_store, part]: [&str; 2]| {
         matches!((in_store, part), ("layers", "fs") | ("containers", "fs" | "init"))

@@ -357,7 +357,7 @@ fn a_build_that_is_killed_while_it_fetches_leaves_nothing_half() {
     assert_eq!(fs::read_dir(there.store().join("locks/layers")).unwrap().count(), 0);
 }
 
-/// Whether something of a layer was written.
+/// True if something of a layer was written.
 fn unpacking(store: &Path) -> bool {
     let spaces = fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
     spaces.flat_map(|space| fs::read_dir(space.path()).into_iter().flatten().flatten()).count() > 0

@@ -90,7 +90,7 @@ fn a_killed_save_leaves_nothing(here: &Workspace) {
     assert!(fs::read(out.join("big.tar")).unwrap() == before.1, "the old file is whole");
 }
 
-/// Whether the process has a file in `directory` open that holds something.
+/// True if the process has a file in `directory` open that holds something.
 fn writes_below(process: u32, directory: &Path) -> bool {
     let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
     open.flatten().any(|entry| {
