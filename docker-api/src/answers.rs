@@ -23,12 +23,12 @@ pub struct CheckAnswer {
 pub struct Warning {
     /// The rule's name.
     pub rule_name: String,
-    /// What the rule asks for.
+    /// The rule's demand.
     pub description: String,
     /// The page that describes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// What is wrong here.
+    /// The mistake.
     pub detail: String,
     /// Where.
     pub location: Location,
@@ -110,7 +110,7 @@ pub struct Argument {
     /// The comment above it that begins with its name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it would be in this build.
+    /// Its value in this build.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub value: String,
     /// Its ARG.
@@ -123,7 +123,7 @@ pub struct MountParameter {
     /// Its id.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Whether the build fails without it.
+    /// True if the build fails without it.
     #[serde(skip_serializing_if = "is_false")]
     pub required: bool,
     /// Its RUN.
@@ -146,13 +146,13 @@ pub struct TargetAnswer {
     /// Its name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// Whether it is what is built when no target is given.
+    /// True if it is what is built when no target is given.
     #[serde(skip_serializing_if = "is_false")]
     pub default: bool,
     /// The comment above it that begins with its name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it starts from, as written.
+    /// Its base, as written.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub base: String,
     /// `--platform`, as written.
@@ -163,7 +163,7 @@ pub struct TargetAnswer {
 }
 
 impl CheckAnswer {
-    /// What was found; `failure` is why the Dockerfile cannot be built at all, in words.
+    /// The findings; `failure` says why the Dockerfile cannot be built at all.
     #[must_use]
     pub fn new(checked: &Checked, failure: Option<String>) -> Self {
         let warnings: Vec<Warning> = checked.findings.iter().map(Warning::from).collect();

@@ -32,7 +32,7 @@ pub struct BuildRow {
     /// The build.
     #[serde(rename = "ID")]
     pub id: String,
-    /// What people call it.
+    /// Its name, as people know it.
     pub name: String,
     /// All digits of its id.
     #[serde(rename = "Ref")]
@@ -50,7 +50,7 @@ pub struct BuildInspect {
     /// All digits of its id.
     #[serde(rename = "Ref")]
     pub reference: String,
-    /// What people call it.
+    /// Its name, as people know it.
     pub name: String,
     /// The main context, as it was given.
     pub context: Option<String>,
@@ -80,7 +80,7 @@ pub struct BuildInspect {
     pub error: Option<BuildError>,
     /// Its steps.
     pub steps: Vec<StepInspect>,
-    /// What the build checks found.
+    /// The findings of the build checks.
     pub findings: Vec<FindingInspect>,
     /// Other warnings.
     pub warnings: Vec<String>,
@@ -112,7 +112,7 @@ pub struct StepInspect {
     pub after: Vec<u32>,
     /// Its key.
     pub key: Option<String>,
-    /// What became of it.
+    /// Its outcome.
     pub status: &'static str,
     /// Why it was not taken from the cache.
     pub miss: Option<MissInspect>,
@@ -144,13 +144,13 @@ pub struct MissInspect {
 pub struct InputInspect {
     /// Its name.
     pub input: String,
-    /// What it was.
+    /// Its earlier value.
     pub before: Option<String>,
-    /// What it is.
+    /// Its value now.
     pub now: Option<String>,
 }
 
-/// What a build check found.
+/// A finding of a build check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct FindingInspect {
@@ -158,7 +158,7 @@ pub struct FindingInspect {
     pub rule: String,
     /// The line.
     pub line: u32,
-    /// What is wrong there.
+    /// The mistake.
     pub message: String,
     /// The page that describes the rule.
     #[serde(rename = "URL")]
@@ -276,7 +276,7 @@ impl From<&MissReason> for MissInspect {
     }
 }
 
-/// What `--filter` lets through.
+/// The builds that `--filter` lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildFilter {
     /// Part of the name.
@@ -312,7 +312,7 @@ impl BuildFilter {
         }
     }
 
-    /// Whether `build` passes.
+    /// True if `build` passes.
     #[must_use]
     pub fn admits(&self, build: &BuildRecord) -> bool {
         match self {
@@ -323,7 +323,7 @@ impl BuildFilter {
     }
 }
 
-/// What people call a build: the first name of its image, or else its context; and the stage that was asked for.
+/// The name of a build: the first name of its image, or else its context; and the stage that was asked for.
 #[must_use]
 pub fn build_name(build: &BuildRecord) -> String {
     let subject = &build.subject;
@@ -356,7 +356,7 @@ pub fn build_status(state: &BuildState) -> &'static str {
     }
 }
 
-/// What became of a step, in a word.
+/// The outcome of a step, in a word.
 #[must_use]
 pub fn step_status(outcome: &StepOutcome) -> &'static str {
     match outcome {

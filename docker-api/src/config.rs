@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// What a container runs with: every field there is, in Docker's alphabetical order. What is not set is null or empty.
+/// The settings a container runs with: every field, in Docker's alphabetical order. A field that is not set is null or empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {

@@ -99,7 +99,7 @@ fn status(container: &Container, now: Timestamp) -> String {
     }
 }
 
-/// What `--filter` lets through.
+/// The containers that `--filter` lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerFilter {
     /// Part of the name.
@@ -135,7 +135,7 @@ impl ContainerFilter {
         }
     }
 
-    /// Whether `container` passes.
+    /// True if `container` passes.
     #[must_use]
     pub fn admits(&self, container: &Container) -> bool {
         match self {

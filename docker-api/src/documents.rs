@@ -38,7 +38,7 @@ impl Version {
     }
 }
 
-/// What `docker buildx build --metadata-file` writes of a local image.
+/// The document that `docker buildx build --metadata-file` writes for a local image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuildMetadata {
     /// The image's id.

@@ -1,6 +1,6 @@
 //! Go's `path.Match`, which `--filter reference=` and the argument of `images` are matched with.
 
-/// Whether the whole of `text` matches `pattern`: `*` and `?` stop at `/`, `[a-z]` and `[^a]` are classes, `\` quotes.
+/// True if the whole of `text` matches `pattern`: `*` and `?` stop at `/`, `[a-z]` and `[^a]` are classes, `\` quotes.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     step(&pattern, &text)
@@ -24,7 +24,7 @@ fn step(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
-/// What follows the class when `c` is in it.
+/// The pattern behind the class, if `c` is in it.
 fn in_class(class: &[char], c: char) -> Option<&[char]> {
     let (negated, mut rest) = match class {
         ['^', rest @ ..] => (true, rest),

@@ -84,7 +84,7 @@ impl ImageRow {
     }
 }
 
-/// What `--filter` lets through. `M` is what a moment is given by: first the name of an image, then the moment itself.
+/// The images that `--filter` lets through. `M` is the way a moment is given: first the name of an image, then the moment itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageFilter<M> {
     /// Images with a name, or without.
@@ -141,7 +141,7 @@ impl ImageFilter<String> {
 }
 
 impl ImageFilter<Option<Timestamp>> {
-    /// Whether `image` passes.
+    /// True if `image` passes.
     #[must_use]
     pub fn admits(&self, image: &ImageSummary) -> bool {
         match self {
@@ -164,7 +164,7 @@ pub(crate) fn label<F>(text: &str, filter: impl FnOnce(String, Option<String>) -
     }
 }
 
-/// Whether `pattern` names `reference`: by repository, or by repository and tag.
+/// True if `pattern` names `reference`: by repository, or by repository and tag.
 fn names_image(pattern: &str, reference: &Reference) -> bool {
     let with_tag = reference.tag().map(|tag| format!("{}:{tag}", reference.familiar_repository()));
     let has_tag = pattern.rsplit('/').next().unwrap_or_default().contains(':');

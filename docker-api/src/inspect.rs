@@ -48,9 +48,9 @@ pub struct ImageInspect {
     /// Its layers.
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
-    /// What the store knows besides.
+    /// Facts that the store knows besides.
     pub metadata: Metadata,
-    /// What containers of it run with.
+    /// The settings that its containers run with.
     pub config: Config,
 }
 
@@ -75,7 +75,7 @@ pub struct RootFs {
     pub layers: Vec<DiffId>,
 }
 
-/// What the store knows of an image.
+/// Facts that the store knows of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metadata {
@@ -107,7 +107,7 @@ pub struct ContainerInspect {
     pub driver: &'static str,
     /// `linux`.
     pub platform: &'static str,
-    /// What it runs with.
+    /// The settings it runs with.
     pub config: Config,
 }
 
@@ -117,7 +117,7 @@ pub struct ContainerInspect {
 pub struct State {
     /// `created`, `running` or `exited`.
     pub status: &'static str,
-    /// Whether its program runs.
+    /// True if its program runs.
     pub running: bool,
     /// Never: rbuild pauses nothing.
     pub paused: bool,
@@ -204,7 +204,7 @@ impl From<&Container> for ContainerInspect {
 }
 
 impl ImageInspect {
-    /// What is printed: without the fields that Docker leaves out when they are empty.
+    /// The printed form, without the fields that Docker leaves out when they are empty.
     #[must_use]
     pub fn printed(&self) -> Value {
         let mut whole = value(self);
@@ -223,7 +223,7 @@ impl ImageInspect {
 }
 
 impl ContainerInspect {
-    /// What is printed: without the fields that Docker leaves out when they are empty.
+    /// The printed form, without the fields that Docker leaves out when they are empty.
     #[must_use]
     pub fn printed(&self) -> Value {
         let mut whole = value(self);

@@ -5,7 +5,7 @@ use rbuild::{ImageId, Reference};
 /// How much of ids and commands a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// What fits a column.
+    /// The form that fits a column.
     Short,
     /// All of it (`--no-trunc`).
     Full,

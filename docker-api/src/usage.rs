@@ -10,13 +10,13 @@ use serde::Serialize;
 pub struct UsageRow {
     /// How many are in use.
     pub active: String,
-    /// What pruning would free, and its share of the whole.
+    /// The bytes that pruning would free, and their share of the whole.
     pub reclaimable: String,
     /// Their size.
     pub size: String,
     /// How many there are.
     pub total_count: String,
-    /// What they are.
+    /// Their kind.
     #[serde(rename = "Type")]
     pub kind: String,
 }
