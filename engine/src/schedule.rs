@@ -47,7 +47,7 @@ impl<K: Copy + Eq + Hash + Ord> Queue<K> {
     }
 }
 
-/// The caller's next task.
+/// The next event of a schedule: a task to start, or one that ended or panicked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<K, T> {
     /// [`Schedule::start`] this one, or declare it done.
@@ -71,7 +71,7 @@ impl<K: Copy + Eq + Hash + Ord + Send + 'static, T: Send + 'static> Schedule<K, 
         Self { queue, running: JoinSet::new(), jobs: jobs.max(1) }
     }
 
-    /// The caller's next task; `None` when all is done.
+    /// The next event: a task to start, or one that ended or panicked; `None` when all is done.
     pub(crate) async fn next(&mut self) -> Option<Next<K, T>> {
         if self.running.len() < self.jobs
             && let Some(id) = self.queue.pop()
