@@ -34,13 +34,13 @@ impl Reference {
         self.tag.as_deref().or(if self.digest.is_none() { Some("latest") } else { None })
     }
 
-    /// Whether it names a repository alone: neither a tag nor a digest was written.
+    /// True if it names a repository alone: neither a tag nor a digest was written.
     #[must_use]
     pub fn is_name_only(&self) -> bool {
         self.tag.is_none() && self.digest.is_none()
     }
 
-    /// Whether `other` is of the same repository.
+    /// True if `other` is of the same repository.
     #[must_use]
     pub fn has_repository_of(&self, other: &Self) -> bool {
         (&self.domain, &self.path) == (&other.domain, &other.path)

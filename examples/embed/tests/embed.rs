@@ -82,7 +82,7 @@ fn mistakes_are_shown_with_their_causes() {
     assert!(err.contains("path \"/nonexistent\" not found"), "{err}");
 }
 
-/// Whether some process has `word` among its arguments.
+/// True if some process has `word` among its arguments.
 fn is_running(word: &str) -> bool {
     let arguments = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).ok();
     let lines = fs::read_dir("/proc").unwrap().filter_map(|entry| arguments(entry.unwrap()));

@@ -134,7 +134,7 @@ fn user_exists() -> bool {
     true
 }
 
-/// Whether this kernel lets ordinary users have user namespaces with rights in them; some distributions do not.
+/// True if this kernel lets ordinary users have user namespaces with rights in them; some distributions do not.
 fn namespaces_are_allowed() -> bool {
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "--map-root-user", "true"]);

@@ -47,7 +47,7 @@ impl Fixture {
         copy(&Snapshots::new(&self.store), &add(source), selection, &[], SystemTime::UNIX_EPOCH).map(drop)
     }
 
-    /// Whether a draft has a file called `name`.
+    /// True if a draft has a file called `name`.
     fn has_begun(&self, name: &str) -> bool {
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
         let drafts = entries(&self.store.root().join("tmp")).flat_map(|process| entries(&process.path()));

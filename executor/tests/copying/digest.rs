@@ -58,7 +58,7 @@ fn action(sources: &[&str]) -> CopyAction {
     )
 }
 
-/// Whether `change` leaves the digest of `sources` alone.
+/// True if `change` leaves the digest of `sources` alone.
 fn hits(sources: &[&str], change: impl Fn(&Context)) -> bool {
     let context = Context::new();
     let before = context.digest(sources);

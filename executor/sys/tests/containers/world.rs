@@ -75,7 +75,7 @@ pub(crate) fn busybox() -> Option<&'static Path> {
     Some(path)
 }
 
-/// Whether mounts can be made; says so if not.
+/// True if mounts can be made; says so if not.
 pub(crate) fn can_mount() -> bool {
     rbuild_testkit::has_root() && busybox().is_some()
 }
