@@ -309,12 +309,7 @@ struct Split<'a> {
 
 impl<'a> Split<'a> {
     fn new(line: &'a str, place: &'a Place<'a>, escape: Escape) -> Self {
-        let trimmed = line.trim();
-        let blank = ['\t', '\u{b}', '\u{c}', '\r', ' '];
-        let (keyword, rest) = match trimmed.find(blank) {
-            Some(end) => (&trimmed[..end], &trimmed[end + 1..]),
-            None => (trimmed, &trimmed[trimmed.len()..]),
-        };
+        let (keyword, rest) = split_keyword(line);
         let (flags, text) = flags::split(rest, place, escape);
         Self { line, keyword, flags, operands: Operands { text, place, escape } }
     }
@@ -343,6 +338,15 @@ impl<'a> Split<'a> {
     }
 }
 
+/// The first word of a line, and what follows the blank behind it.
+fn split_keyword(line: &str) -> (&str, &str) {
+    let trimmed = line.trim();
+    match trimmed.find(['\t', '\u{b}', '\u{c}', '\r', ' ']) {
+        Some(end) => (&trimmed[..end], &trimmed[end + 1..]),
+        None => (trimmed, &trimmed[trimmed.len()..]),
+    }
+}
+
 fn statement(split: Split<'_>, heredocs: Vec<Heredoc>) -> Result<Statement, ParseError> {
     let wrong = |problem| Err(ParseError { problem: Problem::Instruction(problem), lines: None, span: None });
     match Keyword::from_name(split.keyword) {
@@ -366,12 +370,17 @@ fn trigger(split: Split<'_>, heredocs: Vec<Heredoc>) -> Result<Onbuild, ParseErr
     };
     let keyword = match onbuild::trigger_keyword(inner.keyword) {
         Ok(keyword) => Ok(keyword),
-        Err(unknown @ InstructionProblem::UnknownInstruction { .. }) => Err(wrong(unknown)),
+        Err(unknown @ InstructionProblem::UnknownInstruction { .. }) => Err(unknown),
         Err(forbidden) => return Err(wrong(forbidden)),
     };
     instruction::without_flags(split.flags)?;
     let text = onbuild::trigger_text(split.line, split.keyword, &heredocs);
-    let instruction = keyword.and_then(|keyword| {
+    // the text keeps a `--` that ends the flags of ONBUILD, and the image's child looks for the instruction there
+    let keyword = match split_keyword(&text).0 {
+        first if first == inner.keyword => keyword,
+        first => Err(unknown(first)),
+    };
+    let instruction = keyword.map_err(wrong).and_then(|keyword| {
         instruction::instruction(keyword, inner.flags, &inner.operands, heredocs).map(Box::new)
     });
     match instruction {

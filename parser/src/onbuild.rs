@@ -16,8 +16,9 @@ pub(crate) fn trigger_keyword(name: &str) -> Result<Keyword, InstructionProblem>
 }
 
 /// The text an image's config keeps: the line without its `ONBUILD`, then each here-document's body and terminator.
+/// Blanks stand before `ONBUILD` when the line before it is empty but for a continuation.
 pub(crate) fn trigger_text(line: &str, keyword: &str, heredocs: &[Heredoc]) -> String {
-    let mut text = line[keyword.len()..].trim_start().to_owned();
+    let mut text = line.trim_start()[keyword.len()..].trim_start().to_owned();
     for heredoc in heredocs {
         text.push('\n');
         text.push_str(&heredoc.body.value);

@@ -62,8 +62,10 @@ impl Printer {
             writeln!(f, "# {}", comment.value)?;
         }
         let mut line = format!("{} {operands}", node.keyword.value);
-        if line.trim_end_matches([' ', '\t']).ends_with(self.escape.as_char()) {
-            // trimming removes white space that a continuation does not skip
+        let escape = self.escape.as_char();
+        let before = line.trim_end_matches([' ', '\t']).strip_suffix(escape);
+        if before.is_some_and(|before| !before.ends_with(escape)) {
+            // the line would be continued; trimming removes white space that a continuation does not skip
             line.push('\u{c}');
         }
         self.line(f, &line)?;

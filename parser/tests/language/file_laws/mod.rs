@@ -101,6 +101,8 @@ fn triggers_survive_being_stored(node: &Node<Instruction>, escape: Escape) {
             let [stored, said] = [&stored.value, said.as_ref()].map(dump::instruction);
             assert_eq!(stored, said, "\nin {:?}", onbuild.text);
         }
+        // alone, the text is a comment: a file with no instructions
+        (Err(_), Err(_)) if onbuild.text.starts_with('#') => {}
         (Err(stored), Err(said)) => assert_eq!(stored.problem.to_string(), *said, "\nin {:?}", onbuild.text),
         (stored, said) => panic!("{stored:?}\n{said:?}\nin {:?}", onbuild.text),
     }
