@@ -243,6 +243,15 @@ impl Engine {
         }
     }
 
+    /// Asks whether the registry in `name` lets the person push there, so that a build that is to be pushed fails before
+    /// its first step and not after its last. Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when it does not, or cannot be reached.
+    pub async fn check_push(&self, name: &ImageName) -> Result<(), Error> {
+        Ok(self.remote.check_push(name).await?)
+    }
+
     /// Sends the image called `name` to the registry in that name.
     ///
     /// # Errors

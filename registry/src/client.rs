@@ -60,4 +60,13 @@ impl Client {
     pub(crate) async fn send(&self, reference: &Reference, call: &Call) -> Result<Response, RegistryError> {
         self.transport.send(reference.domain(), call).await
     }
+
+    /// Sends `call` without retries, for a request whose failure does not matter.
+    pub(crate) async fn send_once(
+        &self,
+        reference: &Reference,
+        call: &Call,
+    ) -> Result<Response, RegistryError> {
+        self.transport.authorised(reference.domain(), call).await
+    }
 }

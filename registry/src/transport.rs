@@ -59,7 +59,7 @@ impl Transport {
     }
 
     /// Sends `call` with authorization, and learns from refusals which one the registry wants.
-    async fn authorised(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
+    pub(crate) async fn authorised(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
         let endpoint = self.connector.endpoint(domain).await?;
         let mut authorization = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
         let mut refusals = 0;

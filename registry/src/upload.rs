@@ -86,13 +86,30 @@ impl Client {
         match self.begin(reference, Some((digest, from))).await? {
             UploadStart::Mounted => Ok(MountOutcome::Mounted),
             UploadStart::At(location) => {
-                // The registry has opened an upload instead. Ignore a failure to close it, because it expires by itself.
-                let scope = RequestScope::of(reference, Access::Push);
-                let call = Call::new(Method::DELETE, Target::Location(location), scope);
-                let _ = self.send(reference, &call).await;
+                // the registry has opened an upload instead
+                self.give_up(reference, location).await;
                 Ok(MountOutcome::Refused)
             }
         }
+    }
+
+    /// Asks whether the registry lets this client push to the repository of `reference`, by opening an upload and closing
+    /// it again. Nothing is stored.
+    ///
+    /// # Errors
+    /// [`RegistryError::AccessDenied`] or [`RegistryError::Unauthorized`] when it does not; any failure of the connection.
+    pub async fn check_push(&self, reference: &Reference) -> Result<(), RegistryError> {
+        if let UploadStart::At(location) = self.begin(reference, None).await? {
+            self.give_up(reference, location).await;
+        }
+        Ok(())
+    }
+
+    /// Closes an upload. A failure is ignored, because uploads expire by themselves.
+    async fn give_up(&self, reference: &Reference, location: Url) {
+        let scope = RequestScope::of(reference, Access::Push);
+        let call = Call::new(Method::DELETE, Target::Location(location), scope);
+        let _ = self.send_once(reference, &call).await;
     }
 
     /// Sends a blob to the repository of `reference`. Each try calls `open` for the bytes from the beginning.

@@ -44,6 +44,15 @@ impl RemoteImages {
     ) -> Result<Digest, ImageError> {
         push((&self.store, &self.client), image, name, on_event).await
     }
+
+    /// Asks whether the registry lets this client push `name`, before anything is made. Nothing is sent. Must run in a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`] when it does not, or cannot be reached.
+    pub async fn check_push(&self, name: &ImageName) -> Result<(), ImageError> {
+        Ok(self.client.check_push(name.as_reference()).await?)
+    }
 }
 
 async fn push(

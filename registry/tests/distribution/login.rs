@@ -80,6 +80,26 @@ fn bearer_login_fetches_one_token_for_a_scope() {
 }
 
 #[test]
+fn the_right_to_push_is_known_before_anything_is_sent() {
+    for login in [RegistryLogin::Basic, RegistryLogin::Bearer] {
+        let Some(registry) = with_login(login) else { return };
+        let name = reference(registry.host(), "team/app");
+        run(async {
+            client_for(&registry).check_push(&name).await.expect("the login allows it");
+            let error = Client::new(quick()).check_push(&name).await.expect_err("only a login may push");
+            assert!(error.to_string().starts_with("push access denied for "), "{error}");
+        });
+        let requests = registry.requests();
+        let left: Vec<&String> = requests.iter().filter(|request| request.starts_with("PUT")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(
+            requests.iter().any(|request| request.starts_with("DELETE")),
+            "the upload stays open: {requests:?}"
+        );
+    }
+}
+
+#[test]
 fn identity_tokens_are_exchanged_by_oauth() {
     let Some(registry) = with_login(RegistryLogin::Bearer) else { return };
     let credentials = Credentials::of(registry.host(), Login::IdentityToken(Secret::new(IDENTITY_TOKEN)));
