@@ -64,6 +64,7 @@ pub use preview::{
 };
 pub use rbuild_archive::begins_archive;
 pub use rbuild_executor::MAX_DEFINITION;
+pub use rbuild_image::{GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel};
 pub use rbuild_oci::{
     Clock, ContainerConfig, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry, ImageConfig,
     ImageId, ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,

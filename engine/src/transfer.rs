@@ -6,7 +6,7 @@ use crate::{
     reporter::{Reporter, Running},
 };
 use rbuild_cache::{ImageRecord, RefRecord};
-use rbuild_image::{ImageEvent, Import, SaveItem};
+use rbuild_image::{ImageEvent, Import, Packing, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use rbuild_registry::{Client, ClientOptions};
 use std::{
@@ -252,18 +252,27 @@ impl Engine {
         Ok(self.remote.check_push(name).await?)
     }
 
-    /// Sends the image called `name` to the registry in that name.
+    /// Sends the image called `name` to the registry in that name, its layers packed as `packing` says.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Registry`], [`Error::Image`].
-    pub async fn push(&self, name: &ImageName, events: EventSink) -> Result<Pushed, Error> {
+    pub async fn push(
+        &self,
+        name: &ImageName,
+        packing: &Packing,
+        events: EventSink,
+    ) -> Result<Pushed, Error> {
         let lease = self.store.lease()?;
         let image = self.held_image(&name.to_string(), &lease)?;
+        if image.layers.iter().any(|layer| layer.blob.as_ref().is_some_and(|blob| !packing.keeps(blob))) {
+            // what is compressed again has to be here
+            self.fetch_layers(&name.to_string(), events.clone()).await?;
+        }
         let activity = Reporter::new(events).begin(Activity::Push { image: name.to_string() });
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            self.remote.push(&image, name, &tell).await
+            self.remote.push(&image, name, packing, &tell).await
         };
         let digest = match pushed {
             Ok(digest) => digest,

@@ -26,7 +26,8 @@ pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
 pub use import::{Import, import_tar};
 pub use layer::{
-    Applied, BlobRetention, LayerDiff, LayerTar, Note, PendingLayer, apply_tar, known_layer_diff,
-    layer_content, layer_diff, layer_diff_until, layer_tar, unpack_layer,
+    Applied, BlobRetention, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar, Note, Packing,
+    PendingLayer, PulledLayers, ZstdLevel, apply_tar, compress_layer, known_layer_diff, layer_content,
+    layer_diff, layer_diff_until, layer_tar, recall_compressed, remember_compressed, unpack_layer,
 };
 pub use validate::{Depth, validate};

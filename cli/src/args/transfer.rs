@@ -91,6 +91,15 @@ pub(crate) struct PushArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) name: String,
+    /// How new layers are compressed: gzip, zstd or uncompressed [default: gzip]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) compression_format: Option<String>,
+    /// Level of it: 0 to 9 for gzip, 0 to 22 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) compression_level: Option<String>,
+    /// Compress pulled layers again that are in another format
+    #[arg(long, switch = true)]
+    pub(crate) force_compression: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryFlags,
 }

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     args::{PullArgs, PushArgs},
     error::{CliError, UsageError},
-    options::{Certificates, any_platform, reference, refuse},
+    options::{Certificates, any_platform, packing, reference, refuse},
     progress::Style,
     streams::print,
     working::{style_for_people, work},
@@ -36,8 +36,11 @@ pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     let reference = reference(&args.name)?;
     let pushed_pin = |_| UsageError::new(format!("cannot push a digest reference ({})", args.name));
     let name = ImageName::new(reference.clone()).map_err(pushed_pin)?;
+    let level = args.compression_level.as_deref();
+    let packing = packing(args.compression_format.as_deref(), level, args.force_compression)?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
-    let pushed = work(style(app, args.registry.quiet), async |events| engine.push(&name, events).await)?;
+    let push = async |events| engine.push(&name, &packing, events).await;
+    let pushed = work(style(app, args.registry.quiet), push)?;
     if args.registry.quiet {
         return print(&format!("{name}\n"));
     }

@@ -9,11 +9,11 @@ use super::{RemoteImages, blocking};
 use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
-    layer::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer},
+    layer::{Flow, Packing, compress_layer, recall_compressed, remember_compressed},
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use rbuild_cache::{FactKey, ImageLayer, ImageRecord, KeyBuilder, Lease, RefRecord, RemoteLayer, Store};
+use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord, RemoteLayer, Store};
 use rbuild_oci::{
     Compression, Descriptor, DiffId, Digest, ImageName, Manifest, ManifestOrIndex, MediaType, Reference,
 };
@@ -31,7 +31,8 @@ const PIECES_AHEAD: usize = 64;
 const BLOCKS_AHEAD: usize = 2;
 
 impl RemoteImages {
-    /// Pushes the image as `name`, whose tag is set last. Returns the manifest's digest. Must run in a tokio runtime.
+    /// Pushes the image as `name`, whose tag is set last, its layers packed as `packing` says. Returns the manifest's digest.
+    /// Must run in a tokio runtime.
     ///
     /// # Errors
     /// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was;
@@ -40,9 +41,10 @@ impl RemoteImages {
         &self,
         image: &ImageRecord,
         name: &ImageName,
+        packing: &Packing,
         on_event: OnEvent<'_>,
     ) -> Result<Digest, ImageError> {
-        push((&self.store, &self.client), image, name, on_event).await
+        push((&self.store, &self.client), image, (name, packing), on_event).await
     }
 
     /// Asks whether the registry lets this client push `name`, before anything is made. Nothing is sent. Must run in a
@@ -58,7 +60,7 @@ impl RemoteImages {
 async fn push(
     (store, client): (&Store, &Client),
     image: &ImageRecord,
-    name: &ImageName,
+    (name, packing): (&ImageName, &Packing),
     on_event: OnEvent<'_>,
 ) -> Result<Digest, ImageError> {
     let reference = name.as_reference();
@@ -69,8 +71,9 @@ async fn push(
         client,
         name,
         reference,
+        packing: *packing,
         on_event,
-        memo: recall(store, image),
+        memo: recall_compressed(store, &unpacked(image, packing), packing.compression),
         repositories: repositories(store, reference)?,
         learned: Mutex::new(Vec::new()),
     };
@@ -107,6 +110,7 @@ struct Pushing<'a> {
     name: &'a ImageName,
     /// The same, for the registry.
     reference: &'a Reference,
+    packing: Packing,
     on_event: OnEvent<'a>,
     /// The blobs to which layers were compressed before, by DiffId.
     memo: HashMap<DiffId, Descriptor>,
@@ -122,7 +126,8 @@ impl Pushing<'_> {
     }
 
     fn known_form<'a>(&'a self, layer: &'a ImageLayer) -> Option<&'a Descriptor> {
-        layer.blob.as_ref().or_else(|| self.memo.get(&layer.diff_id))
+        let kept = layer.blob.as_ref().filter(|blob| self.packing.keeps(blob));
+        kept.or_else(|| self.memo.get(&layer.diff_id))
     }
 
     /// The manifest of these layers: the one the image was pulled with if it fits, byte for byte, otherwise a new one.
@@ -185,13 +190,13 @@ impl Pushing<'_> {
                 kept.clone()
             }
             None => match self.store.remote_layer(&layer.layer)? {
-                Some(remote) => {
+                Some(remote) if self.packing.keeps(&remote.blob) => {
                     let size = Some(remote.blob.size);
                     (self.on_event)(ImageEvent::LayerStarted { digest: remote.blob.digest, size });
                     self.pass_on(&remote).await?;
                     remote.blob
                 }
-                None => {
+                Some(_) | None => {
                     (self.on_event)(ImageEvent::LayerStarted { digest, size: None });
                     self.send_compressed(layer, digest).await?
                 }
@@ -262,10 +267,10 @@ impl Pushing<'_> {
         let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
         let (stated, digest) = oneshot::channel();
         let (moved, mut progress) = mpsc::unbounded_channel();
-        let (store, id) = (self.store.clone(), layer.layer);
+        let (store, id, compression) = (self.store.clone(), layer.layer, self.packing.compression);
         let compressing = blocking("compressing a layer", move || {
             let mut bytes = 0;
-            let outcome = gzip_layer(&store, &id, |block| {
+            let outcome = compress_layer(&store, &id, compression, |block| {
                 bytes += block.len() as u64;
                 // an upload that has ended needs no progress
                 let _ = moved.send(bytes);
@@ -311,15 +316,8 @@ impl Pushing<'_> {
     fn memoise(&self) {
         let learned =
             std::mem::take(&mut *self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        if learned.is_empty() {
-            return;
-        }
-        let _ = self.store.index(|index| {
-            learned.iter().try_for_each(|(diff_id, descriptor)| {
-                let json = serde_json::to_vec(descriptor).expect("a descriptor is strings and numbers");
-                index.put_fact(&compressed_key(*diff_id), &json)
-            })
-        });
+        // compressing again is all that it costs
+        let _ = remember_compressed(self.store, &learned, self.packing.compression);
     }
 
     /// Keeps the manifest, and notes it with the name when that is the image's here too.
@@ -353,21 +351,10 @@ async fn pour(
     moved.await.map_err(|source| ImageError::fetch_layer(remote, source))
 }
 
-/// The blobs to which the layers were compressed before, as far as the index knows them.
-fn recall(store: &Store, image: &ImageRecord) -> HashMap<DiffId, Descriptor> {
-    let unknown: Vec<DiffId> =
-        image.layers.iter().filter(|layer| layer.blob.is_none()).map(|layer| layer.diff_id).collect();
-    if unknown.is_empty() {
-        return HashMap::new();
-    }
-    let known = store.index(|index| {
-        let fact = |diff_id: &DiffId| {
-            let json = index.fact(&compressed_key(*diff_id))?;
-            Some((*diff_id, serde_json::from_slice(&json).ok()?))
-        };
-        Ok(unknown.iter().filter_map(fact).collect())
-    });
-    known.unwrap_or_default()
+/// The layers that have no blob to leave as.
+fn unpacked(image: &ImageRecord, packing: &Packing) -> Vec<ImageLayer> {
+    let kept = |layer: &&ImageLayer| layer.blob.as_ref().is_some_and(|blob| packing.keeps(blob));
+    image.layers.iter().filter(|layer| !kept(layer)).cloned().collect()
 }
 
 /// The layers of what was resolved at or pushed to other repositories of the same registry.
@@ -386,15 +373,6 @@ fn repositories(store: &Store, reference: &Reference) -> Result<HashMap<DiffId, 
         }
     }
     Ok(found)
-}
-
-fn compressed_key(diff_id: DiffId) -> FactKey {
-    KeyBuilder::new("compressed layer")
-        .digest("diff id", diff_id.as_digest())
-        .field("algorithm", "gzip")
-        .number("level", GZIP_LEVEL.into())
-        .number("format", GZIP_FORMAT)
-        .finish_fact()
 }
 
 /// A layer's descriptor for an OCI manifest: its compression is kept, its family is not.

@@ -17,7 +17,10 @@ mod unpack;
 mod whiteout;
 
 pub use apply::{Applied, BlobRetention, PendingLayer, apply_tar, unpack_layer};
-pub(crate) use compress::{Flow, GZIP_FORMAT, GZIP_LEVEL, gzip_layer};
+pub use compress::{
+    Flow, GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel, compress_layer, recall_compressed,
+    remember_compressed,
+};
 pub use content::layer_content;
 pub use note::Note;
 pub(crate) use tar::rehash;

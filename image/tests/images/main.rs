@@ -5,4 +5,5 @@
 mod archives;
 mod elsewhere;
 mod layers;
+mod packing;
 mod registry;

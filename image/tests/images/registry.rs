@@ -2,7 +2,7 @@
 
 use rbuild_cache::{ImageRecord, Store, Writer};
 use rbuild_image::{
-    ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Pulled, RemoteImages, SaveItem,
+    ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Packing, Pulled, RemoteImages, SaveItem,
     import_tar, layer_diff, save, validate,
 };
 use rbuild_oci::Clock;
@@ -25,7 +25,7 @@ impl Fixture {
         Self { directory, store, client: Client::new(ClientOptions::default()) }
     }
 
-    fn images(&self) -> RemoteImages {
+    pub(crate) fn images(&self) -> RemoteImages {
         RemoteImages::new(&self.store, &self.client)
     }
 
@@ -39,7 +39,7 @@ impl Fixture {
     }
 
     /// An image of one layer that is longer than a few buffers and does not compress to nothing.
-    fn image(&self, seed: u64) -> ImageRecord {
+    pub(crate) fn image(&self, seed: u64) -> ImageRecord {
         let mut state = seed;
         let content: Vec<u8> = (0..5 << 20)
             .map(|_| {
@@ -63,9 +63,18 @@ impl Fixture {
     }
 
     pub(crate) fn push(&self, image: &ImageRecord, name: &ImageName) -> (String, Vec<ImageEvent>) {
+        self.push_packed(image, name, &Packing::default())
+    }
+
+    pub(crate) fn push_packed(
+        &self,
+        image: &ImageRecord,
+        name: &ImageName,
+        packing: &Packing,
+    ) -> (String, Vec<ImageEvent>) {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let pushed = block_on(self.images().push(image, name, &tell)).unwrap();
+        let pushed = block_on(self.images().push(image, name, packing, &tell)).unwrap();
         (pushed.to_string(), events.into_inner().unwrap())
     }
 
@@ -84,14 +93,14 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn registry() -> Option<Registry> {
+pub(crate) fn registry() -> Option<Registry> {
     if !rbuild_testkit::has_root() {
         return None;
     }
     Registry::start(&RegistryOptions::default())
 }
 
-fn name(registry: &Registry, rest: &str) -> ImageName {
+pub(crate) fn name(registry: &Registry, rest: &str) -> ImageName {
     format!("{}/{rest}", registry.host()).parse().unwrap()
 }
 
