@@ -1,6 +1,7 @@
 //! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
 use crate::{Causes, Finding, MissReason};
+use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 /// The number of an activity, from 1 in the order of their beginning.
@@ -107,6 +108,8 @@ pub enum Warning {
     },
     /// The record of this build cannot be written.
     RecordLost(Causes),
+    /// A registry makes the work wait, or a mirror failed.
+    Registry(RegistryNotice),
 }
 
 /// How an activity ended.
@@ -194,6 +197,7 @@ impl fmt::Display for Warning {
             }
             Self::FinishedLost(causes) => write!(f, "finished steps could not be kept: {causes}"),
             Self::LayerDamaged { step, causes } => write!(f, "the layer of {step:?} is made again: {causes}"),
+            Self::Registry(notice) => notice.fmt(f),
             Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
         }
     }

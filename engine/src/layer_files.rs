@@ -59,7 +59,11 @@ impl LayerFiles {
     ) -> (Self, LayerFetcher) {
         let (sender, requests) = mpsc::unbounded_channel();
         let fetching = Some((sender, cancel.clone()));
-        let fetcher = LayerFetcher { images: images.clone(), requests, reporter: reporter.clone() };
+        let fetcher = LayerFetcher {
+            images: images.heard_by(reporter.listener()),
+            requests,
+            reporter: reporter.clone(),
+        };
         (Self { store: store.clone(), here: Arc::default(), fetching }, fetcher)
     }
 

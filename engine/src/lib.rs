@@ -70,7 +70,9 @@ pub use rbuild_oci::{
     ImageId, ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,
 };
 pub use rbuild_planner::{Access, Network, NoCache};
-pub use rbuild_registry::{ClientOptions, Credentials, Login, Proxies, RetryPolicy, Secret, Tls};
+pub use rbuild_registry::{
+    ClientOptions, Credentials, Login, Notice as RegistryNotice, Proxies, RetryPolicy, Secret, Tls,
+};
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use request::{
     BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, LayoutReference,

@@ -7,6 +7,7 @@ use crate::{
 };
 use rbuild_cache::{CacheKey, LayerId, StepLog, Store};
 use rbuild_planner::{Plan, Step, StepId};
+use rbuild_registry::Listener;
 use std::{
     sync::{
         Arc,
@@ -85,6 +86,12 @@ impl Reporter {
     pub(crate) fn warn(&self, warning: Warning) {
         self.record.iter().for_each(|record| record.warned(&warning));
         self.sink.send(Event::Warning(warning));
+    }
+
+    /// Hears what the client of registries has to say.
+    pub(crate) fn listener(&self) -> Listener {
+        let reporter = self.clone();
+        Listener::new(move |notice| reporter.warn(Warning::Registry(notice)))
     }
 
     pub(crate) fn found(&self, finding: Finding) {

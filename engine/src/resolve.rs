@@ -148,7 +148,8 @@ impl Engine {
             activity.end(Outcome::Done);
             return Ok(Answer::Found(record, Box::new(config)));
         }
-        let found = self.remote.resolve(&wanted.reference, &wanted.platform, lease).await;
+        let remote = self.remote.heard_by(reporter.listener());
+        let found = remote.resolve(&wanted.reference, &wanted.platform, lease).await;
         let record = activity.end_with(found)?.image;
         let config = self.image_config(&record.id)?;
         Ok(Answer::Found(record, Box::new(config)))

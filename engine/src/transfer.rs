@@ -193,13 +193,14 @@ impl Engine {
         platform: Option<Platform>,
         events: EventSink,
     ) -> Result<Pulled, Error> {
-        let activity = Reporter::new(events).begin(Activity::Pull { image: reference.to_string() });
+        let reporter = Reporter::new(events);
+        let activity = reporter.begin(Activity::Pull { image: reference.to_string() });
         let before = self.store.reference(reference)?.map(|record| record.image);
         let platform = platform.unwrap_or_else(Platform::host);
         let pulled = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            self.remote.pull(reference, &platform, &tell).await
+            self.remote.heard_by(reporter.listener()).pull(reference, &platform, &tell).await
         };
         let rbuild_image::Pulled { image, digest } = activity.end_with(pulled)?;
         let status = if before == Some(image.id) { PullStatus::UpToDate } else { PullStatus::Downloaded };
@@ -215,11 +216,12 @@ impl Engine {
         let lease = self.store.lease()?;
         let stack = self.held_image(name, &lease)?.stack();
         let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
-        let activity = Reporter::new(events).begin(Activity::FetchLayers { image: origin.to_string() });
+        let reporter = Reporter::new(events);
+        let activity = reporter.begin(Activity::FetchLayers { image: origin.to_string() });
         let fetched = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            self.remote.fetch_layers(&stack, &tell).await
+            self.remote.heard_by(reporter.listener()).fetch_layers(&stack, &tell).await
         };
         Ok(activity.end_with(fetched)?)
     }
@@ -268,11 +270,12 @@ impl Engine {
             // what is compressed again has to be here
             self.fetch_layers(&name.to_string(), events.clone()).await?;
         }
-        let activity = Reporter::new(events).begin(Activity::Push { image: name.to_string() });
+        let reporter = Reporter::new(events);
+        let activity = reporter.begin(Activity::Push { image: name.to_string() });
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            self.remote.push(&image, name, packing, &tell).await
+            self.remote.heard_by(reporter.listener()).push(&image, name, packing, &tell).await
         };
         let digest = match pushed {
             Ok(digest) => digest,

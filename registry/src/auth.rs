@@ -89,6 +89,21 @@ impl Authenticator {
         Ok(())
     }
 
+    /// Asks the credential helper for the login once more, because the registry has refused what came of it. True if
+    /// the helper has another one by now, for which a new token is fetched.
+    pub(crate) async fn renew_login(
+        &self,
+        endpoint: &Endpoint,
+        scope: &RequestScope,
+    ) -> Result<bool, RegistryError> {
+        let renewed = self.logins.renew(endpoint.domain(), &scope.path).await?;
+        if renewed {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.retain(|(domain, _), _| domain != endpoint.domain());
+        }
+        Ok(renewed)
+    }
+
     async fn fetch(
         &self,
         connector: &Connector,
@@ -104,7 +119,14 @@ impl Authenticator {
             });
         }
         let http = connector.for_realm(endpoint, &realm.url)?;
-        token::fetch(&http, realm, scope, login.as_ref(), endpoint.domain()).await
+        let domain = endpoint.domain();
+        match token::fetch(&http, realm, scope, login.as_ref(), domain).await {
+            Err(RegistryError::Unauthorized { .. }) if self.logins.renew(domain, &scope.path).await? => {
+                let login = self.logins.find(domain, &scope.path).await?;
+                token::fetch(&http, realm, scope, login.as_ref(), domain).await
+            }
+            fetched => fetched,
+        }
     }
 
     /// The cell for the token of `key`. It holds a token that is still good, or is empty.

@@ -7,6 +7,7 @@ use crate::{
     Access, Client, RegistryError,
     failure::{self, Subject, protocol},
     host::name_of,
+    retry::Attempts,
     transport::may_pass,
 };
 use bytes::Bytes;
@@ -47,7 +48,7 @@ pub struct BlobStream {
     response: Option<Response>,
     /// Number of bytes to drop from the running response, because they come before `position`.
     surplus: u64,
-    resumptions: u32,
+    attempts: Attempts,
 }
 
 impl Client {
@@ -89,7 +90,7 @@ impl Client {
             hasher,
             response: None,
             surplus: 0,
-            resumptions: 0,
+            attempts: Attempts::new(),
         };
         // all bytes are there, and HTTP has no range that starts at the end
         if position == 0 || position < stream.size {
@@ -169,17 +170,16 @@ impl BlobStream {
         Err(RegistryError::DigestMismatch { host: host(), repository, expected: self.digest, found })
     }
 
-    /// Connects again after `failed`. The retry policy limits the retries of the whole blob.
+    /// Connects again after `failed`. The retry policy limits the tries that bring nothing.
     async fn resume(&mut self, failed: RegistryError) -> Result<(), RegistryError> {
         self.response = None;
         if self.position == self.size {
             // every byte is there; the server only did not end the body properly
             return Ok(());
         }
-        let delay = self.client.transport.retry.delay(self.resumptions);
+        let delay = self.attempts.next(&self.client.transport.retry, self.position);
         let Some(delay) = delay.filter(|_| may_pass(&failed)) else { return Err(failed) };
-        self.resumptions += 1;
-        time::sleep(delay).await;
+        self.client.wait(delay, || failed.to_string()).await;
         self.open().await
     }
 

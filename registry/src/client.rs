@@ -5,18 +5,22 @@ use crate::{
     auth::Authenticator,
     connector::Connector,
     failure::{self, Subject},
+    notice::Listener,
     request::{Call, RequestScope, Target},
-    transport::Transport,
+    retry,
+    transport::{Transport, may_pass},
     trust::Trust,
 };
 use rbuild_oci::Reference;
 use reqwest::{Method, Response, StatusCode};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time;
 
 /// Speaks to registries. Cheap to make and to clone; connections and tokens are shared by all clones.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) transport: Arc<Transport>,
+    pub(crate) listener: Listener,
 }
 
 impl Client {
@@ -34,7 +38,13 @@ impl Client {
             retry: options.retry,
             stall: options.stall_limit,
         };
-        Self { transport: Arc::new(transport) }
+        Self { transport: Arc::new(transport), listener: Listener::ignore() }
+    }
+
+    /// The same client, which tells `listener` why it waits.
+    #[must_use]
+    pub fn heard_by(&self, listener: Listener) -> Self {
+        Self { listener, ..self.clone() }
     }
 
     /// Checks that the registry `domain` answers and accepts this client's login for it, as `docker login` does.
@@ -44,7 +54,7 @@ impl Client {
     /// failure to reach it.
     pub async fn check_login(&self, domain: &str) -> Result<(), RegistryError> {
         let call = Call::new(Method::GET, Target::Path("v2/".to_owned()), RequestScope::registry());
-        let response = self.transport.send(domain, &call).await?;
+        let response = self.send_to(domain, &call).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
             _ => Err(failure::of_answer(response, &Subject::Login { domain }).await),
@@ -58,7 +68,37 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, reference: &Reference, call: &Call) -> Result<Response, RegistryError> {
-        self.transport.send(reference.domain(), call).await
+        self.send_to(reference.domain(), call).await
+    }
+
+    /// Sends `call` to the registry `domain` until it gets an answer that is not transient, or the retries are used up.
+    /// An answer may have any status.
+    async fn send_to(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
+        let policy = &self.transport.retry;
+        let mut retries = 0;
+        loop {
+            let (delay, reason) = match self.transport.authorised(domain, call).await {
+                Ok(response) if retry::is_transient(response.status()) => {
+                    match policy.delay_after(retries, response.headers()) {
+                        Some(delay) => (delay, format!("{domain} answered {}", response.status())),
+                        None => return Ok(response),
+                    }
+                }
+                Ok(response) => return Ok(response),
+                Err(error) => match policy.delay(retries) {
+                    Some(delay) if may_pass(&error) => (delay, error.to_string()),
+                    Some(_) | None => return Err(error),
+                },
+            };
+            self.wait(delay, || reason).await;
+            retries += 1;
+        }
+    }
+
+    /// Waits before the next try, and says why if that takes long.
+    pub(crate) async fn wait(&self, delay: Duration, reason: impl FnOnce() -> String) {
+        self.listener.waiting(delay, reason);
+        time::sleep(delay).await;
     }
 
     /// Sends `call` without retries, for a request whose failure does not matter.

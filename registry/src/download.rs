@@ -53,10 +53,10 @@ impl Client {
         let url = url.ok_or_else(|| RegistryError::Address { host: "URL".to_owned() })?;
         let mut retries = 0;
         loop {
-            let delay = match self.follow(&url, earlier).await {
+            let (delay, reason) = match self.follow(&url, earlier).await {
                 Ok(response) if retry::is_transient(response.status()) => {
                     match self.transport.retry.delay_after(retries, response.headers()) {
-                        Some(delay) => delay,
+                        Some(delay) => (delay, format!("{} answered {}", name_of(&url), response.status())),
                         None => return Err(refused(response).await),
                     }
                 }
@@ -69,11 +69,11 @@ impl Client {
                 }
                 Ok(response) => return Err(refused(response).await),
                 Err(error) => match self.transport.retry.delay(retries) {
-                    Some(delay) if may_pass(&error) => delay,
+                    Some(delay) if may_pass(&error) => (delay, error.to_string()),
                     Some(_) | None => return Err(error),
                 },
             };
-            time::sleep(delay).await;
+            self.wait(delay, || reason).await;
             retries += 1;
         }
     }

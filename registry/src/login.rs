@@ -1,16 +1,17 @@
-//! Looks up a login when a registry first asks for one, and runs each credential helper once.
+//! Looks up a login when a registry first asks for one, and runs each credential helper once, and again when its answer
+//! was refused.
 
 use crate::{Credentials, Login, RegistryError, credentials::LoginSource, helper};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::OnceCell;
 
 pub(crate) struct Logins {
     credentials: Credentials,
     search_path: String,
-    helped: Mutex<HashMap<String, Arc<OnceCell<Option<Login>>>>>,
+    helped: Mutex<Answers>,
 }
 
 impl Logins {
@@ -23,15 +24,33 @@ impl Logins {
         match self.credentials.find(domain, path) {
             None => Ok(None),
             Some(LoginSource::Login(login)) => Ok(Some(login)),
-            Some(LoginSource::Helper { name, server }) => {
-                let key = format!("{name} {server}");
-                let cell = {
-                    let mut helped = self.helped.lock().unwrap_or_else(PoisonError::into_inner);
-                    Arc::clone(helped.entry(key).or_default())
-                };
-                let asked = cell.get_or_try_init(|| helper::ask(&name, &server, &self.search_path));
-                asked.await.cloned()
-            }
+            Some(LoginSource::Helper { name, server }) => self.helped(&name, &server).await,
         }
     }
+
+    /// Asks the credential helper, if the login is one of a helper, once more. True if its answer is another than before.
+    pub(crate) async fn renew(&self, domain: &str, path: &str) -> Result<bool, RegistryError> {
+        let Some(LoginSource::Helper { name, server }) = self.credentials.find(domain, path) else {
+            return Ok(false);
+        };
+        let before = self.helped(&name, &server).await?;
+        self.cells().remove(&key(&name, &server));
+        Ok(self.helped(&name, &server).await? != before)
+    }
+
+    async fn helped(&self, name: &str, server: &str) -> Result<Option<Login>, RegistryError> {
+        let cell = Arc::clone(self.cells().entry(key(name, server)).or_default());
+        cell.get_or_try_init(|| helper::ask(name, server, &self.search_path)).await.cloned()
+    }
+
+    fn cells(&self) -> MutexGuard<'_, Answers> {
+        self.helped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What each helper said of each server.
+type Answers = HashMap<String, Arc<OnceCell<Option<Login>>>>;
+
+fn key(helper: &str, server: &str) -> String {
+    format!("{helper} {server}")
 }

@@ -3,7 +3,7 @@
 use crate::{
     Access, Client, RegistryError,
     failure::{self, Subject, protocol, read_limited},
-    request::Call,
+    request::{Call, RequestScope},
 };
 use bytes::Bytes;
 use rbuild_oci::{Digest, MediaType, Reference};
@@ -67,12 +67,16 @@ impl Client {
         Ok(FetchedManifest { digest, media_type, bytes: bytes.into() })
     }
 
-    /// Asks what `reference` points at, with a HEAD request where the registry answers it well enough.
+    /// Asks what `reference` points at in the registry itself, where something is going to be pushed, with a HEAD request
+    /// where the registry answers it well enough.
     ///
     /// # Errors
     /// As [`Self::fetch_manifest`].
     pub async fn head_manifest(&self, reference: &Reference) -> Result<ManifestHead, RegistryError> {
-        let response = self.send(reference, &manifest_call(Method::HEAD, reference)).await?;
+        let mut call = manifest_call(Method::HEAD, reference);
+        // one token serves for the push too
+        call.scope = RequestScope::of(reference, Access::Push);
+        let response = self.send(reference, &call).await?;
         if let Some(head) = head(&response) {
             return match reference.digest() {
                 Some(expected) if *expected != head.digest => {

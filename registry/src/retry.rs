@@ -38,11 +38,41 @@ impl RetryPolicy {
 
     /// The wait before retry number `retry`, or the one that the server asks for in `Retry-After` if that is longer.
     pub(crate) fn delay_after(&self, retry: u32, headers: &header::HeaderMap) -> Option<Duration> {
-        let asked =
-            headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let asked = asked.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT);
-        self.delay(retry).map(|delay| delay.max(asked))
+        self.delay(retry).map(|delay| delay.max(asked_wait(headers)))
     }
+}
+
+/// The tries of one transfer. Those that move it on do not count, because a large blob may break off many times and still
+/// arrive.
+pub(crate) struct Attempts {
+    retries: u32,
+    /// The farthest byte so far.
+    reached: u64,
+}
+
+impl Attempts {
+    /// The bytes by which a try must get farther than all before it, so that it does not count.
+    const ADVANCE: u64 = 1 << 20;
+
+    pub(crate) fn new() -> Self {
+        Self { retries: 0, reached: 0 }
+    }
+
+    /// The wait before the next try, after one that came to byte `position`; `None` when no try is left.
+    pub(crate) fn next(&mut self, policy: &RetryPolicy, position: u64) -> Option<Duration> {
+        if position >= self.reached + Self::ADVANCE {
+            *self = Self { retries: 0, reached: position };
+        }
+        let delay = policy.delay(self.retries)?;
+        self.retries += 1;
+        Some(delay)
+    }
+}
+
+/// The wait that the server asks for in `Retry-After` (RFC 9110 §10.2.3), up to a limit.
+pub(crate) fn asked_wait(headers: &header::HeaderMap) -> Duration {
+    let asked = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    asked.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT)
 }
 
 /// True if the same request may succeed later.
@@ -53,6 +83,16 @@ pub(crate) fn is_transient(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tries_that_get_farther_do_not_count() {
+        let policy = RetryPolicy { retries: 1, first_delay: Duration::ZERO };
+        let mut attempts = Attempts::new();
+        for megabytes in 1..5 {
+            assert!(attempts.next(&policy, megabytes << 20).is_some(), "{megabytes}");
+        }
+        assert_eq!(attempts.next(&policy, 4 << 20), None);
+    }
 
     #[test]
     fn waits_grow_are_bounded_and_obey_the_server() {

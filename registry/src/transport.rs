@@ -1,4 +1,4 @@
-//! Sends requests with everything around them: authorization, redirects, retries, the stall limit.
+//! Sends requests with everything around them but retries: authorization, redirects, the stall limit.
 //!
 //! Invariants: `Authorization` goes only to the registry's own origin, whatever a redirect or upload location says; an
 //! answered request is repeated only if the answer is transient, or a 401 that a new authorization may change.
@@ -35,29 +35,6 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Sends `call` to the registry `domain` until it gets an answer that is not transient, or the retries are used up.
-    /// An answer may have any status.
-    pub(crate) async fn send(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
-        let mut retries = 0;
-        loop {
-            let delay = match self.authorised(domain, call).await {
-                Ok(response) if retry::is_transient(response.status()) => {
-                    match self.retry.delay_after(retries, response.headers()) {
-                        Some(delay) => delay,
-                        None => return Ok(response),
-                    }
-                }
-                Ok(response) => return Ok(response),
-                Err(error) => match self.retry.delay(retries) {
-                    Some(delay) if may_pass(&error) => delay,
-                    Some(_) | None => return Err(error),
-                },
-            };
-            time::sleep(delay).await;
-            retries += 1;
-        }
-    }
-
     /// Sends `call` with authorization, and learns from refusals which one the registry wants.
     pub(crate) async fn authorised(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
         let endpoint = self.connector.endpoint(domain).await?;
@@ -67,17 +44,26 @@ impl Transport {
             let response = self.followed(&endpoint, call, &authorization).await?;
             refusals += 1;
             let ours = same_origin(response.url(), endpoint.base());
-            if response.status() != StatusCode::UNAUTHORIZED || !ours || refusals == REFUSAL_LIMIT {
+            let status = response.status();
+            let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if !refused || !ours || refusals == REFUSAL_LIMIT {
                 return Ok(response);
             }
-            if authorization != Authorization::Anonymous && auth::is_final(response.headers()) {
-                return Ok(response);
+            let known = authorization != Authorization::Anonymous;
+            let is_final = status == StatusCode::FORBIDDEN || (known && auth::is_final(response.headers()));
+            if status == StatusCode::UNAUTHORIZED {
+                self.auth.refused(&endpoint, &call.scope, &authorization, response.headers())?;
             }
-            self.auth.refused(&endpoint, &call.scope, &authorization, response.headers())?;
-            let next = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
-            // the registry has just refused this one
+            let mut next = authorization.clone();
+            if !is_final {
+                next = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
+            }
+            // the registry has just refused this one: only a credential helper may know a better login by now
             if next == authorization {
-                return Ok(response);
+                if !known || !self.auth.renew_login(&endpoint, &call.scope).await? {
+                    return Ok(response);
+                }
+                next = self.auth.authorization(&self.connector, &endpoint, &call.scope).await?;
             }
             authorization = next;
         }

@@ -1,28 +1,18 @@
 //! Uploads of blobs (distribution specification, "Pushing blobs").
 //!
-//! A blob whose digest is known is sent in one PUT, which can start over when it fails. A blob that is still being made
-//! is sent in one PATCH, and its digest after it. That cannot start over, because the sender would have to make it again.
+//! A blob whose digest is known is sent in one PUT. A blob that is still being made is sent in one PATCH, and its digest
+//! after it. [`crate::upload_session`] goes on where a broken one has stopped.
 
 use crate::{
     Access, BlobBody, Client, RegistryError,
-    auth::Authorization,
-    body::{Outgoing, Progress},
-    endpoint::Endpoint,
     failure::{self, Subject, protocol},
-    host::{name_of, same_origin},
     request::{Call, RequestScope, Target, Timeout},
-    retry,
-    transport::{COMMIT_LIMIT, location, may_pass},
+    transport::location,
+    upload_session::{Delivered, Known, Session},
 };
 use rbuild_oci::{Descriptor, Digest, Reference};
-use reqwest::{
-    Body, Method, Request, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderValue},
-};
-use std::sync::Arc;
-use tokio::{sync::oneshot, time};
-
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+use reqwest::{Method, Response, StatusCode, Url};
+use tokio::sync::oneshot;
 
 /// A blob to upload whose digest is known.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +44,7 @@ pub enum MountOutcome {
 /// The answer to the request for an upload.
 enum UploadStart {
     Mounted,
-    At(Url),
+    At(Session),
 }
 
 impl Client {
@@ -85,9 +75,9 @@ impl Client {
     ) -> Result<MountOutcome, RegistryError> {
         match self.begin(reference, Some((digest, from))).await? {
             UploadStart::Mounted => Ok(MountOutcome::Mounted),
-            UploadStart::At(location) => {
+            UploadStart::At(session) => {
                 // the registry has opened an upload instead
-                self.give_up(reference, location).await;
+                self.give_up(reference, session.location).await;
                 Ok(MountOutcome::Refused)
             }
         }
@@ -99,9 +89,8 @@ impl Client {
     /// # Errors
     /// [`RegistryError::AccessDenied`] or [`RegistryError::Unauthorized`] when it does not; any failure of the connection.
     pub async fn check_push(&self, reference: &Reference) -> Result<(), RegistryError> {
-        if let UploadStart::At(location) = self.begin(reference, None).await? {
-            self.give_up(reference, location).await;
-        }
+        let session = self.open_session(reference).await?;
+        self.give_up(reference, session.location).await;
         Ok(())
     }
 
@@ -112,7 +101,8 @@ impl Client {
         let _ = self.send_once(reference, &call).await;
     }
 
-    /// Sends a blob to the repository of `reference`. Each try calls `open` for the bytes from the beginning.
+    /// Sends a blob to the repository of `reference`. Each try calls `open` for the bytes from the beginning, and goes on
+    /// with those that the registry does not have yet.
     ///
     /// # Errors
     /// [`RegistryError::AccessDenied`]; [`RegistryError::Body`] when the bytes cannot be read or are not as many as the
@@ -121,62 +111,45 @@ impl Client {
         &self,
         reference: &Reference,
         upload: BlobUpload<'_>,
-        mut open: impl FnMut() -> BlobBody,
+        open: impl FnMut() -> BlobBody,
     ) -> Result<UploadOutcome, RegistryError> {
-        let BlobUpload { descriptor, mount_from } = upload;
-        let mut mount = mount_from.map(|from| (&descriptor.digest, from));
-        let mut retries = 0;
-        loop {
-            let mut location = match self.begin(reference, mount.take()).await? {
-                UploadStart::Mounted => return Ok(UploadOutcome::Mounted),
-                UploadStart::At(location) => location,
-            };
-            location.query_pairs_mut().append_pair("digest", &descriptor.digest.to_string());
-            let (body, progress) = Outgoing::new(open(), Some(descriptor.size));
-            let sent = self.transfer(reference, Request::new(Method::PUT, location), body, &progress).await;
-            let (failed, delay) = match sent {
-                Ok(response) if response.status().is_success() => return Ok(UploadOutcome::Uploaded),
-                Ok(response) => {
-                    let delay = self.transport.retry.delay_after(retries, response.headers());
-                    let delay = delay.filter(|_| starts_over(response.status()));
-                    (failure::of_answer(response, &Subject::Push { reference }).await, delay)
-                }
-                Err(error) => {
-                    let delay = self.transport.retry.delay(retries).filter(|_| may_pass(&error));
-                    (error, delay)
-                }
-            };
-            let Some(delay) = delay else { return Err(failed) };
-            time::sleep(delay).await;
-            retries += 1;
+        let BlobUpload { descriptor: Descriptor { digest, size, .. }, mount_from } = upload;
+        let session = match self.begin(reference, mount_from.map(|from| (digest, from))).await? {
+            UploadStart::Mounted => return Ok(UploadOutcome::Mounted),
+            UploadStart::At(session) => session,
+        };
+        match self.deliver(reference, Known::All(digest, *size), session, open).await? {
+            Delivered::Committed => {}
+            Delivered::Open { location, .. } => self.commit(reference, location, digest).await?,
         }
+        Ok(UploadOutcome::Uploaded)
     }
 
-    /// Sends a blob to the repository of `reference` while it is being made. After its last byte the maker sends the
-    /// digest through `digest`, or gives up the upload by dropping the sending end. Returns the number of bytes sent.
+    /// Sends a blob to the repository of `reference` while it is being made. Each try calls `open` for the bytes, the same
+    /// from the beginning. After the last byte the maker sends the digest through the channel, or gives up the upload by
+    /// dropping the sending end. Returns the number of bytes.
     ///
     /// # Errors
-    /// As [`Self::upload_blob`], and [`RegistryError::Abandoned`]. A broken connection is final.
+    /// As [`Self::upload_blob`], and [`RegistryError::Abandoned`].
     pub async fn upload_stream(
         &self,
         reference: &Reference,
-        body: BlobBody,
-        digest: oneshot::Receiver<Digest>,
+        mut open: impl FnMut() -> (BlobBody, oneshot::Receiver<Digest>),
     ) -> Result<u64, RegistryError> {
-        let UploadStart::At(location) = self.begin(reference, None).await? else {
-            return Err(protocol(reference.domain(), "a mount that was not asked for"));
+        let session = self.open_session(reference).await?;
+        let mut stated = None;
+        let open = || {
+            let (body, digest) = open();
+            stated = Some(digest);
+            body
         };
-        let (body, progress) = Outgoing::new(body, None);
-        let patch = Request::new(Method::PATCH, location);
-        let response = self.transfer(reference, patch, body, &progress).await?;
-        if !response.status().is_success() {
-            return Err(failure::of_answer(response, &Subject::Push { reference }).await);
-        }
-        let mut location = self.upload_location(reference, &response).await?;
-        let abandoned = |_| RegistryError::Abandoned { repository: reference.familiar_repository() };
-        let digest = digest.await.map_err(abandoned)?;
-        location.query_pairs_mut().append_pair("digest", &digest.to_string());
-        self.commit(reference, location, &digest).await.map(|()| progress.sent())
+        let delivered = self.deliver(reference, Known::Nothing, session, open).await?;
+        let abandoned = || RegistryError::Abandoned { repository: reference.familiar_repository() };
+        let (Delivered::Open { location, size }, Some(digest)) = (delivered, stated) else {
+            return Err(abandoned());
+        };
+        let digest = digest.await.map_err(|_| abandoned())?;
+        self.commit(reference, location, &digest).await.map(|()| size)
     }
 
     /// Finishes an upload after its last byte. If an answer is lost, the next try finds the upload unknown; the call then
@@ -187,6 +160,8 @@ impl Client {
         location: Url,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
+        let mut location = location;
+        location.query_pairs_mut().append_pair("digest", &digest.to_string());
         let scope = RequestScope::of(reference, Access::Push);
         let mut call = Call::new(Method::PUT, Target::Location(location), scope);
         call.timeout = Timeout::Commit;
@@ -198,6 +173,14 @@ impl Client {
         match self.blob_exists(reference, digest).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(failed),
+        }
+    }
+
+    /// Opens an upload.
+    pub(crate) async fn open_session(&self, reference: &Reference) -> Result<Session, RegistryError> {
+        match self.begin(reference, None).await? {
+            UploadStart::At(session) => Ok(session),
+            UploadStart::Mounted => Err(protocol(reference.domain(), "a mount that was not asked for")),
         }
     }
 
@@ -216,14 +199,17 @@ impl Client {
         let response = self.send(reference, &call).await?;
         match response.status() {
             StatusCode::CREATED if mount.is_some() => Ok(UploadStart::Mounted),
-            StatusCode::ACCEPTED => Ok(UploadStart::At(self.upload_location(reference, &response).await?)),
+            StatusCode::ACCEPTED => {
+                let location = self.upload_location(reference, &response).await?;
+                Ok(UploadStart::At(Session::new(location, &response)))
+            }
             _ => Err(failure::of_answer(response, &Subject::Push { reference }).await),
         }
     }
 
     /// The location that the registry gives for the next request of an upload. A registry behind a proxy that ends TLS
     /// may give a plain one; its own host is always reached with the protection that it had before.
-    async fn upload_location(
+    pub(crate) async fn upload_location(
         &self,
         reference: &Reference,
         response: &Response,
@@ -243,62 +229,4 @@ impl Client {
         upgraded.set_query(url.query());
         Ok(upgraded)
     }
-
-    /// Sends `body` with `request`, without retries.
-    async fn transfer(
-        &self,
-        reference: &Reference,
-        mut request: Request,
-        body: Outgoing,
-        progress: &Arc<Progress>,
-    ) -> Result<Response, RegistryError> {
-        let scope = RequestScope::of(reference, Access::Push);
-        let (endpoint, authorization): (Arc<Endpoint>, Authorization) =
-            self.transport.ready(reference.domain(), &scope).await?;
-        let url = request.url().clone();
-        request.headers_mut().insert(CONTENT_TYPE, OCTETS);
-        *request.body_mut() = Some(Body::wrap(body));
-        let sending = self.transport.exchange(&endpoint, request, &authorization);
-        let result = tokio::select! {
-            result = sending => result,
-            error = self.stalled(progress, &url) => Err(error),
-        };
-        if let Some(source) = progress.take_error() {
-            return Err(RegistryError::Body { repository: reference.familiar_repository(), source });
-        }
-        let response = result?;
-        if response.status() == StatusCode::UNAUTHORIZED && same_origin(&url, endpoint.base()) {
-            self.transport.auth.refused(&endpoint, &scope, &authorization, response.headers())?;
-        }
-        Ok(response)
-    }
-
-    /// Returns an error when the network has taken no bytes for too long. Time spent waiting for the producer does not
-    /// count.
-    async fn stalled(&self, progress: &Progress, url: &Url) -> RegistryError {
-        let limit = self.transport.stall;
-        let mut seen = 0;
-        loop {
-            time::sleep(limit).await;
-            if progress.is_ended() {
-                time::sleep(COMMIT_LIMIT).await;
-                return RegistryError::Stalled { host: name_of(url), seconds: COMMIT_LIMIT.as_secs() };
-            }
-            let asked = progress.asked();
-            if asked == seen && !progress.waits_for_producer() {
-                return RegistryError::Stalled { host: name_of(url), seconds: limit.as_secs() };
-            }
-            seen = asked;
-        }
-    }
-}
-
-/// True if a new upload session may succeed where the old one failed, because the failure was transient, the token
-/// expired while the bytes were sent, or the registry lost the session.
-fn starts_over(status: StatusCode) -> bool {
-    retry::is_transient(status)
-        || matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE
-        )
 }

@@ -10,6 +10,7 @@ mod certificates;
 mod executable;
 mod hostile;
 mod http_server;
+mod proxy;
 mod registry;
 mod skip;
 mod token_server;
@@ -21,6 +22,7 @@ pub use archives::{Tar, crc32, described};
 pub use executable::{copy_program, write_program};
 pub use hostile::{HostileArchive, Outcome, chain, hostile_archives};
 pub use http_server::{HttpBody, HttpReply, HttpRequest, HttpServer};
+pub use proxy::{Harm, Relay};
 pub use registry::{
     REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions, RegistryTransport,
 };

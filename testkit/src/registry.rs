@@ -170,6 +170,16 @@ impl Registry {
         client.collect::<BTreeSet<&str>>().len()
     }
 
+    /// The address of its token server.
+    ///
+    /// # Panics
+    /// Without one.
+    #[must_use]
+    pub fn token_realm(&self) -> String {
+        let tokens = self.tokens.as_ref().expect("the registry was started with a token server");
+        format!("http://{}/token", tokens.server.host())
+    }
+
     /// The requests its token server has answered so far; none without one.
     #[must_use]
     pub fn token_requests(&self) -> Vec<HttpRequest> {

@@ -12,7 +12,7 @@ pub use pull::Pulled;
 
 use crate::ImageError;
 use rbuild_cache::Store;
-use rbuild_registry::Client;
+use rbuild_registry::{Client, Listener};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -33,6 +33,12 @@ impl RemoteImages {
     pub fn new(store: &Store, client: &Client) -> Self {
         let turns = Arc::new(Semaphore::new(LAYERS_AT_ONCE));
         Self { store: store.clone(), client: client.clone(), turns }
+    }
+
+    /// The same, while `listener` is told why the client waits.
+    #[must_use]
+    pub fn heard_by(&self, listener: Listener) -> Self {
+        Self { client: self.client.heard_by(listener), ..self.clone() }
     }
 }
 

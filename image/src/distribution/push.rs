@@ -5,7 +5,7 @@
 //! pushed before is known beforehand, and one request finds that nothing is to be done. A layer that is elsewhere is taken
 //! from another repository of the same registry, or else streamed from its registry without being stored here.
 
-use super::{RemoteImages, blocking};
+use super::RemoteImages;
 use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
@@ -262,38 +262,54 @@ impl Pushing<'_> {
         Ok(self.client.upload_blob(self.reference, upload, open).await?)
     }
 
-    /// Compresses a layer while sending it.
+    /// Compresses a layer while sending it. A broken upload makes it compress again, to the same bytes, of which the
+    /// registry gets those it lacks.
     async fn send_compressed(&self, layer: &ImageLayer, shown: Digest) -> Result<Descriptor, ImageError> {
-        let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
-        let (stated, digest) = oneshot::channel();
         let (moved, mut progress) = mpsc::unbounded_channel();
-        let (store, id, compression) = (self.store.clone(), layer.layer, self.packing.compression);
-        let compressing = blocking("compressing a layer", move || {
-            let mut bytes = 0;
-            let outcome = compress_layer(&store, &id, compression, |block| {
-                bytes += block.len() as u64;
-                // an upload that has ended needs no progress
-                let _ = moved.send(bytes);
-                if blocks.blocking_send(Ok(block.into())).is_ok() { Flow::Continue } else { Flow::Stop }
+        let uploading = async move {
+            let mut compressing = None;
+            let sent = self.client.upload_stream(self.reference, || {
+                let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
+                let (stated, digest) = oneshot::channel();
+                let (store, id, compression) = (self.store.clone(), layer.layer, self.packing.compression);
+                let moved = moved.clone();
+                compressing = Some(tokio::task::spawn_blocking(move || {
+                    let mut bytes = 0;
+                    let outcome = compress_layer(&store, &id, compression, |block| {
+                        bytes += block.len() as u64;
+                        // an upload that has ended needs no progress
+                        let _ = moved.send(bytes);
+                        if blocks.blocking_send(Ok(block.into())).is_ok() {
+                            Flow::Continue
+                        } else {
+                            Flow::Stop
+                        }
+                    });
+                    match &outcome {
+                        Ok(Some(descriptor)) => drop(stated.send(descriptor.digest)),
+                        Ok(None) => {}
+                        Err(error) => drop(blocks.blocking_send(Err(io::Error::other(error.to_string())))),
+                    }
+                    outcome
+                }));
+                (BlobBody::from_channel(body), digest)
             });
-            match &outcome {
-                Ok(Some(descriptor)) => drop(stated.send(descriptor.digest)),
-                Ok(None) => {}
-                Err(error) => drop(blocks.blocking_send(Err(io::Error::other(error.to_string())))),
-            }
-            outcome
-        });
+            (sent.await, compressing)
+        };
         let reporting = async {
             while let Some(bytes) = progress.recv().await {
                 (self.on_event)(ImageEvent::LayerProgress { digest: shown, bytes });
             }
         };
-        let upload = self.client.upload_stream(self.reference, BlobBody::from_channel(body), digest);
-        let (sent, compressed, ()) = tokio::join!(upload, compressing, reporting);
-        // an error in the layer is why the upload failed
-        let compressed = compressed?;
+        let ((sent, compressing), ()) = tokio::join!(uploading, reporting);
+        let stopped = || ImageError::Worker { task: "compressing a layer" };
+        let compressed = match compressing {
+            // an error in the layer is why the upload failed
+            Some(compressing) => compressing.await.map_err(|_| stopped())??,
+            None => None,
+        };
         sent?;
-        let descriptor = compressed.ok_or(ImageError::Worker { task: "compressing a layer" })?;
+        let descriptor = compressed.ok_or_else(stopped)?;
         let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         learned.push((layer.diff_id, descriptor.clone()));
         Ok(descriptor)

@@ -125,6 +125,36 @@ fn credential_helpers_are_asked_once() {
 }
 
 #[test]
+fn a_credential_helper_is_asked_again_when_its_answer_is_refused() {
+    for (login, status) in
+        [(RegistryLogin::Basic, None), (RegistryLogin::Bearer, None), (RegistryLogin::Basic, Some(403))]
+    {
+        let Some(registry) = with_login(login) else { return };
+        // a registry whose logins last some hours says 403 of an old one
+        let proxy = HttpServer::in_front_of(registry.host(), move |_, request| {
+            let old = request.header("authorization") == Some("Basic dGVzdGVyOm9sZA==");
+            status
+                .filter(|_| old)
+                .map(|status| HttpReply::new(status, "Your authorization token has expired."))
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let answers = directory.path().join("asked");
+        let script = format!(
+            "#!/bin/sh\nread server\necho >>{0}\n[ $(wc -l <{0}) = 1 ] && secret=old || secret='{1}'\n\
+             echo \"{{\\\"Username\\\":\\\"{REGISTRY_USER}\\\",\\\"Secret\\\":\\\"$secret\\\"}}\"\n",
+            answers.display(),
+            rbuild_testkit::REGISTRY_PASSWORD
+        );
+        write_program(&directory.path().join("docker-credential-test"), &script);
+        let credentials = Credentials::from_docker_config(r#"{"credsStore":"test"}"#).unwrap();
+        let helper_path = format!("{}:/usr/bin:/bin", directory.path().display());
+        let client = Client::new(ClientOptions { credentials, helper_path, ..quick() });
+        assert!(run(push(&client, &proxy.host())).unwrap(), "{login:?} {status:?}");
+        assert_eq!(fs::read_to_string(answers).unwrap().lines().count(), 2, "{login:?} {status:?}");
+    }
+}
+
+#[test]
 fn redirects_to_other_hosts_carry_no_authorization() {
     let content = pattern(1000);
     let blob = layer(&content);

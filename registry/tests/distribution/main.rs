@@ -1,5 +1,6 @@
 //! The client against the real registry, and against servers that lie, stall and break off.
 
+mod interrupted;
 mod login;
 mod misbehaviour;
 mod transfer;

@@ -74,25 +74,31 @@ fn a_blob_in_another_repository_is_mounted_without_its_bytes() {
     });
 }
 
+/// A blob that a thread makes while it is sent.
+pub(crate) fn made_on_the_fly(length: usize) -> (BlobBody, oneshot::Receiver<Digest>) {
+    let (chunks, body) = mpsc::channel(2);
+    let (digest, stated) = oneshot::channel();
+    thread::spawn(move || {
+        let mut hasher = Hasher::new();
+        for chunk in pattern(length).chunks(70_000) {
+            hasher.update(chunk);
+            if chunks.blocking_send(Ok(chunk.to_vec().into())).is_err() {
+                return;
+            }
+        }
+        // an upload that has ended needs no digest
+        let _ = digest.send(hasher.finish());
+    });
+    (BlobBody::from_channel(body), stated)
+}
+
 #[test]
 fn a_blob_made_on_the_fly_is_streamed() {
     let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
     run(async {
         let client = client_for(&registry);
         let name = reference(registry.host(), "stream");
-        let (chunks, body) = mpsc::channel(2);
-        let (digest, stated) = oneshot::channel();
-        let producer = thread::spawn(move || {
-            let mut hasher = Hasher::new();
-            for chunk in pattern(3_000_000).chunks(70_000) {
-                hasher.update(chunk);
-                chunks.blocking_send(Ok(chunk.to_vec().into())).unwrap();
-            }
-            digest.send(hasher.finish()).unwrap();
-        });
-        let sent = client.upload_stream(&name, BlobBody::from_channel(body), stated).await.unwrap();
-        producer.join().unwrap();
-        assert_eq!(sent, 3_000_000);
+        assert_eq!(client.upload_stream(&name, || made_on_the_fly(3_000_000)).await.unwrap(), 3_000_000);
         let blob = layer(&pattern(3_000_000));
         assert_eq!(all(client.fetch_blob(&name, &blob).await.unwrap()).await.unwrap(), pattern(3_000_000));
     });
@@ -121,9 +127,8 @@ fn an_upload_that_fails_on_our_side_says_so() {
         let error = client.upload_blob(&name, upload, short).await.unwrap_err();
         assert!(chain(&error).ends_with("10 bytes read of a blob of 100000"), "{}", chain(&error));
 
-        let (digest, stated) = oneshot::channel();
-        drop(digest);
-        let error = client.upload_stream(&name, BlobBody::from_bytes(pattern(10)), stated).await.unwrap_err();
+        let abandoned = || (BlobBody::from_bytes(pattern(10)), oneshot::channel().1);
+        let error = client.upload_stream(&name, abandoned).await.unwrap_err();
         assert!(matches!(error, RegistryError::Abandoned { .. }), "{error:?}");
 
         let wrong = || BlobBody::from_bytes(vec![0; 100_000]);
@@ -190,5 +195,5 @@ fn requests_can_be_made_from_any_thread() {
     movable(&async { client.fetch_blob(&name, &blob).await?.next_chunk().await });
     let upload = BlobUpload { descriptor: &blob, mount_from: None };
     movable(&client.upload_blob(&name, upload, || BlobBody::from_bytes(Vec::new())));
-    movable(&client.upload_stream(&name, BlobBody::from_bytes(Vec::new()), oneshot::channel().1));
+    movable(&client.upload_stream(&name, || (BlobBody::from_bytes(Vec::new()), oneshot::channel().1)));
 }
