@@ -1,6 +1,6 @@
 //! A bounded pipe of big buffers between two threads: one reads or decompresses while the other writes or hashes.
 //!
-//! At most [`DEPTH`] full buffers wait, and empty ones go back to the writer, so a pipe holds a few MiB, however much
+//! At most [`DEPTH`] full buffers wait, and empty ones go back to the writer, so a pipe holds little more than a MiB, however much
 //! passes through it. Either end may be dropped: the writer's next send then fails, or the reader sees the end. `E` is
 //! the type of errors with which the writer can end the stream.
 
@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Number of bytes in a full buffer.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 256 << 10;
 
 /// Largest number of full buffers that wait for the reader.
 const DEPTH: usize = 4;
@@ -44,16 +44,16 @@ pub struct ChunkWriter<E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReaderGone;
 
-/// The reason for which a source was not copied into a pipe to its end.
+/// The reason for which a source was not moved into a pipe to its end.
 #[derive(Debug)]
-pub enum FillError {
+pub enum FillError<E = io::Error> {
     /// The reader was dropped.
     ReaderGone,
     /// The source failed.
-    Source(io::Error),
+    Source(E),
 }
 
-impl From<ReaderGone> for FillError {
+impl<E> From<ReaderGone> for FillError<E> {
     fn from(ReaderGone: ReaderGone) -> Self {
         Self::ReaderGone
     }
@@ -124,6 +124,12 @@ impl<E> ChunkWriter<E> {
         let _ = self.full.send(Err(error));
     }
 
+    /// Sends a buffer of another pipe; returns one that may be used again there, if this pipe has one to spare.
+    fn exchange(&mut self, chunk: Chunk) -> Result<Option<Vec<u8>>, ReaderGone> {
+        self.full.send(Ok(chunk)).map_err(|_| ReaderGone)?;
+        Ok(self.emptied.try_recv().ok())
+    }
+
     fn send(&mut self) -> Result<(), ReaderGone> {
         let next = self.emptied.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
         let bytes = std::mem::replace(&mut self.buffer, next);
@@ -168,6 +174,22 @@ impl<E> ChunkReader<E> {
             }
         }
         Ok(&self.current.bytes[self.position..self.current.filled])
+    }
+
+    /// Moves all that comes to `out`, to which nothing was written, without copying it, and shows each piece to `see`.
+    ///
+    /// # Errors
+    /// Fails with the error with which the writer ended the stream, or when the reader of `out` was dropped.
+    pub fn pass_on(self, out: &mut ChunkWriter<E>, mut see: impl FnMut(&[u8])) -> Result<(), FillError<E>> {
+        while let Ok(next) = self.filled.recv() {
+            let chunk = next.map_err(FillError::Source)?;
+            see(&chunk.bytes[..chunk.filled]);
+            if let Some(used) = out.exchange(chunk)? {
+                // a writer that has ended does not need the buffer
+                let _ = self.empty.send(used);
+            }
+        }
+        Ok(())
     }
 
     /// Consumes `count` of the available bytes.
@@ -224,6 +246,32 @@ mod tests {
             });
             assert!(received == sent, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_seen_and_comes_out() {
+        for length in [0, 1, CHUNK + 1, 9 * CHUNK + 17] {
+            let sent = numbers(length);
+            let (mut writer, between) = pipe::<io::Error>();
+            let (mut out, mut reader) = pipe();
+            let (mut seen, mut received) = (Vec::new(), Vec::new());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    writer.put(&sent).unwrap();
+                    writer.finish().unwrap();
+                });
+                scope.spawn(|| {
+                    between.pass_on(&mut out, |piece| seen.extend_from_slice(piece)).unwrap();
+                    out.finish().unwrap();
+                });
+                reader.read_to_end(&mut received).unwrap();
+            });
+            assert!(received == sent && seen == sent, "{length} bytes");
+        }
+        let (writer, between) = pipe();
+        writer.fail(io::Error::from_raw_os_error(5));
+        let failed = between.pass_on(&mut pipe().0, |_| {});
+        assert!(matches!(failed, Err(FillError::Source(error)) if error.raw_os_error() == Some(5)));
     }
 
     #[test]

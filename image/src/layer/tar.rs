@@ -11,21 +11,19 @@ use rbuild_oci::{DiffId, Hasher};
 use std::{
     io::{self, Read},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-/// A layer's tar being read. Another thread makes it and is at most a few MiB ahead; it ends when this is dropped.
+/// A layer's tar being read. One thread makes it, another hashes it, and both are at most a few MiB ahead; they end when
+/// this is dropped.
 pub struct LayerTar {
     reader: ChunkReader<ImageError>,
     /// Bytes given out that the reader still holds.
     given: usize,
-    hasher: Hasher,
-    size: u64,
-    layer: LayerId,
-    expected: Option<DiffId>,
-    found: Option<DiffId>,
+    ended: bool,
+    hashed: Arc<OnceLock<LayerDiff>>,
     /// Bytes of regular files; right once the end has been reached.
     content: Arc<AtomicU64>,
 }
@@ -44,18 +42,23 @@ pub struct LayerDiff {
 /// # Errors
 /// When the layer is not in the store, or elsewhere. Later failures, such as a damaged layer, are errors of the stream.
 pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError> {
-    let meta = store.layer_meta(layer)?;
-    let (writer, reader) = pipe();
+    let LayerMeta { source, diff_id, size_bytes, .. } = store.layer_meta(layer)?;
+    let (writer, made) = pipe();
+    let (out, reader) = pipe();
     let (store, layer) = (store.clone(), *layer);
-    let source = meta.source;
-    let content = Arc::new(AtomicU64::new(meta.size_bytes.unwrap_or(0)));
+    let content = Arc::new(AtomicU64::new(size_bytes.unwrap_or(0)));
     let counted = content.clone();
-    std::thread::Builder::new()
-        .name("layer-tar".to_owned())
-        .spawn(move || produce(&store, &layer, &source, (writer, &counted)))
-        .map_err(|source| ImageError::LayerFile { action: "read", path: layer.to_string().into(), source })?;
-    let hasher = Hasher::new();
-    Ok(LayerTar { reader, given: 0, hasher, size: 0, layer, expected: meta.diff_id, found: None, content })
+    let hashed = Arc::new(OnceLock::new());
+    let found = hashed.clone();
+    thread(&layer, "layer-tar", move || produce(&store, &layer, &source, (writer, &counted)))?;
+    thread(&layer, "layer-hash", move || hash_on(&layer, diff_id, made, (out, &found)))?;
+    Ok(LayerTar { reader, given: 0, ended: false, hashed, content })
+}
+
+fn thread(layer: &LayerId, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ImageError> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let failed = |source| ImageError::LayerFile { action: "read", path: layer.to_string().into(), source };
+    started.map(drop).map_err(failed)
 }
 
 /// The layer's DiffId and tar length: as recorded, or computed and then recorded. Computing writes nothing but that.
@@ -115,12 +118,12 @@ fn hash(store: &Store, layer: &LayerId, cancel: &Cancel) -> Result<Option<(Layer
             return Ok(None);
         }
     }
-    let diff_id = tar.found.expect("a stream that has ended has its digest");
-    Ok(Some((LayerDiff { diff_id, tar_size: Some(tar.size) }, tar.content.load(Ordering::Relaxed))))
+    let diff = *tar.hashed.get().expect("a stream that has ended has its digest");
+    Ok(Some((diff, tar.content.load(Ordering::Relaxed))))
 }
 
 impl LayerTar {
-    /// The next bytes, up to 1 MiB of them; `None` at the end, when the digest is right.
+    /// The next bytes; `None` at the end, when the digest is right.
     ///
     /// # Errors
     /// [`ImageError::LayerDamaged`] at the end when the digest is not the recorded one; what made reading fail.
@@ -128,43 +131,26 @@ impl LayerTar {
         self.reader.consume(std::mem::take(&mut self.given));
         let available = self.reader.available()?;
         if available.is_empty() {
-            self.check()?;
+            self.ended = true;
             return Ok(None);
         }
-        self.hasher.update(available);
         self.given = available.len();
-        self.size += self.given as u64;
         self.reader.available().map(Some)
     }
 
     /// The digest of the whole tar, once its end has been reached.
     #[must_use]
     pub fn diff_id(&self) -> Option<DiffId> {
-        self.found
-    }
-
-    fn check(&mut self) -> Result<(), ImageError> {
-        let hasher = std::mem::take(&mut self.hasher);
-        let found = *self.found.get_or_insert_with(|| DiffId::from_digest(hasher.finish()));
-        match self.expected {
-            Some(expected) if expected != found => {
-                Err(ImageError::LayerDamaged { layer: self.layer, expected, found })
-            }
-            _ => Ok(()),
-        }
+        self.hashed.get().filter(|_| self.ended).map(|hashed| hashed.diff_id)
     }
 }
 
 impl Read for LayerTar {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let available = self.reader.available().map_err(io::Error::other)?;
-        if available.is_empty() {
-            return self.check().map(|()| 0).map_err(io::Error::other);
-        }
+        self.ended = available.is_empty();
         let count = available.len().min(into.len());
         into[..count].copy_from_slice(&available[..count]);
-        self.hasher.update(&into[..count]);
-        self.size += count as u64;
         self.reader.consume(count);
         Ok(count)
     }
@@ -181,6 +167,35 @@ fn produce(
         Ok(()) => drop(out.finish()),
         Err(Stop::Gone) => {}
         Err(Stop::Failed(error)) => out.fail(error),
+    }
+}
+
+/// Passes the tar on while hashing it, and ends it with an error when it is not the one that was recorded.
+fn hash_on(
+    layer: &LayerId,
+    expected: Option<DiffId>,
+    made: ChunkReader<ImageError>,
+    (mut out, hashed): (ChunkWriter<ImageError>, &OnceLock<LayerDiff>),
+) {
+    let (mut hasher, mut size) = (Hasher::new(), 0);
+    let passed = made.pass_on(&mut out, |piece| {
+        hasher.update(piece);
+        size += piece.len() as u64;
+    });
+    match passed {
+        Ok(()) => {
+            let found = DiffId::from_digest(hasher.finish());
+            hashed.get_or_init(|| LayerDiff { diff_id: found, tar_size: Some(size) });
+            match expected {
+                Some(expected) if expected != found => {
+                    out.fail(ImageError::LayerDamaged { layer: *layer, expected, found });
+                }
+                // a reader that is gone wants nothing
+                Some(_) | None => drop(out.finish()),
+            }
+        }
+        Err(FillError::ReaderGone) => {}
+        Err(FillError::Source(error)) => out.fail(error),
     }
 }
 
