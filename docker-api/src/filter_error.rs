@@ -12,4 +12,7 @@ pub enum FilterError {
     /// Docker has it and rbuild does not.
     #[error("--filter {0} is not supported yet")]
     Unsupported(String),
+    /// It names no moment.
+    #[error("failed to parse value as time or duration: {0:?}")]
+    Moment(String),
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     FilterError, glob,
+    moments::moment,
     names::{Detail, image_id},
     sizes::{human_size, human_size_with},
     times::{ago, go_style},
@@ -41,24 +42,22 @@ pub struct ImageRow {
     pub virtual_size: String,
 }
 
-/// One row for each name of `image` that `pattern` fits; one without a name for an image that has none, unless there is a
-/// pattern.
+/// One row for each name of `image` that is `shown`; of an image that has none, one row if no name is shown.
 #[must_use]
 pub fn image_rows(
     image: &ImageSummary,
-    pattern: Option<&str>,
+    shown: impl Fn(Option<&Reference>) -> bool,
     detail: Detail,
     now: Timestamp,
 ) -> Vec<ImageRow> {
-    if image.names.is_empty() && pattern.is_none() {
-        return vec![ImageRow::new(image, None, detail, now)];
+    if image.names.is_empty() {
+        let row = shown(None).then(|| ImageRow::new(image, None, detail, now));
+        return row.into_iter().collect();
     }
     // a digest has a row of its own only where the repository has no tag
     let has_tag =
         |of: &Reference| image.names.iter().any(|name| name.tag().is_some() && name.has_repository_of(of));
-    let fits = |name: &&Reference| {
-        (name.tag().is_some() || !has_tag(name)) && pattern.is_none_or(|pattern| names_image(pattern, name))
-    };
+    let fits = |name: &&Reference| (name.tag().is_some() || !has_tag(name)) && shown(Some(name));
     image.names.iter().filter(fits).map(|name| ImageRow::new(image, Some(name), detail, now)).collect()
 }
 
@@ -84,7 +83,7 @@ impl ImageRow {
     }
 }
 
-/// The images that `--filter` lets through. `M` is the way a moment is given: first the name of an image, then the moment itself.
+/// One `--filter`. `M` is the way a moment is given: first the name of an image, then the moment itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageFilter<M> {
     /// Images with a name, or without.
@@ -97,14 +96,20 @@ pub enum ImageFilter<M> {
     Before(M),
     /// Images made after the moment.
     Since(M),
+    /// Images made before this moment, or at it.
+    Until(Timestamp),
 }
+
+/// All filters of one command: every one must let an image through, but of several patterns for names one is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageFilters(Vec<ImageFilter<Option<Timestamp>>>);
 
 impl ImageFilter<String> {
     /// Reads `NAME=VALUE`.
     ///
     /// # Errors
     /// [`FilterError`].
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
+    pub fn parse(text: &str, now: Timestamp) -> Result<Self, FilterError> {
         let invalid = |what: &str| FilterError::Invalid(what.to_owned());
         let (name, value) = text.split_once('=').ok_or_else(|| FilterError::Argument(text.to_owned()))?;
         match name {
@@ -117,7 +122,9 @@ impl ImageFilter<String> {
             "reference" => Ok(Self::Reference(value.to_owned())),
             "before" => Ok(Self::Before(value.to_owned())),
             "since" => Ok(Self::Since(value.to_owned())),
-            "until" => Err(FilterError::Unsupported(name.to_owned())),
+            "until" => {
+                Ok(Self::Until(moment(value, now).ok_or_else(|| FilterError::Moment(value.to_owned()))?))
+            }
             other => Err(invalid(other)),
         }
     }
@@ -136,14 +143,14 @@ impl ImageFilter<String> {
             Self::Reference(pattern) => ImageFilter::Reference(pattern),
             Self::Before(image) => ImageFilter::Before(created(&image)?),
             Self::Since(image) => ImageFilter::Since(created(&image)?),
+            Self::Until(moment) => ImageFilter::Until(moment),
         })
     }
 }
 
 impl ImageFilter<Option<Timestamp>> {
     /// True if `image` passes.
-    #[must_use]
-    pub fn admits(&self, image: &ImageSummary) -> bool {
+    fn admits(&self, image: &ImageSummary) -> bool {
         match self {
             Self::Dangling(dangling) => image.names.is_empty() == *dangling,
             Self::Label(name, value) => {
@@ -152,7 +159,41 @@ impl ImageFilter<Option<Timestamp>> {
             Self::Reference(pattern) => image.names.iter().any(|name| names_image(pattern, name)),
             Self::Before(moment) => image.created < *moment,
             Self::Since(moment) => image.created > *moment,
+            Self::Until(moment) => image.created <= Some(*moment),
         }
+    }
+
+    fn pattern(&self) -> Option<&str> {
+        match self {
+            Self::Reference(pattern) => Some(pattern),
+            Self::Dangling(_) | Self::Label(..) | Self::Before(_) | Self::Since(_) | Self::Until(_) => None,
+        }
+    }
+}
+
+impl FromIterator<ImageFilter<Option<Timestamp>>> for ImageFilters {
+    fn from_iter<I: IntoIterator<Item = ImageFilter<Option<Timestamp>>>>(filters: I) -> Self {
+        Self(filters.into_iter().collect())
+    }
+}
+
+impl ImageFilters {
+    /// True if `image` passes.
+    #[must_use]
+    pub fn admits(&self, image: &ImageSummary) -> bool {
+        self.0.iter().all(|filter| filter.pattern().is_some() || filter.admits(image))
+            && (self.patterns().next().is_none() || image.names.iter().any(|name| self.names(name)))
+    }
+
+    /// True if a listing shows the image by this name: where patterns are asked for, other names of it are not shown.
+    #[must_use]
+    pub fn names(&self, name: &Reference) -> bool {
+        let mut patterns = self.patterns().peekable();
+        patterns.peek().is_none() || patterns.any(|pattern| names_image(pattern, name))
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(ImageFilter::pattern)
     }
 }
 
@@ -165,7 +206,8 @@ pub(crate) fn label<F>(text: &str, filter: impl FnOnce(String, Option<String>) -
 }
 
 /// True if `pattern` names `reference`: by repository, or by repository and tag.
-fn names_image(pattern: &str, reference: &Reference) -> bool {
+#[must_use]
+pub fn names_image(pattern: &str, reference: &Reference) -> bool {
     let with_tag = reference.tag().map(|tag| format!("{}:{tag}", reference.familiar_repository()));
     let has_tag = pattern.rsplit('/').next().unwrap_or_default().contains(':');
     with_tag.is_some_and(|text| glob::matches(pattern, &text))

@@ -8,7 +8,7 @@ use crate::{
     containers::state,
     names::with_tag,
 };
-use rbuild::{Container, ContainerState, DiffId, Image, ImageId, Timestamp};
+use rbuild::{Container, ContainerSizes, ContainerState, DiffId, Image, ImageId, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -107,6 +107,10 @@ pub struct ContainerInspect {
     pub driver: &'static str,
     /// `linux`.
     pub platform: &'static str,
+    /// Bytes of the files that it has written, if they were asked for.
+    pub size_rw: Option<u64>,
+    /// Bytes of all its files, if they were asked for.
+    pub size_root_fs: Option<u64>,
     /// The settings it runs with.
     pub config: Config,
 }
@@ -168,8 +172,10 @@ impl From<&Image> for ImageInspect {
     }
 }
 
-impl From<&Container> for ContainerInspect {
-    fn from(container: &Container) -> Self {
+impl ContainerInspect {
+    /// All about `container`.
+    #[must_use]
+    pub fn new(container: &Container, sizes: Option<ContainerSizes>) -> Self {
         let exit_code = match container.state {
             ContainerState::Created | ContainerState::Running => 0,
             ContainerState::Exited(code) => code,
@@ -198,6 +204,8 @@ impl From<&Container> for ContainerInspect {
             restart_count: 0,
             driver: "overlayfs",
             platform: "linux",
+            size_rw: sizes.map(|sizes| sizes.written),
+            size_root_fs: sizes.map(|sizes| sizes.all),
             config: Config { image: Some(container.image.clone()), ..Config::from(&container.config) },
         }
     }
@@ -227,6 +235,9 @@ impl ContainerInspect {
     #[must_use]
     pub fn printed(&self) -> Value {
         let mut whole = value(self);
+        if let Some(fields) = whole.as_object_mut() {
+            fields.retain(|name, value| !name.starts_with("Size") || !value.is_null());
+        }
         without_unset(&mut whole["Config"]);
         whole
     }

@@ -50,7 +50,8 @@ mod tests;
 
 pub use causes::Causes;
 pub use containers::{
-    CommitRequest, ContainerRequest, ContainerStdio, Retention, RunningContainer, Terminal, Volume,
+    CommitRequest, ContainerRequest, ContainerSizes, ContainerStdio, Retention, RunningContainer, Terminal,
+    Volume,
 };
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure, StepFailure};

@@ -2,6 +2,7 @@
 
 use crate::{ContainerState, Engine, Error, Force};
 use rbuild_cache::{ImagePrune, MountPrune, PruneOptions, RecordPrune};
+use rbuild_oci::{ImageId, Timestamp};
 
 /// One line of `df`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +20,22 @@ pub struct UsageLine {
 }
 
 /// The things to remove from the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Images that no name and no container holds, or also named ones that no container uses.
     pub images: PruneImages,
+    /// Of those, only these; all without a list.
+    pub only_images: Option<Vec<ImageId>>,
     /// The build cache as well.
     pub build_cache: PruneCache,
+    /// Of the build cache, only what was last of use before this moment.
+    pub cache_before: Option<Timestamp>,
+    /// Of the build cache, so many bytes may stay: what was not used for the longest time goes first.
+    pub keep_cache_bytes: Option<u64>,
     /// Ended containers as well.
     pub containers: PruneContainers,
+    /// Of those, only these ids; all without a list.
+    pub only_containers: Option<Vec<String>>,
 }
 
 /// The images to remove.
@@ -116,7 +125,8 @@ impl Engine {
         let mut pruned = Pruned::default();
         if request.containers == PruneContainers::Stopped {
             for container in self.containers()? {
-                if matches!(container.state, ContainerState::Exited(_)) {
+                let chosen = request.only_containers.as_ref().is_none_or(|only| only.contains(&container.id));
+                if chosen && matches!(container.state, ContainerState::Exited(_)) {
                     pruned.deleted.push(self.remove_container(&container.id, Force::No)?);
                 }
             }
@@ -137,7 +147,9 @@ impl Engine {
             } else {
                 MountPrune::Keep
             },
-            ..PruneOptions::default()
+            only_images: request.only_images.map(|only| only.into_iter().collect()),
+            older_than: request.cache_before,
+            keep_bytes: request.keep_cache_bytes,
         })?;
         pruned.deleted.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
         pruned.deleted.extend(report.images.iter().map(|image| format!("deleted: {image}")));

@@ -23,9 +23,11 @@ pub struct PruneOptions {
     pub records: RecordPrune,
     /// The policy for images.
     pub images: ImagePrune,
+    /// Of the images that may go, only these; all without a list.
+    pub only_images: Option<HashSet<ImageId>>,
     /// The policy for cache mounts.
     pub mounts: MountPrune,
-    /// Take only what was last of use before this time.
+    /// Of cache records and cache mounts, take only what was last of use before this time.
     pub older_than: Option<Timestamp>,
     /// Take the longest unused records first, and stop once the layers that only the cache needs are at most this big.
     pub keep_bytes: Option<u64>,
@@ -77,7 +79,8 @@ pub(super) fn images(options: &PruneOptions, store: &Store, inventory: &Inventor
         let written = || fs::metadata(store.image_path(&image.id)).and_then(|file| file.modified());
         let held = inventory.held.blobs.contains(image.id.as_digest());
         let recent = || inventory.held.oldest.is_some_and(|oldest| written().map_or(true, |w| w >= oldest));
-        may_go && !held && options.older_than.is_none_or(|limit| image.created < limit) && !recent()
+        let chosen = options.only_images.as_ref().is_none_or(|only| only.contains(&image.id));
+        may_go && chosen && !held && !recent()
     };
     inventory.images.iter().filter(goes).map(|image| image.id).collect()
 }

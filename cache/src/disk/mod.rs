@@ -22,4 +22,4 @@ pub(crate) use private_file::open_private_file;
 pub(crate) use random_id::random_id;
 pub(crate) use temporary::TemporarySpace;
 pub(crate) use tree::remove as remove_tree;
-pub(crate) use tree::size as tree_size;
+pub(crate) use tree::{content as tree_content, size as tree_size};

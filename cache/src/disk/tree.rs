@@ -37,12 +37,21 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 /// Adds up the blocks that a file or tree takes on the disk, in bytes; a file with several links counts once. What
 /// cannot be read counts as nothing, because this is only ever shown.
 pub(crate) fn size(path: &Path) -> u64 {
+    sum(path, |file| file.blocks() * BLOCK)
+}
+
+/// Adds up the lengths of the regular files of a tree in the same way.
+pub(crate) fn content(path: &Path) -> u64 {
+    sum(path, |file| if file.is_file() { file.len() } else { 0 })
+}
+
+fn sum(path: &Path, bytes_of: impl Fn(&Metadata) -> u64) -> u64 {
     let mut linked: HashSet<(u64, u64)> = HashSet::new();
     let mut bytes = 0;
     let mut add = |metadata: &Metadata| {
         let counts =
             metadata.is_dir() || metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino()));
-        bytes += if counts { metadata.blocks() * BLOCK } else { 0 };
+        bytes += if counts { bytes_of(metadata) } else { 0 };
     };
     let Ok(top) = fs::symlink_metadata(path) else { return 0 };
     add(&top);

@@ -9,7 +9,7 @@
 use crate::{
     LayerId, Store, StoreError,
     disk::{
-        FileLock, LockMode, OnUnlock, list, make_dirs, make_dirs_with_mode, remove_tree,
+        FileLock, LockMode, OnUnlock, list, make_dirs, make_dirs_with_mode, remove_tree, tree_content,
         whole_file::{self, Durability},
     },
 };
@@ -215,6 +215,12 @@ impl ContainerDirectory {
     #[must_use]
     pub fn fs(&self) -> PathBuf {
         self.path.join("fs")
+    }
+
+    /// The sum of the lengths of the files that the container has written.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        tree_content(&self.fs())
     }
 
     /// The work directory of the container's overlay.

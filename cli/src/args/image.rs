@@ -1,6 +1,6 @@
 //! The flags of the commands that look at images and change their names.
 
-use super::{flag::Switch, system::PruneFlags};
+use super::flag::Switch;
 use clap::Args;
 
 /// What was typed after `images`.
@@ -16,7 +16,7 @@ pub(crate) struct ImagesArgs {
     /// Show digests
     #[arg(long)]
     pub(crate) digests: bool,
-    /// Only some images: dangling=BOOL, label=NAME[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE
+    /// Only some images: dangling=BOOL, label=NAME[=VALUE], reference=PATTERN, before=IMAGE, since=IMAGE, until=TIME
     #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// table, json, 'table TEMPLATE' or a Go template
@@ -28,6 +28,9 @@ pub(crate) struct ImagesArgs {
     /// Only print ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Not supported yet
+    #[arg(long, hide = true)]
+    pub(crate) tree: bool,
 }
 
 /// What was typed after `history`.
@@ -48,6 +51,9 @@ pub(crate) struct HistoryArgs {
     /// Only print ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
 }
 
 /// What was typed after `inspect`.
@@ -59,9 +65,40 @@ pub(crate) struct InspectArgs {
     /// json or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
+    /// Of containers, show the bytes they have written and those of all their files
+    #[arg(short, long)]
+    pub(crate) size: bool,
     /// Only look for this kind: image or container
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
+}
+
+/// What was typed after `image inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageInspectArgs {
+    /// Names or ids
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) names: Vec<String>,
+    /// json or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+}
+
+/// What was typed after `container inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerInspectArgs {
+    /// Names or ids
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) names: Vec<String>,
+    /// json or a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Show the bytes they have written and those of all their files
+    #[arg(short, long)]
+    pub(crate) size: bool,
 }
 
 /// What was typed after `tag`.
@@ -79,7 +116,7 @@ pub(crate) struct TagArgs {
 /// What was typed after `rmi`.
 #[derive(Debug, Args)]
 pub(crate) struct RmiArgs {
-    /// Names or ids
+    /// Names, ids, or names with * and ? as wildcards
     #[arg(value_name = "IMAGE", required = true)]
     pub(crate) images: Vec<String>,
     /// Remove the image even if it has several names or stopped containers
@@ -88,6 +125,9 @@ pub(crate) struct RmiArgs {
     /// Accepted and without effect: rbuild keeps no untagged parents
     #[arg(long)]
     pub(crate) no_prune: bool,
+    /// The platform, which must be the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Vec<String>,
 }
 
 /// What was typed after `image prune`.
@@ -96,6 +136,10 @@ pub(crate) struct ImagePruneArgs {
     /// Remove all images without a container, not only those without a name
     #[arg(short, long)]
     pub(crate) all: bool,
-    #[command(flatten)]
-    pub(crate) prune: PruneFlags,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Only some images: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE], dangling=BOOL
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
 }

@@ -15,7 +15,10 @@ mod words;
 pub(crate) use build::BuildArgs;
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs};
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
-pub(crate) use image::{HistoryArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs, TagArgs};
+pub(crate) use image::{
+    ContainerInspectArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs,
+    TagArgs,
+};
 pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
@@ -133,7 +136,7 @@ pub(crate) enum ImageCommand {
     /// Show the history of an image
     History(HistoryArgs),
     /// Show everything about images as JSON
-    Inspect(InspectArgs),
+    Inspect(ImageInspectArgs),
     /// Give an image another name
     Tag(TagArgs),
     /// Remove images
@@ -162,7 +165,7 @@ pub(crate) enum ContainerCommand {
     #[command(visible_aliases = ["list", "ps"])]
     Ls(PsArgs),
     /// Show everything about containers as JSON
-    Inspect(InspectArgs),
+    Inspect(ContainerInspectArgs),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(RmArgs),

@@ -19,8 +19,8 @@ pub(crate) struct PruneFlags {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// Not supported yet
-    #[arg(long, value_name = "FILTER", hide = true)]
+    /// Only what these let through: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]
+    #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
 }
 
@@ -45,8 +45,8 @@ pub(crate) struct BuilderPruneArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) prune: PruneFlags,
-    /// Not supported yet
-    #[arg(long, value_name = "BYTES", hide = true)]
+    /// Let so many bytes stay; what was not used for the longest time goes first
+    #[arg(long, visible_alias = "reserved-space", value_name = "BYTES")]
     pub(crate) keep_storage: Option<String>,
 }
 

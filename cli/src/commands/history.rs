@@ -4,7 +4,7 @@ use crate::{
     app::App,
     args::HistoryArgs,
     error::CliError,
-    options::detail,
+    options::{detail, host_platform},
     streams::answer,
     table::{Column, Format, Listing},
 };
@@ -21,6 +21,7 @@ const COLUMNS: &[Column] = &[
 
 /// Shows how an image came to be.
 pub(super) fn history(app: &App, args: &HistoryArgs) -> Result<(), CliError> {
+    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
     let format = Format::parse(args.format.as_deref())?;
     let lines = app.engine()?.history(&args.image)?;
     let sizes = if args.human { Sizes::Human } else { Sizes::Bytes };

@@ -4,11 +4,12 @@ use crate::{
     app::App,
     args::ImagesArgs,
     error::CliError,
-    options::detail,
+    options::{detail, refuse},
     streams::answer,
     table::{Column, Format, Listing},
 };
-use rbuild_docker_api::{ImageFilter, image_rows};
+use rbuild::Reference;
+use rbuild_docker_api::{ImageFilter, ImageFilters, image_rows, names_image};
 
 const COLUMNS: &[Column] = &[
     Column { field: "Containers", heading: "CONTAINERS" },
@@ -26,24 +27,30 @@ const COLUMNS: &[Column] = &[
 
 /// Lists images.
 pub(super) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
+    refuse(&[("tree (rbuild image tree IMAGE shows the layers of an image)", args.tree)])?;
     let format = Format::parse(args.format.as_deref())?;
     let engine = app.engine()?;
+    let now = app.environment.now;
     let filter = |text: &String| {
-        let filter = ImageFilter::parse(text)?;
+        let filter = ImageFilter::parse(text, now)?;
         Ok::<_, CliError>(filter.resolve(|image| engine.image(image).map(|image| image.config.created))?)
     };
-    let filters = args.filter.iter().map(filter).collect::<Result<Vec<_>, _>>()?;
+    let filters = args.filter.iter().map(filter).collect::<Result<ImageFilters, _>>()?;
     let images = engine.images()?;
-    let (pattern, now) = (args.pattern.as_deref().filter(|text| !text.is_empty()), app.environment.now);
+    let pattern = args.pattern.as_deref().filter(|text| !text.is_empty());
+    let shown = |name: Option<&Reference>| match name {
+        Some(name) => filters.names(name) && pattern.is_none_or(|pattern| names_image(pattern, name)),
+        None => pattern.is_none(),
+    };
     let rows = images
         .iter()
-        .filter(|image| filters.iter().all(|filter| filter.admits(image)))
-        .flat_map(|image| image_rows(image, pattern, detail(args.no_trunc), now));
-    let shown: &[_] = if args.digests {
+        .filter(|image| filters.admits(image))
+        .flat_map(|image| image_rows(image, shown, detail(args.no_trunc), now));
+    let columns: &[_] = if args.digests {
         &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
     } else {
         &["Repository", "Tag", "ID", "CreatedSince", "Size"]
     };
-    let listing = Listing::of(COLUMNS, shown, rows);
+    let listing = Listing::of(COLUMNS, columns, rows);
     answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
 }

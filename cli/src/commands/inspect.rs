@@ -2,11 +2,12 @@
 
 use crate::{
     app::App,
-    args::InspectArgs,
+    args::{ContainerInspectArgs, ImageInspectArgs, InspectArgs},
     error::{CliError, UsageError},
     exit,
+    options::host_platform,
     streams::print_data,
-    template::Template,
+    template::{Template, escaped, to_json},
 };
 use rbuild::Engine;
 use rbuild_docker_api::{ContainerInspect, ImageInspect};
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 /// The kind of object that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ObjectKind {
+enum ObjectKind {
     /// A container, or else an image.
     Any,
     /// An image.
@@ -23,10 +24,19 @@ pub(super) enum ObjectKind {
     Container,
 }
 
+/// What is to be shown.
+struct Asked<'a> {
+    names: &'a [String],
+    format: Option<&'a str>,
+    kind: ObjectKind,
+    /// Of containers, with the bytes of their files.
+    sizes: bool,
+}
+
 /// Shows everything about images and containers.
-pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result<(), CliError> {
+pub(super) fn objects(app: &App, args: &InspectArgs) -> Result<(), CliError> {
     let kind = match args.kind.as_deref() {
-        None | Some("") => kind,
+        None | Some("") => ObjectKind::Any,
         Some("image") => ObjectKind::Image,
         Some("container") => ObjectKind::Container,
         Some(other) => {
@@ -34,15 +44,34 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
             return Err(UsageError::new(message).into());
         }
     };
-    let template = match args.format.as_deref() {
-        None | Some("") => None,
-        Some("json") => Some(Template::parse("{{json .}}")?),
+    if args.size && kind == ObjectKind::Image {
+        exit::warn("--size ignored for image");
+    }
+    inspect(app, &Asked { names: &args.names, format: args.format.as_deref(), kind, sizes: args.size })
+}
+
+/// Shows everything about images.
+pub(super) fn images(app: &App, args: &ImageInspectArgs) -> Result<(), CliError> {
+    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+    let (names, format) = (&args.names, args.format.as_deref());
+    inspect(app, &Asked { names, format, kind: ObjectKind::Image, sizes: false })
+}
+
+/// Shows everything about containers.
+pub(super) fn containers(app: &App, args: &ContainerInspectArgs) -> Result<(), CliError> {
+    let (names, format) = (&args.names, args.format.as_deref());
+    inspect(app, &Asked { names, format, kind: ObjectKind::Container, sizes: args.size })
+}
+
+fn inspect(app: &App, asked: &Asked<'_>) -> Result<(), CliError> {
+    let template = match asked.format {
+        None | Some("" | "json") => None,
         Some(text) => Some(Template::parse(text)?),
     };
     let engine = app.engine()?;
     let (mut out, mut found, mut code) = (String::new(), Vec::new(), 0);
-    for name in &args.names {
-        match (object(&engine, name, kind), &template) {
+    for name in asked.names {
+        match (object(&engine, name, asked), &template) {
             (Ok(object), None) => found.push(object.printed),
             (Ok(object), Some(template)) => {
                 out.push_str(&template.render(&object.complete)?);
@@ -55,7 +84,8 @@ pub(super) fn inspect(app: &App, args: &InspectArgs, kind: ObjectKind) -> Result
         }
     }
     if template.is_none() {
-        out = pretty(&Value::Array(found));
+        let found = Value::Array(found);
+        out = if asked.format == Some("json") { to_json(&found) + "\n" } else { pretty(&found) };
     }
     print_data(&out)?;
     if code == 0 { Ok(()) } else { Err(CliError::Reported { code }) }
@@ -69,9 +99,11 @@ struct Object {
     complete: Value,
 }
 
-fn object(engine: &Engine, name: &str, kind: ObjectKind) -> Result<Object, CliError> {
+fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliError> {
     let container = || {
-        let shape = ContainerInspect::from(&engine.container(name)?);
+        let container = engine.container(name)?;
+        let sizes = if asked.sizes { Some(engine.container_sizes(&container)?) } else { None };
+        let shape = ContainerInspect::new(&container, sizes);
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
     let image = || {
@@ -79,7 +111,7 @@ fn object(engine: &Engine, name: &str, kind: ObjectKind) -> Result<Object, CliEr
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
     let missing = |_| CliError::NoSuchObject(name.to_owned());
-    match kind {
+    match asked.kind {
         ObjectKind::Image => Ok(image()?),
         ObjectKind::Container => Ok(container()?),
         ObjectKind::Any => match container() {
@@ -93,9 +125,9 @@ fn object(engine: &Engine, name: &str, kind: ObjectKind) -> Result<Object, CliEr
     }
 }
 
-/// JSON with Docker's four spaces a level.
+/// JSON with Docker's four blanks a level.
 fn pretty(value: &Value) -> String {
-    let narrow = format!("{value:#}");
+    let narrow = escaped(&format!("{value:#}"));
     let mut out = String::with_capacity(narrow.len() * 2);
     for line in narrow.lines() {
         let text = line.trim_start_matches(' ');

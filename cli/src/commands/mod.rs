@@ -24,7 +24,6 @@ use crate::{
     args::{BuilderCommand, Command, ContainerCommand, ImageCommand, SystemCommand},
     error::CliError,
 };
-use inspect::ObjectKind;
 
 /// Work that gives an exit code.
 type Work = Box<dyn FnOnce(&App) -> Result<u8, CliError>>;
@@ -63,11 +62,10 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         }
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
         C::History(args) | C::Image(I::History(args)) => index(move |app| history::history(app, &args)),
-        C::Inspect(args) => index(move |app| inspect::inspect(app, &args, ObjectKind::Any)),
-        C::Image(I::Inspect(args)) => index(move |app| inspect::inspect(app, &args, ObjectKind::Image)),
-        C::Container(K::Inspect(args)) => {
-            index(move |app| inspect::inspect(app, &args, ObjectKind::Container))
-        }
+        C::Inspect(args) if args.size => layers(move |app| inspect::objects(app, &args)),
+        C::Inspect(args) => index(move |app| inspect::objects(app, &args)),
+        C::Image(I::Inspect(args)) => index(move |app| inspect::images(app, &args)),
+        C::Container(K::Inspect(args)) => layers(move |app| inspect::containers(app, &args)),
         C::Tag(args) | C::Image(I::Tag(args)) => index(move |app| naming::tag(app, &args)),
         C::Rmi(args) | C::Image(I::Rm(args)) => layers(move |app| naming::remove_images(app, &args)),
         C::Save(args) | C::Image(I::Save(args)) => layers(move |app| transfer::save(app, &args)),

@@ -5,11 +5,12 @@ use crate::{
     args::{RmiArgs, TagArgs},
     error::{CliError, UsageError},
     exit,
+    options::host_platform,
     shown::Color,
     streams::print,
 };
-use rbuild::{Force, ParseError, RemovedImage};
-use rbuild_docker_api::with_tag;
+use rbuild::{Engine, Force, ParseError, RemovedImage};
+use rbuild_docker_api::{names_image, with_tag};
 
 /// Gives an image another name.
 pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
@@ -25,8 +26,9 @@ pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
 
 /// Removes images, and goes on after each that cannot be removed.
 pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
+    args.platform.iter().try_for_each(|platform| host_platform(platform).map(drop))?;
     let engine = app.engine()?;
-    each(&args.images, force(args.force), app.environment.color(), |name| {
+    each(&named(&engine, &args.images)?, force(args.force), app.environment.color(), |name| {
         let removed = engine.remove_image(name, force(args.force))?;
         let lines = removed.iter().map(|removed| match removed {
             RemovedImage::Untagged(reference) => format!("Untagged: {}\n", with_tag(reference)),
@@ -34,6 +36,31 @@ pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
         });
         print(&lines.collect::<String>())
     })
+}
+
+/// The names that are asked for: a pattern stands for every name that it fits, and for itself when it fits none.
+fn named(engine: &Engine, asked: &[String]) -> Result<Vec<String>, CliError> {
+    let is_pattern = |text: &String| text.contains(['*', '?', '[']);
+    if !asked.iter().any(is_pattern) {
+        return Ok(asked.to_vec());
+    }
+    let images = engine.images()?;
+    let mut names = Vec::new();
+    for text in asked {
+        let all = images.iter().flat_map(|image| &image.names);
+        let mut fitting: Vec<String> = if is_pattern(text) {
+            all.filter(|name| names_image(text, name)).map(with_tag).collect()
+        } else {
+            Vec::new()
+        };
+        fitting.sort();
+        if fitting.is_empty() {
+            fitting.push(text.clone());
+        }
+        fitting.retain(|name| !names.contains(name));
+        names.extend(fitting);
+    }
+    Ok(names)
 }
 
 /// Removes each name; reports every failure, and fails in the end if there was one. With force, what is not there is reported

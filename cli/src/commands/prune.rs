@@ -5,51 +5,67 @@ use crate::{
     args::{BuilderPruneArgs, ContainerPruneArgs, ImagePruneArgs, SystemPruneArgs},
     error::CliError,
     exit,
-    options::refuse,
+    options::{refuse, size},
     streams::print,
 };
-use rbuild::{PruneCache, PruneContainers, PruneImages, PruneRequest};
-use rbuild_docker_api::human_size;
+use rbuild::{Engine, ImageId, PruneCache, PruneContainers, PruneImages, PruneRequest};
+use rbuild_docker_api::{FilterError, PruneFilter, human_size};
 use std::io::{self, BufRead};
 
 /// Removes dangling images, or with `--all` every image without a container.
 pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.prune.filter.is_empty())])?;
+    // as docker's client does, whose switch is a filter too
+    let (dangling, filters): (Vec<_>, Vec<_>) =
+        args.filter.iter().cloned().partition(|filter| filter.starts_with("dangling="));
+    if let Some(text) = dangling.iter().find(|text| **text != format!("dangling={}", !args.all)) {
+        let value = text.trim_start_matches("dangling=");
+        return Err(FilterError::Invalid(format!("dangling=[{value} {}]", !args.all)).into());
+    }
+    let filter = PruneFilter::parse(&filters, app.environment.now)?;
     let warning = if args.all {
         "WARNING! This will remove all images without at least one container associated to them."
     } else {
         "WARNING! This will remove all dangling images."
     };
-    confirm(args.prune.force, warning, "image prune")?;
-    prune(app, PruneRequest { images: which_images(args.all), ..PruneRequest::default() }, "Deleted Images:")
+    confirm(args.force, &with_filters(warning, &args.filter), "image prune")?;
+    let engine = app.engine()?;
+    let only_images = chosen_images(&engine, &filter)?;
+    let request = PruneRequest { images: which_images(args.all), only_images, ..PruneRequest::default() };
+    prune(&engine, request, "Deleted Images:")
 }
 
 /// Removes containers that have ended.
 pub(super) fn containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.prune.filter.is_empty())])?;
-    confirm(args.prune.force, "WARNING! This will remove all stopped containers.", "container prune")?;
-    prune(
-        app,
-        PruneRequest { containers: PruneContainers::Stopped, ..PruneRequest::default() },
-        "Deleted Containers:",
-    )
+    let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
+    let warning = "WARNING! This will remove all stopped containers.";
+    confirm(args.prune.force, &with_filters(warning, &args.prune.filter), "container prune")?;
+    let engine = app.engine()?;
+    let only_containers = chosen_containers(&engine, &filter)?;
+    let request =
+        PruneRequest { containers: PruneContainers::Stopped, only_containers, ..PruneRequest::default() };
+    prune(&engine, request, "Deleted Containers:")
 }
 
 /// Removes the build cache.
 pub(super) fn cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.prune.filter.is_empty()), ("keep-storage", args.keep_storage.is_some())])?;
+    let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
+    refuse(&[("filter label", filter.has_labels())])?;
+    let keep = args.keep_storage.as_deref().map(|text| size::bytes("keep-storage", text)).transpose()?;
     let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
     confirm(args.prune.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
-    prune(
-        app,
-        PruneRequest { build_cache: which_cache(args.all), ..PruneRequest::default() },
-        "Deleted build cache objects:",
-    )
+    let request = PruneRequest {
+        build_cache: which_cache(args.all),
+        cache_before: filter.until,
+        keep_cache_bytes: keep,
+        ..PruneRequest::default()
+    };
+    prune(&app.engine()?, request, "Deleted build cache objects:")
 }
 
 /// Removes all that is not in use.
 pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
-    refuse(&[("filter", !args.prune.filter.is_empty()), ("volumes", args.volumes)])?;
+    refuse(&[("volumes", args.volumes)])?;
+    let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
     let which = if args.all {
         "all images without at least one container associated to them"
     } else {
@@ -58,13 +74,51 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
     let warning = format!(
         "WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n"
     );
-    confirm(args.prune.force, &warning, "system prune")?;
+    confirm(args.prune.force, &with_filters(&warning, &args.prune.filter), "system prune")?;
+    let engine = app.engine()?;
     let request = PruneRequest {
         images: which_images(args.all),
-        build_cache: which_cache(args.all),
+        only_images: chosen_images(&engine, &filter)?,
+        // the cache has no labels
+        build_cache: if filter.has_labels() { PruneCache::Keep } else { which_cache(args.all) },
+        cache_before: filter.until,
+        keep_cache_bytes: None,
         containers: PruneContainers::Stopped,
+        only_containers: chosen_containers(&engine, &filter)?,
     };
-    prune(app, request, "Deleted:")
+    prune(&engine, request, "Deleted:")
+}
+
+/// The images that the filter lets go; no list without a filter.
+fn chosen_images(engine: &Engine, filter: &PruneFilter) -> Result<Option<Vec<ImageId>>, CliError> {
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let images = engine.images()?.into_iter();
+    Ok(Some(
+        images.filter(|image| filter.admits(image.created, &image.labels)).map(|image| image.id).collect(),
+    ))
+}
+
+/// The containers that the filter lets go; no list without a filter.
+fn chosen_containers(engine: &Engine, filter: &PruneFilter) -> Result<Option<Vec<String>>, CliError> {
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let containers = engine.containers()?.into_iter();
+    let chosen = containers
+        .filter(|container| filter.admits(Some(container.created), &container.config.labels))
+        .map(|container| container.id);
+    Ok(Some(chosen.collect()))
+}
+
+/// The warning with the filters below it, as docker shows them.
+fn with_filters(warning: &str, filters: &[String]) -> String {
+    if filters.is_empty() {
+        return warning.to_owned();
+    }
+    let lines: String = filters.iter().map(|filter| format!("  - {filter}\n")).collect();
+    format!("{}\n\n  Items to be pruned will be filtered with:\n{lines}", warning.trim_end())
 }
 
 fn which_images(all: bool) -> PruneImages {
@@ -75,8 +129,8 @@ fn which_cache(all: bool) -> PruneCache {
     if all { PruneCache::All } else { PruneCache::Unused }
 }
 
-fn prune(app: &App, request: PruneRequest, heading: &str) -> Result<(), CliError> {
-    let pruned = app.engine()?.prune(request)?;
+fn prune(engine: &Engine, request: PruneRequest, heading: &str) -> Result<(), CliError> {
+    let pruned = engine.prune(request)?;
     let mut text = String::new();
     if !pruned.deleted.is_empty() {
         text = format!("{heading}\n{}\n\n", pruned.deleted.join("\n"));

@@ -7,7 +7,7 @@ mod contexts;
 mod packing;
 mod pairs;
 mod run;
-mod size;
+pub(crate) mod size;
 mod unsupported;
 
 pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};

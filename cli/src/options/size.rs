@@ -3,7 +3,7 @@
 use crate::error::UsageError;
 
 /// Reads `64m`, `1.5g`, `65536`, `10MiB` for the flag `flag`: units are powers of 1024.
-pub(super) fn bytes(flag: &str, text: &str) -> Result<u64, UsageError> {
+pub(crate) fn bytes(flag: &str, text: &str) -> Result<u64, UsageError> {
     let bad = || {
         UsageError::new(format!("invalid argument {text:?} for \"--{flag}\" flag: invalid size: '{text}'"))
     };

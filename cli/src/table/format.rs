@@ -52,7 +52,8 @@ impl Format {
         let unescaped = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
         match flag.map(str::trim) {
             None | Some("" | "table") => Ok(Self::Table),
-            Some("json") => Ok(Self::Json),
+            // a whole row is escaped, its fields are not
+            Some("json" | "{{json .}}") => Ok(Self::Json),
             Some(text) => match text.strip_prefix("table") {
                 Some(rest) if rest.starts_with([' ', '\t', '\\']) => {
                     Ok(Self::TableOf(Template::parse(unescaped(rest).trim_start_matches([' ', '\t']))?))
@@ -174,6 +175,8 @@ mod tests {
         );
         let json = rendered("json").unwrap();
         assert_eq!(json.lines().nth(1), Some(r#"{"ID":"41674f48864b","Repository":"\u003cnone\u003e"}"#));
+        assert_eq!(rendered("{{json .}}").unwrap(), json);
+        assert_eq!(rendered("{{json .Repository}}").unwrap(), "\"debian\"\n\"<none>\"\n");
         assert_eq!(rendered("{{json .ID}}").unwrap(), "\"ed94c19508b9\"\n\"41674f48864b\"\n");
     }
 

@@ -3,9 +3,18 @@
 use super::{
     functions,
     parse::{Node, Operand, Pipeline, Template},
+    printed::printed,
 };
 use crate::error::CliError;
 use serde_json::Value;
+
+/// How deep templates may use templates, themselves among them.
+const MAX_DEPTH: usize = 100;
+
+/// Fields that hold maps, in which a key that is not there is no mistake.
+const MAPS: [&str; 5] = ["Labels", "ExposedPorts", "Volumes", "Annotations", "Data"];
+/// Fields that hold lists.
+const LISTS: [&str; 8] = ["Cmd", "Entrypoint", "Env", "OnBuild", "Shell", "Args", "RepoTags", "RepoDigests"];
 
 impl Template {
     /// The text of the template for `value`.
@@ -13,105 +22,158 @@ impl Template {
     /// # Errors
     /// [`CliError::Template`] for unknown fields and functions, and for functions applied to what they do not take.
     pub(crate) fn render(&self, value: &Value) -> Result<String, CliError> {
-        let mut scope = Scope { cursor: value.clone(), variables: vec![("$".to_owned(), value.clone())] };
         let mut out = String::new();
-        scope.nodes(&self.nodes, &mut out)?;
+        Scope::new(self, value.clone(), 0).nodes(&self.nodes, &mut out)?;
         Ok(out)
     }
 }
 
-struct Scope {
+/// Where a block of nodes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+struct Scope<'t> {
+    template: &'t Template,
     /// The value of `.`.
     cursor: Value,
     /// Innermost last.
     variables: Vec<(String, Value)>,
+    /// How many templates use this one.
+    depth: usize,
 }
 
-impl Scope {
-    fn nodes(&mut self, nodes: &[Node], out: &mut String) -> Result<(), CliError> {
+impl<'t> Scope<'t> {
+    fn new(template: &'t Template, value: Value, depth: usize) -> Self {
+        Self { template, cursor: value.clone(), variables: vec![("$".to_owned(), value)], depth }
+    }
+
+    fn nodes(&mut self, nodes: &'t [Node], out: &mut String) -> Result<Flow, CliError> {
         for node in nodes {
-            match node {
-                Node::Text(text) => out.push_str(text),
-                Node::Action(variables, pipeline) => {
+            let flow = match node {
+                Node::Text(text) => {
+                    out.push_str(text);
+                    Flow::Next
+                }
+                Node::Action(pipeline) => {
                     let value = self.pipeline(pipeline)?;
-                    match variables.last() {
-                        Some(name) => self.set(name, value),
-                        None => out.push_str(&functions::printed(&value)),
+                    if pipeline.variables.is_empty() {
+                        out.push_str(&shown(pipeline, &value));
+                    } else {
+                        self.assign(&pipeline.variables, value);
                     }
+                    Flow::Next
                 }
                 Node::If(condition, then, otherwise) => {
-                    let chosen = if functions::truth(&self.pipeline(condition)?) { then } else { otherwise };
-                    self.inner(chosen, out)?;
+                    let depth = self.variables.len();
+                    let value = self.condition(condition)?;
+                    let chosen = if functions::truth(&value) { then } else { otherwise };
+                    self.inner(chosen, depth, out)?
                 }
                 Node::With(condition, then, otherwise) => {
-                    let value = self.pipeline(condition)?;
+                    let depth = self.variables.len();
+                    let value = self.condition(condition)?;
                     if functions::truth(&value) {
                         let outer = std::mem::replace(&mut self.cursor, value);
-                        self.inner(then, out)?;
+                        let flow = self.inner(then, depth, out)?;
                         self.cursor = outer;
+                        flow
                     } else {
-                        self.inner(otherwise, out)?;
+                        self.inner(otherwise, depth, out)?
                     }
                 }
-                Node::Range(variables, pipeline, body, otherwise) => {
-                    let entries = entries(self.pipeline(pipeline)?)?;
-                    if entries.is_empty() {
-                        self.inner(otherwise, out)?;
-                    }
-                    for (key, value) in entries {
-                        self.iteration(variables, (key, value), body, out)?;
-                    }
+                Node::Range(pipeline, body, otherwise) => self.range(pipeline, (body, otherwise), out)?,
+                Node::Template(name, argument) => {
+                    self.used(name, argument.as_ref(), out)?;
+                    Flow::Next
                 }
+                Node::Break => Flow::Break,
+                Node::Continue => Flow::Continue,
+            };
+            if flow != Flow::Next {
+                return Ok(flow);
             }
         }
-        Ok(())
+        Ok(Flow::Next)
     }
 
-    fn iteration(
+    fn range(
         &mut self,
-        variables: &[String],
-        (key, value): (Value, Value),
-        body: &[Node],
+        pipeline: &'t Pipeline,
+        (body, otherwise): (&'t [Node], &'t [Node]),
         out: &mut String,
-    ) -> Result<(), CliError> {
-        let (depth, outer) = (self.variables.len(), std::mem::replace(&mut self.cursor, value.clone()));
-        match variables {
-            [] => {}
-            [one] => self.variables.push((one.clone(), value)),
-            [first, second, ..] => {
-                self.variables.push((first.clone(), key));
-                self.variables.push((second.clone(), value));
+    ) -> Result<Flow, CliError> {
+        let entries = entries(self.pipeline(pipeline)?)?;
+        let depth = self.variables.len();
+        if entries.is_empty() {
+            return self.inner(otherwise, depth, out);
+        }
+        for (key, value) in entries {
+            let outer = std::mem::replace(&mut self.cursor, value.clone());
+            match pipeline.variables.as_slice() {
+                [] => {}
+                [one] => self.variables.push((one.clone(), value)),
+                [first, second, ..] => {
+                    self.variables.push((first.clone(), key));
+                    self.variables.push((second.clone(), value));
+                }
+            }
+            let flow = self.inner(body, depth, out)?;
+            self.cursor = outer;
+            if flow == Flow::Break {
+                break;
             }
         }
-        self.nodes(body, out)?;
-        self.variables.truncate(depth);
-        self.cursor = outer;
-        Ok(())
+        Ok(Flow::Next)
     }
 
-    fn inner(&mut self, nodes: &[Node], out: &mut String) -> Result<(), CliError> {
-        let depth = self.variables.len();
-        self.nodes(nodes, out)?;
-        self.variables.truncate(depth);
-        Ok(())
+    /// `{{template "name" argument}}`, which sees its argument and no variable of ours.
+    fn used(&mut self, name: &str, argument: Option<&'t Pipeline>, out: &mut String) -> Result<(), CliError> {
+        let failed = |what: &str| CliError::Template(format!(":1: {what}"));
+        let nodes = self.template.defined.get(name);
+        let nodes = nodes.ok_or_else(|| failed(&format!("template {name:?} not defined")))?;
+        if self.depth == MAX_DEPTH {
+            return Err(failed(&format!("exceeded maximum template depth ({MAX_DEPTH})")));
+        }
+        let value = argument.map(|argument| self.pipeline(argument)).transpose()?.unwrap_or(Value::Null);
+        Scope::new(self.template, value, self.depth + 1).nodes(nodes, out).map(drop)
     }
 
-    fn set(&mut self, name: &str, value: Value) {
+    /// Runs `nodes`; variables behind the first `depth` are theirs.
+    fn inner(&mut self, nodes: &'t [Node], depth: usize, out: &mut String) -> Result<Flow, CliError> {
+        let flow = self.nodes(nodes, out)?;
+        self.variables.truncate(depth);
+        Ok(flow)
+    }
+
+    /// The value of an `if` or `with`, which may have a name of its own.
+    fn condition(&mut self, pipeline: &'t Pipeline) -> Result<Value, CliError> {
+        let value = self.pipeline(pipeline)?;
+        let declared = pipeline.variables.iter().map(|name| (name.clone(), value.clone()));
+        self.variables.extend(declared);
+        Ok(value)
+    }
+
+    fn assign(&mut self, names: &[String], value: Value) {
+        let Some(name) = names.last() else { return };
         match self.variables.iter_mut().rev().find(|(known, _)| known == name) {
             Some((_, old)) => *old = value,
-            None => self.variables.push((name.to_owned(), value)),
+            None => self.variables.push((name.clone(), value)),
         }
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline) -> Result<Value, CliError> {
+    fn pipeline(&mut self, pipeline: &'t Pipeline) -> Result<Value, CliError> {
         let mut fed: Option<Value> = None;
-        for command in &pipeline.0 {
+        for command in &pipeline.commands {
             fed = Some(self.command(command, fed)?);
         }
         Ok(fed.unwrap_or(Value::Null))
     }
 
-    fn command(&mut self, command: &[Operand], fed: Option<Value>) -> Result<Value, CliError> {
+    fn command(&mut self, command: &'t [Operand], fed: Option<Value>) -> Result<Value, CliError> {
         match command {
             [Operand::Function(name), arguments @ ..] => {
                 let mut values =
@@ -124,10 +186,13 @@ impl Scope {
         }
     }
 
-    fn operand(&mut self, operand: &Operand) -> Result<Value, CliError> {
+    fn operand(&mut self, operand: &'t Operand) -> Result<Value, CliError> {
         match operand {
             Operand::Literal(value) => Ok(value.clone()),
-            Operand::Nested(pipeline) => self.pipeline(pipeline),
+            Operand::Nested(pipeline, fields) => {
+                let value = self.pipeline(pipeline)?;
+                field(&value, fields)
+            }
             Operand::Function(name) => functions::call(name, &[]),
             Operand::Path(variable, fields) => {
                 let start = if variable == "." {
@@ -147,18 +212,37 @@ impl Scope {
 fn field(start: &Value, fields: &[String]) -> Result<Value, CliError> {
     let mut value = start;
     for (index, name) in fields.iter().enumerate() {
-        // an absent object (`Healthcheck` of an image without one) has no fields, and asking for one is not a mistake
-        if value.is_null() && index > 0 {
-            return Ok(Value::Null);
+        let of_map = index > 0 && MAPS.contains(&fields[index - 1].as_str());
+        match value.get(name) {
+            Some(found) => value = found,
+            // an absent object (`Healthcheck` of an image without one) has no fields, and asking for one is not a mistake
+            None if of_map || (value.is_null() && index > 0) => return Ok(Value::Null),
+            None => {
+                let path = fields[..=index].join(".");
+                return Err(CliError::Template(format!(
+                    ":1:2: executing \"\" at <.{path}>: map has no entry for key {name:?}"
+                )));
+            }
         }
-        value = value.get(name).ok_or_else(|| {
-            let path = fields[..=index].join(".");
-            CliError::Template(format!(
-                ":1:2: executing \"\" at <.{path}>: map has no entry for key {name:?}"
-            ))
-        })?;
     }
     Ok(value.clone())
+}
+
+/// The text of a pipeline's result. What is not set is shown as what it would be: JSON calls all of it null, Go does not.
+fn shown(pipeline: &Pipeline, value: &Value) -> String {
+    let fields = match pipeline.commands.as_slice() {
+        [command] => match command.as_slice() {
+            [Operand::Path(_, fields) | Operand::Nested(_, fields)] => fields.as_slice(),
+            _ => &[],
+        },
+        _ => &[],
+    };
+    match fields {
+        [.., name] if value.is_null() && LISTS.contains(&name.as_str()) => "[]".to_owned(),
+        [.., name] if value.is_null() && MAPS.contains(&name.as_str()) => "map[]".to_owned(),
+        [.., map, _] if value.is_null() && MAPS.contains(&map.as_str()) => "<no value>".to_owned(),
+        _ => printed(value),
+    }
 }
 
 fn entries(value: Value) -> Result<Vec<(Value, Value)>, CliError> {
@@ -172,8 +256,13 @@ fn entries(value: Value) -> Result<Vec<(Value, Value)>, CliError> {
             entries.sort_by(|(a, _), (b, _)| a.cmp(b));
             Ok(entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect())
         }
+        // Go counts up to a number; the limit is ours
+        Value::Number(number) if number.as_u64().is_some_and(|count| count <= 1_000_000) => {
+            let count = number.as_u64().unwrap_or(0);
+            Ok((0..count).map(|index| (Value::from(index), Value::from(index))).collect())
+        }
         Value::Number(_) | Value::String(_) | Value::Bool(_) => {
-            Err(CliError::Template(format!(":1: range can't iterate over {}", functions::printed(&value))))
+            Err(CliError::Template(format!(":1: range can't iterate over {}", printed(&value))))
         }
     }
 }
@@ -186,7 +275,7 @@ mod tests {
     fn rendered(template: &str) -> String {
         let value = json!({
             "Id": "sha256:ab", "Tags": ["a:1", "b:2"], "Size": 12, "Config": {"Env": ["A=1", "B=2"], "Labels": {"y": "2", "x": "1"},
-            "Cmd": null, "User": ""}, "Flag": true
+            "Cmd": null, "Healthcheck": null, "User": ""}, "Flag": true
         });
         Template::parse(template)
             .and_then(|template| template.render(&value))
@@ -213,7 +302,33 @@ mod tests {
             ("{{slice .Id 7}} {{truncate .Id 6}}", "ab sha256"),
             ("a {{- \" b\" -}} c{{/* x */}}", "a bc"),
             ("{{$x := .Size}}{{$x}}{{$.Size}}", "1212"),
-            ("{{.Config.Cmd}}", "<nil>"),
+            ("{{.Config.Cmd}} {{.Config.Labels.z}} {{if .Config.Labels.z}}y{{end}}", "[] <no value> "),
+            ("{{.Config.Healthcheck}} {{.Config.Healthcheck.Test}}", "<nil> <nil>"),
+            ("{{range $i, $t := .Tags}}{{if $i}}{{break}}{{end}}{{$t}}{{end}}", "a:1"),
+            ("{{range .Tags}}{{if eq . \"a:1\"}}{{continue}}{{end}}{{.}}{{end}}", "b:2"),
+            (
+                "{{define \"x\"}}<{{.}}>{{end}}{{template \"x\" .Id}}{{block \"b\" .Size}}[{{.}}]{{end}}",
+                "<sha256:ab>[12]",
+            ),
+            ("{{with $y := .Id}}{{$y}}{{end}}{{if $z := .Size}}{{$z}}{{end}}", "sha256:ab12"),
+            ("{{with .Config.User}}{{.}}{{else with .Id}}else {{.}}{{end}}", "else sha256:ab"),
+            ("{{(.Config).Env}} {{(index .Tags 0) | len}}", "[A=1 B=2] 3"),
+            ("{{slice .Tags 1}} {{slice .Id 0 3}}", "[b:2] sha"),
+            ("{{0x10}} {{1e3}} {{1_000}} {{'a'}} {{\"\\x41\\t\"}}|", "16 1000 1000 97 A\t|"),
+            (
+                "{{html \"<a>&\"}} {{urlquery \"a b&c\"}} {{js \"a\\\"<b>\"}}",
+                "&lt;a&gt;&amp; a+b%26c a\\\"\\u003Cb\\u003E",
+            ),
+            (
+                "{{printf \"%q %5d|%-5d|%05d %x %.2f %.3s %*d\" .Id 4 5 6 255 1.5 .Id 4 3}}",
+                "\"sha256:ab\"     4|5    |00006 ff 1.50 sha    3",
+            ),
+            (
+                "{{title \"a-b c_d é\"}} {{pad .Flag 1 1}}",
+                "error: template parsing error: template: :1: wrong number or type of args for pad",
+            ),
+            ("{{title \"a-b c_d é\"}}{{pad \"\" 1 1}}{{pad \"x\" 1 2}}|", "A-B C_d É x  |"),
+            ("{{json \"<&>\"}} {{range 3}}{{.}}{{end}}", "\"<&>\" 012"),
             ("{{not .Flag}} {{or .Config.User \"root\"}}", "false root"),
         ] {
             assert_eq!(rendered(template), expected, "{template}");
@@ -229,6 +344,13 @@ mod tests {
             ("{{if .Id}}", "unexpected EOF"),
             ("{{end}}", "unexpected {{end}}"),
             ("{{$y}}", "undefined variable \"$y\""),
+            ("{{eq 1 \"a\"}}", "incompatible types for comparison"),
+            ("{{break}}", "{{break}} outside {{range}}"),
+            ("{{nil}}", "nil is not a command"),
+            (
+                "{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}",
+                "exceeded maximum template depth (100)",
+            ),
         ] {
             let got = rendered(template);
             assert!(

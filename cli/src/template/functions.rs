@@ -1,5 +1,9 @@
 //! The functions of templates: Go's own and Docker's.
 
+use super::{
+    printed::{joined, printed},
+    printf,
+};
 use crate::error::CliError;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -10,10 +14,13 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, CliError> {
     let text = |at: usize| arguments.get(at).and_then(Value::as_str).ok_or_else(wrong);
     let any = |at: usize| arguments.get(at).ok_or_else(wrong);
     Ok(match name {
-        "json" => Value::from(to_json(any(0)?)),
+        "json" => Value::from(any(0)?.to_string()),
+        "html" => Value::from(html(&joined(arguments, ""))),
+        "urlquery" => Value::from(query(&joined(arguments, ""))),
+        "js" => Value::from(script(&joined(arguments, ""))),
         "print" => Value::from(spaced(arguments)),
         "println" => Value::from(format!("{}\n", joined(arguments, " "))),
-        "printf" => Value::from(formatted(text(0)?, &arguments[1..])),
+        "printf" => Value::from(printf::formatted(text(0)?, &arguments[1..])),
         "len" => Value::from(match any(0)? {
             Value::String(text) => text.len(),
             Value::Array(items) => items.len(),
@@ -22,7 +29,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, CliError> {
             Value::Bool(_) | Value::Number(_) => return Err(wrong()),
         }),
         "index" => arguments.iter().skip(1).try_fold(any(0)?.clone(), |value, key| indexed(&value, key))?,
-        "slice" => sliced(text(0)?, &arguments[1..]).ok_or_else(wrong)?,
+        "slice" => sliced(any(0)?, &arguments[1..]).ok_or_else(wrong)?,
         "join" => match any(0)? {
             Value::Array(items) => Value::from(joined(items, text(1)?)),
             Value::Null => Value::from(""),
@@ -36,6 +43,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, CliError> {
             let length = any(1)?.as_u64().ok_or_else(wrong)? as usize;
             Value::from(text(0)?.chars().take(length).collect::<String>())
         }
+        "pad" if text(0)?.is_empty() => Value::from(""),
         "pad" => {
             let count = |at| Ok::<_, CliError>(" ".repeat(any(at)?.as_u64().ok_or_else(wrong)? as usize));
             Value::from(format!("{}{}{}", count(1)?, text(0)?, count(2)?))
@@ -43,30 +51,9 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, CliError> {
         "not" => Value::Bool(!truth(any(0)?)),
         "and" => arguments.iter().find(|value| !truth(value)).or(arguments.last()).ok_or_else(wrong)?.clone(),
         "or" => arguments.iter().find(|value| truth(value)).or(arguments.last()).ok_or_else(wrong)?.clone(),
-        "eq" => Value::Bool(arguments.iter().skip(1).any(|other| Some(other) == arguments.first())),
-        "ne" => Value::Bool(any(0)? != any(1)?),
-        "lt" => Value::Bool(order(any(0)?, any(1)?) == Some(Ordering::Less)),
-        "le" => Value::Bool(matches!(order(any(0)?, any(1)?), Some(Ordering::Less | Ordering::Equal))),
-        "gt" => Value::Bool(order(any(0)?, any(1)?) == Some(Ordering::Greater)),
-        "ge" => Value::Bool(matches!(order(any(0)?, any(1)?), Some(Ordering::Greater | Ordering::Equal))),
+        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => Value::Bool(compared(name, any(0)?, &arguments[1..])?),
         _ => return Err(CliError::Template(format!(":1: function {name:?} not defined"))),
     })
-}
-
-/// How Go prints a value.
-pub(super) fn printed(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(items) => format!("[{}]", joined(items, " ")),
-        Value::Object(map) => {
-            let mut pairs: Vec<String> =
-                map.iter().map(|(key, value)| format!("{key}:{}", printed(value))).collect();
-            pairs.sort();
-            format!("map[{}]", pairs.join(" "))
-        }
-    }
 }
 
 /// Go's idea of what is true: anything that is not empty.
@@ -83,7 +70,12 @@ pub(super) fn truth(value: &Value) -> bool {
 
 /// JSON as Go's encoder writes it: `<`, `>` and `&` escaped.
 pub(crate) fn to_json(value: &Value) -> String {
-    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    escaped(&value.to_string())
+}
+
+/// The JSON text `json` as Go's encoder escapes it.
+pub(crate) fn escaped(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 fn indexed(value: &Value, key: &Value) -> Result<Value, CliError> {
@@ -106,11 +98,36 @@ fn indexed(value: &Value, key: &Value) -> Result<Value, CliError> {
     }
 }
 
-fn sliced(text: &str, bounds: &[Value]) -> Option<Value> {
+fn sliced(value: &Value, bounds: &[Value]) -> Option<Value> {
     let bound = |at: usize, otherwise: usize| {
         bounds.get(at).map_or(Some(otherwise), |n| n.as_u64().map(|n| n as usize))
     };
-    text.get(bound(0, 0)?..bound(1, text.len())?).map(Value::from)
+    match value {
+        Value::String(text) => text.get(bound(0, 0)?..bound(1, text.len())?).map(Value::from),
+        Value::Array(items) => items.get(bound(0, 0)?..bound(1, items.len())?).map(Value::from),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
+}
+
+/// `eq` with any of several, and the other comparisons with one.
+fn compared(name: &str, first: &Value, others: &[Value]) -> Result<bool, CliError> {
+    let wrong = |what: &str| CliError::Template(format!(":1: error calling {name}: {what}"));
+    if others.is_empty() {
+        return Err(wrong("missing argument for comparison"));
+    }
+    let kind = std::mem::discriminant::<Value>;
+    if others.iter().any(|other| kind(other) != kind(first) && !other.is_null() && !first.is_null()) {
+        return Err(wrong("incompatible types for comparison"));
+    }
+    let other = &others[0];
+    Ok(match name {
+        "eq" => others.contains(first),
+        "ne" => first != other,
+        "lt" => order(first, other) == Some(Ordering::Less),
+        "le" => matches!(order(first, other), Some(Ordering::Less | Ordering::Equal)),
+        "gt" => order(first, other) == Some(Ordering::Greater),
+        _ => matches!(order(first, other), Some(Ordering::Greater | Ordering::Equal)),
+    })
 }
 
 fn order(a: &Value, b: &Value) -> Option<Ordering> {
@@ -121,11 +138,7 @@ fn order(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
-fn joined(values: &[Value], separator: &str) -> String {
-    values.iter().map(printed).collect::<Vec<_>>().join(separator)
-}
-
-/// Go's `Sprint`: a space only between operands of which neither is a text.
+/// Go's `Sprint`: a blank only between operands of which neither is a text.
 fn spaced(values: &[Value]) -> String {
     let mut out = String::new();
     for (index, value) in values.iter().enumerate() {
@@ -137,49 +150,51 @@ fn spaced(values: &[Value]) -> String {
     out
 }
 
-/// Go's `Sprintf` with `%s %v %d %q %t %%` and widths.
-fn formatted(format: &str, values: &[Value]) -> String {
-    let mut values = values.iter();
-    let mut out = String::new();
-    let mut rest = format;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        let spec = &rest[at + 1..];
-        let end = spec.find(|c: char| !c.is_ascii_digit() && c != '-' && c != '.').unwrap_or(spec.len());
-        let (flags, tail) = spec.split_at(end);
-        let Some(verb) = tail.chars().next() else {
-            out.push_str("%!(NOVERB)");
-            return out;
-        };
-        rest = &tail[verb.len_utf8()..];
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let text = match (values.next(), verb) {
-            (None, verb) => format!("%!{verb}(MISSING)"),
-            (Some(value), 'q') => Value::from(printed(value)).to_string(),
-            (Some(value), _) => printed(value),
-        };
-        let width: usize =
-            flags.trim_start_matches('-').split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
-        if flags.starts_with('-') {
-            out.push_str(&format!("{text:<width$}"));
+fn title(text: &str) -> String {
+    let mut start = true;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if start {
+            out.extend(c.to_uppercase());
         } else {
-            out.push_str(&format!("{text:>width$}"));
+            out.push(c);
         }
+        start = !(c.is_alphanumeric() || c == '_');
     }
-    out.push_str(rest);
     out
 }
 
-fn title(text: &str) -> String {
-    let mut start = true;
-    text.chars()
-        .map(|c| {
-            let shown = if start { c.to_ascii_uppercase() } else { c };
-            start = c.is_whitespace();
-            shown
-        })
-        .collect()
+fn html(text: &str) -> String {
+    replaced(text, |c| match c {
+        '<' => Some("&lt;".to_owned()),
+        '>' => Some("&gt;".to_owned()),
+        '&' => Some("&amp;".to_owned()),
+        '"' => Some("&#34;".to_owned()),
+        '\'' => Some("&#39;".to_owned()),
+        '\0' => Some("\u{fffd}".to_owned()),
+        _ => None,
+    })
+}
+
+fn query(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let encoded = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        byte if plain(byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
+fn script(text: &str) -> String {
+    replaced(text, |c| match c {
+        '\\' | '\'' | '"' => Some(format!("\\{c}")),
+        '<' | '>' | '&' | '=' => Some(format!("\\u{:04X}", u32::from(c))),
+        c if c.is_control() => Some(format!("\\u{:04X}", u32::from(c))),
+        _ => None,
+    })
+}
+
+fn replaced(text: &str, by: impl Fn(char) -> Option<String>) -> String {
+    text.chars().map(|c| by(c).unwrap_or_else(|| c.to_string())).collect()
 }

@@ -16,6 +16,8 @@ pub(super) enum Piece {
 pub(super) enum Word {
     /// `.`, `.A.B`, `$x.A`, `$`: a variable (`.` for the cursor) and the fields behind it.
     Path(String, Vec<String>),
+    /// `.A.B` directly behind a closing parenthesis.
+    Fields(Vec<String>),
     /// A function or keyword.
     Name(String),
     /// `"…"`, `` `…` ``.
@@ -92,6 +94,8 @@ fn end_of_action(action: &str) -> Option<usize> {
 fn words(action: &str) -> Result<Vec<Word>, CliError> {
     let mut words = Vec::new();
     let mut rest = action.trim_start();
+    // true directly behind a parenthesis, where fields are those of what it holds
+    let mut behind = false;
     while let Some(first) = rest.chars().next() {
         let (word, taken) = match first {
             '|' => (Word::Pipe, 1),
@@ -105,14 +109,21 @@ fn words(action: &str) -> Result<Vec<Word>, CliError> {
                 let end = rest[1..].find('`').ok_or_else(|| bad("unterminated raw quoted string"))?;
                 (Word::Text(rest[1..=end].to_owned()), end + 2)
             }
+            '.' if behind => match path(rest) {
+                (Word::Path(_, fields), taken) => (Word::Fields(fields), taken),
+                other => other,
+            },
+            '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => number(rest)?,
             '.' | '$' => path(rest),
-            c if c.is_ascii_digit() || c == '-' => number(rest)?,
+            '\'' => character(rest)?,
+            c if c.is_ascii_digit() || matches!(c, '-' | '+') => number(rest)?,
             c if is_word(c) => {
                 let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
                 (Word::Name(rest[..end].to_owned()), end)
             }
             c => return Err(bad(&format!("unexpected {c:?} in command"))),
         };
+        behind = word == Word::Close && rest[taken..].starts_with('.');
         words.push(word);
         rest = rest[taken..].trim_start();
     }
@@ -130,24 +141,94 @@ fn path(text: &str) -> (Word, usize) {
     (Word::Path(variable.to_owned(), fields), end)
 }
 
+/// A number as Go writes one: decimal, hexadecimal, octal or binary, with an exponent, with `_` between digits.
 fn number(text: &str) -> Result<(Word, usize), CliError> {
-    let end = text[1..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(text.len(), |end| end + 1);
-    let number = text[..end].parse().map_err(|_| bad(&format!("bad number syntax: {:?}", &text[..end])))?;
-    Ok((Word::Number(number), end))
+    let mut before = ' ';
+    let end = text.char_indices().find(|(at, c)| {
+        let sign = matches!(c, '-' | '+') && (*at == 0 || matches!(before, 'e' | 'E'));
+        before = *c;
+        !sign && !is_word(*c) && *c != '.'
+    });
+    let end = end.map_or(text.len(), |(end, _)| end);
+    let written = text[..end].replace('_', "");
+    let (negative, digits) = match written.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, written.trim_start_matches('+')),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let prefixed = radix.into_iter().find_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix)));
+    let number = match prefixed {
+        Some((digits, radix)) => i64::from_str_radix(digits, radix).ok().map(|number| number as f64),
+        None => lower.parse::<f64>().ok().filter(|number| number.is_finite()),
+    };
+    let number = number.ok_or_else(|| bad(&format!("bad number syntax: {:?}", &text[..end])))?;
+    Ok((Word::Number(if negative { -number } else { number }), end))
 }
 
-/// A quoted text: JSON's escapes are nearly Go's.
+/// A character, which is a number to Go.
+fn character(text: &str) -> Result<(Word, usize), CliError> {
+    let (content, taken) = unquoted(text, '\'')?;
+    let mut characters = content.chars();
+    match (characters.next(), characters.next()) {
+        (Some(one), None) => Ok((Word::Number(f64::from(u32::from(one))), taken)),
+        _ => Err(bad(&format!("malformed character constant: {}", &text[..taken]))),
+    }
+}
+
 fn quoted(text: &str) -> Result<(Word, usize), CliError> {
-    let mut escaped = false;
-    let end = text.char_indices().skip(1).find(|(_, c)| {
-        let closing = *c == '"' && !escaped;
-        escaped = *c == '\\' && !escaped;
-        closing
-    });
-    let (end, _) = end.ok_or_else(|| bad("unterminated quoted string"))?;
-    let inner: String =
-        serde_json::from_str(&text[..=end]).map_err(|_| bad("bad escape in quoted string"))?;
-    Ok((Word::Text(inner), end + 1))
+    let (content, taken) = unquoted(text, '"')?;
+    Ok((Word::Text(content), taken))
+}
+
+/// What stands between `text`'s first character, which is `quote`, and the next one, and how long it is as written.
+fn unquoted(text: &str, quote: char) -> Result<(String, usize), CliError> {
+    let unterminated = match quote {
+        '"' => "unterminated quoted string",
+        _ => "unterminated character constant",
+    };
+    let mut content = String::new();
+    let mut characters = text.char_indices().skip(1);
+    while let Some((at, c)) = characters.next() {
+        match c {
+            c if c == quote => return Ok((content, at + c.len_utf8())),
+            '\\' => {
+                let (_, escape) = characters.next().ok_or_else(|| bad(unterminated))?;
+                let digits = match escape {
+                    'x' => 2,
+                    'u' => 4,
+                    'U' => 8,
+                    '0'..='7' => 2,
+                    _ => 0,
+                };
+                let digits: String = characters.by_ref().take(digits).map(|(_, digit)| digit).collect();
+                let character =
+                    escaped(escape, &digits).ok_or_else(|| bad("invalid syntax in quoted text"))?;
+                content.push(character);
+            }
+            '\n' => return Err(bad(unterminated)),
+            c => content.push(c),
+        }
+    }
+    Err(bad(unterminated))
+}
+
+/// The character that Go means by `\` and `escape`, which may be followed by `digits`.
+fn escaped(escape: char, digits: &str) -> Option<char> {
+    let code = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
+    match escape {
+        'a' => Some('\u{7}'),
+        'b' => Some('\u{8}'),
+        'f' => Some('\u{c}'),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        't' => Some('\t'),
+        'v' => Some('\u{b}'),
+        '\\' | '"' | '\'' => Some(escape),
+        'x' | 'u' | 'U' => code(digits, 16),
+        '0'..='7' => code(&format!("{escape}{digits}"), 8),
+        _ => None,
+    }
 }
 
 fn is_word(c: char) -> bool {

@@ -1,12 +1,14 @@
-//! The part of Go's `text/template` that people use in `--format`: fields, pipelines, `if`, `range`, `with`, variables, and
-//! Docker's functions (`json`, `join`, `split`, `upper`, `lower`, `title`, `truncate`, `println`, `index`, `len`, …).
+//! Go's `text/template` as `--format` uses it: fields, pipelines, `if`, `range`, `with`, `define`, `template`, `block`,
+//! variables, Go's functions, and Docker's (`json`, `join`, `split`, `upper`, `lower`, `title`, `truncate`, `pad`).
 //!
-//! Templates are applied to JSON values. Left out: `define`, `template`, `block`, methods.
+//! Templates are applied to JSON values. Left out: methods and `call`, because a JSON value has neither.
 
 mod eval;
 mod functions;
 mod lex;
 mod parse;
+mod printed;
+mod printf;
 
-pub(crate) use functions::to_json;
+pub(crate) use functions::{escaped, to_json};
 pub(crate) use parse::Template;

@@ -16,6 +16,7 @@ mod examples;
 mod faults;
 mod foreign_tools;
 mod hostile_text;
+mod image_commands;
 mod images;
 mod modes;
 mod ordinary_user;

@@ -1,7 +1,7 @@
 //! Containers: `inspect` and `ps`.
 
 use crate::{cases, check, now, read};
-use rbuild::Container;
+use rbuild::{Container, ContainerSizes};
 use rbuild_docker_api::{ContainerInspect, ContainerRow, Detail};
 use serde_json::json;
 
@@ -9,13 +9,23 @@ use serde_json::json;
 fn containers_have_docker_s_shape() {
     for case in cases("containers") {
         let container: Container = serde_json::from_value(read(&case.join("container.json"))).unwrap();
-        let shape = ContainerInspect::from(&container);
+        let shape = ContainerInspect::new(&container, None);
         check(shape.printed(), &case.join("inspect.json"));
         assert!(
             shape.complete()["Config"].as_object().unwrap().contains_key("Healthcheck"),
             "templates see all fields"
         );
     }
+}
+
+#[test]
+fn sizes_are_there_when_they_were_asked_for() {
+    let case = cases("containers").pop().unwrap();
+    let container: Container = serde_json::from_value(read(&case.join("container.json"))).unwrap();
+    let sized = ContainerInspect::new(&container, Some(ContainerSizes { written: 0, all: 12 })).printed();
+    assert_eq!((&sized["SizeRw"], &sized["SizeRootFs"]), (&json!(0), &json!(12)));
+    let unsized_one = ContainerInspect::new(&container, None);
+    assert!(unsized_one.printed().get("SizeRw").is_none() && unsized_one.complete()["SizeRw"].is_null());
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use crate::{
     data,
     images::{image, summary},
-    read,
+    now, read,
 };
 use rbuild::{Container, Timestamp};
-use rbuild_docker_api::{ContainerFilter, FilterError, ImageFilter};
+use rbuild_docker_api::{ContainerFilter, FilterError, ImageFilter, ImageFilters};
 
 #[test]
 fn images_are_filtered_by_docker_s_words() {
@@ -27,20 +27,38 @@ fn images_are_filtered_by_docker_s_words() {
         ("before=later", true, true),
         ("since=earlier", true, false),
         ("since=later", false, false),
+        ("until=2027-01-01", true, true),
+        ("until=2020-01-01T00:00:00Z", false, true),
     ] {
-        let filter = ImageFilter::parse(filter).unwrap();
+        let filter = ImageFilter::parse(filter, now()).unwrap();
         let created = |name: &str| match name {
             "later" => Ok(moment("2027-01-01T00:00:00Z")),
             "earlier" => Ok(moment("2020-01-01T00:00:00Z")),
             other => Err(other.to_owned()),
         };
-        let filter = filter.resolve(created).unwrap();
+        let filter = ImageFilters::from_iter([filter.resolve(created).unwrap()]);
         assert_eq!((filter.admits(&full), filter.admits(&bare)), (admits_full, admits_bare), "{filter:?}");
     }
-    let unknown = ImageFilter::parse("before=nothing")
+    let unknown = ImageFilter::parse("before=nothing", now())
         .unwrap()
         .resolve(|name| Err::<Option<Timestamp>, _>(name.to_owned()));
     assert_eq!(unknown, Err("nothing".to_owned()));
+}
+
+/// As with docker: who names two repositories wants both, who names two labels wants images that have both.
+#[test]
+fn of_several_patterns_one_is_enough_and_of_labels_all_count() {
+    let full = summary(&image(&read(&data("images/full/image.json"))));
+    let admits = |filters: &[&str]| {
+        let parsed = filters.iter().map(|text| ImageFilter::parse(text, now()).unwrap());
+        let filters: ImageFilters = parsed.map(|filter| filter.resolve(|_| Err(())).unwrap()).collect();
+        filters.admits(&full)
+    };
+    assert!(admits(&["reference=nothing", "reference=deb*"]));
+    assert!(!admits(&["reference=nothing", "reference=none"]));
+    assert!(!admits(&["reference=deb*", "label=none"]));
+    assert!(!admits(&["label=a", "label=none"]));
+    assert!(admits(&[]));
 }
 
 #[test]
@@ -70,10 +88,10 @@ fn containers_are_filtered_by_docker_s_words() {
 
 #[test]
 fn wrong_filters_are_named() {
-    let image = |text: &str| ImageFilter::parse(text).unwrap_err();
+    let image = |text: &str| ImageFilter::parse(text, now()).unwrap_err();
     assert_eq!(image("x=1"), FilterError::Invalid("x".to_owned()));
     assert_eq!(image("dangling=maybe").to_string(), "invalid filter 'dangling=[maybe]'");
-    assert_eq!(image("until=1h").to_string(), "--filter until is not supported yet");
+    assert_eq!(image("until=x").to_string(), "failed to parse value as time or duration: \"x\"");
     assert_eq!(
         image("dangling").to_string(),
         "invalid argument \"dangling\" for \"-f, --filter\" flag: invalid filter 'dangling'"

@@ -1,8 +1,8 @@
 //! Images: `inspect`, `images` and `history`.
 
 use crate::{cases, check, now, read};
-use rbuild::{HistoryLine, Image, ImageConfig, ImageSummary};
-use rbuild_docker_api::{Detail, HistoryRow, ImageInspect, Sizes, image_rows};
+use rbuild::{HistoryLine, Image, ImageConfig, ImageSummary, Reference};
+use rbuild_docker_api::{Detail, HistoryRow, ImageInspect, Sizes, image_rows, names_image};
 use serde_json::{Value, json};
 
 #[test]
@@ -20,11 +20,12 @@ fn a_line_of_images_has_docker_s_fields() {
     for case in cases("images") {
         let image = image(&read(&case.join("image.json")));
         let summary = summary(&image);
-        let rows = |pattern, detail| json!(image_rows(&summary, pattern, detail, now()));
+        let rows = |detail| json!(image_rows(&summary, |_| true, detail, now()));
+        let fits = |name: Option<&Reference>| name.is_some_and(|name| names_image("*/team/*", name));
         let rows = json!({
-            "short": rows(None, Detail::Short),
-            "full": rows(None, Detail::Full),
-            "of a pattern": rows(Some("*/team/*"), Detail::Short),
+            "short": rows(Detail::Short),
+            "full": rows(Detail::Full),
+            "of a pattern": image_rows(&summary, fits, Detail::Short, now()),
         });
         check(rows, &case.join("rows.json"));
     }

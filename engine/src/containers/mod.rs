@@ -16,6 +16,15 @@ pub use start::{ContainerRequest, ContainerStdio, Terminal, Volume};
 use crate::{Engine, Error, Force};
 use rbuild_cache::{Container, ContainerState, StoreError};
 
+/// The bytes of a container's regular files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContainerSizes {
+    /// Those it has written.
+    pub written: u64,
+    /// All of them, its image's among them.
+    pub all: u64,
+}
+
 impl Engine {
     /// All containers, newest first.
     ///
@@ -48,6 +57,17 @@ impl Engine {
             fitting.next().filter(|_| fitting.next().is_none())
         };
         exact.or_else(by_prefix).cloned().ok_or_else(|| Error::NoSuchContainer(name.to_owned()))
+    }
+
+    /// The bytes of the files that a container has written, and of those together with its image's.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when its image cannot be read.
+    pub fn container_sizes(&self, container: &Container) -> Result<ContainerSizes, Error> {
+        let written = self.store.container(&container.id).written_bytes();
+        let of_layer = |layer| Ok::<_, Error>(self.store.layer_meta(layer)?.size_bytes.unwrap_or(0));
+        let layers = container.layers.iter().map(of_layer).sum::<Result<u64, _>>()?;
+        Ok(ContainerSizes { written, all: written + layers })
     }
 
     /// Removes a container that has ended, or a running one by force; returns its id.
