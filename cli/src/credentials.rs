@@ -5,6 +5,7 @@ use crate::{
     environment::{Environment, User},
     error::CliError,
     options::{Certificates, Proxies as BuildProxies},
+    registries::registries,
 };
 use rbuild::{ClientOptions, Credentials, Proxies, Secret, Tls};
 use serde_json::Value;
@@ -29,6 +30,8 @@ pub(crate) fn configuration(
     environment: &Environment,
     certificates: Certificates,
 ) -> Result<Configuration, CliError> {
+    let (registries, daemon_proxies) = registries(environment)?;
+    let mut client = client_proxies(environment).or(daemon_proxies);
     let mut credentials = Credentials::none();
     let mut proxies = BuildProxies::default();
     for path in environment.containers_auth() {
@@ -39,6 +42,7 @@ pub(crate) fn configuration(
     if let Some((value, text)) = document(&environment.docker_config())? {
         credentials = credentials.or(logins(&text)?);
         proxies = BuildProxies::from_configuration(&value);
+        client = client.or(configured_proxies(&value));
     }
     let registry = ClientOptions {
         credentials,
@@ -48,7 +52,8 @@ pub(crate) fn configuration(
             Certificates::Checked => Tls::Verify,
             Certificates::Unchecked => Tls::SkipVerifyOrPlainHttp,
         },
-        proxies: client_proxies(environment),
+        registries,
+        proxies: client,
         ..ClientOptions::default()
     };
     Ok(Configuration { registry, proxies })
@@ -84,9 +89,7 @@ fn certificate_directories(environment: &Environment) -> Vec<PathBuf> {
     match environment.user {
         User::Root => {}
         User::Ordinary => {
-            let config = environment
-                .filled("XDG_CONFIG_HOME")
-                .map_or_else(|| environment.home().join(".config"), PathBuf::from);
+            let config = environment.config_home();
             directories.insert(0, config.join("docker/certs.d"));
             directories.insert(0, config.join("containers/certs.d"));
         }
@@ -102,6 +105,17 @@ fn client_proxies(environment: &Environment) -> Proxies {
         http: Secret::new(either("HTTP_PROXY", "http_proxy")),
         https: Secret::new(either("HTTPS_PROXY", "https_proxy")),
         except: either("NO_PROXY", "no_proxy"),
+    }
+}
+
+/// The proxies that Docker's client gives to builds. Its daemon has others, which rbuild has not.
+fn configured_proxies(configuration: &Value) -> Proxies {
+    let default = &configuration["proxies"]["default"];
+    let text = |name: &str| default[name].as_str().unwrap_or_default().to_owned();
+    Proxies {
+        http: Secret::new(text("httpProxy")),
+        https: Secret::new(text("httpsProxy")),
+        except: text("noProxy"),
     }
 }
 

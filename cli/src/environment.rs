@@ -92,13 +92,17 @@ impl Environment {
             .join("config.json")
     }
 
+    /// The directory of the user's own configuration files.
+    pub(crate) fn config_home(&self) -> PathBuf {
+        self.filled("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from)
+    }
+
     /// Where the containers tools keep credentials, best first.
     pub(crate) fn containers_auth(&self) -> Vec<PathBuf> {
         let named = self.filled("REGISTRY_AUTH_FILE").map(PathBuf::from);
         let runtime = self.filled("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("containers/auth.json"));
-        let config =
-            self.filled("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from);
-        named.into_iter().chain(runtime).chain([config.join("containers/auth.json")]).collect()
+        let own = self.config_home().join("containers/auth.json");
+        named.into_iter().chain(runtime).chain([own]).collect()
     }
 
     /// True if stderr takes colours: a terminal that is not dumb, while `NO_COLOR` is not set.

@@ -23,6 +23,7 @@ mod new_file;
 mod options;
 mod preview;
 mod progress;
+mod registries;
 mod shown;
 mod standard_input;
 mod streams;

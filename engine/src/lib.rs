@@ -72,7 +72,8 @@ pub use rbuild_oci::{
 };
 pub use rbuild_planner::{Access, Network, NoCache};
 pub use rbuild_registry::{
-    ClientOptions, Credentials, Login, Notice as RegistryNotice, Proxies, RetryPolicy, Secret, Tls,
+    ClientOptions, Credentials, Login, Notice as RegistryNotice, Proxies, Registries, RetryPolicy, Secret,
+    Tls,
 };
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use request::{

@@ -7,6 +7,7 @@ use crate::{
     Access, Client, RegistryError,
     failure::{self, Subject, protocol},
     host::name_of,
+    places::Places,
     retry::Attempts,
     transport::may_pass,
 };
@@ -38,7 +39,7 @@ pub enum BlobStart {
 /// A blob being received.
 pub struct BlobStream {
     client: Client,
-    reference: Reference,
+    places: Places,
     digest: Digest,
     size: u64,
     /// Number of bytes before the next chunk.
@@ -83,7 +84,7 @@ impl Client {
         };
         let mut stream = BlobStream {
             client: self.clone(),
-            reference: reference.clone(),
+            places: self.places(reference)?,
             digest: descriptor.digest,
             size: descriptor.size,
             position,
@@ -146,7 +147,7 @@ impl BlobStream {
         if self.position > self.size {
             self.response = None;
             return Err(RegistryError::TooLarge {
-                host: self.reference.domain().to_owned(),
+                host: self.places.first().domain().to_owned(),
                 subject: self.digest.to_string(),
                 limit: self.size,
             });
@@ -158,7 +159,7 @@ impl BlobStream {
     }
 
     fn finish(&mut self) -> Result<(), RegistryError> {
-        let host = || self.reference.domain().to_owned();
+        let host = || self.places.first().domain().to_owned();
         if self.position != self.size {
             return Err(self.wrong_size(self.position));
         }
@@ -166,7 +167,7 @@ impl BlobStream {
         if found == self.digest {
             return Ok(());
         }
-        let repository = self.reference.familiar_repository();
+        let repository = self.places.first().familiar_repository();
         Err(RegistryError::DigestMismatch { host: host(), repository, expected: self.digest, found })
     }
 
@@ -177,30 +178,45 @@ impl BlobStream {
             // every byte is there; the server only did not end the body properly
             return Ok(());
         }
-        let delay = self.attempts.next(&self.client.transport.retry, self.position);
-        let Some(delay) = delay.filter(|_| may_pass(&failed)) else { return Err(failed) };
-        self.client.wait(delay, || failed.to_string()).await;
+        let delay = self.attempts.next(&self.client.towards(&self.places).retry, self.position);
+        match delay.filter(|_| may_pass(&failed)) {
+            Some(delay) => self.client.wait(delay, || failed.to_string()).await,
+            None => {
+                self.places.pass_over(&self.client, failed)?;
+                self.attempts = Attempts::new();
+            }
+        }
         self.open().await
     }
 
-    /// Asks for the blob from `position` on.
+    /// Asks for the blob from `position` on, in the first place that has it.
     async fn open(&mut self) -> Result<(), RegistryError> {
-        let Self { reference, digest, position, .. } = self;
+        loop {
+            match self.open_first().await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.places.pass_over(&self.client, error)?,
+            }
+        }
+    }
+
+    async fn open_first(&mut self) -> Result<(), RegistryError> {
+        let Self { places, digest, position, .. } = &*self;
+        let reference = places.first();
         let mut call = Client::call(Method::GET, reference, Access::Pull, &format!("blobs/{digest}"));
         if *position > 0 {
             let range = HeaderValue::from_str(&format!("bytes={position}-")).expect("digits are header text");
             call.headers.insert(RANGE, range);
         }
-        let response = self.client.send(reference, &call).await?;
+        let response = self.client.towards(places).send(reference, &call).await?;
         let announced = response.content_length();
         self.surplus = match response.status() {
             StatusCode::OK => self.position,
             StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(self.position) => 0,
             StatusCode::PARTIAL_CONTENT => {
-                return Err(protocol(self.reference.domain(), "a range that was not asked for"));
+                return Err(protocol(self.places.first().domain(), "a range that was not asked for"));
             }
             _ => {
-                let subject = Subject::Blob { reference: &self.reference, digest: &self.digest };
+                let subject = Subject::Blob { reference: self.places.first(), digest: &self.digest };
                 return Err(failure::of_answer(response, &subject).await);
             }
         };
@@ -214,7 +230,7 @@ impl BlobStream {
     }
 
     fn wrong_size(&self, found: u64) -> RegistryError {
-        let host = self.reference.domain().to_owned();
+        let host = self.places.first().domain().to_owned();
         RegistryError::SizeMismatch { host, digest: self.digest, expected: self.size, found }
     }
 }

@@ -1,7 +1,7 @@
 //! The client, and the requests that concern a registry as a whole.
 
 use crate::{
-    Access, ClientOptions, RegistryError,
+    Access, ClientOptions, RegistryError, RetryPolicy,
     auth::Authenticator,
     connector::Connector,
     failure::{self, Subject},
@@ -13,7 +13,10 @@ use crate::{
 };
 use rbuild_oci::Reference;
 use reqwest::{Method, Response, StatusCode};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::time;
 
 /// Speaks to registries. Cheap to make and to clone; connections and tokens are shared by all clones.
@@ -21,24 +24,27 @@ use tokio::time;
 pub struct Client {
     pub(crate) transport: Arc<Transport>,
     pub(crate) listener: Listener,
+    pub(crate) retry: RetryPolicy,
 }
 
 impl Client {
     /// Makes a client. It reads and connects nothing before its first request.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
+        let registries = Arc::new(options.registries);
         let trust = Trust {
             tls: options.tls,
-            insecure_hosts: options.insecure_hosts,
+            registries: Arc::clone(&registries),
             certificate_directories: options.certificate_directories,
         };
         let transport = Transport {
             connector: Connector::new(trust, options.proxies),
             auth: Authenticator::new(options.credentials, options.helper_path),
-            retry: options.retry,
+            registries,
+            given_up: Mutex::default(),
             stall: options.stall_limit,
         };
-        Self { transport: Arc::new(transport), listener: Listener::ignore() }
+        Self { transport: Arc::new(transport), listener: Listener::ignore(), retry: options.retry }
     }
 
     /// The same client, which tells `listener` why it waits.
@@ -68,13 +74,16 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, reference: &Reference, call: &Call) -> Result<Response, RegistryError> {
+        if call.scope.access == Access::Push {
+            self.transport.registries.check(reference)?;
+        }
         self.send_to(reference.domain(), call).await
     }
 
     /// Sends `call` to the registry `domain` until it gets an answer that is not transient, or the retries are used up.
     /// An answer may have any status.
     async fn send_to(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
-        let policy = &self.transport.retry;
+        let policy = &self.retry;
         let mut retries = 0;
         loop {
             let (delay, reason) = match self.transport.authorised(domain, call).await {

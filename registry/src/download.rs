@@ -55,7 +55,7 @@ impl Client {
         loop {
             let (delay, reason) = match self.follow(&url, earlier).await {
                 Ok(response) if retry::is_transient(response.status()) => {
-                    match self.transport.retry.delay_after(retries, response.headers()) {
+                    match self.retry.delay_after(retries, response.headers()) {
                         Some(delay) => (delay, format!("{} answered {}", name_of(&url), response.status())),
                         None => return Err(refused(response).await),
                     }
@@ -68,7 +68,7 @@ impl Client {
                     return Ok(Revalidated::Changed(Download { response, stall }));
                 }
                 Ok(response) => return Err(refused(response).await),
-                Err(error) => match self.transport.retry.delay(retries) {
+                Err(error) => match self.retry.delay(retries) {
                     Some(delay) if may_pass(&error) => (delay, error.to_string()),
                     Some(_) | None => return Err(error),
                 },

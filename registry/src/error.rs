@@ -1,5 +1,6 @@
 //! Failures between rbuild and a registry.
 
+use crate::TlsProblem;
 use rbuild_oci::{Digest, FailureClass};
 use std::{fmt, io, path::PathBuf};
 
@@ -82,13 +83,12 @@ pub enum RegistryError {
         challenge: String,
     },
     /// The TLS handshake failed, most often because the certificate is not trusted.
-    #[error(
-        "no trusted TLS connection to {host}: if the registry has its own certificate authority, \
-         put its certificate in certs.d/{host}/ca.crt"
-    )]
+    #[error("no trusted TLS connection to {host}: {}", problem.advice(host))]
     Tls {
         /// Host, with its port if one was given.
         host: String,
+        /// The kind of failure.
+        problem: TlsProblem,
         /// The error of rustls.
         #[source]
         source: Cause,
@@ -194,6 +194,22 @@ pub enum RegistryError {
         /// The domain as written.
         host: String,
     },
+    /// A file with the configuration of registries that cannot be understood.
+    #[error("cannot use {}: {problem}", path.display())]
+    Registries {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it, with its place.
+        problem: String,
+    },
+    /// A repository that the machine's configuration closes.
+    #[error("{repository} is blocked by {}", path.display())]
+    Blocked {
+        /// Domain and path.
+        repository: String,
+        /// The file that blocks it.
+        path: PathBuf,
+    },
     /// A credentials file that is not docker's `config.json` or containers' `auth.json`.
     #[error("cannot understand the registry credentials file")]
     CredentialsFile {
@@ -254,6 +270,8 @@ impl RegistryError {
             | Self::SizeMismatch { .. }
             | Self::TooLarge { .. }
             | Self::Address { .. }
+            | Self::Blocked { .. }
+            | Self::Registries { .. }
             | Self::CredentialsFile { .. }
             | Self::CredentialsEntry { .. } => FailureClass::Input,
             Self::Challenge { .. }
@@ -313,6 +331,8 @@ mod tests {
             RegistryError::SizeMismatch { host: host(), digest: expected, expected: 1, found: 2 },
             RegistryError::TooLarge { host: host(), subject: host(), limit: 1 },
             RegistryError::Address { host: host() },
+            RegistryError::Registries { path: "r.conf".into(), problem: host() },
+            RegistryError::Blocked { repository: host(), path: "r.conf".into() },
             RegistryError::CredentialsFile { source: cause() },
             RegistryError::CredentialsEntry { server: host() },
         ] {
@@ -325,7 +345,7 @@ mod tests {
         let (code, message) = (String::new(), String::new());
         for error in [
             RegistryError::Challenge { host: host(), challenge: "Odd".to_owned() },
-            RegistryError::Tls { host: host(), source: cause() },
+            RegistryError::Tls { host: host(), problem: TlsProblem::Other, source: cause() },
             RegistryError::Refused { host: host(), source: cause() },
             RegistryError::Connection { host: host(), source: cause() },
             RegistryError::Stalled { host: host(), seconds: 1 },

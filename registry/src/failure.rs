@@ -1,6 +1,6 @@
 //! Turns failed requests, and answers other than success, into errors.
 
-use crate::{Access, RegistryError, host::name_of};
+use crate::{Access, RegistryError, TlsProblem, host::name_of};
 use rbuild_oci::{Digest, Reference};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
@@ -80,11 +80,13 @@ pub(crate) async fn of_answer(response: Response, subject: &Subject<'_>) -> Regi
 /// The error for a request to `url` that got no answer.
 pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     let host = name_of(url);
-    let (tls, refused) = (is_tls(&error), is_refused(&error));
+    // the only scheme whose failed handshake says that the other side does not speak it
+    let tls = if url.scheme() == "https" { find::<rustls::Error>(&error).map(TlsProblem::of) } else { None };
+    let refused = is_refused(&error);
     // URLs of redirects contain signatures, which must not be shown
     let source = Box::new(error.without_url());
-    if tls {
-        RegistryError::Tls { host, source }
+    if let Some(problem) = tls {
+        RegistryError::Tls { host, problem, source }
     } else if refused {
         RegistryError::Refused { host, source }
     } else {

@@ -44,12 +44,24 @@ pub struct ManifestHead {
 }
 
 impl Client {
-    /// Fetches the manifest or index of `reference`, by its digest if it has one, else by its tag.
+    /// Fetches the manifest or index of `reference`, by its digest if it has one, else by its tag, from the first of its
+    /// mirrors and its registry that has it.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`]; [`RegistryError::DigestMismatch`] when the document
     /// is not what was asked for, [`RegistryError::TooLarge`] beyond [`MANIFEST_LIMIT`]; any failure of the connection.
     pub async fn fetch_manifest(&self, reference: &Reference) -> Result<FetchedManifest, RegistryError> {
+        let mut places = self.places(reference)?;
+        loop {
+            match self.towards(&places).fetch_manifest_at(places.first()).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => places.pass_over(self, error)?,
+            }
+        }
+    }
+
+    /// Fetches the manifest or index of `reference` from its registry, whatever its mirrors.
+    async fn fetch_manifest_at(&self, reference: &Reference) -> Result<FetchedManifest, RegistryError> {
         let call = manifest_call(Method::GET, reference);
         let response = self.send(reference, &call).await?;
         if response.status() != StatusCode::OK {
@@ -89,7 +101,7 @@ impl Client {
             // GET instead: some registries refuse HEAD or leave out the headers, and a failed HEAD has no body to explain
             // it
             StatusCode::OK | StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
-                let fetched = self.fetch_manifest(reference).await?;
+                let fetched = self.fetch_manifest_at(reference).await?;
                 let size = fetched.bytes.len() as u64;
                 Ok(ManifestHead { digest: fetched.digest, media_type: fetched.media_type, size })
             }

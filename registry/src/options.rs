@@ -1,6 +1,6 @@
 //! The options of a client.
 
-use crate::{Credentials, RetryPolicy, Secret, Tls};
+use crate::{Credentials, Registries, RetryPolicy, Secret, Tls};
 use std::{path::PathBuf, time::Duration};
 
 /// Everything that a [`crate::Client`] is given. The default trusts the system's authorities and has no logins.
@@ -14,8 +14,8 @@ pub struct ClientOptions {
     pub certificate_directories: Vec<PathBuf>,
     /// The protection that all registries must have.
     pub tls: Tls,
-    /// Registries (`host` or `host:port`) that get [`Tls::SkipVerifyOrPlainHttp`] in any case.
-    pub insecure_hosts: Vec<String>,
+    /// Mirrors, moved and blocked repositories, and hosts that get [`Tls::SkipVerifyOrPlainHttp`] in any case.
+    pub registries: Registries,
     /// The proxies for hosts other than this machine.
     pub proxies: Proxies,
     /// The retries of failed requests and broken downloads.
@@ -36,6 +36,14 @@ pub struct Proxies {
     pub except: String,
 }
 
+impl Proxies {
+    /// These proxies, or `fallback` when these are none. They are not mixed, because the exceptions belong to the proxies.
+    #[must_use]
+    pub fn or(self, fallback: Self) -> Self {
+        if self.http.is_empty() && self.https.is_empty() { fallback } else { self }
+    }
+}
+
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
@@ -43,7 +51,7 @@ impl Default for ClientOptions {
             helper_path: String::new(),
             certificate_directories: Vec::new(),
             tls: Tls::default(),
-            insecure_hosts: Vec::new(),
+            registries: Registries::none(),
             proxies: Proxies::default(),
             retry: RetryPolicy::default(),
             stall_limit: Duration::from_secs(60),

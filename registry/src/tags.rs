@@ -24,6 +24,16 @@ impl Client {
     /// # Errors
     /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`], any failure of the connection.
     pub async fn list_tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
+        let mut places = self.places(reference)?;
+        loop {
+            match self.towards(&places).list_tags_at(places.first()).await {
+                Ok(tags) => return Ok(tags),
+                Err(error) => places.pass_over(self, error)?,
+            }
+        }
+    }
+
+    async fn list_tags_at(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
         let mut call = Self::call(Method::GET, reference, Access::Pull, "tags/list");
         let mut tags = Vec::new();
         for _ in 0..PAGES_LIMIT {

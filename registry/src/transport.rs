@@ -4,7 +4,7 @@
 //! answered request is repeated only if the answer is transient, or a 401 that a new authorization may change.
 
 use crate::{
-    RegistryError, RetryPolicy,
+    Registries, RegistryError,
     auth::{self, Authenticator, Authorization},
     connector::Connector,
     endpoint::Endpoint,
@@ -17,7 +17,11 @@ use reqwest::{
     Body, Method, Request, Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderValue, LOCATION},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time;
 
 const REDIRECT_LIMIT: usize = 10;
@@ -29,7 +33,9 @@ const REFUSAL_LIMIT: u32 = 3;
 pub(crate) struct Transport {
     pub(crate) connector: Connector,
     pub(crate) auth: Authenticator,
-    pub(crate) retry: RetryPolicy,
+    pub(crate) registries: Arc<Registries>,
+    /// The mirrors that failed, which are not asked again.
+    pub(crate) given_up: Mutex<HashSet<String>>,
     /// The longest time that a transfer may take without moving a byte.
     pub(crate) stall: Duration,
 }
@@ -142,6 +148,15 @@ impl Transport {
             (_, "http") => Err(protocol(domain, &format!("a redirect to {} leaves TLS", name_of(&next)))),
             (_, scheme) => Err(protocol(domain, &not_followed(scheme))),
         }
+    }
+
+    /// True if the mirror `domain` failed before.
+    pub(crate) fn is_given_up(&self, domain: &str) -> bool {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(domain)
+    }
+
+    pub(crate) fn give_up_on(&self, domain: &str) {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).insert(domain.to_owned());
     }
 
     /// The endpoint of `domain` and the authorization for `scope`, for a request that cannot be sent twice.

@@ -1,11 +1,12 @@
 //! The trusted certificates of each host, in the directories that Docker and containers use:
 //! `certs.d/<host[:port]>/*.crt` are authorities, `*.cert` with `*.key` is the client's own certificate.
 
-use crate::{Cause, RegistryError, host};
+use crate::{Cause, Registries, RegistryError, host};
 use reqwest::{Certificate, Identity, Url};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The protection that connections to a registry must have.
@@ -22,7 +23,7 @@ pub enum Tls {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     pub(crate) tls: Tls,
-    pub(crate) insecure_hosts: Vec<String>,
+    pub(crate) registries: Arc<Registries>,
     pub(crate) certificate_directories: Vec<PathBuf>,
 }
 
@@ -37,11 +38,11 @@ pub(crate) struct HostTrust {
 impl Trust {
     /// The protection that connections to `url` must have.
     pub(crate) fn tls_for(&self, url: &Url) -> Tls {
-        let listed = |host: &String| *host == host::name_of(url) || Some(host.as_str()) == url.host_str();
-        if self.insecure_hosts.iter().any(listed) { Tls::SkipVerifyOrPlainHttp } else { self.tls }
+        if self.registries.is_insecure(url) { Tls::SkipVerifyOrPlainHttp } else { self.tls }
     }
 
-    /// Reads the trust for `url` from the first certificate directory that has the host.
+    /// Reads the trust for `url` from the first certificate directory that has the host, and what is configured for it
+    /// elsewhere.
     pub(crate) fn load(&self, url: &Url) -> Result<HostTrust, RegistryError> {
         let mut trust = HostTrust { tls: self.tls_for(url), ..HostTrust::default() };
         for directory in &self.certificate_directories {
@@ -57,6 +58,12 @@ impl Trust {
             }
             break;
         }
+        for files in self.registries.certificates(&host::name_of(url)) {
+            files.authorities.iter().try_for_each(|path| trust.add_authority(path))?;
+            if let Some((certificate, key)) = &files.client {
+                trust.add_client(certificate, key)?;
+            }
+        }
         Ok(trust)
     }
 }
@@ -64,23 +71,29 @@ impl Trust {
 impl HostTrust {
     fn add(&mut self, path: &Path) -> Result<(), RegistryError> {
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => {
-                let roots =
-                    Certificate::from_pem_bundle(&read(path)?).map_err(|error| unusable(path, error))?;
-                if roots.is_empty() {
-                    return Err(unusable(path, "no certificate in it"));
-                }
-                self.roots.extend(roots);
-            }
-            Some("cert") => {
-                let mut pem = read(path)?;
-                pem.push(b'\n');
-                pem.extend(read(&path.with_extension("key"))?);
-                self.identity = Some(Identity::from_pem(&pem).map_err(|error| unusable(path, error))?);
-            }
+            Some("crt") => self.add_authority(path),
+            Some("cert") => self.add_client(path, &path.with_extension("key")),
             // keys are read with their certificate; all other files are ignored
-            Some(_) | None => {}
+            Some(_) | None => Ok(()),
         }
+    }
+
+    fn add_authority(&mut self, path: &Path) -> Result<(), RegistryError> {
+        let roots = Certificate::from_pem_bundle(&read(path)?).map_err(|error| unusable(path, error))?;
+        if roots.is_empty() {
+            return Err(unusable(path, "no certificate in it"));
+        }
+        self.roots.extend(roots);
+        Ok(())
+    }
+
+    fn add_client(&mut self, certificate: &Path, key: &Path) -> Result<(), RegistryError> {
+        let mut pem = read(certificate)?;
+        pem.push(b'\n');
+        if key != certificate {
+            pem.extend(read(key)?);
+        }
+        self.identity = Some(Identity::from_pem(&pem).map_err(|error| unusable(certificate, error))?);
         Ok(())
     }
 }

@@ -101,7 +101,7 @@ impl Client {
                 Ok(delivered) => return Ok(delivered),
                 Err(interrupted) => interrupted,
             };
-            let delay = attempts.next(&self.transport.retry, session.offset);
+            let delay = attempts.next(&self.retry, session.offset);
             let (Some(delay), Some(asked)) = (delay, wait) else { return Err(error) };
             self.wait(delay.max(asked), || error.to_string()).await;
             self.refresh(reference, &mut session).await?;

@@ -3,6 +3,7 @@
 mod interrupted;
 mod login;
 mod misbehaviour;
+mod places;
 mod transfer;
 mod trust;
 

@@ -1,7 +1,7 @@
 //! Certificates, plain HTTP, and what is refused.
 
 use crate::{chain, layer, pattern, quick, reference, run};
-use rbuild_registry::{BlobBody, BlobUpload, Client, ClientOptions, RegistryError, Tls};
+use rbuild_registry::{BlobBody, BlobUpload, Client, ClientOptions, Registries, RegistryError, Tls};
 use rbuild_testkit::{Registry, RegistryOptions, RegistryTransport};
 use std::{fs, net::UdpSocket};
 
@@ -67,8 +67,8 @@ fn other_hosts_need_a_trusted_certificate() {
 
     let certificate_directories = vec![registry.certificate_directory()];
     run(push(&Client::new(ClientOptions { certificate_directories, ..quick() }), host)).unwrap();
-    let insecure_hosts = vec![host.to_owned()];
-    run(push(&Client::new(ClientOptions { insecure_hosts, ..quick() }), host)).unwrap();
+    let registries = Registries::with_insecure([host]);
+    run(push(&Client::new(ClientOptions { registries, ..quick() }), host)).unwrap();
     let tls = Tls::SkipVerifyOrPlainHttp;
     run(push(&Client::new(ClientOptions { tls, ..quick() }), host)).unwrap();
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs};
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// Libraries that only one crate may use.
-const HOMES: [(&str, &str); 10] = [
+const HOMES: [(&str, &str); 11] = [
     ("pest", "rbuild-parser"),
     ("pest_derive", "rbuild-parser"),
     ("petgraph", "rbuild-planner"),
@@ -15,6 +15,7 @@ const HOMES: [(&str, &str); 10] = [
     ("liblzma", "rbuild-archive"),
     ("sled", "rbuild-cache"),
     ("reqwest", "rbuild-registry"),
+    ("toml", "rbuild-registry"),
     ("clap", "rbuild-cli"),
     ("oci-spec", "rbuild-oci"),
     ("libc", "rbuild-sys"),

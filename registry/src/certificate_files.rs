@@ -1,0 +1,12 @@
+//! Certificates that are named one by one, wherever they are.
+
+use std::path::PathBuf;
+
+/// The files with the certificates of one host, wherever they are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CertificateFiles {
+    /// Authorities.
+    pub(crate) authorities: Vec<PathBuf>,
+    /// The client's own certificate, and its key, which may be in the same file.
+    pub(crate) client: Option<(PathBuf, PathBuf)>,
+}
