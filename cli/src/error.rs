@@ -92,6 +92,12 @@ pub(crate) enum CliError {
         /// The JSON reader's error.
         source: serde_json::Error,
     },
+    /// Docker's context of that name is not there, or names no daemon.
+    #[error("docker has no context {name:?}")]
+    NoSuchDockerContext {
+        /// The context's name.
+        name: String,
+    },
     /// A user namespace could not be entered.
     #[error("cannot work as an ordinary user")]
     UserNamespace(#[source] rbuild::UsernsError),

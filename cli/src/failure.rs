@@ -33,6 +33,8 @@ fn words(hint: &Hint) -> String {
         Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
         Hint::StopContainer => ": stop it first, or use --force".to_owned(),
+        Hint::UseSocket => ": be root, or a member of the group that the socket belongs to".to_owned(),
+        Hint::StartDaemon => ": start it, or write a file with 'rbuild save -o FILE IMAGE'".to_owned(),
     }
 }
 

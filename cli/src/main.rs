@@ -12,6 +12,7 @@ mod args;
 mod build_report;
 mod commands;
 mod credentials;
+mod daemon;
 mod diagnostic;
 mod dispatch;
 mod environment;

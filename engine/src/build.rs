@@ -1,11 +1,11 @@
 //! A build, from beginning to end.
 
 use crate::{
-    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, Output, Warning,
+    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
     execute_step::{Executor, Machine},
-    export::Target,
+    export::{Delivery, Destination, Target, assemble},
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
@@ -15,7 +15,8 @@ use crate::{
     schedule::{Next, Queue, Schedule},
     unsupported,
 };
-use rbuild_cache::Cancel;
+use futures_util::future::try_join_all;
+use rbuild_cache::{Cancel, ImageRecord};
 use rbuild_executor::HostFiles;
 use rbuild_planner::{CachePolicy, Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
@@ -35,6 +36,7 @@ impl Engine {
     }
 
     async fn build_reported(&self, request: BuildRequest, reporter: &Reporter) -> Result<Built, Error> {
+        let destinations = try_join_all(request.outputs.iter().map(Destination::open)).await?;
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
         let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
@@ -43,16 +45,7 @@ impl Engine {
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         let mut build = Build::new(self, first, (plan, &cancel.0), reporter);
-        match fetcher.serve(build.run_missing()).await {
-            Ok(()) => build.finish().await,
-            Err(error) => {
-                // the step's own failure is what has to be reported, whatever else goes wrong now
-                if let Err(lost) = build.keep_finished() {
-                    reporter.warn(Warning::FinishedLost(Causes::of(&lost)));
-                }
-                Err(error)
-            }
-        }
+        fetcher.serve(build.run(&destinations)).await
     }
 
     /// Reads, resolves and plans; of images that are not there, manifests and configs are fetched.
@@ -119,7 +112,6 @@ struct Build {
     to_hash: BTreeSet<StepId>,
     diffing: Diffing,
     jobs: usize,
-    outputs: Vec<Output>,
     reporter: Reporter,
 }
 
@@ -158,9 +150,20 @@ impl Build {
             to_hash: first.to_hash,
             diffing: Diffing::new(store, cancel, first.diffs),
             jobs: engine.jobs,
-            outputs: first.request.outputs,
             reporter: reporter.clone(),
         }
+    }
+
+    /// Carries out what is missing and makes the outputs.
+    async fn run(&mut self, destinations: &[Destination]) -> Result<Built, Error> {
+        if let Err(error) = self.run_missing().await {
+            // the step's own failure is what has to be reported, whatever else goes wrong now
+            if let Err(lost) = self.keep_finished() {
+                self.reporter.warn(Warning::FinishedLost(Causes::of(&lost)));
+            }
+            return Err(error);
+        }
+        self.export(destinations).await
     }
 
     /// Carries out everything the target needs and the cache has not.
@@ -232,26 +235,33 @@ impl Build {
     }
 
     /// Makes the outputs of the target, which is done.
-    async fn finish(&mut self) -> Result<Built, Error> {
-        if self.outputs.is_empty() {
-            return self.export().await;
+    async fn export(&mut self, destinations: &[Destination]) -> Result<Built, Error> {
+        let mut outputs = Vec::with_capacity(destinations.len());
+        if destinations.is_empty() {
+            self.keep_finished()?;
+        } else {
+            let activity = self.reporter.begin(Activity::Export);
+            let image = self.image().await;
+            let image = &activity.end_with(image)?;
+            let machine = &self.executor.machine;
+            let delivery =
+                Delivery { store: &machine.store, files: &machine.files, image, reporter: &self.reporter };
+            for destination in destinations {
+                outputs.push(delivery.to(destination).await?);
+            }
         }
-        let activity = self.reporter.begin(Activity::Export);
-        let built = self.export().await;
-        activity.end_with(built)
+        self.cache.records().keep_recent(&self.executor.keys, &self.results);
+        let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
+        Ok(Built { outputs, cached, executed })
     }
 
-    async fn export(&mut self) -> Result<Built, Error> {
+    /// The target as an image of the store.
+    async fn image(&mut self) -> Result<ImageRecord, Error> {
         let diffs = self.diffing.finish().await?;
         self.keep_finished()?;
         let lease = self.cache.lease();
         let target = Target { plan: &self.plan, results: &self.results, diffs: &diffs, lease };
-        let store = &self.executor.machine.store;
-        let outputs =
-            self.outputs.iter().map(|output| target.export(store, output)).collect::<Result<_, _>>()?;
-        self.cache.records().keep_recent(&self.executor.keys, &self.results);
-        let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
-        Ok(Built { outputs, cached, executed })
+        assemble(&self.executor.machine.store, &target)
     }
 
     /// Makes sure that a later build has the steps that are finished. Also called when a step has failed.

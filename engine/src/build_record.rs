@@ -215,7 +215,7 @@ fn subject(request: &BuildRequest) -> BuildSubject {
         DockerfileSource::InContext => Some("Dockerfile".to_owned()),
         DockerfileSource::Text(_) => None,
     };
-    let names = request.outputs.iter().flat_map(|Output::Store { names }| names);
+    let names = request.outputs.iter().flat_map(Output::names);
     BuildSubject {
         context: request.context.shown(),
         dockerfile,

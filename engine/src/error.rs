@@ -2,6 +2,7 @@
 
 use crate::{Diagnostic, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText};
 use rbuild_cache::StoreError;
+use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
 use rbuild_oci::{FailureClass, ParseError as OciError};
@@ -176,6 +177,9 @@ pub enum Error {
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A running docker or podman failed.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// Carrying something out failed outside a build.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
@@ -307,6 +311,7 @@ impl Error {
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),
+            Self::Daemon(error) => error.class(),
             Self::Io { .. } | Self::LayersElsewhere { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
         }
@@ -318,6 +323,8 @@ impl Error {
         match self {
             Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
             Self::Registry(error) => registry_hint(error),
+            Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
+            Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
             Self::Image(error) => image_hint(error),
             Self::StepLayers { source, .. } => image_hint(source),
             Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),

@@ -44,6 +44,11 @@ pub enum Activity {
         /// Its name.
         image: String,
     },
+    /// An image is given to a running docker or podman.
+    LoadIntoDaemon {
+        /// The daemon's address.
+        daemon: String,
+    },
 }
 
 /// The number, position and instruction by which users know a step.
@@ -68,6 +73,15 @@ pub enum Note {
     BlobExists {
         /// Its digest, short.
         blob: String,
+    },
+    /// The daemon has the whole image already.
+    ImageExists,
+    /// The daemon has this many of the image's layers, which are not sent.
+    LayersExist {
+        /// How many it has.
+        present: usize,
+        /// How many there are.
+        all: usize,
     },
     /// The registry took this blob from another of its repositories.
     BlobMounted {

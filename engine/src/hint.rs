@@ -19,6 +19,10 @@ pub enum Hint {
     FreeName(String),
     /// Stop the container, or force its removal.
     StopContainer,
+    /// Become a user who may use the daemon's socket.
+    UseSocket,
+    /// Start the daemon, or write the image to a file.
+    StartDaemon,
 }
 
 /// The reason why an image cannot be removed.

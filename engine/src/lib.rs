@@ -64,6 +64,7 @@ pub use preview::{
     Target,
 };
 pub use rbuild_archive::begins_archive;
+pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::MAX_DEFINITION;
 pub use rbuild_image::{GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel};
 pub use rbuild_oci::{

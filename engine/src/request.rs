@@ -1,5 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
+use rbuild_daemon::DaemonAddress;
 use rbuild_oci::{Clock, Digest, ImageId, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
@@ -100,6 +101,13 @@ pub enum Output {
         /// The names it is given; an image without a name is found by its id.
         names: Vec<ImageName>,
     },
+    /// An image in a running docker or podman, and in the store.
+    Daemon {
+        /// Where the daemon listens.
+        address: DaemonAddress,
+        /// The names that the daemon gives it.
+        names: Vec<ImageName>,
+    },
 }
 
 /// One build.
@@ -153,6 +161,15 @@ impl ContextSource {
     }
 }
 
+impl Output {
+    /// The names that it gives.
+    pub(crate) fn names(&self) -> &[ImageName] {
+        match self {
+            Self::Store { names } | Self::Daemon { names, .. } => names,
+        }
+    }
+}
+
 impl BuildRequest {
     /// A build of the Dockerfile in the directory `context` to an image without a name in the store; the fields say what
     /// else can be asked for.
@@ -195,13 +212,18 @@ pub enum Exported {
         /// Its id.
         image: ImageId,
     },
+    /// An image in a running docker or podman.
+    Daemon {
+        /// Its id in the store. A daemon may have another one.
+        image: ImageId,
+    },
 }
 
 impl Built {
     /// The image in the store, if an output asked for one.
     #[must_use]
     pub fn image(&self) -> Option<ImageId> {
-        self.outputs.first().map(|Exported::Store { image }| *image)
+        self.outputs.first().map(|(Exported::Store { image } | Exported::Daemon { image })| *image)
     }
 }
 

@@ -19,7 +19,10 @@ mod layer;
 mod platform_choice;
 mod validate;
 
-pub use archive::{ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, load, save};
+pub use archive::{
+    ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, archive_manifest, load, save,
+    save_partly,
+};
 pub use assemble::assemble;
 pub use distribution::{Pulled, RemoteImages};
 pub use error::{EntryProblem, ImageError};

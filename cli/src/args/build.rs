@@ -75,8 +75,8 @@ pub(crate) struct BuildArgs {
     /// Write what was built to FILE as JSON
     #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) metadata_file: Option<PathBuf>,
-    /// Accepted and without effect: images are always kept in the store
-    #[arg(long, switch = true)]
+    /// Give the image to the docker or podman that runs here as well; layers that it has are not sent
+    #[arg(long, switch = false)]
     pub(crate) load: bool,
 
     /// Check the Dockerfile and build nothing (the same as --call=check)

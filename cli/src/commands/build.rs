@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     args::BuildArgs,
+    daemon,
     environment::Environment,
     error::CliError,
     exit,
@@ -13,7 +14,7 @@ use crate::{
     streams::{self, print},
     working::{style_for_people, work},
 };
-use rbuild::{ContextSource, DockerfileSource};
+use rbuild::{ContextSource, DockerfileSource, Output};
 use rbuild_docker_api::BuildMetadata;
 use serde_json::json;
 use std::{path::Path, sync::Arc};
@@ -29,7 +30,15 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
-    let request = options.request;
+    let mut request = options.request;
+    if options.load {
+        match daemon::address(&app.environment)? {
+            Some(address) => request.outputs.push(Output::Daemon { address, names: options.names.clone() }),
+            None => {
+                exit::warn("--load: no docker or podman runs here, so the image is in rbuild's store alone");
+            }
+        }
+    }
     let built = work(style, async |events| {
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
     })?;

@@ -16,6 +16,8 @@ pub(crate) struct BuildOptions {
     pub(crate) context: ContextKind,
     /// How to show progress.
     pub(crate) progress: ProgressChoice,
+    /// `--load`.
+    pub(crate) load: bool,
     /// `--iidfile`.
     pub(crate) iidfile: Option<PathBuf>,
     /// `--metadata-file`.
@@ -97,6 +99,7 @@ impl BuildOptions {
         Ok(Self {
             request,
             names,
+            load: args.load,
             context,
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
             iidfile: args.iidfile.filter(|path| !path.as_os_str().is_empty()),

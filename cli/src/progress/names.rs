@@ -18,6 +18,7 @@ pub(super) fn name(what: &Activity) -> String {
         Activity::Load => "loading images".to_owned(),
         Activity::Pull { image } => format!("pulling {image}"),
         Activity::Push { image } => format!("pushing {image}"),
+        Activity::LoadIntoDaemon { daemon } => format!("loading into the daemon at {daemon}"),
     }
 }
 
@@ -29,6 +30,8 @@ pub(super) fn note(note: &Note) -> String {
             "overlayfs is refused for this store: roots are copied, which takes time and room".to_owned()
         }
         Note::BlobExists { blob } => format!("{blob}: already exists"),
+        Note::ImageExists => "the daemon has the image already".to_owned(),
+        Note::LayersExist { present, all } => format!("the daemon has {present} of {all} layers already"),
         Note::BlobMounted { blob, from } => format!("{blob}: mounted from {from}"),
         Note::Blob { blob, remark } => format!("{blob}: {remark}"),
     }

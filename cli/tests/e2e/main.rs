@@ -11,6 +11,7 @@ mod cache;
 mod command_line;
 mod containers;
 mod contexts;
+mod daemon;
 mod diagnostics;
 mod examples;
 mod faults;

@@ -19,7 +19,8 @@ fn words(event: &Event) -> String {
                 Activity::FetchLayers { .. }
                 | Activity::Load
                 | Activity::Pull { .. }
-                | Activity::Push { .. } => format!("{what:?}"),
+                | Activity::Push { .. }
+                | Activity::LoadIntoDaemon { .. } => format!("{what:?}"),
             };
             format!("{} begins: {what}", activity.0)
         }

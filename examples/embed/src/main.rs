@@ -100,6 +100,7 @@ fn name(activity: &Activity) -> String {
         Activity::Load => "reading an archive".to_owned(),
         Activity::Pull { image } => format!("fetching {image}"),
         Activity::Push { image } => format!("sending {image}"),
+        Activity::LoadIntoDaemon { daemon } => format!("loading into {daemon}"),
     }
 }
 

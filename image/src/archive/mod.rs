@@ -10,4 +10,4 @@ mod unpack_layers;
 pub use file::ArchiveSource;
 pub use layout::{Layout, LayoutImage};
 pub use load::{Loaded, load};
-pub use save::{ArchiveFormat, SaveItem, save};
+pub use save::{ArchiveFormat, SaveItem, archive_manifest, save, save_partly};

@@ -10,7 +10,7 @@ use rbuild_oci::{
 };
 use serde::Serialize;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io::Write,
 };
 
@@ -51,11 +51,43 @@ pub fn save(
     format: ArchiveFormat,
     out: &mut dyn Write,
 ) -> Result<(), ImageError> {
+    write(store, items, (format, &BTreeSet::new()), out)
+}
+
+/// Writes `item` to `out` in Docker's format, without the layers in `left_out`: for a reader that has them.
+///
+/// # Errors
+/// Those of [`save`], for the layers that are written.
+pub fn save_partly(
+    store: &Store,
+    item: SaveItem,
+    left_out: &BTreeSet<DiffId>,
+    out: &mut dyn Write,
+) -> Result<(), ImageError> {
+    write(store, &[item], (ArchiveFormat::Docker, left_out), out)
+}
+
+/// The digest of the manifest that the image has in an archive.
+///
+/// # Errors
+/// [`ImageError::LayerElsewhere`] when the length of a layer is not known, [`ImageError::BlobMissing`]; an I/O error of the
+/// store.
+pub fn archive_manifest(store: &Store, image: &ImageRecord) -> Result<Digest, ImageError> {
+    Ok(Digest::of(&manifest(store, image, &config(store, image)?)?))
+}
+
+fn write(
+    store: &Store,
+    items: &[SaveItem],
+    (format, left_out): (ArchiveFormat, &BTreeSet<DiffId>),
+    out: &mut dyn Write,
+) -> Result<(), ImageError> {
     let lease = store.lease()?;
     let layers: Vec<_> = items.iter().flat_map(|item| &item.image.layers).map(|layer| layer.layer).collect();
     let blobs: Vec<Digest> = items.iter().map(|item| *item.image.id.as_digest()).collect();
     lease.hold(&layers, &blobs)?;
-    let mut writer = Writer { out, written: HashSet::new(), header: Vec::new() };
+    let written = left_out.iter().map(|layer| *layer.as_digest()).collect();
+    let mut writer = Writer { out, written, header: Vec::new() };
     writer.directory(b"blobs/")?;
     writer.directory(b"blobs/sha256/")?;
     let mut docker = Vec::new();
@@ -79,7 +111,7 @@ pub fn save(
 
 struct Writer<'a> {
     out: &'a mut dyn Write,
-    /// Blobs that are in the archive already.
+    /// Blobs that are in the archive already, or left out.
     written: HashSet<Digest>,
     header: Vec<u8>,
 }
@@ -87,20 +119,12 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Writes an image's blobs; returns the descriptor of its manifest.
     fn image(&mut self, store: &Store, item: &SaveItem) -> Result<Descriptor, ImageError> {
-        let id = item.image.id;
-        let mut layers = Vec::with_capacity(item.image.layers.len());
         for layer in &item.image.layers {
-            let size = tar_size(store, layer)?;
-            self.layer(store, layer, size)?;
-            let media_type = MediaType::OciLayer(Compression::None);
-            layers.push(Descriptor::new(media_type, *layer.diff_id.as_digest(), size));
+            self.layer(store, layer)?;
         }
-        let digest = *id.as_digest();
-        let missing = || ImageError::BlobMissing { kind: "config", digest, image: id };
-        let config = store.blob(&digest)?.ok_or_else(missing)?;
-        self.blob(digest, &config)?;
-        let described = Descriptor::new(MediaType::OciConfig, digest, config.len() as u64);
-        let manifest = Manifest::new(MediaType::OciManifest, described, layers).to_json();
+        let config = config(store, &item.image)?;
+        self.blob(*item.image.id.as_digest(), &config)?;
+        let manifest = manifest(store, &item.image, &config)?;
         let digest = Digest::of(&manifest);
         self.blob(digest, &manifest)?;
         let mut described = Descriptor::new(MediaType::OciManifest, digest, manifest.len() as u64);
@@ -108,11 +132,12 @@ impl Writer<'_> {
         Ok(described)
     }
 
-    fn layer(&mut self, store: &Store, layer: &ImageLayer, size: u64) -> Result<(), ImageError> {
+    fn layer(&mut self, store: &Store, layer: &ImageLayer) -> Result<(), ImageError> {
         let digest = *layer.diff_id.as_digest();
         if !self.written.insert(digest) {
             return Ok(());
         }
+        let size = tar_size(store, layer)?;
         self.begin(&blob_name(&digest), size)?;
         let mut tar = layer_tar(store, &layer.layer)?;
         let mut bytes = 0;
@@ -167,6 +192,23 @@ impl Writer<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
         self.out.write_all(bytes).map_err(ImageError::ArchiveWrite)
     }
+}
+
+fn config(store: &Store, image: &ImageRecord) -> Result<Vec<u8>, ImageError> {
+    let digest = *image.id.as_digest();
+    let missing = || ImageError::BlobMissing { kind: "config", digest, image: image.id };
+    store.blob(&digest)?.ok_or_else(missing)
+}
+
+/// The manifest of an image in an archive, where layers are not compressed.
+fn manifest(store: &Store, image: &ImageRecord, config: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let described = |layer: &ImageLayer| -> Result<Descriptor, ImageError> {
+        let media_type = MediaType::OciLayer(Compression::None);
+        Ok(Descriptor::new(media_type, *layer.diff_id.as_digest(), tar_size(store, layer)?))
+    };
+    let layers = image.layers.iter().map(described).collect::<Result<_, _>>()?;
+    let config = Descriptor::new(MediaType::OciConfig, *image.id.as_digest(), config.len() as u64);
+    Ok(Manifest::new(MediaType::OciManifest, config, layers).to_json())
 }
 
 /// The length of a layer's tar: as recorded with the image, or with the layer, whose files may have come later.

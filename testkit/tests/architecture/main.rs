@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Every crate: folder, package, layer.
-const CRATES: [(&str, &str, u8); 15] = [
+const CRATES: [(&str, &str, u8); 16] = [
     ("oci", "rbuild-oci", 0),
     ("parser", "rbuild-parser", 0),
     ("executor/sys", "rbuild-sys", 0),
@@ -24,6 +24,7 @@ const CRATES: [(&str, &str, u8); 15] = [
     ("archive", "rbuild-archive", 1),
     ("cache", "rbuild-cache", 1),
     ("registry", "rbuild-registry", 1),
+    ("daemon", "rbuild-daemon", 1),
     ("image", "rbuild-image", 2),
     ("executor", "rbuild-executor", 3),
     ("engine", "rbuild", 4),
