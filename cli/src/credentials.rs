@@ -36,11 +36,12 @@ pub(crate) fn configuration(
     let mut proxies = BuildProxies::default();
     for path in environment.containers_auth() {
         if let Some((_, text)) = document(&path)? {
-            credentials = credentials.or(logins(&text)?);
+            credentials = credentials.or(logins(&path, &text)?);
         }
     }
-    if let Some((value, text)) = document(&environment.docker_config())? {
-        credentials = credentials.or(logins(&text)?);
+    let docker = environment.docker_config();
+    if let Some((value, text)) = document(&docker)? {
+        credentials = credentials.or(logins(&docker, &text)?);
         proxies = BuildProxies::from_configuration(&value);
         client = client.or(configured_proxies(&value));
     }
@@ -79,8 +80,8 @@ pub(crate) fn document(path: &Path) -> Result<Option<(Value, String)>, CliError>
     Ok(Some((value, text)))
 }
 
-fn logins(text: &str) -> Result<Credentials, CliError> {
-    Credentials::from_docker_config(text).map_err(|error| CliError::Engine(error.into()))
+fn logins(path: &Path, text: &str) -> Result<Credentials, CliError> {
+    Credentials::from_file(path, text).map_err(|error| CliError::Engine(error.into()))
 }
 
 fn certificate_directories(environment: &Environment) -> Vec<PathBuf> {

@@ -97,12 +97,22 @@ impl Environment {
         self.filled("XDG_CONFIG_HOME").map_or_else(|| self.home().join(".config"), PathBuf::from)
     }
 
+    /// The file into which `login` writes.
+    pub(crate) fn login_file(&self) -> PathBuf {
+        self.filled("REGISTRY_AUTH_FILE").map_or_else(|| self.docker_config(), PathBuf::from)
+    }
+
     /// Where the containers tools keep credentials, best first.
     pub(crate) fn containers_auth(&self) -> Vec<PathBuf> {
         let named = self.filled("REGISTRY_AUTH_FILE").map(PathBuf::from);
         let runtime = self.filled("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("containers/auth.json"));
+        // where these tools write when a session has no directory of its own
+        let system = match (self.user, &runtime) {
+            (User::Root, None) => Some(PathBuf::from("/run/containers/0/auth.json")),
+            (User::Root, Some(_)) | (User::Ordinary, _) => None,
+        };
         let own = self.config_home().join("containers/auth.json");
-        named.into_iter().chain(runtime).chain([own]).collect()
+        named.into_iter().chain(runtime).chain(system).chain([own]).collect()
     }
 
     /// True if stderr takes colours: a terminal that is not dumb, while `NO_COLOR` is not set.

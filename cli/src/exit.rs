@@ -103,7 +103,8 @@ fn hint(error: &CliError) -> Option<Hint> {
     }
 }
 
-fn class_code(class: FailureClass) -> u8 {
+/// The exit code for a class of failures.
+pub(crate) fn class_code(class: FailureClass) -> u8 {
     match class {
         FailureClass::Input | FailureClass::Internal => 1,
         FailureClass::Environment => 3,

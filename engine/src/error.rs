@@ -335,6 +335,15 @@ impl Error {
         }
     }
 
+    /// What a person can do about a failure of a registry, where the message does not say it.
+    #[must_use]
+    pub fn registry_advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Registry(error) => error.advice(),
+            _ => None,
+        }
+    }
+
     /// The failure to open the context directory `path`.
     pub(crate) fn context(path: PathBuf, source: io::Error) -> Self {
         match source.kind() {

@@ -33,6 +33,7 @@ mod miss;
 mod output_tail;
 mod preview;
 mod records;
+mod registries;
 mod reporter;
 mod request;
 mod resolve;
@@ -73,15 +74,16 @@ pub use rbuild_oci::{
 };
 pub use rbuild_planner::{Access, Network, NoCache};
 pub use rbuild_registry::{
-    ClientOptions, Credentials, Login, Notice as RegistryNotice, Proxies, Registries, RetryPolicy, Secret,
-    Tls,
+    ClientOptions, CredentialHelper, Credentials, FoundRepository, Login, LoginOrigin,
+    Notice as RegistryNotice, Protection, Proxies, Reached, Registries, RetryPolicy, Secret, Tls,
 };
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
+pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use request::{
     BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, LayoutReference,
     NamedContextSource, Output, PullPolicy, RemoteContext,
 };
-pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed, check_login};
+pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;

@@ -8,7 +8,6 @@ use crate::{
 use rbuild_cache::{ImageRecord, RefRecord};
 use rbuild_image::{ImageEvent, Import, Packing, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
-use rbuild_registry::{Client, ClientOptions};
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -70,14 +69,6 @@ pub struct Pushed {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
-}
-
-/// Asks the registry `domain` whether it takes the credentials in `options`. Needs no store.
-///
-/// # Errors
-/// [`Error::Registry`].
-pub async fn check_login(options: ClientOptions, domain: &str) -> Result<(), Error> {
-    Ok(Client::new(options).check_login(domain).await?)
 }
 
 impl Engine {

@@ -9,6 +9,7 @@ use crate::{
     auth_scheme::{AuthScheme, Realm},
     challenge::parse_challenges,
     connector::Connector,
+    credentials::LoginOrigin,
     endpoint::Endpoint,
     login::Logins,
     request::RequestScope,
@@ -87,6 +88,11 @@ impl Authenticator {
         drop(tokens);
         endpoint.learn(AuthScheme::of_challenges(headers, endpoint.domain())?);
         Ok(())
+    }
+
+    /// Where the login for repository `path` of `domain` comes from.
+    pub(crate) fn origin(&self, domain: &str, path: &str) -> Option<LoginOrigin> {
+        self.logins.origin(domain, path)
     }
 
     /// Asks the credential helper for the login once more, because the registry has refused what came of it. True if

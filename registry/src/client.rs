@@ -82,7 +82,7 @@ impl Client {
 
     /// Sends `call` to the registry `domain` until it gets an answer that is not transient, or the retries are used up.
     /// An answer may have any status.
-    async fn send_to(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
+    pub(crate) async fn send_to(&self, domain: &str, call: &Call) -> Result<Response, RegistryError> {
         let policy = &self.retry;
         let mut retries = 0;
         loop {

@@ -3,7 +3,7 @@
 //! Reading the system's certificates takes milliseconds, so plain HTTP and loopback never do it.
 
 use crate::{
-    Proxies, RegistryError,
+    Protection, Proxies, RegistryError,
     auth_scheme::AuthScheme,
     endpoint::Endpoint,
     failure,
@@ -104,6 +104,17 @@ impl Connector {
         } else {
             self.http(realm)
         }
+    }
+
+    /// The protection of connections to `url`.
+    pub(crate) fn protection(&self, url: &Url) -> Result<Protection, RegistryError> {
+        if url.scheme() == "http" {
+            return Ok(Protection::PlainHttp);
+        }
+        let trust = self.trust.load(url)?;
+        let unchecked =
+            trust.tls == Tls::SkipVerifyOrPlainHttp || (is_loopback(url) && trust.roots.is_empty());
+        Ok(if unchecked { Protection::Unchecked } else { Protection::Checked })
     }
 
     /// True if a redirect from TLS to plain HTTP at `url` is acceptable.

@@ -9,7 +9,10 @@ use crate::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 /// A proof of identity for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Credentials {
 
 #[derive(Clone, Debug, Default)]
 struct Source {
+    /// The file.
+    file: PathBuf,
     logins: HashMap<String, Login>,
     helpers: HashMap<String, String>,
     default_helper: Option<String>,
@@ -45,6 +50,15 @@ pub(crate) enum LoginSource {
     Login(Login),
     /// The program `docker-credential-<name>`, which is asked for `server`.
     Helper { name: String, server: String },
+}
+
+/// Where a login comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginOrigin {
+    /// The file that has it or names the helper.
+    pub file: PathBuf,
+    /// The credential helper, without `docker-credential-`.
+    pub helper: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,11 +94,21 @@ impl Credentials {
         Self { sources: vec![Source { logins, ..Source::default() }] }
     }
 
-    /// The logins of docker's `config.json` or containers' `auth.json`, whose text is `json`.
+    /// The logins of docker's `config.json` or containers' `auth.json`, found at `file`, whose text is `json`.
     ///
     /// # Errors
     /// [`RegistryError::CredentialsFile`] when it is not such a file, [`RegistryError::CredentialsEntry`] when an entry's
     /// `auth` cannot be decoded.
+    pub fn from_file(file: &Path, json: &str) -> Result<Self, RegistryError> {
+        let mut credentials = Self::from_docker_config(json)?;
+        credentials.sources.iter_mut().for_each(|source| source.file = file.to_owned());
+        Ok(credentials)
+    }
+
+    /// The same of a file whose place does not matter.
+    ///
+    /// # Errors
+    /// As [`Self::from_file`].
     pub fn from_docker_config(json: &str) -> Result<Self, RegistryError> {
         let file: ConfigFile = serde_json::from_str(json)
             .map_err(|error| RegistryError::CredentialsFile { source: Box::new(error) })?;
@@ -96,7 +120,8 @@ impl Credentials {
         }
         let helpers = file.helpers.into_iter().map(|(server, name)| (normalised(&server).to_owned(), name));
         let default_helper = Some(file.store).filter(|name| !name.is_empty());
-        Ok(Self { sources: vec![Source { logins, helpers: helpers.collect(), default_helper }] })
+        let helpers = helpers.collect();
+        Ok(Self { sources: vec![Source { file: PathBuf::new(), logins, helpers, default_helper }] })
     }
 
     /// These logins, and those of `fallback` for registries that these do not know.
@@ -104,6 +129,19 @@ impl Credentials {
     pub fn or(mut self, fallback: Self) -> Self {
         self.sources.extend(fallback.sources);
         self
+    }
+
+    /// The file, and the helper it names, that the login for repository `path` of `domain` comes from. A helper may turn out
+    /// to have none.
+    #[must_use]
+    pub fn origin(&self, domain: &str, path: &str) -> Option<LoginOrigin> {
+        self.sources.iter().find_map(|source| {
+            let helper = match source.find(domain, path)? {
+                LoginSource::Login(_) => None,
+                LoginSource::Helper { name, .. } => Some(name),
+            };
+            Some(LoginOrigin { file: source.file.clone(), helper })
+        })
     }
 
     /// The login for repository `path` of `domain`. Entries for a part of the path win over those for the whole registry.

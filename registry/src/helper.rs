@@ -1,5 +1,6 @@
 //! Credential helpers: programs `docker-credential-<name>` that give a login for a server
-//! (protocol of github.com/docker/docker-credential-helpers: `get`, server on stdin, JSON on stdout).
+//! (protocol of github.com/docker/docker-credential-helpers: `get`, server on stdin, JSON on stdout; `store`, JSON on
+//! stdin; `erase`, server on stdin).
 
 use crate::{Cause, Login, RegistryError, Secret};
 use serde::Deserialize;
@@ -8,6 +9,8 @@ use tokio::{io::AsyncWriteExt, process::Command, time};
 
 /// Longest time a helper may take; it may have to ask the user to unlock a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(120);
+/// The user name that stands for none, because the secret is an identity token.
+const IDENTITY: &str = "<token>";
 /// The text that a helper prints when it has no login for the server.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
@@ -18,43 +21,95 @@ struct Answer {
     secret: Secret,
 }
 
-/// Asks helper `name`, found in `search_path` (the form of `PATH`), for its login to `server`.
-pub(crate) async fn ask(name: &str, server: &str, search_path: &str) -> Result<Option<Login>, RegistryError> {
-    let program = format!("docker-credential-{name}");
-    let failed =
-        |source: Cause| RegistryError::Helper { program: program.clone(), server: server.to_owned(), source };
-    let path = locate(&program, search_path).ok_or_else(|| failed("not found in PATH".into()))?;
-    let mut command = Command::new(path);
-    command.arg("get").env("PATH", search_path).kill_on_drop(true);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let exchange = async {
-        let mut child = command.spawn()?;
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        // a helper may exit without reading its input; its answer decides
-        let _ = stdin.write_all(server.as_bytes()).await;
-        drop(stdin);
-        child.wait_with_output().await
-    };
-    let output = time::timeout(HELPER_LIMIT, exchange)
-        .await
-        .map_err(|_| failed("no answer".into()))?
-        .map_err(|error| failed(error.into()))?;
-    if !output.status.success() {
-        // helpers print their errors on stdout
-        let said =
-            String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
-        let said = said.trim();
-        return if said == NOT_FOUND {
-            Ok(None)
-        } else {
-            Err(failed(io::Error::other(format!("{}: {said}", output.status)).into()))
-        };
+/// The program `docker-credential-NAME`, which keeps logins.
+#[derive(Clone, Debug)]
+pub struct CredentialHelper {
+    /// Its name, without `docker-credential-`.
+    pub name: String,
+    /// The directories in which it is looked for, in the form of `PATH`.
+    pub search_path: String,
+}
+
+impl CredentialHelper {
+    /// Its login to `server`; `None` when it has none.
+    ///
+    /// # Errors
+    /// [`RegistryError::Helper`].
+    pub async fn login(&self, server: &str) -> Result<Option<Login>, RegistryError> {
+        let Some(output) = self.run("get", server, server).await? else { return Ok(None) };
+        let answer: Answer =
+            serde_json::from_slice(&output).map_err(|error| self.failed(server, error.into()))?;
+        Ok(Some(match answer.username.as_str() {
+            IDENTITY => Login::IdentityToken(answer.secret),
+            _ => Login::Password { username: answer.username, password: answer.secret },
+        }))
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into()))?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Login::IdentityToken(answer.secret),
-        _ => Login::Password { username: answer.username, password: answer.secret },
-    }))
+
+    /// Lets it keep `login` to `server`.
+    ///
+    /// # Errors
+    /// [`RegistryError::Helper`].
+    pub async fn store(&self, server: &str, login: &Login) -> Result<(), RegistryError> {
+        let (username, secret) = match login {
+            Login::Password { username, password } => (username.as_str(), password),
+            Login::IdentityToken(token) => (IDENTITY, token),
+        };
+        let entry = serde_json::json!({"ServerURL": server, "Username": username, "Secret": secret.expose()});
+        self.run("store", server, &entry.to_string()).await.map(drop)
+    }
+
+    /// Lets it forget its login to `server`. True if it had one.
+    ///
+    /// # Errors
+    /// [`RegistryError::Helper`].
+    pub async fn erase(&self, server: &str) -> Result<bool, RegistryError> {
+        // helpers erase what they do not have without a word
+        let had = self.login(server).await?.is_some();
+        if had {
+            self.run("erase", server, server).await?;
+        }
+        Ok(had)
+    }
+
+    /// Runs it with `input`; `None` when it says that it does not know `server`.
+    async fn run(&self, action: &str, server: &str, input: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let failed = |source: Cause| self.failed(server, source);
+        let path =
+            locate(&self.program(), &self.search_path).ok_or_else(|| failed("not found in PATH".into()))?;
+        let mut command = Command::new(path);
+        command.arg(action).env("PATH", &self.search_path).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let exchange = async {
+            let mut child = command.spawn()?;
+            let mut stdin = child.stdin.take().expect("stdin is piped");
+            // a helper may exit without reading its input; its answer decides
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+            child.wait_with_output().await
+        };
+        let output = time::timeout(HELPER_LIMIT, exchange)
+            .await
+            .map_err(|_| failed("no answer".into()))?
+            .map_err(|error| failed(error.into()))?;
+        if output.status.success() {
+            return Ok(Some(output.stdout));
+        }
+        // helpers print their errors on stdout
+        let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+        let said = String::from_utf8_lossy(said);
+        match said.trim() {
+            NOT_FOUND => Ok(None),
+            said => Err(failed(io::Error::other(format!("{}: {said}", output.status)).into())),
+        }
+    }
+
+    fn failed(&self, server: &str, source: Cause) -> RegistryError {
+        RegistryError::Helper { program: self.program(), server: server.to_owned(), source }
+    }
+
+    fn program(&self) -> String {
+        format!("docker-credential-{}", self.name)
+    }
 }
 
 /// The first file of that name in the search path. A name with a slash is refused, because it would leave the path.
@@ -76,7 +131,8 @@ mod tests {
         rbuild_testkit::write_program(&path, &format!("#!/bin/sh\n{script}\n"));
         let search = format!("{}:/usr/bin:/bin", directory.path().display());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(ask("t", "r.example", &search))
+        let helper = CredentialHelper { name: "t".to_owned(), search_path: search };
+        runtime.block_on(helper.login("r.example"))
     }
 
     #[test]
@@ -98,7 +154,9 @@ mod tests {
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("locked"));
         assert!(run("echo junk").is_err());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        assert!(runtime.block_on(ask("none", "r", "/nowhere")).is_err());
-        assert!(runtime.block_on(ask("../x", "r", "/usr/bin")).is_err());
+        for (name, search_path) in [("none", "/nowhere"), ("../x", "/usr/bin")] {
+            let helper = CredentialHelper { name: name.to_owned(), search_path: search_path.to_owned() };
+            assert!(runtime.block_on(helper.login("r")).is_err());
+        }
     }
 }

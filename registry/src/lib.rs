@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advice;
 mod auth;
 mod auth_scheme;
 mod blob;
@@ -29,10 +30,12 @@ mod notice;
 mod options;
 mod outgoing;
 mod places;
+mod reach;
 mod registries;
 mod request;
 mod retry;
 mod scope;
+mod search;
 mod secret;
 mod tags;
 mod tls_problem;
@@ -46,15 +49,18 @@ pub use blob::{BlobStart, BlobStream};
 pub use body::BlobBody;
 pub use challenge::{Challenge, parse_challenges};
 pub use client::Client;
-pub use credentials::{Credentials, Login};
+pub use credentials::{Credentials, Login, LoginOrigin};
 pub use download::{Download, Revalidated, Validators};
 pub use error::{Access, Cause, RegistryError};
+pub use helper::CredentialHelper;
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use notice::{Listener, Notice};
 pub use options::{ClientOptions, Proxies};
+pub use reach::Reached;
 pub use registries::Registries;
 pub use retry::RetryPolicy;
+pub use search::FoundRepository;
 pub use secret::Secret;
 pub use tls_problem::TlsProblem;
-pub use trust::Tls;
+pub use trust::{Protection, Tls};
 pub use upload::{BlobUpload, MountOutcome, UploadOutcome};

@@ -1,7 +1,11 @@
 //! Looks up a login when a registry first asks for one, and runs each credential helper once, and again when its answer
 //! was refused.
 
-use crate::{Credentials, Login, RegistryError, credentials::LoginSource, helper};
+use crate::{
+    Credentials, Login, RegistryError,
+    credentials::{LoginOrigin, LoginSource},
+    helper::CredentialHelper,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,6 +32,10 @@ impl Logins {
         }
     }
 
+    pub(crate) fn origin(&self, domain: &str, path: &str) -> Option<LoginOrigin> {
+        self.credentials.origin(domain, path)
+    }
+
     /// Asks the credential helper, if the login is one of a helper, once more. True if its answer is another than before.
     pub(crate) async fn renew(&self, domain: &str, path: &str) -> Result<bool, RegistryError> {
         let Some(LoginSource::Helper { name, server }) = self.credentials.find(domain, path) else {
@@ -40,7 +48,8 @@ impl Logins {
 
     async fn helped(&self, name: &str, server: &str) -> Result<Option<Login>, RegistryError> {
         let cell = Arc::clone(self.cells().entry(key(name, server)).or_default());
-        cell.get_or_try_init(|| helper::ask(name, server, &self.search_path)).await.cloned()
+        let helper = CredentialHelper { name: name.to_owned(), search_path: self.search_path.clone() };
+        cell.get_or_try_init(|| helper.login(server)).await.cloned()
     }
 
     fn cells(&self) -> MutexGuard<'_, Answers> {

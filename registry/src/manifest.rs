@@ -61,7 +61,10 @@ impl Client {
     }
 
     /// Fetches the manifest or index of `reference` from its registry, whatever its mirrors.
-    async fn fetch_manifest_at(&self, reference: &Reference) -> Result<FetchedManifest, RegistryError> {
+    pub(crate) async fn fetch_manifest_at(
+        &self,
+        reference: &Reference,
+    ) -> Result<FetchedManifest, RegistryError> {
         let call = manifest_call(Method::GET, reference);
         let response = self.send(reference, &call).await?;
         if response.status() != StatusCode::OK {

@@ -19,6 +19,17 @@ pub enum Tls {
     SkipVerifyOrPlainHttp,
 }
 
+/// The protection of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// TLS with a certificate that was checked.
+    Checked,
+    /// TLS with any certificate.
+    Unchecked,
+    /// None.
+    PlainHttp,
+}
+
 /// The rules of trust for all hosts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {

@@ -6,11 +6,10 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 34] = [
+const OTHERS: [&str; 33] = [
     "attach", "compose", "config", "context", "cp", "create", "diff", "events", "exec", "export", "info",
-    "kill", "logs", "manifest", "network", "node", "pause", "plugin", "port", "rename", "restart", "search",
-    "secret", "service", "stack", "start", "stats", "stop", "swarm", "top", "trust", "unpause", "update",
-    "volume",
+    "kill", "logs", "manifest", "network", "node", "pause", "plugin", "port", "rename", "restart", "secret",
+    "service", "stack", "start", "stats", "stop", "swarm", "top", "trust", "unpause", "update", "volume",
 ];
 
 /// A mistake in the command line.

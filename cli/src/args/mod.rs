@@ -8,6 +8,7 @@ mod image;
 mod mistakes;
 mod other_flags;
 mod preview;
+mod registry;
 mod system;
 mod transfer;
 mod words;
@@ -22,6 +23,7 @@ pub(crate) use image::{
 pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
+pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
 pub(crate) use system::{BuilderPruneArgs, DfArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use words::complete;
@@ -90,6 +92,11 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Send an image to a registry
     Push(PushArgs),
+    /// Search a registry for repositories
+    Search(SearchArgs),
+    /// Commands for registries
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Registry(RegistryCommand),
     /// Remember the credentials for a registry
     Login(LoginArgs),
     /// Forget the credentials for a registry

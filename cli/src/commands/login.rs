@@ -1,4 +1,5 @@
-//! `login` and `logout`: the `auths` of Docker's `config.json`, which all other tools read too.
+//! `login` and `logout`: the `auths` of Docker's `config.json`, or of the file that `REGISTRY_AUTH_FILE` names, or the
+//! credential helper that it names. All other tools read them too.
 
 use crate::{
     app::App,
@@ -6,6 +7,7 @@ use crate::{
     credentials::{configuration, document},
     error::{CliError, UsageError},
     exit,
+    failure::in_full,
     new_file::NewFile,
     options::Certificates,
     progress::Style,
@@ -14,7 +16,7 @@ use crate::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-use rbuild::{ClientOptions, Credentials, Login, Secret, check_login};
+use rbuild::{ClientOptions, CredentialHelper, Credentials, Login, Secret, check_login};
 use serde_json::{Map, Value, json};
 use std::{
     fs::{self, DirBuilder},
@@ -30,41 +32,92 @@ const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// Remembers credentials, once the registry has taken them.
 pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
     let (domain, key) = server(args.server.as_deref());
-    let path = app.environment.docker_config();
+    let path = app.environment.login_file();
     let mut config = document(&path)?.map_or_else(|| json!({}), |(value, _)| value);
-    if config["credsStore"].is_string() || config["credHelpers"][&key].is_string() {
-        let what = format!("storing credentials with a credential helper (named in {})", path.display());
-        return Err(UsageError::unsupported(what).into());
-    }
     if args.password.is_some() {
         exit::warn("Using --password via the CLI is insecure. Use --password-stdin.");
+    }
+    let known = configuration(&app.environment, Certificates::Checked)?.registry;
+    let asks_nothing = args.username.is_none() && args.password.is_none() && !args.password_stdin;
+    if asks_nothing && known.credentials.origin(&domain, "").is_some() {
+        exit::tell("Authenticating with existing credentials...");
+        match work(Style::Quiet, async |_| check_login(known.clone(), &domain).await) {
+            Ok(()) => return print("Login Succeeded\n"),
+            Err(error) if !io::stdin().is_terminal() => return Err(error),
+            Err(error) => exit::tell(&format!("Login did not succeed, error: {}", in_full(&error, None))),
+        }
     }
     let (username, password) = credentials(args)?;
     let stored = BASE64_STANDARD.encode(format!("{username}:{password}"));
     let login = Login::Password { username, password: Secret::new(password) };
-    let known = configuration(&app.environment, Certificates::Checked)?.registry;
-    let options = ClientOptions { credentials: Credentials::of(&domain, login), ..known };
+    let options = ClientOptions { credentials: Credentials::of(&domain, login.clone()), ..known.clone() };
     work(Style::Quiet, async |_| check_login(options, &domain).await)?;
-    let auths = object(&mut config, "auths");
-    auths.insert(key, json!({"auth": stored}));
+    match helper(app, &config, &key) {
+        Some(helper) => {
+            work(Style::Quiet, async |_| helper.store(&key, &login).await.map_err(rbuild::Error::from))?;
+            // docker leaves an entry without a login behind, by which it knows the server
+            object(&mut config, "auths").insert(key, json!({}));
+        }
+        None => {
+            object(&mut config, "auths").insert(key, json!({"auth": stored}));
+            exit::tell(&format!(
+                "WARNING! Your credentials are stored unencrypted in '{}'.\n\
+                 Configure a credential helper to remove this warning. See\n\
+                 https://docs.docker.com/go/credential-store/",
+                path.display()
+            ));
+        }
+    }
     write(&path, &config)?;
+    tell_of_others(&known.credentials, &domain, &path, "comes before this one");
     print("Login Succeeded\n")
 }
 
 /// Forgets credentials.
 pub(super) fn logout(app: &App, args: &LogoutArgs) -> Result<(), CliError> {
     let (domain, key) = server(args.server.as_deref());
-    let path = app.environment.docker_config();
-    let Some((mut config, _)) = document(&path)? else { return not_logged_in(&domain) };
-    if object(&mut config, "auths").shift_remove(&key).is_none() {
-        return not_logged_in(&domain);
+    let path = app.environment.login_file();
+    let known = configuration(&app.environment, Certificates::Checked)?.registry;
+    let mut removed = false;
+    if let Some((mut config, _)) = document(&path)? {
+        if let Some(helper) = helper(app, &config, &key) {
+            removed = work(Style::Quiet, async |_| helper.erase(&key).await.map_err(rbuild::Error::from))?;
+        }
+        let auths = object(&mut config, "auths");
+        let before = auths.len();
+        // other tools and older ones write the scheme and the path of the API into the key
+        auths.retain(|entry, _| server(Some(entry)).1 != key || has_path(entry));
+        if auths.len() < before {
+            removed = true;
+            write(&path, &config)?;
+        }
     }
-    write(&path, &config)?;
-    print(&format!("Removing login credentials for {key}\n"))
+    tell_of_others(&known.credentials, &domain, &path, "is still there");
+    match removed {
+        true => print(&format!("Removing login credentials for {key}\n")),
+        false => print(&format!("Not logged in to {domain}\n")),
+    }
 }
 
-fn not_logged_in(domain: &str) -> Result<(), CliError> {
-    print(&format!("Not logged in to {domain}\n"))
+/// The credential helper that keeps the login of `key`.
+fn helper(app: &App, config: &Value, key: &str) -> Option<CredentialHelper> {
+    let named = [&config["credHelpers"][key], &config["credsStore"]];
+    let name = named.into_iter().filter_map(Value::as_str).find(|name| !name.is_empty())?;
+    let search_path = app.environment.variable("PATH").unwrap_or_default().to_owned();
+    Some(CredentialHelper { name: name.to_owned(), search_path })
+}
+
+/// True if an entry of `auths` is for a part of a registry, which has a login of its own.
+fn has_path(entry: &str) -> bool {
+    let bare = entry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    bare.split_once('/').is_some_and(|(_, path)| path != "v1" && path != "v2")
+}
+
+/// Says that a login of another file is used, which a person who logs in or out may not think of.
+fn tell_of_others(known: &Credentials, domain: &str, path: &Path, what: &str) {
+    if let Some(origin) = known.origin(domain, "").filter(|origin| origin.file != path) {
+        exit::warn(&format!("a login for {domain} in {} {what}", origin.file.display()));
+    }
 }
 
 /// The registry's host, and its key in the file.
@@ -162,6 +215,7 @@ mod tests {
         assert_eq!(server(None), (HUB.to_owned(), HUB_KEY.to_owned()));
         assert_eq!(server(Some("docker.io")).1, HUB_KEY);
         assert_eq!(server(Some("https://r.example:5000/v2/")).1, "r.example:5000");
+        assert!(has_path("r.example/team") && !has_path("https://r.example/v2/") && !has_path("r.example"));
     }
 
     #[test]

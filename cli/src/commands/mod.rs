@@ -13,7 +13,9 @@ mod naming;
 mod plan;
 mod prune;
 mod registry;
+mod registry_test;
 mod run;
+mod search;
 mod session;
 mod transfer;
 mod usage;
@@ -21,7 +23,7 @@ mod version;
 
 use crate::{
     app::App,
-    args::{BuilderCommand, Command, ContainerCommand, ImageCommand, SystemCommand},
+    args::{BuilderCommand, Command, ContainerCommand, ImageCommand, RegistryCommand, SystemCommand},
     error::CliError,
 };
 
@@ -73,6 +75,8 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Import(args) | C::Image(I::Import(args)) => layers(move |app| transfer::import(app, &args)),
         C::Pull(args) | C::Image(I::Pull(args)) => layers(move |app| registry::pull(app, &args)),
         C::Push(args) | C::Image(I::Push(args)) => layers(move |app| registry::push(app, &args)),
+        C::Search(args) => index(move |app| search::search(app, &args)),
+        C::Registry(RegistryCommand::Test(args)) => index(move |app| registry_test::test(app, &args)),
         C::Login(args) => index(|app| login::login(app, args)),
         C::Logout(args) => index(move |app| login::logout(app, &args)),
         C::Ps(args) | C::Container(K::Ls(args)) => index(move |app| containers::list(app, &args)),

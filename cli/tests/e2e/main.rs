@@ -24,6 +24,7 @@ mod ordinary_user;
 mod pins;
 mod preview;
 mod refused_overlay;
+mod registries;
 mod remote_bases;
 mod robust;
 mod sandbox;
