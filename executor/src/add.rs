@@ -6,31 +6,25 @@
 
 use crate::{
     ExecutorError,
-    draft::{
-        Below, Birth, Destination, NewDir, Place, Policy, Special, create_device, finish_at, open_new,
-        write_all,
-    },
+    draft::{Below, Birth, Destination, NewDir, Place, Policy, Special, finish_at, open_new},
     rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
-    select::{Kind, Meta, Time},
+    select::{Kind, Meta, Owner, Time},
     xattrs::{self, Xattrs},
 };
-use rbuild_archive::{ArchiveError, Entry, EntryKind, TarFile, TarReader};
+use rbuild_archive::{
+    Action, ArchiveError, Entry, EntryKind, LinkSource, Metadata, Refusal, Site, TarFile, TarReader, Tree,
+    Unrecorded,
+};
 use rbuild_cache::Cancel;
 use rustix::{
-    fs::{
-        AtFlags, Mode, Stat, XattrFlags, fsetxattr, fstat, ftruncate, linkat, makedev, mkdirat, symlinkat,
-        unlinkat,
-    },
+    fs::{AtFlags, Mode, Stat, XattrFlags, fsetxattr, fstat, mkdirat, symlinkat, unlinkat},
     io::Errno,
 };
 use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufRead},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
 
@@ -109,86 +103,65 @@ struct Extraction<'a, 'b> {
 /// An open directory entries are made in.
 struct Parent {
     path: Vec<u8>,
-    fd: OwnedFd,
+    fd: Rc<OwnedFd>,
     below: Below,
     birth: Birth,
+}
+
+/// The canonical path of an entry and the directory it is in.
+struct EntryPlace {
+    path: Vec<u8>,
+    parent: Rc<Parent>,
+}
+
+impl AsRef<[u8]> for EntryPlace {
+    fn as_ref(&self) -> &[u8] {
+        &self.path
+    }
 }
 
 /// The tar of an archive.
 type Tar<'a> = TarReader<&'a mut dyn BufRead>;
 
-impl Extraction<'_, '_> {
-    fn run(&mut self, mut tar: Tar<'_>) -> Result<(), ExecutorError> {
-        while let Some(entry) = tar.next_entry().map_err(|error| bad(&self.name, error))? {
-            self.cancel.check()?;
-            if let Some(path) = inside(&entry.name)? {
-                self.entry(&path, &entry, &mut tar)?;
-            }
+impl Tree for Extraction<'_, '_> {
+    type Error = ExecutorError;
+    type Path = EntryPlace;
+    type Recorder = Unrecorded;
+
+    fn path(&mut self, entry: &Entry, _: &mut Unrecorded) -> Result<Option<EntryPlace>, ExecutorError> {
+        self.cancel.check()?;
+        let Some(path) = inside(&entry.name)? else { return Ok(None) };
+        let parent = self.parent(parent(&path))?;
+        let is_device = matches!(entry.kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+        if self.purpose == Purpose::Context && is_device {
+            return Ok(None);
         }
-        if self.purpose == Purpose::Context {
-            tar.finish().map_err(|error| bad(&self.name, error))?;
-        }
-        Ok(())
+        let path = join(&parent.path, file_name(&path));
+        Ok(Some(EntryPlace { path, parent }))
     }
 
-    fn entry(&mut self, path: &[u8], entry: &Entry, tar: &mut Tar<'_>) -> Result<(), ExecutorError> {
-        let place = self.parent(parent(path))?;
-        let path = join(&place.path, file_name(path));
-        match entry.kind {
-            EntryKind::Directory => self.directory(&place, &path, entry),
-            EntryKind::File => self.file(&place, &path, entry, tar),
-            EntryKind::HardLink => self.hard_link(&place, &path, entry),
-            EntryKind::Symlink => {
-                let at = place.place(&path);
-                self.replacing(&place, &path, || symlinkat(entry.link.as_slice(), &place.fd, at.name))?;
-                let meta = self.policy.apply(meta(entry), Kind::Symlink);
-                finish_at(&meta, at, Special::Link).map_err(|errno| fail("symlink", &path, errno))
-            }
-            EntryKind::CharDevice => self.device(&place, &path, entry, FileType::CharacterDevice),
-            EntryKind::BlockDevice => self.device(&place, &path, entry, FileType::BlockDevice),
-            EntryKind::Fifo => self.device(&place, &path, entry, FileType::Fifo),
-            EntryKind::Unknown(flag) => {
-                Err(ExecutorError::UnknownArchiveEntry { archive: self.name.clone(), flag })
-            }
-        }
-    }
-
-    /// The directory called `name` in the archive, links followed inside the archive's root.
-    fn parent(&mut self, name: &[u8]) -> Result<Rc<Parent>, ExecutorError> {
-        if let Some(known) = self.open.get(name) {
-            return Ok(Rc::clone(known));
-        }
-        let found = resolve(&Jail { base: self.base, destination: self.destination }, name, Last::Follow)?;
-        let path = join(self.base, &found.path);
-        let below = self.destination.make_dirs(&path, NewDir { mode: 0o755, owner: (0, 0) })?;
-        self.destination.touch(&path);
-        let fd = self.destination.upper.open_dir(&path)?;
-        let stat = fstat(&fd).map_err(|errno| fail("stat", &path, errno))?;
-        let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
-        if self.open.len() >= OPEN_DIRS {
-            self.open.clear();
-        }
-        let parent = Rc::new(Parent { path, fd, below, birth });
-        self.open.insert(name.to_vec(), Rc::clone(&parent));
-        Ok(parent)
-    }
-
-    fn directory(&mut self, place: &Parent, path: &[u8], entry: &Entry) -> Result<(), ExecutorError> {
-        let below = match place.below {
+    fn directory(
+        &mut self,
+        EntryPlace { path, parent }: EntryPlace,
+        entry: &Entry,
+        _: &mut Unrecorded,
+    ) -> Result<(), ExecutorError> {
+        let path = path.as_slice();
+        let below = match parent.below {
             Below::Merged => self.destination.below(path)?.filter(is_dir),
             Below::Nothing => None,
         };
         match self.destination.upper.find(path)? {
             Some(stat) if is_dir(&stat) => {}
             Some(_) => {
-                self.remove(place, path)?;
-                self.make_dir(place, path)?;
+                self.remove(&parent, path)?;
+                make_dir(&parent, path)?;
                 if below.is_some() {
                     self.hide_below(path)?;
                 }
             }
             None if below.is_some() => self.destination.adopt(path)?,
-            None => self.make_dir(place, path)?,
+            None => make_dir(&parent, path)?,
         }
         let fd = self.destination.upper.open_dir(path)?;
         let meta = self.policy.apply(meta(entry), Kind::Dir(0));
@@ -200,91 +173,132 @@ impl Extraction<'_, '_> {
         Ok(())
     }
 
-    fn make_dir(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
-        mkdirat(&place.fd, file_name(path), Mode::from_raw_mode(0o700))
-            .map_err(|errno| fail("mkdir", path, errno))
-    }
-
-    fn file(
+    fn site(
         &mut self,
-        place: &Parent,
-        path: &[u8],
-        entry: &Entry,
-        tar: &mut Tar<'_>,
-    ) -> Result<(), ExecutorError> {
-        let meta = self.policy.apply(meta(entry), Kind::File);
-        let to = self.replacing(place, path, || open_new(place.place(path), &meta))?;
-        let to = match &entry.sparse {
-            None => {
-                let written = tar.content(|piece| {
-                    self.cancel.check()?;
-                    write_all(&to, piece).map_err(|errno| fail("write", path, errno))
-                });
-                written.map_err(|error| bad(&self.name, error))??;
-                to
-            }
-            Some(map) => {
-                let to = File::from(to);
-                let mut places = map.places();
-                let written = tar.content(|mut stored| {
-                    self.cancel.check()?;
-                    while let Some((offset, piece)) = places.take(&mut stored) {
-                        to.write_all_at(piece, offset)
-                            .map_err(|error| ExecutorError::system("write", path, error))?;
-                    }
-                    Ok::<(), ExecutorError>(())
-                });
-                written.map_err(|error| bad(&self.name, error))??;
-                ftruncate(&to, map.size()).map_err(|errno| fail("truncate", path, errno))?;
-                to.into()
-            }
-        };
-        self.policy.finish_file(&to, &meta, place.birth).map_err(|errno| fail("chown", path, errno))?;
-        xattrs::write(&to, &attributes(entry));
-        Ok(())
+        path: EntryPlace,
+        _: &Entry,
+        _: &mut Unrecorded,
+    ) -> Result<Site<EntryPlace>, ExecutorError> {
+        let directory = Rc::clone(&path.parent.fd);
+        let birth = self.policy.birth_of_entries(path.parent.birth);
+        Ok(Site { directory, path, birth })
     }
 
-    fn device(
+    fn make_room(&mut self, site: &Site<EntryPlace>, _: &mut Unrecorded) -> Result<(), ExecutorError> {
+        self.remove(&site.path.parent, &site.path.path)
+    }
+
+    fn link_source(
         &mut self,
-        place: &Parent,
-        path: &[u8],
+        _: &Site<EntryPlace>,
         entry: &Entry,
-        kind: FileType,
-    ) -> Result<(), ExecutorError> {
-        if self.purpose == Purpose::Context && kind != FileType::Fifo {
-            return Ok(());
-        }
-        let (major, minor) = entry.device;
-        let device = makedev(major, minor);
-        if kind == FileType::CharacterDevice && device == 0 {
-            // overlayfs would take it for a deletion
-            let entry = String::from_utf8_lossy(&entry.name).into_owned();
-            return Err(ExecutorError::WhiteoutInArchive { archive: self.name.clone(), entry });
-        }
-        let meta = self.policy.apply(meta(entry), Kind::Device(kind, device));
-        let at = place.place(path);
-        self.replacing(place, path, || create_device(at, kind, device, &meta))?;
-        finish_at(&meta, at, Special::Device).map_err(|errno| fail("chown", path, errno))
-    }
-
-    fn hard_link(&mut self, place: &Parent, path: &[u8], entry: &Entry) -> Result<(), ExecutorError> {
+    ) -> Result<Option<LinkSource>, ExecutorError> {
         let name = inside(&entry.link)?.ok_or_else(|| breakout(&entry.link))?;
         let target = self.parent(parent(&name))?;
         let from = join(&target.path, file_name(&name));
         if self.destination.upper.find(&from)?.is_none() {
             self.copy_up(&target, &from)?;
         }
-        let upper = self.destination.upper.clone();
-        self.replacing(place, path, || {
-            linkat(upper.fd(), from.as_slice(), &place.fd, file_name(path), AtFlags::empty())
-        })
+        Ok(Some(LinkSource { directory: Rc::clone(&target.fd), name: file_name(&from).to_vec() }))
+    }
+
+    fn metadata(&self, entry: &Entry) -> Metadata {
+        // --chown counts the same for every kind
+        let Meta { uid, gid, mode, .. } = self.policy.apply(meta(entry), Kind::File);
+        Metadata { uid, gid, mode, mtime: entry.mtime, atime: accessed(entry) }
+    }
+
+    fn go_on(&self) -> Result<(), ExecutorError> {
+        Ok(self.cancel.check()?)
+    }
+
+    /// Docker leaves out what cannot be kept, too.
+    fn without_attribute(
+        &mut self,
+        _: &Site<EntryPlace>,
+        _: &str,
+        _: (BorrowedFd<'_>, Errno),
+    ) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
+    fn without_node(
+        &mut self,
+        site: &Site<EntryPlace>,
+        _: &Entry,
+        errno: Errno,
+    ) -> Result<(), ExecutorError> {
+        Err(fail("create", &site.path.path, errno))
+    }
+
+    fn failure(
+        &self,
+        site: &Site<EntryPlace>,
+        _: &Entry,
+        (action, source): (Action, io::Error),
+    ) -> ExecutorError {
+        let call = match action {
+            Action::Create | Action::MakeLink | Action::Link => "create",
+            Action::Write => "write",
+            Action::SetLength => "truncate",
+            Action::SetOwner => "chown",
+            Action::SetMode => "chmod",
+            Action::SetTimes => "utimensat",
+            Action::Open => "open",
+        };
+        ExecutorError::System { call, path: shown(&site.path.path), source }
+    }
+
+    fn refusal(&self, entry: &Entry, reason: Refusal) -> ExecutorError {
+        let archive = self.name.clone();
+        match reason {
+            Refusal::Kind(flag) => ExecutorError::UnknownArchiveEntry { archive, flag },
+            Refusal::Whiteout => {
+                let entry = String::from_utf8_lossy(&entry.name).into_owned();
+                ExecutorError::WhiteoutInArchive { archive, entry }
+            }
+        }
+    }
+
+    fn damaged(&self, error: ArchiveError) -> ExecutorError {
+        bad(&self.name, error)
+    }
+}
+
+impl Extraction<'_, '_> {
+    fn run(&mut self, mut tar: Tar<'_>) -> Result<(), ExecutorError> {
+        rbuild_archive::extract(&mut tar, self)?;
+        if self.purpose == Purpose::Context {
+            tar.finish().map_err(|error| bad(&self.name, error))?;
+        }
+        Ok(())
+    }
+
+    /// The directory called `name` in the archive, links followed inside the archive's root.
+    fn parent(&mut self, name: &[u8]) -> Result<Rc<Parent>, ExecutorError> {
+        if let Some(known) = self.open.get(name) {
+            return Ok(Rc::clone(known));
+        }
+        let found = resolve(&Jail { base: self.base, destination: self.destination }, name, Last::Follow)?;
+        let path = join(self.base, &found.path);
+        let below = self.destination.make_dirs(&path, NewDir { mode: 0o755, owner: (0, 0) })?;
+        self.destination.touch(&path);
+        let fd = Rc::new(self.destination.upper.open_dir(&path)?);
+        let stat = fstat(&*fd).map_err(|errno| fail("stat", &path, errno))?;
+        let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
+        if self.open.len() >= OPEN_DIRS {
+            self.open.clear();
+        }
+        let parent = Rc::new(Parent { path, fd, below, birth });
+        self.open.insert(name.to_vec(), Rc::clone(&parent));
+        Ok(parent)
     }
 
     /// Brings a file of the parent image up, so that it can be linked to.
     fn copy_up(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
         let missing = || fail("link", path, Errno::NOENT);
         let stat = self.destination.below(path)?.ok_or_else(missing)?;
-        let meta = Meta::of(&stat, crate::select::Owner::Kept);
+        let meta = Meta::of(&stat, Owner::Kept);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let from = self.destination.view.rooted().open(path)?;
@@ -300,7 +314,7 @@ impl Extraction<'_, '_> {
             }
             FileType::Symlink => {
                 let target = self.destination.view.rooted().link_target(path)?;
-                symlinkat(target.as_slice(), &place.fd, file_name(path))
+                symlinkat(target.as_slice(), &*place.fd, file_name(path))
                     .and_then(|()| finish_at(&meta, place.place(path), Special::Link))
                     .map_err(|errno| fail("symlink", path, errno))
             }
@@ -308,26 +322,9 @@ impl Extraction<'_, '_> {
         }
     }
 
-    /// Runs `make`; if the name is taken in the upper directory, removes what is there first.
-    fn replacing<T>(
-        &mut self,
-        place: &Parent,
-        path: &[u8],
-        make: impl Fn() -> Result<T, Errno>,
-    ) -> Result<T, ExecutorError> {
-        match make() {
-            Err(Errno::EXIST) => {
-                self.remove(place, path)?;
-                make()
-            }
-            made => made,
-        }
-        .map_err(|errno| fail("create", path, errno))
-    }
-
     fn remove(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
         let name = file_name(path);
-        match unlinkat(&place.fd, name, AtFlags::empty()) {
+        match unlinkat(&*place.fd, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {
                 let mut host = format!("/proc/self/fd/{}/", place.fd.as_raw_fd()).into_bytes();
                 host.extend_from_slice(name);
@@ -391,17 +388,21 @@ fn inside(name: &[u8]) -> Result<Option<Vec<u8>>, ExecutorError> {
     Ok((!parts.is_empty()).then(|| parts.join(&b'/')))
 }
 
+fn make_dir(place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
+    mkdirat(&*place.fd, file_name(path), Mode::from_raw_mode(0o700))
+        .map_err(|errno| fail("mkdir", path, errno))
+}
+
 fn meta(entry: &Entry) -> Meta {
     let time =
         |time: rbuild_archive::Time| Time { seconds: time.seconds, nanoseconds: time.nanoseconds.into() };
-    let accessed = entry.atime.filter(|time| *time > entry.mtime);
-    Meta {
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        mtime: time(entry.mtime),
-        atime: time(accessed.unwrap_or(entry.mtime)),
-    }
+    let (mtime, atime) = (time(entry.mtime), time(accessed(entry)));
+    Meta { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime, atime }
+}
+
+/// The time of the last read access, which is not before that of the last modification.
+fn accessed(entry: &Entry) -> rbuild_archive::Time {
+    entry.atime.unwrap_or(entry.mtime).max(entry.mtime)
 }
 
 fn attributes(entry: &Entry) -> Xattrs {

@@ -148,7 +148,7 @@ pub(crate) fn open_new(place: Place<'_>, meta: &Meta) -> Result<OwnedFd, Errno> 
 }
 
 /// Creates a device node or FIFO.
-pub(crate) fn create_device(place: Place<'_>, kind: FileType, number: u64, meta: &Meta) -> Result<(), Errno> {
+fn create_device(place: Place<'_>, kind: FileType, number: u64, meta: &Meta) -> Result<(), Errno> {
     mknodat(place.dir, place.name, kind, Mode::from_raw_mode(meta.mode & 0o777), number)
 }
 
@@ -172,7 +172,7 @@ pub(crate) fn finish_at(meta: &Meta, place: Place<'_>, special: Special) -> Resu
 }
 
 /// Writes all of `bytes`.
-pub(crate) fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = write(to, bytes)?;
         bytes = &bytes[written..];

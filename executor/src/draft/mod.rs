@@ -5,5 +5,5 @@ pub(crate) mod file;
 mod policy;
 
 pub(crate) use destination::{Below, Destination, Made, NewDir};
-pub(crate) use file::{Place, Special, create_device, create_with, finish_at, open_new, write_all};
+pub(crate) use file::{Place, Special, create_with, finish_at, open_new};
 pub(crate) use policy::{Birth, Policy, stamps};

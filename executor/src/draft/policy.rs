@@ -6,10 +6,7 @@ use crate::{
     select::{Kind, Meta},
 };
 use rbuild_planner::Chmod;
-use rustix::{
-    fs::{Gid, Mode, Timespec, Timestamps, Uid, fchmod, fchown, futimens},
-    process::{getegid, geteuid},
-};
+use rustix::fs::{Gid, Mode, Timespec, Timestamps, Uid, fchmod, fchown, futimens};
 use std::os::fd::OwnedFd;
 
 /// The metadata rules of one copy.
@@ -33,11 +30,12 @@ pub(crate) struct Birth {
 impl Policy {
     /// `owner` is `--chown`, looked up.
     pub(crate) fn new(owner: Option<(u32, u32)>, chmod: Option<&Chmod>) -> Result<Self, ExecutorError> {
+        let birth = rbuild_archive::Birth::of_process();
         Ok(Self {
             owner,
             chmod: chmod.map(ModeChange::new).transpose()?,
-            umask: umask(),
-            creator: (geteuid().as_raw(), getegid().as_raw()),
+            umask: birth.umask,
+            creator: (birth.uid, birth.gid),
         })
     }
 
@@ -84,6 +82,11 @@ impl Policy {
         }
     }
 
+    /// The same for the entries of an archive.
+    pub(crate) fn birth_of_entries(&self, birth: Birth) -> rbuild_archive::Birth {
+        rbuild_archive::Birth { uid: birth.uid, gid: birth.gid, umask: self.umask }
+    }
+
     /// Gives a file that was just created with `meta.mode` its owner and mode, with as few calls as that takes.
     pub(crate) fn finish_file(&self, fd: &OwnedFd, meta: &Meta, birth: Birth) -> rustix::io::Result<()> {
         let owned = (meta.uid, meta.gid) == (birth.uid, birth.gid);
@@ -124,11 +127,4 @@ impl Policy {
 pub(crate) fn stamps(meta: &Meta) -> Timestamps {
     let time = |time: crate::select::Time| Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds };
     Timestamps { last_access: time(meta.atime), last_modification: time(meta.mtime) }
-}
-
-/// The process's umask, which is only read: others share it. All bits when the kernel does not report it.
-fn umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o777)
 }

@@ -4,6 +4,7 @@ use super::entry_path::EntryPath;
 use crate::ImageError;
 use rbuild_archive::Entry;
 use rustix::io::Errno;
+use std::io;
 
 /// The error for a system call that failed while `action` was done to the entry at `path`.
 pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> ImageError {
@@ -11,16 +12,11 @@ pub(crate) fn failed(path: &EntryPath, action: &'static str, errno: Errno) -> Im
 }
 
 /// The same for an owner that cannot be set, which ids that are not mapped here explain.
-pub(crate) fn owner(path: &EntryPath, entry: &Entry, errno: Errno) -> ImageError {
-    if matches!(errno, Errno::INVAL | Errno::PERM) {
-        return ImageError::Owner {
-            entry: shown(path),
-            uid: entry.uid,
-            gid: entry.gid,
-            source: errno.into(),
-        };
+pub(crate) fn owner(path: &EntryPath, entry: &Entry, source: io::Error) -> ImageError {
+    if matches!(Errno::from_io_error(&source), Some(Errno::INVAL | Errno::PERM)) {
+        return ImageError::Owner { entry: shown(path), uid: entry.uid, gid: entry.gid, source };
     }
-    failed(path, "set the owner of", errno)
+    ImageError::EntryIo { entry: shown(path), action: "set the owner of", source }
 }
 
 /// The path for people.

@@ -85,6 +85,12 @@ impl EntryPath {
     }
 }
 
+impl AsRef<[u8]> for EntryPath {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl Meaning {
     /// Reads an entry's name.
     pub(crate) fn of(name: &[u8]) -> Result<Self, EntryProblem> {

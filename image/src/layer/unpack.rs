@@ -3,10 +3,11 @@
 //! Everything happens beneath one directory descriptor and never through a symbolic link, so that no tar, whatever its
 //! names, reaches anything outside; links in an entry's name are followed before ([`crate::layer::links`]).
 //! Directories get their owner, mode and times at the very end
-//! ([`crate::layer::directories`]), when nothing is put into them any more.
+//! ([`crate::layer::directories`]), when nothing is put into them any more. How an entry becomes a file is
+//! `rbuild-archive`'s.
 
 use super::{
-    attributes::{set_attributes, set_attributes_of_path, times},
+    attributes::attribute_missing,
     beneath::Beneath,
     directories::{Directories, Directory},
     entry_failure::{failed, owner, shown},
@@ -17,23 +18,20 @@ use super::{
     whiteout::Marks,
 };
 use crate::{ImageError, error::EntryProblem};
-use rbuild_archive::{ChunkReader, Entry, EntryKind, TarReader};
+use rbuild_archive::{
+    Action, ArchiveError, Birth, ChunkReader, Entry, EntryKind, LinkSource, Metadata, Refusal, Site,
+    TarReader, Tree, extract,
+};
 use rbuild_cache::Writer;
 use rustix::{
-    fs::{
-        AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, futimens, linkat, makedev,
-        mkdirat, mknodat, openat, renameat, statat, symlinkat, unlinkat, utimensat,
-    },
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat},
     io::Errno,
 };
 use std::{
-    fs::File,
     io,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 /// The outcome of unpacking, with the directories that are still to be finished.
@@ -53,40 +51,20 @@ pub(crate) struct Unpacked {
 pub(crate) type Tar = TarReader<ChunkReader<io::Error>, Option<RecipeWriter>>;
 
 /// Unpacks all of `tar` into `fs`, an empty directory that only this process knows, in the store of `writer`.
-pub(crate) fn unpack(fs: &Path, writer: &Writer, tar: Tar) -> Result<Unpacked, ImageError> {
+pub(crate) fn unpack(fs: &Path, writer: &Writer, mut tar: Tar) -> Result<Unpacked, ImageError> {
     let mut unpacker = Unpacker {
         tree: Beneath::open(fs)?,
-        tar,
         lost: fs.with_file_name(LOST_DIRECTORY),
         directories: Directories::new(writer),
         marks: Marks::of(writer),
         notes: Vec::new(),
         may_make_devices: *writer == Writer::Root,
-        identity: Identity::of_process(),
+        birth: Birth::of_process(),
         size_bytes: 0,
         files: 0,
     };
-    while let Some(entry) = unpacker.tar.next_entry()? {
-        let meaning = Meaning::of(&entry.name).map_err(|problem| ImageError::entry(&entry.name, problem))?;
-        let Unpacker { tree, directories, .. } = &mut unpacker;
-        match meaning {
-            Meaning::Present(path) => {
-                let path = follow_to(path, tree, directories)?;
-                unpacker.present(&path, &entry)?;
-            }
-            Meaning::Gone(path) => {
-                let path = follow_to(path, tree, directories)?;
-                unpacker.gone(&path)?;
-            }
-            Meaning::Opaque(path) => {
-                let path = follow(&path, tree, directories)?;
-                unpacker.parent(&path)?;
-                unpacker.directories.make_opaque(&path);
-            }
-            Meaning::Nothing => {}
-        }
-    }
-    let recipe = unpacker.tar.finish()?.map(RecipeWriter::finish).transpose()?;
+    extract(&mut tar, &mut unpacker)?;
+    let recipe = tar.finish()?.map(RecipeWriter::finish).transpose()?;
     Ok(Unpacked {
         directories: unpacker.directories,
         notes: unpacker.notes,
@@ -96,80 +74,62 @@ pub(crate) fn unpack(fs: &Path, writer: &Writer, tar: Tar) -> Result<Unpacked, I
     })
 }
 
-/// The owner and the umask that the kernel gives to files this process makes.
-struct Identity {
-    uid: u32,
-    gid: u32,
-    umask: u32,
-}
-
-impl Identity {
-    fn of_process() -> Self {
-        // reading the mask with umask(2) would change it for other threads for a moment
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-        Self {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            // unknown: every mode is set explicitly
-            umask: umask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o777),
-        }
-    }
-}
-
 struct Unpacker {
     tree: Beneath,
-    tar: Tar,
     lost: PathBuf,
     directories: Directories,
     marks: Marks,
     notes: Vec<Note>,
     /// In a user namespace the kernel makes none.
     may_make_devices: bool,
-    identity: Identity,
+    birth: Birth,
     size_bytes: u64,
     files: u64,
 }
 
-impl Unpacker {
-    fn present(&mut self, path: &EntryPath, entry: &Entry) -> Result<(), ImageError> {
-        if entry.kind == EntryKind::Directory {
-            return self.directory(path, entry);
-        }
-        if path.is_root() {
-            return Err(ImageError::entry(&entry.name, EntryProblem::RootNotDirectory));
-        }
-        self.files += 1;
-        let (parent, base) = path.split();
-        let directory = self.parent(&parent)?;
-        match entry.kind {
-            EntryKind::File => return self.file(path, entry, &directory),
-            EntryKind::Unknown(flag) => {
-                return Err(ImageError::entry(&entry.name, EntryProblem::Kind { flag }));
-            }
-            EntryKind::HardLink => return self.hard_link(path, entry, &directory),
-            EntryKind::Symlink => {
-                self.make(path, || symlinkat(&*entry.link, &*directory, base), "make the link")?;
-            }
-            EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
-                if !self.node(path, entry, &directory)? {
-                    return Ok(());
+/// What keeps the bytes of the tar, when they are kept.
+type Recipe = Option<RecipeWriter>;
+
+impl Tree for Unpacker {
+    type Error = ImageError;
+    type Path = EntryPath;
+    type Recorder = Recipe;
+
+    fn path(&mut self, entry: &Entry, recipe: &mut Recipe) -> Result<Option<EntryPath>, ImageError> {
+        let meaning = Meaning::of(&entry.name).map_err(|problem| ImageError::entry(&entry.name, problem))?;
+        let Self { tree, directories, .. } = self;
+        match meaning {
+            Meaning::Present(path) => {
+                let path = follow_to(path, tree, directories)?;
+                if path.is_root() && entry.kind != EntryKind::Directory {
+                    return Err(ImageError::entry(&entry.name, EntryProblem::RootNotDirectory));
                 }
+                return Ok(Some(path));
             }
-            EntryKind::Directory => {}
+            Meaning::Gone(path) => {
+                let path = follow_to(path, tree, directories)?;
+                self.gone(&path, recipe)?;
+            }
+            Meaning::Opaque(path) => {
+                let path = follow(&path, tree, directories)?;
+                self.parent(&path, recipe)?;
+                self.directories.make_opaque(&path);
+            }
+            Meaning::Nothing => {}
         }
-        self.attributes_by_name(path, entry, &directory)
+        Ok(None)
     }
 
-    fn directory(&mut self, path: &EntryPath, entry: &Entry) -> Result<(), ImageError> {
+    fn directory(&mut self, path: EntryPath, entry: &Entry, recipe: &mut Recipe) -> Result<(), ImageError> {
+        let path = &path;
         let mut hides_lower = false;
         if !path.is_root() && !self.directories.contains(path) {
             let (parent, base) = path.split();
-            let directory = self.parent(&parent)?;
+            let directory = self.parent(&parent, recipe)?;
             match mkdirat(&*directory, base, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => {
-                    hides_lower = self.replace(path, &directory, base)? == Replaced::Whiteout;
+                    hides_lower = self.replace(path, (&directory, base), recipe)? == Replaced::Whiteout;
                     mkdirat(&*directory, base, Mode::RWXU)
                         .map_err(|e| failed(path, "make the directory", e))?;
                 }
@@ -192,138 +152,124 @@ impl Unpacker {
         Ok(())
     }
 
-    fn file(&mut self, path: &EntryPath, entry: &Entry, parent: &OwnedFd) -> Result<(), ImageError> {
-        let base = path.split().1.to_vec();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let created = entry.mode & 0o777;
-        let mut file = None;
-        self.make(
-            path,
-            || {
-                file = Some(File::from(openat(parent, &*base, flags, Mode::from_raw_mode(created))?));
-                Ok(())
-            },
-            "create",
-        )?;
-        let file = file.expect("a file that was made is open");
-        match &entry.sparse {
-            None => {
-                self.tar.content_of(path.as_bytes(), |piece| {
-                    write_all(&file, piece).map_err(|e| failed(path, "write", e))
-                })??;
-            }
-            Some(map) => {
-                let mut places = map.places();
-                self.tar.content(|mut stored| {
-                    while let Some((offset, piece)) = places.take(&mut stored) {
-                        file.write_all_at(piece, offset).map_err(|source| {
-                            let entry = shown(path);
-                            ImageError::EntryIo { entry, action: "write", source }
-                        })?;
-                    }
-                    Ok::<(), ImageError>(())
-                })??;
-                rustix::fs::ftruncate(&file, map.size()).map_err(|e| failed(path, "set the length of", e))?;
-            }
+    fn site(
+        &mut self,
+        path: EntryPath,
+        entry: &Entry,
+        recipe: &mut Recipe,
+    ) -> Result<Site<EntryPath>, ImageError> {
+        self.files += 1;
+        if entry.kind == EntryKind::File {
+            self.size_bytes += entry.size();
         }
-        self.size_bytes += entry.size();
-        if (entry.uid, entry.gid) != (self.identity.uid, self.identity.gid) {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            fchown(&file, Some(uid), Some(gid)).map_err(|e| owner(path, entry, e))?;
-        }
-        if entry.mode > 0o777 || entry.mode & self.identity.umask != 0 {
-            fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(|e| failed(path, "set the mode of", e))?;
-        }
-        // after chown, which drops security.capability
-        set_attributes(file.as_fd(), path, &entry.attributes, &mut self.notes)?;
-        futimens(&file, &times(entry.mtime)).map_err(|e| failed(path, "set the times of", e))
+        let directory = self.parent(&path.split().0, recipe)?;
+        Ok(Site { directory, path, birth: self.birth })
     }
 
-    fn hard_link(&mut self, path: &EntryPath, entry: &Entry, parent: &OwnedFd) -> Result<(), ImageError> {
+    fn make_room(&mut self, site: &Site<EntryPath>, recipe: &mut Recipe) -> Result<(), ImageError> {
+        self.replace(&site.path, (&site.directory, site.name()), recipe).map(drop)
+    }
+
+    fn link_source(
+        &mut self,
+        site: &Site<EntryPath>,
+        entry: &Entry,
+    ) -> Result<Option<LinkSource>, ImageError> {
         let outside = |_| ImageError::entry(&entry.name, EntryProblem::LinkOutside);
         let Meaning::Present(target) = Meaning::of(&entry.link).map_err(outside)? else {
             return Err(ImageError::entry(&entry.name, EntryProblem::LinkOutside));
         };
         let target = follow_to(target, &mut self.tree, &self.directories)?;
-        if target == *path {
-            return Ok(());
+        if target == site.path {
+            return Ok(None);
         }
         let missing = || ImageError::entry(&entry.name, EntryProblem::LinkTargetMissing);
-        let (target_parent, target_base) = target.split();
-        let target_directory = self.tree.directory(&target_parent)?.ok_or_else(missing)?;
+        let (parent, base) = target.split();
+        let directory = self.tree.directory(&parent)?.ok_or_else(missing)?;
         // looked at before anything is replaced for its sake
-        match statat(&*target_directory, target_base, AtFlags::SYMLINK_NOFOLLOW) {
+        match statat(&*directory, base, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat)
                 if !FileType::from_raw_mode(stat.st_mode).is_dir()
-                    && !self.marks.is_whiteout(&target_directory, target_base, &stat) => {}
-            Ok(_) | Err(Errno::NOENT) => return Err(missing()),
-            Err(errno) => return Err(failed(&target, "stat", errno)),
-        }
-        let base = path.split().1.to_vec();
-        let link = || linkat(&*target_directory, target_base, parent, &*base, AtFlags::empty());
-        self.make(path, link, "link")
-    }
-
-    /// Makes a device or FIFO. `false` when a device cannot be made here, because this is a user namespace.
-    fn node(&mut self, path: &EntryPath, entry: &Entry, parent: &OwnedFd) -> Result<bool, ImageError> {
-        let base = path.split().1.to_vec();
-        let (kind, device): (FileType, Dev) = match entry.kind {
-            EntryKind::CharDevice => (FileType::CharacterDevice, makedev(entry.device.0, entry.device.1)),
-            EntryKind::BlockDevice => (FileType::BlockDevice, makedev(entry.device.0, entry.device.1)),
-            _ => (FileType::Fifo, 0),
-        };
-        if kind == FileType::CharacterDevice && device == 0 {
-            // in the tree it would be a whiteout, which only `.wh.` names may make
-            return Err(ImageError::entry(&entry.name, EntryProblem::WhiteoutDevice));
-        }
-        let mode = Mode::from_raw_mode(entry.mode & 0o777);
-        let made = self.make(path, || mknodat(parent, &*base, kind, mode, device), "make the node");
-        match made {
-            Err(ImageError::EntryIo { source, .. })
-                if source.raw_os_error() == Some(Errno::PERM.raw_os_error())
-                    && kind != FileType::Fifo
-                    && !self.may_make_devices =>
+                    && !self.marks.is_whiteout(&directory, base, &stat) =>
             {
-                self.notes.push(Note::DeviceSkipped { entry: shown(path) });
-                Ok(false)
+                Ok(Some(LinkSource { directory, name: base.to_vec() }))
             }
-            other => other.map(|()| true),
+            Ok(_) | Err(Errno::NOENT) => Err(missing()),
+            Err(errno) => Err(failed(&target, "stat", errno)),
         }
     }
 
-    /// Owner, mode, attributes and times of what has no descriptor: links, devices, FIFOs.
-    fn attributes_by_name(
+    fn metadata(&self, entry: &Entry) -> Metadata {
+        let Entry { uid, gid, mode, mtime, .. } = *entry;
+        Metadata { uid, gid, mode, mtime, atime: mtime }
+    }
+
+    fn go_on(&self) -> Result<(), ImageError> {
+        Ok(())
+    }
+
+    fn without_attribute(
         &mut self,
-        path: &EntryPath,
-        entry: &Entry,
-        parent: &OwnedFd,
+        site: &Site<EntryPath>,
+        name: &str,
+        (file, errno): (BorrowedFd<'_>, Errno),
     ) -> Result<(), ImageError> {
-        let base = path.split().1;
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
-        if (entry.uid, entry.gid) != (self.identity.uid, self.identity.gid) {
-            rustix::fs::chownat(parent, base, Some(uid), Some(gid), nofollow)
-                .map_err(|e| owner(path, entry, e))?;
-        }
-        if entry.kind != EntryKind::Symlink && (entry.mode > 0o777 || entry.mode & self.identity.umask != 0) {
-            // it is what was just made, not a link: following is harmless
-            rustix::fs::chmodat(parent, base, Mode::from_raw_mode(entry.mode), AtFlags::empty())
-                .map_err(|e| failed(path, "set the mode of", e))?;
-        }
-        if !entry.attributes.is_empty() {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let node = openat(parent, base, flags, Mode::empty()).map_err(|e| failed(path, "open", e))?;
-            set_attributes_of_path(&node, path, &entry.attributes, &mut self.notes)?;
-        }
-        utimensat(parent, base, &times(entry.mtime), nofollow)
-            .map_err(|e| failed(path, "set the times of", e))
+        attribute_missing((errno, file), &site.path, name, &mut self.notes)
     }
 
+    fn without_node(
+        &mut self,
+        site: &Site<EntryPath>,
+        entry: &Entry,
+        errno: Errno,
+    ) -> Result<(), ImageError> {
+        if errno == Errno::PERM && entry.kind != EntryKind::Fifo && !self.may_make_devices {
+            self.notes.push(Note::DeviceSkipped { entry: shown(&site.path) });
+            return Ok(());
+        }
+        Err(failed(&site.path, "make the node", errno))
+    }
+
+    fn failure(
+        &self,
+        site: &Site<EntryPath>,
+        entry: &Entry,
+        (action, source): (Action, io::Error),
+    ) -> ImageError {
+        let action = match action {
+            Action::Create => "create",
+            Action::MakeLink => "make the link",
+            Action::Link => "link",
+            Action::Write => "write",
+            Action::SetLength => "set the length of",
+            Action::SetOwner => return owner(&site.path, entry, source),
+            Action::SetMode => "set the mode of",
+            Action::SetTimes => "set the times of",
+            Action::Open => "open",
+        };
+        ImageError::EntryIo { entry: shown(&site.path), action, source }
+    }
+
+    fn refusal(&self, entry: &Entry, reason: Refusal) -> ImageError {
+        let problem = match reason {
+            Refusal::Kind(flag) => EntryProblem::Kind { flag },
+            // in the tree it would be a whiteout, which only `.wh.` names may make
+            Refusal::Whiteout => EntryProblem::WhiteoutDevice,
+        };
+        ImageError::entry(&entry.name, problem)
+    }
+
+    fn damaged(&self, error: ArchiveError) -> ImageError {
+        error.into()
+    }
+}
+
+impl Unpacker {
     /// Records that `path` is gone from the layers below. What this layer itself has there stays (OCI image
     /// specification, layer.md: a whiteout applies to lower layers only).
-    fn gone(&mut self, path: &EntryPath) -> Result<(), ImageError> {
+    fn gone(&mut self, path: &EntryPath, recipe: &mut Recipe) -> Result<(), ImageError> {
         let (parent, base) = path.split();
-        let directory = self.parent(&parent)?;
+        let directory = self.parent(&parent, recipe)?;
         match self.marks.make_whiteout(&directory, base) {
             Ok(()) => {
                 self.files += 1;
@@ -340,7 +286,7 @@ impl Unpacker {
     }
 
     /// The directory `path`; it and those above it are made when no entry has named them yet.
-    fn parent(&mut self, path: &EntryPath) -> Result<std::rc::Rc<OwnedFd>, ImageError> {
+    fn parent(&mut self, path: &EntryPath, recipe: &mut Recipe) -> Result<Rc<OwnedFd>, ImageError> {
         if let Some(directory) = self.tree.directory(path)? {
             return Ok(directory);
         }
@@ -356,7 +302,7 @@ impl Unpacker {
                 Ok(()) => self.directories.imply(&ancestor),
                 // a directory would be known
                 Err(Errno::EXIST) => {
-                    let replaced = self.replace_whiteout(&ancestor, &directory, base)?;
+                    let replaced = self.replace_whiteout(&ancestor, (&directory, base), recipe)?;
                     mkdirat(&*directory, base, Mode::RWXU)
                         .map_err(|e| failed(&ancestor, "make the directory", e))?;
                     self.directories.imply(&ancestor);
@@ -370,49 +316,36 @@ impl Unpacker {
         self.tree.directory(path)?.ok_or_else(|| failed(path, "open", Errno::NOENT))
     }
 
-    /// Runs `make`; when something is in its place, that is removed and `make` runs again.
-    fn make(
-        &mut self,
-        path: &EntryPath,
-        mut make: impl FnMut() -> Result<(), Errno>,
-        action: &'static str,
-    ) -> Result<(), ImageError> {
-        match make() {
-            Err(Errno::EXIST) => {
-                let (parent, base) = path.split();
-                let directory = self.parent(&parent)?;
-                self.replace(path, &directory, base)?;
-                make().map_err(|e| failed(path, action, e))
-            }
-            made => made.map_err(|e| failed(path, action, e)),
-        }
-    }
-
     /// Handles a parent that is not a directory: a whiteout makes room for one, a file is refused.
     fn replace_whiteout(
         &mut self,
         path: &EntryPath,
-        parent: &OwnedFd,
-        base: &[u8],
+        (parent, base): (&OwnedFd, &[u8]),
+        recipe: &mut Recipe,
     ) -> Result<Replaced, ImageError> {
         let stat = statat(parent, base, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(path, "stat", e))?;
         if self.marks.is_whiteout(parent, base, &stat) {
-            return self.replace(path, parent, base);
+            return self.replace(path, (parent, base), recipe);
         }
         Err(ImageError::entry(path.as_bytes(), EntryProblem::ParentNotDirectory))
     }
 
     /// Removes what stands at `path`, keeping contents that the recipe needs.
-    fn replace(&mut self, path: &EntryPath, parent: &OwnedFd, base: &[u8]) -> Result<Replaced, ImageError> {
+    fn replace(
+        &mut self,
+        path: &EntryPath,
+        (parent, base): (&OwnedFd, &[u8]),
+        recipe: &mut Recipe,
+    ) -> Result<Replaced, ImageError> {
         let stat = statat(parent, base, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(path, "stat", e))?;
         self.files = self.files.saturating_sub(1);
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind.is_dir() {
-            self.replace_directory(path, parent, base)?;
+            self.replace_directory(path, (parent, base), recipe)?;
             return Ok(Replaced::Other);
         }
         let is_whiteout = self.marks.is_whiteout(parent, base, &stat);
-        if kind.is_file() && !is_whiteout && self.lose(path, parent.as_fd(), base)? {
+        if kind.is_file() && !is_whiteout && self.lose(path, (parent.as_fd(), base), recipe)? {
             return Ok(Replaced::Other);
         }
         unlinkat(parent, base, AtFlags::empty()).map_err(|e| failed(path, "remove", e))?;
@@ -422,8 +355,8 @@ impl Unpacker {
     fn replace_directory(
         &mut self,
         path: &EntryPath,
-        parent: &OwnedFd,
-        base: &[u8],
+        (parent, base): (&OwnedFd, &[u8]),
+        recipe: &mut Recipe,
     ) -> Result<(), ImageError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(parent, base, flags, Mode::empty()).map_err(|e| failed(path, "open", e))?;
@@ -432,7 +365,7 @@ impl Unpacker {
             let entry = entry.map_err(|e| failed(path, "read", e))?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") {
-                self.replace(&path.join(name), &directory, name)?;
+                self.replace(&path.join(name), (&directory, name), recipe)?;
             }
         }
         self.tree.forget();
@@ -441,9 +374,13 @@ impl Unpacker {
     }
 
     /// Moves a file whose content the recipe names out of the tree; `false` when it names none.
-    fn lose(&mut self, path: &EntryPath, parent: BorrowedFd<'_>, base: &[u8]) -> Result<bool, ImageError> {
-        let Some(number) = self.tar.recorder().as_mut().and_then(|recipe| recipe.lose(path.as_bytes()))
-        else {
+    fn lose(
+        &mut self,
+        path: &EntryPath,
+        (parent, base): (BorrowedFd<'_>, &[u8]),
+        recipe: &mut Recipe,
+    ) -> Result<bool, ImageError> {
+        let Some(number) = recipe.as_mut().and_then(|recipe| recipe.lose(path.as_bytes())) else {
             return Ok(false);
         };
         if number == 0 {
@@ -464,15 +401,4 @@ impl Unpacker {
 enum Replaced {
     Whiteout,
     Other,
-}
-
-fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(&file, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
