@@ -30,6 +30,7 @@ fn words(hint: &Hint) -> String {
         Hint::Fetch(image) => format!(" (planning pulls nothing: fetch it with 'rbuild pull {image}')"),
         Hint::PullAgain(image) => format!(": pull it again with 'rbuild pull {image}'"),
         Hint::RemoveNames => ": remove them one by one, or use --force".to_owned(),
+        Hint::RemoveImage(image) => format!(": remove that image with `rbuild rmi {image}`"),
         Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
         Hint::StopContainer => ": stop it first, or use --force".to_owned(),

@@ -4,8 +4,9 @@ use crate::{
     Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
+    emulators,
     execute_step::{Executor, Machine},
-    export::{Delivery, Destination, Target, assemble},
+    export::{Delivery, Destination, Targets, assemble},
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
@@ -36,6 +37,7 @@ impl Engine {
     }
 
     async fn build_reported(&self, request: BuildRequest, reporter: &Reporter) -> Result<Built, Error> {
+        unsupported::refuse_outputs(&request)?;
         let destinations = try_join_all(request.outputs.iter().map(Destination::open)).await?;
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
@@ -57,10 +59,10 @@ impl Engine {
     ) -> Result<(Planned, LayerFetcher), Error> {
         let definition = self.definition(&request, reporter, cancel).await?;
         let failed = |error| definition.planning_failed(error, reporter);
-        let graph = definition.select().map_err(failed)?;
-        let resolved = self.resolve(graph, (&request, &definition.text), Fetching::Pull, reporter).await;
-        let (graph, images) = resolved?;
-        let plan = definition.lower(graph).map_err(failed)?;
+        let graphs = definition.select().map_err(failed)?;
+        let resolved = self.resolve(graphs, (&request, &definition.text), Fetching::Pull, reporter).await;
+        let (graphs, images) = resolved?;
+        let plan = definition.lower(graphs).map_err(failed)?;
         reporter.planned(&plan);
         warn(&plan.lints, &definition.text, reporter);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
@@ -181,6 +183,7 @@ impl Build {
         if missing.is_empty() {
             return Ok(());
         }
+        emulators::check(&self.plan, &missing, &self.executor.text)?;
         if self.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
             // other builds are to see the new results too
             self.cache.records().forget_recent();
@@ -234,7 +237,7 @@ impl Build {
         }
     }
 
-    /// Makes the outputs of the target, which is done.
+    /// Makes the outputs of the targets, which are done.
     async fn export(&mut self, destinations: &[Destination]) -> Result<Built, Error> {
         let mut outputs = Vec::with_capacity(destinations.len());
         if destinations.is_empty() {
@@ -255,13 +258,13 @@ impl Build {
         Ok(Built { outputs, cached, executed })
     }
 
-    /// The target as an image of the store.
+    /// The targets as an image of the store.
     async fn image(&mut self) -> Result<ImageRecord, Error> {
         let diffs = self.diffing.finish().await?;
         self.keep_finished()?;
         let lease = self.cache.lease();
-        let target = Target { plan: &self.plan, results: &self.results, diffs: &diffs, lease };
-        assemble(&self.executor.machine.store, &target)
+        let targets = Targets { plan: &self.plan, results: &self.results, diffs: &diffs, lease };
+        assemble(&self.executor.machine.store, &targets)
     }
 
     /// Makes sure that a later build has the steps that are finished. Also called when a step has failed.

@@ -11,14 +11,17 @@ use crate::{
 use rbuild_cache::{Cancel, Store};
 use rbuild_oci::Platform;
 use rbuild_parser::{Dockerfile, Lint, ParseError, Problem};
-use rbuild_planner::{NamedContext, Plan, PlanError, PlanOptions, ResolvedGraph, StageGraph, lower_beside};
-use std::collections::BTreeMap;
+use rbuild_planner::{
+    NamedContext, Plan, PlanError, PlanOptions, PositionStyle, ResolvedGraph, StageGraph, lower_beside,
+};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The definition of a build.
 pub(crate) struct Definition {
     pub(crate) text: DockerfileText,
     pub(crate) dockerfile: Dockerfile,
-    pub(crate) options: PlanOptions,
+    /// Those of each target: one for each platform.
+    pub(crate) targets: Vec<PlanOptions>,
     pub(crate) context: Context,
 }
 
@@ -32,18 +35,22 @@ impl Definition {
         let (text, context) = load((store, request), reporter, cancel)?;
         let dockerfile = parse(&text)
             .inspect_err(|error| warn(&findings_before(error, &text, request), &text, reporter))?;
-        let options = plan_options(request)?;
-        Ok(Self { text, dockerfile, options, context })
+        let targets = targets(request);
+        Ok(Self { text, dockerfile, targets, context })
     }
 
-    /// The stages the target needs.
-    pub(crate) fn select(&self) -> Result<StageGraph, PlanError> {
-        rbuild_planner::select(self.dockerfile.clone(), &self.options)
+    /// The stages that each target needs.
+    pub(crate) fn select(&self) -> Result<Vec<StageGraph>, PlanError> {
+        let dockerfile = Arc::new(self.dockerfile.clone());
+        self.targets.iter().map(|options| rbuild_planner::select(dockerfile.clone(), options)).collect()
     }
 
-    /// The plan of a graph whose images are known.
-    pub(crate) fn lower(&self, graph: ResolvedGraph) -> Result<Plan, PlanError> {
-        lower_beside(graph, &|path| self.context.leaves_out(path))
+    /// One plan of the graphs of all targets, whose images are known.
+    pub(crate) fn lower(&self, graphs: Vec<ResolvedGraph>) -> Result<Plan, PlanError> {
+        let lower = |graph| lower_beside(graph, &|path| self.context.leaves_out(path));
+        let mut graphs = graphs.into_iter();
+        let first = lower(graphs.next().expect("a build has a target"))?;
+        Ok(first.join(graphs.map(lower).collect::<Result<_, _>>()?))
     }
 
     /// A plan that cannot be made; what was found before that is reported first.
@@ -77,8 +84,17 @@ pub(crate) fn parse(text: &DockerfileText) -> Result<Dockerfile, Error> {
     rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))
 }
 
-/// Translates `request` into the planner's options.
-pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error> {
+/// The planner's options of each target of `request`, of which there is at least one.
+fn targets(request: &BuildRequest) -> Vec<PlanOptions> {
+    let first = plan_options(request);
+    let rest = request.platforms.iter().skip(1);
+    let rest: Vec<_> =
+        rest.map(|platform| PlanOptions { platform: Some(platform.clone()), ..first.clone() }).collect();
+    std::iter::once(first).chain(rest).collect()
+}
+
+/// Translates `request` into the planner's options, for its first platform.
+pub(crate) fn plan_options(request: &BuildRequest) -> PlanOptions {
     let mut named_contexts = BTreeMap::new();
     for (name, source) in &request.named_contexts {
         let context = match source {
@@ -89,20 +105,21 @@ pub(crate) fn plan_options(request: &BuildRequest) -> Result<PlanOptions, Error>
         };
         named_contexts.insert(name.clone(), context);
     }
-    let host = Platform::host();
-    if let Some(platform) = request.platform.as_ref().filter(|platform| **platform != host) {
-        return Err(Error::Unsupported { what: format!("building for {platform} on {host}") });
-    }
-    Ok(PlanOptions {
+    let position = match request.platforms.as_slice() {
+        [] | [_] => PositionStyle::Plain,
+        [_, _, ..] => PositionStyle::WithPlatform,
+    };
+    PlanOptions {
         target: request.target.clone(),
         build_args: request.build_args.clone(),
-        platform: request.platform.clone(),
+        platform: request.platforms.first().cloned(),
         labels: request.labels.clone(),
         network: request.network,
         named_contexts,
         no_cache: request.no_cache.clone(),
-        ..PlanOptions::new(host)
-    })
+        position,
+        ..PlanOptions::new(Platform::host())
+    }
 }
 
 /// The findings of the checks before reading ends at an instruction that makes no sense. A line that cannot even be
@@ -112,8 +129,7 @@ pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &Bu
         return Vec::new();
     };
     let beginning = rbuild_parser::beginning(&text.bytes);
-    plan_options(request)
-        .map_or_else(|_| Vec::new(), |options| rbuild_planner::findings_while_reading(&beginning, &options))
+    rbuild_planner::findings_while_reading(&beginning, &plan_options(request))
 }
 
 /// Reports findings.

@@ -13,6 +13,8 @@ pub enum Hint {
     PullAgain(String),
     /// Remove the image's names one by one, or all of them by force.
     RemoveNames,
+    /// Remove this image, of which the other is a part.
+    RemoveImage(String),
     /// Remove this container, or force the removal.
     RemoveContainer(String),
     /// Remove the container of this name, or choose another name.
@@ -32,6 +34,8 @@ pub enum ImageHolder {
     Names,
     /// This container was made from it.
     Container(String),
+    /// It is that of one platform in this image for several.
+    Platforms(String),
 }
 
 impl ImageHolder {
@@ -39,6 +43,7 @@ impl ImageHolder {
         match self {
             Self::Names => Hint::RemoveNames,
             Self::Container(id) => Hint::RemoveContainer(id.clone()),
+            Self::Platforms(image) => Hint::RemoveImage(image.clone()),
         }
     }
 }
@@ -48,6 +53,7 @@ impl std::fmt::Display for ImageHolder {
         match self {
             Self::Names => f.write_str("it has several names"),
             Self::Container(id) => write!(f, "container {id} uses it"),
+            Self::Platforms(image) => write!(f, "image {image} has it for one of its platforms"),
         }
     }
 }

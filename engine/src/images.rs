@@ -1,9 +1,10 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
 use crate::{Engine, Error, ImageHolder, resolve::hold_found};
-use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord};
-use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Reference, Timestamp};
-use std::collections::BTreeMap;
+use rbuild_cache::{ImageLayer, ImageRecord, Lease, PlatformImage, RefRecord};
+use rbuild_image::ImageError;
+use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Reference, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One line of `images`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Image {
     pub names: Vec<Reference>,
     /// The digest of the manifest it was pulled with or pushed as, by name.
     pub digests: Vec<(Reference, Digest)>,
-    /// Its config.
+    /// Its config; of an image for several platforms that for this machine, or else for the first of them.
     pub config: ImageConfig,
     /// Bytes of its layers.
     pub size: u64,
@@ -82,9 +83,16 @@ impl Engine {
     pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
         let mut names = self.names()?;
         let mut summaries = Vec::new();
-        for record in self.store.images()? {
+        let records = self.store.images()?;
+        let parts: BTreeSet<ImageId> =
+            records.iter().flat_map(|whole| &whole.platforms).map(|part| part.image).collect();
+        for record in &records {
             let named = names.remove(&record.id).unwrap_or_default();
-            let config = match self.image_config(&record.id) {
+            // what has no name of its own is shown as a part of the image that it belongs to
+            if named.is_empty() && parts.contains(&record.id) {
+                continue;
+            }
+            let config = match self.image_config(&shown_part(record)) {
                 // a damaged image is none, until it is made again
                 Err(Error::NoSuchImage(_)) => continue,
                 config => config?,
@@ -94,7 +102,7 @@ impl Engine {
                 digests: digests(&named),
                 names: named.into_iter().map(|(name, _)| name).collect(),
                 created: config.created,
-                size: self.size(&record),
+                size: self.size(record),
                 labels: config.config.labels,
             });
         }
@@ -108,10 +116,11 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn image(&self, name: &str) -> Result<Image, Error> {
         let record = self.find_image(name)?;
+        let config = self.image_config(&shown_part(&record))?;
         let named = self.names()?.remove(&record.id).unwrap_or_default();
         Ok(Image {
             id: record.id,
-            config: self.image_config(&record.id)?,
+            config,
             size: self.size(&record),
             digests: digests(&named),
             tagged: named.iter().map(|(_, found)| found.tagged_at).max(),
@@ -136,8 +145,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Error> {
-        let record = self.find_image(name)?;
-        let config = self.image_config(&record.id)?;
+        let whole = self.find_image(name)?;
+        let part = shown_part(&whole);
+        let record = self.store.image(&part)?.ok_or_else(|| Error::NoSuchImage(name.to_owned()))?;
+        let config = self.image_config(&part)?;
         let mut layers = record.layers.iter();
         let line = |entry: HistoryEntry| HistoryLine {
             id: None,
@@ -149,7 +160,7 @@ impl Engine {
         let mut lines: Vec<HistoryLine> = config.history.into_iter().map(line).collect();
         lines.reverse();
         if let Some(top) = lines.first_mut() {
-            top.id = Some(record.id);
+            top.id = Some(whole.id);
         }
         Ok(lines)
     }
@@ -192,13 +203,8 @@ impl Engine {
             None => named.iter().map(|(known, _)| known.clone()).collect(),
         };
         let last = doomed.len() == named.len();
-        if last
-            && force == Force::No
-            && let Some(container) =
-                self.containers()?.into_iter().find(|container| container.image_id == record.id)
-        {
-            let id = container.id.get(..12).unwrap_or(&container.id).to_owned();
-            return Err(Error::ImageInUse { name: name.to_owned(), holder: ImageHolder::Container(id) });
+        if last {
+            self.check_unused(name, &record, force)?;
         }
         let mut removed = Vec::new();
         for reference in doomed {
@@ -208,9 +214,40 @@ impl Engine {
         if last {
             self.store.remove_image(&record.id)?;
             removed.push(RemovedImage::Deleted(record.id));
+            removed.extend(self.remove_platforms(&record)?);
             // frees the layers that neither another image nor the build cache has
             let manifests: Vec<Digest> = named.iter().filter_map(|(_, record)| record.manifest).collect();
             self.store.remove_parts(&record, &manifests)?;
+        }
+        Ok(removed)
+    }
+
+    /// Sees that nothing needs an image whose last name is to go.
+    fn check_unused(&self, name: &str, record: &ImageRecord, force: Force) -> Result<(), Error> {
+        let in_use = |holder| Err(Error::ImageInUse { name: name.to_owned(), holder });
+        let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
+        if let Some(whole) = self.store.images()?.iter().find(|whole| whole.includes(&record.id)) {
+            return in_use(ImageHolder::Platforms(short(&whole.id.as_digest().hex())));
+        }
+        let uses = |image: &ImageId| *image == record.id || record.includes(image);
+        if force == Force::No
+            && let Some(container) = self.containers()?.into_iter().find(|one| uses(&one.image_id))
+        {
+            return in_use(ImageHolder::Container(short(&container.id)));
+        }
+        Ok(())
+    }
+
+    /// Removes the images for the platforms of `whole`, which is gone, as far as they are images on their own account no more.
+    fn remove_platforms(&self, whole: &ImageRecord) -> Result<Vec<RemovedImage>, Error> {
+        let (names, images) = (self.names()?, self.store.images()?);
+        let mut removed = Vec::new();
+        for part in &whole.platforms {
+            let is_needed =
+                names.contains_key(&part.image) || images.iter().any(|other| other.includes(&part.image));
+            if !is_needed && self.store.remove_image(&part.image)? {
+                removed.push(RemovedImage::Deleted(part.image));
+            }
         }
         Ok(removed)
     }
@@ -233,11 +270,50 @@ impl Engine {
         Ok((!removed.is_empty()).then_some(removed))
     }
 
-    /// The image called `name`, held by `lease` from now on.
-    pub(crate) fn held_image(&self, name: &str, lease: &Lease) -> Result<ImageRecord, Error> {
+    /// The image called `name`, held by `lease` from now on; it may be one for several platforms.
+    pub(crate) fn held_whole(&self, name: &str, lease: &Lease) -> Result<ImageRecord, Error> {
         let held =
             hold_found(|id| lease.hold_image(id), || self.find_image(name).map(|found| Some(found.id)))?;
         held.ok_or_else(|| Error::NoSuchImage(name.to_owned()))
+    }
+
+    /// The image called `name` for this machine or `platform`, held by `lease` from now on.
+    pub(crate) fn held_image(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+        lease: &Lease,
+    ) -> Result<ImageRecord, Error> {
+        let whole = self.held_whole(name, lease)?;
+        let host = Platform::host();
+        let wanted = platform.unwrap_or(&host);
+        let missing = |available: Vec<String>| {
+            let (subject, wanted) = (name.to_owned(), wanted.to_string());
+            Error::Image(ImageError::NoPlatform { subject, wanted, available })
+        };
+        if whole.platforms.is_empty() {
+            let own = self.image_config(&whole.id)?.platform();
+            let fits = platform.is_none_or(|wanted| own.distance(wanted).is_some());
+            return if fits { Ok(whole) } else { Err(missing(vec![own.to_string()])) };
+        }
+        let available = || whole.platforms.iter().map(|one| one.platform.to_string()).collect();
+        let part = whole.for_platform(wanted).ok_or_else(|| missing(available()))?;
+        lease.hold_image(&part)?.ok_or_else(|| Error::NoSuchImage(part.to_string()))
+    }
+
+    /// The images for the platforms of `whole`, held by `lease` from now on; none when it is an image for one.
+    pub(crate) fn held_platforms(
+        &self,
+        whole: &ImageRecord,
+        lease: &Lease,
+    ) -> Result<Vec<ImageRecord>, Error> {
+        if whole.platforms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let held = |part: &PlatformImage| {
+            lease.hold_image(&part.image)?.ok_or_else(|| Error::NoSuchImage(part.image.to_string()))
+        };
+        whole.platforms.iter().map(held).collect()
     }
 
     /// The record of the image called `name`.
@@ -277,6 +353,12 @@ impl Engine {
         }
         Ok(names)
     }
+}
+
+/// The image whose config is shown: of several that for this machine, or else the first.
+fn shown_part(image: &ImageRecord) -> ImageId {
+    let first = image.platforms.first().map(|part| part.image);
+    image.for_platform(&Platform::host()).or(first).unwrap_or(image.id)
 }
 
 fn digests(named: &[(Reference, RefRecord)]) -> Vec<(Reference, Digest)> {

@@ -17,6 +17,7 @@ mod context;
 mod definition;
 mod diagnostic;
 mod diffs;
+mod emulators;
 mod error;
 mod event;
 mod execute_step;
@@ -89,7 +90,8 @@ pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, LayerId, LogReader, MissReason, RecordedFinding, RecordedStep, StepOutcome,
+    Container, ContainerState, LayerId, LogReader, MissReason, PlatformImage, RecordedFinding, RecordedStep,
+    StepOutcome,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

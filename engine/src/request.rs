@@ -1,5 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
+use rbuild_cache::PlatformImage;
 use rbuild_daemon::DaemonAddress;
 use rbuild_oci::{Clock, Digest, ImageId, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
@@ -126,8 +127,9 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// `--target`.
     pub target: Option<String>,
-    /// `--platform`.
-    pub platform: Option<Platform>,
+    /// `--platform`: the platforms to build for, each once. With several the outputs are for all of them. Without one the
+    /// base image decides.
+    pub platforms: Vec<Platform>,
     /// `--network`.
     pub network: Network,
     /// `--no-cache` and `--no-cache-filter`.
@@ -182,7 +184,7 @@ impl BuildRequest {
             build_args: Vec::new(),
             labels: Vec::new(),
             target: None,
-            platform: None,
+            platforms: Vec::new(),
             network: Network::Default,
             no_cache: NoCache::None,
             named_contexts: BTreeMap::new(),
@@ -209,8 +211,10 @@ pub struct Built {
 pub enum Exported {
     /// An image in the store.
     Store {
-        /// Its id.
+        /// Its id; of an image for several platforms that of the whole.
         image: ImageId,
+        /// The image for each platform of a request for several, in the same order.
+        platforms: Vec<PlatformImage>,
     },
     /// An image in a running docker or podman.
     Daemon {
@@ -223,7 +227,7 @@ impl Built {
     /// The image in the store, if an output asked for one.
     #[must_use]
     pub fn image(&self) -> Option<ImageId> {
-        self.outputs.first().map(|(Exported::Store { image } | Exported::Daemon { image })| *image)
+        self.outputs.first().map(|(Exported::Store { image, .. } | Exported::Daemon { image })| *image)
     }
 }
 

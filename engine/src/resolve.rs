@@ -7,8 +7,8 @@ use crate::{
 };
 use futures_util::{StreamExt as _, stream};
 use rbuild_cache::{ImageRecord, Lease, StoreError};
-use rbuild_oci::{ImageConfig, ImageId, Reference};
-use rbuild_planner::{ImageRequest, ResolvedGraph, ResolvedImage, StageGraph};
+use rbuild_oci::{ImageConfig, ImageId, Platform};
+use rbuild_planner::{ImageRequest, PlanError, ResolvedGraph, ResolvedImage, StageGraph};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Mutex;
 
@@ -36,6 +36,20 @@ impl BaseImages {
     pub(crate) fn get(&self, id: &ImageId) -> Option<&ImageRecord> {
         self.records.get(id)
     }
+
+    /// Takes the answer to `wanted`.
+    fn take(&mut self, answer: Answer, wanted: &ImageRequest) -> ResolvedImage {
+        match answer {
+            Answer::Found(record, config) => {
+                // its record lacks layers that are still in a layout directory; its config names them all
+                let layers = config.rootfs.diff_ids.len();
+                let image = ResolvedImage { id: record.id, config: *config, layers };
+                self.insert(record.id, record);
+                image
+            }
+            Answer::Assumed => assumed(wanted),
+        }
+    }
 }
 
 /// The policy for an image that is not in the store.
@@ -62,53 +76,63 @@ impl Engine {
     /// pulls.
     pub(crate) async fn resolve(
         &self,
-        mut graph: StageGraph,
+        graphs: Vec<StageGraph>,
         (request, text): (&BuildRequest, &DockerfileText),
         fetching: Fetching,
         reporter: &Reporter,
-    ) -> Result<(ResolvedGraph, BaseImages), Error> {
+    ) -> Result<(Vec<ResolvedGraph>, BaseImages), Error> {
         let mut images = BaseImages { records: BTreeMap::new(), lease: Arc::new(self.store.lease()?) };
+        let mut graphs: Vec<_> = graphs.into_iter().map(StageGraph::finish).collect();
         loop {
-            graph = match graph.finish() {
-                Ok(resolved) => return Ok((resolved, images)),
-                Err(unfinished) => unfinished,
+            let wanted = wanted(&graphs);
+            let Some(waiting) = graphs.iter().find_map(|graph| graph.as_ref().err()) else {
+                return Ok((graphs.into_iter().flatten().collect(), images));
             };
-            let unresolved = graph.unresolved();
-            let lease = &images.lease;
-            // two requests may name one layout: loaded at the same time, its layers would become two of the store each
-            let one_layout = Mutex::new(());
-            let asked = unresolved.iter().map(async |wanted| {
-                let _turn = if wanted.layout.is_some() { Some(one_layout.lock().await) } else { None };
-                self.answer((wanted, lease), request, fetching, reporter).await
-            });
-            let found: Vec<_> = stream::iter(asked).buffered(IMAGES_AT_ONCE).collect().await;
+            let found = self.answers(&wanted, &images.lease, request, (fetching, reporter)).await;
             let mut answers = Vec::new();
-            for (wanted, answer) in unresolved.iter().zip(found) {
+            for (wanted, answer) in wanted.iter().zip(found) {
                 let answer = match answer {
                     Ok(Some(answer)) => answer,
                     Ok(None) => return Err(not_there(wanted, text)),
                     Err(source) if fetching == Fetching::Pull => {
-                        return Err(not_fetched(&graph, wanted, source, (text, reporter)));
+                        return Err(not_fetched(waiting, wanted, source, (text, reporter)));
                     }
                     Err(error) => return Err(error),
                 };
-                let image = match answer {
-                    Answer::Found(record, config) => {
-                        // its record lacks layers that are still in a layout directory; its config names them all
-                        let layers = config.rootfs.diff_ids.len();
-                        let image = ResolvedImage { id: record.id, config: *config, layers };
-                        images.insert(record.id, record);
-                        image
-                    }
-                    Answer::Assumed => assumed(wanted),
-                };
-                answers.push((wanted.clone(), image));
+                answers.push((wanted.clone(), images.take(answer, wanted)));
             }
-            graph = graph.resolve(answers).map_err(|error| {
+            let resolved = |graph: Result<ResolvedGraph, StageGraph>| match graph {
+                Ok(resolved) => Ok(Ok(resolved)),
+                Err(waiting) => waiting.resolve(answers.clone()).map(StageGraph::finish),
+            };
+            let resolved: Result<Vec<_>, PlanError> = graphs.into_iter().map(resolved).collect();
+            graphs = resolved.map_err(|error| {
                 definition::warn(&error.lints, text, reporter);
                 Error::plan(error, text)
             })?;
         }
+    }
+
+    /// Resolves all of `wanted`, several at a time.
+    async fn answers(
+        &self,
+        wanted: &[ImageRequest],
+        lease: &Arc<Lease>,
+        request: &BuildRequest,
+        (fetching, reporter): (Fetching, &Reporter),
+    ) -> Vec<Result<Option<Answer>, Error>> {
+        // two requests may name one layout: loaded at the same time, its layers would become two of the store each; and two of
+        // one image for two platforms write one name
+        let one_by_one = Mutex::new(());
+        let is_alone = |asked: &ImageRequest| {
+            let same = wanted.iter().filter(|other| other.reference == asked.reference).count();
+            asked.layout.is_none() && same == 1
+        };
+        let asked = wanted.iter().map(async |wanted| {
+            let _turn = if is_alone(wanted) { None } else { Some(one_by_one.lock().await) };
+            self.answer((wanted, lease), request, fetching, reporter).await
+        });
+        stream::iter(asked).buffered(IMAGES_AT_ONCE).collect().await
     }
 
     /// Resolves `wanted`, which the lease holds from now on; `None` when it is not there and must not be fetched.
@@ -143,7 +167,7 @@ impl Engine {
         let activity =
             reporter.begin(Activity::LoadMetadata { image: wanted.reference.to_string(), context: None });
         if request.pull == PullPolicy::Missing
-            && let Some((record, config)) = self.local_image(&wanted.reference, lease)?
+            && let Some((record, config)) = self.local_image((wanted, lease), request)?
         {
             activity.end(Outcome::Done);
             return Ok(Answer::Found(record, Box::new(config)));
@@ -163,21 +187,29 @@ impl Engine {
     ) -> Result<Option<Answer>, Error> {
         let found = match &wanted.layout {
             Some(context) => Some(self.known_layout_image(context, (wanted, lease), request)?),
-            None => self.local_image(&wanted.reference, lease)?,
+            None => self.local_image((wanted, lease), request)?,
         };
         Ok(found.map(|(record, config)| Answer::Found(record, Box::new(config))))
     }
 
-    /// The image `reference` points at in the store, held by `lease`, with its config.
+    /// The image that the reference of `wanted` points at in the store, held by the lease, with its config. One for another
+    /// platform counts only when the request names no platform.
     fn local_image(
         &self,
-        reference: &Reference,
-        lease: &Lease,
+        (wanted, lease): (&ImageRequest, &Lease),
+        request: &BuildRequest,
     ) -> Result<Option<(ImageRecord, ImageConfig)>, Error> {
-        let find = || Ok(self.store.reference(reference)?.map(|found| found.image));
-        let Some(record) = hold_found(|id| lease.hold_image(id), find)? else { return Ok(None) };
+        let find = || Ok(self.store.reference(&wanted.reference)?.map(|found| found.image));
+        let Some(mut record) = hold_found(|id| lease.hold_image(id), find)? else { return Ok(None) };
+        if !record.platforms.is_empty() {
+            let Some(image) = record.for_platform(&wanted.platform) else { return Ok(None) };
+            let Some(image) = lease.hold_image(&image)? else { return Ok(None) };
+            record = image;
+        }
         let config = self.image_config(&record.id)?;
-        Ok(Some((record, config)))
+        let may_differ = request.platforms.is_empty() && wanted.platform == Platform::host();
+        let fits = may_differ || config.platform().distance(&wanted.platform).is_some();
+        Ok(fits.then_some((record, config)))
     }
 
     /// The config document of `id`. An image whose config is damaged is none.
@@ -206,6 +238,22 @@ pub(crate) fn hold_found(
         }
         gone = found;
     }
+}
+
+/// The images that `graphs` wait for, each once.
+fn wanted(graphs: &[Result<ResolvedGraph, StageGraph>]) -> Vec<ImageRequest> {
+    let mut wanted: Vec<ImageRequest> = Vec::new();
+    for asked in graphs.iter().filter_map(|graph| graph.as_ref().err()).flat_map(StageGraph::unresolved) {
+        let same = |known: &ImageRequest| {
+            known.reference == asked.reference
+                && known.platform == asked.platform
+                && known.layout == asked.layout
+        };
+        if !wanted.iter().any(same) {
+            wanted.push(asked);
+        }
+    }
+    wanted
 }
 
 fn not_fetched(

@@ -4,7 +4,7 @@
 use crate::{Error, resolve::BaseImages, source_files::layer_sources};
 use rbuild_cache::{CacheRecord, LayerId};
 use rbuild_oci::Timestamp;
-use rbuild_planner::{Filesystem, Plan, Step, StepId};
+use rbuild_planner::{Filesystem, Plan, PlannedTarget, Step, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// A step that is done.
@@ -106,10 +106,12 @@ impl Results {
         self.images.iter().flat_map(|stack| stack.iter().copied()).chain(own).collect()
     }
 
-    /// Steps without a result that the target cannot do without.
+    /// Steps without a result that the targets cannot do without.
     pub(crate) fn missing(&self) -> BTreeSet<StepId> {
         let mut missing = BTreeSet::new();
-        let mut open = vec![self.plan.stages[self.plan.target.0].result.clone()];
+        let targets = self.plan.targets.iter();
+        let mut open: Vec<Filesystem> =
+            targets.map(|target| self.plan.stages[target.stage.0].result.clone()).collect();
         while let Some(filesystem) = open.pop() {
             if let Filesystem::Step(step) = filesystem
                 && self.step(step).is_none()
@@ -122,8 +124,8 @@ impl Results {
     }
 
     /// The layers of the target; empty while it is not done.
-    pub(crate) fn target(&self) -> Arc<[LayerId]> {
-        self.stack(&self.plan.stages[self.plan.target.0].result).unwrap_or_default()
+    pub(crate) fn target(&self, target: &PlannedTarget) -> Arc<[LayerId]> {
+        self.stack(&self.plan.stages[target.stage.0].result).unwrap_or_default()
     }
 
     /// The number of results with this origin.

@@ -85,9 +85,11 @@ impl Engine {
             let asked = if tags.is_empty() { Some((name.clone(), None)) } else { None };
             let tags = tags.into_iter().map(|tag| (tag.to_string(), Some(tag)));
             for (name, tag) in tags.chain(asked) {
-                let image = self.held_image(&name, &lease)?;
+                let image = self.held_whole(&name, &lease)?;
                 self.check_layers(&image)?;
-                let item = items.entry(image.id).or_insert_with(|| SaveItem { image, names: Vec::new() });
+                let platforms = self.held_platforms(&image, &lease)?;
+                let item = SaveItem { image, platforms, names: Vec::new() };
+                let item = items.entry(item.image.id).or_insert(item);
                 item.names.extend(tag);
             }
         }
@@ -186,7 +188,7 @@ impl Engine {
     ) -> Result<Pulled, Error> {
         let reporter = Reporter::new(events);
         let activity = reporter.begin(Activity::Pull { image: reference.to_string() });
-        let before = self.store.reference(reference)?.map(|record| record.image);
+        let before = self.known_images(reference)?;
         let platform = platform.unwrap_or_else(Platform::host);
         let pulled = {
             let progress = Progress::new(&activity);
@@ -194,8 +196,16 @@ impl Engine {
             self.remote.heard_by(reporter.listener()).pull(reference, &platform, &tell).await
         };
         let rbuild_image::Pulled { image, digest } = activity.end_with(pulled)?;
-        let status = if before == Some(image.id) { PullStatus::UpToDate } else { PullStatus::Downloaded };
+        let status = if before.contains(&image.id) { PullStatus::UpToDate } else { PullStatus::Downloaded };
         Ok(Pulled { image: image.id, digest, status })
+    }
+
+    /// The image that `reference` leads to, with those for its platforms.
+    fn known_images(&self, reference: &Reference) -> Result<Vec<ImageId>, Error> {
+        let Some(known) = self.store.reference(reference)? else { return Ok(Vec::new()) };
+        let record = self.store.image(&known.image)?;
+        let parts = record.iter().flat_map(|image| &image.platforms).map(|part| part.image);
+        Ok(parts.chain([known.image]).collect())
     }
 
     /// Fetches those layers of the image called `name` that are still at its registry: a build fetches of a base image
@@ -205,7 +215,7 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Image`].
     pub async fn fetch_layers(&self, name: &str, events: EventSink) -> Result<(), Error> {
         let lease = self.store.lease()?;
-        let stack = self.held_image(name, &lease)?.stack();
+        let stack = self.held_whole(name, &lease)?.stack();
         let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
         let reporter = Reporter::new(events);
         let activity = reporter.begin(Activity::FetchLayers { image: origin.to_string() });
@@ -256,7 +266,8 @@ impl Engine {
         events: EventSink,
     ) -> Result<Pushed, Error> {
         let lease = self.store.lease()?;
-        let image = self.held_image(&name.to_string(), &lease)?;
+        let image = self.held_whole(&name.to_string(), &lease)?;
+        let platforms = self.held_platforms(&image, &lease)?;
         if image.layers.iter().any(|layer| layer.blob.as_ref().is_some_and(|blob| !packing.keeps(blob))) {
             // what is compressed again has to be here
             self.fetch_layers(&name.to_string(), events.clone()).await?;
@@ -266,7 +277,7 @@ impl Engine {
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            self.remote.heard_by(reporter.listener()).push(&image, name, packing, &tell).await
+            self.remote.heard_by(reporter.listener()).push((&image, &platforms), name, packing, &tell).await
         };
         let digest = match pushed {
             Ok(digest) => digest,

@@ -1,6 +1,6 @@
 //! What rbuild cannot do yet, refused before anything runs.
 
-use crate::{Error, diagnostic::DockerfileText};
+use crate::{BuildRequest, Error, Output, diagnostic::DockerfileText};
 use rbuild_executor::ExecutorError;
 use rbuild_planner::{Action, CopySource, Filesystem, Mount, MountKind, Plan, Step};
 
@@ -15,6 +15,19 @@ pub(crate) fn refuse(plan: &Plan, text: &DockerfileText) -> Result<(), Error> {
             let name = format!("{} {}:", step.position, step.name);
             return Err(Error::step(error, text, step.lines, (name, Vec::new())));
         }
+    }
+    Ok(())
+}
+
+/// Refuses outputs that take images for one platform, when the build is for several.
+///
+/// # Errors
+/// [`Error::Unsupported`].
+pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
+    let to_daemon = |output: &Output| matches!(output, Output::Daemon { .. });
+    if request.platforms.len() > 1 && request.outputs.iter().any(to_daemon) {
+        let what = "giving an image for several platforms to docker or podman".to_owned();
+        return Err(Error::Unsupported { what });
     }
     Ok(())
 }

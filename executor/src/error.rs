@@ -2,6 +2,7 @@
 
 use rbuild_archive::ArchiveError;
 use rbuild_cache::{Canceled, StoreError};
+use rbuild_oci::Platform;
 use rbuild_sys::{SandboxError, SysError};
 use std::{io, path::PathBuf};
 use thiserror::Error;
@@ -113,6 +114,30 @@ pub enum ExecutorError {
         archive: String,
         /// The entry's name.
         entry: String,
+    },
+    /// Commands of platforms whose programs do not run on this machine.
+    #[error(
+        "this machine ({}) cannot run programs for {}: install an emulator, with `apt install qemu-user-static` or \
+         `docker run --privileged --rm tonistiigi/binfmt --install all`",
+        Platform::host(),
+        listed(.platforms)
+    )]
+    NoEmulator {
+        /// The platforms.
+        platforms: Vec<Platform>,
+    },
+    /// An emulator that containers do not have.
+    #[error(
+        "the emulator {} of this machine cannot run programs for {platform} in a container, because it was registered without \
+         the flag F: register it again, with `apt install --reinstall qemu-user-static` or \
+         `docker run --privileged --rm tonistiigi/binfmt --install all`",
+        .emulator.display()
+    )]
+    EmulatorNotFixed {
+        /// The emulator, as it is registered.
+        emulator: PathBuf,
+        /// The platform.
+        platform: Box<Platform>,
     },
     /// No such user (RUN only; elsewhere unknown names mean root).
     #[error("unable to find user {name}: no matching entries in passwd file")]
@@ -237,4 +262,8 @@ impl ExecutorError {
     pub(crate) fn system(call: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
         Self::System { call, path: String::from_utf8_lossy(path).into_owned(), source: source.into() }
     }
+}
+
+fn listed(platforms: &[Platform]) -> String {
+    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -36,7 +36,7 @@ impl ExecutorError {
             }
             Self::BadArchive { source, .. } => source.class(),
             Self::View { source, .. } => sys_class(source),
-            Self::DiskFull { .. } => Environment,
+            Self::DiskFull { .. } | Self::NoEmulator { .. } | Self::EmulatorNotFixed { .. } => Environment,
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
             Self::CommandUser { source, .. } => source.class(),
             Self::Store(error) => error.class(),

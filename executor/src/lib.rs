@@ -17,6 +17,7 @@ mod context_directory;
 mod copy;
 mod describe;
 mod draft;
+mod emulation;
 mod error;
 mod failure;
 mod guest;
@@ -51,6 +52,7 @@ pub use describe::{
     RunSurroundings, StepDescription, describe_copy, describe_layer_files, describe_mounted_layers,
     describe_run, describe_workdir, image_key, scratch_key,
 };
+pub use emulation::{Emulation, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;

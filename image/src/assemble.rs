@@ -52,7 +52,7 @@ pub fn assemble(
     store.put_blob(&json)?;
     known_layers::remember(store, &own);
     let created = Timestamp::from(store.now());
-    record(store, lease, ImageRecord { id, layers: stack, manifest: None, created })
+    record(store, lease, ImageRecord { id, layers: stack, manifest: None, created, platforms: Vec::new() })
 }
 
 /// A layer as an image's record has it; its DiffId must be known.
@@ -78,6 +78,7 @@ pub(crate) fn image_layer(store: &Store, layer: &LayerId) -> Result<ImageLayer, 
 pub(crate) fn record(store: &Store, lease: &Lease, image: ImageRecord) -> Result<ImageRecord, ImageError> {
     if let Some(there) = lease.hold_image(&image.id)?
         && (image.manifest.is_none() || there.manifest == image.manifest)
+        && there.platforms == image.platforms
     {
         return Ok(there);
     }

@@ -17,6 +17,7 @@ mod import;
 mod known_layers;
 mod layer;
 mod platform_choice;
+mod several_platforms;
 mod validate;
 
 pub use archive::{
@@ -33,4 +34,5 @@ pub use layer::{
     PendingLayer, PulledLayers, ZstdLevel, apply_tar, compress_layer, known_layer_diff, layer_content,
     layer_diff, layer_diff_until, layer_tar, recall_compressed, remember_compressed, unpack_layer,
 };
+pub use several_platforms::assemble_index;
 pub use validate::{Depth, validate};

@@ -18,8 +18,8 @@ pub(crate) fn choose<'a>(
 ) -> Result<&'a Descriptor, ImageError> {
     let images = || index.manifests.iter().filter(|entry| entry.media_type.is_manifest());
     let compatible = images()
-        .filter_map(|entry| Some((rank(entry.platform.as_ref()?, wanted)?, entry)))
-        .min_by_key(|(rank, _)| *rank);
+        .filter_map(|entry| Some((entry.platform.as_ref()?.distance(wanted)?, entry)))
+        .min_by_key(|(distance, _)| *distance);
     if let Some((_, entry)) = compatible {
         return Ok(entry);
     }
@@ -35,24 +35,6 @@ pub(crate) fn choose<'a>(
         wanted: wanted.to_string(),
         available: shown.map(Platform::to_string).collect(),
     })
-}
-
-/// How well `offered` runs on `wanted`; 0 is best, `None` not at all.
-fn rank(offered: &Platform, wanted: &Platform) -> Option<u32> {
-    if offered.os != wanted.os || offered.architecture != wanted.architecture {
-        return None;
-    }
-    let level = |platform: &Platform| {
-        let digits = platform.variant.as_deref().unwrap_or("").trim_start_matches('v');
-        digits.parse::<u32>().ok()
-    };
-    match (level(offered), level(wanted)) {
-        (None, None) => Some(0),
-        // no variant means the oldest: v1 of amd64, v8 of arm64
-        (None, Some(wanted)) => Some(wanted),
-        (Some(offered), Some(wanted)) => wanted.checked_sub(offered),
-        (Some(_), None) => None,
-    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,26 @@ impl Platform {
         };
         Self { architecture, os, os_version: None, variant }
     }
+
+    /// How far a program for this platform is from `wanted`, on which it runs; 0 is the same platform, more is an older
+    /// variant. `None` when it does not run there.
+    #[must_use]
+    pub fn distance(&self, wanted: &Self) -> Option<u32> {
+        if self.os != wanted.os || self.architecture != wanted.architecture {
+            return None;
+        }
+        let level = |platform: &Self| {
+            let digits = platform.variant.as_deref().unwrap_or("").trim_start_matches('v');
+            digits.parse::<u32>().ok()
+        };
+        match (level(self), level(wanted)) {
+            (None, None) => Some(0),
+            // no variant means the oldest: v1 of amd64, v8 of arm64
+            (None, Some(wanted)) => Some(wanted),
+            (Some(offered), Some(wanted)) => wanted.checked_sub(offered),
+            (Some(_), None) => None,
+        }
+    }
 }
 
 impl fmt::Display for Platform {

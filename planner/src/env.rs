@@ -8,6 +8,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Env(Ordered<Arc<str>>);
 
+impl PartialEq for Env {
+    /// True if both have the same variables in the same order.
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries()
+    }
+}
+
 impl Env {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| &**value)

@@ -10,12 +10,14 @@
 #![forbid(unsafe_code)]
 
 mod contexts;
+mod dependencies;
 mod env;
 mod epoch;
 mod error;
 mod graph;
 mod history;
 mod instructions;
+mod join;
 mod lints;
 mod lower;
 mod onbuild;
@@ -42,8 +44,8 @@ pub use options::{
 };
 pub use plan::{
     Access, Action, ArgumentOrigin, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory,
-    ImageIndex, Mount, MountKind, Plan, PlannedArgument, PlannedImage, PlannedStage, RunAction, Sharing,
-    StageId, Step, TargetImage, Unpack, WorkdirAction,
+    ImageIndex, Mount, MountKind, Plan, PlannedArgument, PlannedImage, PlannedStage, PlannedTarget,
+    RunAction, Sharing, StageId, Step, TargetImage, Unpack, WorkdirAction,
 };
 pub use run_modes::{Network, Security};
 pub use select::select;

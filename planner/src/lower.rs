@@ -1,12 +1,13 @@
 //! The second pass: turns reachable stages into steps, configs and history, and each stage after those that it needs.
 
 use crate::PlanError;
+use crate::dependencies::graph_of;
 use crate::env::Env;
-use crate::graph::{StepGraph, StepId};
+use crate::graph::StepId;
 use crate::lints::MOST_COMPARED;
 use crate::plan::{
-    Action, CachePolicy, CopyAction, CopySource, Filesystem, ImageIndex, MountKind, Plan, PlannedImage,
-    PlannedLayer, PlannedStage, StageId, Step, TargetImage,
+    Action, CachePolicy, CopyAction, CopySource, Filesystem, ImageIndex, Plan, PlannedImage, PlannedLayer,
+    PlannedStage, PlannedTarget, StageId, Step, TargetImage,
 };
 use crate::stage_graph::{
     Base, Body, ImageOrigin, ImageSlot, NodeId, ResolvedGraph, SlotId, StageGraph, StageNode,
@@ -272,22 +273,20 @@ impl<'a> Lowering<'a> {
         normalise_platform(&mut config);
         let image = TargetImage { config, history: self.target_history(), layers: self.target_layers() };
         let lints = input.checks.after_the_parser_s(&input.dockerfile, self.lints);
-        let mut graph = StepGraph::default();
-        for step in &self.steps {
-            graph.add(step.id, &inputs(step));
-        }
         let stages = ids.iter().map(|id| self.planned[*id].take().expect("every reachable stage is planned"));
         Plan {
             stages: stages.collect(),
-            target: self.stage_ids[target].expect("the target is reachable"),
-            image,
+            targets: vec![PlannedTarget {
+                stage: self.stage_ids[target].expect("the target is reachable"),
+                image,
+            }],
+            graph: graph_of(&self.steps),
             steps: self.steps,
             images: self.images,
             fatal_rules: input.checks.fatal_rules(&lints),
             lints,
             global_arguments: input.globals.arguments.clone(),
             source_date_epoch: input.source_date_epoch,
-            graph,
         }
     }
 
@@ -328,29 +327,6 @@ impl<'a> Lowering<'a> {
 /// A copy of everything in `from`.
 fn whole_tree(from: Filesystem) -> CopyAction {
     CopyAction::plain(from, vec![CopySource::Path("/".to_owned())], ImagePath::root())
-}
-
-/// The steps whose results `step` works on.
-fn inputs(step: &Step) -> Vec<StepId> {
-    let mut inputs = Vec::new();
-    let mut add = |files: &Filesystem| match files {
-        Filesystem::Step(id) => inputs.push(*id),
-        Filesystem::Scratch | Filesystem::Image(_) | Filesystem::Context | Filesystem::NamedContext(_) => {}
-    };
-    add(&step.parent);
-    match &step.action {
-        Action::Run(run) => {
-            for mount in &run.mounts {
-                match &mount.kind {
-                    MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => add(from),
-                    MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => {}
-                }
-            }
-        }
-        Action::Copy(copy) => add(&copy.from),
-        Action::Workdir(_) => {}
-    }
-    inputs
 }
 
 /// Sets the platform of the result to the requested one. Parts that the request leaves open stay those of the base.

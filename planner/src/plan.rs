@@ -23,10 +23,8 @@ pub struct Plan {
     pub stages: Vec<PlannedStage>,
     /// Images the plan starts from or copies from.
     pub images: Vec<PlannedImage>,
-    /// The stage whose image is the result.
-    pub target: StageId,
-    /// The image of the target.
-    pub image: TargetImage,
+    /// The targets, each a stage for a platform, in the order in which they were asked for; never empty.
+    pub targets: Vec<PlannedTarget>,
     /// Findings of the reachable part (the parser's own findings included), in Docker's order.
     pub lints: Vec<Lint>,
     /// The ARGs before the first FROM, in order.
@@ -36,6 +34,15 @@ pub struct Plan {
     /// Rules that make the build fail (`error=true`); see [`Plan::lint_errors`].
     pub(crate) fatal_rules: Vec<String>,
     pub(crate) graph: StepGraph,
+}
+
+/// A stage whose image is a result.
+#[derive(Clone, Debug)]
+pub struct PlannedTarget {
+    /// The stage.
+    pub stage: StageId,
+    /// Its image.
+    pub image: TargetImage,
 }
 
 /// An image that was resolved.
@@ -72,7 +79,7 @@ pub(crate) struct PlannedLayer {
 }
 
 /// One stage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedStage {
     /// Its name, or `stage-N`.
     pub display_name: String,
@@ -170,7 +177,7 @@ pub enum CachePolicy {
 }
 
 /// The operation of a step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// RUN
     Run(RunAction),
@@ -181,7 +188,7 @@ pub enum Action {
 }
 
 /// RUN.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunAction {
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -409,6 +416,12 @@ pub struct WorkdirAction {
 }
 
 impl Plan {
+    /// The first target, which is the only one unless the plan was joined with others.
+    #[must_use]
+    pub fn target(&self) -> &PlannedTarget {
+        &self.targets[0]
+    }
+
     /// The steps whose results `step` needs.
     pub fn dependencies(&self, step: StepId) -> impl Iterator<Item = StepId> {
         self.graph.inputs(step)

@@ -67,14 +67,17 @@ pub enum MountPrune {
     Unused,
 }
 
-/// Images to remove.
+/// Images to remove. An image for several platforms and its images stay or go together.
 pub(super) fn images(options: &PruneOptions, store: &Store, inventory: &Inventory) -> HashSet<ImageId> {
-    let (named, contained) = (inventory.named_images(), inventory.container_images());
+    let (named, containers) = (inventory.named_images(), inventory.container_images());
+    let is_contained = |image: &ImageRecord| {
+        containers.contains(&image.id) || image.platforms.iter().any(|one| containers.contains(&one.image))
+    };
     let goes = |image: &&ImageRecord| {
         let may_go = match options.images {
             ImagePrune::Keep => false,
-            ImagePrune::Dangling => !named.contains(&image.id) && !contained.contains(&image.id),
-            ImagePrune::Unused => !contained.contains(&image.id),
+            ImagePrune::Dangling => !named.contains(&image.id) && !is_contained(image),
+            ImagePrune::Unused => !is_contained(image),
         };
         let written = || fs::metadata(store.image_path(&image.id)).and_then(|file| file.modified());
         let held = inventory.held.blobs.contains(image.id.as_digest());
@@ -82,7 +85,11 @@ pub(super) fn images(options: &PruneOptions, store: &Store, inventory: &Inventor
         let chosen = options.only_images.as_ref().is_none_or(|only| only.contains(&image.id));
         may_go && chosen && !held && !recent()
     };
-    inventory.images.iter().filter(goes).map(|image| image.id).collect()
+    let mut gone: HashSet<ImageId> = inventory.images.iter().filter(goes).map(|image| image.id).collect();
+    let staying = inventory.images.iter().filter(|image| !gone.contains(&image.id));
+    let parts: HashSet<ImageId> = staying.flat_map(|image| &image.platforms).map(|one| one.image).collect();
+    gone.retain(|image| !parts.contains(image));
+    gone
 }
 
 /// Evicted records that have explained long enough.

@@ -80,6 +80,7 @@ impl Store {
         let layer_blobs = LayerBlobs::read(self, &layer_ids(self)?);
         let mut blobs: HashSet<Digest> = manifests.iter().copied().chain(image.manifest).collect();
         blobs.insert(*image.id.as_digest());
+        blobs.extend(image.platforms.iter().map(|one| *one.image.as_digest()));
         blobs.extend(image.layers.iter().filter_map(|layer| Some(layer.blob.as_ref()?.digest)));
         blobs.extend(layers.iter().filter_map(|layer| layer_blobs.of(self, layer)));
         let mut collection = Collection::new(self, layer_blobs);

@@ -7,14 +7,14 @@ use crate::{
         whole_file::{self, Durability},
     },
 };
-use rbuild_oci::{Descriptor, DiffId, Digest, ImageId, Timestamp};
+use rbuild_oci::{Descriptor, DiffId, Digest, ImageId, Platform, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// An image of this store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// Digest of its config, which is a blob.
+    /// Digest of its config, or of the index of an image for several platforms. It is a blob.
     pub id: ImageId,
     /// Its layers, lowest first.
     pub layers: Vec<ImageLayer>,
@@ -23,6 +23,19 @@ pub struct ImageRecord {
     pub manifest: Option<Digest>,
     /// The time at which it came into the store.
     pub created: Timestamp,
+    /// The images of an image for several platforms, in order; its own layers are theirs, each once. Its id is the digest of
+    /// an index, which is a blob.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<PlatformImage>,
+}
+
+/// An image for one of several platforms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformImage {
+    /// The platform.
+    pub platform: Platform,
+    /// The image, which has a record of its own.
+    pub image: ImageId,
 }
 
 /// One layer of an image.
@@ -48,6 +61,19 @@ impl ImageRecord {
     #[must_use]
     pub fn stack(&self) -> Vec<LayerId> {
         self.layers.iter().map(|layer| layer.layer).collect()
+    }
+
+    /// True if `image` is one of its images for several platforms.
+    #[must_use]
+    pub fn includes(&self, image: &ImageId) -> bool {
+        self.platforms.iter().any(|one| one.image == *image)
+    }
+
+    /// Of its images for several platforms the best for `wanted`.
+    #[must_use]
+    pub fn for_platform(&self, wanted: &Platform) -> Option<ImageId> {
+        let near = |one: &PlatformImage| Some((one.platform.distance(wanted)?, one.image));
+        self.platforms.iter().filter_map(near).min_by_key(|(distance, _)| *distance).map(|(_, image)| image)
     }
 }
 

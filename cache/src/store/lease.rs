@@ -129,7 +129,9 @@ impl Lease {
         let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
         let is_described = layers == read || layers.iter().all(|layer| self.store.layer_meta(layer).is_ok());
         let config = self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some());
-        if !is_described || !config || !self.hold(&layers, &[*id.as_digest()])?.is_empty() {
+        let members = image.platforms.iter().map(|one| *one.image.as_digest());
+        let blobs: Vec<Digest> = std::iter::once(*id.as_digest()).chain(members).collect();
+        if !is_described || !config || !self.hold(&layers, &blobs)?.is_empty() {
             return Ok(None);
         }
         // a collection that was faster has taken the record first

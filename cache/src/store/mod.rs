@@ -22,7 +22,7 @@ pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer,
 };
 pub(crate) use durability::Durable;
-pub use image_record::{ImageLayer, ImageRecord};
+pub use image_record::{ImageLayer, ImageRecord, PlatformImage};
 pub use layer::{LayerDraft, LayerMeta, LayerSource, RemoteLayer};
 pub use layer_id::LayerId;
 pub(crate) use lease::Held;

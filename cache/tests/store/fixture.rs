@@ -62,8 +62,13 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
         size: Some(0),
         blob: None,
     };
-    let image =
-        ImageRecord { id, layers: layers.iter().map(layer).collect(), manifest: None, created: now() };
+    let image = ImageRecord {
+        id,
+        layers: layers.iter().map(layer).collect(),
+        manifest: None,
+        created: now(),
+        platforms: Vec::new(),
+    };
     store.sync().unwrap();
     store.put_image(&image).unwrap();
     image

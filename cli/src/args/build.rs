@@ -33,7 +33,7 @@ pub(crate) struct BuildArgs {
     /// A further context (NAME=DIRECTORY or NAME=docker-image://IMAGE)
     #[arg(long, value_name = "CONTEXT")]
     pub(crate) build_context: Vec<String>,
-    /// Build for this platform, which must be the machine's [env DOCKER_DEFAULT_PLATFORM]
+    /// Build for these platforms, such as linux/amd64,linux/arm64; may be repeated [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Vec<String>,
 

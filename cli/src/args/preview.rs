@@ -21,7 +21,7 @@ pub(crate) struct SubjectArgs {
     /// A further context (NAME=DIRECTORY or NAME=docker-image://IMAGE)
     #[arg(long, value_name = "CONTEXT")]
     build_context: Vec<String>,
-    /// Build for this platform, which must be the machine's [env DOCKER_DEFAULT_PLATFORM]
+    /// Build for these platforms, such as linux/amd64,linux/arm64; may be repeated [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
 }

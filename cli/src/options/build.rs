@@ -1,6 +1,6 @@
 //! What a `build` line means.
 
-use super::{CallOptions, Certificates, ContextKind, contexts, host_platform, pairs, size, unsupported};
+use super::{CallOptions, Certificates, ContextKind, any_platform, contexts, pairs, size, unsupported};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform, PullPolicy};
 use std::{net::IpAddr, path::PathBuf};
@@ -83,7 +83,7 @@ impl BuildOptions {
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: args.target,
-            platform: platform(&args.platform, environment)?,
+            platforms: platforms(&args.platform, environment)?,
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,
@@ -133,14 +133,19 @@ fn empty_key(text: &str) -> UsageError {
     UsageError::new(format!("invalid key-value pair {text:?}: empty key"))
 }
 
-fn platform(flags: &[String], environment: &Environment) -> Result<Option<Platform>, UsageError> {
-    let given: Vec<&str> = flags.iter().flat_map(|list| list.split(',')).collect();
-    match given.as_slice() {
-        [] => environment.filled("DOCKER_DEFAULT_PLATFORM").map(host_platform).transpose(),
-        ["local"] => Ok(None),
-        [one] => host_platform(one).map(Some),
-        _ => Err(UsageError::unsupported("building for several platforms")),
+/// Each platform once, in the order given; `local` is this machine's.
+fn platforms(flags: &[String], environment: &Environment) -> Result<Vec<Platform>, UsageError> {
+    let flags = flags.iter().map(String::as_str);
+    let default = || environment.filled("DOCKER_DEFAULT_PLATFORM");
+    let lists: Vec<&str> = if flags.len() == 0 { default().into_iter().collect() } else { flags.collect() };
+    let mut platforms = Vec::new();
+    for text in lists.iter().flat_map(|list| list.split(',')).map(str::trim) {
+        let platform = if text == "local" { Platform::host() } else { any_platform(text)? };
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
     }
+    Ok(platforms)
 }
 
 fn network(mode: Option<&str>) -> Result<Network, UsageError> {

@@ -1,6 +1,6 @@
 //! The plan as a graph, for Graphviz and for Mermaid: a cluster a stage, an edge from each input to what needs it.
 
-use super::{name, one_line, word};
+use super::{name, one_line, platform, word};
 use rbuild::{Input, Outlook, PlannedBuild, StagePreview};
 use std::fmt::Write;
 
@@ -135,8 +135,8 @@ fn end(index: usize, stage: &StagePreview) -> String {
 }
 
 fn title(planned: &PlannedBuild, index: usize) -> String {
-    let target = if index == planned.target { " (target)" } else { "" };
-    format!("{}{target}", planned.stages[index].name)
+    let target = if planned.targets.contains(&index) { " (target)" } else { "" };
+    format!("{}{target}{}", planned.stages[index].name, platform(planned, &planned.stages[index]))
 }
 
 fn color(outlook: Outlook) -> &'static str {

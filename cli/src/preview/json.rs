@@ -12,13 +12,14 @@ pub(crate) fn json(planned: &PlannedBuild) -> String {
             "name": stage.name,
             "line": stage.line,
             "platform": stage.platform.to_string(),
-            "target": index == planned.target,
+            "target": planned.targets.contains(&index),
             "base": input(planned, &stage.base),
             "steps": steps,
         })
     };
     let stages: Vec<Value> = planned.stages.iter().enumerate().map(stage).collect();
-    format!("{:#}\n", json!({"version": 1, "target": planned.stages[planned.target].name, "stages": stages}))
+    let target = planned.targets.first().map(|first| &planned.stages[*first].name);
+    format!("{:#}\n", json!({"version": 1, "target": target, "stages": stages}))
 }
 
 fn step_object(planned: &PlannedBuild, step: &StepPreview) -> Value {

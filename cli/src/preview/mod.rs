@@ -8,7 +8,7 @@ pub(crate) use graph::{dot, mermaid};
 pub(crate) use json::json;
 pub(crate) use text::text;
 
-use rbuild::{Input, Outlook, PlannedBuild};
+use rbuild::{Input, Outlook, PlannedBuild, Platform, StagePreview};
 
 /// The word for an outlook, in every format.
 fn word(outlook: Outlook) -> &'static str {
@@ -29,6 +29,13 @@ fn name(planned: &PlannedBuild, input: &Input) -> String {
         Input::Context => "context".to_owned(),
         Input::NamedContext(name) => format!("context {name}"),
     }
+}
+
+/// The platform of a stage in brackets, when not all stages are for this machine's.
+fn platform(planned: &PlannedBuild, stage: &StagePreview) -> String {
+    let host = Platform::host();
+    let is_plain = planned.stages.iter().all(|stage| stage.platform == host);
+    if is_plain { String::new() } else { format!(" [{}]", stage.platform) }
 }
 
 /// An instruction in one line of at most `width` characters.

@@ -3,12 +3,8 @@
 use super::*;
 use rbuild::{MissReason, Platform, StagePreview, StepPreview};
 
-fn platform() -> Platform {
-    "linux/amd64".parse().unwrap()
-}
-
 fn stage(name: &str, base: Input, line: usize, steps: Vec<StepPreview>) -> StagePreview {
-    StagePreview { name: name.to_owned(), base, platform: platform(), line, steps }
+    StagePreview { name: name.to_owned(), base, platform: Platform::host(), line, steps }
 }
 
 fn step(id: usize, name: &str, outlook: Outlook, after: &[usize], sources: &[Input]) -> StepPreview {
@@ -72,7 +68,7 @@ fn six_stages() -> PlannedBuild {
                 ],
             ),
         ],
-        target: 5,
+        targets: vec![5],
     }
 }
 
@@ -96,7 +92,7 @@ fn graphs_have_a_cluster_a_stage() {
 fn a_plan_without_steps_says_so() {
     let planned = PlannedBuild {
         stages: vec![stage("stage-0", Input::Image("busybox".to_owned()), 1, vec![])],
-        target: 0,
+        targets: vec![0],
     };
     assert_eq!(text(&planned), "stage-0 (target) ← busybox\n\nno steps\n");
 }

@@ -1,7 +1,7 @@
 //! The plan for people: a block a stage with what it needs and how it stands, a line a step with its place in the Dockerfile,
 //! and behind the steps with which running begins, why.
 
-use super::{name, one_line, word};
+use super::{name, one_line, platform, word};
 use crate::build_report::miss;
 use rbuild::{Input, MissReason, Outlook, PlannedBuild, StagePreview, StepPreview};
 use std::fmt::Write;
@@ -16,10 +16,11 @@ const OUTLOOKS: [Outlook; 4] = [Outlook::Cached, Outlook::Run, Outlook::Maybe, O
 pub(crate) fn text(planned: &PlannedBuild) -> String {
     let mut out = String::new();
     for (index, stage) in planned.stages.iter().enumerate() {
-        let target = if index == planned.target { " (target)" } else { "" };
+        let target = if planned.targets.contains(&index) { " (target)" } else { "" };
+        let platform = platform(planned, stage);
         let standing = standing(stage).map(|standing| format!("  [{standing}]")).unwrap_or_default();
         // writing to memory cannot fail
-        let _ = writeln!(out, "{}{target} ← {}{standing}", stage.name, needs(planned, stage));
+        let _ = writeln!(out, "{}{target}{platform} ← {}{standing}", stage.name, needs(planned, stage));
         steps(planned, stage, &mut out);
         out.push('\n');
     }

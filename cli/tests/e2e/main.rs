@@ -22,6 +22,7 @@ mod images;
 mod modes;
 mod ordinary_user;
 mod pins;
+mod platforms;
 mod preview;
 mod refused_overlay;
 mod registries;

@@ -33,7 +33,7 @@ impl Engine {
             return Err(Error::ContainerRunning(container.name));
         }
         let lease = self.store.lease()?;
-        let base = self.held_image(&container.image_id.to_string(), &lease)?;
+        let base = self.held_image(&container.image_id.to_string(), None, &lease)?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
         let now = Timestamp::from(self.store.now());
@@ -109,7 +109,7 @@ pub(crate) fn apply_changes(
     let graph =
         graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
     let plan = rbuild_planner::lower(graph).map_err(planned)?;
-    let mut changed = plan.image.config.config.clone();
+    let mut changed = plan.target().image.config.config.clone();
     changed.on_build = triggers.into_iter().chain(changed.on_build).collect();
     Ok(changed)
 }

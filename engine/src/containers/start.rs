@@ -148,7 +148,7 @@ impl Engine {
 
     /// A container of the image, which `lease` holds until the container's record does.
     fn new_container(&self, request: &ContainerRequest, lease: &Lease) -> Result<Container, Error> {
-        let image = self.held_image(&request.image, lease)?;
+        let image = self.held_image(&request.image, None, lease)?;
         self.check_layers(&image)?;
         let config = configured(self.image_config(&image.id)?.config, request);
         let command: Vec<String> =

@@ -67,7 +67,11 @@ pub(super) async fn load(
     if found > 0 {
         activity.note(Note::LayersExist { present: found, all: image.layers.len() });
     }
-    let item = SaveItem { image: image.clone(), names: names.first().cloned().into_iter().collect() };
+    let item = SaveItem {
+        image: image.clone(),
+        platforms: Vec::new(),
+        names: names.first().cloned().into_iter().collect(),
+    };
     match send((store, delivery.files), item.clone(), &left_out, daemon, activity).await {
         // what it had may be gone by now
         Err(Error::Daemon(DaemonError::Load { .. } | DaemonError::Refused { .. }))

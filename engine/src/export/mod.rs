@@ -38,8 +38,8 @@ impl Destination {
     }
 }
 
-/// A target whose steps are done. Their layers are on the disk.
-pub(crate) struct Target<'a> {
+/// The targets of a build, whose steps are done. Their layers are on the disk.
+pub(crate) struct Targets<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) results: &'a Results,
     /// Those of the layers that [`to_hash`] names.
@@ -67,7 +67,7 @@ impl Delivery<'_> {
         match destination {
             Destination::Store { names } => {
                 store::name(self.store, image, names)?;
-                Ok(Exported::Store { image })
+                Ok(Exported::Store { image, platforms: self.image.platforms.clone() })
             }
             Destination::Daemon { daemon, names } => {
                 let address = daemon.address().to_owned();
@@ -88,13 +88,15 @@ pub(crate) fn to_hash(plan: &Plan, outputs: &[Output]) -> BTreeSet<StepId> {
     if needs_image { own_layers(plan) } else { BTreeSet::new() }
 }
 
-/// The steps whose layers are in the target's image.
+/// The steps whose layers are in the targets' images.
 fn own_layers(plan: &Plan) -> BTreeSet<StepId> {
     let mut steps = BTreeSet::new();
-    let mut top = &plan.stages[plan.target.0].result;
-    while let Filesystem::Step(step) = top {
-        steps.insert(*step);
-        top = &plan.steps[step.0].parent;
+    for target in &plan.targets {
+        let mut top = &plan.stages[target.stage.0].result;
+        while let Filesystem::Step(step) = top {
+            steps.insert(*step);
+            top = &plan.steps[step.0].parent;
+        }
     }
     steps
 }

@@ -59,7 +59,7 @@ impl Engine {
         request: &BuildRequest,
         (text, context): (&DockerfileText, &Context),
     ) -> Result<(Vec<Lint>, Option<Error>), Error> {
-        let mut options = definition::plan_options(request)?;
+        let mut options = definition::plan_options(request);
         if options.target.is_none() {
             options.selection = Selection::Everything;
         }
@@ -90,7 +90,8 @@ impl Engine {
         let failed = |error| Error::plan(error, text);
         let options = PlanOptions { entitlements: Entitlements::NotNeeded, ..options.clone() };
         let selected = rbuild_planner::select(dockerfile.clone(), &options).map_err(failed)?;
-        let (graph, _) = self.resolve_locally(selected, (request, text), Fetching::AssumeEmpty)?;
+        let (graphs, _) = self.resolve_locally(vec![selected], (request, text), Fetching::AssumeEmpty)?;
+        let graph = graphs.into_iter().next().ok_or_else(|| Error::Worker("a graph was lost".to_owned()))?;
         rbuild_planner::lower_beside(graph, &|path| context.leaves_out(path)).map_err(failed)
     }
 }

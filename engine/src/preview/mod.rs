@@ -25,7 +25,9 @@ use crate::{
 use rbuild_cache::Cancel;
 use rbuild_oci::Platform;
 use rbuild_parser::Dockerfile;
-use rbuild_planner::{Action, Filesystem, MountKind, Plan, PlannedStage, ResolvedGraph, StageGraph, StepId};
+use rbuild_planner::{
+    Action, Filesystem, MountKind, Plan, PlannedStage, ResolvedGraph, StageGraph, StageId, StepId,
+};
 use std::{
     pin::pin,
     sync::Arc,
@@ -35,10 +37,10 @@ use std::{
 /// A build that has been thought through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedBuild {
-    /// The stages the target needs, in file order.
+    /// The stages the targets need, in file order, for one platform after another.
     pub stages: Vec<StagePreview>,
-    /// Index of the target in them.
-    pub target: usize,
+    /// The targets: their indexes in the stages.
+    pub targets: Vec<usize>,
 }
 
 /// One stage of a planned build.
@@ -113,10 +115,10 @@ impl Engine {
         let reporter = Reporter::new(EventSink::ignore());
         let definition = Definition::read((&self.store, request), &reporter, &Cancel::default())?;
         let failed = |error| definition.planning_failed(error, &reporter);
-        let graph = definition.select().map_err(failed)?;
-        let (graph, images) =
-            self.resolve_locally(graph, (request, &definition.text), Fetching::LocalOnly)?;
-        let plan = Arc::new(definition.lower(graph).map_err(failed)?);
+        let graphs = definition.select().map_err(failed)?;
+        let (graphs, images) =
+            self.resolve_locally(graphs, (request, &definition.text), Fetching::LocalOnly)?;
+        let plan = Arc::new(definition.lower(graphs).map_err(failed)?);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         unsupported::refuse(&plan, &definition.text)?;
         let Definition { text, context, dockerfile, .. } = definition;
@@ -145,12 +147,12 @@ impl Engine {
     /// Resolves with what the store has; nothing is pulled.
     pub(crate) fn resolve_locally(
         &self,
-        graph: StageGraph,
+        graphs: Vec<StageGraph>,
         definition: (&BuildRequest, &DockerfileText),
         fetching: Fetching,
-    ) -> Result<(ResolvedGraph, BaseImages), Error> {
+    ) -> Result<(Vec<ResolvedGraph>, BaseImages), Error> {
         let reporter = Reporter::new(EventSink::ignore());
-        let resolving = pin!(self.resolve(graph, definition, fetching, &reporter));
+        let resolving = pin!(self.resolve(graphs, definition, fetching, &reporter));
         match resolving.poll(&mut std::task::Context::from_waker(Waker::noop())) {
             Poll::Ready(resolved) => resolved,
             Poll::Pending => Err(Error::Worker("resolving without a registry had to wait".to_owned())),
@@ -158,52 +160,74 @@ impl Engine {
     }
 }
 
-fn preview(plan: &Plan, dockerfile: &Dockerfile, outlooks: &[(Outlook, Option<MissReason>)]) -> PlannedBuild {
-    // stages of the file come first; the others stand for images that are copied from, and have no steps
-    let of_file = |stage: &&PlannedStage| dockerfile.stages.iter().any(|own| own.from.lines == stage.lines);
-    let stage = |stage: &PlannedStage| StagePreview {
-        name: stage.display_name.clone(),
-        base: input(plan, &stage.base),
-        platform: stage.platform.clone(),
-        line: stage.lines.first,
-        steps: stage.steps.iter().map(|id| step_preview(plan, *id, outlooks[id.0].clone())).collect(),
-    };
-    PlannedBuild { stages: plan.stages.iter().filter(of_file).map(stage).collect(), target: plan.target.0 }
+/// A plan as it is shown: with the stages of the file only. The others stand for images that are copied from, and have no steps.
+struct Shown<'a> {
+    plan: &'a Plan,
+    stages: Vec<StageId>,
 }
 
-fn step_preview(plan: &Plan, id: StepId, (outlook, reason): (Outlook, Option<MissReason>)) -> StepPreview {
-    let step = &plan.steps[id.0];
-    let mut after: Vec<usize> = plan.dependencies(id).map(|input| input.0).collect();
-    after.sort_unstable();
-    let mut sources = Vec::new();
-    let mut add = |files: &Filesystem| {
-        let source = input(plan, files);
-        if *files != Filesystem::Scratch && !sources.contains(&source) {
-            sources.push(source);
+fn preview(plan: &Plan, dockerfile: &Dockerfile, outlooks: &[(Outlook, Option<MissReason>)]) -> PlannedBuild {
+    let of_file = |stage: &PlannedStage| dockerfile.stages.iter().any(|own| own.from.lines == stage.lines);
+    let stages = (0..plan.stages.len()).filter(|at| of_file(&plan.stages[*at])).map(StageId).collect();
+    let shown = Shown { plan, stages };
+    let stage = |id: &StageId| {
+        let stage = &plan.stages[id.0];
+        // a step that several stages share is shown in the first
+        let own = stage.steps.iter().filter(|step| plan.steps[step.0].stage == *id);
+        StagePreview {
+            name: stage.display_name.clone(),
+            base: shown.input(&stage.base),
+            platform: stage.platform.clone(),
+            line: stage.lines.first,
+            steps: own.map(|step| shown.step(*step, outlooks[step.0].clone())).collect(),
         }
     };
-    match &step.action {
-        Action::Copy(action) => add(&action.from),
-        Action::Run(action) => {
-            for mount in &action.mounts {
-                match &mount.kind {
-                    MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => add(from),
-                    MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => {}
+    PlannedBuild {
+        stages: shown.stages.iter().map(stage).collect(),
+        targets: plan.targets.iter().map(|target| shown.place(target.stage)).collect(),
+    }
+}
+
+impl Shown<'_> {
+    /// The index of a stage of the file, which every stage with steps is.
+    fn place(&self, stage: StageId) -> usize {
+        self.stages.iter().position(|shown| *shown == stage).unwrap_or_default()
+    }
+
+    fn step(&self, id: StepId, (outlook, reason): (Outlook, Option<MissReason>)) -> StepPreview {
+        let step = &self.plan.steps[id.0];
+        let mut after: Vec<usize> = self.plan.dependencies(id).map(|input| input.0).collect();
+        after.sort_unstable();
+        let mut sources = Vec::new();
+        let mut add = |files: &Filesystem| {
+            let source = self.input(files);
+            if *files != Filesystem::Scratch && !sources.contains(&source) {
+                sources.push(source);
+            }
+        };
+        match &step.action {
+            Action::Copy(action) => add(&action.from),
+            Action::Run(action) => {
+                for mount in &action.mounts {
+                    match &mount.kind {
+                        MountKind::Bind { from, .. } | MountKind::Cache { from, .. } => add(from),
+                        MountKind::Tmpfs { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => {}
+                    }
                 }
             }
+            Action::Workdir(_) => {}
         }
-        Action::Workdir(_) => {}
+        let (name, line) = (step.name.clone(), step.lines.first);
+        StepPreview { id: id.0, name, line, outlook, reason, after, sources }
     }
-    let (name, line) = (step.name.clone(), step.lines.first);
-    StepPreview { id: id.0, name, line, outlook, reason, after, sources }
-}
 
-fn input(plan: &Plan, files: &Filesystem) -> Input {
-    match files {
-        Filesystem::Scratch => Input::Scratch,
-        Filesystem::Image(index) => Input::Image(plan.images[index.0].reference.familiar()),
-        Filesystem::Step(step) => Input::Stage(plan.steps[step.0].stage.0),
-        Filesystem::Context => Input::Context,
-        Filesystem::NamedContext(name) => Input::NamedContext(name.clone()),
+    fn input(&self, files: &Filesystem) -> Input {
+        match files {
+            Filesystem::Scratch => Input::Scratch,
+            Filesystem::Image(index) => Input::Image(self.plan.images[index.0].reference.familiar()),
+            Filesystem::Step(step) => Input::Stage(self.place(self.plan.steps[step.0].stage)),
+            Filesystem::Context => Input::Context,
+            Filesystem::NamedContext(name) => Input::NamedContext(name.clone()),
+        }
     }
 }

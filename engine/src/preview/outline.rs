@@ -103,9 +103,9 @@ impl Engine {
             &Cancel::default(),
         )?;
         let dockerfile = definition::parse(&text)?;
-        let options = definition::plan_options(request)?;
+        let options = definition::plan_options(request);
         let plan = self.plan_assuming(&dockerfile, &options, (request, &text, &context))?;
-        let target = &plan.stages[plan.target.0];
+        let target = &plan.stages[plan.target().stage.0];
         let own = dockerfile.stages.iter().find(|stage| stage.from.lines == target.lines);
         let (secrets, agents) = mounts(&plan);
         Ok(Outline {
@@ -133,7 +133,7 @@ fn pair(lines: Lines) -> (usize, usize) {
 /// The stages the target needs, each once: a stage before what it is built on, and that before what it copies from.
 fn needed(plan: &Plan) -> Vec<&PlannedStage> {
     let mut order = Vec::new();
-    let mut waiting = vec![plan.target];
+    let mut waiting = vec![plan.target().stage];
     let mut seen = BTreeSet::new();
     while let Some(id) = waiting.pop() {
         if seen.insert(id) {

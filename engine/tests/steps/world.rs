@@ -100,10 +100,10 @@ impl World {
         let reporter = Reporter::new(EventSink::ignore());
         let definition =
             Definition::read((self.store(), &self.request), &reporter, &Cancel::default()).unwrap();
-        let graph = definition.select().unwrap();
+        let graphs = definition.select().unwrap();
         let asked = (&self.request, &definition.text);
-        let (graph, images) = self.engine.resolve_locally(graph, asked, Fetching::LocalOnly).unwrap();
-        let plan = Arc::new(definition.lower(graph).unwrap());
+        let (graphs, images) = self.engine.resolve_locally(graphs, asked, Fetching::LocalOnly).unwrap();
+        let plan = Arc::new(definition.lower(graphs).unwrap());
         let Definition { text, context, .. } = definition;
         Planned {
             store: self.store().clone(),

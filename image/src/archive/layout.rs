@@ -96,5 +96,8 @@ fn described(store: &Store, image: ArchivedImage, layers: &[LayerId]) -> Result<
         layers.iter().map(|layer| assemble::image_layer(store, layer)).collect::<Result<_, _>>()?;
     let id = ImageId::from_digest(Digest::of(&image.config));
     let created = Timestamp::from(store.now());
-    Ok(LayoutImage { image: ImageRecord { id, layers, manifest: None, created }, config: image.parsed })
+    Ok(LayoutImage {
+        image: ImageRecord { id, layers, manifest: None, created, platforms: Vec::new() },
+        config: image.parsed,
+    })
 }

@@ -57,5 +57,5 @@ fn record(
     let id = ImageId::from_digest(Digest::of(&image.config));
     store.put_blob(&image.config)?;
     let manifest = image.manifest.as_deref().map(|bytes| store.put_blob(bytes)).transpose()?;
-    assemble::record(store, lease, ImageRecord { id, layers, manifest, created })
+    assemble::record(store, lease, ImageRecord { id, layers, manifest, created, platforms: Vec::new() })
 }

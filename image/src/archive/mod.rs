@@ -10,4 +10,5 @@ mod unpack_layers;
 pub use file::ArchiveSource;
 pub use layout::{Layout, LayoutImage};
 pub use load::{Loaded, load};
+pub(crate) use save::tar_size;
 pub use save::{ArchiveFormat, SaveItem, archive_manifest, save, save_partly};

@@ -6,7 +6,7 @@ use crate::{ImageError, layer_diff, layer_tar};
 use rbuild_archive::{BLOCK, END, EntryKind, TarHeader, padding};
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_oci::{
-    Compression, Descriptor, DiffId, Digest, ImageConfig, ImageName, Index, Manifest, MediaType,
+    Compression, Descriptor, DiffId, Digest, ImageConfig, ImageName, Index, Manifest, MediaType, Platform,
 };
 use serde::Serialize;
 use std::{
@@ -19,6 +19,8 @@ use std::{
 pub struct SaveItem {
     /// The image.
     pub image: ImageRecord,
+    /// The images for its platforms, when it is one for several.
+    pub platforms: Vec<ImageRecord>,
     /// Its names; an image without names can be found by its id only.
     pub names: Vec<ImageName>,
 }
@@ -84,7 +86,8 @@ fn write(
 ) -> Result<(), ImageError> {
     let lease = store.lease()?;
     let layers: Vec<_> = items.iter().flat_map(|item| &item.image.layers).map(|layer| layer.layer).collect();
-    let blobs: Vec<Digest> = items.iter().map(|item| *item.image.id.as_digest()).collect();
+    let images = items.iter().flat_map(|item| std::iter::once(&item.image).chain(&item.platforms));
+    let blobs: Vec<Digest> = images.map(|image| *image.id.as_digest()).collect();
     lease.hold(&layers, &blobs)?;
     let written = left_out.iter().map(|layer| *layer.as_digest()).collect();
     let mut writer = Writer { out, written, header: Vec::new() };
@@ -93,7 +96,7 @@ fn write(
     let mut docker = Vec::new();
     let mut index = Vec::new();
     for item in items {
-        let manifest = writer.image(store, item)?;
+        let manifest = writer.item(store, item)?;
         index.extend(index_entries(item, &manifest));
         docker.push(docker_image(item));
     }
@@ -117,14 +120,26 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// Writes the blobs of an item; returns the descriptor of its manifest, or of its index.
+    fn item(&mut self, store: &Store, item: &SaveItem) -> Result<Descriptor, ImageError> {
+        if item.platforms.is_empty() {
+            return self.image(store, &item.image);
+        }
+        let images = item.platforms.iter().map(|image| self.image(store, image));
+        let index = Index::new(images.collect::<Result<_, _>>()?).to_json();
+        let digest = Digest::of(&index);
+        self.blob(digest, &index)?;
+        Ok(Descriptor::new(MediaType::OciIndex, digest, index.len() as u64))
+    }
+
     /// Writes an image's blobs; returns the descriptor of its manifest.
-    fn image(&mut self, store: &Store, item: &SaveItem) -> Result<Descriptor, ImageError> {
-        for layer in &item.image.layers {
+    fn image(&mut self, store: &Store, image: &ImageRecord) -> Result<Descriptor, ImageError> {
+        for layer in &image.layers {
             self.layer(store, layer)?;
         }
-        let config = config(store, &item.image)?;
-        self.blob(*item.image.id.as_digest(), &config)?;
-        let manifest = manifest(store, &item.image, &config)?;
+        let config = config(store, image)?;
+        self.blob(*image.id.as_digest(), &config)?;
+        let manifest = manifest(store, image, &config)?;
         let digest = Digest::of(&manifest);
         self.blob(digest, &manifest)?;
         let mut described = Descriptor::new(MediaType::OciManifest, digest, manifest.len() as u64);
@@ -212,7 +227,7 @@ fn manifest(store: &Store, image: &ImageRecord, config: &[u8]) -> Result<Vec<u8>
 }
 
 /// The length of a layer's tar: as recorded with the image, or with the layer, whose files may have come later.
-fn tar_size(store: &Store, layer: &ImageLayer) -> Result<u64, ImageError> {
+pub(crate) fn tar_size(store: &Store, layer: &ImageLayer) -> Result<u64, ImageError> {
     let size = match layer.tar_size {
         Some(size) => Some(size),
         None => layer_diff(store, &layer.layer)?.tar_size,
@@ -237,18 +252,27 @@ fn index_entries(item: &SaveItem, manifest: &Descriptor) -> Vec<Descriptor> {
 
 fn docker_image(item: &SaveItem) -> DockerImage {
     let names: Vec<String> = item.names.iter().map(familiar).collect();
+    let image = docker_part(item);
     DockerImage {
-        config: blob_name(item.image.id.as_digest()),
+        config: blob_name(image.id.as_digest()),
         repo_tags: (!names.is_empty()).then_some(names),
-        layers: item.image.layers.iter().map(|layer| blob_name(layer.diff_id.as_digest())).collect(),
+        layers: image.layers.iter().map(|layer| blob_name(layer.diff_id.as_digest())).collect(),
     }
+}
+
+/// The image that Docker's files name, which know of one platform: this machine's, or else the first.
+fn docker_part(item: &SaveItem) -> &ImageRecord {
+    let own = item.image.for_platform(&Platform::host());
+    let own = item.platforms.iter().find(|image| Some(image.id) == own);
+    own.or(item.platforms.first()).unwrap_or(&item.image)
 }
 
 /// Repository to tag to topmost layer, as the oldest readers want it.
 fn repositories(items: &[SaveItem]) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for item in items {
-        let top = item.image.layers.last().map_or(item.image.id.as_digest(), |top| top.diff_id.as_digest());
+        let image = docker_part(item);
+        let top = image.layers.last().map_or(image.id.as_digest(), |top| top.diff_id.as_digest());
         for name in &item.names {
             let tags = repositories.entry(name.as_reference().familiar_repository()).or_default();
             tags.insert(name.tag().to_owned(), top.hex());

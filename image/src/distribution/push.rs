@@ -10,12 +10,14 @@ use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
     layer::{Flow, Packing, compress_layer, recall_compressed, remember_compressed},
+    several_platforms,
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord, RemoteLayer, Store};
 use rbuild_oci::{
-    Compression, Descriptor, DiffId, Digest, ImageName, Manifest, ManifestOrIndex, MediaType, Reference,
+    Compression, Descriptor, DiffId, Digest, ImageName, Index, Manifest, ManifestOrIndex, MediaType,
+    Reference,
 };
 use rbuild_registry::{BlobBody, BlobUpload, Client, UploadOutcome};
 use std::{collections::HashMap, io, sync::Mutex};
@@ -31,20 +33,37 @@ const PIECES_AHEAD: usize = 64;
 const BLOCKS_AHEAD: usize = 2;
 
 impl RemoteImages {
-    /// Pushes the image as `name`, whose tag is set last, its layers packed as `packing` says. Returns the manifest's digest.
-    /// Must run in a tokio runtime.
+    /// Pushes the image as `name`, whose tag is set last, its layers packed as `packing` says. One for several platforms becomes
+    /// an index of its images, `platforms`. Returns the digest of the manifest or the index. Must run in a tokio runtime.
     ///
     /// # Errors
     /// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was;
     /// [`ImageError::FetchLayer`] for one that is elsewhere and cannot be had; an I/O error of the store.
     pub async fn push(
         &self,
-        image: &ImageRecord,
+        (image, platforms): (&ImageRecord, &[ImageRecord]),
         name: &ImageName,
         packing: &Packing,
         on_event: OnEvent<'_>,
     ) -> Result<Digest, ImageError> {
-        push((&self.store, &self.client), image, (name, packing), on_event).await
+        let pushing = Pushing {
+            store: &self.store,
+            client: &self.client,
+            name,
+            reference: name.as_reference(),
+            packing: *packing,
+            on_event,
+            memo: recall_compressed(&self.store, &unpacked(image, packing), packing.compression),
+            repositories: repositories(&self.store, name.as_reference())?,
+            learned: Mutex::new(Vec::new()),
+        };
+        let lease = self.store.lease()?;
+        hold(&lease, image)?;
+        let bytes = match platforms {
+            [] => pushing.image(image, Place::Tag).await?.1,
+            platforms => pushing.index(platforms).await?,
+        };
+        pushing.done(image, &bytes)
     }
 
     /// Asks whether the registry lets this client push `name`, before anything is made. Nothing is sent. Must run in a
@@ -57,42 +76,13 @@ impl RemoteImages {
     }
 }
 
-async fn push(
-    (store, client): (&Store, &Client),
-    image: &ImageRecord,
-    (name, packing): (&ImageName, &Packing),
-    on_event: OnEvent<'_>,
-) -> Result<Digest, ImageError> {
-    let reference = name.as_reference();
-    let lease = store.lease()?;
-    hold(&lease, image)?;
-    let pushing = Pushing {
-        store,
-        client,
-        name,
-        reference,
-        packing: *packing,
-        on_event,
-        memo: recall_compressed(store, &unpacked(image, packing), packing.compression),
-        repositories: repositories(store, reference)?,
-        learned: Mutex::new(Vec::new()),
-    };
-    if let Some(planned) = pushing.planned(image)
-        && let Ok((_, bytes)) = pushing.manifest(image, planned)
-    {
-        let digest = Digest::of(&bytes);
-        if matches!(client.head_manifest(reference).await, Ok(head) if head.digest == digest) {
-            for layer in &image.layers {
-                on_event(ImageEvent::LayerExists { digest: *layer.diff_id.as_digest() });
-            }
-            return pushing.done(image, &bytes);
-        }
-    }
-    let layers = pushing.layers(&image.layers).await?;
-    pushing.config(image).await?;
-    let (media_type, bytes) = pushing.manifest(image, layers)?;
-    client.put_manifest(reference, &media_type, Bytes::from(bytes.clone())).await?;
-    pushing.done(image, &bytes)
+/// Where the registry finds a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Under the tag.
+    Tag,
+    /// Under its digest only: an index names it.
+    Digest,
 }
 
 fn hold(lease: &Lease, image: &ImageRecord) -> Result<(), ImageError> {
@@ -120,6 +110,46 @@ struct Pushing<'a> {
 }
 
 impl Pushing<'_> {
+    /// Sends the image with its manifest, which is returned.
+    async fn image(&self, image: &ImageRecord, place: Place) -> Result<(MediaType, Vec<u8>), ImageError> {
+        let at = |bytes: &[u8]| match place {
+            Place::Tag => self.reference.clone(),
+            Place::Digest => self.reference.with_digest(Digest::of(bytes)),
+        };
+        if let Some(planned) = self.planned(image)
+            && let Ok((media_type, bytes)) = self.manifest(image, planned)
+            && matches!(self.client.head_manifest(&at(&bytes)).await, Ok(head) if head.digest == Digest::of(&bytes))
+        {
+            for layer in &image.layers {
+                (self.on_event)(ImageEvent::LayerExists { digest: *layer.diff_id.as_digest() });
+            }
+            return Ok((media_type, bytes));
+        }
+        let layers = self.layers(&image.layers).await?;
+        self.config(image).await?;
+        let (media_type, bytes) = self.manifest(image, layers)?;
+        self.client.put_manifest(&at(&bytes), &media_type, Bytes::from(bytes.clone())).await?;
+        Ok((media_type, bytes))
+    }
+
+    /// Sends the images and the index of them, which is returned.
+    async fn index(&self, images: &[ImageRecord]) -> Result<Vec<u8>, ImageError> {
+        let mut entries = Vec::with_capacity(images.len());
+        for image in images {
+            let (media_type, bytes) = self.image(image, Place::Digest).await?;
+            let mut entry = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
+            entry.platform = Some(several_platforms::config(self.store, image)?.1.platform());
+            entries.push(entry);
+        }
+        let bytes = Index::new(entries).to_json();
+        let there = self.client.head_manifest(self.reference).await;
+        if !matches!(there, Ok(head) if head.digest == Digest::of(&bytes)) {
+            let sent = Bytes::from(bytes.clone());
+            self.client.put_manifest(self.reference, &MediaType::OciIndex, sent).await?;
+        }
+        Ok(bytes)
+    }
+
     /// The compressed form of every layer, when all are known.
     fn planned(&self, image: &ImageRecord) -> Option<Vec<Descriptor>> {
         image.layers.iter().map(|layer| self.known_form(layer).cloned()).collect()

@@ -6,6 +6,7 @@ use crate::{
     ImageError, assemble,
     known_layers::{self, KnownLayer},
     platform_choice::{DEPTH_LIMIT, choose},
+    several_platforms,
 };
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, RemoteLayer, Store};
 use rbuild_oci::{
@@ -108,15 +109,22 @@ impl RemoteImages {
             let layers = found.layers.iter().zip(&found.blobs).map(described);
             let layers = layers.collect::<Result<_, ImageError>>()?;
             let (id, now) = (found.id, Timestamp::from(store.now()));
-            let image = ImageRecord { id, layers, manifest: Some(found.manifest), created: now };
+            let image = ImageRecord {
+                id,
+                layers,
+                manifest: Some(found.manifest),
+                created: now,
+                platforms: Vec::new(),
+            };
             let image = assemble::record(&store, &found.lease, image)?;
             let digest = found.top.digest;
+            let named = beside_others(&store, &found.lease, (&reference, digest), &image)?;
             match ImageName::new(reference.clone()) {
                 Ok(name) => {
-                    store
-                        .set_name(&name, &RefRecord { image: id, manifest: Some(digest), tagged_at: now })?;
+                    let record = RefRecord { image: named, manifest: Some(digest), tagged_at: now };
+                    store.set_name(&name, &record)?;
                 }
-                Err(_) => store.set_pin(&reference, &found.top.bytes, id, now)?,
+                Err(_) => store.set_pin(&reference, &found.top.bytes, named, now)?,
             }
             Ok(Pulled { image, digest })
         })
@@ -205,6 +213,34 @@ fn known_stack(
     }
     known_layers::remember(store, &fresh);
     Ok(stack)
+}
+
+/// What the name `reference` is to lead to when the registry has `top` under it: `image`, or an image for several platforms
+/// when the same index has led to images for others before. A build for several platforms needs them all, and so does one for
+/// another platform than the one before it.
+fn beside_others(
+    store: &Store,
+    lease: &Lease,
+    (reference, top): (&Reference, Digest),
+    image: &ImageRecord,
+) -> Result<ImageId, ImageError> {
+    let known = store.reference(reference)?.filter(|known| known.manifest == Some(top));
+    let Some(known) = known.filter(|known| known.image != image.id) else { return Ok(image.id) };
+    let Some(record) = store.image(&known.image)? else { return Ok(image.id) };
+    let others = if record.platforms.is_empty() {
+        vec![record.id]
+    } else {
+        record.platforms.iter().map(|one| one.image).collect()
+    };
+    let mut images = Vec::new();
+    for other in others.into_iter().filter(|other| *other != image.id) {
+        images.extend(lease.hold_image(&other)?);
+    }
+    if images.is_empty() {
+        return Ok(image.id);
+    }
+    images.push(image.clone());
+    Ok(several_platforms::record(store, lease, ImageId::from_digest(top), &images)?.id)
 }
 
 /// The layers of image `id` as recorded, if they are all there. The same ids as before let cached steps be found.

@@ -61,7 +61,7 @@ impl Fixture {
         let image =
             rbuild_image::assemble(&self.store, &self.store.lease().unwrap(), &config, &layers).unwrap();
         validate(&self.store, &image, Depth::Content).unwrap();
-        SaveItem { image, names: vec![name("example.org/app:1"), name("app:latest")] }
+        SaveItem { image, platforms: Vec::new(), names: vec![name("example.org/app:1"), name("app:latest")] }
     }
 
     fn save(&self, item: &SaveItem, format: ArchiveFormat) -> PathBuf {
@@ -141,7 +141,11 @@ fn saving_and_loading_keeps_the_image() {
         assert_eq!(loaded[0].id, item.image.id);
         assert_eq!(loaded[0].names, item.names);
         // what was loaded is saved with the same bytes
-        let item = SaveItem { image: to.image_of(&loaded[0]), names: loaded[0].names.clone() };
+        let item = SaveItem {
+            image: to.image_of(&loaded[0]),
+            platforms: Vec::new(),
+            names: loaded[0].names.clone(),
+        };
         assert_eq!(fs::read(to.save(&item, format)).unwrap(), fs::read(&path).unwrap());
     }
 }
@@ -392,8 +396,10 @@ fn a_real_archive_loads() {
     let loaded = fixture.load(Path::new(&path)).unwrap();
     println!("loaded {} images in {:?}", loaded.len(), started.elapsed());
     fixture.check(&loaded);
-    let items: Vec<SaveItem> =
-        loaded.into_iter().map(|one| SaveItem { image: fixture.image_of(&one), names: one.names }).collect();
+    let items: Vec<SaveItem> = loaded
+        .into_iter()
+        .map(|one| SaveItem { image: fixture.image_of(&one), platforms: Vec::new(), names: one.names })
+        .collect();
     let started = std::time::Instant::now();
     let mut out = File::create(fixture.path("out.tar")).unwrap();
     save(&fixture.store, &items, ArchiveFormat::Docker, &mut out).unwrap();

@@ -389,7 +389,7 @@ fn loading_an_archive_fills_the_layers_that_were_elsewhere() {
     let served = Served::start();
     let resolved = resolve(&served);
     let from = Fixture::new();
-    let item = SaveItem { image: image(&from), names: Vec::new() };
+    let item = SaveItem { image: image(&from), platforms: Vec::new(), names: Vec::new() };
     let path = from.path("saved.tar");
     let mut file = fs::File::create(&path).unwrap();
     save(&from.store, &[item], ArchiveFormat::Docker, &mut file).unwrap();
@@ -416,7 +416,7 @@ fn an_image_is_saved_when_its_layers_are_there() {
     let save_it = || {
         let image = resolved.fixture.store.image(&resolved.pulled.image.id).unwrap().unwrap();
         let mut out = Vec::new();
-        let item = SaveItem { image, names: Vec::new() };
+        let item = SaveItem { image, platforms: Vec::new(), names: Vec::new() };
         save(&resolved.fixture.store, &[item], ArchiveFormat::Docker, &mut out).map(|()| out)
     };
     assert!(matches!(save_it(), Err(ImageError::LayerElsewhere { .. })));
@@ -463,7 +463,8 @@ fn a_layer_that_is_elsewhere_is_mounted_or_passed_on_when_it_is_pushed() {
     // what cannot be had cannot be passed on
     drop(first);
     let third = Registry::start(&options).unwrap();
-    let error = block_on(images.push(&pulled.image, &name(&third, "app:1"), &Packing::default(), &|_| {}));
+    let error =
+        block_on(images.push((&pulled.image, &[]), &name(&third, "app:1"), &Packing::default(), &|_| {}));
     let text = causes(&error.unwrap_err());
     assert!(text.contains("cannot fetch layer sha256:"), "{text}");
 }

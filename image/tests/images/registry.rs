@@ -74,7 +74,7 @@ impl Fixture {
     ) -> (String, Vec<ImageEvent>) {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let pushed = block_on(self.images().push(image, name, packing, &tell)).unwrap();
+        let pushed = block_on(self.images().push((image, &[]), name, packing, &tell)).unwrap();
         (pushed.to_string(), events.into_inner().unwrap())
     }
 
@@ -168,7 +168,7 @@ fn skopeo_reads_what_was_pushed_and_its_images_are_pulled() {
     assert!(status.success());
     // uncompressed layers, which skopeo then compresses because its options ask for it
     let archive = fixture.directory.path().join("saved.tar");
-    let item = SaveItem { image: image.clone(), names: vec![reference.clone()] };
+    let item = SaveItem { image: image.clone(), platforms: Vec::new(), names: vec![reference.clone()] };
     let mut out = std::fs::File::create(&archive).unwrap();
     save(&fixture.store, &[item], ArchiveFormat::Docker, &mut out).unwrap();
     let archive = format!("docker-archive:{}", archive.display());

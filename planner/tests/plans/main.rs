@@ -10,6 +10,7 @@ mod cases;
 mod dump;
 #[path = "../../../parser/tests/language/generate/mod.rs"]
 mod generate;
+mod joined;
 mod laws;
 mod options;
 mod plan_laws;

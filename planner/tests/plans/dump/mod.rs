@@ -26,7 +26,7 @@ fn lint(out: &mut String, lint: &Lint) {
 pub(crate) fn plan(plan: &Plan) -> String {
     let mut out = String::new();
     for (i, stage) in plan.stages.iter().enumerate() {
-        let mark = if i == plan.target.0 { "target" } else { "stage" };
+        let mark = if i == plan.target().stage.0 { "target" } else { "stage" };
         let (base, result) = (files(plan, &stage.base), files(plan, &stage.result));
         writeln!(out, "{mark} {} {}: {base} -> {result}", stage.display_name, stage.platform).unwrap();
         if let Some(name) = &stage.from_name {
@@ -49,7 +49,7 @@ fn image(out: &mut String, plan: &Plan) {
         let made = Timestamp::from_seconds(FIRST_STEP + i64::try_from(id.0).unwrap()).unwrap();
         (DiffId::from_digest(Digest::of(format!("step {}", id.0).as_bytes())), made)
     };
-    let config = plan.image.finished_config(&results, plan.source_date_epoch);
+    let config = plan.target().image.finished_config(&results, plan.source_date_epoch);
     writeln!(
         out,
         "config {}/{}{} created {}",

@@ -32,7 +32,8 @@ pub(crate) fn check(text: &[u8], triggers: &[&str]) {
         let target = target.expect("what can be planned whole can be planned in part");
         let made =
             |_| (DiffId::from_digest(Digest::of(b"layer")), Timestamp::from_seconds(0).expect("a time"));
-        let [one, other] = [&target, &everything].map(|plan| plan.image.finished_config(&made, None));
+        let [one, other] =
+            [&target, &everything].map(|plan| plan.target().image.finished_config(&made, None));
         assert_eq!(one, other);
     }
 }

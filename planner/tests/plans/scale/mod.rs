@@ -27,7 +27,7 @@ fn a_long_chain_of_stages() {
     let plan = plan_text(&text);
     assert_eq!((plan.stages.len(), plan.steps.len()), (STAGES, STAGES));
     let made = |_| (DiffId::from_digest(Digest::of(b"")), Timestamp::from_seconds(0).unwrap());
-    assert_eq!(plan.image.finished_config(&made, None).history.len(), 1 + STAGES);
+    assert_eq!(plan.target().image.finished_config(&made, None).history.len(), 1 + STAGES);
 }
 
 #[test]

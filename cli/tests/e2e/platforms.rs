@@ -1,0 +1,226 @@
+//! Builds for several platforms: what is done once, the image that comes of it, and programs of other processors.
+
+use crate::{RBUILD, with_busybox};
+use rbuild_testkit::{Ran, Registry, RegistryOptions, Workspace};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const BOTH: &str = "linux/amd64,linux/arm64";
+
+/// A compiler that runs here and makes files for every platform.
+const CROSS: &str = "FROM --platform=$BUILDPLATFORM busybox AS build\nRUN echo once > /once\n\
+    ARG BUILDPLATFORM TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT\n\
+    RUN echo \"$BUILDPLATFORM $TARGETPLATFORM $TARGETOS $TARGETARCH $TARGETVARIANT\" > /made\n\
+    FROM scratch\nCOPY f /\nCOPY --from=build /made /made\nENTRYPOINT [\"/x\"]\n";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn document(path: &Path, digest: &str) -> Value {
+    let file = path.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+    json(&fs::read_to_string(file).unwrap())
+}
+
+/// What `save` writes of an image, unpacked.
+fn saved(here: &Workspace, image: &str) -> PathBuf {
+    here.ok(["save", "-o", "saved.tar", image]);
+    let directory = here.path().join("saved");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory).unwrap();
+    let archive = here.path().join("saved.tar");
+    let unpacked = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(&directory).status();
+    assert!(unpacked.unwrap().success());
+    directory
+}
+
+/// Platforms and the digests of their manifests, as the only index of an archive lists them.
+fn entries(layout: &Path) -> Vec<(String, String)> {
+    let top = json(&fs::read_to_string(layout.join("index.json")).unwrap());
+    let index = document(layout, top["manifests"][0]["digest"].as_str().unwrap());
+    let entry = |entry: &Value| {
+        let platform = &entry["platform"];
+        let variant = platform["variant"].as_str().map(|variant| format!("/{variant}")).unwrap_or_default();
+        let [os, architecture] = ["os", "architecture"].map(|name| platform[name].as_str().unwrap());
+        (format!("{os}/{architecture}{variant}"), entry["digest"].as_str().unwrap().to_owned())
+    };
+    index["manifests"].as_array().unwrap().iter().map(entry).collect()
+}
+
+fn text(ran: &Ran) -> String {
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
+#[test]
+fn what_platforms_have_in_common_is_done_once_and_the_image_is_one() {
+    let Some(here) = with_busybox("what_platforms_have_in_common") else { return };
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    let context = context.to_str().unwrap();
+    let platforms = ["--platform", "linux/amd64,linux/arm64", "--platform", "linux/arm"];
+    let build = || here.run(["build", "-t", "app"].iter().chain(&platforms).chain([&context]));
+    let told = text(&build());
+    assert_eq!(told.matches("RUN echo once").count(), 1, "{told}");
+    assert_eq!(told.matches("COPY f /").count(), 1, "{told}");
+    assert!(told.contains("[linux/amd64->arm/v7 build 3/3]"), "{told}");
+
+    let layout = saved(&here, "app");
+    let entries = entries(&layout);
+    let names: Vec<&str> = entries.iter().map(|(platform, _)| platform.as_str()).collect();
+    assert_eq!(names, ["linux/amd64", "linux/arm64", "linux/arm/v7"]);
+    let expected = ["linux/amd64 linux amd64 ", "linux/arm64 linux arm64 ", "linux/arm/v7 linux arm v7"];
+    for ((_, digest), expected) in entries.iter().zip(expected) {
+        let manifest = document(&layout, digest);
+        let config = document(&layout, manifest["config"]["digest"].as_str().unwrap());
+        assert_eq!(config["architecture"].as_str(), expected.split(' ').nth(2));
+        assert_eq!(config["variant"].as_str().unwrap_or_default(), expected.split(' ').nth(3).unwrap());
+        assert_eq!(config["config"]["Entrypoint"][0], "/x");
+        let top = manifest["layers"].as_array().unwrap().last().unwrap()["digest"].as_str().unwrap();
+        let layer = layout.join("blobs/sha256").join(top.trim_start_matches("sha256:"));
+        let made = Command::new("tar").arg("-xOf").arg(layer).arg("made").output().unwrap();
+        let host = "linux/amd64";
+        assert_eq!(String::from_utf8(made.stdout).unwrap(), format!("{host} {expected}\n"));
+    }
+    let again = text(&build());
+    assert!(again.matches("CACHED").count() >= 6 && !again.contains("DONE 1."), "{again}");
+}
+
+#[test]
+fn an_image_for_several_platforms_stays_whole() {
+    let Some(here) = with_busybox("an_image_for_several_platforms") else { return };
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    let context = context.to_str().unwrap();
+    here.ok(["build", "-q", "--platform", BOTH, "-t", "app", context]);
+    let id = here.ok(["images", "-q", "--no-trunc", "app"]);
+    let id = id.trim();
+    assert_eq!(here.ok(["images", "-a", "-q"]).lines().count(), 2, "busybox and app");
+    assert_eq!(json(&here.ok(["inspect", "app"]))[0]["Id"], *id);
+    assert_eq!(json(&here.ok(["inspect", "app"]))[0]["Architecture"], "amd64");
+    assert!(here.ok(["history", "app"]).contains("COPY /made /made"));
+    // an image of an archive is the same, and has the same id
+    let top = json(&fs::read_to_string(saved(&here, "app").join("index.json")).unwrap());
+    assert_eq!(top["manifests"][0]["digest"], *id);
+
+    // its parts are neither dangling nor removed on their own
+    here.ok(["tag", "app", "other"]);
+    here.ok(["rmi", "app"]);
+    assert!(here.ok(["image", "prune", "-f"]).contains("0B"));
+    let own = entries_of_configs(&saved(&here, "other"));
+    let refused = here.fails(["rmi", "-f", &own[1]]);
+    assert!(refused.stderr.contains("for one of its platforms"), "{}", refused.stderr);
+
+    // each platform takes its own
+    let from = here.context("d", "FROM other\nCOPY g /\n", &[("g", "g")]);
+    here.ok(["build", "-q", "--platform", BOTH, "-t", "child", from.to_str().unwrap()]);
+    let configs = entries_of_configs(&saved(&here, "child"));
+    assert_eq!(configs.len(), 2);
+    let missing = here.fails(["build", "--platform", "linux/s390x", from.to_str().unwrap()]);
+    assert!(missing.stderr.contains("other"), "{}", missing.stderr);
+
+    let removed = here.ok(["rmi", "other"]);
+    assert_eq!(removed.matches("Deleted: ").count(), 3, "{removed}");
+    here.ok(["rmi", "child"]);
+    assert_eq!(here.ok(["images", "-a", "-q"]).lines().count(), 1);
+}
+
+fn entries_of_configs(layout: &Path) -> Vec<String> {
+    let config = |(_, digest): (String, String)| {
+        document(layout, &digest)["config"]["digest"].as_str().unwrap().to_owned()
+    };
+    entries(layout).into_iter().map(config).collect()
+}
+
+#[test]
+fn a_registry_gets_an_index_and_gives_each_platform_its_image() {
+    let Some(here) = with_busybox("a_registry_gets_an_index") else { return };
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let name = format!("{}/team/app:1", registry.host());
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    here.ok(["build", "-q", "--platform", BOTH, "-t", &name, context.to_str().unwrap()]);
+    let digest = |told: String| told.split("digest: ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let pushed = digest(here.ok(["push", &name]));
+    let before = registry.requests().len();
+    assert_eq!(digest(here.ok(["push", &name])), pushed);
+    let sent = registry.requests()[before..].iter().filter(|line| !line.starts_with("HEAD")).count();
+    assert!(sent <= 2, "nothing is sent twice: {:?}", &registry.requests()[before..]);
+
+    let there = Workspace::new(RBUILD);
+    let dockerfile = format!("FROM {name}\nCOPY g /\n");
+    let from = there.context("d", &dockerfile, &[("g", "g")]);
+    let build =
+        |there: &Workspace| there.run(["build", "--platform", BOTH, "-t", "child", from.to_str().unwrap()]);
+    let told = text(&build(&there));
+    assert!(told.contains("exporting to image"), "{told}");
+    let architectures: Vec<Value> = entries_of_configs(&saved(&there, "child"))
+        .iter()
+        .map(|config| document(&there.path().join("saved"), config)["architecture"].clone())
+        .collect();
+    assert_eq!(architectures, ["amd64", "arm64"]);
+    // both stay known under the one name, so that nothing is asked again
+    let before = registry.requests().len();
+    there.ok(["build", "-q", "--platform", BOTH, "-t", "again", from.to_str().unwrap()]);
+    assert_eq!(registry.requests()[before..], [""; 0]);
+}
+
+/// An emulator registered for arm64 under a name of its own, until it is dropped.
+struct Emulator(PathBuf);
+
+impl Emulator {
+    /// Registers Debian's with these flags.
+    fn register(line: &str, flags: &str) -> Self {
+        let name = format!("rbuild-test-{}", std::process::id());
+        let mut parts: Vec<&str> = line.trim().split(':').collect();
+        parts[1] = &name;
+        *parts.last_mut().unwrap() = flags;
+        fs::write("/proc/sys/fs/binfmt_misc/register", parts.join(":")).unwrap();
+        Self(Path::new("/proc/sys/fs/binfmt_misc").join(name))
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.0, "-1");
+    }
+}
+
+#[test]
+fn foreign_programs_run_where_the_kernel_has_an_emulator() {
+    let test = "foreign_programs_run";
+    let Some(here) = with_busybox(test) else { return };
+    let base = rbuild_testkit::repository().join("target/base");
+    let line = fs::read_to_string("/usr/lib/binfmt.d/qemu-aarch64.conf");
+    let can_register = Path::new("/proc/sys/fs/binfmt_misc/register").exists();
+    let (Ok(line), Ok(root), true) = (line, fs::read(base.join("arm64.tar")), can_register) else {
+        return eprintln!("{test} skipped: it needs qemu-user-static, binfmt_misc and target/base/arm64.tar");
+    };
+    let dockerfile = "FROM --platform=$BUILDPLATFORM busybox AS first\nRUN echo done > /first\n\
+        FROM scratch\nCOPY --from=first /first /\nARG TARGETARCH\nADD $TARGETARCH.tar /\n\
+        RUN [\"/bin/busybox\", \"sh\", \"-c\", \"busybox uname -m > /machine; busybox cat /machine\"]\n";
+    let context = here.context("c", dockerfile, &[]);
+    fs::write(context.join("arm64.tar"), root).unwrap();
+    fs::copy(base.join("busybox.tar"), context.join("amd64.tar")).unwrap();
+    let build = || here.run(["build", "--platform", BOTH, "-t", "app", context.to_str().unwrap()]);
+    if !Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() {
+        let refused = build();
+        assert_eq!(refused.code, 3, "{}", refused.stderr);
+        assert!(refused.stderr.contains("apt install qemu-user-static"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("cannot run programs for linux/arm64:"), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("RUN echo done\n"), "nothing has run: {}", refused.stderr);
+        let emulator = Emulator::register(&line, "OP");
+        let refused = build();
+        assert_eq!(refused.code, 3, "{}", refused.stderr);
+        assert!(refused.stderr.contains("without the flag F"), "{}", refused.stderr);
+        drop(emulator);
+    }
+    let emulator = Emulator::register(&line, "OPF");
+    let told = text(&build());
+    assert!(told.contains(" aarch64\n") && told.contains(" x86_64\n"), "{told}");
+    drop(emulator);
+    // what is cached needs no emulator
+    let again = build();
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(here.ok(["run", "--rm", "app", "/bin/busybox", "cat", "/machine"]), "x86_64\n");
+}
