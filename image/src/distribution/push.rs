@@ -29,6 +29,9 @@ const LAYERS_AT_ONCE: usize = 2;
 /// Pieces of a layer on its way from one registry to another (of some 16 KiB) that may wait for the latter.
 const PIECES_AHEAD: usize = 64;
 
+/// The longest tar, in bytes, that is compressed into memory before it is sent.
+const SMALL_LAYER: u64 = 1 << 20;
+
 /// Compressed blocks (of up to 1 MiB) that may wait for the network.
 const BLOCKS_AHEAD: usize = 2;
 
@@ -125,11 +128,16 @@ impl Pushing<'_> {
             }
             return Ok((media_type, bytes));
         }
-        let layers = self.layers(&image.layers).await?;
-        self.config(image).await?;
-        let (media_type, bytes) = self.manifest(image, layers)?;
-        self.client.put_manifest(&at(&bytes), &media_type, Bytes::from(bytes.clone())).await?;
-        Ok((media_type, bytes))
+        let (layers, config) = tokio::join!(self.layers(&image.layers), self.config(image));
+        let naming = async {
+            let (media_type, bytes) = self.manifest(image, layers?)?;
+            config?;
+            self.client.put_manifest(&at(&bytes), &media_type, Bytes::from(bytes.clone())).await?;
+            Ok((media_type, bytes))
+        };
+        // what was compressed is known even when something else failed
+        let (named, ()) = tokio::join!(naming, self.memoise());
+        named
     }
 
     /// Sends the images and the index of them, which is returned.
@@ -197,10 +205,7 @@ impl Pushing<'_> {
                 });
             }
         }
-        let sent = try_join_all(parts).await;
-        // what was compressed is known even when something else failed
-        self.memoise();
-        let sent: HashMap<_, _> = sent?.into_iter().collect();
+        let sent: HashMap<_, _> = try_join_all(parts).await?.into_iter().collect();
         Ok(layers.iter().filter_map(|layer| sent.get(&layer.diff_id).cloned()).collect())
     }
 
@@ -228,7 +233,10 @@ impl Pushing<'_> {
                 }
                 Some(_) | None => {
                     (self.on_event)(ImageEvent::LayerStarted { digest, size: None });
-                    self.send_compressed(layer, digest).await?
+                    match layer.tar_size {
+                        Some(..=SMALL_LAYER) => self.send_small(layer).await?,
+                        Some(_) | None => self.send_compressed(layer, digest).await?,
+                    }
                 }
             },
         };
@@ -292,6 +300,29 @@ impl Pushing<'_> {
         Ok(self.client.upload_blob(self.reference, upload, open).await?)
     }
 
+    /// Compresses a small layer before sending it, because a blob whose digest is known takes a request less.
+    async fn send_small(&self, layer: &ImageLayer) -> Result<Descriptor, ImageError> {
+        let (store, id, compression) = (self.store.clone(), layer.layer, self.packing.compression);
+        let compressing = super::blocking("compressing a layer", move || {
+            let mut bytes = Vec::new();
+            let compressed = compress_layer(&store, &id, compression, |block| {
+                bytes.extend_from_slice(&block);
+                Flow::Continue
+            })?;
+            Ok((compressed.ok_or(ImageError::Worker { task: "compressing a layer" })?, Bytes::from(bytes)))
+        });
+        let (descriptor, bytes) = compressing.await?;
+        self.learn(layer.diff_id, &descriptor);
+        let upload = BlobUpload { descriptor: &descriptor, mount_from: None };
+        self.client.upload_blob(self.reference, upload, || BlobBody::from_bytes(bytes.clone())).await?;
+        Ok(descriptor)
+    }
+
+    fn learn(&self, diff_id: DiffId, descriptor: &Descriptor) {
+        let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        learned.push((diff_id, descriptor.clone()));
+    }
+
     /// Compresses a layer while sending it. A broken upload makes it compress again, to the same bytes, of which the
     /// registry gets those it lacks.
     async fn send_compressed(&self, layer: &ImageLayer, shown: Digest) -> Result<Descriptor, ImageError> {
@@ -340,14 +371,14 @@ impl Pushing<'_> {
         };
         sent?;
         let descriptor = compressed.ok_or_else(stopped)?;
-        let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        learned.push((layer.diff_id, descriptor.clone()));
+        self.learn(layer.diff_id, &descriptor);
         Ok(descriptor)
     }
 
     async fn config(&self, image: &ImageRecord) -> Result<(), ImageError> {
         let digest = *image.id.as_digest();
-        if self.client.blob_exists(self.reference, &digest).await? {
+        // the config of an image with a layer that was never sent is new, too
+        if self.planned(image).is_some() && self.client.blob_exists(self.reference, &digest).await? {
             return Ok(());
         }
         let missing = || ImageError::BlobMissing { kind: "config", digest, image: image.id };
@@ -359,11 +390,17 @@ impl Pushing<'_> {
     }
 
     /// Records the descriptors of the compressed layers in the index, if the index can be written.
-    fn memoise(&self) {
+    async fn memoise(&self) {
         let learned =
             std::mem::take(&mut *self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        if learned.is_empty() {
+            return;
+        }
+        let (store, compression) = (self.store.clone(), self.packing.compression);
+        let remembering =
+            super::blocking("remembering blobs", move || remember_compressed(&store, &learned, compression));
         // compressing again is all that it costs
-        let _ = remember_compressed(self.store, &learned, self.packing.compression);
+        let _ = remembering.await;
     }
 
     /// Keeps the manifest, and notes it with the name when that is the image's here too.
