@@ -5,7 +5,7 @@ use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, Snapshots, Source
 use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem, Unpack};
 use rbuild_testkit::now;
-use rbuild_testkit::{Outcome, chain, described, has_root, hostile_archives};
+use rbuild_testkit::{Outcome, Tar, chain, described, has_root, hostile_archives};
 use std::{fs, path::Path, time::SystemTime};
 
 #[test]
@@ -29,6 +29,29 @@ fn hostile_archives_do_no_harm() {
             (expected, found) => panic!("{}: {found:?}, not {expected:?}", archive.name),
         }
         assert!(!Path::new("/etc/escaped").exists(), "{} wrote outside", archive.name);
+    }
+}
+
+/// As docker does it, and as layers have them.
+#[test]
+fn links_and_fifos_keep_their_attributes() {
+    if !has_root() {
+        return;
+    }
+    let records: [(&str, &[u8]); 2] =
+        [("SCHILY.xattr.trusted.kept", b"v"), ("SCHILY.xattr.user.refused", b"v")];
+    let tar = Tar::new()
+        .pax(&records)
+        .symlink("link", "nowhere")
+        .pax(&records)
+        .entry(b'6', b"fifo", "", b"")
+        .finish();
+    let directory = tempfile::tempdir().unwrap();
+    let draft = add(directory.path(), &tar).unwrap();
+    for name in ["link", "fifo"] {
+        let mut value = [0; 8];
+        let path = draft.fs().join("d").join(name);
+        assert_eq!(rustix::fs::lgetxattr(path, "trusted.kept", &mut value), Ok(1), "{name}");
     }
 }
 

@@ -28,6 +28,9 @@ const PIECES_AHEAD: usize = 64;
 /// Bytes between two progress events.
 const PROGRESS_STEP: u64 = 256 << 10;
 
+/// The length of a compressed layer that is worth a sync of its own.
+const WRITE_BACK: u64 = 16 << 20;
+
 /// The longest pause between two looks at a lock that another fetch holds.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -110,9 +113,16 @@ impl RemoteImages {
         on_event: OnEvent<'_>,
     ) -> Result<PendingLayer, ImageError> {
         // the semaphore is never closed
-        let _turn = self.turns.acquire().await.ok();
+        let turn = self.turns.acquire().await.ok();
         let unpacked = self.unpack(remote, on_event).await;
-        unpacked.map_err(|source| ImageError::fetch_layer(remote, source))
+        drop(turn);
+        let unpacked = unpacked.map_err(|source| ImageError::fetch_layer(remote, source))?;
+        if remote.blob.size >= WRITE_BACK {
+            // the disk writes it while others come; the sync of all says what is wrong with the disk
+            let store = self.store.clone();
+            let _ = blocking("writing a layer to the disk", move || Ok(store.sync()?)).await;
+        }
+        Ok(unpacked)
     }
 
     async fn unpack(&self, remote: &RemoteLayer, on_event: OnEvent<'_>) -> Result<PendingLayer, ImageError> {
