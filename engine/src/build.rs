@@ -14,12 +14,12 @@ use crate::{
     resolve::Fetching,
     results::{Origin, Results, StepResult},
     schedule::{Next, Queue, Schedule},
-    unsupported,
+    secrets, unsupported,
 };
 use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord};
 use rbuild_executor::HostFiles;
-use rbuild_planner::{CachePolicy, Plan, StepId};
+use rbuild_planner::{Action, CachePolicy, Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Engine {
@@ -133,6 +133,7 @@ impl Build {
             files: first.files,
             host_files: HostFiles::new(store, &first.request.add_hosts),
             shm_size: first.request.shm_size,
+            secrets: first.request.secrets,
             cancel: cancel.clone(),
         };
         let executor = Executor {
@@ -174,6 +175,7 @@ impl Build {
     /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded.
     async fn run_missing(&mut self) -> Result<(), Error> {
         let missing = self.results.missing();
+        self.check_secrets(&missing)?;
         self.announce_cached(&missing);
         for step in &self.to_hash {
             if let Some(result) = self.results.step(*step) {
@@ -209,6 +211,17 @@ impl Build {
                 self.executor.machine.cancel.cancel();
                 schedule.stop().await;
                 return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A secret that is missing is the first thing that a person hears.
+    fn check_secrets(&self, missing: &BTreeSet<StepId>) -> Result<(), Error> {
+        for step in missing.iter().map(|step| &self.plan.steps[step.0]) {
+            if let Action::Run(action) = &step.action {
+                secrets::check(&action.mounts, &self.executor.machine.secrets)
+                    .map_err(|error| Error::from(error).at_step(step, &self.executor.text, Vec::new()))?;
             }
         }
         Ok(())

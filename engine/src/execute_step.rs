@@ -6,11 +6,13 @@ use crate::{
     keys::Keys,
     layer_files::LayerFiles,
     lookup::{Done, Found, Ready, StepCache},
+    mask::Mask,
     miss::Misses,
     output_tail::OutputTail,
     reporter::{Reporter, Running},
     results::{Inputs, Origin, StepResult},
     run_mounts::{self, MountSources},
+    secrets::{self, Secrets},
     source_files::SourceFiles,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
@@ -42,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) host_files: HostFiles,
     /// `--shm-size`.
     pub(crate) shm_size: Option<u64>,
+    /// `--secret`.
+    pub(crate) secrets: Secrets,
     pub(crate) cancel: Cancel,
 }
 
@@ -134,8 +138,12 @@ impl Machine {
                 Ok(rbuild_executor::copy(snapshots, action, selection, parent, now)?)
             }
             Action::Run(action) => {
-                let sources =
-                    MountSources { contexts: &self.sources, inputs: ready.inputs, cancel: &self.cancel };
+                let sources = MountSources {
+                    contexts: &self.sources,
+                    inputs: ready.inputs,
+                    secrets: &self.secrets,
+                    cancel: &self.cancel,
+                };
                 for (_, layers) in &ready.inputs.sources {
                     self.files.need(layers)?;
                 }
@@ -147,10 +155,16 @@ impl Machine {
                     parent,
                     mounts: &mounts,
                     host_files: &self.host_files,
+                    secret_variables: &secrets::variables(&action.mounts, &self.secrets),
                     shm_size: self.shm_size,
                     cancel: &self.cancel,
                 };
-                Ok(rbuild_executor::run(&run, output)?)
+                let Some(mut mask) = Mask::new(secrets::values(&action.mounts, &self.secrets)) else {
+                    return Ok(rbuild_executor::run(&run, output)?);
+                };
+                let ran = rbuild_executor::run(&run, &mut |bytes| mask.push(bytes, output));
+                mask.finish(output);
+                Ok(ran?)
             }
         }
     }

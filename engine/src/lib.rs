@@ -30,6 +30,7 @@ mod keys;
 mod layer_content;
 mod layer_files;
 mod lookup;
+mod mask;
 mod miss;
 mod output_tail;
 mod preview;
@@ -41,6 +42,7 @@ mod resolve;
 mod results;
 mod run_mounts;
 mod schedule;
+mod secrets;
 mod source_files;
 mod transfer;
 mod unsupported;
@@ -84,6 +86,7 @@ pub use request::{
     BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, LayoutReference,
     NamedContextSource, Output, PullPolicy, RemoteContext,
 };
+pub use secrets::SecretValue;
 pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 

@@ -1,5 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
+use crate::SecretValue;
 use rbuild_cache::PlatformImage;
 use rbuild_daemon::DaemonAddress;
 use rbuild_oci::{Clock, Digest, ImageId, ImageName, Platform, Reference};
@@ -130,6 +131,8 @@ pub struct BuildRequest {
     /// `--platform`: the platforms to build for, each once. With several the outputs are for all of them. Without one the
     /// base image decides.
     pub platforms: Vec<Platform>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, SecretValue>,
     /// `--network`.
     pub network: Network,
     /// `--no-cache` and `--no-cache-filter`.
@@ -185,6 +188,7 @@ impl BuildRequest {
             labels: Vec::new(),
             target: None,
             platforms: Vec::new(),
+            secrets: BTreeMap::new(),
             network: Network::Default,
             no_cache: NoCache::None,
             named_contexts: BTreeMap::new(),

@@ -4,6 +4,7 @@ use crate::{
     Error,
     keys::{Keyed, mounted_files},
     results::Inputs,
+    secrets::{self, Secrets},
     source_files::{MOUNTED, SourceFiles, mounted_tree},
 };
 use rbuild_cache::{Cancel, StepHash};
@@ -19,6 +20,7 @@ use std::{
 pub(crate) struct MountSources<'a> {
     pub(crate) contexts: &'a SourceFiles,
     pub(crate) inputs: &'a Inputs,
+    pub(crate) secrets: &'a Secrets,
     /// Ends the wait for a locked cache.
     pub(crate) cancel: &'a Cancel,
 }
@@ -33,6 +35,7 @@ pub(crate) fn prepare(
     keyed: &Keyed,
     action: &RunAction,
 ) -> Result<Vec<PreparedMount>, Error> {
+    secrets::check(&action.mounts, sources.secrets)?;
     let cache_id = |mount: &Mount| match &mount.kind {
         MountKind::Cache { id, mode, uid, gid, .. } => Some((id.clone(), *mode, *uid, *gid)),
         MountKind::Bind { .. }
@@ -53,20 +56,23 @@ pub(crate) fn prepare(
         {
             *sharing = Sharing::Shared;
         }
-        prepared.insert(position, prepare_one(sources, keyed.mount_contents[position], &mount)?);
+        if let Some(one) = prepare_one(sources, keyed.mount_contents[position], &mount)? {
+            prepared.insert(position, one);
+        }
     }
     Ok(prepared.into_values().collect())
 }
 
-/// `seen` is the hash of what the mount showed when the build began.
+/// `seen` is the hash of what the mount showed when the build began. A secret that is not there, or is a variable alone, needs no
+/// mount.
 fn prepare_one(
     sources: &MountSources<'_>,
     seen: Option<StepHash>,
     mount: &Mount,
-) -> Result<PreparedMount, Error> {
+) -> Result<Option<PreparedMount>, Error> {
     let snapshots = sources.contexts.snapshots();
-    match &mount.kind {
-        MountKind::Tmpfs { size } => Ok(PreparedMount::tmpfs(&mount.target, *size)),
+    Ok(Some(match &mount.kind {
+        MountKind::Tmpfs { size } => PreparedMount::tmpfs(&mount.target, *size),
         MountKind::Bind {
             from: from @ (Filesystem::Context | Filesystem::NamedContext(_)),
             source,
@@ -80,14 +86,14 @@ fn prepare_one(
                 return Err(Error::Executor(ExecutorError::SourceChanged { path }));
             }
             let draft = rbuild_executor::copy(snapshots, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
-            Ok(PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?)
+            PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?
         }
         MountKind::Bind { from, source, access } => {
             let layers = match from {
                 Filesystem::Scratch => &[],
                 other => sources.inputs.source(other)?,
             };
-            Ok(PreparedMount::layers(snapshots, layers, source, &mount.target, *access)?)
+            PreparedMount::layers(snapshots, layers, source, &mount.target, *access)?
         }
         MountKind::Cache { id, from, source, sharing, access, mode, uid, gid } => {
             if *from != Filesystem::Scratch {
@@ -97,11 +103,15 @@ fn prepare_one(
             }
             let directory =
                 CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
-            Ok(PreparedMount::cache(snapshots.store(), &directory, &mount.target, *access, sources.cancel)?)
+            PreparedMount::cache(snapshots.store(), &directory, &mount.target, *access, sources.cancel)?
         }
-        MountKind::Secret { id, .. } => {
-            Err(Error::Unsupported { what: format!("--mount=type=secret (id {id})") })
+        MountKind::Secret { id, file: true, mode, uid, gid, .. } => {
+            let Some(secret) = sources.secrets.get(id) else { return Ok(None) };
+            PreparedMount::secret(secret.expose(), &mount.target, *mode, (*uid, *gid))?
         }
-        MountKind::Ssh { id, .. } => Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") }),
-    }
+        MountKind::Secret { file: false, .. } => return Ok(None),
+        MountKind::Ssh { id, .. } => {
+            return Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") });
+        }
+    }))
 }

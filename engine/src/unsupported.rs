@@ -39,12 +39,14 @@ fn unsupported(step: &Step) -> Option<&'static str> {
         Action::Workdir(_) => return None,
     };
     let of_mount = |mount: &Mount| match &mount.kind {
-        MountKind::Secret { .. } => Some("--mount=type=secret"),
         MountKind::Ssh { .. } => Some("--mount=type=ssh"),
         MountKind::Cache { from, .. } if *from != Filesystem::Scratch => {
             Some("--mount=type=cache with from=")
         }
-        MountKind::Cache { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        MountKind::Cache { .. }
+        | MountKind::Bind { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. } => None,
     };
     let of_source = |source: &CopySource| match source {
         CopySource::Http(_) => Some("ADD of a URL"),

@@ -221,6 +221,12 @@ pub enum ExecutorError {
         /// The store's directory.
         store: PathBuf,
     },
+    /// A RUN cannot do without a secret that the caller does not have.
+    #[error("secret {id}: not found")]
+    SecretNotFound {
+        /// Its id.
+        id: String,
+    },
     /// A RUN's command could not be started.
     #[error("process {command} did not complete successfully: exit code: {code}")]
     CommandNotStarted {

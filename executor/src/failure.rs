@@ -30,6 +30,7 @@ impl ExecutorError {
             | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }
+            | Self::SecretNotFound { .. }
             | Self::Canceled => Input,
             Self::System { source, .. } | Self::ContextNotFound { source, .. } => {
                 FailureClass::of_io(source, Input)

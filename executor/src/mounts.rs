@@ -23,10 +23,14 @@ use rbuild_sys::{
 };
 use std::{
     ffi::{CString, OsStr},
-    fs::File,
+    fs::{File, Permissions},
+    io::Write,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{
+            ffi::OsStrExt,
+            fs::{PermissionsExt, fchown},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -75,6 +79,36 @@ impl PreparedMount {
     #[must_use]
     pub fn tmpfs(target: &ImagePath, size: Option<u64>) -> Self {
         Self { target: target.clone(), source: PreparedSource::Tmpfs(size), _held: Vec::new() }
+    }
+
+    /// A file in memory that holds `secret`.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`] when it cannot be made: an owner that this user has no id for.
+    pub fn secret(
+        secret: &[u8],
+        target: &ImagePath,
+        mode: u32,
+        (uid, gid): (u32, u32),
+    ) -> Result<Self, ExecutorError> {
+        const NAME: &str = "secret";
+        let fail = |call| move |error| ExecutorError::system(call, target.as_str().as_bytes(), error);
+        let attributes = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);
+        let memory = detached_tmpfs(&[(c"source", c"tmpfs"), (c"size", c"1m")], attributes)
+            .map_err(rbuild_sys::SandboxError::from)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = open_below(memory.as_fd(), Path::new(NAME), Resolve::Beneath, flags, Mode::empty());
+        let mut file = File::from(file.map_err(fail("create"))?);
+        file.write_all(secret).map_err(fail("write"))?;
+        fchown(&file, Some(uid), Some(gid)).map_err(fail("chown"))?;
+        file.set_permissions(Permissions::from_mode(mode)).map_err(fail("chmod"))?;
+        let source = MountSource::Part {
+            mount: Arc::new(memory),
+            path: PathBuf::from(NAME),
+            kind: PartKind::File,
+            attributes: attributes.and(MountAttributes::READ_ONLY),
+        };
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: Vec::new() })
     }
 
     /// A path in a stack of layers. Writes, where allowed, are thrown away.

@@ -12,12 +12,12 @@ use rbuild_cache::{Cancel, LayerDraft, LayerId};
 use rbuild_planner::{Access, RunAction};
 use rbuild_sys::{SandboxError, SpawnError, overlay::Upper, sandbox::Running, spawn::Stdio};
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::Read,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::process::ExitStatusExt,
+        unix::{ffi::OsStrExt, process::ExitStatusExt},
     },
     path::Path,
     process::ExitStatus,
@@ -43,6 +43,8 @@ pub struct Run<'a> {
     pub mounts: &'a [PreparedMount],
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub host_files: &'a HostFiles,
+    /// The variables that secrets become, which hide others of the same name.
+    pub secret_variables: &'a [(&'a str, &'a [u8])],
     /// `--shm-size`, bytes.
     pub shm_size: Option<u64>,
     /// When to give up.
@@ -97,7 +99,7 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     let guest = Guest {
         isolation: run.isolation,
         command: &action.argv,
-        environment: action.env.pairs().iter().chain(&action.proxy_env).map(OsString::from).collect(),
+        environment: environment(run),
         identity: &identity,
         directory: &action.cwd,
         hostname: &action.hostname,
@@ -116,6 +118,21 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         ) => ExecutorError::CommandNotStarted { command: command(), code: start_code(&source), source },
         other => other,
     })
+}
+
+fn environment(run: &Run<'_>) -> Vec<OsString> {
+    let hidden = |pair: &String| {
+        let name = pair.split_once('=').map_or(pair.as_str(), |(name, _)| name);
+        run.secret_variables.iter().any(|(secret, _)| *secret == name)
+    };
+    let (own, proxies) = (run.action.env.pairs(), &run.action.proxy_env);
+    let own = own.iter().chain(proxies).filter(|pair| !hidden(pair)).map(OsString::from);
+    let secrets = run.secret_variables.iter().map(|(name, value)| {
+        let mut pair = OsString::from(format!("{name}="));
+        pair.push(OsStr::from_bytes(value));
+        pair
+    });
+    own.chain(secrets).collect()
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {

@@ -50,6 +50,9 @@ pub(crate) struct BuildArgs {
     #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
 
+    /// A secret for RUN --mount=type=secret (id=ID[,src=FILE|,env=VARIABLE]); may be repeated
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) secret: Vec<String>,
     /// Network of RUN: default, none or host
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,

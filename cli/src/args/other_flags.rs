@@ -18,7 +18,7 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 32] = [
+const FLAGS: [(&str, Option<char>, Takes); 31] = [
     ("allow", None, Value),
     ("annotation", None, Value),
     ("attest", None, Value),
@@ -45,7 +45,6 @@ const FLAGS: [(&str, Option<char>, Takes); 32] = [
     ("resource", None, Value),
     ("rm", None, Switch),
     ("sbom", None, Value),
-    ("secret", None, Value),
     ("security-opt", None, Value),
     ("squash", None, Switch),
     ("ssh", None, Value),

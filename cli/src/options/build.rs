@@ -1,6 +1,8 @@
 //! What a `build` line means.
 
-use super::{CallOptions, Certificates, ContextKind, any_platform, contexts, pairs, size, unsupported};
+use super::{
+    CallOptions, Certificates, ContextKind, any_platform, contexts, pairs, secrets, size, unsupported,
+};
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform, PullPolicy};
 use std::{net::IpAddr, path::PathBuf};
@@ -84,6 +86,7 @@ impl BuildOptions {
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: args.target,
             platforms: platforms(&args.platform, environment)?,
+            secrets: secrets::secrets(&args.secret, environment)?,
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,

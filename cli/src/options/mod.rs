@@ -7,6 +7,7 @@ mod contexts;
 mod packing;
 mod pairs;
 mod run;
+mod secrets;
 pub(crate) mod size;
 mod unsupported;
 

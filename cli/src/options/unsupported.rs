@@ -34,7 +34,7 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
         "provenance" | "sbom" | "push" | "debug" => off,
         "attest" => value.split(',').any(|part| part == "disabled=true"),
         "output" => matches!(value, "" | "type=docker" | "type=image"),
-        "secret" | "ssh" | "cache-from" | "cache-to" => value.is_empty(),
+        "ssh" | "cache-from" | "cache-to" => value.is_empty(),
         "builder" => value == "default",
         _ => false,
     }

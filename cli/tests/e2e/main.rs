@@ -29,6 +29,7 @@ mod registries;
 mod remote_bases;
 mod robust;
 mod sandbox;
+mod secrets;
 mod security;
 mod story;
 mod temporary_files;

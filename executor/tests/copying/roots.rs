@@ -146,6 +146,7 @@ impl Bench {
             parent: &self.layers,
             mounts: &[],
             host_files: &self.host_files,
+            secret_variables: &[],
             shm_size: None,
             cancel: &Cancel::default(),
         };
