@@ -4,9 +4,33 @@ use crate::{
     credentials::document,
     environment::{Environment, User},
     error::CliError,
+    options::SourceWord,
 };
-use rbuild::{DaemonAddress, Digest, TlsFiles};
+use rbuild::{DaemonAddress, Digest, ImageSource, TlsFiles};
 use std::path::{Path, PathBuf};
+
+/// Where images of docker's or podman's own are looked for.
+///
+/// # Errors
+/// As [`address`].
+pub(crate) fn image_source(word: &SourceWord, environment: &Environment) -> Result<ImageSource, CliError> {
+    let unix = |path: PathBuf| DaemonAddress::Unix(path);
+    Ok(match word {
+        SourceWord::Docker => ImageSource::Docker(match docker(environment)? {
+            Some(address) => address,
+            None => unix("/var/run/docker.sock".into()),
+        }),
+        SourceWord::Podman => ImageSource::Podman(match environment.filled("CONTAINER_HOST") {
+            Some(host) => parsed(host, None)?,
+            None => {
+                let run = environment.filled("XDG_RUNTIME_DIR").unwrap_or("/run");
+                unix(Path::new(run).join("podman/podman.sock"))
+            }
+        }),
+        SourceWord::ContainersStorage => ImageSource::ContainersStorage,
+        SourceWord::Layout(path) => ImageSource::Layout(path.clone()),
+    })
+}
 
 /// The address that the environment, docker's contexts or the usual sockets give; `None` when nothing is configured and no
 /// socket is there.
@@ -15,16 +39,24 @@ use std::path::{Path, PathBuf};
 /// [`CliError::Engine`] for an address that makes no sense, [`CliError::Configuration`] and [`CliError::File`] for files that
 /// are there and cannot be used, [`CliError::NoSuchDockerContext`].
 pub(crate) fn address(environment: &Environment) -> Result<Option<DaemonAddress>, CliError> {
-    if let Some(host) = environment.filled("DOCKER_HOST") {
-        return parsed(host, tls(environment)).map(Some);
-    }
-    if let Some(context) = context(environment)? {
-        return of_context(environment, &context).map(Some);
+    if let Some(address) = docker(environment)? {
+        return Ok(Some(address));
     }
     if let Some(host) = environment.filled("CONTAINER_HOST") {
         return parsed(host, None).map(Some);
     }
     Ok(sockets(environment).into_iter().find(|path| path.exists()).map(DaemonAddress::Unix))
+}
+
+/// The address that docker's client is set up for.
+fn docker(environment: &Environment) -> Result<Option<DaemonAddress>, CliError> {
+    if let Some(host) = environment.filled("DOCKER_HOST") {
+        return parsed(host, tls(environment)).map(Some);
+    }
+    match context(environment)? {
+        Some(context) => of_context(environment, &context).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn parsed(text: &str, tls: Option<TlsFiles>) -> Result<DaemonAddress, CliError> {

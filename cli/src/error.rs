@@ -98,6 +98,17 @@ pub(crate) enum CliError {
         /// The context's name.
         name: String,
     },
+    /// A lock file cannot be used.
+    #[error("cannot read {}", .path.display())]
+    LockFile {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: rbuild::LockError,
+    },
+    /// A build is to obey a lock file that is not there.
+    #[error("{} is not there: build with --lock to write it", .0.display())]
+    NoLockFile(PathBuf),
     /// A user namespace could not be entered.
     #[error("cannot work as an ordinary user")]
     UserNamespace(#[source] rbuild::UsernsError),

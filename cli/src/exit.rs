@@ -43,6 +43,8 @@ pub(crate) fn code(error: &CliError) -> u8 {
         | CliError::NoSuchStep { .. }
         | CliError::NoSuchDockerContext { .. }
         | CliError::Configuration { .. }
+        | CliError::LockFile { .. }
+        | CliError::NoLockFile(_)
         | CliError::Declined(_)
         | CliError::Unbuildable(_) => 1,
         CliError::Reported { code } => *code,

@@ -1,7 +1,8 @@
 //! A build, from beginning to end.
 
 use crate::{
-    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, Warning,
+    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, ImageLock, PullPolicy,
+    Warning,
     definition::{Definition, warn},
     diffs::Diffing,
     emulators,
@@ -42,12 +43,12 @@ impl Engine {
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
         let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
-        let plan = planned.plan.clone();
+        let (plan, images) = (planned.plan.clone(), planned.images.lock().clone());
         // reading a large context takes long: a caller that stops the build does not have to wait for it
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         let mut build = Build::new(self, first, (plan, &cancel.0), reporter);
-        fetcher.serve(build.run(&destinations)).await
+        Ok(Built { images, ..fetcher.serve(build.run(&destinations)).await? })
     }
 
     /// Reads, resolves and plans; of images that are not there, manifests and configs are fetched.
@@ -68,7 +69,10 @@ impl Engine {
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         unsupported::refuse(&plan, &definition.text)?;
         let Definition { text, context, .. } = definition;
-        let (files, fetcher) = LayerFiles::fetched(&self.store, &self.remote, (cancel, reporter));
+        let (mut files, fetcher) = LayerFiles::fetched(&self.store, &self.remote, (cancel, reporter));
+        if request.pull == PullPolicy::Never {
+            files = LayerFiles::as_they_are(&self.store);
+        }
         let planned = Planned {
             store: self.store.clone(),
             request,
@@ -268,7 +272,7 @@ impl Build {
         }
         self.cache.records().keep_recent(&self.executor.keys, &self.results);
         let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
-        Ok(Built { outputs, cached, executed })
+        Ok(Built { outputs, cached, executed, images: ImageLock::default() })
     }
 
     /// The targets as an image of the store.

@@ -5,7 +5,7 @@ use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
-use rbuild_oci::{FailureClass, ParseError as OciError};
+use rbuild_oci::{FailureClass, ImageId, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
@@ -106,6 +106,19 @@ pub enum Error {
     /// No image of that name or id.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// A build that may use locked images only names one that is not locked.
+    #[error("{0} is not in the lock file")]
+    NotLocked(String),
+    /// The image that is locked under a name is not there, and the name leads to another one.
+    #[error("{name} is locked as image {locked} and is image {found} now")]
+    LockedElsewhere {
+        /// The name.
+        name: String,
+        /// What is locked.
+        locked: ImageId,
+        /// What was found.
+        found: ImageId,
+    },
     /// An id prefix fits several images.
     #[error("image id {0} is ambiguous: give more digits")]
     AmbiguousImage(String),
@@ -292,6 +305,8 @@ impl Error {
             | Self::Syntax { .. }
             | Self::Plan { .. }
             | Self::NoSuchImage(_)
+            | Self::NotLocked(_)
+            | Self::LockedElsewhere { .. }
             | Self::AmbiguousImage(_)
             | Self::NoSuchBuild(_)
             | Self::ImageInUse { .. }
@@ -331,6 +346,7 @@ impl Error {
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
+            Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
             _ => None,
         }
     }

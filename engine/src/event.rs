@@ -1,6 +1,6 @@
 //! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
-use crate::{Causes, Finding, MissReason};
+use crate::{Causes, Finding, MissReason, MovedImage};
 use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -15,6 +15,13 @@ pub enum Activity {
     LoadDefinition {
         /// Its name as shown.
         file: String,
+    },
+    /// A base image is looked for in another store on this machine, and copied if it is there.
+    AskStore {
+        /// In full.
+        image: String,
+        /// The store.
+        store: String,
     },
     /// A base image is looked for, and fetched if it has to be.
     LoadMetadata {
@@ -120,6 +127,8 @@ pub enum Warning {
         /// The error, with its causes.
         causes: Causes,
     },
+    /// The name of a locked image leads to another one now; the locked one is used.
+    ImageMoved(MovedImage),
     /// The record of this build cannot be written.
     RecordLost(Causes),
     /// A registry makes the work wait, or a mirror failed.
@@ -212,6 +221,7 @@ impl fmt::Display for Warning {
             Self::FinishedLost(causes) => write!(f, "finished steps could not be kept: {causes}"),
             Self::LayerDamaged { step, causes } => write!(f, "the layer of {step:?} is made again: {causes}"),
             Self::Registry(notice) => notice.fmt(f),
+            Self::ImageMoved(moved) => write!(f, "{moved}; the build uses the locked one"),
             Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
         }
     }

@@ -25,6 +25,8 @@ pub enum Hint {
     UseSocket,
     /// Start the daemon, or write the image to a file.
     StartDaemon,
+    /// Lock the images of the build again.
+    LockAgain,
 }
 
 /// The reason why an image cannot be removed.

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base_images;
 mod build;
 mod build_record;
 mod builds;
@@ -25,6 +26,8 @@ mod export;
 mod finding;
 mod first_look;
 mod hint;
+mod image_lock;
+mod image_source;
 mod images;
 mod keys;
 mod layer_content;
@@ -62,6 +65,7 @@ pub use error::{Error, StartFailure, StepFailure};
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
 pub use finding::Finding;
 pub use hint::{Hint, ImageHolder};
+pub use image_lock::{ImageLock, LockError, LockedImage, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use preview::{
     ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
@@ -83,8 +87,8 @@ pub use rbuild_registry::{
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use request::{
-    BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, LayoutReference,
-    NamedContextSource, Output, PullPolicy, RemoteContext,
+    BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, ImageSource,
+    LayoutReference, NamedContextSource, Output, PullPolicy, RemoteContext,
 };
 pub use secrets::SecretValue;
 pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};

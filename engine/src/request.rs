@@ -1,5 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
+use crate::ImageLock;
 use crate::SecretValue;
 use rbuild_cache::PlatformImage;
 use rbuild_daemon::DaemonAddress;
@@ -93,6 +94,21 @@ pub enum PullPolicy {
     Missing,
     /// Always (`--pull`).
     Always,
+    /// Not at all: what is not on this machine is an error.
+    Never,
+}
+
+/// Another store on this machine that base images are looked for in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageSource {
+    /// Docker's engine.
+    Docker(DaemonAddress),
+    /// Podman's service.
+    Podman(DaemonAddress),
+    /// The storage of the containers tools, through the program `podman`.
+    ContainersStorage,
+    /// An OCI layout directory. An image of it has a name only if its entry says so in full.
+    Layout(PathBuf),
 }
 
 /// A use of the finished target.
@@ -141,6 +157,10 @@ pub struct BuildRequest {
     pub named_contexts: BTreeMap<String, NamedContextSource>,
     /// `--pull`.
     pub pull: PullPolicy,
+    /// Other stores on this machine that base images are looked for in, in order, after the own one and before registries.
+    pub image_sources: Vec<ImageSource>,
+    /// The images that base images have to be. One that it does not name is an error.
+    pub locked: Option<ImageLock>,
     /// `--add-host`: host and address.
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size` in bytes.
@@ -193,6 +213,8 @@ impl BuildRequest {
             no_cache: NoCache::None,
             named_contexts: BTreeMap::new(),
             pull: PullPolicy::Missing,
+            image_sources: Vec::new(),
+            locked: None,
             add_hosts: Vec::new(),
             shm_size: None,
         }
@@ -208,6 +230,8 @@ pub struct Built {
     pub cached: usize,
     /// The number of steps carried out.
     pub executed: usize,
+    /// What the references of its base images led to.
+    pub images: ImageLock,
 }
 
 /// The outcome of an output.

@@ -2,12 +2,12 @@
 //! planning and looking up need.
 
 use crate::{
-    Activity, BuildRequest, Engine, Error, Hint, Outcome, PullPolicy, definition, diagnostic::DockerfileText,
+    BuildRequest, Engine, Error, Hint, ImageLock, LockedImage, definition, diagnostic::DockerfileText,
     reporter::Reporter,
 };
 use futures_util::{StreamExt as _, stream};
 use rbuild_cache::{ImageRecord, Lease, StoreError};
-use rbuild_oci::{ImageConfig, ImageId, Platform};
+use rbuild_oci::{ImageConfig, ImageId};
 use rbuild_planner::{ImageRequest, PlanError, ResolvedGraph, ResolvedImage, StageGraph};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Mutex;
@@ -19,6 +19,8 @@ const IMAGES_AT_ONCE: usize = 16;
 /// Every image a plan starts from, by id.
 pub(crate) struct BaseImages {
     records: BTreeMap<ImageId, ImageRecord>,
+    /// What their references led to; those with a digest lead nowhere else.
+    lock: ImageLock,
     /// Holds them from the moment they were found.
     lease: Arc<Lease>,
 }
@@ -27,6 +29,11 @@ impl BaseImages {
     /// The lease that keeps these images from being collected.
     pub(crate) fn lease(&self) -> Arc<Lease> {
         self.lease.clone()
+    }
+
+    /// What their references led to.
+    pub(crate) fn lock(&self) -> &ImageLock {
+        &self.lock
     }
 
     pub(crate) fn insert(&mut self, id: ImageId, record: ImageRecord) {
@@ -64,7 +71,7 @@ pub(crate) enum Fetching {
 }
 
 /// The outcome of looking for an image.
-enum Answer {
+pub(crate) enum Answer {
     /// It is in the store.
     Found(ImageRecord, Box<ImageConfig>),
     /// Nothing is known of it.
@@ -81,7 +88,11 @@ impl Engine {
         fetching: Fetching,
         reporter: &Reporter,
     ) -> Result<(Vec<ResolvedGraph>, BaseImages), Error> {
-        let mut images = BaseImages { records: BTreeMap::new(), lease: Arc::new(self.store.lease()?) };
+        let mut images = BaseImages {
+            records: BTreeMap::new(),
+            lock: ImageLock::default(),
+            lease: Arc::new(self.store.lease()?),
+        };
         let mut graphs: Vec<_> = graphs.into_iter().map(StageGraph::finish).collect();
         loop {
             let wanted = wanted(&graphs);
@@ -99,6 +110,9 @@ impl Engine {
                     }
                     Err(error) => return Err(error),
                 };
+                if let Some(found) = self.to_lock(wanted, &answer, request)? {
+                    images.lock.insert(&wanted.reference, found);
+                }
                 answers.push((wanted.clone(), images.take(answer, wanted)));
             }
             let resolved = |graph: Result<ResolvedGraph, StageGraph>| match graph {
@@ -144,7 +158,7 @@ impl Engine {
         reporter: &Reporter,
     ) -> Result<Option<Answer>, Error> {
         match fetching {
-            Fetching::Pull => self.fetched_image((wanted, lease), request, reporter).await.map(Some),
+            Fetching::Pull => self.fetched_image((wanted, lease), request, reporter).await,
             Fetching::LocalOnly => self.known_image((wanted, lease), request),
             Fetching::AssumeEmpty => {
                 Ok(Some(self.known_image((wanted, lease), request)?.unwrap_or(Answer::Assumed)))
@@ -152,64 +166,22 @@ impl Engine {
         }
     }
 
-    /// The image, from the store if the request allows that, else from its registry, which is asked for manifest and config
-    /// only.
-    async fn fetched_image(
+    /// What a lock says of an image that was found. One of a layout, or with a digest, is what it is without a lock.
+    fn to_lock(
         &self,
-        (wanted, lease): (&ImageRequest, &Arc<Lease>),
+        wanted: &ImageRequest,
+        answer: &Answer,
         request: &BuildRequest,
-        reporter: &Reporter,
-    ) -> Result<Answer, Error> {
-        if let Some(context) = &wanted.layout {
-            let found = self.layout_image(context, (wanted, lease), request, reporter).await?;
-            return Ok(Answer::Found(found.image, Box::new(found.config)));
+    ) -> Result<Option<LockedImage>, Error> {
+        let Answer::Found(found, _) = answer else { return Ok(None) };
+        if wanted.layout.is_some() || wanted.reference.digest().is_some() {
+            return Ok(None);
         }
-        let activity =
-            reporter.begin(Activity::LoadMetadata { image: wanted.reference.to_string(), context: None });
-        if request.pull == PullPolicy::Missing
-            && let Some((record, config)) = self.local_image((wanted, lease), request)?
-        {
-            activity.end(Outcome::Done);
-            return Ok(Answer::Found(record, Box::new(config)));
+        if let Some(locked) = request.locked.as_ref().and_then(|lock| lock.get(&wanted.reference)) {
+            return Ok(Some(locked));
         }
-        let remote = self.remote.heard_by(reporter.listener());
-        let found = remote.resolve(&wanted.reference, &wanted.platform, lease).await;
-        let record = activity.end_with(found)?.image;
-        let config = self.image_config(&record.id)?;
-        Ok(Answer::Found(record, Box::new(config)))
-    }
-
-    /// The image, if the store or a layout directory has it; nothing but the lease is written.
-    fn known_image(
-        &self,
-        (wanted, lease): (&ImageRequest, &Lease),
-        request: &BuildRequest,
-    ) -> Result<Option<Answer>, Error> {
-        let found = match &wanted.layout {
-            Some(context) => Some(self.known_layout_image(context, (wanted, lease), request)?),
-            None => self.local_image((wanted, lease), request)?,
-        };
-        Ok(found.map(|(record, config)| Answer::Found(record, Box::new(config))))
-    }
-
-    /// The image that the reference of `wanted` points at in the store, held by the lease, with its config. One for another
-    /// platform counts only when the request names no platform.
-    fn local_image(
-        &self,
-        (wanted, lease): (&ImageRequest, &Lease),
-        request: &BuildRequest,
-    ) -> Result<Option<(ImageRecord, ImageConfig)>, Error> {
-        let find = || Ok(self.store.reference(&wanted.reference)?.map(|found| found.image));
-        let Some(mut record) = hold_found(|id| lease.hold_image(id), find)? else { return Ok(None) };
-        if !record.platforms.is_empty() {
-            let Some(image) = record.for_platform(&wanted.platform) else { return Ok(None) };
-            let Some(image) = lease.hold_image(&image)? else { return Ok(None) };
-            record = image;
-        }
-        let config = self.image_config(&record.id)?;
-        let may_differ = request.platforms.is_empty() && wanted.platform == Platform::host();
-        let fits = may_differ || config.platform().distance(&wanted.platform).is_some();
-        Ok(fits.then_some((record, config)))
+        let of_name = self.locked_image(&wanted.reference)?;
+        Ok(of_name.or(Some(LockedImage::Image(found.id))))
     }
 
     /// The config document of `id`. An image whose config is damaged is none.

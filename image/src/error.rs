@@ -91,6 +91,15 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+    /// Images of the containers tools cannot be looked for.
+    #[error("cannot run podman, which reads the storage of the containers tools")]
+    Podman(#[source] io::Error),
+    /// An archive of one image has none or several.
+    #[error("the archive should hold one image and holds {count}")]
+    SeveralImages {
+        /// How many it has.
+        count: usize,
+    },
     /// A layer in the store does not give the tar it should.
     #[error("layer {layer} in the store is damaged: its tar should be {expected} and is {found}")]
     LayerDamaged {

@@ -21,6 +21,7 @@ impl ImageError {
             | Self::NoPlatform { .. }
             | Self::IndexDepth { .. }
             | Self::NotAnArchive
+            | Self::SeveralImages { .. }
             | Self::ArchiveFile { .. }
             | Self::LayoutTag { .. }
             | Self::ArchiveDigest { .. }
@@ -28,6 +29,7 @@ impl ImageError {
             Self::Archive(error) => error.class(),
             Self::EntryIo { source, .. } | Self::ArchiveRead(source) => FailureClass::of_io(source, Input),
             Self::Owner { .. }
+            | Self::Podman(_)
             | Self::Recipe(_)
             | Self::LayerFile { .. }
             | Self::LayerDamaged { .. }

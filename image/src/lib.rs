@@ -16,13 +16,14 @@ mod failure;
 mod import;
 mod known_layers;
 mod layer;
+mod other_stores;
 mod platform_choice;
 mod several_platforms;
 mod validate;
 
 pub use archive::{
-    ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, archive_manifest, load, save,
-    save_partly,
+    ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, archive_manifest, load, load_as,
+    name_known, save, save_partly,
 };
 pub use assemble::assemble;
 pub use distribution::{Pulled, RemoteImages};
@@ -34,5 +35,6 @@ pub use layer::{
     PendingLayer, PulledLayers, ZstdLevel, apply_tar, compress_layer, known_layer_diff, layer_content,
     layer_diff, layer_diff_until, layer_tar, recall_compressed, remember_compressed, unpack_layer,
 };
+pub use other_stores::{bring_from_layout, bring_from_podman};
 pub use several_platforms::assemble_index;
 pub use validate::{Depth, validate};

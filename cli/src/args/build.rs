@@ -1,7 +1,7 @@
 //! The flags of `build`.
 
 use super::{
-    flag::{Switch, any_path},
+    flag::{PullFlag, Switch, any_path, parse_pull},
     other_flags::OtherFlags,
 };
 use clap::Args;
@@ -43,9 +43,28 @@ pub(crate) struct BuildArgs {
     /// Do not use the cache for these stages
     #[arg(long, value_name = "STAGE")]
     pub(crate) no_cache_filter: Vec<String>,
-    /// Ask the registry for base images even if the store has them
+    /// When to ask the registry for base images: always, even if the store has them; missing; or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "always",
+        default_value = "missing",
+        hide_default_value = true,
+        value_parser = parse_pull
+    )]
+    pub(crate) pull: PullFlag,
+    /// Where else to look for base images before a registry is asked: docker, podman, containers-storage or oci:DIR; may be
+    /// repeated
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) image_source: Vec<String>,
+    /// Write the digests of the base images to rbuild.lock beside the Dockerfile
     #[arg(long, switch = false)]
-    pub(crate) pull: bool,
+    pub(crate) lock: bool,
+    /// Use exactly the base images that rbuild.lock names
+    #[arg(long, switch = false)]
+    pub(crate) locked: bool,
     /// false: accept registries with unknown certificates or none
     #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,

@@ -30,6 +30,32 @@ impl Switch for Arg {
     }
 }
 
+/// When to ask for an image that the store has: `--pull` is a switch in docker, and a word in newer tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PullFlag {
+    /// `missing`, `false`.
+    #[default]
+    Missing,
+    /// `always`, `true`, or nothing behind the flag.
+    Always,
+    /// `never`.
+    Never,
+}
+
+/// Reads the value of `build --pull`.
+pub(super) fn parse_pull(text: &str) -> Result<PullFlag, String> {
+    match text {
+        "missing" => Ok(PullFlag::Missing),
+        "always" => Ok(PullFlag::Always),
+        "never" => Ok(PullFlag::Never),
+        text => match parse(text) {
+            Ok(true) => Ok(PullFlag::Always),
+            Ok(false) => Ok(PullFlag::Missing),
+            Err(_) => Err("must be always, missing, never, true or false".to_owned()),
+        },
+    }
+}
+
 /// Reads the value of a switch as Go's `strconv.ParseBool` does.
 fn parse(text: &str) -> Result<bool, String> {
     match text {

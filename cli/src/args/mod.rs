@@ -16,6 +16,7 @@ mod words;
 pub(crate) use build::BuildArgs;
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs};
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
+pub(crate) use flag::PullFlag;
 pub(crate) use image::{
     ContainerInspectArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs,
     TagArgs,
@@ -229,7 +230,17 @@ mod tests {
         };
         assert!(build(&["--no-cache", "."]).unwrap().no_cache);
         assert!(!build(&["--no-cache=false", "."]).unwrap().no_cache);
-        assert!(build(&["--pull=1", "."]).unwrap().pull);
+        for (typed, meant) in [
+            ("--pull", PullFlag::Always),
+            ("--pull=1", PullFlag::Always),
+            ("--pull=always", PullFlag::Always),
+            ("--pull=false", PullFlag::Missing),
+            ("--pull=missing", PullFlag::Missing),
+            ("--pull=never", PullFlag::Never),
+        ] {
+            assert_eq!(build(&[typed, "."]).unwrap().pull, meant, "{typed}");
+        }
+        assert_eq!(build(&["."]).unwrap().pull, PullFlag::Missing);
         assert!(build(&["-qf", "x", "."]).unwrap().quiet);
         assert!(build(&["."]).unwrap().tls_verify);
         assert!(!build(&["--tls-verify=false", "."]).unwrap().tls_verify);

@@ -8,16 +8,16 @@ use crate::{
     error::CliError,
     exit,
     new_file::NewFile,
-    options::{BuildOptions, ContextKind, PrintId, ProgressChoice},
+    options::{BuildOptions, ContextKind, LockUse, PrintId, ProgressChoice},
     progress::Style,
     standard_input::{self, StandardInput},
     streams::{self, print},
     working::{style_for_people, work},
 };
-use rbuild::{ContextSource, DockerfileSource, Output};
+use rbuild::{ContextSource, DockerfileSource, ImageLock, Output};
 use rbuild_docker_api::BuildMetadata;
 use serde_json::json;
-use std::{path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 /// Builds an image.
 pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
@@ -27,6 +27,13 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     }
     let iidfile = result_file(options.iidfile.as_deref())?;
     let metadata_file = result_file(options.metadata_file.as_deref())?;
+    let lock_file = LockFile::of(&options.lock)?;
+    if let LockFile::Obeyed(lock) = &lock_file {
+        options.request.locked = Some(lock.clone());
+    }
+    for word in &options.image_sources {
+        options.request.image_sources.push(daemon::image_source(word, &app.environment)?);
+    }
     let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
@@ -42,6 +49,9 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let built = work(style, async |events| {
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
     })?;
+    if let LockFile::Written(file, lock) = lock_file {
+        update_lock(file, &lock, &built.images)?;
+    }
     let Some(image) = built.image() else { return Ok(()) };
     if let Some(file) = iidfile {
         file.write(&image.to_string())?;
@@ -76,6 +86,48 @@ pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliErr
         }
     }
     Ok(options)
+}
+
+/// The lock file of a build.
+enum LockFile {
+    None,
+    /// It is to be written, over what was in it before.
+    Written(NewFile, ImageLock),
+    /// It decides.
+    Obeyed(ImageLock),
+}
+
+impl LockFile {
+    /// Opens it before the build, so that a wrong path costs no build.
+    fn of(meant: &LockUse) -> Result<Self, CliError> {
+        let read = |path: &Path| match fs::read(path) {
+            Ok(text) => ImageLock::parse(&text)
+                .map(Some)
+                .map_err(|source| CliError::LockFile { path: path.to_owned(), source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CliError::file("open", path)(error)),
+        };
+        match meant {
+            LockUse::None => Ok(Self::None),
+            LockUse::Write(path) => {
+                let lock = read(path)?.unwrap_or_default();
+                Ok(Self::Written(NewFile::at(path, 0o644)?, lock))
+            }
+            LockUse::Obey(path) => match read(path)? {
+                Some(lock) => Ok(Self::Obeyed(lock)),
+                None => Err(CliError::NoLockFile(path.clone())),
+            },
+        }
+    }
+}
+
+/// Writes the lock file after the build, unless it says the same already, and tells what moved.
+fn update_lock(file: NewFile, before: &ImageLock, used: &ImageLock) -> Result<(), CliError> {
+    let mut lock = before.clone();
+    for moved in lock.update(used) {
+        exit::tell(&format!("rbuild.lock: {moved}"));
+    }
+    if lock == *before { Ok(()) } else { file.write(&lock.to_text()) }
 }
 
 /// How many steps may run at once: more than there are processors, because steps wait for networks and disks more than

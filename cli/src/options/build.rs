@@ -1,10 +1,11 @@
 //! What a `build` line means.
 
 use super::{
-    CallOptions, Certificates, ContextKind, any_platform, contexts, pairs, secrets, size, unsupported,
+    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, contexts, images, pairs,
+    secrets, size, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform, PullPolicy};
+use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
@@ -28,6 +29,10 @@ pub(crate) struct BuildOptions {
     pub(crate) jobs: Option<usize>,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
+    /// `--image-source`.
+    pub(crate) image_sources: Vec<SourceWord>,
+    /// `--lock` and `--locked`.
+    pub(crate) lock: LockUse,
     /// `--call` and `--check`; `None` builds.
     pub(crate) call: Option<CallOptions>,
     /// Remarks on flags without effect.
@@ -90,7 +95,9 @@ impl BuildOptions {
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,
-            pull: if args.pull { PullPolicy::Always } else { PullPolicy::Missing },
+            pull: images::pull(args.pull),
+            image_sources: Vec::new(),
+            locked: None,
             add_hosts: args
                 .add_host
                 .iter()
@@ -100,6 +107,8 @@ impl BuildOptions {
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
         };
         Ok(Self {
+            image_sources: images::sources(&args.image_source)?,
+            lock: images::lock(args.lock, args.locked, &request)?,
             request,
             names,
             load: args.load,

@@ -6,6 +6,7 @@ use crate::{
     environment::User,
 };
 use clap::Parser;
+use rbuild::PullPolicy;
 use rbuild::{ContextSource, DockerfileSource, LayoutReference, NamedContextSource, RemoteContext};
 use std::path::Path;
 

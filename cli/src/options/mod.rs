@@ -4,6 +4,7 @@
 mod build;
 mod call;
 mod contexts;
+mod images;
 mod packing;
 mod pairs;
 mod run;
@@ -14,6 +15,7 @@ mod unsupported;
 pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
 pub(crate) use contexts::{ContextKind, is_url};
+pub(crate) use images::{LockUse, SourceWord};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod bad_input;
+mod base_images;
 mod beside_prune;
 mod builds;
 mod cache;

@@ -16,7 +16,8 @@ fn words(event: &Event) -> String {
                     format!("step {} {} {}", step.number, step.position, step.instruction)
                 }
                 Activity::Export => "export".to_owned(),
-                Activity::FetchLayers { .. }
+                Activity::AskStore { .. }
+                | Activity::FetchLayers { .. }
                 | Activity::Load
                 | Activity::Pull { .. }
                 | Activity::Push { .. }

@@ -94,6 +94,7 @@ fn name(activity: &Activity) -> String {
     match activity {
         Activity::LoadDefinition { file } => format!("reading {file}"),
         Activity::LoadMetadata { image, .. } => format!("looking for {image}"),
+        Activity::AskStore { image, store } => format!("looking for {image} in {store}"),
         Activity::FetchLayers { image } => format!("fetching layers of {image}"),
         Activity::Step(step) => format!("{} {}", step.position, step.instruction),
         Activity::Export => "putting the image together".to_owned(),

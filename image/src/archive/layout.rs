@@ -3,12 +3,13 @@
 
 use super::{
     file::ArchiveFile,
+    load::record_as,
     manifest::{self, ArchivedImage},
     unpack_layers::unpack_layers,
 };
 use crate::{ImageError, assemble, event::OnEvent, known_layers};
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, Store};
-use rbuild_oci::{Descriptor, Digest, ImageConfig, ImageId, Platform, Timestamp};
+use rbuild_oci::{Descriptor, Digest, ImageConfig, ImageId, ImageName, Platform, Timestamp};
 use std::path::Path;
 
 /// The tag looked for when none is given.
@@ -55,6 +56,34 @@ impl Layout {
         }
         let tags = index.manifests.iter().filter_map(|entry| entry.annotations.get(NAMES[1]).cloned());
         Err(ImageError::LayoutTag { tag: tag.to_owned(), available: tags.collect() })
+    }
+
+    /// The digest of the manifest or index whose entry has this name in full; a bare tag names no repository.
+    ///
+    /// # Errors
+    /// [`ImageError::ArchiveFile`] without an index, [`ImageError::Document`] for a name that is none.
+    pub fn find_named(&self, name: &ImageName) -> Result<Option<Digest>, ImageError> {
+        for entry in &manifest::index(&self.0)?.manifests {
+            if manifest::name_of(entry)?.is_some_and(|called| called == *name) {
+                return Ok(Some(entry.digest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Loads the image `digest` for `platform` into the store under this name.
+    ///
+    /// # Errors
+    /// As [`crate::load`]; [`ImageError::NoPlatform`].
+    pub fn load_as(
+        &self,
+        store: &Store,
+        (digest, platform): (&Digest, &Platform),
+        name: &ImageName,
+        on_event: OnEvent<'_>,
+    ) -> Result<ImageId, ImageError> {
+        let image = manifest::oci_image(&self.0, digest, platform)?.1;
+        record_as(store, &[image], name, on_event)
     }
 
     /// Brings the layers of the image `digest` for `platform` into the store; `lease` holds them.

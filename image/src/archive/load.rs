@@ -46,6 +46,53 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
     Ok(loaded)
 }
 
+/// Loads the one image of an archive and gives it this name, whatever the archive calls it.
+///
+/// # Errors
+/// As [`load`]; [`ImageError::SeveralImages`].
+pub fn load_as(
+    store: &Store,
+    source: ArchiveSource,
+    name: &ImageName,
+    on_event: OnEvent<'_>,
+) -> Result<ImageId, ImageError> {
+    let archive = ArchiveFile::open(store, source)?;
+    let images = manifest::images(&archive, &Platform::host())?;
+    record_as(store, &images, name, on_event)
+}
+
+/// Loads the only one of `images` under this name.
+pub(super) fn record_as(
+    store: &Store,
+    images: &[ArchivedImage],
+    name: &ImageName,
+    on_event: OnEvent<'_>,
+) -> Result<ImageId, ImageError> {
+    let lease = store.lease()?;
+    let stacks = unpack_layers(store, &lease, images, on_event)?;
+    let ([image], [layers]) = (images, stacks.as_slice()) else {
+        return Err(ImageError::SeveralImages { count: images.len() });
+    };
+    let now = Timestamp::from(store.now());
+    let id = record(store, &lease, image, (layers, now))?.id;
+    store.set_name(name, &RefRecord { image: id, manifest: None, tagged_at: now })?;
+    Ok(id)
+}
+
+/// Gives the image `id` this name if the store has it; returns false if it has not.
+///
+/// # Errors
+/// An I/O error of the store.
+pub fn name_known(store: &Store, id: &ImageId, name: &ImageName) -> Result<bool, ImageError> {
+    let lease = store.lease()?;
+    let held = lease.hold_image(id)?.is_some();
+    if held {
+        let tagged_at = Timestamp::from(store.now());
+        store.set_name(name, &RefRecord { image: *id, manifest: None, tagged_at })?;
+    }
+    Ok(held)
+}
+
 fn record(
     store: &Store,
     lease: &Lease,

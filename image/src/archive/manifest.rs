@@ -160,7 +160,7 @@ fn finish(
 }
 
 /// The full name containerd and Docker annotate, or a `ref.name` that is more than a tag.
-fn name_of(entry: &Descriptor) -> Result<Option<ImageName>, ImageError> {
+pub(super) fn name_of(entry: &Descriptor) -> Result<Option<ImageName>, ImageError> {
     if let Some(name) = entry.annotations.get("io.containerd.image.name") {
         return parse_name(name).map(Some);
     }
