@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// The version of the way layers are cut and compressed: part of what is remembered, because the same level of another
 /// version gives other bytes.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// The blobs to which `layers` were compressed before with `compression`, as far as the index knows. An uncompressed tar is
 /// known without it.

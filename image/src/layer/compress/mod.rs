@@ -1,6 +1,6 @@
 //! Compressing a layer that leaves the store: on all cores, the same bytes whatever their number.
 //!
-//! The tar is cut into blocks of 1 MiB, and each becomes a gzip member (RFC 1952, 2.2) or a Zstandard frame (RFC 8878, 3) of
+//! The tar is cut into blocks, and each becomes a gzip member (RFC 1952, 2.2) or a Zstandard frame (RFC 8878, 3) of
 //! its own: both formats let them follow each other, and every reader of layers reads them all. Workers take blocks by
 //! turns, so the order needs no sorting. What a layer was compressed to is remembered ([`recall_compressed`], [`remember_compressed`]).
 
@@ -20,11 +20,15 @@ use std::{
     sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
 };
 
-/// Number of uncompressed bytes in a member or frame.
-const BLOCK: usize = 1 << 20;
+/// Number of uncompressed bytes in a member of gzip, which looks back 32 KiB.
+const GZIP_BLOCK: usize = 512 << 10;
 
-/// Largest number of workers: one thread that reads and hashes the tar cannot keep more of them busy.
-const WORKER_LIMIT: usize = 8;
+/// Number of uncompressed bytes in a frame of Zstandard, which looks back as far as it may.
+const ZSTD_BLOCK: usize = 1 << 20;
+
+/// Largest number of workers. More would take more memory than a push may, and one thread that reads and hashes the tar
+/// could hardly keep them busy.
+const WORKER_LIMIT: usize = 5;
 
 /// Number of blocks that may wait for a worker, and of compressed ones that may wait for the receiver.
 const AHEAD: usize = 1;
@@ -162,8 +166,12 @@ pub fn compress_layer(
     let tar = layer_tar(store, layer)?;
     let flow = match compression {
         LayerCompression::Uncompressed => pass(tar, described)?,
-        LayerCompression::Gzip(level) => in_parallel(tar, workers(), || Encoder::gzip(level), described)?,
-        LayerCompression::Zstd(level) => in_parallel(tar, workers(), || Encoder::zstd(level), described)?,
+        LayerCompression::Gzip(level) => {
+            in_parallel(tar, (workers(), GZIP_BLOCK), || Encoder::gzip(level), described)?
+        }
+        LayerCompression::Zstd(level) => {
+            in_parallel(tar, (workers(), ZSTD_BLOCK), || Encoder::zstd(level), described)?
+        }
     };
     let media_type = MediaType::OciLayer(compression.format());
     Ok((flow == Flow::Continue).then(|| Descriptor::new(media_type, hasher.finish(), size)))
@@ -182,10 +190,10 @@ fn pass(mut tar: LayerTar, mut take: impl FnMut(Vec<u8>) -> Flow) -> Result<Flow
     Ok(Flow::Continue)
 }
 
-/// Compresses `plain` with `count` workers, each with an encoder of its own.
+/// Compresses `plain` in blocks of `length` bytes with `count` workers, each with an encoder of its own.
 fn in_parallel(
     plain: impl Read + Send,
-    count: usize,
+    (count, length): (usize, usize),
     encoder: impl Fn() -> io::Result<Encoder> + Sync,
     mut take: impl FnMut(Vec<u8>) -> Flow,
 ) -> Result<Flow, ImageError> {
@@ -201,7 +209,7 @@ fn in_parallel(
                 (block, members)
             })
             .unzip();
-        let cutting = scope.spawn(move || cut(plain, &blocks, &spares));
+        let cutting = scope.spawn(move || cut(plain, length, &blocks, &spares));
         for turn in (0..count).cycle() {
             let Ok(member) = members[turn].recv() else { break };
             if take(member.map_err(ImageError::Compress)?) == Flow::Stop {
@@ -219,18 +227,19 @@ fn in_parallel(
 /// Dropping the channels signals the last block. Used blocks come back through `spares`.
 fn cut(
     mut plain: impl Read,
+    length: usize,
     workers: &[SyncSender<Vec<u8>>],
     spares: &Receiver<Vec<u8>>,
 ) -> Result<(), ImageError> {
     for turn in 0.. {
-        let mut block = spares.try_recv().unwrap_or_else(|_| vec![0; BLOCK]);
+        let mut block = spares.try_recv().unwrap_or_else(|_| vec![0; length]);
         let filled = fill(&mut plain, &mut block)?;
         block.truncate(filled);
         // a worker ends early only when the receiver asked for that
         if (filled > 0 || turn == 0) && workers[turn % workers.len()].send(block).is_err() {
             break;
         }
-        if filled < BLOCK {
+        if filled < length {
             break;
         }
     }
@@ -280,6 +289,8 @@ fn work(
 mod tests {
     use super::*;
 
+    const BLOCK: usize = 1 << 20;
+
     /// Text, bytes that do not compress, and text again: three blocks and a bit.
     fn plain() -> Vec<u8> {
         let mut state = 88_172_645_463_325_252_u64;
@@ -302,7 +313,7 @@ mod tests {
             pieces.push(piece);
             Flow::Continue
         };
-        assert_eq!(in_parallel(plain, workers, encoder, take).unwrap(), Flow::Continue);
+        assert_eq!(in_parallel(plain, (workers, BLOCK), encoder, take).unwrap(), Flow::Continue);
         pieces
     }
 
@@ -342,7 +353,7 @@ mod tests {
             pieces += 1;
             if pieces == 2 { Flow::Stop } else { Flow::Continue }
         };
-        let flow = in_parallel(&plain[..], 2, || Encoder::gzip(GzipLevel::default()), take).unwrap();
+        let flow = in_parallel(&plain[..], (2, BLOCK), || Encoder::gzip(GzipLevel::default()), take).unwrap();
         assert_eq!((flow, pieces), (Flow::Stop, 2));
     }
 }
