@@ -132,7 +132,7 @@ fn mistakes_are_told_in_docker_s_words() {
             &["--progress=plain", "-q", "."],
             "failed to build: progress=plain and quiet cannot be used together",
         ),
-        (&["--secret", "id=x", "."], "--secret is not supported yet"),
+        (&["--ssh", "default", "."], "--ssh is not supported yet"),
         (&["-o", "out", "."], "--output is not supported yet"),
         (&["--push", "."], "--push is not supported yet"),
         (&["--provenance", "."], "--provenance is not supported yet"),
