@@ -2,7 +2,7 @@
 //! BuildKit writes it: top-level keys sorted, fields of `config` in Docker's order, empty values left out, `<`, `>`
 //! and `&` escaped, no newline at the end.
 
-use crate::{DiffId, Digest, ImageId, ParseError, Platform, Timestamp};
+use crate::{DiffId, Digest, ImageId, ParseError, Platform, Timestamp, manifest::is_array};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -127,19 +127,19 @@ pub struct Healthcheck {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub test: Vec<String>,
     /// Time between two checks.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub interval: i64,
     /// Time after which a check counts as failed.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub timeout: i64,
     /// Time after the start in which failures do not count.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub start_period: i64,
     /// Time between two checks within the start period.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub start_interval: i64,
     /// Number of failures in a row after which the container is unhealthy.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub retries: i64,
 }
 
@@ -150,16 +150,16 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// The instruction.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub created_by: String,
     /// The author at that time.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub author: String,
     /// A comment, which is `buildkit.dockerfile.v0` for entries made by a build.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub comment: String,
     /// True if the instruction made no layer.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_false", deserialize_with = "null_is_default")]
     pub empty_layer: bool,
 }
 
@@ -196,10 +196,21 @@ impl ImageConfig {
     /// Reads a config document. Like Docker, it drops unknown fields.
     ///
     /// # Errors
-    /// [`ParseError::Document`] when it is not a config.
+    /// [`ParseError::Document`] when it is not a config, or one whose root is of another type than `layers` (OCI image
+    /// specification, config.md: that must be an error).
     pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
-        serde_json::from_slice(json)
-            .map_err(|e| ParseError::Document { kind: "image config", reason: e.to_string() })
+        let bad = |reason| ParseError::Document { kind: "image config", reason };
+        if is_array(json) {
+            return Err(bad("it is an array".to_owned()));
+        }
+        let config: Self = serde_json::from_slice(json).map_err(|error| bad(error.to_string()))?;
+        if config.rootfs.kind != "layers" {
+            return Err(bad(format!(
+                "rootfs is of type {:?}, and only \"layers\" is known",
+                config.rootfs.kind
+            )));
+        }
+        Ok(config)
     }
 
     /// Writes the document.
@@ -294,5 +305,38 @@ mod tests {
         let config = ImageConfig::from_json(json).unwrap();
         assert!(config.config.exposed_ports.contains_key("80/tcp"));
         assert_eq!((config.config.env.len(), config.rootfs.diff_ids.len(), config.history.len()), (0, 0, 0));
+    }
+    #[test]
+    fn every_field_but_the_required_ones_may_be_null() {
+        let filled = br#"{"architecture":"amd64","author":"a","os":"linux","os.features":["f"],"os.version":"1","variant":"v",
+            "created":"2024-01-02T03:04:05Z","rootfs":{"type":"layers","diff_ids":[]},
+            "config":{"User":"u","Env":["A=1"],"Entrypoint":["e"],"Cmd":["c"],"Volumes":{},"WorkingDir":"/","Labels":{"l":""},
+                "StopSignal":"9","ArgsEscaped":true,"OnBuild":["o"],"Shell":["s"],"ExposedPorts":{},
+                "Healthcheck":{"Test":["NONE"],"Interval":1,"Timeout":1,"StartPeriod":1,"StartInterval":1,"Retries":1}},
+            "history":[{"created":"2024-01-02T03:04:05Z","created_by":"x","author":"a","comment":"c","empty_layer":true}]}"#;
+        let whole: serde_json::Value = serde_json::from_slice(filled).unwrap();
+        for (place, required) in [
+            ("", &["architecture", "os", "rootfs"][..]),
+            ("/config", &[]),
+            ("/config/Healthcheck", &[]),
+            ("/history/0", &[]),
+        ] {
+            for field in whole.pointer(place).unwrap().as_object().unwrap().keys() {
+                let mut changed = whole.clone();
+                changed.pointer_mut(place).unwrap()[field] = serde_json::Value::Null;
+                let read = ImageConfig::from_json(changed.to_string().as_bytes());
+                assert_eq!(read.is_ok(), !required.contains(&field.as_str()), "{place}/{field}: {read:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_root_of_another_type_is_refused() {
+        let json = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers+base","diff_ids":[]}}"#;
+        let error = ImageConfig::from_json(json).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "invalid image config: rootfs is of type \"layers+base\", and only \"layers\" is known"
+        );
     }
 }

@@ -90,6 +90,44 @@ impl MediaType {
         }
     }
 
+    /// True if a config of this type may be an image's. Old tools and registries wrote generic types (docker/distribution
+    /// issue 1621), which docker takes too; any other type is that of something else, such as a chart.
+    #[must_use]
+    pub fn may_be_config(&self) -> bool {
+        match self {
+            Self::OciConfig | Self::DockerConfig => true,
+            Self::Other(name) => {
+                ["", "application/octet-stream", "application/json", "text/html"].contains(&name.as_str())
+            }
+            Self::OciIndex
+            | Self::OciManifest
+            | Self::OciLayer(_)
+            | Self::DockerManifestList
+            | Self::DockerManifest
+            | Self::DockerLayer(_) => false,
+        }
+    }
+
+    /// True if a blob of this type may be a layer. Of types that rbuild does not know, those with a tar in their name and
+    /// those that say nothing may be one; the blob's bytes decide.
+    #[must_use]
+    pub fn may_be_layer(&self) -> bool {
+        let unknown = |name: &str| {
+            let is_generic = ["", "application/octet-stream"].contains(&name);
+            is_generic || ((name.contains("tar") || name.contains("gzip")) && !name.ends_with("encrypted"))
+        };
+        match self {
+            Self::OciLayer(_) | Self::DockerLayer(_) => true,
+            Self::Other(name) => self.layer_compression().is_some() || unknown(name),
+            Self::OciIndex
+            | Self::OciManifest
+            | Self::OciConfig
+            | Self::DockerManifestList
+            | Self::DockerManifest
+            | Self::DockerConfig => false,
+        }
+    }
+
     /// True if this is the type of a list of manifests.
     #[must_use]
     pub fn is_index(&self) -> bool {

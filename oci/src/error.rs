@@ -45,6 +45,14 @@ pub enum ParseError {
     /// A path that is not absolute.
     #[error("image path {0:?} is not absolute")]
     ImagePath(String),
+    /// A manifest of something that is no container image, such as a chart or an attestation, or of encrypted layers.
+    #[error("it is no container image that can be unpacked: it has a {part} of type {media_type:?}")]
+    NotAnImage {
+        /// `config` or `layer`.
+        part: &'static str,
+        /// The media type of that part.
+        media_type: String,
+    },
     /// A JSON document (manifest, index, config) that does not have the required shape.
     #[error("invalid {kind}: {reason}")]
     Document {

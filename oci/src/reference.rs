@@ -52,24 +52,20 @@ impl Reference {
         self.digest.as_ref()
     }
 
-    /// Domain and path as people write them, without the default domain and `library/`.
-    #[must_use]
-    pub fn familiar_name(&self) -> &str {
-        // the short form is a suffix of the path, so no text has to be built
-        if self.domain == DEFAULT_DOMAIN {
-            self.path.strip_prefix("library/").unwrap_or(&self.path)
-        } else {
-            &self.path
-        }
-    }
-
-    /// The repository as `docker images` shows it: the familiar name, with the domain unless it is the default.
+    /// The repository as `docker images` shows it: without the default domain and `library/`, unless the short form would
+    /// be read as another name.
     #[must_use]
     pub fn familiar_repository(&self) -> String {
-        if self.domain == DEFAULT_DOMAIN {
-            self.familiar_name().to_owned()
+        if self.domain != DEFAULT_DOMAIN {
+            return format!("{}/{}", self.domain, self.path);
+        }
+        let official = self.path.strip_prefix("library/").filter(|name| !name.contains('/'));
+        let short = official.unwrap_or(&self.path);
+        let has_domain = short.split_once('/').is_some_and(|(first, _)| reads_as_domain(first));
+        if has_domain || is_hexadecimal(short) {
+            format!("{DEFAULT_DOMAIN}/{short}")
         } else {
-            format!("{}/{}", self.domain, self.path)
+            short.to_owned()
         }
     }
 
@@ -103,7 +99,7 @@ impl fmt::Display for Reference {
 impl FromStr for Reference {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if is_hexadecimal(text) {
             return Err(ParseError::HexadecimalName(text.to_owned()));
         }
         let (name, digest) = match text.split_once('@') {
@@ -115,11 +111,7 @@ impl FromStr for Reference {
             _ => (name, None),
         };
         let (domain, path) = match name.split_once('/') {
-            Some((first, rest))
-                if first.contains(['.', ':'])
-                    || first == "localhost"
-                    || first.chars().any(|c| c.is_ascii_uppercase()) =>
-            {
+            Some((first, rest)) if reads_as_domain(first) => {
                 (if first == "index.docker.io" { DEFAULT_DOMAIN } else { first }, rest.to_owned())
             }
             _ => (DEFAULT_DOMAIN, name.to_owned()),
@@ -154,6 +146,16 @@ impl<'de> Deserialize<'de> for Reference {
 
 fn invalid(text: &str, rule: &str) -> ParseError {
     ParseError::Reference { text: text.to_owned(), rule: rule.to_owned() }
+}
+
+/// True if the part before the first slash of a name is a registry, not the beginning of a path.
+fn reads_as_domain(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.chars().any(|c| c.is_ascii_uppercase())
+}
+
+/// True for a text that could be an image's id.
+fn is_hexadecimal(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -206,6 +208,23 @@ mod tests {
             assert_eq!(reference.to_string(), full);
             assert_eq!(reference.familiar(), familiar);
             assert_eq!(full.parse::<Reference>().unwrap().to_string(), full);
+        }
+    }
+
+    #[test]
+    fn the_familiar_form_is_read_as_the_same_name() {
+        let hex = Digest::of(b"x").hex();
+        for (path, familiar) in [
+            ("a.b/c", "docker.io/a.b/c"),
+            ("localhost/c", "docker.io/localhost/c"),
+            ("library/a.b/c", "library/a.b/c"),
+            ("library/a/b", "library/a/b"),
+            ("library/localhost", "localhost"),
+            (&hex, &format!("docker.io/{hex}")),
+        ] {
+            let reference: Reference = format!("docker.io/{path}").parse().unwrap();
+            assert_eq!(reference.familiar(), familiar);
+            assert_eq!(familiar.parse::<Reference>().unwrap().to_string(), reference.to_string());
         }
     }
 
