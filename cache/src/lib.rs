@@ -28,7 +28,7 @@ pub use disk::{BootId, Stamp, create_private_file, make_dirs_with_mode};
 pub use error::{StoreError, Warning};
 pub use index::{
     CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, FactKey, FileStat, Index, KeyBuilder, Lookup,
-    Miss, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
+    Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,

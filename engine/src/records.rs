@@ -4,14 +4,21 @@
 use crate::{
     BuildRequest, Causes, DockerfileSource, Error, Warning, keys::Keys, reporter::Reporter, results::Results,
 };
-use rbuild_cache::{CacheKey, CacheRecord, KeyBuilder, RecentRecords, Recorder, SiteHash, Store, StoreError};
+use rbuild_cache::{
+    CacheKey, CacheRecord, KeyBuilder, RecentPlace, RecentRecords, Recorder, SiteHash, Store, StoreError,
+};
 use rbuild_planner::StepId;
-use std::{path::Path, sync::OnceLock};
+use std::{
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 /// Writes and keeps the records of a build.
 pub(crate) struct Records {
     store: Store,
     slot: SiteHash,
+    /// Of the time before anything was looked up, or since this build made the others forget.
+    place: Mutex<RecentPlace>,
     reporter: Reporter,
     recorder: OnceLock<Recorder>,
 }
@@ -20,7 +27,8 @@ impl Records {
     /// The records of the build of `request`.
     pub(crate) fn new(store: &Store, request: &BuildRequest, reporter: &Reporter) -> Self {
         let slot = slot(request);
-        Self { store: store.clone(), slot, reporter: reporter.clone(), recorder: OnceLock::new() }
+        let place = Mutex::new(store.recent_place());
+        Self { store: store.clone(), slot, place, reporter: reporter.clone(), recorder: OnceLock::new() }
     }
 
     /// The recording thread, started when the first record is there to be written.
@@ -45,6 +53,7 @@ impl Records {
         if let Err(error) = self.store.forget_recent() {
             self.warn_of("recent", &error);
         }
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = self.store.recent_place();
     }
 
     /// Waits until all records are written and their layers are on the disk, so that a later build has them. Also called
@@ -69,7 +78,8 @@ impl Records {
         });
         let used: Vec<(CacheKey, CacheRecord)> = used.collect();
         // the cache is advice: the image is whole and named without it
-        if let Err(lost) = self.store.keep_recent(&self.slot, &used) {
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(lost) = self.store.keep_recent(&place, &self.slot, &used) {
             self.reporter.warn(Warning::RecentLost(Causes::of(&lost)));
         }
     }

@@ -136,7 +136,7 @@ impl<'a> Collection<'a> {
         // the records first: killed in between, layers stay as garbage instead of records without layers
         let keys: Vec<CacheKey> = self.report.records.iter().map(|(key, _)| *key).collect();
         if !keys.is_empty() {
-            remove_files(&self.store.at("recent"))?;
+            self.store.forget_recent()?;
         }
         index.mark_evicted(&keys, now.into())?;
         expired.iter().try_for_each(|key| index.remove_record(key))?;

@@ -12,7 +12,7 @@ mod recorder;
 
 pub use context_index::{ContextIndex, ContextIndexBuilder, FileStat, Saved};
 pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
-pub use recent::RecentRecords;
+pub use recent::{RecentPlace, RecentRecords};
 pub use record::{CacheRecord, StepInputs};
 pub use recorder::Recorder;
 

@@ -6,11 +6,20 @@ use super::{CacheKey, CacheRecord, Saved, SiteHash};
 use crate::{
     Store, StoreError,
     disk::{
-        remove_files,
+        make_dirs, remove_tree,
         whole_file::{self, Durability},
     },
 };
-use std::{collections::HashMap, path::PathBuf};
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, renameat},
+};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+};
 
 /// Version of the file, its first byte.
 const VERSION: u8 = 1;
@@ -20,6 +29,10 @@ const VERSION: u8 = 1;
 pub struct RecentRecords {
     records: HashMap<CacheKey, CacheRecord>,
 }
+
+/// The directory in which a build may keep its records. It is another one once they have been forgotten.
+#[derive(Debug, Default)]
+pub struct RecentPlace(Option<File>);
 
 impl RecentRecords {
     /// The record of a key; when it is `None`, the index may still have one.
@@ -61,21 +74,41 @@ impl Store {
         Ok(RecentRecords { records })
     }
 
-    /// Forgets the records that every build kept. Call this when results are made anew under keys that others kept.
+    /// The directory where a build that begins now may keep its records.
+    #[must_use]
+    pub fn recent_place(&self) -> RecentPlace {
+        let path = self.at("recent");
+        // it is missing for a moment while another process replaces it
+        let again = |_| make_dirs(&path).ok().and_then(|()| File::open(&path).ok());
+        RecentPlace(File::open(&path).map_or_else(again, Some))
+    }
+
+    /// Forgets what every build kept, and what those that have begun will keep. Call this when results are made anew under
+    /// keys that others kept, and when records are evicted: what a build looked up before differs from the index from then
+    /// on, and a cached build must not have one image id by its own records and another by the index.
     ///
     /// # Errors
-    /// An I/O error when a file cannot be removed.
+    /// An I/O error when they cannot be removed.
     pub fn forget_recent(&self) -> Result<(), StoreError> {
-        remove_files(&self.at("recent"))
+        let (recent, gone) = (self.at("recent"), self.space().path("gone")?);
+        match fs::rename(&recent, &gone) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed.map_err(StoreError::on("remove", &recent))?,
+        }
+        make_dirs(&recent)?;
+        // a build that ends at this moment may still write there; what stays is swept with this process's temporary space
+        let _ = remove_tree(&gone);
+        Ok(())
     }
 
     /// Keeps the records a build has used or made, under a name for that build (which Dockerfile, context and target).
-    /// Their layers must be committed. Writes nothing if the file says the same.
+    /// Their layers must be committed. Writes nothing if the file says the same, or if `place` was forgotten meanwhile.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
     pub fn keep_recent(
         &self,
+        RecentPlace(place): &RecentPlace,
         build: &SiteHash,
         records: &[(CacheKey, CacheRecord)],
     ) -> Result<Saved, StoreError> {
@@ -94,8 +127,23 @@ impl Store {
             .collect();
         let mut bytes = vec![VERSION];
         serde_json::to_writer(&mut bytes, &stamped).expect("records are strings and numbers");
-        whole_file::write(self.space(), &path, &bytes, Durability::DiskLater)?;
-        Ok(Saved::Written)
+        let Some(place) = place else {
+            return whole_file::write(self.space(), &path, &bytes, Durability::DiskLater)
+                .map(|()| Saved::Written);
+        };
+        let draft = whole_file::draft(self.space(), &bytes, Durability::DiskLater)?;
+        match renameat(AT_FDCWD, &draft, place, build.to_string().as_str()) {
+            Ok(()) => Ok(Saved::Written),
+            Err(errno) => {
+                let _ = fs::remove_file(&draft);
+                // the directory has been removed
+                if errno == Errno::ENOENT {
+                    Ok(Saved::Unchanged)
+                } else {
+                    Err(StoreError::io("create", &path, errno.into()))
+                }
+            }
+        }
     }
 
     fn recent_path(&self, build: &SiteHash) -> PathBuf {

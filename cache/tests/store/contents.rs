@@ -140,19 +140,24 @@ fn what_a_build_used_last_is_found_without_the_index() {
     let records: Vec<_> =
         (0..20).map(|n| record("0123456789abcdef".parse().unwrap(), &[], &n.to_string())).collect();
     assert!(store.recent(&build).unwrap().record(&records[0].0).is_none());
-    assert_eq!(store.keep_recent(&build, &records).unwrap(), Saved::Written);
-    assert_eq!(store.keep_recent(&build, &records).unwrap(), Saved::Unchanged);
+    let place = store.recent_place();
+    assert_eq!(store.keep_recent(&place, &build, &records).unwrap(), Saved::Written);
+    assert_eq!(store.keep_recent(&place, &build, &records).unwrap(), Saved::Unchanged);
     let begun = Instant::now();
     let recent = store.recent(&build).unwrap();
     println!("recent records of 20 steps: {:?}", begun.elapsed());
     for (key, record) in &records {
         assert_eq!(recent.record(key).unwrap().instruction, record.instruction);
     }
-    assert_eq!(store.keep_recent(&build, &records[1..]).unwrap(), Saved::Written);
+    assert_eq!(store.keep_recent(&place, &build, &records[1..]).unwrap(), Saved::Written);
     assert!(store.recent(&build).unwrap().record(&records[0].0).is_none());
     store.index(|index| index.put_records(&records)).unwrap();
     store.prune(&PruneOptions { records: RecordPrune::All, ..PruneOptions::default() }).unwrap();
     assert!(store.recent(&build).unwrap().record(&records[1].0).is_none(), "eviction forgets them");
+    // a build that looked them up before does not bring them back
+    assert_eq!(store.keep_recent(&place, &build, &records).unwrap(), Saved::Unchanged);
+    assert!(store.recent(&build).unwrap().record(&records[1].0).is_none());
+    assert_eq!(store.keep_recent(&store.recent_place(), &build, &records).unwrap(), Saved::Written);
 }
 
 #[test]
