@@ -33,6 +33,6 @@ pub use index::{
 pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
     ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft,
-    LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer, PlatformImage,
-    RefRecord, RemoteLayer, ScratchDir, StepLock, Store, Writer,
+    LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer, PauseLock,
+    PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, Writer,
 };

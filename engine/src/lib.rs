@@ -57,8 +57,8 @@ mod tests;
 
 pub use causes::Causes;
 pub use containers::{
-    CommitRequest, ContainerRequest, ContainerSizes, ContainerStdio, Retention, RunningContainer, Terminal,
-    Volume,
+    CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, Pause, Retention,
+    RunningContainer, Terminal, Volume,
 };
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure, StepFailure};

@@ -9,10 +9,15 @@ use crate::{
     run_identity,
     snapshot::RootMount,
 };
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use rbuild_cache::{LayerId, Store};
-use rbuild_oci::{ContainerConfig, ImagePath};
+use rbuild_oci::{ContainerConfig, DEFAULT_PATH, ImagePath};
 use rbuild_planner::{Access, Network};
 use rbuild_sys::{
+    cgroup::Frozen,
     overlay::Upper,
     sandbox::Running,
     spawn,
@@ -36,6 +41,10 @@ pub struct ContainerSandbox<'a> {
     pub init: UpperDirectory<'a>,
     /// Takes the container's changes.
     pub changes: UpperDirectory<'a>,
+    /// Where to note, if its root is a copy of its layers, what that is compared with; for [`collect_running`].
+    ///
+    /// [`collect_running`]: crate::collect_running
+    pub copy: &'a Path,
     /// Program and arguments.
     pub argv: &'a [String],
     /// Environment, user, working directory.
@@ -146,6 +155,37 @@ pub fn kill_process(process: BorrowedFd<'_>) -> Result<(), ExecutorError> {
     }
 }
 
+/// True if the process has ended.
+///
+/// # Errors
+/// [`ExecutorError::System`].
+pub fn has_ended(process: BorrowedFd<'_>) -> Result<bool, ExecutorError> {
+    let mut look = [PollFd::new(process, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut look, PollTimeout::ZERO) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(ExecutorError::system("poll", b"a process", errno)),
+        }
+    }
+}
+
+/// A container whose processes stand still. They go on when it is dropped, or when this process ends, however it ends.
+#[derive(Debug)]
+pub struct PausedContainer {
+    _frozen: Frozen,
+}
+
+/// Makes the container stand still whose first process is `pid`; `lock` stays held until it goes on. `None` when it has no
+/// control group, or one that this process may not freeze.
+///
+/// # Errors
+/// [`ExecutorError::Pause`] when its processes do not stop.
+pub fn pause_container(pid: i32, lock: BorrowedFd<'_>) -> Result<Option<PausedContainer>, ExecutorError> {
+    let frozen = Frozen::of(pid, lock).map_err(|source| ExecutorError::Pause { source })?;
+    Ok(frozen.map(|frozen| PausedContainer { _frozen: frozen }))
+}
+
 /// Starts a container.
 ///
 /// # Errors
@@ -158,17 +198,13 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     container_base::prepare(&base)?;
     base.collect()?;
     let root = snapshots.writable(layers, Some(init.fs), upper(changes))?;
+    root.note_copy(container.copy)?;
     let identity = run_identity(root.view(), &container.config.user)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
-    let mut environment: Vec<OsString> = container.config.env.iter().map(OsString::from).collect();
-    environment.push(format!("HOSTNAME={}", container.hostname).into());
     let terminal = match &container.stdio {
         Stdio::Terminal(slave) => Some(slave.as_fd()),
         Stdio::Own | Stdio::OwnOutput => None,
     };
-    if terminal.is_some() && container.config.env_value("TERM").is_none() {
-        environment.push("TERM=xterm".into());
-    }
     let volumes = container.volumes.iter();
     let volumes = volumes.map(|(path, target, access)| volume(path, target, *access));
     let hostname = container.host_files.hostname(container.hostname)?;
@@ -177,7 +213,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     let guest = Guest {
         isolation: container.isolation,
         command: container.argv,
-        environment,
+        environment: environment(container),
         identity: &identity,
         directory: &directory,
         hostname: container.hostname,
@@ -193,6 +229,21 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
     let relay = streams.relay(running.child.pidfd())?;
     Ok(Sandboxed { pid, running: Some(running), relay, root: Some(root) })
+}
+
+/// What the container has of itself, and over it the config's variables, in Docker's order.
+fn environment(container: &ContainerSandbox<'_>) -> Vec<OsString> {
+    let mut shown = ContainerConfig::default();
+    shown.set_env("PATH", DEFAULT_PATH);
+    shown.set_env("HOSTNAME", container.hostname);
+    if matches!(container.stdio, Stdio::Terminal(_)) {
+        shown.set_env("TERM", "xterm");
+    }
+    for pair in &container.config.env {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        shown.set_env(name, value);
+    }
+    shown.env.into_iter().map(OsString::from).collect()
 }
 
 /// A container's ends of its streams.

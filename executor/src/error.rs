@@ -115,6 +115,13 @@ pub enum ExecutorError {
         /// The entry's name.
         entry: String,
     },
+    /// The processes of a container cannot be made to stand still.
+    #[error("cannot pause the container")]
+    Pause {
+        /// The reason.
+        #[source]
+        source: SysError,
+    },
     /// Commands of platforms whose programs do not run on this machine.
     #[error(
         "this machine ({}) cannot run programs for {}: install an emulator, with `apt install qemu-user-static` or \

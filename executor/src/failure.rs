@@ -36,7 +36,7 @@ impl ExecutorError {
                 FailureClass::of_io(source, Input)
             }
             Self::BadArchive { source, .. } => source.class(),
-            Self::View { source, .. } => sys_class(source),
+            Self::View { source, .. } | Self::Pause { source } => sys_class(source),
             Self::DiskFull { .. } | Self::NoEmulator { .. } | Self::EmulatorNotFixed { .. } => Environment,
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
             Self::CommandUser { source, .. } => source.class(),

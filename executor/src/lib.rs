@@ -42,8 +42,8 @@ mod workers;
 mod xattrs;
 
 pub use container::{
-    ContainerSandbox, Sandboxed, Stdio, UpperDirectory, kill_process, open_process, open_terminal,
-    start_container,
+    ContainerSandbox, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, kill_process,
+    open_process, open_terminal, pause_container, start_container,
 };
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
@@ -61,7 +61,7 @@ pub use mounts::{CacheDirectory, PreparedMount};
 pub use open_source::DockerfilePlace;
 pub use run::{Run, run};
 pub use select::{Selection, select};
-pub use snapshot::{Overlays, RootView, Snapshots, clone_layer};
+pub use snapshot::{Overlays, RootView, Snapshots, clone_layer, collect_running};
 pub use source::SourceRoot;
 pub use store_writer::store_writer;
 pub use summary::SelectionSummary;

@@ -94,7 +94,7 @@ impl Store {
 
     /// A lock file whose owner was killed stays behind; taking and dropping its lock removes it.
     fn remove_dead_locks(&self) -> Result<(), StoreError> {
-        for directory in ["locks/steps", "locks/layers", "locks/owners"] {
+        for directory in ["locks/steps", "locks/layers", "locks/owners", "locks/pauses"] {
             for name in list(&self.at(directory))? {
                 drop(FileLock::attempt(&self.at(directory).join(name), OnUnlock::Remove)?);
             }

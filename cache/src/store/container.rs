@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Write},
+    os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
 };
 
@@ -97,6 +98,16 @@ pub struct ContainerDirectory {
 pub struct ContainerLock {
     lock: FileLock,
     path: PathBuf,
+}
+
+/// The right to make a container stand still. Ends when dropped, or with the last process that has its descriptor.
+#[derive(Debug)]
+pub struct PauseLock(FileLock);
+
+impl AsFd for PauseLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file().as_fd()
+    }
 }
 
 impl ContainerLock {
@@ -227,6 +238,22 @@ impl ContainerDirectory {
     #[must_use]
     pub fn work(&self) -> PathBuf {
         self.path.join("work")
+    }
+
+    /// Where the process that runs it notes what its root, if that is a copy, is compared with.
+    #[must_use]
+    pub fn copy(&self) -> PathBuf {
+        self.path.join("copy")
+    }
+
+    /// Waits for the right to make it stand still, which one process has at a time.
+    ///
+    /// # Errors
+    /// An I/O error when the lock file cannot be opened.
+    pub fn lock_pause(&self) -> Result<PauseLock, StoreError> {
+        // not in the container's directory, which may be removed meanwhile
+        let path = self.store.at(&format!("locks/pauses/{}", self.id().unwrap_or_default()));
+        FileLock::wait(&path, LockMode::Exclusive, OnUnlock::Remove).map(PauseLock)
     }
 
     /// The record; `None` when there is none, or when the container was to be removed with its program and that has

@@ -19,7 +19,7 @@ mod writer;
 pub use blob::{BlobReader, BlobWriter};
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
 pub use container::{
-    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer,
+    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, PauseLock,
 };
 pub(crate) use durability::Durable;
 pub use image_record::{ImageLayer, ImageRecord, PlatformImage};

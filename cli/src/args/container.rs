@@ -133,6 +133,9 @@ pub(crate) struct CommitArgs {
     /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
     pub(crate) change: Vec<String>,
+    /// false: let the container run while its files are read
+    #[arg(short, long, switch = true)]
+    pub(crate) pause: bool,
 }
 
 /// What was typed after `container prune`.

@@ -5,11 +5,12 @@ use crate::{
     app::App,
     args::{CommitArgs, PsArgs, RmArgs},
     error::{CliError, UsageError},
+    exit::warn,
     options::{detail, image_name},
     streams::{answer, print},
     table::{Column, Format, Listing},
 };
-use rbuild::{CommitRequest, ContainerState};
+use rbuild::{CommitRequest, ContainerState, During, Pause};
 use rbuild_docker_api::{ContainerFilter, ContainerRow};
 
 const COLUMNS: &[Column] = &[
@@ -69,7 +70,14 @@ pub(super) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
         author: args.author,
         message: args.message,
         changes: args.change,
+        pause: if args.pause { Pause::Container } else { Pause::Nothing },
     };
-    let image = app.engine()?.commit(&request)?;
-    print(&format!("{image}\n"))
+    let committed = app.engine()?.commit(&request)?;
+    if args.pause && committed.during == During::Running {
+        warn(&format!(
+            "container {} has no control group that can be frozen: it ran while its files were read",
+            request.container
+        ));
+    }
+    print(&format!("{}\n", committed.image))
 }

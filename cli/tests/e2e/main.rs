@@ -10,6 +10,7 @@ mod beside_prune;
 mod builds;
 mod cache;
 mod command_line;
+mod commit_running;
 mod containers;
 mod contexts;
 mod daemon;

@@ -1,7 +1,7 @@
 //! A store where overlayfs takes no changes: on overlayfs itself, as in a container. Everything works there, and the layers
 //! are those of any other store.
 
-use crate::{RBUILD, ordinary_user, with_busybox};
+use crate::{RBUILD, commit_running::Box, ordinary_user, with_busybox};
 use rbuild_testkit::{Base, Workspace};
 use std::{
     fs,
@@ -116,4 +116,41 @@ fn a_user_s_store_on_overlayfs_makes_the_same_layers() {
     if let (Some(here), Some(elsewhere)) = (ordinary_user::workspace(test), ordinary_user::workspace(test)) {
         check(&here, &elsewhere);
     }
+}
+
+#[test]
+fn a_running_container_is_committed_where_its_root_is_a_copy() {
+    let test = "a_running_container_is_committed_where_its_root_is_a_copy";
+    let Some(elsewhere) = with_busybox(test) else { return };
+    let here = Workspace::new(RBUILD);
+    let Some(_mounted) = Mounted::on(&here) else {
+        return rbuild_testkit::skip("an overlay cannot be mounted on the tests' file system");
+    };
+    here.import(Base::Busybox);
+    let script = "mkdir -m 700 /d; echo one > /d/one; ln /d/one /d/two; rm /bin/vi; rm -r /root && mkdir /root; \
+        chmod 4755 /bin/busybox; mkfifo /f; touch -d @1000 /d/one /f /d /root /bin /; echo ready; i=0; \
+        while :; do mkdir /x; echo $i > /x/$i; i=$((i+1)); rm -r /x; done";
+    for workspace in [&here, &elsewhere] {
+        let _running = Box::start(workspace, &[], script);
+        // it was only read: a second time it is the same
+        for name in ["made", "again"] {
+            workspace.ok(["commit", "box", name]);
+        }
+        for _ in 0..5 {
+            workspace.ok(["commit", "--pause=false", "box", "running"]);
+        }
+    }
+    // all are looked at where roots are overlays, which show links as links
+    here.ok(["save", "-o", "made.tar", "made", "again", "running"]);
+    for name in ["made", "again", "running"] {
+        elsewhere.ok(["tag", name, &format!("{name}:overlay")]);
+    }
+    elsewhere.ok(["load".as_ref(), "-i".as_ref(), here.path().join("made.tar").as_os_str()]);
+    let look =
+        "rm -rf /x; find / -xdev | grep -v ^/proc | sort | xargs stat -c '%n %a %h %s %F'; cat /d/one /d/two";
+    let seen = |name: &str| elsewhere.ok(["run", "--rm", name, "sh", "-c", look]);
+    for name in ["made", "again", "running"] {
+        assert_eq!(seen(name), seen(&format!("{name}:overlay")), "{name}");
+    }
+    assert!(seen("made").contains("/d/two 644 2 4 ") && !seen("made").contains("/bin/vi "));
 }

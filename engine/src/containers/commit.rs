@@ -1,7 +1,8 @@
 //! Making an image of a container's changes.
 
+use super::changes::{During, Pause};
 use crate::{Engine, Error};
-use rbuild_cache::{ContainerState, LayerMeta, LayerSource, RefRecord};
+use rbuild_cache::{LayerMeta, LayerSource, RefRecord};
 use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Timestamp};
 use rbuild_parser::ParseError;
 use rbuild_planner::{PlanOptions, ResolvedImage};
@@ -19,29 +20,37 @@ pub struct CommitRequest {
     pub message: String,
     /// `--change`: Dockerfile instructions.
     pub changes: Vec<String>,
+    /// `--pause`.
+    pub pause: Pause,
+}
+
+/// An image made of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The image.
+    pub image: ImageId,
+    /// What the container did while its files were read.
+    pub during: During,
 }
 
 impl Engine {
-    /// Makes an image of a container: its image's layers, and its own changes as one layer on top.
+    /// Makes an image of a container: its image's layers, and its own changes as one layer on top. What is mounted in it is
+    /// left out. A container that runs stands still while its files are read, if that is asked for and can be done.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::Plan`] or [`Error::Syntax`] for a bad change, [`Error::Store`].
-    pub fn commit(&self, request: &CommitRequest) -> Result<ImageId, Error> {
+    /// [`Error::NoSuchContainer`], [`Error::Plan`] or [`Error::Syntax`] for a bad change, [`Error::Store`],
+    /// [`Error::Executor`] when its files cannot be read or its processes do not stand still.
+    pub fn commit(&self, request: &CommitRequest) -> Result<Committed, Error> {
         let container = self.container(&request.container)?;
-        if container.state == ContainerState::Running {
-            // its files change under the copy, and its links cannot be trusted
-            return Err(Error::ContainerRunning(container.name));
-        }
         let lease = self.store.lease()?;
         let base = self.held_image(&container.image_id.to_string(), None, &lease)?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
-        let now = Timestamp::from(self.store.now());
         if !lease.hold(&container.layers, &[])?.is_empty() {
             return Err(Error::NoSuchImage(container.image));
         }
-        let draft = self.store.new_layer()?;
-        rbuild_executor::clone_layer(&self.store.container(&container.id).fs(), draft.fs())?;
+        let (draft, during) = self.read_changes(&container.id, request.pause)?;
+        let now = Timestamp::from(self.store.now());
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
         let diff = rbuild_image::layer_diff(&self.store, &layer)?;
         config.rootfs.diff_ids.push(diff.diff_id);
@@ -60,7 +69,7 @@ impl Engine {
         if let Some(name) = &request.name {
             self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
-        Ok(record.id)
+        Ok(Committed { image: record.id, during })
     }
 }
 
@@ -84,8 +93,10 @@ pub(crate) fn apply_changes(
         "WORKDIR",
         "MAINTAINER",
     ];
+    let (mut new_command, has_path) = (false, config.env_value("PATH").is_some());
     for change in changes {
         let keyword = change.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        new_command |= keyword == "CMD";
         if !ALLOWED.contains(&keyword.as_str()) {
             return Err(Error::NotAChange { keyword });
         }
@@ -110,6 +121,11 @@ pub(crate) fn apply_changes(
         graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
     let plan = rbuild_planner::lower(graph).map_err(planned)?;
     let mut changed = plan.target().image.config.config.clone();
+    // a build sets the mark and a PATH, Docker's commit and import do not
+    changed.args_escaped &= !new_command;
+    if !has_path && changes.iter().all(|change| !change.contains("PATH")) {
+        changed.env.retain(|pair| !pair.starts_with("PATH="));
+    }
     changed.on_build = triggers.into_iter().chain(changed.on_build).collect();
     Ok(changed)
 }

@@ -4,12 +4,14 @@
 //! writable overlay layer), and a lock, held by the process that runs it; a container whose lock is free has ended.
 //! A detached container will be held by a supervisor process of its own in the same way.
 
+mod changes;
 mod commit;
 mod process;
 mod start;
 
-pub use commit::CommitRequest;
+pub use changes::{During, Pause};
 pub(crate) use commit::apply_changes;
+pub use commit::{CommitRequest, Committed};
 pub use process::{Retention, RunningContainer};
 pub use start::{ContainerRequest, ContainerStdio, Terminal, Volume};
 

@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-/// How often, and how far apart, a killed container is looked at.
-const KILL_CHECKS: u32 = 500;
-const KILL_PAUSE: Duration = Duration::from_millis(20);
+/// How often, and how far apart, a container is looked at that was killed or has ended.
+pub(super) const KILL_CHECKS: u32 = 500;
+pub(super) const KILL_PAUSE: Duration = Duration::from_millis(20);
 
 /// The policy for a container that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

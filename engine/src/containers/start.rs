@@ -119,6 +119,7 @@ impl Engine {
             layers: &container.layers,
             init: UpperDirectory { fs: &directory.init(), work: &directory.init_work() },
             changes: UpperDirectory { fs: &directory.fs(), work: &directory.work() },
+            copy: &directory.copy(),
             argv: &container.command,
             config: &container.config,
             hostname: request.hostname.as_deref().unwrap_or(&container.id[..12]),
@@ -181,13 +182,11 @@ impl Engine {
 fn configured(mut config: ContainerConfig, request: &ContainerRequest) -> ContainerConfig {
     if let Some(entrypoint) = &request.entrypoint {
         config.entrypoint = Some(entrypoint.clone());
-        config.cmd = None;
+        (config.cmd, config.args_escaped) = (None, false);
     }
     if !request.command.is_empty() {
-        config.cmd = Some(request.command.clone());
-    }
-    if config.env_value("PATH").is_none() {
-        config.set_env("PATH", rbuild_oci::DEFAULT_PATH);
+        // the mark says how the image's command was written
+        (config.cmd, config.args_escaped) = (Some(request.command.clone()), false);
     }
     for pair in &request.env {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

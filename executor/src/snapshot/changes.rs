@@ -7,6 +7,7 @@
 //! overlayfs marks as opaque: both layers show the same files.
 
 use super::{
+    before::{Before, Directory, Entry, Stamp},
     clone::{Cloner, Marks, Source, copy_metadata, make_opaque, make_whiteout, on},
     copies::Links,
     marks,
@@ -14,79 +15,7 @@ use super::{
 use crate::ExecutorError;
 use rbuild_cache::Store;
 use rbuild_sys::overlay::XattrNamespace;
-use std::{
-    collections::{BTreeMap, HashMap},
-    ffi::OsString,
-    fs::{self, Metadata},
-    os::unix::fs::MetadataExt,
-    path::Path,
-    thread,
-    time::{Duration, SystemTime},
-};
-
-/// The kernel's clock for files stands still for up to 10 ms (`CONFIG_HZ` of 100): a change in the same moment as the
-/// look at a file would not be seen.
-const CLOCK_STEP: Duration = Duration::from_millis(20);
-
-/// A tree as it was.
-pub(super) struct Before(Directory);
-
-/// A directory's entries as they were.
-#[derive(Default)]
-struct Directory(BTreeMap<OsString, Entry>);
-
-struct Entry {
-    stamp: Stamp,
-    /// Of a directory: what is in it.
-    directory: Option<Directory>,
-}
-
-/// Identifies a file in one state of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    /// Inode numbers are used again; `None` where the file system does not keep it.
-    born: Option<SystemTime>,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            born: metadata.created().ok(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-
-    /// True if it is the same file or directory, changed or not.
-    fn is_same(&self, other: &Self) -> bool {
-        (self.inode, self.born) == (other.inode, other.born)
-    }
-}
-
-impl Before {
-    /// The tree at `root` as it is now.
-    pub(super) fn of(root: &Path) -> Result<Self, ExecutorError> {
-        let before = Directory::read(root)?;
-        thread::sleep(CLOCK_STEP);
-        Ok(Self(before))
-    }
-}
-
-impl Directory {
-    fn read(path: &Path) -> Result<Self, ExecutorError> {
-        let mut entries = BTreeMap::new();
-        for entry in fs::read_dir(path).map_err(on("read", path))? {
-            let entry = entry.map_err(on("read", path))?;
-            let path = entry.path();
-            let metadata = entry.metadata().map_err(on("stat", &path))?;
-            let directory = metadata.is_dir().then(|| Self::read(&path)).transpose()?;
-            entries.insert(entry.file_name(), Entry { stamp: Stamp::of(&metadata), directory });
-        }
-        Ok(Self(entries))
-    }
-}
+use std::{collections::HashMap, ffi::OsString, fs, path::Path};
 
 /// Puts into the empty directory `upper` what is another at `root` than `before`, in overlay form. Returns whether files
 /// with several names were made.
@@ -113,7 +42,7 @@ impl Changes {
     fn directory(&mut self, now: &Source, before: &Directory, upper: &Path) -> Result<(), ExecutorError> {
         let mut gone: HashMap<&OsString, &Entry> = before.0.iter().collect();
         for name in now.names()? {
-            let (source, target) = (now.entry(&name)?, upper.join(&name));
+            let (Some(source), target) = (now.entry(&name)?, upper.join(&name)) else { continue };
             if source.is_whiteout_device() {
                 // nothing can be made that overlayfs takes for its own: there, too, mknod(2) is refused
                 continue;

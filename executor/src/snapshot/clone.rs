@@ -2,7 +2,7 @@
 //!
 //! What is copied may be a container's, which may still run and change it. So everything is opened once, by its name in a
 //! directory that is open and without following a link, and then only that file is looked at: nothing that is put in the
-//! way leads out. What it is copied to belongs to rbuild alone.
+//! way leads out. What has gone since its name was read was not there. What it is copied to belongs to rbuild alone.
 
 use crate::ExecutorError;
 use nix::{
@@ -70,23 +70,27 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens `name` in `directory`; messages call it `shown`.
-    fn open(directory: impl AsFd, name: &OsStr, shown: PathBuf) -> Result<Self, ExecutorError> {
+    /// Opens `name` in `directory`; messages call it `shown`. `None` when it is not there.
+    fn open(directory: impl AsFd, name: &OsStr, shown: PathBuf) -> Result<Option<Self>, ExecutorError> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(directory, name, flags, rustix::fs::Mode::empty());
-        let file = File::from(opened.map_err(|errno| on("open", &shown)(errno.into()))?);
+        let file = match openat(directory, name, flags, rustix::fs::Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(on("open", &shown)(errno.into())),
+        };
         let metadata = file.metadata().map_err(on("stat", &shown))?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Ok(Self { file, metadata, path, shown })
+        Ok(Some(Self { file, metadata, path, shown }))
     }
 
     /// Opens a directory of rbuild's own.
     pub(super) fn at(path: &Path) -> Result<Self, ExecutorError> {
-        Self::open(CWD, path.as_os_str(), path.to_owned())
+        let found = Self::open(CWD, path.as_os_str(), path.to_owned())?;
+        found.ok_or_else(|| on("open", path)(Errno::NOENT.into()))
     }
 
-    /// Opens the entry `name` of this directory.
-    pub(super) fn entry(&self, name: &OsStr) -> Result<Self, ExecutorError> {
+    /// Opens the entry `name` of this directory; `None` when it has gone.
+    pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Self>, ExecutorError> {
         Self::open(&self.file, name, self.shown.join(name))
     }
 
@@ -95,11 +99,13 @@ impl Source {
         &self.metadata
     }
 
-    /// The names in this directory.
+    /// The names in this directory; none when it has been removed.
     pub(super) fn names(&self) -> Result<Vec<OsString>, ExecutorError> {
-        let entries = fs::read_dir(&self.path).map_err(on("read", &self.shown))?;
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-        names.collect::<io::Result<_>>().map_err(on("read", &self.shown))
+        let read = || fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect();
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            names => names.map_err(on("read", &self.shown)),
+        }
     }
 
     /// True if it is a device that overlayfs takes for a whiteout.
@@ -163,7 +169,7 @@ impl Cloner {
     /// Copies what is in the directory `from` into the empty directory `to`.
     pub(super) fn directory(&mut self, from: &Source, to: &Path) -> Result<(), ExecutorError> {
         for name in from.names()? {
-            let (source, target) = (from.entry(&name)?, to.join(&name));
+            let (Some(source), target) = (from.entry(&name)?, to.join(&name)) else { continue };
             if source.metadata.is_dir() {
                 fs::create_dir(&target).map_err(on("mkdir", &target))?;
                 self.directory(&source, &target)?;
@@ -258,7 +264,11 @@ fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
         Err(Errno::INVAL) => return Ok(Some((at, size))),
         Err(errno) => return Err(errno.into()),
     };
-    Ok(Some((begin, seek(file, SeekFrom::Hole(begin))?)))
+    match seek(file, SeekFrom::Hole(begin)) {
+        // it has become shorter
+        Err(Errno::NXIO) => Ok(None),
+        end => Ok(Some((begin, end?))),
+    }
 }
 
 /// Gives `target` the owner, mode, attributes and times of `source`.
@@ -288,8 +298,12 @@ fn copy_attributes(source: &Source, target: &Path, marks: Marks) -> Result<(), E
         if is_mark && marks == Marks::Dropped {
             continue;
         }
-        let length = getxattr(&source.path, &name, &mut value)
-            .map_err(|errno| on("getxattr", &source.shown)(errno.into()))?;
+        let length = match getxattr(&source.path, &name, &mut value) {
+            Ok(length) => length,
+            // it has gone
+            Err(Errno::NODATA) => continue,
+            Err(errno) => return Err(on("getxattr", &source.shown)(errno.into())),
+        };
         lsetxattr(target, &name, &value[..length], XattrFlags::empty())
             .map_err(|errno| on("lsetxattr", target)(errno.into()))?;
     }

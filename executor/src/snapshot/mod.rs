@@ -9,8 +9,10 @@
 //! The way is not configured and not recorded: what a store holds is the same for all. It is found out when overlayfs
 //! refuses the first mount, so that a build pays nothing for the question where overlayfs works.
 
+mod before;
 mod changes;
 mod clone;
+mod copied_root;
 mod copies;
 mod overlay;
 mod root_mount;
@@ -18,6 +20,7 @@ mod tree;
 mod view;
 
 pub use clone::clone_layer;
+pub use copied_root::collect_running;
 pub(crate) use root_mount::RootMount;
 pub use view::RootView;
 

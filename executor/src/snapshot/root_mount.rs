@@ -1,10 +1,6 @@
 //! A writable root, mounted and attached nowhere.
 
-use super::{
-    RootView, Snapshots,
-    changes::{Before, collect},
-    tree::Tree,
-};
+use super::{RootView, Snapshots, before::Before, changes::collect, copied_root, tree::Tree};
 use crate::{ExecutorError, rooted::Rooted};
 use nix::{
     fcntl::{AtFlags, OFlag},
@@ -61,6 +57,11 @@ impl RootMount {
         let links = collect(&before, &tree.root(), &upper, snapshots.store())?;
         snapshots.0.copies.give_back(tree, upper, links);
         Ok(())
+    }
+
+    /// If this root is a copy, writes to `note` what [`super::collect_running`] needs in another process.
+    pub(crate) fn note_copy(&self, note: &Path) -> Result<(), ExecutorError> {
+        self.copy.as_ref().map_or(Ok(()), |copy| copied_root::note(note, &copy.tree.root(), &copy.before))
     }
 
     /// For lookups.

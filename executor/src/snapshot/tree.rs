@@ -98,7 +98,7 @@ fn put(from: &Source, to: &Path, marks: XattrNamespace) -> Result<(), ExecutorEr
         }
     }
     for name in from.names()? {
-        let (source, target) = (from.entry(&name)?, to.join(&name));
+        let (Some(source), target) = (from.entry(&name)?, to.join(&name)) else { continue };
         let below = match fs::symlink_metadata(&target) {
             Ok(found) => Some(found),
             Err(error) if error.kind() == ErrorKind::NotFound => None,

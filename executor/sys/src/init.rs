@@ -12,7 +12,8 @@
 //!   `ETIMEDOUT` lead to the next one, as does `EACCES`, which is remembered (execvp(3)). `ETXTBSY` is tried again for a
 //!   second, because a file written a moment ago may still be open in a child that another thread is starting. If
 //!   nothing could be executed, it writes the errno that explains it best to descriptor 3, four bytes, and ends.
-//! - `g`: it waits until descriptor 3 has no writer left, and ends ([`crate::spawn::Guard`]).
+//! - `g`: it waits until descriptor 3 has no writer left, writes a `0` to its standard output, and ends. For a
+//!   [`crate::spawn::Guard`] that output is `/dev/null`; for a [`crate::cgroup::Frozen`] it thaws a control group.
 //!
 //! A container can execute it through `/proc/self/exe` with arguments of its own; it then is any other small program.
 
@@ -213,6 +214,12 @@ core::arch::global_asm!(
     "mov rsi, rsp",
     "mov edx, 1",
     "syscall",
+    "mov byte ptr [rsp], 48", // write(1, "0", 1)
+    "mov eax, 1",
+    "mov edi, 1",
+    "mov rsi, rsp",
+    "mov edx, 1",
+    "syscall",
     "9:",
     "mov eax, 231", // exit_group(127)
     "mov edi, 127",
@@ -307,6 +314,13 @@ core::arch::global_asm!(
     "mov x1, sp",
     "mov x2, #1",
     "mov x8, #63",
+    "svc #0",
+    "mov w0, #48", // write(1, "0", 1)
+    "strb w0, [sp]",
+    "mov x0, #1",
+    "mov x1, sp",
+    "mov x2, #1",
+    "mov x8, #64",
     "svc #0",
     "9:",
     "mov x0, #127", // exit_group(127)

@@ -63,6 +63,7 @@ mod stack;
 pub use child::{Child, send_signal};
 pub use exec::Exec;
 pub use guard::Guard;
+pub(crate) use guard::Waiting;
 pub use identity::ProcessIdentity;
 use launch::Launch;
 

@@ -25,6 +25,17 @@ impl Hierarchy {
         find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Unified)
     }
 
+    /// The version 2 hierarchy with the group of another process; `None` where none is mounted, or the process has ended.
+    pub(super) fn unified_of(pid: i32) -> Option<Self> {
+        let read = |path: &str| read_proc(path).ok();
+        find(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{pid}/cgroup"))?, Kind::Unified)
+    }
+
+    /// The path of the group below the mount point.
+    pub(super) fn group(&self) -> &Path {
+        &self.group
+    }
+
     /// The version 1 hierarchy with the controller `devices`.
     pub(super) fn devices() -> Option<Self> {
         let read = |path| read_proc(path).ok();

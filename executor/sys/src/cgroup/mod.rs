@@ -10,7 +10,10 @@
 //! stand without it.
 
 mod device;
+mod freeze;
 mod hierarchy;
+
+pub use freeze::Frozen;
 
 use crate::spawn::ProcessIdentity;
 use hierarchy::Hierarchy;

@@ -42,23 +42,12 @@ impl Guard {
     /// [`SpawnError`].
     pub fn start() -> Result<Self, SpawnError> {
         let prepare = |call| move |source: io::Error| SpawnError::Prepare { call, source };
-        let init = init::program().map_err(prepare("memfd_create (see the sysctl vm.memfd_noexec)"))?;
-        let (waiting, lifeline) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-            .map_err(|errno| prepare("pipe2")(errno.into()))?;
+        let init = program()?;
         let null = File::options().read(true).write(true).open("/dev/null").map_err(prepare("open"))?;
-        let mut program = Program::new();
-        program.new_session().chdir(c"/");
-        let request = Spawn {
-            program: &program,
-            exec: &Exec::guard(),
-            namespaces: Namespaces::PROCESSES,
-            stdio: Stdio { stdin: Some(null.as_fd()), stdout: null.as_fd(), stderr: null.as_fd() },
-            cgroup: None,
-        };
-        let process = super::start(&request, init.as_fd(), waiting.as_fd())?;
+        let Waiting { process, lifeline } = Waiting::start(init.as_fd(), null.as_fd(), null.as_fd())?;
         let own = pidfd_of(std::process::id()).map_err(prepare("pidfd_open"))?;
         let own = begin_in(own.as_fd()).is_ok().then_some(own);
-        Ok(Self { init, process, own, lifeline: Some(lifeline) })
+        Ok(Self { init, process, own, lifeline })
     }
 
     /// Its process id, as the host sees it.
@@ -97,6 +86,57 @@ impl Guard {
             starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
+}
+
+/// A process that does nothing until this one has ended or lets go of it, and then writes a `0`.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    process: Child,
+    /// Held for its closing. `None` once the process is to end.
+    lifeline: Option<OwnedFd>,
+}
+
+impl Waiting {
+    /// Starts one that keeps `held` open and writes to `output`, in a session and a pid namespace of its own.
+    pub(crate) fn start(
+        init: BorrowedFd<'_>,
+        held: BorrowedFd<'_>,
+        output: BorrowedFd<'_>,
+    ) -> Result<Self, SpawnError> {
+        let prepare = |call| move |source: io::Error| SpawnError::Prepare { call, source };
+        let (waiting, lifeline) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+            .map_err(|errno| prepare("pipe2")(errno.into()))?;
+        let null = File::options().write(true).open("/dev/null").map_err(prepare("open"))?;
+        let mut program = Program::new();
+        program.new_session().chdir(c"/");
+        let request = Spawn {
+            program: &program,
+            exec: &Exec::guard(),
+            namespaces: Namespaces::PROCESSES,
+            stdio: Stdio { stdin: Some(held), stdout: output, stderr: null.as_fd() },
+            cgroup: None,
+        };
+        let process = super::start(&request, init, waiting.as_fd())?;
+        Ok(Self { process, lifeline: Some(lifeline) })
+    }
+
+    /// Starts one with the program in memory made for it alone.
+    pub(crate) fn alone(held: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Self, SpawnError> {
+        Self::start(program()?.as_fd(), held, output)
+    }
+
+    /// Lets it write and end.
+    pub(crate) fn release(&mut self) {
+        drop(self.lifeline.take());
+        // its end says that it has written; there is nothing to do about a kernel that cannot wait
+        let _ = self.process.wait();
+    }
+}
+
+/// The program that it executes.
+fn program() -> Result<OwnedFd, SpawnError> {
+    let call = "memfd_create (see the sysctl vm.memfd_noexec)";
+    init::program().map_err(|source| SpawnError::Prepare { call, source })
 }
 
 fn changing(source: io::Error) -> SpawnError {

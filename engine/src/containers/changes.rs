@@ -1,0 +1,107 @@
+//! Reading what a container has changed, also while it runs.
+
+use super::process::{KILL_CHECKS, KILL_PAUSE};
+use crate::{Engine, Error};
+use rbuild_cache::{Container, ContainerState, LayerDraft};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    thread,
+};
+
+/// What happens to a container that runs while its files are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pause {
+    /// Its processes stand still, where it has a control group that can be frozen.
+    #[default]
+    Container,
+    /// Nothing: what goes or changes meanwhile is read as it happens to be.
+    Nothing,
+}
+
+/// What a container did while its files were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum During {
+    /// It stood still, or had ended.
+    AtRest,
+    /// It ran.
+    Running,
+}
+
+impl Engine {
+    /// A draft of the layer that the container `id` has made so far.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`] when it was removed meanwhile.
+    pub(super) fn read_changes(&self, id: &str, pause: Pause) -> Result<(LayerDraft, During), Error> {
+        loop {
+            let container = self.container(id)?;
+            let draft = self.store.new_layer()?;
+            let read = if container.state == ContainerState::Running {
+                self.read_running(&container, &draft, pause)
+            } else {
+                let changes = self.store.container(id).fs();
+                rbuild_executor::clone_layer(&changes, draft.fs())
+                    .map_err(Error::from)
+                    .map(|()| Some(During::AtRest))
+            };
+            // what was removed or ended while it was read was not read whole, whatever the answer is
+            if self.container(id)?.state == container.state
+                && let Some(during) = read?
+            {
+                return Ok((draft, during));
+            }
+        }
+    }
+
+    /// Fills `draft` from a container that runs; `None` when it has ended meanwhile, and the process that ran it too or is done
+    /// with it.
+    fn read_running(
+        &self,
+        container: &Container,
+        draft: &LayerDraft,
+        pause: Pause,
+    ) -> Result<Option<During>, Error> {
+        let directory = self.store.container(&container.id);
+        let Some((pid, process)) = pinned(container)? else {
+            return self.wait_for_end(container).map(|()| None);
+        };
+        // two that pause it would wake it for each other
+        let lock = match pause {
+            Pause::Container => Some(directory.lock_pause()?),
+            Pause::Nothing => None,
+        };
+        let paused = match &lock {
+            Some(lock) => rbuild_executor::pause_container(pid, lock.as_fd())?,
+            None => None,
+        };
+        let during = if paused.is_some() { During::AtRest } else { During::Running };
+        let read = rbuild_executor::collect_running(&self.store, &directory.copy(), draft.fs()).and_then(
+            |is_copy| {
+                if is_copy { Ok(()) } else { rbuild_executor::clone_layer(&directory.fs(), draft.fs()) }
+            },
+        );
+        drop(paused);
+        if rbuild_executor::has_ended(process.as_fd())? {
+            return self.wait_for_end(container).map(|()| None);
+        }
+        read?;
+        Ok(Some(during))
+    }
+
+    /// Waits until the process that runs a container whose program has ended has recorded that, which it does at once.
+    fn wait_for_end(&self, container: &Container) -> Result<(), Error> {
+        for _ in 0..KILL_CHECKS {
+            if self.container(&container.id)?.state != ContainerState::Running {
+                return Ok(());
+            }
+            thread::sleep(KILL_PAUSE);
+        }
+        Err(Error::ContainerRunning(container.name.clone()))
+    }
+}
+
+/// The first process of a container that runs, held so that its number means no other; `None` when it has ended.
+fn pinned(container: &Container) -> Result<Option<(i32, OwnedFd)>, Error> {
+    let Some(pid) = container.pid else { return Ok(None) };
+    Ok(rbuild_executor::open_process(pid)?.map(|process| (pid, process)))
+}
