@@ -16,7 +16,7 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// The user lacks the permission, or the file system is read-only.
+    /// The user lacks the permission.
     #[error("no permission to {action} {}", path.display())]
     Denied {
         /// The attempted operation, as a verb.
@@ -188,9 +188,7 @@ impl StoreError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { path, source },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Denied { action, path, source }
-            }
+            io::ErrorKind::PermissionDenied => Self::Denied { action, path, source },
             _ => Self::Io { action, path, source },
         }
     }
@@ -225,7 +223,7 @@ mod tests {
             ("ENFILE", 23, "cannot read /s"),
             ("EMFILE", 24, "cannot read /s"),
             ("ENOSPC", 28, "no space left on the store at /s"),
-            ("EROFS", 30, "no permission to read /s"),
+            ("EROFS", 30, "cannot read /s"),
             ("EDQUOT", 122, "no space left on the store at /s"),
         ];
         for (name, number, message) in table {

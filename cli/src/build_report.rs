@@ -127,8 +127,11 @@ pub(crate) fn miss(reason: &MissReason) -> String {
     match reason {
         MissReason::New => "new".to_owned(),
         MissReason::Changed(inputs) => {
-            let named: Vec<String> = inputs.iter().take(INPUTS).map(change).collect();
-            let more = match inputs.len().saturating_sub(INPUTS) {
+            let mut changes: Vec<String> = inputs.iter().map(change).collect();
+            // several words of one command
+            changes.dedup();
+            let named = &changes[..changes.len().min(INPUTS)];
+            let more = match changes.len().saturating_sub(INPUTS) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
@@ -144,6 +147,7 @@ pub(crate) fn miss(reason: &MissReason) -> String {
 
 fn change(ChangedInput { input, before, now }: &ChangedInput) -> String {
     match (before, now) {
+        _ if input.starts_with("argv[") => "the command".to_owned(),
         (None, _) => format!("{input} (added)"),
         (Some(_), None) => format!("{input} (removed)"),
         (Some(_), Some(_)) => input.clone(),

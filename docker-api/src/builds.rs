@@ -52,13 +52,13 @@ pub struct BuildInspect {
     pub reference: String,
     /// Its name, as people know it.
     pub name: String,
-    /// The main context, as it was given.
+    /// The main context: a directory by its whole path, anything else as it was given.
     pub context: Option<String>,
     /// The Dockerfile, as it was given.
     pub dockerfile: Option<String>,
     /// The stage that was asked for.
     pub target: Option<String>,
-    /// The names the image was to get.
+    /// The names of the image, or those it is to get; none when the build ended without one.
     pub names: Vec<String>,
     /// How it stands.
     pub status: &'static str,
@@ -214,7 +214,7 @@ impl From<&BuildRecord> for BuildInspect {
             context: subject.context,
             dockerfile: subject.dockerfile,
             target: subject.target,
-            names: subject.names,
+            names: image_names(build).to_vec(),
             status: build_status(&build.state),
             started_at: build.begun.to_string(),
             completed_at: end.map(|end| end.ended.to_string()),
@@ -323,22 +323,52 @@ impl BuildFilter {
     }
 }
 
-/// The name of a build: the first name of its image, or else its context; and the stage that was asked for.
+/// The name of a build: the first name of its image, unless it ended without one, or else its context, as Docker names builds: the
+/// last part of the directory's path, and the way from there to a Dockerfile that is called something else; and the stage that was
+/// asked for.
 #[must_use]
 pub fn build_name(build: &BuildRecord) -> String {
     let subject = &build.subject;
-    let image = subject.names.first().map(|name| {
+    let image = image_names(build).first().map(|name| {
         let reference: Option<Reference> = name.parse().ok();
         reference.map_or_else(|| name.clone(), |reference| crate::with_tag(&reference))
     });
-    let last = |context: &String| {
+    let directory = subject.context.as_deref().map(|context| {
         let last = context.rsplit('/').find(|part| !matches!(*part, "" | "."));
-        last.unwrap_or(context).to_owned()
-    };
-    let name = image.or_else(|| subject.context.as_ref().map(last)).unwrap_or_else(|| "-".to_owned());
+        let last = last.unwrap_or(context);
+        match subject.dockerfile.as_deref().map(without_default) {
+            None | Some("") => last.to_owned(),
+            Some(outside) if outside.starts_with('/') => {
+                // its directory's name, and that of the file if it is another one than the default
+                let is_default = outside.ends_with('/');
+                let parts: Vec<&str> = outside.trim_end_matches('/').split('/').collect();
+                let shown = if is_default { 1 } else { 2 };
+                parts[parts.len().saturating_sub(shown)..].join("/").trim_matches('/').to_owned()
+            }
+            Some(file) => format!("{last}/{}", file.trim_end_matches('/')),
+        }
+    });
+    let name = image.or(directory).unwrap_or_else(|| "-".to_owned());
     match &subject.target {
         Some(target) => format!("{name} ({target})"),
         None => name,
+    }
+}
+
+/// The path of a Dockerfile without the name that it has by default.
+fn without_default(path: &str) -> &str {
+    match path.strip_suffix("Dockerfile") {
+        Some(directory) if directory.is_empty() || directory.ends_with('/') => directory,
+        _ => path,
+    }
+}
+
+/// The names of the image of a build, or those it is to get; none when it ended without an image.
+fn image_names(build: &BuildRecord) -> &[String] {
+    match &build.state {
+        BuildState::Running => &build.subject.names,
+        BuildState::Ended(BuildEnd { outcome: BuildOutcome::Done { .. }, .. }) => &build.subject.names,
+        BuildState::Ended(_) | BuildState::Unfinished => &[],
     }
 }
 

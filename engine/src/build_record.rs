@@ -210,14 +210,23 @@ const LOG_LOST: &str = "a log is not complete, because it could not be written";
 
 /// The subject of a build, as its record names it.
 fn subject(request: &BuildRequest) -> BuildSubject {
+    // a record outlives the working directory in which a path meant something
+    let directory = request.context.directory().and_then(|path| path.canonicalize().ok());
     let dockerfile = match &request.dockerfile {
-        DockerfileSource::File(path) => Some(path.display().to_string()),
+        DockerfileSource::File(path) => {
+            let whole = path.canonicalize().ok().filter(|_| directory.is_some());
+            let below = whole
+                .as_deref()
+                .zip(directory.as_deref())
+                .and_then(|(file, top)| file.strip_prefix(top).ok());
+            Some(below.or(whole.as_deref()).unwrap_or(path).display().to_string())
+        }
         DockerfileSource::InContext => Some("Dockerfile".to_owned()),
         DockerfileSource::Text(_) => None,
     };
     let names = request.outputs.iter().flat_map(Output::names);
     BuildSubject {
-        context: request.context.shown(),
+        context: directory.map(|path| path.display().to_string()).or_else(|| request.context.shown()),
         dockerfile,
         target: request.target.clone(),
         names: names.map(ToString::to_string).collect(),

@@ -9,7 +9,7 @@ use rbuild_oci::{FailureClass, ImageId, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
-use rbuild_sys::{SandboxError, SpawnError};
+use rbuild_sys::SpawnError;
 use std::{fmt, io, path::PathBuf};
 
 /// Why a program could not be started.
@@ -119,6 +119,9 @@ pub enum Error {
         /// What was found.
         found: ImageId,
     },
+    /// An image that is planned with is not in the store.
+    #[error("the store does not have it")]
+    NotInStore,
     /// An id prefix fits several images.
     #[error("image id {0} is ambiguous: give more digits")]
     AmbiguousImage(String),
@@ -286,12 +289,10 @@ impl Error {
     #[must_use]
     pub fn start_failure(&self) -> Option<StartFailure> {
         match self {
-            Self::Executor(ExecutorError::Sandbox(SandboxError::Spawn(SpawnError::NotFound { .. }))) => {
-                Some(StartFailure::NotFound)
-            }
-            Self::Executor(ExecutorError::Sandbox(SandboxError::Spawn(SpawnError::Exec { .. }))) => {
+            Self::Executor(ExecutorError::ProgramNotStarted(SpawnError::Exec { .. })) => {
                 Some(StartFailure::NotExecutable)
             }
+            Self::Executor(ExecutorError::ProgramNotStarted(_)) => Some(StartFailure::NotFound),
             _ => None,
         }
     }
@@ -307,6 +308,7 @@ impl Error {
             | Self::NoSuchImage(_)
             | Self::NotLocked(_)
             | Self::LockedElsewhere { .. }
+            | Self::NotInStore
             | Self::AmbiguousImage(_)
             | Self::NoSuchBuild(_)
             | Self::ImageInUse { .. }

@@ -98,5 +98,20 @@ pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedI
             changes.push(ChangedInput { input: name.clone(), before: Some(value.to_owned()), now: None });
         }
     }
-    changes
+    without_hollow(changes)
+}
+
+/// Without the directories that are inputs only because they are, or were, empty: a directory that lost its last file has not been
+/// added.
+fn without_hollow(changes: Vec<ChangedInput>) -> Vec<ChangedInput> {
+    let other_way = |one: &ChangedInput, other: &ChangedInput| {
+        (one.before.is_none() && other.now.is_none()) || (one.now.is_none() && other.before.is_none())
+    };
+    let is_below = |one: &ChangedInput, other: &ChangedInput| {
+        let rest = other.input.strip_prefix(&one.input);
+        one.input.starts_with('/') && rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let hollow =
+        |one: &ChangedInput| changes.iter().any(|other| other_way(one, other) && is_below(one, other));
+    changes.iter().filter(|change| !hollow(change)).cloned().collect()
 }

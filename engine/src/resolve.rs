@@ -104,7 +104,7 @@ impl Engine {
             for (wanted, answer) in wanted.iter().zip(found) {
                 let answer = match answer {
                     Ok(Some(answer)) => answer,
-                    Ok(None) => return Err(not_there(wanted, text)),
+                    Ok(None) => return Err(not_there(&graph, wanted, text)),
                     Err(source) if fetching == Fetching::Pull => {
                         return Err(not_fetched(waiting, wanted, source, (text, reporter)));
                     }
@@ -245,13 +245,13 @@ fn not_fetched(
     }
 }
 
-fn not_there(wanted: &ImageRequest, text: &DockerfileText) -> Error {
-    let name = wanted.reference.familiar();
+fn not_there(graph: &StageGraph, wanted: &ImageRequest, text: &DockerfileText) -> Error {
+    let suggestion = graph.image_suggestion(&wanted.written).map(Hint::DidYouMean);
     Error::BaseImage {
         written: wanted.written.clone(),
         reference: wanted.reference.to_string(),
-        hint: Some(Hint::Fetch(name.clone())),
-        source: Box::new(Error::NoSuchImage(name)),
+        hint: suggestion.or_else(|| Some(Hint::Fetch(wanted.reference.familiar()))),
+        source: Box::new(Error::NotInStore),
         diagnostic: text.at(wanted.lines),
     }
 }

@@ -111,8 +111,8 @@ impl Engine {
                 kind: "Build Cache",
                 total: usage.records.len(),
                 active: in_use,
-                size: usage.record_bytes + usage.mount_bytes,
-                reclaimable: usage.record_bytes + usage.garbage_bytes,
+                size: usage.record_bytes + usage.mount_bytes + usage.build_bytes + usage.log_bytes,
+                reclaimable: usage.record_bytes + usage.garbage_bytes + usage.log_bytes,
             },
         ])
     }

@@ -17,6 +17,7 @@ use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{ContainerConfig, DEFAULT_PATH, ImagePath};
 use rbuild_planner::{Access, Network};
 use rbuild_sys::{
+    SandboxError, SpawnError,
     cgroup::Frozen,
     overlay::Upper,
     sandbox::Running,
@@ -224,7 +225,12 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         terminal,
         stdio: streams.stdio(),
     };
-    let running = guest.start(&root)?;
+    let running = guest.start(&root).map_err(|error| match error {
+        ExecutorError::Sandbox(SandboxError::Spawn(
+            program @ (SpawnError::NotInPath { .. } | SpawnError::NotFound { .. } | SpawnError::Exec { .. }),
+        )) => ExecutorError::ProgramNotStarted(program),
+        other => other,
+    })?;
     let pid =
         running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
     let relay = streams.relay(running.child.pidfd())?;

@@ -3,7 +3,7 @@
 use rbuild_archive::ArchiveError;
 use rbuild_cache::{Canceled, StoreError};
 use rbuild_oci::Platform;
-use rbuild_sys::{SandboxError, SysError};
+use rbuild_sys::{SandboxError, SpawnError, SysError};
 use std::{io, path::PathBuf};
 use thiserror::Error;
 
@@ -16,6 +16,17 @@ pub enum ExecutorError {
     /// A source operand names nothing.
     #[error("failed to compute cache key: failed to calculate checksum of ref {root}: {path:?}: not found")]
     SourceNotFound {
+        /// The files that were searched.
+        root: &'static str,
+        /// The operand, cleaned and rooted.
+        path: String,
+    },
+    /// A source operand names what the ignore file leaves out.
+    #[error(
+        "failed to compute cache key: failed to calculate checksum of ref {root}: {path:?}: not found: \
+         the ignore file leaves it out"
+    )]
+    SourceLeftOut {
         /// The files that were searched.
         root: &'static str,
         /// The operand, cleaned and rooted.
@@ -253,6 +264,9 @@ pub enum ExecutorError {
         /// Who is missing.
         source: Box<ExecutorError>,
     },
+    /// A container's program could not be started.
+    #[error(transparent)]
+    ProgramNotStarted(SpawnError),
     /// A sandbox could not be built.
     #[error("cannot set up the sandbox")]
     Sandbox(#[from] SandboxError),

@@ -10,6 +10,7 @@ impl ExecutorError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::SourceNotFound { .. }
+            | Self::SourceLeftOut { .. }
             | Self::SourceChanged { .. }
             | Self::NotADirectory { .. }
             | Self::IsADirectory { .. }
@@ -38,6 +39,7 @@ impl ExecutorError {
             Self::BadArchive { source, .. } => source.class(),
             Self::View { source, .. } | Self::Pause { source } => sys_class(source),
             Self::DiskFull { .. } | Self::NoEmulator { .. } | Self::EmulatorNotFixed { .. } => Environment,
+            Self::ProgramNotStarted(source) => spawn_class(source),
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
             Self::CommandUser { source, .. } => source.class(),
             Self::Store(error) => error.class(),
@@ -58,6 +60,7 @@ fn spawn_class(error: &SpawnError) -> FailureClass {
     match error {
         // a program that may not be executed is as the image has it
         SpawnError::Nul { .. }
+        | SpawnError::NotInPath { .. }
         | SpawnError::NotFound { .. }
         | SpawnError::Exec { .. }
         | SpawnError::EmptyCommand => Input,

@@ -113,7 +113,9 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     guest.start(root).map_err(|error| match error {
         // a program that is not there is the command's failure, as a shell would report it; so is a mount that does not fit
         ExecutorError::Sandbox(
-            source @ (SandboxError::Spawn(SpawnError::NotFound { .. } | SpawnError::Exec { .. })
+            source @ (SandboxError::Spawn(
+                SpawnError::NotInPath { .. } | SpawnError::NotFound { .. } | SpawnError::Exec { .. },
+            )
             | SandboxError::MountPoint { .. }),
         ) => ExecutorError::CommandNotStarted { command: command(), code: start_code(&source), source },
         other => other,
@@ -210,7 +212,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
 /// 127 when the program is not there, 126 when it cannot be executed.
 pub(crate) fn start_code(error: &SandboxError) -> i32 {
     match error {
-        SandboxError::Spawn(SpawnError::NotFound { .. }) => 127,
+        SandboxError::Spawn(SpawnError::NotInPath { .. } | SpawnError::NotFound { .. }) => 127,
         _ => 126,
     }
 }

@@ -141,9 +141,7 @@ impl Selector<'_> {
             match self.take(found)? {
                 Some(root) => roots.push(root),
                 None if wildcard || self.action.parents => {}
-                None => {
-                    return Err(ExecutorError::SourceNotFound { root: self.root.name(), path: shown(&path) });
-                }
+                None => return Err(operand::not_found(self.root, &String::from_utf8_lossy(&path))),
             }
         }
         Ok(bases)

@@ -65,6 +65,19 @@ pub(super) fn enforce(
     Ok(())
 }
 
+/// Removes the logs of all builds that do not run; returns how many bytes that frees.
+pub(super) fn remove_logs(builds: &Path, running: &Path) -> Result<u64, StoreError> {
+    let mut freed = 0;
+    for id in logged_builds(builds)? {
+        if !Running::is(running, &id)? {
+            let logs = log_directory(builds, &id);
+            freed += tree_size(&logs);
+            remove_tree(&logs)?;
+        }
+    }
+    Ok(freed)
+}
+
 /// Removes the oldest files of lines; returns the builds of the others, numbered from the newest.
 fn remove_lines(builds: &Path, budget: &BuildBudget) -> Result<HashMap<BuildId, usize>, StoreError> {
     let mut numbers = journal::numbers(builds)?;

@@ -35,8 +35,17 @@ impl Store {
         Ok(OpenBuild { line, began, store: self.clone(), _running: running })
     }
 
-    pub(super) fn builds_dir(&self) -> PathBuf {
+    pub(crate) fn builds_dir(&self) -> PathBuf {
         self.at("builds")
+    }
+
+    pub(crate) fn logs_dir(&self) -> PathBuf {
+        self.at("builds/logs")
+    }
+
+    /// Removes what the steps of builds that have ended wrote; returns how many bytes that frees.
+    pub(crate) fn remove_logs(&self) -> Result<u64, StoreError> {
+        budget::remove_logs(&self.builds_dir(), &self.running_builds())
     }
 
     pub(super) fn running_builds(&self) -> PathBuf {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 /// The goal of a build, as far as it is known when the build begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildSubject {
-    /// The main context, as it was given.
+    /// The main context: a directory by its whole path, anything else as it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
-    /// The Dockerfile, as it was given; `None` for one that was read from a stream.
+    /// The Dockerfile, by its path from the context or, outside of it, by its whole path; `None` for one that was read from a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<String>,
     /// The stage that was asked for.

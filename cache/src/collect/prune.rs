@@ -64,6 +64,10 @@ impl Store {
         decided?;
         report.freed_bytes += swept;
         self.remove_dead_locks()?;
+        if options.records == RecordPrune::All && options.older_than.is_none() && options.keep_bytes.is_none()
+        {
+            report.freed_bytes += self.remove_logs()?;
+        }
         if options.records == RecordPrune::All {
             remove_files(&self.at("contexts"))?;
         }

@@ -26,6 +26,10 @@ pub struct Usage {
     pub blob_bytes: u64,
     /// Size of the contents of all `RUN --mount=type=cache` directories.
     pub mount_bytes: u64,
+    /// Size of the records of builds, without their logs.
+    pub build_bytes: u64,
+    /// Size of what the steps of builds wrote.
+    pub log_bytes: u64,
 }
 
 /// An image's sizes.
@@ -92,6 +96,7 @@ impl Store {
 }
 
 fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
+    let log_bytes = tree_size(&store.logs_dir());
     let image_layers: HashSet<LayerId> = inventory.image_layers();
     let mut in_images: HashMap<LayerId, usize> = HashMap::new();
     for image in &inventory.images {
@@ -136,6 +141,8 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
         garbage_bytes: sum(&|usage| usage.records == 0 && !image_layers.contains(&usage.layer)),
         blob_bytes: inventory.blobs.iter().map(|blob| tree_size(&store.blob_path(blob))).sum(),
         mount_bytes: tree_size(&store.mounts_dir()),
+        build_bytes: tree_size(&store.builds_dir()) - log_bytes,
+        log_bytes,
         records,
         layers,
     }

@@ -50,5 +50,5 @@ pub(crate) struct BuildsLogsArgs {
     pub(crate) build: String,
     /// The number of a step, as inspect shows it: exactly the bytes that it wrote
     #[arg(value_name = "STEP")]
-    pub(crate) step: Option<u32>,
+    pub(crate) step: Option<String>,
 }

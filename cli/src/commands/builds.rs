@@ -4,7 +4,7 @@ use crate::{
     app::App,
     args::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs},
     build_report,
-    error::CliError,
+    error::{CliError, UsageError},
     options::detail,
     streams::{Answer, answer, print_step_output},
     table::{Column, Format, Listing},
@@ -67,7 +67,10 @@ fn logs(app: &App, args: &BuildsLogsArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
     let build = engine.find_build(&args.build)?;
     let color = app.environment.color();
-    if let Some(number) = args.step {
+    if let Some(text) = &args.step {
+        let no_number =
+            || UsageError::new(format!("invalid step {text:?}: give its number, as builds inspect shows it"));
+        let number: u32 = text.parse().map_err(|_| no_number())?;
         return match engine.build_log(&build.id, number)? {
             Some(log) => print_step_output("", log, color),
             // it wrote nothing

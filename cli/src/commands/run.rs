@@ -67,7 +67,6 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
             if options.stdin == ContainerStdio::Inherit && !io::stdin().is_terminal() {
                 return Err(UsageError::new("the input device is not a TTY").into());
             }
-            env.splice(0..0, terminal_variable(&env));
             let Size { rows, columns } = Size::of(streams::stdout());
             Terminal::Pty { rows, columns }
         }
@@ -87,12 +86,6 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
         stdin: options.stdin,
         retention: options.retention,
     })
-}
-
-/// `TERM=xterm`, which Docker sets for a terminal, unless the request sets another one.
-fn terminal_variable(env: &[String]) -> Option<String> {
-    let given = env.iter().any(|pair| pair.starts_with("TERM="));
-    (!given).then(|| "TERM=xterm".to_owned())
 }
 
 /// The variables of an `--env-file`: a pair or a name a line, `#` for remarks.

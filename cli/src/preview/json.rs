@@ -2,6 +2,7 @@
 
 use super::word;
 use rbuild::{Input, MissReason, PlannedBuild, StagePreview, StepPreview};
+use rbuild_docker_api::miss_word;
 use serde_json::{Value, json};
 
 /// The whole plan.
@@ -33,20 +34,12 @@ fn step_object(planned: &PlannedBuild, step: &StepPreview) -> Value {
         "sources": sources,
     });
     if let Some(reason) = &step.reason {
-        object["reason"] = reason_word(reason).into();
+        object["reason"] = miss_word(reason).into();
+        if let MissReason::Changed(inputs) = reason {
+            object["changed"] = inputs.iter().map(|changed| changed.input.as_str()).collect();
+        }
     }
     object
-}
-
-fn reason_word(reason: &MissReason) -> &'static str {
-    match reason {
-        MissReason::New | MissReason::Changed(_) => "new",
-        MissReason::OtherBase => "other-base",
-        MissReason::Input => "input",
-        MissReason::Evicted { .. } => "evicted",
-        MissReason::Lost => "lost",
-        MissReason::NoCache => "no-cache",
-    }
 }
 
 fn input(planned: &PlannedBuild, input: &Input) -> Value {

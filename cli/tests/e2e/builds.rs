@@ -129,7 +129,7 @@ fn canceled_running_and_killed_builds_are_told_apart() {
     assert_eq!(canceled.wait().unwrap().code(), Some(130));
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert_eq!(listed(&here, "{{.Name}} {{.Status}}"), ["canceled:latest Canceled", "killed:latest Killed"]);
+    assert_eq!(listed(&here, "{{.Name}} {{.Status}}"), ["canceled Canceled", "killed Killed"]);
     let steps = inspected(&here, "^0")["Steps"].clone();
     assert_eq!((&steps[0]["Status"], &steps[0]["Miss"]["Reason"]), (&"canceled".into(), &"new".into()));
     let of_killed = here.ok(["builds", "inspect", "^1"]);
@@ -221,4 +221,56 @@ fn a_record_that_cannot_be_written_stops_no_build() {
     fs::write(&builds, "").unwrap();
     let progress = here.build("x", &context);
     assert!(progress.contains("the record of this build could not be written"), "{progress}");
+}
+
+#[test]
+fn a_build_is_named_as_docker_names_it() {
+    let Some(here) = with_busybox("a_build_is_named_as_docker_names_it") else { return };
+    let text = "FROM busybox AS a\nRUN echo hello\n";
+    let context = here.context("ctx", text, &[("sub/x.Dockerfile", text), ("sub/Dockerfile", text)]);
+    here.context("other", "FROM busybox\nRUN nothing-like-it\n", &[("a.txt", text)]);
+    let build = |directory: &str, words: &[&str]| {
+        let status =
+            here.command(["build", "-q"].iter().chain(words)).current_dir(context.join(directory)).output();
+        status.unwrap().status.success()
+    };
+    for (directory, words, succeeds, name) in [
+        ("", &["."][..], true, "ctx"),
+        ("sub", &[".."], true, "ctx"),
+        ("", &["-f", "sub/x.Dockerfile", "."], true, "ctx/sub/x.Dockerfile"),
+        ("sub", &["-f", "Dockerfile", ".."], true, "ctx/sub"),
+        ("sub", &["-f", "../../other/a.txt", ".."], true, "other/a.txt"),
+        ("sub", &["-f", "../../other/Dockerfile", ".."], false, "other"),
+        ("", &["--target=a", "."], true, "ctx (a)"),
+        ("", &["-t", "me/app", "."], true, "me/app:latest"),
+        ("", &["-t", "me/app", "../other"], false, "other"),
+    ] {
+        assert_eq!(build(directory, words), succeeds, "{words:?}");
+        assert_eq!(here.ok(["builds", "inspect", "-f", "{{.Name}}"]), format!("{name}\n"), "{words:?}");
+    }
+    // which ended without an image
+    assert_eq!(here.ok(["builds", "inspect", "-f", "{{json .Names}}"]), "[]\n");
+    assert!(!here.ok(["builds", "inspect"]).contains("me/app"));
+    assert_eq!(
+        here.ok(["builds", "inspect", "-f", "{{json .Names}}", "^1"]),
+        "[\"docker.io/me/app:latest\"]\n"
+    );
+}
+
+#[test]
+fn df_counts_what_builds_wrote_and_prune_removes_it() {
+    let Some(here) = with_busybox("df_counts_what_builds_wrote_and_prune_removes_it") else { return };
+    let noise = "FROM busybox\nRUN head -c 400000 /dev/urandom | base64\n";
+    here.build("x", &here.context("c", noise, &[]));
+    let cache = || here.ok(["df", "--format", "{{.Type}} {{.Size}} {{.Reclaimable}}"]);
+    let line = cache().lines().find(|line| line.starts_with("Build Cache ")).unwrap().to_owned();
+    let size: f64 = line.split(' ').nth(2).unwrap().trim_end_matches("kB").parse().unwrap();
+    assert!(size > 400.0 && line.contains("kB"), "{line}");
+    let ran = here.fails(["builds", "logs", "^0", "one"]);
+    assert!(ran.code == 2 && ran.stderr.contains("invalid step \"one\": give its number"), "{ran:#?}");
+    let pruned = here.ok(["prune", "-f"]);
+    assert!(here.ok(["builds", "logs", "^0", "1"]).len() > 400_000, "{pruned}");
+    here.ok(["prune", "-af"]);
+    assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "");
+    assert!(here.ok(["builds", "ls", "-q"]).lines().count() == 1, "the record itself stays");
 }

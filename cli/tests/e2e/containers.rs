@@ -172,3 +172,32 @@ fn of_eight_containers_of_one_name_one_is_made() {
     assert!(ran.iter().all(|ran| ran.code == 0 || ran.stderr.contains("same")), "{ran:#?}");
     assert_eq!(here.ok(["ps", "-aq"]).lines().count(), 1);
 }
+
+#[test]
+fn a_program_that_cannot_be_started_is_told_in_docker_s_words() {
+    let Some(here) = with_busybox("a_program_that_cannot_be_started") else { return };
+    for (program, code, words) in [
+        ("nope", 127, "exec: \"nope\": executable file not found in $PATH"),
+        ("", 127, "exec: \"\": executable file not found in $PATH"),
+        ("/nope/x", 127, "exec: \"/nope/x\": no such file or directory"),
+        ("/etc/passwd", 126, "exec: \"/etc/passwd\": permission denied"),
+        ("/etc", 126, "exec: \"/etc\": permission denied"),
+    ] {
+        let ran = here.run(["run", "--rm", "busybox", program]);
+        assert_eq!((ran.code, ran.stderr.trim_end()), (code, &*format!("Error: {words}")), "{program:?}");
+    }
+}
+
+#[test]
+fn the_environment_is_in_docker_s_order() {
+    let Some(here) = with_busybox("the_environment_is_in_docker_s_order") else { return };
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    for (flags, expected) in [
+        (&["-e", "A=1"][..], format!("{path}\nHOSTNAME=box\nA=1\nHOME=/root\n")),
+        (&["-e", "A=1", "-e", "HOSTNAME=z"], format!("{path}\nHOSTNAME=z\nA=1\nHOME=/root\n")),
+        (&["-e", "B=1", "-e", "PATH=/bin"], "PATH=/bin\nHOSTNAME=box\nB=1\nHOME=/root\n".to_owned()),
+    ] {
+        let run = [&["run", "--rm", "--hostname", "box"], flags, &["busybox", "env"]].concat();
+        assert_eq!(here.ok(run), expected);
+    }
+}

@@ -307,14 +307,15 @@ fn a_plan_says_why() {
     assert_eq!(reasons(&[]), "- - - - - - - -");
     assert_eq!(reasons(&["--no-cache-filter=other"]), "- - - - no-cache - input input");
     fs::write(context.join("in.txt"), "ni").unwrap();
-    assert_eq!(reasons(&[]), "- new input input - input input input");
+    assert_eq!(reasons(&[]), "- changed input input - input input input");
     let text = plan(&here, &[], &context);
     assert!(text.contains("   4  run     COPY in.txt ./  (changed: /in.txt)\n"), "{text}");
     assert!(text.contains("\nbuild ← base  [1 run, 2 maybe of 3]\n"), "{text}");
     fs::write(context.join("in.txt"), "in").unwrap();
     fs::write(context.join("Dockerfile"), STAGES.replace("RUN echo other", "RUN echo another")).unwrap();
     assert!(
-        plan(&here, &[], &context).contains("   8  run     RUN echo another > /other  (changed: argv[2])\n")
+        plan(&here, &[], &context)
+            .contains("   8  run     RUN echo another > /other  (changed: the command)\n")
     );
 }
 
@@ -347,5 +348,48 @@ fn a_file_that_needs_an_entitlement_is_looked_at_and_not_built() {
     for command in ["build", "plan"] {
         let refused = here.fails([command, context]);
         assert!(refused.stderr.contains("entitlement security.insecure is not allowed"), "{refused:#?}");
+    }
+}
+
+#[test]
+fn a_plan_says_what_changed_in_words() {
+    let Some(here) = with_busybox("a_plan_says_what_changed_in_words") else { return };
+    let dockerfile = "FROM busybox\nCOPY d /d\nRUN echo one\n";
+    let context = here.context("c", dockerfile, &[("d/f", "1")]);
+    here.build("x", &context);
+    // an empty directory is an input, one with files is not: neither is a change beside that of the file
+    fs::remove_file(context.join("d/f")).unwrap();
+    assert!(plan(&here, &[], &context).contains("COPY d /d  (changed: /d/f (removed))\n"));
+    here.build("x", &context);
+    here.write("c/d/g", "1");
+    assert!(plan(&here, &[], &context).contains("COPY d /d  (changed: /d/g (added))\n"));
+    let json: serde_json::Value = serde_json::from_str(&plan(&here, &["--format=json"], &context)).unwrap();
+    let step = &json["stages"][0]["steps"][0];
+    assert_eq!((&step["reason"], &step["changed"]), (&"changed".into(), &serde_json::json!(["/d/g"])));
+}
+
+#[test]
+fn what_cannot_be_had_is_named_once_and_with_what_was_meant() {
+    let Some(here) = with_busybox("what_cannot_be_had_is_named_once") else { return };
+    let said = |dockerfile: &str, command: &str| {
+        let context = here.context("c", dockerfile, &[(".env", "A=1"), (".dockerignore", ".env\n")]);
+        let ran = here.fails([command, context.to_str().unwrap()]);
+        ran.stderr.lines().find(|line| line.starts_with("ERROR: ")).unwrap().to_owned()
+    };
+    let gone = said("FROM nowhere.invalid/x:1\n", "plan");
+    assert!(
+        gone.ends_with(
+            "failed to resolve source metadata for nowhere.invalid/x:1: the store does not have it (planning pulls nothing: \
+             fetch it with 'rbuild pull nowhere.invalid/x:1')"
+        ),
+        "{gone}"
+    );
+    let stage = said("FROM busybox AS builder\nFROM busybox\nCOPY --from=buidler /x /\n", "plan");
+    assert!(stage.ends_with(": the store does not have it (did you mean builder?)"), "{stage}");
+    for command in ["plan", "build"] {
+        let ignored = said("FROM busybox\nCOPY .env /\n", command);
+        assert!(ignored.ends_with("\"/.env\": not found: the ignore file leaves it out"), "{ignored}");
+        let missing = said("FROM busybox\nCOPY env /\n", command);
+        assert!(missing.ends_with("\"/env\": not found"), "{missing}");
     }
 }

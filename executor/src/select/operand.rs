@@ -93,8 +93,16 @@ fn rooted(text: &str) -> String {
     clean(&format!("/{text}")).split_off(1)
 }
 
-fn not_found(root: &SourceRoot, path: &str) -> ExecutorError {
-    ExecutorError::SourceNotFound { root: root.name(), path: format!("/{path}") }
+/// The error for `path`, which names nothing, or only what the ignore file leaves out.
+pub(super) fn not_found(root: &SourceRoot, path: &str) -> ExecutorError {
+    let is_there =
+        resolve(root.rooted(), path.as_bytes(), Last::Follow).is_ok_and(|there| there.found.is_some());
+    let (root, path) = (root.name(), format!("/{path}"));
+    if is_there {
+        ExecutorError::SourceLeftOut { root, path }
+    } else {
+        ExecutorError::SourceNotFound { root, path }
+    }
 }
 
 fn compile(pattern: &str, dialect: Dialect) -> Result<Pattern, ExecutorError> {

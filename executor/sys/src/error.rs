@@ -78,8 +78,14 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
-    /// The command was found in no directory of the container's `PATH`, or its file does not exist.
-    #[error("executable {command:?} not found")]
+    /// The command was found in no directory of the container's `PATH`. The words are Docker's.
+    #[error("exec: {command:?}: executable file not found in $PATH")]
+    NotInPath {
+        /// The first word of the command.
+        command: OsString,
+    },
+    /// The command's file does not exist.
+    #[error("exec: {command:?}")]
     NotFound {
         /// The first word of the command.
         command: OsString,
@@ -88,7 +94,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// The command exists and could not be executed: not permitted, or not a program (`ENOEXEC`).
-    #[error("cannot execute {command:?}")]
+    #[error("exec: {command:?}")]
     Exec {
         /// The first word of the command.
         command: OsString,

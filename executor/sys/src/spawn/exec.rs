@@ -96,6 +96,9 @@ impl Exec {
         let command = self.command.clone();
         let source = os_error(errno);
         match errno {
+            libc::ENOENT | libc::ENOTDIR if !command.as_bytes().contains(&b'/') => {
+                SpawnError::NotInPath { command }
+            }
             libc::ENOENT | libc::ENOTDIR => SpawnError::NotFound { command, source },
             _ => SpawnError::Exec { command, source },
         }

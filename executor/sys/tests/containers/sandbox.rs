@@ -156,7 +156,7 @@ fn commands_are_found_as_execvp_finds_them() {
         Err(SandboxError::Spawn(error)) => error,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(failure("nothing"), SpawnError::NotFound { .. }));
+    assert!(matches!(failure("nothing"), SpawnError::NotInPath { .. }));
     assert!(matches!(failure("/bin/nothing"), SpawnError::NotFound { .. }));
     let errno = |error| match error {
         SpawnError::Exec { source, .. } => source.raw_os_error(),
