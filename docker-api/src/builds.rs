@@ -365,11 +365,12 @@ fn without_default(path: &str) -> &str {
 
 /// The names of the image of a build, or those it is to get; none when it ended without an image.
 fn image_names(build: &BuildRecord) -> &[String] {
-    match &build.state {
-        BuildState::Running => &build.subject.names,
-        BuildState::Ended(BuildEnd { outcome: BuildOutcome::Done { .. }, .. }) => &build.subject.names,
-        BuildState::Ended(_) | BuildState::Unfinished => &[],
-    }
+    let has_none = match &build.state {
+        BuildState::Running => false,
+        BuildState::Ended(end) => !matches!(end.outcome, BuildOutcome::Done { .. }),
+        BuildState::Unfinished => true,
+    };
+    if has_none { &[] } else { &build.subject.names }
 }
 
 /// How a build stands, in a word.

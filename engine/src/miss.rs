@@ -98,12 +98,12 @@ pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedI
             changes.push(ChangedInput { input: name.clone(), before: Some(value.to_owned()), now: None });
         }
     }
-    without_hollow(changes)
+    without_hollow(&changes)
 }
 
 /// Without the directories that are inputs only because they are, or were, empty: a directory that lost its last file has not been
 /// added.
-fn without_hollow(changes: Vec<ChangedInput>) -> Vec<ChangedInput> {
+fn without_hollow(changes: &[ChangedInput]) -> Vec<ChangedInput> {
     let other_way = |one: &ChangedInput, other: &ChangedInput| {
         (one.before.is_none() && other.now.is_none()) || (one.now.is_none() && other.before.is_none())
     };

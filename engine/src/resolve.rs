@@ -104,7 +104,7 @@ impl Engine {
             for (wanted, answer) in wanted.iter().zip(found) {
                 let answer = match answer {
                     Ok(Some(answer)) => answer,
-                    Ok(None) => return Err(not_there(&graph, wanted, text)),
+                    Ok(None) => return Err(not_there(waiting, wanted, text)),
                     Err(source) if fetching == Fetching::Pull => {
                         return Err(not_fetched(waiting, wanted, source, (text, reporter)));
                     }

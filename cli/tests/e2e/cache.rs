@@ -215,3 +215,28 @@ fn a_link_in_a_cache_mount_does_not_lead_to_the_host() {
         assert!(!seen.contains("boot") && !seen.contains("proc"), "{seen}");
     }
 }
+
+/// A build has looked up what it needs; another one makes that anew beside it. What is cached afterwards is one image, whichever way the
+/// next build finds it: by what the last build like it kept, or by the index.
+#[test]
+fn a_cached_build_has_one_image_id_whatever_ran_beside_the_last_one() {
+    let Some(here) = with_busybox("a_cached_build_has_one_image_id_whatever_ran_beside") else { return };
+    let text = "FROM busybox\nRUN cat /proc/uptime > /made\nARG TIME=0\nRUN sleep $TIME\nWORKDIR /work\n";
+    let context = here.context("c", text, &[("same", text)]);
+    let context = context.to_str().unwrap();
+    here.ok(["build", "-t", "first", context]);
+    let mut beside = here.command(["build", "-t", "beside", "--build-arg=TIME=2", context]);
+    let mut beside = beside.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(beside.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("RUN sleep")), "it has looked everything up");
+    here.ok(["build", "-t", "anew", "--no-cache", "-f", &format!("{context}/same"), context]);
+    assert!(beside.try_wait().unwrap().is_none(), "the other one still runs");
+    lines.for_each(drop);
+    assert!(beside.wait().unwrap().success());
+    let again = || here.ok(["build", "-q", "--build-arg=TIME=2", context]);
+    let by_index =
+        || here.ok(["build", "-q", "--build-arg=TIME=2", "-f", &format!("{context}/same"), context]);
+    let (one, other) = (again(), by_index());
+    assert_eq!(one, other);
+    assert_eq!((again(), by_index()), (one, other));
+}

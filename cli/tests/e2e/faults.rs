@@ -2,7 +2,7 @@
 //! something is read, written or mounted. What the user got wrong ends with 1, in the same places.
 
 use crate::{RBUILD, ordinary_user, with_busybox};
-use rbuild_testkit::{Base, Ran, Workspace, has_root, skip};
+use rbuild_testkit::{Base, Ran, Registry, RegistryOptions, Workspace, has_root, skip};
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
@@ -236,7 +236,14 @@ fn no_space_at_any_moment() {
         (root.to_str().unwrap(), there("x.tar"), there("x.tar.gz"), there("c"));
     let import: &[&str] = &["import", root, "busybox"];
     let run: &[&str] = &["run", "--name", "c", "busybox", "/bin/busybox", "cp", "/bin/busybox", "/copy"];
-    let cases: [(&[&[&str]], &[&str]); 6] = [
+    let registry = Registry::start(&RegistryOptions::default());
+    let remote = registry.as_ref().map(|registry| format!("{}/full:1", registry.host()));
+    let pull = remote.as_ref().map(|remote| {
+        other.ok(["tag", "x", remote]);
+        other.ok(["push", remote]);
+        ["pull", remote.as_str()]
+    });
+    let mut cases: Vec<(&[&[&str]], &[&str])> = vec![
         (&[], import),
         (&[], &["load", "-i", &plain]),
         (&[], &["load", "-i", &packed]),
@@ -244,14 +251,17 @@ fn no_space_at_any_moment() {
         (&[import], &["save", "-o", "store/x.tar", "busybox"]),
         (&[import, run], &["commit", "c", "z"]),
     ];
+    cases.extend(pull.as_ref().map(|pull| (&[][..], &pull[..])));
     let mut failed = 0;
-    for kilobytes in (50..5200).step_by(367) {
-        for (before, words) in cases {
+    let room = (50..5200).step_by(367).map(|kilobytes| format!("size={kilobytes}k"));
+    // a file system can be full of files, too
+    let files = (30..900).step_by(73).map(|files| format!("size=20m,nr_inodes={files}"));
+    for options in room.chain(files) {
+        for (before, words) in &cases {
             let here = Workspace::new(RBUILD);
-            let size = format!("size={kilobytes}k");
-            let Some(_store) = Mounted::new(here.store().to_owned(), &size) else { return };
+            let Some(_store) = Mounted::new(here.store().to_owned(), &options) else { return };
             if before.iter().all(|words| here.run(*words).code == 0) {
-                let ran = here.run(words);
+                let ran = here.run(*words);
                 if ran.code != 0 {
                     is_the_machine_s(&ran, "no space left");
                     failed += 1;
@@ -259,5 +269,5 @@ fn no_space_at_any_moment() {
             }
         }
     }
-    assert!(failed > 20, "the disk was full {failed} times only");
+    assert!(failed > 60, "the disk was full {failed} times only");
 }
