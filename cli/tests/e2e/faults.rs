@@ -243,7 +243,7 @@ fn no_space_at_any_moment() {
         other.ok(["push", remote]);
         ["pull", remote.as_str()]
     });
-    let mut cases: Vec<(&[&[&str]], &[&str])> = vec![
+    let cases: [(&[&[&str]], &[&str]); 6] = [
         (&[], import),
         (&[], &["load", "-i", &plain]),
         (&[], &["load", "-i", &packed]),
@@ -251,17 +251,17 @@ fn no_space_at_any_moment() {
         (&[import], &["save", "-o", "store/x.tar", "busybox"]),
         (&[import, run], &["commit", "c", "z"]),
     ];
-    cases.extend(pull.as_ref().map(|pull| (&[][..], &pull[..])));
+    let pulled = pull.as_ref().map(|pull| (&[][..], &pull[..]));
     let mut failed = 0;
     let room = (50..5200).step_by(367).map(|kilobytes| format!("size={kilobytes}k"));
     // a file system can be full of files, too
     let files = (30..900).step_by(73).map(|files| format!("size=20m,nr_inodes={files}"));
     for options in room.chain(files) {
-        for (before, words) in &cases {
+        for (before, words) in cases.into_iter().chain(pulled) {
             let here = Workspace::new(RBUILD);
             let Some(_store) = Mounted::new(here.store().to_owned(), &options) else { return };
             if before.iter().all(|words| here.run(*words).code == 0) {
-                let ran = here.run(*words);
+                let ran = here.run(words);
                 if ran.code != 0 {
                     is_the_machine_s(&ran, "no space left");
                     failed += 1;

@@ -1,6 +1,6 @@
 //! The same as an ordinary user, through a user namespace with subordinate ids.
 
-use crate::RBUILD;
+use crate::{RBUILD, commit_running::Box};
 use rbuild_testkit::{Base, Workspace, has_program, is_root};
 use std::{fs, process::Command};
 
@@ -99,4 +99,19 @@ fn a_store_is_refused_to_another_user() {
     assert_eq!(here.ok(["run", "--rm", "x", "ls", "/d"]), "");
     assert_eq!(fs::read_to_string(here.store().join("version")).unwrap(), "3\n");
     assert!(here.build("x", &context).contains("CACHED"));
+}
+
+#[test]
+fn an_ordinary_user_commits_a_running_container() {
+    let Some(here) = workspace("an_ordinary_user_commits_a_running_container") else { return };
+    here.import(Base::Busybox);
+    let _running = Box::start(&here, &[], "echo one > /one; echo ready; sleep 100");
+    let ran = here.run(["commit", "box", "made"]);
+    // without a group of the user's own it runs on, and that is said
+    let said =
+        ran.stderr.is_empty() || ran.stderr.contains("container box has no control group that can be frozen");
+    assert!(ran.code == 0 && said, "{ran:#?}");
+    let ran = here.run(["commit", "--pause=false", "box", "made"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(here.ok(["run", "--rm", "made", "cat", "/one"]), "one\n");
 }

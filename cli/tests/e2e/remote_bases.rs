@@ -400,3 +400,19 @@ fn request(host: &str, method: &str, target: &str) -> (u16, String, Vec<u8>) {
     };
     (status, head.lines().find_map(named).unwrap_or_default(), answer[end + 4..].to_vec())
 }
+
+#[test]
+fn a_digest_that_was_pulled_by_digest_and_by_tag_stands_once() {
+    let Some(remote) = Remote::start("a_digest_that_was_pulled_by_digest_and_by_tag") else { return };
+    let here = Workspace::new(RBUILD);
+    let digests = || here.ok(["inspect", "-f", "{{join .RepoDigests \" \"}}", &remote.base]);
+    here.ok(["pull", &remote.base]);
+    let pin = digests().trim().to_owned();
+    assert!(pin.starts_with(remote.base.trim_end_matches(":1")) && pin.contains("@sha256:"), "{pin}");
+    here.ok(["rmi", &remote.base]);
+    for name in [&pin, &remote.base, &pin] {
+        here.ok(["pull", name]);
+    }
+    assert_eq!(digests(), format!("{pin}\n"));
+    assert_eq!(here.ok(["images", "--digests", "-q"]).lines().count(), 1);
+}

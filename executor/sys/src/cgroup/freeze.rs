@@ -35,8 +35,8 @@ pub struct Frozen {
 
 impl Frozen {
     /// Freezes the container whose first process is `pid`, and returns when all of its processes stand still. `lock` is a lock
-    /// of the process that freezes it, and stays held until it is thawed, also when this process is killed. `None` when the container
-    /// has no group that this process may freeze.
+    /// of the process that freezes it, and stays held until it is thawed, also when this process is killed. `None` when the
+    /// container has no group that this process may freeze.
     ///
     /// # Errors
     /// [`SysError`] when its processes do not stop, or no process can be started that thaws them.
