@@ -36,3 +36,4 @@ pub use store::{
     LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer, PauseLock,
     PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, Writer,
 };
+pub use store::{ListedManifest, ManifestList};

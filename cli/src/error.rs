@@ -66,6 +66,9 @@ pub(crate) enum CliError {
         /// The number.
         step: u32,
     },
+    /// What was asked for cannot be done with what is there. The words are Docker's.
+    #[error("{0}")]
+    Refused(String),
     /// A file could not be read or written.
     #[error("{action} {}", .path.display())]
     File {

@@ -41,6 +41,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Interrupted { signal } => signal_code(*signal),
         CliError::NoSuchObject(_)
         | CliError::NoSuchStep { .. }
+        | CliError::Refused(_)
         | CliError::NoSuchDockerContext { .. }
         | CliError::Configuration { .. }
         | CliError::LockFile { .. }

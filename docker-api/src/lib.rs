@@ -17,6 +17,7 @@ mod glob;
 mod history;
 mod images;
 mod inspect;
+mod manifests;
 mod misses;
 mod moments;
 mod names;
@@ -40,6 +41,10 @@ pub use filter_error::FilterError;
 pub use history::{HistoryRow, Sizes};
 pub use images::{ImageFilter, ImageFilters, ImageRow, image_rows, names_image};
 pub use inspect::{ContainerInspect, ImageInspect};
+pub use manifests::{
+    config_value, entry_name, image_in_words, manifest_document, manifest_in_full, manifest_list,
+    manifest_value, with_blanks, with_go_names, with_tabs,
+};
 pub use misses::miss_word;
 pub use moments::moment;
 pub use names::{Detail, shortened, with_tag};

@@ -125,6 +125,9 @@ pub enum Error {
     /// An id prefix fits several images.
     #[error("image id {0} is ambiguous: give more digits")]
     AmbiguousImage(String),
+    /// No manifest of that name.
+    #[error("no such manifest: {0}")]
+    NoSuchManifest(String),
     /// No build of that id is remembered.
     #[error("no such build: {0}")]
     NoSuchBuild(String),
@@ -310,6 +313,7 @@ impl Error {
             | Self::LockedElsewhere { .. }
             | Self::NotInStore
             | Self::AmbiguousImage(_)
+            | Self::NoSuchManifest(_)
             | Self::NoSuchBuild(_)
             | Self::ImageInUse { .. }
             | Self::NoSuchContainer(_)

@@ -33,6 +33,7 @@ mod keys;
 mod layer_content;
 mod layer_files;
 mod lookup;
+mod manifests;
 mod mask;
 mod miss;
 mod output_tail;
@@ -67,6 +68,7 @@ pub use finding::Finding;
 pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
+pub use manifests::{IndexEntry, RemoteManifest, combined_index};
 pub use preview::{
     ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
     Target,
@@ -76,8 +78,9 @@ pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::MAX_DEFINITION;
 pub use rbuild_image::{GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel};
 pub use rbuild_oci::{
-    Clock, ContainerConfig, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry, ImageConfig,
-    ImageId, ImageName, ImagePath, ParseError, Platform, Reference, RootFs, Timestamp,
+    Clock, ContainerConfig, Descriptor, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry,
+    ImageConfig, ImageId, ImageName, ImagePath, Index, ManifestOrIndex, MediaType, ParseError, Platform,
+    Reference, RootFs, Timestamp,
 };
 pub use rbuild_planner::{Access, Network, NoCache};
 pub use rbuild_registry::{
@@ -97,8 +100,8 @@ pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, LayerId, LogReader, MissReason, PlatformImage, RecordedFinding, RecordedStep,
-    StepOutcome,
+    Container, ContainerState, LayerId, ListedManifest, LogReader, ManifestList, MissReason, PlatformImage,
+    RecordedFinding, RecordedStep, StepOutcome,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

@@ -63,13 +63,16 @@ pub struct Index {
     pub media_type: MediaType,
     /// The manifests.
     pub manifests: Vec<Descriptor>,
+    /// Annotations, sorted by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Index {
     /// An OCI index of `manifests`.
     #[must_use]
     pub fn new(manifests: Vec<Descriptor>) -> Self {
-        Self { schema_version: 2, media_type: MediaType::OciIndex, manifests }
+        Self { schema_version: 2, media_type: MediaType::OciIndex, manifests, annotations: BTreeMap::new() }
     }
 
     /// Writes the document.
@@ -81,7 +84,6 @@ impl Index {
 
 /// A document that a reference can lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "taken apart at once, never kept")]
 pub enum ManifestOrIndex {
     /// The manifest of one image.
     Manifest(Manifest),
@@ -112,7 +114,9 @@ impl ManifestOrIndex {
                 serde_json::from_slice(json).map_err(|error| bad(&error))?;
             let manifests = index.manifests().iter().map(descriptor).collect::<Result<_, _>>()?;
             let media_type = stated.unwrap_or(MediaType::OciIndex);
-            return Ok(Self::Index(Index { schema_version: 2, media_type, manifests }));
+            let annotations =
+                index.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+            return Ok(Self::Index(Index { schema_version: 2, media_type, manifests, annotations }));
         }
         let manifest: oci_spec::image::ImageManifest =
             serde_json::from_slice(json).map_err(|error| bad(&error))?;

@@ -5,6 +5,7 @@ mod builds;
 mod container;
 mod flag;
 mod image;
+mod manifest;
 mod mistakes;
 mod other_flags;
 mod preview;
@@ -20,6 +21,10 @@ pub(crate) use flag::PullFlag;
 pub(crate) use image::{
     ContainerInspectArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs,
     TagArgs,
+};
+pub(crate) use manifest::{
+    ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
+    ManifestCreateArgs, ManifestInspectArgs, ManifestPushArgs, ManifestRmArgs,
 };
 pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
@@ -127,7 +132,10 @@ pub(crate) enum Command {
     Builder(BuilderCommand),
     /// Commands for builds, under the name of Docker's plugin
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Buildx(BuilderCommand),
+    Buildx(BuildxCommand),
+    /// Commands for lists of manifests of registries
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Manifest(ManifestCommand),
     /// Commands for the whole store
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     System(SystemCommand),
@@ -194,6 +202,16 @@ pub(crate) enum BuilderCommand {
     /// Commands for builds of the past
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     History(BuildsCommand),
+}
+
+/// `buildx …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BuildxCommand {
+    #[command(flatten)]
+    Builder(BuilderCommand),
+    /// Commands for images of registries
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Imagetools(ImagetoolsCommand),
 }
 
 /// `system …`

@@ -7,8 +7,10 @@ mod check;
 mod containers;
 mod history;
 mod images;
+mod imagetools;
 mod inspect;
 mod login;
+mod manifest;
 mod naming;
 mod plan;
 mod prune;
@@ -23,7 +25,10 @@ mod version;
 
 use crate::{
     app::App,
-    args::{BuilderCommand, Command, ContainerCommand, ImageCommand, RegistryCommand, SystemCommand},
+    args::{
+        BuilderCommand, BuildxCommand, Command, ContainerCommand, ImageCommand, RegistryCommand,
+        SystemCommand,
+    },
     error::CliError,
 };
 
@@ -49,17 +54,22 @@ pub(crate) enum Needs {
 
 /// The work that `command` stands for. A new command is a line here, one in `args`, and a file in each.
 pub(crate) fn chosen(command: Command) -> Chosen {
-    use {BuilderCommand as B, Command as C, ContainerCommand as K, ImageCommand as I, SystemCommand as S};
+    use {
+        BuilderCommand as B, BuildxCommand as X, Command as C, ContainerCommand as K, ImageCommand as I,
+        SystemCommand as S,
+    };
     match command {
         C::Build(args) | C::Image(I::Build(args)) => layers(|app| build::build(app, *args)),
-        C::Builder(B::Build(args)) | C::Buildx(B::Build(args)) => layers(|app| build::build(app, *args)),
+        C::Builder(B::Build(args)) | C::Buildx(X::Builder(B::Build(args))) => {
+            layers(|app| build::build(app, *args))
+        }
         C::Plan(args) => layers(|app| plan::plan(app, *args)),
         C::Check(args) => index(|app| check::check(app, *args)),
         C::Run(args) | C::Container(K::Run(args)) => Chosen {
             needs: Needs::Layers,
             work: Box::new(|app| run::run(app, *args).map_err(|error| CliError::Run(Box::new(error)))),
         },
-        C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(B::History(command)) => {
+        C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
             index(move |app| builds::builds(app, &command))
         }
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
@@ -86,7 +96,11 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),
         C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),
         C::Container(K::Prune(args)) => layers(move |app| prune::containers(app, &args)),
-        C::Builder(B::Prune(args)) | C::Buildx(B::Prune(args)) => layers(move |app| prune::cache(app, &args)),
+        C::Builder(B::Prune(args)) | C::Buildx(X::Builder(B::Prune(args))) => {
+            layers(move |app| prune::cache(app, &args))
+        }
+        C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
+        C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),
         C::Version(args) => index(move |_| version::version(&args)),
     }
 }

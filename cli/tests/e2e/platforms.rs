@@ -224,3 +224,92 @@ fn foreign_programs_run_where_the_kernel_has_an_emulator() {
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_eq!(here.ok(["run", "--rm", "app", "/bin/busybox", "cat", "/machine"]), "x86_64\n");
 }
+
+#[test]
+fn lists_of_manifests_are_docker_s() {
+    let Some(here) = with_busybox("lists_of_manifests") else { return };
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let name = |name: &str| format!("{}/{name}", registry.host());
+    let [one, two, list] = ["team/app:one", "team/app:two", "team/list:1"].map(name);
+    for (name, content) in [(&one, "1"), (&two, "2")] {
+        let dockerfile = "FROM scratch\nCOPY f /\n";
+        here.build(name, &here.context("c", dockerfile, &[("f", content)]));
+        here.ok(["push", name]);
+    }
+    assert_eq!(here.ok(["manifest", "create", &list, &one, &two]), format!("Created manifest list {list}\n"));
+    let again = here.fails(["manifest", "create", &list, &one]);
+    assert!(again.stderr.contains("refusing to amend an existing manifest list with no --amend flag"));
+    here.ok(["manifest", "annotate", "--arch", "arm", "--variant", "v7", &list, &two]);
+    here.ok(["manifest", "create", "--amend", &list, &one]);
+    let shown = here.ok(["manifest", "inspect", &list]);
+    // with blanks by threes, as docker writes it, and these bytes are pushed
+    assert!(shown.starts_with("{\n   \"schemaVersion\": 2,\n   \"mediaType\""), "{shown}");
+    let platforms: Vec<Value> =
+        json(&shown)["manifests"].as_array().unwrap().iter().map(|entry| entry["platform"].clone()).collect();
+    assert_eq!(platforms[0]["architecture"], "amd64");
+    assert_eq!(platforms[1], serde_json::json!({"architecture": "arm", "os": "linux", "variant": "v7"}));
+    let pushed = here.ok(["manifest", "push", "--purge", &list]);
+    let digest = rbuild::Digest::of(shown.trim_end().as_bytes());
+    assert_eq!(pushed.lines().count(), 3, "{pushed}");
+    assert_eq!(pushed.lines().last().unwrap(), digest.to_string());
+    assert!(here.fails(["manifest", "rm", &list]).stderr.contains(&format!("No such manifest: {list}")));
+    // the registry has it, with what it names, though that was in another repository
+    assert_eq!(here.ok(["manifest", "inspect", &list]), shown);
+    let verbose = json(&here.ok(["manifest", "inspect", "-v", &list]));
+    assert_eq!(verbose.as_array().unwrap().len(), 2);
+    assert!(verbose[0]["OCIManifest"]["layers"].is_array());
+    here.ok(["pull", "-q", &list]);
+    assert!(here.fails(["manifest", "inspect", &name("team/none:1")]).stderr.contains("no such manifest"));
+}
+
+#[test]
+fn images_of_registries_are_put_together_as_buildx_does() {
+    let Some(here) = with_busybox("images_of_registries") else { return };
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let name = |name: &str| format!("{}/{name}", registry.host());
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    let [both, amd64, arm64, new] = ["t/app:both", "t/app:amd64", "t/app:arm64", "u/new:1"].map(name);
+    for (platforms, name) in [(BOTH, &both), ("linux/amd64", &amd64), ("linux/arm64", &arm64)] {
+        here.ok(["build", "-q", "--platform", platforms, "-t", name, context.to_str().unwrap()]);
+        here.ok(["push", name]);
+    }
+    let tools = |words: &[&str]| here.ok(["buildx", "imagetools"].iter().chain(words));
+    let index = tools(&["inspect", "--raw", &both]);
+    // the index of a build for both is that of two builds put together
+    let combined = tools(&["create", "--dry-run", &amd64, &arm64]);
+    assert_eq!(combined.trim_end(), index);
+    tools(&["create", "-t", &new, &amd64]);
+    tools(&["create", "--append", "-t", &new, &arm64]);
+    assert_eq!(tools(&["inspect", "--raw", &new]), index);
+    let words = tools(&["inspect", &new]);
+    let digest = rbuild::Digest::of(index.as_bytes());
+    assert!(words.starts_with(&format!("Name:      {new}\n")), "{words}");
+    assert!(words.contains(&format!("Digest:    {digest}\n")), "{words}");
+    assert!(words.contains("  Platform:  linux/arm64\n"), "{words}");
+    let format = "{{range .Manifest.Manifests}}{{.Platform.Architecture}} {{end}}";
+    assert_eq!(tools(&["inspect", "--format", format, &new]), "amd64 arm64 \n");
+    let configs = json(&tools(&["inspect", "--format", "{{json .Image}}", &new]));
+    assert_eq!(configs["linux/arm64"]["architecture"], "arm64");
+    // one source is an index of one, or what it is
+    let one = json(&tools(&["create", "--dry-run", &arm64]));
+    assert_eq!(one["manifests"].as_array().unwrap().len(), 1);
+    let copied = tools(&["create", "--dry-run", "--prefer-index=false", &arm64]);
+    assert!(json(&copied)["config"].is_object(), "{copied}");
+    let annotation = "manifest-descriptor[linux/arm64]:a=b";
+    let annotated = json(&tools(&[
+        "create",
+        "--dry-run",
+        "--annotation",
+        annotation,
+        "--annotation",
+        "index:c=d",
+        &both,
+    ]));
+    assert_eq!(annotated["annotations"]["c"], "d");
+    assert_eq!(annotated["manifests"][1]["annotations"]["a"], "b");
+    assert!(annotated["manifests"][0]["annotations"].is_null());
+    // and another machine builds on it
+    let there = Workspace::new(RBUILD);
+    there.ok(["pull", "-q", "--platform", "linux/arm64", &new]);
+    assert_eq!(json(&there.ok(["inspect", &new]))[0]["Architecture"], "arm64");
+}

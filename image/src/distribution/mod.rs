@@ -3,6 +3,7 @@
 //! An image is resolved by its manifest and its config alone: its layers are known then, and elsewhere. Their files come
 //! when something is about to touch them, or with a pull, which brings the image whole.
 
+mod copy;
 mod fetch;
 mod pull;
 mod push;

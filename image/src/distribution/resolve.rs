@@ -161,7 +161,15 @@ impl RemoteImages {
         Err(ImageError::IndexDepth { subject: reference.familiar() })
     }
 
-    async fn fetch_config(&self, reference: &Reference, config: &Descriptor) -> Result<Vec<u8>, ImageError> {
+    /// The config of an image of the repository of `reference`. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`]; [`ImageError::TooLong`] for one that no image has; an I/O error of the store.
+    pub async fn fetch_config(
+        &self,
+        reference: &Reference,
+        config: &Descriptor,
+    ) -> Result<Vec<u8>, ImageError> {
         // a damaged one is fetched again
         if let Ok(Some(bytes)) = self.store.blob(&config.digest) {
             // counts as written now, so that it stays
