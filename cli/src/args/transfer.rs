@@ -98,7 +98,7 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) compression_level: Option<String>,
     /// Compress pulled layers again that are in another format
-    #[arg(long, switch = true)]
+    #[arg(long, switch = false)]
     pub(crate) force_compression: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryFlags,

@@ -96,6 +96,31 @@ fn a_build_asks_for_layers_when_a_step_touches_them_and_once() {
 }
 
 #[test]
+fn layers_that_are_elsewhere_are_fetched_to_be_compressed_again() {
+    let test = "layers_that_are_elsewhere_are_fetched_to_be_compressed_again";
+    let Some(remote) = Remote::start(test) else { return };
+    let there = Workspace::new(RBUILD);
+    let (kept, converted) =
+        ["kept", "converted"].map(|tag| format!("{}/team/copy:{tag}", remote.registry.host())).into();
+    for name in [&kept, &converted] {
+        there.build(name, &there.context("x", &format!("FROM {}\nLABEL a=b\n", remote.base), &[]));
+    }
+    let types = |pushed: String| {
+        let digest = pushed.split_once("sha256:").unwrap().1;
+        let manifest = there.store().join("blobs/sha256").join(&digest[..64]);
+        let manifest = fs::read_to_string(manifest).unwrap();
+        ["tar+gzip", "tar+zstd"].map(|kind| manifest.matches(kind).count())
+    };
+    assert_eq!(types(there.ok(["push", "--compression-format", "zstd", &kept])), [2, 0]);
+    assert_eq!(layers(&there), 0);
+    let forced = ["push", "--compression-format", "zstd", "--force-compression", &converted];
+    assert_eq!(types(there.ok(forced)), [0, 2]);
+    let reader = Workspace::new(RBUILD);
+    reader.ok(["pull", &converted]);
+    assert_eq!(reader.ok(["run", "--rm", &converted, "cat", "/data/one"]), "one\n");
+}
+
+#[test]
 fn a_cached_build_needs_no_layer_of_its_base() {
     let Some(remote) = Remote::start("a_cached_build_needs_no_layer_of_its_base") else { return };
     let there = Workspace::new(RBUILD);
