@@ -4,6 +4,8 @@ mod interrupted;
 mod login;
 mod misbehaviour;
 mod places;
+mod text_laws;
+mod texts;
 mod transfer;
 mod trust;
 
