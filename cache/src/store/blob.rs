@@ -88,7 +88,7 @@ impl Store {
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
         let path = self.space().path("blob")?;
         let file = create_private_file(&path).map_err(StoreError::on("create", &path))?;
-        Ok(BlobWriter { file, path, hasher: Hasher::new(), size: 0, store: self.clone() })
+        Ok(BlobWriter::new(file, path, OnDrop::Remove, self))
     }
 }
 
@@ -122,16 +122,34 @@ impl Read for BlobReader {
     }
 }
 
-/// A blob being written. It has no name before it is committed; dropping it removes what was written.
+/// What becomes of the file of a blob that was not committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDrop {
+    Remove,
+    Stay,
+}
+
+/// A blob being written. It has no name before it is committed; dropping it removes what was written, unless that is the
+/// beginning of a download.
 pub struct BlobWriter {
     file: File,
     path: PathBuf,
     hasher: Hasher,
     size: u64,
+    on_drop: OnDrop,
     store: Store,
 }
 
 impl BlobWriter {
+    fn new(file: File, path: PathBuf, on_drop: OnDrop, store: &Store) -> Self {
+        Self { file, path, hasher: Hasher::new(), size: 0, on_drop, store: store.clone() }
+    }
+
+    /// One whose file stays at `path` when it is dropped before its commit.
+    pub(super) fn staying(file: File, path: PathBuf, store: &Store) -> Self {
+        Self::new(file, path, OnDrop::Stay, store)
+    }
+
     /// Gives the blob its name; returns it and the length in bytes.
     ///
     /// # Errors
@@ -148,6 +166,7 @@ impl BlobWriter {
     pub fn commit_expecting(mut self, expected: &Digest, expected_size: u64) -> Result<(), StoreError> {
         let found = std::mem::take(&mut self.hasher).finish();
         if found != *expected || self.size != expected_size {
+            self.on_drop = OnDrop::Remove;
             let (expected, found_size) = (*expected, self.size);
             return Err(StoreError::BlobMismatch { expected, expected_size, found, found_size });
         }
@@ -183,7 +202,9 @@ impl Write for BlobWriter {
 impl Drop for BlobWriter {
     fn drop(&mut self) {
         // after a commit there is nothing under this name
-        let _ = fs::remove_file(&self.path);
+        if self.on_drop == OnDrop::Remove {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod layer_id;
 mod lease;
 mod manifest_list;
 mod opening;
+mod partial_blob;
 mod reference_record;
 mod remote_layer;
 mod scratch;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{LayerId, LayerLock, Lease, RemoteLayer, Store, StoreError};
 use rbuild_oci::{Digest, Reference};
+use rbuild_registry::BlobStart;
 use std::{
     collections::HashSet,
     io::{self, Read},
@@ -129,7 +130,7 @@ impl RemoteImages {
         let descriptor = &remote.blob;
         let digest = descriptor.digest;
         on_event(ImageEvent::LayerStarted { digest, size: Some(descriptor.size) });
-        let (store, keep) = (self.store.clone(), BlobRetention::Blob(descriptor.clone()));
+        let (store, keep) = (self.store.clone(), BlobRetention::Download(descriptor.clone()));
         let pending = if self.store.has_blob(&digest, descriptor.size) {
             // another layer's, or left by a fetch that was interrupted
             let Some(blob) = self.store.open_blob(&digest)? else {
@@ -137,13 +138,7 @@ impl RemoteImages {
             };
             blocking("unpacking a layer", move || unpack_layer(&store, blob, &keep)).await?
         } else {
-            let (pieces, waiting) = mpsc::channel(PIECES_AHEAD);
-            let source = Pieces { waiting, current: Bytes::new(), ended: false };
-            let unpacking = blocking("unpacking a layer", move || unpack_layer(&store, source, &keep));
-            let (received, unpacked) = tokio::join!(self.receive(remote, pieces, on_event), unpacking);
-            // the transfer's error comes first, because a broken transfer makes the unpacking fail as well
-            received?;
-            unpacked?
+            self.unpack_download(remote, keep, on_event).await?
         };
         if pending.diff_id() != remote.diff_id {
             let (name, expected, found) = (digest.to_string(), remote.diff_id, pending.diff_id());
@@ -153,15 +148,44 @@ impl RemoteImages {
         Ok(pending)
     }
 
-    /// Moves a blob from the network to the unpacking thread. When that thread ends first, its own error says why.
+    /// Unpacks a layer while its blob arrives, after the part that a broken download has left.
+    async fn unpack_download(
+        &self,
+        remote: &RemoteLayer,
+        keep: BlobRetention,
+        on_event: OnEvent<'_>,
+    ) -> Result<PendingLayer, ImageError> {
+        let digest = remote.blob.digest;
+        let left = self.store.take_partial_blob(&digest)?.filter(|(_, length)| *length < remote.blob.size);
+        let offset = left.as_ref().map_or(0, |(_, length)| *length);
+        let (pieces, waiting) = mpsc::channel(PIECES_AHEAD);
+        let rest = Pieces { waiting, current: Bytes::new(), ended: false };
+        let store = self.store.clone();
+        let unpacking = blocking("unpacking a layer", move || match left {
+            Some((beginning, _)) => unpack_layer(&store, beginning.chain(rest), &keep),
+            None => unpack_layer(&store, rest, &keep),
+        });
+        let (received, unpacked) = tokio::join!(self.receive(remote, (offset, pieces), on_event), unpacking);
+        // the transfer's error comes first, because a broken transfer makes the unpacking fail as well
+        received?;
+        if unpacked.is_err() {
+            // what arrived is of no use, or there is no room for it
+            self.store.drop_partial_blob(&digest);
+        }
+        unpacked
+    }
+
+    /// Moves a blob, from byte `offset` on, from the network to the unpacking thread. When that thread ends first, its own error says why.
     async fn receive(
         &self,
         remote: &RemoteLayer,
-        pieces: mpsc::Sender<Option<Bytes>>,
+        (offset, pieces): (u64, mpsc::Sender<Option<Bytes>>),
         on_event: OnEvent<'_>,
     ) -> Result<(), ImageError> {
-        let mut stream = self.client.fetch_blob(&remote.origin, &remote.blob).await?;
-        let (digest, mut bytes, mut reported) = (remote.blob.digest, 0, 0);
+        // the writer of the blob checks its digest; a tar that is not compressed is checked by its DiffId
+        let start = BlobStart::SizeOnly { offset };
+        let mut stream = self.client.fetch_blob_from(&remote.origin, &remote.blob, start).await?;
+        let (digest, mut bytes, mut reported) = (remote.blob.digest, offset, offset);
         while let Some(piece) = stream.next_chunk().await? {
             bytes += piece.len() as u64;
             if pieces.send(Some(piece)).await.is_err() {

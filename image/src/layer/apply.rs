@@ -28,6 +28,8 @@ pub enum BlobRetention {
     /// The compressed bytes are kept as the blob this describes, and checked against it. Uncompressed bytes get a recipe
     /// nevertheless: no tar is stored.
     Blob(Descriptor),
+    /// The same of bytes that are being downloaded: what arrived stays when the rest does not.
+    Download(Descriptor),
 }
 
 /// A layer that is unpacked and has no name yet. Dropping it removes it.
@@ -91,13 +93,18 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &BlobRetention) -> Resu
     let (codec, sniffed) = sniff(&mut source).map_err(ArchiveError::Read)?;
     let head = sniffed.into_inner().0.into_inner();
     let (recipe, blob) = match keep {
-        BlobRetention::Blob(descriptor) if codec != Codec::Plain => {
-            let mut writer = store.blob_writer()?;
+        BlobRetention::Blob(descriptor) | BlobRetention::Download(descriptor) if codec != Codec::Plain => {
+            let mut writer = match keep {
+                BlobRetention::Download(descriptor) => store.download_writer(&descriptor.digest)?,
+                BlobRetention::Blob(_) | BlobRetention::Recipe => store.blob_writer()?,
+            };
             writer.write_all(&head).map_err(ArchiveError::Read)?;
             source.kept = Some(writer);
             (None, Some(descriptor))
         }
-        BlobRetention::Blob(_) | BlobRetention::Recipe => (Some(RecipeWriter::new()?), None),
+        BlobRetention::Blob(_) | BlobRetention::Download(_) | BlobRetention::Recipe => {
+            (Some(RecipeWriter::new()?), None)
+        }
     };
     let (writer, reader) = pipe();
     let fs = draft.fs().to_owned();

@@ -7,10 +7,18 @@ use rbuild_image::{
 };
 use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, ImageName, Platform};
-use rbuild_registry::{Client, ClientOptions};
-use rbuild_testkit::now;
-use rbuild_testkit::{Registry, RegistryOptions};
-use std::{path::PathBuf, process::Command, sync::Mutex};
+use rbuild_registry::{Client, ClientOptions, RetryPolicy};
+use rbuild_testkit::{Harm, HttpServer, Registry, RegistryOptions, Relay, now};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 pub(crate) struct Fixture {
     directory: tempfile::TempDir,
@@ -128,6 +136,40 @@ fn a_pushed_image_is_pulled_the_same_and_pushed_on_unchanged() {
     let (_, events) = to.pull(&reference).unwrap();
     assert!(events.iter().any(|event| matches!(event, ImageEvent::LayerExists { .. })));
     assert_eq!(registry.requests().len() - before, 1, "{:?}", &registry.requests()[before..]);
+}
+
+#[test]
+fn a_pull_that_broke_off_goes_on_at_the_next_try() {
+    let Some(registry) = registry() else { return };
+    let from = Fixture::new();
+    let image = from.image(3);
+    from.push(&image, &name(&registry, "app:1"));
+    let asked = HttpServer::in_front_of(registry.host(), |_, _| None);
+    let breaks = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&breaks);
+    let line = Relay::start(&asked.host(), move |_| {
+        if still.load(Ordering::Relaxed) { Harm::CutDownwards(200_000) } else { Harm::None }
+    });
+    let reference: ImageName = format!("{}/app:1", line.host()).parse().unwrap();
+    let mut to = Fixture::new();
+    let retry = RetryPolicy { retries: 1, first_delay: Duration::from_millis(1) };
+    to.client = Client::new(ClientOptions { retry, ..ClientOptions::default() });
+    to.pull(&reference).unwrap_err();
+    let ranges = || -> Vec<usize> {
+        let requests = asked.requests();
+        let ranges = requests.iter().filter_map(|request| request.header("range"));
+        ranges
+            .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap())
+            .collect()
+    };
+    let before = ranges();
+    breaks.store(false, Ordering::Relaxed);
+    let (pulled, _) = to.pull(&reference).unwrap();
+    assert_eq!(pulled.image.id, image.id);
+    let after = ranges();
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    assert!(after[before.len()] > before[0], "it begins with what arrived in both tries: {after:?}");
+    assert_eq!(fs::read_dir(to.store.root().join("partial")).unwrap().count(), 0);
 }
 
 #[test]
