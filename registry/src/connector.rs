@@ -139,7 +139,10 @@ impl Connector {
                 }
                 return Ok(Arc::new(endpoint));
             }
-            Ok(Err(error)) if failure::is_tls(&error) => return Err(failure::of_request(&https, error)),
+            // after the handshake it is certain that the other side speaks TLS
+            Ok(Err(error)) if failure::is_tls(&error) || !error.is_connect() => {
+                return Err(failure::of_request(&https, error));
+            }
             // the same port would refuse plain HTTP too
             Ok(Err(error)) if failure::is_refused(&error) && https.port().is_some() => {
                 return Err(failure::of_request(&https, error));

@@ -81,7 +81,10 @@ pub(crate) async fn of_answer(response: Response, subject: &Subject<'_>) -> Regi
 pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     let host = name_of(url);
     // the only scheme whose failed handshake says that the other side does not speak it
-    let tls = if url.scheme() == "https" { find::<rustls::Error>(&error).map(TlsProblem::of) } else { None };
+    let tls = match url.scheme() {
+        "https" => find::<rustls::Error>(&error).map(TlsProblem::of).or_else(|| alert(&error)),
+        _ => None,
+    };
     let refused = is_refused(&error);
     // URLs of redirects contain signatures, which must not be shown
     let source = Box::new(error.without_url());
@@ -92,6 +95,16 @@ pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     } else {
         RegistryError::Connection { host, source }
     }
+}
+
+/// The alert by which a server ends a connection after the handshake, of which the HTTP client keeps nothing but the text.
+fn alert(error: &reqwest::Error) -> Option<TlsProblem> {
+    let text = find::<io::Error>(error)?.to_string();
+    let alert = text.strip_prefix("received fatal alert: ")?;
+    Some(match alert {
+        "BadCertificate" | "CertificateRequired" => TlsProblem::WantsCertificate,
+        _ => TlsProblem::Other,
+    })
 }
 
 /// The error for an answer that breaks the protocol.

@@ -6,15 +6,18 @@ use crate::{
     failure::{self, Subject, protocol, read_limited},
     host::DOCKER_HUB,
     request::{Call, RequestScope, Target},
+    tags::next_page,
 };
 use reqwest::{Method, StatusCode, Url};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 const ANSWER_LIMIT: usize = 4 << 20;
 /// The server of Docker Hub that searches, which is not the one that has the images.
 const HUB_INDEX: &str = "index.docker.io";
-/// The number of repositories that are looked through in a registry that only lists them.
-const CATALOG: u32 = 10_000;
+/// The repositories of one page of a list; registries refuse to give more.
+const PAGE: usize = 1000;
+/// The pages that are looked through in a registry that only lists its repositories.
+const PAGES: usize = 20;
 
 /// A repository that a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -56,46 +59,61 @@ impl Client {
     ) -> Result<Vec<FoundRepository>, RegistryError> {
         let server = if domain == DOCKER_HUB { HUB_INDEX } else { domain };
         let path = with_query("v1/search", &[("q", term), ("n", &limit.to_string())]);
-        let subject = Subject::Login { domain: server };
-        let (status, body) = match self.ask(server, path, &subject).await {
+        let mut found = match self.ask::<Answer>(server, Target::Path(path)).await {
+            Ok(Some((answer, _))) => answer.results,
+            Ok(None) => self.listed(server, term, limit).await?,
             // a registry that wants a login says so of paths that it does not have, too
             Err(RegistryError::Unauthorized { .. }) if server != HUB_INDEX => {
-                (StatusCode::NOT_FOUND, Vec::new())
+                self.listed(server, term, limit).await?
             }
-            asked => asked?,
-        };
-        let misread = |_| protocol(server, "the answer to a search is not understood");
-        let mut found = if status == StatusCode::NOT_FOUND {
-            let path = with_query("v2/_catalog", &[("n", &CATALOG.to_string())]);
-            let (status, body) = self.ask(server, path, &subject).await?;
-            if status == StatusCode::NOT_FOUND {
-                let message = "this registry neither searches nor lists its repositories".to_owned();
-                let (host, status) = (server.to_owned(), status.as_u16());
-                return Err(RegistryError::Server { host, status, code: String::new(), message });
-            }
-            let catalog: Catalog = serde_json::from_slice(&body).map_err(misread)?;
-            let names = catalog.repositories.into_iter().filter(|name| name.contains(term));
-            names.map(|name| FoundRepository { name, ..FoundRepository::default() }).collect()
-        } else {
-            serde_json::from_slice::<Answer>(&body).map_err(misread)?.results
+            Err(error) => return Err(error),
         };
         found.truncate(limit);
         Ok(found)
     }
 
-    /// The answer of `server` for `path`, which is there or not.
-    async fn ask(
+    /// The repositories in the list of `server` whose names contain `term`.
+    async fn listed(
         &self,
         server: &str,
-        path: String,
-        subject: &Subject<'_>,
-    ) -> Result<(StatusCode, Vec<u8>), RegistryError> {
-        let call = Call::new(Method::GET, Target::Path(path), RequestScope::registry());
+        term: &str,
+        limit: usize,
+    ) -> Result<Vec<FoundRepository>, RegistryError> {
+        let mut target = Target::Path(with_query("v2/_catalog", &[("n", &PAGE.to_string())]));
+        let mut found = Vec::new();
+        for _ in 0..PAGES {
+            let Some((catalog, next)) = self.ask::<Catalog>(server, target).await? else {
+                let message = "this registry neither searches nor lists its repositories".to_owned();
+                let (host, status, code) = (server.to_owned(), 404, String::new());
+                return Err(RegistryError::Server { host, status, code, message });
+            };
+            let names = catalog.repositories.into_iter().filter(|name| name.contains(term));
+            found.extend(names.map(|name| FoundRepository { name, ..FoundRepository::default() }));
+            match next.filter(|_| found.len() < limit) {
+                Some(next) => target = Target::Location(next),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The answer of `server`, with the place of the next page; `None` when it does not have what is asked for.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        server: &str,
+        target: Target,
+    ) -> Result<Option<(T, Option<Url>)>, RegistryError> {
+        let call = Call::new(Method::GET, target, RequestScope::registry());
         let response = self.send_to(server, &call).await?;
         match response.status() {
-            StatusCode::OK => Ok((StatusCode::OK, read_limited(response, ANSWER_LIMIT, server).await?)),
-            StatusCode::NOT_FOUND => Ok((StatusCode::NOT_FOUND, Vec::new())),
-            _ => Err(failure::of_answer(response, subject).await),
+            StatusCode::OK => {
+                let next = next_page(&response);
+                let body = read_limited(response, ANSWER_LIMIT, server).await?;
+                let misread = |_| protocol(server, "the answer to a search is not understood");
+                Ok(Some((serde_json::from_slice(&body).map_err(misread)?, next)))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(failure::of_answer(response, &Subject::Login { domain: server }).await),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Client {
 }
 
 /// The target of `Link: <…>; rel="next"` (RFC 8288), resolved.
-fn next_page(response: &Response) -> Option<Url> {
+pub(crate) fn next_page(response: &Response) -> Option<Url> {
     let link = response.headers().get(LINK)?.to_str().ok()?;
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     parameters.contains("next").then(|| response.url().join(target).ok())?

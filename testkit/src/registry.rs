@@ -29,6 +29,8 @@ pub enum RegistryTransport {
     PlainHttp,
     /// TLS with a certificate of the registry's own authority, for 127.0.0.1 and localhost.
     Tls,
+    /// The same for clients that show a certificate of that authority.
+    TlsForClients,
     /// The same on all addresses, the certificate also for this one.
     TlsOn(String),
 }
@@ -74,7 +76,9 @@ impl Registry {
         let path = directory.path();
         let certificates = match &options.transport {
             RegistryTransport::PlainHttp => None,
-            RegistryTransport::Tls => Some(needed("openssl", Certificates::create(path, &["127.0.0.1"]))?),
+            RegistryTransport::Tls | RegistryTransport::TlsForClients => {
+                Some(needed("openssl", Certificates::create(path, &["127.0.0.1"]))?)
+            }
             RegistryTransport::TlsOn(address) => {
                 Some(needed("openssl", Certificates::create(path, &["127.0.0.1", address]))?)
             }
@@ -88,24 +92,23 @@ impl Registry {
             needed("htpasswd", write_htpasswd(&path.join("htpasswd")))?;
         }
         let address = match &options.transport {
-            RegistryTransport::PlainHttp | RegistryTransport::Tls => "127.0.0.1",
+            RegistryTransport::PlainHttp | RegistryTransport::Tls | RegistryTransport::TlsForClients => {
+                "127.0.0.1"
+            }
             RegistryTransport::TlsOn(_) => "0.0.0.0",
         };
         // another process may take the port between our looking and the registry's binding
         for _ in 0..5 {
             let port = free_port();
-            let config = config(
-                path,
-                &format!("{address}:{port}"),
-                options.login,
-                tokens.as_ref(),
-                certificates.as_ref(),
-            );
+            let config =
+                config(path, &format!("{address}:{port}"), options, tokens.as_ref(), certificates.as_ref());
             fs::write(path.join("config.yml"), config).expect("the temporary directory can be written");
             let process = needed("docker-registry", spawn(path))?;
             let host = match &options.transport {
                 RegistryTransport::TlsOn(address) => format!("{address}:{port}"),
-                RegistryTransport::PlainHttp | RegistryTransport::Tls => format!("127.0.0.1:{port}"),
+                RegistryTransport::PlainHttp | RegistryTransport::Tls | RegistryTransport::TlsForClients => {
+                    format!("127.0.0.1:{port}")
+                }
             };
             let mut process = Killed(Some(process));
             if listens(&mut process, port) {
@@ -142,6 +145,16 @@ impl Registry {
         fs::create_dir_all(&own).expect("the temporary directory can be written");
         fs::copy(self.authority(), own.join("ca.crt")).expect("the authority is a file");
         directory
+    }
+
+    /// A certificate of its authority and the key of it.
+    ///
+    /// # Panics
+    /// Without TLS.
+    #[must_use]
+    pub fn certificate_and_key(&self) -> (&Path, &Path) {
+        let certificates = self.certificates.as_ref().expect("the registry was started with TLS");
+        (&certificates.server, &certificates.key)
     }
 
     /// A docker `config.json` with the login for this registry.
@@ -265,16 +278,24 @@ fn log_of(directory: &Path) -> String {
 fn config(
     directory: &Path,
     address: &str,
-    login: RegistryLogin,
+    options: &RegistryOptions,
     tokens: Option<&TokenServer>,
     certificates: Option<&Certificates>,
 ) -> String {
     let directory = directory.display();
     let tls = certificates.map_or(String::new(), |certificates| {
         let (server, key) = (certificates.server.display(), certificates.key.display());
-        format!("  tls:\n    certificate: {server}\n    key: {key}\n")
+        let clients = match options.transport {
+            RegistryTransport::TlsForClients => {
+                format!("    clientcas:\n      - {}\n", certificates.authority.display())
+            }
+            RegistryTransport::PlainHttp | RegistryTransport::Tls | RegistryTransport::TlsOn(_) => {
+                String::new()
+            }
+        };
+        format!("  tls:\n    certificate: {server}\n    key: {key}\n{clients}")
     });
-    let auth = match (login, tokens) {
+    let auth = match (options.login, tokens) {
         (RegistryLogin::Basic, _) => {
             format!("auth:\n  htpasswd:\n    realm: test\n    path: {directory}/htpasswd\n")
         }

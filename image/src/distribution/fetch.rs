@@ -175,7 +175,8 @@ impl RemoteImages {
         unpacked
     }
 
-    /// Moves a blob, from byte `offset` on, from the network to the unpacking thread. When that thread ends first, its own error says why.
+    /// Moves a blob, from byte `offset` on, from the network to the unpacking thread. When that thread ends first, its own
+    /// error says why.
     async fn receive(
         &self,
         remote: &RemoteLayer,

@@ -3,7 +3,12 @@
 use crate::{chain, layer, pattern, quick, reference, run};
 use rbuild_registry::{BlobBody, BlobUpload, Client, ClientOptions, Registries, RegistryError, Tls};
 use rbuild_testkit::{Registry, RegistryOptions, RegistryTransport};
-use std::{fs, net::UdpSocket};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, UdpSocket},
+    thread,
+};
 
 async fn push(client: &Client, host: &str) -> Result<(), RegistryError> {
     let bytes = pattern(300_000);
@@ -71,6 +76,69 @@ fn other_hosts_need_a_trusted_certificate() {
     run(push(&Client::new(ClientOptions { registries, ..quick() }), host)).unwrap();
     let tls = Tls::SkipVerifyOrPlainHttp;
     run(push(&Client::new(ClientOptions { tls, ..quick() }), host)).unwrap();
+}
+
+#[test]
+fn a_registry_may_want_a_certificate_of_the_client() {
+    let Some(registry) = over(RegistryTransport::TlsForClients) else { return };
+    let host = registry.host();
+    let directory = registry.certificate_directory();
+    let client = || {
+        let certificate_directories = vec![directory.clone()];
+        Client::new(ClientOptions { certificate_directories, ..quick() })
+    };
+    let error = run(push(&client(), host)).unwrap_err();
+    let expected = format!("it wants a certificate of the client; put it in certs.d/{host}/client.cert");
+    assert!(error.to_string().contains(&expected), "{}", chain(&error));
+    let (certificate, key) = registry.certificate_and_key();
+    fs::copy(certificate, directory.join(host).join("client.cert")).unwrap();
+    fs::copy(key, directory.join(host).join("client.key")).unwrap();
+    run(push(&client(), host)).unwrap();
+
+    // the same by containerd's file
+    let file = directory.join(host).join("hosts.toml");
+    let text = format!(
+        "server = 'https://{host}'\nca = 'ca.crt'\nclient = [['{}', '{}']]\n",
+        certificate.display(),
+        key.display()
+    );
+    let registries = Registries::from_containerd_hosts(host, &file, &text).unwrap();
+    run(push(&Client::new(ClientOptions { registries, ..quick() }), host)).unwrap();
+}
+
+#[test]
+fn a_failed_handshake_says_why() {
+    let Some(address) = outer_address() else {
+        rbuild_testkit::skip("this machine has no address but loopback");
+        return;
+    };
+    let Some(registry) = over(RegistryTransport::TlsOn(address.clone())) else { return };
+    // its certificate is for the outer address and for 127.0.0.1
+    let other = registry.host().replace(&address, "127.0.0.2");
+    let directory = registry.certificate_directory();
+    fs::create_dir_all(directory.join(&other)).unwrap();
+    fs::copy(registry.authority(), directory.join(&other).join("ca.crt")).unwrap();
+    let client = Client::new(ClientOptions { certificate_directories: vec![directory], ..quick() });
+    let error = run(push(&client, &other)).unwrap_err();
+    let expected = format!("its certificate is for another name than {other}");
+    assert!(error.to_string().contains(&expected), "{}", chain(&error));
+
+    let listener = TcpListener::bind((address.as_str(), 0)).unwrap();
+    let plain = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // the client hangs up when it has seen that this is no TLS
+            let _ = stream
+                .read(&mut [0; 512])
+                .and_then(|_| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+        }
+    });
+    let error = run(push(&Client::new(quick()), &plain)).unwrap_err();
+    assert!(
+        error.to_string().contains("it speaks plain HTTP; if that is meant, call it insecure"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[test]
