@@ -188,7 +188,7 @@ pub enum ImageError {
         found: u64,
     },
     /// An index has no image for the platform.
-    #[error("{subject} has no image for {wanted}: it has {}", available.join(", "))]
+    #[error("{subject} has no image for {wanted}: it has {}", if available.is_empty() { "none".to_owned() } else { available.join(", ") })]
     NoPlatform {
         /// The reference or archive.
         subject: String,
@@ -213,6 +213,24 @@ pub enum ImageError {
         archive: &'static str,
         /// The name.
         file: String,
+    },
+    /// A file of an archive does not have the length that a descriptor of it states.
+    #[error("file {file:?} of the {archive} should have {stated} bytes and has {found}")]
+    ArchiveSize {
+        /// `archive` or `layout`.
+        archive: &'static str,
+        /// The name.
+        file: String,
+        /// The length as stated.
+        stated: u64,
+        /// The length of the file.
+        found: u64,
+    },
+    /// An archive lists no image.
+    #[error("the {archive} has no image")]
+    NoImages {
+        /// `archive` or `layout`.
+        archive: &'static str,
     },
     /// A layout has several images, none of them with the tag asked for.
     #[error("no image is tagged {tag:?}: {}", if available.is_empty() { "none has a tag".to_owned() } else { format!("there is {}", available.join(", ")) })]

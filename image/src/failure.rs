@@ -25,6 +25,8 @@ impl ImageError {
             | Self::ArchiveFile { .. }
             | Self::LayoutTag { .. }
             | Self::ArchiveDigest { .. }
+            | Self::ArchiveSize { .. }
+            | Self::NoImages { .. }
             | Self::TooLong { .. } => Input,
             Self::Archive(error) => error.class(),
             Self::EntryIo { source, .. } | Self::ArchiveRead(source) => FailureClass::of_io(source, Input),
@@ -109,6 +111,8 @@ mod tests {
             ImageError::ArchiveFile { archive: "archive", file: text() },
             ImageError::LayoutTag { tag: text(), available: Vec::new() },
             ImageError::ArchiveDigest { archive: "archive", file: text(), found: digest() },
+            ImageError::ArchiveSize { archive: "archive", file: text(), stated: 1, found: 2 },
+            ImageError::NoImages { archive: "archive" },
             ImageError::TooLong { subject: subject(), size: 2, limit: 1 },
         ] {
             assert_eq!(error.class(), Input, "{error}");

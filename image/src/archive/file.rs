@@ -2,7 +2,7 @@
 //! old Docker archives. A directory laid out like an archive is one too.
 
 use crate::ImageError;
-use rbuild_archive::{ArchiveError, Codec, EntryKind, TarReader, decompressed, sniff};
+use rbuild_archive::{ArchiveError, Codec, EntryKind, Limits, TarProblem, TarReader, decompressed, sniff};
 use rbuild_cache::{ScratchDir, Store, create_private_file};
 use rbuild_oci::Digest;
 use rustix::{
@@ -12,14 +12,24 @@ use rustix::{
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::{fd::OwnedFd, unix::fs::FileExt},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The longest JSON file of an archive that is read.
 const DOCUMENT_LIMIT: u64 = 16 << 20;
+
+/// The most bytes of JSON that are read of one archive, since its index can name a file any number of times.
+const DOCUMENTS_LIMIT: u64 = 64 << 20;
+
+/// Bounds on an archive's members, whose names are all kept: four for each of the layers of a thousand large images, and
+/// no name longer than any that a tool gives.
+const MEMBERS: Limits = Limits { entries: 1 << 18, path: 1024, ..Limits::STANDARD };
 
 /// Links followed before an archive is taken for a loop.
 const LINK_LIMIT: usize = 8;
@@ -37,6 +47,10 @@ pub(crate) enum ArchiveFile {
     Tar {
         file: Arc<File>,
         members: HashMap<String, Member>,
+        /// True if the blocks that end a tar are missing: it was cut between two members.
+        is_cut: bool,
+        /// Number of bytes of JSON that were read.
+        documents: AtomicU64,
         /// Holds the copy, when one had to be made.
         _copy: Option<ScratchDir>,
     },
@@ -69,8 +83,9 @@ impl ArchiveFile {
             ArchiveSource::File(file) => spool(store, file)?,
             ArchiveSource::Stream(stream) => spool(store, stream)?,
         };
-        let members = list(&file)?;
-        Ok(Self::Tar { file: Arc::new(file), members, _copy: copy })
+        let (members, is_cut) = list(&file)?;
+        let documents = AtomicU64::new(0);
+        Ok(Self::Tar { file: Arc::new(file), members, is_cut, documents, _copy: copy })
     }
 
     /// A directory of the host with an archive's files.
@@ -87,8 +102,19 @@ impl ArchiveFile {
     /// The word for it in messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
+            Self::Tar { is_cut: true, .. } => "archive, whose end is missing,",
             Self::Tar { .. } => "archive",
             Self::Directory(_) => "layout",
+        }
+    }
+
+    /// The error for an archive that describes no images.
+    pub(crate) fn describes_nothing(&self) -> ImageError {
+        match self {
+            Self::Tar { is_cut: true, members, .. } if !members.is_empty() => {
+                ArchiveError::from(TarProblem::Truncated).into()
+            }
+            Self::Tar { .. } | Self::Directory(_) => ImageError::NotAnArchive,
         }
     }
 
@@ -115,13 +141,16 @@ impl ArchiveFile {
     /// Reads a JSON file whole. When its name is a digest its bytes must have it.
     pub(crate) fn document(&self, name: &str) -> Result<Vec<u8>, ImageError> {
         let section = self.section(name)?;
+        let too_long = |subject, size, limit| Err(ImageError::TooLong { subject, size, limit });
         if section.size > DOCUMENT_LIMIT {
-            let (size, limit) = (section.size, DOCUMENT_LIMIT);
-            return Err(ImageError::TooLong {
-                subject: format!("file {name:?} of the {}", self.kind()),
-                size,
-                limit,
-            });
+            let subject = format!("file {name:?} of the {}", self.kind());
+            return too_long(subject, section.size, DOCUMENT_LIMIT);
+        }
+        if let Self::Tar { documents, .. } = self {
+            let size = documents.fetch_add(section.size, Ordering::Relaxed) + section.size;
+            if size > DOCUMENTS_LIMIT {
+                return too_long("JSON that the archive names in all".to_owned(), size, DOCUMENTS_LIMIT);
+            }
         }
         let mut bytes = Vec::with_capacity(section.size as usize);
         section.reader().read_to_end(&mut bytes).map_err(ImageError::ArchiveRead)?;
@@ -213,14 +242,30 @@ fn spool(store: &Store, stream: impl Read) -> Result<(File, Option<ScratchDir>),
     let (codec, sniffed) = sniff(stream).map_err(ImageError::ArchiveRead)?;
     let plain = decompressed(codec, sniffed).map_err(ArchiveError::Decompress)?;
     let mut plain = BufReader::with_capacity(1 << 20, plain);
-    io::copy(&mut plain, &mut copy).map_err(ImageError::ArchiveRead)?;
-    Ok((copy, Some(directory)))
+    loop {
+        let piece = match plain.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            piece => piece.map_err(ImageError::ArchiveRead)?,
+        };
+        if piece.is_empty() {
+            return Ok((copy, Some(directory)));
+        }
+        copy.write_all(piece).map_err(|source| ImageError::LayerFile {
+            action: "write",
+            path: path.clone(),
+            source,
+        })?;
+        let count = piece.len();
+        plain.consume(count);
+    }
 }
 
-fn list(mut file: &File) -> Result<HashMap<String, Member>, ImageError> {
+/// The members, and true if the tar's end is missing.
+fn list(mut file: &File) -> Result<(HashMap<String, Member>, bool), ImageError> {
     file.seek(SeekFrom::Start(0)).map_err(ImageError::ArchiveRead)?;
-    let mut tar = TarReader::new(BufReader::new(file));
+    let mut tar = TarReader::new(BufReader::new(file)).within(MEMBERS);
     let mut members = HashMap::new();
+    let mut read = 0;
     while let Some(entry) = tar.next_entry()? {
         let name = clean("", &String::from_utf8_lossy(&entry.name));
         let link = String::from_utf8_lossy(&entry.link);
@@ -239,12 +284,17 @@ fn list(mut file: &File) -> Result<HashMap<String, Member>, ImageError> {
             | EntryKind::BlockDevice
             | EntryKind::Directory
             | EntryKind::Fifo
-            | EntryKind::Unknown(_) => continue,
+            | EntryKind::Unknown(_) => {
+                tar.seek_past_content()?;
+                read = tar.position();
+                continue;
+            }
         };
         members.insert(name, member);
         tar.seek_past_content()?;
+        read = tar.position();
     }
-    Ok(members)
+    Ok((members, tar.position() == read))
 }
 
 /// `name` seen from `directory`, without `.`, `..` and doubled slashes.

@@ -46,13 +46,17 @@ struct DockerImage {
 
 /// Reads what the archive says, for `platform` where it offers several.
 pub(crate) fn images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
-    if archive.find("manifest.json")?.is_some() {
-        return docker_images(archive);
+    let images = if archive.find("manifest.json")?.is_some() {
+        docker_images(archive)?
+    } else if archive.find("index.json")?.is_some() {
+        oci_images(archive, platform)?
+    } else {
+        return Err(archive.describes_nothing());
+    };
+    if images.is_empty() {
+        return Err(ImageError::NoImages { archive: archive.kind() });
     }
-    if archive.find("index.json")?.is_some() {
-        return oci_images(archive, platform);
-    }
-    Err(ImageError::NotAnArchive)
+    Ok(images)
 }
 
 fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError> {
@@ -62,7 +66,9 @@ fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError
     let image = |listed: DockerImage| {
         let names = listed.repo_tags.unwrap_or_default();
         let names = names.iter().map(|name| parse_name(name)).collect::<Result<_, _>>()?;
-        let layers = listed.layers.unwrap_or_default().into_iter().map(|name| {
+        let layers = listed.layers.unwrap_or_default();
+        ImageError::check_count(layers.len(), || format!("image {}", listed.config))?;
+        let layers = layers.into_iter().map(|name| {
             let section = archive.section(&name)?;
             let blob = compressed(&name, &section)?;
             Ok(ArchivedLayer { name, section, blob })
@@ -92,7 +98,7 @@ fn oci_images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<Archived
     let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
     let attestation = |entry: &Descriptor| entry.platform.as_ref().is_some_and(|p| p.os == "unknown");
     for entry in top.manifests.iter().filter(|entry| !attestation(entry)) {
-        let (digest, image) = oci_image(archive, &entry.digest, platform)?;
+        let (digest, image) = listed_image(archive, entry, platform)?;
         let image = ArchivedImage { names: name_of(entry)?.into_iter().collect(), ..image };
         match images.iter_mut().find(|(known, _)| *known == digest) {
             Some((_, known)) => known.names.extend(image.names),
@@ -104,37 +110,60 @@ fn oci_images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<Archived
 
 /// The images an OCI layout lists.
 pub(crate) fn index(archive: &ArchiveFile) -> Result<Index, ImageError> {
-    match document(archive, "index.json")? {
+    match document(archive, "index.json", None)? {
         ManifestOrIndex::Index(index) => Ok(index),
         ManifestOrIndex::Manifest(_) => Err(ImageError::NotAnArchive),
     }
 }
 
-/// The image that the manifest or index `digest` leads to on `platform`, without names, and its manifest's digest.
+/// The image that the manifest or index `digest` leads to on `platform`, without names, and its manifest's digest. What the
+/// index of the archive says of it is believed no more than anything else.
 pub(crate) fn oci_image(
     archive: &ArchiveFile,
     digest: &Digest,
     platform: &Platform,
 ) -> Result<(Digest, ArchivedImage), ImageError> {
-    let mut digest = *digest;
+    match index(archive)?.manifests.iter().find(|entry| entry.digest == *digest) {
+        Some(entry) => listed_image(archive, entry, platform),
+        None => followed(archive, (*digest, None), platform),
+    }
+}
+
+fn listed_image(
+    archive: &ArchiveFile,
+    entry: &Descriptor,
+    platform: &Platform,
+) -> Result<(Digest, ArchivedImage), ImageError> {
+    blob(archive, entry)?;
+    followed(archive, (entry.digest, Some(entry.media_type.clone())), platform)
+}
+
+fn followed(
+    archive: &ArchiveFile,
+    (mut digest, mut media_type): (Digest, Option<MediaType>),
+    platform: &Platform,
+) -> Result<(Digest, ArchivedImage), ImageError> {
     for _ in 0..DEPTH_LIMIT {
         let file = blob_name(&digest);
-        let manifest = match document(archive, &file)? {
+        let manifest = match document(archive, &file, media_type.as_ref())? {
             ManifestOrIndex::Index(index) => {
-                digest = choose(&index, platform, &format!("the {}", archive.kind()))?.digest;
+                let entry = choose(&index, platform, &format!("the {}", archive.kind()))?;
+                blob(archive, entry)?;
+                (digest, media_type) = (entry.digest, Some(entry.media_type.clone()));
                 continue;
             }
             ManifestOrIndex::Manifest(manifest) => manifest,
         };
+        manifest.check_image().map_err(|source| unreadable(archive, &file, source))?;
+        ImageError::check_count(manifest.layers.len(), || format!("image {file}"))?;
         let layers = manifest.layers.iter().map(|layer| {
-            let name = blob_name(&layer.digest);
-            let section = archive.section(&name)?;
+            let (name, section) = blob(archive, layer)?;
             let compression = layer.media_type.layer_compression();
             let blob = compression.is_none_or(|found| found != Compression::None).then(|| layer.clone());
             Ok(ArchivedLayer { name, section, blob })
         });
         let layers = layers.collect::<Result<Vec<_>, ImageError>>()?;
-        let config = blob_name(&manifest.config.digest);
+        let (config, _) = blob(archive, &manifest.config)?;
         let mut image = finish(archive, &config, layers)?;
         if image.layers.iter().all(|layer| layer.blob.is_some()) {
             image.manifest = Some(archive.document(&file)?);
@@ -144,6 +173,17 @@ pub(crate) fn oci_image(
     Err(ImageError::IndexDepth { subject: format!("the {}", archive.kind()) })
 }
 
+/// The file that `descriptor` points at, which must be as long as that says.
+fn blob(archive: &ArchiveFile, descriptor: &Descriptor) -> Result<(String, Section), ImageError> {
+    let name = blob_name(&descriptor.digest);
+    let section = archive.section(&name)?;
+    if section.size == descriptor.size {
+        return Ok((name, section));
+    }
+    let (archive, stated, found) = (archive.kind(), descriptor.size, section.size);
+    Err(ImageError::ArchiveSize { archive, file: name, stated, found })
+}
+
 fn finish(
     archive: &ArchiveFile,
     file: &str,
@@ -151,7 +191,6 @@ fn finish(
 ) -> Result<ArchivedImage, ImageError> {
     let config = archive.document(file)?;
     let parsed = ImageConfig::from_json(&config).map_err(|source| unreadable(archive, file, source))?;
-    ImageError::check_count(layers.len(), || format!("image {file}"))?;
     if parsed.rootfs.diff_ids.len() != layers.len() {
         let (subject, diff_ids) = (format!("image {file}"), parsed.rootfs.diff_ids.len());
         return Err(ImageError::LayerCount { subject, layers: layers.len(), diff_ids });
@@ -178,8 +217,12 @@ fn parse_name(name: &str) -> Result<ImageName, ImageError> {
     })
 }
 
-fn document(archive: &ArchiveFile, file: &str) -> Result<ManifestOrIndex, ImageError> {
-    ManifestOrIndex::from_json(&archive.document(file)?, None)
+fn document(
+    archive: &ArchiveFile,
+    file: &str,
+    media_type: Option<&MediaType>,
+) -> Result<ManifestOrIndex, ImageError> {
+    ManifestOrIndex::from_json(&archive.document(file)?, media_type)
         .map_err(|source| unreadable(archive, file, source))
 }
 

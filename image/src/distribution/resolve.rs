@@ -70,6 +70,9 @@ impl RemoteImages {
         lease: Arc<Lease>,
     ) -> Result<FoundImage, ImageError> {
         let FoundManifest { top, manifest, digest } = self.find_manifest(reference, platform).await?;
+        manifest
+            .check_image()
+            .map_err(|source| ImageError::Document { subject: reference.familiar(), source })?;
         ImageError::check_count(manifest.layers.len(), || reference.familiar())?;
         let config = self.fetch_config(reference, &manifest.config).await?;
         let parsed = ImageConfig::from_json(&config)

@@ -17,24 +17,24 @@ use std::{
     sync::Mutex,
 };
 
-struct Fixture {
+pub(crate) struct Fixture {
     directory: tempfile::TempDir,
-    store: Store,
+    pub(crate) store: Store,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store"), &Writer::Root, Clock::new(now)).unwrap();
         Self { directory, store }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// An image of two layers, `base` and one above it.
-    fn image(&self) -> SaveItem {
+    pub(crate) fn image(&self) -> SaveItem {
         let import = Import {
             config: ContainerConfig { cmd: Some(vec!["/bin/sh".to_owned()]), ..ContainerConfig::default() },
             platform: Platform::host(),
@@ -64,22 +64,22 @@ impl Fixture {
         SaveItem { image, platforms: Vec::new(), names: vec![name("example.org/app:1"), name("app:latest")] }
     }
 
-    fn save(&self, item: &SaveItem, format: ArchiveFormat) -> PathBuf {
+    pub(crate) fn save(&self, item: &SaveItem, format: ArchiveFormat) -> PathBuf {
         let path = self.path("saved.tar");
         let mut out = File::create(&path).unwrap();
         save(&self.store, std::slice::from_ref(item), format, &mut out).unwrap();
         path
     }
 
-    fn load(&self, path: &Path) -> Result<Vec<Loaded>, ImageError> {
+    pub(crate) fn load(&self, path: &Path) -> Result<Vec<Loaded>, ImageError> {
         load(&self.store, ArchiveSource::File(File::open(path).unwrap()), &|_| {})
     }
 
-    fn image_of(&self, loaded: &Loaded) -> rbuild_cache::ImageRecord {
+    pub(crate) fn image_of(&self, loaded: &Loaded) -> rbuild_cache::ImageRecord {
         self.store.image(&loaded.id).unwrap().unwrap()
     }
 
-    fn check(&self, loaded: &[Loaded]) {
+    pub(crate) fn check(&self, loaded: &[Loaded]) {
         for Loaded { id, names } in loaded {
             let image = &self.store.image(id).unwrap().unwrap();
             validate(&self.store, image, Depth::Content).unwrap();
