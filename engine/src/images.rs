@@ -341,7 +341,7 @@ impl Engine {
     }
 
     /// Bytes of the files in a layer; none while they are elsewhere.
-    fn layer_size(&self, layer: &ImageLayer) -> u64 {
+    pub(crate) fn layer_size(&self, layer: &ImageLayer) -> u64 {
         let counted = || self.store.layer_meta(&layer.layer).ok()?.size_bytes;
         layer.size.or_else(counted).unwrap_or(0)
     }

@@ -13,6 +13,7 @@ mod build;
 mod build_record;
 mod builds;
 mod causes;
+mod compare;
 mod containers;
 mod context;
 mod definition;
@@ -57,6 +58,9 @@ mod usage;
 mod tests;
 
 pub use causes::Causes;
+pub use compare::{
+    Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
+};
 pub use containers::{
     CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, Pause, Retention,
     RunningContainer, Terminal, Volume,

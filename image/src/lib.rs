@@ -13,6 +13,7 @@ mod distribution;
 mod error;
 mod event;
 mod failure;
+mod file_tree;
 mod import;
 mod known_layers;
 mod layer;
@@ -29,11 +30,13 @@ pub use assemble::assemble;
 pub use distribution::{Pulled, RemoteImages};
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
+pub use file_tree::{Change, Difference, FileChange, FileTree, LayerEffect};
 pub use import::{Import, import_tar};
 pub use layer::{
-    Applied, BlobRetention, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar, Note, Packing,
-    PendingLayer, PulledLayers, ZstdLevel, apply_tar, compress_layer, known_layer_diff, layer_content,
-    layer_diff, layer_diff_until, layer_tar, recall_compressed, remember_compressed, unpack_layer,
+    Applied, BlobRetention, DirectoryTar, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar, Note,
+    Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, compress_layer, directory_tar,
+    known_layer_diff, layer_content, layer_diff, layer_diff_until, layer_tar, recall_compressed,
+    remember_compressed, unpack_layer,
 };
 pub use other_stores::{bring_from_layout, bring_from_podman};
 pub use several_platforms::assemble_index;

@@ -138,6 +138,17 @@ pub(crate) struct CommitArgs {
     pub(crate) pause: bool,
 }
 
+/// What was typed after `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+    /// Write to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", value_parser = any_path())]
+    pub(crate) output: Option<std::path::PathBuf>,
+}
+
 /// What was typed after `container prune`.
 #[derive(Debug, Args)]
 pub(crate) struct ContainerPruneArgs {

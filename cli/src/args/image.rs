@@ -130,6 +130,26 @@ pub(crate) struct RmiArgs {
     pub(crate) platform: Vec<String>,
 }
 
+/// What was typed after `diff`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild diff CONTAINER\n       rbuild diff IMAGE IMAGE")]
+pub(crate) struct DiffArgs {
+    /// A container, or an image and a newer one
+    #[arg(value_name = "CONTAINER|IMAGE", required = true, num_args = 1..=2)]
+    pub(crate) names: Vec<String>,
+    /// text or json
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+/// What was typed after `image tree`.
+#[derive(Debug, Args)]
+pub(crate) struct TreeArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
 /// What was typed after `image prune`.
 #[derive(Debug, Args)]
 pub(crate) struct ImagePruneArgs {

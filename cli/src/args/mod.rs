@@ -16,11 +16,11 @@ mod words;
 
 pub(crate) use build::BuildArgs;
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs};
-pub(crate) use container::{CommitArgs, ContainerPruneArgs, PsArgs, RmArgs, RunArgs};
+pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
-    ContainerInspectArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs, RmiArgs,
-    TagArgs,
+    ContainerInspectArgs, DiffArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs,
+    RmiArgs, TagArgs, TreeArgs,
 };
 pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
@@ -115,6 +115,10 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Make an image from a container's changes
     Commit(CommitArgs),
+    /// Write the files of a container to a tar archive
+    Export(ExportArgs),
+    /// Show what a container has changed, or how two images differ
+    Diff(DiffArgs),
     /// Show what takes how much space
     Df(DfArgs),
     /// Remove stopped containers, dangling images and unused cache
@@ -166,6 +170,10 @@ pub(crate) enum ImageCommand {
     Import(ImportArgs),
     /// Remove images that nobody uses
     Prune(ImagePruneArgs),
+    /// Show the layers of an image and what each of them does
+    Tree(TreeArgs),
+    /// Show how two images differ
+    Diff(DiffArgs),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// Send an image to a registry
@@ -187,6 +195,10 @@ pub(crate) enum ContainerCommand {
     Rm(RmArgs),
     /// Make an image from a container's changes
     Commit(CommitArgs),
+    /// Write the files of a container to a tar archive
+    Export(ExportArgs),
+    /// Show what a container has changed
+    Diff(DiffArgs),
     /// Remove all stopped containers
     Prune(ContainerPruneArgs),
 }

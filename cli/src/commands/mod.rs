@@ -4,6 +4,7 @@ mod build;
 mod builds;
 mod call;
 mod check;
+mod compare;
 mod containers;
 mod history;
 mod images;
@@ -92,6 +93,11 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Ps(args) | C::Container(K::Ls(args)) => index(move |app| containers::list(app, &args)),
         C::Rm(args) | C::Container(K::Rm(args)) => layers(move |app| containers::remove(app, &args)),
         C::Commit(args) | C::Container(K::Commit(args)) => layers(|app| containers::commit(app, args)),
+        C::Export(args) | C::Container(K::Export(args)) => layers(move |app| transfer::export(app, &args)),
+        C::Diff(args) | C::Image(I::Diff(args)) | C::Container(K::Diff(args)) => {
+            layers(move |app| compare::diff(app, &args))
+        }
+        C::Image(I::Tree(args)) => layers(move |app| compare::tree(app, &args)),
         C::Df(args) | C::System(S::Df(args)) => layers(move |app| usage::usage(app, &args)),
         C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),
         C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),

@@ -3,7 +3,7 @@
 use super::registry::fetch_layers;
 use crate::{
     app::App,
-    args::{ImportArgs, LoadArgs, SaveArgs},
+    args::{ExportArgs, ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
     new_file::NewFile,
     options::{Certificates, host_platform, image_name},
@@ -74,6 +74,30 @@ fn save_to(engine: &Engine, images: &[String], format: ArchiveFormat, path: &Pat
     engine.save(images, format, &mut out)?;
     let written = out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
     written.finish()
+}
+
+/// Writes the files of a container to an archive.
+pub(super) fn export(app: &App, args: &ExportArgs) -> Result<(), CliError> {
+    let stdout = streams::stdout();
+    match args.output.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        None if stdout.is_terminal() => {
+            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+                .into())
+        }
+        None => {
+            let mut out = BufWriter::with_capacity(BUFFER, stdout.lock());
+            app.engine()?.export(&args.container, &mut out)?;
+            out.flush().map_err(CliError::stdout)
+        }
+        Some(path) => {
+            let engine = app.engine()?;
+            let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
+            engine.export(&args.container, &mut out)?;
+            let written =
+                out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
+            written.finish()
+        }
+    }
 }
 
 /// Reads images from an archive.

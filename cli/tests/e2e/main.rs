@@ -11,6 +11,7 @@ mod builds;
 mod cache;
 mod command_line;
 mod commit_running;
+mod compare;
 mod containers;
 mod contexts;
 mod daemon;

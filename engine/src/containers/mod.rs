@@ -17,6 +17,13 @@ pub use start::{ContainerRequest, ContainerStdio, Terminal, Volume};
 
 use crate::{Engine, Error, Force};
 use rbuild_cache::{Container, ContainerState, StoreError};
+use rbuild_executor::Snapshots;
+use rbuild_image::ImageError;
+use std::{
+    io::{self, Write},
+    os::fd::AsRawFd,
+    path::PathBuf,
+};
 
 /// The bytes of a container's regular files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +77,27 @@ impl Engine {
         let of_layer = |layer| Ok::<_, Error>(self.store.layer_meta(layer)?.size_bytes.unwrap_or(0));
         let layers = container.layers.iter().map(of_layer).sum::<Result<u64, _>>()?;
         Ok(ContainerSizes { written, all: written + layers })
+    }
+
+    /// Writes the files of a container, its image's among them, as a tar.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::NoSuchImage`] when its layers are gone, [`Error::Image`] when they cannot be read
+    /// or `out` fails.
+    pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        let container = self.container(name)?;
+        let lease = self.store.lease()?;
+        if !lease.hold(&container.layers, &[])?.is_empty() {
+            return Err(Error::NoSuchImage(container.image));
+        }
+        // it may run and change its files meanwhile
+        let draft = self.store.new_layer()?;
+        rbuild_executor::clone_layer(&self.store.container(&container.id).fs(), draft.fs())?;
+        let view = Snapshots::new(&self.store).view_under(&container.layers, draft.fs())?;
+        let root = PathBuf::from(format!("/proc/self/fd/{}", view.fd().as_raw_fd()));
+        let mut tar = rbuild_image::directory_tar(&self.store, root)?;
+        let copied = io::copy(&mut tar, out).and_then(|_| out.flush());
+        copied.map_err(|source| Error::Image(ImageError::ArchiveWrite(source)))
     }
 
     /// Removes a container that has ended, or a running one by force; returns its id.

@@ -120,6 +120,25 @@ impl Snapshots {
         Ok(RootView::of_tree(store, Rooted::new(mount), count, tree))
     }
 
+    /// The files of `layers`, lowest first, with those of the upper directory `top` over them, which nothing changes meanwhile.
+    ///
+    /// # Errors
+    /// [`ExecutorError::View`] when the kernel refuses the mount.
+    pub fn view_under(&self, layers: &[LayerId], top: &Path) -> Result<RootView, ExecutorError> {
+        let (store, count) = (self.store(), layers.len() + 1);
+        if self.0.overlays.get() != Some(&Overlays::Refused) {
+            match overlay::mount(store, layers, Some(top), None) {
+                Ok(mount) => return Ok(RootView::of_mount(store, Rooted::new(mount), count)),
+                Err(error) if self.overlays() != Overlays::Refused => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let tree = Arc::new(self.0.copies.take(store, layers, Some(top))?);
+        let attributes = MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY);
+        let mount = bind(&tree.root(), attributes, count)?;
+        Ok(RootView::of_tree(store, Rooted::new(mount), count, tree))
+    }
+
     /// A root of `layers`, lowest first, with the files in `top` over them. Changes are in the upper directory, in overlay
     /// form, at the latest when [`RootMount::collect`] was called. Nothing is synced when it is unmounted: the engine
     /// syncs what it commits.

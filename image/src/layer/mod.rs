@@ -14,7 +14,7 @@ mod recipe;
 mod tar;
 mod tar_writer;
 mod unpack;
-mod whiteout;
+pub(crate) mod whiteout;
 
 pub use apply::{Applied, BlobRetention, PendingLayer, apply_tar, unpack_layer};
 pub use compress::{
@@ -24,4 +24,7 @@ pub use compress::{
 pub use content::layer_content;
 pub use note::Note;
 pub(crate) use tar::rehash;
-pub use tar::{LayerDiff, LayerTar, known_layer_diff, layer_diff, layer_diff_until, layer_tar};
+pub use tar::{
+    DirectoryTar, LayerDiff, LayerTar, directory_tar, known_layer_diff, layer_diff, layer_diff_until,
+    layer_tar,
+};

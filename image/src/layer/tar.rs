@@ -10,6 +10,7 @@ use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::{
     io::{self, Read},
+    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -152,6 +153,39 @@ impl Read for LayerTar {
         let count = available.len().min(into.len());
         into[..count].copy_from_slice(&available[..count]);
         self.reader.consume(count);
+        Ok(count)
+    }
+}
+
+/// The tar of a directory tree being read, made as that of a layer is.
+pub struct DirectoryTar(ChunkReader<ImageError>);
+
+/// Streams the tar of the tree at `root`: an upper directory, or the root of a mount that stays as long as this is read.
+///
+/// # Errors
+/// When no thread can be started. Later failures are errors of the stream.
+pub fn directory_tar(store: &Store, root: PathBuf) -> Result<DirectoryTar, ImageError> {
+    let (mut out, reader) = pipe();
+    let store = store.clone();
+    let shown = root.clone();
+    let started = std::thread::Builder::new().name("directory-tar".to_owned()).spawn(move || {
+        match tar_writer::write_tar(&root, store.writer(), &mut out) {
+            // a reader that is gone wants nothing
+            Ok(_) => drop(out.finish()),
+            Err(Stop::Gone) => {}
+            Err(Stop::Failed(error)) => out.fail(error),
+        }
+    });
+    started.map_err(|source| ImageError::LayerFile { action: "read", path: shown, source })?;
+    Ok(DirectoryTar(reader))
+}
+
+impl Read for DirectoryTar {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.0.available().map_err(io::Error::other)?;
+        let count = available.len().min(into.len());
+        into[..count].copy_from_slice(&available[..count]);
+        self.0.consume(count);
         Ok(count)
     }
 }
