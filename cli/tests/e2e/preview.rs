@@ -379,7 +379,7 @@ fn what_cannot_be_had_is_named_once_and_with_what_was_meant() {
     let gone = said("FROM nowhere.invalid/x:1\n", "plan");
     assert!(
         gone.ends_with(
-            "failed to resolve source metadata for nowhere.invalid/x:1: the store does not have it (planning pulls nothing: \
+            "failed to resolve source metadata for nowhere.invalid/x:1: the store does not have it (nothing is pulled here: \
              fetch it with 'rbuild pull nowhere.invalid/x:1')"
         ),
         "{gone}"
