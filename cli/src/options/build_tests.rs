@@ -136,7 +136,6 @@ fn mistakes_are_told_in_docker_s_words() {
         (&["-o", "out", "."], "--output is not supported yet"),
         (&["--push", "."], "--push is not supported yet"),
         (&["--provenance", "."], "--provenance is not supported yet"),
-        (&["--ssh", "default", "."], "--ssh is not supported yet"),
         (&["-m", "1g", "."], "--memory is not supported yet"),
     ] {
         assert_eq!(options(words, &[]).unwrap_err(), message, "{words:?}");
