@@ -1,6 +1,6 @@
 //! Small documents: the version, and what `--metadata-file` holds.
 
-use rbuild::{ImageId, ImageName, Platform};
+use rbuild::{Built, Descriptor, ImageName, Platform};
 use serde::Serialize;
 
 /// The answer of `version`. There is no daemon: client and server, which scripts ask for, are the same program.
@@ -38,26 +38,36 @@ impl Version {
     }
 }
 
-/// The document that `docker buildx build --metadata-file` writes for a local image.
+/// The document that `docker buildx build --metadata-file` writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuildMetadata {
-    /// The image's id.
-    #[serde(rename = "containerimage.config.digest")]
-    pub config_digest: String,
-    /// The image's id as well: the store keeps no manifest of it.
-    #[serde(rename = "containerimage.digest")]
-    pub digest: String,
+    /// The digest of the image's config, which is its id.
+    #[serde(rename = "containerimage.config.digest", skip_serializing_if = "Option::is_none")]
+    pub config_digest: Option<String>,
+    /// The descriptor of its manifest, when it was pushed or written to an archive.
+    #[serde(rename = "containerimage.descriptor", skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
+    /// The digest of its manifest; of an image that is in the store alone its id, because the store keeps no manifest of it.
+    #[serde(rename = "containerimage.digest", skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Its names, with commas between.
     #[serde(rename = "image.name", skip_serializing_if = "String::is_empty")]
     pub name: String,
 }
 
 impl BuildMetadata {
-    /// That of a build which made `image` and gave it `names`.
+    /// That of a build which gave its image `names`.
     #[must_use]
-    pub fn new(image: &ImageId, names: &[ImageName]) -> Self {
+    pub fn new(built: &Built, names: &[ImageName]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let digest = image.to_string();
-        Self { config_digest: digest.clone(), digest, name: names.join(",") }
+        let config_digest = built.config().map(|config| config.to_string());
+        let descriptor = built.manifest().cloned();
+        let digest = descriptor.as_ref().map(|descriptor| descriptor.digest.to_string());
+        Self {
+            digest: digest.or_else(|| config_digest.clone()),
+            config_digest,
+            descriptor,
+            name: names.join(","),
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! A build, from beginning to end.
 
 use crate::{
-    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, ImageLock, PullPolicy,
-    Warning,
+    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, ImageLock, LayerTimes,
+    PullPolicy, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
     emulators,
     execute_step::{Executor, Machine},
-    export::{Delivery, Destination, Targets, assemble},
+    export::{self, Delivery, Destination, Layers, Made, Presence, Targets},
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
@@ -18,8 +18,9 @@ use crate::{
     secrets, unsupported,
 };
 use futures_util::future::try_join_all;
-use rbuild_cache::{Cancel, ImageRecord};
+use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::HostFiles;
+use rbuild_image::RemoteImages;
 use rbuild_planner::{Action, CachePolicy, Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -39,7 +40,8 @@ impl Engine {
 
     async fn build_reported(&self, request: BuildRequest, reporter: &Reporter) -> Result<Built, Error> {
         unsupported::refuse_outputs(&request)?;
-        let destinations = try_join_all(request.outputs.iter().map(Destination::open)).await?;
+        let opening = request.outputs.iter().map(|output| Destination::open(output, &self.remote, reporter));
+        let destinations = try_join_all(opening).await?;
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
         let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
@@ -117,6 +119,8 @@ struct Build {
     results: Results,
     to_hash: BTreeSet<StepId>,
     diffing: Diffing,
+    layer_times: LayerTimes,
+    remote: RemoteImages,
     jobs: usize,
     reporter: Reporter,
 }
@@ -156,6 +160,8 @@ impl Build {
             results: first.results,
             to_hash: first.to_hash,
             diffing: Diffing::new(store, cancel, first.diffs),
+            layer_times: first.request.layer_times,
+            remote: engine.remote.clone(),
             jobs: engine.jobs,
             reporter: reporter.clone(),
         }
@@ -256,32 +262,61 @@ impl Build {
 
     /// Makes the outputs of the targets, which are done.
     async fn export(&mut self, destinations: &[Destination]) -> Result<Built, Error> {
-        let mut outputs = Vec::with_capacity(destinations.len());
-        if destinations.is_empty() {
-            self.keep_finished()?;
-        } else {
+        let mut stacks = self.stacks();
+        let mut image = None;
+        if destinations.iter().any(Destination::is_image) {
             let activity = self.reporter.begin(Activity::Export);
-            let image = self.image().await;
-            let image = &activity.end_with(image)?;
-            let machine = &self.executor.machine;
-            let delivery =
-                Delivery { store: &machine.store, files: &machine.files, image, reporter: &self.reporter };
-            for destination in destinations {
-                outputs.push(delivery.to(destination).await?);
-            }
+            let listed = destinations.iter().any(Destination::is_store);
+            let made = self.image(if listed { Presence::Listed } else { Presence::Passing }).await;
+            let made = activity.end_with(made)?;
+            stacks = made.parts.iter().map(ImageRecord::stack).collect();
+            image = Some(made);
+        } else {
+            self.keep_finished()?;
+        }
+        let machine = &self.executor.machine;
+        let platforms = self.plan.targets.iter().map(|target| target.image.config.platform());
+        let delivery = Delivery {
+            store: &machine.store,
+            files: &machine.files,
+            remote: &self.remote,
+            snapshots: machine.sources.snapshots(),
+            cancel: &machine.cancel,
+            reporter: &self.reporter,
+            roots: platforms.zip(stacks).collect(),
+            epoch: self.plan.source_date_epoch,
+            image: image.as_ref(),
+        };
+        let mut outputs = Vec::with_capacity(destinations.len());
+        for destination in destinations {
+            outputs.push(delivery.to(destination).await?);
         }
         self.cache.records().keep_recent(&self.executor.keys, &self.results);
         let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
         Ok(Built { outputs, cached, executed, images: ImageLock::default() })
     }
 
-    /// The targets as an image of the store.
-    async fn image(&mut self) -> Result<ImageRecord, Error> {
+    /// The targets as an image.
+    async fn image(&mut self, presence: Presence) -> Result<Made, Error> {
         let diffs = self.diffing.finish().await?;
         self.keep_finished()?;
+        let mut layers = Layers { stacks: self.stacks(), diffs };
+        if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.plan.source_date_epoch) {
+            let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());
+            let plan = self.plan.clone();
+            let clamping = tokio::task::spawn_blocking(move || {
+                export::clamp((&store, cache.lease()), &plan, &layers, latest)
+            });
+            layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+        }
         let lease = self.cache.lease();
-        let targets = Targets { plan: &self.plan, results: &self.results, diffs: &diffs, lease };
-        assemble(&self.executor.machine.store, &targets)
+        let targets = Targets { plan: &self.plan, results: &self.results, layers: &layers, lease };
+        export::assemble(&self.executor.machine.store, &targets, presence)
+    }
+
+    /// The layers of each target, lowest first.
+    fn stacks(&self) -> Vec<Vec<LayerId>> {
+        self.plan.targets.iter().map(|target| self.results.target(target).to_vec()).collect()
     }
 
     /// Makes sure that a later build has the steps that are finished. Also called when a step has failed.

@@ -90,7 +90,7 @@ impl Engine {
         let count = container.layers.len();
         self.read_layers(&mut before, &container.layers, 0..count)?;
         let mut after = before.clone();
-        after.add(directory_tar(&self.store, draft.fs().to_owned())?, count)?;
+        after.add(directory_tar(&self.store, draft.fs())?, count)?;
         let mut changes = BTreeMap::new();
         let mut parents = BTreeSet::new();
         for change in before.changes_to(&after) {

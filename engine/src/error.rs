@@ -193,6 +193,15 @@ pub enum Error {
         /// The image they belong to.
         image: String,
     },
+    /// An archive of Docker's kind cannot hold an image for several platforms.
+    #[error("docker exporter does not support exporting manifest lists, use the oci exporter instead")]
+    DockerArchiveOfSeveral,
+    /// An image for one platform has no index that could be annotated.
+    #[error("index annotations not supported for single platform export")]
+    IndexAnnotations,
+    /// An image that is to be pushed has no name.
+    #[error("tag is needed when pushing to registry")]
+    PushWithoutName,
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -321,6 +330,9 @@ impl Error {
             | Self::ContainerRunning(_)
             | Self::NoCommand
             | Self::NotAChange { .. }
+            | Self::PushWithoutName
+            | Self::DockerArchiveOfSeveral
+            | Self::IndexAnnotations
             | Self::Value(_)
             | Self::Unsupported { .. } => FailureClass::Input,
             Self::ContextUnreadable { source, .. }

@@ -1,6 +1,6 @@
 //! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
-use crate::{Causes, Finding, MissReason, MovedImage};
+use crate::{ArchiveFormat, Causes, Finding, MissReason, MovedImage};
 use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -39,6 +39,15 @@ pub enum Activity {
     Step(StepName),
     /// The image is put together and named.
     Export,
+    /// The image is written to an archive or a layout directory.
+    ExportImage {
+        /// The readers it is for.
+        format: ArchiveFormat,
+    },
+    /// The files of the target are written to a tar.
+    ExportTar,
+    /// The files of the target are written to a directory.
+    ExportDirectory,
     /// Images are read from an archive.
     Load,
     /// An image is fetched.

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive_format;
 mod base_images;
 mod build;
 mod build_record;
@@ -57,6 +58,7 @@ mod usage;
 #[path = "../tests/steps/mod.rs"]
 mod tests;
 
+pub use archive_format::ArchiveFormat;
 pub use causes::Causes;
 pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
@@ -80,7 +82,10 @@ pub use preview::{
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::MAX_DEFINITION;
-pub use rbuild_image::{GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel};
+pub use rbuild_image::{
+    GzipLevel, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs, StaleFiles,
+    ZstdLevel,
+};
 pub use rbuild_oci::{
     Clock, ContainerConfig, Descriptor, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry,
     ImageConfig, ImageId, ImageName, ImagePath, Index, ManifestOrIndex, MediaType, ParseError, Platform,
@@ -94,11 +99,12 @@ pub use rbuild_registry::{
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use request::{
-    BuildRequest, Built, ContextSource, DockerfileSource, EngineOptions, Exported, ImageSource,
-    LayoutReference, NamedContextSource, Output, PullPolicy, RemoteContext,
+    ArchiveDestination, BuildRequest, Built, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
+    Exported, FilesDestination, ImageSource, LayerTimes, LayoutReference, NamedContextSource, Output,
+    OutputFile, PlatformSplit, PullPolicy, RemoteContext,
 };
 pub use secrets::SecretValue;
-pub use transfer::{ArchiveFormat, ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
+pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 
 use rbuild_cache::Store;

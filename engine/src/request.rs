@@ -1,10 +1,10 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use crate::ImageLock;
-use crate::SecretValue;
+use crate::{ArchiveFormat, ImageLock, SecretValue};
 use rbuild_cache::PlatformImage;
 use rbuild_daemon::DaemonAddress;
-use rbuild_oci::{Clock, Digest, ImageId, ImageName, Platform, Reference};
+use rbuild_image::{ImageForm, PushedAs, StaleFiles};
+use rbuild_oci::{Clock, Descriptor, Digest, ImageId, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
 use std::{
@@ -119,6 +119,30 @@ pub enum Output {
         /// The names it is given; an image without a name is found by its id.
         names: Vec<ImageName>,
     },
+    /// An image in registries.
+    Registry {
+        /// The names it gets there.
+        names: Vec<ImageName>,
+        /// Where its manifest is found.
+        place: PushedAs,
+        /// The form in which it is sent.
+        form: ImageForm,
+        /// The name `NAME@DIGEST` in the store.
+        canonical: CanonicalName,
+    },
+    /// An image in an archive or a layout directory.
+    Archive {
+        /// Where it is written.
+        destination: ArchiveDestination,
+        /// The readers it is for.
+        format: ArchiveFormat,
+        /// The names it has there.
+        names: Vec<ImageName>,
+        /// The form in which it is written.
+        form: ImageForm,
+    },
+    /// The files of the target's root filesystem. For these nothing is hashed.
+    Files(FilesDestination),
     /// An image in a running docker or podman, and in the store.
     Daemon {
         /// Where the daemon listens.
@@ -126,6 +150,85 @@ pub enum Output {
         /// The names that the daemon gives it.
         names: Vec<ImageName>,
     },
+}
+
+/// The name of a pushed image in the store that has the digest of its manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanonicalName {
+    /// It gets none.
+    Absent,
+    /// It gets one for each name.
+    Given,
+}
+
+/// Where an image is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArchiveDestination {
+    /// A tar.
+    Tar(OutputFile),
+    /// A directory; other images of a layout that is there stay.
+    Directory(PathBuf),
+}
+
+/// Where files are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesDestination {
+    /// A tar.
+    Tar(OutputFile),
+    /// A directory. All files belong to the user who exports them.
+    Directory {
+        /// Its path; it is made when it is not there.
+        path: PathBuf,
+        /// The directories of platforms.
+        split: PlatformSplit,
+        /// The treatment of what it had before.
+        stale: StaleFiles,
+    },
+}
+
+/// The places of the files of platforms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlatformSplit {
+    /// Of several platforms each has a directory named for it, such as `linux_amd64`.
+    #[default]
+    OfSeveral,
+    /// An only platform has one too.
+    Always,
+}
+
+/// An open file or stream that an output is written to, from where it stands.
+#[derive(Clone, Debug)]
+pub struct OutputFile(Arc<File>);
+
+impl OutputFile {
+    /// Output to `file`.
+    #[must_use]
+    pub fn new(file: File) -> Self {
+        Self(Arc::new(file))
+    }
+
+    /// The open file.
+    pub(crate) fn as_file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl PartialEq for OutputFile {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for OutputFile {}
+
+/// The times of files in layers that a build makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerTimes {
+    /// Those of the files.
+    #[default]
+    AsTheyAre,
+    /// Those of the files, but none after SOURCE_DATE_EPOCH, if the build has one (`rewrite-timestamp`).
+    Clamped,
 }
 
 /// One build.
@@ -138,6 +241,8 @@ pub struct BuildRequest {
     /// The uses of the finished target, in order. Without an output its steps are carried out and stay in the cache;
     /// nothing is hashed that no output needs.
     pub outputs: Vec<Output>,
+    /// The times of files in the image.
+    pub layer_times: LayerTimes,
     /// `--build-arg`, in order.
     pub build_args: Vec<(String, String)>,
     /// `--label`, in order.
@@ -187,9 +292,19 @@ impl ContextSource {
 }
 
 impl Output {
+    /// True if it is an image.
+    pub(crate) fn is_image(&self) -> bool {
+        match self {
+            Self::Store { .. } | Self::Registry { .. } | Self::Archive { .. } | Self::Daemon { .. } => true,
+            Self::Files(_) => false,
+        }
+    }
+
     /// The names that it gives.
     pub(crate) fn names(&self) -> &[ImageName] {
         match self {
+            Self::Registry { names, .. } | Self::Archive { names, .. } => names,
+            Self::Files(_) => &[],
             Self::Store { names } | Self::Daemon { names, .. } => names,
         }
     }
@@ -204,6 +319,7 @@ impl BuildRequest {
             context: ContextSource::Directory(context.into()),
             dockerfile: DockerfileSource::InContext,
             outputs: vec![Output::Store { names: Vec::new() }],
+            layer_times: LayerTimes::AsTheyAre,
             build_args: Vec::new(),
             labels: Vec::new(),
             target: None,
@@ -244,6 +360,22 @@ pub enum Exported {
         /// The image for each platform of a request for several, in the same order.
         platforms: Vec<PlatformImage>,
     },
+    /// An image in registries.
+    Registry {
+        /// Its id: the digest of its config, or of an index for several platforms.
+        image: ImageId,
+        /// The descriptor of its manifest.
+        manifest: Descriptor,
+    },
+    /// An image in an archive or a layout directory.
+    Archive {
+        /// Its id: the digest of its config, or of an index for several platforms.
+        image: ImageId,
+        /// The descriptor of its manifest.
+        manifest: Descriptor,
+    },
+    /// Files.
+    Files,
     /// An image in a running docker or podman.
     Daemon {
         /// Its id in the store. A daemon may have another one.
@@ -255,7 +387,31 @@ impl Built {
     /// The image in the store, if an output asked for one.
     #[must_use]
     pub fn image(&self) -> Option<ImageId> {
-        self.outputs.first().map(|(Exported::Store { image, .. } | Exported::Daemon { image })| *image)
+        self.outputs.iter().find_map(|output| match output {
+            Exported::Store { image, .. } | Exported::Daemon { image } => Some(*image),
+            Exported::Registry { .. } | Exported::Archive { .. } | Exported::Files => None,
+        })
+    }
+
+    /// The id of the image that the outputs have, if they are not files alone.
+    #[must_use]
+    pub fn config(&self) -> Option<ImageId> {
+        self.outputs.iter().find_map(|output| match output {
+            Exported::Store { image, .. }
+            | Exported::Daemon { image }
+            | Exported::Registry { image, .. }
+            | Exported::Archive { image, .. } => Some(*image),
+            Exported::Files => None,
+        })
+    }
+
+    /// The manifest of the image in the first registry or archive that got it.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Descriptor> {
+        self.outputs.iter().find_map(|output| match output {
+            Exported::Registry { manifest, .. } | Exported::Archive { manifest, .. } => Some(manifest),
+            Exported::Store { .. } | Exported::Daemon { .. } | Exported::Files => None,
+        })
     }
 }
 

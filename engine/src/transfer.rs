@@ -1,12 +1,12 @@
 //! Images in and out: archives and registries.
 
 use crate::{
-    Activity, Causes, Engine, Error, EventSink, Note, Outcome,
+    Activity, ArchiveFormat, Engine, Error, EventSink, Note,
     containers::apply_changes,
     reporter::{Reporter, Running},
 };
 use rbuild_cache::{ImageRecord, RefRecord};
-use rbuild_image::{ImageEvent, Import, Packing, SaveItem};
+use rbuild_image::{ImageEvent, ImageForm, Import, Packing, PushedAs, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use std::{
     collections::BTreeMap,
@@ -15,15 +15,6 @@ use std::{
     path::PathBuf,
     sync::Mutex,
 };
-
-/// The form of a saved archive. Both hold the image config as it is, so the image ID survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArchiveFormat {
-    /// `docker save`'s, which is an OCI layout as well.
-    Docker,
-    /// An OCI layout alone.
-    Oci,
-}
 
 /// Where an archive is read from.
 pub enum ArchiveSource {
@@ -98,11 +89,7 @@ impl Engine {
             item.names.dedup();
         }
         let items: Vec<SaveItem> = items.into_values().collect();
-        let format = match format {
-            ArchiveFormat::Docker => rbuild_image::ArchiveFormat::Docker,
-            ArchiveFormat::Oci => rbuild_image::ArchiveFormat::Oci,
-        };
-        Ok(rbuild_image::save(&self.store, &items, format, out)?)
+        Ok(rbuild_image::save(&self.store, &items, format.into(), out)?)
     }
 
     /// The names that `asked` stands for in an archive: itself, or the tags of the repository it names. An id and a digest are no
@@ -272,23 +259,17 @@ impl Engine {
             // what is compressed again has to be here
             self.fetch_layers(&name.to_string(), events.clone()).await?;
         }
+        let form = ImageForm::packed(*packing);
         let reporter = Reporter::new(events);
         let activity = reporter.begin(Activity::Push { image: name.to_string() });
         let pushed = {
             let progress = Progress::new(&activity);
             let tell = |event: ImageEvent| progress.tell(&event);
-            self.remote.heard_by(reporter.listener()).push((&image, &platforms), name, packing, &tell).await
+            let pushed = (&image, platforms.as_slice());
+            self.remote.heard_by(reporter.listener()).push(pushed, (name, PushedAs::Tag), &form, &tell).await
         };
-        let digest = match pushed {
-            Ok(digest) => digest,
-            Err(error) => {
-                activity.end(Outcome::Failed(Causes::of(&error)));
-                return Err(error.into());
-            }
-        };
-        activity.end(Outcome::Done);
-        let size = self.store.blob_size(&digest).unwrap_or(0);
-        Ok(Pushed { digest, size })
+        let manifest = activity.end_with(pushed)?;
+        Ok(Pushed { digest: manifest.digest, size: manifest.size })
     }
 }
 

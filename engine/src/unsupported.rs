@@ -1,6 +1,6 @@
 //! What rbuild cannot do yet, refused before anything runs.
 
-use crate::{BuildRequest, Error, Output, diagnostic::DockerfileText};
+use crate::{ArchiveFormat, BuildRequest, Error, Output, diagnostic::DockerfileText};
 use rbuild_executor::ExecutorError;
 use rbuild_planner::{Action, CopySource, Filesystem, Mount, MountKind, Plan, Step};
 
@@ -28,6 +28,17 @@ pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
     if request.platforms.len() > 1 && request.outputs.iter().any(to_daemon) {
         let what = "giving an image for several platforms to docker or podman".to_owned();
         return Err(Error::Unsupported { what });
+    }
+    let to_docker = |output: &Output| matches!(output, Output::Archive { format: ArchiveFormat::Docker, .. });
+    if request.platforms.len() > 1 && request.outputs.iter().any(to_docker) {
+        return Err(Error::DockerArchiveOfSeveral);
+    }
+    let annotated = |output: &Output| match output {
+        Output::Registry { form, .. } | Output::Archive { form, .. } => !form.index_annotations.is_empty(),
+        Output::Store { .. } | Output::Files(_) | Output::Daemon { .. } => false,
+    };
+    if request.platforms.len() < 2 && request.outputs.iter().any(annotated) {
+        return Err(Error::IndexAnnotations);
     }
     Ok(())
 }

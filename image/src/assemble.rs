@@ -22,11 +22,26 @@ pub fn assemble(
     config: &ImageConfig,
     layers: &[LayerId],
 ) -> Result<ImageRecord, ImageError> {
-    let json = config.to_json();
-    let id = ImageId::from_digest(Digest::of(&json));
+    let id = ImageId::from_digest(Digest::of(&config.to_json()));
     if let Some(there) = lease.hold_image_of(&id, layers)? {
         return Ok(there);
     }
+    let image = unrecorded(store, lease, config, layers)?;
+    record(store, lease, image)
+}
+
+/// The same image without a record: it is in the store as long as `lease` holds it, and no list shows it.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn unrecorded(
+    store: &Store,
+    lease: &Lease,
+    config: &ImageConfig,
+    layers: &[LayerId],
+) -> Result<ImageRecord, ImageError> {
+    let json = config.to_json();
+    let id = ImageId::from_digest(Digest::of(&json));
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != layers.len() {
         return Err(ImageError::LayerCount {
@@ -50,9 +65,11 @@ pub fn assemble(
         stack.push(described);
     }
     store.put_blob(&json)?;
+    // it is younger than the lease, so it is still there
+    lease.hold(&[], &[*id.as_digest()])?;
     known_layers::remember(store, &own);
     let created = Timestamp::from(store.now());
-    record(store, lease, ImageRecord { id, layers: stack, manifest: None, created, platforms: Vec::new() })
+    Ok(ImageRecord { id, layers: stack, manifest: None, created, platforms: Vec::new() })
 }
 
 /// A layer as an image's record has it; its DiffId must be known.

@@ -266,6 +266,20 @@ pub enum ImageError {
     /// The archive cannot be written.
     #[error("cannot write the archive")]
     ArchiveWrite(#[source] io::Error),
+    /// A file of an output cannot be written.
+    #[error("cannot {action} {}", path.display())]
+    OutputFile {
+        /// The action that failed, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system call's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The work was stopped.
+    #[error("canceled")]
+    Canceled,
     /// A worker thread ended by a panic, which is a mistake in rbuild.
     #[error("a worker of {task} ended early")]
     Worker {

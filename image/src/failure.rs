@@ -39,7 +39,9 @@ impl ImageError {
             | Self::BlobMissing { .. }
             | Self::LayerSize { .. }
             | Self::ArchiveWrite(_) => Environment,
+            Self::OutputFile { source, .. } => FailureClass::of_io(source, Input),
             Self::Compress(source) => FailureClass::of_io(source, Internal),
+            Self::Canceled => Input,
             Self::Worker { .. } | Self::LayerElsewhere { .. } => Internal,
         }
     }

@@ -14,30 +14,34 @@ mod error;
 mod event;
 mod failure;
 mod file_tree;
+mod form;
 mod import;
 mod known_layers;
 mod layer;
 mod other_stores;
 mod platform_choice;
+mod root;
 mod several_platforms;
 mod validate;
 
 pub use archive::{
-    ArchiveFormat, ArchiveSource, Layout, LayoutImage, Loaded, SaveItem, archive_manifest, load, load_as,
-    name_known, save, save_partly,
+    ArchiveFormat, ArchiveSource, ExportedImage, Layout, LayoutImage, Loaded, SaveItem, archive_manifest,
+    export_archive, export_layout, load, load_as, name_known, save, save_partly,
 };
-pub use assemble::assemble;
-pub use distribution::{Pulled, RemoteImages};
+pub use assemble::{assemble, unrecorded};
+pub use distribution::{Pulled, PushedAs, RemoteImages};
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
 pub use file_tree::{Change, Difference, FileChange, FileTree, LayerEffect};
+pub use form::{ImageForm, MediaTypes};
 pub use import::{Import, import_tar};
 pub use layer::{
-    Applied, BlobRetention, DirectoryTar, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar, Note,
-    Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, compress_layer, directory_tar,
-    known_layer_diff, layer_content, layer_diff, layer_diff_until, layer_tar, recall_compressed,
-    remember_compressed, unpack_layer,
+    Applied, BlobRetention, DirectoryTar, EntryTimes, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar,
+    Note, Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, clamped_layer, compress_layer,
+    directory_tar, known_layer_diff, layer_content, layer_diff, layer_diff_until, layer_tar,
+    recall_compressed, remember_compressed, unpack_layer,
 };
 pub use other_stores::{bring_from_layout, bring_from_podman};
-pub use several_platforms::assemble_index;
+pub use root::{DirectoryOptions, PlatformRoot, StaleFiles, export_root_directory, export_root_tar};
+pub use several_platforms::{assemble_index, unrecorded_index};
 pub use validate::{Depth, validate};

@@ -18,10 +18,24 @@ pub fn assemble_index(
     lease: &Lease,
     images: &[ImageRecord],
 ) -> Result<ImageRecord, ImageError> {
+    assemble::record(store, lease, unrecorded_index(store, lease, images)?)
+}
+
+/// The same image without a record: it is in the store as long as `lease` holds it, and no list shows it.
+///
+/// # Errors
+/// As [`assemble_index`].
+pub fn unrecorded_index(
+    store: &Store,
+    lease: &Lease,
+    images: &[ImageRecord],
+) -> Result<ImageRecord, ImageError> {
     let entries = images.iter().map(|image| entry(store, image)).collect::<Result<Vec<_>, _>>()?;
     let json = Index::new(entries).to_json();
-    store.put_blob(&json)?;
-    record(store, lease, ImageId::from_digest(Digest::of(&json)), images)
+    let id = ImageId::from_digest(store.put_blob(&json)?);
+    // it is younger than the lease, so it is still there
+    lease.hold(&[], &[*id.as_digest()])?;
+    whole(store, id, images)
 }
 
 /// Records `images` as the image `id`, whose index is a blob of the store.
@@ -31,6 +45,11 @@ pub(crate) fn record(
     id: ImageId,
     images: &[ImageRecord],
 ) -> Result<ImageRecord, ImageError> {
+    assemble::record(store, lease, whole(store, id, images)?)
+}
+
+/// The image `id` for the platforms of `images`.
+fn whole(store: &Store, id: ImageId, images: &[ImageRecord]) -> Result<ImageRecord, ImageError> {
     let mut platforms: Vec<PlatformImage> = Vec::with_capacity(images.len());
     let (mut layers, mut seen) = (Vec::new(), HashSet::new());
     for image in images {
@@ -41,8 +60,7 @@ pub(crate) fn record(
         }
     }
     let created = Timestamp::from(store.now());
-    let image = ImageRecord { id, layers, manifest: None, created, platforms };
-    assemble::record(store, lease, image)
+    Ok(ImageRecord { id, layers, manifest: None, created, platforms })
 }
 
 /// The entry of the index for `image`.

@@ -18,6 +18,16 @@ pub(crate) struct BuildArgs {
     /// Name the image (NAME[:TAG]); may be repeated
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
+    /// What becomes of the result [default: an image in the store]: type=image, registry, oci, docker, local, tar or
+    /// cacheonly, with attributes (type=oci,dest=FILE); DIRECTORY; or - for a tar on standard output; may be repeated
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(crate) output: Vec<String>,
+    /// Push the image to the registries that its names say
+    #[arg(long, switch = false)]
+    pub(crate) push: bool,
+    /// Annotate the manifest of an image that is pushed or archived (NAME=VALUE)
+    #[arg(long, value_name = "ANNOTATION")]
+    pub(crate) annotation: Vec<String>,
     /// The Dockerfile [default: PATH/Dockerfile], - for standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<String>,

@@ -18,9 +18,8 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 31] = [
+const FLAGS: [(&str, Option<char>, Takes); 28] = [
     ("allow", None, Value),
-    ("annotation", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
     ("cache-from", None, Value),
@@ -38,10 +37,8 @@ const FLAGS: [(&str, Option<char>, Takes); 31] = [
     ("isolation", None, Value),
     ("memory", Some('m'), Value),
     ("memory-swap", None, Value),
-    ("output", Some('o'), Value),
     ("policy", None, Value),
     ("provenance", None, Value),
-    ("push", None, Switch),
     ("resource", None, Value),
     ("rm", None, Switch),
     ("sbom", None, Value),

@@ -1,5 +1,6 @@
 //! `build`.
 
+use super::outputs::{self, OpenedOutputs};
 use crate::{
     app::App,
     args::BuildArgs,
@@ -14,7 +15,7 @@ use crate::{
     streams::{self, print},
     working::{style_for_people, work},
 };
-use rbuild::{ContextSource, DockerfileSource, ImageLock, Output};
+use rbuild::{Built, ContextSource, DockerfileSource, ImageLock, Output};
 use rbuild_docker_api::BuildMetadata;
 use serde_json::json;
 use std::{fs, io, path::Path, sync::Arc};
@@ -38,6 +39,8 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let mut request = options.request;
+    let opened = outputs::open(&options.outputs, options.removal)?;
+    request.outputs.clone_from(&opened.outputs);
     if options.load {
         match daemon::address(&app.environment)? {
             Some(address) => request.outputs.push(Output::Daemon { address, names: options.names.clone() }),
@@ -52,21 +55,35 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     if let LockFile::Written(file, lock) = lock_file {
         update_lock(file, &lock, &built.images)?;
     }
-    let Some(image) = built.image() else { return Ok(()) };
-    if let Some(file) = iidfile {
-        file.write(&image.to_string())?;
+    let quiet = matches!(options.progress, ProgressChoice::Quiet(PrintId::Yes));
+    if let Some(id) = write_results(&built, opened, (iidfile, metadata_file))?
+        && quiet
+    {
+        print(&format!("{id}\n"))?;
+    }
+    Ok(())
+}
+
+/// Gives files their names, and writes what was made into the other two. Returns the id to print: none when standard output
+/// has something else.
+fn write_results(
+    built: &Built,
+    opened: OpenedOutputs,
+    (iidfile, metadata_file): (Option<NewFile>, Option<NewFile>),
+) -> Result<Option<String>, CliError> {
+    for file in opened.files {
+        file.finish()?;
+    }
+    // an image of the store is known by its id, and one that is elsewhere by its manifest
+    let id = built.image().map(|image| image.to_string());
+    let id = id.or_else(|| built.manifest().map(|manifest| manifest.digest.to_string()));
+    if let (Some(file), Some(id)) = (iidfile, &id) {
+        file.write(id)?;
     }
     if let Some(file) = metadata_file {
-        file.write(&format!("{:#}", json!(BuildMetadata::new(&image, &options.names))))?;
+        file.write(&format!("{:#}", json!(BuildMetadata::new(built, &opened.names))))?;
     }
-    match options.progress {
-        ProgressChoice::Quiet(PrintId::Yes) => print(&format!("{image}\n")),
-        ProgressChoice::Auto
-        | ProgressChoice::Plain
-        | ProgressChoice::Terminal
-        | ProgressChoice::Json
-        | ProgressChoice::Quiet(PrintId::No) => Ok(()),
-    }
+    Ok(id.filter(|_| !opened.stdout_is_taken))
 }
 
 /// The meaning of `args`. A Dockerfile or context that comes from standard input is read.

@@ -13,6 +13,7 @@ mod inspect;
 mod login;
 mod manifest;
 mod naming;
+mod outputs;
 mod plan;
 mod prune;
 mod registry;

@@ -1,18 +1,23 @@
 //! What a `build` line means.
 
 use super::{
-    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, contexts, images, pairs,
-    secrets, size, unsupported,
+    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, contexts, images,
+    outputs::{BuildOutput, BuildOutputs, Removal, Typed},
+    pairs, secrets, size, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, ImageName, Network, NoCache, Output, ParseError, Platform};
+use rbuild::{BuildRequest, ImageName, Network, NoCache, Platform};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
 #[derive(Clone, Debug)]
 pub(crate) struct BuildOptions {
-    /// For the engine. The Dockerfile of standard input is still to be read.
+    /// For the engine. The Dockerfile of standard input is still to be read, and the outputs are to be opened.
     pub(crate) request: BuildRequest,
+    /// `--output`, `--push` and `--annotation`.
+    pub(crate) outputs: Vec<BuildOutput>,
+    /// `--allow buildx.local.delete`: an output may remove files outside of the working directory.
+    pub(crate) removal: Removal,
     /// `--tag`: the names of the image.
     pub(crate) names: Vec<ImageName>,
     /// Where the context and the Dockerfile come from.
@@ -73,20 +78,20 @@ impl BuildOptions {
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
         let (context, source, dockerfile) =
             contexts::sources(&args.context, args.file.as_deref().filter(|text| !text.is_empty()))?;
-        if let Some(text) = args.build_arg.iter().find(|text| text.is_empty() || text.starts_with('=')) {
-            return Err(empty_key(text));
-        }
-        let mut build_args = pairs(&args.build_arg, environment);
-        if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
-            && !build_args.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
-        {
-            build_args.push(("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned()));
-        }
+        let build_args = build_arguments(&args.build_arg, environment)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
+        let BuildOutputs { outputs, load, layer_times } = BuildOutputs::new(&Typed {
+            outputs: &args.output,
+            annotations: &args.annotation,
+            push: args.push,
+            load: args.load,
+            names: &names,
+        })?;
         let request = BuildRequest {
             context: source,
             dockerfile,
-            outputs: vec![Output::Store { names: names.clone() }],
+            outputs: Vec::new(),
+            layer_times,
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: args.target,
@@ -110,8 +115,10 @@ impl BuildOptions {
             image_sources: images::sources(&args.image_source)?,
             lock: images::lock(args.lock, args.locked, &request)?,
             request,
+            outputs,
+            removal: unsupported::removal(&args.others),
             names,
-            load: args.load,
+            load,
             context,
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
             iidfile: args.iidfile.filter(|path| !path.as_os_str().is_empty()),
@@ -124,13 +131,18 @@ impl BuildOptions {
     }
 }
 
-fn tag(text: &str) -> Result<ImageName, UsageError> {
-    text.parse().map_err(|error| match error {
-        ParseError::DigestGiven | ParseError::AmbiguousName => {
-            UsageError::in_build(format!("failed to solve: {error} ({text})"))
-        }
-        error => UsageError::in_build(format!("invalid tag {text:?}: {error}")),
-    })
+/// `--build-arg`, and SOURCE_DATE_EPOCH of the environment.
+fn build_arguments(flags: &[String], environment: &Environment) -> Result<Vec<(String, String)>, UsageError> {
+    if let Some(text) = flags.iter().find(|text| text.is_empty() || text.starts_with('=')) {
+        return Err(empty_key(text));
+    }
+    let mut arguments = pairs(flags, environment);
+    if let Some(epoch) = environment.filled("SOURCE_DATE_EPOCH")
+        && !arguments.iter().any(|(name, _)| name == "SOURCE_DATE_EPOCH")
+    {
+        arguments.push(("SOURCE_DATE_EPOCH".to_owned(), epoch.to_owned()));
+    }
+    Ok(arguments)
 }
 
 fn label(text: &str) -> Result<(String, String), UsageError> {

@@ -55,7 +55,7 @@ fn a_full_line_becomes_a_request() {
     let request = &built.request;
     let tags: Vec<String> = built.names.iter().map(|name| name.as_reference().familiar()).collect();
     assert_eq!(tags, ["a", "b:1"]);
-    assert_eq!(request.outputs, [Output::Store { names: built.names.clone() }]);
+    assert_eq!(built.outputs, [BuildOutput::Store { names: built.names.clone() }]);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(request.build_args, [pair("X", "1"), pair("FROM_ENV", "e"), pair("SOURCE_DATE_EPOCH", "7")]);
     assert_eq!(request.labels, [pair("l", "v")]);
@@ -132,9 +132,8 @@ fn mistakes_are_told_in_docker_s_words() {
             &["--progress=plain", "-q", "."],
             "failed to build: progress=plain and quiet cannot be used together",
         ),
-        (&["--ssh", "default", "."], "--ssh is not supported yet"),
-        (&["-o", "out", "."], "--output is not supported yet"),
-        (&["--push", "."], "--push is not supported yet"),
+        (&["--push", "."], "failed to build: tag is needed when pushing to registry"),
+        (&["--allow", "network.host", "."], "--allow is not supported yet"),
         (&["--provenance", "."], "--provenance is not supported yet"),
         (&["-m", "1g", "."], "--memory is not supported yet"),
     ] {

@@ -5,6 +5,7 @@ mod build;
 mod call;
 mod contexts;
 mod images;
+mod outputs;
 mod packing;
 mod pairs;
 mod run;
@@ -16,12 +17,13 @@ pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
 pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use images::{LockUse, SourceWord};
+pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Removal};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 
 use crate::error::UsageError;
-use rbuild::{ImageName, Platform, Reference};
+use rbuild::{ImageName, ParseError, Platform, Reference};
 use rbuild_docker_api::Detail;
 
 /// The choice of checking registries' certificates.
@@ -58,6 +60,16 @@ pub(crate) fn host_platform(text: &str) -> Result<Platform, UsageError> {
     } else {
         Err(UsageError::unsupported(format_args!("platform {platform} on {host}")))
     }
+}
+
+/// Reads a name that the image is to have.
+fn tag(text: &str) -> Result<ImageName, UsageError> {
+    text.parse().map_err(|error| match error {
+        ParseError::DigestGiven | ParseError::AmbiguousName => {
+            UsageError::in_build(format!("failed to solve: {error} ({text})"))
+        }
+        error => UsageError::in_build(format!("invalid tag {text:?}: {error}")),
+    })
 }
 
 /// Reads `--platform`.

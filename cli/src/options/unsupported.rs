@@ -1,6 +1,16 @@
 //! Which of Docker's other build flags are let through, which are warned about, and which are refused.
 
+use super::outputs::Removal;
 use crate::{args::OtherFlags, error::UsageError};
+
+/// The entitlement to remove files outside of the working directory.
+const LOCAL_DELETE: &str = "buildx.local.delete";
+
+/// Where an output may remove files.
+pub(super) fn removal(flags: &OtherFlags) -> Removal {
+    let allowed = flags.given.iter().any(|(name, value)| *name == "allow" && value == LOCAL_DELETE);
+    if allowed { Removal::Anywhere } else { Removal::Inside }
+}
 
 /// Warnings for the flags that have no effect.
 ///
@@ -31,9 +41,9 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
 fn asks_for_nothing(name: &str, value: &str) -> bool {
     let off = matches!(value, "false" | "0" | "f" | "F" | "FALSE" | "False");
     match name {
-        "provenance" | "sbom" | "push" | "debug" => off,
+        "provenance" | "sbom" | "debug" => off,
+        "allow" => value == LOCAL_DELETE,
         "attest" => value.split(',').any(|part| part == "disabled=true"),
-        "output" => matches!(value, "" | "type=docker" | "type=image"),
         "ssh" | "cache-from" | "cache-to" => value.is_empty(),
         "builder" => value == "default",
         _ => false,

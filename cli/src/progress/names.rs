@@ -1,7 +1,7 @@
 //! What activities and remarks are called, in BuildKit's words.
 
 use crate::failure::plain;
-use rbuild::{Activity, Event, Note};
+use rbuild::{Activity, ArchiveFormat, Event, Note};
 
 /// The name of an activity.
 pub(super) fn name(what: &Activity) -> String {
@@ -16,6 +16,12 @@ pub(super) fn name(what: &Activity) -> String {
         Activity::Step(step) if step.position.is_empty() => step.instruction.clone(),
         Activity::Step(step) => format!("{} {}", step.position, step.instruction),
         Activity::Export => "exporting to image".to_owned(),
+        Activity::ExportImage { format: ArchiveFormat::Oci } => "exporting to oci image format".to_owned(),
+        Activity::ExportImage { format: ArchiveFormat::Docker } => {
+            "exporting to docker image format".to_owned()
+        }
+        Activity::ExportTar => "exporting to client tarball".to_owned(),
+        Activity::ExportDirectory => "exporting to client directory".to_owned(),
         Activity::Load => "loading images".to_owned(),
         Activity::Pull { image } => format!("pulling {image}"),
         Activity::Push { image } => format!("pushing {image}"),

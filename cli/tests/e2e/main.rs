@@ -24,6 +24,7 @@ mod image_commands;
 mod images;
 mod modes;
 mod ordinary_user;
+mod outputs;
 mod pins;
 mod platforms;
 mod preview;

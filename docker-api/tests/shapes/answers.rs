@@ -1,7 +1,9 @@
 //! The answers of `build --call`, the version, and the metadata of a build.
 
 use crate::{check, data};
-use rbuild::{ArgumentOutline, Checked, Finding, MountOutline, Outline, Platform, Target};
+use rbuild::{
+    ArgumentOutline, Built, Checked, Descriptor, Exported, Finding, MountOutline, Outline, Platform, Target,
+};
 use rbuild_docker_api::{BuildMetadata, CheckAnswer, OutlineAnswer, TargetsAnswer, Version};
 use serde_json::json;
 
@@ -69,8 +71,30 @@ fn small_documents_have_docker_s_names() {
     assert_eq!(json!(Version::new("1.2.3", &host)), json!({"Client": side, "Server": side}));
     let id = format!("sha256:{}", "c".repeat(64));
     let image = id.parse().unwrap();
-    let metadata = BuildMetadata::new(&image, &["a".parse().unwrap(), "r.example/b:1".parse().unwrap()]);
+    let built = |outputs: Vec<Exported>| Built {
+        outputs,
+        cached: 0,
+        executed: 0,
+        images: rbuild::ImageLock::default(),
+    };
+    let stored = built(vec![Exported::Store { image, platforms: Vec::new() }]);
+    let metadata = BuildMetadata::new(&stored, &["a".parse().unwrap(), "r.example/b:1".parse().unwrap()]);
     assert_eq!(json!(metadata)["image.name"], "docker.io/library/a:latest,r.example/b:1");
-    let nameless = json!(BuildMetadata::new(&image, &[]));
+    let nameless = json!(BuildMetadata::new(&stored, &[]));
     assert_eq!(nameless, json!({"containerimage.config.digest": id, "containerimage.digest": id}));
+    let digest = format!("sha256:{}", "d".repeat(64));
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = Descriptor::new(media_type.into(), digest.parse().unwrap(), 7);
+    let pushed =
+        built(vec![Exported::Store { image, platforms: Vec::new() }, Exported::Registry { image, manifest }]);
+    let descriptor = json!({"mediaType": media_type, "digest": digest, "size": 7});
+    assert_eq!(
+        json!(BuildMetadata::new(&pushed, &[])),
+        json!({
+            "containerimage.config.digest": id,
+            "containerimage.descriptor": descriptor,
+            "containerimage.digest": digest
+        })
+    );
+    assert_eq!(json!(BuildMetadata::new(&built(vec![Exported::Files]), &[])), json!({}));
 }

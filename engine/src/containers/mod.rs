@@ -95,7 +95,7 @@ impl Engine {
         rbuild_executor::clone_layer(&self.store.container(&container.id).fs(), draft.fs())?;
         let view = Snapshots::new(&self.store).view_under(&container.layers, draft.fs())?;
         let root = PathBuf::from(format!("/proc/self/fd/{}", view.fd().as_raw_fd()));
-        let mut tar = rbuild_image::directory_tar(&self.store, root)?;
+        let mut tar = rbuild_image::directory_tar(&self.store, &root)?;
         let copied = io::copy(&mut tar, out).and_then(|_| out.flush());
         copied.map_err(|source| Error::Image(ImageError::ArchiveWrite(source)))
     }

@@ -51,7 +51,7 @@ pub(super) async fn load(
     daemon: &Daemon,
     activity: &Running,
 ) -> Result<(), Error> {
-    let (store, image) = (delivery.store, delivery.image);
+    let (store, image) = (delivery.store, &delivery.image()?.whole);
     let left_out = match present(store, image, names, daemon).await? {
         Present::Image { id, names: known } => {
             activity.note(Note::ImageExists);

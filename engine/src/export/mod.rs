@@ -1,102 +1,123 @@
-//! What becomes of a finished target: an output of the request at a time.
+//! What becomes of the finished targets: an output of the request at a time.
 
+mod archive;
+mod clamp;
 mod daemon;
+mod destination;
+mod files;
+mod registry;
 mod store;
 
-pub(crate) use store::assemble;
+pub(crate) use clamp::{Layers, clamp};
+pub(crate) use destination::Destination;
+pub(crate) use store::{Made, Presence, assemble};
 
 use crate::{
-    Activity, Error, Exported, Output, diffs::Diffs, layer_files::LayerFiles, reporter::Reporter,
-    results::Results,
+    Activity, Error, Exported, Output, layer_files::LayerFiles, reporter::Reporter, results::Results,
 };
-use rbuild_cache::{ImageRecord, Lease, Store};
-use rbuild_daemon::Daemon;
-use rbuild_oci::ImageName;
-use rbuild_planner::{Filesystem, Plan, StepId};
+use rbuild_cache::{Cancel, LayerId, Lease, Store};
+use rbuild_executor::Snapshots;
+use rbuild_image::RemoteImages;
+use rbuild_oci::Platform;
+use rbuild_planner::{Filesystem, Plan, PlannedTarget, StepId};
 use std::collections::BTreeSet;
-
-/// An output whose destination was found to be there, before any step ran.
-pub(crate) enum Destination {
-    /// The store, with these names.
-    Store { names: Vec<ImageName> },
-    /// A running docker or podman, with these names.
-    Daemon { daemon: Daemon, names: Vec<ImageName> },
-}
-
-impl Destination {
-    /// Sees that what `output` goes to is there.
-    ///
-    /// # Errors
-    /// [`Error::Daemon`] when no daemon answers.
-    pub(crate) async fn open(output: &Output) -> Result<Self, Error> {
-        match output {
-            Output::Store { names } => Ok(Self::Store { names: names.clone() }),
-            Output::Daemon { address, names } => {
-                Ok(Self::Daemon { daemon: Daemon::connect(address).await?, names: names.clone() })
-            }
-        }
-    }
-}
 
 /// The targets of a build, whose steps are done. Their layers are on the disk.
 pub(crate) struct Targets<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) results: &'a Results,
-    /// Those of the layers that [`to_hash`] names.
-    pub(crate) diffs: &'a Diffs,
+    pub(crate) layers: &'a Layers,
     /// Holds the layers, and then the image.
     pub(crate) lease: &'a Lease,
 }
 
-/// An image of the store that is to go to destinations.
+/// Finished targets that are to go to destinations.
 pub(crate) struct Delivery<'a> {
     pub(crate) store: &'a Store,
     /// Brings files of base images.
     pub(crate) files: &'a LayerFiles,
-    pub(crate) image: &'a ImageRecord,
+    pub(crate) remote: &'a RemoteImages,
+    pub(crate) snapshots: &'a Snapshots,
+    pub(crate) cancel: &'a Cancel,
     pub(crate) reporter: &'a Reporter,
+    /// The layers of each target, lowest first.
+    pub(crate) roots: Vec<(Platform, Vec<LayerId>)>,
+    /// `SOURCE_DATE_EPOCH`, seconds.
+    pub(crate) epoch: Option<i64>,
+    /// The image of them, if a destination needs one.
+    pub(crate) image: Option<&'a Made>,
 }
 
 impl Delivery<'_> {
-    /// Brings the image to `destination`.
+    /// Brings them to `destination`.
     ///
     /// # Errors
     /// When it cannot be written there.
     pub(crate) async fn to(&self, destination: &Destination) -> Result<Exported, Error> {
-        let image = self.image.id;
         match destination {
             Destination::Store { names } => {
-                store::name(self.store, image, names)?;
-                Ok(Exported::Store { image, platforms: self.image.platforms.clone() })
+                let image = &self.image()?.whole;
+                store::name(self.store, image.id, names)?;
+                Ok(Exported::Store { image: image.id, platforms: image.platforms.clone() })
+            }
+            Destination::Registry(registry) => {
+                let manifest = registry::push(self, registry).await?;
+                Ok(Exported::Registry { image: self.image()?.whole.id, manifest })
+            }
+            Destination::Archive(archive) => {
+                let manifest = archive::write(self, archive).await?;
+                Ok(Exported::Archive { image: self.image()?.whole.id, manifest })
+            }
+            Destination::Files(files) => {
+                files::write(self, files).await?;
+                Ok(Exported::Files)
             }
             Destination::Daemon { daemon, names } => {
                 let address = daemon.address().to_owned();
                 let activity = self.reporter.begin(Activity::LoadIntoDaemon { daemon: address });
                 let loaded = daemon::load(self, names, daemon, &activity).await;
                 activity.end_with(loaded)?;
-                Ok(Exported::Daemon { image })
+                Ok(Exported::Daemon { image: self.image()?.whole.id })
             }
         }
+    }
+
+    fn image(&self) -> Result<&Made, Error> {
+        self.image.ok_or_else(|| Error::Worker("an image was needed and not made".to_owned()))
+    }
+
+    /// Does `work`, which may wait, on another thread, once the files of all layers are here.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (files, roots) = (self.files.clone(), self.roots.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            roots.iter().try_for_each(|(_, stack)| files.need(stack))?;
+            work()
+        });
+        working.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }
 }
 
 /// The steps of `plan` whose layers have to be hashed for `outputs`: nothing is hashed that no output needs.
 pub(crate) fn to_hash(plan: &Plan, outputs: &[Output]) -> BTreeSet<StepId> {
-    let needs_image = outputs.iter().any(|output| match output {
-        Output::Store { .. } | Output::Daemon { .. } => true,
-    });
-    if needs_image { own_layers(plan) } else { BTreeSet::new() }
+    if outputs.iter().any(Output::is_image) { own_layers(plan) } else { BTreeSet::new() }
 }
 
 /// The steps whose layers are in the targets' images.
 fn own_layers(plan: &Plan) -> BTreeSet<StepId> {
-    let mut steps = BTreeSet::new();
-    for target in &plan.targets {
-        let mut top = &plan.stages[target.stage.0].result;
-        while let Filesystem::Step(step) = top {
-            steps.insert(*step);
-            top = &plan.steps[step.0].parent;
-        }
+    plan.targets.iter().flat_map(|target| own_steps(plan, target)).collect()
+}
+
+/// The steps whose layers are in the image of `target`, lowest first.
+fn own_steps(plan: &Plan, target: &PlannedTarget) -> Vec<StepId> {
+    let mut steps = Vec::new();
+    let mut top = &plan.stages[target.stage.0].result;
+    while let Filesystem::Step(step) = top {
+        steps.push(*step);
+        top = &plan.steps[step.0].parent;
     }
+    steps.reverse();
     steps
 }

@@ -21,6 +21,9 @@ fn words(event: &Event) -> String {
                 | Activity::Load
                 | Activity::Pull { .. }
                 | Activity::Push { .. }
+                | Activity::ExportImage { .. }
+                | Activity::ExportTar
+                | Activity::ExportDirectory
                 | Activity::LoadIntoDaemon { .. } => format!("{what:?}"),
             };
             format!("{} begins: {what}", activity.0)

@@ -101,6 +101,9 @@ fn name(activity: &Activity) -> String {
         Activity::Load => "reading an archive".to_owned(),
         Activity::Pull { image } => format!("fetching {image}"),
         Activity::Push { image } => format!("sending {image}"),
+        Activity::ExportImage { .. } | Activity::ExportTar | Activity::ExportDirectory => {
+            "exporting".to_owned()
+        }
         Activity::LoadIntoDaemon { daemon } => format!("loading into {daemon}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Image archives: what `docker save`, `skopeo copy` and rbuild write, and what they load.
 
+mod export;
 mod file;
 mod layout;
 mod load;
@@ -7,6 +8,7 @@ mod manifest;
 mod save;
 mod unpack_layers;
 
+pub use export::{ExportedImage, export_archive, export_layout};
 pub use file::ArchiveSource;
 pub use layout::{Layout, LayoutImage};
 pub use load::{Loaded, load, load_as, name_known};

@@ -6,7 +6,8 @@ use crate::{ImageError, layer_diff, layer_tar};
 use rbuild_archive::{BLOCK, END, EntryKind, TarHeader, padding};
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_oci::{
-    Compression, Descriptor, DiffId, Digest, ImageConfig, ImageName, Index, Manifest, MediaType, Platform,
+    Compression, Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Index, Manifest, MediaType,
+    Platform,
 };
 use serde::Serialize;
 use std::{
@@ -36,10 +37,18 @@ pub enum ArchiveFormat {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct DockerImage {
+pub(super) struct DockerImage {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
+}
+
+impl DockerImage {
+    /// An image whose layers are in these files.
+    pub(super) fn new(id: &ImageId, names: &[ImageName], layers: Vec<String>) -> Self {
+        let names: Vec<String> = names.iter().map(familiar).collect();
+        Self { config: blob_name(id.as_digest()), repo_tags: (!names.is_empty()).then_some(names), layers }
+    }
 }
 
 /// Writes `items` to `out`.
@@ -251,13 +260,9 @@ fn index_entries(item: &SaveItem, manifest: &Descriptor) -> Vec<Descriptor> {
 }
 
 fn docker_image(item: &SaveItem) -> DockerImage {
-    let names: Vec<String> = item.names.iter().map(familiar).collect();
     let image = docker_part(item);
-    DockerImage {
-        config: blob_name(image.id.as_digest()),
-        repo_tags: (!names.is_empty()).then_some(names),
-        layers: image.layers.iter().map(|layer| blob_name(layer.diff_id.as_digest())).collect(),
-    }
+    let layers = image.layers.iter().map(|layer| blob_name(layer.diff_id.as_digest()));
+    DockerImage::new(&image.id, &item.names, layers.collect())
 }
 
 /// The image that Docker's files name, which know of one platform: this machine's, or else the first.
@@ -286,10 +291,10 @@ fn familiar(name: &ImageName) -> String {
     format!("{}:{}", name.as_reference().familiar_repository(), name.tag())
 }
 
-fn blob_name(digest: &Digest) -> String {
+pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-fn json(document: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(document: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(document).expect("a document of strings always serialises")
 }

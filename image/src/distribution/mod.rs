@@ -10,6 +10,7 @@ mod push;
 mod resolve;
 
 pub use pull::Pulled;
+pub use push::PushedAs;
 
 use crate::ImageError;
 use rbuild_cache::Store;

@@ -9,16 +9,14 @@ use super::RemoteImages;
 use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
+    form::ImageForm,
     layer::{Flow, Packing, compress_layer, recall_compressed, remember_compressed},
     several_platforms,
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord, RemoteLayer, Store};
-use rbuild_oci::{
-    Compression, Descriptor, DiffId, Digest, ImageName, Index, Manifest, ManifestOrIndex, MediaType,
-    Reference,
-};
+use rbuild_oci::{Descriptor, DiffId, Digest, ImageName, ManifestOrIndex, MediaType, Reference};
 use rbuild_registry::{BlobBody, BlobUpload, Client, UploadOutcome};
 use std::{collections::HashMap, io, sync::Mutex};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -35,9 +33,18 @@ const SMALL_LAYER: u64 = 1 << 20;
 /// Compressed blocks (of up to 1 MiB) that may wait for the network.
 const BLOCKS_AHEAD: usize = 2;
 
+/// Where a pushed manifest is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushedAs {
+    /// Under the name's tag.
+    Tag,
+    /// Under its digest in the name's repository; the tag is left alone.
+    Digest,
+}
+
 impl RemoteImages {
-    /// Pushes the image as `name`, whose tag is set last, its layers packed as `packing` says. One for several platforms becomes
-    /// an index of its images, `platforms`. Returns the digest of the manifest or the index. Must run in a tokio runtime.
+    /// Pushes the image as `name`, in `form`; what leads to it comes last. One for several platforms becomes an index of its
+    /// images, `platforms`. Returns the descriptor of the manifest or the index. Must run in a tokio runtime.
     ///
     /// # Errors
     /// [`ImageError::Registry`]; [`ImageError::LayerDamaged`] for a layer that is not what it was;
@@ -45,16 +52,18 @@ impl RemoteImages {
     pub async fn push(
         &self,
         (image, platforms): (&ImageRecord, &[ImageRecord]),
-        name: &ImageName,
-        packing: &Packing,
+        (name, place): (&ImageName, PushedAs),
+        form: &ImageForm,
         on_event: OnEvent<'_>,
-    ) -> Result<Digest, ImageError> {
+    ) -> Result<Descriptor, ImageError> {
+        let packing = &form.packing;
         let pushing = Pushing {
             store: &self.store,
             client: &self.client,
             name,
             reference: name.as_reference(),
-            packing: *packing,
+            place,
+            form,
             on_event,
             memo: recall_compressed(&self.store, &unpacked(image, packing), packing.compression),
             repositories: repositories(&self.store, name.as_reference())?,
@@ -62,11 +71,11 @@ impl RemoteImages {
         };
         let lease = self.store.lease()?;
         hold(&lease, image)?;
-        let bytes = match platforms {
-            [] => pushing.image(image, Place::Tag).await?.1,
+        let (media_type, bytes) = match platforms {
+            [] => pushing.image(image, place).await?,
             platforms => pushing.index(platforms).await?,
         };
-        pushing.done(image, &bytes)
+        pushing.done(image, media_type, &bytes)
     }
 
     /// Asks whether the registry lets this client push `name`, before anything is made. Nothing is sent. Must run in a
@@ -77,15 +86,6 @@ impl RemoteImages {
     pub async fn check_push(&self, name: &ImageName) -> Result<(), ImageError> {
         Ok(self.client.check_push(name.as_reference()).await?)
     }
-}
-
-/// Where the registry finds a manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Under the tag.
-    Tag,
-    /// Under its digest only: an index names it.
-    Digest,
 }
 
 fn hold(lease: &Lease, image: &ImageRecord) -> Result<(), ImageError> {
@@ -103,7 +103,8 @@ struct Pushing<'a> {
     name: &'a ImageName,
     /// The same, for the registry.
     reference: &'a Reference,
-    packing: Packing,
+    place: PushedAs,
+    form: &'a ImageForm,
     on_event: OnEvent<'a>,
     /// The blobs to which layers were compressed before, by DiffId.
     memo: HashMap<DiffId, Descriptor>,
@@ -113,15 +114,19 @@ struct Pushing<'a> {
 }
 
 impl Pushing<'_> {
+    /// Where the document `bytes` is to be found.
+    fn at(&self, place: PushedAs, bytes: &[u8]) -> Reference {
+        match place {
+            PushedAs::Tag => self.reference.clone(),
+            PushedAs::Digest => self.reference.with_digest(Digest::of(bytes)),
+        }
+    }
+
     /// Sends the image with its manifest, which is returned.
-    async fn image(&self, image: &ImageRecord, place: Place) -> Result<(MediaType, Vec<u8>), ImageError> {
-        let at = |bytes: &[u8]| match place {
-            Place::Tag => self.reference.clone(),
-            Place::Digest => self.reference.with_digest(Digest::of(bytes)),
-        };
+    async fn image(&self, image: &ImageRecord, place: PushedAs) -> Result<(MediaType, Vec<u8>), ImageError> {
         if let Some(planned) = self.planned(image)
-            && let Ok((media_type, bytes)) = self.manifest(image, planned)
-            && matches!(self.client.head_manifest(&at(&bytes)).await, Ok(head) if head.digest == Digest::of(&bytes))
+            && let Ok((media_type, bytes)) = self.manifest(image, &planned)
+            && self.is_known(place, &bytes).await
         {
             for layer in &image.layers {
                 (self.on_event)(ImageEvent::LayerExists { digest: *layer.diff_id.as_digest() });
@@ -130,9 +135,10 @@ impl Pushing<'_> {
         }
         let (layers, config) = tokio::join!(self.layers(&image.layers), self.config(image));
         let naming = async {
-            let (media_type, bytes) = self.manifest(image, layers?)?;
+            let (media_type, bytes) = self.manifest(image, &layers?)?;
             config?;
-            self.client.put_manifest(&at(&bytes), &media_type, Bytes::from(bytes.clone())).await?;
+            let sent = Bytes::from(bytes.clone());
+            self.client.put_manifest(&self.at(place, &bytes), &media_type, sent).await?;
             Ok((media_type, bytes))
         };
         // what was compressed is known even when something else failed
@@ -140,22 +146,27 @@ impl Pushing<'_> {
         named
     }
 
+    /// True if the registry has this very document there.
+    async fn is_known(&self, place: PushedAs, bytes: &[u8]) -> bool {
+        let there = self.client.head_manifest(&self.at(place, bytes)).await;
+        matches!(there, Ok(head) if head.digest == Digest::of(bytes))
+    }
+
     /// Sends the images and the index of them, which is returned.
-    async fn index(&self, images: &[ImageRecord]) -> Result<Vec<u8>, ImageError> {
+    async fn index(&self, images: &[ImageRecord]) -> Result<(MediaType, Vec<u8>), ImageError> {
         let mut entries = Vec::with_capacity(images.len());
         for image in images {
-            let (media_type, bytes) = self.image(image, Place::Digest).await?;
+            let (media_type, bytes) = self.image(image, PushedAs::Digest).await?;
             let mut entry = Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64);
             entry.platform = Some(several_platforms::config(self.store, image)?.1.platform());
             entries.push(entry);
         }
-        let bytes = Index::new(entries).to_json();
-        let there = self.client.head_manifest(self.reference).await;
-        if !matches!(there, Ok(head) if head.digest == Digest::of(&bytes)) {
+        let (media_type, bytes) = self.form.index(entries);
+        if !self.is_known(self.place, &bytes).await {
             let sent = Bytes::from(bytes.clone());
-            self.client.put_manifest(self.reference, &MediaType::OciIndex, sent).await?;
+            self.client.put_manifest(&self.at(self.place, &bytes), &media_type, sent).await?;
         }
-        Ok(bytes)
+        Ok((media_type, bytes))
     }
 
     /// The compressed form of every layer, when all are known.
@@ -164,7 +175,7 @@ impl Pushing<'_> {
     }
 
     fn known_form<'a>(&'a self, layer: &'a ImageLayer) -> Option<&'a Descriptor> {
-        let kept = layer.blob.as_ref().filter(|blob| self.packing.keeps(blob));
+        let kept = layer.blob.as_ref().filter(|blob| self.form.packing.keeps(blob));
         kept.or_else(|| self.memo.get(&layer.diff_id))
     }
 
@@ -172,9 +183,10 @@ impl Pushing<'_> {
     fn manifest(
         &self,
         image: &ImageRecord,
-        layers: Vec<Descriptor>,
+        layers: &[Descriptor],
     ) -> Result<(MediaType, Vec<u8>), ImageError> {
         if let Some(digest) = &image.manifest
+            && self.form.keeps_manifests()
             && let Ok(Some(bytes)) = self.store.blob(digest)
             && let Ok(ManifestOrIndex::Manifest(kept)) = ManifestOrIndex::from_json(&bytes, None)
             && kept.config.digest == *image.id.as_digest()
@@ -186,8 +198,7 @@ impl Pushing<'_> {
         let missing = || ImageError::BlobMissing { kind: "config", digest, image: image.id };
         let size = self.store.blob_size(&digest).ok_or_else(missing)?;
         let config = Descriptor::new(MediaType::OciConfig, digest, size);
-        let layers = layers.into_iter().map(|layer| oci(&layer)).collect();
-        Ok((MediaType::OciManifest, Manifest::new(MediaType::OciManifest, config, layers).to_json()))
+        Ok(self.form.manifest(&config, layers))
     }
 
     /// Brings all layers into the repository.
@@ -225,7 +236,7 @@ impl Pushing<'_> {
                 kept.clone()
             }
             None => match self.store.remote_layer(&layer.layer)? {
-                Some(remote) if self.packing.keeps(&remote.blob) => {
+                Some(remote) if self.form.packing.keeps(&remote.blob) => {
                     let size = Some(remote.blob.size);
                     (self.on_event)(ImageEvent::LayerStarted { digest: remote.blob.digest, size });
                     self.pass_on(&remote).await?;
@@ -302,7 +313,7 @@ impl Pushing<'_> {
 
     /// Compresses a small layer before sending it, because a blob whose digest is known takes a request less.
     async fn send_small(&self, layer: &ImageLayer) -> Result<Descriptor, ImageError> {
-        let (store, id, compression) = (self.store.clone(), layer.layer, self.packing.compression);
+        let (store, id, compression) = (self.store.clone(), layer.layer, self.form.packing.compression);
         let compressing = super::blocking("compressing a layer", move || {
             let mut bytes = Vec::new();
             let compressed = compress_layer(&store, &id, compression, |block| {
@@ -332,7 +343,8 @@ impl Pushing<'_> {
             let sent = self.client.upload_stream(self.reference, || {
                 let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
                 let (stated, digest) = oneshot::channel();
-                let (store, id, compression) = (self.store.clone(), layer.layer, self.packing.compression);
+                let (store, id, compression) =
+                    (self.store.clone(), layer.layer, self.form.packing.compression);
                 let moved = moved.clone();
                 compressing = Some(tokio::task::spawn_blocking(move || {
                     let mut bytes = 0;
@@ -396,7 +408,7 @@ impl Pushing<'_> {
         if learned.is_empty() {
             return;
         }
-        let (store, compression) = (self.store.clone(), self.packing.compression);
+        let (store, compression) = (self.store.clone(), self.form.packing.compression);
         let remembering =
             super::blocking("remembering blobs", move || remember_compressed(&store, &learned, compression));
         // compressing again is all that it costs
@@ -404,15 +416,21 @@ impl Pushing<'_> {
     }
 
     /// Keeps the manifest, and notes it with the name when that is the image's here too.
-    fn done(&self, image: &ImageRecord, bytes: &[u8]) -> Result<Digest, ImageError> {
+    fn done(
+        &self,
+        image: &ImageRecord,
+        media_type: MediaType,
+        bytes: &[u8],
+    ) -> Result<Descriptor, ImageError> {
         let digest = self.store.put_blob(bytes)?;
-        if let Some(record) = self.store.reference(self.reference)?
+        if self.place == PushedAs::Tag
+            && let Some(record) = self.store.reference(self.reference)?
             && record.image == image.id
         {
             self.store.set_name(self.name, &RefRecord { manifest: Some(digest), ..record })?;
         }
         (self.on_event)(ImageEvent::Manifest { digest });
-        Ok(digest)
+        Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
     }
 }
 
@@ -456,15 +474,4 @@ fn repositories(store: &Store, reference: &Reference) -> Result<HashMap<DiffId, 
         }
     }
     Ok(found)
-}
-
-/// A layer's descriptor for an OCI manifest: its compression is kept, its family is not.
-fn oci(layer: &Descriptor) -> Descriptor {
-    let media_type = match layer.media_type.layer_compression() {
-        Some(compression @ (Compression::None | Compression::Gzip | Compression::Zstd)) => {
-            MediaType::OciLayer(compression)
-        }
-        None => layer.media_type.clone(),
-    };
-    Descriptor::new(media_type, layer.digest, layer.size)
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod attributes;
 mod beneath;
+mod clamp;
 mod compress;
 mod content;
 mod directories;
@@ -10,6 +11,7 @@ mod entry_failure;
 mod entry_path;
 mod links;
 mod note;
+mod plain_tar;
 mod recipe;
 mod tar;
 mod tar_writer;
@@ -17,14 +19,17 @@ mod unpack;
 pub(crate) mod whiteout;
 
 pub use apply::{Applied, BlobRetention, PendingLayer, apply_tar, unpack_layer};
+pub use clamp::clamped_layer;
 pub use compress::{
     Flow, GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel, compress_layer, recall_compressed,
     remember_compressed,
 };
 pub use content::layer_content;
 pub use note::Note;
+pub(crate) use plain_tar::plain_tar;
 pub(crate) use tar::rehash;
 pub use tar::{
     DirectoryTar, LayerDiff, LayerTar, directory_tar, known_layer_diff, layer_diff, layer_diff_until,
     layer_tar,
 };
+pub use tar_writer::EntryTimes;

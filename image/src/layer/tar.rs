@@ -1,16 +1,18 @@
 //! A layer's tar as a stream, whatever it is made from, checked at its end; and its DiffId.
 
 use super::{
+    plain_tar::{PlainTar, plain_tar},
     recipe,
-    tar_writer::{self, Stop},
+    tar_writer::{self, EntryTimes, Stop},
+    whiteout::Marks,
 };
 use crate::ImageError;
-use rbuild_archive::{ChunkReader, ChunkWriter, FillError, decompressed, pipe, sniff};
+use rbuild_archive::{ChunkReader, ChunkWriter, END, FillError, decompressed, pipe, sniff};
 use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::{
     io::{self, Read},
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -158,35 +160,20 @@ impl Read for LayerTar {
 }
 
 /// The tar of a directory tree being read, made as that of a layer is.
-pub struct DirectoryTar(ChunkReader<ImageError>);
+pub struct DirectoryTar(io::Chain<PlainTar, &'static [u8]>);
 
 /// Streams the tar of the tree at `root`: an upper directory, or the root of a mount that stays as long as this is read.
 ///
 /// # Errors
 /// When no thread can be started. Later failures are errors of the stream.
-pub fn directory_tar(store: &Store, root: PathBuf) -> Result<DirectoryTar, ImageError> {
-    let (mut out, reader) = pipe();
-    let store = store.clone();
-    let shown = root.clone();
-    let started = std::thread::Builder::new().name("directory-tar".to_owned()).spawn(move || {
-        match tar_writer::write_tar(&root, store.writer(), &mut out) {
-            // a reader that is gone wants nothing
-            Ok(_) => drop(out.finish()),
-            Err(Stop::Gone) => {}
-            Err(Stop::Failed(error)) => out.fail(error),
-        }
-    });
-    started.map_err(|source| ImageError::LayerFile { action: "read", path: shown, source })?;
-    Ok(DirectoryTar(reader))
+pub fn directory_tar(store: &Store, root: &Path) -> Result<DirectoryTar, ImageError> {
+    let marks = Some(Marks::of(store.writer()));
+    Ok(DirectoryTar(plain_tar(root, b"", marks, EntryTimes::AsTheyAre)?.chain(&END[..])))
 }
 
 impl Read for DirectoryTar {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.0.available().map_err(io::Error::other)?;
-        let count = available.len().min(into.len());
-        into[..count].copy_from_slice(&available[..count]);
-        self.0.consume(count);
-        Ok(count)
+        self.0.read(into)
     }
 }
 
@@ -246,8 +233,12 @@ fn write_source(
         Err(error) => Err(Stop::Failed(error.into())),
     };
     match source {
-        LayerSource::Own => tar_writer::write_tar(&fs, store.writer(), out)
-            .map(|bytes| content.store(bytes, Ordering::Relaxed)),
+        LayerSource::Own => {
+            let marks = Some(Marks::of(store.writer()));
+            let bytes = tar_writer::write_tar((&fs, Vec::new()), marks, EntryTimes::AsTheyAre, out)?;
+            content.store(bytes, Ordering::Relaxed);
+            Ok(out.put(&END)?)
+        }
         LayerSource::Recipe(blob) => {
             let directory = fs.parent().expect("a layer's files are below its own directory");
             recipe::replay(open(blob)?, directory, out)

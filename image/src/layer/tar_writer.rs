@@ -7,7 +7,7 @@
 
 use super::whiteout::{self, Marks};
 use crate::ImageError;
-use rbuild_archive::{BLOCK, ChunkWriter, END, EntryKind, ReaderGone, TarHeader, padding};
+use rbuild_archive::{BLOCK, ChunkWriter, EntryKind, ReaderGone, TarHeader, padding};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, openat, readlinkat, statat},
     io::Errno,
@@ -39,10 +39,34 @@ impl From<ReaderGone> for Stop {
     }
 }
 
-/// Writes the tar of the directory `root`, a layer of the store of `owner`, to `out`; returns how many bytes its regular files have.
+/// The times that entries are written with, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryTimes {
+    /// Those of the files.
+    AsTheyAre,
+    /// Those of the files; in the place of later ones this one.
+    AtMost(i64),
+    /// This one.
+    All(i64),
+}
+
+impl EntryTimes {
+    /// The time of an entry whose file has the time `seconds`.
+    pub(crate) fn of(self, seconds: i64) -> i64 {
+        match self {
+            Self::AsTheyAre => seconds,
+            Self::AtMost(latest) => seconds.min(latest),
+            Self::All(time) => time,
+        }
+    }
+}
+
+/// Writes the tar of the directory `root` to `out`, without its end, each name below `prefix`: of a layer with `marks`, of
+/// a whole root filesystem, which has none, without. Returns how many bytes its regular files have.
 pub(crate) fn write_tar(
-    root: &Path,
-    owner: &rbuild_cache::Writer,
+    (root, prefix): (&Path, Vec<u8>),
+    marks: Option<Marks>,
+    times: EntryTimes,
     out: &mut ChunkWriter<ImageError>,
 ) -> Result<u64, Stop> {
     let directory =
@@ -51,15 +75,15 @@ pub(crate) fn write_tar(
     let mut writer = Writer {
         root,
         out,
-        path: Vec::new(),
+        path: prefix,
         header: Vec::new(),
         entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
         first_links: HashMap::new(),
-        marks: Marks::of(owner),
+        marks,
+        times,
         content: 0,
     };
     writer.directory(&directory)?;
-    writer.out.put(&END)?;
     Ok(writer.content)
 }
 
@@ -72,7 +96,8 @@ struct Writer<'a> {
     entries: Box<[MaybeUninit<u8>]>,
     /// The first path of every inode with several links.
     first_links: HashMap<u64, Vec<u8>>,
-    marks: Marks,
+    marks: Option<Marks>,
+    times: EntryTimes,
     /// Bytes of regular files so far.
     content: u64,
 }
@@ -92,7 +117,9 @@ impl Names {
 impl Writer<'_> {
     fn directory(&mut self, directory: &OwnedFd) -> Result<(), Stop> {
         let length = self.path.len();
-        if self.attribute(directory.as_fd(), self.marks.opaque)?.as_deref() == Some(b"y") {
+        if let Some(marks) = self.marks
+            && self.attribute(directory.as_fd(), marks.opaque)?.as_deref() == Some(b"y")
+        {
             self.push(whiteout::OPAQUE_NAME);
             self.header(&TarHeader::new(EntryKind::File, &self.path.clone(), 0, 0))?;
             self.path.truncate(length);
@@ -122,7 +149,10 @@ impl Writer<'_> {
         };
         if stat.st_nlink > 1 {
             if let Some(first) = self.first_links.get(&stat.st_ino).cloned() {
-                return self.header(&TarHeader { link: &first, ..header(EntryKind::HardLink, &path, &stat) });
+                return self.header(&TarHeader {
+                    link: &first,
+                    ..self.described(EntryKind::HardLink, &path, &stat)
+                });
             }
             self.first_links.insert(stat.st_ino, path.clone());
         }
@@ -134,20 +164,20 @@ impl Writer<'_> {
             EntryKind::Symlink => {
                 let target = readlinkat(parent, name, Vec::with_capacity(stat.st_size as usize + 1));
                 let target = target.map_err(|e| self.failed("read the link", e))?;
-                self.header(&TarHeader { link: target.as_bytes(), ..header(kind, &path, &stat) })
+                self.header(&TarHeader { link: target.as_bytes(), ..self.described(kind, &path, &stat) })
             }
             EntryKind::CharDevice
             | EntryKind::BlockDevice
             | EntryKind::Fifo
             | EntryKind::Directory
             | EntryKind::HardLink
-            | EntryKind::Unknown(_) => self.header(&header(kind, &path, &stat)),
+            | EntryKind::Unknown(_) => self.header(&self.described(kind, &path, &stat)),
         }
     }
 
     fn subdirectory(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
         let slashed = [&self.path, &b"/"[..]].concat();
-        self.header(&header(EntryKind::Directory, &slashed, stat))?;
+        self.header(&self.described(EntryKind::Directory, &slashed, stat))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
         self.directory(&directory)
@@ -162,12 +192,15 @@ impl Writer<'_> {
     fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
-        if stat.st_size == 0 && self.attribute(file.as_fd(), self.marks.whiteout)?.is_some() {
+        if let Some(marks) = self.marks
+            && stat.st_size == 0
+            && self.attribute(file.as_fd(), marks.whiteout)?.is_some()
+        {
             return self.whiteout(name);
         }
         let capability = self.attribute(file.as_fd(), "security.capability")?;
         let path = self.path.clone();
-        let header = header(EntryKind::File, &path, stat);
+        let header = self.described(EntryKind::File, &path, stat);
         self.header(&TarHeader { capability: capability.as_deref(), ..header })?;
         let mut left = stat.st_size as u64;
         while left > 0 {
@@ -223,6 +256,24 @@ impl Writer<'_> {
         Ok(())
     }
 
+    fn described<'a>(&self, kind: EntryKind, name: &'a [u8], stat: &Stat) -> TarHeader<'a> {
+        let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+        let device = if is_device { stat.st_rdev } else { 0 };
+        TarHeader {
+            kind,
+            name,
+            link: b"",
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: if kind == EntryKind::File { stat.st_size as u64 } else { 0 },
+            mtime: self.times.of(stat.st_mtime),
+            major: rustix::fs::major(device),
+            minor: rustix::fs::minor(device),
+            capability: None,
+        }
+    }
+
     fn push(&mut self, name: &[u8]) {
         if !self.path.is_empty() {
             self.path.push(b'/');
@@ -238,24 +289,6 @@ impl Writer<'_> {
         use std::os::unix::ffi::OsStrExt;
         let path = self.root.join(std::ffi::OsStr::from_bytes(&self.path));
         Stop::Failed(ImageError::LayerFile { action, path, source })
-    }
-}
-
-fn header<'a>(kind: EntryKind, name: &'a [u8], stat: &Stat) -> TarHeader<'a> {
-    let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
-    let device = if is_device { stat.st_rdev } else { 0 };
-    TarHeader {
-        kind,
-        name,
-        link: b"",
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size: if kind == EntryKind::File { stat.st_size as u64 } else { 0 },
-        mtime: stat.st_mtime,
-        major: rustix::fs::major(device),
-        minor: rustix::fs::minor(device),
-        capability: None,
     }
 }
 

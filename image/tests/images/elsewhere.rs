@@ -6,8 +6,8 @@ use crate::{
 };
 use rbuild_cache::{ImageRecord, LayerId, RemoteLayer};
 use rbuild_image::{
-    ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, Import, Packing, Pulled, RemoteImages,
-    SaveItem, apply_tar, assemble, import_tar, layer_tar, load, save, validate,
+    ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, ImageForm, Import, Pulled, PushedAs,
+    RemoteImages, SaveItem, apply_tar, assemble, import_tar, layer_tar, load, save, validate,
 };
 use rbuild_oci::{
     Compression, ContainerConfig, Descriptor, Digest, FailureClass, HistoryEntry, ImageConfig, ImageName,
@@ -463,8 +463,10 @@ fn a_layer_that_is_elsewhere_is_mounted_or_passed_on_when_it_is_pushed() {
     // what cannot be had cannot be passed on
     drop(first);
     let third = Registry::start(&options).unwrap();
-    let error =
-        block_on(images.push((&pulled.image, &[]), &name(&third, "app:1"), &Packing::default(), &|_| {}));
+    let third = name(&third, "app:1");
+    let form = ImageForm::default();
+    let pushing = images.push((&pulled.image, &[]), (&third, PushedAs::Tag), &form, &|_| {});
+    let error = block_on(pushing);
     let text = causes(&error.unwrap_err());
     assert!(text.contains("cannot fetch layer sha256:"), "{text}");
 }

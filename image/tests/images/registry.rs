@@ -2,8 +2,8 @@
 
 use rbuild_cache::{ImageRecord, Store, Writer};
 use rbuild_image::{
-    ArchiveFormat, Depth, ImageError, ImageEvent, Import, LayerDiff, Packing, Pulled, RemoteImages, SaveItem,
-    import_tar, layer_diff, save, validate,
+    ArchiveFormat, Depth, ImageError, ImageEvent, ImageForm, Import, LayerDiff, Packing, Pulled, PushedAs,
+    RemoteImages, SaveItem, import_tar, layer_diff, save, validate,
 };
 use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, ImageName, Platform};
@@ -82,8 +82,10 @@ impl Fixture {
     ) -> (String, Vec<ImageEvent>) {
         let events = Mutex::new(Vec::new());
         let tell = |event| events.lock().unwrap().push(event);
-        let pushed = block_on(self.images().push((image, &[]), name, packing, &tell)).unwrap();
-        (pushed.to_string(), events.into_inner().unwrap())
+        let form = ImageForm::packed(*packing);
+        let images = self.images();
+        let pushed = block_on(images.push((image, &[]), (name, PushedAs::Tag), &form, &tell)).unwrap();
+        (pushed.digest.to_string(), events.into_inner().unwrap())
     }
 
     pub(crate) fn pull(&self, name: &ImageName) -> Result<(Pulled, Vec<ImageEvent>), ImageError> {

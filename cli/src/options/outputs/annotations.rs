@@ -1,0 +1,100 @@
+//! Annotations: `KEY=VALUE` with where it stands before it.
+
+use crate::error::UsageError;
+use rbuild::Platform;
+
+/// An annotation of an image for this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Annotation {
+    pub(super) place: Place,
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+/// The document that has an annotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Manifest,
+    Index,
+    ManifestDescriptor,
+    IndexDescriptor,
+}
+
+impl Place {
+    const NAMES: [(&'static str, Self); 4] = [
+        ("manifest", Self::Manifest),
+        ("index", Self::Index),
+        ("manifest-descriptor", Self::ManifestDescriptor),
+        ("index-descriptor", Self::IndexDescriptor),
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, place)| *place)
+    }
+}
+
+/// The meaning of `--annotation`: `[PLACE[,PLACE][[PLATFORM]]:]KEY=VALUE`.
+pub(super) fn of_flags(flags: &[String]) -> Result<Vec<Annotation>, UsageError> {
+    let mut annotations = Vec::new();
+    for flag in flags.iter().filter(|flag| !flag.is_empty()) {
+        let Some((subject, value)) = flag.split_once('=') else {
+            return Err(UsageError::in_build(format!("invalid annotation {flag:?}, expected key=value")));
+        };
+        let (places, key) = match subject.split_once(':') {
+            Some((places, key)) if Place::named(places.split([',', '[']).next().unwrap_or("")).is_some() => {
+                (places, key)
+            }
+            _ => ("manifest", subject),
+        };
+        for place in places.split(',') {
+            let annotated = annotation(place, key, value);
+            let wrong = || UsageError::in_build(format!("unknown annotation type {place:?}"));
+            annotations.extend(annotated.ok_or_else(wrong)??);
+        }
+    }
+    Ok(annotations)
+}
+
+/// The meaning of the attribute `annotation[-PLACE][[PLATFORM]].KEY`.
+pub(super) fn of_attribute(name: &str, value: &str) -> Result<Option<Annotation>, UsageError> {
+    let wrong = || UsageError::in_build(format!("invalid annotation attribute {name:?}"));
+    let rest = name.strip_prefix("annotation").ok_or_else(wrong)?;
+    // a platform may have dots, and comes before the first one of the key
+    let from = rest.find(']').unwrap_or(0);
+    let dot = rest[from..].find('.').ok_or_else(wrong)? + from;
+    let (place, key) = (&rest[..dot], &rest[dot + 1..]);
+    let place = match place.strip_prefix('-') {
+        Some(place) => place.to_owned(),
+        None => format!("manifest{place}"),
+    };
+    annotation(&place, key, value).ok_or_else(wrong)?
+}
+
+/// An annotation at `place`, which may name a platform in brackets; nothing when that is not this machine's.
+fn annotation(place: &str, key: &str, value: &str) -> Option<Result<Option<Annotation>, UsageError>> {
+    let (place, platform) = match place.split_once('[') {
+        Some((place, platform)) => (place, Some(platform.strip_suffix(']')?)),
+        None => (place, None),
+    };
+    let place = Place::named(place)?;
+    if key.is_empty() {
+        return None;
+    }
+    let annotation = Annotation { place, key: key.to_owned(), value: value.to_owned() };
+    Some(match platform.map(super::super::any_platform).transpose() {
+        Ok(platform) => {
+            Ok(platform.is_none_or(|platform| platform == Platform::host()).then_some(annotation))
+        }
+        Err(error) => Err(error),
+    })
+}
+
+/// An annotation of a document that an image for one platform does not have.
+pub(super) fn single_platform(place: Place) -> UsageError {
+    UsageError::in_build(match place {
+        Place::Manifest | Place::ManifestDescriptor => {
+            "manifest-descriptor annotations not supported for single platform export to a registry"
+        }
+        Place::Index | Place::IndexDescriptor => "index annotations not supported for single platform export",
+    })
+}

@@ -1,0 +1,326 @@
+//! What `--output`, `--push`, `--load` and `--annotation` mean together.
+
+mod annotations;
+mod attributes;
+
+use super::packing::packing;
+use crate::error::UsageError;
+use annotations::{Annotation, Place};
+use attributes::Attributes;
+use rbuild::{
+    ArchiveFormat, CanonicalName, ImageForm, ImageName, LayerTimes, MediaTypes, PlatformSplit, PushedAs,
+    StaleFiles,
+};
+use std::path::PathBuf;
+
+/// The outputs of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BuildOutputs {
+    /// In the order in which they are made.
+    pub(crate) outputs: Vec<BuildOutput>,
+    /// `--load`, or `type=docker` without a destination.
+    pub(crate) load: bool,
+    /// `rewrite-timestamp`.
+    pub(crate) layer_times: LayerTimes,
+}
+
+/// An output whose files are not open yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BuildOutput {
+    /// An image in the store.
+    Store { names: Vec<ImageName> },
+    /// An image in registries.
+    Registry { names: Vec<ImageName>, place: PushedAs, form: ImageForm, canonical: CanonicalName },
+    /// An image in an archive.
+    Archive { destination: ArchivePlace, format: ArchiveFormat, names: Vec<ImageName>, form: ImageForm },
+    /// The files in a tar.
+    Tar(FilePlace),
+    /// The files in a directory.
+    Directory { path: PathBuf, stale: StaleFiles, split: PlatformSplit },
+}
+
+/// Where an archive goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ArchivePlace {
+    /// One file.
+    File(FilePlace),
+    /// A directory.
+    Directory(PathBuf),
+}
+
+/// Where one file goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FilePlace {
+    /// To this path.
+    Path(PathBuf),
+    /// To standard output.
+    Stdout,
+}
+
+/// Where `mode=delete` may remove files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// In the working directory.
+    Inside,
+    /// Anywhere.
+    Anywhere,
+}
+
+/// What was typed.
+pub(super) struct Typed<'a> {
+    pub(super) outputs: &'a [String],
+    pub(super) annotations: &'a [String],
+    pub(super) push: bool,
+    pub(super) load: bool,
+    /// `--tag`.
+    pub(super) names: &'a [ImageName],
+}
+
+/// The meaning of an output: what is made for it.
+struct Meant {
+    outputs: Vec<BuildOutput>,
+    load: bool,
+    layer_times: LayerTimes,
+}
+
+impl BuildOutputs {
+    /// Settles what was typed.
+    ///
+    /// # Errors
+    /// [`UsageError`], in Docker's words where it has some.
+    pub(super) fn new(typed: &Typed<'_>) -> Result<Self, UsageError> {
+        let asked = typed.outputs.iter().filter(|text| !text.is_empty());
+        let mut asked = asked.map(|text| Attributes::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        if typed.push && !asked.iter_mut().any(Attributes::push) {
+            asked.push(Attributes::of("image", &[("push", "true")]));
+        }
+        let annotations: Vec<Annotation> = annotations::of_flags(typed.annotations)?;
+        let has_outputs = !asked.is_empty();
+        let meant = asked.into_iter().map(|asked| meant(asked, typed.names, &annotations));
+        let meant = meant.collect::<Result<Vec<_>, _>>()?;
+        let layer_times = common_times(&meant)?;
+        let load = typed.load || meant.iter().any(|meant| meant.load);
+        let mut outputs: Vec<BuildOutput> = meant.into_iter().flat_map(|meant| meant.outputs).collect();
+        if !has_outputs {
+            if !annotations.is_empty() {
+                return Err(no_manifest("annotation"));
+            }
+            outputs.push(BuildOutput::Store { names: typed.names.to_vec() });
+        } else if load && !outputs.iter().any(|output| matches!(output, BuildOutput::Store { .. })) {
+            // what is loaded is in the store as well
+            outputs.insert(0, BuildOutput::Store { names: typed.names.to_vec() });
+        }
+        if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
+            return Err(UsageError::in_build("multiple outputs configured to write to stdout"));
+        }
+        // a name in the store comes first, because a push notes its manifest with it
+        outputs.sort_by_key(|output| !matches!(output, BuildOutput::Store { .. }));
+        Ok(Self { outputs, load, layer_times })
+    }
+}
+
+/// The times in the image of all outputs that have one.
+fn common_times(meant: &[Meant]) -> Result<LayerTimes, UsageError> {
+    let is_image = |meant: &&Meant| meant.load || meant.outputs.iter().any(BuildOutput::is_image);
+    let mut times = meant.iter().filter(is_image).map(|meant| meant.layer_times);
+    let first = times.next().unwrap_or_default();
+    if times.any(|other| other != first) {
+        return Err(UsageError::in_build("rewrite-timestamp must be the same for all outputs of a build"));
+    }
+    Ok(first)
+}
+
+impl BuildOutput {
+    /// True if it is written to standard output.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(
+            self,
+            Self::Tar(FilePlace::Stdout)
+                | Self::Archive { destination: ArchivePlace::File(FilePlace::Stdout), .. }
+        )
+    }
+
+    /// The names that it gives.
+    pub(crate) fn names(&self) -> &[ImageName] {
+        match self {
+            Self::Store { names } | Self::Registry { names, .. } | Self::Archive { names, .. } => names,
+            Self::Tar(_) | Self::Directory { .. } => &[],
+        }
+    }
+
+    fn is_image(&self) -> bool {
+        match self {
+            Self::Store { .. } | Self::Registry { .. } | Self::Archive { .. } => true,
+            Self::Tar(_) | Self::Directory { .. } => false,
+        }
+    }
+}
+
+/// The meaning of one output.
+fn meant(mut asked: Attributes, tags: &[ImageName], annotations: &[Annotation]) -> Result<Meant, UsageError> {
+    let kind = asked.kind.clone();
+    let (outputs, load, layer_times) = match kind.as_str() {
+        "cacheonly" => (Vec::new(), false, LayerTimes::AsTheyAre),
+        "local" => (vec![local(&mut asked)?], false, LayerTimes::AsTheyAre),
+        "tar" => {
+            asked.attestations()?;
+            asked.take("platform-split");
+            (vec![BuildOutput::Tar(place(asked.file()))], false, LayerTimes::AsTheyAre)
+        }
+        "image" | "registry" | "oci" | "docker" => image(&mut asked, tags, annotations)?,
+        other => return Err(UsageError::in_build(format!("unknown output type {other:?}"))),
+    };
+    asked.finish()?;
+    Ok(Meant { outputs, load, layer_times })
+}
+
+fn local(asked: &mut Attributes) -> Result<BuildOutput, UsageError> {
+    asked.attestations()?;
+    let path = asked.directory()?;
+    let stale = match asked.take("mode").as_deref() {
+        None | Some("copy") => StaleFiles::Kept,
+        Some("delete") => StaleFiles::Removed,
+        Some(other) => return Err(UsageError::in_build(format!("unknown local exporter mode {other:?}"))),
+    };
+    let split = match asked.switch("platform-split")? {
+        Some(true) => PlatformSplit::Always,
+        Some(false) => return Err(UsageError::unsupported("platform-split=false of output type local")),
+        None => PlatformSplit::OfSeveral,
+    };
+    Ok(BuildOutput::Directory { path, stale, split })
+}
+
+fn image(
+    asked: &mut Attributes,
+    tags: &[ImageName],
+    annotations: &[Annotation],
+) -> Result<(Vec<BuildOutput>, bool, LayerTimes), UsageError> {
+    let kind = asked.kind.clone();
+    let given = asked.names()?;
+    let names = if tags.is_empty() { given } else { tags.to_vec() };
+    let layer_times = times(asked)?;
+    let (form, special) = form(asked, annotations)?;
+    if matches!(kind.as_str(), "oci" | "docker") {
+        let format = if kind == "oci" { ArchiveFormat::Oci } else { ArchiveFormat::Docker };
+        let is_tar = asked.switch("tar")?.unwrap_or(true);
+        if kind == "docker" && is_tar && asked.has_no_destination() {
+            asked.take("dest");
+            return match special {
+                Some(attribute) => Err(no_manifest(&attribute)),
+                None => Ok((Vec::new(), true, layer_times)),
+            };
+        }
+        let destination = if is_tar {
+            ArchivePlace::File(place(asked.file()))
+        } else {
+            ArchivePlace::Directory(asked.directory()?)
+        };
+        return Ok((vec![BuildOutput::Archive { destination, format, names, form }], false, layer_times));
+    }
+    let push = asked.switch("push")?.unwrap_or(kind == "registry");
+    let by_digest = asked.switch("push-by-digest")?.unwrap_or(false);
+    let canonical = asked.switch("name-canonical")?.unwrap_or(false);
+    let store = asked.switch("store")?.unwrap_or(true);
+    // every image of the store is unpacked
+    asked.switch("unpack")?;
+    if !form.descriptor_annotations.is_empty() {
+        return Err(annotations::single_platform(Place::ManifestDescriptor));
+    }
+    if !push {
+        let attribute =
+            special.or((by_digest || canonical).then(|| "push-by-digest and name-canonical".to_owned()));
+        if let Some(attribute) = attribute {
+            return Err(no_manifest(&attribute));
+        }
+    } else if names.is_empty() {
+        return Err(UsageError::in_build("tag is needed when pushing to registry"));
+    }
+    // an image that is pushed by its digest has no tag here either
+    let local = if push && by_digest { Vec::new() } else { names.clone() };
+    let stored = store.then_some(BuildOutput::Store { names: local });
+    let place = if by_digest { PushedAs::Digest } else { PushedAs::Tag };
+    let canonical = if canonical { CanonicalName::Given } else { CanonicalName::Absent };
+    let pushed = push.then_some(BuildOutput::Registry { names, place, form, canonical });
+    Ok((stored.into_iter().chain(pushed).collect(), false, layer_times))
+}
+
+fn place(path: Option<PathBuf>) -> FilePlace {
+    path.map_or(FilePlace::Stdout, FilePlace::Path)
+}
+
+fn times(asked: &mut Attributes) -> Result<LayerTimes, UsageError> {
+    if asked.switch("rewrite-timestamp")? != Some(true) {
+        return Ok(LayerTimes::AsTheyAre);
+    }
+    if asked.peek("unpack").is_some_and(|value| value == "true") {
+        return Err(conflict("rewrite-timestamp", "unpack"));
+    }
+    Ok(LayerTimes::Clamped)
+}
+
+/// The form of an image, and the attribute that asks for another than the usual one.
+fn form(asked: &mut Attributes, of_flags: &[Annotation]) -> Result<(ImageForm, Option<String>), UsageError> {
+    let compression = asked.take("compression");
+    let level = asked.take("compression-level");
+    let force = asked.switch("force-compression")?.unwrap_or(false);
+    let oci = asked.switch("oci-mediatypes")?;
+    for off in [
+        "oci-artifact",
+        "attestation-inline",
+        "prefer-nondist-layers",
+        "registry.insecure",
+        "danging-name-empty-only",
+    ] {
+        asked.only(off, false)?;
+    }
+    let mut annotations = asked.annotations()?;
+    annotations.extend(of_flags.iter().cloned());
+    let packing = packing(compression.as_deref(), level.as_deref(), force)?;
+    if oci == Some(false) {
+        if compression.as_deref() == Some("zstd") {
+            return Err(conflict("compression=zstd", "oci-mediatypes=false"));
+        }
+        if !annotations.is_empty() {
+            return Err(conflict("annotations", "oci-mediatypes=false"));
+        }
+    }
+    let special = if annotations.is_empty() {
+        let attributes = [
+            ("compression", compression.is_some_and(|format| format != "gzip")),
+            ("compression-level", level.is_some()),
+            ("force-compression", force),
+            ("oci-mediatypes=false", oci == Some(false)),
+        ];
+        attributes.iter().find(|(_, asked)| *asked).map(|(name, _)| (*name).to_owned())
+    } else {
+        Some("annotation".to_owned())
+    };
+    let mut form = ImageForm::packed(packing);
+    if oci == Some(false) {
+        form.media_types = MediaTypes::Docker;
+    }
+    for Annotation { place, key, value } in annotations {
+        match place {
+            Place::Manifest => form.annotations.insert(key, value),
+            Place::ManifestDescriptor => form.descriptor_annotations.insert(key, value),
+            Place::Index => form.index_annotations.insert(key, value),
+            Place::IndexDescriptor => return Err(annotations::single_platform(place)),
+        };
+    }
+    Ok((form, special))
+}
+
+/// What the store has no room for: it keeps layers as directories and no manifest, so an image gets its form when it leaves.
+fn no_manifest(attribute: &str) -> UsageError {
+    UsageError::in_build(format!(
+        "{attribute} says nothing of an image in the store, which gets its form when it leaves: add push=true, or a dest to type=oci or type=docker"
+    ))
+}
+
+fn conflict(one: &str, other: &str) -> UsageError {
+    UsageError::in_build(format!("exporter option {one:?} conflicts with {other:?}"))
+}
+
+#[cfg(test)]
+#[path = "../outputs_tests.rs"]
+mod tests;

@@ -1,0 +1,181 @@
+//! What outputs mean, and what is wrong with wrong ones.
+
+use super::*;
+use rbuild::{GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel};
+
+fn names(names: &[&str]) -> Vec<ImageName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn settled(outputs: &[&str], tags: &[&str], annotations: &[&str]) -> Result<BuildOutputs, String> {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let (outputs, annotations, names) = (owned(outputs), owned(annotations), names(tags));
+    let typed =
+        Typed { outputs: &outputs, annotations: &annotations, push: false, load: false, names: &names };
+    BuildOutputs::new(&typed).map_err(|error| error.to_string())
+}
+
+fn outputs(text: &str) -> Vec<BuildOutput> {
+    settled(&[text], &[], &[]).unwrap().outputs
+}
+
+fn error(outputs: &[&str]) -> String {
+    let error = settled(outputs, &[], &[]).unwrap_err();
+    error.strip_prefix("failed to build: ").unwrap_or(&error).to_owned()
+}
+
+fn path(path: &str) -> FilePlace {
+    FilePlace::Path(path.into())
+}
+
+fn directory(path: &str) -> BuildOutput {
+    BuildOutput::Directory { path: path.into(), stale: StaleFiles::Kept, split: PlatformSplit::OfSeveral }
+}
+
+#[test]
+fn short_forms_are_paths_and_standard_output() {
+    assert_eq!(outputs("out"), [directory("out")]);
+    assert_eq!(outputs("a=b"), [directory("a=b")], "a path may have any sign");
+    assert_eq!(outputs("-"), [BuildOutput::Tar(FilePlace::Stdout)]);
+    assert_eq!(outputs("type=tar,dest=x.tar"), [BuildOutput::Tar(path("x.tar"))]);
+    assert_eq!(outputs("type=local,\"dest=a,b\""), [directory("a,b")]);
+    assert_eq!(outputs("TYPE=local,DEST=x"), [directory("x")]);
+    let deleting = BuildOutput::Directory {
+        path: "x".into(),
+        stale: StaleFiles::Removed,
+        split: PlatformSplit::OfSeveral,
+    };
+    assert_eq!(outputs("type=local,dest=x,mode=delete"), [deleting]);
+    assert_eq!(outputs("type=cacheonly"), []);
+    assert_eq!(settled(&[], &["a"], &[]).unwrap().outputs, [BuildOutput::Store { names: names(&["a"]) }]);
+}
+
+#[test]
+fn images_go_where_they_are_sent() {
+    let stored = |given: &[&str]| BuildOutput::Store { names: names(given) };
+    let registry = |given: &[&str], place, form, canonical| BuildOutput::Registry {
+        names: names(given),
+        place,
+        form,
+        canonical,
+    };
+    let usual = ImageForm::default;
+    let (tag, absent) = (PushedAs::Tag, CanonicalName::Absent);
+    assert_eq!(
+        outputs("type=registry,\"name=r.example/a,b:1\""),
+        [stored(&["r.example/a", "b:1"]), registry(&["r.example/a", "b:1"], tag, usual(), absent)]
+    );
+    assert_eq!(outputs("type=image,name=a,push=true,store=false"), [registry(&["a"], tag, usual(), absent)]);
+    assert_eq!(
+        outputs("type=image,name=r.example/a,push-by-digest=true,name-canonical=true,push=true"),
+        [stored(&[]), registry(&["r.example/a"], PushedAs::Digest, usual(), CanonicalName::Given)]
+    );
+    assert_eq!(outputs("type=image"), [stored(&[])]);
+    let tagged = settled(&["type=oci,dest=x,name=ignored"], &["a"], &[]).unwrap().outputs;
+    let archive = BuildOutput::Archive {
+        destination: ArchivePlace::File(path("x")),
+        format: ArchiveFormat::Oci,
+        names: names(&["a"]),
+        form: usual(),
+    };
+    assert_eq!(tagged, [archive], "tags come before the attribute");
+    let loaded = settled(&["type=docker"], &["a"], &[]).unwrap();
+    assert_eq!((loaded.outputs, loaded.load), (vec![stored(&["a"])], true));
+}
+
+#[test]
+fn push_is_added_to_what_is_asked_for() {
+    let pushed = |typed: &[&str]| {
+        let typed: Vec<String> = typed.iter().map(|word| (*word).to_owned()).collect();
+        let names = names(&["a"]);
+        let typed = Typed { outputs: &typed, annotations: &[], push: true, load: false, names: &names };
+        let outputs = BuildOutputs::new(&typed).unwrap().outputs;
+        outputs.iter().filter(|output| matches!(output, BuildOutput::Registry { .. })).count()
+    };
+    assert_eq!(pushed(&[]), 1);
+    assert_eq!(pushed(&["type=image"]), 1);
+    assert_eq!(pushed(&["type=local,dest=x"]), 1);
+}
+
+#[test]
+fn the_form_of_an_image() {
+    let form = |attributes: &str| match outputs(&format!("type=oci,dest=x,{attributes}")).remove(0) {
+        BuildOutput::Archive { form, .. } => form,
+        other => panic!("{other:?}"),
+    };
+    let zstd = form("compression=zstd,compression-level=9,force-compression=true").packing;
+    let compression = LayerCompression::Zstd(ZstdLevel::new(9).unwrap());
+    assert_eq!(zstd, Packing { compression, pulled: PulledLayers::Converted });
+    let gzip = form("compression-level=1").packing.compression;
+    assert_eq!(gzip, LayerCompression::Gzip(GzipLevel::new(1).unwrap()));
+    assert_eq!(form("oci-mediatypes=false").media_types, MediaTypes::Docker);
+    let annotated = form(
+        "annotation.a.b=c=d,annotation-manifest-descriptor.x=y,annotation[linux/s390x].no=1,annotation-manifest.e=f",
+    );
+    let pairs = |map: &std::collections::BTreeMap<String, String>| {
+        map.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(pairs(&annotated.annotations), ["a.b: c=d", "e: f"]);
+    assert_eq!(pairs(&annotated.descriptor_annotations), ["x: y"]);
+    let times = settled(&["type=oci,dest=x,rewrite-timestamp=true"], &[], &[]).unwrap().layer_times;
+    assert_eq!(times, LayerTimes::Clamped);
+}
+
+#[test]
+fn annotation_flags_say_where_they_stand() {
+    let annotated = |flags: &[&str]| {
+        let settled = settled(&["type=oci,dest=x"], &[], flags)?.outputs.remove(0);
+        let BuildOutput::Archive { form, .. } = settled else { panic!("no archive") };
+        Ok::<_, String>((form.annotations, form.descriptor_annotations))
+    };
+    let (manifest, descriptor) =
+        annotated(&["a=1", "manifest:b=2", "manifest,manifest-descriptor:c=3", "d:e=4"]).unwrap();
+    assert_eq!(manifest.keys().collect::<Vec<_>>(), ["a", "b", "c", "d:e"]);
+    assert_eq!(descriptor.keys().collect::<Vec<_>>(), ["c"]);
+    let index = annotated(&["index-descriptor:a=1"]).unwrap_err();
+    assert!(index.contains("index annotations not supported for single platform export"), "{index}");
+    let stored = settled(&[], &[], &["a=1"]).unwrap_err();
+    assert!(stored.contains("annotation says nothing of an image in the store"), "{stored}");
+}
+
+#[test]
+fn mistakes_have_docker_s_words() {
+    for (typed, message) in [
+        (&["dest=x,name=y"][..], "type is required for output"),
+        (&["type=local"], "dest is required for local exporter"),
+        (&["type=local,dest=-"], "dest cannot be stdout for local exporter"),
+        (&["type=oci,tar=false"], "dest is required for oci exporter"),
+        (&["-", "type=oci"], "multiple outputs configured to write to stdout"),
+        (&["type=registry"], "tag is needed when pushing to registry"),
+        (&["type=image,push=true"], "tag is needed when pushing to registry"),
+        (
+            &["type=oci,dest=x,compression=zstd,oci-mediatypes=false"],
+            "exporter option \"compression=zstd\" conflicts with \"oci-mediatypes=false\"",
+        ),
+        (
+            &["type=oci,dest=x,annotation.a=b,oci-mediatypes=false"],
+            "exporter option \"annotations\" conflicts with \"oci-mediatypes=false\"",
+        ),
+        (
+            &["type=image,name=a,rewrite-timestamp=true,unpack=true"],
+            "exporter option \"rewrite-timestamp\" conflicts with \"unpack\"",
+        ),
+        (&["type=oci,dest=x,tar=maybe"], "non-bool value specified for tar"),
+        (&["type=foo"], "unknown output type \"foo\""),
+        (&["type=local,dest=x,mode=foo"], "unknown local exporter mode \"foo\""),
+        (&["type=local,dest=x,foo=1"], "attribute foo of output type local is not supported yet"),
+        (&["type=image,oci-artifact=true"], "oci-artifact=true of output type image is not supported yet"),
+        (&["type=tar,dest"], "invalid value dest"),
+        (&["\"type=tar"], "invalid value \"type=tar: a quote is not closed"),
+        (
+            &["type=image,name=a,compression=zstd"],
+            "compression says nothing of an image in the store, which gets its form when it leaves: add push=true, or a dest to type=oci or type=docker",
+        ),
+        (
+            &["type=oci,dest=x,rewrite-timestamp=true", "type=docker,dest=y"],
+            "rewrite-timestamp must be the same for all outputs of a build",
+        ),
+    ] {
+        assert_eq!(error(typed), message, "{typed:?}");
+    }
+}

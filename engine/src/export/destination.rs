@@ -1,0 +1,72 @@
+//! What an output goes to, found to be there before any step runs.
+
+use super::{archive::Archive, registry::Registry};
+use crate::{Error, FilesDestination, Output, reporter::Reporter};
+use futures_util::future::try_join_all;
+use rbuild_daemon::Daemon;
+use rbuild_image::RemoteImages;
+use rbuild_oci::ImageName;
+
+/// An output that can be made.
+pub(crate) enum Destination {
+    /// The store, with these names.
+    Store { names: Vec<ImageName> },
+    /// Registries that let this client push.
+    Registry(Registry),
+    /// An archive.
+    Archive(Archive),
+    /// Files.
+    Files(FilesDestination),
+    /// A running docker or podman, with these names.
+    Daemon { daemon: Daemon, names: Vec<ImageName> },
+}
+
+impl Destination {
+    /// Sees that what `output` goes to is there.
+    ///
+    /// # Errors
+    /// [`Error::Daemon`] when no daemon answers, [`Error::Image`] when a registry does not let this client push,
+    /// [`Error::PushWithoutName`].
+    pub(crate) async fn open(
+        output: &Output,
+        remote: &RemoteImages,
+        reporter: &Reporter,
+    ) -> Result<Self, Error> {
+        Ok(match output {
+            Output::Store { names } => Self::Store { names: names.clone() },
+            Output::Registry { names, .. } if names.is_empty() => return Err(Error::PushWithoutName),
+            Output::Registry { names, place, form, canonical } => {
+                let remote = remote.heard_by(reporter.listener());
+                try_join_all(names.iter().map(|name| remote.check_push(name))).await?;
+                let (names, form) = (names.clone(), form.clone());
+                Self::Registry(Registry { names, place: *place, form, canonical: *canonical })
+            }
+            Output::Archive { destination, format, names, form } => Self::Archive(Archive {
+                destination: destination.clone(),
+                format: *format,
+                names: names.clone(),
+                form: form.clone(),
+            }),
+            Output::Files(destination) => Self::Files(destination.clone()),
+            Output::Daemon { address, names } => {
+                Self::Daemon { daemon: Daemon::connect(address).await?, names: names.clone() }
+            }
+        })
+    }
+
+    /// True if it needs an image.
+    pub(crate) fn is_image(&self) -> bool {
+        match self {
+            Self::Store { .. } | Self::Registry(_) | Self::Archive(_) | Self::Daemon { .. } => true,
+            Self::Files(_) => false,
+        }
+    }
+
+    /// True if the image stays in the store, and lists show it.
+    pub(crate) fn is_store(&self) -> bool {
+        match self {
+            Self::Store { .. } | Self::Daemon { .. } => true,
+            Self::Registry(_) | Self::Archive(_) | Self::Files(_) => false,
+        }
+    }
+}
