@@ -40,7 +40,7 @@ fn pull_says_when_the_registry_is_asked() {
     let before = registry.requests().len();
     let refused = build(&there, &["--pull=never"], &context);
     assert_eq!(refused.code, 1, "{refused:#?}");
-    assert!(refused.stderr.contains(&format!("No such image: {base}")), "{refused:#?}");
+    assert!(refused.stderr.contains(&format!("{base}: the store does not have it")), "{refused:#?}");
     assert!(refused.stderr.contains("fetch it with 'rbuild pull"), "{refused:#?}");
     assert_eq!(registry.requests().len(), before, "never is never");
 
@@ -221,7 +221,10 @@ fn an_image_of_docker_s_engine_is_copied_once() {
     assert_eq!(build(&["--pull"]).code, 0, "docker has it, so no registry is asked");
     fs::write(context.join("Dockerfile"), "FROM team/none:1\n").unwrap();
     let missing = build(&["--pull=never"]);
-    assert!(missing.code == 1 && missing.stderr.contains("No such image: team/none:1"), "{missing:#?}");
+    assert!(
+        missing.code == 1 && missing.stderr.contains("team/none:1: the store does not have it"),
+        "{missing:#?}"
+    );
 
     let mut last = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     last.write_all(b"GET /over HTTP/1.1\r\n\r\n").unwrap();
