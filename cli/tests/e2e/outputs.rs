@@ -208,6 +208,23 @@ fn a_layout_keeps_its_other_images() {
     assert!(modes.ends_with(&["-r--r--r--", "-rw-r--r--", "-r--r--r--"]), "{names}");
 }
 
+/// A layout that somebody else has prepared gets nothing written through its links.
+#[test]
+fn a_layout_whose_directories_are_links_is_refused() {
+    let Some(here) = with_busybox("a_layout_whose_directories_are_links_is_refused") else { return };
+    let context = here.context("c", DOCKERFILE, &[]);
+    for (made, link) in [("one", "blobs"), ("two/blobs", "sha256")] {
+        fs::create_dir_all(here.path().join(made)).unwrap();
+        fs::create_dir_all(here.path().join("elsewhere/sha256")).unwrap();
+        std::os::unix::fs::symlink(here.path().join("elsewhere"), here.path().join(made).join(link)).unwrap();
+        let output = format!("type=oci,tar=false,dest={}", made.split('/').next().unwrap());
+        let refused = here.fails(["build", "-o", &output, context.to_str().unwrap()]);
+        assert!(refused.stderr.contains("cannot enter"), "{}", refused.stderr);
+        assert_eq!(fs::read_dir(here.path().join("elsewhere/sha256")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(here.path().join("elsewhere")).unwrap().count(), 1);
+    }
+}
+
 #[test]
 fn an_image_is_pushed_as_it_is_built() {
     let Some(here) = with_busybox("an_image_is_pushed_as_it_is_built") else { return };

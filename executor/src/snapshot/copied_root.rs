@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Begins a note, with its version.
-const BEGIN: &[u8] = b"rbuild copy 1\n";
+const BEGIN: &[u8] = b"copy of a root, 1\n";
 
 /// Writes to `path` that the copy at `root` was as `before`.
 pub(super) fn note(path: &Path, root: &Path, before: &Before) -> Result<(), ExecutorError> {

@@ -87,7 +87,15 @@ pub fn export_layout(
         move |source| ImageError::OutputFile { action, path, source }
     };
     let blobs = directory.join("blobs/sha256");
-    fs::create_dir_all(&blobs).map_err(failed("make", &blobs))?;
+    fs::create_dir_all(directory).map_err(failed("make", directory))?;
+    for path in [directory.join("blobs"), blobs.clone()] {
+        // a link in a layout of somebody else leads out of it
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(failed("enter", &path)(io::ErrorKind::NotADirectory.into())),
+            Err(_) => fs::create_dir(&path).map_err(failed("make", &path))?,
+        }
+    }
     let index = directory.join("index.json");
     let others = other_images(&index, exported.names)?;
     let packed = Packed::of(store, exported, cancel)?;

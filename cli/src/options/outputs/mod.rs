@@ -164,7 +164,9 @@ fn meant(mut asked: Attributes, tags: &[ImageName], annotations: &[Annotation]) 
         "local" => (vec![local(&mut asked)?], false, LayerTimes::AsTheyAre),
         "tar" => {
             asked.attestations()?;
-            asked.take("platform-split");
+            if asked.switch("platform-split")?.is_some() {
+                return Err(UsageError::unsupported("platform-split of output type tar"));
+            }
             (vec![BuildOutput::Tar(place(asked.file()))], false, LayerTimes::AsTheyAre)
         }
         "image" | "registry" | "oci" | "docker" => image(&mut asked, tags, annotations)?,
