@@ -7,6 +7,13 @@ const SHORTEST: usize = 4;
 /// The lines of a value of several are looked for too, from this length on: programs print a key line by line.
 const SHORTEST_LINE: usize = 8;
 
+/// What can follow the bytes that came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    MayCome,
+    Never,
+}
+
 /// Replaces secrets in a stream of bytes.
 pub(crate) struct Mask {
     /// The longest first, because a value may begin with another one.
@@ -39,30 +46,40 @@ impl Mask {
     /// Hands `bytes` on to `out` without the secrets in them. What may be the beginning of one waits for the next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8], out: &mut dyn FnMut(&[u8])) {
         self.pending.extend_from_slice(bytes);
+        self.look(More::MayCome, out);
+    }
+
+    /// Hands on what waits, because nothing follows.
+    pub(crate) fn finish(mut self, out: &mut dyn FnMut(&[u8])) {
+        self.look(More::Never, out);
+    }
+
+    fn look(&mut self, more: More, out: &mut dyn FnMut(&[u8])) {
         let text = &self.pending[..];
         let (mut at, mut start) = (0, 0);
         while at < text.len() {
             let rest = &text[at..];
             if !self.first[usize::from(rest[0])] {
                 at += 1;
-            } else if let Some(secret) = self.secrets.iter().find(|secret| rest.starts_with(secret)) {
-                hand_on(&text[start..at], out);
-                out(STARS);
-                at += secret.len();
-                start = at;
-            } else if self.secrets.iter().any(|secret| secret.starts_with(rest)) {
+                continue;
+            }
+            let begins = |secret: &Vec<u8>| secret.len() > rest.len() && secret.starts_with(rest);
+            // a shorter secret here may turn out to be the beginning of a longer one
+            if more == More::MayCome && self.secrets.iter().any(begins) {
                 break;
-            } else {
-                at += 1;
+            }
+            match self.secrets.iter().find(|secret| rest.starts_with(secret)) {
+                Some(secret) => {
+                    hand_on(&text[start..at], out);
+                    out(STARS);
+                    at += secret.len();
+                    start = at;
+                }
+                None => at += 1,
             }
         }
         hand_on(&text[start..at], out);
         self.pending.drain(..at);
-    }
-
-    /// Hands on what waits, because nothing follows.
-    pub(crate) fn finish(self, out: &mut dyn FnMut(&[u8])) {
-        hand_on(&self.pending, out);
     }
 }
 
@@ -98,6 +115,15 @@ mod tests {
             (&[b"pass", b"password"], &[b"password pass passw"], b"**** **** ****w"),
             (&[b"-- key --\nAAAAAAAA\nBB"], &[b"1 AAAAAAAA\n"], b"1 ****\n"),
             (&[b"abc", b""], &[b"abc"], b"abc"),
+            // the end of the output is inside of one secret, and holds another
+            (&[b"user=x\npassword=hunter2\nmore"], &[b"user=x\npassword=hunter2\n"], b"user=x\n****\n"),
+            (
+                &[b"https://user:tok3nVALUE@host", b"tok3nVALUE"],
+                &[b"https://user:tok3nVALUE"],
+                b"https://user:****",
+            ),
+            // one secret is the beginning of another
+            (&[b"pass", b"password-LONG-9"], &[b"pass", b"word-LONG-9, pass", b"ing"], b"****, ****ing"),
         ] {
             let found = masked(secrets, pieces);
             assert_eq!(String::from_utf8_lossy(&found), String::from_utf8_lossy(expected));
@@ -107,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_make_no_difference(text in "[abc]{0,40}", cuts in prop::collection::vec(0_usize..40, 0..6)) {
-            let secrets: [&[u8]; 3] = [b"abca", b"caab", b"bbbbb"];
+            let secrets: [&[u8]; 5] = [b"abca", b"abcaabc", b"caab", b"bbbbb", b"aabcaacb"];
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();

@@ -23,7 +23,10 @@ pub fn assemble(
     layers: &[LayerId],
 ) -> Result<ImageRecord, ImageError> {
     let id = ImageId::from_digest(Digest::of(&config.to_json()));
-    if let Some(there) = lease.hold_image_of(&id, layers)? {
+    let is_of_config = |there: &ImageRecord| {
+        there.layers.iter().map(|layer| layer.diff_id).eq(config.rootfs.diff_ids.iter().copied())
+    };
+    if let Some(there) = lease.hold_image_of(&id, layers)?.filter(is_of_config) {
         return Ok(there);
     }
     let image = unrecorded(store, lease, config, layers)?;
@@ -94,6 +97,7 @@ pub(crate) fn image_layer(store: &Store, layer: &LayerId) -> Result<ImageLayer, 
 /// layers. One that is there and whole is kept, unless the new one knows a manifest it does not.
 pub(crate) fn record(store: &Store, lease: &Lease, image: ImageRecord) -> Result<ImageRecord, ImageError> {
     if let Some(there) = lease.hold_image(&image.id)?
+        && agree(&there.layers, &image.layers)
         && (image.manifest.is_none() || there.manifest == image.manifest)
         && there.platforms == image.platforms
     {
@@ -104,4 +108,13 @@ pub(crate) fn record(store: &Store, lease: &Lease, image: ImageRecord) -> Result
     // it is younger than the lease, so it is still there
     lease.hold(&[], &[*image.id.as_digest()])?;
     Ok(image)
+}
+
+/// True if these are the same layers of one image, as far as both records know. A record that says something else is damaged.
+fn agree(there: &[ImageLayer], new: &[ImageLayer]) -> bool {
+    let same = |one: Option<u64>, other: Option<u64>| one.is_none() || other.is_none() || one == other;
+    let layer = |(one, other): (&ImageLayer, &ImageLayer)| {
+        one.diff_id == other.diff_id && same(one.tar_size, other.tar_size) && same(one.size, other.size)
+    };
+    there.len() == new.len() && there.iter().zip(new).all(layer)
 }

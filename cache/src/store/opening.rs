@@ -15,10 +15,11 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 14] = [
+const DIRECTORIES: [&str; 15] = [
     "blobs/sha256",
     "refs",
     "images",
+    "manifests",
     "layers",
     "index",
     "contexts",

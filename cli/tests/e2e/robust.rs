@@ -150,6 +150,40 @@ fn a_damaged_image_is_mended_by_what_makes_it_again() {
     }
 }
 
+/// A record that can be read and says something else than the config does is mended like one that cannot.
+#[test]
+fn a_record_of_other_layers_is_mended() {
+    let Some(here) = with_busybox("a_record_of_other_layers_is_mended") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    here.build("x", &context);
+    here.ok(["save", "-o", "x.tar", "x"]);
+    let id = here.ok(["images", "-q", "--no-trunc", "x"]);
+    let hex = id.trim().strip_prefix("sha256:").unwrap();
+    let path = here.store().join(format!("images/{hex}.json"));
+    let whole: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    type Change<'a> = &'a dyn Fn(&mut Vec<serde_json::Value>);
+    let damage = |change: Change<'_>| {
+        let mut record = whole.clone();
+        change(record["layers"].as_array_mut().unwrap());
+        fs::write(&path, record.to_string()).unwrap();
+    };
+    let changes: [Change<'_>; 3] =
+        [&|layers| layers.truncate(1), &Vec::clear, &|layers| layers.extend(layers.clone())];
+    for change in changes {
+        damage(change);
+        here.build("x", &context);
+        works(&here, "x");
+        damage(change);
+        here.ok(["load", "-i", "x.tar"]);
+        works(&here, "x");
+    }
+    // what the config does not say is mended by what has the layers themselves
+    damage(&|layers| layers[0]["tar_size"] = 1.into());
+    here.fails(["save", "-o", "again.tar", "x"]);
+    here.ok(["load", "-i", "x.tar"]);
+    here.ok(["save", "-o", "again.tar", "x"]);
+}
+
 #[test]
 fn a_lost_recipe_comes_with_the_archive() {
     let Some(here) = with_busybox("a_lost_recipe_comes_with_the_archive") else { return };
