@@ -5,7 +5,7 @@ use crate::error::CliError;
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat},
-    sys::stat::Mode,
+    sys::stat::{Mode, fstat},
     unistd::{UnlinkatFlags, linkat, unlinkat},
 };
 use std::{
@@ -55,6 +55,17 @@ impl NewFile {
     /// [`CliError::File`].
     pub(crate) fn finish(mut self) -> Result<(), CliError> {
         self.give_name().map_err(CliError::file("write", &self.path))
+    }
+
+    /// True if `other` would replace this file, or this one `other`.
+    pub(crate) fn is_replaced_by(&self, other: &Self) -> bool {
+        let place = |file: &Self| fstat(&file.directory).ok().map(|there| (there.st_dev, there.st_ino));
+        self.name == other.name && place(self) == place(other)
+    }
+
+    /// The path that the file will have.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The open file.

@@ -180,7 +180,7 @@ enum Lines {
     One,
 }
 
-/// `text` with `\uXXXX`, as JSON has it, for each character that a terminal would obey or that is invisible: so JSON stays
+/// `text` with `\u` and four digits, as JSON has it, for each character that a terminal would obey or that is invisible: so JSON stays
 /// the same JSON.
 fn escaped(text: &str, lines: Lines) -> Cow<'_, str> {
     if text.chars().all(|c| !is_obeyed(c)) {

@@ -1,7 +1,7 @@
 //! What is in images and containers, file by file: how two images differ, what a container has changed, what each layer of
 //! an image does.
 
-use crate::{Engine, Error};
+use crate::{Engine, Error, Pause};
 pub use rbuild_archive::EntryKind as FileKind;
 use rbuild_cache::{ImageRecord, LayerId};
 pub use rbuild_image::{Change, Difference, FileChange, LayerEffect};
@@ -80,12 +80,7 @@ impl Engine {
     pub fn container_changes(&self, name: &str) -> Result<Vec<(String, ContainerChange)>, Error> {
         let container = self.container(name)?;
         let lease = self.store.lease()?;
-        if !lease.hold(&container.layers, &[])?.is_empty() {
-            return Err(Error::NoSuchImage(container.image));
-        }
-        // it may run and change its files meanwhile
-        let draft = self.store.new_layer()?;
-        rbuild_executor::clone_layer(&self.store.container(&container.id).fs(), draft.fs())?;
+        let (draft, _) = self.held_changes(&container, &lease, Pause::Nothing)?;
         let mut before = FileTree::default();
         let count = container.layers.len();
         self.read_layers(&mut before, &container.layers, 0..count)?;

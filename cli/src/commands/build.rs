@@ -6,7 +6,7 @@ use crate::{
     args::BuildArgs,
     daemon,
     environment::Environment,
-    error::CliError,
+    error::{CliError, UsageError},
     exit,
     new_file::NewFile,
     options::{BuildOptions, ContextKind, LockUse, PrintId, ProgressChoice},
@@ -41,6 +41,8 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let mut request = options.request;
     let opened = outputs::open(&options.outputs, options.removal)?;
     request.outputs.clone_from(&opened.outputs);
+    let results: Vec<&NewFile> = iidfile.iter().chain(&metadata_file).chain(&opened.files).collect();
+    each_once(&results)?;
     if options.load {
         match daemon::address(&app.environment)? {
             Some(address) => request.outputs.push(Output::Daemon { address, names: options.names.clone() }),
@@ -60,6 +62,17 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         && quiet
     {
         print(&format!("{id}\n"))?;
+    }
+    Ok(())
+}
+
+/// Sees that no file of a build's results takes the place of another.
+fn each_once(files: &[&NewFile]) -> Result<(), CliError> {
+    for (at, file) in files.iter().enumerate() {
+        if files[..at].iter().any(|before| before.is_replaced_by(file)) {
+            let message = format!("two results are to be written to {}", file.path().display());
+            return Err(UsageError::in_build(message).into());
+        }
     }
     Ok(())
 }

@@ -7,11 +7,15 @@ use crate::{
     options::{ArchivePlace, BuildOutput, FilePlace, Removal},
     streams,
 };
+use nix::unistd::{AccessFlags, access};
 use rbuild::{ArchiveDestination, FilesDestination, ImageName, Output, OutputFile, StaleFiles};
 use std::{
     fs::{self, File},
     io::IsTerminal,
-    os::{fd::AsFd, unix::fs::FileTypeExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, FileTypeExt},
+    },
     path::Path,
 };
 
@@ -64,7 +68,7 @@ impl OpenedOutputs {
                         ArchiveDestination::Tar(self.file(place, kind)?)
                     }
                     ArchivePlace::Directory(path) => {
-                        check_directory(path)?;
+                        make_directory(path, 0o755)?;
                         ArchiveDestination::Directory(path.clone())
                     }
                 },
@@ -74,7 +78,7 @@ impl OpenedOutputs {
             },
             BuildOutput::Tar(place) => Output::Files(FilesDestination::Tar(self.file(place, "tar")?)),
             BuildOutput::Directory { path, stale, split } => {
-                check_directory(path)?;
+                make_directory(path, 0o700)?;
                 if (*stale, removal) == (StaleFiles::Removed, Removal::Inside) {
                     check_inside(path)?;
                 }
@@ -117,12 +121,15 @@ impl OpenedOutputs {
     }
 }
 
-fn check_directory(path: &Path) -> Result<(), CliError> {
+/// Makes the directory `path` where it is missing, and sees that files can be made in it.
+fn make_directory(path: &Path, mode: u32) -> Result<(), CliError> {
     if fs::metadata(path).is_ok_and(|there| !there.is_dir()) {
         let message = format!("destination directory {} is a file", path.display());
         return Err(UsageError::in_build(message).into());
     }
-    Ok(())
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    let usable = made.and_then(|()| Ok(access(path, AccessFlags::W_OK | AccessFlags::X_OK)?));
+    usable.map_err(CliError::file("write to", path))
 }
 
 /// Sees that `path`, in which files will be removed, is in the working directory.

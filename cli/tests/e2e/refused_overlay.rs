@@ -136,6 +136,12 @@ fn a_running_container_is_committed_where_its_root_is_a_copy() {
         for name in ["made", "again"] {
             workspace.ok(["commit", "box", name]);
         }
+        let changed = workspace.ok(["diff", "box"]);
+        assert!(changed.contains("A /d/one\n") && changed.contains("D /bin/vi\n"), "{changed}");
+        workspace.ok(["export", "-o", "box.tar", "box"]);
+        let exported = Command::new("tar").arg("-tf").arg(workspace.path().join("box.tar")).output().unwrap();
+        let exported = String::from_utf8(exported.stdout).unwrap();
+        assert!(exported.contains("d/one\n") && !exported.contains("bin/vi\n"), "{exported}");
         for _ in 0..5 {
             workspace.ok(["commit", "--pause=false", "box", "running"]);
         }

@@ -2,7 +2,7 @@
 
 use super::process::{KILL_CHECKS, KILL_PAUSE};
 use crate::{Engine, Error};
-use rbuild_cache::{Container, ContainerState, LayerDraft};
+use rbuild_cache::{Container, ContainerState, LayerDraft, Lease};
 use std::{
     os::fd::{AsFd, OwnedFd},
     thread,
@@ -28,11 +28,23 @@ pub enum During {
 }
 
 impl Engine {
-    /// A draft of the layer that the container `id` has made so far.
+    /// A draft of the layer that `container` has made so far, and the layers below it held by `lease`.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`] when it was removed meanwhile.
-    pub(super) fn read_changes(&self, id: &str, pause: Pause) -> Result<(LayerDraft, During), Error> {
+    /// [`Error::NoSuchImage`] when its layers are gone, [`Error::NoSuchContainer`] when it was removed meanwhile.
+    pub(crate) fn held_changes(
+        &self,
+        container: &Container,
+        lease: &Lease,
+        pause: Pause,
+    ) -> Result<(LayerDraft, During), Error> {
+        if !lease.hold(&container.layers, &[])?.is_empty() {
+            return Err(Error::NoSuchImage(container.image.clone()));
+        }
+        self.read_changes(&container.id, pause)
+    }
+
+    fn read_changes(&self, id: &str, pause: Pause) -> Result<(LayerDraft, During), Error> {
         loop {
             let container = self.container(id)?;
             let draft = self.store.new_layer()?;

@@ -46,10 +46,7 @@ impl Engine {
         let base = self.held_image(&container.image_id.to_string(), None, &lease)?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
-        if !lease.hold(&container.layers, &[])?.is_empty() {
-            return Err(Error::NoSuchImage(container.image));
-        }
-        let (draft, during) = self.read_changes(&container.id, request.pause)?;
+        let (draft, during) = self.held_changes(&container, &lease, request.pause)?;
         let now = Timestamp::from(self.store.now());
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
         let diff = rbuild_image::layer_diff(&self.store, &layer)?;

@@ -87,12 +87,7 @@ impl Engine {
     pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
         let container = self.container(name)?;
         let lease = self.store.lease()?;
-        if !lease.hold(&container.layers, &[])?.is_empty() {
-            return Err(Error::NoSuchImage(container.image));
-        }
-        // it may run and change its files meanwhile
-        let draft = self.store.new_layer()?;
-        rbuild_executor::clone_layer(&self.store.container(&container.id).fs(), draft.fs())?;
+        let (draft, _) = self.held_changes(&container, &lease, Pause::Nothing)?;
         let view = Snapshots::new(&self.store).view_under(&container.layers, draft.fs())?;
         let root = PathBuf::from(format!("/proc/self/fd/{}", view.fd().as_raw_fd()));
         let mut tar = rbuild_image::directory_tar(&self.store, &root)?;

@@ -175,13 +175,6 @@ async fn send(
     let sent = Arc::new(AtomicU64::new(0));
     let (sender, pieces) = mpsc::channel(2);
     let mut archive = Pieces { sender, piece: Vec::with_capacity(PIECE), sent: sent.clone() };
-    let total = item
-        .image
-        .layers
-        .iter()
-        .filter(|layer| !left_out.contains(&layer.diff_id))
-        .map(|layer| layer.tar_size)
-        .sum();
     let writing = {
         let (store, files, left_out) = (store.clone(), files.clone(), left_out.clone());
         task::spawn_blocking(move || -> Result<(), Error> {
@@ -202,7 +195,7 @@ async fn send(
     let loaded = loop {
         tokio::select! {
             loaded = &mut loading => break loaded,
-            _ = clock.tick() => activity.transferred(subject(), sent.load(Ordering::Relaxed), total),
+            _ = clock.tick() => activity.transferred(subject(), sent.load(Ordering::Relaxed), None),
         }
     };
     let written = writing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?;
@@ -212,7 +205,7 @@ async fn send(
         Err(error) => return Err(error),
     }
     loaded?;
-    activity.transferred(subject(), sent.load(Ordering::Relaxed), total);
+    activity.transferred(subject(), sent.load(Ordering::Relaxed), None);
     Ok(())
 }
 

@@ -23,6 +23,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The annotation with a name in full.
+const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The annotation with a tag alone.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -97,7 +99,8 @@ pub fn export_layout(
         }
     }
     let index = directory.join("index.json");
-    let others = other_images(&index, exported.names)?;
+    // an index that cannot be kept is found before the work
+    other_images(&index, exported.names)?;
     let packed = Packed::of(store, exported, cancel)?;
     for (digest, blob) in &packed.blobs {
         write_file(&blobs.join(digest.hex()), 0o444, |file| {
@@ -114,6 +117,10 @@ pub fn export_layout(
         document("manifest.json", 0o444, &packed.docker)?;
     }
     document("oci-layout", 0o444, LAYOUT)?;
+    // of builds into one layout each keeps the entries of those before it; closing the directory lets the next one go on
+    let locked = File::open(directory).map_err(failed("open", directory))?;
+    locked.lock().map_err(failed("lock", directory))?;
+    let others = other_images(&index, exported.names)?;
     // the same image without a name would be there twice
     let is_again = |other: &Descriptor| {
         other.digest == packed.manifest.digest && !other.annotations.contains_key(REF_NAME)
@@ -139,10 +146,14 @@ fn other_images(index: &Path, names: &[ImageName]) -> Result<Vec<Descriptor>, Im
     else {
         return Err(ImageError::NotAnArchive);
     };
-    let tags: Vec<&str> = names.iter().map(ImageName::tag).collect();
-    let given_anew = |entry: &Descriptor| match entry.annotations.get(REF_NAME) {
-        Some(tag) => tags.contains(&tag.as_str()),
-        None => false,
+    // other tools write a tag alone
+    let given_anew = |entry: &Descriptor| {
+        let (name, tag) = (entry.annotations.get(IMAGE_NAME), entry.annotations.get(REF_NAME));
+        names.iter().any(|given| match (name, tag) {
+            (Some(name), _) => *name == given.to_string(),
+            (None, Some(tag)) => tag == given.tag(),
+            (None, None) => false,
+        })
     };
     Ok(there.manifests.into_iter().filter(|entry| !given_anew(entry)).collect())
 }
@@ -275,7 +286,7 @@ fn named(entry: &Descriptor, names: &[ImageName]) -> Vec<Descriptor> {
     }
     let one = |name: &ImageName| {
         let mut entry = entry.clone();
-        entry.annotations.insert("io.containerd.image.name".to_owned(), name.to_string());
+        entry.annotations.insert(IMAGE_NAME.to_owned(), name.to_string());
         entry.annotations.insert(REF_NAME.to_owned(), name.tag().to_owned());
         entry
     };

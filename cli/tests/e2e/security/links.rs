@@ -1,6 +1,7 @@
 //! Links and exchanges: paths of an image or context that change or lead elsewhere between two looks.
 
 use super::{Arena, SECRET, Who, attack, dockerfile};
+use crate::with_busybox;
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -232,4 +233,21 @@ fn volumes_show_what_was_asked_for_and_nothing_above() {
         arena.run(&["run", "--rm", "-v", &option, "-v", &inner, "x", "true"]);
         assert!(arena.who == Who::User || !fs::read_to_string(volume.join("file")).unwrap().contains(SECRET));
     });
+}
+
+/// A layout that somebody else has prepared gets nothing written through its links.
+#[test]
+fn a_layout_whose_directories_are_links_is_refused() {
+    let Some(here) = with_busybox("a_layout_whose_directories_are_links_is_refused") else { return };
+    let context = here.context("c", "FROM busybox\n", &[]);
+    for (made, link) in [("one", "blobs"), ("two/blobs", "sha256")] {
+        fs::create_dir_all(here.path().join(made)).unwrap();
+        fs::create_dir_all(here.path().join("elsewhere/sha256")).unwrap();
+        symlink(here.path().join("elsewhere"), here.path().join(made).join(link)).unwrap();
+        let output = format!("type=oci,tar=false,dest={}", made.split('/').next().unwrap());
+        let refused = here.fails(["build", "-o", &output, context.to_str().unwrap()]);
+        assert!(refused.stderr.contains("cannot enter"), "{}", refused.stderr);
+        assert_eq!(fs::read_dir(here.path().join("elsewhere/sha256")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(here.path().join("elsewhere")).unwrap().count(), 1);
+    }
 }
