@@ -27,8 +27,8 @@ pub use collect::{
 pub use disk::{BootId, Stamp, create_private_file, make_dirs_with_mode};
 pub use error::{StoreError, Warning};
 pub use index::{
-    CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, FactKey, FileStat, Index, KeyBuilder, Lookup,
-    Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
+    CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, EvictedBy, FactKey, FileStat, Index,
+    KeyBuilder, Lookup, Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,

@@ -211,6 +211,7 @@ impl StepCache {
             duration_ms: done.took.as_millis() as u64,
             instruction: ready.step.name.clone(),
             evicted: None,
+            evicted_by: None,
             stamp: None,
         };
         let recorder = self.records.recorder()?;
@@ -249,6 +250,7 @@ impl StepCache {
                     parent: Some(ready.keyed.parent),
                     parent_layers: parent.to_vec(),
                     evicted: None,
+                    evicted_by: None,
                     stamp: None,
                     ..earlier.clone()
                 };

@@ -4,7 +4,7 @@ use super::{
     inventory::{Inventory, freshness},
     layer_facts::LayerSizes,
 };
-use crate::{CacheKey, CacheRecord, ImageRecord, Index, LayerId, Store};
+use crate::{CacheKey, CacheRecord, EvictedBy, ImageRecord, Index, LayerId, Store};
 use rbuild_oci::{ImageId, Timestamp};
 use std::{
     cmp::Reverse,
@@ -105,7 +105,7 @@ pub(super) fn records(
     inventory: &Inventory,
     index: &Index<'_>,
     sizes: &LayerSizes,
-) -> HashSet<CacheKey> {
+) -> HashMap<CacheKey, EvictedBy> {
     let fresh = freshness(&inventory.records);
     let image_layers = inventory.image_layers();
     let present = inventory.records.iter().filter(|(_, record)| record.evicted.is_none());
@@ -133,12 +133,13 @@ pub(super) fn records(
     }
     users.retain(|layer, _| !image_layers.contains(layer));
     let mut bytes: u64 = users.keys().map(|layer| sizes.of(layer)).sum();
-    let mut evicted: HashSet<CacheKey> = useless.into_iter().map(|(key, _)| *key).collect();
+    let mut evicted: HashMap<CacheKey, EvictedBy> =
+        useless.into_iter().map(|(key, _)| (*key, EvictedBy::Lost)).collect();
     for (key, record) in candidates {
         if options.keep_bytes.is_some_and(|keep| bytes <= keep) {
             break;
         }
-        evicted.insert(*key);
+        evicted.insert(*key, EvictedBy::Prune);
         for layer in record.stack() {
             if let Some(count) = users.get_mut(layer) {
                 *count -= 1;

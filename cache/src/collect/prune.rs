@@ -134,15 +134,14 @@ impl<'a> Collection<'a> {
         let expired = policy::expired(&inventory, now);
         inventory.records.retain(|(key, _)| !expired.contains(key));
         let evicted = policy::records(options, &inventory, index, sizes);
-        let (evicted, kept) = inventory.records.into_iter().partition(|(key, _)| evicted.contains(key));
-        (self.report.records, inventory.records) = (evicted, kept);
+        let goes = |(key, _): &(CacheKey, CacheRecord)| evicted.contains_key(key);
+        (self.report.records, inventory.records) = inventory.records.into_iter().partition(goes);
 
         // the records first: killed in between, layers stay as garbage instead of records without layers
-        let keys: Vec<CacheKey> = self.report.records.iter().map(|(key, _)| *key).collect();
-        if !keys.is_empty() {
+        if !self.report.records.is_empty() {
             self.store.forget_recent()?;
         }
-        index.mark_evicted(&keys, now.into())?;
+        index.mark_evicted(&self.report.records, now.into(), |key| evicted[key])?;
         expired.iter().try_for_each(|key| index.remove_record(key))?;
         self.garbage(&inventory, |_| true, |_| true)
     }

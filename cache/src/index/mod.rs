@@ -13,7 +13,7 @@ mod recorder;
 pub use context_index::{ContextIndex, ContextIndexBuilder, FileStat, Saved};
 pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
 pub use recent::{RecentPlace, RecentRecords};
-pub use record::{CacheRecord, StepInputs};
+pub use record::{CacheRecord, EvictedBy, StepInputs};
 pub use recorder::Recorder;
 
 use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
@@ -189,13 +189,17 @@ impl Index<'_> {
         self.put_fact(key, &serde_json::to_vec(&fact).expect("a layer fact is strings and numbers"))
     }
 
-    /// Marks records as evicted.
-    pub(crate) fn mark_evicted(&self, keys: &[CacheKey], when: Timestamp) -> Result<(), StoreError> {
+    /// Marks records as evicted, with what did it.
+    pub(crate) fn mark_evicted(
+        &self,
+        evicted: &[(CacheKey, CacheRecord)],
+        when: Timestamp,
+        by: impl Fn(&CacheKey) -> EvictedBy,
+    ) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        for key in keys {
-            if let Some(record) = self.read(key) {
-                insert(&mut batch, key, &CacheRecord { evicted: Some(when), ..record });
-            }
+        for (key, record) in evicted {
+            let (evicted, evicted_by) = (Some(when), Some(by(key)));
+            insert(&mut batch, key, &CacheRecord { evicted, evicted_by, ..record.clone() });
         }
         self.apply(batch)
     }

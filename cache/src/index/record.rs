@@ -33,9 +33,26 @@ pub struct CacheRecord {
     /// When its layer was removed to make room; such a record only explains misses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted: Option<Timestamp>,
+    /// What removed it; records that were evicted before this was noted have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted_by: Option<EvictedBy>,
     /// When the record was written, for durability; the index fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<Stamp>,
+}
+
+/// What made a record's layer go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvictedBy {
+    /// A person, with `prune`.
+    Prune,
+    /// The budget: the store was to take no more than its greatest size.
+    MaxUsedSpace,
+    /// The budget: so much of the disk was to stay free.
+    MinFreeSpace,
+    /// Nothing by intent: a layer it stands on was gone, or a power cut may have struck it.
+    Lost,
 }
 
 /// A step's inputs as ordered (name, value) pairs.

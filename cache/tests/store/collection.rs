@@ -2,7 +2,7 @@
 
 use crate::fixture::{child, container, image, layer, mount_spec, now, parent, record, store, tag};
 use rbuild_cache::{
-    Cancel, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune, MountSharing,
+    Cancel, EvictedBy, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune, MountSharing,
     PruneOptions, RecordPrune, Store,
 };
 use rbuild_oci::Digest;
@@ -68,7 +68,8 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     }
     let lookups = store.index(|index| Ok(records.each_ref().map(|(key, _)| index.lookup(key)))).unwrap();
     assert!(matches!(&lookups[0], Lookup::Hit(_)) && matches!(&lookups[2], Lookup::Hit(_)));
-    assert!(matches!(&lookups[1], Lookup::Miss(Miss::Evicted(record)) if record.evicted.is_some()));
+    assert!(matches!(&lookups[1], Lookup::Miss(Miss::Evicted(record))
+        if record.evicted.is_some() && record.evicted_by == Some(EvictedBy::Prune)));
     assert_eq!(store.reference(&"app".parse().unwrap()).unwrap().unwrap().image, tagged.id);
 
     drop(lease);

@@ -33,6 +33,7 @@ fn record(name: &str) -> (CacheKey, CacheRecord) {
         duration_ms: 5,
         instruction: format!("RUN {name}"),
         evicted: None,
+        evicted_by: None,
         stamp: None,
     };
     (CacheKey::definition(None, &step), record)

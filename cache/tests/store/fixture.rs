@@ -48,6 +48,7 @@ pub(crate) fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey
         duration_ms: 5,
         instruction: format!("RUN {name}"),
         evicted: None,
+        evicted_by: None,
         stamp: None,
     };
     (CacheKey::definition(None, &step), record)
