@@ -15,6 +15,9 @@ use rbuild_planner::{
 };
 use std::{collections::HashSet, sync::Arc};
 
+/// The mode of a directory that the hash of what a mount shows does not mention.
+const USUAL_MODE: u32 = 0o755;
+
 /// A step with its key.
 #[derive(Debug)]
 pub(crate) struct Keyed {
@@ -176,9 +179,14 @@ impl Keyed {
     }
 }
 
-/// The hash of the files that a bind mount shows.
+/// The hash of the files that a mount shows.
 pub(crate) fn mounted_files(action: &CopyAction, selection: &Selection) -> StepHash {
-    rbuild_executor::describe_copy(action, &SelectionSummary::of(selection)).step
+    let files = rbuild_executor::describe_copy(action, &SelectionSummary::of(selection)).step;
+    // a COPY does not see the mode of the directory itself; a mount does
+    match selection.directory_mode() {
+        Some(mode) if mode != USUAL_MODE => rbuild_executor::describe_shown_directory(&files, mode),
+        _ => files,
+    }
 }
 
 fn describe_run(

@@ -7,13 +7,13 @@ use crate::{
     secrets::{self, Secrets},
     source_files::{MOUNTED, SourceFiles, mounted_tree},
 };
-use rbuild_cache::{Cancel, StepHash};
+use rbuild_cache::{Cancel, LayerDraft, StepHash};
 use rbuild_executor::{CacheDirectory, ExecutorError, PreparedMount};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Filesystem, Mount, MountKind, RunAction, Sharing};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
+    path::Path,
 };
 
 /// Where the mounts of one RUN take their files from.
@@ -36,20 +36,22 @@ pub(crate) fn prepare(
     action: &RunAction,
 ) -> Result<Vec<PreparedMount>, Error> {
     secrets::check(&action.mounts, sources.secrets)?;
-    let cache_id = |mount: &Mount| match &mount.kind {
-        MountKind::Cache { id, mode, uid, gid, .. } => Some((id.clone(), *mode, *uid, *gid)),
+    let cache_id = |position: usize| match &action.mounts[position].kind {
+        MountKind::Cache { id, mode, uid, gid, .. } => {
+            Some((id.clone(), *mode, *uid, *gid, keyed.mount_contents[position]))
+        }
         MountKind::Bind { .. }
         | MountKind::Tmpfs { .. }
         | MountKind::Secret { .. }
         | MountKind::Ssh { .. } => None,
     };
     let mut order: Vec<usize> = (0..action.mounts.len()).collect();
-    order.sort_by_key(|position| cache_id(&action.mounts[*position]));
+    order.sort_by_key(|position| cache_id(*position));
     let mut prepared: BTreeMap<usize, PreparedMount> = BTreeMap::new();
     let mut claimed = BTreeSet::new();
     for position in order {
         let mut mount = action.mounts[position].clone();
-        let id = cache_id(&mount);
+        let id = cache_id(position);
         if let MountKind::Cache { sharing, .. } = &mut mount.kind
             && *sharing == Sharing::Locked
             && !claimed.insert(id)
@@ -70,7 +72,7 @@ fn prepare_one(
     seen: Option<StepHash>,
     mount: &Mount,
 ) -> Result<Option<PreparedMount>, Error> {
-    let snapshots = sources.contexts.snapshots();
+    let (snapshots, root) = (sources.contexts.snapshots(), ImagePath::root());
     Ok(Some(match &mount.kind {
         MountKind::Tmpfs { size } => PreparedMount::tmpfs(&mount.target, *size),
         MountKind::Bind {
@@ -78,15 +80,8 @@ fn prepare_one(
             source,
             access,
         } => {
-            let action = mounted_tree(from, source);
-            let selection = sources.contexts.select_from_context(&action)?;
-            // the step's key stands for the files of that time
-            if seen != Some(mounted_files(&action, &selection)) {
-                let path = source.to_string();
-                return Err(Error::Executor(ExecutorError::SourceChanged { path }));
-            }
-            let draft = rbuild_executor::copy(snapshots, &action, &selection, &[], SystemTime::UNIX_EPOCH)?;
-            PreparedMount::draft(draft, &ImagePath::root().join(MOUNTED), &mount.target, *access)?
+            let draft = copied(sources, from, source, seen)?;
+            PreparedMount::draft(draft, &root.join(MOUNTED), &mount.target, *access)?
         }
         MountKind::Bind { from, source, access } => {
             let layers = match from {
@@ -96,14 +91,16 @@ fn prepare_one(
             PreparedMount::layers(snapshots, layers, source, &mount.target, *access)?
         }
         MountKind::Cache { id, from, source, sharing, access, mode, uid, gid } => {
-            if *from != Filesystem::Scratch {
-                return Err(Error::Unsupported {
-                    what: format!("--mount=type=cache with a seed (from) for {}", mount.target),
-                });
-            }
+            // of a seed, only what is at `source` is copied into the cache
+            let (seed, subpath) = if *from == Filesystem::Scratch { (None, source) } else { (seen, &root) };
             let directory =
-                CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath: source, sharing: *sharing };
-            PreparedMount::cache(snapshots.store(), &directory, &mount.target, *access, sources.cancel)?
+                CacheDirectory { id, mode: *mode, uid: *uid, gid: *gid, subpath, sharing: *sharing, seed };
+            let place = (&mount.target, *access);
+            let begin = |path: &Path| -> Result<(), Error> {
+                let draft = copied(sources, from, source, seen)?;
+                Ok(rbuild_executor::move_out(&draft, &root.join(MOUNTED), path)?)
+            };
+            PreparedMount::cache(snapshots.store(), &directory, place, sources.cancel, begin)?
         }
         MountKind::Secret { id, file: true, mode, uid, gid, .. } => {
             let Some(secret) = sources.secrets.get(id) else { return Ok(None) };
@@ -114,4 +111,26 @@ fn prepare_one(
             return Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") });
         }
     }))
+}
+
+/// A temporary layer with what is at `source` in `from`, at [`MOUNTED`]. `seen` is the hash that the step's key has of it.
+fn copied(
+    sources: &MountSources<'_>,
+    from: &Filesystem,
+    source: &ImagePath,
+    seen: Option<StepHash>,
+) -> Result<LayerDraft, Error> {
+    let action = mounted_tree(from, source);
+    let selection = if matches!(from, Filesystem::Context | Filesystem::NamedContext(_)) {
+        let selection = sources.contexts.select_from_context(&action)?;
+        // the step's key stands for the files of that time
+        if seen != Some(mounted_files(&action, &selection)) {
+            let path = source.to_string();
+            return Err(Error::Executor(ExecutorError::SourceChanged { path }));
+        }
+        selection
+    } else {
+        sources.contexts.select_from_layers(&action, sources.inputs.source(from)?)?
+    };
+    Ok(rbuild_executor::copy_shown(sources.contexts.snapshots(), &action, &selection)?)
 }

@@ -2,7 +2,7 @@
 
 use crate::{ArchiveFormat, BuildRequest, Error, Output, diagnostic::DockerfileText};
 use rbuild_executor::ExecutorError;
-use rbuild_planner::{Action, CopySource, Filesystem, Mount, MountKind, Plan, Step};
+use rbuild_planner::{Action, CopySource, Mount, MountKind, Plan, Step};
 
 /// Refuses a plan with a step that would fail for this reason when its turn comes.
 ///
@@ -51,9 +51,6 @@ fn unsupported(step: &Step) -> Option<&'static str> {
     };
     let of_mount = |mount: &Mount| match &mount.kind {
         MountKind::Ssh { .. } => Some("--mount=type=ssh"),
-        MountKind::Cache { from, .. } if *from != Filesystem::Scratch => {
-            Some("--mount=type=cache with from=")
-        }
         MountKind::Cache { .. }
         | MountKind::Bind { .. }
         | MountKind::Tmpfs { .. }

@@ -31,6 +31,7 @@ mod relay;
 mod rooted;
 mod run;
 mod select;
+mod shown_files;
 mod snapshot;
 mod source;
 mod store_writer;
@@ -50,7 +51,7 @@ pub use context_directory::{ContextDirectory, read_definition};
 pub use copy::copy;
 pub use describe::{
     RunSurroundings, StepDescription, describe_copy, describe_layer_files, describe_mounted_layers,
-    describe_run, describe_workdir, image_key, scratch_key,
+    describe_run, describe_shown_directory, describe_workdir, image_key, scratch_key,
 };
 pub use emulation::{Emulation, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};
@@ -61,6 +62,7 @@ pub use mounts::{CacheDirectory, PreparedMount};
 pub use open_source::DockerfilePlace;
 pub use run::{Run, run};
 pub use select::{Selection, select};
+pub use shown_files::{copy_shown, move_out};
 pub use snapshot::{Overlays, RootView, Snapshots, clone_layer, collect_running};
 pub use source::SourceRoot;
 pub use store_writer::store_writer;

@@ -11,7 +11,8 @@ use nix::{
     sys::stat::{Mode, mkdirat},
 };
 use rbuild_cache::{
-    CacheMount, CacheMountSpec, Cancel, LayerDraft, LayerId, MountSharing, Store, make_dirs_with_mode,
+    CacheMount, CacheMountSpec, Cancel, LayerDraft, LayerId, MountSharing, StepHash, Store, StoreError,
+    make_dirs_with_mode,
 };
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
@@ -72,6 +73,35 @@ pub struct CacheDirectory<'a> {
     pub subpath: &'a ImagePath,
     /// Among concurrent steps.
     pub sharing: Sharing,
+    /// Stands for the files that it begins with; `None` means that it begins empty.
+    pub seed: Option<StepHash>,
+}
+
+impl CacheDirectory<'_> {
+    /// Takes it, and waits for it when it is locked. `begin` makes what it begins with at the path that it is given, and is
+    /// called only if that is anything, and at the first use.
+    fn take<E: From<ExecutorError> + From<StoreError>>(
+        &self,
+        store: &Store,
+        cancel: &Cancel,
+        begin: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<CacheMount, E> {
+        let sharing = match self.sharing {
+            Sharing::Shared => MountSharing::Shared,
+            Sharing::Private => MountSharing::Private,
+            Sharing::Locked => MountSharing::Locked,
+        };
+        let Self { id, mode, uid, gid, seed, .. } = *self;
+        let spec = CacheMountSpec { id, mode, uid, gid, seed };
+        // with a mode or an owner the directory is a new one, as with Docker, and its seed only tells it from others
+        let is_new = mode.is_some() || uid.is_some() || gid.is_some();
+        let taken = if seed.is_none() || is_new {
+            store.cache_mount(&spec, sharing, cancel)?
+        } else {
+            store.seeded_cache_mount(&spec, sharing, cancel, begin)?
+        };
+        taken.ok_or_else(|| ExecutorError::Canceled.into())
+    }
 }
 
 impl PreparedMount {
@@ -165,25 +195,19 @@ impl PreparedMount {
         })
     }
 
-    /// A cache directory; waits for it when it is locked.
+    /// A cache directory, for a target and with the access that `place` says; waits for it when it is locked. `begin` makes
+    /// what it begins with at the path that it is given.
     ///
     /// # Errors
-    /// [`ExecutorError::System`] when it cannot be made or mounted, [`ExecutorError::Canceled`].
-    pub fn cache(
+    /// [`ExecutorError::System`] when it cannot be made or mounted, [`ExecutorError::Canceled`]; those of `begin`.
+    pub fn cache<E: From<ExecutorError> + From<StoreError>>(
         store: &Store,
         directory: &CacheDirectory<'_>,
-        target: &ImagePath,
-        access: Access,
+        (target, access): (&ImagePath, Access),
         cancel: &Cancel,
-    ) -> Result<Self, ExecutorError> {
-        let spec =
-            CacheMountSpec { id: directory.id, mode: directory.mode, uid: directory.uid, gid: directory.gid };
-        let sharing = match directory.sharing {
-            Sharing::Shared => MountSharing::Shared,
-            Sharing::Private => MountSharing::Private,
-            Sharing::Locked => MountSharing::Locked,
-        };
-        let mount = store.cache_mount(&spec, sharing, cancel)?.ok_or(ExecutorError::Canceled)?;
+        begin: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mount = directory.take(store, cancel, begin)?;
         let inside = open_inside(mount.path(), directory.subpath)?;
         let source = tree(inside.as_fd(), Path::new(""), attributes(access))?;
         let held = vec![Held::Cache(mount)];
@@ -293,7 +317,8 @@ fn open_inside(cache: &Path, subpath: &ImagePath) -> Result<OwnedFd, ExecutorErr
     let fail = |call| move |error: std::io::Error| system(call, cache, error);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
     let mut inside = OwnedFd::from(File::open(cache).map_err(fail("open"))?);
-    for name in subpath.relative() {
+    // the root is what is there, which need not be a directory
+    for name in subpath.relative().iter().filter(|_| !subpath.is_root()) {
         match mkdirat(&inside, name, Mode::from_bits_truncate(0o755)) {
             // the user's umask has taken bits away
             Ok(()) => set_mode(inside.as_fd(), Path::new(name), 0o755).map_err(fail("chmod in"))?,

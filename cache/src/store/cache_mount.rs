@@ -3,12 +3,11 @@
 //! takes the first free number. Locks keep other steps out and collections away.
 
 use crate::{
-    Cancel, KeyBuilder, Store, StoreError,
-    disk::{FileLock, LockMode, OnUnlock, make_dirs},
+    Cancel, KeyBuilder, StepHash, Store, StoreError,
+    disk::{FileLock, LockMode, OnUnlock, make_dirs, remove_tree},
 };
 use std::{
     fs::{self, Permissions},
-    io::ErrorKind,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     thread,
@@ -18,7 +17,7 @@ use std::{
 /// The time between two attempts of a step that waits for a mount.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A cache mount by all that distinguishes it from others: its id, and how its directory is made at the first use.
+/// A cache mount by all that distinguishes it from others: its id, and what it is at the first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheMountSpec<'a> {
     /// Its identity, with the namespace.
@@ -29,6 +28,8 @@ pub struct CacheMountSpec<'a> {
     pub uid: Option<u32>,
     /// Group of the directory; `None` means root.
     pub gid: Option<u32>,
+    /// Stands for the files that it begins with; `None` means that it begins empty.
+    pub seed: Option<StepHash>,
 }
 
 /// The policy for steps that want the same mount at the same time.
@@ -42,7 +43,7 @@ pub enum MountSharing {
     Locked,
 }
 
-/// A cache mount in use. Until this is dropped, no collection takes it and, unless it is shared, no other step gets it.
+/// A cache mount in use: a directory, or a file if its seed is one. Until this is dropped, no collection takes it and, unless it is shared, no other step gets it.
 #[derive(Debug)]
 pub struct CacheMount {
     path: PathBuf,
@@ -51,7 +52,7 @@ pub struct CacheMount {
 }
 
 impl CacheMount {
-    /// Its directory. Do not follow links in it, because containers wrote what is in it.
+    /// Its place. Do not follow links in it, because containers wrote what is in it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -69,6 +70,20 @@ impl Store {
         sharing: MountSharing,
         cancel: &Cancel,
     ) -> Result<Option<CacheMount>, StoreError> {
+        self.seeded_cache_mount(spec, sharing, cancel, |path| empty(path, spec))
+    }
+
+    /// The same of a mount that does not begin empty: `seed` makes what it begins with at the path that it is given.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be made or locked; those of `seed`.
+    pub fn seeded_cache_mount<E: From<StoreError>>(
+        &self,
+        spec: &CacheMountSpec<'_>,
+        sharing: MountSharing,
+        cancel: &Cancel,
+        seed: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Option<CacheMount>, E> {
         let id = spec.directory_name();
         // waits while a collection removes it
         let in_use = FileLock::wait(&self.mount_lock_path(&id), LockMode::Shared, OnUnlock::Keep)?;
@@ -76,7 +91,7 @@ impl Store {
         make_dirs(&top)?;
         let Some((name, alone)) = claim(&top, sharing, cancel)? else { return Ok(None) };
         let path = top.join(name);
-        create(&path, spec)?;
+        create(&path, seed)?;
         Ok(Some(CacheMount { path, _in_use: in_use, _alone: alone }))
     }
 
@@ -96,9 +111,13 @@ impl CacheMountSpec<'_> {
             .field("id", self.id)
             .optional("mode", self.mode.map(|mode| mode.to_string()))
             .optional("uid", self.uid.map(|uid| uid.to_string()))
-            .optional("gid", self.gid.map(|gid| gid.to_string()))
-            .finish_fact();
-        hash.to_string()[..32].to_owned()
+            .optional("gid", self.gid.map(|gid| gid.to_string()));
+        // mounts without a seed keep the names that they had before there were seeds
+        let hash = match &self.seed {
+            Some(seed) => hash.field("seed", seed.as_bytes()),
+            None => hash,
+        };
+        hash.finish_fact().to_string()[..32].to_owned()
     }
 }
 
@@ -132,25 +151,28 @@ fn claim(
     }
 }
 
-/// Makes the directory at its first use. Only one process makes it, and it gets its name after its mode and owner, so
-/// that neither a killed process nor a slower one leaves a directory that its users may not write to.
-fn create(path: &Path, spec: &CacheMountSpec<'_>) -> Result<(), StoreError> {
-    if path.is_dir() {
+/// Makes the mount at its first use. Only one process makes it, and it gets its name when it is whole, so that neither a
+/// killed process nor a slower one leaves a directory without all its files, or one that its users may not write to.
+fn create<E: From<StoreError>>(path: &Path, seed: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    if path.exists() {
         return Ok(());
     }
     let _making = FileLock::wait(&path.with_extension("making"), LockMode::Exclusive, OnUnlock::Keep)?;
-    if path.is_dir() {
+    if path.exists() {
         return Ok(());
     }
     let draft = path.with_extension("new");
-    match fs::create_dir(&draft) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(StoreError::io("create", &draft, e)),
-        // one that is there was left by a killed process, empty
-        Ok(()) | Err(_) => {}
-    }
-    chown(&draft, Some(spec.uid.unwrap_or(0)), Some(spec.gid.unwrap_or(0)))
-        .map_err(StoreError::on("set the owner of", &draft))?;
-    fs::set_permissions(&draft, Permissions::from_mode(spec.mode.unwrap_or(0o755)))
-        .map_err(StoreError::on("set the mode of", &draft))?;
-    fs::rename(&draft, path).map_err(StoreError::on("create", path))
+    // what a killed process left
+    remove_tree(&draft)?;
+    seed(&draft)?;
+    Ok(fs::rename(&draft, path).map_err(StoreError::on("create", path))?)
+}
+
+/// An empty directory with the owner and mode that `spec` asks for.
+fn empty(path: &Path, spec: &CacheMountSpec<'_>) -> Result<(), StoreError> {
+    fs::create_dir(path).map_err(StoreError::on("create", path))?;
+    chown(path, Some(spec.uid.unwrap_or(0)), Some(spec.gid.unwrap_or(0)))
+        .map_err(StoreError::on("set the owner of", path))?;
+    fs::set_permissions(path, Permissions::from_mode(spec.mode.unwrap_or(0o755)))
+        .map_err(StoreError::on("set the mode of", path))
 }

@@ -101,7 +101,7 @@ pub(crate) fn tag(store: &Store, name: &str, image: &ImageRecord) {
 /// A cache mount of this process's own user, since only root can give one away.
 pub(crate) fn mount_spec(id: &str) -> CacheMountSpec<'_> {
     let own = fs::metadata("/proc/self").unwrap();
-    CacheMountSpec { id, mode: None, uid: Some(own.uid()), gid: Some(own.gid()) }
+    CacheMountSpec { id, mode: None, uid: Some(own.uid()), gid: Some(own.gid()), seed: None }
 }
 
 /// Runs an ignored test (`module::name`) in a process of its own, with the store's root on its standard input.

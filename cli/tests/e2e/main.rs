@@ -9,6 +9,7 @@ mod base_images;
 mod beside_prune;
 mod builds;
 mod cache;
+mod cache_seeds;
 mod command_line;
 mod commit_running;
 mod compare;

@@ -197,3 +197,10 @@ pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> SelectionS
 pub fn describe_mounted_layers(of: &CacheKey, source: &ImagePath) -> StepHash {
     KeyBuilder::new("mounted").field("of", of.as_bytes()).field("source", source.as_str()).finish_step()
 }
+
+/// Stands for a directory that a RUN mounts: its `files`, and its own mode.
+#[must_use]
+pub fn describe_shown_directory(files: &StepHash, mode: u32) -> StepHash {
+    let shown = KeyBuilder::new("mounted directory").field("files", files.as_bytes());
+    shown.number("mode", u64::from(mode)).finish_step()
+}
