@@ -5,7 +5,7 @@ use crate::{
     PullPolicy, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
-    emulators,
+    emulators::Emulators,
     execute_step::{Executor, Machine},
     export::{self, Delivery, Destination, Layers, Made, Presence, Targets},
     first_look::{FirstLook, Planned},
@@ -195,7 +195,7 @@ impl Build {
         if missing.is_empty() {
             return Ok(());
         }
-        emulators::check(&self.plan, &missing, &self.executor.text)?;
+        let emulators = Emulators::of(&self.plan, &missing, &self.executor.text)?;
         if self.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
             // other builds are to see the new results too
             self.cache.records().forget_recent();
@@ -205,7 +205,7 @@ impl Build {
         let mut schedule = Schedule::new(queue, self.jobs);
         while let Some(next) = schedule.next().await {
             let failure = match next {
-                Next::Start(step) => self.start(step, &mut schedule).err(),
+                Next::Start(step) => self.start(step, &emulators, &mut schedule).err(),
                 Next::Ended(step, Ok(result)) => {
                     if self.to_hash.contains(&step) {
                         self.diffing.compute(step, result.layer());
@@ -240,13 +240,16 @@ impl Build {
     fn start(
         &self,
         step: StepId,
+        emulators: &Emulators,
         schedule: &mut Schedule<StepId, Result<StepResult, Error>>,
     ) -> Result<(), Error> {
         let inputs = self.results.inputs(&self.plan.steps[step.0]);
         let inputs =
             inputs.ok_or_else(|| Error::Worker("a step was started before its inputs".to_owned()))?;
+        let stage = self.plan.steps[step.0].stage;
+        let emulator = emulators.get(&self.plan.stages[stage.0].platform).cloned();
         let executor = self.executor.clone();
-        schedule.start(step, move || executor.execute(step, &inputs));
+        schedule.start(step, move || executor.execute(step, (&inputs, emulator.as_ref())));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::{
     source_files::SourceFiles,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
-use rbuild_executor::{ExecutorError, HostFiles, Isolation};
+use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
@@ -54,11 +54,15 @@ impl Executor {
     ///
     /// # Errors
     /// Why it failed, with its place in the Dockerfile and the end of its output.
-    pub(crate) fn execute(&self, id: StepId, inputs: &Inputs) -> Result<StepResult, Error> {
+    pub(crate) fn execute(
+        &self,
+        id: StepId,
+        (inputs, emulator): (&Inputs, Option<&Emulator>),
+    ) -> Result<StepResult, Error> {
         let step = &self.plan.steps[id.0];
         let mut activity = self.reporter.begin_step(step);
         let mut tail = OutputTail::default();
-        match self.attempt(step, inputs, &mut activity, &mut tail) {
+        match self.attempt(step, (inputs, emulator), &mut activity, &mut tail) {
             Ok(result) => {
                 activity.made(result.layer());
                 activity.end(match result.origin {
@@ -79,7 +83,7 @@ impl Executor {
     fn attempt(
         &self,
         step: &Step,
-        inputs: &Inputs,
+        (inputs, emulator): (&Inputs, Option<&Emulator>),
         activity: &mut Running,
         tail: &mut OutputTail,
     ) -> Result<StepResult, Error> {
@@ -93,7 +97,8 @@ impl Executor {
             }
             Found::Miss(reason) | Found::Unknown(reason) => activity.missed(reason),
         }
-        let draft = self.machine.carry_out(&ready, self.plan.source_date_epoch, &mut |bytes| {
+        let epoch = self.plan.source_date_epoch;
+        let draft = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
         })?;
@@ -122,7 +127,7 @@ impl Executor {
 impl Machine {
     fn carry_out(
         &self,
-        ready: &Ready<'_>,
+        (ready, emulator): (&Ready<'_>, Option<&Emulator>),
         epoch: Option<i64>,
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<LayerDraft, Error> {
@@ -157,6 +162,7 @@ impl Machine {
                     host_files: &self.host_files,
                     secret_variables: &secrets::variables(&action.mounts, &self.secrets),
                     shm_size: self.shm_size,
+                    emulator,
                     cancel: &self.cancel,
                 };
                 let Some(mut mask) = Mask::new(secrets::values(&action.mounts, &self.secrets)) else {

@@ -128,14 +128,18 @@ impl Engine {
         })
     }
 
-    /// True if the store has an image called `name`.
+    /// True if the store has an image called `name`, and has it for `platform`.
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn has_image(&self, name: &str) -> Result<bool, Error> {
-        match self.find_image(name) {
-            Ok(_) => Ok(true),
-            Err(Error::NoSuchImage(_)) => Ok(false),
+    pub fn has_image(&self, name: &str, platform: Option<&Platform>) -> Result<bool, Error> {
+        let found = self.find_image(name).and_then(|whole| match platform {
+            Some(_) => self.part(name, &whole, platform).map(drop),
+            None => Ok(()),
+        });
+        match found {
+            Ok(()) => Ok(true),
+            Err(Error::NoSuchImage(_) | Error::Image(ImageError::NoPlatform { .. })) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -285,6 +289,16 @@ impl Engine {
         lease: &Lease,
     ) -> Result<ImageRecord, Error> {
         let whole = self.held_whole(name, lease)?;
+        let part = self.part(name, &whole, platform)?;
+        if part == whole.id {
+            return Ok(whole);
+        }
+        lease.hold_image(&part)?.ok_or_else(|| Error::NoSuchImage(part.to_string()))
+    }
+
+    /// The image for this machine or `platform` in `whole`, which is called `name`. An image for one platform is for this
+    /// machine, whatever that platform.
+    fn part(&self, name: &str, whole: &ImageRecord, platform: Option<&Platform>) -> Result<ImageId, Error> {
         let host = Platform::host();
         let wanted = platform.unwrap_or(&host);
         let missing = |available: Vec<String>| {
@@ -294,11 +308,10 @@ impl Engine {
         if whole.platforms.is_empty() {
             let own = self.image_config(&whole.id)?.platform();
             let fits = platform.is_none_or(|wanted| own.distance(wanted).is_some());
-            return if fits { Ok(whole) } else { Err(missing(vec![own.to_string()])) };
+            return if fits { Ok(whole.id) } else { Err(missing(vec![own.to_string()])) };
         }
         let available = || whole.platforms.iter().map(|one| one.platform.to_string()).collect();
-        let part = whole.for_platform(wanted).ok_or_else(|| missing(available()))?;
-        lease.hold_image(&part)?.ok_or_else(|| Error::NoSuchImage(part.to_string()))
+        whole.for_platform(wanted).ok_or_else(|| missing(available()))
     }
 
     /// The images for the platforms of `whole`, held by `lease` from now on; none when it is an image for one.

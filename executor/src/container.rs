@@ -1,7 +1,7 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    ExecutorError, HostFiles, Isolation, Snapshots, container_base,
+    Emulator, ExecutorError, HostFiles, Isolation, Snapshots, container_base,
     guest::Guest,
     mounts::{host_file, volume},
     relay::{Input, Pipes, Relay},
@@ -58,6 +58,8 @@ pub struct ContainerSandbox<'a> {
     pub volumes: &'a [(PathBuf, ImagePath, Access)],
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub host_files: &'a HostFiles,
+    /// The emulator that its programs need in the root.
+    pub emulator: Option<&'a Emulator>,
     /// Its streams.
     pub stdio: Stdio,
 }
@@ -197,6 +199,9 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     let upper = |directory: &UpperDirectory<'a>| Upper { directory: directory.fs, work: directory.work };
     let base = snapshots.writable(layers, None, upper(init))?;
     container_base::prepare(&base)?;
+    if let Some(emulator) = container.emulator {
+        emulator.make_place(&base)?;
+    }
     base.collect()?;
     let root = snapshots.writable(layers, Some(init.fs), upper(changes))?;
     root.note_copy(container.copy)?;
@@ -208,6 +213,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     };
     let volumes = container.volumes.iter();
     let volumes = volumes.map(|(path, target, access)| volume(path, target, *access));
+    let emulator = container.emulator.map(Emulator::mount);
     let hostname = container.host_files.hostname(container.hostname)?;
     let hostname = host_file(&hostname, "/etc/hostname", Access::ReadWrite);
     let streams = Streams::new(&container.stdio)?;
@@ -221,7 +227,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         network: container.network,
         host_files: container.host_files,
         host_file_access: Access::ReadWrite,
-        mounts: std::iter::once(hostname).chain(volumes).collect::<Result<_, _>>()?,
+        mounts: std::iter::once(hostname).chain(emulator).chain(volumes).collect::<Result<_, _>>()?,
         terminal,
         stdio: streams.stdio(),
     };

@@ -1,5 +1,6 @@
 //! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
 
+use crate::EmulatorFault;
 use rbuild_archive::ArchiveError;
 use rbuild_cache::{Canceled, StoreError};
 use rbuild_oci::Platform;
@@ -133,29 +134,14 @@ pub enum ExecutorError {
         #[source]
         source: SysError,
     },
-    /// Commands of platforms whose programs do not run on this machine.
-    #[error(
-        "this machine ({}) cannot run programs for {}: install an emulator, with `apt install qemu-user-static` or \
-         `docker run --privileged --rm tonistiigi/binfmt --install all`",
-        Platform::host(),
-        listed(.platforms)
-    )]
+    /// Commands of platforms whose programs do not run on this machine, for the same reason.
+    #[error("this machine ({}) cannot run programs for {}", Platform::host(), listed(.platforms))]
     NoEmulator {
         /// The platforms.
         platforms: Vec<Platform>,
-    },
-    /// An emulator that containers do not have.
-    #[error(
-        "the emulator {} of this machine cannot run programs for {platform} in a container, because it was registered without \
-         the flag F: register it again, with `apt install --reinstall qemu-user-static` or \
-         `docker run --privileged --rm tonistiigi/binfmt --install all`",
-        .emulator.display()
-    )]
-    EmulatorNotFixed {
-        /// The emulator, as it is registered.
-        emulator: PathBuf,
-        /// The platform.
-        platform: Box<Platform>,
+        /// The reason, and what to do about it.
+        #[source]
+        source: EmulatorFault,
     },
     /// No such user (RUN only; elsewhere unknown names mean root).
     #[error("unable to find user {name}: no matching entries in passwd file")]

@@ -38,7 +38,7 @@ impl ExecutorError {
             }
             Self::BadArchive { source, .. } => source.class(),
             Self::View { source, .. } | Self::Pause { source } => sys_class(source),
-            Self::DiskFull { .. } | Self::NoEmulator { .. } | Self::EmulatorNotFixed { .. } => Environment,
+            Self::DiskFull { .. } | Self::NoEmulator { .. } => Environment,
             Self::ProgramNotStarted(source) => spawn_class(source),
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
             Self::CommandUser { source, .. } => source.class(),

@@ -53,7 +53,7 @@ pub use describe::{
     RunSurroundings, StepDescription, describe_copy, describe_layer_files, describe_mounted_layers,
     describe_run, describe_shown_directory, describe_workdir, image_key, scratch_key,
 };
-pub use emulation::{Emulation, emulation};
+pub use emulation::{Emulation, Emulator, EmulatorFault, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;

@@ -1,7 +1,8 @@
 //! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
 
 use crate::{
-    ExecutorError, HostFiles, Isolation, PreparedMount, Snapshots,
+    Emulator, ExecutorError, HostFiles, Isolation, PreparedMount, Snapshots,
+    emulation::Place,
     guest::Guest,
     mounts::{SHARED_MEMORY, shared_memory},
     run_identity,
@@ -47,6 +48,8 @@ pub struct Run<'a> {
     pub secret_variables: &'a [(&'a str, &'a [u8])],
     /// `--shm-size`, bytes.
     pub shm_size: Option<u64>,
+    /// The emulator that its programs need in the root.
+    pub emulator: Option<&'a Emulator>,
     /// When to give up.
     pub cancel: &'a Cancel,
 }
@@ -59,7 +62,8 @@ pub struct Run<'a> {
 pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, ExecutorError> {
     let draft = run.snapshots.store().new_layer()?;
     let upper = Upper { directory: draft.fs(), work: draft.work() };
-    let root = run.snapshots.writable(run.parent, None, upper)?;
+    let place = run.emulator.map(|emulator| Place::over(run.parent, emulator, run.snapshots)).transpose()?;
+    let root = run.snapshots.writable(run.parent, place.as_ref().map(Place::top), upper)?;
     let (reader, writer) = pipe()?;
     let mut running = launch(run, &root, &writer)?;
     drop(writer);
@@ -70,6 +74,7 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, E
     }
     running.mount_points.remove_unused()?;
     root.collect()?;
+    place.map_or(Ok(()), |place| place.leave(draft.fs()))?;
     Ok(draft)
 }
 
@@ -90,6 +95,7 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
     let identity = run_identity(root.view(), &action.user)
         .map_err(|source| ExecutorError::CommandUser { command: command(), source: Box::new(source) })?;
     let mut mounts = crate::mounts::scripts(run.host_files, &action.scripts)?;
+    mounts.extend(run.emulator.map(Emulator::mount).transpose()?);
     mounts.extend(run.mounts.iter().map(PreparedMount::to_mount).collect::<Result<Vec<_>, _>>()?);
     // a size of 0 asks for the usual one, as with Docker
     if let Some(size) = run.shm_size.filter(|size| *size > 0) {

@@ -56,7 +56,7 @@ pub(crate) struct RunArgs {
     /// When to fetch the image: missing, always or never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: String,
-    /// The platform, which must be the machine's
+    /// Run the image for this platform, such as linux/arm64 [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
     /// false: accept registries with unknown certificates or none

@@ -9,7 +9,7 @@ use crate::{
     streams::print,
     working::{style_for_people, work},
 };
-use rbuild::{ImageName, PullStatus, Reference};
+use rbuild::{ImageName, Platform, PullStatus, Reference};
 use rbuild_docker_api::with_tag;
 
 /// Fetches an image.
@@ -49,8 +49,14 @@ pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
 }
 
 /// Fetches `name` for a command that needs it, saying so as Docker does.
-pub(super) fn fetch(app: &App, engine: &rbuild::Engine, name: &Reference) -> Result<(), CliError> {
-    work(style_for_people(&app.environment), async |events| engine.pull(name, None, events).await).map(|_| ())
+pub(super) fn fetch(
+    app: &App,
+    engine: &rbuild::Engine,
+    name: &Reference,
+    platform: Option<Platform>,
+) -> Result<(), CliError> {
+    let style = style_for_people(&app.environment);
+    work(style, async |events| engine.pull(name, platform, events).await).map(|_| ())
 }
 
 /// Fetches what a build has left of the image at its registry.

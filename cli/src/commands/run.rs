@@ -14,7 +14,7 @@ use crate::{
     streams,
     terminal::Size,
 };
-use rbuild::{ContainerRequest, ContainerStdio, Engine, Terminal, Volume};
+use rbuild::{ContainerRequest, ContainerStdio, Engine, Platform, Terminal, Volume};
 use rbuild_docker_api::with_tag;
 use std::{
     fs,
@@ -27,7 +27,7 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let options = RunOptions::new(args, &app.environment)?;
     let (engine, _) = app.configured_engine(options.certificates, 1)?;
     provide_image(app, &engine, &options)?;
-    let pull = options.pull;
+    let (pull, is_asked_for) = (options.pull, options.platform.is_some());
     let request = request(options, &app.environment)?;
     let signals = session::Signals::take()?;
     let container = match engine.start(&request) {
@@ -37,6 +37,13 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
         }
         started => started?,
     };
+    if let Some(other) = container.other_platform().filter(|_| !is_asked_for) {
+        exit::warn(&format!(
+            "The requested image's platform ({other}) does not match the detected host platform ({}) and no specific \
+             platform was requested",
+            Platform::host()
+        ));
+    }
     let code = session::attend(container, request.stdin, &signals)?;
     Ok(code.clamp(0, 255) as u8)
 }
@@ -46,13 +53,13 @@ fn provide_image(app: &App, engine: &Engine, options: &RunOptions) -> Result<(),
     match options.pull {
         PullWhen::Never => return Ok(()),
         PullWhen::Always => {}
-        PullWhen::Missing if engine.has_image(&options.image)? => return Ok(()),
+        PullWhen::Missing if engine.has_image(&options.image, options.platform.as_ref())? => return Ok(()),
         PullWhen::Missing => {
             let name = reference(&options.image)?;
             exit::tell(&format!("Unable to find image '{}' locally", with_tag(&name)));
         }
     }
-    fetch(app, engine, &reference(&options.image)?)
+    fetch(app, engine, &reference(&options.image)?, options.platform.clone())
 }
 
 fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRequest, CliError> {
@@ -73,6 +80,7 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
     };
     Ok(ContainerRequest {
         image: options.image,
+        platform: options.platform,
         name: options.name,
         command: options.command,
         entrypoint: options.entrypoint,

@@ -52,6 +52,11 @@ pub(crate) fn image_name(text: &str) -> Result<ImageName, UsageError> {
     ImageName::new(reference(text)?).map_err(|error| UsageError::new(format!("{error} ({text})")))
 }
 
+/// Reads a `--platform` that may be there, and is not given when it is empty.
+pub(crate) fn platform(text: Option<&str>) -> Result<Option<Platform>, UsageError> {
+    text.filter(|text| !text.is_empty()).map(any_platform).transpose()
+}
+
 /// Reads `--platform` where only the machine's own platform can be had.
 pub(crate) fn host_platform(text: &str) -> Result<Platform, UsageError> {
     let (platform, host) = (any_platform(text)?, Platform::host());

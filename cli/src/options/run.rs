@@ -1,8 +1,8 @@
 //! What a `run` line means.
 
-use super::{Certificates, host_platform, pairs, refuse};
+use super::{Certificates, pairs, platform, refuse};
 use crate::{args::RunArgs, environment::Environment, error::UsageError};
-use rbuild::{Access, ContainerStdio, ImagePath, Network, Retention, Volume};
+use rbuild::{Access, ContainerStdio, ImagePath, Network, Platform, Retention, Volume};
 use std::path::PathBuf;
 
 /// One container to be run. What it needs of the terminal is asked when it starts.
@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub(crate) struct RunOptions {
     /// The image's name.
     pub(crate) image: String,
+    /// `--platform`.
+    pub(crate) platform: Option<Platform>,
     /// The command instead of the image's; empty for the image's.
     pub(crate) command: Vec<String>,
     /// `--name`.
@@ -74,8 +76,6 @@ impl RunOptions {
             ("privileged", args.privileged),
             ("init", args.init),
         ])?;
-        // images of other platforms cannot run, so there is nothing to choose
-        args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
         if let Some(text) = args.env.iter().find(|text| text.is_empty() || text.starts_with('=')) {
             return Err(UsageError::new(format!(
                 "invalid argument {text:?} for \"-e, --env\" flag: invalid environment variable: {text}"
@@ -83,6 +83,7 @@ impl RunOptions {
         }
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
+            platform: default_platform(args.platform.as_deref(), environment)?,
             image: args.image,
             command: args.command,
             name: args.name.filter(|text| !text.is_empty()).map(name).transpose()?,
@@ -100,6 +101,14 @@ impl RunOptions {
             pull: pull(&args.pull)?,
             certificates: Certificates::from_flag(args.tls_verify),
         })
+    }
+}
+
+/// `--platform`, or what the environment has in its place.
+fn default_platform(flag: Option<&str>, environment: &Environment) -> Result<Option<Platform>, UsageError> {
+    match flag {
+        Some(text) => platform(Some(text)),
+        None => platform(environment.filled("DOCKER_DEFAULT_PLATFORM")),
     }
 }
 

@@ -17,6 +17,7 @@ mod containers;
 mod contexts;
 mod daemon;
 mod diagnostics;
+mod emulators;
 mod examples;
 mod faults;
 mod foreign_tools;

@@ -17,17 +17,17 @@ const CROSS: &str = "FROM --platform=$BUILDPLATFORM busybox AS build\nRUN echo o
     RUN echo \"$BUILDPLATFORM $TARGETPLATFORM $TARGETOS $TARGETARCH $TARGETVARIANT\" > /made\n\
     FROM scratch\nCOPY f /\nCOPY --from=build /made /made\nENTRYPOINT [\"/x\"]\n";
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn document(path: &Path, digest: &str) -> Value {
+pub(crate) fn document(path: &Path, digest: &str) -> Value {
     let file = path.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
     json(&fs::read_to_string(file).unwrap())
 }
 
 /// What `save` writes of an image, unpacked.
-fn saved(here: &Workspace, image: &str) -> PathBuf {
+pub(crate) fn saved(here: &Workspace, image: &str) -> PathBuf {
     here.ok(["save", "-o", "saved.tar", image]);
     let directory = here.path().join("saved");
     let _ = fs::remove_dir_all(&directory);
@@ -163,96 +163,6 @@ fn a_registry_gets_an_index_and_gives_each_platform_its_image() {
     let before = registry.requests().len();
     there.ok(["build", "-q", "--platform", BOTH, "-t", "again", from.to_str().unwrap()]);
     assert_eq!(registry.requests()[before..], [""; 0]);
-}
-
-const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
-
-/// The kernel's list of emulators, which is mounted for as long as this lives where nobody else has mounted it.
-struct Registrations {
-    ours: bool,
-}
-
-impl Registrations {
-    fn open() -> Option<Self> {
-        if Path::new(BINFMT).join("register").exists() {
-            return Some(Self { ours: false });
-        }
-        let mounted =
-            Command::new("mount").args(["-t", "binfmt_misc", "binfmt_misc", BINFMT]).output().unwrap();
-        mounted.status.success().then_some(Self { ours: true })
-    }
-}
-
-impl Drop for Registrations {
-    fn drop(&mut self) {
-        if self.ours {
-            // it may be in use by what another test runs, and is no loss if it stays
-            let _ = Command::new("umount").arg(BINFMT).output();
-        }
-    }
-}
-
-/// An emulator registered for arm64 under a name of its own, until it is dropped.
-struct Emulator(PathBuf);
-
-impl Emulator {
-    /// Registers Debian's with these flags.
-    fn register(line: &str, flags: &str) -> Self {
-        let name = format!("rbuild-test-{}", std::process::id());
-        let mut parts: Vec<&str> = line.trim().split(':').collect();
-        parts[1] = &name;
-        *parts.last_mut().unwrap() = flags;
-        let list = Path::new(BINFMT);
-        fs::write(list.join("register"), parts.join(":")).unwrap();
-        Self(list.join(name))
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = fs::write(&self.0, "-1");
-    }
-}
-
-#[test]
-fn foreign_programs_run_where_the_kernel_has_an_emulator() {
-    let test = "foreign_programs_run";
-    let Some(here) = with_busybox(test) else { return };
-    let base = rbuild_testkit::repository().join("target/base");
-    let line = fs::read_to_string("/usr/lib/binfmt.d/qemu-aarch64.conf");
-    let Some(_registrations) = Registrations::open() else {
-        return rbuild_testkit::skip("this kernel has no binfmt_misc");
-    };
-    let (Ok(line), Ok(root)) = (line, fs::read(base.join("arm64.tar"))) else {
-        return rbuild_testkit::skip("it needs qemu-user-static and target/base/arm64.tar");
-    };
-    let dockerfile = "FROM --platform=$BUILDPLATFORM busybox AS first\nRUN echo done > /first\n\
-        FROM scratch\nCOPY --from=first /first /\nARG TARGETARCH\nADD $TARGETARCH.tar /\n\
-        RUN [\"/bin/busybox\", \"sh\", \"-c\", \"busybox uname -m > /machine; busybox cat /machine\"]\n";
-    let context = here.context("c", dockerfile, &[]);
-    fs::write(context.join("arm64.tar"), root).unwrap();
-    fs::copy(base.join("busybox.tar"), context.join("amd64.tar")).unwrap();
-    let build = || here.run(["build", "--platform", BOTH, "-t", "app", context.to_str().unwrap()]);
-    if !Path::new(BINFMT).join("qemu-aarch64").exists() {
-        let refused = build();
-        assert_eq!(refused.code, 3, "{}", refused.stderr);
-        assert!(refused.stderr.contains("apt install qemu-user-static"), "{}", refused.stderr);
-        assert!(refused.stderr.contains("cannot run programs for linux/arm64:"), "{}", refused.stderr);
-        assert!(!refused.stderr.contains("RUN echo done\n"), "nothing has run: {}", refused.stderr);
-        let emulator = Emulator::register(&line, "OP");
-        let refused = build();
-        assert_eq!(refused.code, 3, "{}", refused.stderr);
-        assert!(refused.stderr.contains("without the flag F"), "{}", refused.stderr);
-        drop(emulator);
-    }
-    let emulator = Emulator::register(&line, "OPF");
-    let told = text(&build());
-    assert!(told.contains(" aarch64\n") && told.contains(" x86_64\n"), "{told}");
-    drop(emulator);
-    // what is cached needs no emulator
-    let again = build();
-    assert_eq!(again.code, 0, "{}", again.stderr);
-    assert_eq!(here.ok(["run", "--rm", "app", "/bin/busybox", "cat", "/machine"]), "x86_64\n");
 }
 
 #[test]

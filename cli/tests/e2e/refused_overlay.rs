@@ -11,11 +11,11 @@ use std::{
 };
 
 /// An overlay mounted on a workspace's store.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
     /// `None` when the kernel refuses it, as where the workspace is on overlayfs itself.
-    fn on(here: &Workspace) -> Option<Self> {
+    pub(crate) fn on(here: &Workspace) -> Option<Self> {
         let owner = fs::metadata(here.path()).unwrap().uid();
         let below = ["lower", "upper", "work"].map(|name| here.path().join(name));
         for directory in below.iter().chain([&here.store().to_owned()]) {

@@ -7,7 +7,7 @@ use nix::{
 };
 use rbuild_cache::{Container, ContainerDirectory, ContainerLock, ContainerState, Store};
 use rbuild_executor::Sandboxed;
-use rbuild_oci::Timestamp;
+use rbuild_oci::{Platform, Timestamp};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
@@ -31,6 +31,8 @@ pub enum Retention {
 /// A started container. Dropping it kills its program.
 pub struct RunningContainer {
     pub(crate) container: Container,
+    /// The platform of its image.
+    pub(crate) platform: Platform,
     pub(crate) directory: ContainerDirectory,
     pub(crate) process: Sandboxed,
     pub(crate) terminal: Option<OwnedFd>,
@@ -44,6 +46,14 @@ impl RunningContainer {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.container.id
+    }
+
+    /// The platform of its image, if programs for it are not this machine's own.
+    #[must_use]
+    pub fn other_platform(&self) -> Option<&Platform> {
+        let host = Platform::host();
+        (self.platform.os != host.os || self.platform.architecture != host.architecture)
+            .then_some(&self.platform)
     }
 
     /// The master side of its terminal, when it has one: bytes in and out.

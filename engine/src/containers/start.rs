@@ -1,12 +1,12 @@
 //! Starting a container.
 
 use super::process::{Retention, RunningContainer};
-use crate::{Engine, Error};
+use crate::{Engine, Error, emulators};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, Lease, NewContainer,
 };
-use rbuild_executor::{ContainerSandbox, HostFiles, Stdio, UpperDirectory};
-use rbuild_oci::{ContainerConfig, ImagePath, Timestamp};
+use rbuild_executor::{ContainerSandbox, Emulator, HostFiles, Stdio, UpperDirectory};
+use rbuild_oci::{ContainerConfig, ImagePath, Platform, Timestamp};
 use rbuild_planner::{Access, Network};
 use std::{io::Read, path::PathBuf};
 
@@ -15,6 +15,8 @@ use std::{io::Read, path::PathBuf};
 pub struct ContainerRequest {
     /// The image: a reference or an id.
     pub image: String,
+    /// `--platform`; of an image for several platforms the one for this machine when absent.
+    pub platform: Option<Platform>,
     /// `--name`; made up when absent.
     pub name: Option<String>,
     /// Arguments after the image; replace its CMD.
@@ -75,6 +77,12 @@ pub enum ContainerStdio {
     Inherit,
 }
 
+/// What a container's programs run on.
+struct Machine {
+    platform: Platform,
+    emulator: Option<Emulator>,
+}
+
 impl Engine {
     /// Starts a container of an image in the store. Its program ends with this process at the latest.
     ///
@@ -83,14 +91,14 @@ impl Engine {
     /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
         let lease = self.store.lease()?;
-        let container = self.new_container(request, &lease)?;
+        let (container, machine) = self.new_container(request, &lease)?;
         let (directory, lock) = match self.store.create_container(&container)? {
             NewContainer::Made(directory, lock) => (directory, lock),
             NewContainer::NameTaken(id) => {
                 return Err(Error::ContainerNameTaken { name: container.name, id });
             }
         };
-        let started = self.launch(request, container, (directory.clone(), lock));
+        let started = self.launch(request, (container, machine), (directory.clone(), lock));
         if started.is_err() && request.retention == Retention::Remove {
             directory.remove()?;
         }
@@ -100,7 +108,7 @@ impl Engine {
     fn launch(
         &self,
         request: &ContainerRequest,
-        mut container: Container,
+        (mut container, machine): (Container, Machine),
         (directory, lock): (ContainerDirectory, ContainerLock),
     ) -> Result<RunningContainer, Error> {
         let (terminal, stdio) = match request.terminal {
@@ -130,6 +138,7 @@ impl Engine {
                 .map(|v| (v.host.clone(), v.target.clone(), v.access))
                 .collect::<Vec<_>>(),
             host_files: &HostFiles::new(&self.store, &[]),
+            emulator: machine.emulator.as_ref(),
             stdio,
         })?;
         let program = ContainerProgram { pid: process.pid(), started: self.store.now().into() };
@@ -138,6 +147,7 @@ impl Engine {
         (container.pid, container.started) = (Some(program.pid), Some(program.started));
         Ok(RunningContainer {
             container,
+            platform: machine.platform,
             directory,
             process,
             terminal,
@@ -147,11 +157,18 @@ impl Engine {
         })
     }
 
-    /// A container of the image, which `lease` holds until the container's record does.
-    fn new_container(&self, request: &ContainerRequest, lease: &Lease) -> Result<Container, Error> {
-        let image = self.held_image(&request.image, None, lease)?;
+    /// A container of the image, which `lease` holds until the container's record does, and what it runs on.
+    fn new_container(
+        &self,
+        request: &ContainerRequest,
+        lease: &Lease,
+    ) -> Result<(Container, Machine), Error> {
+        let image = self.held_image(&request.image, request.platform.as_ref(), lease)?;
         self.check_layers(&image)?;
-        let config = configured(self.image_config(&image.id)?.config, request);
+        let config = self.image_config(&image.id)?;
+        let platform = config.platform();
+        let machine = Machine { emulator: emulators::of_container(&platform)?, platform };
+        let config = configured(config.config, request);
         let command: Vec<String> =
             config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
         if command.is_empty() {
@@ -160,7 +177,7 @@ impl Engine {
         let id = random_id()?;
         // as good as its id
         let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
-        Ok(Container {
+        let container = Container {
             id,
             name,
             image: request.image.clone(),
@@ -174,7 +191,8 @@ impl Engine {
             pid: None,
             state: ContainerState::Created,
             remove_when_ended: request.retention == Retention::Remove,
-        })
+        };
+        Ok((container, machine))
     }
 }
 

@@ -148,6 +148,7 @@ impl Bench {
             host_files: &self.host_files,
             secret_variables: &[],
             shm_size: None,
+            emulator: None,
             cancel: &Cancel::default(),
         };
         let draft = run(&run_spec, &mut |bytes| output.extend_from_slice(bytes));

@@ -54,6 +54,28 @@ impl MountPoints {
             .map_err(|source| SandboxError::MountPoint { path: target.to_owned(), source })
     }
 
+    /// The same as [`Self::create`], but directories that were there keep their times.
+    ///
+    /// # Errors
+    /// [`SandboxError::MountPoint`].
+    pub fn create_unnoticed(&mut self, target: &Path, kind: PartKind) -> Result<(), SandboxError> {
+        let fail = |source| SandboxError::MountPoint { path: target.to_owned(), source };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let open = |path: &Path| open_in_root(self.root.as_fd(), path, flags, Mode::empty()).ok();
+        let parent = target.ancestors().skip(1).find_map(open);
+        let before = parent.as_ref().map(|parent| stat_fd(parent.as_fd())).transpose().map_err(fail)?;
+        self.ensure(target, kind).map_err(fail)?;
+        parent.iter().zip(&before).try_for_each(|(parent, before)| reset_times(parent, before)).map_err(fail)
+    }
+
+    /// What was made, as something that may be in `root` as well.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be duplicated.
+    pub fn in_root(self, root: BorrowedFd<'_>) -> Result<Self, SandboxError> {
+        Ok(Self { created: self.created, ..Self::new(root)? })
+    }
+
     /// Makes the directory `target`; it stays, as under Docker do `/proc`, `/dev` and `/sys`.
     pub(super) fn create_permanent(&mut self, target: &Path) -> Result<(), SandboxError> {
         let before = self.created.len();
