@@ -2,12 +2,12 @@
 
 use crate::{
     Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, ImageLock, LayerTimes,
-    PullPolicy, Warning,
+    PullPolicy, Squash, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
     emulators::Emulators,
     execute_step::{Executor, Machine},
-    export::{self, Delivery, Destination, Layers, Made, Presence, Targets},
+    export::{self, Delivery, Destination, Layers, Made, Presence},
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
@@ -15,7 +15,9 @@ use crate::{
     resolve::Fetching,
     results::{Origin, Results, StepResult},
     schedule::{Next, Queue, Schedule},
-    secrets, unsupported,
+    secrets,
+    squash::Squasher,
+    unsupported,
 };
 use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
@@ -120,6 +122,7 @@ struct Build {
     to_hash: BTreeSet<StepId>,
     diffing: Diffing,
     layer_times: LayerTimes,
+    squash: Squash,
     remote: RemoteImages,
     jobs: usize,
     reporter: Reporter,
@@ -161,6 +164,7 @@ impl Build {
             to_hash: first.to_hash,
             diffing: Diffing::new(store, cancel, first.diffs),
             layer_times: first.request.layer_times,
+            squash: first.request.squash,
             remote: engine.remote.clone(),
             jobs: engine.jobs,
             reporter: reporter.clone(),
@@ -312,9 +316,20 @@ impl Build {
             });
             layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         }
-        let lease = self.cache.lease();
-        let targets = Targets { plan: &self.plan, results: &self.results, layers: &layers, lease };
-        export::assemble(&self.executor.machine.store, &targets, presence)
+        let mut parts = export::parts(&self.plan, &self.results, layers);
+        if self.squash != Squash::Nothing {
+            let (machine, plan) = (&self.executor.machine, self.plan.clone());
+            let (store, files, cancel) =
+                (machine.store.clone(), machine.files.clone(), machine.cancel.clone());
+            let (cache, layers) = (self.cache.clone(), self.squash);
+            let squashing = tokio::task::spawn_blocking(move || {
+                let lease = cache.lease();
+                let squasher = Squasher { store: &store, lease, files: &files, cancel: &cancel };
+                export::squash(&squasher, &plan, parts, layers)
+            });
+            parts = squashing.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+        }
+        export::assemble((&self.executor.machine.store, self.cache.lease()), &parts, presence)
     }
 
     /// The layers of each target, lowest first.

@@ -122,6 +122,14 @@ pub enum Error {
     /// An image that is planned with is not in the store.
     #[error("the store does not have it")]
     NotInStore,
+    /// Nothing that an image could be squashed from.
+    #[error("image {image} has no layer {layer:?}, and is built on no image of that name")]
+    NoSuchLayer {
+        /// The image.
+        image: String,
+        /// As asked.
+        layer: String,
+    },
     /// An id prefix fits several images.
     #[error("image id {0} is ambiguous: give more digits")]
     AmbiguousImage(String),
@@ -321,6 +329,7 @@ impl Error {
             | Self::NotLocked(_)
             | Self::LockedElsewhere { .. }
             | Self::NotInStore
+            | Self::NoSuchLayer { .. }
             | Self::AmbiguousImage(_)
             | Self::NoSuchManifest(_)
             | Self::NoSuchBuild(_)

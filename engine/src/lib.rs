@@ -50,6 +50,7 @@ mod run_mounts;
 mod schedule;
 mod secrets;
 mod source_files;
+mod squash;
 mod transfer;
 mod unsupported;
 mod usage;
@@ -101,9 +102,10 @@ pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, 
 pub use request::{
     ArchiveDestination, BuildRequest, Built, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
     Exported, FilesDestination, ImageSource, LayerTimes, LayoutReference, NamedContextSource, Output,
-    OutputFile, PlatformSplit, PullPolicy, RemoteContext,
+    OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
+pub use squash::{SquashRequest, Squashed};
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 

@@ -231,6 +231,18 @@ pub enum LayerTimes {
     Clamped,
 }
 
+/// The layers of a build's image that become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Squash {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of its own steps (`--squash`).
+    OwnLayers,
+    /// All, those of its base image among them (`--squash-all`).
+    Everything,
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -243,6 +255,8 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// The times of files in the image.
     pub layer_times: LayerTimes,
+    /// `--squash` and `--squash-all`: the layers of the image that become one.
+    pub squash: Squash,
     /// `--build-arg`, in order.
     pub build_args: Vec<(String, String)>,
     /// `--label`, in order.
@@ -320,6 +334,7 @@ impl BuildRequest {
             dockerfile: DockerfileSource::InContext,
             outputs: vec![Output::Store { names: Vec::new() }],
             layer_times: LayerTimes::AsTheyAre,
+            squash: Squash::Nothing,
             build_args: Vec::new(),
             labels: Vec::new(),
             target: None,

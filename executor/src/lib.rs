@@ -63,7 +63,7 @@ pub use open_source::DockerfilePlace;
 pub use run::{Run, run};
 pub use select::{Selection, select};
 pub use shown_files::{copy_shown, move_out};
-pub use snapshot::{Overlays, RootView, Snapshots, clone_layer, collect_running};
+pub use snapshot::{Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, merge_layers};
 pub use source::SourceRoot;
 pub use store_writer::store_writer;
 pub use summary::SelectionSummary;

@@ -31,6 +31,12 @@ pub(crate) struct BuildArgs {
     /// The Dockerfile [default: PATH/Dockerfile], - for standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<String>,
+    /// Make one layer of those that this build adds to its base image
+    #[arg(long, switch = false)]
+    pub(crate) squash: bool,
+    /// Make one layer of all layers, those of the base image among them
+    #[arg(long, switch = false)]
+    pub(crate) squash_all: bool,
     /// Set a build argument (NAME=VALUE, or NAME to take the value from the environment)
     #[arg(long, value_name = "ARG")]
     pub(crate) build_arg: Vec<String>,

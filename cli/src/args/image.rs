@@ -150,6 +150,25 @@ pub(crate) struct TreeArgs {
     pub(crate) image: String,
 }
 
+/// What was typed after `squash`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild squash [OPTIONS] IMAGE[:TAG]")]
+pub(crate) struct SquashArgs {
+    /// The image, which stays as it is
+    #[arg(value_name = "IMAGE[:TAG]")]
+    pub(crate) image: String,
+    /// Name the new image (NAME[:TAG]); may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// Merge the layers above LAYER: a layer by its digest or the beginning of it, an image that IMAGE is built on, or the
+    /// number of layers to merge
+    #[arg(short, long, value_name = "LAYER", conflicts_with = "all")]
+    pub(crate) from: Option<String>,
+    /// Merge all layers (the default)
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 /// What was typed after `image prune`.
 #[derive(Debug, Args)]
 pub(crate) struct ImagePruneArgs {

@@ -20,7 +20,7 @@ pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, R
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
     ContainerInspectArgs, DiffArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs,
-    RmiArgs, TagArgs, TreeArgs,
+    RmiArgs, SquashArgs, TagArgs, TreeArgs,
 };
 pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Show what a container has changed, or how two images differ
     Diff(DiffArgs),
+    /// Make an image with fewer layers of one that is there
+    Squash(SquashArgs),
     /// Show what takes how much space
     Df(DfArgs),
     /// Remove stopped containers, dangling images and unused cache
@@ -174,6 +176,8 @@ pub(crate) enum ImageCommand {
     Tree(TreeArgs),
     /// Show how two images differ
     Diff(DiffArgs),
+    /// Make an image with fewer layers of one that is there
+    Squash(SquashArgs),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// Send an image to a registry

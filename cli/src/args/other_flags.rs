@@ -18,7 +18,7 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 28] = [
+const FLAGS: [(&str, Option<char>, Takes); 27] = [
     ("allow", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
@@ -43,7 +43,6 @@ const FLAGS: [(&str, Option<char>, Takes); 28] = [
     ("rm", None, Switch),
     ("sbom", None, Value),
     ("security-opt", None, Value),
-    ("squash", None, Switch),
     ("ssh", None, Value),
     ("stream", None, Switch),
     ("ulimit", None, Value),

@@ -21,6 +21,7 @@ mod registry_test;
 mod run;
 mod search;
 mod session;
+mod squash;
 mod transfer;
 mod usage;
 mod version;
@@ -98,6 +99,7 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Diff(args) | C::Image(I::Diff(args)) | C::Container(K::Diff(args)) => {
             layers(move |app| compare::diff(app, &args))
         }
+        C::Squash(args) | C::Image(I::Squash(args)) => layers(move |app| squash::squash(app, &args)),
         C::Image(I::Tree(args)) => layers(move |app| compare::tree(app, &args)),
         C::Df(args) | C::System(S::Df(args)) => layers(move |app| usage::usage(app, &args)),
         C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),

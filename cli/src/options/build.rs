@@ -6,7 +6,7 @@ use super::{
     pairs, secrets, size, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, ImageName, Network, NoCache, Platform};
+use rbuild::{BuildRequest, ImageName, Network, NoCache, Platform, Squash};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
@@ -92,6 +92,11 @@ impl BuildOptions {
             dockerfile,
             outputs: Vec::new(),
             layer_times,
+            squash: match (args.squash_all, args.squash) {
+                (true, _) => Squash::Everything,
+                (false, true) => Squash::OwnLayers,
+                (false, false) => Squash::Nothing,
+            },
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: args.target,

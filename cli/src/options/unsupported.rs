@@ -23,7 +23,6 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
             "compress"
             | "isolation"
             | "security-opt"
-            | "squash"
             | "rm"
             | "force-rm"
             | "disable-content-trust"

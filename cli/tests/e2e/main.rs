@@ -37,6 +37,7 @@ mod robust;
 mod sandbox;
 mod secrets;
 mod security;
+mod squash;
 mod story;
 mod temporary_files;
 

@@ -6,30 +6,21 @@ mod daemon;
 mod destination;
 mod files;
 mod registry;
+mod squash;
 mod store;
 
 pub(crate) use clamp::{Layers, clamp};
 pub(crate) use destination::Destination;
-pub(crate) use store::{Made, Presence, assemble};
+pub(crate) use squash::squash;
+pub(crate) use store::{Made, Presence, assemble, parts};
 
-use crate::{
-    Activity, Error, Exported, Output, layer_files::LayerFiles, reporter::Reporter, results::Results,
-};
-use rbuild_cache::{Cancel, LayerId, Lease, Store};
+use crate::{Activity, Error, Exported, Output, layer_files::LayerFiles, reporter::Reporter};
+use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::Snapshots;
 use rbuild_image::RemoteImages;
 use rbuild_oci::Platform;
 use rbuild_planner::{Filesystem, Plan, PlannedTarget, StepId};
 use std::collections::BTreeSet;
-
-/// The targets of a build, whose steps are done. Their layers are on the disk.
-pub(crate) struct Targets<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) results: &'a Results,
-    pub(crate) layers: &'a Layers,
-    /// Holds the layers, and then the image.
-    pub(crate) lease: &'a Lease,
-}
 
 /// Finished targets that are to go to destinations.
 pub(crate) struct Delivery<'a> {

@@ -1,10 +1,10 @@
 //! The targets as an image of the store: put together, recorded, named.
 
-use super::Targets;
-use crate::Error;
-use rbuild_cache::{ImageRecord, LayerId, RefRecord, Store};
-use rbuild_oci::{DiffId, ImageId, ImageName, Timestamp};
-use rbuild_planner::{PlannedTarget, StepId};
+use super::Layers;
+use crate::{Error, results::Results};
+use rbuild_cache::{ImageRecord, LayerId, Lease, RefRecord, Store};
+use rbuild_oci::{DiffId, ImageConfig, ImageId, ImageName, Timestamp};
+use rbuild_planner::{Plan, PlannedTarget, StepId};
 use std::time::SystemTime;
 
 /// The place of an image in the store.
@@ -14,6 +14,15 @@ pub(crate) enum Presence {
     Listed,
     /// It is there for this build alone.
     Passing,
+}
+
+/// What the image of a target is made of.
+#[derive(Clone)]
+pub(crate) struct Part {
+    /// With its DiffIds.
+    pub(crate) config: ImageConfig,
+    /// Its layers, lowest first.
+    pub(crate) stack: Vec<LayerId>,
 }
 
 /// The image of the targets.
@@ -31,38 +40,39 @@ impl Made {
     }
 }
 
-/// Makes an image of each of `targets`, and of several one image for all their platforms.
+/// Makes images of these configs and layers, and of several one image for all their platforms. `lease` holds their layers,
+/// which are on the disk, and then the image.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub(crate) fn assemble(store: &Store, targets: &Targets<'_>, presence: Presence) -> Result<Made, Error> {
-    let each = targets.plan.targets.iter().zip(&targets.layers.stacks);
-    let each = each.map(|target| assemble_target(store, targets, target, presence));
-    let parts = each.collect::<Result<Vec<_>, _>>()?;
+pub(crate) fn assemble(
+    (store, lease): (&Store, &Lease),
+    parts: &[Part],
+    presence: Presence,
+) -> Result<Made, Error> {
+    let assemble = |part: &Part| match presence {
+        Presence::Listed => rbuild_image::assemble(store, lease, &part.config, &part.stack),
+        Presence::Passing => rbuild_image::unrecorded(store, lease, &part.config, &part.stack),
+    };
+    let parts = parts.iter().map(assemble).collect::<Result<Vec<_>, _>>()?;
     let whole = match (parts.as_slice(), presence) {
         ([only], _) => only.clone(),
-        (parts, Presence::Listed) => rbuild_image::assemble_index(store, targets.lease, parts)?,
-        (parts, Presence::Passing) => rbuild_image::unrecorded_index(store, targets.lease, parts)?,
+        (parts, Presence::Listed) => rbuild_image::assemble_index(store, lease, parts)?,
+        (parts, Presence::Passing) => rbuild_image::unrecorded_index(store, lease, parts)?,
     };
     Ok(Made { whole, parts })
 }
 
-fn assemble_target(
-    store: &Store,
-    targets: &Targets<'_>,
-    (target, stack): (&PlannedTarget, &Vec<LayerId>),
-    presence: Presence,
-) -> Result<ImageRecord, Error> {
+/// The config and the layers of each target, in their order.
+pub(crate) fn parts(plan: &Plan, results: &Results, layers: Layers) -> Vec<Part> {
+    let Layers { stacks, diffs } = layers;
     let times = |step: StepId| -> (DiffId, Timestamp) {
-        let created = targets.results.step(step).map(|result| result.created());
+        let created = results.step(step).map(|result| result.created());
         let created = created.unwrap_or_else(|| Timestamp::from(SystemTime::UNIX_EPOCH));
-        (targets.layers.diffs[&step].diff_id, created)
+        (diffs[&step].diff_id, created)
     };
-    let config = target.image.finished_config(&times, targets.plan.source_date_epoch);
-    Ok(match presence {
-        Presence::Listed => rbuild_image::assemble(store, targets.lease, &config, stack)?,
-        Presence::Passing => rbuild_image::unrecorded(store, targets.lease, &config, stack)?,
-    })
+    let config = |target: &PlannedTarget| target.image.finished_config(&times, plan.source_date_epoch);
+    plan.targets.iter().zip(stacks).map(|(target, stack)| Part { config: config(target), stack }).collect()
 }
 
 /// Gives `image` these names.

@@ -16,8 +16,8 @@ use nix::{
 use rbuild_sys::overlay::XattrNamespace;
 use rustix::{
     fs::{
-        CWD, OFlags, SeekFrom, XattrFlags, copy_file_range, getxattr, ioctl_ficlone, listxattr, lremovexattr,
-        lsetxattr, openat, readlinkat, seek,
+        AtFlags, CWD, OFlags, SeekFrom, XattrFlags, copy_file_range, getxattr, ioctl_ficlone, linkat,
+        listxattr, lremovexattr, lsetxattr, openat, readlinkat, seek,
     },
     io::Errno,
 };
@@ -92,6 +92,11 @@ impl Source {
     /// Opens the entry `name` of this directory; `None` when it has gone.
     pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Self>, ExecutorError> {
         Self::open(&self.file, name, self.shown.join(name))
+    }
+
+    /// Gives the entry `name` of this directory the name `to` as well.
+    pub(super) fn link(&self, name: &OsStr, to: &Path) -> Result<(), Errno> {
+        linkat(&self.file, name, CWD, to, AtFlags::empty())
     }
 
     /// Its metadata when it was opened.
