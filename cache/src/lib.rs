@@ -24,16 +24,16 @@ pub use collect::{
     ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,
     Usage,
 };
-pub use disk::{BootId, Stamp, create_private_file, make_dirs_with_mode};
+pub use disk::{BootId, FileStat, Stamp, create_private_file, make_dirs_with_mode};
 pub use error::{StoreError, Warning};
 pub use index::{
-    CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, EvictedBy, FactKey, FileStat, Index,
-    KeyBuilder, Lookup, Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
+    CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, EvictedBy, FactKey, Index, KeyBuilder, Lookup,
+    Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
-    ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, LayerDraft,
-    LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer, PauseLock,
-    PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, Writer,
+    ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow,
+    LayerDraft, LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer,
+    PauseLock, PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, Writer,
 };
 pub use store::{ListedManifest, ManifestList};

@@ -81,29 +81,28 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] when the store cannot be read.
     pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
-        let mut names = self.names()?;
-        let mut summaries = Vec::new();
-        let records = self.store.images()?;
-        let parts: BTreeSet<ImageId> =
-            records.iter().flat_map(|whole| &whole.platforms).map(|part| part.image).collect();
-        for record in &records {
-            let named = names.remove(&record.id).unwrap_or_default();
+        let mut names = NamesByImage::new();
+        for (reference, record) in self.store.names()? {
+            names.entry(record.image).or_default().push((reference, record));
+        }
+        let rows = self.store.image_rows()?;
+        let parts: BTreeSet<ImageId> = rows.iter().flat_map(|whole| &whole.parts).copied().collect();
+        let mut summaries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let named = names.remove(&row.id).unwrap_or_default();
             // what has no name of its own is shown as a part of the image that it belongs to
-            if named.is_empty() && parts.contains(&record.id) {
+            if named.is_empty() && parts.contains(&row.id) {
                 continue;
             }
-            let config = match self.image_config(&shown_part(record)) {
-                // a damaged image is none, until it is made again
-                Err(Error::NoSuchImage(_)) => continue,
-                config => config?,
-            };
+            let measured =
+                || Ok::<_, Error>(self.store.image(&row.id)?.map_or(0, |record| self.size(&record)));
             summaries.push(ImageSummary {
-                id: record.id,
+                id: row.id,
                 digests: digests(&named),
                 names: named.into_iter().map(|(name, _)| name).collect(),
-                created: config.created,
-                size: self.size(record),
-                labels: config.config.labels,
+                created: row.created,
+                size: row.size.map_or_else(measured, Ok)?,
+                labels: row.labels,
             });
         }
         summaries.sort_by_key(|summary| std::cmp::Reverse(summary.created));
@@ -116,8 +115,8 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn image(&self, name: &str) -> Result<Image, Error> {
         let record = self.find_image(name)?;
-        let config = self.image_config(&shown_part(&record))?;
-        let named = self.names()?.remove(&record.id).unwrap_or_default();
+        let config = self.image_config(&record.shown_part())?;
+        let named = self.store.names_of(&record.id)?;
         Ok(Image {
             id: record.id,
             config,
@@ -150,7 +149,7 @@ impl Engine {
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Error> {
         let whole = self.find_image(name)?;
-        let part = shown_part(&whole);
+        let part = whole.shown_part();
         let record = self.store.image(&part)?.ok_or_else(|| Error::NoSuchImage(name.to_owned()))?;
         let config = self.image_config(&part)?;
         let mut layers = record.layers.iter();
@@ -194,7 +193,7 @@ impl Engine {
             Err(missing @ Error::NoSuchImage(_)) => return self.remove_remains(name)?.ok_or(missing),
             found => found?,
         };
-        let named = self.names()?.remove(&record.id).unwrap_or_default();
+        let named = self.store.names_of(&record.id)?;
         // compared in full: `box` and `box:latest` are one name
         let full = name.parse::<Reference>().map(|asked| asked.to_string()).ok();
         let asked = named.iter().find(|(known, _)| Some(known.to_string()) == full);
@@ -230,7 +229,7 @@ impl Engine {
     fn check_unused(&self, name: &str, record: &ImageRecord, force: Force) -> Result<(), Error> {
         let in_use = |holder| Err(Error::ImageInUse { name: name.to_owned(), holder });
         let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
-        if let Some(whole) = self.store.images()?.iter().find(|whole| whole.includes(&record.id)) {
+        if let Some(whole) = self.store.image_rows()?.iter().find(|whole| whole.parts.contains(&record.id)) {
             return in_use(ImageHolder::Platforms(short(&whole.id.as_digest().hex())));
         }
         let uses = |image: &ImageId| *image == record.id || record.includes(image);
@@ -244,11 +243,11 @@ impl Engine {
 
     /// Removes the images for the platforms of `whole`, which is gone, as far as they are images on their own account no more.
     fn remove_platforms(&self, whole: &ImageRecord) -> Result<Vec<RemovedImage>, Error> {
-        let (names, images) = (self.names()?, self.store.images()?);
+        let others = self.store.image_rows()?;
         let mut removed = Vec::new();
         for part in &whole.platforms {
-            let is_needed =
-                names.contains_key(&part.image) || images.iter().any(|other| other.includes(&part.image));
+            let is_needed = others.iter().any(|other| other.parts.contains(&part.image))
+                || !self.store.names_of(&part.image)?.is_empty();
             if !is_needed && self.store.remove_image(&part.image)? {
                 removed.push(RemovedImage::Deleted(part.image));
             }
@@ -358,20 +357,6 @@ impl Engine {
         let counted = || self.store.layer_meta(&layer.layer).ok()?.size_bytes;
         layer.size.or_else(counted).unwrap_or(0)
     }
-
-    fn names(&self) -> Result<NamesByImage, Error> {
-        let mut names = NamesByImage::new();
-        for (reference, record) in self.store.references()? {
-            names.entry(record.image).or_default().push((reference, record));
-        }
-        Ok(names)
-    }
-}
-
-/// The image whose config is shown: of several that for this machine, or else the first.
-fn shown_part(image: &ImageRecord) -> ImageId {
-    let first = image.platforms.first().map(|part| part.image);
-    image.for_platform(&Platform::host()).or(first).unwrap_or(image.id)
 }
 
 fn digests(named: &[(Reference, RefRecord)]) -> Vec<(Reference, Digest)> {

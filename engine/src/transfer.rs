@@ -103,7 +103,7 @@ impl Engine {
             let known = self.store.reference(&reference)?.is_some();
             return Ok(ImageName::new(reference).ok().filter(|_| known).into_iter().collect());
         }
-        let known = self.store.references()?.into_iter().map(|(known, _)| known);
+        let known = self.store.names()?.into_iter().map(|(known, _)| known);
         Ok(known
             .filter(|known| known.has_repository_of(&reference))
             .filter_map(|known| ImageName::new(known).ok())

@@ -37,6 +37,22 @@ impl Timestamp {
         jiff::Timestamp::from_second(seconds).ok().map(Self)
     }
 
+    /// The moment `seconds` and `nanoseconds` after 1970-01-01T00:00:00Z; `None` outside the years −9999 to 9999.
+    #[must_use]
+    pub fn new(seconds: i64, nanoseconds: i32) -> Option<Self> {
+        jiff::Timestamp::new(seconds, nanoseconds).ok().map(Self)
+    }
+
+    /// The moment that an HTTP header states (RFC 9110 §5.6.7), in the form of today or one of the two obsolete ones.
+    #[must_use]
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        const FORMS: [&str; 3] =
+            ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+        let read = |form: &&str| jiff::civil::DateTime::strptime(form, text).ok();
+        let stated = FORMS.iter().find_map(read)?;
+        Some(Self(stated.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
+    }
+
     /// Whole seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn seconds(&self) -> i64 {
@@ -90,6 +106,19 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_of_http_are_read_in_each_form() {
+        for text in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            let read = Timestamp::from_http_date(text).map(|read| read.to_string());
+            assert_eq!(read.as_deref(), Some("1994-11-06T08:49:37Z"), "{text}");
+        }
+        for text in ["", "3", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 36 Nov 1994 08:49:37 GMT", "yesterday"] {
+            assert_eq!(Timestamp::from_http_date(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn trailing_zeros_are_trimmed_as_go_does() {

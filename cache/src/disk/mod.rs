@@ -3,7 +3,9 @@
 
 mod boot;
 mod directories;
+mod fields;
 mod file_lock;
+mod file_stat;
 mod index_writers;
 mod private_file;
 mod random_id;
@@ -14,7 +16,9 @@ pub(crate) mod whole_file;
 pub use boot::{BootId, Stamp};
 pub use directories::make_dirs_with_mode;
 pub(crate) use directories::{DIRECTORY_MODE, list, make_dirs, remove_files};
+pub(crate) use fields::{FieldReader, FieldWriter, array, checksum};
 pub(crate) use file_lock::{FileLock, LockMode, OnUnlock};
+pub use file_stat::FileStat;
 pub(crate) use index_writers::IndexWriters;
 pub(crate) use private_file::FILE_MODE;
 pub use private_file::create_private_file;

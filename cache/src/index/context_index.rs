@@ -10,7 +10,10 @@
 
 use crate::{
     Store, StoreError,
-    disk::whole_file::{self, Durability},
+    disk::{
+        FileStat, array, checksum,
+        whole_file::{self, Durability},
+    },
 };
 use rbuild_oci::Digest;
 use std::{path::PathBuf, time::SystemTime};
@@ -26,23 +29,6 @@ const TICK: i64 = 20_000_000;
 /// File systems that keep whole seconds only (or every second one, as FAT).
 const COARSE: i64 = 2_000_000_000;
 const SECOND: i64 = 1_000_000_000;
-
-/// The stat(2) values of a file. As long as they stay the same, the file counts as unchanged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileStat {
-    /// st_dev.
-    pub device: u64,
-    /// st_ino.
-    pub inode: u64,
-    /// st_size in bytes.
-    pub size: u64,
-    /// st_mtim in nanoseconds since 1970.
-    pub modified: i64,
-    /// st_ctim in nanoseconds since 1970.
-    pub changed: i64,
-    /// st_mode.
-    pub mode: u32,
-}
 
 /// The outcome of saving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,34 +238,6 @@ fn racy(stat: &FileStat, walked: i64) -> bool {
     // whole-second mtimes are common on any file system (tar, rsync), so only ctime reveals a coarse one
     let grain = if stat.changed % SECOND == 0 { COARSE } else { TICK };
     stat.changed.max(stat.modified).saturating_add(grain) >= walked
-}
-
-/// Finds damage and spreads paths over the table; it must stay the same, because both are on the disk. It need not be
-/// cryptographic, because a process that can write the store can write anything into it.
-fn checksum(bytes: &[u8]) -> u64 {
-    const FACTORS: [u64; 4] =
-        [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb, 0xd6e8_feb8_6659_fd93];
-    let mix = |sum: u64, word: u64, factor: u64| (sum.rotate_left(23) ^ word).wrapping_mul(factor);
-    let mut lanes = FACTORS;
-    let mut chunks = bytes.chunks_exact(32);
-    for chunk in &mut chunks {
-        for (lane, factor) in FACTORS.iter().enumerate() {
-            lanes[lane] = mix(lanes[lane], u64::from_le_bytes(array(&chunk[lane * 8..])), *factor);
-        }
-    }
-    let mut sum = bytes.len() as u64;
-    for word in chunks.remainder().chunks(8) {
-        let mut raw = [0; 8];
-        raw[..word.len()].copy_from_slice(word);
-        sum = mix(sum, u64::from_le_bytes(raw), FACTORS[0]);
-    }
-    let sum = lanes.iter().fold(sum, |sum, lane| mix(sum, *lane, FACTORS[1]));
-    (sum ^ (sum >> 32)).wrapping_mul(FACTORS[2]) ^ (sum >> 29)
-}
-
-/// The first `N` bytes.
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    *bytes.first_chunk().expect("callers have checked the length")
 }
 
 #[cfg(test)]

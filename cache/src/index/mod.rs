@@ -10,7 +10,7 @@ mod recent;
 mod record;
 mod recorder;
 
-pub use context_index::{ContextIndex, ContextIndexBuilder, FileStat, Saved};
+pub use context_index::{ContextIndex, ContextIndexBuilder, Saved};
 pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
 pub use recent::{RecentPlace, RecentRecords};
 pub use record::{CacheRecord, EvictedBy, StepInputs};

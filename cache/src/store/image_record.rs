@@ -97,9 +97,12 @@ impl Store {
     /// # Errors
     /// An I/O error when its record cannot be read.
     pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let bytes = whole_file::read(&self.image_path(id))?;
-        let image: Option<ImageRecord> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(image.filter(|image| image.id == *id))
+        let Some(bytes) = whole_file::read(&self.image_path(id))? else { return Ok(None) };
+        let image = serde_json::from_slice(&bytes).ok().filter(|image: &ImageRecord| image.id == *id);
+        if image.is_none() {
+            self.forget_listings();
+        }
+        Ok(image)
     }
 
     /// All images, by id. Damaged records are left out.

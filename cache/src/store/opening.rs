@@ -15,11 +15,12 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 15] = [
+const DIRECTORIES: [&str; 16] = [
     "blobs/sha256",
     "refs",
     "images",
     "manifests",
+    "lists",
     "layers",
     "index",
     "contexts",

@@ -1,13 +1,20 @@
 //! References: what a name points at. One file for each name, `refs/<domain>/<path>/_<tag>.json`; a path component
 //! never begins with `_`, so no repository's directory can meet another one's tag.
 
+use super::listing::{Listing, ListingOf, Row};
 use crate::{
     Store, StoreError,
-    disk::whole_file::{self, Durability},
+    disk::{
+        FieldReader, FieldWriter,
+        whole_file::{self, Durability},
+    },
 };
 use rbuild_oci::{Digest, ImageId, ImageName, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{fs, path::PathBuf};
+
+/// The listing of all of them.
+const NAMES: &str = "names";
 
 /// The target of a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +35,12 @@ impl Store {
     /// # Errors
     /// An I/O error when the record cannot be read.
     pub fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, StoreError> {
-        let bytes = whole_file::read(&self.reference_path(reference))?;
-        let record: Option<RefRecord> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let genuine =
-            |record: &RefRecord| reference.digest().is_none_or(|digest| record.manifest == Some(*digest));
-        Ok(record.filter(genuine))
+        let Some(bytes) = whole_file::read(&self.reference_path(reference))? else { return Ok(None) };
+        let record = genuine(reference, &bytes);
+        if record.is_none() {
+            self.forget_listings();
+        }
+        Ok(record)
     }
 
     /// Points `name` somewhere; the file is replaced in one step and is on the disk before the name is. Writes
@@ -87,30 +95,47 @@ impl Store {
         Ok(removed)
     }
 
-    /// All references in the order of their full names. Damaged records are left out.
+    /// All references in the order of their full names, of which each file is read. Damaged records are left out.
     ///
     /// # Errors
     /// An I/O error when the directories cannot be read.
     pub fn references(&self) -> Result<Vec<(Reference, RefRecord)>, StoreError> {
-        let mut found = Vec::new();
-        let mut pending = vec![(self.at("refs"), String::new())];
-        while let Some((directory, name)) = pending.pop() {
-            for (path, file) in entries(&directory)? {
-                let tag = file.strip_prefix('_').and_then(|file| file.strip_suffix(".json"));
-                match tag {
-                    Some(tag) => {
-                        let separator = if tag.starts_with('@') { "" } else { ":" };
-                        let Ok(reference) = format!("{name}{separator}{tag}").parse::<Reference>() else {
-                            continue;
-                        };
-                        let record = self.reference(&reference)?;
-                        found.extend(record.map(|record| (reference, record)));
-                    }
-                    None if name.is_empty() => pending.push((path, file)),
-                    None => pending.push((path, format!("{name}/{file}"))),
-                }
-            }
-        }
+        self.names_where(&[], |_| true)
+    }
+
+    /// All references in the order of their full names, from a listing where that is as new as their directories. Damage
+    /// within a file that was listed before is seen by the first who uses that file.
+    ///
+    /// # Errors
+    /// An I/O error when a directory or file cannot be read.
+    pub fn names(&self) -> Result<Vec<(Reference, RefRecord)>, StoreError> {
+        self.names_where(&self.kept_listing(NAMES), |_| true)
+    }
+
+    /// Those of [`Store::names`] that point at `image`.
+    ///
+    /// # Errors
+    /// As [`Store::names`].
+    pub fn names_of(&self, image: &ImageId) -> Result<Vec<(Reference, RefRecord)>, StoreError> {
+        self.names_where(&self.kept_listing(NAMES), |row| row.starts_with(image.as_digest().as_bytes()))
+    }
+
+    fn names_where(
+        &self,
+        kept: &[u8],
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<(Reference, RefRecord)>, StoreError> {
+        let read = |path: &str, bytes: &[u8]| {
+            let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+            let record = name_in(directory, file).and_then(|reference| genuine(&reference, bytes));
+            Ok(record.map_or(Row::Absent, |record| Row::Kept(encode(&record).into())))
+        };
+        let of = ListingOf { name: NAMES, tree: "refs", needs: None, read: &read, holds: &|_| true };
+        let listing = Listing::take(self, &of, kept)?;
+        let wanted = listing.rows().filter(|(_, _, row)| wanted(row));
+        let mut found: Vec<(Reference, RefRecord)> = wanted
+            .filter_map(|(directory, file, row)| Some((name_in(directory, file)?, decode(row)?)))
+            .collect();
         found.sort_by_cached_key(|(reference, _)| reference.to_string());
         Ok(found)
     }
@@ -124,19 +149,32 @@ impl Store {
     }
 }
 
-/// Paths and UTF-8 names in a directory that may vanish or be a file.
-fn entries(directory: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(e) => return Err(StoreError::io("read", directory, e)),
-    };
-    Ok(entries
-        .flatten()
-        .filter_map(|entry| Some((entry.path(), entry.file_name().into_string().ok()?)))
-        .collect())
+/// The reference that the file of that name stands for.
+fn name_in(directory: &str, file: &str) -> Option<Reference> {
+    let tag = file.strip_prefix('_')?.strip_suffix(".json")?;
+    let separator = if tag.starts_with('@') { "" } else { ":" };
+    format!("{directory}{separator}{tag}").parse().ok()
+}
+
+/// The record in the file of `reference`, unless it is damaged or another digest's.
+fn genuine(reference: &Reference, bytes: &[u8]) -> Option<RefRecord> {
+    let record: RefRecord = serde_json::from_slice(bytes).ok()?;
+    reference.digest().is_none_or(|digest| record.manifest == Some(*digest)).then_some(record)
+}
+
+/// The image comes first, so that the names of one image are found without the others being read.
+fn encode(record: &RefRecord) -> Vec<u8> {
+    let mut fields = FieldWriter::default();
+    fields.digest(record.image.as_digest());
+    fields.optional(record.manifest.as_ref(), FieldWriter::digest);
+    fields.moment(record.tagged_at);
+    fields.into_bytes()
+}
+
+fn decode(row: &[u8]) -> Option<RefRecord> {
+    let mut fields = FieldReader::new(row);
+    let image = ImageId::from_digest(fields.digest()?);
+    Some(RefRecord { image, manifest: fields.optional(FieldReader::digest)?, tagged_at: fields.moment()? })
 }
 
 #[cfg(test)]

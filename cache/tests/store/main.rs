@@ -9,5 +9,6 @@ mod containers;
 mod contents;
 mod crash;
 mod fixture;
+mod listings;
 mod remote_layers;
 mod writers;

@@ -19,14 +19,14 @@ pub(crate) struct Column {
     pub(crate) heading: &'static str,
 }
 
-/// Rows of one kind.
-pub(crate) struct Listing {
+/// Rows of one kind, each made when it is shown: a thousand of them with all their fields would fill megabytes.
+pub(crate) struct Listing<I> {
     /// Every field a row has, in the order of `--format json`.
     columns: &'static [Column],
     /// The fields of the default table, in order.
     shown: Vec<&'static str>,
-    /// One object a row; all values are texts.
-    rows: Vec<Map<String, Value>>,
+    /// Objects of texts.
+    rows: I,
 }
 
 /// The form that `--format` asks for.
@@ -64,79 +64,80 @@ impl Format {
     }
 }
 
-impl Listing {
+impl<R: Serialize, I: Iterator<Item = R>> Listing<I> {
     /// A listing of `rows`, which are objects of texts; `shown` are the fields of its default table, in order.
-    pub(crate) fn of<R: Serialize>(
+    pub(crate) fn of(
         columns: &'static [Column],
         shown: &[&'static str],
-        rows: impl IntoIterator<Item = R>,
+        rows: impl IntoIterator<IntoIter = I>,
     ) -> Self {
-        let object = |row: R| match serde_json::to_value(row) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) | Err(_) => unreachable!("a row is a struct of texts"),
-        };
-        Self { columns, shown: shown.to_vec(), rows: rows.into_iter().map(object).collect() }
+        Self { columns, shown: shown.to_vec(), rows: rows.into_iter() }
     }
 
     /// The ids alone, a line each (`--quiet`).
-    pub(crate) fn ids(&self) -> Answer {
-        Answer::Text(self.rows.iter().map(|row| format!("{}\n", text(row, "ID"))).collect())
+    pub(crate) fn ids(self) -> Answer {
+        Answer::Text(self.rows.map(|row| format!("{}\n", text(&object(row), "ID"))).collect())
     }
 
     /// The listing. A value in a table is always one line, because values are written by strangers.
     ///
     /// # Errors
     /// [`CliError::Template`] when the template names a field there is not.
-    pub(crate) fn render(&self, format: &Format) -> Result<Answer, CliError> {
-        let tame = |row: &Map<String, Value>| {
-            let one_line =
-                |value: &Value| value.as_str().map_or_else(|| value.clone(), |v| one_line(v).into());
-            row.iter().map(|(field, value)| (field.clone(), one_line(value))).collect::<Map<_, _>>()
-        };
+    pub(crate) fn render(self, format: &Format) -> Result<Answer, CliError> {
+        let Self { columns, shown, rows } = self;
         match format {
             Format::Table => {
                 let heading = |field: &&'static str| {
-                    let column = self.columns.iter().find(|column| column.field == *field);
+                    let column = columns.iter().find(|column| column.field == *field);
                     column.map_or_else(String::new, |column| column.heading.to_owned())
                 };
-                let head = self.shown.iter().map(heading).collect();
-                let cells = |row: &Map<String, Value>| {
-                    let row = tame(row);
-                    self.shown.iter().map(|field| text(&row, field).to_owned()).collect()
+                let head = shown.iter().map(heading).collect();
+                let cells = |row: R| {
+                    let row = object(row);
+                    shown.iter().map(|field| one_line(text(&row, field)).into_owned()).collect()
                 };
-                let rows: Vec<Vec<String>> =
-                    std::iter::once(head).chain(self.rows.iter().map(cells)).collect();
+                let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows.map(cells)).collect();
                 Ok(Answer::Text(aligned(&rows)))
             }
             Format::TableOf(template) => {
-                let head: Map<String, Value> = self
-                    .columns
-                    .iter()
-                    .map(|column| (column.field.to_owned(), Value::from(column.heading)))
-                    .collect();
-                let mut rows = Vec::with_capacity(self.rows.len() + 1);
-                for row in std::iter::once(&head).chain(&self.rows) {
+                let head =
+                    columns.iter().map(|column| (column.field.to_owned(), Value::from(column.heading)));
+                let mut lines = Vec::new();
+                for row in std::iter::once(head.collect()).chain(rows.map(object)) {
                     let line = template.render(&Value::Object(tame(row)))?;
-                    rows.push(line.split('\t').map(str::to_owned).collect());
+                    lines.push(line.split('\t').map(str::to_owned).collect());
                 }
-                Ok(Answer::Text(aligned(&rows)))
+                Ok(Answer::Text(aligned(&lines)))
             }
-            Format::Json => self.lines(|row| Ok(template::to_json(&Value::Object(row.clone())))),
-            Format::Rows(template) => self.lines(|row| template.render(&Value::Object(row.clone()))),
+            Format::Json => lines(rows, |row| Ok(template::to_json(row))),
+            Format::Rows(template) => lines(rows, |row| template.render(row)),
         }
     }
+}
 
-    fn lines(
-        &self,
-        line: impl Fn(&Map<String, Value>) -> Result<String, CliError>,
-    ) -> Result<Answer, CliError> {
-        let mut out = String::new();
-        for row in &self.rows {
-            out.push_str(&line(row)?);
-            out.push('\n');
-        }
-        Ok(Answer::Data(out))
+fn lines<R: Serialize>(
+    rows: impl Iterator<Item = R>,
+    line: impl Fn(&Value) -> Result<String, CliError>,
+) -> Result<Answer, CliError> {
+    let mut out = String::new();
+    for row in rows {
+        out.push_str(&line(&Value::Object(object(row)))?);
+        out.push('\n');
     }
+    Ok(Answer::Data(out))
+}
+
+fn object(row: impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(row) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => unreachable!("a row is a struct of texts"),
+    }
+}
+
+/// The row with each text in one line.
+fn tame(row: Map<String, Value>) -> Map<String, Value> {
+    let one_line = |value: Value| value.as_str().map(|text| one_line(text).into()).unwrap_or(value);
+    row.into_iter().map(|(field, value)| (field, one_line(value))).collect()
 }
 
 /// The text of `field` in `row`.
@@ -156,7 +157,7 @@ mod tests {
             Map::from_iter([("ID".to_owned(), id.into()), ("Repository".to_owned(), name.into())])
         };
         let rows = vec![row("ed94c19508b9", "debian"), row("41674f48864b", "<none>")];
-        let listing = Listing { columns: COLUMNS, shown: vec!["Repository", "ID"], rows };
+        let listing = Listing::of(COLUMNS, &["Repository", "ID"], rows);
         let format = Format::parse(Some(format)).map_err(|error| error.to_string())?;
         match listing.render(&format).map_err(|error| error.to_string())? {
             Answer::Text(text) | Answer::Data(text) => Ok(text),

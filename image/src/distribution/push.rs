@@ -461,7 +461,7 @@ fn unpacked(image: &ImageRecord, packing: &Packing) -> Vec<ImageLayer> {
 /// The layers of what was resolved at or pushed to other repositories of the same registry.
 fn repositories(store: &Store, reference: &Reference) -> Result<HashMap<DiffId, String>, ImageError> {
     let mut found = HashMap::new();
-    for (other, record) in store.references()? {
+    for (other, record) in store.names()? {
         if other.domain() != reference.domain()
             || other.path() == reference.path()
             || record.manifest.is_none()
