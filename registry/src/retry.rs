@@ -1,5 +1,6 @@
 //! The number of retries and the waits between them.
 
+use rbuild_oci::Timestamp;
 use reqwest::{StatusCode, header};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -69,10 +70,14 @@ impl Attempts {
     }
 }
 
-/// The wait that the server asks for in `Retry-After` (RFC 9110 §10.2.3), up to a limit.
+/// The wait that the server asks for in `Retry-After` (RFC 9110 §10.2.3), up to a limit. It may be a date, which is
+/// compared with the server's own `Date`, so that a clock that is wrong here does no harm.
 pub(crate) fn asked_wait(headers: &header::HeaderMap) -> Duration {
-    let asked = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    asked.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT)
+    let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
+    let date = |name| text(name).and_then(Timestamp::from_http_date).map(|date| date.seconds());
+    let until = || date(header::RETRY_AFTER)?.checked_sub(date(header::DATE)?)?.try_into().ok();
+    let seconds = text(header::RETRY_AFTER).and_then(|text| text.parse().ok()).or_else(until);
+    seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT)
 }
 
 /// True if the same request may succeed later.
@@ -106,5 +111,25 @@ mod tests {
         headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("999999"));
         assert_eq!(policy.delay_after(0, &headers), Some(LONGEST_WAIT));
         assert_eq!(policy.delay_after(2, &headers), None);
+    }
+
+    #[test]
+    fn a_wait_until_a_date_is_counted_from_the_server_s_own_date() {
+        let wait = |after: &str, date: Option<&str>| {
+            let value = |text: &str| header::HeaderValue::from_str(text).unwrap();
+            let mut headers = header::HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value(after));
+            headers.extend(date.map(|date| (header::DATE, value(date))));
+            asked_wait(&headers).as_secs()
+        };
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:42 GMT", date), 5);
+        assert_eq!(wait("Sun Nov  6 08:49:42 1994", date), 5);
+        assert_eq!(wait("Mon, 07 Nov 1994 08:49:42 GMT", date), LONGEST_WAIT.as_secs());
+        for (after, date) in
+            [("Sun, 06 Nov 1994 08:49:30 GMT", date), ("soon", date), ("Sun, 06 Nov 1994 08:49:42 GMT", None)]
+        {
+            assert_eq!(wait(after, date), 0, "{after}");
+        }
     }
 }

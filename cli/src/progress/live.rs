@@ -76,6 +76,14 @@ impl Live {
 
     /// Takes note of `event`.
     pub(super) fn event(&mut self, event: Event, now: Duration) {
+        if let Some(left) = names::wait(&event) {
+            self.finished.push(Line {
+                left: format!(" => {left}"),
+                right: String::new(),
+                paint: Paint::Yellow,
+            });
+            return;
+        }
         match event {
             Event::Begun { activity, what } => {
                 self.begun += 1;

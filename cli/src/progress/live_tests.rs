@@ -1,7 +1,7 @@
 //! What live progress looks like, on a terminal made of a grid of characters.
 
 use super::*;
-use rbuild::{Activity, Note, StepName, Warning};
+use rbuild::{Activity, Note, RegistryNotice, StepName, Warning};
 
 fn step(name: &str) -> Activity {
     let (position, instruction) = (String::new(), name.to_owned());
@@ -186,4 +186,20 @@ fn what_strangers_wrote_is_tame_and_measured_as_it_is_shown() {
     );
     screen.finish(200);
     assert_eq!(screen.lines.last().unwrap(), " - finished steps could not be kept: w\\u001bc\\nx");
+}
+
+#[test]
+fn a_wait_for_a_registry_stays_as_a_line_and_is_no_warning_of_the_end() {
+    let mut screen = Screen::new(60, 10);
+    screen.begin(1, "pushing r.example/app", 0);
+    let reason = "r.example answered 503".to_owned();
+    let wait = Event::Warning(Warning::Registry(RegistryNotice::Waiting { reason, seconds: 4 }));
+    screen.live.event(wait, Duration::from_millis(10));
+    screen.draw(100);
+    let said = " => WARN: r.example answered 503: trying again in 4 s";
+    assert_eq!(screen.lines[0], said);
+    screen.end(1, Outcome::Failed("r.example answered 503".into()), 4000);
+    screen.finish(4000);
+    let lines = screen.lines.join("\n");
+    assert!(lines.starts_with(said) && !lines.contains("found"), "{lines}");
 }

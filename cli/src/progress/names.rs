@@ -1,7 +1,7 @@
 //! What activities and remarks are called, in BuildKit's words.
 
-use crate::failure::plain;
-use rbuild::{Activity, ArchiveFormat, Event, Note};
+use crate::{failure::plain, shown::one_line};
+use rbuild::{Activity, ArchiveFormat, Event, Note, RegistryNotice, Warning};
 
 /// The name of an activity.
 pub(super) fn name(what: &Activity) -> String {
@@ -42,6 +42,15 @@ pub(super) fn note(note: &Note) -> String {
         Note::BlobMounted { blob, from } => format!("{blob}: mounted from {from}"),
         Note::Blob { blob, remark } => format!("{blob}: {remark}"),
     }
+}
+
+/// The text of a wait for a registry. It is worth a line while it lasts; afterwards the transfer has gone on, or its error
+/// says the same.
+pub(super) fn wait(event: &Event) -> Option<String> {
+    let Event::Warning(warning @ Warning::Registry(RegistryNotice::Waiting { .. })) = event else {
+        return None;
+    };
+    Some(one_line(&format!("WARN: {}", plain(&warning.to_string()))).into_owned())
 }
 
 /// The text of a warning of either kind.

@@ -67,6 +67,10 @@ impl Plain {
 
     /// Takes note of `event`, and writes what can be written.
     pub(super) fn event(&mut self, event: Event, now: Duration, out: &mut Shown) {
+        if let Some(wait) = names::wait(&event) {
+            line(out, format_args!("{wait}"));
+            return;
+        }
         if let Some(warning) = names::warning(&event) {
             self.warnings.push(warning);
             return;

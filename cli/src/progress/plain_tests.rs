@@ -1,7 +1,7 @@
 //! What plain progress looks like.
 
 use super::*;
-use rbuild::{Finding, Note, StepName};
+use rbuild::{Finding, Note, RegistryNotice, StepName, Warning};
 
 const fn id(number: u32) -> ActivityId {
     ActivityId(number)
@@ -85,6 +85,23 @@ fn blocks_are_buildkit_s() {
          \n#1 [internal] load build definition from Dockerfile\n#1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
          #1 WARN: JSONArgsRecommended: use JSON (line 4)\n\
          \n 1 warning found:\n - JSONArgsRecommended: use JSON (line 4)\n"
+    );
+}
+
+#[test]
+fn a_wait_for_a_registry_is_a_line_of_its_time_and_no_warning_of_the_end() {
+    let reason = "r.example answered 503 Service Unavailable".to_owned();
+    let wait = Event::Warning(Warning::Registry(RegistryNotice::Waiting { reason, seconds: 4 }));
+    let push = Activity::Push { image: "r.example/app".to_owned() };
+    let text = shown(vec![
+        (0, Event::Begun { activity: id(1), what: push }),
+        (10, wait),
+        (4000, ended(1, Outcome::Failed("r.example answered 503 Service Unavailable".into()), 4000)),
+    ]);
+    assert_eq!(
+        text,
+        "#1 pushing r.example/app\nWARN: r.example answered 503 Service Unavailable: trying again in 4 s\n\
+         #1 ERROR: r.example answered 503 Service Unavailable\n"
     );
 }
 
