@@ -17,6 +17,7 @@ use crate::{
     schedule::{Next, Queue, Schedule},
     secrets,
     squash::Squasher,
+    ssh::Agents,
     unsupported,
 };
 use futures_util::future::try_join_all;
@@ -145,6 +146,7 @@ impl Build {
             host_files: HostFiles::new(store, &first.request.add_hosts),
             shm_size: first.request.shm_size,
             secrets: first.request.secrets,
+            agents: Agents::new(first.request.ssh),
             cancel: cancel.clone(),
         };
         let executor = Executor {
@@ -189,7 +191,7 @@ impl Build {
     /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded.
     async fn run_missing(&mut self) -> Result<(), Error> {
         let missing = self.results.missing();
-        self.check_secrets(&missing)?;
+        self.check_given(&missing)?;
         self.announce_cached(&missing);
         for step in &self.to_hash {
             if let Some(result) = self.results.step(*step) {
@@ -230,11 +232,13 @@ impl Build {
         Ok(())
     }
 
-    /// A secret that is missing is the first thing that a person hears.
-    fn check_secrets(&self, missing: &BTreeSet<StepId>) -> Result<(), Error> {
+    /// A secret or an agent that is missing is the first thing that a person hears.
+    fn check_given(&self, missing: &BTreeSet<StepId>) -> Result<(), Error> {
         for step in missing.iter().map(|step| &self.plan.steps[step.0]) {
             if let Action::Run(action) = &step.action {
-                secrets::check(&action.mounts, &self.executor.machine.secrets)
+                let machine = &self.executor.machine;
+                secrets::check(&action.mounts, &machine.secrets)
+                    .and_then(|()| machine.agents.check(&action.mounts))
                     .map_err(|error| Error::from(error).at_step(step, &self.executor.text, Vec::new()))?;
             }
         }

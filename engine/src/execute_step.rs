@@ -14,6 +14,7 @@ use crate::{
     run_mounts::{self, MountSources},
     secrets::{self, Secrets},
     source_files::SourceFiles,
+    ssh::Agents,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
 use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation};
@@ -46,6 +47,8 @@ pub(crate) struct Machine {
     pub(crate) shm_size: Option<u64>,
     /// `--secret`.
     pub(crate) secrets: Secrets,
+    /// `--ssh`.
+    pub(crate) agents: Agents,
     pub(crate) cancel: Cancel,
 }
 
@@ -147,6 +150,7 @@ impl Machine {
                     contexts: &self.sources,
                     inputs: ready.inputs,
                     secrets: &self.secrets,
+                    agents: &self.agents,
                     cancel: &self.cancel,
                 };
                 for (_, layers) in &ready.inputs.sources {

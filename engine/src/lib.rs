@@ -51,6 +51,7 @@ mod schedule;
 mod secrets;
 mod source_files;
 mod squash;
+mod ssh;
 mod transfer;
 mod unsupported;
 mod usage;
@@ -106,6 +107,7 @@ pub use request::{
 };
 pub use secrets::SecretValue;
 pub use squash::{SquashRequest, Squashed};
+pub use ssh::SshKeys;
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
 

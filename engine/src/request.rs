@@ -1,6 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use crate::{ArchiveFormat, ImageLock, SecretValue};
+use crate::{ArchiveFormat, ImageLock, SecretValue, SshKeys};
 use rbuild_cache::PlatformImage;
 use rbuild_daemon::DaemonAddress;
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
@@ -268,6 +268,8 @@ pub struct BuildRequest {
     pub platforms: Vec<Platform>,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, SecretValue>,
+    /// `--ssh`, by id.
+    pub ssh: BTreeMap<String, SshKeys>,
     /// `--network`.
     pub network: Network,
     /// `--no-cache` and `--no-cache-filter`.
@@ -340,6 +342,7 @@ impl BuildRequest {
             target: None,
             platforms: Vec::new(),
             secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
             network: Network::Default,
             no_cache: NoCache::None,
             named_contexts: BTreeMap::new(),

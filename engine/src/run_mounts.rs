@@ -6,6 +6,7 @@ use crate::{
     results::Inputs,
     secrets::{self, Secrets},
     source_files::{MOUNTED, SourceFiles, mounted_tree},
+    ssh::Agents,
 };
 use rbuild_cache::{Cancel, LayerDraft, StepHash};
 use rbuild_executor::{CacheDirectory, ExecutorError, PreparedMount};
@@ -21,6 +22,7 @@ pub(crate) struct MountSources<'a> {
     pub(crate) contexts: &'a SourceFiles,
     pub(crate) inputs: &'a Inputs,
     pub(crate) secrets: &'a Secrets,
+    pub(crate) agents: &'a Agents,
     /// Ends the wait for a locked cache.
     pub(crate) cancel: &'a Cancel,
 }
@@ -36,6 +38,7 @@ pub(crate) fn prepare(
     action: &RunAction,
 ) -> Result<Vec<PreparedMount>, Error> {
     secrets::check(&action.mounts, sources.secrets)?;
+    sources.agents.check(&action.mounts)?;
     let cache_id = |position: usize| match &action.mounts[position].kind {
         MountKind::Cache { id, mode, uid, gid, .. } => {
             Some((id.clone(), *mode, *uid, *gid, keyed.mount_contents[position]))
@@ -65,8 +68,8 @@ pub(crate) fn prepare(
     Ok(prepared.into_values().collect())
 }
 
-/// `seen` is the hash of what the mount showed when the build began. A secret that is not there, or is a variable alone, needs no
-/// mount.
+/// `seen` is the hash of what the mount showed when the build began. A secret or an agent that is not there, and
+/// a secret that is a variable alone, need no mount.
 fn prepare_one(
     sources: &MountSources<'_>,
     seen: Option<StepHash>,
@@ -107,8 +110,9 @@ fn prepare_one(
             PreparedMount::secret(secret.expose(), &mount.target, *mode, (*uid, *gid))?
         }
         MountKind::Secret { file: false, .. } => return Ok(None),
-        MountKind::Ssh { id, .. } => {
-            return Err(Error::Unsupported { what: format!("--mount=type=ssh (id {id})") });
+        MountKind::Ssh { id, mode, uid, gid, .. } => {
+            let Some(agent) = sources.agents.socket(id)? else { return Ok(None) };
+            PreparedMount::agent(&agent, &mount.target, *mode, (*uid, *gid))?
         }
     }))
 }

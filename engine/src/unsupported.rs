@@ -2,7 +2,7 @@
 
 use crate::{ArchiveFormat, BuildRequest, Error, Output, diagnostic::DockerfileText};
 use rbuild_executor::ExecutorError;
-use rbuild_planner::{Action, CopySource, Mount, MountKind, Plan, Step};
+use rbuild_planner::{Action, CopySource, Plan, Step};
 
 /// Refuses a plan with a step that would fail for this reason when its turn comes.
 ///
@@ -44,22 +44,10 @@ pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
 }
 
 fn unsupported(step: &Step) -> Option<&'static str> {
-    let (mounts, sources) = match &step.action {
-        Action::Run(action) => (action.mounts.as_slice(), [].as_slice()),
-        Action::Copy(action) => ([].as_slice(), action.sources.as_slice()),
-        Action::Workdir(_) => return None,
-    };
-    let of_mount = |mount: &Mount| match &mount.kind {
-        MountKind::Ssh { .. } => Some("--mount=type=ssh"),
-        MountKind::Cache { .. }
-        | MountKind::Bind { .. }
-        | MountKind::Tmpfs { .. }
-        | MountKind::Secret { .. } => None,
-    };
-    let of_source = |source: &CopySource| match source {
+    let Action::Copy(action) = &step.action else { return None };
+    action.sources.iter().find_map(|source| match source {
         CopySource::Http(_) => Some("ADD of a URL"),
         CopySource::Git(_) => Some("ADD of a Git repository"),
         CopySource::Path(_) | CopySource::Inline { .. } => None,
-    };
-    mounts.iter().find_map(of_mount).or_else(|| sources.iter().find_map(of_source))
+    })
 }

@@ -231,6 +231,36 @@ pub enum ExecutorError {
         /// Its id.
         id: String,
     },
+    /// A RUN cannot do without an agent that the caller does not have.
+    #[error("unset ssh forward key {id}")]
+    NoSshKeys {
+        /// Its id.
+        id: String,
+    },
+    /// An agent does not answer.
+    #[error("the ssh agent at {} does not answer", socket.display())]
+    AgentAway {
+        /// Its socket.
+        socket: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// One of OpenSSH's programs cannot be used.
+    #[error("{program} is needed for private keys that are files (--ssh ID=KEY)")]
+    AgentProgram {
+        /// Its name.
+        program: &'static str,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// OpenSSH does not take a private key.
+    #[error("ssh-add refuses {}: {said}", key.display())]
+    KeyRefused {
+        /// The file that it is in.
+        key: PathBuf,
+        /// What it said.
+        said: String,
+    },
     /// A RUN's command could not be started.
     #[error("process {command} did not complete successfully: exit code: {code}")]
     CommandNotStarted {

@@ -32,13 +32,18 @@ impl ExecutorError {
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }
             | Self::SecretNotFound { .. }
+            | Self::NoSshKeys { .. }
+            | Self::KeyRefused { .. }
             | Self::Canceled => Input,
             Self::System { source, .. } | Self::ContextNotFound { source, .. } => {
                 FailureClass::of_io(source, Input)
             }
             Self::BadArchive { source, .. } => source.class(),
             Self::View { source, .. } | Self::Pause { source } => sys_class(source),
-            Self::DiskFull { .. } | Self::NoEmulator { .. } => Environment,
+            Self::AgentAway { .. }
+            | Self::AgentProgram { .. }
+            | Self::DiskFull { .. }
+            | Self::NoEmulator { .. } => Environment,
             Self::ProgramNotStarted(source) => spawn_class(source),
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
             Self::CommandUser { source, .. } => source.class(),

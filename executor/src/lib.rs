@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod add;
+mod agent_socket;
 mod chmod;
 mod container;
 mod container_base;
@@ -24,6 +25,7 @@ mod guest;
 mod host_files;
 mod ignore;
 mod isolation;
+mod key_agent;
 mod mounts;
 mod open_source;
 mod pattern;
@@ -58,6 +60,7 @@ pub use error::{ExecutorError, MAX_DEFINITION};
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;
 pub use isolation::Isolation;
+pub use key_agent::KeyAgent;
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use open_source::DockerfilePlace;
 pub use run::{Run, run};

@@ -2,6 +2,7 @@
 
 use crate::{
     ExecutorError, HostFiles, RootView, Snapshots,
+    agent_socket::{self, AgentSocket},
     rooted::{self, Last},
     snapshot::RootMount,
 };
@@ -54,6 +55,7 @@ enum PreparedSource {
 enum Held {
     Draft(LayerDraft),
     Cache(CacheMount),
+    Agent(AgentSocket),
     View(RootView),
     Root(RootMount),
 }
@@ -139,6 +141,27 @@ impl PreparedMount {
             attributes: attributes.and(MountAttributes::READ_ONLY),
         };
         Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: Vec::new() })
+    }
+
+    /// A socket in front of the agent that listens at `agent`.
+    ///
+    /// # Errors
+    /// [`ExecutorError::AgentAway`]; [`ExecutorError::System`] when it cannot be made.
+    pub fn agent(
+        agent: &Path,
+        target: &ImagePath,
+        mode: u32,
+        owner: (u32, u32),
+    ) -> Result<Self, ExecutorError> {
+        let socket = AgentSocket::new(agent, mode, owner)?;
+        let source = MountSource::Part {
+            mount: socket.memory(),
+            path: PathBuf::from(agent_socket::NAME),
+            kind: PartKind::File,
+            attributes: MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC),
+        };
+        let held = vec![Held::Agent(socket)];
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
     }
 
     /// A path in a stack of layers. Writes, where allowed, are thrown away.

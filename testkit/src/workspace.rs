@@ -36,6 +36,8 @@ pub enum Base {
     Busybox,
     /// `debian:12`: a minimal Debian with a C compiler and Python.
     Debian,
+    /// `openssh:latest`: OpenSSH's programs, Git and busybox, as their packages are unpacked; nothing is set up.
+    OpenSsh,
 }
 
 impl Base {
@@ -43,6 +45,7 @@ impl Base {
         match self {
             Self::Busybox => ("busybox.tar", "busybox:latest"),
             Self::Debian => ("debian.tar", "debian:12"),
+            Self::OpenSsh => ("openssh.tar", "openssh:latest"),
         }
     }
 }
@@ -86,7 +89,7 @@ impl Workspace {
             "{} is missing: run scripts/base-image target/debug/rbuild --only-roots",
             archive.display()
         );
-        let command = if base == Base::Busybox { "CMD [\"sh\"]" } else { "CMD [\"bash\"]" };
+        let command = if base == Base::Debian { "CMD [\"bash\"]" } else { "CMD [\"sh\"]" };
         self.ok(["import".as_ref(), "-c".as_ref(), command.as_ref(), archive.as_os_str(), name.as_ref()]);
     }
 

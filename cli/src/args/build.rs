@@ -88,6 +88,9 @@ pub(crate) struct BuildArgs {
     /// A secret for RUN --mount=type=secret (id=ID[,src=FILE|,env=VARIABLE]); may be repeated
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<String>,
+    /// Keys for RUN --mount=type=ssh: those of an agent or private keys (default|ID[=SOCKET|KEY,...]); may be repeated
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) ssh: Vec<String>,
     /// Network of RUN: default, none or host
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,

@@ -18,7 +18,7 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 27] = [
+const FLAGS: [(&str, Option<char>, Takes); 26] = [
     ("allow", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
@@ -43,7 +43,6 @@ const FLAGS: [(&str, Option<char>, Takes); 27] = [
     ("rm", None, Switch),
     ("sbom", None, Value),
     ("security-opt", None, Value),
-    ("ssh", None, Value),
     ("stream", None, Switch),
     ("ulimit", None, Value),
 ];
@@ -55,7 +54,7 @@ impl Args for OtherFlags {
             if let Some(short) = short {
                 arg = arg.short(*short);
             }
-            // --provenance, --sbom and --ssh may stand alone
+            // --provenance and --sbom may stand alone
             if *takes == Switch || matches!(*name, "provenance" | "sbom") {
                 arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
             }

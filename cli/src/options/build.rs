@@ -3,7 +3,7 @@
 use super::{
     CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, contexts, images,
     outputs::{BuildOutput, BuildOutputs, Removal, Typed},
-    pairs, secrets, size, tag, unsupported,
+    pairs, secrets, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{BuildRequest, ImageName, Network, NoCache, Platform, Squash};
@@ -102,6 +102,7 @@ impl BuildOptions {
             target: args.target,
             platforms: platforms(&args.platform, environment)?,
             secrets: secrets::secrets(&args.secret, environment)?,
+            ssh: ssh::keys(&args.ssh, environment)?,
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,

@@ -11,6 +11,7 @@ mod pairs;
 mod run;
 mod secrets;
 pub(crate) mod size;
+mod ssh;
 mod unsupported;
 
 pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};

@@ -43,7 +43,7 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
         "provenance" | "sbom" | "debug" => off,
         "allow" => value == LOCAL_DELETE,
         "attest" => value.split(',').any(|part| part == "disabled=true"),
-        "ssh" | "cache-from" | "cache-to" => value.is_empty(),
+        "cache-from" | "cache-to" => value.is_empty(),
         "builder" => value == "default",
         _ => false,
     }

@@ -38,6 +38,7 @@ mod sandbox;
 mod secrets;
 mod security;
 mod squash;
+mod ssh;
 mod story;
 mod temporary_files;
 

@@ -16,6 +16,7 @@ mod capability;
 pub mod cgroup;
 mod error;
 pub mod fs;
+pub mod host_program;
 mod init;
 pub mod mount;
 pub mod overlay;

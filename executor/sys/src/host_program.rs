@@ -1,0 +1,24 @@
+//! Programs of the host that rbuild starts outside of any sandbox.
+
+use std::{io, os::unix::process::CommandExt, process::Command};
+
+/// Makes the program that `command` starts end with the thread that starts it, and so with this process, whatever ends that
+/// (`PR_SET_PDEATHSIG` of prctl(2)).
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = std::process::id();
+    let set = move || {
+        // SAFETY: prctl and getppid are plain system calls, which may be made between fork and exec (signal-safety(7)).
+        let (set, is_parent) = unsafe {
+            let set = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            (set, libc::getppid().cast_unsigned() == parent)
+        };
+        match (set, is_parent) {
+            (0, true) => Ok(()),
+            // it ended before the signal was asked for
+            (0, false) => Err(io::ErrorKind::BrokenPipe.into()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes only system calls and allocates nothing.
+    unsafe { command.pre_exec(set) };
+}
