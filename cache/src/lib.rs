@@ -17,14 +17,14 @@ mod store;
 
 pub use builds::{
     BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, ChangedInput,
-    LogReader, MissReason, OpenBuild, RecordedFinding, RecordedStep, StepLog, StepOutcome,
+    FileAspect, LogReader, MissReason, OpenBuild, RecordedFinding, RecordedStep, StepLog, StepOutcome,
 };
 pub use cancel::{Cancel, Canceled};
 pub use collect::{
     ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,
     Usage,
 };
-pub use disk::{BootId, FileStat, Stamp, create_private_file, make_dirs_with_mode};
+pub use disk::{BootId, FileStat, MachineId, Stamp, create_private_file, make_dirs_with_mode};
 pub use error::{StoreError, Warning};
 pub use index::{
     CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, EvictedBy, FactKey, Index, KeyBuilder, Lookup,

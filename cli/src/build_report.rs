@@ -1,7 +1,7 @@
 //! A build of the past for people: what it was, its steps and why each of them ran, and how it ended.
 
-use crate::{failure::in_one_line, shown::one_line, table::aligned};
-use rbuild::{BuildOutcome, BuildRecord, BuildState, ChangedInput, MissReason, RecordedStep, StepOutcome};
+use crate::{explanation::miss, failure::in_one_line, shown::one_line, table::aligned};
+use rbuild::{BuildOutcome, BuildRecord, BuildState, RecordedStep, StepOutcome};
 use rbuild_docker_api::{
     BuildInspect, build_duration, build_name, build_status, go_style, shortened, step_status,
 };
@@ -9,8 +9,6 @@ use std::fmt::Write;
 
 /// Characters of an instruction that are shown.
 const WIDTH: usize = 64;
-/// Changed inputs that are named.
-const INPUTS: usize = 3;
 
 /// The whole report.
 pub(crate) fn text(build: &BuildRecord) -> String {
@@ -120,36 +118,4 @@ fn why(step: &RecordedStep, outcome: Option<&BuildOutcome>) -> String {
 
 fn messages(causes: &[String]) -> String {
     in_one_line(causes.iter().map(String::as_str))
-}
-
-/// Why a step has no result in the cache, in one line.
-pub(crate) fn miss(reason: &MissReason) -> String {
-    match reason {
-        MissReason::New => "new".to_owned(),
-        MissReason::Changed(inputs) => {
-            let mut changes: Vec<String> = inputs.iter().map(change).collect();
-            // several words of one command
-            changes.dedup();
-            let named = &changes[..changes.len().min(INPUTS)];
-            let more = match changes.len().saturating_sub(INPUTS) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("changed: {}{more}", named.join(", "))
-        }
-        MissReason::OtherBase => "what it stands on changed".to_owned(),
-        MissReason::Input => "a step that it needs ran".to_owned(),
-        MissReason::Evicted { at } => format!("its result was removed at {at} to make room"),
-        MissReason::Lost => "its result is lost".to_owned(),
-        MissReason::NoCache => "no cache wanted".to_owned(),
-    }
-}
-
-fn change(ChangedInput { input, before, now }: &ChangedInput) -> String {
-    match (before, now) {
-        _ if input.starts_with("argv[") => "the command".to_owned(),
-        (None, _) => format!("{input} (added)"),
-        (Some(_), None) => format!("{input} (removed)"),
-        (Some(_), Some(_)) => input.clone(),
-    }
 }

@@ -18,6 +18,7 @@ mod dispatch;
 mod environment;
 mod error;
 mod exit;
+mod explanation;
 mod failure;
 mod interrupt;
 mod new_file;

@@ -3,13 +3,13 @@
 
 use crate::{
     FilterError,
-    misses::miss_word,
+    misses::MissInspect,
     names::Detail,
     times::{ago, go_style},
 };
 use rbuild::{
-    BuildEnd, BuildOutcome, BuildRecord, BuildState, ChangedInput, FailureClass, MissReason, RecordedStep,
-    Reference, StepOutcome, Timestamp,
+    BuildEnd, BuildOutcome, BuildRecord, BuildState, FailureClass, RecordedStep, Reference, StepOutcome,
+    Timestamp,
 };
 use serde::Serialize;
 
@@ -126,30 +126,6 @@ pub struct StepInspect {
     pub took_ms: Option<u64>,
 }
 
-/// Why a step was not taken from the cache.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct MissInspect {
-    /// In a word.
-    pub reason: &'static str,
-    /// The inputs that are not what they were.
-    pub inputs: Vec<InputInspect>,
-    /// When its result was removed to make room.
-    pub evicted_at: Option<String>,
-}
-
-/// An input that is not what it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct InputInspect {
-    /// Its name.
-    pub input: String,
-    /// Its earlier value.
-    pub before: Option<String>,
-    /// Its value now.
-    pub now: Option<String>,
-}
-
 /// A finding of a build check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -253,26 +229,6 @@ impl From<&RecordedStep> for StepInspect {
             began_ms: step.began_ms,
             took_ms: step.took_ms,
         }
-    }
-}
-
-impl From<&MissReason> for MissInspect {
-    fn from(reason: &MissReason) -> Self {
-        let input = |ChangedInput { input, before, now }: &ChangedInput| InputInspect {
-            input: input.clone(),
-            before: before.clone(),
-            now: now.clone(),
-        };
-        let (inputs, evicted_at) = match reason {
-            MissReason::Changed(inputs) => (inputs.iter().map(input).collect(), None),
-            MissReason::Evicted { at } => (Vec::new(), Some(at.to_string())),
-            MissReason::New
-            | MissReason::OtherBase
-            | MissReason::Input
-            | MissReason::Lost
-            | MissReason::NoCache => (Vec::new(), None),
-        };
-        Self { reason: miss_word(reason), inputs, evicted_at }
     }
 }
 

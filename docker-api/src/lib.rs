@@ -9,6 +9,7 @@
 
 mod answers;
 mod builds;
+mod cache_report;
 mod config;
 mod containers;
 mod documents;
@@ -31,9 +32,10 @@ pub use answers::{
     Warning,
 };
 pub use builds::{
-    BuildError, BuildFilter, BuildInspect, BuildRow, FindingInspect, InputInspect, MissInspect, StepInspect,
-    build_duration, build_name, build_status, step_status,
+    BuildError, BuildFilter, BuildInspect, BuildRow, FindingInspect, StepInspect, build_duration, build_name,
+    build_status, step_status,
 };
+pub use cache_report::{CacheReport, first_miss};
 pub use config::Config;
 pub use containers::{ContainerFilter, ContainerRow};
 pub use documents::{BuildMetadata, Version, VersionOfSide};
@@ -45,7 +47,7 @@ pub use manifests::{
     config_value, entry_name, image_in_words, manifest_document, manifest_in_full, manifest_list,
     manifest_value, with_blanks, with_go_names, with_tabs,
 };
-pub use misses::miss_word;
+pub use misses::{InputInspect, MissInspect, evicted_word, miss_word};
 pub use moments::moment;
 pub use names::{Detail, shortened, with_tag};
 pub use prune_filter::PruneFilter;

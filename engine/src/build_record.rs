@@ -6,8 +6,8 @@
 //! killed process has no end, which is how the store knows it.
 
 use crate::{
-    BuildRequest, Built, Causes, DockerfileSource, Error, EventSink, Finding, MissReason, Outcome, Output,
-    Warning, event::Event,
+    BuildRequest, Built, Causes, ContextSource, DockerfileSource, Error, EventSink, Finding, MissReason,
+    Outcome, Output, Warning, event::Event,
 };
 use rbuild_cache::{
     BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, LayerId, OpenBuild, RecordedFinding,
@@ -16,6 +16,7 @@ use rbuild_cache::{
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
 use std::{
+    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -184,8 +185,9 @@ impl Recording {
             warnings: std::mem::take(&mut state.warnings),
         };
         drop(state);
-        if let Err(error) = open.finish(end, &BuildBudget::default()) {
-            self.warn_of(&error);
+        match open.finish(end, &BuildBudget::default()) {
+            Ok(record) => self.sink.send(Event::Recorded(Box::new(record))),
+            Err(error) => self.warn_of(&error),
         }
     }
 
@@ -210,8 +212,7 @@ const LOG_LOST: &str = "a log is not complete, because it could not be written";
 
 /// The subject of a build, as its record names it.
 fn subject(request: &BuildRequest) -> BuildSubject {
-    // a record outlives the working directory in which a path meant something
-    let directory = request.context.directory().and_then(|path| path.canonicalize().ok());
+    let directory = whole_directory(&request.context);
     let dockerfile = match &request.dockerfile {
         DockerfileSource::File(path) => {
             let whole = path.canonicalize().ok().filter(|_| directory.is_some());
@@ -226,11 +227,25 @@ fn subject(request: &BuildRequest) -> BuildSubject {
     };
     let names = request.outputs.iter().flat_map(Output::names);
     BuildSubject {
-        context: directory.map(|path| path.display().to_string()).or_else(|| request.context.shown()),
+        context: shown_context(directory, &request.context),
         dockerfile,
         target: request.target.clone(),
         names: names.map(ToString::to_string).collect(),
     }
+}
+
+/// The main context, as the records of its builds name it.
+pub(crate) fn context(context: &ContextSource) -> Option<String> {
+    shown_context(whole_directory(context), context)
+}
+
+/// A record outlives the working directory in which a path meant something.
+fn whole_directory(context: &ContextSource) -> Option<PathBuf> {
+    context.directory().and_then(|path| path.canonicalize().ok())
+}
+
+fn shown_context(directory: Option<PathBuf>, context: &ContextSource) -> Option<String> {
+    directory.map(|path| path.display().to_string()).or_else(|| context.shown())
 }
 
 /// The number of a step, as people and the record have it.

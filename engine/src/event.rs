@@ -1,6 +1,6 @@
 //! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
-use crate::{ArchiveFormat, Causes, Finding, MissReason, MovedImage};
+use crate::{ArchiveFormat, BuildRecord, Causes, Finding, MissReason, MovedImage};
 use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -214,6 +214,8 @@ pub enum Event {
     Found(Finding),
     /// Something that does not stop the build.
     Warning(Warning),
+    /// The build is over, and this is its record: why each step ran, among others.
+    Recorded(Box<BuildRecord>),
 }
 
 impl fmt::Display for Warning {
@@ -252,7 +254,8 @@ impl EventSink {
         Self::new(|_| {})
     }
 
-    pub(crate) fn send(&self, event: Event) {
+    /// Hands `event` on.
+    pub fn send(&self, event: Event) {
         (self.0)(event);
     }
 }

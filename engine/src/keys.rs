@@ -9,7 +9,7 @@ use crate::{
     source_files::{SourceFiles, copies_layers, mounted_tree},
 };
 use rbuild_cache::{CacheKey, StepHash};
-use rbuild_executor::{RunSurroundings, Selection, SelectionSummary, StepDescription};
+use rbuild_executor::{RunSurroundings, Selection, StepDescription};
 use rbuild_planner::{
     Action, CachePolicy, CopyAction, Filesystem, Mount, MountKind, Plan, RunAction, Step, StepId,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Keyed {
     pub(crate) selection: Option<Arc<Selection>>,
     /// For each mount of a RUN, in order, the hash of the files it shows, if it shows any.
     pub(crate) mount_contents: Vec<Option<StepHash>>,
+    /// For each mount of a RUN, in order, the files of a context that it shows, if it shows any.
+    pub(crate) mount_files: Vec<Option<Arc<Selection>>>,
     pub(crate) definition: Definition,
     /// True if another step of the plan has the same hash, so that its result may serve this one as well.
     pub(crate) repeated: bool,
@@ -99,30 +101,42 @@ impl Keys {
         sources: &SourceFiles,
         request: &BuildRequest,
     ) -> Result<Keyed, Error> {
-        let (mut selection, mut mount_contents) = (None, Vec::new());
-        let description = match &step.action {
+        let (mut selection, mut mounts) = (None, Vec::new());
+        let mut description = match &step.action {
             Action::Workdir(action) => rbuild_executor::describe_workdir(action, plan.source_date_epoch),
             Action::Copy(action) if copies_layers(action) => {
                 let of = self.of_filesystem(plan, &action.from);
-                let summary = rbuild_executor::describe_layer_files(&of, &action.sources);
-                rbuild_executor::describe_copy(action, &summary)
+                let files = rbuild_executor::describe_layer_files(&of, &action.sources);
+                rbuild_executor::describe_copy(action, &files)
             }
             Action::Copy(action) => {
                 let selected = sources.select_from_context(action)?;
-                let summary = SelectionSummary::of(&selected);
+                let described = rbuild_executor::describe_copy(action, &selected.digest);
                 selection = Some(selected);
-                rbuild_executor::describe_copy(action, &summary)
+                described
             }
             Action::Run(action) => {
                 let content = |mount: &Mount| self.mount_content(plan, mount, sources);
-                mount_contents = action.mounts.iter().map(content).collect::<Result<_, _>>()?;
-                describe_run(plan, step, (action, &mount_contents), request)
+                mounts = action.mounts.iter().map(content).collect::<Result<_, _>>()?;
+                let contents: Vec<_> = mounts.iter().map(|(content, _)| *content).collect();
+                describe_run(plan, step, (action, &contents), request)
             }
         };
+        description.inputs.values.extend(self.origins(plan, step));
+        let (mount_contents, mount_files) = mounts.into_iter().unzip();
         let parent = self.of_filesystem(plan, &step.parent);
         let key = CacheKey::definition(Some(&parent), &description.step);
         let definition = self.trust(plan, step.id);
-        Ok(Keyed { key, parent, description, selection, mount_contents, definition, repeated: false })
+        Ok(Keyed {
+            key,
+            parent,
+            description,
+            selection,
+            mount_contents,
+            mount_files,
+            definition,
+            repeated: false,
+        })
     }
 
     /// The key of `filesystem`, which is keyed before what is made from it. A context has none: its files have.
@@ -136,28 +150,47 @@ impl Keys {
         }
     }
 
-    /// The hash of what `mount` shows; `None` when that is nothing that counts.
+    /// The image or stage that a step copies from and the image that it stands on, for explanations.
+    fn origins(&self, plan: &Plan, step: &Step) -> Vec<(String, String)> {
+        let identity = |filesystem: &Filesystem| match filesystem {
+            Filesystem::Image(index) => Some(plan.images[index.0].id.to_string()),
+            Filesystem::Step(id) => Some(self.0[id.0].key.to_string()),
+            Filesystem::Scratch | Filesystem::Context | Filesystem::NamedContext(_) => None,
+        };
+        let from = match &step.action {
+            Action::Copy(action) => identity(&action.from),
+            Action::Run(_) | Action::Workdir(_) => None,
+        };
+        let base = Some(&step.parent).filter(|parent| matches!(parent, Filesystem::Image(_)));
+        let origins = [("from", from), ("base", base.and_then(identity))];
+        origins.into_iter().filter_map(|(input, value)| Some((input.to_owned(), value?))).collect()
+    }
+
+    /// The hash of what `mount` shows, and the files if they are those of a context; nothing when that is nothing that counts.
     fn mount_content(
         &self,
         plan: &Plan,
         mount: &Mount,
         sources: &SourceFiles,
-    ) -> Result<Option<StepHash>, Error> {
+    ) -> Result<(Option<StepHash>, Option<Arc<Selection>>), Error> {
         let (MountKind::Bind { from, source, .. } | MountKind::Cache { from, source, .. }) = &mount.kind
         else {
-            return Ok(None);
+            return Ok((None, None));
         };
         match from {
-            Filesystem::Scratch => Ok(None),
+            Filesystem::Scratch => Ok((None, None)),
             Filesystem::Context | Filesystem::NamedContext(_) => {
                 let action = mounted_tree(from, source);
                 let selection = sources.select_from_context(&action)?;
-                Ok(Some(mounted_files(&action, &selection)))
+                let hash = mounted_files(&action, &selection);
+                // it is looked at again when it is mounted
+                let files = Arc::into_inner(selection).map(|selection| Arc::new(selection.without_bytes()));
+                Ok((Some(hash), files))
             }
             // a stage's or image's key stands for its files: reading them all would cost more than it could save
             Filesystem::Image(_) | Filesystem::Step(_) => {
                 let of = self.of_filesystem(plan, from);
-                Ok(Some(rbuild_executor::describe_mounted_layers(&of, source)))
+                Ok((Some(rbuild_executor::describe_mounted_layers(&of, source)), None))
             }
         }
     }
@@ -174,14 +207,14 @@ impl Keys {
 impl Keyed {
     /// The key of a COPY by the content of `selection`, whatever made it.
     pub(crate) fn by_content(&self, action: &CopyAction, selection: &Selection) -> CacheKey {
-        let description = rbuild_executor::describe_copy(action, &SelectionSummary::of(selection));
+        let description = rbuild_executor::describe_copy(action, &selection.digest);
         CacheKey::definition(Some(&self.parent), &description.step)
     }
 }
 
 /// The hash of the files that a mount shows.
 pub(crate) fn mounted_files(action: &CopyAction, selection: &Selection) -> StepHash {
-    let files = rbuild_executor::describe_copy(action, &SelectionSummary::of(selection)).step;
+    let files = rbuild_executor::describe_copy(action, &selection.digest).step;
     // a COPY does not see the mode of the directory itself; a mount does
     match selection.directory_mode() {
         Some(mode) if mode != USUAL_MODE => rbuild_executor::describe_shown_directory(&files, mode),

@@ -25,6 +25,7 @@ mod error;
 mod event;
 mod execute_step;
 mod export;
+mod file_changes;
 mod finding;
 mod first_look;
 mod hint;
@@ -37,6 +38,7 @@ mod layer_files;
 mod lookup;
 mod manifests;
 mod mask;
+mod masked;
 mod miss;
 mod output_tail;
 mod preview;
@@ -114,8 +116,8 @@ pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, LayerId, ListedManifest, LogReader, ManifestList, MissReason, PlatformImage,
-    RecordedFinding, RecordedStep, StepOutcome,
+    Container, ContainerState, EvictedBy, FileAspect, LayerId, ListedManifest, LogReader, ManifestList,
+    MissReason, PlatformImage, RecordedFinding, RecordedStep, StepOutcome,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

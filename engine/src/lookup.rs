@@ -3,10 +3,11 @@
 
 use crate::{
     BuildRequest, Error, MissReason,
+    file_changes::{self, StepFiles},
     keys::{Definition, Keyed, Keys},
     layer_content,
     layer_files::LayerFiles,
-    miss::Misses,
+    miss::{Missed, Misses},
     records::Records,
     reporter::Reporter,
     results::{Inputs, Origin, Results, StepResult},
@@ -58,6 +59,10 @@ impl<'a> Ready<'a> {
             ready.selection = Some(selection);
         }
         Ok(ready)
+    }
+
+    fn files(&self) -> StepFiles<'_> {
+        StepFiles { step: self.step, keyed: self.keyed, selection: self.selection.as_deref() }
     }
 }
 
@@ -149,7 +154,8 @@ impl StepCache {
     /// When the lease fails; a cache that fails is an empty one.
     pub(crate) fn find(&self, ready: &Ready<'_>, misses: &Misses) -> Result<Found, Error> {
         let (step, keyed) = (ready.step, ready.keyed);
-        let reason = || misses.reason(step, keyed, Some(ready.inputs));
+        let missed = Missed { files: ready.files(), inputs: Some(ready.inputs) };
+        let reason = || misses.reason(&missed, &self.records);
         if step.cache == CachePolicy::Ignore {
             return Ok(Found::Miss(reason()));
         }
@@ -200,6 +206,9 @@ impl StepCache {
     /// When no recording thread can be started.
     pub(crate) fn keep(&self, ready: &Ready<'_>, done: &Done, lock: StepLock) -> Result<StepResult, Error> {
         let (keyed, parent) = (ready.keyed, &ready.inputs.parent);
+        // a record without lists explains less, and is as good as another
+        let inputs = file_changes::recorded(&ready.files(), &self.store);
+        let inputs = inputs.unwrap_or_else(|_| keyed.description.inputs.clone());
         let record = CacheRecord {
             layer: done.layer,
             created: done.created,
@@ -207,11 +216,12 @@ impl StepCache {
             parent: Some(keyed.parent),
             parent_layers: parent.to_vec(),
             source_layers: ready.inputs.source_layers(),
-            inputs: keyed.description.inputs.clone(),
+            inputs,
             duration_ms: done.took.as_millis() as u64,
             instruction: ready.step.name.clone(),
             evicted: None,
             evicted_by: None,
+            machine: None,
             stamp: None,
         };
         let recorder = self.records.recorder()?;

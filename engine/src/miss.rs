@@ -1,14 +1,21 @@
 //! Why a step's result is not in the cache, with what changed since the step of an earlier build that is most like it.
 
 use crate::{
-    keys::{Definition, Keyed, Keys},
+    file_changes::{self, StepFiles},
+    keys::{Definition, Keys},
+    masked,
+    records::Records,
     results::Inputs,
 };
 use rbuild_cache::{
     CacheRecord, ChangedInput, Lookup, Miss, MissReason, RecentRecords, StepHash, StepInputs,
 };
-use rbuild_planner::{CachePolicy, Step, StepId};
-use std::collections::{BTreeMap, BTreeSet};
+use rbuild_planner::{CachePolicy, StepId};
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The facts that the first look-up learned about the steps for which it found no result.
 pub(crate) struct Misses {
@@ -24,6 +31,14 @@ struct Seen {
     lookup: Lookup,
     /// Usable records of the same step on whatever parents, newest first.
     earlier: Vec<CacheRecord>,
+}
+
+/// A step without a result, as far as it is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Missed<'a> {
+    pub(crate) files: StepFiles<'a>,
+    /// The layers it works on, if they are all there.
+    pub(crate) inputs: Option<&'a Inputs>,
 }
 
 impl Misses {
@@ -43,75 +58,124 @@ impl Misses {
         self.steps.get(&step).map_or(&[], |seen| &seen.earlier)
     }
 
-    /// Why `step` has no result; `inputs` are the layers it works on, if they are all there.
-    pub(crate) fn reason(&self, step: &Step, keyed: &Keyed, inputs: Option<&Inputs>) -> MissReason {
+    /// Why the step has no result. What it was made of before is read from `records`, if a build needs that.
+    pub(crate) fn reason(&self, missed: &Missed<'_>, records: &Records) -> MissReason {
+        let StepFiles { step, keyed, .. } = missed.files;
         if step.cache == CachePolicy::Ignore {
             return MissReason::NoCache;
         }
-        let Some(inputs) = inputs else { return MissReason::Input };
+        let Some(inputs) = missed.inputs else { return MissReason::Input };
         // nothing is known of a step that had a record whose layer is gone, or whose index failed
         let Some(seen) = self.steps.get(&step.id) else { return MissReason::Lost };
         match &seen.lookup {
-            Lookup::Miss(Miss::NeverBuilt) if seen.earlier.is_empty() => self.changed(keyed),
-            Lookup::Miss(Miss::NeverBuilt) => MissReason::OtherBase,
+            Lookup::Miss(Miss::NeverBuilt) => match seen.earlier.first() {
+                Some(record) => other_base(record, missed, records),
+                None => self.changed(missed, records),
+            },
             Lookup::Miss(Miss::Evicted(record)) => {
-                MissReason::Evicted { at: record.evicted.unwrap_or(record.created) }
+                MissReason::Evicted { at: record.evicted.unwrap_or(record.created), by: record.evicted_by }
             }
-            Lookup::Hit(record) if record.parent_layers != *inputs.parent => MissReason::OtherBase,
-            Lookup::Hit(record) if record.source_layers != inputs.source_layers() => MissReason::OtherBase,
-            Lookup::Hit(_) if keyed.definition == Definition::Untrusted => MissReason::OtherBase,
+            Lookup::Hit(record)
+                if record.parent_layers != *inputs.parent
+                    || record.source_layers != inputs.source_layers()
+                    || keyed.definition == Definition::Untrusted =>
+            {
+                other_base(record, missed, records)
+            }
+            Lookup::Miss(Miss::NotDurable(record)) if records.is_of_other_machine(record) => {
+                MissReason::OtherMachine
+            }
             Lookup::Hit(_) | Lookup::Miss(Miss::NotDurable(_) | Miss::Unreadable) => MissReason::Lost,
         }
     }
 
-    /// The difference to the most similar step of the last such build that this one does not have any more.
-    fn changed(&self, keyed: &Keyed) -> MissReason {
-        let now = &keyed.description.inputs;
-        let gone = self.recent.records().filter(|record| !self.current.contains(&record.step));
+    /// The difference to the most similar step of the last such build that this one does not have any more; where nothing is left
+    /// of that build, to one of the builds of this context before it.
+    fn changed(&self, missed: &Missed<'_>, records: &Records) -> MissReason {
+        let nearest = self.nearest(self.recent.records(), missed);
+        match nearest.or_else(|| self.nearest(records.of_earlier_builds().iter(), missed)) {
+            Some(record) => other_base(record, missed, records),
+            None => MissReason::New,
+        }
+    }
+
+    fn nearest<'r>(
+        &self,
+        among: impl Iterator<Item = &'r CacheRecord>,
+        missed: &Missed<'_>,
+    ) -> Option<&'r CacheRecord> {
+        let (now, keyed) = (inputs_now(missed), missed.files.keyed);
+        let gone = among.filter(|record| !self.current.contains(&record.step));
         let alike = gone.filter(|record| record.inputs.kind == now.kind);
-        let rated = alike.map(|record| {
-            let changes = differences(&record.inputs, now);
-            (changes.len(), record.parent != Some(keyed.parent), record.created, changes)
-        });
-        let nearest = rated.min_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
-        nearest.map_or(MissReason::New, |(.., changes)| MissReason::Changed(changes))
+        alike.min_by_key(|record| {
+            let others = usize::from(record.instruction != missed.files.step.name);
+            let changes = differences(&record.inputs, &now).len();
+            (changes + others, record.parent != Some(keyed.parent), Reverse(record.created))
+        })
     }
 }
 
-/// The inputs that are not the same, in the order of `now`, those that are gone last.
-pub(crate) fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedInput> {
+/// What is different from `record`; when that is nothing of the step itself, what it stands on is.
+fn other_base(record: &CacheRecord, missed: &Missed<'_>, records: &Records) -> MissReason {
+    let now = inputs_now(missed);
+    let mut changes = Vec::new();
+    for change in differences(&record.inputs, &now) {
+        match file_changes::of(&change.input, &record.inputs, &missed.files, records.store()) {
+            Some(files) => changes.extend(files),
+            None => changes.push(change),
+        }
+    }
+    // the files say more than where they come from
+    if changes.len() > 1 {
+        changes.retain(|change| change.input != "from");
+    }
+    if changes.is_empty() { MissReason::OtherBase } else { MissReason::Changed(changes) }
+}
+
+/// The inputs of the step, with the digest of what it copies from layers if that is known.
+fn inputs_now<'a>(missed: &Missed<'a>) -> Cow<'a, StepInputs> {
+    let inputs = &missed.files.keyed.description.inputs;
+    match missed.files.selection {
+        Some(selection) => Cow::Owned(file_changes::with_files(inputs, selection)),
+        None => Cow::Borrowed(inputs),
+    }
+}
+
+/// The inputs that are not the same, in the order of `now`, those that are gone last; secrets masked.
+fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedInput> {
+    // older records have a value for each file, by its path
+    let is_file = |name: &str| name.starts_with('/') || name.starts_with("<<");
+    let old_values = before.values.iter().filter(|(name, _)| !is_file(name));
     let mut old: BTreeMap<&str, &str> =
-        before.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        old_values.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut changes = Vec::new();
     for (name, value) in &now.values {
         let was = old.remove(name.as_str());
         if was != Some(value.as_str()) {
-            changes.push(ChangedInput {
-                input: name.clone(),
-                before: was.map(str::to_owned),
-                now: Some(value.clone()),
-            });
+            changes.push(change(name, was, Some(value)));
         }
     }
     for (name, _) in &before.values {
-        if let Some(value) = old.remove(name.as_str()) {
-            changes.push(ChangedInput { input: name.clone(), before: Some(value.to_owned()), now: None });
+        // what later versions read is no input that has gone
+        if let Some(value) = old.remove(name.as_str()).filter(|_| !READ_LATER.contains(&name.as_str())) {
+            changes.push(change(name, Some(value), None));
         }
     }
-    without_hollow(&changes)
+    changes
 }
 
-/// Without the directories that are inputs only because they are, or were, empty: a directory that lost its last file has not been
-/// added.
-fn without_hollow(changes: &[ChangedInput]) -> Vec<ChangedInput> {
-    let other_way = |one: &ChangedInput, other: &ChangedInput| {
-        (one.before.is_none() && other.now.is_none()) || (one.now.is_none() && other.before.is_none())
+/// Inputs that are noted when a step runs, and not known while nothing has looked at its files.
+const READ_LATER: [&str; 1] = ["files"];
+
+fn change(name: &str, before: Option<&str>, now: Option<&str>) -> ChangedInput {
+    let shown = |value: &str| match name.strip_prefix("env ") {
+        Some(variable) => masked::variable(variable, value).into_owned(),
+        None => masked::text(value).into_owned(),
     };
-    let is_below = |one: &ChangedInput, other: &ChangedInput| {
-        let rest = other.input.strip_prefix(&one.input);
-        one.input.starts_with('/') && rest.is_some_and(|rest| rest.starts_with('/'))
-    };
-    let hollow =
-        |one: &ChangedInput| changes.iter().any(|other| other_way(one, other) && is_below(one, other));
-    changes.iter().filter(|change| !hollow(change)).cloned().collect()
+    ChangedInput {
+        input: name.to_owned(),
+        before: before.map(shown),
+        now: now.map(shown),
+        aspects: Vec::new(),
+    }
 }

@@ -2,10 +2,12 @@
 //! build like this one.
 
 use crate::{
-    BuildRequest, Causes, DockerfileSource, Error, Warning, keys::Keys, reporter::Reporter, results::Results,
+    BuildRequest, Causes, ContextSource, DockerfileSource, Error, Warning, build_record, keys::Keys,
+    reporter::Reporter, results::Results,
 };
 use rbuild_cache::{
-    CacheKey, CacheRecord, KeyBuilder, RecentPlace, RecentRecords, Recorder, SiteHash, Store, StoreError,
+    BuildRecord, CacheKey, CacheRecord, Index, KeyBuilder, RecentPlace, RecentRecords, Recorder, SiteHash,
+    Store, StoreError,
 };
 use rbuild_planner::StepId;
 use std::{
@@ -21,14 +23,54 @@ pub(crate) struct Records {
     place: Mutex<RecentPlace>,
     reporter: Reporter,
     recorder: OnceLock<Recorder>,
+    context: ContextSource,
+    /// Read when they are first asked for.
+    of_earlier_builds: OnceLock<Vec<CacheRecord>>,
 }
+
+/// Earlier builds of the same context that a step is compared with.
+const EARLIER_BUILDS: usize = 4;
 
 impl Records {
     /// The records of the build of `request`.
     pub(crate) fn new(store: &Store, request: &BuildRequest, reporter: &Reporter) -> Self {
         let slot = slot(request);
         let place = Mutex::new(store.recent_place());
-        Self { store: store.clone(), slot, place, reporter: reporter.clone(), recorder: OnceLock::new() }
+        Self {
+            store: store.clone(),
+            slot,
+            place,
+            reporter: reporter.clone(),
+            recorder: OnceLock::new(),
+            context: request.context.clone(),
+            of_earlier_builds: OnceLock::new(),
+        }
+    }
+
+    /// The store they are in.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// True if another machine is known to have written `record`.
+    pub(crate) fn is_of_other_machine(&self, record: &CacheRecord) -> bool {
+        record.machine.is_some() && record.machine != self.store.machine()
+    }
+
+    /// The records of the steps of the last few builds of the same context, whatever their Dockerfile and target, evicted ones
+    /// included: to explain a step when the last such build left nothing.
+    pub(crate) fn of_earlier_builds(&self) -> &[CacheRecord] {
+        self.of_earlier_builds.get_or_init(|| {
+            // what cannot be read explains nothing
+            let builds = self.store.builds().unwrap_or_default();
+            let context = build_record::context(&self.context);
+            let same = |build: &&BuildRecord| build.subject.context == context && !build.steps().is_empty();
+            let builds = builds.iter().filter(same).take(EARLIER_BUILDS);
+            let keys: Vec<CacheKey> =
+                builds.flat_map(|build| build.steps()).filter_map(|step| step.key).collect();
+            let read = |index: &Index<'_>| Ok(keys.iter().filter_map(|key| index.any_record(key)).collect());
+            self.store.index(read).unwrap_or_default()
+        })
     }
 
     /// The recording thread, started when the first record is there to be written.

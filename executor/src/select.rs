@@ -5,25 +5,24 @@
 
 mod contents;
 mod digest;
+mod file_list;
 mod operand;
 mod tree;
 mod walk;
 
+pub use file_list::{FileList, ListDifference, ListedFile, ListedKind};
 pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree};
 
 use crate::{
     ExecutorError, IgnoreRules, SourceRoot,
     ignore::Verdict,
-    rooted::{Rooted, is_dir, parent, shown},
+    rooted::{Rooted, is_dir, parent},
     xattrs::{self, Xattrs},
 };
 use operand::{BelowBases, Match};
 use rbuild_cache::Cancel;
 use rbuild_oci::{Digest, Hasher};
 use rbuild_planner::{CopyAction, CopySource};
-
-/// A selection of more paths than this is reported by directory.
-const MOST_REPORTED: usize = 4096;
 
 /// The sources of a COPY or ADD, found and digested.
 #[derive(Debug)]
@@ -61,32 +60,18 @@ pub(crate) enum Body {
 }
 
 impl Selection {
-    /// Digests by path, for explaining why a step ran again: of each file, or of each directory's listing when there
-    /// are thousands of files. Empty sources are listed as well.
+    /// The same without the bytes of small files, which are of use only to a copy that follows at once.
     #[must_use]
-    pub fn inputs(&self) -> Vec<(String, String)> {
-        let entries: usize = self.roots.iter().map(|root| root.body.entries()).sum();
-        let mut inputs = Vec::new();
-        for root in &self.roots {
-            match &root.body {
-                Body::Single(dir) => inputs.push((shown(&full(dir, &dir.entries[0])), root.digest.hex())),
-                Body::Inline(_) => {
-                    inputs.push((format!("<<{}", String::from_utf8_lossy(&root.place)), root.digest.hex()));
-                }
-                Body::Tree(tree) => add_inputs(tree, entries, &mut inputs),
-            }
+    pub fn without_bytes(mut self) -> Self {
+        for root in &mut self.roots {
+            let dirs = match &mut root.body {
+                Body::Single(dir) => std::slice::from_mut(dir),
+                Body::Tree(tree) => tree.dirs.as_mut_slice(),
+                Body::Inline(_) => continue,
+            };
+            dirs.iter_mut().flat_map(|dir| &mut dir.entries).for_each(|entry| entry.bytes = None);
         }
-        inputs.truncate(MOST_REPORTED);
-        inputs
-    }
-}
-
-impl Body {
-    fn entries(&self) -> usize {
-        match self {
-            Self::Tree(tree) => tree.dirs.iter().map(|dir| dir.entries.len()).sum(),
-            Self::Single(_) | Self::Inline(_) => 1,
-        }
+        self
     }
 }
 
@@ -246,23 +231,4 @@ fn digest_of(roots: &mut [Root], bases: usize) -> Digest {
         hasher.field(root.digest.as_bytes());
     }
     hasher.finish()
-}
-
-fn full(dir: &Dir, entry: &Entry) -> Vec<u8> {
-    crate::rooted::join(&dir.path, dir.text(entry.name))
-}
-
-fn add_inputs(tree: &Tree, entries: usize, inputs: &mut Vec<(String, String)>) {
-    for id in tree.in_order() {
-        let dir = &tree.dirs[id as usize];
-        if entries > MOST_REPORTED || dir.entries.is_empty() {
-            inputs.push((shown(&dir.path), digest::of_listing(dir).hex()));
-            continue;
-        }
-        for entry in &dir.entries {
-            if !matches!(entry.kind, Kind::Dir(_)) {
-                inputs.push((shown(&full(dir, entry)), digest::of_entry(dir, entry).hex()));
-            }
-        }
-    }
 }

@@ -21,7 +21,7 @@ pub use build_id::BuildId;
 pub use open_build::OpenBuild;
 pub use reading::{BuildRecord, BuildState};
 pub use record::{
-    BuildEnd, BuildOutcome, BuildSubject, ChangedInput, MissReason, RecordedFinding, RecordedStep,
-    StepOutcome,
+    BuildEnd, BuildOutcome, BuildSubject, ChangedInput, FileAspect, MissReason, RecordedFinding,
+    RecordedStep, StepOutcome,
 };
 pub use step_log::{LogReader, StepLog};

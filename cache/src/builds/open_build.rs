@@ -4,6 +4,7 @@ use super::{
     budget::{self, BuildBudget},
     build_id::BuildId,
     journal::{self, Appended, Line},
+    reading::BuildRecord,
     record::{BuildEnd, BuildSubject, RecordedStep},
     running::Running,
     step_log::{StepLog, log_directory, log_path},
@@ -81,11 +82,11 @@ impl OpenBuild {
         Ok(())
     }
 
-    /// Writes how the build ended, and removes the oldest records that are over `budget`. Finish the logs first.
+    /// Writes how the build ended, which gives its whole record, and removes the oldest records that are over `budget`. Finish the logs first.
     ///
     /// # Errors
     /// An I/O error when it cannot be written; the record has no end then.
-    pub fn finish(mut self, end: BuildEnd, budget: &BuildBudget) -> Result<(), StoreError> {
+    pub fn finish(mut self, end: BuildEnd, budget: &BuildBudget) -> Result<BuildRecord, StoreError> {
         self.line.end = Some(end);
         let builds = self.store.builds_dir();
         let ended = journal::append(&builds, &self.line)?;
@@ -93,6 +94,6 @@ impl OpenBuild {
         if filled_one || budget::is_large(&log_directory(&builds, &self.line.id)) {
             budget::enforce(&builds, &self.store.running_builds(), &self.line.id, budget)?;
         }
-        Ok(())
+        Ok(BuildRecord::ended(self.line))
     }
 }

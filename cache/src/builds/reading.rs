@@ -26,6 +26,12 @@ pub struct BuildRecord {
 }
 
 impl BuildRecord {
+    /// The record of a build that is over.
+    pub(super) fn ended(Line { id, begun, subject, planned, end }: Line) -> Self {
+        let state = end.map_or(BuildState::Unfinished, |end| BuildState::Ended(Box::new(end)));
+        Self { id, begun, subject, state, planned }
+    }
+
     /// The steps of its plan, each after those it stands on. A build without an end has them as they stood before the
     /// first one was carried out, or has none if it had no plan yet.
     #[must_use]

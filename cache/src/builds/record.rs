@@ -1,6 +1,6 @@
 //! What is recorded of a build. All of it is plain data; front ends make the words.
 
-use crate::{CacheKey, LayerId};
+use crate::{CacheKey, EvictedBy, LayerId};
 use rbuild_oci::{FailureClass, ImageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -143,9 +143,14 @@ pub enum MissReason {
     Evicted {
         /// The time of the removal.
         at: Timestamp,
+        /// What removed it; `None` where that was not noted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<EvictedBy>,
     },
     /// Its result is damaged, or did not survive a power cut.
     Lost,
+    /// Another machine has written its result to this store, and nothing shows that it wrote all of it.
+    OtherMachine,
     /// The user asked to ignore the cache for it (`--no-cache`, `--no-cache-filter`).
     NoCache,
 }
@@ -153,7 +158,7 @@ pub enum MissReason {
 /// An input that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedInput {
-    /// Its name: `argv[2]`, `env PATH`, `/src/main.c`.
+    /// Its name: `argv[2]`, `env PATH`, `/src/main.c`, `mount /m: /main.c`. A value that looks secret is stars.
     pub input: String,
     /// Its value before; `None` when the input did not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +166,42 @@ pub struct ChangedInput {
     /// Its value now; `None` when the input no longer exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<String>,
+    /// Of a file that was and is there: what is different about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aspects: Vec<FileAspect>,
+}
+
+/// What is different about a file, or about files as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileAspect {
+    /// Its bytes or its extended attributes, or where it leads, if it is a link.
+    Content,
+    /// Its permission bits.
+    Mode {
+        /// Before.
+        before: u32,
+        /// Now.
+        now: u32,
+    },
+    /// Its user and its group.
+    Owner {
+        /// Before.
+        before: (u32, u32),
+        /// Now.
+        now: (u32, u32),
+    },
+    /// Its kind.
+    Kind,
+    /// Which names are links to one file.
+    HardLinks,
+    /// So many more files are different.
+    Further {
+        /// How many.
+        count: u64,
+    },
+    /// Not known: the earlier record does not list its files.
+    Unlisted,
 }
 
 /// The class of a failure as the record has it: a word that stays the same when names in the code change.

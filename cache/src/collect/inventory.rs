@@ -61,7 +61,7 @@ impl Inventory {
         live
     }
 
-    /// Blobs needed by images, references and leases as they stand, and by these layers.
+    /// Blobs needed by images, references, records and leases as they stand, and by these layers.
     pub(super) fn live_blobs(
         &self,
         store: &Store,
@@ -74,6 +74,10 @@ impl Inventory {
             live.extend(image.manifest);
             live.extend(image.layers.iter().filter_map(|layer| Some(layer.blob.as_ref()?.digest)));
         }
+        // an evicted record explains misses, so its lists stay as long
+        live.extend(
+            self.records.iter().flat_map(|(_, record)| record.inputs.lists.iter().map(|(_, list)| *list)),
+        );
         live.extend(self.references.iter().filter_map(|(_, record)| record.manifest));
         live.extend(layers.iter().filter_map(|layer| layer_blobs.of(store, layer)));
         live

@@ -106,18 +106,25 @@ impl Index<'_> {
         }
     }
 
+    /// The record of a key, whether or not it can be used: it only explains.
+    #[must_use]
+    pub fn any_record(&self, key: &CacheKey) -> Option<CacheRecord> {
+        self.read(key)
+    }
+
     /// Writes records, stamped with this moment: their layers must be committed.
     ///
     /// # Errors
     /// An I/O error when the disk fails or is full.
     pub fn put_records(&self, records: &[(CacheKey, CacheRecord)]) -> Result<(), StoreError> {
-        let stamp = self.store.stamp();
+        let (stamp, machine) = (self.store.stamp(), self.store.machine());
         let mut batch = sled::Batch::default();
         for (key, record) in records {
             if let Some(old) = self.read(key) {
                 batch.remove(step_row(key, &old));
             }
-            let record = CacheRecord { stamp: Some(stamp), ..record.clone() };
+            let machine = record.machine.or(machine);
+            let record = CacheRecord { stamp: Some(stamp), machine, ..record.clone() };
             insert(&mut batch, key, &record);
         }
         self.apply(batch)

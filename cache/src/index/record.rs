@@ -2,8 +2,8 @@
 //! be explained.
 
 use super::{CacheKey, StepHash};
-use crate::{LayerId, Stamp};
-use rbuild_oci::Timestamp;
+use crate::{LayerId, MachineId, Stamp};
+use rbuild_oci::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The result of one step.
@@ -36,6 +36,9 @@ pub struct CacheRecord {
     /// What removed it; records that were evicted before this was noted have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted_by: Option<EvictedBy>,
+    /// The machine on which the step was carried out; the index fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineId>,
     /// When the record was written, for durability; the index fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<Stamp>,
@@ -60,8 +63,11 @@ pub enum EvictedBy {
 pub struct StepInputs {
     /// The step's kind, such as `run` or `copy`.
     pub kind: String,
-    /// Names and values in a fixed order: `argv`, `env PATH`, `source /a`, …
+    /// Names and values in a fixed order: `argv`, `env PATH`, `destination`, …
     pub values: Vec<(String, String)>,
+    /// The values that stand for files, and the blob that lists those files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lists: Vec<(String, Digest)>,
 }
 
 impl CacheRecord {
@@ -75,7 +81,7 @@ impl StepInputs {
     /// Inputs of a step of this kind.
     #[must_use]
     pub fn new(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), values: Vec::new() }
+        Self { kind: kind.to_owned(), values: Vec::new(), lists: Vec::new() }
     }
 
     /// Adds an input.
@@ -83,5 +89,11 @@ impl StepInputs {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.values.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The blob that lists the files which the value called `name` stands for.
+    #[must_use]
+    pub fn list(&self, name: &str) -> Option<Digest> {
+        self.lists.iter().find(|(of, _)| of == name).map(|(_, list)| *list)
     }
 }

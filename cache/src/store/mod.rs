@@ -40,7 +40,7 @@ pub use step_lock::StepLock;
 pub use writer::{IdMaps, IdRange, Writer};
 
 use crate::{
-    BootId, StoreError, Warning,
+    BootId, MachineId, StoreError, Warning,
     disk::{IndexWriters, TemporarySpace},
 };
 use rbuild_oci::Clock;
@@ -65,6 +65,7 @@ struct Inner {
     space: TemporarySpace,
     warnings: Mutex<Vec<Warning>>,
     boot: OnceLock<BootId>,
+    machine: OnceLock<Option<MachineId>>,
     index_writers: Mutex<IndexWriters>,
 }
 
@@ -87,6 +88,7 @@ impl Store {
                 space: TemporarySpace::new(root),
                 warnings: Mutex::new(Vec::new()),
                 boot: OnceLock::new(),
+                machine: OnceLock::new(),
                 index_writers: Mutex::default(),
             }),
         })
@@ -153,6 +155,12 @@ impl Store {
     /// The boot in which this process runs, read once.
     pub(crate) fn boot(&self) -> BootId {
         *self.inner.boot.get_or_init(BootId::current)
+    }
+
+    /// The machine on which this process runs, found out once; `None` when it has no id.
+    #[must_use]
+    pub fn machine(&self) -> Option<MachineId> {
+        *self.inner.machine.get_or_init(MachineId::current)
     }
 
     /// This process's temporary space.

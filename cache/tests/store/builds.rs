@@ -3,7 +3,8 @@
 use crate::fixture::{child, parent, store};
 use rbuild_cache::{
     BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildState, BuildSubject, CacheKey, ChangedInput,
-    KeyBuilder, MissReason, RecordedFinding, RecordedStep, StepOutcome, Store, StoreError,
+    EvictedBy, FileAspect, KeyBuilder, MissReason, RecordedFinding, RecordedStep, StepOutcome, Store,
+    StoreError,
 };
 use rbuild_oci::{Digest, FailureClass, ImageId, Timestamp};
 use rbuild_testkit::now;
@@ -64,14 +65,20 @@ fn states(store: &Store) -> Vec<(String, BuildState)> {
 fn what_is_recorded_comes_back() {
     let (_directory, store) = store();
     assert_eq!(store.builds().unwrap(), []);
-    let changed = ChangedInput { input: "env A".to_owned(), before: None, now: Some("1".to_owned()) };
+    let changed = ChangedInput {
+        input: "env A".to_owned(),
+        before: None,
+        now: Some("1".to_owned()),
+        aspects: vec![FileAspect::Further { count: 1 }],
+    };
     let misses = [
         MissReason::New,
         MissReason::Changed(vec![changed]),
         MissReason::OtherBase,
         MissReason::Input,
-        MissReason::Evicted { at: at(1) },
+        MissReason::Evicted { at: at(1), by: Some(EvictedBy::Prune) },
         MissReason::Lost,
+        MissReason::OtherMachine,
         MissReason::NoCache,
     ];
     let failed = StepOutcome::Failed { causes: vec!["exit code: 1".to_owned()] };

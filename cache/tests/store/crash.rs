@@ -34,6 +34,7 @@ fn record(name: &str) -> (CacheKey, CacheRecord) {
         instruction: format!("RUN {name}"),
         evicted: None,
         evicted_by: None,
+        machine: None,
         stamp: None,
     };
     (CacheKey::definition(None, &step), record)

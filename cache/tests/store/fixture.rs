@@ -49,6 +49,7 @@ pub(crate) fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey
         instruction: format!("RUN {name}"),
         evicted: None,
         evicted_by: None,
+        machine: None,
         stamp: None,
     };
     (CacheKey::definition(None, &step), record)

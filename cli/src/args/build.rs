@@ -116,6 +116,12 @@ pub(crate) struct BuildArgs {
     /// Write what was built to FILE as JSON
     #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) metadata_file: Option<PathBuf>,
+    /// Show after the build why each step ran, instead of coming from the cache
+    #[arg(long, switch = false)]
+    pub(crate) explain: bool,
+    /// Write what came from the cache, and why the rest did not, to FILE as JSON
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
+    pub(crate) cache_report: Option<PathBuf>,
     /// Give the image to the docker or podman that runs here as well; layers that it has are not sent
     #[arg(long, switch = false)]
     pub(crate) load: bool,

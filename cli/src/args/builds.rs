@@ -42,6 +42,20 @@ pub(crate) struct BuildsInspectArgs {
     pub(crate) format: Option<String>,
 }
 
+/// What was typed after `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The id of the build or its beginning; ^N for the one N builds before the newest
+    #[arg(value_name = "BUILD", default_value = "^0", hide_default_value = true)]
+    pub(crate) build: String,
+    /// The number of a step, as builds inspect shows it
+    #[arg(value_name = "STEP")]
+    pub(crate) step: Option<String>,
+    /// text or json
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
 /// What was typed after `builds logs`.
 #[derive(Debug, Args)]
 pub(crate) struct BuildsLogsArgs {

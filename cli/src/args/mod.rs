@@ -15,7 +15,7 @@ mod transfer;
 mod words;
 
 pub(crate) use build::BuildArgs;
-pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs};
+pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs, ExplainArgs};
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     /// Commands for builds of the past
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Builds(BuildsCommand),
+    /// Show why the steps of a build ran, instead of coming from the cache
+    Explain(ExplainArgs),
     /// List images
     Images(ImagesArgs),
     /// Show the history of an image

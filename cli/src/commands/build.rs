@@ -7,18 +7,23 @@ use crate::{
     daemon,
     environment::Environment,
     error::{CliError, UsageError},
-    exit,
+    exit, explanation,
     new_file::NewFile,
-    options::{BuildOptions, ContextKind, LockUse, PrintId, ProgressChoice},
+    options::{BuildOptions, ContextKind, Explain, LockUse, PrintId, ProgressChoice},
     progress::Style,
+    shown::Shown,
     standard_input::{self, StandardInput},
     streams::{self, print},
     working::{style_for_people, work},
 };
-use rbuild::{Built, ContextSource, DockerfileSource, ImageLock, Output};
-use rbuild_docker_api::BuildMetadata;
+use rbuild::{BuildRecord, Built, ContextSource, DockerfileSource, Event, EventSink, ImageLock, Output};
+use rbuild_docker_api::{BuildMetadata, CacheReport};
 use serde_json::json;
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 /// Builds an image.
 pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
@@ -28,6 +33,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     }
     let iidfile = result_file(options.iidfile.as_deref())?;
     let metadata_file = result_file(options.metadata_file.as_deref())?;
+    let cache_report = result_file(options.cache_report.as_deref())?;
     let lock_file = LockFile::of(&options.lock)?;
     if let LockFile::Obeyed(lock) = &lock_file {
         options.request.locked = Some(lock.clone());
@@ -41,7 +47,8 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let mut request = options.request;
     let opened = outputs::open(&options.outputs, options.removal)?;
     request.outputs.clone_from(&opened.outputs);
-    let results: Vec<&NewFile> = iidfile.iter().chain(&metadata_file).chain(&opened.files).collect();
+    let results = iidfile.iter().chain(&metadata_file).chain(&cache_report).chain(&opened.files);
+    let results: Vec<&NewFile> = results.collect();
     each_once(&results)?;
     if options.load {
         match daemon::address(&app.environment)? {
@@ -51,9 +58,15 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
             }
         }
     }
+    let recorded = Arc::new(OnceLock::new());
     let built = work(style, async |events| {
+        let events = keeping_record(events, &recorded);
         engine.build(request, events).await.map_err(|error| CliError::Build(Box::new(error)))
-    })?;
+    });
+    if let Some(record) = recorded.get() {
+        explain(record, options.explain, cache_report)?;
+    }
+    let built = built?;
     if let LockFile::Written(file, lock) = lock_file {
         update_lock(file, &lock, &built.images)?;
     }
@@ -64,6 +77,29 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         print(&format!("{id}\n"))?;
     }
     Ok(())
+}
+
+/// Keeps the record of the build that `events` hears of.
+fn keeping_record(events: EventSink, recorded: &Arc<OnceLock<BuildRecord>>) -> EventSink {
+    let recorded = Arc::clone(recorded);
+    EventSink::new(move |event| {
+        if let Event::Recorded(record) = &event {
+            // a build has one record
+            let _ = recorded.set(BuildRecord::clone(record));
+        }
+        events.send(event);
+    })
+}
+
+/// Says why steps ran, also when the build failed.
+fn explain(record: &BuildRecord, steps: Explain, cache_report: Option<NewFile>) -> Result<(), CliError> {
+    if steps == Explain::Steps {
+        streams::tell(&Shown::from(format!("\n{}", explanation::text(record)).as_str()));
+    }
+    match cache_report {
+        Some(file) => file.write(&format!("{:#}\n", json!(CacheReport::from(record)))),
+        None => Ok(()),
+    }
 }
 
 /// Sees that no file of a build's results takes the place of another.

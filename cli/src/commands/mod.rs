@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod compare;
 mod containers;
+mod explain;
 mod history;
 mod images;
 mod imagetools;
@@ -75,6 +76,7 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
             index(move |app| builds::builds(app, &command))
         }
+        C::Explain(args) => index(move |app| explain::explain(app, &args)),
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
         C::History(args) | C::Image(I::History(args)) => index(move |app| history::history(app, &args)),
         C::Inspect(args) if args.size => layers(move |app| inspect::objects(app, &args)),

@@ -30,6 +30,10 @@ pub(crate) struct BuildOptions {
     pub(crate) iidfile: Option<PathBuf>,
     /// `--metadata-file`.
     pub(crate) metadata_file: Option<PathBuf>,
+    /// `--explain`.
+    pub(crate) explain: Explain,
+    /// `--cache-report`.
+    pub(crate) cache_report: Option<PathBuf>,
     /// `--jobs`.
     pub(crate) jobs: Option<usize>,
     /// `--tls-verify`.
@@ -57,6 +61,15 @@ pub(crate) enum ProgressChoice {
     Quiet(PrintId),
     /// One JSON object a line.
     Json,
+}
+
+/// The choice to explain after the build why steps ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Explain {
+    /// Each of them.
+    Steps,
+    /// The first one, in the progress.
+    First,
 }
 
 /// The choice of `-q` to print the image's id on stdout.
@@ -109,12 +122,7 @@ impl BuildOptions {
             pull: images::pull(args.pull),
             image_sources: Vec::new(),
             locked: None,
-            add_hosts: args
-                .add_host
-                .iter()
-                .filter(|text| !text.is_empty())
-                .map(|text| host(text))
-                .collect::<Result<_, _>>()?,
+            add_hosts: hosts(&args.add_host)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
         };
         Ok(Self {
@@ -129,12 +137,19 @@ impl BuildOptions {
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
             iidfile: args.iidfile.filter(|path| !path.as_os_str().is_empty()),
             metadata_file: args.metadata_file.filter(|path| !path.as_os_str().is_empty()),
+            explain: if args.explain { Explain::Steps } else { Explain::First },
+            cache_report: args.cache_report.filter(|path| !path.as_os_str().is_empty()),
             jobs: args.jobs,
             certificates: Certificates::from_flag(args.tls_verify),
             call,
             warnings,
         })
     }
+}
+
+/// `--add-host`.
+fn hosts(flags: &[String]) -> Result<Vec<(String, String)>, UsageError> {
+    flags.iter().filter(|text| !text.is_empty()).map(|text| host(text)).collect()
 }
 
 /// `--build-arg`, and SOURCE_DATE_EPOCH of the environment.

@@ -14,7 +14,7 @@ pub(crate) mod size;
 mod ssh;
 mod unsupported;
 
-pub(crate) use build::{BuildOptions, PrintId, ProgressChoice};
+pub(crate) use build::{BuildOptions, Explain, PrintId, ProgressChoice};
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
 pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use images::{LockUse, SourceWord};

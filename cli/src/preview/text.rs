@@ -2,7 +2,7 @@
 //! and behind the steps with which running begins, why.
 
 use super::{name, one_line, platform, word};
-use crate::build_report::miss;
+use crate::explanation::miss;
 use rbuild::{Input, MissReason, Outlook, PlannedBuild, StagePreview, StepPreview};
 use std::fmt::Write;
 

@@ -35,6 +35,7 @@ pub(super) fn event(event: &Event, out: &mut Shown) {
                 "type": "ended", "activity": activity.0, "outcome": outcome, "message": message, "seconds": elapsed.as_secs_f64()
             })
         }
+        Event::Recorded(build) => json!({"type": "recorded", "build": build.id.to_string()}),
         Event::Found(_) | Event::Warning(_) => json!({"type": "warning", "text": names::warning(event)}),
     };
     out.text(&format!("{object}\n"));

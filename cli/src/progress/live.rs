@@ -9,7 +9,10 @@ use super::{
     warnings_found,
     width::{columns, fitted},
 };
-use crate::shown::{Color, Paint, Shown, one_line, without_colors};
+use crate::{
+    explanation,
+    shown::{Color, Paint, Shown, one_line, without_colors},
+};
 use rbuild::{ActivityId, Event, Outcome};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,6 +41,8 @@ pub(super) struct Live {
     /// Columns of each redrawable line on the terminal now.
     drawn: Vec<usize>,
     last: Option<Duration>,
+    /// Why the first step that ran was not in the cache.
+    first_miss: Option<String>,
 }
 
 struct Running {
@@ -71,6 +76,7 @@ impl Live {
             failed: false,
             drawn: Vec::new(),
             last: None,
+            first_miss: None,
         }
     }
 
@@ -119,6 +125,7 @@ impl Live {
                 }
             }
             Event::Missed { .. } => {}
+            Event::Recorded(build) => self.first_miss = explanation::first_line(&build),
             Event::Found(_) | Event::Warning(_) => self.warnings.extend(names::warning(&event)),
         }
     }
@@ -159,6 +166,9 @@ impl Live {
             for warning in warnings {
                 out.text(&format!(" - {warning}\n"));
             }
+        }
+        if let Some(why) = self.first_miss.take() {
+            out.text(&format!("\n{why}\n"));
         }
     }
 

@@ -63,6 +63,7 @@ pub(super) fn warning(event: &Event) -> Option<String> {
         | Event::Transferred { .. }
         | Event::Note { .. }
         | Event::Missed { .. }
-        | Event::Ended { .. } => None,
+        | Event::Ended { .. }
+        | Event::Recorded(_) => None,
     }
 }

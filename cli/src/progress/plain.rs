@@ -11,6 +11,7 @@ use super::{
     warnings_found,
 };
 use crate::{
+    explanation,
     failure::joined,
     shown::{Shown, StepOutput, one_line, one_line_with_tabs},
 };
@@ -38,6 +39,8 @@ pub(super) struct Plain {
     definition: Option<(ActivityId, String)>,
     /// How many of the warnings stand below it.
     attached: usize,
+    /// Why the first step that ran was not in the cache.
+    first_miss: Option<String>,
 }
 
 #[derive(Default)]
@@ -62,6 +65,7 @@ impl Plain {
             warnings: Vec::new(),
             definition: None,
             attached: 0,
+            first_miss: None,
         }
     }
 
@@ -78,6 +82,10 @@ impl Plain {
         self.attach_warnings(now, out);
         let (id, over) = match event {
             Event::Found(_) | Event::Warning(_) | Event::Missed { .. } => return,
+            Event::Recorded(build) => {
+                self.first_miss = explanation::first_line(&build);
+                return;
+            }
             Event::Begun { activity, what } => {
                 let name = one_line_with_tabs(&names::name(&what)).into_owned();
                 if matches!(what, Activity::LoadDefinition { .. }) {
@@ -150,6 +158,9 @@ impl Plain {
             for warning in warnings {
                 line(out, format_args!(" - {warning}"));
             }
+        }
+        if let Some(why) = self.first_miss.take() {
+            line(out, format_args!("\n{why}"));
         }
     }
 

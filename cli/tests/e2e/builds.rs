@@ -74,7 +74,7 @@ fn a_build_that_succeeded_is_remembered_with_its_steps_and_why_they_ran() {
         "Name:         app:1\n",
         "Status:       Completed\n",
         "Build Steps:  3/3 (33% cached)\n",
-        "changed: /a\n",
+        "changed: /a (content)\n",
     ] {
         assert!(report.contains(part), "{part}: {report}");
     }

@@ -19,6 +19,7 @@ mod daemon;
 mod diagnostics;
 mod emulators;
 mod examples;
+mod explain;
 mod faults;
 mod foreign_tools;
 mod hostile_text;

@@ -309,7 +309,7 @@ fn a_plan_says_why() {
     fs::write(context.join("in.txt"), "ni").unwrap();
     assert_eq!(reasons(&[]), "- changed input input - input input input");
     let text = plan(&here, &[], &context);
-    assert!(text.contains("   4  run     COPY in.txt ./  (changed: /in.txt)\n"), "{text}");
+    assert!(text.contains("   4  run     COPY in.txt ./  (changed: /in.txt (content))\n"), "{text}");
     assert!(text.contains("\nbuild ← base  [1 run, 2 maybe of 3]\n"), "{text}");
     fs::write(context.join("in.txt"), "in").unwrap();
     fs::write(context.join("Dockerfile"), STAGES.replace("RUN echo other", "RUN echo another")).unwrap();
@@ -357,7 +357,6 @@ fn a_plan_says_what_changed_in_words() {
     let dockerfile = "FROM busybox\nCOPY d /d\nRUN echo one\n";
     let context = here.context("c", dockerfile, &[("d/f", "1")]);
     here.build("x", &context);
-    // an empty directory is an input, one with files is not: neither is a change beside that of the file
     fs::remove_file(context.join("d/f")).unwrap();
     assert!(plan(&here, &[], &context).contains("COPY d /d  (changed: /d/f (removed))\n"));
     here.build("x", &context);

@@ -3,9 +3,10 @@
 use super::Outlook;
 use crate::{
     Error, MissReason,
+    file_changes::StepFiles,
     keys::{Keyed, Keys},
     lookup::{Found, Ready, StepCache},
-    miss::Misses,
+    miss::{Missed, Misses},
     results::{Inputs, Results},
 };
 use rbuild_cache::{CacheKey, StepHash};
@@ -68,7 +69,9 @@ pub(crate) fn outlooks(
         }
         let (keyed, inputs) = (keys.step(step.id), results.inputs(step));
         let reason = reasons.get(&step.id).cloned();
-        let reason = reason.unwrap_or_else(|| misses.reason(step, keyed, inputs.as_ref()));
+        let selection = keyed.selection.as_deref();
+        let missed = Missed { files: StepFiles { step, keyed, selection }, inputs: inputs.as_ref() };
+        let reason = reason.unwrap_or_else(|| misses.reason(&missed, cache.records()));
         let earlier = to_run.insert(step, keyed, contents.get(&step.id));
         match earlier {
             Earlier::SameKey => (Outlook::Cached, None),

@@ -35,6 +35,7 @@ fn words(event: &Event) -> String {
         },
         Event::Found(finding) => format!("found {} in line {}", finding.rule, finding.lines.0),
         Event::Warning(warning) => format!("warning: {warning}"),
+        Event::Recorded(build) => format!("recorded {} steps", build.steps().len()),
         Event::Output { .. } | Event::Transferred { .. } | Event::Note { .. } => format!("{event:?}"),
     }
 }
@@ -67,6 +68,7 @@ fn events_are_complete_and_in_order() {
                 "3 Done",
                 "4 begins: export",
                 "4 Done",
+                "recorded 2 steps",
             ]
         ]
         .concat()
@@ -84,6 +86,7 @@ fn events_are_complete_and_in_order() {
                 "3 Cached",
                 "4 begins: export",
                 "4 Done",
+                "recorded 2 steps",
             ]
         ]
         .concat()
@@ -122,7 +125,7 @@ fn the_record_has_the_plan_with_keys_reasons_and_layers() {
     }
     let Some(MissReason::Changed(inputs)) = &end.steps[0].miss else { panic!("{end:?}") };
     assert!(
-        matches!(&inputs[..], [ChangedInput { input, before: Some(_), now: Some(_) }] if input == "/f0"),
+        matches!(&inputs[..], [ChangedInput { input, before: Some(_), now: Some(_), .. }] if input == "/f0"),
         "{inputs:?}"
     );
     assert_eq!(end.steps[1].miss, Some(MissReason::OtherBase));

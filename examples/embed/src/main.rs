@@ -84,7 +84,7 @@ fn show(event: Event) {
         Event::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
         Event::Found(finding) => format!("    {finding}\n"),
         Event::Warning(warning) => format!("    warning: {warning}\n"),
-        Event::Missed { .. } | Event::Note { .. } | Event::Transferred { .. } => return,
+        Event::Recorded(_) | Event::Missed { .. } | Event::Note { .. } | Event::Transferred { .. } => return,
     };
     let _ = io::stderr().write_all(line.as_bytes());
 }

@@ -6,7 +6,6 @@
 
 mod operands;
 
-use crate::SelectionSummary;
 use rbuild_cache::{CacheKey, KeyBuilder, StepHash, StepInputs};
 use rbuild_oci::{Digest, ImageId, ImagePath, Platform};
 use rbuild_planner::{Chmod, CopyAction, CopySource, Network, RunAction, Security, Unpack, WorkdirAction};
@@ -124,9 +123,9 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         .finish()
 }
 
-/// Describes a COPY or ADD of the files `summary` stands for.
+/// Describes a COPY or ADD of the files with the digest `files`. Its readable inputs do not name them.
 #[must_use]
-pub fn describe_copy(action: &CopyAction, summary: &SelectionSummary) -> StepDescription {
+pub fn describe_copy(action: &CopyAction, files: &Digest) -> StepDescription {
     let chmod = action.chmod.as_ref().map(|chmod| match chmod {
         Chmod::Octal(mode) => format!("{mode:o}"),
         Chmod::Symbolic(clauses) => clauses.clone(),
@@ -149,10 +148,7 @@ pub fn describe_copy(action: &CopyAction, summary: &SelectionSummary) -> StepDes
         .optional("chown", action.chown.as_deref())
         .optional("chmod", chmod.as_deref())
         .list("exclude", action.exclude.iter().map(String::as_str));
-    description.key = description.key.digest("files", &summary.digest);
-    for (name, value) in &summary.inputs {
-        description.inputs = description.inputs.with(name, value);
-    }
+    description.key = description.key.digest("files", files);
     description.finish()
 }
 
@@ -181,15 +177,12 @@ pub fn image_key(id: &ImageId) -> CacheKey {
 
 /// Stands for the files that `sources` select in a stage or image with the key `of`, until a build reads them.
 #[must_use]
-pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> SelectionSummary {
+pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> Digest {
     let files = KeyBuilder::new("files of layers")
         .field("of", of.as_bytes())
         .list("sources", sources.iter().map(|source| *operands::copy_source(source).as_bytes()))
         .finish_step();
-    SelectionSummary {
-        digest: Digest::from_bytes(*files.as_bytes()),
-        inputs: vec![("from".to_owned(), of.to_string())],
-    }
+    Digest::from_bytes(*files.as_bytes())
 }
 
 /// Stands for the files at `source` that a RUN mounts from a stage or image with the key `of`.

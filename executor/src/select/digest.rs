@@ -39,13 +39,6 @@ pub(crate) fn of_entry(dir: &Dir, entry: &Entry) -> Digest {
     Digest::of(&encoded)
 }
 
-/// The digest of one directory's own listing.
-pub(crate) fn of_listing(dir: &Dir) -> Digest {
-    let mut listing = Vec::new();
-    encode_dir(dir, &mut listing);
-    Digest::of(&listing)
-}
-
 fn encode_dir(dir: &Dir, out: &mut Vec<u8>) {
     for number in [dir.meta.mode, dir.meta.uid, dir.meta.gid] {
         out.extend_from_slice(&number.to_be_bytes());

@@ -2,7 +2,7 @@
 //! index in between: every change is seen by a context opened again on the same store.
 
 use rbuild_cache::{Cancel, Store, Writer};
-use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot, select};
+use rbuild_executor::{ContextRoot, FileList, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Clock;
 use rbuild_oci::Digest;
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
@@ -130,21 +130,24 @@ fn the_stat_index_hides_no_change() {
 }
 
 #[test]
-fn inputs_name_what_changed() {
+fn a_list_of_files_names_what_changed() {
     let context = Context::new();
-    let inputs = || {
+    let list = || {
         let path = context.directory.path().join("context");
         let root = ContextRoot::open(&context.store, &path, IgnoreRules::none(), now()).unwrap();
-        select(&SourceRoot::Context(root), &action(&["."]), &Cancel::default()).unwrap().inputs()
+        let selection = select(&SourceRoot::Context(root), &action(&["."]), &Cancel::default()).unwrap();
+        FileList::parse(&FileList::of(&selection).to_bytes()).unwrap()
     };
-    let before = inputs();
+    let before = list();
+    assert_eq!(before.changes_to(&list()), []);
     fs::write(context.path("d/sub/g"), "other").unwrap();
-    let after = inputs();
-    let changed: Vec<&str> = before
-        .iter()
-        .zip(&after)
-        .filter(|(old, new)| old != new)
-        .map(|((path, _), _)| path.as_str())
-        .collect();
-    assert_eq!(changed, ["/d/sub/g"]);
+    fs::set_permissions(context.path("d/sub"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(context.path("d/new"), "").unwrap();
+    let changes = before.changes_to(&list());
+    let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
+    assert_eq!(paths, ["/d/new", "/d/sub", "/d/sub/g"]);
+    assert_eq!((changes[0].before, changes[1].now.unwrap().mode), (None, 0o700));
+    let [before, now] = [changes[2].before, changes[2].now].map(Option::unwrap);
+    assert_ne!(before.content, now.content);
+    assert_eq!((before.kind, before.mode, before.owner), (now.kind, now.mode, now.owner));
 }

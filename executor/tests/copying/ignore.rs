@@ -2,7 +2,7 @@
 //! after `--- ignore`, the lines of the ignore file; expected is what COPY of everything sees, or the error.
 
 use rbuild_cache::{Cancel, Store, Writer};
-use rbuild_executor::{ContextRoot, ExecutorError, IgnoreRules, SourceRoot, select};
+use rbuild_executor::{ContextRoot, ExecutorError, FileList, IgnoreRules, SourceRoot, select};
 use rbuild_oci::Clock;
 use rbuild_planner::{CopyAction, CopySource, Filesystem};
 use rbuild_testkit::now;
@@ -59,8 +59,6 @@ fn selected(context: &Path, rules: IgnoreRules) -> Result<Vec<String>, ExecutorE
     let root = SourceRoot::Context(ContextRoot::open(&store, context, rules, now())?);
     let action =
         CopyAction::plain(Filesystem::Context, vec![CopySource::Path(".".to_owned())], "/".parse().unwrap());
-    let mut paths: Vec<String> =
-        select(&root, &action, &Cancel::default())?.inputs().into_iter().map(|(path, _)| path).collect();
-    paths.sort();
-    Ok(paths)
+    let files = FileList::of(&select(&root, &action, &Cancel::default())?);
+    Ok(FileList::default().changes_to(&files).into_iter().map(|file| file.path).collect())
 }

@@ -80,7 +80,8 @@ pub(super) fn ignored_sources(stage: &mut StageLowering<'_, '_>, action: &CopyAc
 }
 
 /// True if a word of `key` names a secret, and no other word says that the value is not the secret itself.
-fn sounds_secret(key: &str) -> bool {
+#[must_use]
+pub fn sounds_secret(key: &str) -> bool {
     const SECRET: [&str; 10] = [
         "apikey",
         "auth",

@@ -12,6 +12,7 @@ mod workdir;
 
 pub(crate) use copy::classify;
 pub(crate) use findings::OnlyOnce;
+pub use findings::sounds_secret;
 
 use crate::PlanError;
 use crate::stage_lowering::StageLowering;
