@@ -34,6 +34,6 @@ pub use store::{
     BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
     ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow,
     LayerDraft, LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer,
-    PauseLock, PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, Writer,
+    PauseLock, PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, WebSource, Writer,
 };
 pub use store::{ListedManifest, ManifestList};

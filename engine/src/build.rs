@@ -78,6 +78,7 @@ impl Engine {
         if request.pull == PullPolicy::Never {
             files = LayerFiles::as_they_are(&self.store);
         }
+        let remote = self.remote_sources(&plan, (&text, &images.lease()), reporter).await?;
         let planned = Planned {
             store: self.store.clone(),
             request,
@@ -86,6 +87,7 @@ impl Engine {
             plan: Arc::new(plan),
             images,
             files,
+            remote,
             reporter: reporter.clone(),
             cancel: cancel.clone(),
         };

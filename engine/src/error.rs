@@ -1,6 +1,8 @@
 //! All errors that can end a request, and who has to act on each.
 
-use crate::{Diagnostic, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText};
+use crate::{
+    Diagnostic, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText, remote_sources::RemoteError,
+};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
@@ -195,6 +197,16 @@ pub enum Error {
         /// The step's place.
         diagnostic: Box<Diagnostic>,
     },
+    /// A remote source of an ADD cannot be had.
+    #[error("failed to fetch {url}")]
+    StepSource {
+        /// Its URL, without a password.
+        url: String,
+        /// The reason.
+        source: Box<RemoteError>,
+        /// The step's place.
+        diagnostic: Box<Diagnostic>,
+    },
     /// Files of an image are needed and still at its registry.
     #[error("layers of {image} are not fetched yet")]
     LayersElsewhere {
@@ -299,7 +311,8 @@ impl Error {
             Self::Syntax { diagnostic, .. }
             | Self::Plan { diagnostic, .. }
             | Self::BaseImage { diagnostic, .. }
-            | Self::StepLayers { diagnostic, .. } => Some(diagnostic),
+            | Self::StepLayers { diagnostic, .. }
+            | Self::StepSource { diagnostic, .. } => Some(diagnostic),
             Self::Step(failure) => Some(&failure.diagnostic),
             _ => None,
         }
@@ -349,6 +362,7 @@ impl Error {
             | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),
             Self::Layout { source, .. } | Self::StepLayers { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
+            Self::StepSource { source, .. } => source.class(),
             Self::Step(StepFailure { error, .. }) | Self::Executor(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),

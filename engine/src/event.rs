@@ -35,6 +35,11 @@ pub enum Activity {
         /// The image, in full.
         image: String,
     },
+    /// A remote source of an ADD is asked for, and fetched if it is not here or has changed.
+    FetchSource {
+        /// Its URL, without a password.
+        source: String,
+    },
     /// A step of the plan is carried out, or was found in the cache.
     Step(StepName),
     /// The image is put together and named.

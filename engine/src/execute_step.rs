@@ -9,6 +9,7 @@ use crate::{
     mask::Mask,
     miss::Misses,
     output_tail::OutputTail,
+    remote_sources::has_remote,
     reporter::{Reporter, Running},
     results::{Inputs, Origin, StepResult},
     run_mounts::{self, MountSources},
@@ -141,8 +142,13 @@ impl Machine {
             Action::Workdir(action) => Ok(rbuild_executor::workdir(snapshots, action, parent, now)?),
             Action::Copy(action) => {
                 let selection = ready.selection.as_ref();
-                let selection =
+                let mut selection =
                     selection.ok_or_else(|| Error::Worker("a COPY came without its files".to_owned()))?;
+                let whole;
+                if has_remote(action) {
+                    whole = Arc::new(self.sources.select_fetched((ready.step.id, action), selection)?);
+                    selection = &whole;
+                }
                 Ok(rbuild_executor::copy(snapshots, action, selection, parent, now)?)
             }
             Action::Run(action) => {

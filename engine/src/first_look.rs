@@ -11,6 +11,7 @@ use crate::{
     layer_files::LayerFiles,
     lookup::StepCache,
     miss::Misses,
+    remote_sources::RemoteSources,
     reporter::Reporter,
     resolve::BaseImages,
     results::Results,
@@ -30,6 +31,7 @@ pub(crate) struct Planned {
     pub(crate) plan: Arc<Plan>,
     pub(crate) images: BaseImages,
     pub(crate) files: LayerFiles,
+    pub(crate) remote: RemoteSources,
     pub(crate) reporter: Reporter,
     pub(crate) cancel: Cancel,
 }
@@ -57,9 +59,9 @@ impl Planned {
     /// # Errors
     /// When files of a context cannot be read, or the store fails.
     pub(crate) fn look_up(self) -> Result<FirstLook, Error> {
-        let Self { store, request, text, context, plan, images, files, reporter, cancel } = self;
+        let Self { store, request, text, context, plan, images, files, remote, reporter, cancel } = self;
         let cache = StepCache::open((&store, &files), images.lease(), &request, &reporter);
-        let sources = SourceFiles::new((&store, &files), context, &request, &cancel);
+        let sources = SourceFiles::new((&store, &files), (context, remote), &request, &cancel);
         let keys = Keys::of(&plan, &sources, &request);
         let keys = keys.map_err(|failed| {
             let (step, error) = *failed;

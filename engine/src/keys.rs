@@ -6,6 +6,7 @@
 
 use crate::{
     BuildRequest, Error,
+    remote_sources::has_remote,
     source_files::{SourceFiles, copies_layers, mounted_tree},
 };
 use rbuild_cache::{CacheKey, StepHash};
@@ -26,7 +27,7 @@ pub(crate) struct Keyed {
     pub(crate) parent: CacheKey,
     /// Its hash and what went into it.
     pub(crate) description: StepDescription,
-    /// The files a COPY from a context would copy.
+    /// The files that a COPY would take from a context.
     pub(crate) selection: Option<Arc<Selection>>,
     /// For each mount of a RUN, in order, the hash of the files it shows, if it shows any.
     pub(crate) mount_contents: Vec<Option<StepHash>>,
@@ -111,7 +112,12 @@ impl Keys {
             }
             Action::Copy(action) => {
                 let selected = sources.select_from_context(action)?;
-                let described = rbuild_executor::describe_copy(action, &selected.digest);
+                let mut files = selected.digest;
+                if has_remote(action) {
+                    let remote = sources.remote().identities(step.id, action);
+                    files = rbuild_executor::describe_remote_files(&files, &remote);
+                }
+                let described = rbuild_executor::describe_copy(action, &files);
                 selection = Some(selected);
                 described
             }
@@ -123,6 +129,9 @@ impl Keys {
             }
         };
         description.inputs.values.extend(self.origins(plan, step));
+        if let Action::Copy(action) = &step.action {
+            description.inputs.values.extend(sources.remote().explained(step.id, action));
+        }
         let (mount_contents, mount_files) = mounts.into_iter().unzip();
         let parent = self.of_filesystem(plan, &step.parent);
         let key = CacheKey::definition(Some(&parent), &description.step);

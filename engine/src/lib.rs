@@ -44,6 +44,7 @@ mod output_tail;
 mod preview;
 mod records;
 mod registries;
+mod remote_sources;
 mod reporter;
 mod request;
 mod resolve;
@@ -102,6 +103,7 @@ pub use rbuild_registry::{
 };
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
+pub use remote_sources::RemoteError;
 pub use request::{
     ArchiveDestination, BuildRequest, Built, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
     Exported, FilesDestination, ImageSource, LayerTimes, LayoutReference, NamedContextSource, Output,
@@ -134,6 +136,8 @@ pub struct Engine {
     /// The images of registries. Everything that this engine fetches or pushes goes through this one client, so that tokens
     /// and connections are shared; it reads and connects nothing before its first request.
     remote: RemoteImages,
+    /// The same client, for files of the web.
+    web: Client,
 }
 
 impl Engine {
@@ -144,7 +148,8 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
         let store = Store::open(&options.root, &store_writer()?, options.clock)?;
         let isolation = Arc::new(Isolation::new(&store));
-        let remote = RemoteImages::new(&store, &Client::new(options.registry));
-        Ok(Self { store, jobs: options.jobs, isolation, remote })
+        let web = Client::new(options.registry);
+        let remote = RemoteImages::new(&store, &web);
+        Ok(Self { store, jobs: options.jobs, isolation, remote, web })
     }
 }

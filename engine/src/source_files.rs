@@ -1,11 +1,14 @@
 //! The files that COPY, ADD and bind mounts read: those of the build's contexts, which are opened at their first use and
 //! walked beside their stat indexes, and those of stages and images, which are layers.
 
-use crate::{BuildRequest, Error, NamedContextSource, context::Context, layer_files::LayerFiles};
+use crate::{
+    BuildRequest, Error, NamedContextSource, context::Context, layer_files::LayerFiles,
+    remote_sources::RemoteSources,
+};
 use rbuild_cache::{Cancel, LayerId, Store};
-use rbuild_executor::{ContextDirectory, IgnoreRules, Selection, Snapshots, SourceRoot};
+use rbuild_executor::{ContextDirectory, ExecutorError, IgnoreRules, Selection, Snapshots, SourceRoot};
 use rbuild_oci::ImagePath;
-use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step};
+use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step, StepId};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -20,6 +23,7 @@ pub(crate) struct SourceFiles {
     files: LayerFiles,
     snapshots: Snapshots,
     main: Context,
+    remote: RemoteSources,
     /// Named contexts that are local directories.
     named: BTreeMap<String, PathBuf>,
     /// By name; `None` is the main one.
@@ -31,7 +35,7 @@ impl SourceFiles {
     /// The contexts of `request`. Nothing is read yet.
     pub(crate) fn new(
         (store, files): (&Store, &LayerFiles),
-        main: Context,
+        (main, remote): (Context, RemoteSources),
         request: &BuildRequest,
         cancel: &Cancel,
     ) -> Self {
@@ -48,6 +52,7 @@ impl SourceFiles {
             snapshots: Snapshots::new(store),
             files: files.clone(),
             main,
+            remote,
             named,
             open: Mutex::default(),
             cancel: cancel.clone(),
@@ -64,15 +69,42 @@ impl SourceFiles {
     /// # Errors
     /// When a source is not there, or the context cannot be read; a `from` that is layers is out of order.
     pub(crate) fn select_from_context(&self, action: &CopyAction) -> Result<Arc<Selection>, Error> {
-        let root = match &action.from {
-            Filesystem::Context => self.context(None)?,
-            Filesystem::NamedContext(name) => self.context(Some(name))?,
-            Filesystem::Scratch => Arc::new(SourceRoot::empty(&self.snapshots)?),
+        self.select(&*self.root(&action.from)?, action)
+    }
+
+    /// The remote sources of this build.
+    pub(crate) fn remote(&self) -> &RemoteSources {
+        &self.remote
+    }
+
+    /// The files of the ADD `step`, remote ones included. `local` are those from its context, as its key was made of them.
+    ///
+    /// # Errors
+    /// As [`Self::select_from_context`]; when remote files cannot be had, or the others have changed.
+    pub(crate) fn select_fetched(
+        &self,
+        (step, action): (StepId, &CopyAction),
+        local: &Selection,
+    ) -> Result<Selection, Error> {
+        let root = self.root(&action.from)?;
+        if rbuild_executor::select(&root, action, &self.cancel)?.digest != local.digest {
+            let path = action.destination.to_string();
+            return Err(Error::Executor(ExecutorError::SourceChanged { path }));
+        }
+        let fetched = self.remote.files(step, action)?;
+        Ok(rbuild_executor::select_fetched(&root, action, &fetched, &self.cancel)?)
+    }
+
+    /// The files of a context, or none.
+    fn root(&self, from: &Filesystem) -> Result<Arc<SourceRoot>, Error> {
+        match from {
+            Filesystem::Context => self.context(None),
+            Filesystem::NamedContext(name) => self.context(Some(name)),
+            Filesystem::Scratch => Ok(Arc::new(SourceRoot::empty(&self.snapshots)?)),
             Filesystem::Image(_) | Filesystem::Step(_) => {
-                return Err(Error::Worker("files of layers were looked for in a context".to_owned()));
+                Err(Error::Worker("files of layers were looked for in a context".to_owned()))
             }
-        };
-        self.select(&root, action)
+        }
     }
 
     /// The files that `action` selects from a stage or image, which is `layers`, lowest first.

@@ -46,8 +46,7 @@ pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
 fn unsupported(step: &Step) -> Option<&'static str> {
     let Action::Copy(action) = &step.action else { return None };
     action.sources.iter().find_map(|source| match source {
-        CopySource::Http(_) => Some("ADD of a URL"),
         CopySource::Git(_) => Some("ADD of a Git repository"),
-        CopySource::Path(_) | CopySource::Inline { .. } => None,
+        CopySource::Path(_) | CopySource::Inline { .. } | CopySource::Http(_) => None,
     })
 }

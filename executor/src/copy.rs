@@ -6,20 +6,25 @@
 mod subtree;
 
 use crate::{
-    ExecutorError, Selection, Snapshots,
+    ExecutorError, FetchedFile, Selection, Snapshots,
     add::{self, Archive},
     draft::{
         Destination, Made, NewDir, Place, Policy, create_with,
         file::{self, BUFFER, Original, Ways},
+        open_new,
     },
     rooted::{Last, Space as _, is_dir, join, parent, resolve, shown},
-    select::{Body, Dir, Kind, Meta, Root, Tree},
+    select::{Body, Dir, Kind, Meta, Root, Time, Tree},
     users,
 };
 use rbuild_cache::{LayerDraft, LayerId};
 use rbuild_planner::{CopyAction, Unpack};
 use rustix::fs::fstat;
-use std::{os::fd::OwnedFd, time::SystemTime};
+use std::{
+    fs::File,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    time::SystemTime,
+};
 use subtree::{Subtree, Top};
 
 /// Copies `selection`, which was made for `action`, onto the layers `parent` (lowest first). Directories made on the
@@ -83,12 +88,16 @@ impl Copy<'_> {
                 continue;
             }
             match &root.body {
-                Body::Tree(tree) => self.tree(tree)?,
-                Body::Single(dir) => match self.archive(dir)? {
-                    Some((archive, file)) => self.extract(archive, (&file, dir))?,
+                Body::Tree(tree) => self.tree(root, tree)?,
+                Body::Single(dir) => match self.archive(root, dir)? {
+                    Some((archive, file)) => self.extract_unchanged(archive, (&file, dir))?,
                     None => self.single(root)?,
                 },
                 Body::Inline(_) => self.single(root)?,
+                Body::Fetched(fetched) => match self.fetched_archive(fetched)? {
+                    Some(archive) => self.extract(archive)?,
+                    None => self.single(root)?,
+                },
             }
         }
         // putting things into them changed their times
@@ -108,14 +117,14 @@ impl Copy<'_> {
     }
 
     /// §6.3
-    fn tree(&mut self, tree: &Tree) -> Result<(), ExecutorError> {
+    fn tree(&mut self, root: &Root, tree: &Tree) -> Result<(), ExecutorError> {
         let target = self.resolved()?;
         let in_the_way = target.found.as_ref().is_some_and(|stat| !is_dir(stat));
         if in_the_way && !self.action.destination_is_directory {
             return Err(ExecutorError::NotADirectory { path: shown(&target.path) });
         }
         let below = self.destination.make_dirs(&target.path, self.new_dir())?;
-        self.subtree(tree).copy(&target.path, below, Top::Callers)?;
+        self.subtree(root, tree).copy(&target.path, below, Top::Callers)?;
         self.destination.set_times(&target.path, &tree.dirs[0].meta);
         Ok(())
     }
@@ -141,7 +150,7 @@ impl Copy<'_> {
             Body::Single(names) => {
                 let entry = &names.entries[0];
                 let reads = Original::needs_directory(entry);
-                let from = if reads { Some(self.selection.source.open_dir(&names.path)?) } else { None };
+                let from = if reads { Some(root.source.open_dir(&names.path)?) } else { None };
                 let original = Original { dir: from.as_ref(), names, entry };
                 file::create(original, place, &self.policy, &self.ways, &mut self.buffer).map_err(fail)
             }
@@ -149,6 +158,15 @@ impl Copy<'_> {
                 let now = self.destination.now;
                 let meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: now, atime: now };
                 create_with(content, &self.policy.apply(meta, Kind::File), place, &self.policy).map_err(fail)
+            }
+            Body::Fetched(fetched) => {
+                let time = Time { seconds: fetched.modified, nanoseconds: 0 };
+                let meta = Meta { mode: 0o600, uid: 0, gid: 0, mtime: time, atime: time };
+                let meta = self.policy.apply(meta, Kind::File);
+                let from = open_fetched(fetched)?;
+                let to = open_new(place, &meta).map_err(fail)?;
+                file::pour(&from, &to, fetched.size, &self.ways, &mut self.buffer).map_err(fail)?;
+                self.policy.finish_file(&to, &meta, place.birth).map_err(fail)
             }
             Body::Tree(_) => Ok(()),
         }
@@ -166,7 +184,7 @@ impl Copy<'_> {
         }
         let path = join(&base, &root.place);
         match &root.body {
-            Body::Tree(tree) if root.place.is_empty() => self.tree(tree),
+            Body::Tree(tree) if root.place.is_empty() => self.tree(root, tree),
             Body::Tree(tree) => {
                 let made = match self.destination.find(&path)? {
                     Some(stat) if is_dir(&stat) => Made::Existing,
@@ -174,18 +192,18 @@ impl Copy<'_> {
                     None => Made::New,
                 };
                 let below = self.destination.make_dirs(&path, self.new_dir())?;
-                self.subtree(tree).copy(&path, below, Top::Copied(made))?;
+                self.subtree(root, tree).copy(&path, below, Top::Copied(made))?;
                 let meta = self.policy.apply(tree.dirs[0].meta, Kind::Dir(0));
                 self.destination.set_times(&path, &meta);
                 Ok(())
             }
-            Body::Single(_) | Body::Inline(_) => self.put(root, &path),
+            Body::Single(_) | Body::Inline(_) | Body::Fetched(_) => self.put(root, &path),
         }
     }
 
-    fn subtree<'b>(&'b self, tree: &'b Tree) -> Subtree<'b> {
+    fn subtree<'b>(&'b self, root: &'b Root, tree: &'b Tree) -> Subtree<'b> {
         Subtree {
-            source: &self.selection.source,
+            source: &root.source,
             upper: &self.destination.upper,
             view: self.destination.view.rooted(),
             policy: &self.policy,
@@ -195,11 +213,11 @@ impl Copy<'_> {
     }
 
     /// The archive a single source is, if this is an ADD that extracts (§6.9), and its file.
-    fn archive(&self, dir: &Dir) -> Result<Option<(Archive, OwnedFd)>, ExecutorError> {
+    fn archive(&self, root: &Root, dir: &Dir) -> Result<Option<(Archive, OwnedFd)>, ExecutorError> {
         match (self.action.unpack, dir.entries[0].kind) {
             (Unpack::Local | Unpack::Always, Kind::File) => {
                 let path = join(&dir.path, dir.text(dir.entries[0].name));
-                let file = self.selection.source.open(&path)?;
+                let file = root.source.open(&path)?;
                 file::unchanged(&file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
                 let kept = file.try_clone().map_err(|error| ExecutorError::system("dup", &path, error))?;
                 Ok(add::recognise(file, &path, add::Purpose::Add)?.map(|archive| (archive, kept)))
@@ -210,15 +228,22 @@ impl Copy<'_> {
         }
     }
 
+    /// The archive that a file of the web is, if this ADD extracts those.
+    fn fetched_archive(&self, fetched: &FetchedFile) -> Result<Option<Archive>, ExecutorError> {
+        match self.action.unpack {
+            Unpack::Always => add::recognise(open_fetched(fetched)?, &fetched.name, add::Purpose::Add),
+            Unpack::Never | Unpack::Local => Ok(None),
+        }
+    }
+
     /// Extracts the archive in `file`, the only entry of `dir`, which must be the same afterwards: what was read while it
     /// changed may be of either, and would be remembered under the digest of the old one.
-    fn extract(&mut self, archive: Archive, (file, dir): (&OwnedFd, &Dir)) -> Result<(), ExecutorError> {
-        let target = self.resolved()?;
-        // the archive's own directories are not subject to --chmod, and neither is the one they go into
-        let new = NewDir { mode: 0o755, owner: self.policy.parent_owner() };
-        self.destination.make_dirs(&target.path, new)?;
-        let cancel = &self.selection.cancel;
-        let extracted = add::extract(archive, &target.path, &mut self.destination, &self.policy, cancel);
+    fn extract_unchanged(
+        &mut self,
+        archive: Archive,
+        (file, dir): (&OwnedFd, &Dir),
+    ) -> Result<(), ExecutorError> {
+        let extracted = self.extract(archive);
         // a change often shows as damage first: report the change then
         if !matches!(extracted, Err(ExecutorError::Canceled)) {
             let path = join(&dir.path, dir.text(dir.entries[0].name));
@@ -226,4 +251,18 @@ impl Copy<'_> {
         }
         extracted
     }
+
+    fn extract(&mut self, archive: Archive) -> Result<(), ExecutorError> {
+        let target = self.resolved()?;
+        // the archive's own directories are not subject to --chmod, and neither is the one they go into
+        let new = NewDir { mode: 0o755, owner: self.policy.parent_owner() };
+        self.destination.make_dirs(&target.path, new)?;
+        let cancel = &self.selection.cancel;
+        add::extract(archive, &target.path, &mut self.destination, &self.policy, cancel)
+    }
+}
+
+fn open_fetched(fetched: &FetchedFile) -> Result<OwnedFd, ExecutorError> {
+    let opened = File::open(&fetched.bytes).map(OwnedFd::from);
+    opened.map_err(|error| ExecutorError::system("open", fetched.bytes.as_os_str().as_bytes(), error))
 }

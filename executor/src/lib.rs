@@ -21,6 +21,7 @@ mod draft;
 mod emulation;
 mod error;
 mod failure;
+mod fetched;
 mod guest;
 mod host_files;
 mod ignore;
@@ -51,11 +52,13 @@ pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
 pub use copy::copy;
 pub use describe::{
-    RunSurroundings, StepDescription, describe_copy, describe_layer_files, describe_mounted_layers,
-    describe_run, describe_shown_directory, describe_workdir, image_key, scratch_key,
+    RemoteIdentity, RunSurroundings, StepDescription, describe_copy, describe_layer_files,
+    describe_mounted_layers, describe_remote_files, describe_run, describe_shown_directory, describe_workdir,
+    image_key, scratch_key,
 };
 pub use emulation::{Emulation, Emulator, EmulatorFault, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};
+pub use fetched::{FetchedFile, FetchedSource};
 pub use host_files::HostFiles;
 pub use ignore::IgnoreRules;
 pub use isolation::Isolation;
@@ -63,7 +66,7 @@ pub use key_agent::KeyAgent;
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use open_source::DockerfilePlace;
 pub use run::{Run, run};
-pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select};
+pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
 pub use shown_files::{copy_shown, move_out};
 pub use snapshot::{Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, merge_layers};
 pub use source::SourceRoot;

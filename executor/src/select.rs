@@ -14,7 +14,7 @@ pub use file_list::{FileList, ListDifference, ListedFile, ListedKind};
 pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree};
 
 use crate::{
-    ExecutorError, IgnoreRules, SourceRoot,
+    ContextDirectory, ExecutorError, FetchedFile, FetchedSource, IgnoreRules, SourceRoot,
     ignore::Verdict,
     rooted::{Rooted, is_dir, parent},
     xattrs::{self, Xattrs},
@@ -23,6 +23,7 @@ use operand::{BelowBases, Match};
 use rbuild_cache::Cancel;
 use rbuild_oci::{Digest, Hasher};
 use rbuild_planner::{CopyAction, CopySource};
+use std::collections::BTreeMap;
 
 /// The sources of a COPY or ADD, found and digested.
 #[derive(Debug)]
@@ -32,7 +33,6 @@ pub struct Selection {
     pub(crate) roots: Vec<Root>,
     /// Directories in which `--parents` looked for what to copy: with one of them the destination is made, even for nothing.
     pub(crate) bases: usize,
-    pub(crate) source: Rooted,
     /// Ends the copy as well.
     pub(crate) cancel: Cancel,
 }
@@ -40,12 +40,24 @@ pub struct Selection {
 /// One thing to copy.
 #[derive(Debug)]
 pub(crate) struct Root {
+    /// Where its files are.
+    pub(crate) source: Rooted,
+    origin: Origin,
     /// Base name, or with `--parents` the path, below the destination.
     pub(crate) place: Vec<u8>,
     /// Directories to recreate below the destination first.
     pub(crate) parents: Vec<(Vec<u8>, Meta, Xattrs)>,
     pub(crate) body: Body,
     digest: Digest,
+}
+
+/// Where the files of a source are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// In the root that operands are resolved in.
+    Root,
+    /// In the directory of a repository, whose commit says what they are.
+    Repository,
 }
 
 /// The files of one source.
@@ -57,6 +69,8 @@ pub(crate) enum Body {
     Tree(Tree),
     /// Bytes from the Dockerfile.
     Inline(Vec<u8>),
+    /// A file of the web.
+    Fetched(FetchedFile),
 }
 
 impl Selection {
@@ -67,7 +81,7 @@ impl Selection {
             let dirs = match &mut root.body {
                 Body::Single(dir) => std::slice::from_mut(dir),
                 Body::Tree(tree) => tree.dirs.as_mut_slice(),
-                Body::Inline(_) => continue,
+                Body::Inline(_) | Body::Fetched(_) => continue,
             };
             dirs.iter_mut().flat_map(|dir| &mut dir.entries).for_each(|entry| entry.bytes = None);
         }
@@ -76,33 +90,56 @@ impl Selection {
 }
 
 /// Finds and digests the sources of `action` in `root`, until `cancel` is called, which also stops a
-/// copy of the selection.
+/// copy of the selection. Remote sources are left out; see [`select_fetched`].
 ///
 /// # Errors
 /// [`ExecutorError::Canceled`];
-/// [`ExecutorError::SourceNotFound`] for an operand that names nothing, [`ExecutorError::Unsupported`] for URLs and Git
-/// repositories, before anything is read; errors of patterns and of reading.
+/// [`ExecutorError::SourceNotFound`] for an operand that names nothing; errors of patterns and of reading.
 pub fn select(root: &SourceRoot, action: &CopyAction, cancel: &Cancel) -> Result<Selection, ExecutorError> {
+    select_fetched(root, action, &BTreeMap::new(), cancel)
+}
+
+/// As [`select`], with remote sources: `fetched` has their files by their places among the sources. The digest does not
+/// cover the bytes of those, whose identities are known.
+///
+/// # Errors
+/// As [`select`].
+pub fn select_fetched(
+    root: &SourceRoot,
+    action: &CopyAction,
+    fetched: &BTreeMap<usize, FetchedSource>,
+    cancel: &Cancel,
+) -> Result<Selection, ExecutorError> {
     let exclude = IgnoreRules::from_patterns(&action.exclude)?;
     let none = IgnoreRules::none();
     let selector = Selector { root, action, exclude: &exclude, none: &none, cancel };
-    refuse_remote(&action.sources)?;
     let (mut roots, mut bases) = (Vec::new(), 0);
-    for source in &action.sources {
-        match source {
-            CopySource::Path(text) => bases += selector.operand(text, &mut roots)?,
-            CopySource::Inline { name, content } => roots.push(inline(name, content)),
-            CopySource::Http(_) | CopySource::Git(_) => {}
+    for (place, source) in action.sources.iter().enumerate() {
+        match (source, fetched.get(&place)) {
+            (CopySource::Path(text), _) => bases += selector.operand(text, &mut roots)?,
+            (CopySource::Inline { name, content }, _) => {
+                roots.push(selector.root(name.as_bytes(), Body::Inline(content.clone())));
+            }
+            (CopySource::Http(_) | CopySource::Git(_), Some(FetchedSource::File(file))) => {
+                roots.push(selector.root(&file.name, Body::Fetched(file.clone())));
+            }
+            (CopySource::Http(_) | CopySource::Git(_), Some(FetchedSource::Tree(directory))) => {
+                let body = Body::Tree(selector.repository(directory)?);
+                let (source, origin) = (directory.root().clone(), Origin::Repository);
+                roots.push(Root { source, origin, ..selector.root(b"", body) });
+            }
+            (CopySource::Http(_) | CopySource::Git(_), None) => {}
         }
     }
-    let dirs = roots.iter_mut().flat_map(|root| match &mut root.body {
-        Body::Single(dir) => std::slice::from_mut(dir).iter_mut(),
-        Body::Tree(tree) => tree.dirs.iter_mut(),
-        Body::Inline(_) => [].iter_mut(),
-    });
+    let dirs =
+        roots.iter_mut().filter(|root| root.origin == Origin::Root).flat_map(|root| match &mut root.body {
+            Body::Single(dir) => std::slice::from_mut(dir).iter_mut(),
+            Body::Tree(tree) => tree.dirs.iter_mut(),
+            Body::Inline(_) | Body::Fetched(_) => [].iter_mut(),
+        });
     contents::fill(root, dirs, cancel)?;
     let digest = digest_of(&mut roots, bases);
-    Ok(Selection { digest, roots, bases, source: root.rooted().clone(), cancel: cancel.clone() })
+    Ok(Selection { digest, roots, bases, cancel: cancel.clone() })
 }
 
 struct Selector<'a> {
@@ -158,7 +195,25 @@ impl Selector<'_> {
             .into_iter()
             .map(|(path, place)| self.parent(&path, place))
             .collect::<Result<_, _>>()?;
-        Ok(Some(Root { place: found.place, parents, body, digest: Digest::of(b"") }))
+        Ok(Some(Root { parents, ..self.root(&found.place, body) }))
+    }
+
+    /// A source at `place` whose files are in the selector's root.
+    fn root(&self, place: &[u8], body: Body) -> Root {
+        let (source, place) = (self.root.rooted().clone(), place.to_vec());
+        Root { source, origin: Origin::Root, place, parents: Vec::new(), body, digest: Digest::of(b"") }
+    }
+
+    /// All files of a repository; they belong to root.
+    fn repository(&self, directory: &ContextDirectory) -> Result<Tree, ExecutorError> {
+        let rules = walk::Rules {
+            ignore: self.none,
+            exclude: self.exclude,
+            exclude_prefix: Vec::new(),
+            owner: Owner::Root,
+            cancel: self.cancel,
+        };
+        walk::walk(directory.root(), b"", &rules)
     }
 
     /// True if `--exclude` leaves out a match itself; only `--parents` asks that.
@@ -191,19 +246,6 @@ impl Selector<'_> {
     }
 }
 
-fn refuse_remote(sources: &[CopySource]) -> Result<(), ExecutorError> {
-    sources.iter().try_for_each(|source| match source {
-        CopySource::Http(_) => Err(ExecutorError::Unsupported { what: "ADD of a URL".to_owned() }),
-        CopySource::Git(_) => Err(ExecutorError::Unsupported { what: "ADD of a Git repository".to_owned() }),
-        CopySource::Path(_) | CopySource::Inline { .. } => Ok(()),
-    })
-}
-
-fn inline(name: &str, content: &[u8]) -> Root {
-    let place = name.as_bytes().to_vec();
-    Root { place, parents: Vec::new(), body: Body::Inline(content.to_vec()), digest: Digest::of(b"") }
-}
-
 fn digest_of(roots: &mut [Root], bases: usize) -> Digest {
     let mut hasher = Hasher::new();
     hasher.field(b"selection 1");
@@ -215,6 +257,7 @@ fn digest_of(roots: &mut [Root], bases: usize) -> Digest {
             Body::Single(dir) => digest::of_entry(dir, &dir.entries[0]),
             Body::Tree(tree) => digest::of_tree(tree),
             Body::Inline(content) => Digest::of(content),
+            Body::Fetched(_) => Digest::of(b""),
         };
         hasher.field(&root.place);
         for (place, meta, _) in &root.parents {
@@ -227,6 +270,7 @@ fn digest_of(roots: &mut [Root], bases: usize) -> Digest {
             Body::Single(_) => b"entry",
             Body::Tree(_) => b"tree",
             Body::Inline(_) => b"inline",
+            Body::Fetched(_) => b"fetched",
         });
         hasher.field(root.digest.as_bytes());
     }

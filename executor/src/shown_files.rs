@@ -48,7 +48,7 @@ impl Selection {
         match self.roots.as_slice() {
             [root] => match &root.body {
                 Body::Tree(tree) => Some(tree.dirs[0].meta.mode),
-                Body::Single(_) | Body::Inline(_) => None,
+                Body::Single(_) | Body::Inline(_) | Body::Fetched(_) => None,
             },
             _ => None,
         }

@@ -236,7 +236,7 @@ impl BlobStream {
 }
 
 /// The first byte of `Content-Range: bytes first-last/total` (RFC 9110 §14.4).
-fn range_start(response: &Response) -> Option<u64> {
+pub(crate) fn range_start(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }

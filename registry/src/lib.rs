@@ -50,7 +50,7 @@ pub use body::BlobBody;
 pub use challenge::{Challenge, parse_challenges};
 pub use client::Client;
 pub use credentials::{Credentials, Login, LoginOrigin};
-pub use download::{Download, Revalidated, Validators};
+pub use download::{Download, Piece, Revalidated, Validators};
 pub use error::{Access, Cause, RegistryError};
 pub use helper::CredentialHelper;
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};

@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Inventory {
     pub(super) layers: HashSet<LayerId>,
     pub(super) blobs: Vec<Digest>,
+    /// Bytes of files of the web.
+    pub(super) web_blobs: Vec<Digest>,
     pub(super) held: Held,
     pub(super) images: Vec<ImageRecord>,
     pub(super) references: Vec<(Reference, RefRecord)>,
@@ -27,6 +29,7 @@ impl Inventory {
         Ok(Self {
             layers,
             blobs: blobs.iter().filter_map(|name| Digest::from_hex(name).ok()).collect(),
+            web_blobs: store.web_blobs()?,
             held: store.held()?,
             images: store.images()?,
             references: store.references()?,
@@ -69,6 +72,7 @@ impl Inventory {
         layer_blobs: &LayerBlobs,
     ) -> HashSet<Digest> {
         let mut live = self.held.blobs.clone();
+        live.extend(&self.web_blobs);
         for image in &self.images {
             live.insert(*image.id.as_digest());
             live.extend(image.manifest);

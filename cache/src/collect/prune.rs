@@ -128,6 +128,9 @@ impl<'a> Collection<'a> {
         index: &Index<'_>,
     ) -> Result<(), StoreError> {
         let _gate = self.gate()?;
+        if options.records == RecordPrune::All && options.keep_bytes.is_none() {
+            self.store.forget_web_sources(options.older_than)?;
+        }
         let mut inventory = Inventory::take(self.store, index)?;
         self.images(policy::images(options, self.store, &inventory), &mut inventory)?;
         let now = self.store.now();

@@ -18,6 +18,7 @@ mod reference_record;
 mod remote_layer;
 mod scratch;
 mod step_lock;
+mod web_source;
 mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
@@ -37,6 +38,7 @@ pub use reference_record::RefRecord;
 pub use remote_layer::{FilledLayer, LayerLock};
 pub use scratch::ScratchDir;
 pub use step_lock::StepLock;
+pub use web_source::WebSource;
 pub use writer::{IdMaps, IdRange, Writer};
 
 use crate::{

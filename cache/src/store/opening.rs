@@ -15,7 +15,7 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 16] = [
+const DIRECTORIES: [&str; 17] = [
     "blobs/sha256",
     "refs",
     "images",
@@ -31,6 +31,7 @@ const DIRECTORIES: [&str; 16] = [
     "locks",
     "tmp",
     "partial",
+    "sources/web",
     "empty",
 ];
 

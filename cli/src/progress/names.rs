@@ -12,6 +12,7 @@ pub(super) fn name(what: &Activity) -> String {
             format!("[context {context}] load metadata for {image}")
         }
         Activity::AskStore { image, store } => format!("[internal] look for {image} in {store}"),
+        Activity::FetchSource { source } => source.clone(),
         Activity::FetchLayers { image } => format!("[internal] fetch layers of {image}"),
         Activity::Step(step) if step.position.is_empty() => step.instruction.clone(),
         Activity::Step(step) => format!("{} {}", step.position, step.instruction),

@@ -42,6 +42,7 @@ mod squash;
 mod ssh;
 mod story;
 mod temporary_files;
+mod web_sources;
 
 /// The binary under test, unless `RBUILD_BIN` names another.
 const RBUILD: &str = env!("CARGO_BIN_EXE_rbuild");

@@ -18,6 +18,7 @@ use crate::{
     first_look::Planned,
     layer_files::LayerFiles,
     lookup::Ready,
+    remote_sources::RemoteSources,
     reporter::Reporter,
     resolve::{BaseImages, Fetching},
     unsupported,
@@ -130,6 +131,7 @@ impl Engine {
             plan: plan.clone(),
             images,
             files: LayerFiles::as_they_are(&self.store),
+            remote: RemoteSources::kept(&self.store, &plan),
             reporter,
             cancel: Cancel::default(),
         };

@@ -17,6 +17,7 @@ fn words(event: &Event) -> String {
                 }
                 Activity::Export => "export".to_owned(),
                 Activity::AskStore { .. }
+                | Activity::FetchSource { .. }
                 | Activity::FetchLayers { .. }
                 | Activity::Load
                 | Activity::Pull { .. }

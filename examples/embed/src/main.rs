@@ -104,6 +104,7 @@ fn name(activity: &Activity) -> String {
         Activity::ExportImage { .. } | Activity::ExportTar | Activity::ExportDirectory => {
             "exporting".to_owned()
         }
+        Activity::FetchSource { source } => format!("fetching {source}"),
         Activity::LoadIntoDaemon { daemon } => format!("loading into {daemon}"),
     }
 }

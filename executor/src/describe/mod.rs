@@ -7,8 +7,9 @@
 mod operands;
 
 use rbuild_cache::{CacheKey, KeyBuilder, StepHash, StepInputs};
-use rbuild_oci::{Digest, ImageId, ImagePath, Platform};
+use rbuild_oci::{Digest, ImageId, ImagePath, Platform, Timestamp};
 use rbuild_planner::{Chmod, CopyAction, CopySource, Network, RunAction, Security, Unpack, WorkdirAction};
+use std::fmt;
 
 /// A step's hash and what went into it.
 #[derive(Clone, Debug)]
@@ -181,6 +182,45 @@ pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> Digest {
     let files = KeyBuilder::new("files of layers")
         .field("of", of.as_bytes())
         .list("sources", sources.iter().map(|source| *operands::copy_source(source).as_bytes()))
+        .finish_step();
+    Digest::from_bytes(*files.as_bytes())
+}
+
+/// The identity of a remote source, which stands for its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteIdentity {
+    /// A file of the web.
+    File {
+        /// Its name in the image.
+        name: Vec<u8>,
+        /// Of its bytes.
+        digest: Digest,
+        /// The time of its last change, in seconds since 1970.
+        modified: i64,
+    },
+    /// It is not known, so that no result is its.
+    Unknown,
+}
+
+impl fmt::Display for RemoteIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { digest, modified, .. } => match Timestamp::from_seconds(*modified) {
+                Some(time) => write!(f, "{digest} of {time}"),
+                None => digest.fmt(f),
+            },
+            Self::Unknown => f.write_str("not fetched"),
+        }
+    }
+}
+
+/// Stands for the files of an ADD with remote sources. `local` is the digest of what it takes from its context; `remote` has
+/// the other sources by their places.
+#[must_use]
+pub fn describe_remote_files(local: &Digest, remote: &[(usize, RemoteIdentity)]) -> Digest {
+    let files = KeyBuilder::new("remote files")
+        .digest("local", local)
+        .list("remote", remote.iter().map(|(place, of)| *operands::remote(*place, of).as_bytes()))
         .finish_step();
     Digest::from_bytes(*files.as_bytes())
 }

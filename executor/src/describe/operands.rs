@@ -1,6 +1,7 @@
 //! How the mounts of a RUN and the sources of a COPY are written into keys: every field by its own name, never through
 //! `Debug` or a text for people, because renaming a field of the planner must not empty any cache.
 
+use super::RemoteIdentity;
 use rbuild_cache::{KeyBuilder, StepHash};
 use rbuild_planner::{Access, CopySource, Mount, MountKind, Sharing};
 
@@ -47,6 +48,18 @@ pub(super) fn copy_source(source: &CopySource) -> StepHash {
         CopySource::Inline { name, content } => key.field("inline", name).field("content", content),
         CopySource::Http(url) => key.field("http", url),
         CopySource::Git(url) => key.field("git", url),
+    }
+    .finish_step()
+}
+
+/// What a remote source is, at its place among the sources. No result is recorded for one that is not known.
+pub(super) fn remote(place: usize, identity: &RemoteIdentity) -> StepHash {
+    let key = KeyBuilder::new("remote source").number("place", place as u64);
+    match identity {
+        RemoteIdentity::File { name, digest, modified } => {
+            key.field("file", name).digest("content", digest).field("modified", modified.to_be_bytes())
+        }
+        RemoteIdentity::Unknown => key.field("unknown", ""),
     }
     .finish_step()
 }

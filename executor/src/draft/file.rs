@@ -181,7 +181,13 @@ fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// Copies what is left in `from`, which had `size` bytes when it was looked at.
-fn pour(from: &OwnedFd, to: &OwnedFd, size: u64, ways: &Ways, buffer: &mut [u8]) -> Result<(), Errno> {
+pub(crate) fn pour(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    size: u64,
+    ways: &Ways,
+    buffer: &mut [u8],
+) -> Result<(), Errno> {
     if size >= buffer.len() as u64 && in_kernel(from, to, ways)? == Poured::All {
         return Ok(());
     }

@@ -67,6 +67,8 @@ impl FileList {
             match &root.body {
                 Body::Single(dir) => files.push((path(dir, &dir.entries[0]), file(dir, &dir.entries[0]))),
                 Body::Tree(tree) => add_tree(tree, &mut files),
+                // what is remote is explained by its identity
+                Body::Fetched(_) => {}
                 Body::Inline(bytes) => {
                     let path = [b"<<", root.place.as_slice()].concat();
                     let content = beginning(Digest::of(bytes));

@@ -176,8 +176,6 @@ fn action(name: &str, flags: &[&str], words: &[&str]) -> CopyAction {
     };
     let source = |word: &&str| match word.strip_prefix("<<") {
         Some(name) => CopySource::Inline { name: name.to_owned(), content: b"inline\n".to_vec() },
-        None if word.starts_with("https://") => CopySource::Http((*word).to_owned()),
-        None if word.ends_with(".git") => CopySource::Git((*word).to_owned()),
         None => CopySource::Path((*word).to_owned()),
     };
     let chmod = value("--chmod").map(|text| match u32::from_str_radix(&text, 8) {

@@ -2,7 +2,7 @@
 
 use crate::{all, chain, layer, pattern, quick, reference, run};
 use rbuild_oci::Descriptor;
-use rbuild_registry::{BlobBody, BlobUpload, Client, RegistryError, Revalidated, Validators};
+use rbuild_registry::{BlobBody, BlobUpload, Client, Piece, RegistryError, Revalidated, Validators};
 use rbuild_testkit::{HttpBody, HttpReply, HttpRequest, HttpServer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -175,9 +175,10 @@ fn files_are_fetched_through_redirects_and_revalidated() {
         let fetched = client.fetch_url(&url("old"), &Validators::default()).await.unwrap();
         let Revalidated::Changed(mut download) = fetched else { panic!("there is no earlier copy") };
         assert_eq!((download.content_length(), download.final_path()), (Some(5000), "/dir/new%20file"));
-        let validators = download.validators();
+        let validators = download.validators().clone();
         let mut bytes = Vec::new();
-        while let Some(chunk) = download.next_chunk().await.unwrap() {
+        while let Some(piece) = download.next_piece().await.unwrap() {
+            let Piece::Bytes(chunk) = piece else { panic!("nothing broke") };
             bytes.extend_from_slice(&chunk);
         }
         assert_eq!(bytes, pattern(5000));
@@ -187,4 +188,53 @@ fn files_are_fetched_through_redirects_and_revalidated() {
         assert_eq!(error.to_string(), format!("{} answered 404: gone", server.host()));
         assert!(client.fetch_url("ftp://x/y", &Validators::default()).await.is_err());
     });
+}
+
+#[test]
+fn a_file_that_breaks_off_goes_on_where_it_was_or_begins_anew() {
+    let whole = pattern(300_000);
+    for (etag, ranges) in
+        [(Some("\"1\""), true), (Some("\"1\""), false), (None, true), (Some("W/\"1\""), true)]
+    {
+        let (bytes, tries) = (whole.clone(), AtomicUsize::new(0));
+        let server = HttpServer::start(move |request| {
+            let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+            let start =
+                request.header("range").and_then(|range| range[6..].trim_end_matches('-').parse().ok());
+            let reply = match start.filter(|_| ranges) {
+                _ if first => {
+                    let sent = bytes[..100_000].to_vec();
+                    HttpReply::with_body(HttpBody::BrokenOff { sent, announced: bytes.len() })
+                }
+                Some(start) => {
+                    let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+                    HttpReply::new(206, &bytes[start..]).header("Content-Range", &range)
+                }
+                None => HttpReply::new(200, bytes.clone()),
+            };
+            etag.map_or(reply.clone(), |etag| reply.header("ETag", etag))
+        });
+        let client = Client::new(quick());
+        let (received, restarts) = run(async {
+            let url = format!("http://{}/file", server.host());
+            let fetched = client.fetch_url(&url, &Validators::default()).await.unwrap();
+            let Revalidated::Changed(mut download) = fetched else { panic!("there is no earlier copy") };
+            let (mut received, mut restarts) = (Vec::new(), 0);
+            while let Some(piece) = download.next_piece().await.unwrap() {
+                match piece {
+                    Piece::Bytes(chunk) => received.extend_from_slice(&chunk),
+                    Piece::Restart => {
+                        received.clear();
+                        restarts += 1;
+                    }
+                }
+            }
+            (received, restarts)
+        });
+        assert!(received == whole, "{etag:?} {ranges}");
+        let strong = etag == Some("\"1\"");
+        assert_eq!(restarts, usize::from(!strong), "{etag:?} {ranges}");
+        let asked = server.requests()[1].header("if-range").map(str::to_owned);
+        assert_eq!(asked.as_deref(), etag.filter(|_| strong));
+    }
 }

@@ -1,0 +1,51 @@
+//! Why a remote source cannot be had.
+
+use rbuild_cache::StoreError;
+use rbuild_oci::{Digest, FailureClass};
+use rbuild_registry::RegistryError;
+use std::io;
+
+/// Why a remote source cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The server failed, or cannot be reached.
+    #[error(transparent)]
+    Server(#[from] RegistryError),
+    /// The file is not the one that `--checksum` names. The words are BuildKit's.
+    #[error("digest mismatch {found}: {expected}")]
+    Mismatch {
+        /// That of the file.
+        found: Digest,
+        /// The one that was asked for.
+        expected: Digest,
+    },
+    /// A server that does not say how long its file is does not come to an end.
+    #[error("the server did not say how long the file is, and sent more than {limit} bytes")]
+    Endless {
+        /// The most that is taken.
+        limit: u64,
+    },
+    /// What arrives cannot be written.
+    #[error("cannot keep what arrives")]
+    Keep(#[source] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A worker ended without an answer.
+    #[error("a worker ended without an answer: {0}")]
+    Worker(String),
+}
+
+impl RemoteError {
+    /// Who has to act on the failure.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Server(error) => error.class(),
+            Self::Mismatch { .. } => FailureClass::Input,
+            Self::Endless { .. } | Self::Keep(_) => FailureClass::Environment,
+            Self::Store(error) => error.class(),
+            Self::Worker(_) => FailureClass::Internal,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Files of the web. What a URL led to is recorded beside its bytes, so that the server is asked only whether the file
+//! has changed, and for a file whose digest the Dockerfile names nobody is asked.
+
+use super::{RemoteError, url};
+use crate::{
+    Activity, Error, Outcome,
+    reporter::{Reporter, Running},
+};
+use rbuild_cache::{BlobWriter, Lease, Store, StoreError, WebSource};
+use rbuild_executor::{FetchedFile, RemoteIdentity};
+use rbuild_oci::{Digest, Timestamp};
+use rbuild_registry::{Client, Download, Piece, Revalidated, Validators};
+use std::io::{self, Write};
+use tokio::sync::mpsc;
+
+/// The name that docker gives a file whose URL has none.
+const UNNAMED: &[u8] = b"__unnamed__";
+
+/// The most bytes of a file whose length its server does not say.
+const LIMIT: u64 = 4 << 30;
+
+/// Pieces of a file that may wait for the disk.
+const PIECES_AHEAD: usize = 64;
+
+/// Bytes between two progress events.
+const PROGRESS_STEP: u64 = 256 << 10;
+
+/// A file whose bytes are in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WebFile {
+    name: Vec<u8>,
+    digest: Digest,
+    size: u64,
+    modified: i64,
+    origin: Origin,
+}
+
+/// When the bytes were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// By this build.
+    Downloaded,
+    /// Earlier, so that they may be damaged.
+    Kept,
+}
+
+/// Finds files of the web for one build.
+pub(super) struct WebFiles<'b> {
+    store: &'b Store,
+    lease: &'b Lease,
+    client: Client,
+    reporter: &'b Reporter,
+    limit: u64,
+}
+
+impl WebFile {
+    /// What is kept of the file at `url`, if it has the digest `checksum`.
+    pub(super) fn kept(store: &Store, url: &str, checksum: Option<Digest>) -> Option<Self> {
+        let source = store.web_source(url)?;
+        let is_wanted = checksum.is_none_or(|wanted| source.digest == wanted);
+        is_wanted.then(|| Self::new(url, &source, Origin::Kept))
+    }
+
+    fn new(url: &str, source: &WebSource, origin: Origin) -> Self {
+        let disposition = || url::name_of_disposition(source.disposition.as_deref()?);
+        let modified = source.last_modified.as_deref().and_then(Timestamp::from_http_date);
+        Self {
+            name: url::file_name(url).or_else(disposition).unwrap_or_else(|| UNNAMED.to_vec()),
+            digest: source.digest,
+            size: source.size,
+            modified: modified.map_or(0, |time| time.seconds()),
+            origin,
+        }
+    }
+
+    /// What its key is made of.
+    pub(super) fn identity(&self) -> RemoteIdentity {
+        RemoteIdentity::File { name: self.name.clone(), digest: self.digest, modified: self.modified }
+    }
+
+    /// Its bytes, which are read once if an earlier build wrote them.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobDamaged`] when they are not what they should be; they are gone then, so that the next build fetches
+    /// them.
+    pub(super) fn open(&self, store: &Store) -> Result<FetchedFile, Error> {
+        let damaged = || StoreError::BlobDamaged { digest: self.digest };
+        if self.origin == Origin::Kept {
+            let mut bytes = store.open_blob(&self.digest)?.ok_or_else(damaged)?;
+            io::copy(&mut bytes, &mut io::sink()).map_err(|_| damaged())?;
+        }
+        Ok(FetchedFile {
+            bytes: store.blob_path(&self.digest),
+            size: self.size,
+            name: self.name.clone(),
+            modified: self.modified,
+        })
+    }
+}
+
+impl<'b> WebFiles<'b> {
+    /// For a build whose `lease` holds what is found.
+    pub(super) fn new(
+        (store, lease): (&'b Store, &'b Lease),
+        client: &Client,
+        reporter: &'b Reporter,
+    ) -> Self {
+        Self { store, lease, client: client.heard_by(reporter.listener()), reporter, limit: LIMIT }
+    }
+
+    /// The file at `url`, which must have the digest `checksum`.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub(super) async fn find(&self, url: &str, checksum: Option<Digest>) -> Result<WebFile, RemoteError> {
+        let kept = self.store.web_source(url);
+        // it stays, whatever is pruned meanwhile
+        let kept = match kept {
+            Some(kept) if self.lease.hold(&[], &[kept.digest])?.is_empty() => Some(kept),
+            Some(_) | None => None,
+        };
+        if let Some(kept) = kept.as_ref().filter(|kept| checksum == Some(kept.digest)) {
+            return Ok(WebFile::new(url, kept, Origin::Kept));
+        }
+        let activity = self.reporter.begin(Activity::FetchSource { source: url::without_login(url) });
+        let found = self.ask(url, (kept, checksum), &activity).await;
+        match &found {
+            Ok(WebFile { origin: Origin::Kept, .. }) => activity.end(Outcome::Cached),
+            Ok(_) => activity.end(Outcome::Done),
+            Err(_) => return activity.end_with(found),
+        }
+        found
+    }
+
+    async fn ask(
+        &self,
+        url: &str,
+        (kept, checksum): (Option<WebSource>, Option<Digest>),
+        activity: &Running,
+    ) -> Result<WebFile, RemoteError> {
+        let validators = kept.as_ref().map_or_else(Validators::default, |kept| Validators {
+            etag: kept.etag.clone(),
+            last_modified: kept.last_modified.clone(),
+        });
+        match (self.client.fetch_url(url, &validators).await?, kept) {
+            (Revalidated::Unchanged, Some(kept)) => {
+                check(kept.digest, checksum)?;
+                Ok(WebFile::new(url, &kept, Origin::Kept))
+            }
+            (Revalidated::Unchanged, None) => {
+                Err(RemoteError::Worker("a file that is not here counted as unchanged".to_owned()))
+            }
+            (Revalidated::Changed(mut download), _) => {
+                let (digest, size) = self.save(&mut download, checksum, activity).await?;
+                let Validators { etag, last_modified } = download.validators().clone();
+                let disposition = download.content_disposition().map(str::to_owned);
+                let source = WebSource { digest, size, etag, last_modified, disposition };
+                self.store.put_web_source(url, &source)?;
+                Ok(WebFile::new(url, &source, Origin::Downloaded))
+            }
+        }
+    }
+
+    /// Writes the file to a blob; nothing stays of one that is not wanted.
+    async fn save(
+        &self,
+        download: &mut Download,
+        checksum: Option<Digest>,
+        activity: &Running,
+    ) -> Result<(Digest, u64), RemoteError> {
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let store = self.store.clone();
+        let writing = tokio::task::spawn_blocking(move || write(&store, pieces));
+        let (mut done, mut told) = (0, 0);
+        while let Some(piece) = download.next_piece().await? {
+            match &piece {
+                Piece::Bytes(bytes) => done += bytes.len() as u64,
+                Piece::Restart => (done, told) = (0, 0),
+            }
+            if download.content_length().is_none() && done > self.limit {
+                return Err(RemoteError::Endless { limit: self.limit });
+            }
+            if done >= told + PROGRESS_STEP {
+                told = done;
+                activity.transferred(String::new(), done, download.content_length());
+            }
+            if sender.send(piece).await.is_err() {
+                // the writer has failed, and its error comes below
+                break;
+            }
+        }
+        drop(sender);
+        let written = writing.await.map_err(|panicked| RemoteError::Worker(panicked.to_string()))??;
+        let Some(expected) = checksum else { return Ok(written.commit()?) };
+        let size = written.size();
+        match written.commit_expecting(&expected, size) {
+            Ok(()) => Ok((expected, size)),
+            Err(StoreError::BlobMismatch { found, .. }) => Err(RemoteError::Mismatch { found, expected }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn check(found: Digest, checksum: Option<Digest>) -> Result<(), RemoteError> {
+    match checksum {
+        Some(expected) if found != expected => Err(RemoteError::Mismatch { found, expected }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn write(store: &Store, mut pieces: mpsc::Receiver<Piece>) -> Result<BlobWriter, RemoteError> {
+    let mut writer = store.blob_writer()?;
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::Bytes(bytes) => writer.write_all(&bytes).map_err(RemoteError::Keep)?,
+            Piece::Restart => writer = store.blob_writer()?,
+        }
+    }
+    Ok(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventSink;
+    use rbuild_cache::Writer;
+    use rbuild_oci::Clock;
+    use rbuild_registry::ClientOptions;
+    use rbuild_testkit::{HttpBody, HttpReply, HttpServer, now};
+
+    #[test]
+    fn a_body_without_end_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
+        let server = HttpServer::start(|_| HttpReply::with_body(HttpBody::Endless));
+        let (lease, reporter) = (store.lease().unwrap(), Reporter::new(EventSink::ignore()));
+        let client = Client::new(ClientOptions::default());
+        let files = WebFiles { limit: 1 << 20, ..WebFiles::new((&store, &lease), &client, &reporter) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(files.find(&format!("http://{}/", server.host()), None)).unwrap_err();
+        assert!(matches!(error, RemoteError::Endless { limit: 1_048_576 }), "{error}");
+        drop(runtime);
+        let blobs = std::fs::read_dir(store.root().join("blobs/sha256")).unwrap().count();
+        assert_eq!((blobs, store.web_source(&format!("http://{}/", server.host()))), (0, None));
+    }
+}
