@@ -30,6 +30,8 @@ fn words(hint: &Hint) -> String {
         Hint::Fetch(image) => format!(" (nothing is pulled here: fetch it with 'rbuild pull {image}')"),
         Hint::PullAgain(image) => format!(": pull it again with 'rbuild pull {image}'"),
         Hint::RemoveNames => ": remove them one by one, or use --force".to_owned(),
+        Hint::Force => ": use --force".to_owned(),
+        Hint::RemoveWhole => ": remove the image itself, without --platform".to_owned(),
         Hint::RemoveImage(image) => format!(": remove that image with `rbuild rmi {image}`"),
         Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),

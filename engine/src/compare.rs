@@ -54,8 +54,8 @@ impl Engine {
     pub fn compare_images(&self, older: &str, newer: &str) -> Result<ImageDifference, Error> {
         let lease = self.store.lease()?;
         let [older, newer] = [self.held_image(older, None, &lease)?, self.held_image(newer, None, &lease)?];
-        self.check_layers(&older)?;
-        self.check_layers(&newer)?;
+        self.check_layers(&older.stack())?;
+        self.check_layers(&newer.stack())?;
         let (old_stack, new_stack) = (older.stack(), newer.stack());
         let common = old_stack.iter().zip(&new_stack).take_while(|(old, new)| old == new).count();
         // what both stand on is read once
@@ -114,7 +114,7 @@ impl Engine {
     pub fn image_layers(&self, name: &str) -> Result<(ImageId, Vec<LayerReport>), Error> {
         let lease = self.store.lease()?;
         let image = self.held_image(name, None, &lease)?;
-        self.check_layers(&image)?;
+        self.check_layers(&image.stack())?;
         let made_by = made_by(&self.image_config(&image.id)?);
         let mut tree = FileTree::default();
         let effects = self.read_layers(&mut tree, &image.stack(), 0..image.layers.len())?;

@@ -13,6 +13,10 @@ pub enum Hint {
     PullAgain(String),
     /// Remove the image's names one by one, or all of them by force.
     RemoveNames,
+    /// Use force.
+    Force,
+    /// Remove the image itself.
+    RemoveWhole,
     /// Remove this image, of which the other is a part.
     RemoveImage(String),
     /// Remove this container, or force the removal.
@@ -38,6 +42,10 @@ pub enum ImageHolder {
     Container(String),
     /// It is that of one platform in this image for several.
     Platforms(String),
+    /// Images may share what it has for a platform.
+    Variant,
+    /// It has no other platform.
+    LastPlatform,
 }
 
 impl ImageHolder {
@@ -46,6 +54,8 @@ impl ImageHolder {
             Self::Names => Hint::RemoveNames,
             Self::Container(id) => Hint::RemoveContainer(id.clone()),
             Self::Platforms(image) => Hint::RemoveImage(image.clone()),
+            Self::Variant => Hint::Force,
+            Self::LastPlatform => Hint::RemoveWhole,
         }
     }
 }
@@ -56,6 +66,8 @@ impl std::fmt::Display for ImageHolder {
             Self::Names => f.write_str("it has several names"),
             Self::Container(id) => write!(f, "container {id} uses it"),
             Self::Platforms(image) => write!(f, "image {image} has it for one of its platforms"),
+            Self::Variant => f.write_str("it goes from all images that have it for this platform"),
+            Self::LastPlatform => f.write_str("it is here for no other platform"),
         }
     }
 }

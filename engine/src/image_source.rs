@@ -32,12 +32,12 @@ impl ImageSource {
         match self {
             Self::Docker(address) => {
                 let asked = name.as_reference().to_string();
-                from_daemon(address, &asked, (store, name), activity).await
+                from_daemon((address, &asked), store, (name, platform), activity).await
             }
             // podman looks for a short name at `localhost/` first, where its own builds are
             Self::Podman(address) => {
                 let asked = format!("{}:{}", name.as_reference().familiar_repository(), name.tag());
-                from_daemon(address, &asked, (store, name), activity).await
+                from_daemon((address, &asked), store, (name, platform), activity).await
             }
             Self::ContainersStorage => {
                 blocking(move |on_event| rbuild_image::bring_from_podman(&store, &name, on_event), activity)
@@ -80,9 +80,9 @@ async fn blocking(
 }
 
 async fn from_daemon(
-    address: &DaemonAddress,
-    asked: &str,
-    (store, name): (Store, ImageName),
+    (address, asked): (&DaemonAddress, &str),
+    store: Store,
+    (name, platform): (ImageName, Platform),
     activity: &Arc<Running>,
 ) -> Result<Option<ImageId>, Error> {
     let daemon = Daemon::connect(address).await?;
@@ -97,8 +97,9 @@ async fn from_daemon(
     let saved = daemon.save(asked).await?;
     let (sender, pieces) = mpsc::channel(WAITING);
     let archive = ArchiveSource::Stream(Box::new(Pieces { pieces, piece: Bytes::new() }));
-    let loading =
-        blocking(move |on_event| rbuild_image::load_as(&store, archive, &name, on_event).map(Some), activity);
+    let load =
+        move |on_event: OnEvent<'_>| rbuild_image::load_as(&store, archive, (&name, &platform), on_event);
+    let loading = blocking(move |on_event| load(on_event).map(Some), activity);
     let (received, loaded) = tokio::join!(receive(saved, sender), loading);
     // why the archive ended says more than that it did
     received?;

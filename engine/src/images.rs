@@ -1,7 +1,7 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
 use crate::{Engine, Error, ImageHolder, resolve::hold_found};
-use rbuild_cache::{ImageLayer, ImageRecord, Lease, PlatformImage, RefRecord};
+use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord};
 use rbuild_image::ImageError;
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Reference, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ pub enum Force {
     Yes,
 }
 
-type NamesByImage = BTreeMap<ImageId, Vec<(Reference, RefRecord)>>;
+pub(crate) type NamesByImage = BTreeMap<ImageId, Vec<(Reference, RefRecord)>>;
 
 impl Engine {
     /// All images, newest first.
@@ -114,9 +114,22 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Store`].
     pub fn image(&self, name: &str) -> Result<Image, Error> {
-        let record = self.find_image(name)?;
-        let config = self.image_config(&record.shown_part())?;
-        let named = self.store.names_of(&record.id)?;
+        self.image_for(name, None)
+    }
+
+    /// The same, or its image for `platform`, which has its names.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`], [`Error::Store`], [`Error::Image`] when it has none for the platform.
+    pub fn image_for(&self, name: &str, platform: Option<&Platform>) -> Result<Image, Error> {
+        let whole = self.find_image(name)?;
+        let part = self.shown(name, &whole, platform)?;
+        let record = match platform {
+            Some(_) if part != whole.id => self.record(&part)?,
+            _ => whole.clone(),
+        };
+        let config = self.image_config(&part)?;
+        let named = self.store.names_of(&whole.id)?;
         Ok(Image {
             id: record.id,
             config,
@@ -143,14 +156,14 @@ impl Engine {
         }
     }
 
-    /// The history of the image called `name`, newest first.
+    /// The history of the image called `name`, or of that for `platform` in it, newest first.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::Store`].
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryLine>, Error> {
+    /// [`Error::NoSuchImage`], [`Error::Store`], [`Error::Image`] when it has none for the platform.
+    pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryLine>, Error> {
         let whole = self.find_image(name)?;
-        let part = whole.shown_part();
-        let record = self.store.image(&part)?.ok_or_else(|| Error::NoSuchImage(name.to_owned()))?;
+        let part = self.shown(name, &whole, platform)?;
+        let record = self.record(&part)?;
         let config = self.image_config(&part)?;
         let mut layers = record.layers.iter();
         let line = |entry: HistoryEntry| HistoryLine {
@@ -241,20 +254,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes the images for the platforms of `whole`, which is gone, as far as they are images on their own account no more.
-    fn remove_platforms(&self, whole: &ImageRecord) -> Result<Vec<RemovedImage>, Error> {
-        let others = self.store.image_rows()?;
-        let mut removed = Vec::new();
-        for part in &whole.platforms {
-            let is_needed = others.iter().any(|other| other.parts.contains(&part.image))
-                || !self.store.names_of(&part.image)?.is_empty();
-            if !is_needed && self.store.remove_image(&part.image)? {
-                removed.push(RemovedImage::Deleted(part.image));
-            }
-        }
-        Ok(removed)
-    }
-
     /// Removes what is left of an image whose record is gone or damaged; `None` when nothing of it is there.
     fn remove_remains(&self, name: &str) -> Result<Option<Vec<RemovedImage>>, Error> {
         let mut removed = Vec::new();
@@ -295,39 +294,6 @@ impl Engine {
         lease.hold_image(&part)?.ok_or_else(|| Error::NoSuchImage(part.to_string()))
     }
 
-    /// The image for this machine or `platform` in `whole`, which is called `name`. An image for one platform is for this
-    /// machine, whatever that platform.
-    fn part(&self, name: &str, whole: &ImageRecord, platform: Option<&Platform>) -> Result<ImageId, Error> {
-        let host = Platform::host();
-        let wanted = platform.unwrap_or(&host);
-        let missing = |available: Vec<String>| {
-            let (subject, wanted) = (name.to_owned(), wanted.to_string());
-            Error::Image(ImageError::NoPlatform { subject, wanted, available })
-        };
-        if whole.platforms.is_empty() {
-            let own = self.image_config(&whole.id)?.platform();
-            let fits = platform.is_none_or(|wanted| own.distance(wanted).is_some());
-            return if fits { Ok(whole.id) } else { Err(missing(vec![own.to_string()])) };
-        }
-        let available = || whole.platforms.iter().map(|one| one.platform.to_string()).collect();
-        whole.for_platform(wanted).ok_or_else(|| missing(available()))
-    }
-
-    /// The images for the platforms of `whole`, held by `lease` from now on; none when it is an image for one.
-    pub(crate) fn held_platforms(
-        &self,
-        whole: &ImageRecord,
-        lease: &Lease,
-    ) -> Result<Vec<ImageRecord>, Error> {
-        if whole.platforms.is_empty() {
-            return Ok(Vec::new());
-        }
-        let held = |part: &PlatformImage| {
-            lease.hold_image(&part.image)?.ok_or_else(|| Error::NoSuchImage(part.image.to_string()))
-        };
-        whole.platforms.iter().map(held).collect()
-    }
-
     /// The record of the image called `name`.
     pub(crate) fn find_image(&self, name: &str) -> Result<ImageRecord, Error> {
         let missing = || Error::NoSuchImage(name.to_owned());
@@ -348,7 +314,7 @@ impl Engine {
     }
 
     /// Bytes of the files in all layers.
-    fn size(&self, record: &ImageRecord) -> u64 {
+    pub(crate) fn size(&self, record: &ImageRecord) -> u64 {
         record.layers.iter().map(|layer| self.layer_size(layer)).sum()
     }
 

@@ -41,6 +41,7 @@ mod mask;
 mod masked;
 mod miss;
 mod output_tail;
+mod platform_images;
 mod preview;
 mod records;
 mod registries;
@@ -80,6 +81,7 @@ pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use manifests::{IndexEntry, RemoteManifest, combined_index};
+pub use platform_images::ImagePart;
 pub use preview::{
     ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
     Target,

@@ -62,7 +62,7 @@ impl Engine {
     pub fn squash(&self, request: &SquashRequest) -> Result<Squashed, Error> {
         let lease = self.store.lease()?;
         let whole = self.held_whole(&request.image, &lease)?;
-        self.check_layers(&whole)?;
+        self.check_layers(&whole.stack())?;
         let platforms = self.held_platforms(&whole, &lease)?;
         let files = LayerFiles::as_they_are(&self.store);
         let squasher =

@@ -5,7 +5,7 @@ use crate::{
     containers::apply_changes,
     reporter::{Reporter, Running},
 };
-use rbuild_cache::{ImageRecord, RefRecord};
+use rbuild_cache::{LayerId, RefRecord};
 use rbuild_image::{ImageEvent, ImageForm, Import, Packing, PushedAs, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use std::{
@@ -63,12 +63,18 @@ pub struct Pushed {
 }
 
 impl Engine {
-    /// Writes images to an archive. The name of a repository, without tag or digest, stands for all its tags.
+    /// Writes images to an archive: of those for several platforms the ones for `platforms`, or all that are here when that is
+    /// empty. The name of a repository, without tag or digest, stands for all its tags.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
     /// [`Error::Image`] when a layer is damaged or `out` fails.
-    pub fn save(&self, names: &[String], format: ArchiveFormat, out: &mut dyn Write) -> Result<(), Error> {
+    pub fn save(
+        &self,
+        (names, platforms): (&[String], &[Platform]),
+        format: ArchiveFormat,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
         let lease = self.store.lease()?;
         let mut items: BTreeMap<ImageId, SaveItem> = BTreeMap::new();
         for name in names {
@@ -76,10 +82,9 @@ impl Engine {
             let asked = if tags.is_empty() { Some((name.clone(), None)) } else { None };
             let tags = tags.into_iter().map(|tag| (tag.to_string(), Some(tag)));
             for (name, tag) in tags.chain(asked) {
-                let image = self.held_whole(&name, &lease)?;
-                self.check_layers(&image)?;
-                let platforms = self.held_platforms(&image, &lease)?;
-                let item = SaveItem { image, platforms, names: Vec::new() };
+                let held = self.held_images(&name, platforms, &lease)?;
+                self.check_layers(&held.stack())?;
+                let item = SaveItem { image: held.whole, platforms: held.parts, names: Vec::new() };
                 let item = items.entry(item.image.id).or_insert(item);
                 item.names.extend(tag);
             }
@@ -110,11 +115,17 @@ impl Engine {
             .collect())
     }
 
-    /// Reads all images of an archive into the store.
+    /// Reads all images of an archive into the store: of those for several platforms all that the archive has, or the ones for
+    /// `platform`.
     ///
     /// # Errors
-    /// [`Error::Image`] when the archive is not one, or damaged; nothing is named then.
-    pub fn load(&self, source: ArchiveSource, events: EventSink) -> Result<Vec<LoadedImage>, Error> {
+    /// [`Error::Image`] when the archive is not one, or damaged, or has none for the platform; nothing is named then.
+    pub fn load(
+        &self,
+        source: ArchiveSource,
+        platform: Option<&Platform>,
+        events: EventSink,
+    ) -> Result<Vec<LoadedImage>, Error> {
         let activity = Reporter::new(events).begin(Activity::Load);
         let source = match source {
             ArchiveSource::File(path) => {
@@ -124,19 +135,19 @@ impl Engine {
             ArchiveSource::Stream(stream) => rbuild_image::ArchiveSource::Stream(stream),
         };
         let progress = Progress::new(&activity);
-        let loaded = rbuild_image::load(&self.store, source, &|event| progress.tell(&event));
+        let loaded = rbuild_image::load(&self.store, source, platform, &|event| progress.tell(&event));
         let loaded = activity.end_with(loaded)?;
         Ok(loaded.into_iter().map(|image| LoadedImage { id: image.id, names: image.names }).collect())
     }
 
-    /// Makes an image of one layer out of a tar of a root filesystem, compressed or not.
+    /// Makes an image of one layer, for `platform` or this machine, out of a tar of a root filesystem, compressed or not.
     ///
     /// # Errors
     /// [`Error::Image`] when it is not a tar, [`Error::Plan`] or [`Error::Syntax`] for a bad change.
     pub fn import(
         &self,
         source: ArchiveSource,
-        name: Option<&ImageName>,
+        (name, platform): (Option<&ImageName>, Option<&Platform>),
         changes: &[String],
         message: Option<&str>,
     ) -> Result<ImageId, Error> {
@@ -151,7 +162,7 @@ impl Engine {
         let now = Timestamp::from(self.store.now());
         let import = Import {
             config: apply_changes(ContainerConfig::default(), changes)?,
-            platform: Platform::host(),
+            platform: platform.cloned().unwrap_or_else(Platform::host),
             created: now,
             comment: message.map_or_else(|| format!("Imported from {origin}"), str::to_owned),
         };
@@ -195,14 +206,19 @@ impl Engine {
         Ok(parts.chain([known.image]).collect())
     }
 
-    /// Fetches those layers of the image called `name` that are still at its registry: a build fetches of a base image
-    /// only what it needs. Starting and saving the image need them all.
+    /// Fetches those layers of the image called `name`, or of its images for `platforms`, that are still at its registry: a
+    /// build fetches of a base image only what it needs. Starting and saving the image need them all.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Image`].
-    pub async fn fetch_layers(&self, name: &str, events: EventSink) -> Result<(), Error> {
+    pub async fn fetch_layers(
+        &self,
+        name: &str,
+        platforms: &[Platform],
+        events: EventSink,
+    ) -> Result<(), Error> {
         let lease = self.store.lease()?;
-        let stack = self.held_whole(name, &lease)?.stack();
+        let stack = self.held_images(name, platforms, &lease)?.stack();
         let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
         let reporter = Reporter::new(events);
         let activity = reporter.begin(Activity::FetchLayers { image: origin.to_string() });
@@ -214,20 +230,30 @@ impl Engine {
         Ok(activity.end_with(fetched)?)
     }
 
-    /// True if some of the image's layers are still at its registry.
+    /// True if some of the image's layers, or of those of its images for `platforms`, are still at its registry.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::Store`].
-    pub fn lacks_layers(&self, name: &str) -> Result<bool, Error> {
-        Ok(self.remote.origin(&self.find_image(name)?.stack())?.is_some())
+    /// [`Error::NoSuchImage`], [`Error::Store`], [`Error::Image`] when it has none for one of them.
+    pub fn lacks_layers(&self, name: &str, platforms: &[Platform]) -> Result<bool, Error> {
+        let whole = self.find_image(name)?;
+        if platforms.is_empty() {
+            return Ok(self.remote.origin(&whole.stack())?.is_some());
+        }
+        for platform in platforms {
+            let part = self.part(name, &whole, Some(platform))?;
+            if self.remote.origin(&self.record(&part)?.stack())?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    /// Sees that all files of an image are in the store.
+    /// Sees that all files of these layers of an image are in the store.
     ///
     /// # Errors
     /// [`Error::LayersElsewhere`].
-    pub(crate) fn check_layers(&self, image: &ImageRecord) -> Result<(), Error> {
-        match self.remote.origin(&image.stack())? {
+    pub(crate) fn check_layers(&self, stack: &[LayerId]) -> Result<(), Error> {
+        match self.remote.origin(stack)? {
             Some(origin) => Err(Error::LayersElsewhere { image: origin.familiar() }),
             None => Ok(()),
         }
@@ -242,22 +268,24 @@ impl Engine {
         Ok(self.remote.check_push(name).await?)
     }
 
-    /// Sends the image called `name` to the registry in that name, its layers packed as `packing` says.
+    /// Sends the image called `name` to the registry in that name, its layers packed as `packing` says: all that is here of one
+    /// for several platforms, or the image for `platform` alone.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Registry`], [`Error::Image`].
     pub async fn push(
         &self,
-        name: &ImageName,
+        (name, platform): (&ImageName, Option<&Platform>),
         packing: &Packing,
         events: EventSink,
     ) -> Result<Pushed, Error> {
         let lease = self.store.lease()?;
-        let image = self.held_whole(&name.to_string(), &lease)?;
-        let platforms = self.held_platforms(&image, &lease)?;
+        let wanted = platform.map_or(&[][..], std::slice::from_ref);
+        let held = self.held_images(&name.to_string(), wanted, &lease)?;
+        let (image, platforms) = (held.whole, held.parts);
         if image.layers.iter().any(|layer| layer.blob.as_ref().is_some_and(|blob| !packing.keeps(blob))) {
             // what is compressed again has to be here
-            self.fetch_layers(&name.to_string(), events.clone()).await?;
+            self.fetch_layers(&name.to_string(), wanted, events.clone()).await?;
         }
         let form = ImageForm::packed(*packing);
         let reporter = Reporter::new(events);

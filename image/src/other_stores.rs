@@ -44,7 +44,7 @@ pub fn bring_from_podman(
         return Ok(None);
     }
     let saved = Saved::start(&asked).map_err(ImageError::Podman)?;
-    load_as(store, ArchiveSource::Stream(Box::new(saved)), name, on_event).map(Some)
+    load_as(store, ArchiveSource::Stream(Box::new(saved)), (name, &Platform::host()), on_event).map(Some)
 }
 
 fn podman<const N: usize>(arguments: [&str; N]) -> Command {

@@ -39,7 +39,10 @@ pub fn unrecorded_index(
 }
 
 /// Records `images` as the image `id`, whose index is a blob of the store.
-pub(crate) fn record(
+///
+/// # Errors
+/// [`ImageError::BlobMissing`] for an image without its config; an I/O error of the store.
+pub fn record_several(
     store: &Store,
     lease: &Lease,
     id: ImageId,

@@ -28,8 +28,8 @@ pub(crate) struct ImagesArgs {
     /// Only print ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Not supported yet
-    #[arg(long, hide = true)]
+    /// Show images with those for their platforms below them
+    #[arg(long, conflicts_with_all = ["digests", "format", "no_trunc", "quiet"])]
     pub(crate) tree: bool,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct HistoryArgs {
     /// Only print ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// The platform, which must be the machine's
+    /// Of an image for several platforms, show that for this one
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct ImageInspectArgs {
     /// json or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// The platform, which must be the machine's
+    /// Of an image for several platforms, show that for this one
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
 }
@@ -125,7 +125,7 @@ pub(crate) struct RmiArgs {
     /// Accepted and without effect: rbuild keeps no untagged parents
     #[arg(long)]
     pub(crate) no_prune: bool,
-    /// The platform, which must be the machine's
+    /// Of an image for several platforms, remove only those for these; needs --force
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Vec<String>,
 }

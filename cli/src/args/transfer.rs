@@ -16,9 +16,9 @@ pub(crate) struct SaveArgs {
     /// docker (an archive that is both Docker's and OCI's) or oci
     #[arg(long, value_name = "FORMAT", default_value = "docker")]
     pub(crate) format: String,
-    /// The platform, which must be the machine's
+    /// Of an image for several platforms, write only those for these [default: all that are here]
     #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<String>,
+    pub(crate) platform: Vec<String>,
 }
 
 /// What was typed after `load`.
@@ -30,7 +30,7 @@ pub(crate) struct LoadArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// The platform, which must be the machine's
+    /// Of an image for several platforms, load only that for this one [default: all that the archive has]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct ImportArgs {
     /// A remark for the image's history
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
-    /// The platform, which must be the machine's
+    /// The platform of the image [default: the machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
 }
@@ -77,7 +77,7 @@ pub(crate) struct PullArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     pub(crate) name: String,
-    /// The image for this platform
+    /// The image for this platform [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
     #[command(flatten)]
@@ -91,6 +91,9 @@ pub(crate) struct PushArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) name: String,
+    /// Of an image for several platforms, send only that for this one [default: all that are here]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
     /// How new layers are compressed: gzip, zstd or uncompressed [default: gzip]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) compression_format: Option<String>,

@@ -94,7 +94,7 @@ fn layer_lines(layer: &LayerReport, is_last: bool) -> String {
 
 /// Fetches those layers of an image that a build has left at its registry.
 pub(super) fn complete(app: &App, engine: &Engine, image: &str) -> Result<(), CliError> {
-    if engine.lacks_layers(image)? { fetch_layers(app, engine, image) } else { Ok(()) }
+    if engine.lacks_layers(image, &[])? { fetch_layers(app, engine, (image, &[])) } else { Ok(()) }
 }
 
 fn as_text(found: &ImageDifference) -> String {

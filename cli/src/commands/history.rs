@@ -4,7 +4,7 @@ use crate::{
     app::App,
     args::HistoryArgs,
     error::CliError,
-    options::{detail, host_platform},
+    options::{detail, platform},
     streams::answer,
     table::{Column, Format, Listing},
 };
@@ -21,9 +21,9 @@ const COLUMNS: &[Column] = &[
 
 /// Shows how an image came to be.
 pub(super) fn history(app: &App, args: &HistoryArgs) -> Result<(), CliError> {
-    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+    let platform = platform(args.platform.as_deref())?;
     let format = Format::parse(args.format.as_deref())?;
-    let lines = app.engine()?.history(&args.image)?;
+    let lines = app.engine()?.history(&args.image, platform.as_ref())?;
     let sizes = if args.human { Sizes::Human } else { Sizes::Bytes };
     let rows =
         lines.iter().map(|line| HistoryRow::new(line, detail(args.no_trunc), sizes, app.environment.now));

@@ -5,11 +5,11 @@ use crate::{
     args::{ContainerInspectArgs, ImageInspectArgs, InspectArgs},
     error::{CliError, UsageError},
     exit,
-    options::host_platform,
+    options::platform,
     streams::print_data,
     template::{Template, escaped, to_json},
 };
-use rbuild::Engine;
+use rbuild::{Engine, Platform};
 use rbuild_docker_api::{ContainerInspect, ImageInspect};
 use serde_json::Value;
 
@@ -29,6 +29,8 @@ struct Asked<'a> {
     names: &'a [String],
     format: Option<&'a str>,
     kind: ObjectKind,
+    /// Of images, that for this one.
+    platform: Option<Platform>,
     /// Of containers, with the bytes of their files.
     sizes: bool,
 }
@@ -47,20 +49,23 @@ pub(super) fn objects(app: &App, args: &InspectArgs) -> Result<(), CliError> {
     if args.size && kind == ObjectKind::Image {
         exit::warn("--size ignored for image");
     }
-    inspect(app, &Asked { names: &args.names, format: args.format.as_deref(), kind, sizes: args.size })
+    inspect(
+        app,
+        &Asked { names: &args.names, format: args.format.as_deref(), kind, platform: None, sizes: args.size },
+    )
 }
 
 /// Shows everything about images.
 pub(super) fn images(app: &App, args: &ImageInspectArgs) -> Result<(), CliError> {
-    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+    let platform = platform(args.platform.as_deref())?;
     let (names, format) = (&args.names, args.format.as_deref());
-    inspect(app, &Asked { names, format, kind: ObjectKind::Image, sizes: false })
+    inspect(app, &Asked { names, format, kind: ObjectKind::Image, platform, sizes: false })
 }
 
 /// Shows everything about containers.
 pub(super) fn containers(app: &App, args: &ContainerInspectArgs) -> Result<(), CliError> {
     let (names, format) = (&args.names, args.format.as_deref());
-    inspect(app, &Asked { names, format, kind: ObjectKind::Container, sizes: args.size })
+    inspect(app, &Asked { names, format, kind: ObjectKind::Container, platform: None, sizes: args.size })
 }
 
 fn inspect(app: &App, asked: &Asked<'_>) -> Result<(), CliError> {
@@ -107,7 +112,7 @@ fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliE
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
     let image = || {
-        let shape = ImageInspect::from(&engine.image(name)?);
+        let shape = ImageInspect::from(&engine.image_for(name, asked.platform.as_ref())?);
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
     let missing = |_| CliError::NoSuchObject(name.to_owned());

@@ -5,7 +5,7 @@ use crate::{
     args::{RmiArgs, TagArgs},
     error::{CliError, UsageError},
     exit,
-    options::host_platform,
+    options::platforms,
     shown::Color,
     streams::print,
 };
@@ -26,10 +26,13 @@ pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
 
 /// Removes images, and goes on after each that cannot be removed.
 pub(super) fn remove_images(app: &App, args: &RmiArgs) -> Result<(), CliError> {
-    args.platform.iter().try_for_each(|platform| host_platform(platform).map(drop))?;
+    let platforms = platforms(&args.platform)?;
     let engine = app.engine()?;
     each(&named(&engine, &args.images)?, force(args.force), app.environment.color(), |name| {
-        let removed = engine.remove_image(name, force(args.force))?;
+        let removed = match platforms.as_slice() {
+            [] => engine.remove_image(name, force(args.force))?,
+            platforms => engine.remove_image_platforms(name, platforms, force(args.force))?,
+        };
         let lines = removed.iter().map(|removed| match removed {
             RemovedImage::Untagged(reference) => format!("Untagged: {}\n", with_tag(reference)),
             RemovedImage::Deleted(id) => format!("Deleted: {id}\n"),

@@ -4,7 +4,7 @@ use crate::{
     app::App,
     args::{PullArgs, PushArgs},
     error::{CliError, UsageError},
-    options::{Certificates, any_platform, packing, reference, refuse},
+    options::{Certificates, default_platform, packing, platform, reference, refuse},
     progress::Style,
     streams::print,
     working::{style_for_people, work},
@@ -16,7 +16,7 @@ use rbuild_docker_api::with_tag;
 pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
-    let platform = args.platform.as_deref().filter(|text| !text.is_empty()).map(any_platform).transpose()?;
+    let platform = default_platform(args.platform.as_deref(), &app.environment)?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
     let pulled =
         work(style(app, args.registry.quiet), async |events| engine.pull(&name, platform, events).await)?;
@@ -36,10 +36,11 @@ pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     let reference = reference(&args.name)?;
     let pushed_pin = |_| UsageError::new(format!("cannot push a digest reference ({})", args.name));
     let name = ImageName::new(reference.clone()).map_err(pushed_pin)?;
+    let platform = platform(args.platform.as_deref())?;
     let level = args.compression_level.as_deref();
     let packing = packing(args.compression_format.as_deref(), level, args.force_compression)?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
-    let push = async |events| engine.push(&name, &packing, events).await;
+    let push = async |events| engine.push((&name, platform.as_ref()), &packing, events).await;
     let pushed = work(style(app, args.registry.quiet), push)?;
     if args.registry.quiet {
         return print(&format!("{name}\n"));
@@ -60,8 +61,13 @@ pub(super) fn fetch(
 }
 
 /// Fetches what a build has left of the image at its registry.
-pub(super) fn fetch_layers(app: &App, engine: &rbuild::Engine, image: &str) -> Result<(), CliError> {
-    work(style_for_people(&app.environment), async |events| engine.fetch_layers(image, events).await)
+pub(super) fn fetch_layers(
+    app: &App,
+    engine: &rbuild::Engine,
+    (image, platforms): (&str, &[Platform]),
+) -> Result<(), CliError> {
+    let style = style_for_people(&app.environment);
+    work(style, async |events| engine.fetch_layers(image, platforms, events).await)
 }
 
 fn style(app: &App, quiet: bool) -> Style {

@@ -32,7 +32,7 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let signals = session::Signals::take()?;
     let container = match engine.start(&request) {
         Err(rbuild::Error::LayersElsewhere { .. }) if pull != PullWhen::Never => {
-            fetch_layers(app, &engine, &request.image)?;
+            fetch_layers(app, &engine, (&request.image, request.platform.as_slice()))?;
             engine.start(&request)?
         }
         started => started?,

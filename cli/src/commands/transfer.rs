@@ -6,13 +6,13 @@ use crate::{
     args::{ExportArgs, ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
     new_file::NewFile,
-    options::{Certificates, host_platform, image_name},
+    options::{Certificates, image_name, platform, platforms},
     progress::Style,
     streams::{self, print},
     working::{show, style_for_people},
 };
 use nix::unistd::{Whence, lseek};
-use rbuild::{ArchiveFormat, ArchiveSource, Engine};
+use rbuild::{ArchiveFormat, ArchiveSource, Engine, Platform};
 use rbuild_docker_api::with_tag;
 use std::{
     fs::{self, File},
@@ -25,7 +25,8 @@ const BUFFER: usize = 256 * 1024;
 
 /// Writes images to an archive.
 pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
-    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+    let platforms = platforms(&args.platform)?;
+    let asked = (args.images.as_slice(), platforms.as_slice());
     let format = match args.format.as_str() {
         "docker" | "docker-archive" => ArchiveFormat::Docker,
         "oci" | "oci-archive" => ArchiveFormat::Oci,
@@ -36,7 +37,7 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
     let stdout = streams::stdout();
     let output = args.output.as_deref().filter(|path| !path.as_os_str().is_empty());
     if output.is_some() || !stdout.is_terminal() {
-        complete(app, &args.images)?;
+        complete(app, asked)?;
     }
     match output {
         None if stdout.is_terminal() => {
@@ -45,23 +46,23 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
         }
         None => {
             let mut out = BufWriter::with_capacity(BUFFER, stdout.lock());
-            app.engine()?.save(&args.images, format, &mut out)?;
+            app.engine()?.save(asked, format, &mut out)?;
             out.flush().map_err(CliError::stdout)
         }
-        Some(path) => save_to(&app.engine()?, &args.images, format, path),
+        Some(path) => save_to(&app.engine()?, asked, format, path),
     }
 }
 
 /// Fetches those layers of the images that builds have left at their registries.
-fn complete(app: &App, images: &[String]) -> Result<(), CliError> {
+fn complete(app: &App, (images, platforms): (&[String], &[Platform])) -> Result<(), CliError> {
     let engine = app.engine()?;
     for image in images {
         let tags = engine.tags_to_save(image)?;
         let asked = tags.is_empty().then(|| image.clone());
         for name in tags.iter().map(ToString::to_string).chain(asked) {
-            if engine.lacks_layers(&name)? {
+            if engine.lacks_layers(&name, platforms)? {
                 let (engine, _) = app.configured_engine(Certificates::Checked, 1)?;
-                fetch_layers(app, &engine, &name)?;
+                fetch_layers(app, &engine, (&name, platforms))?;
             }
         }
     }
@@ -69,9 +70,14 @@ fn complete(app: &App, images: &[String]) -> Result<(), CliError> {
 }
 
 /// Writes to a new file, which only its owner may read, as Docker makes it: images may hold secrets.
-fn save_to(engine: &Engine, images: &[String], format: ArchiveFormat, path: &Path) -> Result<(), CliError> {
+fn save_to(
+    engine: &Engine,
+    asked: (&[String], &[Platform]),
+    format: ArchiveFormat,
+    path: &Path,
+) -> Result<(), CliError> {
     let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
-    engine.save(images, format, &mut out)?;
+    engine.save(asked, format, &mut out)?;
     let written = out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
     written.finish()
 }
@@ -102,7 +108,7 @@ pub(super) fn export(app: &App, args: &ExportArgs) -> Result<(), CliError> {
 
 /// Reads images from an archive.
 pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
-    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+    let platform = platform(args.platform.as_deref())?;
     let source = match &args.input {
         Some(path) if !matches!(path.as_os_str().as_encoded_bytes(), b"" | b"-") => existing(path)?,
         _ if io::stdin().is_terminal() => {
@@ -112,7 +118,7 @@ pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
     };
     let style = if args.quiet { Style::Quiet } else { style_for_people(&app.environment) };
     let engine = app.engine()?;
-    let loaded = show(style, |events| engine.load(source, events))?;
+    let loaded = show(style, |events| engine.load(source, platform.as_ref(), events))?;
     let mut text = String::new();
     for image in loaded {
         if image.names.is_empty() {
@@ -127,7 +133,7 @@ pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
 
 /// Makes an image of a root filesystem.
 pub(super) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
-    args.platform.as_deref().filter(|text| !text.is_empty()).map(host_platform).transpose()?;
+    let platform = platform(args.platform.as_deref())?;
     let source = match args.file.as_str() {
         "-" => standard_input(),
         url if url.starts_with("http://") || url.starts_with("https://") => {
@@ -137,7 +143,8 @@ pub(super) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
     };
     let name = args.name.as_deref().map(image_name).transpose()?;
     let engine = app.engine()?;
-    let image = engine.import(source, name.as_ref(), &args.change, args.message.as_deref())?;
+    let image =
+        engine.import(source, (name.as_ref(), platform.as_ref()), &args.change, args.message.as_deref())?;
     print(&format!("{image}\n"))
 }
 

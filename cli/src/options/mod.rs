@@ -23,7 +23,7 @@ pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};
 
-use crate::error::UsageError;
+use crate::{environment::Environment, error::UsageError};
 use rbuild::{ImageName, ParseError, Platform, Reference};
 use rbuild_docker_api::Detail;
 
@@ -58,13 +58,19 @@ pub(crate) fn platform(text: Option<&str>) -> Result<Option<Platform>, UsageErro
     text.filter(|text| !text.is_empty()).map(any_platform).transpose()
 }
 
-/// Reads `--platform` where only the machine's own platform can be had.
-pub(crate) fn host_platform(text: &str) -> Result<Platform, UsageError> {
-    let (platform, host) = (any_platform(text)?, Platform::host());
-    if platform == host {
-        Ok(platform)
-    } else {
-        Err(UsageError::unsupported(format_args!("platform {platform} on {host}")))
+/// Reads the `--platform`s of a command that takes several, each a list.
+pub(crate) fn platforms(flags: &[String]) -> Result<Vec<Platform>, UsageError> {
+    flags.iter().flat_map(|list| list.split(',')).filter(|text| !text.is_empty()).map(any_platform).collect()
+}
+
+/// `--platform`, or what the environment has in its place, as for `run` and `pull` in docker.
+pub(crate) fn default_platform(
+    flag: Option<&str>,
+    environment: &Environment,
+) -> Result<Option<Platform>, UsageError> {
+    match flag {
+        Some(text) => platform(Some(text)),
+        None => platform(environment.filled("DOCKER_DEFAULT_PLATFORM")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a `run` line means.
 
-use super::{Certificates, pairs, platform, refuse};
+use super::{Certificates, default_platform, pairs, refuse};
 use crate::{args::RunArgs, environment::Environment, error::UsageError};
 use rbuild::{Access, ContainerStdio, ImagePath, Network, Platform, Retention, Volume};
 use std::path::PathBuf;
@@ -101,14 +101,6 @@ impl RunOptions {
             pull: pull(&args.pull)?,
             certificates: Certificates::from_flag(args.tls_verify),
         })
-    }
-}
-
-/// `--platform`, or what the environment has in its place.
-fn default_platform(flag: Option<&str>, environment: &Environment) -> Result<Option<Platform>, UsageError> {
-    match flag {
-        Some(text) => platform(Some(text)),
-        None => platform(environment.filled("DOCKER_DEFAULT_PLATFORM")),
     }
 }
 

@@ -63,8 +63,8 @@ fn what_platforms_have_in_common_is_done_once_and_the_image_is_one() {
     let platforms = ["--platform", "linux/amd64,linux/arm64", "--platform", "linux/arm"];
     let build = || here.run(["build", "-t", "app"].iter().chain(&platforms).chain([&context]));
     let told = text(&build());
-    assert_eq!(told.matches("RUN echo once").count(), 1, "{told}");
-    assert_eq!(told.matches("COPY f /").count(), 1, "{told}");
+    assert_eq!(told.matches("] RUN echo once").count(), 1, "{told}");
+    assert_eq!(told.matches("] COPY f /").count(), 1, "{told}");
     assert!(told.contains("[linux/amd64->arm/v7 build 3/3]"), "{told}");
 
     let layout = saved(&here, "app");
@@ -163,6 +163,105 @@ fn a_registry_gets_an_index_and_gives_each_platform_its_image() {
     let before = registry.requests().len();
     there.ok(["build", "-q", "--platform", BOTH, "-t", "again", from.to_str().unwrap()]);
     assert_eq!(registry.requests()[before..], [""; 0]);
+}
+
+#[test]
+fn commands_take_the_image_for_a_platform() {
+    let Some(here) = with_busybox("commands_take_the_image") else { return };
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    here.ok(["build", "-q", "--platform", BOTH, "-t", "app", context.to_str().unwrap()]);
+    let id = here.ok(["images", "-q", "--no-trunc", "app"]);
+    let inspect = |platform: &str, field: &str| {
+        here.ok(["image", "inspect", "--platform", platform, "-f", field, "app"]).trim().to_owned()
+    };
+    assert_eq!(inspect("linux/arm64", "{{.Architecture}} {{index .RepoTags 0}}"), "arm64 app:latest");
+    assert_eq!(inspect("linux/amd64", "{{.Architecture}}"), "amd64");
+    let history = here.ok(["history", "-q", "--platform", "linux/arm64", "app"]);
+    assert!(id.trim().trim_start_matches("sha256:").starts_with(history.lines().next().unwrap()));
+    for words in [&["image", "inspect"][..], &["history"], &["save", "-o", "x.tar"]] {
+        let ran = here.fails(words.iter().chain(&["--platform", "linux/s390x", "app"]));
+        let expected = "app has no image for linux/s390x: it has linux/amd64, linux/arm64";
+        assert!(ran.stderr.contains(expected), "{words:?}: {}", ran.stderr);
+    }
+
+    // an archive has all of them, or the one
+    here.ok(["save", "-o", "all.tar", "app"]);
+    here.ok(["save", "--platform", "linux/arm64", "-o", "arm64.tar", "app"]);
+    let there = Workspace::new(RBUILD);
+    let archive = |name: &str| here.path().join(name).into_os_string().into_string().unwrap();
+    let all = archive("all.tar");
+    assert_eq!(there.ok(["load", "-q", "-i", &all]), "Loaded image: app:latest\n");
+    assert_eq!(there.ok(["images", "-q", "--no-trunc", "app"]), id);
+    assert_eq!(entries(&saved(&there, "app")), entries(&saved(&here, "app")));
+    there.ok(["rmi", "app"]);
+    there.ok(["load", "-q", "-i", &archive("arm64.tar")]);
+    assert_eq!(there.ok(["inspect", "-f", "{{.Architecture}}", "app"]), "arm64\n");
+    there.ok(["rmi", "app"]);
+    there.ok(["load", "-q", "--platform", "linux/arm64", "-i", &all]);
+    let one = there.ok(["inspect", "-f", "{{.Id}}", "app"]);
+    assert_eq!(one.trim(), inspect("linux/arm64", "{{.Id}}"));
+    let refused = there.fails(["load", "-q", "--platform", "linux/s390x", "-i", &all]);
+    assert!(refused.stderr.contains("no image for linux/s390x"), "{}", refused.stderr);
+    there.ok(["import", "--platform", "linux/arm/v6", &all, "imported"]);
+    assert_eq!(there.ok(["inspect", "-f", "{{.Architecture}}/{{.Variant}}", "imported"]), "arm/v6\n");
+}
+
+#[test]
+fn the_images_for_platforms_are_listed_and_removed() {
+    let Some(here) = with_busybox("the_images_for_platforms") else { return };
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    here.ok(["build", "-q", "--platform", BOTH, "-t", "app", context.to_str().unwrap()]);
+    let short = |platform: &str| {
+        here.ok(["image", "inspect", "--platform", platform, "-f", "{{.Id}}", "app"])[7..19].to_owned()
+    };
+    let (amd64, arm64) = (short("linux/amd64"), short("linux/arm64"));
+    let whole = here.ok(["images", "-q", "app"]);
+    let whole = whole.trim();
+    let tree = here.ok(["images", "--tree", "app"]);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let shown: Vec<Vec<String>> = tree.lines().map(words).collect();
+    assert_eq!(shown[0].join(" "), "IMAGE ID DISK USAGE EXTRA");
+    // sizes are the business of other tests
+    assert_eq!(shown[1][..2], ["app:latest", whole], "{tree}");
+    assert_eq!(shown[2][..3], ["├─", "linux/amd64", &amd64], "{tree}");
+    assert_eq!(shown[3][..3], ["└─", "linux/arm64", &arm64], "{tree}");
+    assert_eq!(shown.len(), 4, "{tree}");
+
+    let remove = |words: &[&str]| here.run(["rmi", "--platform"].iter().chain(words).chain(&["app"]));
+    let refused = remove(&["linux/arm64"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("use --force"), "{}", refused.stderr);
+    let refused = remove(&["linux/arm64,linux/amd64", "--force"]);
+    assert!(refused.stderr.contains("it is here for no other platform"), "{}", refused.stderr);
+    let removed = remove(&["linux/arm64", "--force"]);
+    assert!(removed.stdout.starts_with(&format!("Deleted: sha256:{arm64}")), "{removed:#?}");
+    assert_eq!(here.ok(["images", "-q", "app"]).trim(), whole);
+    let gone = here.fails(["image", "inspect", "--platform", "linux/arm64", "app"]);
+    assert!(gone.stderr.contains("it has linux/amd64"), "{}", gone.stderr);
+}
+
+#[test]
+fn one_platform_of_several_is_pushed_and_run() {
+    let Some(here) = with_busybox("one_platform_of_several") else { return };
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let name = format!("{}/team/app:1", registry.host());
+    let context = here.context("c", CROSS, &[("f", "f")]);
+    here.ok(["build", "-q", "--platform", BOTH, "-t", &name, context.to_str().unwrap()]);
+    let whole = here.ok(["images", "-q", &name]);
+    here.ok(["push", "-q", "--platform", "linux/arm64", &name]);
+    let manifest = json(&here.ok(["buildx", "imagetools", "inspect", "--raw", &name]));
+    assert!(manifest["config"].is_object(), "{manifest}");
+    assert_eq!(here.ok(["images", "-q", &name]), whole, "the name stays with all platforms");
+    here.ok(["push", "-q", &name]);
+    // each machine pulls one, and another when it asks for it
+    let there = Workspace::new(RBUILD);
+    there.ok(["pull", "-q", &name]);
+    let run =
+        |platform: &str| there.run(["run", "--rm", "--platform", platform, "--entrypoint", "/x", &name]);
+    assert_eq!(run("linux/amd64").code, 127, "the image has no such program");
+    assert!(!run("linux/arm64").stderr.contains("has no image for"));
+    let tree = there.ok(["images", "--tree"]);
+    assert!(tree.contains("─ linux/amd64 ") && tree.contains("─ linux/arm64 "), "{tree}");
 }
 
 #[test]

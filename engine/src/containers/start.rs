@@ -164,7 +164,7 @@ impl Engine {
         lease: &Lease,
     ) -> Result<(Container, Machine), Error> {
         let image = self.held_image(&request.image, request.platform.as_ref(), lease)?;
-        self.check_layers(&image)?;
+        self.check_layers(&image.stack())?;
         let config = self.image_config(&image.id)?;
         let platform = config.platform();
         let machine = Machine { emulator: emulators::of_container(&platform)?, platform };

@@ -61,7 +61,7 @@ fn a_build_that_takes_too_long_is_canceled() {
     })
     .unwrap();
     let busybox = ArchiveSource::File(repository().join("target/base/busybox.tar"));
-    engine.import(busybox, Some(&"busybox".parse().unwrap()), &[], None).unwrap();
+    engine.import(busybox, (Some(&"busybox".parse().unwrap()), None), &[], None).unwrap();
     context(&from, "FROM busybox\nRUN echo kept\nRUN echo begun && sleep 1234.5\n");
     let begun = Instant::now();
     let ran = example(&store, &from, "3");

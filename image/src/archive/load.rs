@@ -2,10 +2,10 @@
 
 use super::{
     file::{ArchiveFile, ArchiveSource},
-    manifest::{self, ArchivedImage},
+    manifest::{self, ArchivedImage, ListedImage, Wanted},
     unpack_layers::unpack_layers,
 };
-use crate::{ImageError, assemble, event::OnEvent};
+use crate::{ImageError, assemble, event::OnEvent, several_platforms};
 use rbuild_cache::{ImageRecord, LayerId, Lease, RefRecord, Store};
 use rbuild_oci::{Digest, ImageId, ImageName, Platform, Timestamp};
 
@@ -19,23 +19,44 @@ pub struct Loaded {
 }
 
 /// Loads all images of an archive: Docker's, old or new, or an OCI one, plain or compressed. Of an image
-/// for several platforms the one for this machine is loaded. Layers the store has are not read. Names are set at the very
-/// end, when everything is on the disk.
+/// for several platforms all are loaded that the archive has, or the one for `platform`. Layers the store has are not read.
+/// Names are set at the very end, when everything is on the disk.
 ///
 /// # Errors
 /// [`ImageError::NotAnArchive`], [`ImageError::Document`] for a name that cannot be given (then nothing is written),
 /// [`ImageError::ArchiveFile`] for a missing member, [`ImageError::WrongLayer`] for a layer
-/// that is not what the config says, what [`crate::apply_tar`] finds in a layer; an I/O error of the store.
-pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Result<Vec<Loaded>, ImageError> {
+/// that is not what the config says, [`ImageError::NoPlatform`], what [`crate::apply_tar`] finds in a layer; an I/O error of
+/// the store.
+pub fn load(
+    store: &Store,
+    source: ArchiveSource,
+    platform: Option<&Platform>,
+    on_event: OnEvent<'_>,
+) -> Result<Vec<Loaded>, ImageError> {
     let archive = ArchiveFile::open(store, source)?;
-    let images = manifest::images(&archive, &Platform::host())?;
+    let listed = manifest::images(&archive, platform.map_or(Wanted::All, Wanted::Only))?;
     let lease = store.lease()?;
+    let mut images = Vec::new();
+    let mut entries = Vec::with_capacity(listed.len());
+    for ListedImage { names, images: parts, index } in listed {
+        entries.push((names, index, parts.len()));
+        images.extend(parts);
+    }
     let stacks = unpack_layers(store, &lease, &images, on_event)?;
     let now = Timestamp::from(store.now());
-    let mut loaded = Vec::with_capacity(images.len());
-    for (image, layers) in images.into_iter().zip(stacks) {
-        let names = image.names.clone();
-        loaded.push(Loaded { id: record(store, &lease, &image, (&layers, now))?.id, names });
+    let mut loaded = Vec::with_capacity(entries.len());
+    let mut unpacked = images.iter().zip(&stacks);
+    for (names, index, count) in entries {
+        let parts = unpacked.by_ref().take(count);
+        let parts = parts.map(|(image, layers)| record(store, &lease, image, (layers, now)));
+        let parts = parts.collect::<Result<Vec<_>, _>>()?;
+        let whole = index.map(|index| {
+            let id = ImageId::from_digest(store.put_blob(&index)?);
+            several_platforms::record_several(store, &lease, id, &parts)
+        });
+        let whole = whole.transpose()?.map(|whole| whole.id);
+        // an entry without an index is one image
+        loaded.extend(whole.or(parts.first().map(|only| only.id)).map(|id| Loaded { id, names }));
     }
     for Loaded { id, names } in &loaded {
         for name in names {
@@ -46,18 +67,20 @@ pub fn load(store: &Store, source: ArchiveSource, on_event: OnEvent<'_>) -> Resu
     Ok(loaded)
 }
 
-/// Loads the one image of an archive and gives it this name, whatever the archive calls it.
+/// Loads the one image of an archive, or of one for several platforms that for `platform`, and gives it this name, whatever the
+/// archive calls it.
 ///
 /// # Errors
 /// As [`load`]; [`ImageError::SeveralImages`].
 pub fn load_as(
     store: &Store,
     source: ArchiveSource,
-    name: &ImageName,
+    (name, platform): (&ImageName, &Platform),
     on_event: OnEvent<'_>,
 ) -> Result<ImageId, ImageError> {
     let archive = ArchiveFile::open(store, source)?;
-    let images = manifest::images(&archive, &Platform::host())?;
+    let listed = manifest::images(&archive, Wanted::Best(platform))?;
+    let images: Vec<ArchivedImage> = listed.into_iter().flat_map(|listed| listed.images).collect();
     record_as(store, &images, name, on_event)
 }
 

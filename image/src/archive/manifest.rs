@@ -24,6 +24,25 @@ pub(crate) struct ArchivedImage {
     pub(crate) manifest: Option<Vec<u8>>,
 }
 
+/// What an archive lists under one entry: an image, or the images for several platforms.
+pub(crate) struct ListedImage {
+    pub(crate) names: Vec<ImageName>,
+    pub(crate) images: Vec<ArchivedImage>,
+    /// The bytes of the index of several.
+    pub(crate) index: Option<Vec<u8>>,
+}
+
+/// The platforms whose images are taken from an archive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// All that the archive has.
+    All,
+    /// This one.
+    Only(&'a Platform),
+    /// The best for this one; an only image, whatever it is for.
+    Best(&'a Platform),
+}
+
 /// A layer as an archive has it.
 #[derive(Clone)]
 pub(crate) struct ArchivedLayer {
@@ -44,12 +63,21 @@ struct DockerImage {
     layers: Option<Vec<String>>,
 }
 
-/// Reads what the archive says, for `platform` where it offers several.
-pub(crate) fn images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
-    let images = if archive.find("manifest.json")?.is_some() {
-        docker_images(archive)?
-    } else if archive.find("index.json")?.is_some() {
-        oci_images(archive, platform)?
+/// Reads what the archive says of the images that are `wanted`.
+pub(crate) fn images(archive: &ArchiveFile, wanted: Wanted<'_>) -> Result<Vec<ListedImage>, ImageError> {
+    let has_index = archive.find("index.json")?.is_some();
+    // Docker's file names one image of several
+    let images = if archive.find("manifest.json")?.is_some() && !(has_index && lists_indexes(archive)) {
+        let images = docker_images(archive)?;
+        images.iter().try_for_each(|image| check_platform(archive, &image.parsed, wanted))?;
+        let one = |image: ArchivedImage| ListedImage {
+            names: image.names.clone(),
+            images: vec![image],
+            index: None,
+        };
+        images.into_iter().map(one).collect()
+    } else if has_index {
+        oci_images(archive, wanted)?
     } else {
         return Err(archive.describes_nothing());
     };
@@ -57,6 +85,25 @@ pub(crate) fn images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<A
         return Err(ImageError::NoImages { archive: archive.kind() });
     }
     Ok(images)
+}
+
+/// True if `index.json` leads to an image for several platforms.
+fn lists_indexes(archive: &ArchiveFile) -> bool {
+    index(archive).is_ok_and(|top| top.manifests.iter().any(|entry| entry.media_type.is_index()))
+}
+
+/// Fails if the only image is for another platform than is `wanted`.
+fn check_platform(archive: &ArchiveFile, config: &ImageConfig, wanted: Wanted<'_>) -> Result<(), ImageError> {
+    match wanted {
+        Wanted::Only(platform) if config.platform().distance(platform).is_none() => {
+            Err(ImageError::NoPlatform {
+                subject: format!("the {}", archive.kind()),
+                wanted: platform.to_string(),
+                available: vec![config.platform().to_string()],
+            })
+        }
+        Wanted::Only(_) | Wanted::Best(_) | Wanted::All => Ok(()),
+    }
 }
 
 fn docker_images(archive: &ArchiveFile) -> Result<Vec<ArchivedImage>, ImageError> {
@@ -92,20 +139,75 @@ fn compressed(name: &str, section: &Section) -> Result<Option<Descriptor>, Image
     Ok(Some(Descriptor::new(MediaType::OciLayer(compression), digest, section.size)))
 }
 
-fn oci_images(archive: &ArchiveFile, platform: &Platform) -> Result<Vec<ArchivedImage>, ImageError> {
+fn oci_images(archive: &ArchiveFile, wanted: Wanted<'_>) -> Result<Vec<ListedImage>, ImageError> {
     let top = index(archive)?;
     // one entry a name, but one image whatever its names
-    let mut images: Vec<(Digest, ArchivedImage)> = Vec::new();
-    let attestation = |entry: &Descriptor| entry.platform.as_ref().is_some_and(|p| p.os == "unknown");
-    for entry in top.manifests.iter().filter(|entry| !attestation(entry)) {
-        let (digest, image) = listed_image(archive, entry, platform)?;
-        let image = ArchivedImage { names: name_of(entry)?.into_iter().collect(), ..image };
-        match images.iter_mut().find(|(known, _)| *known == digest) {
-            Some((_, known)) => known.names.extend(image.names),
-            None => images.push((digest, image)),
+    let mut listed: Vec<(Digest, ListedImage)> = Vec::new();
+    for entry in top.manifests.iter().filter(|entry| !is_attestation(entry)) {
+        let names = name_of(entry)?;
+        let (digest, image) = match wanted {
+            Wanted::All if entry.media_type.is_index() => (entry.digest, all_platforms(archive, entry)?),
+            Wanted::All => one(listed_image(archive, entry, &Platform::host())?),
+            Wanted::Only(platform) | Wanted::Best(platform) => {
+                let found = listed_image(archive, entry, platform)?;
+                check_platform(archive, &found.1.parsed, wanted)?;
+                one(found)
+            }
+        };
+        match listed.iter_mut().find(|(known, _)| *known == digest) {
+            Some((_, known)) => known.names.extend(names),
+            None => listed.push((digest, ListedImage { names: names.into_iter().collect(), ..image })),
         }
     }
-    Ok(images.into_iter().map(|(_, image)| image).collect())
+    Ok(listed.into_iter().map(|(_, image)| image).collect())
+}
+
+fn one((digest, image): (Digest, ArchivedImage)) -> (Digest, ListedImage) {
+    (digest, ListedImage { names: Vec::new(), images: vec![image], index: None })
+}
+
+fn is_attestation(entry: &Descriptor) -> bool {
+    entry.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
+}
+
+/// The images of an index as far as the archive has them: a store that pulled an index for one platform saves all of the index
+/// and that image.
+fn all_platforms(archive: &ArchiveFile, entry: &Descriptor) -> Result<ListedImage, ImageError> {
+    blob(archive, entry)?;
+    let file = blob_name(&entry.digest);
+    let bytes = archive.document(&file)?;
+    let (mut images, mut seen) = (Vec::new(), Vec::new());
+    let mut pending = vec![(entry.clone(), 0)];
+    while let Some((entry, depth)) = pending.pop() {
+        if seen.contains(&entry.digest) || archive.find(&blob_name(&entry.digest))?.is_none() {
+            continue;
+        }
+        seen.push(entry.digest);
+        if !entry.media_type.is_index() {
+            images.push(listed_image_of(archive, &entry)?);
+            continue;
+        }
+        if depth >= DEPTH_LIMIT {
+            return Err(ImageError::IndexDepth { subject: format!("the {}", archive.kind()) });
+        }
+        let file = blob_name(&entry.digest);
+        if let ManifestOrIndex::Index(index) = document(archive, &file, Some(&entry.media_type))? {
+            let inner = index.manifests.into_iter().filter(|entry| !is_attestation(entry));
+            // the last of them is looked at first
+            let inner: Vec<_> = inner.map(|entry| (entry, depth + 1)).collect();
+            pending.extend(inner.into_iter().rev());
+        }
+    }
+    if images.is_empty() {
+        return Err(ImageError::NoImages { archive: archive.kind() });
+    }
+    let index = (images.len() > 1).then_some(bytes);
+    Ok(ListedImage { names: Vec::new(), images, index })
+}
+
+fn listed_image_of(archive: &ArchiveFile, entry: &Descriptor) -> Result<ArchivedImage, ImageError> {
+    let host = Platform::host();
+    Ok(listed_image(archive, entry, entry.platform.as_ref().unwrap_or(&host))?.1)
 }
 
 /// The images an OCI layout lists.

@@ -251,7 +251,7 @@ fn beside_others(
         return Ok(image.id);
     }
     images.push(image.clone());
-    Ok(several_platforms::record(store, lease, ImageId::from_digest(top), &images)?.id)
+    Ok(several_platforms::record_several(store, lease, ImageId::from_digest(top), &images)?.id)
 }
 
 /// The layers of image `id` as recorded, if they are all there. The same ids as before let cached steps be found.

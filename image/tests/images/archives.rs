@@ -72,7 +72,7 @@ impl Fixture {
     }
 
     pub(crate) fn load(&self, path: &Path) -> Result<Vec<Loaded>, ImageError> {
-        load(&self.store, ArchiveSource::File(File::open(path).unwrap()), &|_| {})
+        load(&self.store, ArchiveSource::File(File::open(path).unwrap()), None, &|_| {})
     }
 
     pub(crate) fn image_of(&self, loaded: &Loaded) -> rbuild_cache::ImageRecord {
@@ -162,7 +162,7 @@ fn layers_that_are_there_are_not_read_again() {
     // the store knows these layers, by whatever way they came, once they were loaded
     fixture.load(&path).unwrap();
     let layers = fs::read_dir(fixture.store.root().join("layers")).unwrap().count();
-    load(&fixture.store, source, &tell).unwrap();
+    load(&fixture.store, source, None, &tell).unwrap();
     let events = events.into_inner().unwrap();
     assert!(events.iter().all(|event| matches!(event, ImageEvent::LayerExists { .. })), "{events:?}");
     assert_eq!(fs::read_dir(fixture.store.root().join("layers")).unwrap().count(), layers);
@@ -186,7 +186,7 @@ fn compressed_archives_and_streams_load() {
         let writer = std::thread::spawn(move || input.write_all(&plain).unwrap());
         let stream = Box::new(child.stdout.take().unwrap());
         let to = Fixture::new();
-        let loaded = load(&to.store, ArchiveSource::Stream(stream), &|_| {}).unwrap();
+        let loaded = load(&to.store, ArchiveSource::Stream(stream), None, &|_| {}).unwrap();
         to.check(&loaded);
         assert_eq!(loaded[0].id, item.image.id);
         writer.join().unwrap();

@@ -263,7 +263,7 @@ fn each_damage_of_an_archive_and_a_layout_is_named() {
         });
         drop(lease);
         let source = ArchiveSource::Stream(Box::new(Cursor::new(packed)));
-        let of_archive = rbuild_image::load(&fixture.store, source, &|_| {});
+        let of_archive = rbuild_image::load(&fixture.store, source, None, &|_| {});
         if *what == "nothing" {
             of_layout.unwrap();
             fixture.check(&of_archive.unwrap());
@@ -306,7 +306,7 @@ fn an_image_for_another_platform_is_named_with_what_there_is() {
         let packed = files.iter().fold(packed, |packed, (name, bytes)| packed.file(name, bytes)).finish();
         let fixture = Fixture::new();
         let source = ArchiveSource::Stream(Box::new(Cursor::new(packed)));
-        let error = rbuild_image::load(&fixture.store, source, &|_| {}).unwrap_err();
+        let error = rbuild_image::load(&fixture.store, source, Some(&Platform::host()), &|_| {}).unwrap_err();
         assert!(told(&error).contains(message), "{}", told(&error));
         nothing_is_left(&fixture, message);
     }
@@ -362,7 +362,7 @@ fn an_archive_that_names_its_files_without_end_is_refused() {
     let fixture = Fixture::new();
     let load = |archive: Vec<u8>| {
         let source = ArchiveSource::Stream(Box::new(Cursor::new(archive)));
-        let error = rbuild_image::load(&fixture.store, source, &|_| {}).unwrap_err();
+        let error = rbuild_image::load(&fixture.store, source, None, &|_| {}).unwrap_err();
         nothing_is_left(&fixture, &error.to_string());
         told(&error)
     };

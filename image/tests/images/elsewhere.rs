@@ -397,10 +397,10 @@ fn loading_an_archive_fills_the_layers_that_were_elsewhere() {
     // while another process fetches the lower one, its files are put into a new layer instead
     let lock = resolved.fixture.store.try_lock_layer(&resolved.stack()[0]).unwrap().unwrap();
     let other = resolve(&served);
-    load(&other.fixture.store, source(), &|_| {}).unwrap();
+    load(&other.fixture.store, source(), None, &|_| {}).unwrap();
     other.check();
     drop(lock);
-    load(&resolved.fixture.store, source(), &|_| {}).unwrap();
+    load(&resolved.fixture.store, source(), None, &|_| {}).unwrap();
     resolved.check();
     let blobs = served.layers.iter().map(|layer| served.requests(layer)).sum::<usize>();
     assert_eq!(blobs, 0, "everything was in the archive");
@@ -422,7 +422,7 @@ fn an_image_is_saved_when_its_layers_are_there() {
     assert!(matches!(save_it(), Err(ImageError::LayerElsewhere { .. })));
     resolved.fetch().unwrap();
     let to = Fixture::new();
-    load(&to.store, ArchiveSource::Stream(Box::new(std::io::Cursor::new(save_it().unwrap()))), &|_| {})
+    load(&to.store, ArchiveSource::Stream(Box::new(std::io::Cursor::new(save_it().unwrap()))), None, &|_| {})
         .unwrap();
     let loaded = to.store.image(&resolved.pulled.image.id).unwrap().unwrap();
     validate(&to.store, &loaded, Depth::Content).unwrap();
