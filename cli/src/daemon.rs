@@ -48,6 +48,17 @@ pub(crate) fn address(environment: &Environment) -> Result<Option<DaemonAddress>
     Ok(sockets(environment).into_iter().find(|path| path.exists()).map(DaemonAddress::Unix))
 }
 
+/// The address in docker's context `name`, of which `default` is the one that needs no file.
+///
+/// # Errors
+/// As [`address`].
+pub(crate) fn in_context(environment: &Environment, name: &str) -> Result<DaemonAddress, CliError> {
+    match name {
+        "default" => Ok(DaemonAddress::Unix("/var/run/docker.sock".into())),
+        name => of_context(environment, name),
+    }
+}
+
 /// The address that docker's client is set up for.
 fn docker(environment: &Environment) -> Result<Option<DaemonAddress>, CliError> {
     if let Some(host) = environment.filled("DOCKER_HOST") {

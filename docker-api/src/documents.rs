@@ -1,6 +1,6 @@
 //! Small documents: the version, and what `--metadata-file` holds.
 
-use rbuild::{Built, Descriptor, ImageName, Platform};
+use rbuild::{BuiltTarget, Descriptor, ImageName, Platform};
 use serde::Serialize;
 
 /// The answer of `version`. There is no daemon: client and server, which scripts ask for, are the same program.
@@ -56,9 +56,9 @@ pub struct BuildMetadata {
 }
 
 impl BuildMetadata {
-    /// That of a build which gave its image `names`.
+    /// That of a target whose image was given `names`.
     #[must_use]
-    pub fn new(built: &Built, names: &[ImageName]) -> Self {
+    pub fn new(built: &BuiltTarget, names: &[ImageName]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let config_digest = built.config().map(|config| config.to_string());
         let descriptor = built.manifest().cloned();

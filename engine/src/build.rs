@@ -1,13 +1,13 @@
 //! A build, from beginning to end.
 
 use crate::{
-    Activity, BuildRequest, Built, Causes, ContextSource, Engine, Error, EventSink, ImageLock, LayerTimes,
-    PullPolicy, Squash, Warning,
+    Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, ImageLock,
+    LayerTimes, PullPolicy, Squash, Warning,
     definition::{Definition, warn},
     diffs::Diffing,
     emulators::Emulators,
     execute_step::{Executor, Machine},
-    export::{self, Delivery, Destination, Layers, Made, Presence},
+    export::{self, Delivery, Destination, Layers, Made, Part, Presence},
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
@@ -24,7 +24,7 @@ use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::HostFiles;
 use rbuild_image::RemoteImages;
-use rbuild_planner::{Action, CachePolicy, Plan, StepId};
+use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Engine {
@@ -43,7 +43,9 @@ impl Engine {
 
     async fn build_reported(&self, request: BuildRequest, reporter: &Reporter) -> Result<Built, Error> {
         unsupported::refuse_outputs(&request)?;
-        let opening = request.outputs.iter().map(|output| Destination::open(output, &self.remote, reporter));
+        let opening = request.outputs_by_target().map(|outputs| {
+            try_join_all(outputs.iter().map(|output| Destination::open(output, &self.remote, reporter)))
+        });
         let destinations = try_join_all(opening).await?;
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
@@ -176,7 +178,7 @@ impl Build {
     }
 
     /// Carries out what is missing and makes the outputs.
-    async fn run(&mut self, destinations: &[Destination]) -> Result<Built, Error> {
+    async fn run(&mut self, destinations: &[Vec<Destination>]) -> Result<Built, Error> {
         if let Err(error) = self.run_missing().await {
             // the step's own failure is what has to be reported, whatever else goes wrong now
             if let Err(lost) = self.keep_finished() {
@@ -274,13 +276,33 @@ impl Build {
     }
 
     /// Makes the outputs of the targets, which are done.
-    async fn export(&mut self, destinations: &[Destination]) -> Result<Built, Error> {
-        let mut stacks = self.stacks();
+    async fn export(&mut self, destinations: &[Vec<Destination>]) -> Result<Built, Error> {
+        let plan = self.plan.clone();
+        let mut targets = Vec::with_capacity(destinations.len());
+        for (target, destinations) in export::by_output(&plan, destinations.len()).zip(destinations) {
+            targets.push(self.export_target(target, destinations).await?);
+        }
+        self.keep_finished()?;
+        self.cache.records().keep_recent(&self.executor.keys, &self.results);
+        let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
+        let mut targets = targets.into_iter();
+        let (target, images) = (targets.next().unwrap_or_default(), ImageLock::default());
+        Ok(Built { target, further_targets: targets.collect(), cached, executed, images })
+    }
+
+    /// Makes the outputs of one target, which `targets` are for each platform.
+    async fn export_target(
+        &mut self,
+        targets: &[PlannedTarget],
+        destinations: &[Destination],
+    ) -> Result<BuiltTarget, Error> {
+        let mut stacks = self.stacks(targets);
         let mut image = None;
         if destinations.iter().any(Destination::is_image) {
             let activity = self.reporter.begin(Activity::Export);
             let listed = destinations.iter().any(Destination::is_store);
-            let made = self.image(if listed { Presence::Listed } else { Presence::Passing }).await;
+            let presence = if listed { Presence::Listed } else { Presence::Passing };
+            let made = self.image(targets, presence).await;
             let made = activity.end_with(made)?;
             stacks = made.parts.iter().map(ImageRecord::stack).collect();
             image = Some(made);
@@ -288,7 +310,7 @@ impl Build {
             self.keep_finished()?;
         }
         let machine = &self.executor.machine;
-        let platforms = self.plan.targets.iter().map(|target| target.image.config.platform());
+        let platforms = targets.iter().map(|target| target.image.config.platform());
         let delivery = Delivery {
             store: &machine.store,
             files: &machine.files,
@@ -304,43 +326,44 @@ impl Build {
         for destination in destinations {
             outputs.push(delivery.to(destination).await?);
         }
-        self.cache.records().keep_recent(&self.executor.keys, &self.results);
-        let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
-        Ok(Built { outputs, cached, executed, images: ImageLock::default() })
+        Ok(BuiltTarget { outputs })
     }
 
-    /// The targets as an image.
-    async fn image(&mut self, presence: Presence) -> Result<Made, Error> {
+    /// One target as an image.
+    async fn image(&mut self, targets: &[PlannedTarget], presence: Presence) -> Result<Made, Error> {
         let diffs = self.diffing.finish().await?;
         self.keep_finished()?;
-        let mut layers = Layers { stacks: self.stacks(), diffs };
+        let mut layers = Layers { stacks: self.stacks(targets), diffs };
         if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.plan.source_date_epoch) {
             let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());
-            let plan = self.plan.clone();
+            let (plan, targets) = (self.plan.clone(), targets.to_vec());
             let clamping = tokio::task::spawn_blocking(move || {
-                export::clamp((&store, cache.lease()), &plan, &layers, latest)
+                export::clamp((&store, cache.lease()), (&plan, &targets), &layers, latest)
             });
             layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         }
-        let mut parts = export::parts(&self.plan, &self.results, layers);
+        let mut parts = export::parts(targets, &self.results, layers, self.plan.source_date_epoch);
         if self.squash != Squash::Nothing {
-            let (machine, plan) = (&self.executor.machine, self.plan.clone());
-            let (store, files, cancel) =
-                (machine.store.clone(), machine.files.clone(), machine.cancel.clone());
-            let (cache, layers) = (self.cache.clone(), self.squash);
-            let squashing = tokio::task::spawn_blocking(move || {
-                let lease = cache.lease();
-                let squasher = Squasher { store: &store, lease, files: &files, cancel: &cancel };
-                export::squash(&squasher, &plan, parts, layers)
-            });
-            parts = squashing.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+            parts = self.squashed(targets, parts).await?;
         }
         export::assemble((&self.executor.machine.store, self.cache.lease()), &parts, presence)
     }
 
-    /// The layers of each target, lowest first.
-    fn stacks(&self) -> Vec<Vec<LayerId>> {
-        self.plan.targets.iter().map(|target| self.results.target(target).to_vec()).collect()
+    async fn squashed(&self, targets: &[PlannedTarget], parts: Vec<Part>) -> Result<Vec<Part>, Error> {
+        let machine = &self.executor.machine;
+        let (store, files, cancel) = (machine.store.clone(), machine.files.clone(), machine.cancel.clone());
+        let (plan, targets) = (self.plan.clone(), targets.to_vec());
+        let (cache, layers) = (self.cache.clone(), self.squash);
+        let squashing = tokio::task::spawn_blocking(move || {
+            let squasher = Squasher { store: &store, lease: cache.lease(), files: &files, cancel: &cancel };
+            export::squash(&squasher, (&plan, &targets), parts, layers)
+        });
+        squashing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
+    }
+
+    /// The layers of each of `targets`, lowest first.
+    fn stacks(&self, targets: &[PlannedTarget]) -> Vec<Vec<LayerId>> {
+        targets.iter().map(|target| self.results.target(target).to_vec()).collect()
     }
 
     /// Makes sure that a later build has the steps that are finished. Also called when a step has failed.

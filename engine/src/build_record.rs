@@ -225,11 +225,12 @@ fn subject(request: &BuildRequest) -> BuildSubject {
         DockerfileSource::InContext => Some("Dockerfile".to_owned()),
         DockerfileSource::Text(_) => None,
     };
-    let names = request.outputs.iter().flat_map(Output::names);
+    let names = request.all_outputs().flat_map(Output::names);
+    let targets: Vec<&str> = request.targets().flatten().collect();
     BuildSubject {
         context: shown_context(directory, &request.context),
         dockerfile,
-        target: request.target.clone(),
+        target: (!targets.is_empty()).then(|| targets.join(", ")),
         names: names.map(ToString::to_string).collect(),
     }
 }

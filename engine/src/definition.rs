@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(crate) struct Definition {
     pub(crate) text: DockerfileText,
     pub(crate) dockerfile: Dockerfile,
-    /// Those of each target: one for each platform.
+    /// Those of each target: one for each platform, a target after another.
     pub(crate) targets: Vec<PlanOptions>,
     pub(crate) context: Context,
 }
@@ -84,13 +84,19 @@ pub(crate) fn parse(text: &DockerfileText) -> Result<Dockerfile, Error> {
     rbuild_parser::parse(&text.bytes).map_err(|error| Error::syntax(error, text))
 }
 
-/// The planner's options of each target of `request`, of which there is at least one.
+/// The planner's options of each target of `request`, of which there is at least one; of each for all platforms.
 fn targets(request: &BuildRequest) -> Vec<PlanOptions> {
     let first = plan_options(request);
-    let rest = request.platforms.iter().skip(1);
-    let rest: Vec<_> =
-        rest.map(|platform| PlanOptions { platform: Some(platform.clone()), ..first.clone() }).collect();
-    std::iter::once(first).chain(rest).collect()
+    let mut options = Vec::new();
+    for target in request.targets() {
+        let first = PlanOptions { target: target.map(str::to_owned), ..first.clone() };
+        let rest = request.platforms.iter().skip(1);
+        let of = |platform: &Platform| PlanOptions { platform: Some(platform.clone()), ..first.clone() };
+        let rest: Vec<_> = rest.map(of).collect();
+        options.push(first);
+        options.extend(rest);
+    }
+    options
 }
 
 /// Translates `request` into the planner's options, for its first platform.

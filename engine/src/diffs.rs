@@ -7,7 +7,6 @@ use rbuild_image::LayerDiff;
 use rbuild_planner::{Plan, StepId};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
     sync::Arc,
     thread,
 };
@@ -93,6 +92,6 @@ impl Diffing {
             let diff = worker.await.map_err(|error| Error::Worker(error.to_string()))??;
             self.known.insert(step, diff);
         }
-        Ok(mem::take(&mut self.known))
+        Ok(self.known.clone())
     }
 }

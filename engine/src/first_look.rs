@@ -74,7 +74,7 @@ impl Planned {
         reporter.keyed(keys.iter().map(|keyed| keyed.key));
         let mut results = Results::new(&plan, &images);
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
-        let to_hash = export::to_hash(&plan, &request.outputs);
+        let to_hash = export::to_hash(&plan, request.outputs_by_target());
         let diffs = diffs::known(&store, (&plan, &to_hash), &mut results, &reporter);
         Ok(FirstLook { keys, misses, results, cache, sources, files, to_hash, diffs, request, text })
     }

@@ -13,6 +13,7 @@ mod base_images;
 mod build;
 mod build_record;
 mod builds;
+mod built;
 mod causes;
 mod compare;
 mod containers;
@@ -65,6 +66,7 @@ mod usage;
 mod tests;
 
 pub use archive_format::ArchiveFormat;
+pub use built::{Built, BuiltTarget, Exported};
 pub use causes::Causes;
 pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
@@ -107,8 +109,8 @@ pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use remote_sources::RemoteError;
 pub use request::{
-    ArchiveDestination, BuildRequest, Built, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
-    Exported, FilesDestination, ImageSource, LayerTimes, LayoutReference, NamedContextSource, Output,
+    ArchiveDestination, BuildRequest, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
+    FilesDestination, FurtherTarget, ImageSource, LayerTimes, LayoutReference, NamedContextSource, Output,
     OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
 };
 pub use secrets::SecretValue;

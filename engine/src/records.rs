@@ -142,5 +142,7 @@ fn slot(request: &BuildRequest) -> SiteHash {
         DockerfileSource::File(file) => key.field("file", path(file)),
         DockerfileSource::Text(text) => key.field("text", text),
     };
-    key.optional("target", request.target.as_deref()).finish_site()
+    let key = key.optional("target", request.target.as_deref());
+    let further = request.further_targets.iter().map(|further| &further.target);
+    if further.len() == 0 { key.finish_site() } else { key.list("further", further).finish_site() }
 }

@@ -1,10 +1,9 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
 use crate::{ArchiveFormat, ImageLock, SecretValue, SshKeys};
-use rbuild_cache::PlatformImage;
 use rbuild_daemon::DaemonAddress;
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
-use rbuild_oci::{Clock, Descriptor, Digest, ImageId, ImageName, Platform, Reference};
+use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
 use std::{
@@ -243,6 +242,15 @@ pub enum Squash {
     Everything,
 }
 
+/// A stage that is built beside the target of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FurtherTarget {
+    /// Its name or number.
+    pub target: String,
+    /// The uses of it, in order.
+    pub outputs: Vec<Output>,
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -250,7 +258,7 @@ pub struct BuildRequest {
     pub context: ContextSource,
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
-    /// The uses of the finished target, in order. Without an output its steps are carried out and stay in the cache;
+    /// The uses of the finished target, in order; of a further target those that it has itself. Without an output its steps are carried out and stay in the cache;
     /// nothing is hashed that no output needs.
     pub outputs: Vec<Output>,
     /// The times of files in the image.
@@ -263,6 +271,8 @@ pub struct BuildRequest {
     pub labels: Vec<(String, String)>,
     /// `--target`.
     pub target: Option<String>,
+    /// Further stages of the same Dockerfile that are built, with outputs of their own. Steps that several need are done once.
+    pub further_targets: Vec<FurtherTarget>,
     /// `--platform`: the platforms to build for, each once. With several the outputs are for all of them. Without one the
     /// base image decides.
     pub platforms: Vec<Platform>,
@@ -340,6 +350,7 @@ impl BuildRequest {
             build_args: Vec::new(),
             labels: Vec::new(),
             target: None,
+            further_targets: Vec::new(),
             platforms: Vec::new(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
@@ -353,83 +364,22 @@ impl BuildRequest {
             shm_size: None,
         }
     }
-}
 
-/// A finished build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Built {
-    /// The outcome of each output of the request, in the same order.
-    pub outputs: Vec<Exported>,
-    /// The number of steps taken from the cache.
-    pub cached: usize,
-    /// The number of steps carried out.
-    pub executed: usize,
-    /// What the references of its base images led to.
-    pub images: ImageLock,
-}
-
-/// The outcome of an output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exported {
-    /// An image in the store.
-    Store {
-        /// Its id; of an image for several platforms that of the whole.
-        image: ImageId,
-        /// The image for each platform of a request for several, in the same order.
-        platforms: Vec<PlatformImage>,
-    },
-    /// An image in registries.
-    Registry {
-        /// Its id: the digest of its config, or of an index for several platforms.
-        image: ImageId,
-        /// The descriptor of its manifest.
-        manifest: Descriptor,
-    },
-    /// An image in an archive or a layout directory.
-    Archive {
-        /// Its id: the digest of its config, or of an index for several platforms.
-        image: ImageId,
-        /// The descriptor of its manifest.
-        manifest: Descriptor,
-    },
-    /// Files.
-    Files,
-    /// An image in a running docker or podman.
-    Daemon {
-        /// Its id in the store. A daemon may have another one.
-        image: ImageId,
-    },
-}
-
-impl Built {
-    /// The image in the store, if an output asked for one.
-    #[must_use]
-    pub fn image(&self) -> Option<ImageId> {
-        self.outputs.iter().find_map(|output| match output {
-            Exported::Store { image, .. } | Exported::Daemon { image } => Some(*image),
-            Exported::Registry { .. } | Exported::Archive { .. } | Exported::Files => None,
-        })
+    /// The outputs of each target.
+    pub(crate) fn outputs_by_target(&self) -> impl Iterator<Item = &[Output]> {
+        let further = self.further_targets.iter().map(|further| further.outputs.as_slice());
+        std::iter::once(self.outputs.as_slice()).chain(further)
     }
 
-    /// The id of the image that the outputs have, if they are not files alone.
-    #[must_use]
-    pub fn config(&self) -> Option<ImageId> {
-        self.outputs.iter().find_map(|output| match output {
-            Exported::Store { image, .. }
-            | Exported::Daemon { image }
-            | Exported::Registry { image, .. }
-            | Exported::Archive { image, .. } => Some(*image),
-            Exported::Files => None,
-        })
+    /// The outputs of all targets.
+    pub(crate) fn all_outputs(&self) -> impl Iterator<Item = &Output> {
+        self.outputs_by_target().flatten()
     }
 
-    /// The manifest of the image in the first registry or archive that got it.
-    #[must_use]
-    pub fn manifest(&self) -> Option<&Descriptor> {
-        self.outputs.iter().find_map(|output| match output {
-            Exported::Registry { manifest, .. } | Exported::Archive { manifest, .. } => Some(manifest),
-            Exported::Store { .. } | Exported::Daemon { .. } | Exported::Files => None,
-        })
+    /// The names of the targets, as far as they have some.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Option<&str>> {
+        let further = self.further_targets.iter().map(|further| Some(further.target.as_str()));
+        std::iter::once(self.target.as_deref()).chain(further)
     }
 }
 

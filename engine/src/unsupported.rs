@@ -25,19 +25,19 @@ pub(crate) fn refuse(plan: &Plan, text: &DockerfileText) -> Result<(), Error> {
 /// [`Error::Unsupported`].
 pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
     let to_daemon = |output: &Output| matches!(output, Output::Daemon { .. });
-    if request.platforms.len() > 1 && request.outputs.iter().any(to_daemon) {
+    if request.platforms.len() > 1 && request.all_outputs().any(to_daemon) {
         let what = "giving an image for several platforms to docker or podman".to_owned();
         return Err(Error::Unsupported { what });
     }
     let to_docker = |output: &Output| matches!(output, Output::Archive { format: ArchiveFormat::Docker, .. });
-    if request.platforms.len() > 1 && request.outputs.iter().any(to_docker) {
+    if request.platforms.len() > 1 && request.all_outputs().any(to_docker) {
         return Err(Error::DockerArchiveOfSeveral);
     }
     let annotated = |output: &Output| match output {
         Output::Registry { form, .. } | Output::Archive { form, .. } => !form.index_annotations.is_empty(),
         Output::Store { .. } | Output::Files(_) | Output::Daemon { .. } => false,
     };
-    if request.platforms.len() < 2 && request.outputs.iter().any(annotated) {
+    if request.platforms.len() < 2 && request.all_outputs().any(annotated) {
         return Err(Error::IndexAnnotations);
     }
     Ok(())

@@ -19,7 +19,8 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
     /// What becomes of the result [default: an image in the store]: type=image, registry, oci, docker, local, tar or
-    /// cacheonly, with attributes (type=oci,dest=FILE); DIRECTORY; or - for a tar on standard output; may be repeated
+    /// cacheonly, with attributes (type=oci,dest=FILE); DIRECTORY; or - for a tar on standard output; may be repeated, also for
+    /// other stages (type=local,dest=out,target=STAGE)
     #[arg(short, long, value_name = "OUTPUT")]
     pub(crate) output: Vec<String>,
     /// Push the image to the registries that its names say

@@ -1,6 +1,6 @@
 //! `build`.
 
-use super::outputs::{self, OpenedOutputs};
+use super::outputs::{self, OpenedOutputs, OpenedTarget};
 use crate::{
     app::App,
     args::BuildArgs,
@@ -9,16 +9,19 @@ use crate::{
     error::{CliError, UsageError},
     exit, explanation,
     new_file::NewFile,
-    options::{BuildOptions, ContextKind, Explain, LockUse, PrintId, ProgressChoice},
+    options::{BuildOptions, ContextKind, Explain, Load, LockUse, PrintId, ProgressChoice},
     progress::Style,
     shown::Shown,
     standard_input::{self, StandardInput},
     streams::{self, print},
     working::{style_for_people, work},
 };
-use rbuild::{BuildRecord, Built, ContextSource, DockerfileSource, Event, EventSink, ImageLock, Output};
+use rbuild::{
+    BuildRecord, BuildRequest, Built, ContextSource, DockerfileSource, Event, EventSink, FurtherTarget,
+    ImageLock, Output,
+};
 use rbuild_docker_api::{BuildMetadata, CacheReport};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs, io,
     path::Path,
@@ -45,19 +48,16 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let mut request = options.request;
-    let opened = outputs::open(&options.outputs, options.removal)?;
-    request.outputs.clone_from(&opened.outputs);
+    let mut opened = outputs::open(&options.targets, options.removal)?;
     let results = iidfile.iter().chain(&metadata_file).chain(&cache_report).chain(&opened.files);
     let results: Vec<&NewFile> = results.collect();
     each_once(&results)?;
-    if options.load {
-        match daemon::address(&app.environment)? {
-            Some(address) => request.outputs.push(Output::Daemon { address, names: options.names.clone() }),
-            None => {
-                exit::warn("--load: no docker or podman runs here, so the image is in rbuild's store alone");
-            }
+    for (target, asked) in opened.targets.iter_mut().zip(&options.targets) {
+        for load in &asked.loads {
+            target.outputs.extend(loaded(load, &app.environment)?);
         }
     }
+    ask_for(&mut request, &opened.targets);
     let recorded = Arc::new(OnceLock::new());
     let built = work(style, async |events| {
         let events = keeping_record(events, &recorded);
@@ -102,6 +102,30 @@ fn explain(record: &BuildRecord, steps: Explain, cache_report: Option<NewFile>) 
     }
 }
 
+/// Asks for the outputs of all targets.
+fn ask_for(request: &mut BuildRequest, targets: &[OpenedTarget]) {
+    let Some((first, further)) = targets.split_first() else { return };
+    (request.target, request.outputs) = (first.target.clone(), first.outputs.clone());
+    let further = further.iter().map(|further| FurtherTarget {
+        target: further.target.clone().unwrap_or_default(),
+        outputs: further.outputs.clone(),
+    });
+    request.further_targets = further.collect();
+}
+
+/// The output of an image that is to be loaded; none where no daemon is, which a warning says.
+fn loaded(load: &Load, environment: &Environment) -> Result<Option<Output>, CliError> {
+    let address = match &load.context {
+        Some(context) => Some(daemon::in_context(environment, context)?),
+        None => daemon::address(environment)?,
+    };
+    let Some(address) = address else {
+        exit::warn("--load: no docker or podman runs here, so the image is in rbuild's store alone");
+        return Ok(None);
+    };
+    Ok(Some(Output::Daemon { address, names: load.names.clone() }))
+}
+
 /// Sees that no file of a build's results takes the place of another.
 fn each_once(files: &[&NewFile]) -> Result<(), CliError> {
     for (at, file) in files.iter().enumerate() {
@@ -125,14 +149,27 @@ fn write_results(
     }
     // an image of the store is known by its id, and one that is elsewhere by its manifest
     let id = built.image().map(|image| image.to_string());
-    let id = id.or_else(|| built.manifest().map(|manifest| manifest.digest.to_string()));
+    let id = id.or_else(|| built.target.manifest().map(|manifest| manifest.digest.to_string()));
     if let (Some(file), Some(id)) = (iidfile, &id) {
         file.write(id)?;
     }
     if let Some(file) = metadata_file {
-        file.write(&format!("{:#}", json!(BuildMetadata::new(built, &opened.names))))?;
+        file.write(&format!("{:#}", metadata(built, &opened.targets)))?;
     }
     Ok(id.filter(|_| !opened.stdout_is_taken))
+}
+
+/// What `--metadata-file` gets: of several targets an object for each, by its name, as bake has them.
+fn metadata(built: &Built, targets: &[OpenedTarget]) -> Value {
+    let results = std::iter::once(&built.target).chain(&built.further_targets);
+    let mut of_each = results.zip(targets).map(|(result, target)| {
+        let name = target.target.clone().unwrap_or_else(|| "default".to_owned());
+        (name, json!(BuildMetadata::new(result, &target.names)))
+    });
+    match targets {
+        [_] => of_each.next().map_or(Value::Null, |(_, only)| only),
+        _ => Value::Object(of_each.collect()),
+    }
 }
 
 /// The meaning of `args`. A Dockerfile or context that comes from standard input is read.

@@ -4,7 +4,7 @@
 use crate::{
     error::{CliError, UsageError},
     new_file::NewFile,
-    options::{ArchivePlace, BuildOutput, FilePlace, Removal},
+    options::{ArchivePlace, BuildOutput, FilePlace, Removal, TargetOutputs},
     streams,
 };
 use nix::unistd::{AccessFlags, access};
@@ -21,32 +21,42 @@ use std::{
 
 /// Outputs that can be written to.
 pub(super) struct OpenedOutputs {
-    /// For the engine.
-    pub(super) outputs: Vec<Output>,
+    /// Those of each target.
+    pub(super) targets: Vec<OpenedTarget>,
     /// Files that get their names when the build was successful.
     pub(super) files: Vec<NewFile>,
-    /// The names that images get, each once.
-    pub(super) names: Vec<ImageName>,
     /// True if standard output is one of them.
     pub(super) stdout_is_taken: bool,
+}
+
+/// The outputs of a target that can be written to.
+pub(super) struct OpenedTarget {
+    /// Its name.
+    pub(super) target: Option<String>,
+    /// For the engine.
+    pub(super) outputs: Vec<Output>,
+    /// The names that its image gets, each once.
+    pub(super) names: Vec<ImageName>,
 }
 
 /// Opens everything.
 ///
 /// # Errors
 /// [`UsageError`] for a destination of the wrong kind, in Docker's words; [`CliError::File`].
-pub(super) fn open(outputs: &[BuildOutput], removal: Removal) -> Result<OpenedOutputs, CliError> {
-    let mut names: Vec<ImageName> = Vec::new();
-    for name in outputs.iter().flat_map(BuildOutput::names) {
-        if !names.contains(name) {
-            names.push(name.clone());
+pub(super) fn open(targets: &[TargetOutputs], removal: Removal) -> Result<OpenedOutputs, CliError> {
+    let stdout_is_taken = targets.iter().flat_map(|target| &target.outputs).any(BuildOutput::is_stdout);
+    let mut opened = OpenedOutputs { targets: Vec::new(), files: Vec::new(), stdout_is_taken };
+    for TargetOutputs { target, outputs, loads } in targets {
+        let mut names: Vec<ImageName> = Vec::new();
+        let loaded = loads.iter().flat_map(|load| &load.names);
+        for name in outputs.iter().flat_map(BuildOutput::names).chain(loaded) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
         }
-    }
-    let stdout_is_taken = outputs.iter().any(BuildOutput::is_stdout);
-    let mut opened = OpenedOutputs { outputs: Vec::new(), files: Vec::new(), names, stdout_is_taken };
-    for output in outputs {
-        let output = opened.output(output, removal)?;
-        opened.outputs.push(output);
+        let outputs =
+            outputs.iter().map(|output| opened.output(output, removal)).collect::<Result<_, _>>()?;
+        opened.targets.push(OpenedTarget { target: target.clone(), outputs, names });
     }
     Ok(opened)
 }

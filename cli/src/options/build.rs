@@ -2,11 +2,11 @@
 
 use super::{
     CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, contexts, images,
-    outputs::{BuildOutput, BuildOutputs, Removal, Typed},
+    outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
     pairs, secrets, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, ImageName, Network, NoCache, Platform, Squash};
+use rbuild::{BuildRequest, Network, NoCache, Platform, Squash};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
@@ -14,18 +14,14 @@ use std::{net::IpAddr, path::PathBuf};
 pub(crate) struct BuildOptions {
     /// For the engine. The Dockerfile of standard input is still to be read, and the outputs are to be opened.
     pub(crate) request: BuildRequest,
-    /// `--output`, `--push` and `--annotation`.
-    pub(crate) outputs: Vec<BuildOutput>,
+    /// `--output`, `--push`, `--load` and `--annotation`, by target.
+    pub(crate) targets: Vec<TargetOutputs>,
     /// `--allow buildx.local.delete`: an output may remove files outside of the working directory.
     pub(crate) removal: Removal,
-    /// `--tag`: the names of the image.
-    pub(crate) names: Vec<ImageName>,
     /// Where the context and the Dockerfile come from.
     pub(crate) context: ContextKind,
     /// How to show progress.
     pub(crate) progress: ProgressChoice,
-    /// `--load`.
-    pub(crate) load: bool,
     /// `--iidfile`.
     pub(crate) iidfile: Option<PathBuf>,
     /// `--metadata-file`.
@@ -93,11 +89,13 @@ impl BuildOptions {
             contexts::sources(&args.context, args.file.as_deref().filter(|text| !text.is_empty()))?;
         let build_args = build_arguments(&args.build_arg, environment)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
-        let BuildOutputs { outputs, load, layer_times } = BuildOutputs::new(&Typed {
+        let target = args.target.filter(|target| !target.is_empty());
+        let BuildOutputs { targets, layer_times } = BuildOutputs::new(&Typed {
             outputs: &args.output,
             annotations: &args.annotation,
             push: args.push,
             load: args.load,
+            target: target.as_deref(),
             names: &names,
         })?;
         let request = BuildRequest {
@@ -112,7 +110,8 @@ impl BuildOptions {
             },
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
-            target: args.target,
+            target: targets[0].target.clone(),
+            further_targets: Vec::new(),
             platforms: platforms(&args.platform, environment)?,
             secrets: secrets::secrets(&args.secret, environment)?,
             ssh: ssh::keys(&args.ssh, environment)?,
@@ -129,10 +128,8 @@ impl BuildOptions {
             image_sources: images::sources(&args.image_source)?,
             lock: images::lock(args.lock, args.locked, &request)?,
             request,
-            outputs,
+            targets,
             removal: unsupported::removal(&args.others),
-            names,
-            load,
             context,
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
             iidfile: args.iidfile.filter(|path| !path.as_os_str().is_empty()),

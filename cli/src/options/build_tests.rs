@@ -1,6 +1,7 @@
 //! What build lines mean, and what is wrong with wrong ones.
 
 use super::*;
+use crate::options::BuildOutput;
 use crate::{
     args::{Cli, Command},
     environment::User,
@@ -53,9 +54,8 @@ fn a_full_line_becomes_a_request() {
     ];
     let built = options(&words, &[("FROM_ENV", "e"), ("SOURCE_DATE_EPOCH", "7")]).unwrap();
     let request = &built.request;
-    let tags: Vec<String> = built.names.iter().map(|name| name.as_reference().familiar()).collect();
-    assert_eq!(tags, ["a", "b:1"]);
-    assert_eq!(built.outputs, [BuildOutput::Store { names: built.names.clone() }]);
+    let names = ["a", "b:1"].map(|name| name.parse().unwrap()).to_vec();
+    assert_eq!(built.targets[0].outputs, [BuildOutput::Store { names }]);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(request.build_args, [pair("X", "1"), pair("FROM_ENV", "e"), pair("SOURCE_DATE_EPOCH", "7")]);
     assert_eq!(request.labels, [pair("l", "v")]);
@@ -155,8 +155,8 @@ fn flags_that_ask_for_nothing_pass() {
         ".",
     ];
     assert!(options(&words, &[]).unwrap().warnings.is_empty());
-    let warned = options(&["--rm", "--force-rm", "--squash", "."], &[]).unwrap().warnings;
-    assert_eq!(warned, ["force-rm flag is ignored", "rm flag is ignored", "squash flag is ignored"]);
+    let warned = options(&["--rm", "--force-rm", "."], &[]).unwrap().warnings;
+    assert_eq!(warned, ["force-rm flag is ignored", "rm flag is ignored"]);
 }
 
 #[test]

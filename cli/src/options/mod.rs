@@ -18,7 +18,7 @@ pub(crate) use build::{BuildOptions, Explain, PrintId, ProgressChoice};
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
 pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use images::{LockUse, SourceWord};
-pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Removal};
+pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, pairs};
 pub(crate) use run::{PullWhen, RunOptions, TerminalUse};

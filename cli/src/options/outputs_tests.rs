@@ -10,13 +10,13 @@ fn names(names: &[&str]) -> Vec<ImageName> {
 fn settled(outputs: &[&str], tags: &[&str], annotations: &[&str]) -> Result<BuildOutputs, String> {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let (outputs, annotations, names) = (owned(outputs), owned(annotations), names(tags));
-    let typed =
-        Typed { outputs: &outputs, annotations: &annotations, push: false, load: false, names: &names };
+    let (outputs, annotations) = (&outputs[..], &annotations[..]);
+    let typed = Typed { outputs, annotations, push: false, load: false, target: None, names: &names };
     BuildOutputs::new(&typed).map_err(|error| error.to_string())
 }
 
 fn outputs(text: &str) -> Vec<BuildOutput> {
-    settled(&[text], &[], &[]).unwrap().outputs
+    settled(&[text], &[], &[]).unwrap().targets.remove(0).outputs
 }
 
 fn error(outputs: &[&str]) -> String {
@@ -47,7 +47,8 @@ fn short_forms_are_paths_and_standard_output() {
     };
     assert_eq!(outputs("type=local,dest=x,mode=delete"), [deleting]);
     assert_eq!(outputs("type=cacheonly"), []);
-    assert_eq!(settled(&[], &["a"], &[]).unwrap().outputs, [BuildOutput::Store { names: names(&["a"]) }]);
+    let stored = settled(&[], &["a"], &[]).unwrap().targets.remove(0).outputs;
+    assert_eq!(stored, [BuildOutput::Store { names: names(&["a"]) }]);
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn images_go_where_they_are_sent() {
         [stored(&[]), registry(&["r.example/a"], PushedAs::Digest, usual(), CanonicalName::Given)]
     );
     assert_eq!(outputs("type=image"), [stored(&[])]);
-    let tagged = settled(&["type=oci,dest=x,name=ignored"], &["a"], &[]).unwrap().outputs;
+    let tagged = settled(&["type=oci,dest=x,name=ignored"], &["a"], &[]).unwrap().targets.remove(0).outputs;
     let archive = BuildOutput::Archive {
         destination: ArchivePlace::File(path("x")),
         format: ArchiveFormat::Oci,
@@ -79,8 +80,44 @@ fn images_go_where_they_are_sent() {
         form: usual(),
     };
     assert_eq!(tagged, [archive], "tags come before the attribute");
-    let loaded = settled(&["type=docker"], &["a"], &[]).unwrap();
-    assert_eq!((loaded.outputs, loaded.load), (vec![stored(&["a"])], true));
+    for (typed, tags, context) in [
+        ("type=docker", &["a"][..], None),
+        ("type=docker,name=a", &[], None),
+        ("type=docker,name=a,context=there", &[], Some("there".to_owned())),
+    ] {
+        let loaded = settled(&[typed], tags, &[]).unwrap().targets.remove(0);
+        assert_eq!(loaded.outputs, [stored(&["a"])], "{typed}");
+        assert_eq!(loaded.loads, [Load { names: names(&["a"]), context }], "{typed}");
+    }
+}
+
+#[test]
+fn an_output_may_be_of_another_target() {
+    let targets = |outputs: &[&str], tags: &[&str]| {
+        let targets = settled(outputs, tags, &[]).unwrap().targets.into_iter();
+        targets.map(|target| (target.target, target.outputs)).collect::<Vec<_>>()
+    };
+    let stored = |given: &[&str]| BuildOutput::Store { names: names(given) };
+    let named = |target: &str| Some(target.to_owned());
+    // with tags the build's own target has its image as ever, which takes them
+    let tested = (named("test"), vec![directory("out")]);
+    assert_eq!(
+        targets(&["type=local,dest=out,target=test"], &["a"]),
+        [(None, vec![stored(&["a"])]), tested.clone()]
+    );
+    // without any it is not built
+    assert_eq!(targets(&["type=local,dest=out,target=test"], &[]), std::slice::from_ref(&tested));
+    assert_eq!(
+        targets(
+            &["type=image,name=b,target=lib", "type=local,dest=out,target=test", "type=cacheonly,target=lib"],
+            &[]
+        ),
+        [(named("lib"), vec![stored(&["b"])]), tested]
+    );
+    assert_eq!(
+        targets(&["type=image", "type=image,target=lib"], &["a"]),
+        [(None, vec![stored(&["a"])]), (named("lib"), vec![stored(&[])])]
+    );
 }
 
 #[test]
@@ -88,8 +125,9 @@ fn push_is_added_to_what_is_asked_for() {
     let pushed = |typed: &[&str]| {
         let typed: Vec<String> = typed.iter().map(|word| (*word).to_owned()).collect();
         let names = names(&["a"]);
-        let typed = Typed { outputs: &typed, annotations: &[], push: true, load: false, names: &names };
-        let outputs = BuildOutputs::new(&typed).unwrap().outputs;
+        let typed =
+            Typed { outputs: &typed, annotations: &[], push: true, load: false, target: None, names: &names };
+        let outputs = BuildOutputs::new(&typed).unwrap().targets.remove(0).outputs;
         outputs.iter().filter(|output| matches!(output, BuildOutput::Registry { .. })).count()
     };
     assert_eq!(pushed(&[]), 1);
@@ -124,7 +162,7 @@ fn the_form_of_an_image() {
 #[test]
 fn annotation_flags_say_where_they_stand() {
     let annotated = |flags: &[&str]| {
-        let settled = settled(&["type=oci,dest=x"], &[], flags)?.outputs.remove(0);
+        let settled = settled(&["type=oci,dest=x"], &[], flags)?.targets.remove(0).outputs.remove(0);
         let BuildOutput::Archive { form, .. } = settled else { panic!("no archive") };
         Ok::<_, String>((form.annotations, form.descriptor_annotations))
     };

@@ -41,6 +41,7 @@ mod security;
 mod squash;
 mod ssh;
 mod story;
+mod targets;
 mod temporary_files;
 mod web_sources;
 

@@ -2,7 +2,8 @@
 
 use crate::{check, data};
 use rbuild::{
-    ArgumentOutline, Built, Checked, Descriptor, Exported, Finding, MountOutline, Outline, Platform, Target,
+    ArgumentOutline, BuiltTarget, Checked, Descriptor, Exported, Finding, MountOutline, Outline, Platform,
+    Target,
 };
 use rbuild_docker_api::{BuildMetadata, CheckAnswer, OutlineAnswer, TargetsAnswer, Version};
 use serde_json::json;
@@ -71,12 +72,7 @@ fn small_documents_have_docker_s_names() {
     assert_eq!(json!(Version::new("1.2.3", &host)), json!({"Client": side, "Server": side}));
     let id = format!("sha256:{}", "c".repeat(64));
     let image = id.parse().unwrap();
-    let built = |outputs: Vec<Exported>| Built {
-        outputs,
-        cached: 0,
-        executed: 0,
-        images: rbuild::ImageLock::default(),
-    };
+    let built = |outputs: Vec<Exported>| BuiltTarget { outputs };
     let stored = built(vec![Exported::Store { image, platforms: Vec::new() }]);
     let metadata = BuildMetadata::new(&stored, &["a".parse().unwrap(), "r.example/b:1".parse().unwrap()]);
     assert_eq!(json!(metadata)["image.name"], "docker.io/library/a:latest,r.example/b:1");

@@ -4,9 +4,9 @@ use super::own_steps;
 use crate::{Error, diffs::Diffs};
 use rbuild_cache::{LayerId, Lease, Store};
 use rbuild_image::{clamped_layer, layer_diff};
-use rbuild_planner::Plan;
+use rbuild_planner::{Plan, PlannedTarget};
 
-/// The layers of all targets, and the DiffIds of those that their own steps made.
+/// The layers of targets, and the DiffIds of those that their own steps made.
 pub(crate) struct Layers {
     /// Lowest first, by target.
     pub(crate) stacks: Vec<Vec<LayerId>>,
@@ -19,12 +19,12 @@ pub(crate) struct Layers {
 /// When a layer cannot be read, or the store cannot be written.
 pub(crate) fn clamp(
     (store, lease): (&Store, &Lease),
-    plan: &Plan,
+    (plan, targets): (&Plan, &[PlannedTarget]),
     layers: &Layers,
     latest: i64,
 ) -> Result<Layers, Error> {
     let mut clamped = Layers { stacks: Vec::with_capacity(layers.stacks.len()), diffs: Diffs::new() };
-    for (target, stack) in plan.targets.iter().zip(&layers.stacks) {
+    for (target, stack) in targets.iter().zip(&layers.stacks) {
         let own = own_steps(plan, target);
         let (base, made) = stack.split_at(stack.len().saturating_sub(own.len()));
         let mut stack = base.to_vec();

@@ -12,7 +12,7 @@ mod store;
 pub(crate) use clamp::{Layers, clamp};
 pub(crate) use destination::Destination;
 pub(crate) use squash::squash;
-pub(crate) use store::{Made, Presence, assemble, parts};
+pub(crate) use store::{Made, Part, Presence, assemble, parts};
 
 use crate::{Activity, Error, Exported, Output, layer_files::LayerFiles, reporter::Reporter};
 use rbuild_cache::{Cancel, LayerId, Store};
@@ -91,14 +91,17 @@ impl Delivery<'_> {
     }
 }
 
-/// The steps of `plan` whose layers have to be hashed for `outputs`: nothing is hashed that no output needs.
-pub(crate) fn to_hash(plan: &Plan, outputs: &[Output]) -> BTreeSet<StepId> {
-    if outputs.iter().any(Output::is_image) { own_layers(plan) } else { BTreeSet::new() }
+/// The steps of `plan` whose layers have to be hashed for the outputs of its targets: nothing is hashed that no output needs.
+pub(crate) fn to_hash<'a>(plan: &Plan, outputs: impl Iterator<Item = &'a [Output]>) -> BTreeSet<StepId> {
+    let outputs: Vec<_> = outputs.collect();
+    let targets = by_output(plan, outputs.len()).zip(outputs);
+    let of_images = targets.filter(|(_, outputs)| outputs.iter().any(Output::is_image));
+    of_images.flat_map(|(targets, _)| targets).flat_map(|target| own_steps(plan, target)).collect()
 }
 
-/// The steps whose layers are in the targets' images.
-fn own_layers(plan: &Plan) -> BTreeSet<StepId> {
-    plan.targets.iter().flat_map(|target| own_steps(plan, target)).collect()
+/// The targets of `plan` that belong to each of `count` lists of outputs: one for each platform.
+pub(crate) fn by_output(plan: &Plan, count: usize) -> impl Iterator<Item = &[PlannedTarget]> {
+    plan.targets.chunks(plan.targets.len() / count.max(1))
 }
 
 /// The steps whose layers are in the image of `target`, lowest first.

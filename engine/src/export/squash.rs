@@ -8,19 +8,19 @@ use crate::{
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Filesystem, Plan, PlannedTarget};
 
-/// Replaces the layers of the images of all targets by fewer. An image without layers that could become one stays as it is.
+/// Replaces the layers of the images of `targets` by fewer. An image without layers that could become one stays as it is.
 /// May block.
 ///
 /// # Errors
 /// When a layer cannot be read or fetched, or the store cannot be written.
 pub(crate) fn squash(
     squasher: &Squasher<'_>,
-    plan: &Plan,
+    (plan, targets): (&Plan, &[PlannedTarget]),
     parts: Vec<Part>,
     layers: Squash,
 ) -> Result<Vec<Part>, Error> {
     let epoch = plan.source_date_epoch.and_then(Timestamp::from_seconds);
-    let squashed = plan.targets.iter().zip(parts).map(|(target, Part { config, stack })| {
+    let squashed = targets.iter().zip(parts).map(|(target, Part { config, stack })| {
         let kept = match layers {
             Squash::Nothing => stack.len(),
             Squash::OwnLayers => stack.len().saturating_sub(own_steps(plan, target).len()),

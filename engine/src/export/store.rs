@@ -4,7 +4,7 @@ use super::Layers;
 use crate::{Error, results::Results};
 use rbuild_cache::{ImageRecord, LayerId, Lease, RefRecord, Store};
 use rbuild_oci::{DiffId, ImageConfig, ImageId, ImageName, Timestamp};
-use rbuild_planner::{Plan, PlannedTarget, StepId};
+use rbuild_planner::{PlannedTarget, StepId};
 use std::time::SystemTime;
 
 /// The place of an image in the store.
@@ -64,15 +64,20 @@ pub(crate) fn assemble(
 }
 
 /// The config and the layers of each target, in their order.
-pub(crate) fn parts(plan: &Plan, results: &Results, layers: Layers) -> Vec<Part> {
+pub(crate) fn parts(
+    targets: &[PlannedTarget],
+    results: &Results,
+    layers: Layers,
+    epoch: Option<i64>,
+) -> Vec<Part> {
     let Layers { stacks, diffs } = layers;
     let times = |step: StepId| -> (DiffId, Timestamp) {
         let created = results.step(step).map(|result| result.created());
         let created = created.unwrap_or_else(|| Timestamp::from(SystemTime::UNIX_EPOCH));
         (diffs[&step].diff_id, created)
     };
-    let config = |target: &PlannedTarget| target.image.finished_config(&times, plan.source_date_epoch);
-    plan.targets.iter().zip(stacks).map(|(target, stack)| Part { config: config(target), stack }).collect()
+    let config = |target: &PlannedTarget| target.image.finished_config(&times, epoch);
+    targets.iter().zip(stacks).map(|(target, stack)| Part { config: config(target), stack }).collect()
 }
 
 /// Gives `image` these names.

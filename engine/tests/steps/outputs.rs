@@ -12,7 +12,7 @@ fn nothing_is_hashed_that_no_output_needs() {
     world.write("f0", "0");
     world.request.outputs.clear();
     let built = world.run();
-    assert_eq!((built.outputs.as_slice(), built.image(), built.executed), (&[][..], None, 1));
+    assert_eq!((built.target.outputs.as_slice(), built.image(), built.executed), (&[][..], None, 1));
     let layers = world.layers();
     assert_eq!(layers.len(), 1);
     assert!(rbuild_image::known_layer_diff(world.store(), &layers[0]).unwrap().is_none());
@@ -22,7 +22,7 @@ fn nothing_is_hashed_that_no_output_needs() {
     let built = world.run();
     let image = built.image().unwrap();
     let stored = Exported::Store { image, platforms: Vec::new() };
-    assert_eq!(built.outputs, [stored.clone(), stored]);
+    assert_eq!(built.target.outputs, [stored.clone(), stored]);
     assert_eq!((built.cached, built.executed), (1, 0));
     assert!(rbuild_image::known_layer_diff(world.store(), &layers[0]).unwrap().is_some());
 }

@@ -16,12 +16,30 @@ use std::path::PathBuf;
 /// The outputs of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BuildOutputs {
-    /// In the order in which they are made.
-    pub(crate) outputs: Vec<BuildOutput>,
-    /// `--load`, or `type=docker` without a destination.
-    pub(crate) load: bool,
+    /// Those of each target. The first is the one of the build, unless that has no outputs and others have.
+    pub(crate) targets: Vec<TargetOutputs>,
     /// `rewrite-timestamp`.
     pub(crate) layer_times: LayerTimes,
+}
+
+/// The outputs of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TargetOutputs {
+    /// Its name; `None` is the last stage.
+    pub(crate) target: Option<String>,
+    /// In the order in which they are made.
+    pub(crate) outputs: Vec<BuildOutput>,
+    /// `--load`, and each `type=docker` without a destination.
+    pub(crate) loads: Vec<Load>,
+}
+
+/// An image that is given to a running docker or podman.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Its names there.
+    pub(crate) names: Vec<ImageName>,
+    /// The context of docker's client that leads there, when it is not the usual one.
+    pub(crate) context: Option<String>,
 }
 
 /// An output whose files are not open yet.
@@ -72,14 +90,17 @@ pub(super) struct Typed<'a> {
     pub(super) annotations: &'a [String],
     pub(super) push: bool,
     pub(super) load: bool,
+    /// `--target`.
+    pub(super) target: Option<&'a str>,
     /// `--tag`.
     pub(super) names: &'a [ImageName],
 }
 
 /// The meaning of an output: what is made for it.
+#[derive(Default)]
 struct Meant {
     outputs: Vec<BuildOutput>,
-    load: bool,
+    load: Option<Load>,
     layer_times: LayerTimes,
 }
 
@@ -95,34 +116,68 @@ impl BuildOutputs {
             asked.push(Attributes::of("image", &[("push", "true")]));
         }
         let annotations: Vec<Annotation> = annotations::of_flags(typed.annotations)?;
-        let has_outputs = !asked.is_empty();
-        let meant = asked.into_iter().map(|asked| meant(asked, typed.names, &annotations));
-        let meant = meant.collect::<Result<Vec<_>, _>>()?;
-        let layer_times = common_times(&meant)?;
-        let load = typed.load || meant.iter().any(|meant| meant.load);
-        let mut outputs: Vec<BuildOutput> = meant.into_iter().flat_map(|meant| meant.outputs).collect();
-        if !has_outputs {
-            if !annotations.is_empty() {
-                return Err(no_manifest("annotation"));
-            }
-            outputs.push(BuildOutput::Store { names: typed.names.to_vec() });
-        } else if load && !outputs.iter().any(|output| matches!(output, BuildOutput::Store { .. })) {
-            // what is loaded is in the store as well
-            outputs.insert(0, BuildOutput::Store { names: typed.names.to_vec() });
+        if asked.is_empty() && !annotations.is_empty() {
+            return Err(no_manifest("annotation"));
         }
-        if outputs.iter().filter(|output| output.is_stdout()).count() > 1 {
+        let own = typed.target.map(str::to_owned);
+        let mut by_target: Vec<(Option<String>, Vec<Meant>)> = vec![(own.clone(), Vec::new())];
+        for mut asked in asked {
+            let target = asked.take("target").filter(|target| !target.is_empty()).or_else(|| own.clone());
+            // the names that were typed are those of the build's own target
+            let names = if target == own { typed.names } else { &[] };
+            let meant = meant(asked, names, &annotations)?;
+            match by_target.iter_mut().find(|(known, _)| *known == target) {
+                Some((_, all)) => all.push(meant),
+                None => by_target.push((target, vec![meant])),
+            }
+        }
+        let layer_times = common_times(by_target.iter().flat_map(|(_, meant)| meant))?;
+        // the build's own target is built unless only others are asked for
+        if by_target.len() > 1 && by_target[0].1.is_empty() && typed.names.is_empty() && !typed.load {
+            by_target.remove(0);
+        }
+        let mut targets: Vec<TargetOutputs> =
+            by_target.into_iter().map(|(target, meant)| target_outputs(target, meant, typed)).collect();
+        for target in &mut targets {
+            // a name in the store comes first, because a push notes its manifest with it
+            target.outputs.sort_by_key(|output| !matches!(output, BuildOutput::Store { .. }));
+        }
+        let all = targets.iter().flat_map(|target| &target.outputs);
+        if all.filter(|output| output.is_stdout()).count() > 1 {
             return Err(UsageError::in_build("multiple outputs configured to write to stdout"));
         }
-        // a name in the store comes first, because a push notes its manifest with it
-        outputs.sort_by_key(|output| !matches!(output, BuildOutput::Store { .. }));
-        Ok(Self { outputs, load, layer_times })
+        Ok(Self { targets, layer_times })
     }
 }
 
+/// The outputs of `target`, of which each of `meant` is a part.
+fn target_outputs(target: Option<String>, meant: Vec<Meant>, typed: &Typed<'_>) -> TargetOutputs {
+    let is_own = target.as_deref() == typed.target;
+    let has_outputs = !meant.is_empty();
+    let (mut outputs, mut loads) = (Vec::new(), Vec::new());
+    for meant in meant {
+        outputs.extend(meant.outputs);
+        loads.extend(meant.load);
+    }
+    if is_own && typed.load && loads.is_empty() {
+        loads.push(Load { names: typed.names.to_vec(), context: None });
+    }
+    let is_stored = outputs.iter().any(|output| matches!(output, BuildOutput::Store { .. }));
+    if !is_stored && (!has_outputs || !loads.is_empty()) {
+        // what is loaded is in the store as well
+        let mut names: Vec<ImageName> = loads.iter().flat_map(|load| load.names.clone()).collect();
+        if is_own && !has_outputs {
+            names = typed.names.to_vec();
+        }
+        outputs.push(BuildOutput::Store { names });
+    }
+    TargetOutputs { target, outputs, loads }
+}
+
 /// The times in the image of all outputs that have one.
-fn common_times(meant: &[Meant]) -> Result<LayerTimes, UsageError> {
-    let is_image = |meant: &&Meant| meant.load || meant.outputs.iter().any(BuildOutput::is_image);
-    let mut times = meant.iter().filter(is_image).map(|meant| meant.layer_times);
+fn common_times<'a>(meant: impl Iterator<Item = &'a Meant>) -> Result<LayerTimes, UsageError> {
+    let is_image = |meant: &&Meant| meant.load.is_some() || meant.outputs.iter().any(BuildOutput::is_image);
+    let mut times = meant.filter(is_image).map(|meant| meant.layer_times);
     let first = times.next().unwrap_or_default();
     if times.any(|other| other != first) {
         return Err(UsageError::in_build("rewrite-timestamp must be the same for all outputs of a build"));
@@ -159,21 +214,22 @@ impl BuildOutput {
 /// The meaning of one output.
 fn meant(mut asked: Attributes, tags: &[ImageName], annotations: &[Annotation]) -> Result<Meant, UsageError> {
     let kind = asked.kind.clone();
-    let (outputs, load, layer_times) = match kind.as_str() {
-        "cacheonly" => (Vec::new(), false, LayerTimes::AsTheyAre),
-        "local" => (vec![local(&mut asked)?], false, LayerTimes::AsTheyAre),
+    let only = |output: BuildOutput| Meant { outputs: vec![output], ..Meant::default() };
+    let meant = match kind.as_str() {
+        "cacheonly" => Meant::default(),
+        "local" => only(local(&mut asked)?),
         "tar" => {
             asked.attestations()?;
             if asked.switch("platform-split")?.is_some() {
                 return Err(UsageError::unsupported("platform-split of output type tar"));
             }
-            (vec![BuildOutput::Tar(place(asked.file()))], false, LayerTimes::AsTheyAre)
+            only(BuildOutput::Tar(place(asked.file())))
         }
         "image" | "registry" | "oci" | "docker" => image(&mut asked, tags, annotations)?,
         other => return Err(UsageError::in_build(format!("unknown output type {other:?}"))),
     };
     asked.finish()?;
-    Ok(Meant { outputs, load, layer_times })
+    Ok(meant)
 }
 
 fn local(asked: &mut Attributes) -> Result<BuildOutput, UsageError> {
@@ -196,7 +252,7 @@ fn image(
     asked: &mut Attributes,
     tags: &[ImageName],
     annotations: &[Annotation],
-) -> Result<(Vec<BuildOutput>, bool, LayerTimes), UsageError> {
+) -> Result<Meant, UsageError> {
     let kind = asked.kind.clone();
     let given = asked.names()?;
     let names = if tags.is_empty() { given } else { tags.to_vec() };
@@ -207,9 +263,10 @@ fn image(
         let is_tar = asked.switch("tar")?.unwrap_or(true);
         if kind == "docker" && is_tar && asked.has_no_destination() {
             asked.take("dest");
+            let context = asked.take("context").filter(|context| !context.is_empty());
             return match special {
                 Some(attribute) => Err(no_manifest(&attribute)),
-                None => Ok((Vec::new(), true, layer_times)),
+                None => Ok(Meant { load: Some(Load { names, context }), layer_times, ..Meant::default() }),
             };
         }
         let destination = if is_tar {
@@ -217,7 +274,8 @@ fn image(
         } else {
             ArchivePlace::Directory(asked.directory()?)
         };
-        return Ok((vec![BuildOutput::Archive { destination, format, names, form }], false, layer_times));
+        let outputs = vec![BuildOutput::Archive { destination, format, names, form }];
+        return Ok(Meant { outputs, layer_times, load: None });
     }
     let push = asked.switch("push")?.unwrap_or(kind == "registry");
     let by_digest = asked.switch("push-by-digest")?.unwrap_or(false);
@@ -243,7 +301,7 @@ fn image(
     let place = if by_digest { PushedAs::Digest } else { PushedAs::Tag };
     let canonical = if canonical { CanonicalName::Given } else { CanonicalName::Absent };
     let pushed = push.then_some(BuildOutput::Registry { names, place, form, canonical });
-    Ok((stored.into_iter().chain(pushed).collect(), false, layer_times))
+    Ok(Meant { outputs: stored.into_iter().chain(pushed).collect(), layer_times, load: None })
 }
 
 fn place(path: Option<PathBuf>) -> FilePlace {

@@ -1,0 +1,100 @@
+//! What comes of a build.
+
+use crate::ImageLock;
+use rbuild_cache::PlatformImage;
+use rbuild_oci::{Descriptor, ImageId};
+
+/// A finished build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// What became of its target.
+    pub target: BuiltTarget,
+    /// The same of each further target, in the order of the request.
+    pub further_targets: Vec<BuiltTarget>,
+    /// The number of steps taken from the cache.
+    pub cached: usize,
+    /// The number of steps carried out.
+    pub executed: usize,
+    /// What the references of its base images led to.
+    pub images: ImageLock,
+}
+
+/// A finished target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuiltTarget {
+    /// The outcome of each output of the request, in the same order.
+    pub outputs: Vec<Exported>,
+}
+
+/// The outcome of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exported {
+    /// An image in the store.
+    Store {
+        /// Its id; of an image for several platforms that of the whole.
+        image: ImageId,
+        /// The image for each platform of a request for several, in the same order.
+        platforms: Vec<PlatformImage>,
+    },
+    /// An image in registries.
+    Registry {
+        /// Its id: the digest of its config, or of an index for several platforms.
+        image: ImageId,
+        /// The descriptor of its manifest.
+        manifest: Descriptor,
+    },
+    /// An image in an archive or a layout directory.
+    Archive {
+        /// Its id: the digest of its config, or of an index for several platforms.
+        image: ImageId,
+        /// The descriptor of its manifest.
+        manifest: Descriptor,
+    },
+    /// Files.
+    Files,
+    /// An image in a running docker or podman.
+    Daemon {
+        /// Its id in the store. A daemon may have another one.
+        image: ImageId,
+    },
+}
+
+impl Built {
+    /// The image of the target in the store, if an output asked for one.
+    #[must_use]
+    pub fn image(&self) -> Option<ImageId> {
+        self.target.image()
+    }
+}
+
+impl BuiltTarget {
+    /// The image in the store, if an output asked for one.
+    #[must_use]
+    pub fn image(&self) -> Option<ImageId> {
+        self.outputs.iter().find_map(|output| match output {
+            Exported::Store { image, .. } | Exported::Daemon { image } => Some(*image),
+            Exported::Registry { .. } | Exported::Archive { .. } | Exported::Files => None,
+        })
+    }
+
+    /// The id of the image that the outputs have, if they are not files alone.
+    #[must_use]
+    pub fn config(&self) -> Option<ImageId> {
+        self.outputs.iter().find_map(|output| match output {
+            Exported::Store { image, .. }
+            | Exported::Daemon { image }
+            | Exported::Registry { image, .. }
+            | Exported::Archive { image, .. } => Some(*image),
+            Exported::Files => None,
+        })
+    }
+
+    /// The manifest of the image in the first registry or archive that got it.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Descriptor> {
+        self.outputs.iter().find_map(|output| match output {
+            Exported::Registry { manifest, .. } | Exported::Archive { manifest, .. } => Some(manifest),
+            Exported::Store { .. } | Exported::Daemon { .. } | Exported::Files => None,
+        })
+    }
+}
