@@ -14,6 +14,7 @@ mod disk;
 mod error;
 mod index;
 mod store;
+mod verify;
 
 pub use builds::{
     BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, ChangedInput,
@@ -37,3 +38,4 @@ pub use store::{
     PauseLock, PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, WebSource, Writer,
 };
 pub use store::{ListedManifest, ManifestList};
+pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};

@@ -60,6 +60,7 @@ mod ssh;
 mod transfer;
 mod unsupported;
 mod usage;
+mod verify;
 
 #[cfg(test)]
 #[path = "../tests/steps/mod.rs"]
@@ -122,8 +123,9 @@ pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, EvictedBy, FileAspect, LayerId, ListedManifest, LogReader, ManifestList,
-    MissReason, PlatformImage, RecordedFinding, RecordedStep, StepOutcome,
+    Container, ContainerState, EvictedBy, Fault, FaultState, FileAspect, FoundFault, LayerId, ListedManifest,
+    LogReader, ManifestList, MissReason, PlatformImage, RecordedFinding, RecordedStep, Repair, StepOutcome,
+    Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

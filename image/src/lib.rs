@@ -38,7 +38,7 @@ pub use import::{Import, import_tar};
 pub use layer::{
     Applied, BlobRetention, DirectoryTar, EntryTimes, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar,
     Note, Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, clamped_layer, compress_layer,
-    directory_tar, known_layer_diff, layer_content, layer_diff, layer_diff_until, layer_tar,
+    directory_tar, examine_layer, known_layer_diff, layer_content, layer_diff, layer_diff_until, layer_tar,
     recall_compressed, remember_compressed, unpack_layer,
 };
 pub use other_stores::{bring_from_layout, bring_from_podman};

@@ -9,21 +9,21 @@ use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
 use std::collections::{HashMap, HashSet};
 
 /// Everything in the store at one moment.
-pub(super) struct Inventory {
-    pub(super) layers: HashSet<LayerId>,
-    pub(super) blobs: Vec<Digest>,
+pub(crate) struct Inventory {
+    pub(crate) layers: HashSet<LayerId>,
+    pub(crate) blobs: Vec<Digest>,
     /// Bytes of files of the web.
-    pub(super) web_blobs: Vec<Digest>,
-    pub(super) held: Held,
-    pub(super) images: Vec<ImageRecord>,
-    pub(super) references: Vec<(Reference, RefRecord)>,
-    pub(super) containers: Vec<Container>,
-    pub(super) records: Vec<(CacheKey, CacheRecord)>,
+    pub(crate) web_blobs: Vec<Digest>,
+    pub(crate) held: Held,
+    pub(crate) images: Vec<ImageRecord>,
+    pub(crate) references: Vec<(Reference, RefRecord)>,
+    pub(crate) containers: Vec<Container>,
+    pub(crate) records: Vec<(CacheKey, CacheRecord)>,
 }
 
 impl Inventory {
     /// Takes stock. The order matters to a collection: things first, then who needs them (see `store/lease.rs`).
-    pub(super) fn take(store: &Store, index: &Index<'_>) -> Result<Self, StoreError> {
+    pub(crate) fn take(store: &Store, index: &Index<'_>) -> Result<Self, StoreError> {
         let layers = layer_ids(store)?.into_iter().collect();
         let blobs = list(&store.at("blobs/sha256"))?;
         Ok(Self {

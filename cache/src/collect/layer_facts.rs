@@ -12,7 +12,7 @@ use rbuild_oci::Digest;
 use std::{collections::HashMap, fs};
 
 /// The layers of a store, by listing their directory.
-pub(super) fn layer_ids(store: &Store) -> Result<Vec<LayerId>, StoreError> {
+pub(crate) fn layer_ids(store: &Store) -> Result<Vec<LayerId>, StoreError> {
     Ok(list(&store.at("layers"))?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 

@@ -9,6 +9,8 @@ mod policy;
 mod prune;
 mod usage;
 
+pub(crate) use inventory::Inventory;
+pub(crate) use layer_facts::layer_ids;
 pub use policy::{ImagePrune, MountPrune, PruneOptions, RecordPrune};
 pub use prune::PruneReport;
 pub use usage::{ImageUsage, LayerUsage, RecordUsage, Usage};

@@ -165,6 +165,21 @@ impl Index<'_> {
         records
     }
 
+    /// The keys of records that cannot be read: damaged, or of another version.
+    pub(crate) fn unreadable_records(&self) -> Vec<CacheKey> {
+        let mut unreadable = Vec::new();
+        let scanned = self.database.run(|tree| {
+            for entry in tree.scan_prefix(b"r") {
+                let (row, bytes) = entry?;
+                unreadable.extend(trailing_key(&row).filter(|_| decode(&bytes).is_none()));
+            }
+            Ok(())
+        });
+        // as for [`Index::records`]
+        drop(scanned);
+        unreadable
+    }
+
     /// A memoised fact.
     #[must_use]
     pub fn fact(&self, key: &FactKey) -> Option<Vec<u8>> {

@@ -5,7 +5,7 @@ use super::listing::{Listing, ListingOf, Row};
 use crate::{
     Store, StoreError,
     disk::{
-        FieldReader, FieldWriter,
+        FieldReader, FieldWriter, list,
         whole_file::{self, Durability},
     },
 };
@@ -118,6 +118,29 @@ impl Store {
     /// As [`Store::names`].
     pub fn names_of(&self, image: &ImageId) -> Result<Vec<(Reference, RefRecord)>, StoreError> {
         self.names_where(&self.kept_listing(NAMES), |row| row.starts_with(image.as_digest().as_bytes()))
+    }
+
+    /// The files of names that are damaged, or another digest's.
+    pub(crate) fn unreadable_names(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let top = self.at("refs");
+        let (mut open, mut unreadable) = (vec![top.clone()], Vec::new());
+        while let Some(directory) = open.pop() {
+            for name in list(&directory)? {
+                let path = directory.join(&name);
+                if path.is_dir() {
+                    open.push(path);
+                    continue;
+                }
+                let repository = directory.strip_prefix(&top).ok().and_then(|path| path.to_str());
+                let reference = repository.and_then(|repository| name_in(repository, &name));
+                let bytes = whole_file::read(&path)?.unwrap_or_default();
+                if reference.and_then(|reference| genuine(&reference, &bytes)).is_none() {
+                    unreadable.push(path);
+                }
+            }
+        }
+        unreadable.sort();
+        Ok(unreadable)
     }
 
     fn names_where(

@@ -2,6 +2,7 @@
 
 mod build;
 mod builds;
+mod cache;
 mod container;
 mod flag;
 mod image;
@@ -16,6 +17,7 @@ mod words;
 
 pub(crate) use build::BuildArgs;
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs, ExplainArgs};
+pub(crate) use cache::{CacheCommand, CacheVerifyArgs};
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     Builds(BuildsCommand),
     /// Show why the steps of a build ran, instead of coming from the cache
     Explain(ExplainArgs),
+    /// Commands for the store and the build cache
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Cache(CacheCommand),
     /// List images
     Images(ImagesArgs),
     /// Show the history of an image

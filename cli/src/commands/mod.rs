@@ -25,13 +25,14 @@ mod session;
 mod squash;
 mod transfer;
 mod usage;
+mod verify;
 mod version;
 
 use crate::{
     app::App,
     args::{
-        BuilderCommand, BuildxCommand, Command, ContainerCommand, ImageCommand, RegistryCommand,
-        SystemCommand,
+        BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ImageCommand,
+        RegistryCommand, SystemCommand,
     },
     error::CliError,
 };
@@ -75,6 +76,9 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         },
         C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
             index(move |app| builds::builds(app, &command))
+        }
+        C::Cache(CacheCommand::Verify(args)) => {
+            Chosen { needs: Needs::Layers, work: Box::new(move |app| verify::verify(app, &args)) }
         }
         C::Explain(args) => index(move |app| explain::explain(app, &args)),
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),

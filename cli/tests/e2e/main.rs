@@ -43,6 +43,7 @@ mod ssh;
 mod story;
 mod targets;
 mod temporary_files;
+mod verify;
 mod web_sources;
 
 /// The binary under test, unless `RBUILD_BIN` names another.

@@ -9,6 +9,7 @@ mod content;
 mod directories;
 mod entry_failure;
 mod entry_path;
+mod examine;
 mod links;
 mod note;
 mod plain_tar;
@@ -25,6 +26,7 @@ pub use compress::{
     remember_compressed,
 };
 pub use content::layer_content;
+pub use examine::examine_layer;
 pub use note::Note;
 pub(crate) use plain_tar::plain_tar;
 pub(crate) use tar::rehash;

@@ -1,0 +1,131 @@
+//! `cache verify`: what is damaged is found, and counts as missing after a repair; nothing else does.
+
+use crate::with_busybox;
+use rbuild_testkit::Workspace;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const DOCKERFILE: &str = "FROM busybox\nRUN echo one > /one\nCOPY f /f\nRUN cat /f > /g\n";
+
+/// The paths below a directory of the store.
+fn stored(here: &Workspace, directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(here.store().join(directory)).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The layer in which this file is, and the file.
+fn in_layer(here: &Workspace, file: &str) -> PathBuf {
+    let layers = stored(here, "layers").into_iter().map(|layer| layer.join("fs").join(file));
+    layers.into_iter().find(|path| path.exists()).unwrap()
+}
+
+/// Damages, expects `said`, repairs, and expects that all is well and that a build gives the same image again.
+fn check(here: &Workspace, context: &Path, damage: &dyn Fn(), said: &[&str]) {
+    let id = here.ok(["images", "-q", "--no-trunc", "app"]);
+    let before = here.ok(["run", "--rm", "app", "cat", "/one", "/f", "/g"]);
+    assert!(here.ok(["cache", "verify"]).ends_with(": all of it is whole\n"));
+    damage();
+    let found = here.fails(["cache", "verify"]);
+    assert_eq!(found.code, 1, "{found:#?}");
+    for part in said {
+        assert!(found.stdout.contains(part), "{part}: {}", found.stdout);
+    }
+    assert_eq!(here.fails(["cache", "verify"]).stdout, found.stdout, "looking repairs nothing");
+    let repaired = here.ok(["cache", "verify", "--repair"]);
+    assert!(repaired.contains("all repaired\n"), "{repaired}");
+    let clean = here.ok(["cache", "verify"]);
+    assert!(clean.ends_with(": all of it is whole\n"), "{clean}");
+    here.build("app", context);
+    assert_eq!(here.ok(["run", "--rm", "app", "cat", "/one", "/f", "/g"]), before);
+    assert_eq!(here.ok(["images", "-q", "--no-trunc", "app"]).lines().count(), id.lines().count());
+    assert!(here.ok(["cache", "verify"]).ends_with(": all of it is whole\n"));
+}
+
+#[test]
+fn damaged_layers_are_found_and_made_again() {
+    let Some(here) = with_busybox("damaged_layers_are_found_and_made_again") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "content")]);
+    here.build("app", &context);
+    check(
+        &here,
+        &context,
+        &|| fs::write(in_layer(&here, "g"), "CONTENT").unwrap(),
+        &["its tar should be ", " (of app)", "its layer ", "cache record ", "name app: its image"],
+    );
+    check(
+        &here,
+        &context,
+        &|| {
+            let layer = in_layer(&here, "f").parent().unwrap().parent().unwrap().to_owned();
+            fs::write(layer.join("meta.json"), "{").unwrap();
+        },
+        &["its description cannot be read"],
+    );
+    check(
+        &here,
+        &context,
+        &|| {
+            let layer = in_layer(&here, "one").parent().unwrap().parent().unwrap().to_owned();
+            fs::remove_dir_all(layer).unwrap();
+        },
+        &["name app: its image ", "cache record "],
+    );
+}
+
+#[test]
+fn damaged_blobs_images_and_names_are_found() {
+    let Some(here) = with_busybox("damaged_blobs_images_and_names_are_found") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "content")]);
+    here.build("app", &context);
+    let config = || {
+        let id = here.ok(["images", "-q", "--no-trunc", "app"]);
+        here.store().join("blobs/sha256").join(id.trim().trim_start_matches("sha256:"))
+    };
+    check(
+        &here,
+        &context,
+        &|| fs::write(config(), "{}").unwrap(),
+        &["its bytes have another digest (of app)"],
+    );
+    check(&here, &context, &|| fs::remove_file(config()).unwrap(), &["its config sha256:"]);
+    let image = || {
+        here.store().join("images").join(format!("{}.json", config().file_name().unwrap().to_str().unwrap()))
+    };
+    check(&here, &context, &|| fs::write(image(), "").unwrap(), &["image file ", "name app: its image"]);
+    let name = here.store().join("refs/docker.io/library/app/_latest.json");
+    check(&here, &context, &|| fs::write(&name, "no").unwrap(), &["name file "]);
+}
+
+/// An index that cannot be opened is replaced at once, by whatever opens it first.
+#[test]
+fn a_damaged_index_is_told_and_replaced() {
+    let Some(here) = with_busybox("a_damaged_index_is_told_and_replaced") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "content")]);
+    here.build("app", &context);
+    let index = stored(&here, "index").into_iter().filter(|path| path.is_file());
+    index.for_each(|path| fs::write(path, vec![0x5a; 4096]).unwrap());
+    let found = here.fails(["cache", "verify"]);
+    assert!(found.code == 1 && found.stdout.contains("/index"), "{found:#?}");
+    assert!(here.ok(["cache", "verify"]).ends_with(" 0 cache records: all of it is whole\n"));
+    here.build("app", &context);
+}
+
+#[test]
+fn a_container_and_what_it_stands_on_are_kept() {
+    let Some(here) = with_busybox("a_container_and_what_it_stands_on_are_kept") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "content")]);
+    here.build("app", &context);
+    here.ok(["run", "--name", "kept", "app", "touch", "/work"]);
+    fs::write(in_layer(&here, "g"), "CONTENT").unwrap();
+    let found = here.fails(["cache", "verify", "--repair"]);
+    assert!(found.stdout.contains("; it stays: a container"), "{}", found.stdout);
+    assert!(here.ok(["ps", "-a"]).contains("kept"));
+    here.ok(["rm", "kept"]);
+    let repaired = here.ok(["cache", "verify", "--repair"]);
+    assert!(repaired.contains("all repaired"), "{repaired}");
+    assert!(here.ok(["cache", "verify"]).ends_with(": all of it is whole\n"));
+}
