@@ -22,8 +22,8 @@ pub use builds::{
 };
 pub use cancel::{Cancel, Canceled};
 pub use collect::{
-    ImagePrune, ImageUsage, LayerUsage, MountPrune, PruneOptions, PruneReport, RecordPrune, RecordUsage,
-    Usage,
+    CachePart, DiskSpace, Effect, ImagePrune, ImageUsage, LayerUsage, Limit, MountPrune, PruneOptions,
+    PruneReport, RecordPrune, RecordUsage, Room, Usage,
 };
 pub use disk::{BootId, FileStat, MachineId, Stamp, create_private_file, make_dirs_with_mode};
 pub use error::{StoreError, Warning};
@@ -32,10 +32,11 @@ pub use index::{
     Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
-    BlobReader, BlobWriter, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
+    BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
     ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow,
-    LayerDraft, LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, NewContainer,
-    PauseLock, PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, WebSource, Writer,
+    LayerDraft, LayerId, LayerLock, LayerMeta, LayerSource, Lease, Missing, MountSharing, MountUsage,
+    NewContainer, PauseLock, PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepLock, Store, WebSource,
+    Writer,
 };
 pub use store::{ListedManifest, ManifestList};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};

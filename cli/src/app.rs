@@ -2,12 +2,13 @@
 
 use crate::{
     args::GlobalArgs,
+    config_file::ConfigFile,
     credentials::{Configuration, configuration},
     environment::Environment,
     error::CliError,
     options::Certificates,
 };
-use rbuild::{ClientOptions, Engine, EngineOptions};
+use rbuild::{ClientOptions, Engine, EngineOptions, SpaceLimits};
 use std::path::PathBuf;
 
 /// The values that commands get besides their arguments.
@@ -46,6 +47,14 @@ impl App {
         let configuration = configuration(&self.environment, certificates)?;
         let engine = self.open(configuration.registry.clone(), jobs)?;
         Ok((engine, configuration))
+    }
+
+    /// The engine, kept within the budget that flags (`limits`) and the configuration files give.
+    ///
+    /// # Errors
+    /// [`CliError::ConfigFile`], [`CliError::Engine`].
+    pub(crate) fn limited(&self, engine: Engine, limits: SpaceLimits) -> Result<Engine, CliError> {
+        Ok(engine.within(limits.or(ConfigFile::read(&self.environment)?.limits))?)
     }
 
     fn open(&self, registry: ClientOptions, jobs: usize) -> Result<Engine, CliError> {

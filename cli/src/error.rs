@@ -87,6 +87,14 @@ pub(crate) enum CliError {
         /// The system's error.
         source: io::Error,
     },
+    /// rbuild's own configuration file is not what it should be.
+    #[error("{}: {problem}", .path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with its place.
+        problem: String,
+    },
     /// A configuration file is not what it should be.
     #[error("{} is not a docker configuration", .path.display())]
     Configuration {

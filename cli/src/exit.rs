@@ -44,6 +44,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
         | CliError::Refused(_)
         | CliError::NoSuchDockerContext { .. }
         | CliError::Configuration { .. }
+        | CliError::ConfigFile { .. }
         | CliError::LockFile { .. }
         | CliError::NoLockFile(_)
         | CliError::Declined(_)

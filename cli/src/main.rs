@@ -11,6 +11,7 @@ mod app;
 mod args;
 mod build_report;
 mod commands;
+mod config_file;
 mod credentials;
 mod daemon;
 mod diagnostic;

@@ -7,7 +7,7 @@ use crate::{
     sizes::{human_size, human_size_with},
     times::{ago, go_style},
 };
-use rbuild::{ImageSummary, Reference, Timestamp};
+use rbuild::{ImageSummary, ImageUsage, Reference, Timestamp};
 use serde::Serialize;
 
 const NONE: &str = "<none>";
@@ -79,6 +79,20 @@ impl ImageRow {
             tag: name.and_then(Reference::tag).unwrap_or(NONE).to_owned(),
             unique_size: NOT_APPLICABLE.to_owned(),
             virtual_size: human_size(image.size),
+        }
+    }
+}
+
+impl ImageRow {
+    /// The same row with the sizes that `df -v` shows.
+    #[must_use]
+    pub fn with_usage(self, usage: &ImageUsage) -> Self {
+        Self {
+            containers: usage.containers.len().to_string(),
+            size: human_size(usage.size_bytes),
+            shared_size: human_size(usage.shared_bytes),
+            unique_size: human_size(usage.unique_bytes()),
+            ..self
         }
     }
 }

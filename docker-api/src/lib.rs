@@ -9,6 +9,7 @@
 
 mod answers;
 mod builds;
+mod cache;
 mod cache_report;
 mod config;
 mod containers;
@@ -35,6 +36,7 @@ pub use builds::{
     BuildError, BuildFilter, BuildInspect, BuildRow, FindingInspect, StepInspect, build_duration, build_name,
     build_status, step_status,
 };
+pub use cache::{CacheFilter, CacheRow, cache_totals};
 pub use cache_report::{CacheReport, first_miss};
 pub use config::Config;
 pub use containers::{ContainerFilter, ContainerRow};

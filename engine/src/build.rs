@@ -25,7 +25,10 @@ use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::HostFiles;
 use rbuild_image::RemoteImages;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 impl Engine {
     /// Builds what `request` asks for, names it, and reports what happens through `events` while it happens.
@@ -161,6 +164,7 @@ impl Build {
             machine,
             text: first.text,
             reporter: reporter.clone(),
+            told_of_lack: AtomicBool::new(false),
         };
         Self {
             plan,

@@ -147,6 +147,11 @@ pub enum Warning {
     RecordLost(Causes),
     /// A registry makes the work wait, or a mirror failed.
     Registry(RegistryNotice),
+    /// The store is over its budget, and what it has is needed.
+    OverBudget {
+        /// Bytes that would have to go.
+        lacking: u64,
+    },
 }
 
 /// How an activity ended.
@@ -237,6 +242,11 @@ impl fmt::Display for Warning {
             Self::FinishedLost(causes) => write!(f, "finished steps could not be kept: {causes}"),
             Self::LayerDamaged { step, causes } => write!(f, "the layer of {step:?} is made again: {causes}"),
             Self::Registry(notice) => notice.fmt(f),
+            Self::OverBudget { lacking } => write!(
+                f,
+                "the store is {lacking} bytes over its budget, and images, containers, running builds or the reserved part of the \
+                 cache need the rest: remove images, or raise the budget"
+            ),
             Self::ImageMoved(moved) => write!(f, "{moved}; the build uses the locked one"),
             Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
         }

@@ -1,7 +1,7 @@
 //! One step on a worker thread: look up again if need be, carry out, commit, record.
 
 use crate::{
-    Causes, Error, Note, Outcome,
+    Causes, Error, Note, Outcome, Warning,
     diagnostic::DockerfileText,
     keys::Keys,
     layer_files::LayerFiles,
@@ -22,7 +22,10 @@ use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -35,6 +38,8 @@ pub(crate) struct Executor {
     pub(crate) machine: Machine,
     pub(crate) text: DockerfileText,
     pub(crate) reporter: Reporter,
+    /// True once the build has said that the store is over its budget.
+    pub(crate) told_of_lack: AtomicBool,
 }
 
 /// The parts of the engine that a step needs to run.
@@ -101,6 +106,7 @@ impl Executor {
             }
             Found::Miss(reason) | Found::Unknown(reason) => activity.missed(reason),
         }
+        self.make_room(self.misses.expected_bytes(step.id));
         let epoch = self.plan.source_date_epoch;
         let draft = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
             activity.output(bytes);
@@ -108,13 +114,31 @@ impl Executor {
         })?;
         let created = Timestamp::from(self.machine.store.now());
         let changes = draft.fs().to_owned();
-        let layer = draft.commit(self.cache.lease(), &LayerMeta::new(created, LayerSource::Own))?;
+        let meta = draft.measured(LayerMeta::new(created, LayerSource::Own));
+        let layer = draft.commit(self.cache.lease(), &meta)?;
         let snapshots = self.machine.sources.snapshots();
         snapshots.committed(&changes, layer);
         if snapshots.report_copies() {
             activity.note(Note::RootsAreCopied);
         }
-        self.cache.keep(&ready, &Done { layer, created, took: activity.elapsed() }, lock)
+        let done = Done { layer, bytes: meta.disk_bytes, created, took: activity.elapsed() };
+        self.make_room(0);
+        self.cache.keep(&ready, &done, lock)
+    }
+
+    /// Makes the store fit into its budget. A build does not fail for it.
+    fn make_room(&self, expected: u64) {
+        match self.machine.store.make_room(expected) {
+            Ok(room) => {
+                if room.made.is_some() {
+                    self.cache.records().keep_recent_again();
+                }
+                if room.lacking > 0 && !self.told_of_lack.swap(true, Ordering::Relaxed) {
+                    self.reporter.warn(Warning::OverBudget { lacking: room.lacking });
+                }
+            }
+            Err(error) => self.cache.records().warn_of("layers", &error),
+        }
     }
 
     fn lock(&self, key: &CacheKey, activity: &Running) -> Result<StepLock, Error> {

@@ -55,6 +55,7 @@ mod run_mounts;
 mod schedule;
 mod secrets;
 mod source_files;
+mod space;
 mod squash;
 mod ssh;
 mod transfer;
@@ -115,17 +116,21 @@ pub use request::{
     OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
+pub use space::{Space, SpaceLimits};
 pub use squash::{SquashRequest, Squashed};
 pub use ssh::SshKeys;
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
-pub use usage::{PruneCache, PruneContainers, PruneImages, PruneRequest, Pruned, UsageLine};
+pub use usage::{
+    CacheEntry, CacheKind, DetailedUsage, PruneCache, PruneContainers, PruneEffect, PruneImages,
+    PruneRequest, Pruned, UsageLine,
+};
 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, EvictedBy, Fault, FaultState, FileAspect, FoundFault, LayerId, ListedManifest,
-    LogReader, ManifestList, MissReason, PlatformImage, RecordedFinding, RecordedStep, Repair, StepOutcome,
-    Verified,
+    Container, ContainerState, EvictedBy, Fault, FaultState, FileAspect, FoundFault, ImageUsage, LayerId,
+    ListedManifest, LogReader, ManifestList, MissReason, PlatformImage, RecordedFinding, RecordedStep,
+    Repair, StepOutcome, Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

@@ -84,6 +84,8 @@ pub(crate) struct Hit {
 /// A step that was carried out.
 pub(crate) struct Done {
     pub(crate) layer: LayerId,
+    /// Bytes of the disk that the layer takes.
+    pub(crate) bytes: Option<u64>,
     pub(crate) created: Timestamp,
     pub(crate) took: Duration,
 }
@@ -216,6 +218,7 @@ impl StepCache {
             parent: Some(keyed.parent),
             parent_layers: parent.to_vec(),
             source_layers: ready.inputs.source_layers(),
+            layer_bytes: done.bytes,
             inputs,
             duration_ms: done.took.as_millis() as u64,
             instruction: ready.step.name.clone(),

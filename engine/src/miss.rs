@@ -58,6 +58,18 @@ impl Misses {
         self.steps.get(&step).map_or(&[], |seen| &seen.earlier)
     }
 
+    /// The bytes of its layer when `step` was last made, as far as the index knows.
+    pub(crate) fn expected_bytes(&self, step: StepId) -> u64 {
+        let Some(seen) = self.steps.get(&step) else { return 0 };
+        let recorded = match &seen.lookup {
+            Lookup::Hit(record) | Lookup::Miss(Miss::Evicted(record) | Miss::NotDurable(record)) => {
+                Some(&**record)
+            }
+            Lookup::Miss(Miss::NeverBuilt | Miss::Unreadable) => None,
+        };
+        recorded.or(seen.earlier.first()).and_then(|record| record.layer_bytes).unwrap_or(0)
+    }
+
     /// Why the step has no result. What it was made of before is read from `records`, if a build needs that.
     pub(crate) fn reason(&self, missed: &Missed<'_>, records: &Records) -> MissReason {
         let StepFiles { step, keyed, .. } = missed.files;

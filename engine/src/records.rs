@@ -95,6 +95,11 @@ impl Records {
         if let Err(error) = self.store.forget_recent() {
             self.warn_of("recent", &error);
         }
+        self.keep_recent_again();
+    }
+
+    /// Lets this build keep its records although some of others were evicted while it ran: its own are under its lease.
+    pub(crate) fn keep_recent_again(&self) {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = self.store.recent_place();
     }
 

@@ -127,16 +127,21 @@ impl Engine {
         events: EventSink,
     ) -> Result<Vec<LoadedImage>, Error> {
         let activity = Reporter::new(events).begin(Activity::Load);
+        let mut expected = 0;
         let source = match source {
             ArchiveSource::File(path) => {
                 let file = File::open(&path).map_err(|source| Error::Io { action: "open", path, source })?;
+                expected = file.metadata().map_or(0, |file| file.len());
                 rbuild_image::ArchiveSource::File(file)
             }
             ArchiveSource::Stream(stream) => rbuild_image::ArchiveSource::Stream(stream),
         };
+        self.store.make_room(expected)?;
         let progress = Progress::new(&activity);
         let loaded = rbuild_image::load(&self.store, source, platform, &|event| progress.tell(&event));
         let loaded = activity.end_with(loaded)?;
+        // compressed layers take more than the archive
+        self.store.make_room(0)?;
         Ok(loaded.into_iter().map(|image| LoadedImage { id: image.id, names: image.names }).collect())
     }
 

@@ -1,8 +1,12 @@
 //! What the store holds, and making it smaller.
 
-use crate::{ContainerState, Engine, Error, Force};
-use rbuild_cache::{ImagePrune, MountPrune, PruneOptions, RecordPrune};
+use crate::{ContainerState, Engine, Error, Force, SpaceLimits};
+use rbuild_cache::{
+    CachePart, Container, Effect, EvictedBy, ImagePrune, ImageUsage, LayerId, Limit, MountPrune,
+    PruneOptions, RecordPrune, RecordUsage, Store, Usage,
+};
 use rbuild_oci::{ImageId, Timestamp};
+use std::collections::{BTreeMap, HashSet};
 
 /// One line of `df`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,86 @@ pub struct UsageLine {
     pub reclaimable: u64,
 }
 
+/// Everything in the store, with its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetailedUsage {
+    /// The images.
+    pub images: Vec<ImageUsage>,
+    /// The containers, each with the bytes that it has written.
+    pub containers: Vec<(Container, u64)>,
+    /// The parts of the build cache.
+    pub cache: Vec<CacheEntry>,
+    image_bytes: u64,
+    reclaimable_image_bytes: u64,
+    /// Bytes of the build cache that no image has, and of the records of builds.
+    pub cache_bytes: u64,
+    reclaimable_cache_bytes: u64,
+}
+
+impl DetailedUsage {
+    fn lines(&self) -> Vec<UsageLine> {
+        let runs = |container: &&(Container, u64)| container.0.state == ContainerState::Running;
+        let sum = |containers: &mut dyn Iterator<Item = &(Container, u64)>| {
+            containers.map(|(_, bytes)| bytes).sum::<u64>()
+        };
+        vec![
+            UsageLine {
+                kind: "Images",
+                total: self.images.len(),
+                active: self.images.iter().filter(|image| !image.containers.is_empty()).count(),
+                size: self.image_bytes,
+                reclaimable: self.reclaimable_image_bytes,
+            },
+            UsageLine {
+                kind: "Containers",
+                total: self.containers.len(),
+                active: self.containers.iter().filter(runs).count(),
+                size: sum(&mut self.containers.iter()),
+                reclaimable: sum(&mut self.containers.iter().filter(|container| !runs(container))),
+            },
+            UsageLine {
+                kind: "Build Cache",
+                total: self.cache.len(),
+                active: self.cache.iter().filter(|entry| entry.in_use || entry.shared).count(),
+                size: self.cache_bytes,
+                reclaimable: self.reclaimable_cache_bytes,
+            },
+        ]
+    }
+}
+
+/// A part of the build cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// The id of its layer; of a cache mount, the name of its directory.
+    pub id: String,
+    /// Its kind.
+    pub kind: CacheKind,
+    /// The instruction that made it; of a cache mount, its id.
+    pub description: String,
+    /// Its bytes on the disk.
+    pub size: u64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When a build last used it.
+    pub last_used: Timestamp,
+    /// The layer it stands on, if there is one.
+    pub parents: Vec<String>,
+    /// True if a running build has it.
+    pub in_use: bool,
+    /// True if an image or a container has its layer.
+    pub shared: bool,
+}
+
+/// The kinds of parts of the build cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheKind {
+    /// What a step made.
+    Step,
+    /// The directory of a `RUN --mount=type=cache`.
+    Mount,
+}
+
 /// The things to remove from the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneRequest {
@@ -30,12 +114,26 @@ pub struct PruneRequest {
     pub build_cache: PruneCache,
     /// Of the build cache, only what was last of use before this moment.
     pub cache_before: Option<Timestamp>,
-    /// Of the build cache, so many bytes may stay: what was not used for the longest time goes first.
-    pub keep_cache_bytes: Option<u64>,
+    /// Of the build cache, only these parts, by [`CacheEntry::id`]; all without a list.
+    pub only_cache: Option<Vec<String>>,
+    /// How far the build cache is reduced: what is cheapest to make again goes first.
+    pub cache_limits: SpaceLimits,
     /// Ended containers as well.
     pub containers: PruneContainers,
     /// Of those, only these ids; all without a list.
     pub only_containers: Option<Vec<String>>,
+    /// Removing, or only saying what would be removed.
+    pub effect: PruneEffect,
+}
+
+/// What a prune does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PruneEffect {
+    /// It removes what was asked for.
+    #[default]
+    Remove,
+    /// It says what it would remove.
+    Report,
 }
 
 /// The images to remove.
@@ -77,6 +175,8 @@ pub enum PruneContainers {
 pub struct Pruned {
     /// `untagged: …`, `deleted: …`, container ids.
     pub deleted: Vec<String>,
+    /// The parts of the build cache that went.
+    pub cache: Vec<CacheEntry>,
     /// Bytes freed.
     pub reclaimed: u64,
 }
@@ -87,73 +187,142 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] when it cannot be read.
     pub fn usage(&self) -> Result<Vec<UsageLine>, Error> {
+        Ok(self.detailed_usage()?.lines())
+    }
+
+    /// Lists the contents of the store, one by one.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be read.
+    pub fn detailed_usage(&self) -> Result<DetailedUsage, Error> {
         let usage = self.store.usage()?;
-        let containers = self.containers()?;
-        let running =
-            containers.iter().filter(|container| container.state == ContainerState::Running).count();
-        let in_use = usage.records.iter().filter(|record| record.in_use || record.shared).count();
-        Ok(vec![
-            UsageLine {
-                kind: "Images",
-                total: usage.images.len(),
-                active: usage.images.iter().filter(|image| !image.containers.is_empty()).count(),
-                size: usage.image_bytes,
-                reclaimable: usage.image_reclaimable_bytes,
-            },
-            UsageLine {
-                kind: "Containers",
-                total: containers.len(),
-                active: running,
-                size: 0,
-                reclaimable: 0,
-            },
-            UsageLine {
-                kind: "Build Cache",
-                total: usage.records.len(),
-                active: in_use,
-                size: usage.record_bytes + usage.mount_bytes + usage.build_bytes + usage.log_bytes,
-                reclaimable: usage.record_bytes + usage.garbage_bytes + usage.log_bytes,
-            },
-        ])
+        let written = |container: Container| {
+            let sizes = self.container_sizes(&container)?;
+            Ok::<_, Error>((container, sizes.written))
+        };
+        let containers = self.containers()?.into_iter().map(written).collect::<Result<Vec<_>, _>>()?;
+        let mounts: u64 = usage.mounts.iter().map(|mount| mount.bytes).sum();
+        Ok(DetailedUsage {
+            cache: cache_entries(&usage),
+            image_bytes: usage.image_bytes,
+            reclaimable_image_bytes: usage.image_reclaimable_bytes,
+            cache_bytes: usage.record_bytes + mounts + usage.build_bytes + usage.log_bytes,
+            reclaimable_cache_bytes: usage.record_bytes + mounts + usage.garbage_bytes + usage.log_bytes,
+            images: usage.images,
+            containers,
+        })
+    }
+
+    /// The parts of the build cache.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when it cannot be read.
+    pub fn cache_entries(&self) -> Result<Vec<CacheEntry>, Error> {
+        Ok(cache_entries(&self.store.usage()?))
     }
 
     /// Removes what `request` names, and whatever nothing leads to any more.
     ///
     /// # Errors
     /// [`Error::Store`], [`Error::Io`].
-    pub fn prune(&self, request: PruneRequest) -> Result<Pruned, Error> {
+    pub fn prune(&self, request: &PruneRequest) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
+        let removes = request.effect == PruneEffect::Remove;
         if request.containers == PruneContainers::Stopped {
             for container in self.containers()? {
                 let chosen = request.only_containers.as_ref().is_none_or(|only| only.contains(&container.id));
                 if chosen && matches!(container.state, ContainerState::Exited(_)) {
-                    pruned.deleted.push(self.remove_container(&container.id, Force::No)?);
+                    pruned.deleted.push(if removes {
+                        self.remove_container(&container.id, Force::No)?
+                    } else {
+                        container.id
+                    });
                 }
             }
         }
-        let report = self.store.prune(&PruneOptions {
-            images: match request.images {
+        let options = request.options(&self.store)?;
+        let before = if request.build_cache == PruneCache::Keep { Vec::new() } else { self.cache_entries()? };
+        let report = self.store.prune(&options)?;
+        pruned.deleted.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
+        pruned.deleted.extend(report.images.iter().map(|image| format!("deleted: {image}")));
+        let layers = report.records.iter().map(|(_, record)| record.layer.to_string());
+        let gone: HashSet<String> =
+            layers.chain(report.mounts.iter().map(|mount| mount.directory.clone())).collect();
+        pruned.cache = before.into_iter().filter(|entry| gone.contains(&entry.id)).collect();
+        pruned.reclaimed = report.freed_bytes;
+        if removes {
+            pruned.reclaimed += self.store.sweep()?;
+        }
+        Ok(pruned)
+    }
+}
+
+impl PruneRequest {
+    fn options(&self, store: &Store) -> Result<PruneOptions, Error> {
+        let part = |id: &String| match id.parse() {
+            Ok(layer) => CachePart::Layer(layer),
+            Err(_) => CachePart::Mount(id.clone()),
+        };
+        let limits = self.cache_limits;
+        let limit = (limits != SpaceLimits::default()).then(|| limits.budget(store).map(Limit::Within));
+        Ok(PruneOptions {
+            images: match self.images {
                 PruneImages::Keep => ImagePrune::Keep,
                 PruneImages::Dangling => ImagePrune::Dangling,
                 PruneImages::Unused => ImagePrune::Unused,
             },
-            records: match request.build_cache {
+            records: match self.build_cache {
                 PruneCache::Keep => RecordPrune::Useless,
                 PruneCache::Unused => RecordPrune::Unused,
                 PruneCache::All => RecordPrune::All,
             },
-            mounts: if request.build_cache == PruneCache::All {
-                MountPrune::Unused
-            } else {
-                MountPrune::Keep
+            // a person who chooses cache mounts by a filter wants them
+            mounts: match (self.build_cache, &self.only_cache) {
+                (PruneCache::All, _) | (PruneCache::Unused, Some(_)) => MountPrune::Unused,
+                (PruneCache::Keep, _) | (PruneCache::Unused, None) => MountPrune::Keep,
             },
-            only_images: request.only_images.map(|only| only.into_iter().collect()),
-            older_than: request.cache_before,
-            keep_bytes: request.keep_cache_bytes,
-        })?;
-        pruned.deleted.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
-        pruned.deleted.extend(report.images.iter().map(|image| format!("deleted: {image}")));
-        pruned.reclaimed = report.freed_bytes + self.store.sweep()?;
-        Ok(pruned)
+            only_images: self.only_images.as_ref().map(|only| only.iter().copied().collect()),
+            only_parts: self.only_cache.as_ref().map(|only| only.iter().map(part).collect()),
+            older_than: self.cache_before,
+            limit: limit.transpose()?,
+            effect: match self.effect {
+                PruneEffect::Remove => Effect::Remove,
+                PruneEffect::Report => Effect::Report,
+            },
+            by: EvictedBy::Prune,
+        })
     }
+}
+
+fn cache_entries(usage: &Usage) -> Vec<CacheEntry> {
+    let mut entries: BTreeMap<LayerId, CacheEntry> = BTreeMap::new();
+    for RecordUsage { record, size_bytes, last_used, shared, in_use, .. } in &usage.records {
+        let new = || CacheEntry {
+            id: record.layer.to_string(),
+            kind: CacheKind::Step,
+            description: record.instruction.clone(),
+            size: *size_bytes,
+            created: record.created,
+            last_used: *last_used,
+            parents: record.parent_layers.iter().rev().take(1).map(ToString::to_string).collect(),
+            in_use: *in_use,
+            shared: *shared,
+        };
+        entries.entry(record.layer).or_insert_with(new);
+    }
+    let mounts = usage.mounts.iter().map(|mount| CacheEntry {
+        id: mount.directory.clone(),
+        kind: CacheKind::Mount,
+        description: match mount.id.as_str() {
+            "" => "cache mount".to_owned(),
+            id => format!("cache mount {id}"),
+        },
+        size: mount.bytes,
+        created: mount.created,
+        last_used: mount.last_used,
+        parents: Vec::new(),
+        in_use: mount.in_use,
+        shared: false,
+    });
+    entries.into_values().chain(mounts).collect()
 }

@@ -1,6 +1,6 @@
 //! What the store holds and who needs it: the picture from which `usage` counts and a collection decides.
 
-use super::layer_facts::{LayerBlobs, layer_ids};
+use super::layer_facts::layer_ids;
 use crate::{
     CacheKey, CacheRecord, Container, ImageRecord, Index, LayerId, RefRecord, Store, StoreError, disk::list,
     store::Held,
@@ -19,12 +19,15 @@ pub(crate) struct Inventory {
     pub(crate) references: Vec<(Reference, RefRecord)>,
     pub(crate) containers: Vec<Container>,
     pub(crate) records: Vec<(CacheKey, CacheRecord)>,
+    /// Blobs that say what records were made of, evicted ones too, because these explain misses.
+    pub(crate) lists: HashSet<Digest>,
 }
 
 impl Inventory {
     /// Takes stock. The order matters to a collection: things first, then who needs them (see `store/lease.rs`).
     pub(crate) fn take(store: &Store, index: &Index<'_>) -> Result<Self, StoreError> {
         let layers = layer_ids(store)?.into_iter().collect();
+        let records = index.records();
         let blobs = list(&store.at("blobs/sha256"))?;
         Ok(Self {
             layers,
@@ -34,7 +37,8 @@ impl Inventory {
             images: store.images()?,
             references: store.references()?,
             containers: containers(store)?,
-            records: index.records(),
+            lists: records.iter().flat_map(|(_, record)| lists(record)).collect(),
+            records,
         })
     }
 
@@ -64,13 +68,8 @@ impl Inventory {
         live
     }
 
-    /// Blobs needed by images, references, records and leases as they stand, and by these layers.
-    pub(super) fn live_blobs(
-        &self,
-        store: &Store,
-        layers: &HashSet<LayerId>,
-        layer_blobs: &LayerBlobs,
-    ) -> HashSet<Digest> {
+    /// Those of `blobs` that no image, reference or lease needs. Layers may need them.
+    pub(super) fn unreferred<'b>(&self, blobs: impl Iterator<Item = &'b Digest>) -> Vec<&'b Digest> {
         let mut live = self.held.blobs.clone();
         live.extend(&self.web_blobs);
         for image in &self.images {
@@ -78,26 +77,31 @@ impl Inventory {
             live.extend(image.manifest);
             live.extend(image.layers.iter().filter_map(|layer| Some(layer.blob.as_ref()?.digest)));
         }
-        // an evicted record explains misses, so its lists stay as long
-        live.extend(
-            self.records.iter().flat_map(|(_, record)| record.inputs.lists.iter().map(|(_, list)| *list)),
-        );
+        live.extend(&self.lists);
         live.extend(self.references.iter().filter_map(|(_, record)| record.manifest));
-        live.extend(layers.iter().filter_map(|layer| layer_blobs.of(store, layer)));
-        live
+        blobs.filter(|blob| !live.contains(blob)).collect()
     }
 }
 
-/// The time when each layer was last of use: that of the newest record that made it or stands on it.
-pub(super) fn freshness(records: &[(CacheKey, CacheRecord)]) -> HashMap<LayerId, Timestamp> {
-    let mut fresh: HashMap<LayerId, Timestamp> = HashMap::new();
+/// The blobs that say what a record was made of.
+pub(super) fn lists(record: &CacheRecord) -> impl Iterator<Item = Digest> {
+    record.inputs.lists.iter().map(|(_, list)| *list)
+}
+
+/// The time when each layer was last of use: that of the newest record that made it or stands on it, or of a build that
+/// found all it needed (`recent`).
+pub(super) fn last_uses(
+    records: &[(CacheKey, CacheRecord)],
+    recent: &HashMap<LayerId, Timestamp>,
+) -> HashMap<LayerId, Timestamp> {
+    let mut last: HashMap<LayerId, Timestamp> = recent.clone();
     for (_, record) in records {
         for layer in record.stack() {
-            let newest = fresh.entry(*layer).or_insert(record.created);
+            let newest = last.entry(*layer).or_insert(record.created);
             *newest = record.created.max(*newest);
         }
     }
-    fresh
+    last
 }
 
 /// All containers. A damaged record ends the collection, because it might otherwise take what that container needs.

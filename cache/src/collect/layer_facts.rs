@@ -1,77 +1,85 @@
-//! What never changes about a committed layer, read before any lock is taken: how much of the disk it takes, and which
-//! blob its tar comes from.
+//! What never changes about a committed layer, gathered before any lock is taken that builds wait for: how much of the
+//! disk it takes, and which blob its tar comes from. Records know both of the layers that steps made, so that only the
+//! descriptions of the other layers are read.
 
 use crate::{
-    LayerId, LayerSource, Store, StoreError,
-    disk::{
-        list, tree_size,
-        whole_file::{self, Durability},
-    },
+    CacheKey, CacheRecord, LayerId, LayerMeta, LayerSource, Store, StoreError, disk::list,
+    disk::tree_own_size,
 };
 use rbuild_oci::Digest;
-use std::{collections::HashMap, fs};
+use std::collections::HashMap;
 
 /// The layers of a store, by listing their directory.
 pub(crate) fn layer_ids(store: &Store) -> Result<Vec<LayerId>, StoreError> {
     Ok(list(&store.at("layers"))?.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-/// Bytes on the disk, by layer.
+/// Bytes on the disk and blobs, by layer.
 #[derive(Debug, Default)]
-pub(super) struct LayerSizes(HashMap<LayerId, u64>);
+pub(super) struct LayerFacts(HashMap<LayerId, Fact>);
 
-impl LayerSizes {
-    /// Reads what is known of these layers, and walks and notes the others. One that vanishes meanwhile has no bytes.
-    pub(super) fn measure(store: &Store, layers: &[LayerId]) -> Self {
-        Self(layers.iter().map(|layer| (*layer, size(store, layer))).collect())
+#[derive(Clone, Copy, Debug, Default)]
+struct Fact {
+    bytes: u64,
+    blob: Option<Digest>,
+}
+
+impl LayerFacts {
+    /// Gathers those of these layers. A layer of an early version, which was not measured when it was committed, is
+    /// measured now, once. One that vanishes meanwhile has no bytes.
+    pub(super) fn gather(store: &Store, layers: &[LayerId]) -> Result<Self, StoreError> {
+        let records = store.index(|index| Ok(index.layer_bytes()))?;
+        Ok(Self::complete(&records, store, layers))
     }
 
-    /// Bytes of a layer; none of one that has not been measured.
-    pub(super) fn of(&self, layer: &LayerId) -> u64 {
-        self.0.get(layer).copied().unwrap_or(0)
+    /// As [`LayerFacts::gather`], for a caller that has all records.
+    pub(super) fn with(records: &[(CacheKey, CacheRecord)], store: &Store, layers: &[LayerId]) -> Self {
+        let bytes = records.iter().filter_map(|(_, record)| Some((record.layer, record.layer_bytes?)));
+        Self::complete(&bytes.collect(), store, layers)
+    }
+
+    fn complete(recorded: &HashMap<LayerId, u64>, store: &Store, layers: &[LayerId]) -> Self {
+        let fact = |layer: &LayerId| match recorded.get(layer) {
+            Some(bytes) => Fact { bytes: *bytes, blob: None },
+            None => described(store, layer),
+        };
+        Self(layers.iter().map(|layer| (*layer, fact(layer))).collect())
+    }
+
+    /// Bytes of a layer; none of one that came later.
+    pub(super) fn bytes(&self, layer: &LayerId) -> u64 {
+        self.0.get(layer).map_or(0, |fact| fact.bytes)
+    }
+
+    /// The blob of a layer, which is read now if it came later.
+    pub(super) fn blob(&self, store: &Store, layer: &LayerId) -> Option<Digest> {
+        self.0.get(layer).map_or_else(|| blob(&store.layer_meta(layer).ok()?), |fact| fact.blob)
+    }
+
+    /// Bytes of all of them.
+    pub(super) fn total(&self) -> u64 {
+        self.0.values().map(|fact| fact.bytes).sum()
     }
 }
 
-fn size(store: &Store, layer: &LayerId) -> u64 {
-    let noted = store.layer_directory(layer).join("size");
-    let text = whole_file::read(&noted).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
-    if let Some(size) = text.and_then(|text| text.trim().parse().ok()) {
-        return size;
-    }
-    let files = store.layer_fs(layer);
-    if fs::symlink_metadata(&files).is_err() {
-        // it is elsewhere; when its files come, they come all at once, so that what is walked below is whole
-        return 0;
-    }
-    let size = tree_size(&store.layer_directory(layer));
-    // no directory is made for a layer that has just been removed
-    if store.has_layer(layer) {
-        // it is only worth the next walk
-        let _ =
-            whole_file::replace(store.space(), &noted, format!("{size}\n").as_bytes(), Durability::DiskLater);
-    }
-    size
+fn described(store: &Store, layer: &LayerId) -> Fact {
+    let Ok(meta) = store.layer_meta(layer) else { return Fact::default() };
+    let is_here = !matches!(meta.source, LayerSource::Elsewhere(_));
+    let bytes = meta.disk_bytes.unwrap_or_else(|| if is_here { measured(store, layer, &meta) } else { 0 });
+    Fact { bytes, blob: blob(&meta) }
 }
 
-/// The blob that each layer's tar comes from.
-#[derive(Debug, Default)]
-pub(super) struct LayerBlobs(HashMap<LayerId, Option<Digest>>);
-
-impl LayerBlobs {
-    /// Reads those of these layers.
-    pub(super) fn read(store: &Store, layers: &[LayerId]) -> Self {
-        Self(layers.iter().map(|layer| (*layer, blob(store, layer))).collect())
-    }
-
-    /// The blob of a layer, which is read now if it was not there before.
-    pub(super) fn of(&self, store: &Store, layer: &LayerId) -> Option<Digest> {
-        self.0.get(layer).copied().unwrap_or_else(|| blob(store, layer))
-    }
+/// Measures a layer and notes that in its description.
+fn measured(store: &Store, layer: &LayerId, meta: &LayerMeta) -> u64 {
+    let bytes = tree_own_size(&store.layer_directory(layer));
+    // it is only worth the next walk
+    let _ = store.update_layer_meta(layer, &LayerMeta { disk_bytes: Some(bytes), ..meta.clone() });
+    bytes
 }
 
-fn blob(store: &Store, layer: &LayerId) -> Option<Digest> {
-    match store.layer_meta(layer).ok()?.source {
-        LayerSource::Recipe(recipe) => Some(recipe),
+fn blob(meta: &LayerMeta) -> Option<Digest> {
+    match &meta.source {
+        LayerSource::Recipe(recipe) => Some(*recipe),
         LayerSource::Blob(blob) => Some(blob.digest),
         // kept by a fetch that did not end, or by another layer's
         LayerSource::Elsewhere(remote) => Some(remote.blob.digest),

@@ -6,11 +6,17 @@
 mod inventory;
 mod layer_facts;
 mod policy;
+mod price;
 mod prune;
+mod room;
+mod space;
 mod usage;
 
 pub(crate) use inventory::Inventory;
 pub(crate) use layer_facts::layer_ids;
-pub use policy::{ImagePrune, MountPrune, PruneOptions, RecordPrune};
+pub use policy::{Effect, ImagePrune, MountPrune, PruneOptions, RecordPrune};
+pub use price::CachePart;
 pub use prune::PruneReport;
+pub use room::Room;
+pub use space::{DiskSpace, Limit};
 pub use usage::{ImageUsage, LayerUsage, RecordUsage, Usage};

@@ -1,13 +1,14 @@
 //! The policy of a collection: the images and the cache records that it may take.
 
 use super::{
-    inventory::{Inventory, freshness},
-    layer_facts::LayerSizes,
+    inventory::{Inventory, last_uses},
+    layer_facts::LayerFacts,
+    price::{CachePart, Candidate, Needs, Price, choose},
+    space::Limit,
 };
-use crate::{CacheKey, CacheRecord, EvictedBy, ImageRecord, Index, LayerId, Store};
+use crate::{CacheKey, CacheRecord, EvictedBy, ImageRecord, Index, LayerId, MountUsage, Store};
 use rbuild_oci::{ImageId, Timestamp};
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet},
     fs,
     time::{Duration, SystemTime},
@@ -29,8 +30,24 @@ pub struct PruneOptions {
     pub mounts: MountPrune,
     /// Of cache records and cache mounts, take only what was last of use before this time.
     pub older_than: Option<Timestamp>,
-    /// Take the longest unused records first, and stop once the layers that only the cache needs are at most this big.
-    pub keep_bytes: Option<u64>,
+    /// Of the cache, only these parts; all without a list.
+    pub only_parts: Option<HashSet<CachePart>>,
+    /// Take of the cache what is cheapest to make again first, and stop as soon as the limit allows.
+    pub limit: Option<Limit>,
+    /// What the records say that took them.
+    pub by: EvictedBy,
+    /// What happens to what was chosen.
+    pub effect: Effect,
+}
+
+/// What a collection does with what it has chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effect {
+    /// It removes it.
+    #[default]
+    Remove,
+    /// It reports it.
+    Report,
 }
 
 /// The policy for cache records: those that a collection may remove.
@@ -51,6 +68,8 @@ pub enum ImagePrune {
     /// None.
     #[default]
     Keep,
+    /// Those that have no container and whose names others have got, with none left.
+    Replaced,
     /// Those that have neither a name nor a container.
     Dangling,
     /// Those that have no container; their names go with them.
@@ -76,6 +95,9 @@ pub(super) fn images(options: &PruneOptions, store: &Store, inventory: &Inventor
     let goes = |image: &&ImageRecord| {
         let may_go = match options.images {
             ImagePrune::Keep => false,
+            ImagePrune::Replaced => {
+                !named.contains(&image.id) && !is_contained(image) && store.image_was_replaced(&image.id)
+            }
             ImagePrune::Dangling => !named.contains(&image.id) && !is_contained(image),
             ImagePrune::Unused => !is_contained(image),
         };
@@ -99,53 +121,146 @@ pub(super) fn expired(inventory: &Inventory, now: SystemTime) -> HashSet<CacheKe
     inventory.records.iter().filter(|(_, record)| old(record)).map(|(key, _)| *key).collect()
 }
 
-/// The records to evict: all that are of no use, and as many of those that may go as `options` demands.
-pub(super) fn records(
+/// What of the cache goes.
+#[derive(Debug, Default)]
+pub(super) struct Evictions {
+    /// Records, and what took each of them.
+    pub(super) records: HashMap<CacheKey, EvictedBy>,
+    /// Cache mounts, by their directories.
+    pub(super) mounts: HashSet<String>,
+}
+
+/// The parts of the cache to evict: all records that are of no use, and as much of what may go as `options` demands.
+pub(super) fn evictions(
     options: &PruneOptions,
-    inventory: &Inventory,
+    (store, inventory): (&Store, &Inventory),
     index: &Index<'_>,
-    sizes: &LayerSizes,
-) -> HashMap<CacheKey, EvictedBy> {
-    let fresh = freshness(&inventory.records);
-    let image_layers = inventory.image_layers();
+    facts: &Facts<'_>,
+) -> Evictions {
     let present = inventory.records.iter().filter(|(_, record)| record.evicted.is_none());
     let (usable, useless): (Vec<_>, Vec<_>) = present.partition(|(_, record)| {
         record.stamp.is_some_and(|stamp| index.survived(&stamp))
             && record.stack().all(|layer| inventory.layers.contains(layer))
     });
-    let last_use = |record: &CacheRecord| fresh.get(&record.layer).copied().unwrap_or(record.created);
-    let may_go = |record: &CacheRecord| {
-        let of_kind = match options.records {
-            RecordPrune::Useless => false,
-            RecordPrune::Unused => !image_layers.contains(&record.layer),
-            RecordPrune::All => true,
-        };
-        of_kind
-            && !inventory.held.layers.contains(&record.layer)
-            && options.older_than.is_none_or(|limit| last_use(record) < limit)
+    let cache = Cache::new(inventory, &usable, facts, store.now().into());
+    let mut candidates = cache.layers(options);
+    candidates.extend(cache.mounts(options));
+    let gone: HashSet<CachePart> = match &options.limit {
+        None => candidates.into_iter().map(|candidate| candidate.part).collect(),
+        Some(limit) => match limit.keep(cache.total, store) {
+            None => candidates.into_iter().map(|candidate| candidate.part).collect(),
+            Some(keep) => choose(candidates, &cache.needs, (cache.total, keep)),
+        },
     };
-    let mut candidates: Vec<_> = usable.iter().filter(|(_, record)| may_go(record)).collect();
-    // of one chain the upper end goes first, because what stands on a missing layer is useless
-    candidates.sort_by_key(|(_, record)| (last_use(record), Reverse(record.parent_layers.len())));
-    let mut users = HashMap::<LayerId, usize>::new();
-    for (_, record) in &usable {
-        record.stack().for_each(|layer| *users.entry(*layer).or_default() += 1);
-    }
-    users.retain(|layer, _| !image_layers.contains(layer));
-    let mut bytes: u64 = users.keys().map(|layer| sizes.of(layer)).sum();
-    let mut evicted: HashMap<CacheKey, EvictedBy> =
-        useless.into_iter().map(|(key, _)| (*key, EvictedBy::Lost)).collect();
-    for (key, record) in candidates {
-        if options.keep_bytes.is_some_and(|keep| bytes <= keep) {
-            break;
+    let mut evictions = Evictions::default();
+    evictions.records.extend(useless.into_iter().map(|(key, _)| (*key, EvictedBy::Lost)));
+    let taken = usable.iter().filter(|(_, record)| gone.contains(&CachePart::Layer(record.layer)));
+    evictions.records.extend(taken.map(|(key, _)| (*key, options.by)));
+    evictions.mounts.extend(gone.into_iter().filter_map(|part| match part {
+        CachePart::Mount(name) => Some(name),
+        CachePart::Layer(_) => None,
+    }));
+    evictions
+}
+
+/// What was gathered before any lock was taken.
+pub(super) struct Facts<'a> {
+    pub(super) layers: &'a LayerFacts,
+    pub(super) mounts: &'a [MountUsage],
+    /// When layers were last used by builds that made nothing.
+    pub(super) recent: &'a HashMap<LayerId, Timestamp>,
+}
+
+/// The build cache as one collection sees it.
+struct Cache<'a> {
+    inventory: &'a Inventory,
+    facts: &'a Facts<'a>,
+    /// The usable records of each layer.
+    records: HashMap<LayerId, Vec<&'a CacheRecord>>,
+    last_use: HashMap<LayerId, Timestamp>,
+    image_layers: HashSet<LayerId>,
+    needs: Needs,
+    /// Bytes of all that only the cache needs.
+    total: u64,
+    now: Timestamp,
+}
+
+impl<'a> Cache<'a> {
+    fn new(
+        inventory: &'a Inventory,
+        usable: &[&'a (CacheKey, CacheRecord)],
+        facts: &'a Facts<'a>,
+        now: Timestamp,
+    ) -> Self {
+        let image_layers = inventory.image_layers();
+        let mut records: HashMap<LayerId, Vec<&CacheRecord>> = HashMap::new();
+        let mut stacks: HashMap<LayerId, HashSet<LayerId>> = HashMap::new();
+        for (_, record) in usable {
+            records.entry(record.layer).or_default().push(record);
+            stacks.entry(record.layer).or_default().extend(record.stack());
         }
-        evicted.insert(*key, EvictedBy::Prune);
-        for layer in record.stack() {
-            if let Some(count) = users.get_mut(layer) {
-                *count -= 1;
-                bytes -= if *count == 0 { sizes.of(layer) } else { 0 };
+        let needed: HashSet<LayerId> = stacks.values().flatten().copied().collect();
+        let bytes: HashMap<LayerId, u64> =
+            needed.difference(&image_layers).map(|layer| (*layer, facts.layers.bytes(layer))).collect();
+        let mounts: u64 = facts.mounts.iter().map(|mount| mount.bytes).sum();
+        let total = bytes.values().sum::<u64>() + mounts;
+        let stacks = stacks.into_iter().map(|(layer, stack)| (layer, stack.into_iter().collect())).collect();
+        let last_use = last_uses(&inventory.records, facts.recent);
+        Self { inventory, facts, records, last_use, image_layers, needs: Needs { stacks, bytes }, total, now }
+    }
+
+    /// The layers whose records may go. Under a limit those that images have stay, because that would free nothing.
+    fn layers(&self, options: &PruneOptions) -> Vec<Candidate> {
+        let may_go = |layer: &LayerId| match options.records {
+            RecordPrune::Useless => false,
+            RecordPrune::Unused => !self.image_layers.contains(layer),
+            RecordPrune::All => options.limit.is_none() || !self.image_layers.contains(layer),
+        };
+        let last_use = |layer: &LayerId, records: &[&CacheRecord]| {
+            let made = records.iter().map(|record| record.created).max();
+            self.last_use.get(layer).copied().or(made).unwrap_or(self.now)
+        };
+        let mut candidates = Vec::new();
+        for (layer, records) in &self.records {
+            let used = last_use(layer, records);
+            let goes = may_go(layer)
+                && !self.inventory.held.layers.contains(layer)
+                && options.takes(&CachePart::Layer(*layer), used);
+            if goes {
+                let took = records.iter().map(|record| record.duration_ms).max().unwrap_or(0);
+                let depth = records.iter().map(|record| record.parent_layers.len()).max().unwrap_or(0);
+                let price = Price::of_layer((took, self.facts.layers.bytes(layer)), (used, self.now), depth);
+                candidates.push(Candidate { part: CachePart::Layer(*layer), price, mount_bytes: 0 });
             }
         }
+        candidates
     }
-    evicted
+
+    fn mounts(&self, options: &PruneOptions) -> Vec<Candidate> {
+        if options.mounts == MountPrune::Keep {
+            return Vec::new();
+        }
+        let candidate = |mount: &MountUsage| Candidate {
+            part: CachePart::Mount(mount.directory.clone()),
+            price: Price::of_mount(mount.last_used, self.now),
+            mount_bytes: mount.bytes,
+        };
+        let mounts = self.facts.mounts.iter();
+        let chosen =
+            mounts.filter(|mount| options.takes(&CachePart::Mount(mount.directory.clone()), mount.last_used));
+        chosen.map(candidate).collect()
+    }
+}
+
+impl PruneOptions {
+    /// True if the records to take are all, but for their age.
+    pub(super) fn takes_all_records(&self) -> bool {
+        self.records == RecordPrune::All && self.only_parts.is_none() && self.limit.is_none()
+    }
+
+    /// True if a part of the cache that was last used then is among those that may go.
+    fn takes(&self, part: &CachePart, last_use: Timestamp) -> bool {
+        self.only_parts.as_ref().is_none_or(|only| only.contains(part))
+            && self.older_than.is_none_or(|limit| last_use < limit)
+    }
 }

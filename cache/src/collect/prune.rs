@@ -6,15 +6,17 @@
 //! lease began.
 
 use super::{
-    inventory::Inventory,
-    layer_facts::{LayerBlobs, LayerSizes, layer_ids},
-    policy::{self, MountPrune, PruneOptions, RecordPrune},
+    inventory::{Inventory, lists},
+    layer_facts::{LayerFacts, layer_ids},
+    policy::{self, Effect, Facts, PruneOptions, RecordPrune},
 };
 use crate::{
-    CacheKey, CacheRecord, ImageRecord, Index, LayerId, Store, StoreError,
-    disk::{FileLock, LockMode, OnUnlock, list, remove_files, remove_tree, tree_size, whole_file},
+    CacheKey, CacheRecord, EvictedBy, ImageRecord, Index, LayerId, MountUsage, Store, StoreError,
+    disk::{
+        FileLock, LockMode, OnUnlock, list, remove_files, remove_tree, tree_own_size, tree_size, whole_file,
+    },
 };
-use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
+use rbuild_oci::{Digest, ImageId, Reference};
 use std::{
     collections::HashSet,
     fs,
@@ -34,9 +36,9 @@ pub struct PruneReport {
     pub layers: Vec<LayerId>,
     /// Number of blobs removed.
     pub blobs: usize,
-    /// Ids of cache mounts removed.
-    pub mounts: Vec<String>,
-    /// Bytes freed on the disk.
+    /// Cache mounts removed.
+    pub mounts: Vec<MountUsage>,
+    /// Bytes freed on the disk; of a collection that only reports, those that would be.
     pub freed_bytes: u64,
 }
 
@@ -46,30 +48,37 @@ impl Store {
     /// # Errors
     /// An I/O error when the store cannot be read or written; what was removed until then stays removed.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
-        let swept = self.sweep()?;
-        self.remove_dead_containers()?;
-        let layers = layer_ids(self)?;
-        let sizes = match options.keep_bytes {
-            Some(_) => LayerSizes::measure(self, &layers),
-            None => LayerSizes::default(),
+        let removes = options.effect == Effect::Remove;
+        let mut swept = 0;
+        if removes {
+            swept = self.sweep()?;
+            self.remove_dead_containers()?;
+        }
+        let layers = LayerFacts::gather(self, &layer_ids(self)?)?;
+        let mounts = match options.by {
+            EvictedBy::Prune => self.measured_mounts()?,
+            EvictedBy::MaxUsedSpace | EvictedBy::MinFreeSpace | EvictedBy::Lost => self.mount_usage()?,
         };
-        let mut collection = Collection::new(self, LayerBlobs::read(self, &layers));
+        let recent = self.recent_uses();
+        let facts = Facts { layers: &layers, mounts: &mounts, recent: &recent };
+        let mut collection = Collection::new(self, &layers, options.effect);
         let decided = {
             let _one = FileLock::wait(&self.at("locks/prune"), LockMode::Exclusive, OnUnlock::Keep)?;
-            let decided = self.index(|index| collection.everything(options, &sizes, index));
-            collection.mounts(options)?;
-            decided
+            self.index(|index| collection.everything(options, &facts, index))
         };
         let mut report = collection.remove()?;
         decided?;
         report.freed_bytes += swept;
-        self.remove_dead_locks()?;
-        if options.records == RecordPrune::All && options.older_than.is_none() && options.keep_bytes.is_none()
-        {
-            report.freed_bytes += self.remove_logs()?;
-        }
-        if options.records == RecordPrune::All {
-            remove_files(&self.at("contexts"))?;
+        let takes_all = options.takes_all_records() && options.older_than.is_none();
+        if removes {
+            self.remove_dead_locks()?;
+            report.freed_bytes += if takes_all { self.remove_logs()? } else { 0 };
+            if options.records == RecordPrune::All {
+                remove_files(&self.at("contexts"))?;
+            }
+            if options.by == EvictedBy::Prune {
+                self.recount_bytes()?;
+            }
         }
         Ok(report)
     }
@@ -81,13 +90,13 @@ impl Store {
     /// An I/O error when the store cannot be read or written; what was removed until then stays removed.
     pub fn remove_parts(&self, image: &ImageRecord, manifests: &[Digest]) -> Result<PruneReport, StoreError> {
         let layers: HashSet<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
-        let layer_blobs = LayerBlobs::read(self, &layer_ids(self)?);
+        let facts = LayerFacts::gather(self, &layer_ids(self)?)?;
         let mut blobs: HashSet<Digest> = manifests.iter().copied().chain(image.manifest).collect();
         blobs.insert(*image.id.as_digest());
         blobs.extend(image.platforms.iter().map(|one| *one.image.as_digest()));
         blobs.extend(image.layers.iter().filter_map(|layer| Some(layer.blob.as_ref()?.digest)));
-        blobs.extend(layers.iter().filter_map(|layer| layer_blobs.of(self, layer)));
-        let mut collection = Collection::new(self, layer_blobs);
+        blobs.extend(layers.iter().filter_map(|layer| facts.blob(self, layer)));
+        let mut collection = Collection::new(self, &facts, Effect::Remove);
         let decided = {
             let _one = FileLock::wait(&self.at("locks/prune"), LockMode::Exclusive, OnUnlock::Keep)?;
             self.index(|index| collection.parts(&layers, &blobs, index))
@@ -109,26 +118,34 @@ impl Store {
 
 struct Collection<'a> {
     store: &'a Store,
-    layer_blobs: LayerBlobs,
+    layers: &'a LayerFacts,
+    effect: Effect,
     /// Renamed trees and files, yet to be removed.
-    aside: Vec<PathBuf>,
+    aside: Vec<Aside>,
     report: PruneReport,
 }
 
+/// Something that has no name any more.
+struct Aside {
+    path: PathBuf,
+    /// Bytes that it had in the count of the store's bytes.
+    counted: u64,
+}
+
 impl<'a> Collection<'a> {
-    fn new(store: &'a Store, layer_blobs: LayerBlobs) -> Self {
-        Self { store, layer_blobs, aside: Vec::new(), report: PruneReport::default() }
+    fn new(store: &'a Store, layers: &'a LayerFacts, effect: Effect) -> Self {
+        Self { store, layers, effect, aside: Vec::new(), report: PruneReport::default() }
     }
 
     /// Takes away the names of everything that `options` selects, and of all garbage.
     fn everything(
         &mut self,
         options: &PruneOptions,
-        sizes: &LayerSizes,
+        facts: &Facts<'_>,
         index: &Index<'_>,
     ) -> Result<(), StoreError> {
         let _gate = self.gate()?;
-        if options.records == RecordPrune::All && options.keep_bytes.is_none() {
+        if self.effect == Effect::Remove && (options.takes_all_records() || options.by != EvictedBy::Prune) {
             self.store.forget_web_sources(options.older_than)?;
         }
         let mut inventory = Inventory::take(self.store, index)?;
@@ -136,17 +153,26 @@ impl<'a> Collection<'a> {
         let now = self.store.now();
         let expired = policy::expired(&inventory, now);
         inventory.records.retain(|(key, _)| !expired.contains(key));
-        let evicted = policy::records(options, &inventory, index, sizes);
-        let goes = |(key, _): &(CacheKey, CacheRecord)| evicted.contains_key(key);
+        let evicted = policy::evictions(options, (self.store, &inventory), index, facts);
+        let goes = |(key, _): &(CacheKey, CacheRecord)| evicted.records.contains_key(key);
         (self.report.records, inventory.records) = inventory.records.into_iter().partition(goes);
 
         // the records first: killed in between, layers stay as garbage instead of records without layers
-        if !self.report.records.is_empty() {
-            self.store.forget_recent()?;
+        if self.effect == Effect::Remove {
+            if !self.report.records.is_empty() {
+                self.store.forget_evicted(&evicted.records.keys().copied().collect())?;
+            }
+            index.mark_evicted(&self.report.records, now.into(), |key| evicted.records[key])?;
+            expired.iter().try_for_each(|key| index.remove_record(key))?;
         }
-        index.mark_evicted(&self.report.records, now.into(), |key| evicted[key])?;
-        expired.iter().try_for_each(|key| index.remove_record(key))?;
-        self.garbage(&inventory, |_| true, |_| true)
+        if options.by != EvictedBy::Prune {
+            // what only explains takes room too
+            let present = inventory.records.iter().filter(|(_, record)| record.evicted.is_none());
+            inventory.lists = present.flat_map(|(_, record)| lists(record)).collect();
+        }
+        self.garbage(&inventory, |_| true, |_| true)?;
+        let mounts = facts.mounts.iter().filter(|mount| evicted.mounts.contains(&mount.directory));
+        mounts.into_iter().try_for_each(|mount| self.mount(mount))
     }
 
     /// Takes the names of those of these layers and blobs that nothing needs.
@@ -167,14 +193,17 @@ impl<'a> Collection<'a> {
 
     /// Removes images and their names, from the store and the inventory.
     fn images(&mut self, gone: HashSet<ImageId>, inventory: &mut Inventory) -> Result<(), StoreError> {
+        let removes = self.effect == Effect::Remove;
         for (reference, record) in &inventory.references {
             if gone.contains(&record.image) {
-                self.store.remove_reference(reference)?;
+                if removes {
+                    self.store.remove_reference(reference)?;
+                }
                 self.report.references.push(reference.clone());
             }
         }
-        for image in &gone {
-            self.store.remove_image(image)?;
+        if removes {
+            gone.iter().try_for_each(|image| self.store.remove_image(image).map(drop))?;
         }
         inventory.references.retain(|(_, record)| !gone.contains(&record.image));
         inventory.images.retain(|image| !gone.contains(&image.id));
@@ -191,56 +220,70 @@ impl<'a> Collection<'a> {
         takes_blob: impl Fn(&Digest) -> bool,
     ) -> Result<(), StoreError> {
         let live = inventory.live_layers();
-        let live_blobs = inventory.live_blobs(self.store, &live, &self.layer_blobs);
         for layer in inventory.layers.iter().filter(|layer| takes_layer(layer) && !live.contains(layer)) {
-            self.take(&self.store.layer_directory(layer))?;
+            let bytes = self.layers.bytes(layer);
+            self.take(&self.store.layer_directory(layer), bytes, bytes)?;
             self.report.layers.push(*layer);
         }
-        for digest in inventory.blobs.iter().filter(|blob| takes_blob(blob) && !live_blobs.contains(blob)) {
+        let candidates = inventory.blobs.iter().filter(|blob| takes_blob(blob));
+        let candidates: Vec<&Digest> = inventory.unreferred(candidates);
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let of_layers: HashSet<Digest> =
+            live.iter().filter_map(|layer| self.layers.blob(self.store, layer)).collect();
+        for digest in candidates.into_iter().filter(|blob| !of_layers.contains(blob)) {
             let path = self.store.blob_path(digest);
             let written = fs::metadata(&path).and_then(|file| file.modified());
             // one that vanishes was damaged, and its reader has removed it
             let Ok(written) = written else { continue };
             if inventory.held.oldest.is_none_or(|oldest| written < oldest) {
-                self.take(&path)?;
+                let bytes = tree_size(&path);
+                self.take(&path, bytes, bytes)?;
                 self.report.blobs += 1;
             }
         }
         Ok(())
     }
 
-    fn mounts(&mut self, options: &PruneOptions) -> Result<(), StoreError> {
-        match options.mounts {
-            MountPrune::Keep => return Ok(()),
-            MountPrune::Unused => {}
-        }
-        let directory = self.store.mounts_dir();
-        for id in list(&directory)? {
-            let Some(_unused) = self.store.try_lock_mount(&id)? else { continue };
-            let path = directory.join(&id);
-            let written = fs::metadata(&path).and_then(|m| m.modified()).map(Timestamp::from);
-            if options.older_than.is_none_or(|limit| written.is_ok_and(|written| written < limit)) {
-                self.take(&path)?;
-                self.report.mounts.push(id);
-            }
-        }
+    /// Takes the name of a cache mount, unless a step uses it.
+    fn mount(&mut self, mount: &MountUsage) -> Result<(), StoreError> {
+        let Some(_unused) = self.store.try_lock_mount(&mount.directory)? else { return Ok(()) };
+        self.take(&self.store.mounts_dir().join(&mount.directory), mount.bytes, 0)?;
+        self.report.mounts.push(mount.clone());
         Ok(())
     }
 
-    /// Takes a name away.
-    fn take(&mut self, path: &Path) -> Result<(), StoreError> {
+    /// Takes a name away from something that has so many bytes, of which so many are in the count.
+    fn take(&mut self, path: &Path, bytes: u64, counted: u64) -> Result<(), StoreError> {
+        if self.effect == Effect::Report {
+            self.report.freed_bytes += bytes;
+            return Ok(());
+        }
         let aside = self.store.space().path("gone")?;
         whole_file::rename(path, &aside)?;
-        self.aside.push(aside);
+        self.aside.push(Aside { path: aside, counted });
         Ok(())
     }
 
     /// Removes what has no name any more.
     fn remove(mut self) -> Result<PruneReport, StoreError> {
-        for path in &self.aside {
-            let bytes = tree_size(path);
-            remove_tree(path)?;
-            self.report.freed_bytes += bytes;
+        let counted: u64 = self.aside.iter().map(|aside| aside.counted).sum();
+        if let Some(mut count) = self.store.usage_count() {
+            count.add(-(counted as i64), 0);
+        }
+        for aside in &self.aside {
+            let freed = tree_own_size(&aside.path);
+            remove_tree(&aside.path)?;
+            self.report.freed_bytes += freed;
+            // what other layers link to stays
+            let linked = aside.counted as i64 - freed as i64;
+            if aside.counted > 0
+                && linked != 0
+                && let Some(mut count) = self.store.usage_count()
+            {
+                count.add(linked, linked);
+            }
         }
         Ok(self.report)
     }

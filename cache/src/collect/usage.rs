@@ -1,8 +1,13 @@
 //! What the store holds and how much of it could be freed, for `df` and `images`.
 
-use super::{inventory::Inventory, layer_facts::LayerSizes};
-use crate::{CacheKey, CacheRecord, ImageLayer, ImageRecord, LayerId, Store, StoreError, disk::tree_size};
-use rbuild_oci::{ImageId, Reference};
+use super::{
+    inventory::{Inventory, last_uses},
+    layer_facts::LayerFacts,
+};
+use crate::{
+    CacheKey, CacheRecord, ImageLayer, ImageRecord, LayerId, MountUsage, Store, StoreError, disk::tree_size,
+};
+use rbuild_oci::{ImageId, Reference, Timestamp};
 use std::collections::{HashMap, HashSet};
 
 /// Sizes of everything in the store: bytes on the disk, in whole blocks.
@@ -24,8 +29,8 @@ pub struct Usage {
     pub garbage_bytes: u64,
     /// Size of all blobs.
     pub blob_bytes: u64,
-    /// Size of the contents of all `RUN --mount=type=cache` directories.
-    pub mount_bytes: u64,
+    /// The `RUN --mount=type=cache` directories.
+    pub mounts: Vec<MountUsage>,
     /// Size of the records of builds, without their logs.
     pub build_bytes: u64,
     /// Size of what the steps of builds wrote.
@@ -69,6 +74,8 @@ pub struct RecordUsage {
     pub record: CacheRecord,
     /// Its layer's size.
     pub size_bytes: u64,
+    /// When a build last used its layer.
+    pub last_used: Timestamp,
     /// True if an image or container has its layer.
     pub shared: bool,
     /// True if a running build or container holds its layer.
@@ -91,11 +98,12 @@ impl Store {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let inventory = self.index(|index| Inventory::take(self, index))?;
         let layers: Vec<LayerId> = inventory.layers.iter().copied().collect();
-        Ok(count(&inventory, &LayerSizes::measure(self, &layers), self))
+        let facts = LayerFacts::with(&inventory.records, self, &layers);
+        Ok(Usage { mounts: self.measured_mounts()?, ..count(&inventory, &facts, self) })
     }
 }
 
-fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
+fn count(inventory: &Inventory, sizes: &LayerFacts, store: &Store) -> Usage {
     let log_bytes = tree_size(&store.logs_dir());
     let image_layers: HashSet<LayerId> = inventory.image_layers();
     let mut in_images: HashMap<LayerId, usize> = HashMap::new();
@@ -103,6 +111,7 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
         let own: HashSet<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
         own.into_iter().for_each(|layer| *in_images.entry(layer).or_default() += 1);
     }
+    let last_use = last_uses(&inventory.records, &store.recent_uses());
     let mut in_records: HashMap<LayerId, usize> = HashMap::new();
     let usable = inventory.records.iter().filter(|(_, record)| record.evicted.is_none());
     let records: Vec<RecordUsage> = usable
@@ -112,7 +121,8 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
             RecordUsage {
                 key: *key,
                 record: record.clone(),
-                size_bytes: sizes.of(&record.layer),
+                size_bytes: sizes.bytes(&record.layer),
+                last_used: last_use.get(&record.layer).copied().unwrap_or(record.created),
                 shared: image_layers.contains(&record.layer),
                 in_use: inventory.held.layers.contains(&record.layer),
             }
@@ -123,7 +133,7 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
         .iter()
         .map(|layer| LayerUsage {
             layer: *layer,
-            size_bytes: sizes.of(layer),
+            size_bytes: sizes.bytes(layer),
             images: in_images.get(layer).copied().unwrap_or(0),
             records: in_records.get(layer).copied().unwrap_or(0),
         })
@@ -140,7 +150,7 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
         record_bytes: sum(&|usage| usage.records > 0 && !image_layers.contains(&usage.layer)),
         garbage_bytes: sum(&|usage| usage.records == 0 && !image_layers.contains(&usage.layer)),
         blob_bytes: inventory.blobs.iter().map(|blob| tree_size(&store.blob_path(blob))).sum(),
-        mount_bytes: tree_size(&store.mounts_dir()),
+        mounts: Vec::new(),
         build_bytes: tree_size(&store.builds_dir()) - log_bytes,
         log_bytes,
         records,
@@ -148,11 +158,11 @@ fn count(inventory: &Inventory, sizes: &LayerSizes, store: &Store) -> Usage {
     }
 }
 
-fn images(inventory: &Inventory, sizes: &LayerSizes, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
+fn images(inventory: &Inventory, sizes: &LayerFacts, in_images: &HashMap<LayerId, usize>) -> Vec<ImageUsage> {
     let image = |image: &ImageRecord| {
         let names = inventory.references.iter().filter(|(_, record)| record.image == image.id);
         let containers = inventory.containers.iter().filter(|container| container.image_id == image.id);
-        let size = |layer: &ImageLayer| sizes.of(&layer.layer);
+        let size = |layer: &ImageLayer| sizes.bytes(&layer.layer);
         let shared = |layer: &&ImageLayer| in_images.get(&layer.layer).is_some_and(|users| *users > 1);
         ImageUsage {
             id: image.id,

@@ -12,6 +12,7 @@ mod private_file;
 mod random_id;
 mod temporary;
 mod tree;
+mod usage_count;
 pub(crate) mod whole_file;
 
 pub use boot::{BootId, Stamp};
@@ -28,4 +29,5 @@ pub(crate) use private_file::open_private_file;
 pub(crate) use random_id::random_id;
 pub(crate) use temporary::TemporarySpace;
 pub(crate) use tree::remove as remove_tree;
-pub(crate) use tree::{content as tree_content, size as tree_size};
+pub(crate) use tree::{content as tree_content, own_size as tree_own_size, size as tree_size};
+pub(crate) use usage_count::{Counted, UsageCount};

@@ -2,7 +2,7 @@
 
 use crate::StoreError;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::{self, Metadata},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -40,6 +40,23 @@ pub(crate) fn size(path: &Path) -> u64 {
     sum(path, |file| file.blocks() * BLOCK)
 }
 
+/// Adds up the blocks in the same way, without files that have links elsewhere: the bytes that removing the tree would free.
+pub(crate) fn own_size(path: &Path) -> u64 {
+    let mut found: HashMap<(u64, u64), u64> = HashMap::new();
+    let mut bytes = 0;
+    visit(path, |file| {
+        let mut is_last = || {
+            let links = found.entry((file.dev(), file.ino())).or_default();
+            *links += 1;
+            *links == file.nlink()
+        };
+        if file.is_dir() || file.nlink() == 1 || is_last() {
+            bytes += file.blocks() * BLOCK;
+        }
+    });
+    bytes
+}
+
 /// Adds up the lengths of the regular files of a tree in the same way.
 pub(crate) fn content(path: &Path) -> u64 {
     sum(path, |file| if file.is_file() { file.len() } else { 0 })
@@ -48,12 +65,17 @@ pub(crate) fn content(path: &Path) -> u64 {
 fn sum(path: &Path, bytes_of: impl Fn(&Metadata) -> u64) -> u64 {
     let mut linked: HashSet<(u64, u64)> = HashSet::new();
     let mut bytes = 0;
-    let mut add = |metadata: &Metadata| {
+    visit(path, |metadata| {
         let counts =
             metadata.is_dir() || metadata.nlink() == 1 || linked.insert((metadata.dev(), metadata.ino()));
         bytes += if counts { bytes_of(metadata) } else { 0 };
-    };
-    let Ok(top) = fs::symlink_metadata(path) else { return 0 };
+    });
+    bytes
+}
+
+/// Shows `add` everything in the tree at `path`, itself included.
+fn visit(path: &Path, mut add: impl FnMut(&Metadata)) {
+    let Ok(top) = fs::symlink_metadata(path) else { return };
     add(&top);
     let mut pending: Vec<PathBuf> = if top.is_dir() { vec![path.to_owned()] } else { Vec::new() };
     while let Some(directory) = pending.pop() {
@@ -65,7 +87,6 @@ fn sum(path: &Path, bytes_of: impl Fn(&Metadata) -> u64) -> u64 {
             }
         }
     }
-    bytes
 }
 
 fn open_directories(path: &Path) {
@@ -116,5 +137,21 @@ mod tests {
         fs::File::create(&sparse).unwrap().set_len(1 << 30).unwrap();
         assert!(size(directory.path()) < one + (1 << 20), "neither a second link nor a hole takes room");
         assert_eq!(size(&directory.path().join("missing")), 0);
+    }
+
+    #[test]
+    fn what_other_trees_link_to_is_not_a_tree_s_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        fs::create_dir(&one).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(one.join("file"), vec![1; 50_000]).unwrap();
+        fs::hard_link(one.join("file"), one.join("again")).unwrap();
+        let whole = own_size(&one);
+        assert_eq!(whole, size(&one));
+        fs::hard_link(one.join("file"), other.join("linked")).unwrap();
+        assert!(own_size(&one) < whole - 40_000 && own_size(&other) < 40_000);
+        remove(&one).unwrap();
+        assert!(own_size(&other) > 40_000, "the last link has it");
     }
 }

@@ -2,6 +2,13 @@
 
 use super::{TemporarySpace, create_private_file, make_dirs};
 use crate::StoreError;
+use nix::{
+    fcntl::AT_FDCWD,
+    sys::{
+        stat::{UtimensatFlags, utimensat},
+        time::TimeSpec,
+    },
+};
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -117,6 +124,12 @@ pub(crate) fn remove(path: &Path) -> Result<bool, StoreError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(StoreError::io("remove", path, e)),
     }
+}
+
+/// Marks a file as just used: it keeps a running collection from taking a blob, and says how old a use is.
+pub(crate) fn refresh(path: &Path) {
+    let (accessed, modified) = (TimeSpec::UTIME_OMIT, TimeSpec::UTIME_NOW);
+    let _ = utimensat(AT_FDCWD, path, &accessed, &modified, UtimensatFlags::FollowSymlink);
 }
 
 #[cfg(test)]

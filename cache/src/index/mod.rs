@@ -20,7 +20,7 @@ use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
 use database::Database;
 use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::cell::OnceCell;
+use std::{cell::OnceCell, collections::HashMap};
 
 /// The largest number of earlier records of a step that are returned.
 const EARLIER: usize = 8;
@@ -180,6 +180,26 @@ impl Index<'_> {
         unreadable
     }
 
+    /// What records say of the sizes of layers, without the rest of each record.
+    pub(crate) fn layer_bytes(&self) -> HashMap<LayerId, u64> {
+        #[derive(Deserialize)]
+        struct Sized {
+            layer: LayerId,
+            layer_bytes: Option<u64>,
+        }
+        let mut bytes = HashMap::new();
+        let scanned = self.database.run(|tree| {
+            for entry in tree.scan_prefix(b"r") {
+                let sized = |(_, value): (sled::IVec, sled::IVec)| json::<Sized>(&value);
+                bytes.extend(sized(entry?).and_then(|sized| Some((sized.layer, sized.layer_bytes?))));
+            }
+            Ok(())
+        });
+        // as above
+        drop(scanned);
+        bytes
+    }
+
     /// A memoised fact.
     #[must_use]
     pub fn fact(&self, key: &FactKey) -> Option<Vec<u8>> {
@@ -283,6 +303,11 @@ fn trailing_key(row: &[u8]) -> Option<CacheKey> {
 }
 
 fn decode(value: &[u8]) -> Option<CacheRecord> {
+    json(value)
+}
+
+/// A record, or a part of it.
+fn json<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Option<T> {
     let (version, json) = value.split_first()?;
     if *version == RECORD_VERSION { serde_json::from_slice(json).ok() } else { None }
 }

@@ -1,12 +1,12 @@
 //! The records a build used last, in one small file. A build that finds all its keys there never opens the index, and
 //! so saves most of the cost of a fully cached build. A record here is only as good as one of the index: its user must
-//! hold its layers first, and a collection that evicts records removes all these files.
+//! hold its layers first, and a collection that evicts records removes the files that have one of them.
 
 use super::{CacheKey, CacheRecord, Saved, SiteHash};
 use crate::{
-    Store, StoreError,
+    LayerId, Store, StoreError,
     disk::{
-        make_dirs, remove_tree,
+        list, make_dirs, remove_tree,
         whole_file::{self, Durability},
     },
 };
@@ -14,11 +14,12 @@ use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, renameat},
 };
+use rbuild_oci::Timestamp;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Version of the file, its first byte.
@@ -55,8 +56,7 @@ impl Store {
     /// An I/O error when a file is there and cannot be read.
     pub fn recent(&self, build: &SiteHash) -> Result<RecentRecords, StoreError> {
         let bytes = whole_file::read(&self.recent_path(build))?.unwrap_or_default();
-        let Some((&VERSION, json)) = bytes.split_first() else { return Ok(RecentRecords::default()) };
-        let kept: Vec<(CacheKey, CacheRecord)> = serde_json::from_slice(json).unwrap_or_default();
+        let kept = kept(&bytes);
         let mut durable = None;
         let mut records = HashMap::with_capacity(kept.len());
         for (key, record) in kept {
@@ -83,19 +83,56 @@ impl Store {
         RecentPlace(File::open(&path).map_or_else(again, Some))
     }
 
+    /// When the layers of the records that builds kept were last used.
+    pub(crate) fn recent_uses(&self) -> HashMap<LayerId, Timestamp> {
+        let mut uses: HashMap<LayerId, Timestamp> = HashMap::new();
+        let directory = self.at("recent");
+        for path in list(&directory).unwrap_or_default().iter().map(|name| directory.join(name)) {
+            let Ok(used) = fs::metadata(&path).and_then(|file| file.modified()) else { continue };
+            let used = Timestamp::from(used);
+            for (_, record) in
+                whole_file::read(&path).ok().flatten().map(|bytes| kept(&bytes)).unwrap_or_default()
+            {
+                for layer in record.stack() {
+                    let last = uses.entry(*layer).or_insert(used);
+                    *last = used.max(*last);
+                }
+            }
+        }
+        uses
+    }
+
     /// Forgets what every build kept, and what those that have begun will keep. Call this when results are made anew under
-    /// keys that others kept, and when records are evicted: what a build looked up before differs from the index from then
-    /// on, and a cached build must not have one image id by its own records and another by the index.
+    /// keys that others kept: what a build looked up before differs from the index from then on, and a cached build must
+    /// not have one image id by its own records and another by the index.
     ///
     /// # Errors
     /// An I/O error when they cannot be removed.
     pub fn forget_recent(&self) -> Result<(), StoreError> {
+        self.forget_recent_but(|_| false)
+    }
+
+    /// Forgets the same because these records are evicted. What builds kept that have none of them stays.
+    pub(crate) fn forget_evicted(&self, evicted: &HashSet<CacheKey>) -> Result<(), StoreError> {
+        self.forget_recent_but(|file| {
+            let bytes = whole_file::read(file).ok().flatten().unwrap_or_default();
+            kept(&bytes).iter().all(|(key, _)| !evicted.contains(key))
+        })
+    }
+
+    fn forget_recent_but(&self, stays: impl Fn(&Path) -> bool) -> Result<(), StoreError> {
         let (recent, gone) = (self.at("recent"), self.space().path("gone")?);
         match fs::rename(&recent, &gone) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             renamed => renamed.map_err(StoreError::on("remove", &recent))?,
         }
         make_dirs(&recent)?;
+        for name in list(&gone)? {
+            if stays(&gone.join(&name)) {
+                // one that a build has written meanwhile is newer
+                let _ = fs::hard_link(gone.join(&name), recent.join(&name));
+            }
+        }
         // a build that ends at this moment may still write there; what stays is swept with this process's temporary space
         let _ = remove_tree(&gone);
         Ok(())
@@ -119,6 +156,8 @@ impl Store {
             old.record(key).is_some_and(|old| CacheRecord { stamp: record.stamp, ..old.clone() } == *record)
         };
         if old.records.len() == records.len() && records.iter().all(same) {
+            // a collection sees by that when they were last of use
+            whole_file::refresh(&path);
             return Ok(Saved::Unchanged);
         }
         let stamped: Vec<(&CacheKey, CacheRecord)> = records
@@ -149,4 +188,10 @@ impl Store {
     fn recent_path(&self, build: &SiteHash) -> PathBuf {
         self.at(&format!("recent/{build}"))
     }
+}
+
+/// The records in such a file; none of a damaged one, or one of another version.
+fn kept(bytes: &[u8]) -> Vec<(CacheKey, CacheRecord)> {
+    let Some((&VERSION, json)) = bytes.split_first() else { return Vec::new() };
+    serde_json::from_slice(json).unwrap_or_default()
 }

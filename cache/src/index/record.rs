@@ -24,6 +24,10 @@ pub struct CacheRecord {
     /// The layers of the stages and images it took files from, in the order of its sources, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_layers: Vec<LayerId>,
+    /// Bytes of the disk that its layer takes, as [`crate::LayerMeta::disk_bytes`]; only of a layer that a step of this store
+    /// made, which has no blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_bytes: Option<u64>,
     /// The inputs it was made from.
     pub inputs: StepInputs,
     /// How long it took, in milliseconds.
@@ -45,10 +49,11 @@ pub struct CacheRecord {
 }
 
 /// What made a record's layer go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EvictedBy {
     /// A person, with `prune`.
+    #[default]
     Prune,
     /// The budget: the store was to take no more than its greatest size.
     MaxUsedSpace,

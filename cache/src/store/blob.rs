@@ -3,14 +3,7 @@
 
 use crate::{
     Store, StoreError,
-    disk::{create_private_file, whole_file},
-};
-use nix::{
-    fcntl::AT_FDCWD,
-    sys::{
-        stat::{UtimensatFlags, utimensat},
-        time::TimeSpec,
-    },
+    disk::{create_private_file, tree_size, whole_file},
 };
 use rbuild_oci::{Digest, Hasher};
 use std::{
@@ -74,11 +67,26 @@ impl Store {
         // a file of the right length may still be damaged; comparing costs less than writing, and mends it
         let path = self.blob_path(&digest);
         if whole_file::read(&path)?.is_some_and(|old| old == bytes) {
-            refresh(&path);
+            whole_file::refresh(&path);
         } else {
-            whole_file::write(self.space(), &path, bytes, whole_file::Durability::DiskLater)?;
+            self.counting_blob(&path, || {
+                whole_file::write(self.space(), &path, bytes, whole_file::Durability::DiskLater)
+            })?;
         }
         Ok(digest)
+    }
+
+    /// Lets `write` put a blob at `path`, and counts its bytes if the store's are counted.
+    fn counting_blob(
+        &self,
+        path: &Path,
+        write: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Some(mut count) = self.usage_count() else { return write() };
+        let before = tree_size(path);
+        write()?;
+        count.add(tree_size(path) as i64 - before as i64, 0);
+        Ok(())
     }
 
     /// A blob to be written piece by piece.
@@ -181,7 +189,8 @@ impl BlobWriter {
 
     fn name(&self, digest: &Digest) -> Result<(Digest, u64), StoreError> {
         // an existing file is replaced: it may be damaged, and these bytes have just been hashed
-        whole_file::rename(&self.path, &self.store.blob_path(digest))?;
+        let path = self.store.blob_path(digest);
+        self.store.counting_blob(&path, || whole_file::rename(&self.path, &path))?;
         Ok((*digest, self.size))
     }
 }
@@ -206,12 +215,6 @@ impl Drop for BlobWriter {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Marks a file as just used, which keeps a running collection from taking it.
-pub(crate) fn refresh(path: &Path) {
-    let (accessed, modified) = (TimeSpec::UTIME_OMIT, TimeSpec::UTIME_NOW);
-    let _ = utimensat(AT_FDCWD, path, &accessed, &modified, UtimensatFlags::FollowSymlink);
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl Store {
         let in_use = FileLock::wait(&self.mount_lock_path(&id), LockMode::Shared, OnUnlock::Keep)?;
         let top = self.mounts_dir().join(&id);
         make_dirs(&top)?;
+        self.note_mount_use(&top, spec);
         let Some((name, alone)) = claim(&top, sharing, cancel)? else { return Ok(None) };
         let path = top.join(name);
         create(&path, seed)?;
@@ -106,7 +107,8 @@ impl Store {
 }
 
 impl CacheMountSpec<'_> {
-    fn directory_name(&self) -> String {
+    /// The name of its directory.
+    pub(super) fn directory_name(&self) -> String {
         let hash = KeyBuilder::new("cache mount")
             .field("id", self.id)
             .optional("mode", self.mode.map(|mode| mode.to_string()))

@@ -3,7 +3,7 @@
 use crate::{
     LayerId, Store, StoreError,
     disk::{
-        list,
+        create_private_file, list,
         whole_file::{self, Durability},
     },
 };
@@ -124,7 +124,19 @@ impl Store {
     /// # Errors
     /// An I/O error when it cannot be removed.
     pub fn remove_image(&self, id: &ImageId) -> Result<bool, StoreError> {
-        whole_file::remove(&self.image_path(id))
+        let removed = whole_file::remove(&self.image_path(id))?;
+        whole_file::remove(&self.replaced_path(id))?;
+        Ok(removed)
+    }
+
+    /// True if a name of the image was given to another one.
+    pub(crate) fn image_was_replaced(&self, id: &ImageId) -> bool {
+        self.replaced_path(id).exists()
+    }
+
+    /// Notes that a name of the image is given to another one. Without the note it stays longer.
+    pub(super) fn note_replaced(&self, id: &ImageId) {
+        let _ = create_private_file(&self.replaced_path(id));
     }
 
     /// The image whose id begins with `prefix` (hexadecimal digits, `sha256:` before them allowed); `None` when there
@@ -155,6 +167,10 @@ impl Store {
 
     pub(crate) fn image_path(&self, id: &ImageId) -> PathBuf {
         self.at(&format!("images/{}.json", id.as_digest().hex()))
+    }
+
+    fn replaced_path(&self, id: &ImageId) -> PathBuf {
+        self.at(&format!("images/{}.replaced", id.as_digest().hex()))
     }
 
     fn image_ids(&self) -> Result<Vec<ImageId>, StoreError> {

@@ -5,7 +5,7 @@
 use crate::{
     LayerId, Lease, Store, StoreError,
     disk::{
-        create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree,
+        create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree, tree_own_size,
         whole_file::{self, Durability},
     },
 };
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -35,6 +36,10 @@ pub struct LayerMeta {
     /// Length of its tar in bytes, known with the DiffId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tar_size: Option<u64>,
+    /// Bytes of the disk that it took when it was committed, in whole blocks, without files that it shares with other
+    /// layers; the store fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<u64>,
     /// Where its tar comes from.
     pub source: LayerSource,
 }
@@ -43,7 +48,15 @@ impl LayerMeta {
     /// The description of a layer at its commit, when nothing is counted or hashed yet.
     #[must_use]
     pub fn new(created: Timestamp, source: LayerSource) -> Self {
-        Self { created, size_bytes: None, files: None, diff_id: None, tar_size: None, source }
+        Self {
+            created,
+            size_bytes: None,
+            files: None,
+            diff_id: None,
+            tar_size: None,
+            disk_bytes: None,
+            source,
+        }
     }
 
     /// The description of a layer whose files are elsewhere.
@@ -147,6 +160,7 @@ impl Store {
         lease: &Lease,
         meta: &LayerMeta,
     ) -> Result<LayerId, StoreError> {
+        let bytes = meta.disk_bytes.unwrap_or(0);
         let meta_path = directory.join("meta.json");
         create_private_file(&meta_path)
             .and_then(|mut file| file.write_all(&to_json(meta)))
@@ -162,8 +176,19 @@ impl Store {
                         source.kind(),
                         io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
                     ) => {}
-                renamed => return renamed.map(|()| id),
+                renamed => {
+                    renamed?;
+                    self.count_layer(bytes);
+                    return Ok(id);
+                }
             }
+        }
+    }
+
+    /// Adds a layer that is in its place to the count of the store's bytes, if there is one.
+    pub(super) fn count_layer(&self, bytes: u64) {
+        if let Some(mut count) = self.usage_count() {
+            count.add(bytes as i64, 0);
         }
     }
 
@@ -198,7 +223,17 @@ impl LayerDraft {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(StoreError::io("remove", &self.work, e)),
         }
-        self.store.name_layer(&self.directory, lease, meta)
+        let measured = meta.disk_bytes.is_none().then(|| self.measured(meta.clone()));
+        self.store.name_layer(&self.directory, lease, measured.as_ref().unwrap_or(meta))
+    }
+
+    /// The description with the bytes that the layer will take. Nothing may write to it any more.
+    #[must_use]
+    pub fn measured(&self, meta: LayerMeta) -> LayerMeta {
+        // its directory and its description, which takes a block too
+        let around = fs::symlink_metadata(&self.directory).map_or(0, |directory| 2 * directory.blksize());
+        let files = ["fs", "lost"].map(|name| tree_own_size(&self.directory.join(name)));
+        LayerMeta { disk_bytes: Some(around + files.iter().sum::<u64>()), ..meta }
     }
 
     pub(super) fn store(&self) -> &Store {

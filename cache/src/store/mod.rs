@@ -2,6 +2,7 @@
 //! process has removed is made again when it is needed.
 
 mod blob;
+mod budget;
 mod cache_mount;
 mod container;
 mod durability;
@@ -12,6 +13,7 @@ mod layer_id;
 mod lease;
 mod listing;
 mod manifest_list;
+mod mount_record;
 mod opening;
 mod partial_blob;
 mod reference_record;
@@ -22,6 +24,7 @@ mod web_source;
 mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
+pub use budget::Budget;
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
 pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, PauseLock,
@@ -34,6 +37,7 @@ pub use layer_id::LayerId;
 pub(crate) use lease::Held;
 pub use lease::{Lease, Missing};
 pub use manifest_list::{ListedManifest, ManifestList};
+pub use mount_record::MountUsage;
 pub use reference_record::RefRecord;
 pub use remote_layer::{FilledLayer, LayerLock};
 pub use scratch::ScratchDir;
@@ -43,7 +47,7 @@ pub use writer::{IdMaps, IdRange, Writer};
 
 use crate::{
     BootId, MachineId, StoreError, Warning,
-    disk::{IndexWriters, TemporarySpace},
+    disk::{IndexWriters, TemporarySpace, UsageCount},
 };
 use rbuild_oci::Clock;
 use std::{
@@ -69,6 +73,8 @@ struct Inner {
     boot: OnceLock<BootId>,
     machine: OnceLock<Option<MachineId>>,
     index_writers: Mutex<IndexWriters>,
+    budget: Mutex<Budget>,
+    lack: Mutex<Option<budget::Lack>>,
 }
 
 impl Store {
@@ -92,6 +98,8 @@ impl Store {
                 boot: OnceLock::new(),
                 machine: OnceLock::new(),
                 index_writers: Mutex::default(),
+                budget: Mutex::default(),
+                lack: Mutex::default(),
             }),
         })
     }
@@ -147,6 +155,11 @@ impl Store {
     /// The knowledge of other writers to the index, which this handle shares with its clones.
     pub(crate) fn index_writers(&self) -> MutexGuard<'_, IndexWriters> {
         self.inner.index_writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The count of the store's bytes; `None` when none is kept, because no budget was ever set.
+    pub(crate) fn usage_count(&self) -> Option<UsageCount> {
+        UsageCount::existing(&self.at("usage"))
     }
 
     /// `root/relative`.

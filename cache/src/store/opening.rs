@@ -67,7 +67,7 @@ fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
         let name = entry.file_name();
         let known = |first: &str| name.to_str() == Some(first);
         !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
-            && !["version", "writer", "lost+found"].into_iter().any(known)
+            && !["version", "writer", "usage", "lost+found"].into_iter().any(known)
     });
     if foreign {
         return Err(StoreError::NotAStore { root: root.to_owned() });

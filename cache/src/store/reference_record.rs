@@ -71,11 +71,16 @@ impl Store {
 
     fn point(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
         let same = |old: &RefRecord| old.image == record.image && old.manifest == record.manifest;
-        if self.reference(reference)?.as_ref().is_some_and(same) {
+        let old = self.reference(reference)?;
+        if old.as_ref().is_some_and(same) {
             return Ok(());
         }
         let json = serde_json::to_vec(record).expect("a reference record is strings");
-        whole_file::write(self.space(), &self.reference_path(reference), &json, Durability::DiskFirst)
+        whole_file::write(self.space(), &self.reference_path(reference), &json, Durability::DiskFirst)?;
+        if let Some(old) = old.filter(|old| old.image != record.image) {
+            self.note_replaced(&old.image);
+        }
+        Ok(())
     }
 
     /// Forgets `reference`; returns true if it was there.

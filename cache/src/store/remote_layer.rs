@@ -104,13 +104,13 @@ impl LayerDraft {
     pub fn fill(self, lock: LayerLock, meta: &LayerMeta) -> Result<FilledLayer, StoreError> {
         let store = self.store().clone();
         let target = store.layer_directory(&lock.layer);
+        let meta = self.measured(meta.clone());
         for name in ["lost", "fs"] {
             set_aside(&store, &target.join(name))?;
             move_if_there(&self.directory().join(name), &target.join(name))?;
         }
-        // the recorded size was that of a layer without files
-        whole_file::remove(&target.join("size"))?;
-        let description = whole_file::draft(store.space(), &to_json(meta), Durability::DiskLater)?;
+        store.count_layer(meta.disk_bytes.unwrap_or(0));
+        let description = whole_file::draft(store.space(), &to_json(&meta), Durability::DiskLater)?;
         Ok(FilledLayer { lock, description, store })
     }
 }

@@ -4,7 +4,6 @@
 use crate::{
     Store, StoreError,
     disk::{list, whole_file},
-    store::blob::refresh,
 };
 use rbuild_oci::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -37,7 +36,7 @@ impl Store {
         let path = self.at(&file_of(url));
         // a damaged file costs a download
         let source: WebSource = serde_json::from_slice(&whole_file::read(&path).ok()??).ok()?;
-        refresh(&path);
+        whole_file::refresh(&path);
         self.has_blob(&source.digest, source.size).then_some(source)
     }
 

@@ -1,9 +1,11 @@
 //! What a collection takes and what it leaves.
 
-use crate::fixture::{child, container, image, layer, mount_spec, now, parent, record, store, tag};
+use crate::fixture::{
+    child, container, image, layer, layer_with, mount_spec, now, parent, record, store, tag,
+};
 use rbuild_cache::{
-    Cancel, EvictedBy, ImagePrune, LayerId, LayerMeta, LayerSource, Lookup, Miss, MountPrune, MountSharing,
-    PruneOptions, RecordPrune, Store,
+    Budget, Cancel, Effect, EvictedBy, ImagePrune, LayerId, LayerMeta, LayerSource, Limit, Lookup, Miss,
+    MountPrune, MountSharing, PruneOptions, RecordPrune, Store,
 };
 use rbuild_oci::Digest;
 use std::{fs, process::Command, str::FromStr, sync::mpsc::channel, thread, time::Duration};
@@ -53,7 +55,8 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
     };
     let report = store.prune(&options).unwrap();
     assert_eq!(report.images, [dangling.id]);
-    assert_eq!(report.mounts, [unused_id]);
+    assert_eq!(report.mounts.iter().map(|mount| &mount.directory).collect::<Vec<_>>(), [&unused_id]);
+    assert_eq!(report.mounts[0].id, "unused");
     assert!(busy.path().is_dir());
     assert_eq!(report.blobs, 2, "the junk and the dangling image's config");
     assert!(!store.has_blob(&junk, 4));
@@ -83,19 +86,26 @@ fn collection_keeps_what_is_needed_and_explains_what_is_not() {
 fn usage_counts_what_is_on_the_disk() {
     let (_directory, store) = store();
     let lease = store.lease().unwrap();
-    let [base, app, loose, contained, garbage] =
-        ["base", "app", "loose", "contained", "garbage"].map(|name| layer(&store, &lease, name));
-    fs::write(store.layer_fs(&app).join("large"), vec![1; 100_000]).unwrap();
-    fs::hard_link(store.layer_fs(&app).join("large"), store.layer_fs(&app).join("link")).unwrap();
-    fs::File::create(store.layer_fs(&loose).join("sparse")).unwrap().set_len(1 << 30).unwrap();
+    let [base, contained, garbage] = ["base", "contained", "garbage"].map(|name| layer(&store, &lease, name));
+    let app = layer_with(&store, &lease, |fs| {
+        fs::write(fs.join("large"), vec![1; 100_000]).unwrap();
+        fs::hard_link(fs.join("large"), fs.join("link")).unwrap();
+    });
+    let loose = layer_with(&store, &lease, |fs| {
+        fs::File::create(fs.join("sparse")).unwrap().set_len(1 << 30).unwrap();
+    });
     let tagged = image(&store, "tagged", &[base, app]);
     image(&store, "other", &[base]);
     store.container("c1").write(&container("c1", &[contained])).unwrap();
     store.index(|index| index.put_records(&[record(loose, &[base], "loose")])).unwrap();
     let size = |layers: &[LayerId]| layers.iter().map(|layer| disk_bytes(&store, layer)).sum::<u64>();
     let sizes = [[garbage].as_slice(), &[loose], &[base, app, contained], &[base, app], &[base]].map(size);
-    // the second time from what the first one has noted
-    for _ in 0..2 {
+    // the second time measured, as layers of early versions are
+    for measured in [false, true] {
+        for layer in [base, app, loose, contained, garbage].iter().filter(|_| measured) {
+            let meta = LayerMeta { disk_bytes: None, ..store.layer_meta(layer).unwrap() };
+            store.update_layer_meta(layer, &meta).unwrap();
+        }
         let usage = store.usage().unwrap();
         let of_tagged = usage.images.iter().find(|image| image.id == tagged.id).unwrap();
         let (of_image, shared) = (of_tagged.size_bytes, of_tagged.shared_bytes);
@@ -117,14 +127,20 @@ fn a_size_limit_takes_the_oldest_and_the_upper_ends_of_chains_first() {
     store.index(|index| index.put_records(&chain(&old, "old"))).unwrap();
     store.index(|index| index.put_records(&chain(&new, "new"))).unwrap();
     let one = disk_bytes(&store, &old[0]);
-    let keep_bytes = Some(one * 4 + one / 2);
-    let options = PruneOptions { records: RecordPrune::Unused, keep_bytes, ..PruneOptions::default() };
+    let options = PruneOptions {
+        records: RecordPrune::Unused,
+        limit: Some(Limit::Within(Budget { max_used_space: Some(one * 4 + one / 2), ..Budget::default() })),
+        ..PruneOptions::default()
+    };
+    let only_told = store.prune(&PruneOptions { effect: Effect::Report, ..options.clone() }).unwrap();
+    assert!(old.iter().chain(&new).all(|layer| store.has_layer(layer)), "a dry run takes nothing");
     let report = store.prune(&options).unwrap();
     let mut gone = report.layers.clone();
     gone.sort();
     let mut expected = vec![old[1], old[2]];
     expected.sort();
     assert_eq!(gone, expected, "the old chain's upper two");
+    assert_eq!((only_told.layers.len(), only_told.freed_bytes), (2, one * 2), "a dry run says what goes");
     assert!(report.freed_bytes >= one * 2 && report.freed_bytes < one * 4, "{}", report.freed_bytes);
 }
 
@@ -132,10 +148,9 @@ fn a_size_limit_takes_the_oldest_and_the_upper_ends_of_chains_first() {
 #[ignore = "a part of the test below, run in a child process"]
 fn child_that_collects() {
     let (store, word) = parent();
-    let keep_bytes = (word == "measure").then_some(u64::MAX);
-    store
-        .prune(&PruneOptions { records: RecordPrune::Unused, keep_bytes, ..PruneOptions::default() })
-        .unwrap();
+    let keep_all = Limit::Within(Budget { max_used_space: Some(u64::MAX), ..Budget::default() });
+    let limit = (word == "measure").then_some(keep_all);
+    store.prune(&PruneOptions { records: RecordPrune::Unused, limit, ..PruneOptions::default() }).unwrap();
 }
 
 #[test]
@@ -148,6 +163,9 @@ fn builds_go_on_while_layers_are_measured_and_removed() {
             let draft = store.new_layer().unwrap();
             (0..1000).for_each(|file| fs::write(draft.fs().join(file.to_string()), "").unwrap());
             let layer = draft.commit(&lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap();
+            // as early versions have left it
+            let meta = LayerMeta { disk_bytes: None, ..store.layer_meta(&layer).unwrap() };
+            store.update_layer_meta(&layer, &meta).unwrap();
             store.index(|index| index.put_records(&[record(layer, &[], &number.to_string())])).unwrap();
         }
         drop(lease);

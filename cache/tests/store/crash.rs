@@ -32,6 +32,7 @@ fn record(name: &str) -> (CacheKey, CacheRecord) {
             .with("cwd", "/app"),
         duration_ms: 5,
         instruction: format!("RUN {name}"),
+        layer_bytes: None,
         evicted: None,
         evicted_by: None,
         machine: None,

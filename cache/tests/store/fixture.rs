@@ -26,8 +26,12 @@ pub(crate) fn now() -> Timestamp {
 }
 
 pub(crate) fn layer(store: &Store, lease: &Lease, text: &str) -> LayerId {
+    layer_with(store, lease, |fs| fs::write(fs.join("file"), text).unwrap())
+}
+
+pub(crate) fn layer_with(store: &Store, lease: &Lease, fill: impl FnOnce(&Path)) -> LayerId {
     let draft = store.new_layer().unwrap();
-    fs::write(draft.fs().join("file"), text).unwrap();
+    fill(draft.fs());
     // what overlayfs leaves in a work directory
     fs::create_dir(draft.work().join("work")).unwrap();
     fs::set_permissions(draft.work().join("work"), fs::Permissions::from_mode(0o000)).unwrap();
@@ -47,6 +51,7 @@ pub(crate) fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey
         inputs: StepInputs::new("run").with("argv", name),
         duration_ms: 5,
         instruction: format!("RUN {name}"),
+        layer_bytes: None,
         evicted: None,
         evicted_by: None,
         machine: None,

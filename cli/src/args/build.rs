@@ -1,6 +1,7 @@
 //! The flags of `build`.
 
 use super::{
+    budget::BudgetFlags,
     flag::{PullFlag, Switch, any_path, parse_pull},
     other_flags::OtherFlags,
 };
@@ -134,6 +135,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "METHOD")]
     pub(crate) call: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) budget: BudgetFlags,
     #[command(flatten)]
     pub(crate) others: OtherFlags,
 }

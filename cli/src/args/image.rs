@@ -178,6 +178,9 @@ pub(crate) struct ImagePruneArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Only some images: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE], dangling=BOOL
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,

@@ -1,5 +1,6 @@
 //! What was typed: clap's structs, with Docker's names for commands and flags. What it means is settled in `options`.
 
+mod budget;
 mod build;
 mod builds;
 mod cache;
@@ -15,6 +16,7 @@ mod system;
 mod transfer;
 mod words;
 
+pub(crate) use budget::BudgetFlags;
 pub(crate) use build::BuildArgs;
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs, ExplainArgs};
 pub(crate) use cache::{CacheCommand, CacheVerifyArgs};
@@ -32,7 +34,7 @@ pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
-pub(crate) use system::{BuilderPruneArgs, DfArgs, SystemPruneArgs, VersionArgs};
+pub(crate) use system::{BuilderPruneArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use words::complete;
 
@@ -232,6 +234,8 @@ pub(crate) enum BuilderCommand {
 pub(crate) enum BuildxCommand {
     #[command(flatten)]
     Builder(BuilderCommand),
+    /// Show the parts of the build cache
+    Du(DuArgs),
     /// Commands for images of registries
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Imagetools(ImagetoolsCommand),

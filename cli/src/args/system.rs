@@ -8,8 +8,8 @@ pub(crate) struct DfArgs {
     /// table, json, 'table TEMPLATE' or a Go template
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Not supported yet
-    #[arg(short, long, hide = true)]
+    /// Show every image, container, cache mount and part of the build cache
+    #[arg(short, long)]
     pub(crate) verbose: bool,
 }
 
@@ -19,6 +19,9 @@ pub(crate) struct PruneFlags {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Only what these let through: until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]
     #[arg(long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
@@ -37,17 +40,48 @@ pub(crate) struct SystemPruneArgs {
     pub(crate) volumes: bool,
 }
 
-/// What was typed after `builder prune`.
+/// What was typed after `builder prune` or `buildx prune`.
 #[derive(Debug, Args)]
 pub(crate) struct BuilderPruneArgs {
     /// Remove the whole build cache, not only what no image needs
     #[arg(short, long)]
     pub(crate) all: bool,
-    #[command(flatten)]
-    pub(crate) prune: PruneFlags,
-    /// Let so many bytes stay; what was not used for the longest time goes first
-    #[arg(long, visible_alias = "reserved-space", value_name = "BYTES")]
-    pub(crate) keep_storage: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Only what these let through: until=TIME, unused-for=TIME, id=ID, parents=ID, type=regular or exec.cachemount,
+    /// description=TEXT, inuse, shared, private, mutable, immutable; NAME!=VALUE and NAME~=PART too
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// Let so much of the build cache stay (20g, or 10% of the disk); what is cheapest to make again goes first
+    #[arg(long, visible_alias = "keep-storage", value_name = "SIZE")]
+    pub(crate) reserved_space: Option<String>,
+    /// Reduce the build cache to SIZE
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_used_space: Option<String>,
+    /// Reduce the build cache until SIZE of the disk is free
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) min_free_space: Option<String>,
+    /// Show everything about what goes
+    #[arg(long)]
+    pub(crate) verbose: bool,
+}
+
+/// What was typed after `buildx du`.
+#[derive(Debug, Args)]
+pub(crate) struct DuArgs {
+    /// Only what these let through, as for prune
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// table, json, 'table TEMPLATE' or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Show everything about each part
+    #[arg(long)]
+    pub(crate) verbose: bool,
 }
 
 /// What was typed after `version`.

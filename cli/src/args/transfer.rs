@@ -1,6 +1,9 @@
 //! The flags of the commands that bring images in and out.
 
-use super::flag::{Switch, any_path};
+use super::{
+    budget::BudgetFlags,
+    flag::{Switch, any_path},
+};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -33,6 +36,8 @@ pub(crate) struct LoadArgs {
     /// Of an image for several platforms, load only that for this one [default: all that the archive has]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) budget: BudgetFlags,
 }
 
 /// What was typed after `import`.
@@ -80,6 +85,8 @@ pub(crate) struct PullArgs {
     /// The image for this platform [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
+    #[command(flatten)]
+    pub(crate) budget: BudgetFlags,
     #[command(flatten)]
     pub(crate) registry: RegistryFlags,
 }

@@ -45,6 +45,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         options.request.image_sources.push(daemon::image_source(word, &app.environment)?);
     }
     let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
+    let engine = app.limited(engine, options.limits)?;
     configuration.proxies.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let mut request = options.request;

@@ -13,7 +13,7 @@ use crate::{
 use rbuild::{CommitRequest, ContainerState, During, Pause};
 use rbuild_docker_api::{ContainerFilter, ContainerRow};
 
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     Column { field: "Command", heading: "COMMAND" },
     Column { field: "CreatedAt", heading: "CREATED AT" },
     Column { field: "ID", heading: "CONTAINER ID" },

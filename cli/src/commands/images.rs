@@ -12,7 +12,7 @@ use rbuild::{Engine, ImageId, ImageSummary, Reference};
 use rbuild_docker_api::{ImageFilter, ImageFilters, human_size_with, image_rows, names_image, with_tag};
 use std::collections::BTreeSet;
 
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     Column { field: "Containers", heading: "CONTAINERS" },
     Column { field: "CreatedAt", heading: "CREATED AT" },
     Column { field: "CreatedSince", heading: "CREATED" },

@@ -2,6 +2,7 @@
 
 mod build;
 mod builds;
+mod cache;
 mod call;
 mod check;
 mod compare;
@@ -111,9 +112,9 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),
         C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),
         C::Container(K::Prune(args)) => layers(move |app| prune::containers(app, &args)),
-        C::Builder(B::Prune(args)) | C::Buildx(X::Builder(B::Prune(args))) => {
-            layers(move |app| prune::cache(app, &args))
-        }
+        C::Builder(B::Prune(args)) => layers(move |app| prune::cache(app, &args, cache::summary)),
+        C::Buildx(X::Builder(B::Prune(args))) => layers(move |app| prune::cache(app, &args, cache::table)),
+        C::Buildx(X::Du(args)) => layers(move |app| cache::disk_usage(app, &args)),
         C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
         C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),
         C::Version(args) => index(move |_| version::version(&args)),

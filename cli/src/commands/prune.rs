@@ -1,15 +1,19 @@
 //! `prune` in all its forms.
 
+use super::cache;
 use crate::{
     app::App,
-    args::{BuilderPruneArgs, ContainerPruneArgs, ImagePruneArgs, SystemPruneArgs},
+    args::{BudgetFlags, BuilderPruneArgs, ContainerPruneArgs, ImagePruneArgs, SystemPruneArgs},
     error::CliError,
     exit,
     options::{refuse, size},
     streams::print,
 };
-use rbuild::{Engine, ImageId, PruneCache, PruneContainers, PruneImages, PruneRequest};
-use rbuild_docker_api::{FilterError, PruneFilter, human_size};
+use rbuild::{
+    CacheEntry, Engine, ImageId, PruneCache, PruneContainers, PruneEffect, PruneImages, PruneRequest,
+    Timestamp,
+};
+use rbuild_docker_api::{CacheFilter, FilterError, PruneFilter, human_size};
 use std::io::{self, BufRead};
 
 /// Removes dangling images, or with `--all` every image without a container.
@@ -27,39 +31,69 @@ pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
     } else {
         "WARNING! This will remove all dangling images."
     };
-    confirm(args.force, &with_filters(warning, &args.filter), "image prune")?;
+    confirm(args.force || args.dry_run, &with_filters(warning, &args.filter), "image prune")?;
     let engine = app.engine()?;
     let only_images = chosen_images(&engine, &filter)?;
-    let request = PruneRequest { images: which_images(args.all), only_images, ..PruneRequest::default() };
-    prune(&engine, request, "Deleted Images:")
+    let effect = effect(args.dry_run);
+    let request =
+        PruneRequest { images: which_images(args.all), only_images, effect, ..PruneRequest::default() };
+    prune(&engine, &request, "Deleted Images:", app.environment.now)
 }
 
 /// Removes containers that have ended.
 pub(super) fn containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
     let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
     let warning = "WARNING! This will remove all stopped containers.";
-    confirm(args.prune.force, &with_filters(warning, &args.prune.filter), "container prune")?;
+    confirm(
+        args.prune.force || args.prune.dry_run,
+        &with_filters(warning, &args.prune.filter),
+        "container prune",
+    )?;
     let engine = app.engine()?;
     let only_containers = chosen_containers(&engine, &filter)?;
-    let request =
-        PruneRequest { containers: PruneContainers::Stopped, only_containers, ..PruneRequest::default() };
-    prune(&engine, request, "Deleted Containers:")
+    let effect = effect(args.prune.dry_run);
+    let containers = PruneContainers::Stopped;
+    let request = PruneRequest { containers, only_containers, effect, ..PruneRequest::default() };
+    prune(&engine, &request, "Deleted Containers:", app.environment.now)
 }
 
-/// Removes the build cache.
-pub(super) fn cache(app: &App, args: &BuilderPruneArgs) -> Result<(), CliError> {
-    let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
-    refuse(&[("filter label", filter.has_labels())])?;
-    let keep = args.keep_storage.as_deref().map(|text| size::bytes("keep-storage", text)).transpose()?;
+/// Removes the build cache. `told` says how what went is shown.
+pub(super) fn cache(
+    app: &App,
+    args: &BuilderPruneArgs,
+    told: fn(&[CacheEntry], Timestamp) -> String,
+) -> Result<(), CliError> {
+    let now = app.environment.now;
+    let filter = CacheFilter::parse(&args.filter, now)?;
+    let cache_limits = size::limits(&BudgetFlags {
+        max_used_space: args.max_used_space.clone(),
+        min_free_space: args.min_free_space.clone(),
+        reserved_space: args.reserved_space.clone(),
+    })?;
     let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
-    confirm(args.prune.force, &format!("WARNING! This will remove {which}."), "builder prune")?;
+    let warning = with_filters(&format!("WARNING! This will remove {which}."), &args.filter);
+    confirm(args.force || args.dry_run, &warning, "builder prune")?;
+    let engine = app.engine()?;
     let request = PruneRequest {
         build_cache: which_cache(args.all),
-        cache_before: filter.until,
-        keep_cache_bytes: keep,
+        cache_before: filter.unused_since,
+        only_cache: if filter.chooses() { Some(chosen_cache(&engine, &filter)?) } else { None },
+        cache_limits,
+        effect: effect(args.dry_run),
         ..PruneRequest::default()
     };
-    prune(&app.engine()?, request, "Deleted build cache objects:")
+    let pruned = engine.prune(&request)?;
+    let parts = match args.verbose {
+        true => cache::details(&pruned.cache, now),
+        false => told(&pruned.cache, now),
+    };
+    print(&format!("{parts}{}", total(pruned.reclaimed, args.dry_run)))
+}
+
+/// The parts of the cache that the filter lets go.
+fn chosen_cache(engine: &Engine, filter: &CacheFilter) -> Result<Vec<String>, CliError> {
+    let entries = engine.cache_entries()?.into_iter();
+    Ok(entries.filter(|entry| filter.admits(entry)).map(|entry| entry.id).collect())
 }
 
 /// Removes all that is not in use.
@@ -74,7 +108,11 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
     let warning = format!(
         "WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n"
     );
-    confirm(args.prune.force, &with_filters(&warning, &args.prune.filter), "system prune")?;
+    confirm(
+        args.prune.force || args.prune.dry_run,
+        &with_filters(&warning, &args.prune.filter),
+        "system prune",
+    )?;
     let engine = app.engine()?;
     let request = PruneRequest {
         images: which_images(args.all),
@@ -82,11 +120,12 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
         // the cache has no labels
         build_cache: if filter.has_labels() { PruneCache::Keep } else { which_cache(args.all) },
         cache_before: filter.until,
-        keep_cache_bytes: None,
         containers: PruneContainers::Stopped,
         only_containers: chosen_containers(&engine, &filter)?,
+        effect: effect(args.prune.dry_run),
+        ..PruneRequest::default()
     };
-    prune(&engine, request, "Deleted:")
+    prune(&engine, &request, "Deleted:", app.environment.now)
 }
 
 /// The images that the filter lets go; no list without a filter.
@@ -129,14 +168,26 @@ fn which_cache(all: bool) -> PruneCache {
     if all { PruneCache::All } else { PruneCache::Unused }
 }
 
-fn prune(engine: &Engine, request: PruneRequest, heading: &str) -> Result<(), CliError> {
+fn effect(dry_run: bool) -> PruneEffect {
+    if dry_run { PruneEffect::Report } else { PruneEffect::Remove }
+}
+
+fn prune(engine: &Engine, request: &PruneRequest, heading: &str, now: Timestamp) -> Result<(), CliError> {
+    let is_dry = request.effect == PruneEffect::Report;
     let pruned = engine.prune(request)?;
     let mut text = String::new();
     if !pruned.deleted.is_empty() {
         text = format!("{heading}\n{}\n\n", pruned.deleted.join("\n"));
     }
-    text.push_str(&format!("Total reclaimed space: {}\n", human_size(pruned.reclaimed)));
+    text.push_str(&cache::summary(&pruned.cache, now));
+    text.push_str(&total(pruned.reclaimed, is_dry));
     print(&text)
+}
+
+/// The last line: how much was freed, or would be.
+fn total(bytes: u64, is_dry: bool) -> String {
+    let what = if is_dry { "Total space that would be reclaimed" } else { "Total reclaimed space" };
+    format!("{what}: {}\n", human_size(bytes))
 }
 
 /// Asks, unless `--force` has answered already.

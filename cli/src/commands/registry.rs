@@ -4,7 +4,7 @@ use crate::{
     app::App,
     args::{PullArgs, PushArgs},
     error::{CliError, UsageError},
-    options::{Certificates, default_platform, packing, platform, reference, refuse},
+    options::{Certificates, default_platform, packing, platform, reference, refuse, size},
     progress::Style,
     streams::print,
     working::{style_for_people, work},
@@ -17,7 +17,9 @@ pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
     let platform = default_platform(args.platform.as_deref(), &app.environment)?;
+    let limits = size::limits(&args.budget)?;
     let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
+    let engine = app.limited(engine, limits)?;
     let pulled =
         work(style(app, args.registry.quiet), async |events| engine.pull(&name, platform, events).await)?;
     if args.registry.quiet {

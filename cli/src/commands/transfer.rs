@@ -6,7 +6,7 @@ use crate::{
     args::{ExportArgs, ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
     new_file::NewFile,
-    options::{Certificates, image_name, platform, platforms},
+    options::{Certificates, image_name, platform, platforms, size},
     progress::Style,
     streams::{self, print},
     working::{show, style_for_people},
@@ -109,6 +109,7 @@ pub(super) fn export(app: &App, args: &ExportArgs) -> Result<(), CliError> {
 /// Reads images from an archive.
 pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
     let platform = platform(args.platform.as_deref())?;
+    let limits = size::limits(&args.budget)?;
     let source = match &args.input {
         Some(path) if !matches!(path.as_os_str().as_encoded_bytes(), b"" | b"-") => existing(path)?,
         _ if io::stdin().is_terminal() => {
@@ -117,7 +118,7 @@ pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
         _ => standard_input(),
     };
     let style = if args.quiet { Style::Quiet } else { style_for_people(&app.environment) };
-    let engine = app.engine()?;
+    let engine = app.limited(app.engine()?, limits)?;
     let loaded = show(style, |events| engine.load(source, platform.as_ref(), events))?;
     let mut text = String::new();
     for image in loaded {

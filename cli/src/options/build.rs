@@ -6,7 +6,7 @@ use super::{
     pairs, secrets, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, Network, NoCache, Platform, Squash};
+use rbuild::{BuildRequest, Network, NoCache, Platform, SpaceLimits, Squash};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
@@ -30,6 +30,8 @@ pub(crate) struct BuildOptions {
     pub(crate) explain: Explain,
     /// `--cache-report`.
     pub(crate) cache_report: Option<PathBuf>,
+    /// `--max-used-space` and its like.
+    pub(crate) limits: SpaceLimits,
     /// `--jobs`.
     pub(crate) jobs: Option<usize>,
     /// `--tls-verify`.
@@ -136,6 +138,7 @@ impl BuildOptions {
             metadata_file: args.metadata_file.filter(|path| !path.as_os_str().is_empty()),
             explain: if args.explain { Explain::Steps } else { Explain::First },
             cache_report: args.cache_report.filter(|path| !path.as_os_str().is_empty()),
+            limits: size::limits(&args.budget)?,
             jobs: args.jobs,
             certificates: Certificates::from_flag(args.tls_verify),
             call,

@@ -1,26 +1,30 @@
 //! Sizes as Docker's flags take them.
 
-use crate::error::UsageError;
+use crate::{args::BudgetFlags, error::UsageError};
+use rbuild::{Space, SpaceLimits};
 
 /// Reads `64m`, `1.5g`, `65536`, `10MiB` for the flag `flag`: units are powers of 1024.
 pub(crate) fn bytes(flag: &str, text: &str) -> Result<u64, UsageError> {
-    let bad = || {
-        UsageError::new(format!("invalid argument {text:?} for \"--{flag}\" flag: invalid size: '{text}'"))
+    match Space::parse(text) {
+        Some(Space::Bytes(bytes)) => Ok(bytes),
+        Some(Space::Percent(_)) | None => Err(invalid(flag, text)),
+    }
+}
+
+/// Reads the limits of a budget: sizes, or `10%` of the disk.
+pub(crate) fn limits(flags: &BudgetFlags) -> Result<SpaceLimits, UsageError> {
+    let space = |flag, text: &Option<String>| -> Result<Option<Space>, UsageError> {
+        text.as_deref().map(|text| Space::parse(text).ok_or_else(|| invalid(flag, text))).transpose()
     };
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| bad())?;
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return Err(bad()),
-    };
-    Ok((number * 1024_f64.powi(power)) as u64)
+    Ok(SpaceLimits {
+        max_used: space("max-used-space", &flags.max_used_space)?,
+        min_free: space("min-free-space", &flags.min_free_space)?,
+        reserved: space("reserved-space", &flags.reserved_space)?,
+    })
+}
+
+fn invalid(flag: &str, text: &str) -> UsageError {
+    UsageError::new(format!("invalid argument {text:?} for \"--{flag}\" flag: invalid size: '{text}'"))
 }
 
 #[cfg(test)]
@@ -28,20 +32,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_s_units() {
-        for (text, expected) in [
-            ("64m", 64 << 20),
-            ("65536", 65536),
-            ("1.5g", 3 << 29),
-            ("10MiB", 10 << 20),
-            ("1kb", 1024),
-            ("7 B", 7),
-        ] {
-            assert_eq!(bytes("shm-size", text), Ok(expected), "{text}");
-        }
-        for text in ["", "xx", "-1", "1.2.3", "1x", "ib"] {
+    fn docker_s_units_and_docker_s_words() {
+        assert_eq!(bytes("shm-size", "64m"), Ok(64 << 20));
+        for text in ["", "xx", "10%"] {
             let message = bytes("shm-size", text).unwrap_err().to_string();
             assert!(message.ends_with(&format!("invalid size: '{text}'")), "{message}");
         }
+        let flags = BudgetFlags { min_free_space: Some("10%".to_owned()), ..BudgetFlags::default() };
+        assert_eq!(limits(&flags).unwrap().min_free, Some(Space::Percent(10)));
     }
 }

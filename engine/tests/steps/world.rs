@@ -171,7 +171,7 @@ impl World {
                 }
                 Found::Miss(_) | Found::Unknown(_) => {
                     let layer = self.stub(&ready, cache.lease());
-                    let done = Done { layer, created: now(), took: Duration::ZERO };
+                    let done = Done { layer, bytes: None, created: now(), took: Duration::ZERO };
                     cache.keep(&ready, &done, lock).unwrap()
                 }
             };

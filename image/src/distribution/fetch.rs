@@ -29,6 +29,9 @@ const PIECES_AHEAD: usize = 64;
 /// Bytes between two progress events.
 const PROGRESS_STEP: u64 = 256 << 10;
 
+/// A compressed layer and its files together take about so many times its length.
+const UNPACKED: u64 = 4;
+
 /// The length of a compressed layer that is worth a sync of its own.
 const WRITE_BACK: u64 = 16 << 20;
 
@@ -84,6 +87,9 @@ impl RemoteImages {
                 wanted.push(Wanted { at, lock, remote });
             }
         }
+        let packed: u64 = wanted.iter().map(|wanted| wanted.remote.blob.size).sum();
+        let room = self.store.clone();
+        blocking("making room", move || Ok(room.make_room(packed.saturating_mul(UNPACKED))?)).await?;
         let parts = wanted.iter().map(|wanted| self.unpacked(&wanted.remote, on_event));
         let pending = try_join_all(parts).await?;
         let (store, stack) = (self.store.clone(), stack.to_vec());

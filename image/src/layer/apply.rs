@@ -145,6 +145,7 @@ fn pending(
         files: Some(unpacked.files),
         diff_id: Some(fed.diff_id),
         tar_size: Some(fed.size),
+        disk_bytes: None,
         source,
     };
     Ok(PendingLayer {

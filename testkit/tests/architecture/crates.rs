@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs};
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// Libraries that only these crates may use.
-const HOMES: [(&str, &str); 12] = [
+const HOMES: [(&str, &str); 13] = [
     ("pest", "rbuild-parser"),
     ("pest_derive", "rbuild-parser"),
     ("petgraph", "rbuild-planner"),
@@ -16,6 +16,7 @@ const HOMES: [(&str, &str); 12] = [
     ("sled", "rbuild-cache"),
     ("reqwest", "rbuild-registry"),
     ("toml", "rbuild-registry"),
+    ("toml", "rbuild-cli"),
     ("reqwest", "rbuild-daemon"),
     ("clap", "rbuild-cli"),
     ("oci-spec", "rbuild-oci"),

@@ -1,0 +1,147 @@
+//! A store within a budget, and the commands that show and reduce what it holds.
+
+use crate::{ordinary_user, with_busybox};
+use rbuild_testkit::{Base, Workspace};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+/// Bytes on the disk of what counts: layers, blobs and cache mounts.
+fn used(here: &Workspace) -> u64 {
+    ["layers", "blobs", "mounts"].iter().map(|part| tree(&here.store().join(part))).sum()
+}
+
+fn tree(path: &Path) -> u64 {
+    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    let below = fs::read_dir(path).into_iter().flatten().flatten();
+    let below = if found.is_dir() { below.map(|entry| tree(&entry.path())).sum() } else { 0 };
+    found.blocks() * 512 + below
+}
+
+fn as_root_and_user(test: &str, check: impl Fn(&Workspace)) {
+    if let Some(here) = with_busybox(test) {
+        check(&here);
+        if let Some(there) = ordinary_user::workspace(test) {
+            there.import(Base::Busybox);
+            check(&there);
+        }
+    }
+}
+
+#[test]
+fn many_builds_stay_within_a_budget_by_one_step_at_most() {
+    as_root_and_user("many_builds_stay_within_a_budget_by_one_step_at_most", |here| {
+        let step = 64 << 10;
+        let budget = used(here) + (700 << 10);
+        let limit = format!("--max-used-space={budget}");
+        let mut cached = 0;
+        for round in 0..40 {
+            let context = here.context(
+                "c",
+                &format!("FROM busybox\nCOPY f /f\nRUN echo {round} > /round\nCOPY g /g\n"),
+                &[("f", &"f".repeat(step)), ("g", &round.to_string().repeat(step / 2))],
+            );
+            let ran = here.run(["build", "--progress=plain", "-t", "x", &limit, context.to_str().unwrap()]);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            assert!(!ran.stderr.contains("over its budget"), "{}", ran.stderr);
+            cached += ran.stderr.matches("CACHED").count();
+            let used = used(here);
+            // a step's layer, with its directories
+            assert!(used <= budget + step as u64 + (24 << 10), "round {round}: {used} of {budget}");
+        }
+        assert!(cached >= 39, "what every build uses stays: {cached}");
+        assert!(here.ok(["images", "-q"]).lines().count() < 40, "images that lost their name made room");
+        here.ok(["run", "--rm", "x", "cat", "/round"]);
+        let first = "FROM busybox\nCOPY f /f\nRUN echo 0 > /round\nCOPY g /g\n";
+        let files = [("f", "f".repeat(step)), ("g", "0".repeat(step / 2))];
+        let context = here.context("c", first, &files.each_ref().map(|(name, text)| (*name, text.as_str())));
+        here.ok(["build", "-q", context.to_str().unwrap()]);
+        let seen = here.ok(["builds", "inspect", "--format", "json", "^0"]);
+        assert!(seen.contains("evicted"), "{seen}");
+    });
+}
+
+#[test]
+fn a_file_sets_the_budget_and_its_mistakes_are_named() {
+    let Some(here) = with_busybox("a_file_sets_the_budget_and_its_mistakes_are_named") else { return };
+    let config = |text: &str| here.write("config/rbuild/config.toml", text);
+    let context = here.context("c", "FROM busybox\nRUN head -c 3000000 /dev/zero > /big\n", &[]);
+    let build = || {
+        let directory = here.path().join("config");
+        let arguments = ["build", "--progress=plain", context.to_str().unwrap()];
+        rbuild_testkit::Ran::of(here.command(arguments).env("XDG_CONFIG_HOME", directory).output().unwrap())
+    };
+    config("[gc]\nmaxUsedSpace = \"100kB\"\n");
+    let ran = build();
+    assert!(ran.code == 0 && ran.stderr.contains("bytes over its budget"), "{ran:#?}");
+    config("[gc]\nmaxSpace = \"100kB\"\n");
+    let ran = build();
+    assert!(
+        ran.code != 0 && ran.stderr.contains("config.toml: line 2: unknown field `maxSpace`"),
+        "{ran:#?}"
+    );
+    let ran = here.fails(["build", "--min-free-space=much", "."]);
+    assert!(ran.stderr.contains("--min-free-space"), "{ran:#?}");
+}
+
+#[test]
+fn a_prune_says_first_what_would_go_and_takes_what_is_chosen() {
+    let Some(here) = with_busybox("a_prune_says_first_what_would_go_and_takes_what_is_chosen") else {
+        return;
+    };
+    let context = here.context(
+        "c",
+        "FROM busybox\nRUN --mount=type=cache,id=warm,target=/m head -c 500000 /dev/zero > /m/f; echo a > /a\n\
+         RUN head -c 2000000 /dev/zero > /big\n",
+        &[],
+    );
+    here.ok(["build", "-q", "-t", "x", context.to_str().unwrap()]);
+    let ids = |filters: &[&str]| -> Vec<String> {
+        let listed = here.ok(["buildx", "du", "--format", "{{.ID}}"].iter().chain(filters));
+        listed.lines().map(str::to_owned).collect()
+    };
+    assert_eq!(ids(&[]).len(), 3);
+    assert_eq!(ids(&["--filter", "type=exec.cachemount"]).len(), 1);
+    assert_eq!(ids(&["--filter", "shared"]).len(), 2);
+    assert_eq!(ids(&["--filter", "unused-for=1h"]).len(), 0);
+    let told = here.ok(["buildx", "du", "--verbose", "--filter", "description~=big"]);
+    assert!(told.contains("RUN head -c 2000000 /dev/zero > /big") && told.contains("Total:"), "{told}");
+
+    let dry = here.ok(["builder", "prune", "-a", "--dry-run"]);
+    assert!(dry.contains("would be reclaimed") && dry.lines().count() >= 4, "{dry}");
+    assert!(here.ok(["system", "prune", "-a", "--dry-run"]).contains("deleted: sha256:"));
+    assert_eq!((ids(&[]).len(), here.ok(["images", "-q"]).lines().count()), (3, 2));
+
+    let pruned = here.ok(["buildx", "prune", "-f", "--filter", "type=exec.cachemount"]);
+    assert!(pruned.contains("RECLAIMABLE"), "{pruned}");
+    assert_eq!(ids(&[]).len(), 2);
+    here.ok(["rmi", "x"]);
+    here.ok(["builder", "prune", "-f", "--max-used-space", "1m"]);
+    let left = here.ok(["buildx", "du", "--format", "{{.Description}}"]);
+    assert!(left.contains("/m/f") && !left.contains("/big"), "{left}");
+}
+
+#[test]
+fn df_lists_everything_by_kind() {
+    let Some(here) = with_busybox("df_lists_everything_by_kind") else { return };
+    let context = here.context("c", "FROM busybox\nRUN head -c 2000000 /dev/zero > /big\n", &[]);
+    here.ok(["build", "-q", "-t", "x", context.to_str().unwrap()]);
+    here.ok(["run", "--name", "one", "x", "sh", "-c", "head -c 300000 /dev/zero > /f"]);
+    let told = here.ok(["df", "-v"]);
+    for part in
+        ["Images space usage:", "SHARED SIZE", "Containers space usage:", "Build cache usage:", "CACHE TYPE"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    let line = |start: &str| told.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    assert!(line("x ").ends_with('1'), "one container: {told}");
+    assert!(told.lines().any(|line| line.ends_with("one") && line.contains("30")), "{told}");
+    let shared = here.ok([
+        "system",
+        "df",
+        "-v",
+        "--format",
+        "{{range .Images}}{{.Repository}} {{.UniqueSize}};{{end}}",
+    ]);
+    assert!(shared.contains("x 2.0"), "{shared}");
+    let json = here.ok(["df", "-v", "--format", "json"]);
+    assert!(json.contains("\"BuildCache\":[{") && json.contains("\"Volumes\":[]"), "{json}");
+}
