@@ -1,10 +1,7 @@
 //! What commands are given besides their arguments: the surroundings, and the engine when they ask for it.
 
 use crate::{
-    args::GlobalArgs,
-    config_file::ConfigFile,
-    credentials::{Configuration, configuration},
-    environment::Environment,
+    args::GlobalArgs, config_file::ConfigFile, credentials::client_options, environment::Environment,
     error::CliError,
     options::Certificates,
 };
@@ -31,22 +28,19 @@ impl App {
     /// # Errors
     /// [`CliError::Engine`] when the store cannot be opened.
     pub(crate) fn engine(&self) -> Result<Engine, CliError> {
-        self.open(ClientOptions::default(), 1)
+        let (root, clock) = (self.root.clone(), self.environment.clock);
+        Ok(Engine::open(EngineOptions { root, registry: ClientOptions::default(), clock })?)
     }
 
-    /// The engine, for commands that may talk to a registry, and the configuration it was opened with. At most `jobs`
-    /// build steps will run at once.
+    /// The engine, for commands that may talk to a registry. What people have configured for registries is read when one is
+    /// asked for something, since most commands find all they need in the store.
     ///
     /// # Errors
-    /// [`CliError::Configuration`], [`CliError::Engine`].
-    pub(crate) fn configured_engine(
-        &self,
-        certificates: Certificates,
-        jobs: usize,
-    ) -> Result<(Engine, Configuration), CliError> {
-        let configuration = configuration(&self.environment, certificates)?;
-        let engine = self.open(configuration.registry.clone(), jobs)?;
-        Ok((engine, configuration))
+    /// [`CliError::Engine`] when the store cannot be opened.
+    pub(crate) fn engine_with_registries(&self, certificates: Certificates) -> Result<Engine, CliError> {
+        let environment = self.environment.clone();
+        let read = move || client_options(&environment, certificates).map_err(Into::into);
+        Ok(self.engine()?.with_registries(read))
     }
 
     /// The engine, kept within the budget that flags (`limits`) and the configuration files give.
@@ -55,10 +49,5 @@ impl App {
     /// [`CliError::ConfigFile`], [`CliError::Engine`].
     pub(crate) fn limited(&self, engine: Engine, limits: SpaceLimits) -> Result<Engine, CliError> {
         Ok(engine.within(limits.or(ConfigFile::read(&self.environment)?.limits))?)
-    }
-
-    fn open(&self, registry: ClientOptions, jobs: usize) -> Result<Engine, CliError> {
-        let (root, clock) = (self.root.clone(), self.environment.clock);
-        Ok(Engine::open(EngineOptions { root, jobs, registry, clock })?)
     }
 }

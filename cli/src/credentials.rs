@@ -14,26 +14,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The content of the configuration files.
-pub(crate) struct Configuration {
-    /// For the registry client.
-    pub(crate) registry: ClientOptions,
-    /// For build arguments.
-    pub(crate) proxies: BuildProxies,
-}
-
-/// Reads the files people have, in the places where the other tools look for them.
+/// The options of a client of registries, by the files that people have in the places where the other tools look for them.
 ///
 /// # Errors
 /// [`CliError::Configuration`] and [`CliError::File`] for files that are there and cannot be used.
-pub(crate) fn configuration(
+pub(crate) fn client_options(
     environment: &Environment,
     certificates: Certificates,
-) -> Result<Configuration, CliError> {
+) -> Result<ClientOptions, CliError> {
     let (registries, daemon_proxies) = registries(environment)?;
     let mut client = client_proxies(environment).or(daemon_proxies);
     let mut credentials = Credentials::none();
-    let mut proxies = BuildProxies::default();
     for path in environment.containers_auth() {
         if let Some((_, text)) = document(&path)? {
             credentials = credentials.or(logins(&path, &text)?);
@@ -42,10 +33,9 @@ pub(crate) fn configuration(
     let docker = environment.docker_config();
     if let Some((value, text)) = document(&docker)? {
         credentials = credentials.or(logins(&docker, &text)?);
-        proxies = BuildProxies::from_configuration(&value);
         client = client.or(configured_proxies(&value));
     }
-    let registry = ClientOptions {
+    Ok(ClientOptions {
         credentials,
         helper_path: environment.variable("PATH").unwrap_or_default().to_owned(),
         certificate_directories: certificate_directories(environment),
@@ -56,8 +46,16 @@ pub(crate) fn configuration(
         registries,
         proxies: client,
         ..ClientOptions::default()
-    };
-    Ok(Configuration { registry, proxies })
+    })
+}
+
+/// The proxies that Docker's client gives to builds as arguments.
+///
+/// # Errors
+/// [`CliError::Configuration`] and [`CliError::File`] for a file that is there and cannot be used.
+pub(crate) fn build_proxies(environment: &Environment) -> Result<BuildProxies, CliError> {
+    let configuration = document(&environment.docker_config())?;
+    Ok(configuration.map(|(value, _)| BuildProxies::from_configuration(&value)).unwrap_or_default())
 }
 
 /// A JSON file, read and as text; `None` when it is not there or empty.
@@ -129,11 +127,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().to_str().unwrap();
         let environment = Environment::of(&[("HOME", dir), ("DOCKER_CONFIG", dir)], User::Ordinary);
-        assert!(configuration(&environment, Certificates::Checked).is_ok());
+        assert!(client_options(&environment, Certificates::Checked).is_ok());
         fs::write(home.path().join("config.json"), "{").unwrap();
-        let error = configuration(&environment, Certificates::Checked).err().unwrap();
+        let error = client_options(&environment, Certificates::Checked).err().unwrap();
         assert!(error.to_string().ends_with("config.json is not a docker configuration"), "{error}");
         fs::write(home.path().join("config.json"), r#"{"auths":{"r.example":{"auth":"YTpi"}}}"#).unwrap();
-        assert!(configuration(&environment, Certificates::Unchecked).is_ok());
+        assert!(client_options(&environment, Certificates::Unchecked).is_ok());
     }
 }

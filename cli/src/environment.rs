@@ -16,6 +16,8 @@ pub(crate) struct Environment {
     variables: HashMap<String, String>,
     /// The user who started the program.
     pub(crate) user: User,
+    /// True if stderr is a terminal.
+    stderr_is_terminal: bool,
     /// When it was started.
     pub(crate) now: Timestamp,
     /// The machine's clock.
@@ -40,7 +42,8 @@ impl Environment {
             .collect();
         let user = if nix::unistd::geteuid().is_root() { User::Root } else { User::Ordinary };
         let clock = Clock::new(SystemTime::now);
-        Self { variables, user, now: clock.now().into(), clock }
+        let stderr_is_terminal = streams::stderr().is_terminal();
+        Self { variables, user, stderr_is_terminal, now: clock.now().into(), clock }
     }
 
     /// A made-up one, started at the epoch.
@@ -51,6 +54,7 @@ impl Environment {
         Self {
             variables,
             user,
+            stderr_is_terminal: false,
             now: SystemTime::UNIX_EPOCH.into(),
             clock: Clock::new(|| SystemTime::UNIX_EPOCH),
         }
@@ -122,7 +126,7 @@ impl Environment {
 
     /// True if stderr is a terminal on which lines can be redrawn.
     pub(crate) fn live_terminal(&self) -> bool {
-        self.variable("TERM") != Some("dumb") && streams::stderr().is_terminal()
+        self.stderr_is_terminal && self.variable("TERM") != Some("dumb")
     }
 }
 

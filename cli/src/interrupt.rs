@@ -1,82 +1,69 @@
-//! Ctrl-C: the first one cancels what goes on, the second ends the program at once.
+//! Ctrl-C: the first one cancels what goes on, the second ends the program at once, whatever it does at that moment. There is
+//! no thread that waits for signals, because most commands are over before a thread would have started.
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        signalfd::{SfdFlags, SignalFd},
-    },
-    unistd::pipe,
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
 };
 use std::{
-    os::fd::{AsFd, OwnedFd},
-    thread::{self, JoinHandle},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
-use tokio::sync::oneshot;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Tells of the first signal that asks the program to stop. Dropping it gives signals their usual effect back.
 pub(crate) struct Interrupt {
-    first: oneshot::Receiver<i32>,
-    watcher: Option<(OwnedFd, JoinHandle<()>)>,
+    /// The number of the last signal, 0 for none.
+    last: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Watches from now on. To be called before any other thread is started, because threads inherit which signals
-    /// are blocked. When the kernel does not let us watch, signals keep their usual effect.
+    /// Watches from now on. When the kernel does not let us watch, signals keep their usual effect.
     pub(crate) fn watch() -> Self {
-        let (sender, first) = oneshot::channel();
-        let watcher = pipe().ok().and_then(|(over, dropped)| {
-            let signals = stopping();
-            signals.thread_block().ok()?;
-            let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-            let received = SignalFd::with_flags(&signals, flags).ok()?;
-            Some((dropped, thread::spawn(move || wait(&received, &over, sender))))
-        });
-        Self { first, watcher }
+        let interrupt = Self { last: Arc::default(), over: Arc::default() };
+        // a signal that cannot be watched ends the program
+        let _ = interrupt.take_over();
+        interrupt
+    }
+
+    /// What a signal does, in this order: its usual effect when the watch is over, and the end of the program when it is the
+    /// second one.
+    fn take_over(&self) -> io::Result<()> {
+        let asked: Arc<AtomicBool> = Arc::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            flag::register_conditional_default(signal, self.over.clone())?;
+            flag::register_conditional_shutdown(signal, 128 + signal, asked.clone())?;
+            flag::register(signal, asked.clone())?;
+            flag::register_usize(signal, self.last.clone(), signal as usize)?;
+        }
+        Ok(())
     }
 
     /// Waits for the signal and gives its number; never ends when there is nothing to wait for.
-    pub(crate) async fn received(&mut self) -> i32 {
-        match (&mut self.first).await {
-            Ok(signal) => signal,
-            Err(_) => std::future::pending().await,
+    pub(crate) async fn received(&self) -> i32 {
+        let watched =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = watched else {
+            return std::future::pending().await;
+        };
+        // one that came before there was a runtime is not heard of again
+        if self.last.load(Ordering::SeqCst) == 0 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
         }
+        self.last.load(Ordering::SeqCst) as i32
     }
 }
 
 impl Drop for Interrupt {
     fn drop(&mut self) {
-        if let Some((dropped, watcher)) = self.watcher.take() {
-            drop(dropped);
-            // it only waits: there is no panic to hear of
-            let _ = watcher.join();
-            let _ = stopping().thread_unblock();
-        }
+        self.over.store(true, Ordering::SeqCst);
     }
-}
-
-/// Hands on the first signal, ends the program at the second, and returns when `over` hangs up.
-fn wait(signals: &SignalFd, over: &OwnedFd, sender: oneshot::Sender<i32>) {
-    let mut sender = Some(sender);
-    loop {
-        let mut watched =
-            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(over.as_fd(), PollFlags::POLLIN)];
-        let polled = poll(&mut watched, PollTimeout::NONE);
-        let is_over = watched[1].revents().is_some_and(|events| !events.is_empty());
-        while let Ok(Some(received)) = signals.read_signal() {
-            let signal = received.ssi_signo as i32;
-            let delivered = sender.take().is_some_and(|sender| sender.send(signal).is_ok());
-            if !delivered {
-                std::process::exit(128 + signal);
-            }
-        }
-        if is_over || polled.is_err_and(|error| error != nix::errno::Errno::EINTR) {
-            return;
-        }
-    }
-}
-
-/// The signals that ask a program to stop.
-fn stopping() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }

@@ -14,17 +14,23 @@ pub(crate) fn work<T, E: Into<CliError>>(
     style: Style,
     work: impl AsyncFnOnce(EventSink) -> Result<T, E>,
 ) -> Result<T, CliError> {
-    let mut interrupt = Interrupt::watch();
+    let interrupt = Interrupt::watch();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| CliError::Stream { action: "start the event loop", source })?;
     let progress = Progress::begin(style);
     let done = runtime.block_on(async {
         tokio::select! {
+            biased;
             done = work(progress.sink()) => done.map_err(Into::into),
+            never = progress.shown_later() => match never {},
             signal = interrupt.received() => Err(CliError::Interrupted { signal }),
         }
     });
     progress.end();
+    if done.is_ok() {
+        // the threads that are left are idle
+        runtime.shutdown_background();
+    }
     done
 }
 
@@ -35,6 +41,7 @@ pub(crate) fn show<T>(
     work: impl FnOnce(EventSink) -> Result<T, rbuild::Error>,
 ) -> Result<T, CliError> {
     let progress = Progress::begin(style);
+    progress.show();
     let done = work(progress.sink());
     progress.end();
     Ok(done?)

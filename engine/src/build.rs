@@ -28,6 +28,7 @@ use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::AtomicBool},
+    thread,
 };
 
 impl Engine {
@@ -132,7 +133,7 @@ struct Build {
     layer_times: LayerTimes,
     squash: Squash,
     remote: RemoteImages,
-    jobs: usize,
+    jobs: Option<usize>,
     reporter: Reporter,
 }
 
@@ -176,7 +177,7 @@ impl Build {
             layer_times: first.request.layer_times,
             squash: first.request.squash,
             remote: engine.remote.clone(),
-            jobs: engine.jobs,
+            jobs: first.request.jobs,
             reporter: reporter.clone(),
         }
     }
@@ -216,7 +217,7 @@ impl Build {
         }
         let lacking = |step| self.plan.dependencies(step).filter(|input| missing.contains(input)).count();
         let queue = Queue::new(missing.iter().map(|step| (*step, lacking(*step))));
-        let mut schedule = Schedule::new(queue, self.jobs);
+        let mut schedule = Schedule::new(queue, self.jobs.unwrap_or_else(usual_jobs));
         while let Some(next) = schedule.next().await {
             let failure = match next {
                 Next::Start(step) => self.start(step, &emulators, &mut schedule).err(),
@@ -375,6 +376,13 @@ impl Build {
         self.executor.machine.sources.save_indexes();
         self.cache.records().flush()
     }
+}
+
+/// How many steps run at once unless the caller says: more than there are processors, because steps wait for networks and
+/// disks more than they compute.
+fn usual_jobs() -> usize {
+    const LEAST: usize = 16;
+    (4 * thread::available_parallelism().map_or(1, usize::from)).max(LEAST)
 }
 
 /// Cancels a build whose future is dropped.

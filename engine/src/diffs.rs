@@ -6,6 +6,7 @@ use rbuild_executor::ExecutorError;
 use rbuild_image::LayerDiff;
 use rbuild_planner::{Plan, StepId};
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     thread,
@@ -20,7 +21,7 @@ pub(crate) struct Diffing {
     store: Store,
     cancel: Cancel,
     /// Limits concurrent hashing to the number of processors: more at once would only take memory.
-    hashers: Arc<Semaphore>,
+    hashers: OnceCell<Arc<Semaphore>>,
     known: Diffs,
     computing: BTreeMap<StepId, JoinHandle<Result<LayerDiff, Error>>>,
 }
@@ -52,11 +53,10 @@ pub(crate) fn known(
 impl Diffing {
     /// Begins with what is known.
     pub(crate) fn new(store: &Store, cancel: &Cancel, known: Diffs) -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
             store: store.clone(),
             cancel: cancel.clone(),
-            hashers: Arc::new(Semaphore::new(processors)),
+            hashers: OnceCell::new(),
             known,
             computing: BTreeMap::new(),
         }
@@ -72,7 +72,11 @@ impl Diffing {
             self.known.insert(step, diff);
             return;
         }
-        let (store, cancel, hashers) = (self.store.clone(), self.cancel.clone(), self.hashers.clone());
+        let hashers = self.hashers.get_or_init(|| {
+            let processors = thread::available_parallelism().map_or(1, usize::from);
+            Arc::new(Semaphore::new(processors))
+        });
+        let (store, cancel, hashers) = (self.store.clone(), self.cancel.clone(), hashers.clone());
         let computing = tokio::task::spawn(async move {
             let _turn = hashers.acquire_owned().await;
             let hashing =

@@ -141,8 +141,6 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Engine {
     store: Store,
-    /// The number of steps that may run at once.
-    jobs: usize,
     isolation: Arc<Isolation>,
     /// The images of registries. Everything that this engine fetches or pushes goes through this one client, so that tokens
     /// and connections are shared; it reads and connects nothing before its first request.
@@ -161,6 +159,18 @@ impl Engine {
         let isolation = Arc::new(Isolation::new(&store));
         let web = Client::new(options.registry);
         let remote = RemoteImages::new(&store, &web);
-        Ok(Self { store, jobs: options.jobs, isolation, remote, web })
+        Ok(Self { store, isolation, remote, web })
+    }
+
+    /// The same engine with the options for registries that `read` reads when the first request needs them. When it fails,
+    /// every request does, with the same error.
+    #[must_use]
+    pub fn with_registries(
+        self,
+        read: impl FnOnce() -> Result<ClientOptions, Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    ) -> Self {
+        let web = Client::deferred(read);
+        let remote = RemoteImages::new(&self.store, &web);
+        Self { remote, web, ..self }
     }
 }

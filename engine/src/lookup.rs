@@ -18,7 +18,7 @@ use rbuild_executor::Selection;
 use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, Plan, Step};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// The cache as one build sees it, and the lease that keeps what the build found from being pruned.
 pub(crate) struct StepCache {
@@ -133,6 +133,12 @@ impl StepCache {
             let keyed = keys.step(step.id);
             unanswered |= keyed.definition == Definition::Untrusted
                 || !take(results, step, recent.record(&keyed.key).cloned());
+        }
+        if !unanswered {
+            let used: HashSet<CacheKey> = keys.iter().map(|keyed| keyed.key).collect();
+            if used.len() == recent.records().count() {
+                self.records.recent_is_complete();
+            }
         }
         let mut misses = Misses::new(keys, recent);
         if unanswered {

@@ -2,8 +2,10 @@
 //! build like this one.
 
 use crate::{
-    BuildRequest, Causes, ContextSource, DockerfileSource, Error, Warning, build_record, keys::Keys,
-    reporter::Reporter, results::Results,
+    BuildRequest, Causes, ContextSource, DockerfileSource, Error, Warning, build_record,
+    keys::Keys,
+    reporter::Reporter,
+    results::{Origin, Results},
 };
 use rbuild_cache::{
     BuildRecord, CacheKey, CacheRecord, Index, KeyBuilder, RecentPlace, RecentRecords, Recorder, SiteHash,
@@ -12,7 +14,10 @@ use rbuild_cache::{
 use rbuild_planner::StepId;
 use std::{
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Writes and keeps the records of a build.
@@ -26,6 +31,8 @@ pub(crate) struct Records {
     context: ContextSource,
     /// Read when they are first asked for.
     of_earlier_builds: OnceLock<Vec<CacheRecord>>,
+    /// The records kept of the last such build are just those that this one uses.
+    recent_is_complete: AtomicBool,
 }
 
 /// Earlier builds of the same context that a step is compared with.
@@ -44,6 +51,7 @@ impl Records {
             recorder: OnceLock::new(),
             context: request.context.clone(),
             of_earlier_builds: OnceLock::new(),
+            recent_is_complete: AtomicBool::new(false),
         }
     }
 
@@ -90,6 +98,11 @@ impl Records {
         })
     }
 
+    /// The records kept of the last such build are just those that this one needs.
+    pub(crate) fn recent_is_complete(&self) {
+        self.recent_is_complete.store(true, Ordering::Relaxed);
+    }
+
     /// Removes what all builds have kept, so that they see the results that are made anew.
     pub(crate) fn forget_recent(&self) {
         if let Err(error) = self.store.forget_recent() {
@@ -119,6 +132,9 @@ impl Records {
 
     /// Keeps what this build used and made, so that the next one like it need not open the index.
     pub(crate) fn keep_recent(&self, keys: &Keys, results: &Results) {
+        if self.recent_is_complete.load(Ordering::Relaxed) && results.count(Origin::Executed) == 0 {
+            return;
+        }
         let used = keys.iter().enumerate().filter_map(|(index, keyed)| {
             let result = results.step(StepId(index))?;
             Some((keyed.key, CacheRecord::clone(&result.record)))

@@ -19,8 +19,6 @@ use std::{
 pub struct EngineOptions {
     /// The store's directory.
     pub root: PathBuf,
-    /// The number of steps that may run at once.
-    pub jobs: usize,
     /// Credentials, certificates and rules for registries.
     pub registry: ClientOptions,
     /// When things are made.
@@ -292,6 +290,8 @@ pub struct BuildRequest {
     pub image_sources: Vec<ImageSource>,
     /// The images that base images have to be. One that it does not name is an error.
     pub locked: Option<ImageLock>,
+    /// How many steps run at once; `None` for four for each processor, and at least 16.
+    pub jobs: Option<usize>,
     /// `--add-host`: host and address.
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size` in bytes.
@@ -360,6 +360,7 @@ impl BuildRequest {
             pull: PullPolicy::Missing,
             image_sources: Vec::new(),
             locked: None,
+            jobs: None,
             add_hosts: Vec::new(),
             shm_size: None,
         }

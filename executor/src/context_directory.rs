@@ -88,7 +88,8 @@ impl ContextDirectory {
 /// # Errors
 /// [`ExecutorError::DefinitionTooLong`] beyond [`MAX_DEFINITION`]; [`ExecutorError::System`] when it cannot be read.
 pub fn read_definition(source: impl Read, path: &Path) -> Result<Vec<u8>, ExecutorError> {
-    let mut content = Vec::new();
+    // nearly all are shorter, and read in one piece then
+    let mut content = Vec::with_capacity(8 << 10);
     let read = source.take(MAX_DEFINITION + 1).read_to_end(&mut content);
     read.map_err(|error| ExecutorError::system("read", path.as_os_str().as_bytes(), error))?;
     if content.len() as u64 > MAX_DEFINITION {

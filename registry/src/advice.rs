@@ -44,7 +44,8 @@ impl RegistryError {
             | Self::CredentialsEntry { .. }
             | Self::Helper { .. }
             | Self::Certificate { .. }
-            | Self::Setup { .. } => None,
+            | Self::Setup { .. }
+            | Self::Configuration(_) => None,
         }
     }
 }

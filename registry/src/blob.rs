@@ -112,7 +112,7 @@ impl BlobStream {
         loop {
             let Some(response) = &mut self.response else { return self.finish().map(|()| None) };
             let url = response.url().clone();
-            let stall = self.client.transport.stall;
+            let stall = self.client.stall;
             let failed = match time::timeout(stall, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => match self.accept(chunk)? {
                     Some(chunk) => return Ok(Some(chunk)),

@@ -1,9 +1,10 @@
 //! The client, and the requests that concern a registry as a whole.
 
 use crate::{
-    Access, ClientOptions, RegistryError, RetryPolicy,
+    Access, Cause, ClientOptions, RegistryError, RetryPolicy,
     auth::Authenticator,
     connector::Connector,
+    error::UnreadOptions,
     failure::{self, Subject},
     notice::Listener,
     request::{Call, RequestScope, Target},
@@ -14,7 +15,7 @@ use crate::{
 use rbuild_oci::Reference;
 use reqwest::{Method, Response, StatusCode};
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 use tokio::time;
@@ -22,29 +23,43 @@ use tokio::time;
 /// Speaks to registries. Cheap to make and to clone; connections and tokens are shared by all clones.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) transport: Arc<Transport>,
+    pub(crate) transport: Arc<DeferredTransport>,
     pub(crate) listener: Listener,
     pub(crate) retry: RetryPolicy,
+    /// The longest time that a transfer may take without moving a byte.
+    pub(crate) stall: Duration,
+}
+
+/// The transport with its options, which are read for the first request.
+pub(crate) struct DeferredTransport(LazyLock<Result<Transport, UnreadOptions>, ReadTransport>);
+
+type ReadTransport = Box<dyn FnOnce() -> Result<Transport, UnreadOptions> + Send>;
+
+impl DeferredTransport {
+    /// The transport.
+    pub(crate) fn configured(&self) -> Result<&Transport, RegistryError> {
+        self.0.as_ref().map_err(|unread| RegistryError::Configuration(unread.clone()))
+    }
 }
 
 impl Client {
     /// Makes a client. It reads and connects nothing before its first request.
     #[must_use]
     pub fn new(options: ClientOptions) -> Self {
-        let registries = Arc::new(options.registries);
-        let trust = Trust {
-            tls: options.tls,
-            registries: Arc::clone(&registries),
-            certificate_directories: options.certificate_directories,
-        };
-        let transport = Transport {
-            connector: Connector::new(trust, options.proxies),
-            auth: Authenticator::new(options.credentials, options.helper_path),
-            registries,
-            given_up: Mutex::default(),
-            stall: options.stall_limit,
-        };
-        Self { transport: Arc::new(transport), listener: Listener::ignore(), retry: options.retry }
+        let (retry, stall) = (options.retry, options.stall_limit);
+        let transport = DeferredTransport(LazyLock::new(Box::new(|| Ok(transport(options)))));
+        Self { transport: Arc::new(transport), listener: Listener::ignore(), retry, stall }
+    }
+
+    /// Makes a client whose options are read when its first request needs them, because most commands send none. Retries and
+    /// limits are the usual ones. When the options cannot be read, each request fails with that.
+    #[must_use]
+    pub fn deferred(read: impl FnOnce() -> Result<ClientOptions, Cause> + Send + 'static) -> Self {
+        let read = || read().map(transport).map_err(|cause| UnreadOptions(Arc::new(cause)));
+        let transport = LazyLock::new(Box::new(read) as ReadTransport);
+        let ClientOptions { retry, stall_limit: stall, .. } = ClientOptions::default();
+        let transport = Arc::new(DeferredTransport(transport));
+        Self { transport, listener: Listener::ignore(), retry, stall }
     }
 
     /// The same client, which tells `listener` why it waits.
@@ -75,7 +90,7 @@ impl Client {
 
     pub(crate) async fn send(&self, reference: &Reference, call: &Call) -> Result<Response, RegistryError> {
         if call.scope.access == Access::Push {
-            self.transport.registries.check(reference)?;
+            self.transport.configured()?.registries.check(reference)?;
         }
         self.send_to(reference.domain(), call).await
     }
@@ -86,7 +101,7 @@ impl Client {
         let policy = &self.retry;
         let mut retries = 0;
         loop {
-            let (delay, reason) = match self.transport.authorised(domain, call).await {
+            let (delay, reason) = match self.transport.configured()?.authorised(domain, call).await {
                 Ok(response) if retry::is_transient(response.status()) => {
                     match policy.delay_after(retries, response.headers()) {
                         Some(delay) => (delay, format!("{domain} answered {}", response.status())),
@@ -116,6 +131,22 @@ impl Client {
         reference: &Reference,
         call: &Call,
     ) -> Result<Response, RegistryError> {
-        self.transport.authorised(reference.domain(), call).await
+        self.transport.configured()?.authorised(reference.domain(), call).await
+    }
+}
+
+fn transport(options: ClientOptions) -> Transport {
+    let registries = Arc::new(options.registries);
+    let trust = Trust {
+        tls: options.tls,
+        registries: Arc::clone(&registries),
+        certificate_directories: options.certificate_directories,
+    };
+    Transport {
+        connector: Connector::new(trust, options.proxies),
+        auth: Authenticator::new(options.credentials, options.helper_path),
+        registries,
+        given_up: Mutex::default(),
+        stall: options.stall_limit,
     }
 }

@@ -117,14 +117,15 @@ impl Client {
     ) -> Result<Response, RegistryError> {
         let mut url = url.clone();
         for _ in 0..=REDIRECT_LIMIT {
-            let mut request = self.transport.connector.http(&url)?.get(url.clone()).headers(headers.clone());
+            let transport = self.transport.configured()?;
+            let mut request = transport.connector.http(&url)?.get(url.clone()).headers(headers.clone());
             for (name, value) in [(IF_NONE_MATCH, &earlier.etag), (IF_MODIFIED_SINCE, &earlier.last_modified)]
             {
                 if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
                     request = request.header(name, value);
                 }
             }
-            let stall = self.transport.stall;
+            let stall = self.stall;
             let stalled = |_| RegistryError::Stalled { host: name_of(&url), seconds: stall.as_secs() };
             let response = time::timeout(stall, request.send()).await.map_err(stalled)?;
             let response = response.map_err(|error| failure::of_request(&url, error))?;

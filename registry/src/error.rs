@@ -2,7 +2,7 @@
 
 use crate::TlsProblem;
 use rbuild_oci::{Digest, FailureClass};
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 /// The lower-level error behind a [`RegistryError`]; only its text is meant for use.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -25,9 +25,28 @@ impl fmt::Display for Access {
     }
 }
 
+/// The reason why the options of a client could not be read: the error of their reader, for every request that needs them.
+#[derive(Clone, Debug)]
+pub struct UnreadOptions(pub(crate) Arc<Cause>);
+
+impl fmt::Display for UnreadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for UnreadOptions {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
 /// A failed request to a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    /// The options of the client could not be read.
+    #[error(transparent)]
+    Configuration(UnreadOptions),
     /// The repository or the tag or digest in it does not exist.
     #[error("failed to resolve reference {reference:?}: not found")]
     NotFound {
@@ -273,6 +292,7 @@ impl RegistryError {
             | Self::Blocked { .. }
             | Self::Registries { .. }
             | Self::CredentialsFile { .. }
+            | Self::Configuration(_)
             | Self::CredentialsEntry { .. } => FailureClass::Input,
             Self::Challenge { .. }
             | Self::Tls { .. }

@@ -13,9 +13,10 @@ pub(crate) struct Places {
 impl Client {
     /// The places that have `reference`. A mirror that could not be reached is not asked again.
     pub(crate) fn places(&self, reference: &Reference) -> Result<Places, RegistryError> {
-        let mut mirrors = VecDeque::from(self.transport.registries.places(reference)?);
+        let transport = self.transport.configured()?;
+        let mut mirrors = VecDeque::from(transport.registries.places(reference)?);
         let last = mirrors.pop_back().unwrap_or_else(|| reference.clone());
-        mirrors.retain(|mirror| !self.transport.is_given_up(mirror.domain()));
+        mirrors.retain(|mirror| !transport.is_given_up(mirror.domain()));
         Ok(Places { mirrors, last })
     }
 
@@ -37,7 +38,7 @@ impl Places {
         let lacks = matches!(error, RegistryError::NotFound { .. } | RegistryError::BlobNotFound { .. });
         // a mirror need not have everything
         if !lacks {
-            client.transport.give_up_on(mirror.domain());
+            client.transport.configured()?.give_up_on(mirror.domain());
             let mirror = format!("{}/{}", mirror.domain(), mirror.path());
             client.listener.tell(Notice::MirrorFailed { mirror, reason: with_causes(&error) });
         }

@@ -27,13 +27,14 @@ impl Client {
     /// # Errors
     /// Any failure of the connection; [`RegistryError::Protocol`] when the other side is no registry.
     pub async fn reach(&self, domain: &str) -> Result<Reached, RegistryError> {
-        let endpoint = self.transport.connector.endpoint(domain).await?;
+        let transport = self.transport.configured()?;
+        let endpoint = transport.connector.endpoint(domain).await?;
         let mut url = endpoint.base().clone();
         url.set_path("/v2/");
         let request = Request::new(Method::GET, url.clone());
-        let limit = self.transport.stall;
+        let limit = self.stall;
         let stalled = |_| RegistryError::Stalled { host: name_of(&url), seconds: limit.as_secs() };
-        let sent = self.transport.exchange(&endpoint, request, &Authorization::Anonymous);
+        let sent = transport.exchange(&endpoint, request, &Authorization::Anonymous);
         let response = time::timeout(limit, sent).await.map_err(stalled)??;
         let status = response.status();
         // a short answer is read so that its connection can be used again
@@ -41,14 +42,14 @@ impl Client {
         if !matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(protocol(domain, &format!("{status} for /v2/, which every registry has")));
         }
-        let protection = self.transport.connector.protection(endpoint.base())?;
+        let protection = transport.connector.protection(endpoint.base())?;
         Ok(Reached { address: endpoint.base().as_str().trim_end_matches('/').to_owned(), protection })
     }
 
     /// Where the login for the repository of `reference` comes from; `None` without one.
     #[must_use]
     pub fn login_origin(&self, reference: &Reference) -> Option<LoginOrigin> {
-        self.transport.auth.origin(reference.domain(), reference.path())
+        self.transport.configured().ok()?.auth.origin(reference.domain(), reference.path())
     }
 
     /// Asks whether this client may pull `place` itself, without its mirrors; the digest of what is there.

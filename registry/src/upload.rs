@@ -216,7 +216,7 @@ impl Client {
     ) -> Result<Url, RegistryError> {
         let domain = reference.domain();
         let url = location(response).ok_or_else(|| protocol(domain, "an upload without a location"))?;
-        let endpoint = self.transport.connector.endpoint(domain).await?;
+        let endpoint = self.transport.configured()?.connector.endpoint(domain).await?;
         let base = endpoint.base();
         if base.scheme() != "https" || url.scheme() != "http" {
             return Ok(url);

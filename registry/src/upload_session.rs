@@ -196,12 +196,13 @@ impl Client {
         progress: &Progress,
     ) -> Result<Response, Interrupted> {
         let scope = RequestScope::of(reference, Access::Push);
-        let ready = self.transport.ready(reference.domain(), &scope).await;
+        let transport = self.transport.configured().map_err(Interrupted::by)?;
+        let ready = transport.ready(reference.domain(), &scope).await;
         let (endpoint, authorization) = ready.map_err(Interrupted::by)?;
         let url = request.url().clone();
         request.headers_mut().insert(CONTENT_TYPE, OCTETS);
         *request.body_mut() = Some(Body::wrap(body));
-        let sending = self.transport.exchange(&endpoint, request, &authorization);
+        let sending = transport.exchange(&endpoint, request, &authorization);
         let result = tokio::select! {
             result = sending => result,
             error = self.stalled(progress, &url) => Err(error),
@@ -218,7 +219,7 @@ impl Client {
         let mut wait = starts_over(status).then(|| retry::asked_wait(response.headers()));
         if status == StatusCode::UNAUTHORIZED && same_origin(&url, endpoint.base()) {
             // the token expired on the way
-            let learned = self.transport.auth.refused(&endpoint, &scope, &authorization, response.headers());
+            let learned = transport.auth.refused(&endpoint, &scope, &authorization, response.headers());
             learned.map_err(Interrupted::finally)?;
             wait = wait.filter(|_| !auth::is_final(response.headers()));
         }
@@ -228,7 +229,7 @@ impl Client {
     /// Returns an error when the network has taken no bytes for too long. Time spent waiting for the producer does not
     /// count.
     async fn stalled(&self, progress: &Progress, url: &Url) -> RegistryError {
-        let limit = self.transport.stall;
+        let limit = self.stall;
         let mut seen = 0;
         loop {
             time::sleep(limit).await;

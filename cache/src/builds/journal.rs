@@ -14,7 +14,8 @@ use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
-    io::{self, ErrorKind, Write},
+    io::{ErrorKind, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +35,13 @@ pub(super) struct Line {
     pub(super) end: Option<BuildEnd>,
 }
 
+/// An open file of lines.
+#[derive(Debug)]
+pub(super) struct Lines {
+    file: File,
+    path: PathBuf,
+}
+
 /// The file that a line was appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Appended {
@@ -44,20 +52,52 @@ pub(super) enum Appended {
 }
 
 /// Appends a line to the newest file in `directory`.
-pub(super) fn append(directory: &Path, line: &Line) -> Result<Appended, StoreError> {
+pub(super) fn append(directory: &Path, line: &Line) -> Result<(Lines, Appended), StoreError> {
+    let bytes = bytes(line);
+    let newest = numbers(directory)?.into_iter().max();
+    if let Some(number) = newest {
+        let lines = Lines::open(path(directory, number))?;
+        if lines.has_room()? {
+            lines.write(&bytes)?;
+            return Ok((lines, Appended::ToOld));
+        }
+    }
+    let lines = Lines::open(path(directory, newest.map_or(0, |number| number + 1)))?;
+    lines.write(&bytes)?;
+    Ok((lines, Appended::ToNew))
+}
+
+impl Lines {
+    /// Appends a line to this file, or to the newest one of `directory` when this one is full or was removed.
+    pub(super) fn append(&mut self, directory: &Path, line: &Line) -> Result<Appended, StoreError> {
+        if self.has_room()? {
+            return self.write(&bytes(line)).map(|()| Appended::ToOld);
+        }
+        let appended;
+        (*self, appended) = append(directory, line)?;
+        Ok(appended)
+    }
+
+    fn open(path: PathBuf) -> Result<Self, StoreError> {
+        Ok(Self { file: open(&path)?, path })
+    }
+
+    fn has_room(&self) -> Result<bool, StoreError> {
+        let found = self.file.metadata().map_err(StoreError::on("stat", &self.path))?;
+        Ok(found.len() < FULL && found.nlink() > 0)
+    }
+
+    /// One write to a file opened for appending: lines of several processes never mix.
+    fn write(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        (&self.file).write_all(bytes).map_err(StoreError::on("write", &self.path))
+    }
+}
+
+fn bytes(line: &Line) -> Vec<u8> {
     let mut bytes = vec![b'\n'];
     serde_json::to_writer(&mut bytes, line).expect("a build's record is strings and numbers");
     bytes.push(b'\n');
-    let newest = numbers(directory)?.into_iter().max();
-    if let Some(number) = newest {
-        let path = path(directory, number);
-        let file = open(&path)?;
-        if file.metadata().map_err(StoreError::on("stat", &path))?.len() < FULL {
-            return write(&file, &bytes).map(|()| Appended::ToOld).map_err(StoreError::on("write", &path));
-        }
-    }
-    let path = path(directory, newest.map_or(0, |number| number + 1));
-    write(&open(&path)?, &bytes).map(|()| Appended::ToNew).map_err(StoreError::on("write", &path))
+    bytes
 }
 
 /// The numbers of the files in `directory`, unsorted.
@@ -99,9 +139,4 @@ fn open(path: &Path) -> Result<File, StoreError> {
         }
         opened => opened.map_err(StoreError::on("open", path)),
     }
-}
-
-/// One write to a file opened for appending: lines of several processes never mix.
-fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)
 }

@@ -3,7 +3,7 @@
 use super::{
     budget::{self, BuildBudget},
     build_id::BuildId,
-    journal::{self, Appended, Line},
+    journal::{self, Appended, Line, Lines},
     reading::BuildRecord,
     record::{BuildEnd, BuildSubject, RecordedStep},
     running::Running,
@@ -11,14 +11,20 @@ use super::{
 };
 use crate::{Store, StoreError};
 use rbuild_oci::Timestamp;
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The record of a build that runs. Dropping it without [`OpenBuild::finish`] leaves the record without an end, as
 /// killing the process does.
 #[derive(Debug)]
 pub struct OpenBuild {
     line: Line,
+    lines: Lines,
     began: Appended,
+    /// A log was given out.
+    is_logged: AtomicBool,
     store: Store,
     _running: Running,
 }
@@ -32,8 +38,9 @@ impl Store {
         let line = Line { id: BuildId::random(), begun, subject, planned: Vec::new(), end: None };
         // the lock first, because a line with neither an end nor a lock counts as a killed build's
         let running = Running::begin(&self.running_builds(), &line.id)?;
-        let began = journal::append(&self.builds_dir(), &line)?;
-        Ok(OpenBuild { line, began, store: self.clone(), _running: running })
+        let (lines, began) = journal::append(&self.builds_dir(), &line)?;
+        let is_logged = AtomicBool::new(false);
+        Ok(OpenBuild { line, lines, began, is_logged, store: self.clone(), _running: running })
     }
 
     pub(crate) fn builds_dir(&self) -> PathBuf {
@@ -64,6 +71,7 @@ impl OpenBuild {
     /// The log of the step with this number. Nothing is made before something is written to it.
     #[must_use]
     pub fn log(&self, step: u32) -> StepLog {
+        self.is_logged.store(true, Ordering::Relaxed);
         StepLog::new(log_path(&self.store.builds_dir(), &self.line.id, step))
     }
 
@@ -74,7 +82,7 @@ impl OpenBuild {
     /// An I/O error when it cannot be written.
     pub fn planned(&mut self, steps: Vec<RecordedStep>) -> Result<(), StoreError> {
         self.line.planned = steps;
-        let planned = journal::append(&self.store.builds_dir(), &self.line);
+        let planned = self.lines.append(&self.store.builds_dir(), &self.line);
         self.line.planned = Vec::new();
         if planned? == Appended::ToNew {
             self.began = Appended::ToNew;
@@ -89,9 +97,11 @@ impl OpenBuild {
     pub fn finish(mut self, end: BuildEnd, budget: &BuildBudget) -> Result<BuildRecord, StoreError> {
         self.line.end = Some(end);
         let builds = self.store.builds_dir();
-        let ended = journal::append(&builds, &self.line)?;
+        let ended = self.lines.append(&builds, &self.line)?;
         let filled_one = [self.began, ended].contains(&Appended::ToNew);
-        if filled_one || budget::is_large(&log_directory(&builds, &self.line.id)) {
+        let mut is_large =
+            || *self.is_logged.get_mut() && budget::is_large(&log_directory(&builds, &self.line.id));
+        if filled_one || is_large() {
             budget::enforce(&builds, &self.store.running_builds(), &self.line.id, budget)?;
         }
         Ok(BuildRecord::ended(self.line))

@@ -1,8 +1,9 @@
 //! The run of the kernel in which something was written, and the time within it: durability is reckoned in these.
 
+use super::whole_file;
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, path::Path};
 
 /// One run of the kernel, as `/proc/sys/kernel/random/boot_id` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,7 +22,8 @@ pub struct Stamp {
 impl BootId {
     /// The running boot. Without /proc it is unknown, and equals no record's boot: nothing unsynced is then believed.
     pub(crate) fn current() -> Self {
-        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let bytes = whole_file::read(Path::new("/proc/sys/kernel/random/boot_id")).ok().flatten();
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
         Self::parse(&text).unwrap_or(Self(0))
     }
 

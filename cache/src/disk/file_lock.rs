@@ -2,7 +2,7 @@
 //! it ends. The process that holds a lock exclusively may remove its file: the next process to get the lock of the
 //! removed file sees that the file has no name any more, and locks the new file instead.
 
-use super::{make_dirs, open_private_file};
+use super::{create_appended_file, make_dirs, open_private_file};
 use crate::StoreError;
 use std::{
     fs::{File, TryLockError},
@@ -65,6 +65,27 @@ impl FileLock {
                 return Ok(Some(Self { file, path: path.to_owned(), on_unlock }));
             }
         }
+    }
+
+    /// Makes the file and takes its lock exclusively; `None` when something is there already, or a process was faster.
+    pub(crate) fn create(path: &Path, on_unlock: OnUnlock) -> Result<Option<Self>, StoreError> {
+        let file = match create_appended_file(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                path.parent().map_or(Ok(()), make_dirs)?;
+                create_appended_file(path)
+            }
+            created => created,
+        };
+        let file = match file {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(None),
+            created => created.map_err(StoreError::on("create", path))?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", path, e)),
+        }
+        Ok(has_name(&file, path)?.then(|| Self { file, path: path.to_owned(), on_unlock }))
     }
 
     /// The locked file.

@@ -25,7 +25,7 @@ pub(crate) use index_writers::IndexWriters;
 pub use machine::MachineId;
 pub(crate) use private_file::FILE_MODE;
 pub use private_file::create_private_file;
-pub(crate) use private_file::open_private_file;
+pub(crate) use private_file::{create_appended_file, open_private_file};
 pub(crate) use random_id::random_id;
 pub(crate) use temporary::TemporarySpace;
 pub(crate) use tree::remove as remove_tree;

@@ -19,6 +19,14 @@ pub fn create_private_file(path: &Path) -> io::Result<File> {
     create(path, File::options().read(true).write(true))
 }
 
+/// Makes the file `path` with mode 0600, to be read and appended to. What is there already, a link included, is an error.
+///
+/// # Errors
+/// The system call's error; [`ErrorKind::AlreadyExists`] when something is there.
+pub(crate) fn create_appended_file(path: &Path) -> io::Result<File> {
+    create(path, File::options().read(true).append(true))
+}
+
 /// Opens the file `path` to be read and appended to; makes it with mode 0600 when it is not there.
 ///
 /// # Errors

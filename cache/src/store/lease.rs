@@ -11,13 +11,21 @@ use crate::{
     disk::{FileLock, LockMode, OnUnlock, list, random_id},
 };
 use rbuild_oci::{Digest, ImageId};
-use std::{collections::HashSet, fmt::Write as _, io::Write as _, time::SystemTime};
+use std::{
+    collections::HashSet,
+    fmt::Write as _,
+    io::Write as _,
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
 
 /// Keeps layers and blobs from being collected. Ends when dropped.
 #[derive(Debug)]
 pub struct Lease {
     lock: FileLock,
     store: Store,
+    /// The layers that are listed and were there.
+    held: Mutex<HashSet<LayerId>>,
 }
 
 /// The layers and blobs that were to be held and are not in the store.
@@ -54,8 +62,8 @@ impl Store {
     pub fn lease(&self) -> Result<Lease, StoreError> {
         loop {
             let path = self.at("locks/leases").join(random_id());
-            if let Some(lock) = FileLock::attempt(&path, OnUnlock::Remove)? {
-                return Ok(Lease { lock, store: self.clone() });
+            if let Some(lock) = FileLock::create(&path, OnUnlock::Remove)? {
+                return Ok(Lease { lock, store: self.clone(), held: Mutex::default() });
             }
         }
     }
@@ -92,11 +100,13 @@ impl Lease {
     /// # Errors
     /// An I/O error when the lease cannot be written.
     pub fn hold(&self, layers: &[LayerId], blobs: &[Digest]) -> Result<Missing, StoreError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let layers: Vec<LayerId> = layers.iter().filter(|layer| !held.contains(layer)).copied().collect();
         if layers.is_empty() && blobs.is_empty() {
             return Ok(Missing::default());
         }
         let mut lines = String::with_capacity(layers.len() * 17 + blobs.len() * 72);
-        for layer in layers {
+        for layer in &layers {
             let _ = writeln!(lines, "{layer}");
         }
         for blob in blobs {
@@ -104,8 +114,11 @@ impl Lease {
         }
         let _gate = FileLock::wait(&self.store.at("locks/gate"), LockMode::Shared, OnUnlock::Keep)?;
         self.append(&lines)?;
+        let (there, missing): (Vec<LayerId>, _) =
+            layers.into_iter().partition(|layer| self.store.has_layer(layer));
+        held.extend(there);
         Ok(Missing {
-            layers: layers.iter().filter(|layer| !self.store.has_layer(layer)).copied().collect(),
+            layers: missing,
             blobs: blobs.iter().filter(|blob| self.store.blob_size(blob).is_none()).copied().collect(),
         })
     }

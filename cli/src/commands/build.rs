@@ -4,6 +4,7 @@ use super::outputs::{self, OpenedOutputs, OpenedTarget};
 use crate::{
     app::App,
     args::BuildArgs,
+    credentials::build_proxies,
     daemon,
     environment::Environment,
     error::{CliError, UsageError},
@@ -44,9 +45,8 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     for word in &options.image_sources {
         options.request.image_sources.push(daemon::image_source(word, &app.environment)?);
     }
-    let (engine, configuration) = app.configured_engine(options.certificates, jobs(options.jobs))?;
-    let engine = app.limited(engine, options.limits)?;
-    configuration.proxies.add_to(&mut options.request.build_args);
+    let engine = app.limited(app.engine_with_registries(options.certificates)?, options.limits)?;
+    build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
     let mut request = options.request;
     let mut opened = outputs::open(&options.targets, options.removal)?;
@@ -232,14 +232,6 @@ fn update_lock(file: NewFile, before: &ImageLock, used: &ImageLock) -> Result<()
         exit::tell(&format!("rbuild.lock: {moved}"));
     }
     if lock == *before { Ok(()) } else { file.write(&lock.to_text()) }
-}
-
-/// How many steps may run at once: more than there are processors, because steps wait for networks and disks more than
-/// they compute.
-fn jobs(flag: Option<usize>) -> usize {
-    const LEAST: usize = 16;
-    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-    flag.unwrap_or_else(|| (4 * processors()).max(LEAST)).max(1)
 }
 
 fn style(choice: ProgressChoice, environment: &Environment) -> Style {

@@ -2,6 +2,7 @@
 
 use crate::{
     app::App,
+    credentials::build_proxies,
     error::CliError,
     failure::in_full,
     options::{BuildOptions, Call, CallFormat, CallOptions, FindingsStatus},
@@ -17,9 +18,9 @@ use std::fmt::Write as _;
 
 /// Answers `call`.
 pub(super) fn answer(app: &App, options: &BuildOptions, call: CallOptions) -> Result<(), CliError> {
-    let (engine, configuration) = app.configured_engine(options.certificates, 1)?;
+    let engine = app.engine_with_registries(options.certificates)?;
     let mut request = options.request.clone();
-    configuration.proxies.add_to(&mut request.build_args);
+    build_proxies(&app.environment)?.add_to(&mut request.build_args);
     match call.call {
         Call::Check => check_and_tell(&engine, &request, call),
         Call::Outline => {

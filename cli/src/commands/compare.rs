@@ -29,7 +29,7 @@ pub(super) fn diff(app: &App, args: &DiffArgs) -> Result<(), CliError> {
     };
     match args.names.as_slice() {
         [older, newer] => {
-            let (engine, _) = app.configured_engine(crate::options::Certificates::Checked, 1)?;
+            let engine = app.engine_with_registries(crate::options::Certificates::Checked)?;
             complete(app, &engine, older)?;
             complete(app, &engine, newer)?;
             let found = engine.compare_images(older, newer)?;
@@ -63,7 +63,7 @@ pub(super) fn diff(app: &App, args: &DiffArgs) -> Result<(), CliError> {
 
 /// Shows the layers of an image, and what each of them does.
 pub(super) fn tree(app: &App, args: &TreeArgs) -> Result<(), CliError> {
-    let (engine, _) = app.configured_engine(crate::options::Certificates::Checked, 1)?;
+    let engine = app.engine_with_registries(crate::options::Certificates::Checked)?;
     complete(app, &engine, &args.image)?;
     let (id, layers) = engine.image_layers(&args.image)?;
     let size: u64 = layers.iter().map(|layer| layer.size).sum();

@@ -28,7 +28,7 @@ pub(super) fn imagetools(app: &App, command: &ImagetoolsCommand) -> Result<(), C
 
 fn inspect(app: &App, args: &ImagetoolsInspectArgs) -> Result<(), CliError> {
     let reference = reference(&args.name)?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), 1)?;
+    let engine = app.engine_with_registries(Certificates::from_flag(args.tls_verify))?;
     let found = fetched(&engine, &reference)?;
     if args.raw {
         return print_data(&String::from_utf8_lossy(&found.bytes));
@@ -110,7 +110,7 @@ fn create(app: &App, args: &ImagetoolsCreateArgs) -> Result<(), CliError> {
     let annotations = args.annotation.iter().map(|text| annotation(text)).collect::<Result<Vec<_>, _>>()?;
     let platforms =
         args.platform.iter().map(|text| any_platform(text)).collect::<Result<Vec<Platform>, _>>()?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.tls_verify), 1)?;
+    let engine = app.engine_with_registries(Certificates::from_flag(args.tls_verify))?;
     let made = work(Style::Quiet, async |_| {
         let found = Found::of(&engine, &sources).await?;
         found.made(&annotations, &platforms, args.prefer_index)

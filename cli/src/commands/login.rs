@@ -4,7 +4,7 @@
 use crate::{
     app::App,
     args::{LoginArgs, LogoutArgs},
-    credentials::{configuration, document},
+    credentials::{client_options, document},
     error::{CliError, UsageError},
     exit,
     failure::in_full,
@@ -37,7 +37,7 @@ pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
     if args.password.is_some() {
         exit::warn("Using --password via the CLI is insecure. Use --password-stdin.");
     }
-    let known = configuration(&app.environment, Certificates::Checked)?.registry;
+    let known = client_options(&app.environment, Certificates::Checked)?;
     let asks_nothing = args.username.is_none() && args.password.is_none() && !args.password_stdin;
     if asks_nothing && known.credentials.origin(&domain, "").is_some() {
         exit::tell("Authenticating with existing credentials...");
@@ -77,7 +77,7 @@ pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
 pub(super) fn logout(app: &App, args: &LogoutArgs) -> Result<(), CliError> {
     let (domain, key) = server(args.server.as_deref());
     let path = app.environment.login_file();
-    let known = configuration(&app.environment, Certificates::Checked)?.registry;
+    let known = client_options(&app.environment, Certificates::Checked)?;
     let mut removed = false;
     if let Some((mut config, _)) = document(&path)? {
         if let Some(helper) = helper(app, &config, &key) {

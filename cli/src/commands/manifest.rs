@@ -33,7 +33,7 @@ pub(super) fn manifest(app: &App, command: &ManifestCommand) -> Result<(), CliEr
 
 fn engine(app: &App, insecure: bool) -> Result<Engine, CliError> {
     let certificates = if insecure { Certificates::Unchecked } else { Certificates::Checked };
-    Ok(app.configured_engine(certificates, 1)?.0)
+    app.engine_with_registries(certificates)
 }
 
 fn create(app: &App, args: &ManifestCreateArgs) -> Result<(), CliError> {

@@ -4,6 +4,7 @@ use super::build::settled;
 use crate::{
     app::App,
     args::{PlanArgs, PlanFormat},
+    credentials::build_proxies,
     error::CliError,
     preview,
     streams::{Answer, answer},
@@ -13,8 +14,8 @@ use crate::{
 pub(super) fn plan(app: &App, args: PlanArgs) -> Result<(), CliError> {
     let format = args.format;
     let mut options = settled(app, args.into_build())?;
-    let (engine, configuration) = app.configured_engine(options.certificates, 1)?;
-    configuration.proxies.add_to(&mut options.request.build_args);
+    let engine = app.engine_with_registries(options.certificates)?;
+    build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
     let planned = engine.plan(&options.request).map_err(|error| CliError::Build(Box::new(error)))?;
     answer(&match format {
         PlanFormat::Text => Answer::Text(preview::text(&planned)),

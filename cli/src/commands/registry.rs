@@ -18,7 +18,7 @@ pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     let name = reference(&args.name)?;
     let platform = default_platform(args.platform.as_deref(), &app.environment)?;
     let limits = size::limits(&args.budget)?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
+    let engine = app.engine_with_registries(Certificates::from_flag(args.registry.tls_verify))?;
     let engine = app.limited(engine, limits)?;
     let pulled =
         work(style(app, args.registry.quiet), async |events| engine.pull(&name, platform, events).await)?;
@@ -41,7 +41,7 @@ pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     let platform = platform(args.platform.as_deref())?;
     let level = args.compression_level.as_deref();
     let packing = packing(args.compression_format.as_deref(), level, args.force_compression)?;
-    let (engine, _) = app.configured_engine(Certificates::from_flag(args.registry.tls_verify), 1)?;
+    let engine = app.engine_with_registries(Certificates::from_flag(args.registry.tls_verify))?;
     let push = async |events| engine.push((&name, platform.as_ref()), &packing, events).await;
     let pushed = work(style(app, args.registry.quiet), push)?;
     if args.registry.quiet {

@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     args::RegistryTestArgs,
-    credentials::configuration,
+    credentials::client_options,
     error::CliError,
     exit,
     failure::in_full,
@@ -17,7 +17,7 @@ use rbuild::{Error, LoginOrigin, PlaceReport, Protection, RegistryReport, test_r
 /// Tests what an image's name leads to.
 pub(super) fn test(app: &App, args: &RegistryTestArgs) -> Result<(), CliError> {
     let name = reference(&args.name)?;
-    let options = configuration(&app.environment, Certificates::from_flag(args.tls_verify))?.registry;
+    let options = client_options(&app.environment, Certificates::from_flag(args.tls_verify))?;
     let report = work(Style::Quiet, async |_| test_registry(options, &name).await)?;
     let mut text = format!("{name}\n");
     for (at, place) in report.places.iter().enumerate() {

@@ -25,7 +25,7 @@ use std::{
 /// Runs a command in a new container; gives its exit code.
 pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let options = RunOptions::new(args, &app.environment)?;
-    let (engine, _) = app.configured_engine(options.certificates, 1)?;
+    let engine = app.engine_with_registries(options.certificates)?;
     provide_image(app, &engine, &options)?;
     let (pull, is_asked_for) = (options.pull, options.platform.is_some());
     let request = request(options, &app.environment)?;

@@ -3,7 +3,7 @@
 use crate::{
     app::App,
     args::SearchArgs,
-    credentials::configuration,
+    credentials::client_options,
     error::{CliError, UsageError},
     options::Certificates,
     streams::answer,
@@ -54,7 +54,7 @@ pub(super) fn search(app: &App, args: &SearchArgs) -> Result<(), CliError> {
     if term.is_empty() {
         return Err(UsageError::new("a search needs a term").into());
     }
-    let options = configuration(&app.environment, Certificates::from_flag(args.tls_verify))?.registry;
+    let options = client_options(&app.environment, Certificates::from_flag(args.tls_verify))?;
     let style = style_for_people(&app.environment);
     let mut found =
         work(style, async |events| search_registry(options, (&domain, &term), args.limit, events).await)?;

@@ -61,7 +61,7 @@ fn complete(app: &App, (images, platforms): (&[String], &[Platform])) -> Result<
         let asked = tags.is_empty().then(|| image.clone());
         for name in tags.iter().map(ToString::to_string).chain(asked) {
             if engine.lacks_layers(&name, platforms)? {
-                let (engine, _) = app.configured_engine(Certificates::Checked, 1)?;
+                let engine = app.engine_with_registries(Certificates::Checked)?;
                 fetch_layers(app, &engine, (&name, platforms))?;
             }
         }

@@ -32,8 +32,6 @@ pub(crate) struct BuildOptions {
     pub(crate) cache_report: Option<PathBuf>,
     /// `--max-used-space` and its like.
     pub(crate) limits: SpaceLimits,
-    /// `--jobs`.
-    pub(crate) jobs: Option<usize>,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
     /// `--image-source`.
@@ -123,6 +121,7 @@ impl BuildOptions {
             pull: images::pull(args.pull),
             image_sources: Vec::new(),
             locked: None,
+            jobs: args.jobs,
             add_hosts: hosts(&args.add_host)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
         };
@@ -139,7 +138,6 @@ impl BuildOptions {
             explain: if args.explain { Explain::Steps } else { Explain::First },
             cache_report: args.cache_report.filter(|path| !path.as_os_str().is_empty()),
             limits: size::limits(&args.budget)?,
-            jobs: args.jobs,
             certificates: Certificates::from_flag(args.tls_verify),
             call,
             warnings,

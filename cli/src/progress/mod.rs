@@ -18,6 +18,7 @@ use crate::{
 use rbuild::{Event, EventSink};
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -47,14 +48,16 @@ pub(crate) struct Size {
 
 /// Progress being shown.
 pub(crate) struct Progress {
-    shared: Arc<Shared>,
-    ticker: Option<JoinHandle<()>>,
+    /// `None` when nothing is shown.
+    shared: Option<Arc<Shared>>,
 }
 
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     begun: Instant,
+    /// The thread that writes, once it is needed.
+    ticker: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct State {
@@ -69,6 +72,8 @@ enum View {
     Json,
 }
 
+/// The time after which work counts as long: what is over sooner is shown at its end, and needs no thread that writes.
+const SHORT: Duration = Duration::from_millis(25);
 /// Time between two writes.
 const TICK: Duration = Duration::from_millis(50);
 /// Buffered bytes at which to write without waiting for the tick.
@@ -77,29 +82,34 @@ const PLENTY: usize = 64 * 1024;
 const LIMIT: usize = 1024 * 1024;
 
 impl Progress {
-    /// Begins to show progress.
+    /// Begins to collect progress, which is shown at the end, or from [`Progress::show`] or [`Progress::shown_later`] on.
     pub(crate) fn begin(style: Style) -> Self {
         let view = match style {
+            Style::Quiet => return Self { shared: None },
             Style::Plain(output) => View::Plain(plain::Plain::new(output)),
-            Style::Quiet => View::Plain(plain::Plain::new(StepOutput::Unchanged)),
             Style::Live(color) => View::Live(live::Live::new(color)),
             Style::Json => View::Json,
         };
         let state = Mutex::new(State { view, out: Shown::default(), over: false });
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), begun: Instant::now() });
-        let ticker = (style != Style::Quiet).then(|| {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.tick_until_over())
-        });
-        Self { shared, ticker }
+        let (begun, ticker) = (Instant::now(), Mutex::new(None));
+        Self { shared: Some(Arc::new(Shared { state, changed: Condvar::new(), begun, ticker })) }
+    }
+
+    /// Shows progress from now on.
+    pub(crate) fn show(&self) {
+        self.shared.iter().for_each(Shared::start);
+    }
+
+    /// Shows progress once work turns out to be long; never ends.
+    pub(crate) async fn shown_later(&self) -> Infallible {
+        tokio::time::sleep(SHORT).await;
+        self.show();
+        std::future::pending().await
     }
 
     /// Where the engine is to send its events.
     pub(crate) fn sink(&self) -> EventSink {
-        if self.ticker.is_none() {
-            return EventSink::ignore();
-        }
-        let shared = Arc::clone(&self.shared);
+        let Some(shared) = self.shared.clone() else { return EventSink::ignore() };
         EventSink::new(move |event| shared.receive(event))
     }
 
@@ -109,13 +119,15 @@ impl Progress {
     }
 
     fn stop(&mut self) {
-        let Some(ticker) = self.ticker.take() else { return };
-        self.shared.lock().over = true;
-        self.shared.changed.notify_all();
-        // a ticker that panicked has nothing left to show
-        let _ = ticker.join();
-        let now = self.shared.begun.elapsed();
-        let mut state = self.shared.lock();
+        let Some(shared) = self.shared.take() else { return };
+        shared.lock().over = true;
+        shared.changed.notify_all();
+        if let Some(ticker) = shared.ticker().take() {
+            // a ticker that panicked has nothing left to show
+            let _ = ticker.join();
+        }
+        let now = shared.begun.elapsed();
+        let mut state = shared.lock();
         let State { view, out, .. } = &mut *state;
         match view {
             View::Plain(plain) => plain.finish(out),
@@ -137,7 +149,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn receive(&self, event: Event) {
+    fn ticker(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.ticker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the thread that writes.
+    fn start(self: &Arc<Self>) {
+        let mut ticker = self.ticker();
+        if ticker.is_none() {
+            let shared = Arc::clone(self);
+            *ticker = Some(std::thread::spawn(move || shared.tick_until_over()));
+        }
+    }
+
+    fn receive(self: &Arc<Self>, event: Event) {
         let now = self.begun.elapsed();
         let mut state = self.lock();
         while state.out.len() > LIMIT && !state.over {
@@ -150,8 +175,12 @@ impl Shared {
             View::Live(live) => live.event(event, now),
             View::Json => json::event(&event, out),
         }
-        let wake = (idle && !state.is_idle()) || (before < PLENTY && state.out.len() >= PLENTY);
+        let is_plenty = before < PLENTY && state.out.len() >= PLENTY;
+        let wake = (idle && !state.is_idle()) || is_plenty;
         drop(state);
+        if is_plenty {
+            self.start();
+        }
         if wake {
             self.changed.notify_all();
         }

@@ -51,12 +51,12 @@ impl World {
         fs::create_dir(&context).unwrap();
         let options = EngineOptions {
             root: directory.path().join("store"),
-            jobs: 1,
             registry,
             clock: Clock::new(rbuild_testkit::now),
         };
         let engine = Engine::open(options).unwrap();
-        let world = Self { directory, engine, request: BuildRequest::new(context) };
+        let request = BuildRequest { jobs: Some(1), ..BuildRequest::new(context) };
+        let world = Self { directory, engine, request };
         world.write("Dockerfile", dockerfile);
         world
     }

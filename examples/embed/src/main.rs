@@ -45,7 +45,6 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     let engine = Engine::open(EngineOptions {
         root: PathBuf::from(store),
-        jobs: 4,
         registry: ClientOptions::default(),
         clock: Clock::new(SystemTime::now),
     })?;

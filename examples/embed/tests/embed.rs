@@ -55,7 +55,6 @@ fn a_build_that_takes_too_long_is_canceled() {
     let (store, from) = (directory.path().join("store"), directory.path().join("c"));
     let engine = Engine::open(EngineOptions {
         root: store.clone(),
-        jobs: 1,
         registry: ClientOptions::default(),
         clock: Clock::new(now),
     })
