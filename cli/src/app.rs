@@ -2,8 +2,7 @@
 
 use crate::{
     args::GlobalArgs, config_file::ConfigFile, credentials::client_options, environment::Environment,
-    error::CliError,
-    options::Certificates,
+    error::CliError, options::Certificates,
 };
 use rbuild::{ClientOptions, Engine, EngineOptions, SpaceLimits};
 use std::path::PathBuf;

@@ -61,6 +61,9 @@ pub(crate) fn report(error: &CliError, color: Color) {
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
         CliError::Reported { .. } => return,
         CliError::Build(failure) => {
+            if let rbuild::Error::Several(failures) = &**failure {
+                failures.iter().for_each(|failure| report_one(failure, color, &mut text));
+            }
             if let Some(diagnostic) = failure.diagnostic() {
                 diagnostic::render(diagnostic, color, streams::step_output(color), &mut text);
             }
@@ -80,6 +83,15 @@ pub(crate) fn report(error: &CliError, color: Color) {
     };
     text.text(&format!(" {message}\n"));
     streams::tell(&text);
+}
+
+/// One of several failures of a build.
+fn report_one(failure: &rbuild::Error, color: Color, text: &mut Shown) {
+    if let Some(diagnostic) = failure.diagnostic() {
+        diagnostic::render(diagnostic, color, streams::step_output(color), text);
+    }
+    text.painted("ERROR:", Paint::BoldRed, color);
+    text.text(&format!(" {}\n", one_line(&in_full(failure, failure.hint().as_ref()))));
 }
 
 /// Tells of something that does not stop the command.

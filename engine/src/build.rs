@@ -1,12 +1,14 @@
 //! A build, from beginning to end.
 
 use crate::{
-    Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, ImageLock,
-    LayerTimes, PullPolicy, Squash, Warning,
+    Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, Failures,
+    ImageLock, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
+    admission::Admission,
     definition::{Definition, warn},
     diffs::Diffing,
     emulators::Emulators,
     execute_step::{Executor, Machine},
+    expectation::Expectations,
     export::{self, Delivery, Destination, Layers, Made, Part, Presence},
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
@@ -26,9 +28,8 @@ use rbuild_executor::HostFiles;
 use rbuild_image::RemoteImages;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
-    thread,
 };
 
 impl Engine {
@@ -133,7 +134,7 @@ struct Build {
     layer_times: LayerTimes,
     squash: Squash,
     remote: RemoteImages,
-    jobs: Option<usize>,
+    on_failure: OnFailure,
     reporter: Reporter,
 }
 
@@ -155,6 +156,7 @@ impl Build {
             shm_size: first.request.shm_size,
             secrets: first.request.secrets,
             agents: Agents::new(first.request.ssh),
+            admission: Admission::new(store, first.request.jobs, cancel),
             cancel: cancel.clone(),
         };
         let executor = Executor {
@@ -177,7 +179,7 @@ impl Build {
             layer_times: first.request.layer_times,
             squash: first.request.squash,
             remote: engine.remote.clone(),
-            jobs: first.request.jobs,
+            on_failure: first.request.on_failure,
             reporter: reporter.clone(),
         }
     }
@@ -197,7 +199,8 @@ impl Build {
     /// Carries out everything the target needs and the cache has not.
     ///
     /// # Errors
-    /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded.
+    /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded. A
+    /// build that goes on gives the failures of all.
     async fn run_missing(&mut self) -> Result<(), Error> {
         let missing = self.results.missing();
         self.check_given(&missing)?;
@@ -215,12 +218,23 @@ impl Build {
             // other builds are to see the new results too
             self.cache.records().forget_recent();
         }
+        let known = (&self.executor.keys, &self.executor.misses);
+        let expectations = Expectations::of(&self.plan, &missing, known);
+        self.carry_out(&missing, (&emulators, &expectations)).await
+    }
+
+    async fn carry_out(
+        &mut self,
+        missing: &BTreeSet<StepId>,
+        (emulators, expectations): (&Emulators, &Expectations),
+    ) -> Result<(), Error> {
         let lacking = |step| self.plan.dependencies(step).filter(|input| missing.contains(input)).count();
-        let queue = Queue::new(missing.iter().map(|step| (*step, lacking(*step))));
-        let mut schedule = Schedule::new(queue, self.jobs.unwrap_or_else(usual_jobs));
+        let queue = Queue::new(missing.iter().map(|id| (*id, lacking(*id), expectations.chain(*id))));
+        let mut schedule = Schedule::new(queue, self.executor.machine.admission.jobs());
+        let mut failures = BTreeMap::new();
         while let Some(next) = schedule.next().await {
             let failure = match next {
-                Next::Start(step) => self.start(step, &emulators, &mut schedule).err(),
+                Next::Start(step) => self.start(step, (emulators, expectations), &mut schedule).err(),
                 Next::Ended(step, Ok(result)) => {
                     if self.to_hash.contains(&step) {
                         self.diffing.compute(step, result.layer());
@@ -229,7 +243,13 @@ impl Build {
                     schedule.finished(self.plan.dependents(step));
                     None
                 }
-                Next::Ended(_, Err(error)) => Some(error),
+                Next::Ended(step, Err(error)) => match self.on_failure {
+                    OnFailure::Stop => Some(error),
+                    OnFailure::GoOn => {
+                        failures.insert(step, error);
+                        None
+                    }
+                },
                 Next::Panicked(message) => Some(Error::Worker(message)),
             };
             if let Some(error) = failure {
@@ -238,7 +258,10 @@ impl Build {
                 return Err(error);
             }
         }
-        Ok(())
+        match failures.len() {
+            0 => Ok(()),
+            _ => Err(Error::Several(Failures::new(failures.into_values().collect(), schedule.waiting()))),
+        }
     }
 
     /// A secret or an agent that is missing is the first thing that a person hears.
@@ -257,7 +280,7 @@ impl Build {
     fn start(
         &self,
         step: StepId,
-        emulators: &Emulators,
+        (emulators, expectations): (&Emulators, &Expectations),
         schedule: &mut Schedule<StepId, Result<StepResult, Error>>,
     ) -> Result<(), Error> {
         let inputs = self.results.inputs(&self.plan.steps[step.0]);
@@ -265,8 +288,8 @@ impl Build {
             inputs.ok_or_else(|| Error::Worker("a step was started before its inputs".to_owned()))?;
         let stage = self.plan.steps[step.0].stage;
         let emulator = emulators.get(&self.plan.stages[stage.0].platform).cloned();
-        let executor = self.executor.clone();
-        schedule.start(step, move || executor.execute(step, (&inputs, emulator.as_ref())));
+        let (executor, memory) = (self.executor.clone(), expectations.memory(step));
+        schedule.start(step, move || executor.execute(step, (&inputs, emulator.as_ref()), memory));
         Ok(())
     }
 
@@ -376,13 +399,6 @@ impl Build {
         self.executor.machine.sources.save_indexes();
         self.cache.records().flush()
     }
-}
-
-/// How many steps run at once unless the caller says: more than there are processors, because steps wait for networks and
-/// disks more than they compute.
-fn usual_jobs() -> usize {
-    const LEAST: usize = 16;
-    (4 * thread::available_parallelism().map_or(1, usize::from)).max(LEAST)
 }
 
 /// Cancels a build whose future is dropped.

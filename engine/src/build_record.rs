@@ -11,7 +11,7 @@ use crate::{
 };
 use rbuild_cache::{
     BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, LayerId, OpenBuild, RecordedFinding,
-    RecordedStep, StepLog, StepOutcome, Store, StoreError,
+    RecordedStep, StepHolder, StepLog, StepOutcome, Store, StoreError,
 };
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
@@ -26,6 +26,8 @@ pub(crate) struct Recording {
     store: Store,
     sink: EventSink,
     begun: Instant,
+    /// What the build makes, in one word.
+    subject: String,
     state: Mutex<State>,
 }
 
@@ -54,7 +56,9 @@ impl State {
 impl Recording {
     /// Begins the record of the build of `request`; `sink` hears of a record that cannot be written.
     pub(crate) fn begin(store: &Store, request: &BuildRequest, sink: &EventSink) -> Self {
-        let open = store.begin_build(subject(request), Timestamp::from(store.now()));
+        let subject = subject(request);
+        let shown = subject.names.first().or(subject.context.as_ref()).cloned().unwrap_or_default();
+        let open = store.begin_build(subject, Timestamp::from(store.now()));
         let (open, lost) = match open {
             Ok(open) => (Some(open), None),
             Err(error) => (None, Some(error)),
@@ -70,6 +74,7 @@ impl Recording {
             store: store.clone(),
             sink: sink.clone(),
             begun: Instant::now(),
+            subject: shown,
             state: Mutex::new(state),
         };
         lost.iter().for_each(|error| recording.warn_of(error));
@@ -96,6 +101,12 @@ impl Recording {
             }
         };
         self.lock().steps = plan.steps.iter().map(step).collect();
+    }
+
+    /// This build, for those that wait for a step that it makes from `since` on.
+    pub(crate) fn step_holder(&self, since: Timestamp) -> Option<StepHolder> {
+        let build = self.lock().open.as_ref()?.id().clone();
+        Some(StepHolder { build, process: std::process::id(), subject: self.subject.clone(), since })
     }
 
     /// The steps of its plan have these keys, in its order.

@@ -1,7 +1,8 @@
 //! All errors that can end a request, and who has to act on each.
 
 use crate::{
-    Diagnostic, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText, remote_sources::RemoteError,
+    Diagnostic, Failures, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText,
+    remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -105,6 +106,9 @@ pub enum Error {
     /// A step failed.
     #[error(transparent)]
     Step(StepFailure),
+    /// Steps failed, and the build went on with what did not need them.
+    #[error("{0}")]
+    Several(Failures<Error>),
     /// No image of that name or id.
     #[error("No such image: {0}")]
     NoSuchImage(String),
@@ -334,6 +338,7 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
+            Self::Several(failures) => failures.iter().next().map_or(FailureClass::Internal, Self::class),
             Self::ContextMissing { .. }
             | Self::NamedContextNotADirectory { .. }
             | Self::Syntax { .. }

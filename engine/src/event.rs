@@ -1,6 +1,7 @@
 //! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
 use crate::{ArchiveFormat, BuildRecord, Causes, Finding, MissReason, MovedImage};
+use rbuild_cache::StepHolder;
 use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -86,8 +87,25 @@ pub struct StepName {
 /// A remark that belongs to an activity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// Another process makes the same step; its result is waited for.
-    AwaitsOtherBuild,
+    /// Another build makes the same step; its result is waited for.
+    AwaitsOtherBuild {
+        /// That build; `None` when it has not said so.
+        holder: Option<StepHolder>,
+        /// The time since it began the step.
+        running: Duration,
+    },
+    /// As many steps run on the store, in this and other processes, as this build may have at once.
+    AwaitsJob {
+        /// How many.
+        jobs: usize,
+    },
+    /// The step needed more memory before than is free now.
+    AwaitsMemory {
+        /// The bytes that it needed.
+        expected: u64,
+        /// The bytes that are free.
+        available: u64,
+    },
     /// Overlayfs is refused for this store, so root filesystems are copied, which takes time and room.
     RootsAreCopied,
     /// The registry has this blob already.

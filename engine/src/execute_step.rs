@@ -2,6 +2,7 @@
 
 use crate::{
     Causes, Error, Note, Outcome, Warning,
+    admission::Admission,
     diagnostic::DockerfileText,
     keys::Keys,
     layer_files::LayerFiles,
@@ -18,7 +19,7 @@ use crate::{
     ssh::Agents,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
-use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation};
+use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Usage};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
@@ -26,7 +27,8 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Carries out the steps of one plan, each on the thread that calls it.
@@ -55,11 +57,12 @@ pub(crate) struct Machine {
     pub(crate) secrets: Secrets,
     /// `--ssh`.
     pub(crate) agents: Agents,
+    pub(crate) admission: Admission,
     pub(crate) cancel: Cancel,
 }
 
 impl Executor {
-    /// Carries out step `id`, or takes its result from the cache after all.
+    /// Carries out step `id`, which is expected to need `memory` bytes, or takes its result from the cache after all.
     ///
     /// # Errors
     /// Why it failed, with its place in the Dockerfile and the end of its output.
@@ -67,11 +70,12 @@ impl Executor {
         &self,
         id: StepId,
         (inputs, emulator): (&Inputs, Option<&Emulator>),
+        memory: Option<u64>,
     ) -> Result<StepResult, Error> {
         let step = &self.plan.steps[id.0];
         let mut activity = self.reporter.begin_step(step);
         let mut tail = OutputTail::default();
-        match self.attempt(step, (inputs, emulator), &mut activity, &mut tail) {
+        match self.attempt((step, memory), (inputs, emulator), &mut activity, &mut tail) {
             Ok(result) => {
                 activity.made(result.layer());
                 activity.end(match result.origin {
@@ -91,7 +95,7 @@ impl Executor {
 
     fn attempt(
         &self,
-        step: &Step,
+        (step, memory): (&Step, Option<u64>),
         (inputs, emulator): (&Inputs, Option<&Emulator>),
         activity: &mut Running,
         tail: &mut OutputTail,
@@ -107,13 +111,15 @@ impl Executor {
             Found::Miss(reason) | Found::Unknown(reason) => activity.missed(reason),
         }
         self.make_room(self.misses.expected_bytes(step.id));
-        let epoch = self.plan.source_date_epoch;
-        let draft = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
+        let slot = self.machine.admission.enter(memory, activity)?;
+        let (began, epoch) = (Instant::now(), self.plan.source_date_epoch);
+        let (draft, usage) = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
         })?;
         let created = Timestamp::from(self.machine.store.now());
         let changes = draft.fs().to_owned();
+        drop(slot);
         let meta = draft.measured(LayerMeta::new(created, LayerSource::Own));
         let layer = draft.commit(self.cache.lease(), &meta)?;
         let snapshots = self.machine.sources.snapshots();
@@ -121,7 +127,7 @@ impl Executor {
         if snapshots.report_copies() {
             activity.note(Note::RootsAreCopied);
         }
-        let done = Done { layer, bytes: meta.disk_bytes, created, took: activity.elapsed() };
+        let done = Done { layer, bytes: meta.disk_bytes, created, took: began.elapsed(), usage };
         self.make_room(0);
         self.cache.keep(&ready, &done, lock)
     }
@@ -144,11 +150,35 @@ impl Executor {
     fn lock(&self, key: &CacheKey, activity: &Running) -> Result<StepLock, Error> {
         let store = &self.machine.store;
         if let Some(lock) = store.try_lock_step(key)? {
-            return Ok(lock);
+            return self.announced(lock);
         }
-        activity.note(Note::AwaitsOtherBuild);
+        activity.note(self.awaits_other_build(key));
         let waited = store.wait_step(key, &self.machine.cancel)?;
-        waited.ok_or(Error::Executor(ExecutorError::Canceled))
+        self.announced(waited.ok_or(Error::Executor(ExecutorError::Canceled))?)
+    }
+
+    /// Lets builds that wait for the lock know that this one has it.
+    fn announced(&self, lock: StepLock) -> Result<StepLock, Error> {
+        if let Some(holder) = self.reporter.step_holder(self.machine.store.now().into()) {
+            lock.announce(&holder)?;
+        }
+        Ok(lock)
+    }
+
+    /// The build that holds the lock of a step; it may have taken it in this moment, and not have said so yet.
+    fn awaits_other_build(&self, key: &CacheKey) -> Note {
+        let (store, mut holder) = (&self.machine.store, None);
+        for _ in 0..10 {
+            holder = store.step_holder(key);
+            if holder.is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let now = Timestamp::from(store.now());
+        let seconds = holder.as_ref().map_or(0, |holder| now.seconds() - holder.since.seconds());
+        let running = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        Note::AwaitsOtherBuild { holder, running }
     }
 }
 
@@ -158,12 +188,12 @@ impl Machine {
         (ready, emulator): (&Ready<'_>, Option<&Emulator>),
         epoch: Option<i64>,
         output: &mut dyn FnMut(&[u8]),
-    ) -> Result<LayerDraft, Error> {
+    ) -> Result<(LayerDraft, Option<Usage>), Error> {
         let (snapshots, parent) = (self.sources.snapshots(), &*ready.inputs.parent);
         let now = epoch.map_or_else(|| self.store.now(), at_second);
         self.files.need(parent)?;
         match &ready.step.action {
-            Action::Workdir(action) => Ok(rbuild_executor::workdir(snapshots, action, parent, now)?),
+            Action::Workdir(action) => Ok((rbuild_executor::workdir(snapshots, action, parent, now)?, None)),
             Action::Copy(action) => {
                 let selection = ready.selection.as_ref();
                 let mut selection =
@@ -173,7 +203,7 @@ impl Machine {
                     whole = Arc::new(self.sources.select_fetched((ready.step.id, action), selection)?);
                     selection = &whole;
                 }
-                Ok(rbuild_executor::copy(snapshots, action, selection, parent, now)?)
+                Ok((rbuild_executor::copy(snapshots, action, selection, parent, now)?, None))
             }
             Action::Run(action) => {
                 let sources = MountSources {
@@ -200,11 +230,13 @@ impl Machine {
                     cancel: &self.cancel,
                 };
                 let Some(mut mask) = Mask::new(secrets::values(&action.mounts, &self.secrets)) else {
-                    return Ok(rbuild_executor::run(&run, output)?);
+                    let (draft, usage) = rbuild_executor::run(&run, output)?;
+                    return Ok((draft, Some(usage)));
                 };
                 let ran = rbuild_executor::run(&run, &mut |bytes| mask.push(bytes, output));
                 mask.finish(output);
-                Ok(ran?)
+                let (draft, usage) = ran?;
+                Ok((draft, Some(usage)))
             }
         }
     }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod archive_format;
 mod base_images;
 mod build;
@@ -25,7 +26,9 @@ mod emulators;
 mod error;
 mod event;
 mod execute_step;
+mod expectation;
 mod export;
+mod failures;
 mod file_changes;
 mod finding;
 mod first_look;
@@ -80,6 +83,7 @@ pub use containers::{
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure, StepFailure};
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
+pub use failures::Failures;
 pub use finding::Finding;
 pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, MovedImage};
@@ -112,8 +116,8 @@ pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, 
 pub use remote_sources::RemoteError;
 pub use request::{
     ArchiveDestination, BuildRequest, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
-    FilesDestination, FurtherTarget, ImageSource, LayerTimes, LayoutReference, NamedContextSource, Output,
-    OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
+    FilesDestination, FurtherTarget, ImageSource, LayerTimes, LayoutReference, NamedContextSource, OnFailure,
+    Output, OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};
@@ -130,7 +134,7 @@ pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
     Container, ContainerState, EvictedBy, Fault, FaultState, FileAspect, FoundFault, ImageUsage, LayerId,
     ListedManifest, LogReader, ManifestList, MissReason, PlatformImage, RecordedFinding, RecordedStep,
-    Repair, StepOutcome, Verified,
+    Repair, StepHolder, StepOutcome, Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

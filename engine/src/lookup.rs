@@ -14,7 +14,7 @@ use crate::{
     source_files::{SourceFiles, copies_layers},
 };
 use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lease, Lookup, StepHash, StepLock, Store};
-use rbuild_executor::Selection;
+use rbuild_executor::{Selection, Usage};
 use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, Plan, Step};
@@ -88,6 +88,8 @@ pub(crate) struct Done {
     pub(crate) bytes: Option<u64>,
     pub(crate) created: Timestamp,
     pub(crate) took: Duration,
+    /// What its command used, if it has one.
+    pub(crate) usage: Option<Usage>,
 }
 
 impl StepCache {
@@ -227,6 +229,8 @@ impl StepCache {
             layer_bytes: done.bytes,
             inputs,
             duration_ms: done.took.as_millis() as u64,
+            peak_memory: done.usage.map(|usage| usage.peak_memory),
+            processor_ms: done.usage.map(|usage| usage.processor_time.as_millis() as u64),
             instruction: ready.step.name.clone(),
             evicted: None,
             evicted_by: None,

@@ -2,7 +2,7 @@
 
 use crate::{
     file_changes::{self, StepFiles},
-    keys::{Definition, Keys},
+    keys::{Definition, Keyed, Keys},
     masked,
     records::Records,
     results::Inputs,
@@ -68,6 +68,21 @@ impl Misses {
             Lookup::Miss(Miss::NeverBuilt | Miss::Unreadable) => None,
         };
         recorded.or(seen.earlier.first()).and_then(|record| record.layer_bytes).unwrap_or(0)
+    }
+
+    /// The records kept of the last such build.
+    pub(crate) fn recent(&self) -> &RecentRecords {
+        &self.recent
+    }
+
+    /// The record that says most of how `step` will do: of the last such build, or of the same step on whatever parent.
+    pub(crate) fn record_of(&self, step: StepId, keyed: &Keyed) -> Option<&CacheRecord> {
+        let seen = self.steps.get(&step);
+        let evicted = || match &seen?.lookup {
+            Lookup::Hit(record) | Lookup::Miss(Miss::Evicted(record)) => Some(&**record),
+            Lookup::Miss(Miss::NeverBuilt | Miss::NotDurable(_) | Miss::Unreadable) => None,
+        };
+        self.recent.record(&keyed.key).or_else(|| self.earlier(step).first()).or_else(evicted)
     }
 
     /// Why the step has no result. What it was made of before is read from `records`, if a build needs that.

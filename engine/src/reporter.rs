@@ -5,7 +5,8 @@ use crate::{
     Outcome, StepName, Warning,
     build_record::{self, Recording},
 };
-use rbuild_cache::{CacheKey, LayerId, StepLog, Store};
+use rbuild_cache::{CacheKey, LayerId, StepHolder, StepLog, Store};
+use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
 use rbuild_registry::Listener;
 use std::{
@@ -74,6 +75,11 @@ impl Reporter {
     /// The build has this plan.
     pub(crate) fn planned(&self, plan: &Plan) {
         self.record.iter().for_each(|record| record.planned(plan));
+    }
+
+    /// This build, for those that wait for a step that it makes from `since` on.
+    pub(crate) fn step_holder(&self, since: Timestamp) -> Option<StepHolder> {
+        self.record.as_ref()?.step_holder(since)
     }
 
     /// The steps of the plan have these keys, in its order.

@@ -95,6 +95,16 @@ pub enum PullPolicy {
     Never,
 }
 
+/// What a build does when a step fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It stops the steps that run, and fails.
+    #[default]
+    Stop,
+    /// It carries out everything that does not need the step, and fails then.
+    GoOn,
+}
+
 /// Another store on this machine that base images are looked for in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageSource {
@@ -290,8 +300,11 @@ pub struct BuildRequest {
     pub image_sources: Vec<ImageSource>,
     /// The images that base images have to be. One that it does not name is an error.
     pub locked: Option<ImageLock>,
-    /// How many steps run at once; `None` for four for each processor, and at least 16.
+    /// How many steps may run on the store when one of this build begins, those of other processes included; `None` for four for
+    /// each processor, and at least 16.
     pub jobs: Option<usize>,
+    /// What happens when a step fails.
+    pub on_failure: OnFailure,
     /// `--add-host`: host and address.
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size` in bytes.
@@ -361,6 +374,7 @@ impl BuildRequest {
             image_sources: Vec::new(),
             locked: None,
             jobs: None,
+            on_failure: OnFailure::Stop,
             add_hosts: Vec::new(),
             shm_size: None,
         }

@@ -11,39 +11,51 @@ use tokio::task::JoinSet;
 /// Things that wait for each other, by their ids.
 #[derive(Debug)]
 pub(crate) struct Queue<K> {
-    /// The number of inputs that each waiting one still lacks; never 0.
-    waiting: HashMap<K, usize>,
-    ready: BinaryHeap<Reverse<K>>,
+    /// Each lacks an input.
+    waiting: HashMap<K, Waiting>,
+    ready: BinaryHeap<(u64, Reverse<K>)>,
+}
+
+/// One that waits.
+#[derive(Debug)]
+struct Waiting {
+    lacking: usize,
+    priority: u64,
 }
 
 impl<K: Copy + Eq + Hash + Ord> Queue<K> {
-    /// A queue of `wanted`, each with the number of its inputs that are wanted as well.
-    pub(crate) fn new(wanted: impl IntoIterator<Item = (K, usize)>) -> Self {
+    /// A queue of `wanted`, each with the number of its inputs that are wanted as well, and with its priority.
+    pub(crate) fn new(wanted: impl IntoIterator<Item = (K, usize, u64)>) -> Self {
         let mut queue = Self { waiting: HashMap::new(), ready: BinaryHeap::new() };
-        for (id, inputs) in wanted {
-            match inputs {
-                0 => queue.ready.push(Reverse(id)),
-                inputs => drop(queue.waiting.insert(id, inputs)),
+        for (id, lacking, priority) in wanted {
+            match lacking {
+                0 => queue.ready.push((priority, Reverse(id))),
+                lacking => drop(queue.waiting.insert(id, Waiting { lacking, priority })),
             }
         }
         queue
     }
 
-    /// Takes the first one, in the order of ids, that lacks nothing.
+    /// Takes one that lacks nothing: that of the highest priority, and of equal ones the first in the order of ids.
     pub(crate) fn pop(&mut self) -> Option<K> {
-        self.ready.pop().map(|Reverse(id)| id)
+        self.ready.pop().map(|(_, Reverse(id))| id)
     }
 
     /// One that was taken is done; `dependents` need it.
     pub(crate) fn finished(&mut self, dependents: impl IntoIterator<Item = K>) {
         for dependent in dependents {
-            let Some(lacking) = self.waiting.get_mut(&dependent) else { continue };
-            *lacking -= 1;
-            if *lacking == 0 {
+            let Some(waiting) = self.waiting.get_mut(&dependent) else { continue };
+            waiting.lacking -= 1;
+            if waiting.lacking == 0 {
+                self.ready.push((waiting.priority, Reverse(dependent)));
                 self.waiting.remove(&dependent);
-                self.ready.push(Reverse(dependent));
             }
         }
+    }
+
+    /// The number of those that lack an input.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 }
 
@@ -92,6 +104,11 @@ impl<K: Copy + Eq + Hash + Ord + Send + 'static, T: Send + 'static> Schedule<K, 
     /// One that has ended was successful; `dependents` need it.
     pub(crate) fn finished(&mut self, dependents: impl IntoIterator<Item = K>) {
         self.queue.finished(dependents);
+    }
+
+    /// The number of those that lack an input: when [`Schedule::next`] has ended, those that will never have it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.waiting()
     }
 
     /// Waits for what is at work; nothing more is started.

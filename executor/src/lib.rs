@@ -65,6 +65,7 @@ pub use isolation::Isolation;
 pub use key_agent::KeyAgent;
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use open_source::DockerfilePlace;
+pub use rbuild_sys::spawn::Usage;
 pub use run::{Run, run};
 pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
 pub use shown_files::{copy_shown, move_out};

@@ -11,7 +11,12 @@ use crate::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{Cancel, LayerDraft, LayerId};
 use rbuild_planner::{Access, RunAction};
-use rbuild_sys::{SandboxError, SpawnError, overlay::Upper, sandbox::Running, spawn::Stdio};
+use rbuild_sys::{
+    SandboxError, SpawnError,
+    overlay::Upper,
+    sandbox::Running,
+    spawn::{Ended, Stdio, Usage},
+};
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
@@ -54,12 +59,12 @@ pub struct Run<'a> {
     pub cancel: &'a Cancel,
 }
 
-/// Runs the command, handing its output to `output` as it comes; returns its changes.
+/// Runs the command, handing its output to `output` as it comes; returns its changes, and what its processes have used.
 ///
 /// # Errors
 /// [`ExecutorError::CommandFailed`] when it fails, [`ExecutorError::Sandbox`] when it cannot be started,
 /// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
-pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, ExecutorError> {
+pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<(LayerDraft, Usage), ExecutorError> {
     let draft = run.snapshots.store().new_layer()?;
     let upper = Upper { directory: draft.fs(), work: draft.work() };
     let place = run.emulator.map(|emulator| Place::over(run.parent, emulator, run.snapshots)).transpose()?;
@@ -68,14 +73,14 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, E
     let mut running = launch(run, &root, &writer)?;
     drop(writer);
     pump(&mut running, reader, run.cancel, output)?;
-    let status = wait(&mut running, run.cancel)?;
-    if !status.success() {
-        return Err(failed(run, exit_code(status)));
+    let ended = wait(&mut running, run.cancel)?;
+    if !ended.status.success() {
+        return Err(failed(run, exit_code(ended.status)));
     }
     running.mount_points.remove_unused()?;
     root.collect()?;
     place.map_or(Ok(()), |place| place.leave(draft.fs()))?;
-    Ok(draft)
+    Ok((draft, ended.usage))
 }
 
 /// The error of a command that failed. It names a full disk, because few programs report ENOSPC.
@@ -170,12 +175,15 @@ fn pump(
     }
 }
 
-fn wait(running: &mut Running, cancel: &Cancel) -> Result<ExitStatus, ExecutorError> {
+fn wait(running: &mut Running, cancel: &Cancel) -> Result<Ended, ExecutorError> {
     loop {
         let pidfd = running.child.pidfd();
         let ended = poll_once(pidfd)?;
         if ended {
-            return running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error));
+            return running
+                .child
+                .wait_measured()
+                .map_err(|error| ExecutorError::system("waitid", b"", error));
         }
         give_up_if_canceled(running, cancel)?;
     }

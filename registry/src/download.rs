@@ -167,7 +167,7 @@ impl Download {
     pub async fn next_piece(&mut self) -> Result<Option<Piece>, RegistryError> {
         loop {
             let url = self.response.url().clone();
-            let stall = self.client.transport.stall;
+            let stall = self.client.stall;
             let failed = match time::timeout(stall, self.response.chunk()).await {
                 Ok(Ok(None)) => return Ok(None),
                 Ok(Ok(Some(mut chunk))) => {

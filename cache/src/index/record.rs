@@ -32,6 +32,12 @@ pub struct CacheRecord {
     pub inputs: StepInputs,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// Bytes of memory that the largest process of its command had at its peak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+    /// The time of its command on processors, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor_ms: Option<u64>,
     /// The instruction as the Dockerfile has it.
     pub instruction: String,
     /// When its layer was removed to make room; such a record only explains misses.

@@ -8,6 +8,7 @@ mod container;
 mod durability;
 mod image_record;
 mod image_row;
+mod job_slot;
 mod layer;
 mod layer_id;
 mod lease;
@@ -32,6 +33,7 @@ pub use container::{
 pub(crate) use durability::Durable;
 pub use image_record::{ImageLayer, ImageRecord, PlatformImage};
 pub use image_row::ImageRow;
+pub use job_slot::{JobSlot, MemoryClaim, MemoryTurn};
 pub use layer::{LayerDraft, LayerMeta, LayerSource, RemoteLayer};
 pub use layer_id::LayerId;
 pub(crate) use lease::Held;
@@ -41,7 +43,7 @@ pub use mount_record::MountUsage;
 pub use reference_record::RefRecord;
 pub use remote_layer::{FilledLayer, LayerLock};
 pub use scratch::ScratchDir;
-pub use step_lock::StepLock;
+pub use step_lock::{StepHolder, StepLock};
 pub use web_source::WebSource;
 pub use writer::{IdMaps, IdRange, Writer};
 

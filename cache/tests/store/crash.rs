@@ -31,6 +31,8 @@ fn record(name: &str) -> (CacheKey, CacheRecord) {
             .with("env PATH", "/usr/bin:/bin")
             .with("cwd", "/app"),
         duration_ms: 5,
+        peak_memory: None,
+        processor_ms: None,
         instruction: format!("RUN {name}"),
         layer_bytes: None,
         evicted: None,

@@ -50,6 +50,8 @@ pub(crate) fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey
         source_layers: Vec::new(),
         inputs: StepInputs::new("run").with("argv", name),
         duration_ms: 5,
+        peak_memory: None,
+        processor_ms: None,
         instruction: format!("RUN {name}"),
         layer_bytes: None,
         evicted: None,

@@ -102,9 +102,12 @@ pub(crate) struct BuildArgs {
     /// Size of /dev/shm of RUN [default: 64m]
     #[arg(long, value_name = "BYTES")]
     pub(crate) shm_size: Option<String>,
-    /// How many steps may run at once
+    /// How many steps may run at once, those of other builds in the same store included
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+    /// When a step fails, carry out everything that does not need it before the build fails
+    #[arg(long, switch = false)]
+    pub(crate) keep_going: bool,
 
     /// How to show progress: auto, plain, tty, quiet or json [env BUILDKIT_PROGRESS]
     #[arg(long, value_name = "TYPE")]

@@ -15,7 +15,7 @@ use rbuild::SquashRequest;
 /// Makes an image with fewer layers, and prints its id.
 pub(super) fn squash(app: &App, args: &SquashArgs) -> Result<(), CliError> {
     let names = args.tag.iter().map(|text| image_name(text)).collect::<Result<_, _>>()?;
-    let (engine, _) = app.configured_engine(Certificates::Checked, 1)?;
+    let engine = app.engine_with_registries(Certificates::Checked)?;
     complete(app, &engine, &args.image)?;
     let from = args.from.clone().filter(|from| !from.is_empty());
     let squashed = engine.squash(&SquashRequest { image: args.image.clone(), names, from })?;

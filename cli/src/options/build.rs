@@ -6,7 +6,7 @@ use super::{
     pairs, secrets, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, Network, NoCache, Platform, SpaceLimits, Squash};
+use rbuild::{BuildRequest, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
@@ -122,6 +122,7 @@ impl BuildOptions {
             image_sources: Vec::new(),
             locked: None,
             jobs: args.jobs,
+            on_failure: if args.keep_going { OnFailure::GoOn } else { OnFailure::Stop },
             add_hosts: hosts(&args.add_host)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
         };

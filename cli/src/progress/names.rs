@@ -1,7 +1,8 @@
 //! What activities and remarks are called, in BuildKit's words.
 
 use crate::{failure::plain, shown::one_line};
-use rbuild::{Activity, ArchiveFormat, Event, Note, RegistryNotice, Warning};
+use rbuild::{Activity, ArchiveFormat, Event, Note, RegistryNotice, StepHolder, Warning};
+use rbuild_docker_api::human_size;
 
 /// The name of an activity.
 pub(super) fn name(what: &Activity) -> String {
@@ -33,7 +34,20 @@ pub(super) fn name(what: &Activity) -> String {
 /// A remark.
 pub(super) fn note(note: &Note) -> String {
     match note {
-        Note::AwaitsOtherBuild => "waiting for another build of this step".to_owned(),
+        Note::AwaitsOtherBuild { holder: None, .. } => "waiting for another build of this step".to_owned(),
+        Note::AwaitsOtherBuild { holder: Some(StepHolder { build, process, subject, .. }), running } => {
+            let (build, seconds) = (build.short(), running.as_secs());
+            format!(
+                "waiting for build {build} of {subject} (process {process}), which has run this step for {seconds} s"
+            )
+        }
+        Note::AwaitsJob { jobs: 1 } => "waiting for a step of another build to end (--jobs 1)".to_owned(),
+        Note::AwaitsJob { jobs } => format!("waiting for one of {jobs} running steps to end (--jobs {jobs})"),
+        Note::AwaitsMemory { expected, available } => format!(
+            "waiting for memory: this step took {} before, and {} are free beside the steps that run",
+            human_size(*expected),
+            human_size(*available)
+        ),
         Note::RootsAreCopied => {
             "overlayfs is refused for this store: roots are copied, which takes time and room".to_owned()
         }

@@ -37,6 +37,7 @@ mod registries;
 mod remote_bases;
 mod robust;
 mod sandbox;
+mod scheduling;
 mod secrets;
 mod security;
 mod squash;

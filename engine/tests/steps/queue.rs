@@ -15,7 +15,7 @@ use std::{
 type Graph = BTreeMap<usize, BTreeSet<usize>>;
 
 fn queue(graph: &Graph) -> Queue<usize> {
-    Queue::new(graph.iter().map(|(step, inputs)| (*step, inputs.len())))
+    Queue::new(graph.iter().map(|(step, inputs)| (*step, inputs.len(), 0)))
 }
 
 fn dependents(graph: &Graph, step: usize) -> Vec<usize> {
@@ -59,10 +59,20 @@ proptest! {
 
 #[test]
 fn the_first_of_the_file_comes_first() {
-    let mut queue = Queue::new([(3, 0), (1, 0), (2, 1)]);
+    let mut queue = Queue::new([(3, 0, 0), (1, 0, 0), (2, 1, 0)]);
     assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(1), Some(3), None));
     queue.finished([2]);
     assert_eq!(queue.pop(), Some(2));
+}
+
+#[test]
+fn the_longest_way_comes_first_also_when_it_becomes_ready_last() {
+    let mut queue = Queue::new([(1, 0, 5), (2, 0, 7), (3, 0, 7), (4, 1, 9)]);
+    assert_eq!(queue.pop(), Some(2), "of equal ones the first");
+    queue.finished([4]);
+    assert_eq!((queue.pop(), queue.pop(), queue.pop(), queue.pop()), (Some(4), Some(3), Some(1), None));
+    let queue = Queue::new([(1, 1, 0), (2, 0, 0)]);
+    assert_eq!(queue.waiting(), 1);
 }
 
 /// A chain beside which nine thousand steps wait: a scan of everything that waits after each step would take minutes.
@@ -70,7 +80,7 @@ fn the_first_of_the_file_comes_first() {
 fn ten_thousand_steps_cost_nothing_while_they_wait() {
     let size = 10_000;
     let started = Instant::now();
-    let mut queue = Queue::new((0..size).map(|step| (step, usize::from(step > 0))));
+    let mut queue = Queue::new((0..size).map(|step| (step, usize::from(step > 0), 0)));
     for step in 0..size {
         assert_eq!(queue.pop(), Some(step));
         queue.finished((step + 1 < size).then_some(step + 1));
@@ -87,7 +97,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 fn no_more_than_the_jobs_run_at_once() {
     let at_once = Arc::new(AtomicUsize::new(0));
     let (most, ended) = block_on(async {
-        let mut schedule = Schedule::new(Queue::new((0..12).map(|step| (step, 0))), 3);
+        let mut schedule = Schedule::new(Queue::new((0..12).map(|step| (step, 0, 0))), 3);
         let (mut most, mut ended) = (0, 0);
         while let Some(next) = schedule.next().await {
             match next {
@@ -117,7 +127,7 @@ fn no_more_than_the_jobs_run_at_once() {
 fn a_panic_is_an_answer_and_a_stop_waits_for_what_runs() {
     let finished = Arc::new(AtomicUsize::new(0));
     block_on(async {
-        let mut schedule = Schedule::new(Queue::new([(0, 0), (1, 0), (2, 0)]), 2);
+        let mut schedule = Schedule::new(Queue::new([(0, 0, 0), (1, 0, 0), (2, 0, 0)]), 2);
         assert_eq!(schedule.next().await, Some(Next::Start(0)));
         schedule.start(0, || panic!("no"));
         assert_eq!(schedule.next().await, Some(Next::Start(1)));

@@ -158,7 +158,7 @@ impl World {
             cache.records().forget_recent();
         }
         let lacking = |step| plan.dependencies(step).filter(|input| missing.contains(input)).count();
-        let mut queue = Queue::new(missing.iter().map(|step| (*step, lacking(*step))));
+        let mut queue = Queue::new(missing.iter().map(|step| (*step, lacking(*step), 0)));
         while let Some(id) = queue.pop() {
             let step = &plan.steps[id.0];
             let inputs = results.inputs(step).unwrap();
@@ -171,7 +171,7 @@ impl World {
                 }
                 Found::Miss(_) | Found::Unknown(_) => {
                     let layer = self.stub(&ready, cache.lease());
-                    let done = Done { layer, bytes: None, created: now(), took: Duration::ZERO };
+                    let done = Done { layer, bytes: None, created: now(), took: Duration::ZERO, usage: None };
                     cache.keep(&ready, &done, lock).unwrap()
                 }
             };

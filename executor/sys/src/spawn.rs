@@ -60,7 +60,7 @@ mod identity;
 mod launch;
 mod stack;
 
-pub use child::{Child, send_signal};
+pub use child::{Child, Ended, Usage, send_signal};
 pub use exec::Exec;
 pub use guard::Guard;
 pub(crate) use guard::Waiting;

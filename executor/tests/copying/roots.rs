@@ -151,9 +151,10 @@ impl Bench {
             emulator: None,
             cancel: &Cancel::default(),
         };
-        let draft = run(&run_spec, &mut |bytes| output.extend_from_slice(bytes));
-        let draft = draft
-            .unwrap_or_else(|error| panic!("{command}: {error:?}: {}", String::from_utf8_lossy(&output)));
+        let ran = run(&run_spec, &mut |bytes| output.extend_from_slice(bytes));
+        let (draft, usage) =
+            ran.unwrap_or_else(|error| panic!("{command}: {error:?}: {}", String::from_utf8_lossy(&output)));
+        assert!(usage.peak_memory > 0, "{command}: {usage:?}");
         let sparse = draft.fs().join("sparse");
         if let Ok(sparse) = fs::metadata(sparse) {
             assert!(sparse.blocks() * 512 < 1 << 20, "{command}: holes stay holes");

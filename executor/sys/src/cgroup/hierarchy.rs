@@ -42,6 +42,17 @@ impl Hierarchy {
         find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Devices)
     }
 
+    /// The version 1 hierarchy with the controller `memory`.
+    pub(super) fn memory() -> Option<Self> {
+        let read = |path| read_proc(path).ok();
+        find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Memory)
+    }
+
+    /// The directories of the group and of those above it.
+    pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        self.group.ancestors().map(|group| self.mount_point.join(group))
+    }
+
     /// The directory of this process's group.
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         let mount = fs::File::open(&self.mount_point)?;
@@ -55,6 +66,18 @@ impl Hierarchy {
 enum Kind {
     Unified,
     Devices,
+    Memory,
+}
+
+impl Kind {
+    /// The name of a version 1 controller; empty in version 2, which has one hierarchy.
+    fn controller(self) -> &'static str {
+        match self {
+            Self::Unified => "",
+            Self::Devices => "devices",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// Finds a hierarchy in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5)).
@@ -64,7 +87,7 @@ fn find(mounts: &str, groups: &str, kind: Kind) -> Option<Hierarchy> {
         let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let found = match kind {
             Kind::Unified => id == "0" && controllers.is_empty(),
-            Kind::Devices => controllers.split(',').any(|name| name == "devices"),
+            Kind::Devices | Kind::Memory => controllers.split(',').any(|name| name == kind.controller()),
         };
         found.then_some(path)
     })?;
@@ -74,7 +97,9 @@ fn find(mounts: &str, groups: &str, kind: Kind) -> Option<Hierarchy> {
         let (file_system, options) = (after.next()?, after.nth(1)?);
         let found = match kind {
             Kind::Unified => file_system == "cgroup2",
-            Kind::Devices => file_system == "cgroup" && options.split(',').any(|name| name == "devices"),
+            Kind::Devices | Kind::Memory => {
+                file_system == "cgroup" && options.split(',').any(|name| name == kind.controller())
+            }
         };
         let mut fields = before.split(' ').skip(3);
         let (root, mount_point) = (fields.next()?, fields.next()?);

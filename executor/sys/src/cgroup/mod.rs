@@ -12,8 +12,10 @@
 mod device;
 mod freeze;
 mod hierarchy;
+mod memory;
 
 pub use freeze::Frozen;
+pub(crate) use memory::memory_headroom;
 
 use crate::spawn::ProcessIdentity;
 use hierarchy::Hierarchy;

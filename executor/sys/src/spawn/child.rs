@@ -16,20 +16,39 @@ use std::{
     process::ExitStatus,
     ptr,
     sync::Arc,
+    time::Duration,
 };
 
 /// A process started by this one. Dropping it kills the process, with all of its pid namespace, and reaps it.
 #[derive(Debug)]
 pub struct Child {
     pidfd: OwnedFd,
-    status: Option<ExitStatus>,
+    ended: Option<Ended>,
     /// In whose pid namespace it is; let go of after it has been waited for.
     guard: Option<Arc<Guard>>,
 }
 
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code or signal.
+    pub status: ExitStatus,
+    /// The sum of what it and the processes that it waited for have used.
+    pub usage: Usage,
+}
+
+/// What processes have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of memory of the largest of them at its peak.
+    pub peak_memory: u64,
+    /// Time on processors, in the kernel and outside of it.
+    pub processor_time: Duration,
+}
+
 impl Child {
     pub(super) fn new(pidfd: OwnedFd) -> Self {
-        Self { pidfd, status: None, guard: None }
+        Self { pidfd, ended: None, guard: None }
     }
 
     /// Keeps the guard in whose pid namespace it was started.
@@ -66,17 +85,25 @@ impl Child {
     /// # Errors
     /// The kernel's.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        if let Some(status) = self.status {
-            return Ok(status);
+        self.wait_measured().map(|ended| ended.status)
+    }
+
+    /// Waits for the end as [`Child::wait`] does, and says what the process and all that it waited for have used.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait_measured(&mut self) -> io::Result<Ended> {
+        if let Some(ended) = self.ended {
+            return Ok(ended);
         }
-        let status = loop {
+        let ended = loop {
             match wait_pidfd(self.pidfd()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 answer => break answer?,
             }
         };
-        self.status = Some(status);
-        Ok(status)
+        self.ended = Some(ended);
+        Ok(ended)
     }
 
     /// Kills the process, and with it everything in its pid namespace. Fine if it has ended.
@@ -93,27 +120,42 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.status.is_none() && self.kill().is_ok() {
+        if self.ended.is_none() && self.kill().is_ok() {
             drop(self.wait());
         }
     }
 }
 
-/// By the bare call: nix knows no real-time signals, and a process may die of one.
-fn wait_pidfd(process: BorrowedFd<'_>) -> io::Result<ExitStatus> {
+/// By the bare call: nix knows no real-time signals, and a process may die of one; the C library's `waitid` hides what was used.
+fn wait_pidfd(process: BorrowedFd<'_>) -> io::Result<Ended> {
     let mut found = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let id = process.as_raw_fd() as libc::id_t;
-    // SAFETY: the kernel writes one siginfo structure to the space given.
-    done(unsafe { libc::waitid(libc::P_PIDFD, id, found.as_mut_ptr(), libc::WEXITED) }.into())?;
+    let mut used = MaybeUninit::<libc::rusage>::zeroed();
+    let (kind, id) = (libc::P_PIDFD as libc::c_long, libc::c_long::from(process.as_raw_fd()));
+    let (options, information) = (libc::c_long::from(libc::WEXITED), found.as_mut_ptr());
+    // SAFETY: the kernel writes one siginfo structure and one rusage structure to the spaces given.
+    done(unsafe { libc::syscall(libc::SYS_waitid, kind, id, information, options, used.as_mut_ptr()) })?;
+    // SAFETY: zeroed bytes were a valid structure before the kernel filled it.
+    let usage = usage(&unsafe { used.assume_init() });
     // SAFETY: the call succeeded; zeroed bytes were a valid structure even before.
     let found = unsafe { found.assume_init() };
     // SAFETY: waitid fills the fields of a SIGCHLD.
     let status = unsafe { found.si_status() };
-    Ok(ExitStatus::from_raw(match found.si_code {
+    let status = ExitStatus::from_raw(match found.si_code {
         libc::CLD_EXITED => (status & 0xff) << 8,
         libc::CLD_DUMPED => status | 0x80,
         _ => status,
-    }))
+    });
+    Ok(Ended { status, usage })
+}
+
+fn usage(used: &libc::rusage) -> Usage {
+    let time = |time: libc::timeval| {
+        let (seconds, micros) = (time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs());
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    };
+    // Linux counts kilobytes
+    let peak_memory = (used.ru_maxrss.unsigned_abs()) * 1024;
+    Usage { peak_memory, processor_time: time(used.ru_utime) + time(used.ru_stime) }
 }
 
 /// Sends a signal to the process behind a descriptor, which cannot be another one with a reused id
