@@ -13,6 +13,7 @@ use crate::{
     first_look::{FirstLook, Planned},
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
+    repeat,
     reporter::Reporter,
     resolve::Fetching,
     results::{Origin, Results, StepResult},
@@ -133,6 +134,7 @@ struct Build {
     diffing: Diffing,
     layer_times: LayerTimes,
     squash: Squash,
+    verify_cache: u8,
     remote: RemoteImages,
     on_failure: OnFailure,
     reporter: Reporter,
@@ -178,6 +180,7 @@ impl Build {
             diffing: Diffing::new(store, cancel, first.diffs),
             layer_times: first.request.layer_times,
             squash: first.request.squash,
+            verify_cache: first.request.verify_cache,
             remote: engine.remote.clone(),
             on_failure: first.request.on_failure,
             reporter: reporter.clone(),
@@ -193,7 +196,11 @@ impl Build {
             }
             return Err(error);
         }
-        self.export(destinations).await
+        let built = self.export(destinations).await?;
+        if self.verify_cache > 0 {
+            repeat::sample(&self.executor, &self.plan, &self.results, self.verify_cache).await;
+        }
+        Ok(built)
     }
 
     /// Carries out everything the target needs and the cache has not.

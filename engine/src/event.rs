@@ -1,9 +1,13 @@
 //! What the caller of a build hears while it runs. Everything is a type; a front end makes the words.
 
-use crate::{ArchiveFormat, BuildRecord, Causes, Finding, MissReason, MovedImage};
+use crate::{ArchiveFormat, BuildRecord, Causes, FileChange, Finding, MissReason, MovedImage};
 use rbuild_cache::StepHolder;
+use rbuild_image::{Change, Difference};
 use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// Files of a step that are named.
+const NAMED: usize = 10;
 
 /// The number of an activity, from 1 in the order of their beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +47,8 @@ pub enum Activity {
     },
     /// A step of the plan is carried out, or was found in the cache.
     Step(StepName),
+    /// A step that came from the cache is carried out again, to see whether it gives the same files.
+    RepeatStep(StepName),
     /// The image is put together and named.
     Export,
     /// The image is written to an archive or a layout directory.
@@ -163,6 +169,24 @@ pub enum Warning {
     ImageMoved(MovedImage),
     /// The record of this build cannot be written.
     RecordLost(Causes),
+    /// A step that came from the cache gives other files when it is carried out again.
+    NotReproducible {
+        /// The instruction.
+        step: String,
+        /// Its number.
+        number: u32,
+        /// The files that are not those of the cache.
+        files: Vec<FileChange>,
+    },
+    /// A step that came from the cache cannot be carried out again.
+    NotRepeated {
+        /// The instruction.
+        step: String,
+        /// Its number.
+        number: u32,
+        /// The error, with its causes.
+        causes: Causes,
+    },
     /// A registry makes the work wait, or a mirror failed.
     Registry(RegistryNotice),
     /// The store is over its budget, and what it has is needed.
@@ -266,8 +290,45 @@ impl fmt::Display for Warning {
                  cache need the rest: remove images, or raise the budget"
             ),
             Self::ImageMoved(moved) => write!(f, "{moved}; the build uses the locked one"),
+            Self::NotReproducible { step, number, files } => {
+                let named: Vec<String> = files.iter().take(NAMED).map(in_words).collect();
+                let more = match files.len().saturating_sub(NAMED) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                write!(f, "step {number} ({step}) is not reproducible: {}{more}", named.join(", "))
+            }
+            Self::NotRepeated { step, number, causes } => {
+                write!(f, "step {number} ({step}) could not be carried out again: {causes}")
+            }
             Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
         }
+    }
+}
+
+/// A file and what is different about it, in a few words.
+fn in_words(file: &FileChange) -> String {
+    let what = match &file.change {
+        Change::Added(_) => "added".to_owned(),
+        Change::Removed => "missing".to_owned(),
+        Change::Changed(differences) => {
+            let words: Vec<String> = differences.iter().map(word).collect();
+            words.join(", ")
+        }
+    };
+    format!("/{} ({what})", String::from_utf8_lossy(&file.path))
+}
+
+fn word(difference: &Difference) -> String {
+    match difference {
+        Difference::Kind(..) => "another kind".to_owned(),
+        Difference::Content(..) => "content".to_owned(),
+        Difference::Mode(before, now) => format!("mode {before:04o} → {now:04o}"),
+        Difference::Owner(before, now) => format!("owner {}:{} → {}:{}", before.0, before.1, now.0, now.1),
+        Difference::Target(..) => "where it leads".to_owned(),
+        Difference::Device => "device".to_owned(),
+        Difference::Attributes => "attributes".to_owned(),
+        Difference::Time => "time".to_owned(),
     }
 }
 

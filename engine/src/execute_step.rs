@@ -93,6 +93,21 @@ impl Executor {
         }
     }
 
+    /// Carries step `id` out into a draft that is not kept; nothing of it is recorded.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`].
+    pub(crate) fn repeat(
+        &self,
+        id: StepId,
+        (inputs, emulator): (&Inputs, Option<&Emulator>),
+    ) -> Result<LayerDraft, Error> {
+        let step = &self.plan.steps[id.0];
+        let ready = Ready::new(step, self.keys.step(id), inputs, &self.machine.sources)?;
+        let done = self.machine.carry_out((&ready, emulator), self.plan.source_date_epoch, &mut |_| {});
+        done.map(|(draft, _)| draft)
+    }
+
     fn attempt(
         &self,
         (step, memory): (&Step, Option<u64>),

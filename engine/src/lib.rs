@@ -50,6 +50,7 @@ mod preview;
 mod records;
 mod registries;
 mod remote_sources;
+mod repeat;
 mod reporter;
 mod request;
 mod resolve;

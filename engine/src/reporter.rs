@@ -64,6 +64,11 @@ impl Reporter {
         running
     }
 
+    /// Begins to carry a step out again whose result was in the cache.
+    pub(crate) fn begin_repeat(&self, step: &Step) -> Running {
+        self.begin(Activity::RepeatStep(name(step)))
+    }
+
     /// Reports a step whose result was found by the first look-up: it takes no time.
     pub(crate) fn cached(&self, step: &Step, layer: LayerId) {
         let mut found = self.begin(Activity::Step(name(step)));

@@ -271,6 +271,8 @@ pub struct BuildRequest {
     pub outputs: Vec<Output>,
     /// The times of files in the image.
     pub layer_times: LayerTimes,
+    /// Of the steps that come from the cache so many in a hundred are carried out again, to see whether they give the same files.
+    pub verify_cache: u8,
     /// `--squash` and `--squash-all`: the layers of the image that become one.
     pub squash: Squash,
     /// `--build-arg`, in order.
@@ -359,6 +361,7 @@ impl BuildRequest {
             dockerfile: DockerfileSource::InContext,
             outputs: vec![Output::Store { names: Vec::new() }],
             layer_times: LayerTimes::AsTheyAre,
+            verify_cache: 0,
             squash: Squash::Nothing,
             build_args: Vec::new(),
             labels: Vec::new(),

@@ -61,6 +61,10 @@ pub(crate) struct BuildArgs {
     /// Do not use the cache for these stages
     #[arg(long, value_name = "STAGE")]
     pub(crate) no_cache_filter: Vec<String>,
+    /// Carry so many of the steps that come from the cache out again (10%), and warn of those that give other files; what the
+    /// cache has stays in use
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) verify_cache: Option<String>,
     /// When to ask the registry for base images: always, even if the store has them; missing; or never
     #[arg(
         long,

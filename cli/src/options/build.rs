@@ -103,11 +103,8 @@ impl BuildOptions {
             dockerfile,
             outputs: Vec::new(),
             layer_times,
-            squash: match (args.squash_all, args.squash) {
-                (true, _) => Squash::Everything,
-                (false, true) => Squash::OwnLayers,
-                (false, false) => Squash::Nothing,
-            },
+            verify_cache: args.verify_cache.as_deref().map_or(Ok(0), size::percent)?,
+            squash: squash(args.squash_all, args.squash),
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: targets[0].target.clone(),
@@ -143,6 +140,15 @@ impl BuildOptions {
             call,
             warnings,
         })
+    }
+}
+
+/// `--squash-all` and `--squash`.
+fn squash(all: bool, own: bool) -> Squash {
+    match (all, own) {
+        (true, _) => Squash::Everything,
+        (false, true) => Squash::OwnLayers,
+        (false, false) => Squash::Nothing,
     }
 }
 

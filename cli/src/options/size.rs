@@ -27,9 +27,25 @@ fn invalid(flag: &str, text: &str) -> UsageError {
     UsageError::new(format!("invalid argument {text:?} for \"--{flag}\" flag: invalid size: '{text}'"))
 }
 
+/// Reads `10%`, or `10`, for `--verify-cache`.
+pub(crate) fn percent(text: &str) -> Result<u8, UsageError> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| *number <= 100);
+    number.ok_or_else(|| {
+        UsageError::new(format!("invalid argument {text:?} for \"--verify-cache\" flag: give 0% to 100%"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percents_are_at_most_all() {
+        assert_eq!([percent("10%"), percent("100"), percent("0%")], [Ok(10), Ok(100), Ok(0)]);
+        for text in ["", "%", "101%", "-1", "1.5%", "1%%"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn docker_s_units_and_docker_s_words() {

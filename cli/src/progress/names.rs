@@ -17,6 +17,7 @@ pub(super) fn name(what: &Activity) -> String {
         Activity::FetchLayers { image } => format!("[internal] fetch layers of {image}"),
         Activity::Step(step) if step.position.is_empty() => step.instruction.clone(),
         Activity::Step(step) => format!("{} {}", step.position, step.instruction),
+        Activity::RepeatStep(step) => format!("verify {} {}", step.position, step.instruction),
         Activity::Export => "exporting to image".to_owned(),
         Activity::ExportImage { format: ArchiveFormat::Oci } => "exporting to oci image format".to_owned(),
         Activity::ExportImage { format: ArchiveFormat::Docker } => {

@@ -26,6 +26,7 @@ mod foreign_tools;
 mod hostile_text;
 mod image_commands;
 mod images;
+mod long_runs;
 mod modes;
 mod ordinary_user;
 mod outputs;

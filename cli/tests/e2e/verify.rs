@@ -100,6 +100,36 @@ fn damaged_blobs_images_and_names_are_found() {
     check(&here, &context, &|| fs::write(&name, "no").unwrap(), &["name file "]);
 }
 
+#[test]
+fn cached_steps_are_carried_out_again_and_compared() {
+    let Some(here) = with_busybox("cached_steps_are_carried_out_again_and_compared") else { return };
+    let dockerfile = "FROM busybox AS one\nRUN mkdir /d && cat /proc/sys/kernel/random/uuid > /d/id && echo same > /d/same\n\
+        RUN cat /d/id > /copy\nFROM busybox\nCOPY f /f\nCOPY --from=one /d /d\nRUN touch /random.$(cat /proc/sys/kernel/random/uuid)\n";
+    let context = here.context("c", dockerfile, &[("f", "content")]);
+    here.build("app", &context);
+    let id = here.ok(["images", "-q", "--no-trunc", "app"]);
+    let again = |percent: &str| {
+        let ran = here.run(["build", "-t", "app", "--verify-cache", percent, context.to_str().unwrap()]);
+        assert_eq!((ran.code, here.ok(["images", "-q", "--no-trunc", "app"])), (0, id.clone()), "{ran:#?}");
+        ran.stderr
+    };
+    let said = again("100%");
+    let warned = |text: &str| said.contains(&format!(" is not reproducible: {text}"));
+    assert!(warned("/d/id (content)\n") && warned("/random."), "{said}");
+    assert_eq!(
+        said.matches("is not reproducible").count(),
+        2 * 2,
+        "below the definition and at the end: {said}"
+    );
+    assert!(said.contains(" (missing), ") || said.contains(" (added), "), "{said}");
+    assert_eq!(again("1%").matches(" verify [").count() + again("40%").matches(" verify [").count(), 3);
+    assert!(!again("0").contains("verify"));
+    for wrong in ["101%", "x"] {
+        let ran = here.run(["build", "--verify-cache", wrong, context.to_str().unwrap()]);
+        assert_eq!(ran.code, 2, "{ran:#?}");
+    }
+}
+
 /// An index that cannot be opened is replaced at once, by whatever opens it first.
 #[test]
 fn a_damaged_index_is_told_and_replaced() {

@@ -16,7 +16,8 @@ fn words(event: &Event) -> String {
                     format!("step {} {} {}", step.number, step.position, step.instruction)
                 }
                 Activity::Export => "export".to_owned(),
-                Activity::AskStore { .. }
+                Activity::RepeatStep(_)
+                | Activity::AskStore { .. }
                 | Activity::FetchSource { .. }
                 | Activity::FetchLayers { .. }
                 | Activity::Load

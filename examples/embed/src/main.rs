@@ -96,6 +96,7 @@ fn name(activity: &Activity) -> String {
         Activity::AskStore { image, store } => format!("looking for {image} in {store}"),
         Activity::FetchLayers { image } => format!("fetching layers of {image}"),
         Activity::Step(step) => format!("{} {}", step.position, step.instruction),
+        Activity::RepeatStep(step) => format!("again {} {}", step.position, step.instruction),
         Activity::Export => "putting the image together".to_owned(),
         Activity::Load => "reading an archive".to_owned(),
         Activity::Pull { image } => format!("fetching {image}"),
