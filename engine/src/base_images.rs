@@ -2,6 +2,7 @@
 
 use crate::{
     Activity, BuildRequest, Engine, Error, LockedImage, MovedImage, PullPolicy, Warning,
+    lower_stores::LowerStores,
     reporter::Reporter,
     resolve::{Answer, hold_found},
 };
@@ -180,7 +181,11 @@ impl Engine {
         request: &BuildRequest,
     ) -> Result<Option<Found>, Error> {
         let find = || Ok(self.store.reference(reference)?.map(|found| found.image));
-        let Some(record) = hold_found(|id| lease.hold_image(id), find)? else { return Ok(None) };
+        let mut record = hold_found(|id| lease.hold_image(id), find)?;
+        if record.is_none() && LowerStores::open(&self.store, request)?.bring_image(reference)? {
+            record = hold_found(|id| lease.hold_image(id), find)?;
+        }
+        let Some(record) = record else { return Ok(None) };
         self.fitting(record, (wanted, lease), request)
     }
 

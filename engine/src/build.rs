@@ -212,6 +212,7 @@ impl Build {
         let missing = self.results.missing();
         self.check_given(&missing)?;
         self.announce_cached(&missing);
+        self.cache.keep_borrowed()?;
         for step in &self.to_hash {
             if let Some(result) = self.results.step(*step) {
                 self.diffing.compute(*step, result.layer());

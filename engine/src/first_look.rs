@@ -60,7 +60,7 @@ impl Planned {
     /// When files of a context cannot be read, or the store fails.
     pub(crate) fn look_up(self) -> Result<FirstLook, Error> {
         let Self { store, request, text, context, plan, images, files, remote, reporter, cancel } = self;
-        let cache = StepCache::open((&store, &files), images.lease(), &request, &reporter);
+        let cache = StepCache::open((&store, &files), images.lease(), &request, &reporter)?;
         let sources = SourceFiles::new((&store, &files), (context, remote), &request, &cancel);
         let keys = Keys::of(&plan, &sources, &request);
         let keys = keys.map_err(|failed| {

@@ -40,6 +40,7 @@ mod keys;
 mod layer_content;
 mod layer_files;
 mod lookup;
+mod lower_stores;
 mod manifests;
 mod mask;
 mod masked;

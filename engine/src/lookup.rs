@@ -7,6 +7,7 @@ use crate::{
     keys::{Definition, Keyed, Keys},
     layer_content,
     layer_files::LayerFiles,
+    lower_stores::LowerStores,
     miss::{Missed, Misses},
     records::Records,
     reporter::Reporter,
@@ -18,7 +19,11 @@ use rbuild_executor::{Selection, Usage};
 use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, Plan, Step};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// The cache as one build sees it, and the lease that keeps what the build found from being pruned.
 pub(crate) struct StepCache {
@@ -26,6 +31,9 @@ pub(crate) struct StepCache {
     files: LayerFiles,
     lease: Arc<Lease>,
     records: Records,
+    lower: LowerStores,
+    /// Records of lower stores whose results this build uses.
+    borrowed: Mutex<Vec<(CacheKey, CacheRecord)>>,
 }
 
 /// A step whose inputs are done.
@@ -94,18 +102,23 @@ pub(crate) struct Done {
 
 impl StepCache {
     /// The cache in `store` for the build of `request`. `files` are those of its layers, which `lease` holds.
+    ///
+    /// # Errors
+    /// When one of the request's lower stores cannot be used.
     pub(crate) fn open(
         (store, files): (&Store, &LayerFiles),
         lease: Arc<Lease>,
         request: &BuildRequest,
         reporter: &Reporter,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Error> {
+        Ok(Self {
             store: store.clone(),
             files: files.clone(),
             lease,
             records: Records::new(store, request, reporter),
-        }
+            lower: LowerStores::open(store, request)?,
+            borrowed: Mutex::default(),
+        })
     }
 
     /// The lease that keeps the layers of this build from being pruned.
@@ -154,7 +167,57 @@ impl StepCache {
             }
         }
         self.hold(results)?;
+        if unanswered && self.lower.are_there() {
+            self.borrow_all(plan, keys, results);
+            self.hold(results)?;
+        }
         Ok(misses)
+    }
+
+    /// Takes every result that definition keys find in lower stores.
+    fn borrow_all(&self, plan: &Plan, keys: &Keys, results: &mut Results) {
+        self.lower.look_up(|find| {
+            for step in plan.steps.iter().filter(|step| step.cache == CachePolicy::Use) {
+                let keyed = keys.step(step.id);
+                // a step stands on a result, which an earlier one of the plan or an image has
+                let stands = results.step(step.id).is_none() && results.stack(&step.parent).is_some();
+                if stands
+                    && keyed.definition == Definition::Trusted
+                    && let Some(record) = find(&keyed.key)
+                    && take(results, step, Some(record.clone()))
+                {
+                    self.borrowed().push((keyed.key, record));
+                }
+            }
+        });
+    }
+
+    /// The result of a step whose inputs are done, from a lower store.
+    fn borrow(&self, ready: &Ready<'_>) -> Option<Hit> {
+        let definition = (ready.keyed.definition == Definition::Trusted).then_some(ready.keyed.key);
+        let key = ready.by_content.or(definition)?;
+        let mut found = None;
+        self.lower.look_up(|find| {
+            if found.is_none() {
+                found = find(&key).filter(|record| record.parent_layers == *ready.inputs.parent);
+            }
+        });
+        found.map(|record| Hit::new(record, ready))
+    }
+
+    /// Records in the own index what was found in lower stores.
+    ///
+    /// # Errors
+    /// When no recording thread can be started.
+    pub(crate) fn keep_borrowed(&self) -> Result<(), Error> {
+        for (key, record) in std::mem::take(&mut *self.borrowed()) {
+            self.records.recorder()?.record(key, record);
+        }
+        Ok(())
+    }
+
+    fn borrowed(&self) -> MutexGuard<'_, Vec<(CacheKey, CacheRecord)>> {
+        self.borrowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks a step up whose inputs are done. The first look-up has already answered for its definition key, so that one is
@@ -183,6 +246,12 @@ impl StepCache {
                 }
                 Ok(Ok(_)) | Err(_) => {}
             }
+        }
+        if self.lower.are_there()
+            && let Some(hit) = self.borrow(ready)
+            && self.lease.hold(&[hit.result.layer()], &[])?.is_empty()
+        {
+            return Ok(Found::Hit(hit));
         }
         match self.same_content(ready, earlier) {
             Ok(Some(hit)) => Ok(Found::Hit(hit)),

@@ -302,6 +302,8 @@ pub struct BuildRequest {
     pub image_sources: Vec<ImageSource>,
     /// The images that base images have to be. One that it does not name is an error.
     pub locked: Option<ImageLock>,
+    /// Stores that are only read, in which images and results are looked for after the own one.
+    pub lower_stores: Vec<PathBuf>,
     /// How many steps may run on the store when one of this build begins, those of other processes included; `None` for four for
     /// each processor, and at least 16.
     pub jobs: Option<usize>,
@@ -376,6 +378,7 @@ impl BuildRequest {
             pull: PullPolicy::Missing,
             image_sources: Vec::new(),
             locked: None,
+            lower_stores: Vec::new(),
             jobs: None,
             on_failure: OnFailure::Stop,
             add_hosts: Vec::new(),

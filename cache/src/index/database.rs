@@ -71,6 +71,17 @@ impl Store {
         result
     }
 
+    /// Runs `transaction` on the database at `path`, which nobody else uses. A damaged one is an error.
+    pub(crate) fn with_database_at<T>(
+        path: &Path,
+        transaction: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut database = Database::open(path).map_err(|failure| failure.into_error(path))?;
+        let result = transaction(&database);
+        database.close();
+        result
+    }
+
     /// Puts an empty database in place of a damaged one.
     fn reset_index(&self, path: &Path, reason: String) -> Result<(), StoreError> {
         self.warn(Warning::IndexReset { path: path.to_owned(), reason });

@@ -20,7 +20,7 @@ use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
 use database::Database;
 use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{cell::OnceCell, collections::HashMap};
+use std::{cell::OnceCell, collections::HashMap, path::Path};
 
 /// The largest number of earlier records of a step that are returned.
 const EARLIER: usize = 8;
@@ -75,6 +75,19 @@ impl Store {
         transaction: impl FnOnce(&Index<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.with_database(|database| transaction(&Index { database, store: self, durable: OnceCell::new() }))
+    }
+}
+
+impl Store {
+    /// Runs one transaction on a copy of this store's index at `path`.
+    pub(crate) fn index_at<T>(
+        &self,
+        path: &Path,
+        transaction: impl FnOnce(&Index<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let index =
+            |database: &Database| transaction(&Index { database, store: self, durable: OnceCell::new() });
+        Self::with_database_at(path, index)
     }
 }
 

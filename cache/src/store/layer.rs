@@ -137,7 +137,8 @@ impl Store {
     #[must_use]
     pub fn has_layer(&self, layer: &LayerId) -> bool {
         let description = self.layer_directory(layer).join("meta.json");
-        fs::symlink_metadata(description).is_ok_and(|file| file.len() > 0)
+        // through the link of a layer of a lower store, which may not be there any more
+        fs::metadata(description).is_ok_and(|file| file.len() > 0)
     }
 
     /// Replaces the description of a committed layer, for example to add its DiffId once that is computed.
@@ -149,6 +150,10 @@ impl Store {
             return Err(StoreError::LayerMissing { layer: layer.to_string() });
         }
         let path = self.layer_directory(layer).join("meta.json");
+        // what a lower store says of its layer stays as it is
+        if path.is_symlink() {
+            return Ok(());
+        }
         // no directory is made for a layer that is being collected
         whole_file::replace(self.space(), &path, &to_json(meta), Durability::DiskLater)
     }

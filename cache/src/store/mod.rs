@@ -13,6 +13,7 @@ mod layer;
 mod layer_id;
 mod lease;
 mod listing;
+mod lower;
 mod manifest_list;
 mod mount_record;
 mod opening;
@@ -38,6 +39,7 @@ pub use layer::{LayerDraft, LayerMeta, LayerSource, RemoteLayer};
 pub use layer_id::LayerId;
 pub(crate) use lease::Held;
 pub use lease::{Lease, Missing};
+pub use lower::LowerStore;
 pub use manifest_list::{ListedManifest, ManifestList};
 pub use mount_record::MountUsage;
 pub use reference_record::RefRecord;
@@ -89,7 +91,12 @@ impl Store {
     /// when it cannot be read or made.
     pub fn open(root: &Path, writer: &Writer, clock: Clock) -> Result<Self, StoreError> {
         opening::open(root, writer)?;
-        Ok(Self {
+        Ok(Self::new(root, writer, clock))
+    }
+
+    /// A handle on the store at `root`, which is not looked at.
+    fn new(root: &Path, writer: &Writer, clock: Clock) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 writer: writer.clone(),
@@ -103,7 +110,12 @@ impl Store {
                 budget: Mutex::default(),
                 lack: Mutex::default(),
             }),
-        })
+        }
+    }
+
+    /// A handle on another store, for the same writer.
+    pub(super) fn handle_on(&self, root: &Path) -> Self {
+        Self::new(root, &self.inner.writer, self.inner.clock)
     }
 
     /// The store's directory.

@@ -59,6 +59,34 @@ pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Sees that `root` is a store that `opener` may look into; nothing is written there.
+pub(super) fn look_into(root: &Path, opener: &Writer) -> Result<(), StoreError> {
+    let not_a_store = || StoreError::NotAStore { root: root.to_owned() };
+    let recorded = whole_file::read(&root.join("version"))?.ok_or_else(not_a_store)?;
+    let number = std::str::from_utf8(&recorded).ok().and_then(|text| text.trim().parse().ok());
+    match number.ok_or_else(not_a_store)? {
+        // it would have to be written to before it can be used
+        0..=WITHOUT_WRITER => Err(not_a_store()),
+        found if found > FORMAT => {
+            Err(StoreError::NewerStore { root: root.to_owned(), found, known: FORMAT })
+        }
+        _ => {
+            let path = root.join("writer");
+            let bytes = whole_file::read(&path)?.ok_or_else(not_a_store)?;
+            let writer: Writer =
+                serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })?;
+            let agree = match (&writer, opener) {
+                (Writer::Root, Writer::Root) => true,
+                (Writer::User { uid, ids }, Writer::User { uid: own, ids: present }) => {
+                    uid == own && ids == present
+                }
+                (Writer::Root | Writer::User { .. }, _) => false,
+            };
+            if agree { Ok(()) } else { Err(other_writer(root, &writer, opener)) }
+        }
+    }
+}
+
 /// Makes the layout. The version comes last: a store that has one has everything else. Returns the version's file.
 fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
     make_dirs(root)?;

@@ -69,7 +69,7 @@ impl Store {
         self.point(&fetched.with_digest(digest), &RefRecord { image, manifest: Some(digest), tagged_at })
     }
 
-    fn point(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
+    pub(super) fn point(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
         let same = |old: &RefRecord| old.image == record.image && old.manifest == record.manifest;
         let old = self.reference(reference)?;
         if old.as_ref().is_some_and(same) {
@@ -168,7 +168,7 @@ impl Store {
         Ok(found)
     }
 
-    fn reference_path(&self, reference: &Reference) -> PathBuf {
+    pub(super) fn reference_path(&self, reference: &Reference) -> PathBuf {
         let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => format!("_@{digest}.json"),
             (None, tag) => format!("_{}.json", tag.unwrap_or("latest")),
@@ -185,7 +185,7 @@ fn name_in(directory: &str, file: &str) -> Option<Reference> {
 }
 
 /// The record in the file of `reference`, unless it is damaged or another digest's.
-fn genuine(reference: &Reference, bytes: &[u8]) -> Option<RefRecord> {
+pub(super) fn genuine(reference: &Reference, bytes: &[u8]) -> Option<RefRecord> {
     let record: RefRecord = serde_json::from_slice(bytes).ok()?;
     reference.digest().is_none_or(|digest| record.manifest == Some(*digest)).then_some(record)
 }

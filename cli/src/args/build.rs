@@ -106,6 +106,10 @@ pub(crate) struct BuildArgs {
     /// Size of /dev/shm of RUN [default: 64m]
     #[arg(long, value_name = "BYTES")]
     pub(crate) shm_size: Option<String>,
+    /// A store that is only read, such as one on a volume that machines share: images and results are looked for there after the
+    /// own store and used where they are; may be repeated
+    #[arg(long, value_name = "DIR", value_parser = any_path())]
+    pub(crate) cache_ro: Vec<PathBuf>,
     /// How many steps may run at once, those of other builds in the same store included
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,

@@ -118,6 +118,7 @@ impl BuildOptions {
             pull: images::pull(args.pull),
             image_sources: Vec::new(),
             locked: None,
+            lower_stores: lower_stores(&args.cache_ro)?,
             jobs: args.jobs,
             on_failure: if args.keep_going { OnFailure::GoOn } else { OnFailure::Stop },
             add_hosts: hosts(&args.add_host)?,
@@ -155,6 +156,15 @@ fn squash(all: bool, own: bool) -> Squash {
 /// `--add-host`.
 fn hosts(flags: &[String]) -> Result<Vec<(String, String)>, UsageError> {
     flags.iter().filter(|text| !text.is_empty()).map(|text| host(text)).collect()
+}
+
+/// `--cache-ro`, by whole paths.
+fn lower_stores(paths: &[PathBuf]) -> Result<Vec<PathBuf>, UsageError> {
+    let whole = |path: &PathBuf| {
+        let refused = |error| UsageError::in_build(format!("--cache-ro {}: {error}", path.display()));
+        std::path::absolute(path).map_err(refused)
+    };
+    paths.iter().map(whole).collect()
 }
 
 /// `--build-arg`, and SOURCE_DATE_EPOCH of the environment.

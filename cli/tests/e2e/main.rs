@@ -27,6 +27,7 @@ mod hostile_text;
 mod image_commands;
 mod images;
 mod long_runs;
+mod lower_store;
 mod modes;
 mod ordinary_user;
 mod outputs;

@@ -40,7 +40,8 @@ fn state(store: &Store, layer: &LayerId, blob: TarBlob) -> Result<LayerFiles, Im
         return Ok(LayerFiles::Unknown);
     }
     let files = store.layer_fs(layer);
-    if !fs::symlink_metadata(&files).is_ok_and(|files| files.is_dir()) {
+    // those of a lower store are behind a link
+    if !fs::metadata(&files).is_ok_and(|files| files.is_dir()) {
         return Ok(LayerFiles::Damaged("its files are missing".to_owned()));
     }
     let Some(expected) = known_layer_diff(store, layer)? else { return Ok(LayerFiles::Unknown) };
