@@ -7,6 +7,7 @@ use crate::{
     definition::{Definition, warn},
     diffs::Diffing,
     emulators::Emulators,
+    entitlements,
     execute_step::{Executor, Machine},
     expectation::Expectations,
     export::{self, Delivery, Destination, Layers, Made, Part, Presence},
@@ -25,7 +26,7 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
-use rbuild_executor::HostFiles;
+use rbuild_executor::{HostFiles, Networks};
 use rbuild_image::RemoteImages;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
@@ -81,6 +82,7 @@ impl Engine {
         warn(&plan.lints, &definition.text, reporter);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         unsupported::refuse(&plan, &definition.text)?;
+        entitlements::check(&plan, &request, &definition.text)?;
         let Definition { text, context, .. } = definition;
         let (mut files, fetcher) = LayerFiles::fetched(&self.store, &self.remote, (cancel, reporter));
         if request.pull == PullPolicy::Never {
@@ -155,6 +157,7 @@ impl Build {
             sources: first.sources,
             files: first.files,
             host_files: HostFiles::new(store, &first.request.add_hosts),
+            networks: Networks::new(&engine.isolation),
             shm_size: first.request.shm_size,
             secrets: first.request.secrets,
             agents: Agents::new(first.request.ssh),

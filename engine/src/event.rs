@@ -114,6 +114,11 @@ pub enum Note {
     },
     /// Overlayfs is refused for this store, so root filesystems are copied, which takes time and room.
     RootsAreCopied,
+    /// Steps cannot have networks of their own, so they have the host's.
+    NetworkIsTheHosts {
+        /// What is missing.
+        reason: String,
+    },
     /// The registry has this blob already.
     BlobExists {
         /// Its digest, short.

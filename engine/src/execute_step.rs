@@ -19,7 +19,7 @@ use crate::{
     ssh::Agents,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
-use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Usage};
+use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Networks, Usage};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
@@ -51,6 +51,7 @@ pub(crate) struct Machine {
     pub(crate) sources: SourceFiles,
     pub(crate) files: LayerFiles,
     pub(crate) host_files: HostFiles,
+    pub(crate) networks: Networks,
     /// `--shm-size`.
     pub(crate) shm_size: Option<u64>,
     /// `--secret`.
@@ -128,10 +129,14 @@ impl Executor {
         self.make_room(self.misses.expected_bytes(step.id));
         let slot = self.machine.admission.enter(memory, activity)?;
         let (began, epoch) = (Instant::now(), self.plan.source_date_epoch);
-        let (draft, usage) = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
+        let carried_out = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
-        })?;
+        });
+        if let Some(reason) = self.machine.networks.report_missing() {
+            activity.note(Note::NetworkIsTheHosts { reason });
+        }
+        let (draft, usage) = carried_out?;
         let created = Timestamp::from(self.machine.store.now());
         let changes = draft.fs().to_owned();
         drop(slot);
@@ -239,6 +244,7 @@ impl Machine {
                     parent,
                     mounts: &mounts,
                     host_files: &self.host_files,
+                    networks: &self.networks,
                     secret_variables: &secrets::variables(&action.mounts, &self.secrets),
                     shm_size: self.shm_size,
                     emulator,

@@ -23,6 +23,7 @@ mod definition;
 mod diagnostic;
 mod diffs;
 mod emulators;
+mod entitlements;
 mod error;
 mod event;
 mod execute_step;
@@ -118,8 +119,8 @@ pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, 
 pub use remote_sources::RemoteError;
 pub use request::{
     ArchiveDestination, BuildRequest, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
-    FilesDestination, FurtherTarget, ImageSource, LayerTimes, LayoutReference, NamedContextSource, OnFailure,
-    Output, OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
+    Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes, LayoutReference,
+    NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};

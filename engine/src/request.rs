@@ -7,7 +7,7 @@ use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     path::{Path, PathBuf},
@@ -290,6 +290,8 @@ pub struct BuildRequest {
     pub secrets: BTreeMap<String, SecretValue>,
     /// `--ssh`, by id.
     pub ssh: BTreeMap<String, SshKeys>,
+    /// `--allow`.
+    pub entitlements: BTreeSet<Entitlement>,
     /// `--network`.
     pub network: Network,
     /// `--no-cache` and `--no-cache-filter`.
@@ -353,6 +355,23 @@ impl Output {
     }
 }
 
+/// A right that a Dockerfile may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entitlement {
+    /// `network.host`: `RUN --network=host`.
+    NetworkHost,
+}
+
+impl Entitlement {
+    /// Its name in `--allow`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NetworkHost => "network.host",
+        }
+    }
+}
+
 impl BuildRequest {
     /// A build of the Dockerfile in the directory `context` to an image without a name in the store; the fields say what
     /// else can be asked for.
@@ -372,6 +391,7 @@ impl BuildRequest {
             platforms: Vec::new(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
+            entitlements: BTreeSet::new(),
             network: Network::Default,
             no_cache: NoCache::None,
             named_contexts: BTreeMap::new(),

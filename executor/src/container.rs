@@ -224,7 +224,11 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         identity: &identity,
         directory: &directory,
         hostname: container.hostname,
-        network: container.network,
+        // without a daemon that could own one, a container has no network of its own but an empty one
+        network: match container.network {
+            Network::Default | Network::Host => rbuild_sys::sandbox::Network::Host,
+            Network::None => rbuild_sys::sandbox::Network::None,
+        },
         host_files: container.host_files,
         host_file_access: Access::ReadWrite,
         mounts: std::iter::once(hostname).chain(emulator).chain(volumes).collect::<Result<_, _>>()?,

@@ -237,6 +237,12 @@ pub enum ExecutorError {
         /// Its id.
         id: String,
     },
+    /// A RUN asks for what the person who builds has not allowed.
+    #[error("{entitlement} is not allowed; --allow {entitlement} allows it")]
+    NotAllowed {
+        /// Its name in `--allow`.
+        entitlement: &'static str,
+    },
     /// An agent does not answer.
     #[error("the ssh agent at {} does not answer", socket.display())]
     AgentAway {

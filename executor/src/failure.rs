@@ -33,6 +33,7 @@ impl ExecutorError {
             | Self::CommandFailed { .. }
             | Self::SecretNotFound { .. }
             | Self::NoSshKeys { .. }
+            | Self::NotAllowed { .. }
             | Self::KeyRefused { .. }
             | Self::Canceled => Input,
             Self::System { source, .. } | Self::ContextNotFound { source, .. } => {

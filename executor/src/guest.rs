@@ -3,9 +3,9 @@
 
 use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, snapshot::RootMount};
 use rbuild_oci::ImagePath;
-use rbuild_planner::{Access, Network};
+use rbuild_planner::Access;
 use rbuild_sys::{
-    sandbox::{self, Confinement, Mount, Process, Running, SandboxSpec, start},
+    sandbox::{self, Confinement, Mount, Network, Process, Running, SandboxSpec, start},
     spawn::Stdio,
 };
 use std::{
@@ -25,7 +25,7 @@ pub(crate) struct Guest<'a> {
     /// Made where it is missing.
     pub(crate) directory: &'a ImagePath,
     pub(crate) hostname: &'a str,
-    pub(crate) network: Network,
+    pub(crate) network: Network<'a>,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) host_files: &'a HostFiles,
     /// Access to those two.
@@ -68,10 +68,7 @@ impl Guest<'_> {
                 identity: sandbox::Identity { uid: *uid, gid: *gid, groups },
             },
             hostname: self.hostname,
-            network: match self.network {
-                Network::Default | Network::Host => sandbox::Network::Host,
-                Network::None => sandbox::Network::None,
-            },
+            network: self.network,
             mounts: &mounts,
             confinement: Confinement::Default,
             privilege: self.isolation.privilege(),

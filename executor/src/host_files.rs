@@ -4,7 +4,7 @@
 use crate::ExecutorError;
 use rbuild_cache::{ScratchDir, Store, create_private_file};
 use rbuild_oci::Digest;
-use rbuild_planner::Network;
+use rbuild_sys::sandbox::Network;
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
@@ -16,6 +16,8 @@ use std::{
 
 /// Name servers that stand in when the host has only loopback ones and the container cannot reach those.
 const PUBLIC_NAME_SERVERS: &str = "nameserver 8.8.8.8\nnameserver 8.8.4.4\n";
+/// Where a step's own network has a name server, if the host's are on loopback (RFC 3927).
+pub(crate) const FORWARDED_NAME_SERVER: &str = "169.254.1.1";
 /// Where systemd-resolved keeps the real servers behind its stub at 127.0.0.53.
 const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
@@ -66,12 +68,16 @@ impl HostFiles {
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub fn resolv_conf(&self, network: Network) -> Result<PathBuf, ExecutorError> {
-        let own = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    pub(crate) fn resolv_conf(&self, network: Network<'_>) -> Result<PathBuf, ExecutorError> {
+        let own = resolv_conf();
         let (name, text) = match network {
             // the host's network reaches the host's loopback servers too
-            Network::Default | Network::Host => ("resolv.conf", own),
-            Network::None => ("resolv.conf-none", without_loopback(&own)),
+            Network::Host => ("resolv.conf", own),
+            Network::None => ("resolv.conf-none", without_loopback(&own, PUBLIC_NAME_SERVERS)),
+            Network::Joined(_) => {
+                let forwarded = format!("nameserver {FORWARDED_NAME_SERVER}\n");
+                ("resolv.conf-own", without_loopback(&own, &forwarded))
+            }
         };
         self.write(name, &text, 0o644)
     }
@@ -108,8 +114,18 @@ impl HostFiles {
     }
 }
 
-/// `text` without name servers on loopback; the stub of systemd-resolved is replaced by what it asks.
-fn without_loopback(text: &str) -> String {
+fn resolv_conf() -> String {
+    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}
+
+/// True if the host's name servers cannot be reached from another network.
+pub(crate) fn has_only_loopback_name_servers() -> bool {
+    !without_loopback(&resolv_conf(), "").contains("nameserver")
+}
+
+/// `text` without name servers on loopback, or with `instead` when no other is in it; the stub of systemd-resolved is replaced by
+/// what it asks.
+fn without_loopback(text: &str, instead: &str) -> String {
     let text = if text.contains("127.0.0.53") {
         fs::read_to_string(SYSTEMD_RESOLVED).unwrap_or_else(|_| text.to_owned())
     } else {
@@ -122,7 +138,7 @@ fn without_loopback(text: &str) -> String {
     let mut kept: String =
         text.lines().filter(|line| !loopback(line)).flat_map(|line| [line, "\n"]).collect();
     if !kept.contains("nameserver") {
-        kept.push_str(PUBLIC_NAME_SERVERS);
+        kept.push_str(instead);
     }
     kept
 }

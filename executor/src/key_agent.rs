@@ -1,26 +1,19 @@
 //! An agent for keys that are files (`--ssh ID=KEY`): OpenSSH's own, with a socket in memory, for as long as the build.
 
-use crate::ExecutorError;
-use rbuild_sys::{
-    host_program::end_with_this_thread,
-    mount::{MountAttributes, detached_tmpfs},
-};
+use crate::{ExecutorError, host_program::HostProgram};
+use rbuild_sys::mount::{MountAttributes, detached_tmpfs};
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, Sender},
-    thread::{self, JoinHandle},
 };
 
 /// A running agent. Dropping it ends it, and it also ends with this process.
 pub struct KeyAgent {
     socket: PathBuf,
     _memory: OwnedFd,
-    /// Closed to end it.
-    stop: Option<Sender<()>>,
-    keeper: Option<JoinHandle<()>>,
+    _program: HostProgram,
 }
 
 impl KeyAgent {
@@ -36,25 +29,11 @@ impl KeyAgent {
             .map_err(rbuild_sys::SandboxError::from)?;
         // the agent and its users are other processes, so the name begins with this one's
         let socket = PathBuf::from(format!("/proc/{}/fd/{}/agent", std::process::id(), memory.as_raw_fd()));
-        let (stop, stopped) = mpsc::channel::<()>();
-        let (ready, is_ready) = mpsc::channel();
-        let path = socket.clone();
-        // a thread of its own, because the agent ends with the thread that started it
-        let keeper = thread::Builder::new().name("ssh keys".to_owned()).spawn(move || {
-            match start_program(&path) {
-                Ok(mut child) => {
-                    let _ = ready.send(Ok(()));
-                    // an error is the end of the one who could send
-                    let _ = stopped.recv();
-                    let _ = child.kill();
-                    let _ = child.wait();
-                }
-                Err(error) => drop(ready.send(Err(error))),
-            }
-        });
-        let keeper = keeper.map_err(fail)?;
-        let agent = Self { socket, _memory: memory, stop: Some(stop), keeper: Some(keeper) };
-        is_ready.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())).map_err(fail)?;
+        let mut command = Command::new("ssh-agent");
+        command.args(["-D", "-s", "-a"]).arg(&socket);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let program = HostProgram::start(command, listens).map_err(fail)?;
+        let agent = Self { socket, _memory: memory, _program: program };
         keys.iter().try_for_each(|(name, key)| agent.add(name, key))?;
         Ok(agent)
     }
@@ -86,27 +65,14 @@ impl KeyAgent {
     }
 }
 
-impl Drop for KeyAgent {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
-    }
-}
-
-/// Starts `ssh-agent` with the socket `path`, and waits until it listens, which it says in its first line.
-fn start_program(path: &Path) -> io::Result<Child> {
-    let mut command = Command::new("ssh-agent");
-    command.args(["-D", "-s", "-a"]).arg(path);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    end_with_this_thread(&mut command);
-    let mut child = command.spawn()?;
+/// Waits until `agent` listens, which it says in its first line.
+fn listens(agent: &mut Child) -> io::Result<()> {
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("standard output is piped")).read_line(&mut line)?;
-    if line.is_empty() {
-        let output = child.wait_with_output()?;
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    BufReader::new(agent.stdout.take().expect("standard output is piped")).read_line(&mut line)?;
+    if !line.is_empty() {
+        return Ok(());
     }
-    Ok(child)
+    let mut said = String::new();
+    agent.stderr.take().expect("standard error is piped").read_to_string(&mut said)?;
+    Err(io::Error::other(said.trim().to_owned()))
 }

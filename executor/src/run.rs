@@ -5,6 +5,7 @@ use crate::{
     emulation::Place,
     guest::Guest,
     mounts::{SHARED_MEMORY, shared_memory},
+    network::{Networks, StepNetwork},
     run_identity,
     snapshot::RootMount,
 };
@@ -51,6 +52,8 @@ pub struct Run<'a> {
     pub host_files: &'a HostFiles,
     /// The variables that secrets become, which hide others of the same name.
     pub secret_variables: &'a [(&'a str, &'a [u8])],
+    /// Networks for steps.
+    pub networks: &'a Networks,
     /// `--shm-size`, bytes.
     pub shm_size: Option<u64>,
     /// The emulator that its programs need in the root.
@@ -70,7 +73,8 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<(LayerDraft, 
     let place = run.emulator.map(|emulator| Place::over(run.parent, emulator, run.snapshots)).transpose()?;
     let root = run.snapshots.writable(run.parent, place.as_ref().map(Place::top), upper)?;
     let (reader, writer) = pipe()?;
-    let mut running = launch(run, &root, &writer)?;
+    let network = run.networks.of_step(run.action.network);
+    let mut running = launch(run, &root, &writer, &network)?;
     drop(writer);
     pump(&mut running, reader, run.cancel, output)?;
     let ended = wait(&mut running, run.cancel)?;
@@ -94,7 +98,12 @@ fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
     ExecutorError::CommandFailed { command, code }
 }
 
-fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, ExecutorError> {
+fn launch(
+    run: &Run<'_>,
+    root: &RootMount,
+    writer: &OwnedFd,
+    network: &StepNetwork<'_>,
+) -> Result<Running, ExecutorError> {
     let action = run.action;
     let command = || go_quoted(&action.argv.join(" "));
     let identity = run_identity(root.view(), &action.user)
@@ -114,7 +123,7 @@ fn launch(run: &Run<'_>, root: &RootMount, writer: &OwnedFd) -> Result<Running, 
         identity: &identity,
         directory: &action.cwd,
         hostname: &action.hostname,
-        network: action.network,
+        network: network.as_sandbox(),
         host_files: run.host_files,
         host_file_access: Access::ReadOnly,
         mounts,

@@ -112,6 +112,7 @@ impl BuildOptions {
             platforms: platforms(&args.platform, environment)?,
             secrets: secrets::secrets(&args.secret, environment)?,
             ssh: ssh::keys(&args.ssh, environment)?,
+            entitlements: unsupported::entitlements(&args.others),
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,

@@ -2,9 +2,18 @@
 
 use super::outputs::Removal;
 use crate::{args::OtherFlags, error::UsageError};
+use rbuild::Entitlement;
+use std::collections::BTreeSet;
 
 /// The entitlement to remove files outside of the working directory.
 const LOCAL_DELETE: &str = "buildx.local.delete";
+
+/// The rights that a Dockerfile is given.
+pub(super) fn entitlements(flags: &OtherFlags) -> BTreeSet<Entitlement> {
+    let network = Entitlement::NetworkHost;
+    let allowed = flags.given.iter().any(|(name, value)| *name == "allow" && value == network.name());
+    BTreeSet::from_iter(allowed.then_some(network))
+}
 
 /// Where an output may remove files.
 pub(super) fn removal(flags: &OtherFlags) -> Removal {
@@ -41,7 +50,7 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
     let off = matches!(value, "false" | "0" | "f" | "F" | "FALSE" | "False");
     match name {
         "provenance" | "sbom" | "debug" => off,
-        "allow" => value == LOCAL_DELETE,
+        "allow" => value == LOCAL_DELETE || value == Entitlement::NetworkHost.name(),
         "attest" => value.split(',').any(|part| part == "disabled=true"),
         "cache-from" | "cache-to" => value.is_empty(),
         "builder" => value == "default",

@@ -52,6 +52,9 @@ pub(super) fn note(note: &Note) -> String {
         Note::RootsAreCopied => {
             "overlayfs is refused for this store: roots are copied, which takes time and room".to_owned()
         }
+        Note::NetworkIsTheHosts { reason } => {
+            format!("{reason}: the network of RUN is the host's, whose local services it can reach")
+        }
         Note::BlobExists { blob } => format!("{blob}: already exists"),
         Note::ImageExists => "the daemon has the image already".to_owned(),
         Note::LayersExist { present, all } => format!("the daemon has {present} of {all} layers already"),

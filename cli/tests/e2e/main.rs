@@ -29,6 +29,7 @@ mod images;
 mod long_runs;
 mod lower_store;
 mod modes;
+mod networks;
 mod ordinary_user;
 mod outputs;
 mod pins;

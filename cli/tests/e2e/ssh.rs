@@ -87,7 +87,8 @@ fn key_and_server(here: &Workspace) -> PathBuf {
 
 fn build(here: &Workspace, steps: &str, configure: impl FnOnce(&mut Command)) -> Ran {
     let context = here.context("d", &format!("FROM server\n{steps}"), &[]);
-    let mut command = here.command(["build", "--no-cache", "--progress=plain", "-t", "x"]);
+    // the server listens on the loopback of the machine
+    let mut command = here.command(["build", "--network=host", "--no-cache", "--progress=plain", "-t", "x"]);
     configure(command.arg(context));
     Ran::of(command.output().unwrap())
 }

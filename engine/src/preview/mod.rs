@@ -15,6 +15,7 @@ use crate::{
     BuildRequest, Engine, Error, EventSink, MissReason,
     definition::Definition,
     diagnostic::DockerfileText,
+    entitlements,
     first_look::Planned,
     layer_files::LayerFiles,
     lookup::Ready,
@@ -122,6 +123,7 @@ impl Engine {
         let plan = Arc::new(definition.lower(graphs).map_err(failed)?);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         unsupported::refuse(&plan, &definition.text)?;
+        entitlements::check(&plan, request, &definition.text)?;
         let Definition { text, context, dockerfile, .. } = definition;
         let planned = Planned {
             store: self.store.clone(),

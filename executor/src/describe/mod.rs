@@ -98,8 +98,8 @@ impl Description {
 #[must_use]
 pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDescription {
     let network = match action.network {
-        // the default is the host's network here, and says nothing in the key, as `--network=default` does not
-        Network::Default | Network::Host => "default",
+        Network::Default => "default",
+        Network::Host => "host",
         Network::None => "none",
     };
     let security = match action.security {

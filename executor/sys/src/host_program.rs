@@ -1,6 +1,13 @@
 //! Programs of the host that rbuild starts outside of any sandbox.
 
-use std::{io, os::unix::process::CommandExt, process::Command};
+use std::{
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
 
 /// Makes the program that `command` starts end with the thread that starts it, and so with this process, whatever ends that
 /// (`PR_SET_PDEATHSIG` of prctl(2)).
@@ -21,4 +28,20 @@ pub fn end_with_this_thread(command: &mut Command) {
     };
     // SAFETY: the closure makes only system calls and allocates nothing.
     unsafe { command.pre_exec(set) };
+}
+
+/// Lets the program that `command` starts inherit `descriptors` under their numbers. They are open as long as the command is
+/// there.
+pub fn inherit(command: &mut Command, descriptors: Vec<OwnedFd>) {
+    let keep = move || {
+        for descriptor in &descriptors {
+            // SAFETY: fcntl is a plain system call, which may be made between fork and exec; the descriptor is open.
+            if unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, 0) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes only system calls and allocates nothing.
+    unsafe { command.pre_exec(keep) };
 }

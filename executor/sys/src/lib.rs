@@ -20,6 +20,7 @@ pub mod host_program;
 mod init;
 pub mod memory;
 pub mod mount;
+pub mod network;
 pub mod overlay;
 mod proc_file;
 pub mod program;

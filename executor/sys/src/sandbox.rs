@@ -57,12 +57,14 @@ const FIXED: [&str; 3] = ["/proc", "/dev", "/sys"];
 const LINKLESS: [&str; 2] = ["/proc", "/sys"];
 
 /// Whose network the process sees.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Network {
+#[derive(Clone, Copy, Debug)]
+pub enum Network<'a> {
     /// The parent's network.
     Host,
     /// A network of its own, with a loopback only.
     None,
+    /// One that is there already and belongs to this process for now ([`crate::network`]).
+    Joined(BorrowedFd<'a>),
 }
 
 /// The source of a mount.
@@ -112,7 +114,7 @@ pub struct SandboxSpec<'a> {
     /// Host name.
     pub hostname: &'a str,
     /// Network.
-    pub network: Network,
+    pub network: Network<'a>,
     /// Mounts beside the fixed ones; of two on one target the later wins, and one on `/dev/shm` is there instead of the usual.
     pub mounts: &'a [Mount],
     /// Capabilities, filter and masks.
@@ -177,6 +179,10 @@ fn launch(
         let entry = program.hold(entry);
         program.write(entry, c"0");
     }
+    // before sysfs is made, which shows the network of its maker
+    if let Network::Joined(network) = spec.network {
+        program.join_network(network.as_raw_fd());
+    }
     program.own_cgroup_namespace().umask(0).make_mounts_private();
     let views = kernel_view::create(&mut program, spec.confinement);
     let mut places = Places::new(&mut program, spec.root);
@@ -197,13 +203,13 @@ fn launch(
     }
     device::add_message_queues(&mut program);
     kernel_view::attach_processes(&mut program, &places, (&views, null), spec.confinement);
-    if spec.network == Network::None {
+    if let Network::None = spec.network {
         program.loopback_up();
     }
     program.set_hostname(&c_text(Path::new(spec.hostname))?);
     process::add(&mut program, &places, spec)?;
     let namespaces = match spec.network {
-        Network::Host => Namespaces::CONTAINER,
+        Network::Host | Network::Joined(_) => Namespaces::CONTAINER,
         Network::None => Namespaces::CONTAINER.with_network(),
     };
     let cgroup = cgroup.and_then(Cgroup::unified);

@@ -4,7 +4,7 @@
 
 use crate::fixture::{build, print};
 use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
-use rbuild_executor::{HostFiles, Isolation, Overlays, Run, Snapshots, run};
+use rbuild_executor::{HostFiles, Isolation, Networks, Overlays, Run, Snapshots, run};
 use rbuild_oci::{Clock, ImagePath, Timestamp};
 use rbuild_planner::{Network, RunAction, Security};
 use rbuild_testkit::now;
@@ -146,6 +146,7 @@ impl Bench {
             parent: &self.layers,
             mounts: &[],
             host_files: &self.host_files,
+            networks: &Networks::new(&self.isolation),
             secret_variables: &[],
             shm_size: None,
             emulator: None,

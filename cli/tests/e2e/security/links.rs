@@ -137,7 +137,7 @@ fn a_context_that_is_exchanged_meanwhile_is_not_left() {
                 }
             });
             for _ in 0..30 {
-                arena.build_context(&context, "exchanged while it is copied");
+                arena.build_context(&[], &context, "exchanged while it is copied");
             }
             stop.store(true, Ordering::Relaxed);
         });

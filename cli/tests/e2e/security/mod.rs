@@ -138,15 +138,26 @@ impl Arena {
 
     /// Builds a Dockerfile as `x`, whatever comes of it, and looks whether it reached the host.
     fn build(&self, dockerfile: &str) -> Ran {
-        let context = self.here.context("c", dockerfile, &[("file", "of the context\n"), ("empty", "")]);
-        self.build_context(&context, dockerfile)
+        self.build_with(&[], dockerfile)
     }
 
-    fn build_context(&self, context: &Path, attack: &str) -> Ran {
-        let words = ["build", "--no-cache", "-t", "x"].map(AsRef::as_ref);
-        let ran = self.here.run(words.into_iter().chain([context.as_os_str()]));
+    fn build_with(&self, options: &[&str], dockerfile: &str) -> Ran {
+        let context = self.here.context("c", dockerfile, &[("file", "of the context\n"), ("empty", "")]);
+        self.build_context(options, &context, dockerfile)
+    }
+
+    fn build_context(&self, options: &[&str], context: &Path, attack: &str) -> Ran {
+        let words = ["build", "--no-cache", "-t", "x"].iter().chain(options).map(AsRef::as_ref);
+        let ran = self.here.run(words.chain([context.as_os_str()]));
         self.assert_safe(&ran, attack);
         ran
+    }
+
+    /// Builds a Dockerfile with `options`, which must succeed; returns what it printed.
+    fn builds_with(&self, options: &[&str], dockerfile: &str) -> String {
+        let ran = self.build_with(options, dockerfile);
+        assert_eq!(ran.code, 0, "{:?}: {ran:#?}", self.who);
+        ran.stderr
     }
 
     /// Builds a Dockerfile, which must succeed; returns what it printed.

@@ -24,7 +24,7 @@ mod numbers {
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
         openat = SYS_openat, openat2 = SYS_openat2, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
-        setgroups = SYS_setgroups, sethostname = SYS_sethostname, setresgid = SYS_setresgid,
+        setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
         umask = SYS_umask, umount2 = SYS_umount2, unshare = SYS_unshare, write = SYS_write,
     }
@@ -284,6 +284,12 @@ impl Program {
     /// unshare(2) of the control group namespace: the group that the process is in becomes the root of what it sees.
     pub fn own_cgroup_namespace(&mut self) -> &mut Self {
         self.push(number!(unshare), &[libc::CLONE_NEWCGROUP.into()])
+    }
+
+    /// setns(2) to a network namespace.
+    pub fn join_network(&mut self, network: RawFd) -> &mut Self {
+        let network = self.descriptor(At::Fd(network));
+        self.push(number!(setns), &[network, libc::CLONE_NEWNET.into()])
     }
 
     /// umask(2).

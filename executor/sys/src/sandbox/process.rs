@@ -76,9 +76,9 @@ pub(super) fn add(
 }
 
 /// Docker's, but nothing that forges packets on a network that is not the container's own.
-fn default_capabilities(network: Network) -> CapSet {
+fn default_capabilities(network: Network<'_>) -> CapSet {
     match network {
-        Network::None => CapSet::CONTAINER_DEFAULT,
+        Network::None | Network::Joined(_) => CapSet::CONTAINER_DEFAULT,
         Network::Host => CapSet::CONTAINER_DEFAULT.difference(CapSet::NET_RAW),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Outcome {
 
 /// What differs from an ordinary `RUN` as root.
 pub(crate) struct Options<'a> {
-    pub(crate) network: Network,
+    pub(crate) network: Network<'static>,
     pub(crate) mounts: &'a [Mount],
     pub(crate) confinement: Confinement,
     pub(crate) identity: Identity<'a>,

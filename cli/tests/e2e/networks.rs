@@ -1,0 +1,112 @@
+//! The networks of RUN.
+
+use crate::{RBUILD, ordinary_user, with_busybox};
+use rbuild_testkit::{Base, Ran, Workspace, has_program, is_root};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, UdpSocket},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    thread,
+};
+
+/// An address of this machine that is not on its loopback, if it has one.
+fn own_address() -> Option<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // nothing is sent: it only looks up the route
+    socket.connect("192.0.2.200:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback()).then(|| address.to_string())
+}
+
+/// True if an ordinary user may have a network interface of a program.
+fn tun_is_open(test: &str) -> bool {
+    let open = fs::metadata("/dev/net/tun").is_ok_and(|device| device.permissions().mode() & 0o006 == 0o006);
+    if !open {
+        rbuild_testkit::skip_named(test, "/dev/net/tun is not for ordinary users here");
+    }
+    open
+}
+
+fn programs(name: &str) -> usize {
+    let commands = fs::read_dir("/proc").unwrap().flatten();
+    let named = |directory: &Path| {
+        fs::read(directory.join("cmdline")).is_ok_and(|line| line.starts_with(name.as_bytes()))
+    };
+    commands.filter(|entry| named(&entry.path())).count()
+}
+
+#[test]
+fn a_step_has_a_network_of_its_own_with_a_way_out() {
+    let test = "a_step_has_a_network_of_its_own_with_a_way_out";
+    if !is_root(test) || !has_program("pasta", test) {
+        return;
+    }
+    let Some(address) = own_address() else {
+        rbuild_testkit::skip_named(test, "this machine has no address but loopback");
+        return;
+    };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let hidden = listener.local_addr().unwrap().port();
+    let before = programs("pasta");
+    let user = tun_is_open(test).then(|| ordinary_user::workspace(test)).flatten();
+    for here in std::iter::once(Workspace::new(RBUILD)).chain(user) {
+        here.import(Base::Busybox);
+        let steps = format!(
+            "FROM busybox\n\
+             RUN ip -4 addr show | grep -q '{address}/' && ls /sys/class/net | tr '\\n' ' ' && grep -c nameserver /etc/resolv.conf && nc -l -p 7 127.0.0.1 &\n\
+             RUN ! timeout 5 nc -w 1 127.0.0.1 {hidden} </dev/null && ! netstat -ltn | grep LISTEN\n\
+             RUN grep CapEff /proc/self/status\n"
+        );
+        let context = here.context("c", &steps, &[]);
+        let ran = Ran::of(
+            here.command(["build", "--no-cache", "--progress=plain"]).arg(&context).output().unwrap(),
+        );
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains("00000000a80425fb"), "CAP_NET_RAW, as with docker: {}", ran.stderr);
+        assert!(!ran.stderr.contains("the network of RUN is the host's"), "{}", ran.stderr);
+    }
+    assert_eq!(programs("pasta"), before, "nothing that carried connections is left");
+}
+
+#[test]
+fn without_pasta_a_step_has_the_host_s_network_and_a_note_says_so() {
+    let test = "without_pasta_a_step_has_the_host_s_network_and_a_note_says_so";
+    let Some(here) = with_busybox(test) else { return };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"from the host\n").unwrap();
+        let _ = stream.read(&mut [0; 1]);
+    });
+    let context =
+        here.context("c", &format!("FROM busybox\nRUN nc 127.0.0.1 {port} </dev/null\nRUN true\n"), &[]);
+    let mut command = here.command(["build", "--no-cache", "--progress=plain"]);
+    let ran = Ran::of(command.arg(&context).env("PATH", "/nowhere").output().unwrap());
+    assert!(ran.code == 0 && ran.stderr.contains("from the host"), "{}", ran.stderr);
+    let note = "pasta is not installed (package passt): the network of RUN is the host's";
+    assert_eq!(ran.stderr.matches(note).count(), 1, "{}", ran.stderr);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_dockerfile_gets_the_host_s_network_only_from_who_builds() {
+    let Some(here) = with_busybox("a_dockerfile_gets_the_host_s_network_only_from_who_builds") else {
+        return;
+    };
+    let context = here.context("c", "FROM busybox\nRUN true\nRUN --network=host true\n", &[]);
+    let context = context.to_str().unwrap();
+    let refused = here.fails(["build", "--progress=plain", context]);
+    assert!(
+        refused.code == 1
+            && refused.stderr.contains("network.host is not allowed; --allow network.host allows it")
+            && refused.stderr.contains(">>> RUN --network=host true")
+            && !refused.stderr.contains("[2/3] RUN true"),
+        "{}",
+        refused.stderr
+    );
+    here.ok(["build", "--allow", "network.host", context]);
+    here.ok(["build", "--network=host", context]);
+}
