@@ -19,6 +19,56 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// The operating systems that a platform of one word may name, as containerd has them.
+const SYSTEMS: [&str; 18] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "nacl",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasip1",
+    "windows",
+    "zos",
+];
+
+/// The processors that a platform of one word may name, as containerd has them.
+const ARCHITECTURES: [&str; 24] = [
+    "386",
+    "amd64",
+    "amd64p32",
+    "arm",
+    "armbe",
+    "arm64",
+    "arm64be",
+    "ppc64",
+    "ppc64le",
+    "loong64",
+    "mips",
+    "mipsle",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "ppc",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+];
+
 impl Platform {
     /// The platform that this program was compiled for.
     #[must_use]
@@ -31,10 +81,11 @@ impl Platform {
     #[must_use]
     pub fn normalised(os: &str, architecture: &str, variant: Option<&str>) -> Self {
         let os = os.to_ascii_lowercase();
+        let os = if os == "macos" { "darwin".to_owned() } else { os };
         let (architecture, implied) = match architecture.to_ascii_lowercase().as_str() {
             "x86_64" | "x86-64" => ("amd64".to_owned(), None),
             "aarch64" => ("arm64".to_owned(), None),
-            "i386" | "x86" => ("386".to_owned(), None),
+            "i386" => ("386".to_owned(), None),
             "armhf" => ("arm".to_owned(), Some("v7")),
             "armel" => ("arm".to_owned(), Some("v6")),
             other => (other.to_owned(), None),
@@ -80,8 +131,6 @@ impl fmt::Display for Platform {
 impl FromStr for Platform {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        const SYSTEMS: [&str; 8] =
-            ["linux", "windows", "darwin", "freebsd", "wasip1", "js", "netbsd", "openbsd"];
         let parts: Vec<&str> = text.splitn(4, '/').collect();
         let well_formed = |part: &&str| {
             !part.is_empty()
@@ -92,14 +141,12 @@ impl FromStr for Platform {
             return Err(ParseError::PlatformPart { text, part });
         }
         match parts.as_slice() {
-            [one] if SYSTEMS.contains(&one.to_ascii_lowercase().as_str()) => {
+            [one] if SYSTEMS.contains(&Self::normalised(one, "", None).os.as_str()) => {
                 let host = Self::host();
                 Ok(Self::normalised(one, &host.architecture, host.variant.as_deref()))
             }
             [one] => {
                 let platform = Self::normalised("linux", one, None);
-                const ARCHITECTURES: [&str; 9] =
-                    ["amd64", "arm64", "386", "arm", "ppc64le", "s390x", "riscv64", "mips64le", "loong64"];
                 if ARCHITECTURES.contains(&platform.architecture.as_str()) {
                     Ok(platform)
                 } else {
@@ -125,6 +172,31 @@ mod tests {
             ("linux/arm", "linux/arm/v7"),
             ("aarch64", "linux/arm64"),
             ("windows", &format!("windows/{}", Platform::host().architecture)),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), shown);
+        }
+        // each as BuildKit gave it to TARGETPLATFORM
+        for (text, shown) in [
+            ("linux/arm/v5", "linux/arm/v5"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("linux/arm/7", "linux/arm/v7"),
+            ("linux/arm/v8", "linux/arm/v8"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("armel", "linux/arm/v6"),
+            ("linux/arm64/8", "linux/arm64"),
+            ("linux/arm64/v9", "linux/arm64/v9"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/amd64/V2", "linux/amd64/v2"),
+            ("linux/i386", "linux/386"),
+            ("linux/x86", "linux/x86"),
+            ("mips64", "linux/mips64"),
+            ("mips64le", "linux/mips64le"),
+            ("riscv64", "linux/riscv64"),
+            ("ppc64le", "linux/ppc64le"),
+            ("s390x", "linux/s390x"),
+            ("wasm", "linux/wasm"),
+            ("macos/arm64", "darwin/arm64"),
+            ("plan9/386", "plan9/386"),
         ] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), shown);
         }
