@@ -120,9 +120,34 @@ impl Engine {
     ) -> Result<Option<Answer>, Error> {
         let found = match &wanted.layout {
             Some(context) => Some(self.known_layout_image(context, (wanted, lease), request)?),
-            None => self.local_image(&wanted.reference, (wanted, lease), request)?,
+            None => match asked(&wanted.reference, request)? {
+                Wanted::Image(id) => match lease.hold_image(&id)? {
+                    Some(record) => self.fitting(record, (wanted, lease), request)?,
+                    None => None,
+                },
+                Wanted::Reference(reference) if reference != wanted.reference => {
+                    self.locked_here(&reference, (wanted, lease), request)?
+                }
+                Wanted::Reference(reference) => self.local_image(&reference, (wanted, lease), request)?,
+            },
         };
         Ok(found.map(|(record, config)| Answer::Found(record, Box::new(config))))
+    }
+
+    /// The image, if the store has it or another store of the request from which it is then copied here.
+    pub(crate) async fn brought_here(
+        &self,
+        (wanted, lease): (&ImageRequest, &Arc<Lease>),
+        request: &BuildRequest,
+        reporter: &Reporter,
+    ) -> Result<Option<Answer>, Error> {
+        let known = self.known_image((wanted, lease), request)?;
+        if known.is_some() || wanted.layout.is_some() {
+            return Ok(known);
+        }
+        // what a lock names otherwise is seen by whoever uses it
+        self.brought_image((wanted, lease), request, reporter).await?;
+        self.known_image((wanted, lease), request)
     }
 
     /// What a lock would say of `reference` now: the digest that its registry had, or else the image.

@@ -2,7 +2,7 @@
 
 use crate::{
     Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, Failures,
-    ImageLock, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
+    ImageLock, ImageSource, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
     admission::Admission,
     definition::{Definition, warn},
     diffs::Diffing,
@@ -72,11 +72,12 @@ impl Engine {
         reporter: &Reporter,
         cancel: &Cancel,
     ) -> Result<(Planned, LayerFetcher), Error> {
+        request.image_sources.iter().try_for_each(ImageSource::check)?;
         let definition = self.definition(&request, reporter, cancel).await?;
         let failed = |error| definition.planning_failed(error, reporter);
         let graphs = definition.select().map_err(failed)?;
         let resolved = self.resolve(graphs, (&request, &definition.text), Fetching::Pull, reporter).await;
-        let (graphs, images) = resolved?;
+        let (graphs, mut images) = resolved?;
         let plan = definition.lower(graphs).map_err(failed)?;
         reporter.planned(&plan);
         warn(&plan.lints, &definition.text, reporter);
@@ -88,7 +89,9 @@ impl Engine {
         if request.pull == PullPolicy::Never {
             files = LayerFiles::as_they_are(&self.store);
         }
-        let remote = self.remote_sources(&plan, (&text, &images.lease()), reporter).await?;
+        let lock = request.locked.as_ref();
+        let remote = self.remote_sources((&plan, lock), (&text, &images.lease()), reporter).await?;
+        remote.lock(&plan, images.lock_mut());
         let planned = Planned {
             store: self.store.clone(),
             request,

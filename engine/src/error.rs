@@ -393,6 +393,7 @@ impl Error {
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
+            Self::StepSource { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,
         }
     }

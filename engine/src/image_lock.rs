@@ -1,4 +1,4 @@
-//! The images that builds stand on, by digest: the content of a lock file, which makes a later build use the same ones
+//! The images that builds stand on, and the files of the web that they add, by digest: the content of a lock file, which makes a later build use the same ones
 //! whatever their tags lead to by then.
 //!
 //! The file is JSON in a fixed order, so that equal locks are equal bytes and a diff shows what moved.
@@ -20,12 +20,22 @@ pub enum LockedImage {
     Image(ImageId),
 }
 
-/// Images by their full names.
+/// What a remote source led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockedSource {
+    /// A file of the web, by the digest of its bytes.
+    Http(Digest),
+}
+
+/// Images by their full names, and remote sources by their locations, without logins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageLock {
     version: u32,
     images: BTreeMap<String, LockedImage>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sources: BTreeMap<String, LockedSource>,
 }
 
 /// A lock file that cannot be read.
@@ -42,10 +52,10 @@ pub enum LockError {
     },
 }
 
-/// An image whose reference leads elsewhere than a lock says.
+/// An image or a remote source whose name leads elsewhere than a lock says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MovedImage {
-    /// Its name, short.
+    /// Its name, short; a location.
     pub name: String,
     /// What is locked.
     pub from: LockedImage,
@@ -55,7 +65,7 @@ pub struct MovedImage {
 
 impl Default for ImageLock {
     fn default() -> Self {
-        Self { version: VERSION, images: BTreeMap::new() }
+        Self { version: VERSION, images: BTreeMap::new(), sources: BTreeMap::new() }
     }
 }
 
@@ -81,8 +91,13 @@ impl ImageLock {
         self.images.get(&reference.to_string()).copied()
     }
 
-    /// Takes over what `used` has, and returns which of its images had been locked as others. Images that it does not name
-    /// stay, because another Dockerfile or target may use them.
+    /// The remote source that is locked under `location`.
+    pub(crate) fn source(&self, location: &str) -> Option<LockedSource> {
+        self.sources.get(location).copied()
+    }
+
+    /// Takes over what `used` has, and returns which of its images and sources had been locked as others. What it does not name
+    /// stays, because another Dockerfile or target may use them.
     pub fn update(&mut self, used: &Self) -> Vec<MovedImage> {
         let mut moved = Vec::new();
         for (name, to) in &used.images {
@@ -93,11 +108,31 @@ impl ImageLock {
                 to: *to,
             }));
         }
+        for (location, to) in &used.sources {
+            let from = self.sources.insert(location.clone(), *to);
+            moved.extend(from.filter(|from| from != to).map(|from| MovedImage {
+                name: location.clone(),
+                from: from.into(),
+                to: (*to).into(),
+            }));
+        }
         moved
+    }
+
+    pub(crate) fn insert_source(&mut self, location: String, source: LockedSource) {
+        self.sources.insert(location, source);
     }
 
     pub(crate) fn insert(&mut self, reference: &Reference, image: LockedImage) {
         self.images.insert(reference.to_string(), image);
+    }
+}
+
+impl From<LockedSource> for LockedImage {
+    fn from(source: LockedSource) -> Self {
+        match source {
+            LockedSource::Http(digest) => Self::Digest(digest),
+        }
     }
 }
 
@@ -152,6 +187,26 @@ mod tests {
         assert_eq!(moved.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
         let now = lock(&[("a", digest(b"2")), ("b", digest(b"1")), ("c", digest(b"1")), ("d", digest(b"1"))]);
         assert_eq!(old, now);
+    }
+
+    #[test]
+    fn sources_are_locked_beside_images() {
+        let locked = |content: &[u8]| {
+            let mut lock = lock(&[("a", LockedImage::Digest(Digest::of(b"1")))]);
+            lock.insert_source("https://x.example/f".to_owned(), LockedSource::Http(Digest::of(content)));
+            lock
+        };
+        let mut old = locked(b"1");
+        let text = old.to_text();
+        let written = format!(
+            "\"sources\": {{\n    \"https://x.example/f\": {{\n      \"http\": \"{}\"\n",
+            Digest::of(b"1")
+        );
+        assert!(text.contains(&written), "{text}");
+        assert_eq!(ImageLock::parse(text.as_bytes()).unwrap(), old);
+        let expected = format!("https://x.example/f moved from {} to {}", Digest::of(b"1"), Digest::of(b"2"));
+        assert_eq!(old.update(&locked(b"2")).iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        assert_eq!(old, locked(b"2"));
     }
 
     #[test]

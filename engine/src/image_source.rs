@@ -17,6 +17,17 @@ use tokio::{sync::mpsc, task};
 const WAITING: usize = 4;
 
 impl ImageSource {
+    /// Sees that a layout is there and can be read, whether or not an image of it will be needed. Of daemons nothing is asked.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Layout(path) => Ok(rbuild_image::Layout::open(path)?.check()?),
+            Self::Docker(_) | Self::Podman(_) | Self::ContainersStorage => Ok(()),
+        }
+    }
+
     /// Copies the image called `name` into `store` and names it there; `None` when there is no such image. One that `store`
     /// has already is only named. The layers are reported as transfers of `activity`.
     ///

@@ -89,7 +89,7 @@ pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName,
 pub use failures::Failures;
 pub use finding::Finding;
 pub use hint::{Hint, ImageHolder};
-pub use image_lock::{ImageLock, LockError, LockedImage, MovedImage};
+pub use image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use manifests::{IndexEntry, RemoteManifest, combined_index};
 pub use platform_images::ImagePart;

@@ -36,6 +36,11 @@ impl BaseImages {
         &self.lock
     }
 
+    /// For the remote sources of the same build.
+    pub(crate) fn lock_mut(&mut self) -> &mut ImageLock {
+        &mut self.lock
+    }
+
     pub(crate) fn insert(&mut self, id: ImageId, record: ImageRecord) {
         self.records.insert(id, record);
     }
@@ -68,6 +73,8 @@ pub(crate) enum Fetching {
     LocalOnly,
     /// It counts as one with an empty config.
     AssumeEmpty,
+    /// Other stores of this machine are asked for it, and no registry; what they lack counts as one with an empty config.
+    OtherStores,
 }
 
 /// The outcome of looking for an image.
@@ -160,6 +167,10 @@ impl Engine {
         match fetching {
             Fetching::Pull => self.fetched_image((wanted, lease), request, reporter).await,
             Fetching::LocalOnly => self.known_image((wanted, lease), request),
+            Fetching::OtherStores => {
+                let brought = self.brought_here((wanted, lease), request, reporter).await?;
+                Ok(Some(brought.unwrap_or(Answer::Assumed)))
+            }
             Fetching::AssumeEmpty => {
                 Ok(Some(self.known_image((wanted, lease), request)?.unwrap_or(Answer::Assumed)))
             }

@@ -178,7 +178,7 @@ impl ImageConfig {
             created: None,
             history: Vec::new(),
             os: platform.os.clone(),
-            os_features: Vec::new(),
+            os_features: platform.os_features.to_vec(),
             os_version: platform.os_version.clone().unwrap_or_default(),
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() },
             variant: platform.variant.clone().unwrap_or_default(),
@@ -190,6 +190,7 @@ impl ImageConfig {
     pub fn platform(&self) -> Platform {
         let mut platform = Platform::normalised(&self.os, &self.architecture, Some(self.variant.as_str()));
         platform.os_version = Some(self.os_version.clone()).filter(|version| !version.is_empty());
+        platform.os_features = self.os_features.clone().into();
         platform
     }
 

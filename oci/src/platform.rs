@@ -14,6 +14,9 @@ pub struct Platform {
     /// Operating system version (Windows).
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
+    /// What it needs of its operating system (Windows).
+    #[serde(rename = "os.features", default, skip_serializing_if = "<[String]>::is_empty")]
+    pub os_features: Box<[String]>,
     /// Processor variant, such as `v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -97,7 +100,7 @@ impl Platform {
             ("arm", Some("5" | "6" | "8")) => variant.map(|v| format!("v{v}")),
             _ => variant,
         };
-        Self { architecture, os, os_version: None, variant }
+        Self { architecture, os, os_version: None, os_features: Box::default(), variant }
     }
 
     /// How far a program for this platform is from `wanted`, on which it runs; 0 is the same platform, more is an older

@@ -340,10 +340,13 @@ fn set_platform(config: &mut ImageConfig, requested: &Platform) {
     if requested.os_version.is_some() || !same {
         config.os_version = requested.os_version.clone().unwrap_or_default();
     }
+    if !same {
+        config.os_features.clear();
+    }
 }
 
 fn normalise_platform(config: &mut ImageConfig) {
-    let Platform { architecture, os, os_version: _, variant } = config.platform();
+    let Platform { architecture, os, os_version: _, os_features: _, variant } = config.platform();
     config.architecture = architecture;
     config.os = os;
     config.variant = variant.unwrap_or_default();

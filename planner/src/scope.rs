@@ -148,7 +148,7 @@ fn automatic_args(options: &PlanOptions, build_args: &HashMap<String, String>, t
         env.set(&name, value);
     };
     for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", options.target_platform())] {
-        let Platform { architecture, os, os_version, variant } = platform;
+        let Platform { architecture, os, os_version, os_features: _, variant } = platform;
         set(format!("{prefix}PLATFORM"), &platform.to_string());
         set(format!("{prefix}OS"), os);
         set(format!("{prefix}OSVERSION"), os_version.as_deref().unwrap_or(""));

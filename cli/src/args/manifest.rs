@@ -56,6 +56,9 @@ pub(crate) struct ManifestAnnotateArgs {
     /// The version of its operating system
     #[arg(long, value_name = "VERSION")]
     pub(crate) os_version: Option<String>,
+    /// What it needs of its operating system; may be repeated
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    pub(crate) os_features: Vec<String>,
 }
 
 /// What was typed after `manifest inspect`.

@@ -24,6 +24,13 @@ pub(crate) struct SubjectArgs {
     /// Build for these platforms, such as linux/amd64,linux/arm64; may be repeated [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     platform: Vec<String>,
+    /// Where else to look for base images, which are copied into the store: docker, podman, containers-storage or oci:DIR; may
+    /// be repeated
+    #[arg(long, value_name = "SOURCE")]
+    image_source: Vec<String>,
+    /// Use exactly the base images that rbuild.lock names
+    #[arg(long, switch = false)]
+    locked: bool,
 }
 
 /// What was typed after `plan`.
@@ -85,6 +92,8 @@ impl SubjectArgs {
             target: self.target,
             build_context: self.build_context,
             platform: self.platform,
+            image_source: self.image_source,
+            locked: self.locked,
             tls_verify: true,
             ..BuildArgs::default()
         }

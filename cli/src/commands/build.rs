@@ -33,18 +33,14 @@ use std::{
 pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let mut options = settled(app, args)?;
     if let Some(call) = options.call {
+        look_elsewhere(app, &mut options)?;
         return super::call::answer(app, &options, call);
     }
     let iidfile = result_file(options.iidfile.as_deref())?;
     let metadata_file = result_file(options.metadata_file.as_deref())?;
     let cache_report = result_file(options.cache_report.as_deref())?;
     let lock_file = LockFile::of(&options.lock)?;
-    if let LockFile::Obeyed(lock) = &lock_file {
-        options.request.locked = Some(lock.clone());
-    }
-    for word in &options.image_sources {
-        options.request.image_sources.push(daemon::image_source(word, &app.environment)?);
-    }
+    obey(&lock_file, app, &mut options)?;
     let engine = app.limited(app.engine_with_registries(options.certificates)?, options.limits)?;
     build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
     let style = style(options.progress, &app.environment);
@@ -190,6 +186,36 @@ pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliErr
         }
     }
     Ok(options)
+}
+
+/// Adds to the request of a preview what its lock file and its other stores say of base images; what only those have is copied
+/// here.
+pub(super) fn look_elsewhere(app: &App, options: &mut BuildOptions) -> Result<(), CliError> {
+    if matches!(options.lock, LockUse::Write(_)) {
+        return Err(
+            UsageError::new("--lock is written after a build: use it without --check and --call").into()
+        );
+    }
+    obey(&LockFile::of(&options.lock)?, app, options)?;
+    if options.request.image_sources.is_empty() {
+        return Ok(());
+    }
+    let engine = app.engine_with_registries(options.certificates)?;
+    let bring = async |events| {
+        let brought = engine.bring_base_images(&options.request, events).await;
+        brought.map_err(|error| CliError::Build(Box::new(error)))
+    };
+    work(style_for_people(&app.environment), bring)
+}
+
+fn obey(lock_file: &LockFile, app: &App, options: &mut BuildOptions) -> Result<(), CliError> {
+    if let LockFile::Obeyed(lock) = lock_file {
+        options.request.locked = Some(lock.clone());
+    }
+    for word in &options.image_sources {
+        options.request.image_sources.push(daemon::image_source(word, &app.environment)?);
+    }
+    Ok(())
 }
 
 /// The lock file of a build.

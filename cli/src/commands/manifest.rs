@@ -86,6 +86,11 @@ fn annotate(app: &App, args: &ManifestAnnotateArgs) -> Result<(), CliError> {
         architecture: architecture.unwrap_or(before.architecture),
         os: given(&args.os).unwrap_or(before.os),
         os_version: given(&args.os_version).or(before.os_version),
+        os_features: if args.os_features.is_empty() {
+            before.os_features
+        } else {
+            args.os_features.clone().into()
+        },
     });
     Ok(engine.keep_manifest_list(&list)?)
 }

@@ -1,6 +1,6 @@
 //! `plan`.
 
-use super::build::settled;
+use super::build::{look_elsewhere, settled};
 use crate::{
     app::App,
     args::{PlanArgs, PlanFormat},
@@ -14,6 +14,7 @@ use crate::{
 pub(super) fn plan(app: &App, args: PlanArgs) -> Result<(), CliError> {
     let format = args.format;
     let mut options = settled(app, args.into_build())?;
+    look_elsewhere(app, &mut options)?;
     let engine = app.engine_with_registries(options.certificates)?;
     build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
     let planned = engine.plan(&options.request).map_err(|error| CliError::Build(Box::new(error)))?;

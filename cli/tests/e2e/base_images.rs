@@ -121,6 +121,18 @@ fn an_image_of_this_store_is_locked_by_its_id() {
     let told = build(&here, &["--locked"], &context);
     assert!(told.code == 0 && told.stderr.contains("busybox moved from image sha256:"), "{told:#?}");
     assert_eq!(here.fails(["run", "--rm", "x", "ls", "/other"]).code, 1, "the locked one was used");
+    // previews obey it too
+    let path = context.to_str().unwrap();
+    assert!(here.ok(["plan", "--locked", path]).contains("cached"));
+    assert!(!here.ok(["plan", path]).contains("cached"));
+    here.ok(["check", "--locked", path]);
+    let refused = here.run(["build", "--check", "--lock", path]);
+    assert!(refused.code == 2 && refused.stderr.contains("--lock is written after a build"), "{refused:#?}");
+    fs::write(context.join("Dockerfile"), "FROM other\n").unwrap();
+    for command in ["plan", "check"] {
+        let unknown = here.fails([command, "--locked", path]);
+        assert!(unknown.stderr.contains("other is not in the lock file"), "{command}: {unknown:#?}");
+    }
 }
 
 #[test]
@@ -142,6 +154,18 @@ fn an_oci_layout_gives_images_by_their_names() {
     assert!(there.ok(["images", "--format", "{{.Repository}}:{{.Tag}}"]).contains("team/base:1"));
     let context = there.context("c", "FROM team/base:2\n", &[]);
     assert_eq!(build(&there, &[&source, "--pull=never"], &context).code, 1, "a tag of another image");
+    // previews look there as well
+    let fresh = Workspace::new(RBUILD);
+    let context = fresh.context("c", "FROM team/base:1\nRUN cat /content > /copy\nENV A=$NOWHERE\n", &[]);
+    let path = context.to_str().unwrap();
+    assert!(fresh.fails(["plan", path]).stderr.contains("the store does not have it"));
+    assert!(fresh.ok(["plan", &source, path]).contains("RUN cat /content"));
+    assert!(fresh.run(["check", &source, path]).stdout.contains("UndefinedVar"));
+    // one that is not there is an error, though nothing of it is needed
+    for command in ["build", "plan", "check"] {
+        let missing = fresh.fails([command, "--image-source=oci:/nowhere", path]);
+        assert!(missing.stderr.contains("/nowhere: no such file or directory"), "{command}: {missing:#?}");
+    }
     let wrong = build(&there, &["--image-source=nowhere"], &context);
     assert!(wrong.code == 2 && wrong.stderr.contains("invalid image source \"nowhere\""), "{wrong:#?}");
 }

@@ -254,3 +254,42 @@ fn files_come_through_the_proxy_of_the_environment() {
     assert_eq!(proxy.requests()[0].target, "http://nowhere.example/file");
     assert_eq!(here.ok(["run", "--rm", "x", "cat", "/file"]), "through the proxy");
 }
+
+#[test]
+fn a_lock_file_keeps_a_build_on_the_files_it_had() {
+    let Some(here) = with_busybox("ADD of files of the web") else { return };
+    let content = Arc::new(Mutex::new("one"));
+    let served = content.clone();
+    let server = HttpServer::start(move |_| HttpReply::new(200, *served.lock().unwrap()));
+    let url = format!("http://{}/f", server.host());
+    let add = format!("FROM busybox\nADD {url} /f\nRUN cat /f\n");
+    let context = here.context("locked", &add, &[]);
+    let context = context.to_str().unwrap();
+    let build = |flag: &str| here.run(["build", "--progress=plain", flag, "-t", "x", context]);
+    assert_eq!(build("--lock").code, 0);
+    let lock = std::fs::read_to_string(here.path().join("locked/rbuild.lock")).unwrap();
+    let digest = rbuild::Digest::of(b"one");
+    assert!(lock.contains(&format!("\"{url}\": {{\n      \"http\": \"{digest}\"")), "{lock}");
+    *content.lock().unwrap() = "two";
+    // what is kept is what is locked
+    assert!(build("--locked").stderr.contains("CACHED"));
+    let there = Workspace::new(crate::RBUILD);
+    there.import(rbuild_testkit::Base::Busybox);
+    // busybox is another image there, so that the lock of the file alone is looked at
+    let file = there.path().join("locked/rbuild.lock");
+    there.context("locked", &add, &[("rbuild.lock", &lock)]);
+    let id = |of: &Workspace| of.ok(["images", "-q", "--no-trunc", "busybox"]).trim().to_owned();
+    std::fs::write(&file, lock.replace(&id(&here), &id(&there))).unwrap();
+    let path = there.path().join("locked");
+    let moved = there.fails(["build", "--locked", path.to_str().unwrap()]);
+    let words = format!("the lock file has {digest}, and the file is {} now", rbuild::Digest::of(b"two"));
+    assert!(moved.stderr.contains(&words) && moved.stderr.contains("build with --lock"), "{moved:#?}");
+    assert!(moved.stderr.contains(">>> ADD"), "{moved:#?}");
+    // locking again says what moved, and a file that is not locked is refused
+    let again = build("--lock");
+    let words = format!("rbuild.lock: {url} moved from {digest} to {}", rbuild::Digest::of(b"two"));
+    assert!(again.code == 0 && again.stderr.contains(&words), "{again:#?}");
+    here.context("locked", &format!("{add}ADD {url}2 /2\n"), &[]);
+    let unknown = build("--locked");
+    assert!(unknown.code == 1 && unknown.stderr.contains("it is not in the lock file"), "{unknown:#?}");
+}

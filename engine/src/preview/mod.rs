@@ -12,7 +12,7 @@ pub use check::Checked;
 pub use outline::{ArgumentOutline, MountOutline, Outline, Target};
 
 use crate::{
-    BuildRequest, Engine, Error, EventSink, MissReason,
+    BuildRequest, Engine, Error, EventSink, ImageSource, MissReason,
     definition::Definition,
     diagnostic::DockerfileText,
     entitlements,
@@ -133,7 +133,7 @@ impl Engine {
             plan: plan.clone(),
             images,
             files: LayerFiles::as_they_are(&self.store),
-            remote: RemoteSources::kept(&self.store, &plan),
+            remote: RemoteSources::kept(&self.store, &plan, request.locked.as_ref()),
             reporter,
             cancel: Cancel::default(),
         };
@@ -146,6 +146,19 @@ impl Engine {
             |step, keyed, inputs| Ready::new(step, keyed, inputs, sources),
         )?;
         Ok(preview(&plan, &dockerfile, &outlooks))
+    }
+
+    /// Brings the base images of `request` that only its other stores have into this one, where [`Engine::plan`] and
+    /// [`Engine::check`] look for them. No registry is asked, and what is nowhere stays missing.
+    ///
+    /// # Errors
+    /// [`Error`], as a build that looks for its base images.
+    pub async fn bring_base_images(&self, request: &BuildRequest, events: EventSink) -> Result<(), Error> {
+        request.image_sources.iter().try_for_each(ImageSource::check)?;
+        let reporter = Reporter::new(events);
+        let definition = Definition::read((&self.store, request), &reporter, &Cancel::default())?;
+        let graphs = definition.select().map_err(|error| definition.planning_failed(error, &reporter))?;
+        self.resolve(graphs, (request, &definition.text), Fetching::OtherStores, &reporter).await.map(drop)
     }
 
     /// Resolves with what the store has; nothing is pulled.

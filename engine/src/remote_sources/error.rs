@@ -19,6 +19,17 @@ pub enum RemoteError {
         /// The one that was asked for.
         expected: Digest,
     },
+    /// The file is not the one that the lock file names.
+    #[error("the lock file has {locked}, and the file is {found} now")]
+    Moved {
+        /// That of the file.
+        found: Digest,
+        /// What is locked.
+        locked: Digest,
+    },
+    /// A build that may use locked sources only.
+    #[error("it is not in the lock file")]
+    NotLocked,
     /// A server that does not say how long its file is does not come to an end.
     #[error("the server did not say how long the file is, and sent more than {limit} bytes")]
     Endless {
@@ -37,12 +48,17 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
+    /// True if the lock file is what keeps it from being used.
+    pub(crate) fn is_of_lock(&self) -> bool {
+        matches!(self, Self::NotLocked | Self::Moved { .. })
+    }
+
     /// Who has to act on the failure.
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Server(error) => error.class(),
-            Self::Mismatch { .. } => FailureClass::Input,
+            Self::Mismatch { .. } | Self::Moved { .. } | Self::NotLocked => FailureClass::Input,
             Self::Endless { .. } | Self::Keep(_) => FailureClass::Environment,
             Self::Store(error) => error.class(),
             Self::Worker(_) => FailureClass::Internal,

@@ -10,7 +10,7 @@ mod web;
 
 pub use error::RemoteError;
 
-use crate::{Engine, Error, diagnostic::DockerfileText, reporter::Reporter};
+use crate::{Engine, Error, ImageLock, LockedSource, diagnostic::DockerfileText, reporter::Reporter};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rbuild_cache::{Lease, Store};
 use rbuild_executor::{FetchedSource, RemoteIdentity};
@@ -46,6 +46,15 @@ impl Wanted<'_> {
     fn digest(&self) -> Option<Digest> {
         self.checksum.and_then(|checksum| checksum.parse().ok())
     }
+
+    /// The digest that `lock` has of it; none of a file whose digest the Dockerfile names.
+    fn locked(&self, lock: &ImageLock) -> Result<Option<Digest>, RemoteError> {
+        match (self.checksum, lock.source(&shown(self.source))) {
+            (Some(_), _) => Ok(None),
+            (None, Some(LockedSource::Http(digest))) => Ok(Some(digest)),
+            (None, None) => Err(RemoteError::NotLocked),
+        }
+    }
 }
 
 /// True if `action` has remote sources.
@@ -55,13 +64,23 @@ pub(crate) fn has_remote(action: &CopyAction) -> bool {
 
 impl RemoteSources {
     /// What earlier builds have kept of the sources of `plan`.
-    pub(crate) fn kept(store: &Store, plan: &Plan) -> Self {
+    pub(crate) fn kept(store: &Store, plan: &Plan, lock: Option<&ImageLock>) -> Self {
         let known = wanted(plan).into_iter().filter_map(|(wanted, places)| {
             let CopySource::Http(url) = wanted.source else { return None };
-            let file = WebFile::kept(store, url, wanted.digest())?;
+            let locked = || lock.and_then(|lock| wanted.locked(lock).ok().flatten());
+            let file = WebFile::kept(store, url, wanted.digest().or_else(locked))?;
             Some((RemoteSource::Web(Arc::new(file)), places))
         });
         Self { store: store.clone(), found: by_place(known) }
+    }
+
+    /// Adds to `lock` what the sources of `plan` led to whose digest the Dockerfile does not name.
+    pub(crate) fn lock(&self, plan: &Plan, lock: &mut ImageLock) {
+        for (wanted, places) in wanted(plan).into_iter().filter(|(wanted, _)| wanted.checksum.is_none()) {
+            if let Some(RemoteSource::Web(file)) = places.first().and_then(|place| self.found.get(place)) {
+                lock.insert_source(shown(wanted.source), LockedSource::Http(file.digest()));
+            }
+        }
     }
 
     /// The identities of the remote sources of `step`, by their places.
@@ -107,7 +126,7 @@ impl Engine {
     /// That of the first one that cannot be had, with the place of its step.
     pub(crate) async fn remote_sources(
         &self,
-        plan: &Plan,
+        (plan, lock): (&Plan, Option<&ImageLock>),
         (text, lease): (&DockerfileText, &Lease),
         reporter: &Reporter,
     ) -> Result<RemoteSources, Error> {
@@ -116,8 +135,7 @@ impl Engine {
             let files = &files;
             async move {
                 let source = match wanted.source {
-                    CopySource::Http(url) | CopySource::Git(url) => files
-                        .find(url, wanted.digest())
+                    CopySource::Http(url) | CopySource::Git(url) => find(files, url, (&wanted, lock))
                         .await
                         .map(|file| RemoteSource::Web(Arc::new(file)))
                         .map_err(|error| failed(error, &plan.steps[places[0].0.0], wanted.source, text))?,
@@ -131,6 +149,19 @@ impl Engine {
         let found: Vec<_> = found.buffered(AT_ONCE).try_collect().await?;
         Ok(RemoteSources { store: self.store.clone(), found: by_place(found) })
     }
+}
+
+/// The file at `url`: the one that the Dockerfile or the lock names, if one of them does.
+async fn find(
+    files: &WebFiles<'_>,
+    url: &str,
+    (wanted, lock): (&Wanted<'_>, Option<&ImageLock>),
+) -> Result<WebFile, RemoteError> {
+    let locked = lock.map(|lock| wanted.locked(lock)).transpose()?.flatten();
+    files.find(url, wanted.digest().or(locked)).await.map_err(|error| match (error, locked) {
+        (RemoteError::Mismatch { found, .. }, Some(locked)) => RemoteError::Moved { found, locked },
+        (error, _) => error,
+    })
 }
 
 fn failed(error: RemoteError, step: &Step, source: &CopySource, text: &DockerfileText) -> Error {

@@ -73,6 +73,10 @@ impl WebFile {
         }
     }
 
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// What its key is made of.
     pub(super) fn identity(&self) -> RemoteIdentity {
         RemoteIdentity::File { name: self.name.clone(), digest: self.digest, modified: self.modified }

@@ -113,7 +113,7 @@ impl World {
             context,
             images,
             files: LayerFiles::as_they_are(self.store()),
-            remote: RemoteSources::kept(self.store(), &plan),
+            remote: RemoteSources::kept(self.store(), &plan, None),
             plan,
             reporter,
             cancel: Cancel::default(),

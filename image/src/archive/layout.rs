@@ -36,6 +36,14 @@ impl Layout {
         ArchiveFile::open_directory(path).map(Self)
     }
 
+    /// Sees that its list of images can be read.
+    ///
+    /// # Errors
+    /// [`ImageError::ArchiveFile`] without an index, [`ImageError::Document`] for one that is none.
+    pub fn check(&self) -> Result<(), ImageError> {
+        manifest::index(&self.0).map(drop)
+    }
+
     /// The digest of the manifest or index called `tag`, or `latest`. A layout with one image gives that, whatever its
     /// name, as `docker buildx` does.
     ///
