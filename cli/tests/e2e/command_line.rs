@@ -98,7 +98,7 @@ fn mistakes_end_with_code_2_before_any_work() {
             "ERROR: 'rbuild build' requires 1 argument\n\nUsage:  rbuild build [OPTIONS] PATH | -\n",
         ),
         (&["tag", "a"], "ERROR: 'rbuild tag' requires 2 arguments\n"),
-        (&["build", "--ssh", "default", "."], "ERROR: --ssh is not supported yet\n"),
+        (&["build", "--progress=rawjson", "."], "ERROR: --progress=rawjson (BuildKit's own format"),
         (&["images", "--nosuch"], "error: unexpected argument '--nosuch' found\n"),
         (&["images", "--format", "{{"], "Error: template parsing error: template: :1: unclosed action\n"),
     ] {
