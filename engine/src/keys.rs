@@ -33,6 +33,8 @@ pub(crate) struct Keyed {
     pub(crate) mount_contents: Vec<Option<StepHash>>,
     /// For each mount of a RUN, in order, the files of a context that it shows, if it shows any.
     pub(crate) mount_files: Vec<Option<Arc<Selection>>>,
+    /// Of a RUN that mounts stages or images: its hash with nothing of them but the paths in them. Their files are compared.
+    pub(crate) beside_mounts: Option<StepHash>,
     pub(crate) definition: Definition,
     /// True if another step of the plan has the same hash, so that its result may serve this one as well.
     pub(crate) repeated: bool,
@@ -102,7 +104,7 @@ impl Keys {
         sources: &SourceFiles,
         request: &BuildRequest,
     ) -> Result<Keyed, Error> {
-        let (mut selection, mut mounts) = (None, Vec::new());
+        let (mut selection, mut mounts, mut beside_mounts) = (None, Vec::new(), None);
         let mut description = match &step.action {
             Action::Workdir(action) => rbuild_executor::describe_workdir(action, plan.source_date_epoch),
             Action::Copy(action) if copies_layers(action) => {
@@ -125,6 +127,9 @@ impl Keys {
                 let content = |mount: &Mount| self.mount_content(plan, mount, sources);
                 mounts = action.mounts.iter().map(content).collect::<Result<_, _>>()?;
                 let contents: Vec<_> = mounts.iter().map(|(content, _)| *content).collect();
+                if let Some(beside) = beside_mounts_of_layers(action, &contents) {
+                    beside_mounts = Some(describe_run(plan, step, (action, &beside), request).step);
+                }
                 describe_run(plan, step, (action, &contents), request)
             }
         };
@@ -143,6 +148,7 @@ impl Keys {
             selection,
             mount_contents,
             mount_files,
+            beside_mounts,
             definition,
             repeated: false,
         })
@@ -214,11 +220,32 @@ impl Keys {
 }
 
 impl Keyed {
-    /// The key of a COPY by the content of `selection`, whatever made it.
-    pub(crate) fn by_content(&self, action: &CopyAction, selection: &Selection) -> CacheKey {
-        let description = rbuild_executor::describe_copy(action, &selection.digest);
-        CacheKey::definition(Some(&self.parent), &description.step)
+    /// The key of a COPY whose hash by the content of its files is `step`, whatever made them.
+    pub(crate) fn by_content(&self, step: &StepHash) -> CacheKey {
+        CacheKey::definition(Some(&self.parent), step)
     }
+}
+
+/// `contents` without what stands for the files of stages and images; `None` when there are none.
+fn beside_mounts_of_layers(
+    action: &RunAction,
+    contents: &[Option<StepHash>],
+) -> Option<Vec<Option<StepHash>>> {
+    let mut found = false;
+    let beside = action.mounts.iter().zip(contents).map(|(mount, content)| match &mount.kind {
+        MountKind::Bind { from: Filesystem::Image(_) | Filesystem::Step(_), source, .. }
+        | MountKind::Cache { from: Filesystem::Image(_) | Filesystem::Step(_), source, .. } => {
+            found = true;
+            Some(rbuild_executor::describe_mounted_layers(&rbuild_executor::scratch_key(), source))
+        }
+        MountKind::Bind { .. }
+        | MountKind::Cache { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. } => *content,
+    });
+    let beside = beside.collect();
+    found.then_some(beside)
 }
 
 /// The hash of the files that a mount shows.

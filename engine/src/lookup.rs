@@ -12,13 +12,15 @@ use crate::{
     records::Records,
     reporter::Reporter,
     results::{Inputs, Origin, Results, StepResult},
-    source_files::{SourceFiles, copies_layers},
+    source_files::{SourceFiles, copies_layers, layer_sources},
 };
-use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lease, Lookup, StepHash, StepLock, Store};
+use rbuild_cache::{
+    CacheKey, CacheRecord, Index, KeyBuilder, LayerId, Lease, Lookup, StepHash, StepLock, Store,
+};
 use rbuild_executor::{Selection, Usage};
 use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
-use rbuild_planner::{Action, CachePolicy, Plan, Step};
+use rbuild_planner::{Action, CachePolicy, CopyAction, Plan, Step};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -45,6 +47,8 @@ pub(crate) struct Ready<'a> {
     pub(crate) selection: Option<Arc<Selection>>,
     /// The key of a COPY from layers by the content of its files.
     pub(crate) by_content: Option<CacheKey>,
+    /// The hash of such a COPY by the content of its files.
+    pub(crate) content_step: Option<StepHash>,
 }
 
 impl<'a> Ready<'a> {
@@ -58,15 +62,47 @@ impl<'a> Ready<'a> {
         inputs: &'a Inputs,
         sources: &SourceFiles,
     ) -> Result<Self, Error> {
-        let mut ready = Self { step, keyed, inputs, selection: keyed.selection.clone(), by_content: None };
+        let selection = keyed.selection.clone();
+        let mut ready = Self { step, keyed, inputs, selection, by_content: None, content_step: None };
         if let Action::Copy(action) = &step.action
             && copies_layers(action)
         {
             let selection = sources.select_from_layers(action, inputs.source(&action.from)?)?;
-            ready.by_content = Some(keyed.by_content(action, &selection));
-            ready.selection = Some(selection);
+            ready.select(action, selection);
         }
         Ok(ready)
+    }
+
+    /// The COPY from layers copies these files.
+    pub(crate) fn select(&mut self, action: &CopyAction, selection: Arc<Selection>) {
+        let step = rbuild_executor::describe_copy(action, &selection.digest).step;
+        self.by_content = Some(self.keyed.by_content(&step));
+        (self.content_step, self.selection) = (Some(step), Some(selection));
+    }
+
+    /// The hash under which a step is found by the content of the stages and images that it takes files from.
+    fn by_sources(&self) -> Option<StepHash> {
+        self.content_step.or_else(|| self.beside_mounts())
+    }
+
+    /// The keys under which its record belongs, its own first, with the hash of the step for each.
+    fn keys(&self) -> Vec<(CacheKey, StepHash)> {
+        let own = (self.keyed.key, self.keyed.description.step);
+        let by_sources = self.by_sources().map(|step| (self.keyed.by_content(&step), step));
+        [own].into_iter().chain(by_sources).collect()
+    }
+
+    /// The hash under which a RUN that mounts stages or images is found by their content: their layers are compared, so only how
+    /// many each of them has is in it.
+    fn beside_mounts(&self) -> Option<StepHash> {
+        let beside = self.keyed.beside_mounts?;
+        let counts = self.inputs.sources.iter().map(|(_, layers)| (layers.len() as u64).to_be_bytes());
+        Some(
+            KeyBuilder::new("beside mounts")
+                .field("step", beside.as_bytes())
+                .list("layers", counts)
+                .finish_step(),
+        )
     }
 
     fn files(&self) -> StepFiles<'_> {
@@ -85,8 +121,8 @@ pub(crate) enum Found {
 /// A result that the cache has.
 pub(crate) struct Hit {
     pub(crate) result: StepResult,
-    /// Where its record belongs as well, for the next look-up.
-    keys: Vec<CacheKey>,
+    /// Where its record belongs as well, for the next look-up, and the hash of the step there.
+    keys: Vec<(CacheKey, StepHash)>,
 }
 
 /// A step that was carried out.
@@ -253,7 +289,7 @@ impl StepCache {
         {
             return Ok(Found::Hit(hit));
         }
-        match self.same_content(ready, earlier) {
+        match self.same_files(ready, earlier) {
             Ok(Some(hit)) => Ok(Found::Hit(hit)),
             Ok(None) => Ok(Found::Miss(reason())),
             Err(Error::Image(ImageError::LayerElsewhere { .. })) => Ok(Found::Unknown(reason())),
@@ -262,9 +298,13 @@ impl StepCache {
     }
 
     /// True if a step whose inputs must be made first may still be in the cache: an earlier build ran it too, or it
-    /// copies files of stages, which are compared by content.
+    /// copies or mounts files of stages, which are compared by content.
     pub(crate) fn may_find_later(step: &Step, misses: &Misses) -> bool {
-        let by_content = matches!(&step.action, Action::Copy(action) if copies_layers(action));
+        let by_content = match &step.action {
+            Action::Copy(action) => copies_layers(action),
+            Action::Run(_) => !layer_sources(step).is_empty(),
+            Action::Workdir(_) => false,
+        };
         step.cache == CachePolicy::Use && (by_content || !misses.earlier(step.id).is_empty())
     }
 
@@ -273,8 +313,9 @@ impl StepCache {
     /// # Errors
     /// When no recording thread can be started.
     pub(crate) fn remember(&self, hit: &Hit) -> Result<(), Error> {
-        for key in &hit.keys {
-            self.records.recorder()?.record(*key, CacheRecord::clone(&hit.result.record));
+        for (key, step) in &hit.keys {
+            let record = CacheRecord { step: *step, ..CacheRecord::clone(&hit.result.record) };
+            self.records.recorder()?.record(*key, record);
         }
         Ok(())
     }
@@ -307,31 +348,34 @@ impl StepCache {
             stamp: None,
         };
         let recorder = self.records.recorder()?;
-        if let Some(key) = ready.by_content {
-            recorder.record(key, record.clone());
+        for (key, step) in ready.keys().into_iter().skip(1) {
+            recorder.record(key, CacheRecord { step, ..record.clone() });
         }
         recorder.record_and_unlock(keyed.key, record.clone(), lock);
         Ok(StepResult::new(record, parent, Origin::Executed))
     }
 
-    /// The result of the same step on a parent that contains the same files.
+    /// The result of the same step, or else of one that took the same files from other stages and images.
+    fn same_files(&self, ready: &Ready<'_>, earlier: &[CacheRecord]) -> Result<Option<Hit>, Error> {
+        match (self.same_content(ready, earlier)?, ready.by_sources()) {
+            (None, Some(step)) => {
+                let records = self.store.index(|index| Ok(usable_records(index, &step)));
+                self.same_content(ready, &records.unwrap_or_default())
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The result of the same step on a parent, and with sources, that contain the same files.
     fn same_content(&self, ready: &Ready<'_>, earlier: &[CacheRecord]) -> Result<Option<Hit>, Error> {
         let parent = &ready.inputs.parent;
-        let sources = ready.inputs.source_layers();
         for earlier in earlier {
-            if earlier.source_layers != sources || earlier.parent_layers.len() != parent.len() {
-                continue;
-            }
-            let needed = [earlier.parent_layers.as_slice(), &[earlier.layer]].concat();
+            let Some((before, now)) = stacks_to_compare(ready, earlier) else { continue };
+            let needed = [before.as_slice(), &[earlier.layer]].concat();
             if !self.lease.hold(&needed, &[])?.is_empty() {
                 continue;
             }
-            let same = layer_content::is_same(
-                (&self.store, &self.files),
-                &self.records,
-                &earlier.parent_layers,
-                parent,
-            );
+            let same = layer_content::is_same((&self.store, &self.files), &self.records, &before, &now);
             let same = match same {
                 Err(unknown @ Error::Image(ImageError::LayerElsewhere { .. })) => return Err(unknown),
                 // a layer that cannot be compared counts as another one: the cache is advice
@@ -339,15 +383,17 @@ impl StepCache {
             };
             if same {
                 let record = CacheRecord {
+                    step: ready.keyed.description.step,
                     parent: Some(ready.keyed.parent),
                     parent_layers: parent.to_vec(),
+                    source_layers: ready.inputs.source_layers(),
                     evicted: None,
                     evicted_by: None,
                     stamp: None,
                     ..earlier.clone()
                 };
                 let result = StepResult::new(record, parent, Origin::Cache);
-                return Ok(Some(Hit { result, keys: vec![ready.keyed.key] }));
+                return Ok(Some(Hit { result, keys: ready.keys() }));
             }
         }
         Ok(None)
@@ -366,9 +412,30 @@ impl StepCache {
 
 impl Hit {
     fn new(record: CacheRecord, ready: &Ready<'_>) -> Self {
-        let keys = [ready.keyed.key].into_iter().chain(ready.by_content).collect();
-        Self { result: StepResult::new(record, &ready.inputs.parent, Origin::Cache), keys }
+        let record = CacheRecord { step: ready.keyed.description.step, ..record };
+        Self { result: StepResult::new(record, &ready.inputs.parent, Origin::Cache), keys: ready.keys() }
     }
+}
+
+/// The layers of `earlier`, and those of the step now, of which each two must hold the same files; `None` when they cannot.
+fn stacks_to_compare(ready: &Ready<'_>, earlier: &CacheRecord) -> Option<(Vec<LayerId>, Vec<LayerId>)> {
+    let sources = ready.inputs.source_layers();
+    let (mut before, mut now) = (earlier.parent_layers.clone(), ready.inputs.parent.to_vec());
+    let may_be_same = match ready.content_step {
+        // the files of a COPY are in that hash, whatever layers they come from
+        Some(step) if step == earlier.step => true,
+        Some(_) => earlier.source_layers == sources,
+        // a step hash says how many layers each source has
+        None => earlier.source_layers.len() == sources.len(),
+    };
+    if !may_be_same || before.len() != now.len() {
+        return None;
+    }
+    if ready.content_step.is_none() {
+        before.extend(&earlier.source_layers);
+        now.extend(sources);
+    }
+    Some((before, now))
 }
 
 /// Makes `record` the result of `step`, if there is one and the step's parent has a result too. It must stand on the very

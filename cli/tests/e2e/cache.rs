@@ -62,6 +62,62 @@ fn a_result_that_did_not_change_wakes_nothing_after_it() {
     assert_eq!(cached(&progress), 2, "COPY, and the RUN after the one with another text: {progress}");
 }
 
+/// Runs again what changed in `change`, and expects that so many of the steps after it are cached.
+#[test]
+fn a_step_that_gives_the_same_again_wakes_nothing_in_any_stage() {
+    let Some(here) = with_busybox("a_step_that_gives_the_same_again_wakes_nothing") else { return };
+    let cases = [
+        (
+            "RUN",
+            "FROM busybox\nRUN echo a > /a\nCOPY f /f\nADD f /g/\nWORKDIR /w\nRUN cat /a /f > /b\n",
+            "RUN echo a",
+            "RUN echo  a",
+        ),
+        ("COPY", "FROM busybox\nCOPY f /f\nRUN cat /f > /g\nCOPY f /h\n", "COPY f", "COPY --chmod=644 f"),
+        ("ADD", "FROM busybox\nADD x.tar /x/\nRUN cat /x/f > /g\nWORKDIR /w\n", "ADD x.tar", "ADD y.tar"),
+        (
+            "stages",
+            "FROM busybox AS one\nRUN echo a > /a && echo b > /b\nFROM one AS two\nRUN cat /a > /c\nFROM busybox\nCOPY --from=one /a /a\n\
+             RUN --mount=from=one,target=/m cat /m/b > /d\nRUN --mount=from=two,source=/c,target=/c cat /c > /e\nCOPY --from=two /c /f\n",
+            "RUN echo a",
+            "RUN echo  a",
+        ),
+        (
+            "the parent and the source of a copy at once",
+            "FROM busybox AS base\nRUN echo base > /a\nFROM base AS made\nRUN echo b > /b\nFROM base\nCOPY --from=made /b /b\nRUN cat /a /b > /c\n",
+            "RUN echo base",
+            "RUN echo  base",
+        ),
+    ];
+    for (name, dockerfile, from, to) in cases {
+        let context = here.context("c", dockerfile, &[("f", "f")]);
+        for (archive, mtime) in [("x.tar", "@1"), ("y.tar", "@2")] {
+            let words = ["-C", context.to_str().unwrap(), "--mtime", mtime, "-cf", archive, "f"];
+            let packed = std::process::Command::new("tar").args(words).current_dir(&context).status();
+            assert!(packed.unwrap().success());
+        }
+        let steps = dockerfile.lines().filter(|line| !line.starts_with("FROM")).count();
+        here.build("x", &context);
+        fs::write(context.join("Dockerfile"), dockerfile.replacen(from, to, 1)).unwrap();
+        let progress = here.build("x", &context);
+        assert_eq!(cached(&progress), steps - 1, "{name}: {progress}");
+        assert_eq!(cached(&here.build("x", &context)), steps, "{name}: once more");
+    }
+}
+
+/// The same, for a stage whose files are not the same: everything that sees them runs.
+#[test]
+fn a_mounted_stage_with_other_files_is_seen() {
+    let Some(here) = with_busybox("a_mounted_stage_with_other_files_is_seen") else { return };
+    let dockerfile =
+        "FROM busybox AS one\nRUN echo a > /a\nFROM busybox\nRUN --mount=from=one,target=/m cat /m/a > /b\n";
+    let context = here.context("c", dockerfile, &[]);
+    here.build("x", &context);
+    fs::write(context.join("Dockerfile"), dockerfile.replace("echo a", "echo b")).unwrap();
+    assert_eq!(cached(&here.build("x", &context)), 0);
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/b"]), "b\n");
+}
+
 #[test]
 fn no_cache_runs_everything_and_keeps_the_results() {
     let Some(here) = with_busybox("no_cache_runs_everything") else { return };

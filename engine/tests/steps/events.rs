@@ -138,7 +138,10 @@ fn a_build_that_fails_before_its_plan_has_a_record() {
     let world = World::new("FROM scratch\nCOPPY f0 /\n");
     let (failed, events) = world.run_reporting();
     assert!(failed.is_err());
-    assert_eq!(events.iter().map(words).collect::<Vec<_>>(), ["1 begins: load Dockerfile", "1 Done"]);
+    assert_eq!(
+        events.iter().map(words).collect::<Vec<_>>(),
+        ["1 begins: load Dockerfile", "1 Done", "recorded 0 steps"]
+    );
     let BuildState::Ended(end) = world.record("^0").state else { panic!("no end") };
     let BuildOutcome::Failed { causes, class } = end.outcome else { panic!("{end:?}") };
     assert_eq!((causes, class), (vec![failed.unwrap_err().to_string()], crate::FailureClass::Input));

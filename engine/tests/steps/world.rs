@@ -219,7 +219,8 @@ impl World {
 
     /// As [`Ready::new`], without mounting layers.
     fn ready<'a>(&self, step: &'a Step, keyed: &'a Keyed, inputs: &'a Inputs) -> Result<Ready<'a>, Error> {
-        let mut ready = Ready { step, keyed, inputs, selection: keyed.selection.clone(), by_content: None };
+        let selection = keyed.selection.clone();
+        let mut ready = Ready { step, keyed, inputs, selection, by_content: None, content_step: None };
         if let Action::Copy(action) = &step.action
             && copies_layers(action)
         {
@@ -228,8 +229,7 @@ impl World {
             let root =
                 ContextRoot::open(self.store(), merged.path(), IgnoreRules::none(), rbuild_testkit::now())?;
             let selection = rbuild_executor::select(&SourceRoot::Context(root), action, &Cancel::default())?;
-            ready.by_content = Some(keyed.by_content(action, &selection));
-            ready.selection = Some(Arc::new(selection));
+            ready.select(action, Arc::new(selection));
         }
         Ok(ready)
     }
