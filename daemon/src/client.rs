@@ -86,6 +86,13 @@ struct Listed {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct System {
+    #[serde(default)]
+    driver_status: Option<Vec<Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct ListedManifest {
     #[serde(rename = "ID")]
     id: String,
@@ -140,6 +147,33 @@ impl Daemon {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Sees that the daemon keeps images for several platforms: docker with its containerd store does.
+    ///
+    /// # Errors
+    /// [`DaemonError::OnePlatform`] when it does not; another one when it does not answer the question.
+    pub async fn require_platforms(&self) -> Result<(), DaemonError> {
+        let address = self.address.clone();
+        let kept_by = match self.kind {
+            DaemonKind::Podman => "podman",
+            DaemonKind::Docker => {
+                "docker without its containerd image store, which its daemon.json turns on,"
+            }
+        };
+        if self.kind == DaemonKind::Docker {
+            let subject = self.subject("a question for its stores");
+            let answer = self.send(subject, self.request(Method::GET, &["info"])).await?;
+            if !answer.status().is_success() {
+                return Err(subject.refusal(answer).await);
+            }
+            let System { driver_status } = subject.document(answer).await?;
+            let containerd = ["driver-type", "io.containerd.snapshotter.v1"];
+            if driver_status.iter().flatten().any(|pair| *pair == containerd) {
+                return Ok(());
+            }
+        }
+        Err(DaemonError::OnePlatform { address, kept_by })
     }
 
     /// The image that the daemon knows by this name or id.

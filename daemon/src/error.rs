@@ -49,6 +49,17 @@ pub enum DaemonError {
         /// The limit.
         seconds: u64,
     },
+    /// It keeps images for one platform only.
+    #[error(
+        "the daemon at {address} cannot take an image for several platforms: {kept_by} keeps images for one: choose one with \
+         --platform, or push the image"
+    )]
+    OnePlatform {
+        /// Its address.
+        address: String,
+        /// What it is.
+        kept_by: &'static str,
+    },
     /// The daemon answers with an error.
     #[error("the daemon at {address} answers {status} to {request}: {message}")]
     Refused {
@@ -105,6 +116,7 @@ impl DaemonError {
             | Self::Denied { .. }
             | Self::Connection { .. }
             | Self::Stalled { .. }
+            | Self::OnePlatform { .. }
             | Self::Refused { .. }
             | Self::Load { .. }
             | Self::Protocol { .. }

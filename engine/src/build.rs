@@ -54,6 +54,9 @@ impl Engine {
             try_join_all(outputs.iter().map(|output| Destination::open(output, &self.remote, reporter)))
         });
         let destinations = try_join_all(opening).await?;
+        if request.platforms.len() > 1 {
+            try_join_all(destinations.iter().flatten().map(Destination::require_platforms)).await?;
+        }
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
         let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;

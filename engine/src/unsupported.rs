@@ -24,11 +24,6 @@ pub(crate) fn refuse(plan: &Plan, text: &DockerfileText) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Unsupported`].
 pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
-    let to_daemon = |output: &Output| matches!(output, Output::Daemon { .. });
-    if request.platforms.len() > 1 && request.all_outputs().any(to_daemon) {
-        let what = "giving an image for several platforms to docker or podman".to_owned();
-        return Err(Error::Unsupported { what });
-    }
     let to_docker = |output: &Output| matches!(output, Output::Archive { format: ArchiveFormat::Docker, .. });
     if request.platforms.len() > 1 && request.all_outputs().any(to_docker) {
         return Err(Error::DockerArchiveOfSeveral);

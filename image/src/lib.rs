@@ -25,8 +25,8 @@ mod several_platforms;
 mod validate;
 
 pub use archive::{
-    ArchiveFormat, ArchiveSource, ExportedImage, Layout, LayoutImage, Loaded, SaveItem, archive_manifest,
-    export_archive, export_layout, load, load_as, name_known, save, save_partly,
+    ArchiveFormat, ArchiveSource, ExportedImage, Layout, LayoutImage, Loaded, SaveItem, archive_index,
+    archive_manifest, export_archive, export_layout, load, load_as, name_known, save, save_partly,
 };
 pub use assemble::{assemble, unrecorded};
 pub use distribution::{Pulled, PushedAs, RemoteImages};

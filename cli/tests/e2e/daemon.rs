@@ -70,6 +70,64 @@ fn real_daemons_take_what_is_new() {
     }
 }
 
+/// An image for two platforms, of files alone.
+fn load_two(here: &Workspace, daemon: &str, context: &Path) -> Ran {
+    let mut command = here.command(["build", "--progress=plain", "--load", "-t", "two/a:1", "-t", "two/b:1"]);
+    command.args(["--platform", "linux/amd64,linux/arm64"]).arg(context).env("DOCKER_HOST", daemon);
+    Ran::of(command.output().unwrap())
+}
+
+const TWO: &str = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /f\nCOPY amd64 /\n";
+
+/// Docker's containerd store takes an image for several platforms, and others say why they do not.
+#[test]
+fn real_daemons_take_several_platforms_or_say_why_not() {
+    #[expect(clippy::disallowed_methods, reason = "the daemons are the machine's")]
+    let Ok(daemons) = std::env::var("RBUILD_TEST_DAEMONS") else {
+        return skip("RBUILD_TEST_DAEMONS names no daemons");
+    };
+    let Some(here) = with_busybox("real_daemons_take_several_platforms") else { return };
+    for daemon in daemons.split_whitespace() {
+        let context = here.context("two", TWO, &[("amd64", daemon), ("arm64", "a")]);
+        let ran = load_two(&here, daemon, &context);
+        if ran.code != 0 {
+            let words = "cannot take an image for several platforms: ";
+            assert!(ran.code == 3 && ran.stderr.contains(words), "{daemon}: {}", ran.stderr);
+            continue;
+        }
+        for (name, platform) in [("two/a:1", "linux/amd64"), ("two/b:1", "linux/arm64")] {
+            let layers =
+                ["image", "inspect", "--platform", platform, "--format", "{{json .RootFS.Layers}}", name];
+            assert_eq!(ask(daemon, &layers), here.ok(layers), "{daemon}");
+        }
+        let again = load_two(&here, daemon, &context);
+        assert!(again.stderr.contains("the daemon has the image already"), "{daemon}: {}", again.stderr);
+        here.write("two/arm64", "b");
+        let changed = load_two(&here, daemon, &context);
+        assert!(changed.stderr.contains("layers already"), "{daemon}: {}", changed.stderr);
+        ask(daemon, &["rmi", "-f", "two/a:1", "two/b:1"]);
+    }
+}
+
+#[test]
+fn a_daemon_for_one_platform_is_heard_before_the_build() {
+    let Some(here) = with_busybox("a_daemon_for_one_platform") else { return };
+    let context = here.context("two", TWO, &[("amd64", "x"), ("arm64", "a")]);
+    let server = HttpServer::start(|request: &HttpRequest| match request.target.as_str() {
+        "/_ping" => HttpReply::new(200, "OK"),
+        "/info" => {
+            HttpReply::new(200, r#"{"Driver":"overlay2","DriverStatus":[["Backing Filesystem","extfs"]]}"#)
+        }
+        _ => HttpReply::new(500, "{}"),
+    });
+    let ran = load_two(&here, &format!("tcp://{}", server.host()), &context);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    let words = "docker without its containerd image store, which its daemon.json turns on, keeps images for one: \
+        choose one with --platform, or push the image";
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("COPY"), "before the build: {}", ran.stderr);
+}
+
 /// A daemon without images, whose answer to a load is up to the test.
 fn daemon(load: impl Fn(usize) -> HttpReply + Send + Sync + 'static) -> HttpServer {
     let loads = AtomicUsize::new(0);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{ImageLayer, ImageRecord, Store};
 use rbuild_daemon::{Daemon, DaemonError, DaemonImage, DaemonKind, ListedImage};
-use rbuild_image::{ImageError, SaveItem, archive_manifest, save_partly};
+use rbuild_image::{ImageError, SaveItem, archive_index, archive_manifest, save_partly};
 use rbuild_oci::{DiffId, ImageName};
 use std::{
     collections::{BTreeSet, HashSet},
@@ -51,8 +51,9 @@ pub(super) async fn load(
     daemon: &Daemon,
     activity: &Running,
 ) -> Result<(), Error> {
-    let (store, image) = (delivery.store, &delivery.image()?.whole);
-    let left_out = match present(store, image, names, daemon).await? {
+    let (store, made) = (delivery.store, delivery.image()?);
+    let image = &made.whole;
+    let left_out = match present(store, (image, made.platforms()), names, daemon).await? {
         Present::Image { id, names: known } => {
             activity.note(Note::ImageExists);
             let known: HashSet<ImageName> = known.iter().filter_map(|name| name.parse().ok()).collect();
@@ -69,7 +70,7 @@ pub(super) async fn load(
     }
     let item = SaveItem {
         image: image.clone(),
-        platforms: Vec::new(),
+        platforms: made.platforms().to_vec(),
         names: names.first().cloned().into_iter().collect(),
     };
     match send((store, delivery.files), item.clone(), &left_out, daemon, activity).await {
@@ -93,17 +94,20 @@ pub(super) async fn load(
 /// Asks `daemon` what it has of `image`.
 async fn present(
     store: &Store,
-    image: &ImageRecord,
+    (image, parts): (&ImageRecord, &[ImageRecord]),
     names: &[ImageName],
     daemon: &Daemon,
 ) -> Result<Present, Error> {
-    if let Some(DaemonImage { id, names, .. }) = daemon.image(&image.id.to_string()).await? {
+    // an index may be there without all of its images
+    if parts.is_empty()
+        && let Some(DaemonImage { id, names, .. }) = daemon.image(&image.id.to_string()).await?
+    {
         return Ok(Present::Image { id, names });
     }
     let listed = daemon.images().await?;
     if listed.iter().any(|image| image.manifests.is_some()) {
-        let (store, image) = (store.clone(), image.clone());
-        let asked = task::spawn_blocking(move || of_manifests(&store, &image, &listed)).await;
+        let (store, image, parts) = (store.clone(), image.clone(), parts.to_vec());
+        let asked = task::spawn_blocking(move || of_manifests(&store, (&image, &parts), &listed)).await;
         return asked.map_err(|panicked| Error::Worker(panicked.to_string()))?;
     }
     let mut layers = BTreeSet::new();
@@ -148,13 +152,26 @@ fn nearest_first(mut listed: Vec<ListedImage>, names: &[ImageName]) -> Vec<Liste
 
 /// What docker's containerd store has: it keeps blobs and does not list them, but an image of this store under the same
 /// manifest has the same blobs.
-fn of_manifests(store: &Store, image: &ImageRecord, listed: &[ListedImage]) -> Result<Present, Error> {
+fn of_manifests(
+    store: &Store,
+    (image, parts): (&ImageRecord, &[ImageRecord]),
+    listed: &[ListedImage],
+) -> Result<Present, Error> {
     let whole: HashSet<&str> =
         listed.iter().filter_map(|image| image.manifests.as_ref()).flatten().map(String::as_str).collect();
     // of an image whose layers are elsewhere the manifest may not be known, and then it was never sent
     let sent = |image: &ImageRecord| archive_manifest(store, image).ok().map(|manifest| manifest.to_string());
-    if let Some(id) = sent(image)
-        && let Some(known) = listed.iter().find(|listed| listed.id == id && whole.contains(id.as_str()))
+    let (id, has_all) = match parts {
+        [] => (sent(image), true),
+        parts => (
+            archive_index(store, parts).ok().map(|index| index.to_string()),
+            parts.iter().all(|part| sent(part).is_some_and(|manifest| whole.contains(manifest.as_str()))),
+        ),
+    };
+    if has_all
+        && let Some(id) = id
+        && let Some(known) = listed.iter().find(|listed| listed.id == id)
+        && (!parts.is_empty() || whole.contains(id.as_str()))
     {
         return Ok(Present::Image { id, names: known.names.clone() });
     }
@@ -179,8 +196,12 @@ async fn send(
         let (store, files, left_out) = (store.clone(), files.clone(), left_out.clone());
         task::spawn_blocking(move || -> Result<(), Error> {
             let touched = |layer: &ImageLayer| layer.tar_size.is_none() || !left_out.contains(&layer.diff_id);
-            let needed = item.image.layers.iter().rposition(touched).map_or(0, |top| top + 1);
-            let written = files.need(&item.image.stack()[..needed]);
+            let only = std::slice::from_ref(&item.image);
+            let images = if item.platforms.is_empty() { only } else { &item.platforms };
+            let written = images.iter().try_for_each(|image| {
+                let needed = image.layers.iter().rposition(touched).map_or(0, |top| top + 1);
+                files.need(&image.stack()[..needed])
+            });
             let written = written.and_then(|()| Ok(save_partly(&store, item, &left_out, &mut archive)?));
             if written.is_err() {
                 archive.give_up();

@@ -54,6 +54,17 @@ impl Destination {
         })
     }
 
+    /// Sees that it takes an image for several platforms.
+    ///
+    /// # Errors
+    /// [`Error::Daemon`] for a daemon that keeps images for one.
+    pub(crate) async fn require_platforms(&self) -> Result<(), Error> {
+        match self {
+            Self::Daemon { daemon, .. } => Ok(daemon.require_platforms().await?),
+            Self::Store { .. } | Self::Registry(_) | Self::Archive(_) | Self::Files(_) => Ok(()),
+        }
+    }
+
     /// True if it needs an image.
     pub(crate) fn is_image(&self) -> bool {
         match self {

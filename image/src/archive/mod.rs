@@ -13,4 +13,4 @@ pub use file::ArchiveSource;
 pub use layout::{Layout, LayoutImage};
 pub use load::{Loaded, load, load_as, name_known};
 pub(crate) use save::tar_size;
-pub use save::{ArchiveFormat, SaveItem, archive_manifest, save, save_partly};
+pub use save::{ArchiveFormat, SaveItem, archive_index, archive_manifest, save, save_partly};

@@ -87,6 +87,19 @@ pub fn archive_manifest(store: &Store, image: &ImageRecord) -> Result<Digest, Im
     Ok(Digest::of(&manifest(store, image, &config(store, image)?)?))
 }
 
+/// The digest of the index that an image for several platforms has in an archive, of its `images`.
+///
+/// # Errors
+/// As [`archive_manifest`].
+pub fn archive_index(store: &Store, images: &[ImageRecord]) -> Result<Digest, ImageError> {
+    let entry = |image: &ImageRecord| -> Result<Descriptor, ImageError> {
+        let config = config(store, image)?;
+        Ok(described(&manifest(store, image, &config)?, &config))
+    };
+    let entries = images.iter().map(entry).collect::<Result<_, _>>()?;
+    Ok(Digest::of(&Index::new(entries).to_json()))
+}
+
 fn write(
     store: &Store,
     items: &[SaveItem],
@@ -149,10 +162,8 @@ impl Writer<'_> {
         let config = config(store, image)?;
         self.blob(*image.id.as_digest(), &config)?;
         let manifest = manifest(store, image, &config)?;
-        let digest = Digest::of(&manifest);
-        self.blob(digest, &manifest)?;
-        let mut described = Descriptor::new(MediaType::OciManifest, digest, manifest.len() as u64);
-        described.platform = ImageConfig::from_json(&config).ok().map(|config| config.platform());
+        let described = described(&manifest, &config);
+        self.blob(described.digest, &manifest)?;
         Ok(described)
     }
 
@@ -216,6 +227,14 @@ impl Writer<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
         self.out.write_all(bytes).map_err(ImageError::ArchiveWrite)
     }
+}
+
+/// The descriptor of `manifest`, with the platform of `config`.
+fn described(manifest: &[u8], config: &[u8]) -> Descriptor {
+    let digest = Digest::of(manifest);
+    let mut described = Descriptor::new(MediaType::OciManifest, digest, manifest.len() as u64);
+    described.platform = ImageConfig::from_json(config).ok().map(|config| config.platform());
+    described
 }
 
 fn config(store: &Store, image: &ImageRecord) -> Result<Vec<u8>, ImageError> {
