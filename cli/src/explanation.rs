@@ -174,6 +174,9 @@ fn described(changed: &ChangedInput) -> String {
         },
     };
     match (before, now) {
+        (Some(before), Some(now)) if input.starts_with("mount ") && same_but_content(before, now) => {
+            format!("{name}: other files")
+        }
         (Some(before), Some(now)) => {
             let (before, now) = excerpts(before, now);
             format!("{name}: {before} → {now}")
@@ -181,6 +184,12 @@ fn described(changed: &ChangedInput) -> String {
         (None, now) => format!("{name}: added {}", shortened(now.as_deref().unwrap_or_default(), VALUE)),
         (Some(before), None) => format!("{name}: removed {}", shortened(before, VALUE)),
     }
+}
+
+/// True if two mounts differ only in the hash of what they show, which is their last word.
+fn same_but_content(before: &str, now: &str) -> bool {
+    let layout = |mount: &str| mount.rsplit_once(' ').map(|(layout, _)| layout.to_owned());
+    layout(before).is_some() && layout(before) == layout(now)
 }
 
 /// A flag of COPY and ADD whose value has its name: `link=true`.
@@ -255,6 +264,11 @@ mod tests {
             (
                 changed("flag[1]", Some("link=false"), Some("link=true"), &[]),
                 "--link: link=false → link=true",
+            ),
+            (changed("mount /m", Some("bind ro 12"), Some("bind ro 34"), &[]), "--mount at /m: other files"),
+            (
+                changed("mount /m", Some("bind ro 12"), Some("bind rw 12"), &[]),
+                "--mount at /m: bind ro 12 → bind rw 12",
             ),
             (changed("chown", Some("1"), None, &[]), "--chown: removed 1"),
             (changed("base", Some("sha256:a"), Some("sha256:b"), &[]), "the base image: sha256:a → sha256:b"),

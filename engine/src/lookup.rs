@@ -270,7 +270,7 @@ impl StepCache {
         }
         let mut earlier = misses.earlier(step.id);
         let renewed;
-        if ready.by_content.is_some() || keyed.repeated || self.store.index_has_other_writers() {
+        if ready.by_sources().is_some() || keyed.repeated || self.store.index_has_other_writers() {
             // an unusable index was already reported by the first look-up
             match self.store.index(|index| Ok(look_again(index, ready))) {
                 Ok(Ok(record)) if self.lease.hold(&[record.layer], &[])?.is_empty() => {
@@ -289,7 +289,7 @@ impl StepCache {
         {
             return Ok(Found::Hit(hit));
         }
-        match self.same_files(ready, earlier) {
+        match self.same_content(ready, earlier) {
             Ok(Some(hit)) => Ok(Found::Hit(hit)),
             Ok(None) => Ok(Found::Miss(reason())),
             Err(Error::Image(ImageError::LayerElsewhere { .. })) => Ok(Found::Unknown(reason())),
@@ -353,17 +353,6 @@ impl StepCache {
         }
         recorder.record_and_unlock(keyed.key, record.clone(), lock);
         Ok(StepResult::new(record, parent, Origin::Executed))
-    }
-
-    /// The result of the same step, or else of one that took the same files from other stages and images.
-    fn same_files(&self, ready: &Ready<'_>, earlier: &[CacheRecord]) -> Result<Option<Hit>, Error> {
-        match (self.same_content(ready, earlier)?, ready.by_sources()) {
-            (None, Some(step)) => {
-                let records = self.store.index(|index| Ok(usable_records(index, &step)));
-                self.same_content(ready, &records.unwrap_or_default())
-            }
-            (found, _) => Ok(found),
-        }
     }
 
     /// The result of the same step on a parent, and with sources, that contain the same files.
@@ -471,7 +460,7 @@ fn look_up(index: &Index<'_>, (step, keyed): (&Step, &Keyed), results: &mut Resu
 }
 
 /// The record of a step whose inputs are done, made on these very inputs; else what the index has of the same step on
-/// other parents. COPY from layers is looked up by content alone. An untrusted definition key is skipped: it proves
+/// other parents, and with the same files of other stages and images. COPY from layers is looked up by content alone. An untrusted definition key is skipped: it proves
 /// nothing.
 fn look_again(index: &Index<'_>, ready: &Ready<'_>) -> Result<Box<CacheRecord>, Vec<CacheRecord>> {
     let definition = (ready.keyed.definition == Definition::Trusted).then_some(ready.keyed.key);
@@ -481,7 +470,8 @@ fn look_again(index: &Index<'_>, ready: &Ready<'_>) -> Result<Box<CacheRecord>, 
     {
         return Ok(record);
     }
-    Err(usable_records(index, &ready.keyed.description.step))
+    let steps = ready.keys().into_iter().map(|(_, step)| step);
+    Err(steps.flat_map(|step| usable_records(index, &step)).collect())
 }
 
 /// Records of a step that may be used, newest first: neither evicted nor possibly struck by a power cut.
