@@ -38,5 +38,5 @@ pub use store::{
     MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, PauseLock, PlatformImage, RefRecord,
     RemoteLayer, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
 };
-pub use store::{ListedManifest, ManifestList};
+pub use store::{ListedManifest, ManifestList, OpenUpload};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};

@@ -64,3 +64,4 @@ pub use secret::Secret;
 pub use tls_problem::TlsProblem;
 pub use trust::{Protection, Tls};
 pub use upload::{BlobUpload, MountOutcome, UploadOutcome};
+pub use upload_session::UploadNotes;

@@ -8,7 +8,7 @@ use crate::{
     failure::{self, Subject, protocol},
     request::{Call, RequestScope, Target, Timeout},
     transport::location,
-    upload_session::{Delivered, Known, Session},
+    upload_session::{Delivered, Known, Session, UploadNotes},
 };
 use rbuild_oci::{Descriptor, Digest, Reference};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -44,7 +44,7 @@ pub enum MountOutcome {
 /// The answer to the request for an upload.
 enum UploadStart {
     Mounted,
-    At(Session),
+    At(Session<'static>),
 }
 
 impl Client {
@@ -118,11 +118,46 @@ impl Client {
             UploadStart::Mounted => return Ok(UploadOutcome::Mounted),
             UploadStart::At(session) => session,
         };
-        match self.deliver(reference, Known::All(digest, *size), session, open).await? {
-            Delivered::Committed => {}
-            Delivered::Open { location, .. } => self.commit(reference, location, digest).await?,
-        }
+        let mut open = open;
+        self.send_blob(reference, (digest, *size), session, &mut open).await?;
         Ok(UploadOutcome::Uploaded)
+    }
+
+    /// The same with a blob that no other repository has, going on with an earlier upload of it if the registry knows that
+    /// still.
+    ///
+    /// # Errors
+    /// As [`Self::upload_blob`].
+    pub async fn upload_noted_blob(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        notes: UploadNotes<'_>,
+        open: impl FnMut() -> BlobBody,
+    ) -> Result<(), RegistryError> {
+        let (blob, mut open) = ((&descriptor.digest, descriptor.size), open);
+        if let Some(session) = self.take_up(reference, notes).await {
+            let has_begun = session.has_begun();
+            match self.send_blob(reference, blob, session, &mut open).await {
+                Err(error) if has_begun && is_refusal(&error) => {}
+                sent => return sent,
+            }
+        }
+        let session = self.open_session(reference).await?.noted(notes);
+        self.send_blob(reference, blob, session, &mut open).await
+    }
+
+    async fn send_blob(
+        &self,
+        reference: &Reference,
+        (digest, size): (&Digest, u64),
+        session: Session<'_>,
+        open: &mut impl FnMut() -> BlobBody,
+    ) -> Result<(), RegistryError> {
+        match self.deliver(reference, Known::All(digest, size), session, open).await? {
+            Delivered::Committed => Ok(()),
+            Delivered::Open { location, .. } => self.commit(reference, location, digest).await,
+        }
     }
 
     /// Sends a blob to the repository of `reference` while it is being made. Each try calls `open` for the bytes, the same
@@ -137,13 +172,44 @@ impl Client {
         mut open: impl FnMut() -> (BlobBody, oneshot::Receiver<Digest>),
     ) -> Result<u64, RegistryError> {
         let session = self.open_session(reference).await?;
+        self.send_stream(reference, session, &mut open).await
+    }
+
+    /// The same, going on with an earlier upload of these bytes if the registry knows that still.
+    ///
+    /// # Errors
+    /// As [`Self::upload_stream`].
+    pub async fn upload_noted_stream(
+        &self,
+        reference: &Reference,
+        notes: UploadNotes<'_>,
+        mut open: impl FnMut() -> (BlobBody, oneshot::Receiver<Digest>),
+    ) -> Result<u64, RegistryError> {
+        if let Some(session) = self.take_up(reference, notes).await {
+            let has_begun = session.has_begun();
+            match self.send_stream(reference, session, &mut open).await {
+                // the bytes that were sent then may have been others, made by another version
+                Err(error) if has_begun && is_refusal(&error) => {}
+                sent => return sent,
+            }
+        }
+        let session = self.open_session(reference).await?.noted(notes);
+        self.send_stream(reference, session, &mut open).await
+    }
+
+    async fn send_stream(
+        &self,
+        reference: &Reference,
+        session: Session<'_>,
+        open: &mut impl FnMut() -> (BlobBody, oneshot::Receiver<Digest>),
+    ) -> Result<u64, RegistryError> {
         let mut stated = None;
-        let open = || {
+        let mut open = || {
             let (body, digest) = open();
             stated = Some(digest);
             body
         };
-        let delivered = self.deliver(reference, Known::Nothing, session, open).await?;
+        let delivered = self.deliver(reference, Known::Nothing, session, &mut open).await?;
         let abandoned = || RegistryError::Abandoned { repository: reference.familiar_repository() };
         let (Delivered::Open { location, size }, Some(digest)) = (delivered, stated) else {
             return Err(abandoned());
@@ -177,7 +243,10 @@ impl Client {
     }
 
     /// Opens an upload.
-    pub(crate) async fn open_session(&self, reference: &Reference) -> Result<Session, RegistryError> {
+    pub(crate) async fn open_session(
+        &self,
+        reference: &Reference,
+    ) -> Result<Session<'static>, RegistryError> {
         match self.begin(reference, None).await? {
             UploadStart::At(session) => Ok(session),
             UploadStart::Mounted => Err(protocol(reference.domain(), "a mount that was not asked for")),
@@ -216,6 +285,12 @@ impl Client {
     ) -> Result<Url, RegistryError> {
         let domain = reference.domain();
         let url = location(response).ok_or_else(|| protocol(domain, "an upload without a location"))?;
+        self.protected(reference, url).await
+    }
+
+    /// The location `url` with the protection that the registry's own host has.
+    pub(crate) async fn protected(&self, reference: &Reference, url: Url) -> Result<Url, RegistryError> {
+        let domain = reference.domain();
         let endpoint = self.transport.configured()?.connector.endpoint(domain).await?;
         let base = endpoint.base();
         if base.scheme() != "https" || url.scheme() != "http" {
@@ -229,4 +304,9 @@ impl Client {
         upgraded.set_query(url.query());
         Ok(upgraded)
     }
+}
+
+/// True if the registry has answered that it does not take what was sent.
+fn is_refusal(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Server { status: 400..=499, .. })
 }

@@ -27,13 +27,23 @@ const PART: u64 = 16 << 20;
 /// The header in which a registry states the shortest part it takes.
 const SHORTEST_PART: &str = "oci-chunk-min-length";
 
+/// What is kept of an upload, so that another process can go on with it should this one end before.
+#[derive(Clone, Copy)]
+pub struct UploadNotes<'a> {
+    /// The location that was noted of an earlier upload of the same bytes into the same repository.
+    pub earlier: Option<&'a str>,
+    /// Notes the location of the upload; called each time it changes.
+    pub note: &'a (dyn Fn(&str) + Send + Sync),
+}
+
 /// An upload that the registry has opened.
-pub(crate) struct Session {
+pub(crate) struct Session<'a> {
     pub(crate) location: Url,
     /// The length of a part.
     part: u64,
     /// Number of bytes that the registry has.
     offset: u64,
+    notes: Option<UploadNotes<'a>>,
 }
 
 /// What is known beforehand of a blob to send.
@@ -60,13 +70,32 @@ struct Interrupted {
     wait: Option<Duration>,
 }
 
-impl Session {
+impl<'a> Session<'a> {
+    /// The upload at `location`, with what the registry says of it in `response`.
     pub(crate) fn new(location: Url, response: &Response) -> Self {
         let shortest =
             response.headers().get(SHORTEST_PART).and_then(|value| value.to_str().ok()?.parse().ok());
         // a registry that wants longer parts than this does not want parts
         let part = PART.max(shortest.unwrap_or(0)).min(PART * 16);
-        Self { location, part, offset: 0 }
+        Self { location, part, offset: 0, notes: None }
+    }
+
+    /// The same, noted from now on.
+    pub(crate) fn noted(self, notes: UploadNotes<'a>) -> Self {
+        (notes.note)(self.location.as_str());
+        Self { notes: Some(notes), ..self }
+    }
+
+    /// True if an earlier try has sent some of the bytes.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.offset > 0
+    }
+
+    fn move_to(&mut self, location: Url) {
+        if let Some(notes) = self.notes.filter(|_| self.location != location) {
+            (notes.note)(location.as_str());
+        }
+        self.location = location;
     }
 }
 
@@ -85,11 +114,11 @@ impl Client {
         &self,
         reference: &Reference,
         known: Known<'_>,
-        mut session: Session,
-        mut open: impl FnMut() -> BlobBody,
+        mut session: Session<'_>,
+        open: &mut impl FnMut() -> BlobBody,
     ) -> Result<Delivered, RegistryError> {
         let mut attempts = Attempts::new();
-        let mut whole = true;
+        let mut whole = session.offset == 0;
         loop {
             let supply = Supply::new(open(), known.size(), session.offset);
             let sent = if whole {
@@ -114,7 +143,7 @@ impl Client {
         &self,
         reference: &Reference,
         known: Known<'_>,
-        session: &Session,
+        session: &Session<'_>,
         supply: &Supply,
     ) -> Result<Delivered, Interrupted> {
         let mut location = session.location.clone();
@@ -137,7 +166,7 @@ impl Client {
     async fn send_parts(
         &self,
         reference: &Reference,
-        session: &mut Session,
+        session: &mut Session<'_>,
         supply: &Supply,
     ) -> Result<Delivered, Interrupted> {
         let Some(size) = supply.size() else {
@@ -152,8 +181,8 @@ impl Client {
             let range = HeaderValue::from_str(&range).expect("digits are header text");
             request.headers_mut().insert(CONTENT_RANGE, range);
             let response = self.part(reference, request, supply.part(length), supply.progress()).await?;
-            session.location =
-                self.upload_location(reference, &response).await.map_err(Interrupted::finally)?;
+            let location = self.upload_location(reference, &response).await;
+            session.move_to(location.map_err(Interrupted::finally)?);
             session.offset += length;
         }
         Ok(Delivered::Open { location: session.location.clone(), size })
@@ -169,20 +198,43 @@ impl Client {
         Ok(Delivered::Open { location, size: supply.progress().sent() })
     }
 
+    /// The upload that `notes` tell of, if the registry can be asked and knows it still.
+    pub(crate) async fn take_up<'a>(
+        &self,
+        reference: &Reference,
+        notes: UploadNotes<'a>,
+    ) -> Option<Session<'a>> {
+        let location = Url::parse(notes.earlier?).ok()?;
+        // the protection of the connection may be another than when it was noted
+        let location = self.protected(reference, location).await.ok()?;
+        let response = self.status_of(reference, &location).await.ok()?;
+        if response.status() != StatusCode::NO_CONTENT {
+            return None;
+        }
+        let location = self.upload_location(reference, &response).await.unwrap_or(location);
+        let offset = received(&response);
+        Some(Session { offset, ..Session::new(location, &response) }.noted(notes))
+    }
+
+    /// Asks how far an upload has come.
+    async fn status_of(&self, reference: &Reference, location: &Url) -> Result<Response, RegistryError> {
+        let scope = RequestScope::of(reference, Access::Push);
+        self.send(reference, &Call::new(Method::GET, Target::Location(location.clone()), scope)).await
+    }
+
     /// Asks how much of an interrupted upload has arrived. An upload that the registry does not know any more is replaced
     /// by a new one.
-    async fn refresh(&self, reference: &Reference, session: &mut Session) -> Result<(), RegistryError> {
-        let scope = RequestScope::of(reference, Access::Push);
-        let call = Call::new(Method::GET, Target::Location(session.location.clone()), scope);
-        let response = self.send(reference, &call).await?;
+    async fn refresh(&self, reference: &Reference, session: &mut Session<'_>) -> Result<(), RegistryError> {
+        let response = self.status_of(reference, &session.location).await?;
         if response.status() == StatusCode::NO_CONTENT {
             session.offset = received(&response);
             if let Ok(location) = self.upload_location(reference, &response).await {
-                session.location = location;
+                session.move_to(location);
             }
         } else {
-            let part = session.part;
-            *session = Session { part, ..self.open_session(reference).await? };
+            let fresh = self.open_session(reference).await?;
+            session.offset = 0;
+            session.move_to(fresh.location);
         }
         Ok(())
     }

@@ -164,6 +164,26 @@ impl Registry {
         format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, self.host)
     }
 
+    /// Kills it as `kill -9` does; what it has stored stays.
+    pub fn kill(&mut self) {
+        // it may have died by itself
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again at the same address, with what it has stored and an empty log.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&mut self) {
+        self.kill();
+        let process = spawn(self.directory.path()).expect("it could be started before");
+        let port = self.host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let mut process = Killed(Some(process));
+        assert!(listens(&mut process, port.expect("a port")), "{}", log_of(self.directory.path()));
+        self.process = process.0.take().expect("nobody took it before");
+    }
+
     /// The requests the registry has answered so far: method and target, such as `HEAD /v2/a/blobs/sha256:…`.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
@@ -202,9 +222,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // it may have died by itself
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 

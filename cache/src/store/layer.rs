@@ -158,6 +158,24 @@ impl Store {
         whole_file::replace(self.space(), &path, &to_json(meta), Durability::DiskLater)
     }
 
+    /// What was noted of the layer under `name`; `None` when nothing was, or it cannot be read.
+    #[must_use]
+    pub fn layer_note(&self, layer: &LayerId, name: &str) -> Option<Vec<u8>> {
+        whole_file::read(&self.note_path(layer, name)).ok().flatten()
+    }
+
+    /// Notes something of the layer, for [`Store::layer_note`]. It is advice, and goes with the layer.
+    ///
+    /// # Errors
+    /// An I/O error, also when the layer is not there any more.
+    pub fn note_on_layer(&self, layer: &LayerId, name: &str, note: &[u8]) -> Result<(), StoreError> {
+        whole_file::replace(self.space(), &self.note_path(layer, name), note, Durability::DiskLater)
+    }
+
+    fn note_path(&self, layer: &LayerId, name: &str) -> PathBuf {
+        self.layer_directory(layer).join(format!("{name}.json"))
+    }
+
     /// Describes the layer that is in the temporary `directory` and gives it a name. `lease` holds it.
     pub(super) fn name_layer(
         &self,

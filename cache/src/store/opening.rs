@@ -15,7 +15,7 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 17] = [
+const DIRECTORIES: [&str; 18] = [
     "blobs/sha256",
     "refs",
     "images",
@@ -32,6 +32,7 @@ const DIRECTORIES: [&str; 17] = [
     "tmp",
     "partial",
     "sources/web",
+    "uploads",
     "empty",
 ];
 

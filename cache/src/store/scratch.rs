@@ -45,6 +45,6 @@ impl Store {
     /// # Errors
     /// An I/O error when `tmp` cannot be listed or a lock cannot be opened.
     pub fn sweep(&self) -> Result<u64, StoreError> {
-        Ok(self.space().sweep_dead()? + self.sweep_partial_blobs()?)
+        Ok(self.space().sweep_dead()? + self.sweep_partial_blobs()? + self.sweep_open_uploads()?)
     }
 }

@@ -7,6 +7,7 @@
 mod bad_input;
 mod base_images;
 mod beside_prune;
+mod broken_push;
 mod budget;
 mod builds;
 mod cache;

@@ -336,7 +336,7 @@ fn pack(
     lost.map_err(failed)?;
     let described = packed.ok_or(ImageError::Canceled)?;
     // compressing again is all that it costs
-    let _ = remember_compressed(store, &[(layer.diff_id, described.clone())], packing.compression);
+    let _ = remember_compressed(store, layer, &described, packing.compression);
     Ok((described, Content::File(path)))
 }
 

@@ -5,33 +5,26 @@
 //! pushed before is known beforehand, and one request finds that nothing is to be done. A layer that is elsewhere is taken
 //! from another repository of the same registry, or else streamed from its registry without being stored here.
 
+mod send;
+
 use super::RemoteImages;
 use crate::{
     ImageError, ImageEvent,
     event::OnEvent,
     form::ImageForm,
-    layer::{Flow, Packing, compress_layer, recall_compressed, remember_compressed},
+    layer::{Packing, recall_compressed},
     several_platforms,
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord, RemoteLayer, Store};
+use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord, Store};
 use rbuild_oci::{Descriptor, DiffId, Digest, ImageName, ManifestOrIndex, MediaType, Reference};
-use rbuild_registry::{BlobBody, BlobUpload, Client, UploadOutcome};
-use std::{collections::HashMap, io, sync::Mutex};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use rbuild_registry::{BlobBody, BlobUpload, Client};
+use std::{cell::OnceCell, collections::HashMap};
+use tokio::sync::Semaphore;
 
 /// Layers under way at a time. Each compresses on all cores; more would only wait for them.
 const LAYERS_AT_ONCE: usize = 2;
-
-/// Pieces of a layer on its way from one registry to another (of some 16 KiB) that may wait for the latter.
-const PIECES_AHEAD: usize = 64;
-
-/// The longest tar, in bytes, that is compressed into memory before it is sent.
-const SMALL_LAYER: u64 = 1 << 20;
-
-/// Compressed blocks (of up to 1 MiB) that may wait for the network.
-const BLOCKS_AHEAD: usize = 2;
 
 /// Where a pushed manifest is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +58,8 @@ impl RemoteImages {
             place,
             form,
             on_event,
-            memo: recall_compressed(&self.store, &unpacked(image, packing), packing.compression),
-            repositories: repositories(&self.store, name.as_reference())?,
-            learned: Mutex::new(Vec::new()),
+            memo: recall_compressed(&self.store, unpacked(image, packing), packing.compression),
+            repositories: OnceCell::new(),
         };
         let lease = self.store.lease()?;
         hold(&lease, image)?;
@@ -108,9 +100,8 @@ struct Pushing<'a> {
     on_event: OnEvent<'a>,
     /// The blobs to which layers were compressed before, by DiffId.
     memo: HashMap<DiffId, Descriptor>,
-    /// Other repositories of the registry, by a layer they have.
-    repositories: HashMap<DiffId, String>,
-    learned: Mutex<Vec<(DiffId, Descriptor)>>,
+    /// Other repositories of the registry, by a layer they have; looked for when a layer is missing.
+    repositories: OnceCell<HashMap<DiffId, String>>,
 }
 
 impl Pushing<'_> {
@@ -134,16 +125,11 @@ impl Pushing<'_> {
             return Ok((media_type, bytes));
         }
         let (layers, config) = tokio::join!(self.layers(&image.layers), self.config(image));
-        let naming = async {
-            let (media_type, bytes) = self.manifest(image, &layers?)?;
-            config?;
-            let sent = Bytes::from(bytes.clone());
-            self.client.put_manifest(&self.at(place, &bytes), &media_type, sent).await?;
-            Ok((media_type, bytes))
-        };
-        // what was compressed is known even when something else failed
-        let (named, ()) = tokio::join!(naming, self.memoise());
-        named
+        let (media_type, bytes) = self.manifest(image, &layers?)?;
+        config?;
+        let sent = Bytes::from(bytes.clone());
+        self.client.put_manifest(&self.at(place, &bytes), &media_type, sent).await?;
+        Ok((media_type, bytes))
     }
 
     /// True if the registry has this very document there.
@@ -245,7 +231,7 @@ impl Pushing<'_> {
                 Some(_) | None => {
                     (self.on_event)(ImageEvent::LayerStarted { digest, size: None });
                     match layer.tar_size {
-                        Some(..=SMALL_LAYER) => self.send_small(layer).await?,
+                        Some(..=send::SMALL_LAYER) => self.send_small(layer).await?,
                         Some(_) | None => self.send_compressed(layer, digest).await?,
                     }
                 }
@@ -274,7 +260,14 @@ impl Pushing<'_> {
     /// Another repository of the registry that should have the layer: one whose image has a name here, or the one from
     /// which the layer, because it is elsewhere, can be fetched.
     fn other_repository(&self, layer: &ImageLayer) -> Result<Option<String>, ImageError> {
-        if let Some(path) = self.repositories.get(&layer.diff_id) {
+        let known = match self.repositories.get() {
+            Some(known) => known,
+            None => {
+                let found = repositories(self.store, self.reference)?;
+                self.repositories.get_or_init(|| found)
+            }
+        };
+        if let Some(path) = known.get(&layer.diff_id) {
             return Ok(Some(path.clone()));
         }
         let origin = self.store.remote_layer(&layer.layer)?.map(|remote| remote.origin);
@@ -282,109 +275,6 @@ impl Pushing<'_> {
             origin.domain() == self.reference.domain() && origin.path() != self.reference.path()
         });
         Ok(other.map(|origin| origin.path().to_owned()))
-    }
-
-    async fn send_kept(&self, blob: &Descriptor) -> Result<UploadOutcome, ImageError> {
-        let open = || match self.store.open_blob(&blob.digest) {
-            Ok(Some(reader)) => BlobBody::from_reader(reader),
-            // an upload that is shorter than it should be is refused and explained by the registry's client
-            Ok(None) | Err(_) => BlobBody::from_bytes(Bytes::new()),
-        };
-        let upload = BlobUpload { descriptor: blob, mount_from: None };
-        Ok(self.client.upload_blob(self.reference, upload, open).await?)
-    }
-
-    /// Sends the blob of a layer that is elsewhere while it comes from there; nothing of it is kept.
-    async fn pass_on(&self, remote: &RemoteLayer) -> Result<UploadOutcome, ImageError> {
-        let open = || {
-            let (pieces, body) = mpsc::channel::<io::Result<Bytes>>(PIECES_AHEAD);
-            let (client, remote) = (self.client.clone(), remote.clone());
-            tokio::spawn(async move {
-                if let Err(source) = pour(&client, &remote, &pieces).await {
-                    // an upload that has ended needs no reason to
-                    let _ = pieces.send(Err(io::Error::other(source))).await;
-                }
-            });
-            BlobBody::from_channel(body)
-        };
-        let upload = BlobUpload { descriptor: &remote.blob, mount_from: None };
-        Ok(self.client.upload_blob(self.reference, upload, open).await?)
-    }
-
-    /// Compresses a small layer before sending it, because a blob whose digest is known takes a request less.
-    async fn send_small(&self, layer: &ImageLayer) -> Result<Descriptor, ImageError> {
-        let (store, id, compression) = (self.store.clone(), layer.layer, self.form.packing.compression);
-        let compressing = super::blocking("compressing a layer", move || {
-            let mut bytes = Vec::new();
-            let compressed = compress_layer(&store, &id, compression, |block| {
-                bytes.extend_from_slice(&block);
-                Flow::Continue
-            })?;
-            Ok((compressed.ok_or(ImageError::Worker { task: "compressing a layer" })?, Bytes::from(bytes)))
-        });
-        let (descriptor, bytes) = compressing.await?;
-        self.learn(layer.diff_id, &descriptor);
-        let upload = BlobUpload { descriptor: &descriptor, mount_from: None };
-        self.client.upload_blob(self.reference, upload, || BlobBody::from_bytes(bytes.clone())).await?;
-        Ok(descriptor)
-    }
-
-    fn learn(&self, diff_id: DiffId, descriptor: &Descriptor) {
-        let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        learned.push((diff_id, descriptor.clone()));
-    }
-
-    /// Compresses a layer while sending it. A broken upload makes it compress again, to the same bytes, of which the
-    /// registry gets those it lacks.
-    async fn send_compressed(&self, layer: &ImageLayer, shown: Digest) -> Result<Descriptor, ImageError> {
-        let (moved, mut progress) = mpsc::unbounded_channel();
-        let uploading = async move {
-            let mut compressing = None;
-            let sent = self.client.upload_stream(self.reference, || {
-                let (blocks, body) = mpsc::channel::<io::Result<Bytes>>(BLOCKS_AHEAD);
-                let (stated, digest) = oneshot::channel();
-                let (store, id, compression) =
-                    (self.store.clone(), layer.layer, self.form.packing.compression);
-                let moved = moved.clone();
-                compressing = Some(tokio::task::spawn_blocking(move || {
-                    let mut bytes = 0;
-                    let outcome = compress_layer(&store, &id, compression, |block| {
-                        bytes += block.len() as u64;
-                        // an upload that has ended needs no progress
-                        let _ = moved.send(bytes);
-                        if blocks.blocking_send(Ok(block.into())).is_ok() {
-                            Flow::Continue
-                        } else {
-                            Flow::Stop
-                        }
-                    });
-                    match &outcome {
-                        Ok(Some(descriptor)) => drop(stated.send(descriptor.digest)),
-                        Ok(None) => {}
-                        Err(error) => drop(blocks.blocking_send(Err(io::Error::other(error.to_string())))),
-                    }
-                    outcome
-                }));
-                (BlobBody::from_channel(body), digest)
-            });
-            (sent.await, compressing)
-        };
-        let reporting = async {
-            while let Some(bytes) = progress.recv().await {
-                (self.on_event)(ImageEvent::LayerProgress { digest: shown, bytes });
-            }
-        };
-        let ((sent, compressing), ()) = tokio::join!(uploading, reporting);
-        let stopped = || ImageError::Worker { task: "compressing a layer" };
-        let compressed = match compressing {
-            // an error in the layer is why the upload failed
-            Some(compressing) => compressing.await.map_err(|_| stopped())??,
-            None => None,
-        };
-        sent?;
-        let descriptor = compressed.ok_or_else(stopped)?;
-        self.learn(layer.diff_id, &descriptor);
-        Ok(descriptor)
     }
 
     async fn config(&self, image: &ImageRecord) -> Result<(), ImageError> {
@@ -399,20 +289,6 @@ impl Pushing<'_> {
         let upload = BlobUpload { descriptor: &descriptor, mount_from: None };
         self.client.upload_blob(self.reference, upload, || BlobBody::from_bytes(bytes.clone())).await?;
         Ok(())
-    }
-
-    /// Records the descriptors of the compressed layers in the index, if the index can be written.
-    async fn memoise(&self) {
-        let learned =
-            std::mem::take(&mut *self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        if learned.is_empty() {
-            return;
-        }
-        let (store, compression) = (self.store.clone(), self.form.packing.compression);
-        let remembering =
-            super::blocking("remembering blobs", move || remember_compressed(&store, &learned, compression));
-        // compressing again is all that it costs
-        let _ = remembering.await;
     }
 
     /// Keeps the manifest, and notes it with the name when that is the image's here too.
@@ -434,28 +310,10 @@ impl Pushing<'_> {
     }
 }
 
-/// Moves the blob of a layer from its registry to `pieces`, until its end or until the other side has gone.
-async fn pour(
-    client: &Client,
-    remote: &RemoteLayer,
-    pieces: &mpsc::Sender<io::Result<Bytes>>,
-) -> Result<(), ImageError> {
-    let moved = async {
-        let mut stream = client.fetch_blob(&remote.origin, &remote.blob).await?;
-        while let Some(piece) = stream.next_chunk().await? {
-            if pieces.send(Ok(piece)).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    moved.await.map_err(|source| ImageError::fetch_layer(remote, source))
-}
-
 /// The layers that have no blob to leave as.
-fn unpacked(image: &ImageRecord, packing: &Packing) -> Vec<ImageLayer> {
+fn unpacked<'a>(image: &'a ImageRecord, packing: &Packing) -> impl Iterator<Item = &'a ImageLayer> {
     let kept = |layer: &&ImageLayer| layer.blob.as_ref().is_some_and(|blob| packing.keeps(blob));
-    image.layers.iter().filter(|layer| !kept(layer)).cloned().collect()
+    image.layers.iter().filter(move |layer| !kept(layer))
 }
 
 /// The layers of what was resolved at or pushed to other repositories of the same registry.

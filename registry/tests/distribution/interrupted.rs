@@ -1,15 +1,17 @@
 //! Transfers that break in the middle: behind relays that cut connections, proxies that fail requests, tokens that expire.
 
 use crate::{all, client_for, layer, pattern, quick, reference, run, transfer::made_on_the_fly};
-use rbuild_oci::Digest;
+use rbuild_oci::{Digest, Reference};
 use rbuild_registry::{
-    BlobBody, BlobUpload, Client, ClientOptions, Credentials, Listener, Notice, RetryPolicy,
+    BlobBody, BlobUpload, Client, ClientOptions, Credentials, Listener, Notice, RegistryError, RetryPolicy,
+    UploadNotes,
 };
 use rbuild_testkit::{
     Harm, HttpReply, HttpRequest, HttpServer, Registry, RegistryLogin, RegistryOptions, Relay,
 };
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -22,7 +24,10 @@ fn keeps_what_arrives() -> (HttpServer, Arc<Mutex<Vec<u8>>>) {
         let location = "/v2/a/blobs/uploads/1?state=x";
         let range = format!("0-{}", store.len().saturating_sub(1));
         match request.method.as_str() {
-            "POST" => HttpReply::new(202, "").header("Location", location),
+            "POST" => {
+                store.clear();
+                HttpReply::new(202, "").header("Location", location)
+            }
             "GET" => HttpReply::new(204, "").header("Location", location).header("Range", &range),
             "PATCH" | "PUT" => {
                 let from = request.header("content-range").and_then(|range| range.split('-').next());
@@ -68,6 +73,73 @@ fn a_broken_upload_goes_on_where_the_registry_has_come() {
         assert!(*kept.lock().unwrap() == bytes, "known: {known}");
         let arrived = body_bytes(&server.requests());
         assert_eq!(arrived, 5_000_000, "known: {known}; nothing arrives twice");
+    }
+}
+
+/// What two processes note of an upload, one after the other.
+#[derive(Default)]
+struct Noted(Mutex<Option<String>>);
+
+impl Noted {
+    fn send(
+        &self,
+        client: &Client,
+        name: &Reference,
+        bytes: &[u8],
+        known: bool,
+    ) -> Result<(), RegistryError> {
+        let earlier = self.0.lock().expect("no holder panics").clone();
+        let note = |location: &str| *self.0.lock().expect("no holder panics") = Some(location.to_owned());
+        let notes = UploadNotes { earlier: earlier.as_deref(), note: &note };
+        if known {
+            let blob = layer(bytes);
+            let open = || BlobBody::from_bytes(bytes.to_vec());
+            return run(client.upload_noted_blob(name, &blob, notes, open));
+        }
+        run(client.upload_noted_stream(name, notes, || made_on_the_fly(bytes.len()))).map(drop)
+    }
+}
+
+#[test]
+fn a_later_process_goes_on_with_an_upload_that_the_registry_knows() {
+    let bytes = pattern(5_000_000);
+    let giving_up = RetryPolicy { retries: 0, first_delay: Duration::ZERO };
+    for known in [true, false] {
+        let (server, kept) = keeps_what_arrives();
+        let harm = |number| if number == 2 { Harm::CutUpwards(2_000_000) } else { Harm::None };
+        let relay = Relay::start(&server.host(), harm);
+        let (name, noted) = (reference(&relay.host(), "a"), Noted::default());
+        let killed = Client::new(ClientOptions { retry: giving_up, ..quick() });
+        noted.send(&killed, &name, &bytes, known).unwrap_err();
+        // the server notices later than the client
+        for _ in 0..1000 {
+            if kept.lock().unwrap().is_empty() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert!(!kept.lock().unwrap().is_empty());
+        noted.send(&Client::new(quick()), &name, &bytes, known).unwrap();
+        assert!(*kept.lock().unwrap() == bytes, "known: {known}");
+        assert_eq!(body_bytes(&server.requests()), 5_000_000, "known: {known}; nothing arrives twice");
+        // of other bytes in the upload the registry finds another digest
+        *kept.lock().unwrap() = pattern(6_000_000)[1_000_000..3_000_000].to_vec();
+        noted.send(&Client::new(quick()), &name, &bytes, known).unwrap();
+        assert!(*kept.lock().unwrap() == bytes, "known: {known}; it starts over");
+    }
+}
+
+#[test]
+fn an_upload_that_the_registry_has_forgotten_starts_over() {
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let client = Client::new(quick());
+    for earlier in ["nonsense", "http://127.0.0.1:1/v2/a/blobs/uploads/1", "UPLOAD"] {
+        let earlier =
+            earlier.replace("UPLOAD", &format!("http://{}/v2/a/blobs/uploads/1?_state=x", registry.host()));
+        for known in [true, false] {
+            let noted = Noted(Mutex::new(Some(earlier.clone())));
+            let sent = noted.send(&client, &reference(registry.host(), "a"), &pattern(2_000_000), known);
+            sent.unwrap_or_else(|error| panic!("{earlier} {known}: {error}"));
+        }
     }
 }
 

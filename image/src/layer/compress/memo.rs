@@ -1,74 +1,65 @@
-//! What layers were compressed to before: a fact about a DiffId and a compression, remembered in the index.
+//! What layers were compressed to before, noted beside each layer: a push that has nothing to send needs no index.
 
 use super::LayerCompression;
 use crate::ImageError;
-use rbuild_cache::{FactKey, ImageLayer, KeyBuilder, Store};
+use rbuild_cache::{ImageLayer, Store};
 use rbuild_oci::{Compression, Descriptor, DiffId, MediaType};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// The version of the way layers are cut and compressed: part of what is remembered, because the same level of another
-/// version gives other bytes.
-const FORMAT: u64 = 3;
+/// The version of the way layers are cut and compressed: part of a note's name, because the same level of another version
+/// gives other bytes.
+const FORMAT: u32 = 3;
 
-/// The blobs to which `layers` were compressed before with `compression`, as far as the index knows. An uncompressed tar is
+#[derive(Serialize, Deserialize)]
+struct Note {
+    diff_id: DiffId,
+    blob: Descriptor,
+}
+
+/// The blobs to which `layers` were compressed before with `compression`, as far as that is noted. An uncompressed tar is
 /// known without it.
 #[must_use]
-pub fn recall_compressed(
+pub fn recall_compressed<'a>(
     store: &Store,
-    layers: &[ImageLayer],
+    layers: impl IntoIterator<Item = &'a ImageLayer>,
     compression: LayerCompression,
 ) -> HashMap<DiffId, Descriptor> {
-    if compression == LayerCompression::Uncompressed {
-        let plain = |layer: &ImageLayer| {
+    let known = |layer: &ImageLayer| {
+        if compression == LayerCompression::Uncompressed {
             let media_type = MediaType::OciLayer(Compression::None);
-            let blob = Descriptor::new(media_type, *layer.diff_id.as_digest(), layer.tar_size?);
-            Some((layer.diff_id, blob))
-        };
-        return layers.iter().filter_map(plain).collect();
-    }
-    if layers.is_empty() {
-        return HashMap::new();
-    }
-    let known = store.index(|index| {
-        let fact = |layer: &ImageLayer| {
-            let json = index.fact(&key(layer.diff_id, compression))?;
-            Some((layer.diff_id, serde_json::from_slice(&json).ok()?))
-        };
-        Ok(layers.iter().filter_map(fact).collect())
-    });
-    known.unwrap_or_default()
+            return Some(Descriptor::new(media_type, *layer.diff_id.as_digest(), layer.tar_size?));
+        }
+        let json = store.layer_note(&layer.layer, &name(compression))?;
+        let note: Note = serde_json::from_slice(&json).ok()?;
+        (note.diff_id == layer.diff_id).then_some(note.blob)
+    };
+    layers.into_iter().filter_map(|layer| Some((layer.diff_id, known(layer)?))).collect()
 }
 
-/// Remembers to which blobs layers were compressed with `compression`.
+/// Notes to which blob a layer was compressed with `compression`.
 ///
 /// # Errors
-/// An I/O error of the index; compressing again is all that it costs.
+/// An I/O error of the store; compressing again is all that it costs.
 pub fn remember_compressed(
     store: &Store,
-    compressed: &[(DiffId, Descriptor)],
+    layer: &ImageLayer,
+    blob: &Descriptor,
     compression: LayerCompression,
 ) -> Result<(), ImageError> {
-    if compressed.is_empty() || compression == LayerCompression::Uncompressed {
+    if compression == LayerCompression::Uncompressed {
         return Ok(());
     }
-    Ok(store.index(|index| {
-        compressed.iter().try_for_each(|(diff_id, descriptor)| {
-            let json = serde_json::to_vec(descriptor).expect("a descriptor is strings and numbers");
-            index.put_fact(&key(*diff_id, compression), &json)
-        })
-    })?)
+    let note = Note { diff_id: layer.diff_id, blob: blob.clone() };
+    let json = serde_json::to_vec(&note).expect("a descriptor is strings and numbers");
+    Ok(store.note_on_layer(&layer.layer, &name(compression), &json)?)
 }
 
-fn key(diff_id: DiffId, compression: LayerCompression) -> FactKey {
+fn name(compression: LayerCompression) -> String {
     let (algorithm, level) = match compression {
         LayerCompression::Uncompressed => ("none", 0),
         LayerCompression::Gzip(level) => ("gzip", level.0),
         LayerCompression::Zstd(level) => ("zstd", level.0),
     };
-    KeyBuilder::new("compressed layer")
-        .digest("diff id", diff_id.as_digest())
-        .field("algorithm", algorithm)
-        .number("level", level.into())
-        .number("format", FORMAT)
-        .finish_fact()
+    format!("packed-{FORMAT}-{algorithm}-{level}")
 }
