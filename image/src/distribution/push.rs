@@ -193,7 +193,10 @@ impl Pushing<'_> {
         // the same layer twice is sent once: the second one finds it there
         let mut first: HashMap<DiffId, usize> = HashMap::new();
         let mut parts = Vec::new();
-        for (at, layer) in layers.iter().enumerate() {
+        // what has to be made begins while the registry is asked about the others
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            layers.iter().enumerate().partition(|(_, layer)| self.known_form(layer).is_some());
+        for (at, layer) in unknown.into_iter().chain(known) {
             if *first.entry(layer.diff_id).or_insert(at) == at {
                 parts.push(async {
                     // the semaphore is never closed
