@@ -5,7 +5,7 @@ use crate::{
     error::CliError, options::Certificates,
 };
 use rbuild::{ClientOptions, Engine, EngineOptions, SpaceLimits};
-use std::path::PathBuf;
+use std::{cell::OnceCell, path::PathBuf};
 
 /// The values that commands get besides their arguments.
 pub(crate) struct App {
@@ -13,13 +13,14 @@ pub(crate) struct App {
     pub(crate) environment: Environment,
     /// The store.
     root: PathBuf,
+    config: OnceCell<ConfigFile>,
 }
 
 impl App {
     /// The surroundings, with the flags of every command applied.
     pub(crate) fn new(environment: Environment, global: &GlobalArgs) -> Self {
         let root = global.root.clone().unwrap_or_else(|| environment.store_root());
-        Self { environment, root }
+        Self { environment, root, config: OnceCell::new() }
     }
 
     /// The engine, for commands that talk to no registry.
@@ -47,6 +48,23 @@ impl App {
     /// # Errors
     /// [`CliError::ConfigFile`], [`CliError::Engine`].
     pub(crate) fn limited(&self, engine: Engine, limits: SpaceLimits) -> Result<Engine, CliError> {
-        Ok(engine.within(limits.or(ConfigFile::read(&self.environment)?.limits))?)
+        Ok(engine.within(limits.or(self.config()?.limits))?)
+    }
+
+    /// The largest size of a cache mount, if the configuration files have one.
+    ///
+    /// # Errors
+    /// [`CliError::ConfigFile`].
+    pub(crate) fn mount_limit(&self) -> Result<Option<u64>, CliError> {
+        Ok(self.config()?.mount_max_bytes)
+    }
+
+    /// The configuration files, read once.
+    fn config(&self) -> Result<ConfigFile, CliError> {
+        if let Some(config) = self.config.get() {
+            return Ok(*config);
+        }
+        let config = ConfigFile::read(&self.environment)?;
+        Ok(*self.config.get_or_init(|| config))
     }
 }

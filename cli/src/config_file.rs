@@ -15,8 +15,8 @@ use std::{
 pub(crate) struct ConfigFile {
     /// `[gc]`: how much the store keeps.
     pub(crate) limits: SpaceLimits,
-    /// `[gc]`: how much a cache mount keeps.
-    pub(crate) mount_max_size: Option<Space>,
+    /// `[gc]`: how many bytes a cache mount keeps.
+    pub(crate) mount_max_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +73,7 @@ impl ConfigFile {
         let system = Self::of(Path::new("/etc/rbuild/config.toml"))?;
         Ok(Self {
             limits: own.limits.or(system.limits),
-            mount_max_size: own.mount_max_size.or(system.mount_max_size),
+            mount_max_bytes: own.mount_max_bytes.or(system.mount_max_bytes),
         })
     }
 
@@ -92,7 +92,15 @@ impl ConfigFile {
             min_free: space(gc.min_free_space),
             reserved: space(gc.reserved_space),
         };
-        Ok(Self { limits, mount_max_size: space(gc.mount_max_size) })
+        let mount_max_bytes = match space(gc.mount_max_size) {
+            Some(Space::Percent(_)) => {
+                let problem = "mountMaxSize is a size, not a part of the disk".to_owned();
+                return Err(CliError::ConfigFile { path: path.to_owned(), problem });
+            }
+            Some(Space::Bytes(bytes)) => Some(bytes),
+            None => None,
+        };
+        Ok(Self { limits, mount_max_bytes })
     }
 }
 

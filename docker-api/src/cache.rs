@@ -7,7 +7,7 @@ use crate::{
     sizes::human_size,
     times::{ago, go_style},
 };
-use rbuild::{CacheEntry, CacheKind, Timestamp};
+use rbuild::{CacheEntry, CacheKind, MountUsage, Timestamp, familiar_mount_id};
 use serde::Serialize;
 
 /// Characters of an id that listings show.
@@ -71,6 +71,50 @@ impl CacheRow {
             shared: entry.shared.to_string(),
             size: human_size(entry.size),
             usage_count: "N/A".to_owned(),
+        }
+    }
+}
+
+/// One line of `cache mount ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CacheMountRow {
+    /// How long ago it was made.
+    pub created_since: String,
+    /// The beginning of the name of its directory, which tells mounts with one id apart.
+    pub directory: String,
+    /// Its id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// True if a step uses it.
+    pub in_use: String,
+    /// How long ago a step last used it.
+    pub last_used_since: String,
+    /// The mode that steps ask for.
+    pub mode: String,
+    /// The owner that steps ask for, `UID:GID`.
+    pub owner: String,
+    /// Its bytes.
+    pub size: String,
+}
+
+impl CacheMountRow {
+    /// The line of `mount`.
+    #[must_use]
+    pub fn new(mount: &MountUsage, now: Timestamp) -> Self {
+        Self {
+            created_since: ago(Some(mount.created), now),
+            directory: mount.directory.chars().take(SHORT_ID).collect(),
+            id: if mount.id.is_empty() {
+                "<none>".to_owned()
+            } else {
+                familiar_mount_id(&mount.id).to_owned()
+            },
+            in_use: mount.in_use.to_string(),
+            last_used_since: ago(Some(mount.last_used), now),
+            mode: format!("{:04o}", mount.mode.unwrap_or(0o755)),
+            owner: format!("{}:{}", mount.uid.unwrap_or(0), mount.gid.unwrap_or(0)),
+            size: human_size(mount.bytes),
         }
     }
 }

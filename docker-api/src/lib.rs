@@ -36,7 +36,7 @@ pub use builds::{
     BuildError, BuildFilter, BuildInspect, BuildRow, FindingInspect, StepInspect, build_duration, build_name,
     build_status, step_status,
 };
-pub use cache::{CacheFilter, CacheRow, cache_totals};
+pub use cache::{CacheFilter, CacheMountRow, CacheRow, cache_totals};
 pub use cache_report::{CacheReport, first_miss};
 pub use config::Config;
 pub use containers::{ContainerFilter, ContainerRow};

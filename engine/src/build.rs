@@ -166,6 +166,7 @@ impl Build {
             networks: Networks::new(&engine.isolation),
             shm_size: first.request.shm_size,
             secrets: first.request.secrets,
+            cache_mounts: first.request.cache_mounts,
             agents: Agents::new(first.request.ssh),
             admission: Admission::new(store, first.request.jobs, cancel),
             cancel: cancel.clone(),

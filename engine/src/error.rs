@@ -1,7 +1,7 @@
 //! All errors that can end a request, and who has to act on each.
 
 use crate::{
-    Diagnostic, Failures, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText,
+    CacheMountError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText,
     remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
@@ -153,6 +153,9 @@ pub enum Error {
         /// The reason why the image cannot be removed.
         holder: ImageHolder,
     },
+    /// A cache mount is not there, is in use or has no id.
+    #[error(transparent)]
+    CacheMount(#[from] CacheMountError),
     /// No container of that name or id.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
@@ -353,6 +356,7 @@ impl Error {
             | Self::NoSuchBuild(_)
             | Self::ImageInUse { .. }
             | Self::NoSuchContainer(_)
+            | Self::CacheMount(_)
             | Self::ContainerNameTaken { .. }
             | Self::ContainerRunning(_)
             | Self::NoCommand

@@ -112,6 +112,15 @@ pub enum Note {
         /// The bytes that are free.
         available: u64,
     },
+    /// A cache mount had become too large, so the next step that uses it begins with an empty one.
+    CacheMountEmptied {
+        /// Its id.
+        id: String,
+        /// Bytes that it took.
+        bytes: u64,
+        /// Bytes that it may take.
+        most: u64,
+    },
     /// Overlayfs is refused for this store, so root filesystems are copied, which takes time and room.
     RootsAreCopied,
     /// Steps cannot have networks of their own, so they have the host's.

@@ -1,9 +1,11 @@
 //! One step on a worker thread: look up again if need be, carry out, commit, record.
 
 use crate::{
-    Causes, Error, Note, Outcome, Warning,
+    CacheMounts, Causes, Error, Note, Outcome, Warning,
     admission::Admission,
+    cache_mounts,
     diagnostic::DockerfileText,
+    familiar_mount_id,
     keys::Keys,
     layer_files::LayerFiles,
     lookup::{Done, Found, Ready, StepCache},
@@ -56,6 +58,8 @@ pub(crate) struct Machine {
     pub(crate) shm_size: Option<u64>,
     /// `--secret`.
     pub(crate) secrets: Secrets,
+    /// `--cache-mount`.
+    pub(crate) cache_mounts: CacheMounts,
     /// `--ssh`.
     pub(crate) agents: Agents,
     pub(crate) admission: Admission,
@@ -137,6 +141,8 @@ impl Executor {
             activity.note(Note::NetworkIsTheHosts { reason });
         }
         let (draft, usage) = carried_out?;
+        let took = began.elapsed();
+        self.limit_mounts(&ready, activity)?;
         let created = Timestamp::from(self.machine.store.now());
         let changes = draft.fs().to_owned();
         drop(slot);
@@ -147,9 +153,25 @@ impl Executor {
         if snapshots.report_copies() {
             activity.note(Note::RootsAreCopied);
         }
-        let done = Done { layer, bytes: meta.disk_bytes, created, took: began.elapsed(), usage };
+        let done = Done { layer, bytes: meta.disk_bytes, created, took, usage };
         self.make_room(0);
         self.cache.keep(&ready, &done, lock)
+    }
+
+    /// Empties the cache mounts of a step that have become too large.
+    fn limit_mounts(&self, ready: &Ready<'_>, activity: &Running) -> Result<(), Error> {
+        let Action::Run(action) = &ready.step.action else { return Ok(()) };
+        for spec in cache_mounts::of_run(action, &ready.keyed.mount_contents) {
+            let over = cache_mounts::limit(&self.machine.store, &spec, &self.machine.cache_mounts)?;
+            if let Some((bytes, most)) = over {
+                activity.note(Note::CacheMountEmptied {
+                    id: familiar_mount_id(spec.id).to_owned(),
+                    bytes,
+                    most,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Makes the store fit into its budget. A build does not fail for it.
@@ -230,6 +252,7 @@ impl Machine {
                     contexts: &self.sources,
                     inputs: ready.inputs,
                     secrets: &self.secrets,
+                    cache_mounts: &self.cache_mounts,
                     agents: &self.agents,
                     cancel: &self.cancel,
                 };

@@ -15,6 +15,8 @@ mod build;
 mod build_record;
 mod builds;
 mod built;
+mod cache_mount_error;
+mod cache_mounts;
 mod causes;
 mod compare;
 mod containers;
@@ -75,6 +77,8 @@ mod tests;
 
 pub use archive_format::ArchiveFormat;
 pub use built::{Built, BuiltTarget, Exported};
+pub use cache_mount_error::CacheMountError;
+pub use cache_mounts::familiar_mount_id;
 pub use causes::Causes;
 pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
@@ -118,9 +122,10 @@ pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use remote_sources::RemoteError;
 pub use request::{
-    ArchiveDestination, BuildRequest, CanonicalName, ContextSource, DockerfileSource, EngineOptions,
-    Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes, LayoutReference,
-    NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
+    ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
+    DockerfileSource, EngineOptions, Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
+    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy,
+    RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};
@@ -136,8 +141,8 @@ use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
     Container, ContainerState, EvictedBy, Fault, FaultState, FileAspect, FoundFault, ImageUsage, LayerId,
-    ListedManifest, LogReader, ManifestList, MissReason, PlatformImage, RecordedFinding, RecordedStep,
-    Repair, StepHolder, StepOutcome, Verified,
+    ListedManifest, LogReader, ManifestList, MissReason, MountUsage, PlatformImage, RecordedFinding,
+    RecordedStep, Repair, StepHolder, StepOutcome, Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

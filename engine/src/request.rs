@@ -259,6 +259,25 @@ pub struct FurtherTarget {
     pub outputs: Vec<Output>,
 }
 
+/// What a build does with the cache mounts of one id (`--cache-mount`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheMountOptions {
+    /// The mount begins with these files where the store has none: those of a directory, which then belong to the mount's
+    /// owner, or of an archive.
+    pub source: Option<PathBuf>,
+    /// Above this many bytes it is emptied after a step.
+    pub max_bytes: Option<u64>,
+}
+
+/// What a build does with cache mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CacheMounts {
+    /// By id.
+    pub by_id: BTreeMap<String, CacheMountOptions>,
+    /// The largest size of every other one.
+    pub max_bytes: Option<u64>,
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -288,6 +307,8 @@ pub struct BuildRequest {
     pub platforms: Vec<Platform>,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, SecretValue>,
+    /// `--cache-mount`, and how large cache mounts may become.
+    pub cache_mounts: CacheMounts,
     /// `--ssh`, by id.
     pub ssh: BTreeMap<String, SshKeys>,
     /// `--allow`.
@@ -390,6 +411,7 @@ impl BuildRequest {
             further_targets: Vec::new(),
             platforms: Vec::new(),
             secrets: BTreeMap::new(),
+            cache_mounts: CacheMounts::default(),
             ssh: BTreeMap::new(),
             entitlements: BTreeSet::new(),
             network: Network::Default,

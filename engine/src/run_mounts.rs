@@ -1,7 +1,7 @@
 //! `RUN --mount`: what the engine finds for the executor to mount.
 
 use crate::{
-    Error,
+    CacheMounts, Error, cache_mounts,
     keys::{Keyed, mounted_files},
     results::Inputs,
     secrets::{self, Secrets},
@@ -22,6 +22,7 @@ pub(crate) struct MountSources<'a> {
     pub(crate) contexts: &'a SourceFiles,
     pub(crate) inputs: &'a Inputs,
     pub(crate) secrets: &'a Secrets,
+    pub(crate) cache_mounts: &'a CacheMounts,
     pub(crate) agents: &'a Agents,
     /// Ends the wait for a locked cache.
     pub(crate) cancel: &'a Cancel,
@@ -48,6 +49,11 @@ pub(crate) fn prepare(
         | MountKind::Secret { .. }
         | MountKind::Ssh { .. } => None,
     };
+    for spec in cache_mounts::of_run(action, &keyed.mount_contents) {
+        if let Some(options) = sources.cache_mounts.of(spec.id) {
+            cache_mounts::fill(sources.contexts.snapshots().store(), &spec, options, sources.cancel)?;
+        }
+    }
     let mut order: Vec<usize> = (0..action.mounts.len()).collect();
     order.sort_by_key(|position| cache_id(*position));
     let mut prepared: BTreeMap<usize, PreparedMount> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! What the store holds, and making it smaller.
 
-use crate::{ContainerState, Engine, Error, Force, SpaceLimits};
+use crate::{ContainerState, Engine, Error, Force, SpaceLimits, familiar_mount_id};
 use rbuild_cache::{
     CachePart, Container, Effect, EvictedBy, ImagePrune, ImageUsage, LayerId, Limit, MountPrune,
     PruneOptions, RecordPrune, RecordUsage, Store, Usage,
@@ -315,7 +315,7 @@ fn cache_entries(usage: &Usage) -> Vec<CacheEntry> {
         kind: CacheKind::Mount,
         description: match mount.id.as_str() {
             "" => "cache mount".to_owned(),
-            id => format!("cache mount {id}"),
+            id => format!("cache mount {}", familiar_mount_id(id)),
         },
         size: mount.bytes,
         created: mount.created,

@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// Counts anew what a process that was killed may have failed to count.
-    pub(super) fn recount_bytes(&self) -> Result<(), StoreError> {
+    pub(crate) fn recount_bytes(&self) -> Result<(), StoreError> {
         let Some(mut count) = self.usage_count() else { return Ok(()) };
         let inherited = count.read().unwrap_or_default().inherited;
         count.write(Counted { bytes: self.layer_and_blob_bytes()? + inherited, inherited })

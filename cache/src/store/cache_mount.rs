@@ -8,6 +8,7 @@ use crate::{
 };
 use std::{
     fs::{self, Permissions},
+    io,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     thread,
@@ -96,6 +97,59 @@ impl Store {
         Ok(Some(CacheMount { path, _in_use: in_use, _alone: alone }))
     }
 
+    /// Moves the directory `content` to `path`, as what a cache mount begins with.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be moved.
+    pub fn begin_cache_mount(
+        &self,
+        spec: &CacheMountSpec<'_>,
+        content: &Path,
+        path: &Path,
+    ) -> Result<(), StoreError> {
+        own(content, spec)?;
+        fs::rename(content, path).map_err(StoreError::on("create", path))
+    }
+
+    /// Makes the directory `content`, which is on the store's disk, all that a cache mount has; false when a step uses it.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be made.
+    pub fn replace_cache_mount(&self, spec: &CacheMountSpec<'_>, content: &Path) -> Result<bool, StoreError> {
+        let id = spec.directory_name();
+        let lock = FileLock::attempt(&self.mount_lock_path(&id), OnUnlock::Keep)?;
+        let Some(_unused) = lock else { return Ok(false) };
+        let top = self.mounts_dir().join(&id);
+        make_dirs(&top)?;
+        self.note_mount_use(&top, spec);
+        own(content, spec)?;
+        let (path, gone) = (top.join("0"), self.space().path("gone")?);
+        if path.exists() {
+            fs::rename(&path, &gone).map_err(StoreError::on("remove", &path))?;
+        }
+        fs::rename(content, &path).map_err(StoreError::on("create", &path))?;
+        remove_tree(&gone)?;
+        Ok(true)
+    }
+
+    /// Removes a cache mount; false when a step uses it.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be removed.
+    pub fn remove_cache_mount(&self, spec: &CacheMountSpec<'_>) -> Result<bool, StoreError> {
+        let id = spec.directory_name();
+        let (top, gone) = (self.mounts_dir().join(&id), self.space().path("gone")?);
+        {
+            let Some(_unused) = self.try_lock_mount(&id)? else { return Ok(false) };
+            match fs::rename(&top, &gone) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed.map_err(StoreError::on("remove", &top))?,
+            }
+        }
+        remove_tree(&gone)?;
+        Ok(true)
+    }
+
     /// Takes a cache mount that no step uses, to remove it.
     pub(crate) fn try_lock_mount(&self, id: &str) -> Result<Option<FileLock>, StoreError> {
         FileLock::attempt(&self.mount_lock_path(id), OnUnlock::Remove)
@@ -173,6 +227,11 @@ fn create<E: From<StoreError>>(path: &Path, seed: impl FnOnce(&Path) -> Result<(
 /// An empty directory with the owner and mode that `spec` asks for.
 fn empty(path: &Path, spec: &CacheMountSpec<'_>) -> Result<(), StoreError> {
     fs::create_dir(path).map_err(StoreError::on("create", path))?;
+    own(path, spec)
+}
+
+/// Gives a directory the owner and mode that `spec` asks for.
+fn own(path: &Path, spec: &CacheMountSpec<'_>) -> Result<(), StoreError> {
     chown(path, Some(spec.uid.unwrap_or(0)), Some(spec.gid.unwrap_or(0)))
         .map_err(StoreError::on("set the owner of", path))?;
     fs::set_permissions(path, Permissions::from_mode(spec.mode.unwrap_or(0o755)))

@@ -101,6 +101,9 @@ impl Store {
         for path in aside {
             remove_tree(&path)?;
         }
+        if repair == Repair::Yes {
+            self.recount_bytes()?;
+        }
         verified
     }
 }

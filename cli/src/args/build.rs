@@ -97,6 +97,10 @@ pub(crate) struct BuildArgs {
     /// Keys for RUN --mount=type=ssh: those of an agent or private keys (default|ID[=SOCKET|KEY,...]); may be repeated
     #[arg(long, value_name = "KEYS")]
     pub(crate) ssh: Vec<String>,
+    /// What becomes of a cache mount (id=ID[,src=DIRECTORY|ARCHIVE][,max-size=SIZE]): it begins with these files where the
+    /// store has none, and is emptied after a step that leaves more than SIZE in it; may be repeated
+    #[arg(long, value_name = "MOUNT")]
+    pub(crate) cache_mount: Vec<String>,
     /// Network of RUN: default, none or host
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,

@@ -19,7 +19,10 @@ mod words;
 pub(crate) use budget::BudgetFlags;
 pub(crate) use build::BuildArgs;
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs, ExplainArgs};
-pub(crate) use cache::{CacheCommand, CacheVerifyArgs};
+pub(crate) use cache::{
+    CacheCommand, CacheMountCommand, CacheMountExportArgs, CacheMountImportArgs, CacheMountLsArgs,
+    CacheMountRmArgs, CacheVerifyArgs,
+};
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, RmArgs, RunArgs};
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{

@@ -43,6 +43,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     obey(&lock_file, app, &mut options)?;
     let engine = app.limited(app.engine_with_registries(options.certificates)?, options.limits)?;
     build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
+    warm_mounts(app, &mut options.request)?;
     let style = style(options.progress, &app.environment);
     let mut request = options.request;
     let mut opened = outputs::open(&options.targets, options.removal)?;
@@ -73,6 +74,18 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     {
         print(&format!("{id}\n"))?;
     }
+    Ok(())
+}
+
+/// Leaves out what cache mounts were to begin with and is not there, as on the first machine, and adds the limit of the
+/// configuration files.
+fn warm_mounts(app: &App, request: &mut BuildRequest) -> Result<(), CliError> {
+    for (id, options) in &mut request.cache_mounts.by_id {
+        if let Some(missing) = options.source.take_if(|source| !source.exists()) {
+            exit::warn(&format!("cache mount {id}: {} is not there, so it begins empty", missing.display()));
+        }
+    }
+    request.cache_mounts.max_bytes = app.mount_limit()?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod build;
 mod builds;
 mod cache;
+mod cache_mounts;
 mod call;
 mod check;
 mod compare;
@@ -78,6 +79,7 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
             index(move |app| builds::builds(app, &command))
         }
+        C::Cache(CacheCommand::Mount(command)) => layers(|app| cache_mounts::cache_mounts(app, command)),
         C::Cache(CacheCommand::Verify(args)) => {
             Chosen { needs: Needs::Layers, work: Box::new(move |app| verify::verify(app, &args)) }
         }

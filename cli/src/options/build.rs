@@ -1,7 +1,8 @@
 //! What a `build` line means.
 
 use super::{
-    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, contexts, images,
+    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, contexts,
+    images,
     outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
     pairs, secrets, size, ssh, tag, unsupported,
 };
@@ -110,6 +111,7 @@ impl BuildOptions {
             target: targets[0].target.clone(),
             further_targets: Vec::new(),
             platforms: platforms(&args.platform, environment)?,
+            cache_mounts: cache_mounts::cache_mounts(&args.cache_mount)?,
             secrets: secrets::secrets(&args.secret, environment)?,
             ssh: ssh::keys(&args.ssh, environment)?,
             entitlements: unsupported::entitlements(&args.others),

@@ -2,6 +2,7 @@
 //! asks the engine, so every conflict is found before any work begins.
 
 mod build;
+mod cache_mounts;
 mod call;
 mod contexts;
 mod images;

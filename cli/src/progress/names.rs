@@ -49,6 +49,11 @@ pub(super) fn note(note: &Note) -> String {
             human_size(*expected),
             human_size(*available)
         ),
+        Note::CacheMountEmptied { id, bytes, most } => format!(
+            "cache mount {id} had {} and may have {}: it was emptied",
+            human_size(*bytes),
+            human_size(*most)
+        ),
         Note::RootsAreCopied => {
             "overlayfs is refused for this store: roots are copied, which takes time and room".to_owned()
         }

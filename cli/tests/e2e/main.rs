@@ -11,6 +11,7 @@ mod broken_push;
 mod budget;
 mod builds;
 mod cache;
+mod cache_mounts;
 mod cache_seeds;
 mod command_line;
 mod commit_running;

@@ -30,6 +30,8 @@ pub enum BlobRetention {
     Blob(Descriptor),
     /// The same of bytes that are being downloaded: what arrived stays when the rest does not.
     Download(Descriptor),
+    /// Nothing is: what is unpacked never leaves as a layer.
+    Nothing,
 }
 
 /// A layer that is unpacked and has no name yet. Dropping it removes it.
@@ -96,7 +98,9 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &BlobRetention) -> Resu
         BlobRetention::Blob(descriptor) | BlobRetention::Download(descriptor) if codec != Codec::Plain => {
             let mut writer = match keep {
                 BlobRetention::Download(descriptor) => store.download_writer(&descriptor.digest)?,
-                BlobRetention::Blob(_) | BlobRetention::Recipe => store.blob_writer()?,
+                BlobRetention::Blob(_) | BlobRetention::Recipe | BlobRetention::Nothing => {
+                    store.blob_writer()?
+                }
             };
             writer.write_all(&head).map_err(ArchiveError::Read)?;
             source.kept = Some(writer);
@@ -105,6 +109,7 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &BlobRetention) -> Resu
         BlobRetention::Blob(_) | BlobRetention::Download(_) | BlobRetention::Recipe => {
             (Some(RecipeWriter::new()?), None)
         }
+        BlobRetention::Nothing => (None, None),
     };
     let (writer, reader) = pipe();
     let fs = draft.fs().to_owned();
@@ -164,6 +169,15 @@ impl PendingLayer {
     #[must_use]
     pub fn diff_id(&self) -> DiffId {
         self.diff_id
+    }
+
+    /// The files alone, which are then not those of a layer.
+    ///
+    /// # Errors
+    /// An I/O error of the store.
+    pub fn into_files(mut self) -> Result<LayerDraft, ImageError> {
+        self.finish_directories(&[])?;
+        Ok(self.draft)
     }
 
     /// Gives it its name in the store, above `lower`, lowest first, which are committed.
