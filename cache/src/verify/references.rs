@@ -171,5 +171,7 @@ fn unreadable_images(store: &Store, inventory: &Inventory) -> Result<Vec<PathBuf
     let known: HashSet<PathBuf> = inventory.images.iter().map(|image| store.image_path(&image.id)).collect();
     let directory = store.at("images");
     let paths = list(&directory)?.into_iter().map(|name| directory.join(name));
-    Ok(paths.filter(|path| !known.contains(path)).collect())
+    // beside the records lie marks of other kinds, which say nothing of what an image is
+    let is_record = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    Ok(paths.filter(|path| is_record(path) && !known.contains(path)).collect())
 }

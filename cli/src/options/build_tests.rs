@@ -133,7 +133,6 @@ fn mistakes_are_told_in_docker_s_words() {
             "failed to build: progress=plain and quiet cannot be used together",
         ),
         (&["--push", "."], "failed to build: tag is needed when pushing to registry"),
-        (&["--allow", "network.host", "."], "--allow is not supported yet"),
         (&["--provenance", "."], "--provenance is not supported yet"),
         (&["-m", "1g", "."], "--memory is not supported yet"),
     ] {

@@ -93,7 +93,7 @@ fn runs() -> Vec<Case> {
         case("a variable's value", "FROM scratch\nENV A=1\nRUN make it\n", |w| w.edit("A=1", "A=2"), Miss(&["env A"])),
         case("a user", RUN, |w| w.edit("RUN", "USER 0\nRUN"), Miss(&["user"])),
         case("--network=default", RUN, |w| w.edit("RUN", "RUN --network=default"), Hit),
-        case("the default network", RUN, |w| w.request.network = Network::Host, Hit),
+        case("the network of the host", RUN, |w| w.request.network = Network::Host, Miss(&["network"])),
         case("no network", RUN, |w| w.request.network = Network::None, Miss(&["network"])),
         case("another host", RUN, |w| w.request.add_hosts = vec![("a".into(), "1.1.1.1".into()), ("b".into(), "1.1.1.1".into())], Miss(&["host[1]"])),
         case("another address", RUN, |w| w.request.add_hosts = vec![("a".into(), "2.2.2.2".into())], Hit),
