@@ -378,7 +378,9 @@ impl Build {
     /// One target as an image.
     async fn image(&mut self, targets: &[PlannedTarget], presence: Presence) -> Result<Made, Error> {
         let diffs = self.diffing.finish().await?;
-        self.keep_finished()?;
+        // on the disk with the image, which syncs the store before it is recorded, or else at the end
+        self.executor.machine.sources.save_indexes();
+        self.cache.records().write();
         let mut layers = Layers { stacks: self.stacks(targets), diffs };
         if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.plan.source_date_epoch) {
             let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());

@@ -9,7 +9,7 @@ use crate::{
 };
 use rbuild_cache::{
     BuildRecord, CacheKey, CacheRecord, Index, KeyBuilder, RecentPlace, RecentRecords, Recorder, SiteHash,
-    Store, StoreError,
+    Stamp, Store, StoreError,
 };
 use rbuild_planner::StepId;
 use std::{
@@ -28,6 +28,10 @@ pub(crate) struct Records {
     place: Mutex<RecentPlace>,
     reporter: Reporter,
     recorder: OnceLock<Recorder>,
+    /// Something was recorded since the last write.
+    has_new: AtomicBool,
+    /// When all that was recorded by then was written.
+    written: Mutex<Option<Stamp>>,
     context: ContextSource,
     /// Read when they are first asked for.
     of_earlier_builds: OnceLock<Vec<CacheRecord>>,
@@ -49,6 +53,8 @@ impl Records {
             place,
             reporter: reporter.clone(),
             recorder: OnceLock::new(),
+            has_new: AtomicBool::new(false),
+            written: Mutex::default(),
             context: request.context.clone(),
             of_earlier_builds: OnceLock::new(),
             recent_is_complete: AtomicBool::new(false),
@@ -87,6 +93,7 @@ impl Records {
             // two threads may start one each: the second ends at once, having nothing to write
             let _ = self.recorder.set(Recorder::start(&self.store)?);
         }
+        self.has_new.store(true, Ordering::Relaxed);
         Ok(self.recorder.get().expect("set just above"))
     }
 
@@ -116,18 +123,27 @@ impl Records {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = self.store.recent_place();
     }
 
+    /// Waits until all records are written. They count after a power cut once the store is synced.
+    pub(crate) fn write(&self) {
+        let Some(recorder) = self.recorder.get() else { return };
+        if !self.has_new.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        match recorder.flush() {
+            Ok(()) => *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.store.stamp()),
+            Err(lost) => self.warn_of("index", &lost),
+        }
+    }
+
     /// Waits until all records are written and their layers are on the disk, so that a later build has them. Also called
     /// when a step has failed.
     ///
     /// # Errors
     /// When the layers cannot be made durable; records that cannot be written are only warned of.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        let Some(recorder) = self.recorder.get() else { return Ok(()) };
-        match recorder.flush() {
-            Ok(()) => self.store.sync()?,
-            Err(lost) => self.warn_of("index", &lost),
-        }
-        Ok(())
+        self.write();
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.map_or(Ok(()), |written| Ok(self.store.sync_since(&written)?))
     }
 
     /// Keeps what this build used and made, so that the next one like it need not open the index.

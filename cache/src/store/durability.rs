@@ -13,7 +13,7 @@ use crate::{
         whole_file::{self, Durability},
     },
 };
-use std::{collections::BTreeMap, fs::File};
+use std::{collections::BTreeMap, fs::File, sync::atomic::Ordering};
 
 /// Boots remembered in `durable`; records of boots before that are misses.
 const BOOTS: usize = 512;
@@ -40,11 +40,22 @@ impl Store {
             &self.at("durable"),
             durable.text(stamp.boot).as_bytes(),
             Durability::DiskFirst,
-        )
+        )?;
+        self.synced().fetch_max(stamp.nanoseconds, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Syncs as [`Store::sync`] does, unless this handle has done so since `written`.
+    ///
+    /// # Errors
+    /// As [`Store::sync`].
+    pub fn sync_since(&self, written: &Stamp) -> Result<(), StoreError> {
+        if self.synced().load(Ordering::Relaxed) < written.nanoseconds { self.sync() } else { Ok(()) }
     }
 
     /// The stamp of this moment.
-    pub(crate) fn stamp(&self) -> Stamp {
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
         Stamp::now(self.boot())
     }
 
@@ -97,6 +108,11 @@ mod tests {
         let durable = store.durable().unwrap();
         assert!(durable.covers(&before) && !durable.covers(&after));
         assert!(!durable.covers(&Stamp { boot: boot(7), nanoseconds: 0 }));
+        // what this handle has synced is not synced again, and what came later is
+        store.sync_since(&before).unwrap();
+        assert!(!store.durable().unwrap().covers(&after));
+        store.clone().sync_since(&after).unwrap();
+        assert!(store.durable().unwrap().covers(&after));
     }
 
     #[test]

@@ -58,7 +58,7 @@ use crate::{
 use rbuild_oci::Clock;
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
     time::SystemTime,
 };
 
@@ -81,6 +81,8 @@ struct Inner {
     index_writers: Mutex<IndexWriters>,
     budget: Mutex<Budget>,
     lack: Mutex<Option<budget::Lack>>,
+    /// Nanoseconds of the boot up to which this handle or a clone of it has synced.
+    synced: AtomicU64,
 }
 
 impl Store {
@@ -111,6 +113,7 @@ impl Store {
                 index_writers: Mutex::default(),
                 budget: Mutex::default(),
                 lack: Mutex::default(),
+                synced: AtomicU64::new(0),
             }),
         }
     }
@@ -176,6 +179,10 @@ impl Store {
     /// The count of the store's bytes; `None` when none is kept, because no budget was ever set.
     pub(crate) fn usage_count(&self) -> Option<UsageCount> {
         UsageCount::existing(&self.at("usage"))
+    }
+
+    pub(crate) fn synced(&self) -> &AtomicU64 {
+        &self.inner.synced
     }
 
     /// `root/relative`.
