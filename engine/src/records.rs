@@ -149,6 +149,7 @@ impl Records {
     /// Keeps what this build used and made, so that the next one like it need not open the index.
     pub(crate) fn keep_recent(&self, keys: &Keys, results: &Results) {
         if self.recent_is_complete.load(Ordering::Relaxed) && results.count(Origin::Executed) == 0 {
+            self.store.note_recent_use(&self.slot);
             return;
         }
         let used = keys.iter().enumerate().filter_map(|(index, keyed)| {

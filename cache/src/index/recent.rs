@@ -156,8 +156,7 @@ impl Store {
             old.record(key).is_some_and(|old| CacheRecord { stamp: record.stamp, ..old.clone() } == *record)
         };
         if old.records.len() == records.len() && records.iter().all(same) {
-            // a collection sees by that when they were last of use
-            whole_file::refresh(&path);
+            self.note_recent_use(build);
             return Ok(Saved::Unchanged);
         }
         let stamped: Vec<(&CacheKey, CacheRecord)> = records
@@ -183,6 +182,11 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Notes that `build` has used the records that it kept: a collection sees by that how old they are.
+    pub fn note_recent_use(&self, build: &SiteHash) {
+        whole_file::refresh(&self.recent_path(build));
     }
 
     fn recent_path(&self, build: &SiteHash) -> PathBuf {

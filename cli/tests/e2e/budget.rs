@@ -60,6 +60,20 @@ fn many_builds_stay_within_a_budget_by_one_step_at_most() {
 }
 
 #[test]
+fn a_build_that_finds_everything_counts_as_a_use() {
+    let Some(here) = with_busybox("a_build_that_finds_everything_counts_as_a_use") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo a > /a\n", &[]);
+    let build = || here.ok(["build", "-q", context.to_str().unwrap()]);
+    let used = || here.ok(["buildx", "du", "--format", "{{.LastUsedAt}}"]);
+    build();
+    let first = used();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(used(), first, "looking is no use");
+    build();
+    assert_ne!(used(), first);
+}
+
+#[test]
 fn a_file_sets_the_budget_and_its_mistakes_are_named() {
     let Some(here) = with_busybox("a_file_sets_the_budget_and_its_mistakes_are_named") else { return };
     let config = |text: &str| here.write("config/rbuild/config.toml", text);
