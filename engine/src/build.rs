@@ -1,17 +1,21 @@
 //! A build, from beginning to end.
 
+mod shared_caches;
+
 use crate::{
     Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, Failures,
     ImageLock, ImageSource, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
     admission::Admission,
+    cache_export::{self, CacheExport, Sending},
     definition::{Definition, warn},
-    diffs::Diffing,
+    diffs::{Diffing, HashOnce},
     emulators::Emulators,
     entitlements,
     execute_step::{Executor, Machine},
     expectation::Expectations,
     export::{self, Delivery, Destination, Layers, Made, Part, Presence},
     first_look::{FirstLook, Planned},
+    imports::Imports,
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
     repeat,
@@ -57,6 +61,7 @@ impl Engine {
         if request.platforms.len() > 1 {
             try_join_all(destinations.iter().flatten().map(Destination::require_platforms)).await?;
         }
+        cache_export::check(&request.cache_to, &self.remote).await?;
         // a build whose future is dropped ends
         let cancel = CancelOnDrop(Cancel::default());
         let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
@@ -64,8 +69,28 @@ impl Engine {
         // reading a large context takes long: a caller that stops the build does not have to wait for it
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+        let first = self.look_elsewhere(first, &plan, reporter).await?;
         let mut build = Build::new(self, first, (plan, &cancel.0), reporter);
         Ok(Built { images, ..fetcher.serve(build.run(&destinations)).await? })
+    }
+
+    /// Asks the caches of other machines for what this one has not. When it has everything, they are not even looked at.
+    async fn look_elsewhere(
+        &self,
+        first: FirstLook,
+        plan: &Arc<Plan>,
+        reporter: &Reporter,
+    ) -> Result<FirstLook, Error> {
+        if first.request.cache_from.is_empty() || !first.wants_more(plan) {
+            return Ok(first);
+        }
+        let imports = Imports::load(&first.request.cache_from, &self.remote, reporter).await;
+        if imports.is_empty() {
+            return Ok(first);
+        }
+        let (plan, reporter) = (plan.clone(), reporter.clone());
+        let looking = tokio::task::spawn_blocking(move || first.look_into(imports, &plan, &reporter));
+        looking.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }
 
     /// Reads, resolves and plans; of images that are not there, manifests and configs are fetched.
@@ -145,6 +170,8 @@ struct Build {
     verify_cache: u8,
     remote: RemoteImages,
     on_failure: OnFailure,
+    /// The caches that it writes for other machines, until they are written.
+    sharing: Option<CacheExport>,
     reporter: Reporter,
 }
 
@@ -157,6 +184,10 @@ impl Build {
     ) -> Self {
         let store = &engine.store;
         let cache = Arc::new(first.cache);
+        let hash = HashOnce::until(cancel);
+        let sending = || Sending::new((store, &engine.remote), &first.files, &cache, &hash);
+        let cache_to = &first.request.cache_to;
+        let sharing = (!cache_to.is_empty()).then(|| CacheExport::begin(cache_to, &plan, sending()));
         let machine = Machine {
             store: store.clone(),
             isolation: engine.isolation.clone(),
@@ -187,26 +218,38 @@ impl Build {
             cache,
             results: first.results,
             to_hash: first.to_hash,
-            diffing: Diffing::new(store, cancel, first.diffs),
+            diffing: Diffing::new(store, &hash, first.diffs),
             layer_times: first.request.layer_times,
             squash: first.request.squash,
             verify_cache: first.request.verify_cache,
             remote: engine.remote.clone(),
             on_failure: first.request.on_failure,
+            sharing,
             reporter: reporter.clone(),
         }
     }
 
-    /// Carries out what is missing and makes the outputs.
+    /// Carries out what is missing, makes the outputs, and writes the caches.
     async fn run(&mut self, destinations: &[Vec<Destination>]) -> Result<Built, Error> {
-        if let Err(error) = self.run_missing().await {
-            // the step's own failure is what has to be reported, whatever else goes wrong now
-            if let Err(lost) = self.keep_finished() {
-                self.reporter.warn(Warning::FinishedLost(Causes::of(&lost)));
+        self.share_results();
+        let built = loop {
+            if let Err(error) = self.run_missing().await {
+                // the step's own failure is what has to be reported, whatever else goes wrong now
+                if let Err(lost) = self.keep_finished() {
+                    self.reporter.warn(Warning::FinishedLost(Causes::of(&lost)));
+                }
+                return Err(error);
             }
-            return Err(error);
+            match self.export(destinations).await {
+                // a cached layer that an output needs cannot be had: what is missing now is carried out
+                Err(error) if self.lose_layers(&error) => {}
+                exported => break exported?,
+            }
+        };
+        if let Some(sharing) = self.sharing.take() {
+            let keys = &self.executor.keys;
+            sharing.finish((&self.plan, keys), &self.results, &self.reporter).await?;
         }
-        let built = self.export(destinations).await?;
         if self.verify_cache > 0 {
             repeat::sample(&self.executor, &self.plan, &self.results, self.verify_cache).await;
         }
@@ -219,7 +262,7 @@ impl Build {
     /// That of the first step that failed; steps begun before it are waited for or killed, finished ones stay recorded. A
     /// build that goes on gives the failures of all.
     async fn run_missing(&mut self) -> Result<(), Error> {
-        let missing = self.results.missing();
+        let mut missing = self.results.missing();
         self.check_given(&missing)?;
         self.announce_cached(&missing);
         self.cache.keep_borrowed()?;
@@ -228,17 +271,23 @@ impl Build {
                 self.diffing.compute(*step, result.layer());
             }
         }
-        if missing.is_empty() {
-            return Ok(());
+        while !missing.is_empty() {
+            self.run_round(&missing).await?;
+            // a round that lost a cached layer leaves its step and those above it to the next one
+            missing = self.results.missing();
         }
-        let emulators = Emulators::of(&self.plan, &missing, &self.executor.text)?;
+        Ok(())
+    }
+
+    async fn run_round(&mut self, missing: &BTreeSet<StepId>) -> Result<(), Error> {
+        let emulators = Emulators::of(&self.plan, missing, &self.executor.text)?;
         if self.plan.steps.iter().any(|step| step.cache == CachePolicy::Ignore) {
             // other builds are to see the new results too
             self.cache.records().forget_recent();
         }
         let known = (&self.executor.keys, &self.executor.misses);
-        let expectations = Expectations::of(&self.plan, &missing, known);
-        self.carry_out(&missing, (&emulators, &expectations)).await
+        let expectations = Expectations::of(&self.plan, missing, known);
+        self.carry_out(missing, (&emulators, &expectations)).await
     }
 
     async fn carry_out(
@@ -257,10 +306,14 @@ impl Build {
                     if self.to_hash.contains(&step) {
                         self.diffing.compute(step, result.layer());
                     }
+                    if let Some(sharing) = &mut self.sharing {
+                        sharing.add(&self.plan.steps[step.0], &result);
+                    }
                     self.results.insert(step, result);
                     schedule.finished(self.plan.dependents(step));
                     None
                 }
+                Next::Ended(_, Err(error)) if self.lose_layers(&error) => None,
                 Next::Ended(step, Err(error)) => match self.on_failure {
                     OnFailure::Stop => Some(error),
                     OnFailure::GoOn => {
@@ -342,6 +395,9 @@ impl Build {
         targets: &[PlannedTarget],
         destinations: &[Destination],
     ) -> Result<BuiltTarget, Error> {
+        if destinations.iter().any(Destination::is_store) {
+            self.bring_from_directories(targets).await?;
+        }
         let mut stacks = self.stacks(targets);
         let mut image = None;
         if destinations.iter().any(Destination::is_image) {

@@ -7,8 +7,8 @@ use rbuild_image::LayerDiff;
 use rbuild_planner::{Plan, StepId};
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -19,11 +19,41 @@ pub(crate) type Diffs = BTreeMap<StepId, LayerDiff>;
 /// DiffIds that are known, or on their way.
 pub(crate) struct Diffing {
     store: Store,
-    cancel: Cancel,
+    hash: HashOnce,
     /// Limits concurrent hashing to the number of processors: more at once would only take memory.
     hashers: OnceCell<Arc<Semaphore>>,
     known: Diffs,
     computing: BTreeMap<StepId, JoinHandle<Result<LayerDiff, Error>>>,
+}
+
+/// Computes the DiffId of a layer once, whoever asks for it at the same time. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct HashOnce {
+    cancel: Cancel,
+    /// A lock for each layer that was asked for.
+    layers: Arc<Mutex<HashMap<LayerId, Arc<Mutex<()>>>>>,
+}
+
+impl HashOnce {
+    /// One that stops when `cancel` is called.
+    pub(crate) fn until(cancel: &Cancel) -> Self {
+        Self { cancel: cancel.clone(), layers: Arc::default() }
+    }
+
+    /// The DiffId of `layer`.
+    ///
+    /// # Errors
+    /// When the layer cannot be read; [`ExecutorError::Canceled`].
+    pub(crate) fn diff(&self, store: &Store, layer: &LayerId) -> Result<LayerDiff, Error> {
+        let lock = {
+            let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+            layers.entry(*layer).or_default().clone()
+        };
+        // the second one finds what the first one recorded
+        let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let diff = rbuild_image::layer_diff_until(store, layer, &self.cancel)?;
+        diff.ok_or(Error::Executor(ExecutorError::Canceled))
+    }
 }
 
 /// The DiffIds of the steps `to_hash` that need no computing. A result whose layer cannot describe itself, because a power cut
@@ -52,10 +82,10 @@ pub(crate) fn known(
 
 impl Diffing {
     /// Begins with what is known.
-    pub(crate) fn new(store: &Store, cancel: &Cancel, known: Diffs) -> Self {
+    pub(crate) fn new(store: &Store, hash: &HashOnce, known: Diffs) -> Self {
         Self {
             store: store.clone(),
-            cancel: cancel.clone(),
+            hash: hash.clone(),
             hashers: OnceCell::new(),
             known,
             computing: BTreeMap::new(),
@@ -76,13 +106,11 @@ impl Diffing {
             let processors = thread::available_parallelism().map_or(1, usize::from);
             Arc::new(Semaphore::new(processors))
         });
-        let (store, cancel, hashers) = (self.store.clone(), self.cancel.clone(), hashers.clone());
+        let (store, hash, hashers) = (self.store.clone(), self.hash.clone(), hashers.clone());
         let computing = tokio::task::spawn(async move {
             let _turn = hashers.acquire_owned().await;
-            let hashing =
-                tokio::task::spawn_blocking(move || rbuild_image::layer_diff_until(&store, &layer, &cancel));
-            let diff = hashing.await.map_err(|error| Error::Worker(error.to_string()))??;
-            diff.ok_or(Error::Executor(ExecutorError::Canceled))
+            let hashing = tokio::task::spawn_blocking(move || hash.diff(&store, &layer));
+            hashing.await.map_err(|error| Error::Worker(error.to_string()))?
         });
         self.computing.insert(step, computing);
     }
@@ -97,5 +125,10 @@ impl Diffing {
             self.known.insert(step, diff);
         }
         Ok(self.known.clone())
+    }
+
+    /// Forgets the steps that have no result any more: they will have another layer.
+    pub(crate) fn retain(&mut self, results: &Results) {
+        self.known.retain(|step, _| results.step(*step).is_some());
     }
 }

@@ -12,6 +12,7 @@ use rbuild_oci::{FailureClass, ImageId, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
+use rbuild_remote_cache::RemoteCacheError;
 use rbuild_sys::SpawnError;
 use std::{fmt, io, path::PathBuf};
 
@@ -229,6 +230,14 @@ pub enum Error {
     /// An image that is to be pushed has no name.
     #[error("tag is needed when pushing to registry")]
     PushWithoutName,
+    /// A cache for other machines could not be written.
+    #[error("failed to export the cache to {to}")]
+    CacheExport {
+        /// The cache.
+        to: String,
+        /// The reason.
+        source: Box<RemoteCacheError>,
+    },
     /// A registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -377,6 +386,7 @@ impl Error {
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),
             Self::Daemon(error) => error.class(),
+            Self::CacheExport { source, .. } => source.class(),
             Self::Io { .. } | Self::LayersElsewhere { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
         }
@@ -387,11 +397,12 @@ impl Error {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
-            Self::Registry(error) => registry_hint(error),
+            Self::Registry(error) => Hint::of_registry(error),
             Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
             Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
-            Self::Image(error) => image_hint(error),
-            Self::StepLayers { source, .. } => image_hint(source),
+            Self::Image(error) => Hint::of_image(error),
+            Self::StepLayers { source, .. } => Hint::of_image(source),
+            Self::CacheExport { source, .. } => Hint::of_cache(source),
             Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
@@ -417,27 +428,6 @@ impl Error {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::ContextMissing { path },
             _ => Self::ContextUnreadable { path, source },
         }
-    }
-}
-
-fn image_hint(error: &ImageError) -> Option<Hint> {
-    match error {
-        ImageError::Registry(error) => registry_hint(error),
-        ImageError::FetchLayer { image, source, .. } => match &**source {
-            // what its name leads to has changed since
-            ImageError::Registry(RegistryError::BlobNotFound { .. }) => Some(Hint::PullAgain(image.clone())),
-            other => image_hint(other),
-        },
-        _ => None,
-    }
-}
-
-fn registry_hint(error: &RegistryError) -> Option<Hint> {
-    match error {
-        RegistryError::AccessDenied { host, .. } | RegistryError::Unauthorized { host, .. } => {
-            Some(Hint::LogIn(host.clone()))
-        }
-        _ => None,
     }
 }
 

@@ -45,6 +45,16 @@ pub enum Activity {
         /// Its URL, without a password.
         source: String,
     },
+    /// The description of a cache of other machines is read.
+    ImportCache {
+        /// The cache.
+        from: String,
+    },
+    /// A cache for other machines is written.
+    ExportCache {
+        /// The cache.
+        to: String,
+    },
     /// A step of the plan is carried out, or was found in the cache.
     Step(StepName),
     /// A step that came from the cache is carried out again, to see whether it gives the same files.
@@ -133,6 +143,8 @@ pub enum Note {
         /// Its digest, short.
         blob: String,
     },
+    /// There is no result that a cache could be made of.
+    NothingToShare,
     /// The daemon has the whole image already.
     ImageExists,
     /// The daemon has this many of the image's layers, which are not sent.
@@ -181,6 +193,25 @@ pub enum Warning {
     },
     /// The name of a locked image leads to another one now; the locked one is used.
     ImageMoved(MovedImage),
+    /// A cache of other machines is not used.
+    CacheNotImported {
+        /// The cache.
+        from: String,
+        /// The reason.
+        causes: Causes,
+    },
+    /// A cache for other machines was not written, and the caller wanted no more than a warning.
+    CacheNotExported {
+        /// The cache.
+        to: String,
+        /// The reason.
+        causes: Causes,
+    },
+    /// A layer that a cache of other machines promised cannot be had, so the step that makes it is carried out.
+    CachedLayerLost {
+        /// The reason.
+        causes: Causes,
+    },
     /// The record of this build cannot be written.
     RecordLost(Causes),
     /// A step that came from the cache gives other files when it is carried out again.
@@ -314,6 +345,13 @@ impl fmt::Display for Warning {
             }
             Self::NotRepeated { step, number, causes } => {
                 write!(f, "step {number} ({step}) could not be carried out again: {causes}")
+            }
+            Self::CacheNotImported { from, causes } => {
+                write!(f, "the cache {from} is not used: {causes}")
+            }
+            Self::CacheNotExported { to, causes } => write!(f, "the cache {to} was not written: {causes}"),
+            Self::CachedLayerLost { causes } => {
+                write!(f, "a cached layer cannot be had, and its step runs again: {causes}")
             }
             Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
         }

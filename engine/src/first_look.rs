@@ -7,6 +7,7 @@ use crate::{
     diagnostic::DockerfileText,
     diffs::{self, Diffs},
     export,
+    imports::Imports,
     keys::Keys,
     layer_files::LayerFiles,
     lookup::StepCache,
@@ -19,7 +20,7 @@ use crate::{
 };
 use rbuild_cache::{Cancel, Store};
 use rbuild_executor::ExecutorError;
-use rbuild_planner::{Plan, StepId};
+use rbuild_planner::{CachePolicy, Plan, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// A plan with what it was made from.
@@ -50,6 +51,29 @@ pub(crate) struct FirstLook {
     pub(crate) diffs: Diffs,
     pub(crate) request: BuildRequest,
     pub(crate) text: DockerfileText,
+}
+
+impl FirstLook {
+    /// True if a step that the targets need has no result, and may take one from a cache.
+    pub(crate) fn wants_more(&self, plan: &Plan) -> bool {
+        self.results.missing().into_iter().any(|step| plan.steps[step.0].cache == CachePolicy::Use)
+    }
+
+    /// Looks into caches of other machines for what is missing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn look_into(
+        mut self,
+        imports: Imports,
+        plan: &Plan,
+        reporter: &Reporter,
+    ) -> Result<Self, Error> {
+        self.cache.import(imports, (plan, &self.keys), &mut self.results)?;
+        let store = self.cache.store();
+        self.diffs = diffs::known(store, (plan, &self.to_hash), &mut self.results, reporter);
+        Ok(self)
+    }
 }
 
 impl Planned {

@@ -1,5 +1,9 @@
 //! What can be done about a failure, as data: a front end has the words, because it has the commands and flags.
 
+use rbuild_image::ImageError;
+use rbuild_registry::RegistryError;
+use rbuild_remote_cache::RemoteCacheError;
+
 /// A suggestion of what the user can do about a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -68,6 +72,42 @@ impl std::fmt::Display for ImageHolder {
             Self::Platforms(image) => write!(f, "image {image} has it for one of its platforms"),
             Self::Variant => f.write_str("it goes from all images that have it for this platform"),
             Self::LastPlatform => f.write_str("it is here for no other platform"),
+        }
+    }
+}
+
+impl Hint {
+    /// For a failure to write a cache.
+    pub(crate) fn of_cache(error: &RemoteCacheError) -> Option<Self> {
+        match error {
+            RemoteCacheError::Registry(error) => Self::of_registry(error),
+            RemoteCacheError::Image(error) => Self::of_image(error),
+            _ => None,
+        }
+    }
+
+    /// For a failure of images.
+    pub(crate) fn of_image(error: &ImageError) -> Option<Self> {
+        match error {
+            ImageError::Registry(error) => Self::of_registry(error),
+            ImageError::FetchLayer { image, source, .. } => match &**source {
+                // what its name leads to has changed since
+                ImageError::Registry(RegistryError::BlobNotFound { .. }) => {
+                    Some(Self::PullAgain(image.clone()))
+                }
+                other => Self::of_image(other),
+            },
+            _ => None,
+        }
+    }
+
+    /// For a failure of a registry.
+    pub(crate) fn of_registry(error: &RegistryError) -> Option<Self> {
+        match error {
+            RegistryError::AccessDenied { host, .. } | RegistryError::Unauthorized { host, .. } => {
+                Some(Self::LogIn(host.clone()))
+            }
+            _ => None,
         }
     }
 }

@@ -45,8 +45,11 @@ fn same_tar(store: &Store, one: &LayerId, other: &LayerId) -> Result<bool, Error
     Ok(one.is_some() && one == diff_id(other)?)
 }
 
-/// The digest of what `layer` contains, times apart; remembered of the layer, which never changes.
-fn content(store: &Store, records: &Records, layer: LayerId) -> Result<Digest, Error> {
+/// The digest of what `layer` contains, times apart; remembered of the layer, which never changes. Its files must be here.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn content(store: &Store, records: &Records, layer: LayerId) -> Result<Digest, Error> {
     let fact = KeyBuilder::new("layer content 2").field("layer", layer.to_string()).finish_fact();
     let known = store.index(|index| Ok(index.fact(&fact)))?;
     if let Some(raw) = known.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {

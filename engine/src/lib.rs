@@ -15,6 +15,7 @@ mod build;
 mod build_record;
 mod builds;
 mod built;
+mod cache_export;
 mod cache_mount_error;
 mod cache_mounts;
 mod causes;
@@ -39,6 +40,7 @@ mod hint;
 mod image_lock;
 mod image_source;
 mod images;
+mod imports;
 mod keys;
 mod layer_content;
 mod layer_files;
@@ -118,14 +120,17 @@ pub use rbuild_registry::{
     ClientOptions, CredentialHelper, Credentials, FoundRepository, Login, LoginOrigin,
     Notice as RegistryNotice, Protection, Proxies, Reached, Registries, RetryPolicy, Secret, Tls,
 };
+pub use rbuild_remote_cache::{
+    CacheContainer, CacheDestination, CacheForm, CacheSource, CacheTarget, Leftovers,
+};
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use remote_sources::RemoteError;
 pub use request::{
-    ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
-    DockerfileSource, EngineOptions, Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
-    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy,
-    RemoteContext, Squash,
+    ArchiveDestination, BuildRequest, CacheFailure, CacheMode, CacheMountOptions, CacheMounts, CacheOutput,
+    CanonicalName, ContextSource, DockerfileSource, EngineOptions, Entitlement, FilesDestination,
+    FurtherTarget, ImageSource, LayerTimes, LayoutReference, NamedContextSource, OnFailure, Output,
+    OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};

@@ -1,11 +1,14 @@
 //! The one place that asks the cache for a step's result. A build and `plan` call the same two functions, so that they
 //! cannot disagree: [`StepCache::look_up_all`] before anything runs, [`StepCache::find`] for a step whose inputs are done.
 
+mod imported;
+mod same_content;
+
 use crate::{
     BuildRequest, Error, MissReason,
     file_changes::{self, StepFiles},
+    imports::Imports,
     keys::{Definition, Keyed, Keys},
-    layer_content,
     layer_files::LayerFiles,
     lower_stores::LowerStores,
     miss::{Missed, Misses},
@@ -36,6 +39,9 @@ pub(crate) struct StepCache {
     lower: LowerStores,
     /// Records of lower stores whose results this build uses.
     borrowed: Mutex<Vec<(CacheKey, CacheRecord)>>,
+    imports: Imports,
+    /// Layers that a cache promised and that cannot be had: records that need them count for nothing in this build.
+    lost: Mutex<HashSet<LayerId>>,
 }
 
 /// A step whose inputs are done.
@@ -154,12 +160,19 @@ impl StepCache {
             records: Records::new(store, request, reporter),
             lower: LowerStores::open(store, request)?,
             borrowed: Mutex::default(),
+            imports: Imports::default(),
+            lost: Mutex::default(),
         })
     }
 
     /// The lease that keeps the layers of this build from being pruned.
     pub(crate) fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The records of this build.
@@ -273,7 +286,9 @@ impl StepCache {
         if ready.by_sources().is_some() || keyed.repeated || self.store.index_has_other_writers() {
             // an unusable index was already reported by the first look-up
             match self.store.index(|index| Ok(look_again(index, ready))) {
-                Ok(Ok(record)) if self.lease.hold(&[record.layer], &[])?.is_empty() => {
+                Ok(Ok(record))
+                    if !self.is_lost(&record) && self.lease.hold(&[record.layer], &[])?.is_empty() =>
+                {
                     return Ok(Found::Hit(Hit::new(*record, ready)));
                 }
                 Ok(Err(records)) => {
@@ -289,7 +304,8 @@ impl StepCache {
         {
             return Ok(Found::Hit(hit));
         }
-        match self.same_content(ready, earlier) {
+        let same = self.same_content(ready, earlier);
+        match same.and_then(|same| same.map_or_else(|| self.elsewhere(ready), |hit| Ok(Some(hit)))) {
             Ok(Some(hit)) => Ok(Found::Hit(hit)),
             Ok(None) => Ok(Found::Miss(reason())),
             Err(Error::Image(ImageError::LayerElsewhere { .. })) => Ok(Found::Unknown(reason())),
@@ -336,6 +352,7 @@ impl StepCache {
             parent: Some(keyed.parent),
             parent_layers: parent.to_vec(),
             source_layers: ready.inputs.source_layers(),
+            by_content: ready.by_content,
             layer_bytes: done.bytes,
             inputs,
             duration_ms: done.took.as_millis() as u64,
@@ -355,39 +372,6 @@ impl StepCache {
         Ok(StepResult::new(record, parent, Origin::Executed))
     }
 
-    /// The result of the same step on a parent, and with sources, that contain the same files.
-    fn same_content(&self, ready: &Ready<'_>, earlier: &[CacheRecord]) -> Result<Option<Hit>, Error> {
-        let parent = &ready.inputs.parent;
-        for earlier in earlier {
-            let Some((before, now)) = stacks_to_compare(ready, earlier) else { continue };
-            let needed = [before.as_slice(), &[earlier.layer]].concat();
-            if !self.lease.hold(&needed, &[])?.is_empty() {
-                continue;
-            }
-            let same = layer_content::is_same((&self.store, &self.files), &self.records, &before, &now);
-            let same = match same {
-                Err(unknown @ Error::Image(ImageError::LayerElsewhere { .. })) => return Err(unknown),
-                // a layer that cannot be compared counts as another one: the cache is advice
-                same => same.unwrap_or(false),
-            };
-            if same {
-                let record = CacheRecord {
-                    step: ready.keyed.description.step,
-                    parent: Some(ready.keyed.parent),
-                    parent_layers: parent.to_vec(),
-                    source_layers: ready.inputs.source_layers(),
-                    evicted: None,
-                    evicted_by: None,
-                    stamp: None,
-                    ..earlier.clone()
-                };
-                let result = StepResult::new(record, parent, Origin::Cache);
-                return Ok(Some(Hit { result, keys: ready.keys() }));
-            }
-        }
-        Ok(None)
-    }
-
     /// Keeps the layers of all results from being pruned; results whose layers are gone are dropped, with those above.
     fn hold(&self, results: &mut Results) -> Result<(), Error> {
         let layers: Vec<LayerId> = results.layers().into_iter().collect();
@@ -401,30 +385,10 @@ impl StepCache {
 
 impl Hit {
     fn new(record: CacheRecord, ready: &Ready<'_>) -> Self {
-        let record = CacheRecord { step: ready.keyed.description.step, ..record };
+        let (step, by_content) = (ready.keyed.description.step, ready.by_content);
+        let record = CacheRecord { step, by_content, ..record };
         Self { result: StepResult::new(record, &ready.inputs.parent, Origin::Cache), keys: ready.keys() }
     }
-}
-
-/// The layers of `earlier`, and those of the step now, of which each two must hold the same files; `None` when they cannot.
-fn stacks_to_compare(ready: &Ready<'_>, earlier: &CacheRecord) -> Option<(Vec<LayerId>, Vec<LayerId>)> {
-    let sources = ready.inputs.source_layers();
-    let (mut before, mut now) = (earlier.parent_layers.clone(), ready.inputs.parent.to_vec());
-    let may_be_same = match ready.content_step {
-        // the files of a COPY are in that hash, whatever layers they come from
-        Some(step) if step == earlier.step => true,
-        Some(_) => earlier.source_layers == sources,
-        // a step hash says how many layers each source has
-        None => earlier.source_layers.len() == sources.len(),
-    };
-    if !may_be_same || before.len() != now.len() {
-        return None;
-    }
-    if ready.content_step.is_none() {
-        before.extend(&earlier.source_layers);
-        now.extend(sources);
-    }
-    Some((before, now))
 }
 
 /// Makes `record` the result of `step`, if there is one and the step's parent has a result too. It must stand on the very

@@ -6,6 +6,7 @@ use rbuild_image::{ImageForm, PushedAs, StaleFiles};
 use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
+use rbuild_remote_cache::{CacheDestination, CacheSource};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -336,6 +337,41 @@ pub struct BuildRequest {
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size` in bytes.
     pub shm_size: Option<u64>,
+    /// `--cache-from`: caches of other machines, the first one that has a result gives it.
+    pub cache_from: Vec<CacheSource>,
+    /// `--cache-to`: caches for other machines.
+    pub cache_to: Vec<CacheOutput>,
+}
+
+/// A cache for other machines that a build writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheOutput {
+    /// Its place and its form.
+    pub destination: CacheDestination,
+    /// The steps whose results it gets.
+    pub mode: CacheMode,
+    /// What a failure to write it does to the build.
+    pub failure: CacheFailure,
+}
+
+/// The steps whose results a cache gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheMode {
+    /// Those whose layers are in the targets' images.
+    #[default]
+    Min,
+    /// All of them.
+    Max,
+}
+
+/// What a failure to write a cache does to a build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheFailure {
+    /// The build fails, after its outputs.
+    #[default]
+    Fatal,
+    /// There is a warning (`ignore-error=true`).
+    Ignored,
 }
 
 impl ContextSource {
@@ -425,6 +461,8 @@ impl BuildRequest {
             on_failure: OnFailure::Stop,
             add_hosts: Vec::new(),
             shm_size: None,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
         }
     }
 

@@ -100,6 +100,11 @@ impl Results {
         Some(Inputs { parent: self.stack(&step.parent)?, sources })
     }
 
+    /// The layers of the plan's images.
+    pub(crate) fn image_layers(&self) -> BTreeSet<LayerId> {
+        self.images.iter().flat_map(|stack| stack.iter().copied()).collect()
+    }
+
     /// Every layer that the results and the plan's images stand for, once.
     pub(crate) fn layers(&self) -> BTreeSet<LayerId> {
         let own = self.steps.iter().flatten().map(StepResult::layer);

@@ -1,7 +1,7 @@
 //! What can go wrong with layers, archives and images.
 
 use rbuild_archive::ArchiveError;
-use rbuild_cache::{LayerId, RemoteLayer, StoreError};
+use rbuild_cache::{LayerId, LayerOrigin, RemoteLayer, StoreError};
 use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
 use rbuild_registry::RegistryError;
 use std::{fmt, io, path::PathBuf};
@@ -125,7 +125,7 @@ pub enum ImageError {
         layer: Digest,
         /// The image it was seen with.
         image: String,
-        /// The domain of the registry that had it then.
+        /// The domain of the registry that had it then, or words for a directory.
         registry: String,
         /// The underlying error.
         #[source]
@@ -348,7 +348,10 @@ impl ImageError {
         Self::FetchLayer {
             layer: remote.blob.digest,
             image: remote.origin.familiar(),
-            registry: remote.origin.domain().to_owned(),
+            registry: match &remote.origin {
+                LayerOrigin::Registry(reference) => reference.domain().to_owned(),
+                LayerOrigin::Layout { .. } => "this machine".to_owned(),
+            },
             source: Box::new(source),
         }
     }

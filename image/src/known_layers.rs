@@ -4,7 +4,7 @@
 //! its ChainId, because above other layers it would be another tree.
 
 use crate::ImageError;
-use rbuild_cache::{FactKey, KeyBuilder, LayerId, LayerSource, Lease, Store};
+use rbuild_cache::{FactKey, KeyBuilder, LayerId, LayerSource, Lease, RemoteLayer, Store};
 use rbuild_oci::{ChainId, DiffId};
 
 /// A layer to be found again.
@@ -32,18 +32,57 @@ pub(crate) fn find(
     lease: &Lease,
     diff_ids: &[DiffId],
 ) -> Result<Vec<Option<LayerId>>, ImageError> {
-    if diff_ids.is_empty() {
+    let chains = ChainId::each(diff_ids);
+    find_each(store, lease, &diff_ids.iter().copied().zip(chains.into_iter().map(Some)).collect::<Vec<_>>())
+}
+
+/// Layers, each as what it is above: one that the store has, or else a new one that is elsewhere. The chain of one whose
+/// lower layers have no known DiffIds is unknown. `lease` holds them all.
+///
+/// # Errors
+/// An I/O error of the store.
+pub fn known_or_elsewhere(
+    store: &Store,
+    lease: &Lease,
+    wanted: Vec<(RemoteLayer, Option<ChainId>)>,
+) -> Result<Vec<LayerId>, ImageError> {
+    let names: Vec<_> = wanted.iter().map(|(remote, chain)| (remote.diff_id, *chain)).collect();
+    let known = find_each(store, lease, &names)?;
+    let (mut layers, mut fresh) = (Vec::with_capacity(wanted.len()), Vec::new());
+    for (known, (remote, chain)) in known.into_iter().zip(wanted) {
+        layers.push(match known {
+            Some(layer) => {
+                redirect(store, &layer, remote)?;
+                layer
+            }
+            None => {
+                let layer = store.add_remote_layer(lease, remote)?;
+                fresh.extend(chain.map(|chain| KnownLayer::on_its_chain(layer, chain)));
+                layer
+            }
+        });
+    }
+    remember(store, &fresh);
+    Ok(layers)
+}
+
+fn find_each(
+    store: &Store,
+    lease: &Lease,
+    wanted: &[(DiffId, Option<ChainId>)],
+) -> Result<Vec<Option<LayerId>>, ImageError> {
+    if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let chains = ChainId::each(diff_ids);
     let known = store.index(|index| {
-        let one = |(diff_id, chain): (&DiffId, &ChainId)| {
-            index.layer_fact(&diff_key(*diff_id)).or_else(|| index.layer_fact(&chain_key(*chain)))
+        let one = |(diff_id, chain): &(DiffId, Option<ChainId>)| {
+            let on_chain = || index.layer_fact(&chain_key((*chain)?));
+            index.layer_fact(&diff_key(*diff_id)).or_else(on_chain)
         };
-        Ok(diff_ids.iter().zip(&chains).map(one).collect())
+        Ok(wanted.iter().map(one).collect())
     });
     // the index is advice: one that cannot be used knows no layer
-    let mut found: Vec<Option<LayerId>> = known.unwrap_or_else(|_| vec![None; diff_ids.len()]);
+    let mut found: Vec<Option<LayerId>> = known.unwrap_or_else(|_| vec![None; wanted.len()]);
     let layers: Vec<LayerId> = found.iter().flatten().copied().collect();
     let missing = lease.hold(&layers, &[])?;
     for layer in &mut found {
@@ -70,6 +109,27 @@ pub(crate) fn remember(store: &Store, layers: &[KnownLayer]) {
     let put =
         |known: &KnownLayer, index: &rbuild_cache::Index<'_>| index.put_layer_fact(&known.key, &known.layer);
     let _ = store.index(|index| layers.iter().try_for_each(|known| put(known, index)));
+}
+
+/// Notes that a layer, if it is still elsewhere, can be had of `remote`, whose manifest was seen just now: the registry
+/// that it was first seen at may be gone, or may have lied.
+pub(crate) fn redirect(store: &Store, layer: &LayerId, remote: RemoteLayer) -> Result<(), ImageError> {
+    let moved = |known: Option<RemoteLayer>| {
+        known.is_some_and(|known| {
+            let blob = |remote: &RemoteLayer| (remote.blob.digest, remote.blob.size);
+            blob(&known) != blob(&remote) || !known.origin.is_place_of(&remote.origin)
+        })
+    };
+    if !moved(store.remote_layer(layer)?) {
+        return Ok(());
+    }
+    // one that is locked is being fetched
+    if let Some(lock) = store.try_lock_layer(layer)?
+        && store.remote_layer(layer)?.is_some()
+    {
+        store.set_remote_layer(&lock, remote)?;
+    }
+    Ok(())
 }
 
 fn diff_key(diff_id: DiffId) -> FactKey {

@@ -29,12 +29,13 @@ pub use archive::{
     archive_manifest, export_archive, export_layout, load, load_as, name_known, save, save_partly,
 };
 pub use assemble::{assemble, unrecorded};
-pub use distribution::{Pulled, PushedAs, RemoteImages};
+pub use distribution::{Pulled, PushedAs, RemoteImages, known_blob, remember_blob};
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
 pub use file_tree::{Change, Difference, FileChange, FileTree, LayerEffect};
 pub use form::{ImageForm, MediaTypes};
 pub use import::{Import, import_tar};
+pub use known_layers::known_or_elsewhere;
 pub use layer::{
     Applied, BlobRetention, DirectoryTar, EntryTimes, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar,
     Note, Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, clamped_layer, compress_layer,

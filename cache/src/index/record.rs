@@ -24,6 +24,9 @@ pub struct CacheRecord {
     /// The layers of the stages and images it took files from, in the order of its sources, lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_layers: Vec<LayerId>,
+    /// The key of a COPY from a stage or an image by the content of what it copied, if that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_content: Option<CacheKey>,
     /// Bytes of the disk that its layer takes, as [`crate::LayerMeta::disk_bytes`]; only of a layer that a step of this store
     /// made, which has no blob.
     #[serde(default, skip_serializing_if = "Option::is_none")]

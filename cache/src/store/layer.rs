@@ -12,7 +12,7 @@ use crate::{
 use rbuild_oci::{Descriptor, DiffId, Digest, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
+    fmt, fs,
     io::{self, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -87,8 +87,59 @@ pub struct RemoteLayer {
     pub blob: Descriptor,
     /// Digest of the tar, as the image's config says; what is fetched must have it.
     pub diff_id: DiffId,
-    /// The image it came with: the registry and the repository that have the blob.
-    pub origin: Reference,
+    /// What has the blob.
+    pub origin: LayerOrigin,
+}
+
+/// A place that has blobs of layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LayerOrigin {
+    /// The repository of this image in its registry.
+    Registry(Reference),
+    /// An OCI layout directory of this machine, such as a build cache of `type=local`.
+    Layout {
+        /// Its path.
+        layout: String,
+    },
+}
+
+impl LayerOrigin {
+    /// The image, if it is one of a registry.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Reference> {
+        match self {
+            Self::Registry(reference) => Some(reference),
+            Self::Layout { .. } => None,
+        }
+    }
+
+    /// Its shortest name.
+    #[must_use]
+    pub fn familiar(&self) -> String {
+        match self {
+            Self::Registry(reference) => reference.familiar(),
+            Self::Layout { layout } => layout.clone(),
+        }
+    }
+
+    /// True if both are one place: the tag of an image does not matter, its blobs are those of the repository.
+    #[must_use]
+    pub fn is_place_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Registry(one), Self::Registry(other)) => one.has_repository_of(other),
+            (one, other) => one == other,
+        }
+    }
+}
+
+impl fmt::Display for LayerOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(f),
+            Self::Layout { layout } => layout.fmt(f),
+        }
+    }
 }
 
 /// A layer being made: `fs` for its content and `work` for overlayfs. Dropping it removes both.

@@ -36,7 +36,7 @@ pub(crate) use durability::Durable;
 pub use image_record::{ImageLayer, ImageRecord, PlatformImage};
 pub use image_row::ImageRow;
 pub use job_slot::{JobSlot, MemoryClaim, MemoryTurn};
-pub use layer::{LayerDraft, LayerMeta, LayerSource, RemoteLayer};
+pub use layer::{LayerDraft, LayerMeta, LayerOrigin, LayerSource, RemoteLayer};
 pub use layer_id::LayerId;
 pub(crate) use lease::Held;
 pub use lease::{Lease, Missing};

@@ -26,6 +26,7 @@ fn record(name: &str) -> (CacheKey, CacheRecord) {
         parent: None,
         parent_layers: vec!["fedcba9876543210".parse().unwrap(); 6],
         source_layers: Vec::new(),
+        by_content: None,
         inputs: StepInputs::new("run")
             .with("argv", name)
             .with("env PATH", "/usr/bin:/bin")

@@ -2,8 +2,8 @@
 
 use crate::fixture::{image, layer, now, record, store};
 use rbuild_cache::{
-    LayerId, LayerMeta, LayerSource, Lease, Lookup, PruneOptions, RecordPrune, RemoteLayer, Store,
-    StoreError, Writer,
+    LayerId, LayerMeta, LayerOrigin, LayerSource, Lease, Lookup, PruneOptions, RecordPrune, RemoteLayer,
+    Store, StoreError, Writer,
 };
 use rbuild_oci::{Clock, Compression, Descriptor, DiffId, Digest, MediaType};
 use std::fs;
@@ -11,7 +11,7 @@ use std::fs;
 fn remote(text: &str) -> RemoteLayer {
     let blob = Descriptor::new(MediaType::OciLayer(Compression::Gzip), Digest::of(text.as_bytes()), 7);
     let diff_id = DiffId::from_digest(Digest::of(format!("tar of {text}").as_bytes()));
-    RemoteLayer { blob, diff_id, origin: "registry.test/base:1".parse().unwrap() }
+    RemoteLayer { blob, diff_id, origin: LayerOrigin::Registry("registry.test/base:1".parse().unwrap()) }
 }
 
 fn elsewhere(store: &Store, lease: &Lease, text: &str) -> LayerId {
@@ -58,7 +58,8 @@ fn one_fetch_has_a_layer_at_a_time_and_may_say_where_it_is() {
     let id = elsewhere(&store, &lease, "x");
     let lock = store.try_lock_layer(&id).unwrap().unwrap();
     assert!(store.try_lock_layer(&id).unwrap().is_none());
-    let moved = RemoteLayer { origin: "mirror.test/base:1".parse().unwrap(), ..remote("x") };
+    let moved =
+        RemoteLayer { origin: LayerOrigin::Registry("mirror.test/base:1".parse().unwrap()), ..remote("x") };
     store.set_remote_layer(&lock, moved.clone()).unwrap();
     assert_eq!(store.remote_layer(&id).unwrap(), Some(moved));
     drop(lock);

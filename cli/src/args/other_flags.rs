@@ -18,12 +18,10 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 26] = [
+const FLAGS: [(&str, Option<char>, Takes); 24] = [
     ("allow", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
-    ("cache-from", None, Value),
-    ("cache-to", None, Value),
     ("cgroup-parent", None, Value),
     ("compress", None, Switch),
     ("cpu-period", None, Value),

@@ -1,8 +1,8 @@
 //! What a `build` line means.
 
 use super::{
-    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, contexts,
-    images,
+    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, caches,
+    contexts, images,
     outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
     pairs, secrets, size, ssh, tag, unsupported,
 };
@@ -86,8 +86,7 @@ impl BuildOptions {
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
-        let (context, source, dockerfile) =
-            contexts::sources(&args.context, args.file.as_deref().filter(|text| !text.is_empty()))?;
+        let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
         let target = args.target.filter(|target| !target.is_empty());
@@ -109,7 +108,6 @@ impl BuildOptions {
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: targets[0].target.clone(),
-            further_targets: Vec::new(),
             platforms: platforms(&args.platform, environment)?,
             cache_mounts: cache_mounts::cache_mounts(&args.cache_mount)?,
             secrets: secrets::secrets(&args.secret, environment)?,
@@ -119,13 +117,14 @@ impl BuildOptions {
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,
             pull: images::pull(args.pull),
-            image_sources: Vec::new(),
-            locked: None,
             lower_stores: lower_stores(&args.cache_ro)?,
             jobs: args.jobs,
             on_failure: if args.keep_going { OnFailure::GoOn } else { OnFailure::Stop },
             add_hosts: hosts(&args.add_host)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
+            cache_from: caches::sources(&args.cache_from)?,
+            cache_to: caches::outputs(&args.cache_to)?,
+            ..BuildRequest::new(PathBuf::new())
         };
         Ok(Self {
             image_sources: images::sources(&args.image_source)?,

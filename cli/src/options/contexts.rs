@@ -27,6 +27,7 @@ pub(super) fn sources(
     context: &str,
     file: Option<&str>,
 ) -> Result<(ContextKind, ContextSource, DockerfileSource), UsageError> {
+    let file = file.filter(|text| !text.is_empty());
     if context.is_empty() {
         return Err(UsageError::in_build(
             "please specify build context (e.g. \".\" for the current directory)",

@@ -3,6 +3,7 @@
 
 mod build;
 mod cache_mounts;
+mod caches;
 mod call;
 mod contexts;
 mod images;

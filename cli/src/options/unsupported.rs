@@ -52,7 +52,6 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
         "provenance" | "sbom" | "debug" => off,
         "allow" => value == LOCAL_DELETE || value == Entitlement::NetworkHost.name(),
         "attest" => value.split(',').any(|part| part == "disabled=true"),
-        "cache-from" | "cache-to" => value.is_empty(),
         "builder" => value == "default",
         _ => false,
     }

@@ -15,6 +15,8 @@ pub(super) fn name(what: &Activity) -> String {
         Activity::AskStore { image, store } => format!("[internal] look for {image} in {store}"),
         Activity::FetchSource { source } => source.clone(),
         Activity::FetchLayers { image } => format!("[internal] fetch layers of {image}"),
+        Activity::ImportCache { from } => format!("importing cache manifest from {from}"),
+        Activity::ExportCache { to } => format!("exporting cache to {to}"),
         Activity::Step(step) if step.position.is_empty() => step.instruction.clone(),
         Activity::Step(step) => format!("{} {}", step.position, step.instruction),
         Activity::RepeatStep(step) => format!("verify {} {}", step.position, step.instruction),
@@ -61,6 +63,7 @@ pub(super) fn note(note: &Note) -> String {
             format!("{reason}: the network of RUN is the host's, whose local services it can reach")
         }
         Note::BlobExists { blob } => format!("{blob}: already exists"),
+        Note::NothingToShare => "skipping cache export for empty result".to_owned(),
         Note::ImageExists => "the daemon has the image already".to_owned(),
         Note::LayersExist { present, all } => format!("the daemon has {present} of {all} layers already"),
         Note::BlobMounted { blob, from } => format!("{blob}: mounted from {from}"),

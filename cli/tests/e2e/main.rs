@@ -40,6 +40,7 @@ mod preview;
 mod refused_overlay;
 mod registries;
 mod remote_bases;
+mod remote_cache;
 mod robust;
 mod sandbox;
 mod scheduling;

@@ -99,6 +99,11 @@ pub(crate) fn to_hash<'a>(plan: &Plan, outputs: impl Iterator<Item = &'a [Output
     of_images.flat_map(|(targets, _)| targets).flat_map(|target| own_steps(plan, target)).collect()
 }
 
+/// The steps whose layers are in the targets' images.
+pub(crate) fn own_layers(plan: &Plan) -> BTreeSet<StepId> {
+    plan.targets.iter().flat_map(|target| own_steps(plan, target)).collect()
+}
+
 /// The targets of `plan` that belong to each of `count` lists of outputs: one for each platform.
 pub(crate) fn by_output(plan: &Plan, count: usize) -> impl Iterator<Item = &[PlannedTarget]> {
     plan.targets.chunks(plan.targets.len() / count.max(1))

@@ -20,6 +20,8 @@ fn words(event: &Event) -> String {
                 | Activity::AskStore { .. }
                 | Activity::FetchSource { .. }
                 | Activity::FetchLayers { .. }
+                | Activity::ImportCache { .. }
+                | Activity::ExportCache { .. }
                 | Activity::Load
                 | Activity::Pull { .. }
                 | Activity::Push { .. }

@@ -5,12 +5,13 @@ use super::{
     file::ArchiveFile,
     load::record_as,
     manifest::{self, ArchivedImage},
+    save::blob_name,
     unpack_layers::unpack_layers,
 };
 use crate::{ImageError, assemble, event::OnEvent, known_layers};
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, Store};
 use rbuild_oci::{Descriptor, Digest, ImageConfig, ImageId, ImageName, Platform, Timestamp};
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 /// The tag looked for when none is given.
 const DEFAULT_TAG: &str = "latest";
@@ -64,6 +65,42 @@ impl Layout {
         }
         let tags = index.manifests.iter().filter_map(|entry| entry.annotations.get(NAMES[1]).cloned());
         Err(ImageError::LayoutTag { tag: tag.to_owned(), available: tags.collect() })
+    }
+
+    /// The entries of its index.
+    ///
+    /// # Errors
+    /// [`ImageError::ArchiveFile`] without an index; [`ImageError::Document`] for one that is none.
+    pub fn entries(&self) -> Result<Vec<Descriptor>, ImageError> {
+        Ok(manifest::index(&self.0)?.manifests)
+    }
+
+    /// A small document, whose digest was checked.
+    ///
+    /// # Errors
+    /// [`ImageError::ArchiveFile`] when it is not there, [`ImageError::TooLong`], [`ImageError::ArchiveDigest`].
+    pub fn document(&self, digest: &Digest) -> Result<Vec<u8>, ImageError> {
+        self.0.document(&blob_name(digest))
+    }
+
+    /// The bytes of a blob, whose length is right and whose digest the reader has to check.
+    ///
+    /// # Errors
+    /// [`ImageError::ArchiveFile`] when it is not there or has another length.
+    pub fn blob(&self, blob: &Descriptor) -> Result<impl Read + Send + use<>, ImageError> {
+        let file = blob_name(&blob.digest);
+        let section = self.0.section(&file)?;
+        if section.size != blob.size {
+            return Err(ImageError::ArchiveFile { archive: self.0.kind(), file });
+        }
+        Ok(section.reader())
+    }
+
+    /// True if it has a blob with this digest and this length. Its bytes are not read.
+    #[must_use]
+    pub fn has_blob(&self, blob: &Descriptor) -> bool {
+        let found = self.0.find(&blob_name(&blob.digest));
+        matches!(found, Ok(Some(section)) if section.size == blob.size)
     }
 
     /// The digest of the manifest or index whose entry has this name in full; a bare tag names no repository.

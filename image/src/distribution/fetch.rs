@@ -6,19 +6,20 @@
 
 use super::{RemoteImages, blocking};
 use crate::{
-    BlobRetention, ImageError, ImageEvent, PendingLayer,
+    BlobRetention, ImageError, ImageEvent, Layout, PendingLayer,
     event::OnEvent,
     known_layers::{self, KnownLayer},
     unpack_layer,
 };
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use rbuild_cache::{LayerId, LayerLock, Lease, RemoteLayer, Store, StoreError};
-use rbuild_oci::{Digest, Reference};
+use rbuild_cache::{LayerId, LayerLock, LayerOrigin, Lease, RemoteLayer, Store, StoreError};
+use rbuild_oci::{Descriptor, Digest, Reference};
 use rbuild_registry::BlobStart;
 use std::{
     collections::HashSet,
     io::{self, Read},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -47,11 +48,11 @@ struct Wanted {
 }
 
 impl RemoteImages {
-    /// The image that the topmost of those layers of `stack` came with that are elsewhere; `None` when all are here.
+    /// The place that has the topmost of those layers of `stack` that are elsewhere; `None` when all are here.
     ///
     /// # Errors
     /// When a layer is not in the store.
-    pub fn origin(&self, stack: &[LayerId]) -> Result<Option<Reference>, ImageError> {
+    pub fn origin(&self, stack: &[LayerId]) -> Result<Option<LayerOrigin>, ImageError> {
         for layer in stack.iter().rev() {
             if let Some(remote) = self.store.remote_layer(layer)? {
                 return Ok(Some(remote.origin));
@@ -144,7 +145,21 @@ impl RemoteImages {
             };
             blocking("unpacking a layer", move || unpack_layer(&store, blob, &keep)).await?
         } else {
-            self.unpack_download(remote, keep, on_event).await?
+            match &remote.origin {
+                LayerOrigin::Registry(reference) => {
+                    self.unpack_download((reference, remote), keep, on_event).await?
+                }
+                LayerOrigin::Layout { layout } => {
+                    let (layout, wanted) = (PathBuf::from(layout), descriptor.clone());
+                    // like any blob of the store from here on: checked against its digest and its length
+                    let keep = BlobRetention::Blob(wanted.clone());
+                    blocking("unpacking a layer", move || {
+                        let blob = Layout::open(&layout)?.blob(&wanted)?;
+                        unpack_layer(&store, blob, &keep)
+                    })
+                    .await?
+                }
+            }
         };
         if pending.diff_id() != remote.diff_id {
             let (name, expected, found) = (digest.to_string(), remote.diff_id, pending.diff_id());
@@ -157,7 +172,7 @@ impl RemoteImages {
     /// Unpacks a layer while its blob arrives, after the part that a broken download has left.
     async fn unpack_download(
         &self,
-        remote: &RemoteLayer,
+        (reference, remote): (&Reference, &RemoteLayer),
         keep: BlobRetention,
         on_event: OnEvent<'_>,
     ) -> Result<PendingLayer, ImageError> {
@@ -171,7 +186,8 @@ impl RemoteImages {
             Some((beginning, _)) => unpack_layer(&store, beginning.chain(rest), &keep),
             None => unpack_layer(&store, rest, &keep),
         });
-        let (received, unpacked) = tokio::join!(self.receive(remote, (offset, pieces), on_event), unpacking);
+        let (received, unpacked) =
+            tokio::join!(self.receive((reference, &remote.blob), (offset, pieces), on_event), unpacking);
         // the transfer's error comes first, because a broken transfer makes the unpacking fail as well
         received?;
         if unpacked.is_err() {
@@ -185,14 +201,14 @@ impl RemoteImages {
     /// error says why.
     async fn receive(
         &self,
-        remote: &RemoteLayer,
+        (reference, blob): (&Reference, &Descriptor),
         (offset, pieces): (u64, mpsc::Sender<Option<Bytes>>),
         on_event: OnEvent<'_>,
     ) -> Result<(), ImageError> {
         // the writer of the blob checks its digest; a tar that is not compressed is checked by its DiffId
         let start = BlobStart::SizeOnly { offset };
-        let mut stream = self.client.fetch_blob_from(&remote.origin, &remote.blob, start).await?;
-        let (digest, mut bytes, mut reported) = (remote.blob.digest, offset, offset);
+        let mut stream = self.client.fetch_blob_from(reference, blob, start).await?;
+        let (digest, mut bytes, mut reported) = (blob.digest, offset, offset);
         while let Some(piece) = stream.next_chunk().await? {
             bytes += piece.len() as u64;
             if pieces.send(Some(piece)).await.is_err() {

@@ -8,9 +8,11 @@ mod fetch;
 mod pull;
 mod push;
 mod resolve;
+mod send_layer;
 
 pub use pull::Pulled;
 pub use push::PushedAs;
+pub use send_layer::{known_blob, remember_blob};
 
 use crate::ImageError;
 use rbuild_cache::Store;

@@ -20,7 +20,7 @@ use futures_util::future::try_join_all;
 use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord, Store};
 use rbuild_oci::{Descriptor, DiffId, Digest, ImageName, ManifestOrIndex, MediaType, Reference};
 use rbuild_registry::{BlobBody, BlobUpload, Client};
-use std::{cell::OnceCell, collections::HashMap};
+use std::{collections::HashMap, sync::OnceLock};
 use tokio::sync::Semaphore;
 
 /// Layers under way at a time. Each compresses on all cores; more would only wait for them.
@@ -59,7 +59,7 @@ impl RemoteImages {
             form,
             on_event,
             memo: recall_compressed(&self.store, unpacked(image, packing), packing.compression),
-            repositories: OnceCell::new(),
+            repositories: OnceLock::new(),
         };
         let lease = self.store.lease()?;
         hold(&lease, image)?;
@@ -89,19 +89,19 @@ fn hold(lease: &Lease, image: &ImageRecord) -> Result<(), ImageError> {
     Ok(())
 }
 
-struct Pushing<'a> {
-    store: &'a Store,
-    client: &'a Client,
-    name: &'a ImageName,
+pub(super) struct Pushing<'a> {
+    pub(super) store: &'a Store,
+    pub(super) client: &'a Client,
+    pub(super) name: &'a ImageName,
     /// The same, for the registry.
-    reference: &'a Reference,
-    place: PushedAs,
-    form: &'a ImageForm,
-    on_event: OnEvent<'a>,
+    pub(super) reference: &'a Reference,
+    pub(super) place: PushedAs,
+    pub(super) form: &'a ImageForm,
+    pub(super) on_event: OnEvent<'a>,
     /// The blobs to which layers were compressed before, by DiffId.
-    memo: HashMap<DiffId, Descriptor>,
+    pub(super) memo: HashMap<DiffId, Descriptor>,
     /// Other repositories of the registry, by a layer they have; looked for when a layer is missing.
-    repositories: OnceCell<HashMap<DiffId, String>>,
+    pub(super) repositories: OnceLock<HashMap<DiffId, String>>,
 }
 
 impl Pushing<'_> {
@@ -209,7 +209,7 @@ impl Pushing<'_> {
         Ok(layers.iter().filter_map(|layer| sent.get(&layer.diff_id).cloned()).collect())
     }
 
-    async fn layer(&self, layer: &ImageLayer) -> Result<Descriptor, ImageError> {
+    pub(super) async fn layer(&self, layer: &ImageLayer) -> Result<Descriptor, ImageError> {
         let known = self.known_form(layer);
         let digest = known.map_or(*layer.diff_id.as_digest(), |known| known.digest);
         if let Some(known) = known
@@ -273,8 +273,8 @@ impl Pushing<'_> {
         if let Some(path) = known.get(&layer.diff_id) {
             return Ok(Some(path.clone()));
         }
-        let origin = self.store.remote_layer(&layer.layer)?.map(|remote| remote.origin);
-        let other = origin.filter(|origin| {
+        let Some(remote) = self.store.remote_layer(&layer.layer)? else { return Ok(None) };
+        let other = remote.origin.registry().filter(|origin| {
             origin.domain() == self.reference.domain() && origin.path() != self.reference.path()
         });
         Ok(other.map(|origin| origin.path().to_owned()))

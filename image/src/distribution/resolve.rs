@@ -8,7 +8,7 @@ use crate::{
     platform_choice::{DEPTH_LIMIT, choose},
     several_platforms,
 };
-use rbuild_cache::{ImageLayer, ImageRecord, LayerId, Lease, RefRecord, RemoteLayer, Store};
+use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerOrigin, Lease, RefRecord, RemoteLayer, Store};
 use rbuild_oci::{
     ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex,
     Platform, Reference, Timestamp,
@@ -86,7 +86,7 @@ impl RemoteImages {
         let remote = |(blob, diff_id): (&Descriptor, &DiffId)| RemoteLayer {
             blob: blob.clone(),
             diff_id: *diff_id,
-            origin: reference.clone(),
+            origin: LayerOrigin::Registry(reference.clone()),
         };
         let remotes: Vec<RemoteLayer> = manifest.layers.iter().zip(&diff_ids).map(remote).collect();
         let store = self.store.clone();
@@ -211,7 +211,7 @@ fn known_stack(
     for ((known, remote), chain) in known.into_iter().zip(remotes).zip(chains) {
         stack.push(match known {
             Some(layer) => {
-                redirect(store, &layer, remote)?;
+                known_layers::redirect(store, &layer, remote)?;
                 layer
             }
             None => {
@@ -260,24 +260,4 @@ fn recorded_stack(store: &Store, lease: &Lease, id: &ImageId) -> Result<Option<V
     let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
     let there = lease.hold(&layers, &[])?.is_empty();
     Ok((there && layers.iter().all(|layer| known_layers::is_whole(store, layer))).then_some(layers))
-}
-
-/// Notes that a layer, if it is still elsewhere, can be had of `remote`, whose manifest was seen just now: the registry
-/// that it was first seen at may be gone, or may have lied.
-fn redirect(store: &Store, layer: &LayerId, remote: RemoteLayer) -> Result<(), ImageError> {
-    let place = |remote: &RemoteLayer| {
-        let RemoteLayer { blob, origin, .. } = remote;
-        (blob.digest, blob.size, origin.domain().to_owned(), origin.path().to_owned())
-    };
-    let moved = |known: Option<RemoteLayer>| known.is_some_and(|known| place(&known) != place(&remote));
-    if !moved(store.remote_layer(layer)?) {
-        return Ok(());
-    }
-    // one that is locked is being fetched
-    if let Some(lock) = store.try_lock_layer(layer)?
-        && store.remote_layer(layer)?.is_some()
-    {
-        store.set_remote_layer(&lock, remote)?;
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@ use crate::{
     archives::tar,
     registry::{Fixture, block_on},
 };
-use rbuild_cache::{ImageRecord, LayerId, RemoteLayer};
+use rbuild_cache::{ImageRecord, LayerId, LayerOrigin, RemoteLayer};
 use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, ImageForm, Import, Pulled, PushedAs,
     RemoteImages, SaveItem, apply_tar, assemble, import_tar, layer_tar, load, save, validate,
@@ -312,7 +312,10 @@ fn without_a_network_a_fetch_fails_and_a_kept_image_does_not() {
     let remotes: Vec<_> =
         resolved.stack().iter().map(|layer| store.remote_layer(layer).unwrap().unwrap()).collect();
     // nothing listens on that port
-    resolved.redirect(&RemoteLayer { origin: "127.0.0.1:1/app:1".parse().unwrap(), ..remotes[0].clone() });
+    resolved.redirect(&RemoteLayer {
+        origin: LayerOrigin::Registry("127.0.0.1:1/app:1".parse().unwrap()),
+        ..remotes[0].clone()
+    });
     let error = resolved.fetch().unwrap_err();
     let text = causes(&error);
     let layer = served.layers[0];

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Every crate: folder, package, layer.
-const CRATES: [(&str, &str, u8); 16] = [
+const CRATES: [(&str, &str, u8); 17] = [
     ("oci", "rbuild-oci", 0),
     ("parser", "rbuild-parser", 0),
     ("executor/sys", "rbuild-sys", 0),
@@ -26,6 +26,7 @@ const CRATES: [(&str, &str, u8); 16] = [
     ("registry", "rbuild-registry", 1),
     ("daemon", "rbuild-daemon", 1),
     ("image", "rbuild-image", 2),
+    ("cache/remote", "rbuild-remote-cache", 3),
     ("executor", "rbuild-executor", 3),
     ("engine", "rbuild", 4),
     ("docker-api", "rbuild-docker-api", 5),

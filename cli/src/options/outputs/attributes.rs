@@ -149,7 +149,7 @@ impl Attributes {
 }
 
 /// The fields of a line of comma-separated values (RFC 4180).
-fn fields(line: &str) -> Result<Vec<String>, UsageError> {
+pub(in crate::options) fn fields(line: &str) -> Result<Vec<String>, UsageError> {
     let wrong = || UsageError::in_build(format!("invalid value {line}: a quote is not closed"));
     let mut fields = Vec::new();
     let mut rest = line;

@@ -7,6 +7,7 @@ use super::packing::packing;
 use crate::error::UsageError;
 use annotations::{Annotation, Place};
 use attributes::Attributes;
+pub(super) use attributes::fields;
 use rbuild::{
     ArchiveFormat, CanonicalName, ImageForm, ImageName, LayerTimes, MediaTypes, PlatformSplit, PushedAs,
     StaleFiles,

@@ -5,15 +5,15 @@
 
 use super::Pushing;
 use crate::{
-    ImageError, ImageEvent,
+    ImageError, ImageEvent, Layout,
     distribution::blocking,
     layer::{Flow, LayerCompression, compress_layer, remember_compressed},
 };
 use bytes::Bytes;
-use rbuild_cache::{ImageLayer, OpenUpload, RemoteLayer, Store};
-use rbuild_oci::{Descriptor, Digest};
+use rbuild_cache::{ImageLayer, LayerOrigin, OpenUpload, RemoteLayer, Store};
+use rbuild_oci::{Descriptor, Digest, Reference};
 use rbuild_registry::{BlobBody, BlobUpload, Client, UploadNotes};
-use std::io;
+use std::{io, path::Path};
 use tokio::sync::{mpsc, oneshot};
 
 /// Pieces of a layer on its way from one registry to another (of some 16 KiB) that may wait for the latter.
@@ -56,11 +56,25 @@ impl Pushing<'_> {
 
     /// Sends the blob of a layer that is elsewhere while it comes from there; nothing of it is kept.
     pub(super) async fn pass_on(&self, remote: &RemoteLayer) -> Result<(), ImageError> {
+        let reference = match &remote.origin {
+            LayerOrigin::Registry(reference) => reference,
+            LayerOrigin::Layout { layout } => {
+                let layout = Layout::open(Path::new(layout))?;
+                // one that is not there is the first thing to be said
+                layout.blob(&remote.blob).map_err(|source| ImageError::fetch_layer(remote, source))?;
+                let open = || match layout.blob(&remote.blob) {
+                    Ok(blob) => BlobBody::from_reader(blob),
+                    // an upload that is shorter than it should be is refused and explained by the registry's client
+                    Err(_) => BlobBody::from_bytes(Bytes::new()),
+                };
+                return self.send_blob(&remote.blob, open).await;
+            }
+        };
         let open = || {
             let (pieces, body) = mpsc::channel::<io::Result<Bytes>>(PIECES_AHEAD);
-            let (client, remote) = (self.client.clone(), remote.clone());
+            let (client, reference, remote) = (self.client.clone(), reference.clone(), remote.clone());
             tokio::spawn(async move {
-                if let Err(source) = pour(&client, &remote, &pieces).await {
+                if let Err(source) = pour(&client, (&reference, &remote), &pieces).await {
                     // an upload that has ended needs no reason to
                     let _ = pieces.send(Err(io::Error::other(source))).await;
                 }
@@ -161,11 +175,11 @@ impl Pushing<'_> {
 /// Moves the blob of a layer from its registry to `pieces`, until its end or until the other side has gone.
 async fn pour(
     client: &Client,
-    remote: &RemoteLayer,
+    (reference, remote): (&Reference, &RemoteLayer),
     pieces: &mpsc::Sender<io::Result<Bytes>>,
 ) -> Result<(), ImageError> {
     let moved = async {
-        let mut stream = client.fetch_blob(&remote.origin, &remote.blob).await?;
+        let mut stream = client.fetch_blob(reference, &remote.blob).await?;
         while let Some(piece) = stream.next_chunk().await? {
             if pieces.send(Ok(piece)).await.is_err() {
                 break;

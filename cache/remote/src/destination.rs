@@ -1,0 +1,90 @@
+//! Where a cache is written, and in which form.
+
+use crate::{CacheForm, Leftovers, RemoteCacheError, SharedCache, documents::Documents, layout, registry};
+use rbuild_cache::{LayerId, Store};
+use rbuild_image::{OnEvent, RemoteImages};
+use rbuild_oci::{Descriptor, ImageName};
+use std::{fmt, path::PathBuf};
+
+/// A cache to write (`--cache-to`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheDestination {
+    /// Its place.
+    pub target: CacheTarget,
+    /// Its form.
+    pub form: CacheForm,
+}
+
+/// The place of a cache to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheTarget {
+    /// A registry.
+    Registry(ImageName),
+    /// An OCI layout directory, which is made when it is not there.
+    Layout {
+        /// Its whole path.
+        directory: PathBuf,
+        /// The name of the cache in it.
+        tag: String,
+        /// What becomes of blobs that nothing in it names any more.
+        leftovers: Leftovers,
+    },
+}
+
+impl CacheDestination {
+    /// Sees that it can be written to. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// When a registry does not let this client push, or a directory cannot be made.
+    pub async fn open(&self, images: &RemoteImages) -> Result<(), RemoteCacheError> {
+        match &self.target {
+            CacheTarget::Registry(name) => Ok(images.check_push(name).await?),
+            CacheTarget::Layout { directory, .. } => layout::make(directory),
+        }
+    }
+
+    /// Sees that it has the layer, whose DiffId must be known, as a blob. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the layer cannot be read or had, or the place does not take it.
+    pub async fn send_layer(
+        &self,
+        (store, images): (&Store, &RemoteImages),
+        layer: &LayerId,
+        on_event: OnEvent<'_>,
+    ) -> Result<Descriptor, RemoteCacheError> {
+        let packing = &self.form.packing;
+        match &self.target {
+            CacheTarget::Registry(name) => Ok(images.send_layer(layer, (name, packing), on_event).await?),
+            CacheTarget::Layout { directory, .. } => {
+                layout::send_layer((store, images), layer, (directory, packing)).await
+            }
+        }
+    }
+
+    /// Names `cache`, whose blobs it has. Returns the descriptor of its manifest. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the place does not take it.
+    pub async fn publish(
+        &self,
+        images: &RemoteImages,
+        cache: &SharedCache,
+    ) -> Result<Descriptor, RemoteCacheError> {
+        match &self.target {
+            CacheTarget::Registry(name) => registry::publish(images, name, (cache, &self.form)).await,
+            CacheTarget::Layout { directory, tag, leftovers } => {
+                layout::publish((directory, tag), Documents::of(cache, &self.form), *leftovers)
+            }
+        }
+    }
+}
+
+impl fmt::Display for CacheTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(name) => f.write_str(&name.as_reference().familiar()),
+            Self::Layout { directory, tag, .. } => write!(f, "{}:{tag}", directory.display()),
+        }
+    }
+}

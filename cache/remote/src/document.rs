@@ -1,0 +1,118 @@
+//! The description of a cache as bytes: BuildKit's part, and rbuild's beside it.
+//!
+//! What is read comes from strangers: the numbers of things and the lengths of their lists are bounded, and every index is
+//! looked at once, here, so that no reader has to.
+
+use crate::{RemoteCacheError, SharedCache, SharedLayer, SharedRecord, buildkit};
+use rbuild_oci::MediaType;
+use serde::{Deserialize, Serialize};
+
+/// The media type of a description.
+pub(crate) const CACHE_CONFIG: &str = "application/vnd.buildkit.cacheconfig.v0";
+
+/// The version of rbuild's part. One of another version is not read.
+const VERSION: u32 = 1;
+
+/// Records of a cache, and layers, at most.
+const COUNT_LIMIT: usize = 20_000;
+
+/// Layers of a stack, at most: no image has more.
+const STACK_LIMIT: usize = 499;
+
+/// Indexes in all records, at most.
+const INDEXES_LIMIT: usize = 2_000_000;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    buildkit: buildkit::Part,
+    rbuild: WrittenPart<'a>,
+}
+
+#[derive(Serialize)]
+struct WrittenPart<'a> {
+    version: u32,
+    layers: &'a [SharedLayer],
+    records: &'a [SharedRecord],
+}
+
+/// The parts that tell what a description is.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    records: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    rbuild: Option<Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    rbuild: SharedCache,
+}
+
+/// Writes a description.
+pub(crate) fn write(cache: &SharedCache) -> Vec<u8> {
+    let SharedCache { layers, records } = cache;
+    let rbuild = WrittenPart { version: VERSION, layers, records };
+    let written = Written { buildkit: buildkit::Part::of(cache), rbuild };
+    serde_json::to_vec(&written).expect("a description is strings and numbers")
+}
+
+/// Reads the description of the cache called `subject`.
+///
+/// # Errors
+/// [`RemoteCacheError::Foreign`] for one that only BuildKit can use, [`RemoteCacheError::Newer`],
+/// [`RemoteCacheError::Description`].
+pub(crate) fn read(subject: &str, bytes: &[u8]) -> Result<SharedCache, RemoteCacheError> {
+    let bad = |source| RemoteCacheError::Json { subject: subject.to_owned(), source };
+    let outline: Outline = serde_json::from_slice(bytes).map_err(bad)?;
+    match outline.rbuild {
+        None => {
+            let records = outline.records.len();
+            return Err(RemoteCacheError::Foreign { subject: subject.to_owned(), records });
+        }
+        Some(Version { version }) if version != VERSION => {
+            return Err(RemoteCacheError::Newer { subject: subject.to_owned(), version });
+        }
+        Some(_) => {}
+    }
+    let Read { rbuild } = serde_json::from_slice(bytes).map_err(bad)?;
+    match check(&rbuild) {
+        Some(problem) => Err(RemoteCacheError::Description { subject: subject.to_owned(), problem }),
+        None => Ok(rbuild),
+    }
+}
+
+/// What is wrong with a cache that was read.
+fn check(cache: &SharedCache) -> Option<&'static str> {
+    let SharedCache { layers, records } = cache;
+    if layers.len() > COUNT_LIMIT || records.len() > COUNT_LIMIT {
+        return Some("it has more records or layers than any build");
+    }
+    let mut indexes = 0;
+    for record in records {
+        let stack = record.parent_layers.len() + 1;
+        if stack > STACK_LIMIT {
+            return Some("a record stands on more layers than any image has");
+        }
+        indexes += stack + record.source_layers.len();
+        let all = record.parent_layers.iter().chain(&record.source_layers).chain([&record.layer]);
+        if all.max().is_some_and(|index| *index >= layers.len()) {
+            return Some("a record names a layer that is not in it");
+        }
+    }
+    if indexes > INDEXES_LIMIT {
+        return Some("its records name too many layers");
+    }
+    let blobs = layers.iter().filter_map(|layer| layer.blob.as_ref());
+    let is_layer = |media_type: &MediaType| media_type.layer_compression().is_some();
+    if blobs.into_iter().any(|blob| !is_layer(&blob.media_type)) {
+        return Some("a layer has the media type of something else");
+    }
+    None
+}

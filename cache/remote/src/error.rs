@@ -1,0 +1,115 @@
+//! What can go wrong with shared caches.
+
+use rbuild_image::ImageError;
+use rbuild_oci::{FailureClass, ParseError};
+use rbuild_registry::RegistryError;
+use std::{io, path::PathBuf};
+
+/// A cache that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteCacheError {
+    /// A layer or a layout failed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A manifest is not what it should be.
+    #[error("cannot read the manifest of {subject}")]
+    Manifest {
+        /// The cache.
+        subject: String,
+        /// The problem in the document.
+        #[source]
+        source: ParseError,
+    },
+    /// A description is no JSON, or has other fields than a description.
+    #[error("cannot read the cache description of {subject}")]
+    Json {
+        /// The cache.
+        subject: String,
+        /// The problem in the document.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A description contradicts itself, or is larger than any that a build makes.
+    #[error("the cache description of {subject} is not used: {problem}")]
+    Description {
+        /// The cache.
+        subject: String,
+        /// The problem.
+        problem: &'static str,
+    },
+    /// A cache of another builder.
+    #[error(
+        "{subject} has {records} records of BuildKit, whose keys say nothing of the steps of this builder"
+    )]
+    Foreign {
+        /// The cache.
+        subject: String,
+        /// How many records it has.
+        records: usize,
+    },
+    /// A cache of another version.
+    #[error("{subject} is of version {version}, which this version does not know")]
+    Newer {
+        /// The cache.
+        subject: String,
+        /// Its version.
+        version: u32,
+    },
+    /// Something else has that name.
+    #[error("{subject} is no build cache")]
+    NotACache {
+        /// The name.
+        subject: String,
+    },
+    /// A layout has no cache of that name.
+    #[error("no cache called {tag} is in {}", .directory.display())]
+    NoSuchCache {
+        /// The layout.
+        directory: PathBuf,
+        /// The name.
+        tag: String,
+    },
+    /// A file operation in a layout failed.
+    #[error("cannot {action} {}", .path.display())]
+    File {
+        /// The operation, as a verb.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// A worker ended without an answer.
+    #[error("a worker of the cache ended without an answer")]
+    Worker,
+}
+
+impl RemoteCacheError {
+    /// Who has to act on the failure.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Image(error) => error.class(),
+            Self::Registry(error) => error.class(),
+            Self::Manifest { .. }
+            | Self::Json { .. }
+            | Self::Description { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::NotACache { .. }
+            | Self::NoSuchCache { .. } => FailureClass::Input,
+            Self::File { .. } => FailureClass::Environment,
+            Self::Worker => FailureClass::Internal,
+        }
+    }
+
+    /// The failure of `action` on `path`.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,56 @@
+//! What a build does for the caches that machines share, beside its steps.
+
+use super::Build;
+use crate::{Causes, Error, Warning, imports::Lost};
+use rbuild_cache::LayerId;
+use rbuild_planner::PlannedTarget;
+
+impl Build {
+    /// Begins to send the layers of results that are there.
+    pub(super) fn share_results(&mut self) {
+        let Some(sharing) = &mut self.sharing else { return };
+        for step in &self.plan.steps {
+            if let Some(result) = self.results.step(step.id) {
+                sharing.add(step, result);
+            }
+        }
+    }
+
+    /// If `error` says that a layer that came with a cache cannot be had, forgets the results that stand on it: their steps are
+    /// carried out. False when it says something else.
+    pub(super) fn lose_layers(&mut self, error: &Error) -> bool {
+        let Some(lost) = Lost::of(error) else { return false };
+        let store = &self.executor.machine.store;
+        let of_image = self.results.image_layers();
+        let is_lost = |layer: &LayerId| match store.remote_layer(layer) {
+            Ok(Some(remote)) => !of_image.contains(layer) && lost.covers(&remote.blob.digest),
+            Ok(None) | Err(_) => false,
+        };
+        let layers: Vec<LayerId> = self.results.layers().into_iter().filter(is_lost).collect();
+        if layers.is_empty() {
+            return false;
+        }
+        self.reporter.warn(Warning::CachedLayerLost { causes: Causes::of(error) });
+        self.cache.lose(&layers, lost);
+        self.results.discard(&layers);
+        self.diffing.retain(&self.results);
+        true
+    }
+
+    /// Brings the layers of the targets that a cache in a directory has: such a directory is often gone after the build, and
+    /// then the image could not be used.
+    pub(super) async fn bring_from_directories(&self, targets: &[PlannedTarget]) -> Result<(), Error> {
+        let machine = &self.executor.machine;
+        let (store, files, stacks) = (machine.store.clone(), machine.files.clone(), self.stacks(targets));
+        let bringing = tokio::task::spawn_blocking(move || {
+            for (stack, at) in stacks.iter().flat_map(|stack| (0..stack.len()).map(move |at| (stack, at))) {
+                let remote = store.remote_layer(&stack[at])?;
+                if remote.is_some_and(|remote| remote.origin.registry().is_none()) {
+                    files.need(&stack[..=at])?;
+                }
+            }
+            Ok(())
+        });
+        bringing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
+    }
+}

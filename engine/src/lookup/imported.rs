@@ -1,0 +1,76 @@
+//! What the look-up takes from the caches of other machines.
+
+use super::{Hit, Ready, StepCache};
+use crate::{
+    Error,
+    imports::{Imports, Lost},
+    keys::Keys,
+    layer_content,
+    results::Results,
+};
+use rbuild_cache::{CacheRecord, LayerId};
+use rbuild_oci::Digest;
+use rbuild_planner::Plan;
+use rbuild_remote_cache::SharedLayer;
+use std::sync::PoisonError;
+
+impl StepCache {
+    /// Takes every result that caches of other machines have under the definition keys, and asks them for those of steps
+    /// whose inputs are done from now on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) fn import(
+        &mut self,
+        imports: Imports,
+        (plan, keys): (&Plan, &Keys),
+        results: &mut Results,
+    ) -> Result<(), Error> {
+        self.imports = imports;
+        let taken = self.imports.take_all((&self.store, &self.lease), (plan, keys), results)?;
+        for result in taken.iter().filter_map(|step| Some((keys.step(*step).key, results.step(*step)?))) {
+            let (key, record) = (result.0, &result.1.record);
+            for key in [Some(key), record.by_content].into_iter().flatten() {
+                self.records.recorder()?.record(key, CacheRecord::clone(record));
+            }
+        }
+        self.hold(results)
+    }
+
+    /// What a layer that came with another machine's cache contains, as that cache says.
+    pub(crate) fn imported_content(&self, layer: &LayerId) -> Option<Digest> {
+        self.imports.content(layer)
+    }
+
+    /// Records that need one of `layers`, which cannot be had because of `lost`, count for nothing from now on.
+    pub(crate) fn lose(&self, layers: &[LayerId], lost: Lost) {
+        self.imports.lose(lost);
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(layers);
+    }
+
+    pub(super) fn is_lost(&self, record: &CacheRecord) -> bool {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        record.parent_layers.iter().chain([&record.layer]).any(|layer| lost.contains(layer))
+    }
+
+    /// The result that a cache of another machine has of the step, on inputs that contain the same files.
+    pub(super) fn elsewhere(&self, ready: &Ready<'_>) -> Result<Option<Hit>, Error> {
+        if self.imports.is_empty() {
+            return Ok(None);
+        }
+        let is_same = |shared: &SharedLayer, layer: &LayerId| {
+            let known = rbuild_image::known_layer_diff(&self.store, layer)?;
+            if known.is_some_and(|known| known.diff_id == shared.diff_id) {
+                return Ok(true);
+            }
+            // one that is elsewhere is not fetched to find that out
+            let is_here = self.store.remote_layer(layer)?.is_none();
+            let Some(content) = shared.content.filter(|_| is_here) else { return Ok(false) };
+            // a layer that cannot be read counts as another one: the cache is advice
+            Ok(layer_content::content(&self.store, &self.records, *layer).is_ok_and(|own| own == content))
+        };
+        let step = (ready.step, ready.keyed, ready.by_content);
+        let found = self.imports.find((&self.store, &self.lease), step, ready.inputs, &is_same)?;
+        Ok(found.filter(|record| !self.is_lost(record)).map(|record| Hit::new(record, ready)))
+    }
+}
