@@ -46,8 +46,12 @@ impl Registrations {
 
     /// Registers an emulator for arm64 under a name of its own, with these flags: Debian's, or another program.
     fn register(&self, interpreter: Option<&Path>, flags: &str) -> Emulator {
+        Self::register_line(&self.line, interpreter, flags)
+    }
+
+    fn register_line(line: &str, interpreter: Option<&Path>, flags: &str) -> Emulator {
         let name = format!("rbuild-test-{}", std::process::id());
-        let mut parts: Vec<&str> = self.line.trim().split(':').collect();
+        let mut parts: Vec<&str> = line.trim().split(':').collect();
         let last = parts.len() - 1;
         parts[1] = &name;
         parts[last] = flags;
@@ -217,6 +221,29 @@ fn foreign_programs_run_by_an_emulator_that_containers_lack() {
     let Some(here) = with_busybox("foreign_programs_run") else { return };
     let Some(list) = Registrations::open() else { return };
     emulator_by_path(&here, &list);
+}
+
+#[test]
+fn foreign_programs_run_with_32_bits() {
+    let Some(here) = with_busybox("foreign_programs_run") else { return };
+    let Some(_list) = Registrations::open() else { return };
+    let archive = rbuild_testkit::repository().join("target/base/armel.tar");
+    let Ok(root) = fs::read(archive) else {
+        return rbuild_testkit::skip("it needs target/base/armel.tar, and the mirror has no armel");
+    };
+    let step = "RUN [\"/bin/busybox\", \"uname\", \"-m\"]\nCMD [\"/bin/busybox\", \"uname\", \"-m\"]\n";
+    let context = here.context("c", &format!("FROM scratch\nADD armel.tar /\n{step}"), &[]);
+    fs::write(context.join("armel.tar"), root).unwrap();
+    let line = fs::read_to_string("/usr/lib/binfmt.d/qemu-arm.conf").unwrap();
+    for flags in ["OPF", "OP"] {
+        let _emulator = Registrations::register_line(&line, None, flags);
+        let words = ["build", "--no-cache", "--platform", "linux/arm/v6", "-t", "app"];
+        let ran = here.run(words.iter().chain(&[context.to_str().unwrap()]));
+        assert!(ran.code == 0 && ran.stderr.contains(" armv"), "{flags}: {ran:#?}");
+        // v7 runs what is for v6
+        let ran = here.run(["run", "--rm", "--platform", "linux/arm/v7", "app"]);
+        assert!(ran.code == 0 && ran.stdout.starts_with("armv"), "{flags}: {ran:#?}");
+    }
 }
 
 #[test]
