@@ -139,10 +139,11 @@ fn installed(architecture: &str) -> Option<EmulatorFault> {
     let line = Path::new(CONFIGURED).join(format!("qemu-{name}.conf"));
     let remedy = if Path::new("/run/systemd/system").exists() {
         "`systemctl restart systemd-binfmt` registers it".to_owned()
-    } else if !Path::new(LIST).join("register").exists() {
-        format!("`mount -t binfmt_misc binfmt_misc {LIST}` shows the kernel's list of emulators")
     } else if line.exists() {
-        format!("`cat {} > {LIST}/register` registers it", line.display())
+        let is_mounted = Path::new(LIST).join("register").exists();
+        let mount =
+            if is_mounted { String::new() } else { format!("mount -t binfmt_misc binfmt_misc {LIST} && ") };
+        format!("`{mount}cat {} > {LIST}/register` registers it", line.display())
     } else {
         "`apt install --reinstall qemu-user-static` registers it".to_owned()
     };

@@ -145,6 +145,16 @@ fn a_damaged_index_is_told_and_replaced() {
 }
 
 #[test]
+fn an_image_whose_name_went_to_another_is_whole() {
+    let Some(here) = with_busybox("an_image_whose_name_went_to_another") else { return };
+    for content in ["one", "two"] {
+        here.build("x", &here.context("c", "FROM busybox\nCOPY f /\n", &[("f", content)]));
+    }
+    let ran = here.run(["cache", "verify"]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+}
+
+#[test]
 fn a_container_and_what_it_stands_on_are_kept() {
     let Some(here) = with_busybox("a_container_and_what_it_stands_on_are_kept") else { return };
     let context = here.context("c", DOCKERFILE, &[("f", "content")]);
