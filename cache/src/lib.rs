@@ -33,10 +33,10 @@ pub use index::{
 };
 pub use store::{
     BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
-    ContainerProgram, ContainerState, FilledLayer, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow,
-    JobSlot, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore,
-    MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, PauseLock, PlatformImage,
-    RefRecord, RemoteLayer, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+    ContainerProgram, ContainerState, FilledLayer, GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord,
+    ImageRow, JobSlot, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease,
+    LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, PauseLock,
+    PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
 };
 pub use store::{ListedManifest, ManifestList, OpenUpload};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};

@@ -110,7 +110,6 @@ impl Engine {
         reporter.planned(&plan);
         warn(&plan.lints, &definition.text, reporter);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
-        unsupported::refuse(&plan, &definition.text)?;
         entitlements::check(&plan, &request, &definition.text)?;
         let Definition { text, context, .. } = definition;
         let (mut files, fetcher) = LayerFiles::fetched(&self.store, &self.remote, (cancel, reporter));
@@ -118,7 +117,8 @@ impl Engine {
             files = LayerFiles::as_they_are(&self.store);
         }
         let lock = request.locked.as_ref();
-        let remote = self.remote_sources((&plan, lock), (&text, &images.lease()), reporter).await?;
+        let git = self.git_access(&request, cancel);
+        let remote = self.remote_sources((&plan, lock, git), (&text, &images.lease()), reporter).await?;
         remote.lock(&plan, images.lock_mut());
         let planned = Planned {
             store: self.store.clone(),

@@ -205,15 +205,15 @@ pub enum Error {
         /// The step's place.
         diagnostic: Box<Diagnostic>,
     },
-    /// A remote source of an ADD cannot be had.
+    /// A remote source cannot be had.
     #[error("failed to fetch {url}")]
-    StepSource {
+    Source {
         /// Its URL, without a password.
         url: String,
         /// The reason.
         source: Box<RemoteError>,
-        /// The step's place.
-        diagnostic: Box<Diagnostic>,
+        /// The place of its ADD; a context has none.
+        diagnostic: Option<Box<Diagnostic>>,
     },
     /// Files of an image are needed and still at its registry.
     #[error("layers of {image} are not fetched yet")]
@@ -300,6 +300,9 @@ impl Error {
             Self::Executor(error) => {
                 Self::step(error, text, step.lines, (format!("{} {}:", step.position, step.name), log))
             }
+            Self::Source { url, source, .. } => {
+                Self::Source { url, source, diagnostic: Some(text.at(Some(step.lines))) }
+            }
             Self::Image(error @ ImageError::FetchLayer { .. }) => Self::StepLayers {
                 step: format!("{} {}", step.position, step.name),
                 source: Box::new(error),
@@ -327,8 +330,8 @@ impl Error {
             Self::Syntax { diagnostic, .. }
             | Self::Plan { diagnostic, .. }
             | Self::BaseImage { diagnostic, .. }
-            | Self::StepLayers { diagnostic, .. }
-            | Self::StepSource { diagnostic, .. } => Some(diagnostic),
+            | Self::StepLayers { diagnostic, .. } => Some(diagnostic),
+            Self::Source { diagnostic, .. } => diagnostic.as_deref(),
             Self::Step(failure) => Some(&failure.diagnostic),
             _ => None,
         }
@@ -380,7 +383,7 @@ impl Error {
             | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),
             Self::Layout { source, .. } | Self::StepLayers { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
-            Self::StepSource { source, .. } => source.class(),
+            Self::Source { source, .. } => source.class(),
             Self::Step(StepFailure { error, .. }) | Self::Executor(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),
@@ -408,7 +411,7 @@ impl Error {
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
-            Self::StepSource { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
+            Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,
         }
     }
@@ -432,17 +435,16 @@ impl Error {
 }
 
 fn not_a_change(keyword: &str) -> String {
-    if keyword.is_empty() {
-        return "file with no instructions".to_owned();
+    match keyword {
+        "" => "file with no instructions".to_owned(),
+        keyword => format!("{keyword} is not a valid change command"),
     }
-    format!("{keyword} is not a valid change command")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use FailureClass::{Environment, Input, Internal};
-
     #[test]
     fn the_class_of_a_request_is_that_of_its_cause() {
         const ENOENT: i32 = 2;
@@ -467,7 +469,7 @@ mod tests {
             (Error::Store(StoreError::RecorderStopped), Internal),
             (Error::Worker(String::new()), Internal),
         ] {
-            assert_eq!(error.class(), class, "{error}");
+            assert_eq!(error.class(), class);
         }
     }
 
@@ -482,9 +484,7 @@ mod tests {
             diagnostic: DockerfileText { name: String::new(), bytes: Vec::new() }.at(None),
         };
         assert_eq!(base(None).hint(), Some(Hint::LogIn("r.example".to_owned())));
-        let near = Hint::DidYouMean("base".to_owned());
-        assert_eq!(base(Some(near.clone())).hint(), Some(near));
-        assert_eq!(Error::Registry(denied()).hint(), Some(Hint::LogIn("r.example".to_owned())));
+        assert_eq!(base(Some(Hint::RemoveNames)).hint(), Some(Hint::RemoveNames));
         assert_eq!(Error::NoSuchImage("a".to_owned()).hint(), None);
     }
 }

@@ -240,9 +240,10 @@ impl Machine {
                 let selection = ready.selection.as_ref();
                 let mut selection =
                     selection.ok_or_else(|| Error::Worker("a COPY came without its files".to_owned()))?;
-                let whole;
+                let (whole, _fetched);
                 if has_remote(action) {
-                    whole = Arc::new(self.sources.select_fetched((ready.step.id, action), selection)?);
+                    let selected = self.sources.select_fetched((ready.step.id, action), selection)?;
+                    (whole, _fetched) = (Arc::new(selected.0), selected.1);
                     selection = &whole;
                 }
                 Ok((rbuild_executor::copy(snapshots, action, selection, parent, now)?, None))

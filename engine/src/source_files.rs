@@ -2,8 +2,10 @@
 //! walked beside their stat indexes, and those of stages and images, which are layers.
 
 use crate::{
-    BuildRequest, Error, NamedContextSource, context::Context, layer_files::LayerFiles,
-    remote_sources::RemoteSources,
+    BuildRequest, Error, NamedContextSource,
+    context::Context,
+    layer_files::LayerFiles,
+    remote_sources::{FetchedSources, RemoteSources},
 };
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::{ContextDirectory, ExecutorError, IgnoreRules, Selection, Snapshots, SourceRoot};
@@ -77,7 +79,7 @@ impl SourceFiles {
         &self.remote
     }
 
-    /// The files of the ADD `step`, remote ones included. `local` are those from its context, as its key was made of them.
+    /// The files of the ADD `step`, remote ones included, which are there as long as what comes with them. `local` are those from its context, as its key was made of them.
     ///
     /// # Errors
     /// As [`Self::select_from_context`]; when remote files cannot be had, or the others have changed.
@@ -85,14 +87,15 @@ impl SourceFiles {
         &self,
         (step, action): (StepId, &CopyAction),
         local: &Selection,
-    ) -> Result<Selection, Error> {
+    ) -> Result<(Selection, FetchedSources), Error> {
         let root = self.root(&action.from)?;
         if rbuild_executor::select(&root, action, &self.cancel)?.digest != local.digest {
             let path = action.destination.to_string();
             return Err(Error::Executor(ExecutorError::SourceChanged { path }));
         }
         let fetched = self.remote.files(step, action)?;
-        Ok(rbuild_executor::select_fetched(&root, action, &fetched, &self.cancel)?)
+        let selection = rbuild_executor::select_fetched(&root, action, &fetched.files, &self.cancel)?;
+        Ok((selection, fetched))
     }
 
     /// The files of a context, or none.

@@ -1,23 +1,6 @@
 //! What rbuild cannot do yet, refused before anything runs.
 
-use crate::{ArchiveFormat, BuildRequest, Error, Output, diagnostic::DockerfileText};
-use rbuild_executor::ExecutorError;
-use rbuild_planner::{Action, CopySource, Plan, Step};
-
-/// Refuses a plan with a step that would fail for this reason when its turn comes.
-///
-/// # Errors
-/// [`Error::Step`] with the place of the first one.
-pub(crate) fn refuse(plan: &Plan, text: &DockerfileText) -> Result<(), Error> {
-    for step in &plan.steps {
-        if let Some(what) = unsupported(step) {
-            let error = ExecutorError::Unsupported { what: what.to_owned() };
-            let name = format!("{} {}:", step.position, step.name);
-            return Err(Error::step(error, text, step.lines, (name, Vec::new())));
-        }
-    }
-    Ok(())
-}
+use crate::{ArchiveFormat, BuildRequest, Error, Output};
 
 /// Refuses outputs that take images for one platform, when the build is for several.
 ///
@@ -36,12 +19,4 @@ pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
         return Err(Error::IndexAnnotations);
     }
     Ok(())
-}
-
-fn unsupported(step: &Step) -> Option<&'static str> {
-    let Action::Copy(action) = &step.action else { return None };
-    action.sources.iter().find_map(|source| match source {
-        CopySource::Git(_) => Some("ADD of a Git repository"),
-        CopySource::Path(_) | CopySource::Inline { .. } | CopySource::Http(_) => None,
-    })
 }

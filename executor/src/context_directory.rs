@@ -3,10 +3,11 @@
 
 use crate::{
     ExecutorError, MAX_DEFINITION,
-    rooted::{FileType, Rooted, Space, file_type},
+    rooted::{FileType, Last, Rooted, Space, file_type, is_dir, resolve},
 };
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
+    ffi::OsStr,
     fs::File,
     io::Read,
     os::unix::ffi::OsStrExt,
@@ -46,6 +47,21 @@ impl ContextDirectory {
     #[must_use]
     pub fn place(&self) -> Option<&Path> {
         self.place.as_deref()
+    }
+
+    /// The directory at `path` below this one, links followed as if this one were the root of all files; `None` when there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`] when it cannot be opened.
+    pub fn below(&self, path: &Path) -> Result<Option<Self>, ExecutorError> {
+        let found = resolve(&self.root, path.as_os_str().as_bytes(), Last::Follow)?;
+        if !found.found.as_ref().is_some_and(is_dir) {
+            return Ok(None);
+        }
+        let root = Rooted::new(self.root.open_dir(&found.path)?);
+        let place = self.place.as_ref().map(|place| place.join(OsStr::from_bytes(&found.path)));
+        Ok(Some(Self { place, root }))
     }
 
     /// The content of the file at `path`, which is relative to the directory; `None` when nothing has that name. Links are

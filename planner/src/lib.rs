@@ -37,6 +37,7 @@ pub use env::Env;
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
 pub use graph::StepId;
 pub use instructions::sounds_secret;
+pub use instructions::{GitSource, GitTimes, Submodules};
 pub use lints::findings_while_reading;
 pub use lower::{lower, lower_beside};
 pub use options::{

@@ -1,7 +1,7 @@
 //! The client, and the requests that concern a registry as a whole.
 
 use crate::{
-    Access, Cause, ClientOptions, RegistryError, RetryPolicy,
+    Access, Cause, ClientOptions, RegistryError, RetryPolicy, Surroundings,
     auth::Authenticator,
     connector::Connector,
     error::UnreadOptions,
@@ -60,6 +60,20 @@ impl Client {
         let ClientOptions { retry, stall_limit: stall, .. } = ClientOptions::default();
         let transport = Arc::new(DeferredTransport(transport));
         Self { transport, listener: Listener::ignore(), retry, stall }
+    }
+
+    /// The longest time that a transfer may take without moving a byte.
+    #[must_use]
+    pub fn stall_limit(&self) -> Duration {
+        self.stall
+    }
+
+    /// What other programs that reach servers for this client are to use.
+    ///
+    /// # Errors
+    /// [`RegistryError::Configuration`] when the options cannot be read.
+    pub fn surroundings(&self) -> Result<&Surroundings, RegistryError> {
+        Ok(&self.transport.configured()?.surroundings)
     }
 
     /// The same client, which tells `listener` why it waits.
@@ -142,7 +156,10 @@ fn transport(options: ClientOptions) -> Transport {
         registries: Arc::clone(&registries),
         certificate_directories: options.certificate_directories,
     };
+    let surroundings =
+        Surroundings { program_path: options.helper_path.clone(), proxies: options.proxies.clone() };
     Transport {
+        surroundings,
         connector: Connector::new(trust, options.proxies),
         auth: Authenticator::new(options.credentials, options.helper_path),
         registries,

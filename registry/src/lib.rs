@@ -55,7 +55,7 @@ pub use error::{Access, Cause, RegistryError};
 pub use helper::CredentialHelper;
 pub use manifest::{FetchedManifest, MANIFEST_LIMIT, ManifestHead};
 pub use notice::{Listener, Notice};
-pub use options::{ClientOptions, Proxies};
+pub use options::{ClientOptions, Proxies, Surroundings};
 pub use reach::Reached;
 pub use registries::Registries;
 pub use retry::RetryPolicy;

@@ -24,6 +24,15 @@ pub struct ClientOptions {
     pub stall_limit: Duration,
 }
 
+/// What other programs are given that reach servers for a client.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The directories of programs, in the form of `PATH`.
+    pub program_path: String,
+    /// The proxies.
+    pub proxies: Proxies,
+}
+
 /// Proxies in the form of the customary environment variables, empty for none. Requests to this machine use no proxy. The
 /// addresses are secret because they may contain a login.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +46,17 @@ pub struct Proxies {
 }
 
 impl Proxies {
+    /// The environment variables by which other programs know these proxies. Their values are secret.
+    #[must_use]
+    pub fn variables(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("http_proxy", self.http.expose()),
+            ("https_proxy", self.https.expose()),
+            ("no_proxy", self.except.as_str()),
+        ];
+        all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    }
+
     /// These proxies, or `fallback` when these are none. They are not mixed, because the exceptions belong to the proxies.
     #[must_use]
     pub fn or(self, fallback: Self) -> Self {

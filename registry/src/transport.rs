@@ -4,7 +4,7 @@
 //! answered request is repeated only if the answer is transient, or a 401 that a new authorization may change.
 
 use crate::{
-    Registries, RegistryError,
+    Registries, RegistryError, Surroundings,
     auth::{self, Authenticator, Authorization},
     connector::Connector,
     endpoint::Endpoint,
@@ -31,6 +31,8 @@ pub(crate) const COMMIT_LIMIT: Duration = Duration::from_secs(600);
 const REFUSAL_LIMIT: u32 = 3;
 
 pub(crate) struct Transport {
+    /// For other programs.
+    pub(crate) surroundings: Surroundings,
     pub(crate) connector: Connector,
     pub(crate) auth: Authenticator,
     pub(crate) registries: Arc<Registries>,

@@ -8,6 +8,7 @@
 mod archives;
 mod certificates;
 mod executable;
+mod git_server;
 mod hostile;
 mod http_server;
 mod proxy;
@@ -20,6 +21,7 @@ use std::time::SystemTime;
 
 pub use archives::{Tar, crc32, described};
 pub use executable::{copy_program, write_program};
+pub use git_server::{GitRepository, GitServer};
 pub use hostile::{HostileArchive, Outcome, chain, hostile_archives};
 pub use http_server::{HttpBody, HttpReply, HttpRequest, HttpServer};
 pub use proxy::{Harm, Relay};

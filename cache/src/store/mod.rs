@@ -6,6 +6,7 @@ mod budget;
 mod cache_mount;
 mod container;
 mod durability;
+mod git_repository;
 mod image_record;
 mod image_row;
 mod job_slot;
@@ -33,6 +34,7 @@ pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, PauseLock,
 };
 pub(crate) use durability::Durable;
+pub use git_repository::GitRepository;
 pub use image_record::{ImageLayer, ImageRecord, PlatformImage};
 pub use image_row::ImageRow;
 pub use job_slot::{JobSlot, MemoryClaim, MemoryTurn};

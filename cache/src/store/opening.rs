@@ -15,7 +15,7 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 18] = [
+const DIRECTORIES: [&str; 19] = [
     "blobs/sha256",
     "refs",
     "images",
@@ -33,6 +33,7 @@ const DIRECTORIES: [&str; 18] = [
     "partial",
     "sources/web",
     "uploads",
+    "sources/git",
     "empty",
 ];
 

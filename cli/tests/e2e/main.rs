@@ -25,6 +25,7 @@ mod examples;
 mod explain;
 mod faults;
 mod foreign_tools;
+mod git_sources;
 mod hostile_text;
 mod image_commands;
 mod images;

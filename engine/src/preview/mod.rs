@@ -22,7 +22,6 @@ use crate::{
     remote_sources::RemoteSources,
     reporter::Reporter,
     resolve::{BaseImages, Fetching},
-    unsupported,
 };
 use rbuild_cache::Cancel;
 use rbuild_oci::Platform;
@@ -122,7 +121,6 @@ impl Engine {
             self.resolve_locally(graphs, (request, &definition.text), Fetching::LocalOnly)?;
         let plan = Arc::new(definition.lower(graphs).map_err(failed)?);
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
-        unsupported::refuse(&plan, &definition.text)?;
         entitlements::check(&plan, request, &definition.text)?;
         let Definition { text, context, dockerfile, .. } = definition;
         let planned = Planned {
@@ -133,7 +131,10 @@ impl Engine {
             plan: plan.clone(),
             images,
             files: LayerFiles::as_they_are(&self.store),
-            remote: RemoteSources::kept(&self.store, &plan, request.locked.as_ref()),
+            remote: {
+                let git = self.git_access(request, &Cancel::default());
+                RemoteSources::kept(&self.store, git, (&plan, request.locked.as_ref()))
+            },
             reporter,
             cancel: Cancel::default(),
         };

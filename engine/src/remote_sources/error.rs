@@ -1,5 +1,6 @@
 //! Why a remote source cannot be had.
 
+use crate::git::GitError;
 use rbuild_cache::StoreError;
 use rbuild_oci::{Digest, FailureClass};
 use rbuild_registry::RegistryError;
@@ -42,6 +43,9 @@ pub enum RemoteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A repository cannot be had.
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// A worker ended without an answer.
     #[error("a worker ended without an answer: {0}")]
     Worker(String),
@@ -61,6 +65,7 @@ impl RemoteError {
             Self::Mismatch { .. } | Self::Moved { .. } | Self::NotLocked => FailureClass::Input,
             Self::Endless { .. } | Self::Keep(_) => FailureClass::Environment,
             Self::Store(error) => error.class(),
+            Self::Git(error) => error.class(),
             Self::Worker(_) => FailureClass::Internal,
         }
     }

@@ -5,17 +5,22 @@
 //! earlier builds have kept.
 
 mod error;
-mod url;
 mod web;
 
 pub use error::RemoteError;
 
-use crate::{Engine, Error, ImageLock, LockedSource, diagnostic::DockerfileText, reporter::Reporter};
+use crate::{
+    Activity, BuildRequest, Engine, Error, ImageLock, LockedSource,
+    diagnostic::DockerfileText,
+    git::{Checkout, GitAccess, GitCommit, GitError, is_commit},
+    reporter::Reporter,
+    urls,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use rbuild_cache::{Lease, Store};
-use rbuild_executor::{FetchedSource, RemoteIdentity};
+use rbuild_cache::{Cancel, Lease, Store};
+use rbuild_executor::{ExecutorError, FetchedSource, RemoteIdentity};
 use rbuild_oci::Digest;
-use rbuild_planner::{Action, CopyAction, CopySource, Plan, Step, StepId};
+use rbuild_planner::{Action, CopyAction, CopySource, GitDirectory, GitSource, Plan, StepId};
 use std::{collections::BTreeMap, sync::Arc};
 use web::{WebFile, WebFiles};
 
@@ -25,6 +30,7 @@ const AT_ONCE: usize = 8;
 /// The remote sources of a plan, by step and place among its sources. One that is missing is not known.
 pub(crate) struct RemoteSources {
     store: Store,
+    git: GitAccess,
     found: BTreeMap<(StepId, usize), RemoteSource>,
 }
 
@@ -32,6 +38,13 @@ pub(crate) struct RemoteSources {
 #[derive(Clone)]
 enum RemoteSource {
     Web(Arc<WebFile>),
+    Git(Arc<GitCommit>),
+}
+
+/// Remote sources whose files are here, by their places. What was made for this goes when it is dropped.
+pub(crate) struct FetchedSources {
+    pub(crate) files: BTreeMap<usize, FetchedSource>,
+    _checkouts: Vec<Checkout>,
 }
 
 /// A source as a Dockerfile asks for it; equal ones are fetched once.
@@ -39,6 +52,7 @@ enum RemoteSource {
 struct Wanted<'p> {
     source: &'p CopySource,
     checksum: Option<&'p str>,
+    git_directory: GitDirectory,
 }
 
 impl Wanted<'_> {
@@ -55,6 +69,14 @@ impl Wanted<'_> {
             (None, None) => Err(RemoteError::NotLocked),
         }
     }
+
+    /// The source as a repository, with what the flags of its instruction say.
+    fn repository(&self, url: &str) -> Result<GitSource, GitError> {
+        let mut source = GitSource::parse(url)?;
+        source.checksum = source.checksum.or_else(|| self.checksum.map(str::to_owned));
+        source.keep_git_dir = Some(self.git_directory == GitDirectory::Kept);
+        Ok(source)
+    }
 }
 
 /// True if `action` has remote sources.
@@ -64,14 +86,23 @@ pub(crate) fn has_remote(action: &CopyAction) -> bool {
 
 impl RemoteSources {
     /// What earlier builds have kept of the sources of `plan`.
-    pub(crate) fn kept(store: &Store, plan: &Plan, lock: Option<&ImageLock>) -> Self {
+    pub(crate) fn kept(store: &Store, git: GitAccess, (plan, lock): (&Plan, Option<&ImageLock>)) -> Self {
         let known = wanted(plan).into_iter().filter_map(|(wanted, places)| {
-            let CopySource::Http(url) = wanted.source else { return None };
-            let locked = || lock.and_then(|lock| wanted.locked(lock).ok().flatten());
-            let file = WebFile::kept(store, url, wanted.digest().or_else(locked))?;
-            Some((RemoteSource::Web(Arc::new(file)), places))
+            let source = match wanted.source {
+                CopySource::Http(url) => {
+                    let locked = || lock.and_then(|lock| wanted.locked(lock).ok().flatten());
+                    let digest = wanted.digest().or_else(locked);
+                    RemoteSource::Web(Arc::new(WebFile::kept(store, url, digest)?))
+                }
+                CopySource::Git(url) => {
+                    RemoteSource::Git(Arc::new(GitCommit::known(&git, wanted.repository(url).ok()?)?))
+                }
+                CopySource::Path(_) | CopySource::Inline { .. } => return None,
+            };
+            Some((source, places))
         });
-        Self { store: store.clone(), found: by_place(known) }
+        let found = by_place(known);
+        Self { store: store.clone(), git, found }
     }
 
     /// Adds to `lock` what the sources of `plan` led to whose digest the Dockerfile does not name.
@@ -89,6 +120,7 @@ impl RemoteSources {
         remote
             .map(|(place, _)| match self.found.get(&(step, place)) {
                 Some(RemoteSource::Web(file)) => (place, file.identity()),
+                Some(RemoteSource::Git(commit)) => (place, commit.identity()),
                 None => (place, RemoteIdentity::Unknown),
             })
             .collect()
@@ -100,54 +132,72 @@ impl RemoteSources {
         identities.map(|(place, of)| (shown(&action.sources[place]), of.to_string())).collect()
     }
 
-    /// The files of the remote sources of `step`, by their places. May block.
+    /// The files of the remote sources of `step`. May block.
     ///
     /// # Errors
     /// When they are damaged or cannot be had.
-    pub(crate) fn files(
-        &self,
-        step: StepId,
-        action: &CopyAction,
-    ) -> Result<BTreeMap<usize, FetchedSource>, Error> {
-        let places = (0..action.sources.len()).filter(|place| is_remote(&action.sources[*place]));
-        places
-            .map(|place| match self.found.get(&(step, place)) {
-                Some(RemoteSource::Web(file)) => Ok((place, FetchedSource::File(file.open(&self.store)?))),
-                None => Err(Error::Worker("a source was not looked for before its step".to_owned())),
-            })
-            .collect()
+    pub(crate) fn files(&self, step: StepId, action: &CopyAction) -> Result<FetchedSources, Error> {
+        let (mut files, mut checkouts) = (BTreeMap::new(), Vec::new());
+        for (place, source) in action.sources.iter().enumerate().filter(|(_, source)| is_remote(source)) {
+            let fetched = match self.found.get(&(step, place)) {
+                Some(RemoteSource::Web(file)) => FetchedSource::File(file.open(&self.store)?),
+                Some(RemoteSource::Git(commit)) => {
+                    let checkout =
+                        Checkout::of(commit, &self.git).map_err(|error| failed(error.into(), source))?;
+                    let files = checkout.directory().clone();
+                    checkouts.push(checkout);
+                    FetchedSource::Tree(files)
+                }
+                None => return Err(Error::Worker("a source was not looked for before its step".to_owned())),
+            };
+            files.insert(place, fetched);
+        }
+        Ok(FetchedSources { files, _checkouts: checkouts })
     }
 }
 
 impl Engine {
+    /// What repositories of `request` are reached with.
+    pub(crate) fn git_access(&self, request: &BuildRequest, cancel: &Cancel) -> GitAccess {
+        GitAccess::new(&self.store, &self.web, (&request.secrets, &request.ssh), cancel)
+    }
+
     /// Finds the remote sources of `plan`, whose bytes `lease` holds from then on.
     ///
     /// # Errors
     /// That of the first one that cannot be had, with the place of its step.
     pub(crate) async fn remote_sources(
         &self,
-        (plan, lock): (&Plan, Option<&ImageLock>),
+        (plan, lock, git): (&Plan, Option<&ImageLock>, GitAccess),
         (text, lease): (&DockerfileText, &Lease),
         reporter: &Reporter,
     ) -> Result<RemoteSources, Error> {
         let files = WebFiles::new((&self.store, lease), &self.web, reporter);
         let found = stream::iter(wanted(plan)).map(|(wanted, places)| {
-            let files = &files;
+            let (files, git) = (&files, &git);
             async move {
-                let source = match wanted.source {
-                    CopySource::Http(url) | CopySource::Git(url) => find(files, url, (&wanted, lock))
-                        .await
-                        .map(|file| RemoteSource::Web(Arc::new(file)))
-                        .map_err(|error| failed(error, &plan.steps[places[0].0.0], wanted.source, text))?,
-                    CopySource::Path(_) | CopySource::Inline { .. } => {
-                        unreachable!("only remote sources are wanted")
+                let found = match wanted.source {
+                    CopySource::Git(url) => {
+                        let source = wanted.repository(url);
+                        if lock.is_some() && source.as_ref().is_ok_and(|source| !is_pinned(source)) {
+                            Err(RemoteError::NotLocked)
+                        } else {
+                            commit(url, source, git, reporter).await.map(RemoteSource::Git)
+                        }
+                    }
+                    CopySource::Http(url) | CopySource::Path(url) | CopySource::Inline { name: url, .. } => {
+                        let file = find(files, url, (&wanted, lock)).await;
+                        file.map(|file| RemoteSource::Web(Arc::new(file)))
                     }
                 };
-                Ok::<_, Error>((source, places))
+                let step = &plan.steps[places[0].0.0];
+                let found =
+                    found.map_err(|error| failed(error, wanted.source).at_step(step, text, Vec::new()));
+                found.map(|found| (found, places))
             }
         });
         let found: Vec<_> = found.buffered(AT_ONCE).try_collect().await?;
-        Ok(RemoteSources { store: self.store.clone(), found: by_place(found) })
+        Ok(RemoteSources { store: self.store.clone(), found: by_place(found), git })
     }
 }
 
@@ -164,8 +214,30 @@ async fn find(
     })
 }
 
-fn failed(error: RemoteError, step: &Step, source: &CopySource, text: &DockerfileText) -> Error {
-    Error::StepSource { url: shown(source), source: Box::new(error), diagnostic: text.at(Some(step.lines)) }
+/// True if `source` names its commit, so that it cannot move.
+fn is_pinned(source: &GitSource) -> bool {
+    source.checksum.is_some() || source.reference.as_deref().is_some_and(is_commit)
+}
+
+/// The commit that `source`, which is written `url`, leads to.
+async fn commit(
+    url: &str,
+    source: Result<GitSource, GitError>,
+    git: &GitAccess,
+    reporter: &Reporter,
+) -> Result<Arc<GitCommit>, RemoteError> {
+    let (source, git) = (source?, git.clone());
+    let activity = reporter.begin(Activity::FetchSource { source: urls::without_login(url) });
+    let finding = tokio::task::spawn_blocking(move || GitCommit::find(&git, source));
+    let found = finding.await.map_err(|panicked| RemoteError::Worker(panicked.to_string()));
+    activity.end_with(found.and_then(|found| Ok(Arc::new(found?))))
+}
+
+fn failed(error: RemoteError, source: &CopySource) -> Error {
+    match error {
+        RemoteError::Git(GitError::Executor(error @ ExecutorError::Canceled)) => Error::Executor(error),
+        error => Error::Source { url: shown(source), source: Box::new(error), diagnostic: None },
+    }
 }
 
 /// The remote sources of `plan`, each with the steps and places that have it.
@@ -174,7 +246,8 @@ fn wanted(plan: &Plan) -> Vec<(Wanted<'_>, Vec<(StepId, usize)>)> {
     for step in &plan.steps {
         let Action::Copy(action) = &step.action else { continue };
         for (place, source) in action.sources.iter().enumerate().filter(|(_, source)| is_remote(source)) {
-            let wanted = Wanted { source, checksum: action.checksum.as_deref() };
+            let (checksum, git_directory) = (action.checksum.as_deref(), action.git_directory);
+            let wanted = Wanted { source, checksum, git_directory };
             match all.iter_mut().find(|(other, _)| *other == wanted) {
                 Some((_, places)) => places.push((step.id, place)),
                 None => all.push((wanted, vec![(step.id, place)])),
@@ -200,7 +273,7 @@ fn is_remote(source: &CopySource) -> bool {
 
 fn shown(source: &CopySource) -> String {
     match source {
-        CopySource::Http(text) | CopySource::Git(text) | CopySource::Path(text) => url::without_login(text),
+        CopySource::Http(text) | CopySource::Git(text) | CopySource::Path(text) => urls::without_login(text),
         CopySource::Inline { name, .. } => name.clone(),
     }
 }

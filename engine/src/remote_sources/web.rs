@@ -1,10 +1,11 @@
 //! Files of the web. What a URL led to is recorded beside its bytes, so that the server is asked only whether the file
 //! has changed, and for a file whose digest the Dockerfile names nobody is asked.
 
-use super::{RemoteError, url};
+use super::RemoteError;
 use crate::{
     Activity, Error, Outcome,
     reporter::{Reporter, Running},
+    urls,
 };
 use rbuild_cache::{BlobWriter, Lease, Store, StoreError, WebSource};
 use rbuild_executor::{FetchedFile, RemoteIdentity};
@@ -62,10 +63,10 @@ impl WebFile {
     }
 
     fn new(url: &str, source: &WebSource, origin: Origin) -> Self {
-        let disposition = || url::name_of_disposition(source.disposition.as_deref()?);
+        let disposition = || urls::name_of_disposition(source.disposition.as_deref()?);
         let modified = source.last_modified.as_deref().and_then(Timestamp::from_http_date);
         Self {
-            name: url::file_name(url).or_else(disposition).unwrap_or_else(|| UNNAMED.to_vec()),
+            name: urls::file_name(url).or_else(disposition).unwrap_or_else(|| UNNAMED.to_vec()),
             digest: source.digest,
             size: source.size,
             modified: modified.map_or(0, |time| time.seconds()),
@@ -126,7 +127,7 @@ impl<'b> WebFiles<'b> {
         if let Some(kept) = kept.as_ref().filter(|kept| checksum == Some(kept.digest)) {
             return Ok(WebFile::new(url, kept, Origin::Kept));
         }
-        let activity = self.reporter.begin(Activity::FetchSource { source: url::without_login(url) });
+        let activity = self.reporter.begin(Activity::FetchSource { source: urls::without_login(url) });
         let found = self.ask(url, (kept, checksum), &activity).await;
         match &found {
             Ok(WebFile { origin: Origin::Kept, .. }) => activity.end(Outcome::Cached),

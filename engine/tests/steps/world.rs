@@ -113,7 +113,10 @@ impl World {
             context,
             images,
             files: LayerFiles::as_they_are(self.store()),
-            remote: RemoteSources::kept(self.store(), &plan, None),
+            remote: {
+                let git = self.engine.git_access(&self.request, &Cancel::default());
+                RemoteSources::kept(self.store(), git, (&plan, None))
+            },
             plan,
             reporter,
             cancel: Cancel::default(),

@@ -198,6 +198,15 @@ pub enum RemoteIdentity {
         /// The time of its last change, in seconds since 1970.
         modified: i64,
     },
+    /// Files of a repository.
+    Repository {
+        /// The commit, in hexadecimal digits.
+        commit: String,
+        /// The directory that is taken; empty for all.
+        subdirectory: String,
+        /// The parts of it that are made: `.git`, the repositories inside, times of the commit.
+        parts: Vec<&'static str>,
+    },
     /// It is not known, so that no result is its.
     Unknown,
 }
@@ -209,6 +218,9 @@ impl fmt::Display for RemoteIdentity {
                 Some(time) => write!(f, "{digest} of {time}"),
                 None => digest.fmt(f),
             },
+            Self::Repository { commit, subdirectory, parts } => {
+                write!(f, "{commit}:{subdirectory} {}", parts.join(" "))
+            }
             Self::Unknown => f.write_str("not fetched"),
         }
     }

@@ -59,6 +59,9 @@ pub(super) fn remote(place: usize, identity: &RemoteIdentity) -> StepHash {
         RemoteIdentity::File { name, digest, modified } => {
             key.field("file", name).digest("content", digest).field("modified", modified.to_be_bytes())
         }
+        RemoteIdentity::Repository { commit, subdirectory, parts } => {
+            key.field("commit", commit).field("subdirectory", subdirectory).list("part", parts)
+        }
         RemoteIdentity::Unknown => key.field("unknown", ""),
     }
     .finish_step()

@@ -147,18 +147,18 @@ fn check_remote(action: &mut CopyAction, keep_git_dir: Option<bool>) -> Result<(
             _ => return Err(SourceError::ChecksumForMany),
         }
     }
-    let mut keep = keep_git_dir;
+    let (mut keep, flag) = (keep_git_dir, action.checksum.clone());
     for source in &action.sources {
         match source {
             CopySource::Git(url) => {
-                let GitSource { checksum, keep_git_dir } = GitSource::parse(url)?;
+                let GitSource { checksum, keep_git_dir, .. } = GitSource::parse(url)?;
                 if let (Some(flag), Some(query)) = (keep, keep_git_dir)
                     && flag != query
                 {
                     return Err(SourceError::KeepGitDir);
                 }
                 keep = keep_git_dir.or(keep);
-                if let (Some(flag), Some(query)) = (&action.checksum, &checksum)
+                if let (Some(flag), Some(query)) = (&flag, &checksum)
                     && flag != query
                 {
                     let (flag, query) = (flag.clone(), query.clone());

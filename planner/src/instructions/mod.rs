@@ -13,6 +13,7 @@ mod workdir;
 pub(crate) use copy::classify;
 pub(crate) use findings::OnlyOnce;
 pub use findings::sounds_secret;
+pub use git::{GitSource, GitTimes, Submodules};
 
 use crate::PlanError;
 use crate::stage_lowering::StageLowering;

@@ -1,7 +1,7 @@
 //! URLs as texts: what of them is shown, and which file they name.
 
 /// `url` without the password of a login in it, which is written as stars.
-pub(super) fn without_login(url: &str) -> String {
+pub(crate) fn without_login(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rsplit_once('@') {
@@ -14,14 +14,14 @@ pub(super) fn without_login(url: &str) -> String {
 }
 
 /// The last element of the path of `url`, decoded; `None` when it has none that can be a file's name.
-pub(super) fn file_name(url: &str) -> Option<Vec<u8>> {
+pub(crate) fn file_name(url: &str) -> Option<Vec<u8>> {
     let rest = url.split_once("://")?.1;
     let rest = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
     last_element(&decoded(&rest[rest.find('/')?..]))
 }
 
 /// The file name in a `Content-Disposition` (RFC 6266): `filename*` in UTF-8 before `filename`.
-pub(super) fn name_of_disposition(header: &str) -> Option<Vec<u8>> {
+pub(crate) fn name_of_disposition(header: &str) -> Option<Vec<u8>> {
     let parameter = |name: &str| {
         header.split(';').skip(1).find_map(|part| {
             let (key, value) = part.split_once('=')?;
