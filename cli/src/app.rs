@@ -4,7 +4,7 @@ use crate::{
     args::GlobalArgs, config_file::ConfigFile, credentials::client_options, environment::Environment,
     error::CliError, options::Certificates,
 };
-use rbuild::{ClientOptions, Engine, EngineOptions, SpaceLimits};
+use rbuild::{ClientOptions, Engine, EngineOptions, Registries, SpaceLimits};
 use std::{cell::OnceCell, path::PathBuf};
 
 /// The values that commands get besides their arguments.
@@ -38,9 +38,28 @@ impl App {
     /// # Errors
     /// [`CliError::Engine`] when the store cannot be opened.
     pub(crate) fn engine_with_registries(&self, certificates: Certificates) -> Result<Engine, CliError> {
+        self.engine_trusting(certificates, Vec::new())
+    }
+
+    /// The same, for commands that trust the hosts `insecure` whatever their certificates, or speak plain HTTP to them.
+    ///
+    /// # Errors
+    /// [`CliError::Engine`] when the store cannot be opened.
+    pub(crate) fn engine_trusting(
+        &self,
+        certificates: Certificates,
+        insecure: Vec<String>,
+    ) -> Result<Engine, CliError> {
         let environment = self.environment.clone();
-        let read = move || client_options(&environment, certificates).map_err(Into::into);
-        Ok(self.engine()?.with_registries(read))
+        let read = move || {
+            let mut options = client_options(&environment, certificates)?;
+            if !insecure.is_empty() {
+                let trusted = Registries::with_insecure(insecure.iter().map(String::as_str));
+                options.registries = trusted.or(options.registries);
+            }
+            Ok(options)
+        };
+        Ok(self.engine()?.with_registries(move || read().map_err(|error: CliError| error.into())))
     }
 
     /// The engine, kept within the budget that flags (`limits`) and the configuration files give.

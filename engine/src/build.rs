@@ -32,6 +32,7 @@ use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::{HostFiles, Networks};
 use rbuild_image::RemoteImages;
+use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -166,6 +167,8 @@ struct Build {
     to_hash: BTreeSet<StepId>,
     diffing: Diffing,
     layer_times: LayerTimes,
+    /// The time of what is exported, if it is given.
+    epoch: Option<i64>,
     squash: Squash,
     verify_cache: u8,
     remote: RemoteImages,
@@ -212,6 +215,7 @@ impl Build {
             reporter: reporter.clone(),
             told_of_lack: AtomicBool::new(false),
         };
+        let epoch = first.request.output_epoch.or(plan.source_date_epoch);
         Self {
             plan,
             executor: Arc::new(executor),
@@ -220,6 +224,7 @@ impl Build {
             to_hash: first.to_hash,
             diffing: Diffing::new(store, &hash, first.diffs),
             layer_times: first.request.layer_times,
+            epoch,
             squash: first.request.squash,
             verify_cache: first.request.verify_cache,
             remote: engine.remote.clone(),
@@ -421,7 +426,7 @@ impl Build {
             cancel: &machine.cancel,
             reporter: &self.reporter,
             roots: platforms.zip(stacks).collect(),
-            epoch: self.plan.source_date_epoch,
+            epoch: self.epoch,
             image: image.as_ref(),
         };
         let mut outputs = Vec::with_capacity(destinations.len());
@@ -438,7 +443,7 @@ impl Build {
         self.executor.machine.sources.save_indexes();
         self.cache.records().write();
         let mut layers = Layers { stacks: self.stacks(targets), diffs };
-        if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.plan.source_date_epoch) {
+        if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.epoch) {
             let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());
             let (plan, targets) = (self.plan.clone(), targets.to_vec());
             let clamping = tokio::task::spawn_blocking(move || {
@@ -446,7 +451,7 @@ impl Build {
             });
             layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         }
-        let mut parts = export::parts(targets, &self.results, layers, self.plan.source_date_epoch);
+        let mut parts = export::parts(targets, &self.results, layers, self.epoch);
         if self.squash != Squash::Nothing {
             parts = self.squashed(targets, parts).await?;
         }
@@ -458,9 +463,10 @@ impl Build {
         let (store, files, cancel) = (machine.store.clone(), machine.files.clone(), machine.cancel.clone());
         let (plan, targets) = (self.plan.clone(), targets.to_vec());
         let (cache, layers) = (self.cache.clone(), self.squash);
+        let created = self.epoch.and_then(Timestamp::from_seconds);
         let squashing = tokio::task::spawn_blocking(move || {
             let squasher = Squasher { store: &store, lease: cache.lease(), files: &files, cancel: &cancel };
-            export::squash(&squasher, (&plan, &targets), parts, layers)
+            export::squash(&squasher, (&plan, &targets), parts, layers, created)
         });
         squashing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }

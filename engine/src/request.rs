@@ -127,6 +127,11 @@ pub enum Output {
         /// The names it is given; an image without a name is found by its id.
         names: Vec<ImageName>,
     },
+    /// An image in the store under the digest of its manifest (`dangling-name-prefix`): `REPOSITORY@DIGEST`.
+    Pin {
+        /// The repository; its tag does not matter.
+        repository: ImageName,
+    },
     /// An image in registries.
     Registry {
         /// The names it gets there.
@@ -293,6 +298,8 @@ pub struct BuildRequest {
     pub layer_times: LayerTimes,
     /// Of the steps that come from the cache so many in a hundred are carried out again, to see whether they give the same files.
     pub verify_cache: u8,
+    /// The time that takes the place of SOURCE_DATE_EPOCH in the outputs, in seconds (`source-date-epoch`).
+    pub output_epoch: Option<i64>,
     /// `--squash` and `--squash-all`: the layers of the image that become one.
     pub squash: Squash,
     /// `--build-arg`, in order.
@@ -397,7 +404,11 @@ impl Output {
     /// True if it is an image.
     pub(crate) fn is_image(&self) -> bool {
         match self {
-            Self::Store { .. } | Self::Registry { .. } | Self::Archive { .. } | Self::Daemon { .. } => true,
+            Self::Store { .. }
+            | Self::Pin { .. }
+            | Self::Registry { .. }
+            | Self::Archive { .. }
+            | Self::Daemon { .. } => true,
             Self::Files(_) => false,
         }
     }
@@ -406,7 +417,7 @@ impl Output {
     pub(crate) fn names(&self) -> &[ImageName] {
         match self {
             Self::Registry { names, .. } | Self::Archive { names, .. } => names,
-            Self::Files(_) => &[],
+            Self::Files(_) | Self::Pin { .. } => &[],
             Self::Store { names } | Self::Daemon { names, .. } => names,
         }
     }
@@ -440,6 +451,7 @@ impl BuildRequest {
             outputs: vec![Output::Store { names: Vec::new() }],
             layer_times: LayerTimes::AsTheyAre,
             verify_cache: 0,
+            output_epoch: None,
             squash: Squash::Nothing,
             build_args: Vec::new(),
             labels: Vec::new(),

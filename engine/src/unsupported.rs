@@ -12,8 +12,10 @@ pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
         return Err(Error::DockerArchiveOfSeveral);
     }
     let annotated = |output: &Output| match output {
-        Output::Registry { form, .. } | Output::Archive { form, .. } => !form.index_annotations.is_empty(),
-        Output::Store { .. } | Output::Files(_) | Output::Daemon { .. } => false,
+        Output::Registry { form, .. } | Output::Archive { form, .. } => {
+            !form.index_annotations.is_empty() || !form.index_descriptor_annotations.is_empty()
+        }
+        Output::Store { .. } | Output::Pin { .. } | Output::Files(_) | Output::Daemon { .. } => false,
     };
     if request.platforms.len() < 2 && request.all_outputs().any(annotated) {
         return Err(Error::IndexAnnotations);

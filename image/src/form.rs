@@ -17,6 +17,8 @@ pub struct ImageForm {
     pub descriptor_annotations: BTreeMap<String, String>,
     /// Annotations of the index of an image for several platforms.
     pub index_annotations: BTreeMap<String, String>,
+    /// Annotations of the descriptor that leads to that index, where there is one.
+    pub index_descriptor_annotations: BTreeMap<String, String>,
 }
 
 /// A family of media types.

@@ -44,5 +44,5 @@ pub use layer::{
 };
 pub use other_stores::{bring_from_layout, bring_from_podman};
 pub use root::{DirectoryOptions, PlatformRoot, StaleFiles, export_root_directory, export_root_tar};
-pub use several_platforms::{assemble_index, record_several, unrecorded_index};
+pub use several_platforms::{assemble_index, record_several, store_manifest, unrecorded_index};
 pub use validate::{Depth, validate};

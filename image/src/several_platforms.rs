@@ -66,8 +66,33 @@ fn whole(store: &Store, id: ImageId, images: &[ImageRecord]) -> Result<ImageReco
     Ok(ImageRecord { id, layers, manifest: None, created, platforms })
 }
 
+/// The manifest of `image`, whose layers are as the store has them; of an image for several platforms its index. It becomes a
+/// blob of the store.
+///
+/// # Errors
+/// [`ImageError::BlobMissing`] for an image without its config; an I/O error of the store.
+pub fn store_manifest(store: &Store, image: &ImageRecord) -> Result<Vec<u8>, ImageError> {
+    let manifest = if image.platforms.is_empty() {
+        manifest(store, image)?.0
+    } else {
+        let missing =
+            || ImageError::BlobMissing { kind: "index", digest: *image.id.as_digest(), image: image.id };
+        store.blob(image.id.as_digest())?.ok_or_else(missing)?
+    };
+    store.put_blob(&manifest)?;
+    Ok(manifest)
+}
+
 /// The entry of the index for `image`.
 fn entry(store: &Store, image: &ImageRecord) -> Result<Descriptor, ImageError> {
+    let (manifest, config) = manifest(store, image)?;
+    let mut entry = Descriptor::new(MediaType::OciManifest, Digest::of(&manifest), manifest.len() as u64);
+    entry.platform = Some(config.platform());
+    Ok(entry)
+}
+
+/// The manifest of an image for one platform, and its config.
+fn manifest(store: &Store, image: &ImageRecord) -> Result<(Vec<u8>, ImageConfig), ImageError> {
     let (json, config) = config(store, image)?;
     let described = Descriptor::new(MediaType::OciConfig, *image.id.as_digest(), json.len() as u64);
     let mut layers = Vec::with_capacity(image.layers.len());
@@ -80,10 +105,7 @@ fn entry(store: &Store, image: &ImageRecord) -> Result<Descriptor, ImageError> {
             }
         });
     }
-    let manifest = Manifest::new(MediaType::OciManifest, described, layers).to_json();
-    let mut entry = Descriptor::new(MediaType::OciManifest, Digest::of(&manifest), manifest.len() as u64);
-    entry.platform = Some(config.platform());
-    Ok(entry)
+    Ok((Manifest::new(MediaType::OciManifest, described, layers).to_json(), config))
 }
 
 /// The config of `image`, as bytes and read.

@@ -41,7 +41,8 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let cache_report = result_file(options.cache_report.as_deref())?;
     let lock_file = LockFile::of(&options.lock)?;
     obey(&lock_file, app, &mut options)?;
-    let engine = app.limited(app.engine_with_registries(options.certificates)?, options.limits)?;
+    let engine = app.engine_trusting(options.certificates, options.insecure)?;
+    let engine = app.limited(engine, options.limits)?;
     build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
     warm_mounts(app, &mut options.request)?;
     let style = style(options.progress, &app.environment);

@@ -65,6 +65,7 @@ impl OpenedOutputs {
     fn output(&mut self, output: &BuildOutput, removal: Removal) -> Result<Output, CliError> {
         Ok(match output {
             BuildOutput::Store { names } => Output::Store { names: names.clone() },
+            BuildOutput::Pin { repository } => Output::Pin { repository: repository.clone() },
             BuildOutput::Registry { names, place, form, canonical } => Output::Registry {
                 names: names.clone(),
                 place: *place,

@@ -35,6 +35,8 @@ pub(crate) struct BuildOptions {
     pub(crate) limits: SpaceLimits,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
+    /// `registry.insecure`: hosts that may have any certificate, or none.
+    pub(crate) insecure: Vec<String>,
     /// `--image-source`.
     pub(crate) image_sources: Vec<SourceWord>,
     /// `--lock` and `--locked`.
@@ -90,7 +92,7 @@ impl BuildOptions {
         let build_args = build_arguments(&args.build_arg, environment)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
         let target = args.target.filter(|target| !target.is_empty());
-        let BuildOutputs { targets, layer_times } = BuildOutputs::new(&Typed {
+        let BuildOutputs { targets, layer_times, epoch, insecure } = BuildOutputs::new(&Typed {
             outputs: &args.output,
             annotations: &args.annotation,
             push: args.push,
@@ -105,6 +107,7 @@ impl BuildOptions {
             layer_times,
             verify_cache: args.verify_cache.as_deref().map_or(Ok(0), size::percent)?,
             squash: squash(args.squash_all, args.squash),
+            output_epoch: epoch,
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             target: targets[0].target.clone(),
@@ -140,6 +143,7 @@ impl BuildOptions {
             cache_report: args.cache_report.filter(|path| !path.as_os_str().is_empty()),
             limits: size::limits(&args.budget)?,
             certificates: Certificates::from_flag(args.tls_verify),
+            insecure,
             call,
             warnings,
         })

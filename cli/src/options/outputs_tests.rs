@@ -136,6 +136,32 @@ fn push_is_added_to_what_is_asked_for() {
 }
 
 #[test]
+fn an_image_may_be_named_by_its_digest() {
+    let stored = |given: &[&str]| BuildOutput::Store { names: names(given) };
+    let pin = || BuildOutput::Pin { repository: "p".parse().unwrap() };
+    assert_eq!(outputs("type=image,dangling-name-prefix=p"), [stored(&[]), pin()]);
+    assert_eq!(outputs("type=image,name=a,dangling-name-prefix=p"), [stored(&["a"]), pin()]);
+    assert_eq!(
+        outputs("type=image,name=a,dangling-name-prefix=p,danging-name-empty-only=true"),
+        [stored(&["a"])]
+    );
+}
+
+#[test]
+fn insecure_registries_and_times_are_of_outputs() {
+    let insecure = |output: &str| settled(&[output], &[], &[]).unwrap().insecure;
+    assert_eq!(insecure("type=registry,name=r.example:5000/a,registry.insecure=true"), ["r.example:5000"]);
+    assert!(insecure("type=registry,name=r.example:5000/a,registry.insecure=false").is_empty());
+    assert!(
+        insecure("type=image,name=r.example:5000/a,registry.insecure=true").is_empty(),
+        "nothing is pushed"
+    );
+    let epoch = |output: &str| settled(&[output], &[], &[]).unwrap().epoch;
+    assert_eq!(epoch("type=tar,dest=x,source-date-epoch=7"), Some(7));
+    assert_eq!(epoch("type=tar,dest=x,source-date-epoch="), None);
+}
+
+#[test]
 fn the_form_of_an_image() {
     let form = |attributes: &str| match outputs(&format!("type=oci,dest=x,{attributes}")).remove(0) {
         BuildOutput::Archive { form, .. } => form,
@@ -170,8 +196,11 @@ fn annotation_flags_say_where_they_stand() {
         annotated(&["a=1", "manifest:b=2", "manifest,manifest-descriptor:c=3", "d:e=4"]).unwrap();
     assert_eq!(manifest.keys().collect::<Vec<_>>(), ["a", "b", "c", "d:e"]);
     assert_eq!(descriptor.keys().collect::<Vec<_>>(), ["c"]);
-    let index = annotated(&["index-descriptor:a=1"]).unwrap_err();
-    assert!(index.contains("index annotations not supported for single platform export"), "{index}");
+    let pushed = settled(&["type=registry,name=a"], &[], &["index-descriptor:a=1"]).unwrap_err();
+    assert!(
+        pushed.contains("index-descriptor annotations have no place in a store or a registry"),
+        "{pushed}"
+    );
     let stored = settled(&[], &[], &["a=1"]).unwrap_err();
     assert!(stored.contains("annotation says nothing of an image in the store"), "{stored}");
 }
@@ -202,7 +231,26 @@ fn mistakes_have_docker_s_words() {
         (&["type=foo"], "unknown output type \"foo\""),
         (&["type=local,dest=x,mode=foo"], "unknown local exporter mode \"foo\""),
         (&["type=local,dest=x,foo=1"], "attribute foo of output type local is not supported yet"),
-        (&["type=image,oci-artifact=true"], "oci-artifact=true of output type image is not supported yet"),
+        (
+            &["type=image,oci-artifact=true"],
+            "oci-artifact=true of output type image is not supported: rbuild makes no attestations",
+        ),
+        (
+            &["type=oci,dest=x,prefer-nondist-layers=true"],
+            "prefer-nondist-layers=true of output type oci is not supported: a layer leaves rbuild as one that may be distributed",
+        ),
+        (
+            &["type=tar,dest=x,attestation-prefix=y"],
+            "attestation-prefix of output type tar is not supported: rbuild makes no attestations",
+        ),
+        (
+            &["type=tar,dest=x,source-date-epoch=soon"],
+            "invalid source-date-epoch \"soon\": expected seconds since 1970",
+        ),
+        (
+            &["type=tar,dest=x,source-date-epoch=1", "type=local,dest=y"],
+            "source-date-epoch must be the same for all outputs of a build",
+        ),
         (&["type=tar,dest"], "invalid value dest"),
         (&["\"type=tar"], "invalid value \"type=tar: a quote is not closed"),
         (

@@ -34,6 +34,7 @@ mod lower_store;
 mod modes;
 mod networks;
 mod ordinary_user;
+mod output_attributes;
 mod outputs;
 mod pins;
 mod platforms;

@@ -32,8 +32,8 @@ fn several_targets_are_made_by_one_build_and_shared_steps_run_once() {
     ];
     let told = here.run(build);
     assert_eq!(told.code, 0, "{}", told.stderr);
-    assert_eq!(told.stderr.matches("RUN echo made").count(), 1, "{}", told.stderr);
-    assert_eq!(told.stderr.matches("RUN echo passed").count(), 1, "{}", told.stderr);
+    assert_eq!(told.stderr.matches("] RUN echo made").count(), 1, "{}", told.stderr);
+    assert_eq!(told.stderr.matches("] RUN echo passed").count(), 1, "{}", told.stderr);
     assert_eq!(fs::read_to_string(here.path().join("reports/report")).unwrap(), "passed\n");
     assert!(here.path().join("tested.tar").exists());
     let id = |image: &str| here.ok(["inspect", "-f", "{{.Id}}", image]).trim().to_owned();

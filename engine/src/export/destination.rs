@@ -11,6 +11,8 @@ use rbuild_oci::ImageName;
 pub(crate) enum Destination {
     /// The store, with these names.
     Store { names: Vec<ImageName> },
+    /// The store, under the digest of the manifest in this repository.
+    Pin { repository: ImageName },
     /// Registries that let this client push.
     Registry(Registry),
     /// An archive.
@@ -34,6 +36,7 @@ impl Destination {
     ) -> Result<Self, Error> {
         Ok(match output {
             Output::Store { names } => Self::Store { names: names.clone() },
+            Output::Pin { repository } => Self::Pin { repository: repository.clone() },
             Output::Registry { names, .. } if names.is_empty() => return Err(Error::PushWithoutName),
             Output::Registry { names, place, form, canonical } => {
                 let remote = remote.heard_by(reporter.listener());
@@ -61,14 +64,20 @@ impl Destination {
     pub(crate) async fn require_platforms(&self) -> Result<(), Error> {
         match self {
             Self::Daemon { daemon, .. } => Ok(daemon.require_platforms().await?),
-            Self::Store { .. } | Self::Registry(_) | Self::Archive(_) | Self::Files(_) => Ok(()),
+            Self::Store { .. } | Self::Pin { .. } | Self::Registry(_) | Self::Archive(_) | Self::Files(_) => {
+                Ok(())
+            }
         }
     }
 
     /// True if it needs an image.
     pub(crate) fn is_image(&self) -> bool {
         match self {
-            Self::Store { .. } | Self::Registry(_) | Self::Archive(_) | Self::Daemon { .. } => true,
+            Self::Store { .. }
+            | Self::Pin { .. }
+            | Self::Registry(_)
+            | Self::Archive(_)
+            | Self::Daemon { .. } => true,
             Self::Files(_) => false,
         }
     }
@@ -76,7 +85,7 @@ impl Destination {
     /// True if the image stays in the store, and lists show it.
     pub(crate) fn is_store(&self) -> bool {
         match self {
-            Self::Store { .. } | Self::Daemon { .. } => true,
+            Self::Store { .. } | Self::Pin { .. } | Self::Daemon { .. } => true,
             Self::Registry(_) | Self::Archive(_) | Self::Files(_) => false,
         }
     }

@@ -51,6 +51,11 @@ impl Delivery<'_> {
                 store::name(self.store, image.id, names)?;
                 Ok(Exported::Store { image: image.id, platforms: image.platforms.clone() })
             }
+            Destination::Pin { repository } => {
+                let image = &self.image()?.whole;
+                store::pin(self.store, image, repository)?;
+                Ok(Exported::Store { image: image.id, platforms: image.platforms.clone() })
+            }
             Destination::Registry(registry) => {
                 let manifest = registry::push(self, registry).await?;
                 Ok(Exported::Registry { image: self.image()?.whole.id, manifest })

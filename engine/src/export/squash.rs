@@ -8,7 +8,8 @@ use crate::{
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Filesystem, Plan, PlannedTarget};
 
-/// Replaces the layers of the images of `targets` by fewer. An image without layers that could become one stays as it is.
+/// Replaces the layers of the images of `targets` by fewer; `created` is the time
+/// of the new ones, if it is given. An image without layers that could become one stays as it is.
 /// May block.
 ///
 /// # Errors
@@ -18,8 +19,8 @@ pub(crate) fn squash(
     (plan, targets): (&Plan, &[PlannedTarget]),
     parts: Vec<Part>,
     layers: Squash,
+    created: Option<Timestamp>,
 ) -> Result<Vec<Part>, Error> {
-    let epoch = plan.source_date_epoch.and_then(Timestamp::from_seconds);
     let squashed = targets.iter().zip(parts).map(|(target, Part { config, stack })| {
         let kept = match layers {
             Squash::Nothing => stack.len(),
@@ -30,7 +31,7 @@ pub(crate) fn squash(
             return Ok(Part { config, stack });
         }
         let (config, stack) =
-            squasher.squash(Unsquashed { config, stack, kept, base: base(plan, target) }, epoch)?;
+            squasher.squash(Unsquashed { config, stack, kept, base: base(plan, target) }, created)?;
         Ok(Part { config, stack })
     });
     squashed.collect()

@@ -91,3 +91,13 @@ pub(super) fn name(store: &Store, image: ImageId, names: &[ImageName]) -> Result
     }
     Ok(())
 }
+
+/// Gives `image` the name of its manifest's digest in `repository`.
+///
+/// # Errors
+/// When the store cannot be written.
+pub(super) fn pin(store: &Store, image: &ImageRecord, repository: &ImageName) -> Result<(), Error> {
+    let manifest = rbuild_image::store_manifest(store, image)?;
+    let now = Timestamp::from(store.now());
+    Ok(store.set_pin(repository.as_reference(), &manifest, image.id, now)?)
+}

@@ -225,7 +225,9 @@ impl Packed {
             only
         } else {
             let (media_type, bytes) = form.index(entries);
-            packing.document(media_type, bytes)
+            let mut index = packing.document(media_type, bytes);
+            index.annotations.clone_from(&form.index_descriptor_annotations);
+            index
         };
         let manifest = Descriptor::new(top.media_type.clone(), top.digest, top.size);
         top.annotations.insert("org.opencontainers.image.created".to_owned(), created.to_string());

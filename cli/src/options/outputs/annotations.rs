@@ -89,12 +89,10 @@ fn annotation(place: &str, key: &str, value: &str) -> Option<Result<Option<Annot
     })
 }
 
-/// An annotation of a document that an image for one platform does not have.
-pub(super) fn single_platform(place: Place) -> UsageError {
-    UsageError::in_build(match place {
-        Place::Manifest | Place::ManifestDescriptor => {
-            "manifest-descriptor annotations not supported for single platform export to a registry"
-        }
-        Place::Index | Place::IndexDescriptor => "index annotations not supported for single platform export",
-    })
+/// An annotation of a descriptor that a registry does not have.
+pub(super) fn of_descriptor(place: Place) -> UsageError {
+    let name = Place::NAMES.iter().find(|(_, known)| *known == place).map_or("", |(name, _)| *name);
+    UsageError::in_build(format!(
+        "{name} annotations have no place in a store or a registry, where no descriptor leads to the image: use type=oci"
+    ))
 }

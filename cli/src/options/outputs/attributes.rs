@@ -79,20 +79,36 @@ impl Attributes {
         }
     }
 
-    /// Takes a switch that may only say what is done anyway.
-    pub(super) fn only(&mut self, name: &str, done: bool) -> Result<(), UsageError> {
+    /// Takes a switch that may only be off, because of `reason`.
+    pub(super) fn off(&mut self, name: &str, reason: &str) -> Result<(), UsageError> {
         match self.switch(name)? {
-            Some(asked) if asked != done => {
-                Err(UsageError::unsupported(format_args!("{name}={asked} of output type {}", self.kind)))
-            }
-            Some(_) | None => Ok(()),
+            Some(true) => Err(UsageError::in_build(format!(
+                "{name}=true of output type {} is not supported: {reason}",
+                self.kind
+            ))),
+            Some(false) | None => Ok(()),
         }
     }
 
     /// Takes what is said of attestations, of which there are none.
     pub(super) fn attestations(&mut self) -> Result<(), UsageError> {
-        self.take("attestation-prefix");
-        Ok(())
+        match self.take("attestation-prefix").filter(|prefix| !prefix.is_empty()) {
+            Some(_) => Err(UsageError::in_build(format!(
+                "attestation-prefix of output type {} is not supported: rbuild makes no attestations",
+                self.kind
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// A time in seconds since 1970.
+    pub(super) fn seconds(&mut self, name: &str) -> Result<Option<i64>, UsageError> {
+        match self.take(name).filter(|text| !text.is_empty()) {
+            Some(text) => text.parse().map(Some).map_err(|_| {
+                UsageError::in_build(format!("invalid {name} {text:?}: expected seconds since 1970"))
+            }),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn names(&mut self) -> Result<Vec<ImageName>, UsageError> {

@@ -21,6 +21,10 @@ pub(crate) struct BuildOutputs {
     pub(crate) targets: Vec<TargetOutputs>,
     /// `rewrite-timestamp`.
     pub(crate) layer_times: LayerTimes,
+    /// `source-date-epoch`.
+    pub(crate) epoch: Option<i64>,
+    /// `registry.insecure`: hosts that may have any certificate, or none.
+    pub(crate) insecure: Vec<String>,
 }
 
 /// The outputs of a target.
@@ -48,6 +52,8 @@ pub(crate) struct Load {
 pub(crate) enum BuildOutput {
     /// An image in the store.
     Store { names: Vec<ImageName> },
+    /// An image in the store, named by its manifest's digest in a repository.
+    Pin { repository: ImageName },
     /// An image in registries.
     Registry { names: Vec<ImageName>, place: PushedAs, form: ImageForm, canonical: CanonicalName },
     /// An image in an archive.
@@ -103,6 +109,8 @@ struct Meant {
     outputs: Vec<BuildOutput>,
     load: Option<Load>,
     layer_times: LayerTimes,
+    epoch: Option<i64>,
+    insecure: Vec<String>,
 }
 
 impl BuildOutputs {
@@ -132,6 +140,9 @@ impl BuildOutputs {
                 None => by_target.push((target, vec![meant])),
             }
         }
+        let all = by_target.iter().flat_map(|(_, meant)| meant);
+        let epoch = common(all.clone().map(|meant| meant.epoch), "source-date-epoch")?;
+        let insecure = all.flat_map(|meant| meant.insecure.clone()).collect();
         let layer_times = common_times(by_target.iter().flat_map(|(_, meant)| meant))?;
         // the build's own target is built unless only others are asked for
         if by_target.len() > 1 && by_target[0].1.is_empty() && typed.names.is_empty() && !typed.load {
@@ -147,7 +158,7 @@ impl BuildOutputs {
         if all.filter(|output| output.is_stdout()).count() > 1 {
             return Err(UsageError::in_build("multiple outputs configured to write to stdout"));
         }
-        Ok(Self { targets, layer_times })
+        Ok(Self { targets, layer_times, epoch, insecure })
     }
 }
 
@@ -178,10 +189,18 @@ fn target_outputs(target: Option<String>, meant: Vec<Meant>, typed: &Typed<'_>) 
 /// The times in the image of all outputs that have one.
 fn common_times<'a>(meant: impl Iterator<Item = &'a Meant>) -> Result<LayerTimes, UsageError> {
     let is_image = |meant: &&Meant| meant.load.is_some() || meant.outputs.iter().any(BuildOutput::is_image);
-    let mut times = meant.filter(is_image).map(|meant| meant.layer_times);
-    let first = times.next().unwrap_or_default();
-    if times.any(|other| other != first) {
-        return Err(UsageError::in_build("rewrite-timestamp must be the same for all outputs of a build"));
+    common(meant.filter(is_image).map(|meant| meant.layer_times), "rewrite-timestamp")
+}
+
+/// What all outputs say of `attribute`.
+fn common<T: PartialEq + Default>(
+    mut values: impl Iterator<Item = T>,
+    attribute: &str,
+) -> Result<T, UsageError> {
+    let first = values.next().unwrap_or_default();
+    if values.any(|other| other != first) {
+        let message = format!("{attribute} must be the same for all outputs of a build");
+        return Err(UsageError::in_build(message));
     }
     Ok(first)
 }
@@ -200,13 +219,13 @@ impl BuildOutput {
     pub(crate) fn names(&self) -> &[ImageName] {
         match self {
             Self::Store { names } | Self::Registry { names, .. } | Self::Archive { names, .. } => names,
-            Self::Tar(_) | Self::Directory { .. } => &[],
+            Self::Tar(_) | Self::Directory { .. } | Self::Pin { .. } => &[],
         }
     }
 
     fn is_image(&self) -> bool {
         match self {
-            Self::Store { .. } | Self::Registry { .. } | Self::Archive { .. } => true,
+            Self::Store { .. } | Self::Pin { .. } | Self::Registry { .. } | Self::Archive { .. } => true,
             Self::Tar(_) | Self::Directory { .. } => false,
         }
     }
@@ -215,8 +234,9 @@ impl BuildOutput {
 /// The meaning of one output.
 fn meant(mut asked: Attributes, tags: &[ImageName], annotations: &[Annotation]) -> Result<Meant, UsageError> {
     let kind = asked.kind.clone();
+    let epoch = asked.seconds("source-date-epoch")?;
     let only = |output: BuildOutput| Meant { outputs: vec![output], ..Meant::default() };
-    let meant = match kind.as_str() {
+    let mut meant = match kind.as_str() {
         "cacheonly" => Meant::default(),
         "local" => only(local(&mut asked)?),
         "tar" => {
@@ -230,6 +250,7 @@ fn meant(mut asked: Attributes, tags: &[ImageName], annotations: &[Annotation]) 
         other => return Err(UsageError::in_build(format!("unknown output type {other:?}"))),
     };
     asked.finish()?;
+    meant.epoch = epoch;
     Ok(meant)
 }
 
@@ -276,16 +297,21 @@ fn image(
             ArchivePlace::Directory(asked.directory()?)
         };
         let outputs = vec![BuildOutput::Archive { destination, format, names, form }];
-        return Ok(Meant { outputs, layer_times, load: None });
+        return Ok(Meant { outputs, layer_times, ..Meant::default() });
     }
     let push = asked.switch("push")?.unwrap_or(kind == "registry");
     let by_digest = asked.switch("push-by-digest")?.unwrap_or(false);
     let canonical = asked.switch("name-canonical")?.unwrap_or(false);
+    let insecure = asked.switch("registry.insecure")?.unwrap_or(false);
+    let pinned = pinned(asked, &names)?;
     let store = asked.switch("store")?.unwrap_or(true);
     // every image of the store is unpacked
     asked.switch("unpack")?;
     if !form.descriptor_annotations.is_empty() {
-        return Err(annotations::single_platform(Place::ManifestDescriptor));
+        return Err(annotations::of_descriptor(Place::ManifestDescriptor));
+    }
+    if !form.index_descriptor_annotations.is_empty() {
+        return Err(annotations::of_descriptor(Place::IndexDescriptor));
     }
     if !push {
         let attribute =
@@ -296,13 +322,25 @@ fn image(
     } else if names.is_empty() {
         return Err(UsageError::in_build("tag is needed when pushing to registry"));
     }
+    let hosts = names.iter().filter(|_| push && insecure).map(|name| name.as_reference().domain().to_owned());
+    let hosts = hosts.collect();
     // an image that is pushed by its digest has no tag here either
     let local = if push && by_digest { Vec::new() } else { names.clone() };
     let stored = store.then_some(BuildOutput::Store { names: local });
     let place = if by_digest { PushedAs::Digest } else { PushedAs::Tag };
     let canonical = if canonical { CanonicalName::Given } else { CanonicalName::Absent };
     let pushed = push.then_some(BuildOutput::Registry { names, place, form, canonical });
-    Ok(Meant { outputs: stored.into_iter().chain(pushed).collect(), layer_times, load: None })
+    let outputs = stored.into_iter().chain(pinned).chain(pushed).collect();
+    Ok(Meant { outputs, layer_times, insecure: hosts, ..Meant::default() })
+}
+
+/// `dangling-name-prefix`: a name by digest, of an image that has no other one, unless it is for those too.
+fn pinned(asked: &mut Attributes, names: &[ImageName]) -> Result<Option<BuildOutput>, UsageError> {
+    // so spelled in docker
+    let unnamed_only = asked.switch("danging-name-empty-only")?.unwrap_or(false);
+    let prefix = asked.take("dangling-name-prefix").filter(|prefix| !prefix.is_empty());
+    let Some(prefix) = prefix.filter(|_| names.is_empty() || !unnamed_only) else { return Ok(None) };
+    Ok(Some(BuildOutput::Pin { repository: super::tag(&prefix)? }))
 }
 
 fn place(path: Option<PathBuf>) -> FilePlace {
@@ -325,15 +363,10 @@ fn form(asked: &mut Attributes, of_flags: &[Annotation]) -> Result<(ImageForm, O
     let level = asked.take("compression-level");
     let force = asked.switch("force-compression")?.unwrap_or(false);
     let oci = asked.switch("oci-mediatypes")?;
-    for off in [
-        "oci-artifact",
-        "attestation-inline",
-        "prefer-nondist-layers",
-        "registry.insecure",
-        "danging-name-empty-only",
-    ] {
-        asked.only(off, false)?;
+    for off in ["oci-artifact", "attestation-inline"] {
+        asked.off(off, "rbuild makes no attestations")?;
     }
+    asked.off("prefer-nondist-layers", "a layer leaves rbuild as one that may be distributed")?;
     let mut annotations = asked.annotations()?;
     annotations.extend(of_flags.iter().cloned());
     let packing = packing(compression.as_deref(), level.as_deref(), force)?;
@@ -365,7 +398,7 @@ fn form(asked: &mut Attributes, of_flags: &[Annotation]) -> Result<(ImageForm, O
             Place::Manifest => form.annotations.insert(key, value),
             Place::ManifestDescriptor => form.descriptor_annotations.insert(key, value),
             Place::Index => form.index_annotations.insert(key, value),
-            Place::IndexDescriptor => return Err(annotations::single_platform(place)),
+            Place::IndexDescriptor => form.index_descriptor_annotations.insert(key, value),
         };
     }
     Ok((form, special))

@@ -1,0 +1,117 @@
+//! Attributes of outputs, each by what it changes.
+
+use crate::with_busybox;
+use rbuild_testkit::{Registry, RegistryOptions, RegistryTransport};
+use serde_json::Value;
+use std::{fs, net::UdpSocket, process::Command};
+
+#[test]
+fn an_output_s_own_epoch_takes_the_place_of_the_build_s() {
+    let Some(here) = with_busybox("an_output_s_own_epoch") else { return };
+    let context = here.context("c", "FROM scratch\nCOPY f /f\nCMD [\"/f\"]\n", &[("f", "f")]);
+    let context = context.to_str().unwrap();
+    let build =
+        |output: &str| here.ok(["build", "-q", "--build-arg", "SOURCE_DATE_EPOCH=99", "-o", output, context]);
+    build("type=tar,dest=f.tar,source-date-epoch=7");
+    let tar = here.path().join("f.tar");
+    let listed = Command::new("tar").args(["--utc", "--full-time", "-tvf"]).arg(tar).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("1970-01-01 00:00:07"), "{listed}");
+    build("type=image,name=a,source-date-epoch=0");
+    assert_eq!(here.ok(["inspect", "-f", "{{.Created}}", "a"]), "1970-01-01T00:00:00Z\n");
+    build("type=image,name=b");
+    assert_eq!(here.ok(["inspect", "-f", "{{.Created}}", "b"]), "1970-01-01T00:01:39Z\n");
+}
+
+#[test]
+fn an_image_without_a_name_is_found_by_the_digest_of_its_manifest() {
+    let Some(here) = with_busybox("an_image_without_a_name_is_found") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo it > /it\n", &[]);
+    let context = context.to_str().unwrap();
+    let build = ["build", "-q", "-o", "type=image,dangling-name-prefix=r.example/loose", context];
+    let id = here.ok(build);
+    let row = here.ok([
+        "images",
+        "--digests",
+        "--no-trunc",
+        "--format",
+        "{{.Repository}}@{{.Digest}} {{.ID}}",
+        "r.example/loose",
+    ]);
+    let (name, found) = row.trim().split_once(' ').unwrap();
+    assert_eq!(found, id.trim());
+    assert_eq!(here.ok(["run", "--rm", name, "cat", "/it"]), "it\n");
+    assert!(here.ok(["image", "prune", "-f"]).contains("0B"), "it has a name");
+    assert_eq!(here.ok(build), id);
+    assert_eq!(
+        here.ok(["images", "-q", "r.example/loose"]).lines().count(),
+        1,
+        "the same image has the same name"
+    );
+    // the digest is that of bytes which the store has
+    let blob = here.store().join("blobs/sha256").join(name.rsplit_once(':').unwrap().1);
+    let manifest: Value = serde_json::from_slice(&fs::read(blob).unwrap()).unwrap();
+    assert_eq!(manifest["config"]["digest"], id.trim());
+    here.ok(["rmi", name]);
+    assert_eq!(here.ok(["images", "-q"]).lines().count(), 1);
+}
+
+/// This machine's address for other machines, which is not a loopback address. Nothing is sent.
+fn outer_address() -> Option<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback()).then(|| address.to_string())
+}
+
+#[test]
+fn a_registry_with_an_unknown_certificate_takes_what_is_said_to_be_for_it() {
+    let test = "a_registry_with_an_unknown_certificate_takes_what_is_said_to_be_for_it";
+    let Some(here) = with_busybox(test) else { return };
+    let Some(address) = outer_address() else {
+        rbuild_testkit::skip_named(test, format_args!("this machine has no address but loopback"));
+        return;
+    };
+    let transport = RegistryTransport::TlsOn(address);
+    let options = RegistryOptions { transport, ..RegistryOptions::default() };
+    let Some(registry) = Registry::start(&options) else { return };
+    let context = here.context("c", "FROM scratch\nCOPY f /f\n", &[("f", "f")]);
+    let context = context.to_str().unwrap();
+    let output = format!("type=registry,name={}/a:1", registry.host());
+    let refused = here.fails(["build", "-q", "-o", &output, context]);
+    assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
+    here.ok(["build", "-q", "-o", &format!("{output},registry.insecure=true"), context]);
+}
+
+#[test]
+fn the_descriptor_of_an_index_is_annotated() {
+    let Some(here) = with_busybox("the_descriptor_of_an_index_is_annotated") else { return };
+    let context = here.context("c", "FROM scratch\nCOPY f /f\n", &[("f", "f")]);
+    let context = context.to_str().unwrap();
+    let output = "type=oci,tar=false,dest=layout,annotation-index-descriptor.a=top,annotation-index.b=index";
+    let both = "linux/amd64,linux/arm64";
+    here.ok([
+        "build",
+        "-q",
+        "--platform",
+        both,
+        "-o",
+        output,
+        "--annotation",
+        "index-descriptor:c=flag",
+        context,
+    ]);
+    let read = |path: &str| -> Value {
+        serde_json::from_slice(&fs::read(here.path().join("layout").join(path)).unwrap()).unwrap()
+    };
+    let top = read("index.json")["manifests"][0].clone();
+    assert_eq!((&top["annotations"]["a"], &top["annotations"]["c"]), (&"top".into(), &"flag".into()));
+    let index = read(&format!("blobs/{}", top["digest"].as_str().unwrap().replace(':', "/")));
+    assert_eq!(index["annotations"]["b"], "index");
+    let single = here.fails(["build", "-q", "-o", output, context]);
+    assert!(
+        single.stderr.contains("index annotations not supported for single platform export"),
+        "{}",
+        single.stderr
+    );
+}
