@@ -24,6 +24,8 @@ pub(crate) fn code(error: &CliError) -> u8 {
     match error {
         CliError::Usage(UsageError::Line(_)) | CliError::Template(_) => 2,
         CliError::Usage(UsageError::Build(_) | UsageError::Command(_)) => 1,
+        CliError::Build(error) if error.is_closed_by_reader() => signal_code(13),
+        CliError::Engine(error) if error.is_closed_by_reader() => signal_code(13),
         CliError::Build(error) => class_code(error.class()),
         CliError::Engine(error) => class_code(error.class()),
         CliError::Run(error) => match error.as_ref() {
@@ -60,6 +62,8 @@ pub(crate) fn report(error: &CliError, color: Color) {
         // the reader has closed the stream, or every failure was reported already
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
         CliError::Reported { .. } => return,
+        CliError::Build(failure) if failure.is_closed_by_reader() => return,
+        CliError::Engine(failure) if failure.is_closed_by_reader() => return,
         CliError::Build(failure) => {
             if let rbuild::Error::Several(failures) = &**failure {
                 failures.iter().for_each(|failure| report_one(failure, color, &mut text));

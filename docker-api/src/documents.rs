@@ -1,7 +1,8 @@
 //! Small documents: the version, and what `--metadata-file` holds.
 
-use rbuild::{BuiltTarget, Descriptor, ImageName, Platform};
+use rbuild::{BuildId, BuiltTarget, Descriptor, ImageName, Platform};
 use serde::Serialize;
+use serde_json::Value;
 
 /// The answer of `version`. There is no daemon: client and server, which scripts ask for, are the same program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +42,15 @@ impl Version {
 /// The document that `docker buildx build --metadata-file` writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BuildMetadata {
+    /// How it was made.
+    #[serde(rename = "buildx.build.provenance", skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Value>,
+    /// The build, by which `builds inspect` finds it.
+    #[serde(rename = "buildx.build.ref", skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// What the checks have found.
+    #[serde(rename = "buildx.build.warnings", skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Value>,
     /// The digest of the image's config, which is its id.
     #[serde(rename = "containerimage.config.digest", skip_serializing_if = "Option::is_none")]
     pub config_digest: Option<String>,
@@ -64,10 +74,19 @@ impl BuildMetadata {
         let descriptor = built.manifest().cloned();
         let digest = descriptor.as_ref().map(|descriptor| descriptor.digest.to_string());
         Self {
+            provenance: None,
+            build: None,
+            warnings: None,
             digest: digest.or_else(|| config_digest.clone()),
             config_digest,
             descriptor,
             name: names.join(","),
         }
+    }
+
+    /// The same with the build by which it was made: docker's builder and node come before its id.
+    #[must_use]
+    pub fn made_by(self, build: &BuildId, provenance: Option<Value>, warnings: Option<Value>) -> Self {
+        Self { build: Some(format!("default/default/{build}")), provenance, warnings, ..self }
     }
 }

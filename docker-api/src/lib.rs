@@ -23,6 +23,7 @@ mod manifests;
 mod misses;
 mod moments;
 mod names;
+mod provenance;
 mod prune_filter;
 mod sizes;
 mod times;
@@ -52,6 +53,7 @@ pub use manifests::{
 pub use misses::{InputInspect, MissInspect, evicted_word, miss_word};
 pub use moments::moment;
 pub use names::{Detail, shortened, with_tag};
+pub use provenance::{Invocation, ProvenanceMode, recorded_warnings};
 pub use prune_filter::PruneFilter;
 pub use sizes::{human_size, human_size_with};
 pub use times::{go_style, human_duration};

@@ -446,8 +446,9 @@ impl Build {
         if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.epoch) {
             let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());
             let (plan, targets) = (self.plan.clone(), targets.to_vec());
+            let cancel = self.executor.machine.cancel.clone();
             let clamping = tokio::task::spawn_blocking(move || {
-                export::clamp((&store, cache.lease()), (&plan, &targets), &layers, latest)
+                export::clamp((&store, cache.lease()), (&plan, &targets), &layers, (latest, &cancel))
             });
             layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         }

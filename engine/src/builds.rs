@@ -12,7 +12,7 @@ impl Engine {
         Ok(self.store.builds()?)
     }
 
-    /// The build with this id or beginning of an id; `^N` is the one that began N builds before the newest.
+    /// The build with this id or beginning of an id, perhaps behind a builder and a node (`default/default/ID`); `^N` is the one that began N builds before the newest.
     ///
     /// # Errors
     /// [`Error::NoSuchBuild`]; [`Error::Store`] when several ids begin like this.
@@ -22,7 +22,8 @@ impl Engine {
             let distance: usize = distance.parse().map_err(|_| missing())?;
             return self.store.builds()?.into_iter().nth(distance).ok_or_else(missing);
         }
-        let id = self.store.find_build(name)?.ok_or_else(missing)?;
+        let id = name.rsplit_once('/').map_or(name, |(_, id)| id);
+        let id = self.store.find_build(id)?.ok_or_else(missing)?;
         self.store.build(&id)?.ok_or_else(missing)
     }
 

@@ -91,6 +91,11 @@ impl ImageLock {
         self.images.get(&reference.to_string()).copied()
     }
 
+    /// The images by their references.
+    pub fn images(&self) -> impl Iterator<Item = (Reference, LockedImage)> + '_ {
+        self.images.iter().filter_map(|(name, image)| Some((name.parse().ok()?, *image)))
+    }
+
     /// The remote source that is locked under `location`.
     pub(crate) fn source(&self, location: &str) -> Option<LockedSource> {
         self.sources.get(location).copied()

@@ -60,6 +60,7 @@ mod remote_sources;
 mod repeat;
 mod reporter;
 mod request;
+mod requested_targets;
 mod resolve;
 mod results;
 mod run_mounts;

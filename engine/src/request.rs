@@ -477,23 +477,6 @@ impl BuildRequest {
             cache_to: Vec::new(),
         }
     }
-
-    /// The outputs of each target.
-    pub(crate) fn outputs_by_target(&self) -> impl Iterator<Item = &[Output]> {
-        let further = self.further_targets.iter().map(|further| further.outputs.as_slice());
-        std::iter::once(self.outputs.as_slice()).chain(further)
-    }
-
-    /// The outputs of all targets.
-    pub(crate) fn all_outputs(&self) -> impl Iterator<Item = &Output> {
-        self.outputs_by_target().flatten()
-    }
-
-    /// The names of the targets, as far as they have some.
-    pub(crate) fn targets(&self) -> impl Iterator<Item = Option<&str>> {
-        let further = self.further_targets.iter().map(|further| Some(further.target.as_str()));
-        std::iter::once(self.target.as_deref()).chain(further)
-    }
 }
 
 impl fmt::Display for LayoutReference {

@@ -130,7 +130,8 @@ pub(crate) struct CommitArgs {
     /// A remark for the image's history
     #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) message: String,
-    /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR
+    /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or
+    /// WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
     pub(crate) change: Vec<String>,
     /// false: let the container run while its files are read

@@ -50,7 +50,8 @@ pub(crate) struct ImportArgs {
     /// The image's name
     #[arg(value_name = "REPOSITORY[:TAG]")]
     pub(crate) name: Option<String>,
-    /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME or WORKDIR
+    /// Apply a Dockerfile instruction: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or
+    /// WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
     pub(crate) change: Vec<String>,
     /// A remark for the image's history

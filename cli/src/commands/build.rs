@@ -21,7 +21,7 @@ use rbuild::{
     BuildRecord, BuildRequest, Built, ContextSource, DockerfileSource, Event, EventSink, FurtherTarget,
     ImageLock, Output,
 };
-use rbuild_docker_api::{BuildMetadata, CacheReport};
+use rbuild_docker_api::{BuildMetadata, CacheReport, Invocation, ProvenanceMode, recorded_warnings};
 use serde_json::{Value, json};
 use std::{
     fs, io,
@@ -57,6 +57,7 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         }
     }
     ask_for(&mut request, &opened.targets);
+    let invocation = Invocation::of(&request);
     let recorded = Arc::new(OnceLock::new());
     let built = work(style, async |events| {
         let events = keeping_record(events, &recorded);
@@ -70,7 +71,9 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
         update_lock(file, &lock, &built.images)?;
     }
     let quiet = matches!(options.progress, ProgressChoice::Quiet(PrintId::Yes));
-    if let Some(id) = write_results(&built, opened, (iidfile, metadata_file))?
+    let made = |file| Metadata { file, invocation: &invocation, record: recorded.get() };
+    let metadata = metadata_file.map(made);
+    if let Some(id) = write_results(&built, opened, (iidfile, metadata), &app.environment)?
         && quiet
     {
         print(&format!("{id}\n"))?;
@@ -153,7 +156,8 @@ fn each_once(files: &[&NewFile]) -> Result<(), CliError> {
 fn write_results(
     built: &Built,
     opened: OpenedOutputs,
-    (iidfile, metadata_file): (Option<NewFile>, Option<NewFile>),
+    (iidfile, metadata): (Option<NewFile>, Option<Metadata<'_>>),
+    environment: &Environment,
 ) -> Result<Option<String>, CliError> {
     for file in opened.files {
         file.finish()?;
@@ -164,22 +168,45 @@ fn write_results(
     if let (Some(file), Some(id)) = (iidfile, &id) {
         file.write(id)?;
     }
-    if let Some(file) = metadata_file {
-        file.write(&format!("{:#}", metadata(built, &opened.targets)))?;
+    if let Some(metadata) = metadata {
+        let document = metadata.document(built, &opened.targets, environment);
+        metadata.file.write(&format!("{document:#}"))?;
     }
     Ok(id.filter(|_| !opened.stdout_is_taken))
 }
 
-/// What `--metadata-file` gets: of several targets an object for each, by its name, as bake has them.
-fn metadata(built: &Built, targets: &[OpenedTarget]) -> Value {
-    let results = std::iter::once(&built.target).chain(&built.further_targets);
-    let mut of_each = results.zip(targets).map(|(result, target)| {
-        let name = target.target.clone().unwrap_or_else(|| "default".to_owned());
-        (name, json!(BuildMetadata::new(result, &target.names)))
-    });
-    match targets {
-        [_] => of_each.next().map_or(Value::Null, |(_, only)| only),
-        _ => Value::Object(of_each.collect()),
+/// `--metadata-file`, and what goes into it beside the results.
+struct Metadata<'a> {
+    file: NewFile,
+    invocation: &'a Invocation,
+    /// `None` when it could not be kept.
+    record: Option<&'a BuildRecord>,
+}
+
+impl Metadata<'_> {
+    /// What the file gets: of several targets an object for each, by its name, as bake has them.
+    fn document(&self, built: &Built, targets: &[OpenedTarget], environment: &Environment) -> Value {
+        let mode =
+            ProvenanceMode::parse(environment.filled("BUILDX_METADATA_PROVENANCE").unwrap_or_default());
+        let is_warned = matches!(
+            environment.filled("BUILDX_METADATA_WARNINGS"),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True")
+        );
+        let results = std::iter::once(&built.target).chain(&built.further_targets);
+        let mut of_each = results.zip(targets).map(|(result, target)| {
+            let name = target.target.clone().unwrap_or_else(|| "default".to_owned());
+            let mut metadata = BuildMetadata::new(result, &target.names);
+            if let Some(record) = self.record {
+                let provenance = self.invocation.provenance(&built.images, record, mode);
+                let warnings = is_warned.then(|| recorded_warnings(record));
+                metadata = metadata.made_by(&record.id, provenance, warnings);
+            }
+            (name, json!(metadata))
+        });
+        match targets {
+            [_] => of_each.next().map_or(Value::Null, |(_, only)| only),
+            _ => Value::Object(of_each.collect()),
+        }
     }
 }
 

@@ -91,13 +91,12 @@ impl BuildOptions {
         let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
-        let target = args.target.filter(|target| !target.is_empty());
         let BuildOutputs { targets, layer_times, epoch, insecure } = BuildOutputs::new(&Typed {
             outputs: &args.output,
             annotations: &args.annotation,
             push: args.push,
             load: args.load,
-            target: target.as_deref(),
+            target: args.target.as_deref().filter(|target| !target.is_empty()),
             names: &names,
         })?;
         let request = BuildRequest {

@@ -3,7 +3,11 @@
 use crate::with_busybox;
 use rbuild_testkit::{Registry, RegistryOptions, RegistryTransport};
 use serde_json::Value;
-use std::{fs, net::UdpSocket, process::Command};
+use std::{
+    fs,
+    net::UdpSocket,
+    process::{Command, Stdio},
+};
 
 #[test]
 fn an_output_s_own_epoch_takes_the_place_of_the_build_s() {
@@ -113,5 +117,103 @@ fn the_descriptor_of_an_index_is_annotated() {
         single.stderr.contains("index annotations not supported for single platform export"),
         "{}",
         single.stderr
+    );
+}
+
+#[test]
+fn the_metadata_of_a_build_has_docker_s_keys() {
+    let Some(here) = with_busybox("the_metadata_of_a_build_has_docker_s_keys") else { return };
+    let context = here.context("c", "from busybox\nARG V\nRUN echo $V > /v\n", &[]);
+    let context = context.to_str().unwrap();
+    let metadata = |words: &[&str], variables: &[(&str, &str)]| -> Value {
+        let mut command =
+            here.command(["build", "-q", "--metadata-file", "m.json"].iter().chain(words).chain([&context]));
+        let built = command.envs(variables.iter().copied()).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        serde_json::from_slice(&fs::read(here.path().join("m.json")).unwrap()).unwrap()
+    };
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let asked =
+        ["-t", "a", "--build-arg", "V=2", "--build-arg", "http_proxy=http://u:secret@p", "--label", "l=1"];
+    let usual = metadata(&asked, &[]);
+    assert_eq!(
+        keys(&usual),
+        [
+            "buildx.build.provenance",
+            "buildx.build.ref",
+            "containerimage.config.digest",
+            "containerimage.digest",
+            "image.name"
+        ]
+    );
+    let provenance = &usual["buildx.build.provenance"];
+    assert_eq!(keys(provenance), ["builder", "buildType", "materials", "invocation"]);
+    let arguments = &provenance["invocation"]["parameters"]["args"];
+    assert_eq!(
+        *arguments,
+        serde_json::json!({"build-arg:V": "2", "label:l": "1"}),
+        "and no password of a proxy"
+    );
+    let base = &provenance["materials"][0];
+    assert_eq!(base["uri"], "pkg:docker/busybox@latest?platform=linux%2Famd64");
+    let id = here.ok(["inspect", "-f", "{{.Id}}", "busybox"]);
+    assert_eq!(format!("sha256:{}", base["digest"]["sha256"].as_str().unwrap()), id.trim());
+    // the ref leads to the build
+    let build = usual["buildx.build.ref"].as_str().unwrap();
+    assert!(build.starts_with("default/default/"), "{build}");
+    assert!(here.ok(["builds", "inspect", build]).contains("RUN echo"));
+
+    let all = metadata(&[], &[("BUILDX_METADATA_PROVENANCE", "max"), ("BUILDX_METADATA_WARNINGS", "1")]);
+    assert!(all["buildx.build.provenance"]["metadata"]["buildFinishedOn"].is_string(), "{all:#}");
+    assert_eq!(all["buildx.build.warnings"][0]["range"][0]["start"]["line"], 1, "{all:#}");
+    let files = metadata(&["-o", "out"], &[]);
+    assert_eq!(keys(&files), ["buildx.build.provenance", "buildx.build.ref"]);
+    let none = metadata(&["-o", "out"], &[("BUILDX_METADATA_PROVENANCE", "disabled")]);
+    assert_eq!(keys(&none), ["buildx.build.ref"]);
+}
+
+#[test]
+fn a_reader_that_goes_early_is_no_error() {
+    let Some(here) = with_busybox("a_reader_that_goes_early_is_no_error") else { return };
+    let context = here.context("c", "FROM busybox\n", &[]);
+    let context = context.to_str().unwrap();
+    for words in [
+        ["build", "-o", "-", context].as_slice(),
+        &["build", "-o", "type=oci", context],
+        &["save", "busybox"],
+    ] {
+        let mut child = here.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(141), "{words:?}: {told}");
+        assert!(
+            !told.contains("ERROR") && !told.contains("Error:") && !told.contains("pipe"),
+            "{words:?}: {told}"
+        );
+    }
+}
+
+#[test]
+fn what_a_killed_export_has_left_is_removed_by_the_next_one() {
+    let Some(here) = with_busybox("what_a_killed_export_has_left_is_removed") else { return };
+    let context = here.context("c", "FROM scratch\nCOPY d /d\n", &[("d/f", "f")]);
+    let mut gone = Command::new("true").spawn().unwrap();
+    let number = gone.id();
+    gone.wait().unwrap();
+    let directory = here.path().join("out/d");
+    fs::create_dir_all(&directory).unwrap();
+    let file = |name: String| directory.join(name);
+    let (left, running, other) = (
+        file(format!(".rbuild-{number}")),
+        file(format!(".rbuild-{}", std::process::id())),
+        file(".rbuild-x".into()),
+    );
+    [&left, &running, &other].into_iter().for_each(|path| fs::write(path, "half").unwrap());
+    here.ok(["build", "-o", "out", context.to_str().unwrap()]);
+    assert!(!left.exists(), "its process has ended");
+    assert!(
+        running.exists() && other.exists(),
+        "another build may be writing it, or it is a file of somebody's"
     );
 }

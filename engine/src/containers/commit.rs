@@ -75,7 +75,7 @@ pub(crate) fn apply_changes(
     mut config: ContainerConfig,
     changes: &[String],
 ) -> Result<ContainerConfig, Error> {
-    const ALLOWED: [&str; 13] = [
+    const ALLOWED: [&str; 11] = [
         "CMD",
         "ENTRYPOINT",
         "ENV",
@@ -83,12 +83,10 @@ pub(crate) fn apply_changes(
         "HEALTHCHECK",
         "LABEL",
         "ONBUILD",
-        "SHELL",
         "STOPSIGNAL",
         "USER",
         "VOLUME",
         "WORKDIR",
-        "MAINTAINER",
     ];
     let (mut new_command, has_path) = (false, config.env_value("PATH").is_some());
     for change in changes {

@@ -44,5 +44,5 @@ pub(super) async fn write(delivery: &Delivery<'_>, archive: &Archive) -> Result<
             ArchiveDestination::Directory(path) => export_layout(&store, &exported, path, &cancel)?,
         })
     });
-    activity.end_with(written.await)
+    Delivery::ended(activity, written.await)
 }

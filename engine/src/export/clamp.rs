@@ -2,7 +2,7 @@
 
 use super::own_steps;
 use crate::{Error, diffs::Diffs};
-use rbuild_cache::{LayerId, Lease, Store};
+use rbuild_cache::{Cancel, LayerId, Lease, Store};
 use rbuild_image::{clamped_layer, layer_diff};
 use rbuild_planner::{Plan, PlannedTarget};
 
@@ -21,7 +21,7 @@ pub(crate) fn clamp(
     (store, lease): (&Store, &Lease),
     (plan, targets): (&Plan, &[PlannedTarget]),
     layers: &Layers,
-    latest: i64,
+    (latest, cancel): (i64, &Cancel),
 ) -> Result<Layers, Error> {
     let mut clamped = Layers { stacks: Vec::with_capacity(layers.stacks.len()), diffs: Diffs::new() };
     for (target, stack) in targets.iter().zip(&layers.stacks) {
@@ -29,7 +29,7 @@ pub(crate) fn clamp(
         let (base, made) = stack.split_at(stack.len().saturating_sub(own.len()));
         let mut stack = base.to_vec();
         for (step, layer) in own.iter().zip(made) {
-            let layer = clamped_layer(store, lease, (layer, &stack), latest)?;
+            let layer = clamped_layer(store, lease, (layer, &stack), (latest, cancel))?;
             clamped.diffs.insert(*step, layer_diff(store, &layer)?);
             stack.push(layer);
         }

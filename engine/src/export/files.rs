@@ -47,7 +47,7 @@ pub(super) async fn write(delivery: &Delivery<'_>, destination: &FilesDestinatio
         }
         Ok(())
     });
-    activity.end_with(written.await)
+    Delivery::ended(activity, written.await)
 }
 
 /// The directory of a platform's files: `linux_arm_v7`.

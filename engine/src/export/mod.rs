@@ -14,13 +14,17 @@ pub(crate) use destination::Destination;
 pub(crate) use squash::squash;
 pub(crate) use store::{Made, Part, Presence, assemble, parts};
 
-use crate::{Activity, Error, Exported, Output, layer_files::LayerFiles, reporter::Reporter};
+use crate::{
+    Activity, Error, Exported, Outcome, Output,
+    layer_files::LayerFiles,
+    reporter::{Reporter, Running},
+};
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::Snapshots;
-use rbuild_image::RemoteImages;
+use rbuild_image::{ImageError, RemoteImages};
 use rbuild_oci::Platform;
 use rbuild_planner::{Filesystem, Plan, PlannedTarget, StepId};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
 /// Finished targets that are to go to destinations.
 pub(crate) struct Delivery<'a> {
@@ -78,6 +82,17 @@ impl Delivery<'_> {
         }
     }
 
+    /// Ends `activity` with what came of it. A reader that wants no more has not made it fail.
+    fn ended<T>(activity: Running, written: Result<T, Error>) -> Result<T, Error> {
+        match written {
+            Err(error) if error.is_closed_by_reader() => {
+                activity.end(Outcome::Canceled);
+                Err(error)
+            }
+            written => activity.end_with(written),
+        }
+    }
+
     fn image(&self) -> Result<&Made, Error> {
         self.image.ok_or_else(|| Error::Worker("an image was needed and not made".to_owned()))
     }
@@ -93,6 +108,14 @@ impl Delivery<'_> {
             work()
         });
         working.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
+    }
+}
+
+impl Error {
+    /// True if the reader of what was written has closed its end, which is no failure.
+    #[must_use]
+    pub fn is_closed_by_reader(&self) -> bool {
+        matches!(self, Self::Image(ImageError::ArchiveWrite(source)) if source.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::{
         mknodat, openat, openat2, readlinkat, renameat, statat, symlinkat, utimensat,
     },
     io::Errno,
+    process::{Pid, test_kill_process},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -78,7 +79,7 @@ pub fn export_root_directory(
         cancel,
         path: Vec::new(),
         links: HashMap::new(),
-        draft: c_name(format!(".rbuild-{}", std::process::id()).into_bytes()),
+        draft: c_name(format!("{DRAFT}{}", std::process::id()).into_bytes()),
     };
     copying.run(&from, &to)
 }
@@ -109,6 +110,11 @@ impl Copying<'_> {
 
     fn content(&mut self, from: &OwnedFd, to: &OwnedFd) -> Result<(), ImageError> {
         let wanted = names(from).map_err(|errno| self.unread("read", errno))?;
+        let there = names(to).map_err(|errno| self.unwritten("read", errno))?;
+        for name in there.iter().filter(|name| !wanted.contains(name) && is_left_behind(name)) {
+            remove_all(to, name)
+                .map_err(|errno| self.unwritten("remove what a killed build has left in", errno))?;
+        }
         let length = self.path.len();
         for name in &wanted {
             self.cancel.check().map_err(|_| ImageError::Canceled)?;
@@ -279,6 +285,16 @@ impl Copying<'_> {
     fn shown(&self) -> PathBuf {
         self.destination.join(OsStr::from_bytes(&self.path))
     }
+}
+
+/// The beginning of a draft's name; the number of the process follows.
+const DRAFT: &str = ".rbuild-";
+
+/// True if `name` is that of a draft whose process has ended.
+fn is_left_behind(name: &CStr) -> bool {
+    let number = name.to_str().ok().and_then(|name| name.strip_prefix(DRAFT)?.parse::<i32>().ok());
+    let process = number.and_then(Pid::from_raw);
+    process.is_some_and(|process| test_kill_process(process) == Err(Errno::SRCH))
 }
 
 fn c_name(name: Vec<u8>) -> CString {
