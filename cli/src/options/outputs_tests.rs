@@ -233,7 +233,7 @@ fn mistakes_have_docker_s_words() {
         (&["type=local,dest=x,foo=1"], "attribute foo of output type local is not supported yet"),
         (
             &["type=image,oci-artifact=true"],
-            "oci-artifact=true of output type image is not supported: rbuild makes no attestations",
+            "oci-artifact=true of output type image is not supported: attestations are not made",
         ),
         (
             &["type=oci,dest=x,prefer-nondist-layers=true"],
@@ -241,7 +241,7 @@ fn mistakes_have_docker_s_words() {
         ),
         (
             &["type=tar,dest=x,attestation-prefix=y"],
-            "attestation-prefix of output type tar is not supported: rbuild makes no attestations",
+            "attestation-prefix of output type tar is not supported: attestations are not made",
         ),
         (
             &["type=tar,dest=x,source-date-epoch=soon"],

@@ -92,7 +92,7 @@ fn requests_that_cannot_be_met() {
         (vec!["build", "-t", "Bad", context], 1, "invalid tag \"Bad\": invalid reference format"),
         (vec!["build"], 2, "requires 1 argument"),
         (vec!["build", "--no-such-flag", context], 2, "--no-such-flag"),
-        (vec!["build", "--ssh", "default", context], 2, "--ssh"),
+        (vec!["build", "--ssh", "default", context], 1, "make sure SSH_AUTH_SOCK is set"),
         (vec!["run", "no-such-image-here"], 125, "no-such-image-here"),
         (vec!["run", "busybox", "/no-such-program"], 127, "no-such-program"),
         (vec!["run", "busybox", "/etc"], 126, "/etc"),

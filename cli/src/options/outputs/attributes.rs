@@ -94,7 +94,7 @@ impl Attributes {
     pub(super) fn attestations(&mut self) -> Result<(), UsageError> {
         match self.take("attestation-prefix").filter(|prefix| !prefix.is_empty()) {
             Some(_) => Err(UsageError::in_build(format!(
-                "attestation-prefix of output type {} is not supported: rbuild makes no attestations",
+                "attestation-prefix of output type {} is not supported: attestations are not made",
                 self.kind
             ))),
             None => Ok(()),

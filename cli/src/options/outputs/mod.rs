@@ -364,7 +364,7 @@ fn form(asked: &mut Attributes, of_flags: &[Annotation]) -> Result<(ImageForm, O
     let force = asked.switch("force-compression")?.unwrap_or(false);
     let oci = asked.switch("oci-mediatypes")?;
     for off in ["oci-artifact", "attestation-inline"] {
-        asked.off(off, "rbuild makes no attestations")?;
+        asked.off(off, "attestations are not made")?;
     }
     asked.off("prefer-nondist-layers", "a layer leaves rbuild as one that may be distributed")?;
     let mut annotations = asked.annotations()?;
