@@ -1,7 +1,7 @@
 //! A store within a budget, and the commands that show and reduce what it holds.
 
-use crate::{ordinary_user, with_busybox};
-use rbuild_testkit::{Base, Workspace};
+use crate::{as_root_and_user, with_busybox};
+use rbuild_testkit::Workspace;
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 /// Bytes on the disk of what counts: layers, blobs and cache mounts.
@@ -14,16 +14,6 @@ fn tree(path: &Path) -> u64 {
     let below = fs::read_dir(path).into_iter().flatten().flatten();
     let below = if found.is_dir() { below.map(|entry| tree(&entry.path())).sum() } else { 0 };
     found.blocks() * 512 + below
-}
-
-fn as_root_and_user(test: &str, check: impl Fn(&Workspace)) {
-    if let Some(here) = with_busybox(test) {
-        check(&here);
-        if let Some(there) = ordinary_user::workspace(test) {
-            there.import(Base::Busybox);
-            check(&there);
-        }
-    }
 }
 
 #[test]

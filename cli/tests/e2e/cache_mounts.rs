@@ -1,18 +1,8 @@
 //! `cache mount`, and `build --cache-mount`: caches that outlive a machine.
 
-use crate::{ordinary_user, with_busybox};
-use rbuild_testkit::{Base, Workspace};
+use crate::{as_root_and_user, with_busybox};
+use rbuild_testkit::Workspace;
 use std::{fs, process::Stdio};
-
-fn as_root_and_user(test: &str, check: impl Fn(&Workspace)) {
-    if let Some(here) = with_busybox(test) {
-        check(&here);
-        if let Some(there) = ordinary_user::workspace(test) {
-            there.import(Base::Busybox);
-            check(&there);
-        }
-    }
-}
 
 /// Carries out a RUN and returns what it wrote in lines that begin with `> `.
 fn run(here: &Workspace, step: &str, arguments: &[&str]) -> (Vec<String>, String) {

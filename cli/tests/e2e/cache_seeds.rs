@@ -1,21 +1,11 @@
 //! `RUN --mount=type=cache` with `from`: what a cache begins with.
 
-use crate::{ordinary_user, with_busybox};
-use rbuild_testkit::{Base, Workspace};
+use crate::{as_root_and_user, with_busybox};
+use rbuild_testkit::Workspace;
 
 const STAGES: &str = "FROM busybox AS seed\n\
     RUN mkdir -p /s/sub && echo a > /s/a && echo b > /s/sub/b && chmod 750 /s && chown 5:6 /s/a && ln s/a /linked\n\
     FROM busybox\n";
-
-fn as_root_and_user(test: &str, check: impl Fn(&Workspace)) {
-    if let Some(here) = with_busybox(test) {
-        check(&here);
-        if let Some(there) = ordinary_user::workspace(test) {
-            there.import(Base::Busybox);
-            check(&there);
-        }
-    }
-}
 
 /// Builds steps after [`STAGES`] and returns their output in the order of the steps.
 fn build(here: &Workspace, steps: &str, arguments: &[&str]) -> Vec<String> {

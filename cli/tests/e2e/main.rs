@@ -68,3 +68,13 @@ fn with_busybox(test: &str) -> Option<rbuild_testkit::Workspace> {
     workspace.import(rbuild_testkit::Base::Busybox);
     Some(workspace)
 }
+
+/// Makes a check in a workspace of root and in one of an ordinary user, both with `busybox:latest`; says by name who cannot be here.
+fn as_root_and_user(test: &str, check: impl Fn(&rbuild_testkit::Workspace)) {
+    let Some(here) = with_busybox(test) else { return };
+    check(&here);
+    if let Some(there) = ordinary_user::workspace(test) {
+        there.import(rbuild_testkit::Base::Busybox);
+        check(&there);
+    }
+}

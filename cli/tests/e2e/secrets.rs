@@ -1,7 +1,7 @@
 //! `RUN --mount=type=secret`: what the step sees, and that nothing of it is left anywhere.
 
-use crate::{RBUILD, ordinary_user, with_busybox};
-use rbuild_testkit::{Base, Ran, Workspace};
+use crate::{RBUILD, as_root_and_user, with_busybox};
+use rbuild_testkit::{Ran, Workspace};
 use std::{fs, path::Path};
 
 const SECRET: &str = "open-sesame-91735";
@@ -35,16 +35,6 @@ fn holds(directory: &Path, bytes: &[u8]) -> bool {
         };
         in_it || path.as_os_str().as_encoded_bytes().windows(bytes.len()).any(|window| window == bytes)
     })
-}
-
-fn as_root_and_user(test: &str, check: impl Fn(&Workspace)) {
-    if let Some(here) = with_busybox(test) {
-        check(&here);
-        if let Some(there) = ordinary_user::workspace(test) {
-            there.import(Base::Busybox);
-            check(&there);
-        }
-    }
 }
 
 #[test]
