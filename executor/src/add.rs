@@ -6,7 +6,7 @@
 
 use crate::{
     ExecutorError,
-    draft::{Below, Birth, Destination, NewDir, Place, Policy, Special, finish_at, open_new},
+    draft::{Below, Birth, Destination, NewDir, Place, Policy, Special, file::BUFFER, finish_at, open_new},
     rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
     select::{Kind, Meta, Owner, Time},
     xattrs::{self, Xattrs},
@@ -77,9 +77,11 @@ pub(crate) fn extract(
         policy: policy.without_chmod(),
         open: HashMap::new(),
         dirs: Vec::new(),
+        uncounted: Vec::new(),
         cancel,
     };
     tar.read(|tar| extraction.run(tar)).map_err(|source| bad(&name, ArchiveError::Read(source)))??;
+    extraction.count_rest()?;
     // making entries changed the times of their directories
     for (path, meta) in std::mem::take(&mut extraction.dirs) {
         extraction.destination.set_times(&path, &meta);
@@ -97,6 +99,8 @@ struct Extraction<'a, 'b> {
     open: HashMap<Vec<u8>, Rc<Parent>>,
     /// Times of the archive's directories.
     dirs: Vec<(Vec<u8>, Meta)>,
+    /// Files that show only when they are made how much they take.
+    uncounted: Vec<Vec<u8>>,
     cancel: &'a Cancel,
 }
 
@@ -176,11 +180,12 @@ impl Tree for Extraction<'_, '_> {
     fn site(
         &mut self,
         path: EntryPlace,
-        _: &Entry,
+        entry: &Entry,
         _: &mut Unrecorded,
     ) -> Result<Site<EntryPlace>, ExecutorError> {
         let directory = Rc::clone(&path.parent.fd);
         let birth = self.policy.birth_of_entries(path.parent.birth);
+        self.count(&path.path, entry);
         Ok(Site { directory, path, birth })
     }
 
@@ -303,7 +308,9 @@ impl Extraction<'_, '_> {
             FileType::RegularFile => {
                 let from = self.destination.view.rooted().open(path)?;
                 let attributes = xattrs::read(&from);
-                let to = open_new(place.place(path), &meta).map_err(|errno| fail("open", path, errno))?;
+                self.destination.taken.give_up();
+                let to =
+                    open_new(self.place(place, path), &meta).map_err(|errno| fail("open", path, errno))?;
                 io::copy(&mut File::from(from), &mut File::from(dup(&to, path)?))
                     .map_err(|error| ExecutorError::system("copy", path, error))?;
                 self.policy
@@ -315,11 +322,38 @@ impl Extraction<'_, '_> {
             FileType::Symlink => {
                 let target = self.destination.view.rooted().link_target(path)?;
                 symlinkat(target.as_slice(), &*place.fd, file_name(path))
-                    .and_then(|()| finish_at(&meta, place.place(path), Special::Link))
+                    .and_then(|()| finish_at(&meta, self.place(place, path), Special::Link))
                     .map_err(|errno| fail("symlink", path, errno))
             }
             _ => Err(missing()),
         }
+    }
+
+    /// Counts what the entry at `path`, which is no directory, will take.
+    fn count(&mut self, path: &[u8], entry: &Entry) {
+        let is_plain = entry.sparse.is_none() && entry.attributes.is_empty();
+        match entry.kind {
+            EntryKind::File if is_plain && entry.stored < BUFFER as u64 => {
+                self.destination.taken.add_length(entry.stored);
+            }
+            EntryKind::HardLink => {}
+            _ => self.uncounted.push(path.to_vec()),
+        }
+    }
+
+    fn count_rest(&mut self) -> Result<(), ExecutorError> {
+        let Destination { taken, upper, .. } = &*self.destination;
+        for path in std::mem::take(&mut self.uncounted) {
+            if taken.bytes().is_some() {
+                taken.add_at(upper.fd(), &path).map_err(|errno| fail("stat", &path, errno))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place<'c>(&'c self, parent: &'c Parent, path: &'c [u8]) -> Place<'c> {
+        let taken = &self.destination.taken;
+        Place { dir: &parent.fd, name: file_name(path), birth: parent.birth, taken }
     }
 
     fn remove(&mut self, place: &Parent, path: &[u8]) -> Result<(), ExecutorError> {
@@ -349,12 +383,6 @@ impl Extraction<'_, '_> {
         fsetxattr(&fd, mark, b"y", XattrFlags::empty()).map_err(|errno| fail("setxattr", path, errno))?;
         self.destination.set_opaque(path);
         Ok(())
-    }
-}
-
-impl Parent {
-    fn place<'a>(&'a self, path: &'a [u8]) -> Place<'a> {
-        Place { dir: &self.fd, name: file_name(path), birth: self.birth }
     }
 }
 

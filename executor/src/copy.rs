@@ -55,8 +55,7 @@ pub fn copy(
         buffer: vec![0; BUFFER],
     };
     copy.run()?;
-    copy.destination.finish()?;
-    Ok(draft)
+    Ok(draft.counted(copy.destination.finish()?))
 }
 
 struct Copy<'a> {
@@ -145,7 +144,8 @@ impl Copy<'_> {
         let to = self.destination.upper.open_dir(parent(path))?;
         let stat = fstat(&to).map_err(fail)?;
         let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
-        let place = Place { dir: &to, name: crate::rooted::file_name(path), birth };
+        let taken = &self.destination.taken;
+        let place = Place { dir: &to, name: crate::rooted::file_name(path), birth, taken };
         match &root.body {
             Body::Single(names) => {
                 let entry = &names.entries[0];
@@ -166,7 +166,9 @@ impl Copy<'_> {
                 let from = open_fetched(fetched)?;
                 let to = open_new(place, &meta).map_err(fail)?;
                 file::pour(&from, &to, fetched.size, &self.ways, &mut self.buffer).map_err(fail)?;
-                self.policy.finish_file(&to, &meta, place.birth).map_err(fail)
+                self.policy.finish_file(&to, &meta, place.birth).map_err(fail)?;
+                taken.add_stat(&fstat(&to).map_err(fail)?);
+                Ok(())
             }
             Body::Tree(_) => Ok(()),
         }
@@ -209,6 +211,7 @@ impl Copy<'_> {
             policy: &self.policy,
             tree,
             ways: &self.ways,
+            taken: &self.destination.taken,
         }
     }
 

@@ -26,6 +26,5 @@ pub fn unpack_context(
     let archive = add::recognise(archive.into(), NAME.as_bytes(), add::Purpose::Context)?
         .ok_or_else(|| ExecutorError::NotAnArchive { name: NAME.to_owned() })?;
     add::extract(archive, b"", &mut destination, &Policy::new(Some((0, 0)), None)?, cancel)?;
-    destination.finish()?;
-    Ok(draft)
+    Ok(draft.counted(destination.finish()?))
 }

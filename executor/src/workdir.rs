@@ -28,8 +28,7 @@ pub fn workdir(
     let target = resolve(&destination, action.path.as_str().as_bytes(), Last::Follow)?;
     let made = destination.make_dirs_if_missing(&target, NewDir { mode: 0o755, owner });
     made.map_err(|error| below_a_file(error, &target.path))?;
-    destination.finish()?;
-    Ok(draft)
+    Ok(draft.counted(destination.finish()?))
 }
 
 /// Docker names the path below a file that is in the way, and the file itself only when that is what is asked for.

@@ -148,6 +148,8 @@ pub struct LayerDraft {
     directory: PathBuf,
     fs: PathBuf,
     work: PathBuf,
+    /// What the files take, when those who made them have counted it.
+    counted: Option<u64>,
     store: Store,
 }
 
@@ -159,7 +161,7 @@ impl Store {
     pub fn new_layer(&self) -> Result<LayerDraft, StoreError> {
         let directory = self.space().path("layer")?;
         let (fs, work) = (directory.join("fs"), directory.join("work"));
-        let draft = LayerDraft { directory, fs, work, store: self.clone() };
+        let draft = LayerDraft { directory, fs, work, counted: None, store: self.clone() };
         make_dirs(&draft.work)?;
         // the image's `/`, which every user in it may search
         make_dirs_with_mode(&draft.fs, 0o755).map_err(StoreError::on("create", &draft.fs))?;
@@ -284,6 +286,14 @@ impl LayerDraft {
         &self.work
     }
 
+    /// The draft, whose files take `bytes` of the disk if that is known; then they are not walked at the commit. Files
+    /// that other layers link to do not count.
+    #[must_use]
+    pub fn counted(mut self, bytes: Option<u64>) -> Self {
+        self.counted = bytes;
+        self
+    }
+
     /// Makes it a layer. Nothing may be mounted on it or write to it any more. `lease` holds the new layer, so that a
     /// collection cannot take it before a record or image mentions it.
     ///
@@ -306,8 +316,8 @@ impl LayerDraft {
     pub fn measured(&self, meta: LayerMeta) -> LayerMeta {
         // its directory and its description, which takes a block too
         let around = fs::symlink_metadata(&self.directory).map_or(0, |directory| 2 * directory.blksize());
-        let files = ["fs", "lost"].map(|name| tree_own_size(&self.directory.join(name)));
-        LayerMeta { disk_bytes: Some(around + files.iter().sum::<u64>()), ..meta }
+        let walked = || ["fs", "lost"].map(|name| tree_own_size(&self.directory.join(name))).iter().sum();
+        LayerMeta { disk_bytes: Some(around + self.counted.unwrap_or_else(walked)), ..meta }
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -8,7 +8,7 @@
 use crate::{
     ExecutorError,
     draft::{
-        Below, Birth, Made, Place, Policy,
+        Below, Birth, Made, Place, Policy, Taken,
         file::{self, BUFFER, Original, Ways},
         stamps,
     },
@@ -41,6 +41,7 @@ pub(crate) struct Subtree<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) tree: &'a Tree,
     pub(crate) ways: &'a Ways,
+    pub(crate) taken: &'a Taken,
 }
 
 /// Who gives the top directory its metadata.
@@ -167,6 +168,7 @@ impl Subtree<'_> {
             if !is_dir(&stat) {
                 return Err(taken());
             }
+            self.taken.give_up();
         }
         if let Some(stat) = lower {
             if !is_dir(&stat) {
@@ -199,9 +201,10 @@ impl Subtree<'_> {
             return Err(is_directory());
         }
         let original = Original { dir: opened.from.as_ref(), names: dir, entry };
-        let place = Place { dir: &opened.to, name, birth: opened.birth };
+        let place = Place { dir: &opened.to, name, birth: opened.birth, taken: self.taken };
         let mut made = file::create(original, place, self.policy, self.ways, buffer);
         if made == Err(Errno::EXIST) {
+            self.taken.give_up();
             match unlinkat(&opened.to, name, AtFlags::empty()) {
                 Ok(()) => made = file::create(original, place, self.policy, self.ways, buffer),
                 Err(Errno::ISDIR) => return Err(is_directory()),
@@ -224,6 +227,12 @@ impl Subtree<'_> {
         }
         .map_err(|errno| ExecutorError::system("chown", &opened.unit.path, errno))?;
         xattrs::write(&opened.to, &dir.xattrs);
+        // the top is the caller's, which counts its own directories
+        if opened.unit.id != 0 {
+            let stat = fstat(&opened.to);
+            self.taken
+                .add_dir(&stat.map_err(|errno| ExecutorError::system("stat", &opened.unit.path, errno))?);
+        }
         futimens(&opened.to, &stamps(&meta))
             .map_err(|errno| ExecutorError::system("utimensat", &opened.unit.path, errno))
     }
@@ -263,11 +272,14 @@ impl Subtree<'_> {
         }
         let link = || rustix::fs::linkat(self.upper.fd(), first, self.upper.fd(), name, AtFlags::empty());
         match link() {
-            Err(Errno::EXIST) => match unlinkat(self.upper.fd(), name, AtFlags::empty()) {
-                Err(Errno::ISDIR) => return Err(is_directory()),
-                Err(errno) => Err(errno),
-                Ok(()) => link(),
-            },
+            Err(Errno::EXIST) => {
+                self.taken.give_up();
+                match unlinkat(self.upper.fd(), name, AtFlags::empty()) {
+                    Err(Errno::ISDIR) => return Err(is_directory()),
+                    Err(errno) => Err(errno),
+                    Ok(()) => link(),
+                }
+            }
             done => done,
         }
         .map_err(|errno| ExecutorError::system("link", name, errno))

@@ -4,7 +4,10 @@
 //! directory in it merges with a directory below. Directories that have to be in the upper only because something
 //! below them is new are copied up with the metadata they have.
 
-use super::policy::{Policy, stamps};
+use super::{
+    policy::{Policy, stamps},
+    taken::Taken,
+};
 use crate::{
     ExecutorError, RootView,
     rooted::{FileType, Resolved, Rooted, Space, file_type, is_dir, parent, shown},
@@ -43,6 +46,8 @@ pub(crate) struct Destination<'a> {
     pub(crate) upper: Rooted,
     pub(crate) view: &'a RootView,
     pub(crate) now: Time,
+    /// What everything in the upper takes; its directories, where they end, count at the end.
+    pub(crate) taken: Taken,
     /// Directories known to be in the upper directory.
     dirs: HashMap<Vec<u8>, Record>,
     /// Directories of the upper that hide the parent's.
@@ -81,8 +86,9 @@ impl<'a> Destination<'a> {
             // only an epoch is as early as that, and has whole seconds
             Err(before) => Time { seconds: -(before.duration().as_secs() as i64), nanoseconds: 0 },
         };
-        let mut this =
-            Self { upper: Rooted::new(fd), view, now, dirs: HashMap::new(), opaque: HashSet::new() };
+        let taken = Taken::beneath(&fd);
+        let (dirs, opaque) = (HashMap::new(), HashSet::new());
+        let mut this = Self { upper: Rooted::new(fd), view, now, taken, dirs, opaque };
         this.adopt(b"")?;
         Ok(this)
     }
@@ -140,8 +146,11 @@ impl<'a> Destination<'a> {
     pub(crate) fn make_room(&mut self, path: &[u8]) -> Result<(), ExecutorError> {
         match self.upper.find(path)? {
             Some(stat) if is_dir(&stat) => return Err(ExecutorError::IsADirectory { path: shown(path) }),
-            Some(_) => unlinkat(self.upper.fd(), path, AtFlags::empty())
-                .map_err(|errno| ExecutorError::system("unlink", path, errno))?,
+            Some(_) => {
+                self.taken.give_up();
+                unlinkat(self.upper.fd(), path, AtFlags::empty())
+                    .map_err(|errno| ExecutorError::system("unlink", path, errno))?;
+            }
             None => {
                 if self.below(path)?.is_some_and(|stat| is_dir(&stat)) {
                     return Err(ExecutorError::IsADirectory { path: shown(path) });
@@ -158,6 +167,7 @@ impl<'a> Destination<'a> {
         match self.dirs.get_mut(path) {
             Some(record) => record.times = Some((record.times.map_or(now, |(atime, _)| atime), now)),
             None => {
+                self.taken.found_dir();
                 self.dirs.insert(path.to_vec(), Record { below: Below::Merged, times: Some((now, now)) });
             }
         }
@@ -171,6 +181,7 @@ impl<'a> Destination<'a> {
 
     /// Whatever was at or below `path` in the upper is gone.
     pub(crate) fn forget(&mut self, path: &[u8]) {
+        self.taken.give_up();
         let within =
             |dir: &Vec<u8>| dir.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
         self.dirs.retain(|dir, _| !within(dir));
@@ -192,16 +203,20 @@ impl<'a> Destination<'a> {
         self.view.rooted().find(path)
     }
 
-    /// Sets the times of the directories that were made or copied up.
-    pub(crate) fn finish(self) -> Result<(), ExecutorError> {
+    /// Sets the times of the directories that were made or copied up. Returns the bytes that the upper takes, if they are
+    /// known.
+    pub(crate) fn finish(self) -> Result<Option<u64>, ExecutorError> {
         for (path, record) in &self.dirs {
+            let name = if path.is_empty() { b"." } else { path.as_slice() };
+            if self.taken.bytes().is_some() && self.taken.add_at(self.upper.fd(), name).is_err() {
+                self.taken.give_up();
+            }
             let Some((atime, mtime)) = record.times else { continue };
             let meta = Meta { mode: 0, uid: 0, gid: 0, mtime, atime };
-            let name = if path.is_empty() { b"." } else { path.as_slice() };
             utimensat(self.upper.fd(), name, &stamps(&meta), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| ExecutorError::system("utimensat", path, errno))?;
         }
-        Ok(())
+        Ok(self.taken.bytes())
     }
 
     fn make_dir(&mut self, path: &[u8], above: Below, new: NewDir) -> Result<Below, ExecutorError> {
@@ -210,6 +225,7 @@ impl<'a> Destination<'a> {
             if !is_dir(&stat) {
                 return Err(not_a_directory());
             }
+            self.taken.found_dir();
             let merged = above == Below::Merged && self.below(path)?.is_some_and(|stat| is_dir(&stat));
             let below = if merged { Below::Merged } else { Below::Nothing };
             self.dirs.insert(path.to_vec(), Record { below, times: None });

@@ -1,7 +1,10 @@
 //! Creating one entry that is not a directory. For a small file whose bytes are in memory that is openat, write,
 //! utimensat and close; otherwise openat, flistxattr, one read and close besides.
 
-use super::policy::{Birth, Policy, stamps};
+use super::{
+    policy::{Birth, Policy, stamps},
+    taken::Taken,
+};
 use crate::{
     ExecutorError,
     rooted::{FileType, shown},
@@ -47,12 +50,13 @@ impl Ways {
     }
 }
 
-/// Where an entry is created.
+/// Where an entry is created, and what counts the bytes that it takes.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) dir: &'a OwnedFd,
     pub(crate) name: &'a [u8],
     pub(crate) birth: Birth,
+    pub(crate) taken: &'a Taken,
 }
 
 /// An entry to be copied.
@@ -97,6 +101,12 @@ pub(crate) fn create(
             if !attributes.is_empty() {
                 xattrs::write(&to, &attributes);
             }
+            if entry.size < BUFFER as u64 && attributes.is_empty() {
+                place.taken.add_length(entry.size);
+            } else {
+                // it may share blocks, have holes, or need more blocks for where they are
+                place.taken.add_stat(&fstat(&to)?);
+            }
             Ok(())
         }
         Kind::Socket => create_with(b"", &meta, place, policy),
@@ -138,6 +148,7 @@ pub(crate) fn failure(path: &[u8], errno: Errno) -> ExecutorError {
 pub(crate) fn create_with(bytes: &[u8], meta: &Meta, place: Place<'_>, policy: &Policy) -> Result<(), Errno> {
     let to = open_new(place, meta)?;
     write_all(&to, bytes)?;
+    place.taken.add_length(bytes.len() as u64);
     policy.finish_file(&to, meta, place.birth)
 }
 
@@ -168,6 +179,7 @@ pub(crate) fn finish_at(meta: &Meta, place: Place<'_>, special: Special) -> Resu
     if special == Special::Device {
         chmodat(place.dir, place.name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?;
     }
+    place.taken.add_at(place.dir, place.name)?;
     utimensat(place.dir, place.name, &stamps(meta), AtFlags::SYMLINK_NOFOLLOW)
 }
 

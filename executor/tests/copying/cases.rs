@@ -82,8 +82,11 @@ impl Bench {
     }
 
     fn commit(&self, draft: LayerDraft) -> LayerId {
-        let meta = LayerMeta::new(Timestamp::from_seconds(0).unwrap(), LayerSource::Own);
-        draft.commit(&self.lease, &meta).unwrap()
+        let meta = || LayerMeta::new(Timestamp::from_seconds(0).unwrap(), LayerSource::Own);
+        let counted = draft.measured(meta());
+        let draft = draft.counted(None);
+        assert_eq!(counted, draft.measured(meta()), "what was counted is what a walk finds");
+        draft.commit(&self.lease, &meta()).unwrap()
     }
 
     fn layer(&self, lines: &[&str]) -> LayerId {

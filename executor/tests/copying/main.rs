@@ -4,6 +4,7 @@
 
 mod cases;
 mod changes;
+mod counted;
 mod digest;
 mod fixture;
 mod hostile;
