@@ -36,7 +36,8 @@ pub use store::{
     ContainerProgram, ContainerState, FilledLayer, GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord,
     ImageRow, JobSlot, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease,
     LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, PauseLock,
-    PlatformImage, RefRecord, RemoteLayer, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+    PlatformImage, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource,
+    Writer,
 };
 pub use store::{ListedManifest, ManifestList, OpenUpload};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};

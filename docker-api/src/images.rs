@@ -4,96 +4,101 @@ use crate::{
     FilterError, glob,
     moments::moment,
     names::{Detail, image_id},
+    rows::Row,
     sizes::{human_size, human_size_with},
     times::{ago, go_style},
 };
-use rbuild::{ImageSummary, ImageUsage, Reference, Timestamp};
-use serde::Serialize;
+use rbuild::{Digest, ImageSummary, ImageUsage, Reference, Timestamp};
+use serde_json::{Map, Value};
 
 const NONE: &str = "<none>";
 const NOT_APPLICABLE: &str = "N/A";
 
-/// One line of `images`, with Docker's fields in Docker's order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ImageRow {
-    /// How many containers use it: Docker does not count them in listings.
-    pub containers: String,
-    /// When it was made.
-    pub created_at: String,
-    /// How long ago it was made.
-    pub created_since: String,
-    /// The digest it was pulled with or pushed as.
-    pub digest: String,
-    /// The image.
-    #[serde(rename = "ID")]
-    pub id: String,
-    /// The name without its tag.
-    pub repository: String,
-    /// Bytes it shares with others: not computed in listings.
-    pub shared_size: String,
-    /// Bytes of its layers, to three digits.
-    pub size: String,
-    /// The tag.
-    pub tag: String,
-    /// Bytes that are its own: not computed in listings.
-    pub unique_size: String,
-    /// Bytes of its layers, to four digits.
-    pub virtual_size: String,
+/// One line of `images`. Its texts are made when they are asked for, because a store may have thousands of images.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRow<'a> {
+    image: &'a ImageSummary,
+    name: Option<&'a Reference>,
+    usage: Option<&'a ImageUsage>,
+    detail: Detail,
+    now: Timestamp,
 }
 
 /// One row for each name of `image` that is `shown`; of an image that has none, one row if no name is shown.
-#[must_use]
-pub fn image_rows(
-    image: &ImageSummary,
+pub fn image_rows<'a>(
+    image: &'a ImageSummary,
     shown: impl Fn(Option<&Reference>) -> bool,
     detail: Detail,
     now: Timestamp,
-) -> Vec<ImageRow> {
-    if image.names.is_empty() {
-        let row = shown(None).then(|| ImageRow::new(image, None, detail, now));
-        return row.into_iter().collect();
-    }
+) -> impl Iterator<Item = ImageRow<'a>> {
+    let nameless = (image.names.is_empty() && shown(None)).then_some(None);
     // a digest has a row of its own only where the repository has no tag
     let has_tag =
         |of: &Reference| image.names.iter().any(|name| name.tag().is_some() && name.has_repository_of(of));
-    let fits = |name: &&Reference| (name.tag().is_some() || !has_tag(name)) && shown(Some(name));
-    image.names.iter().filter(fits).map(|name| ImageRow::new(image, Some(name), detail, now)).collect()
+    let fits = move |name: &&Reference| (name.tag().is_some() || !has_tag(name)) && shown(Some(name));
+    let names = nameless.into_iter().chain(image.names.iter().filter(fits).map(Some));
+    names.map(move |name| ImageRow { image, name, usage: None, detail, now })
 }
 
-impl ImageRow {
-    fn new(image: &ImageSummary, name: Option<&Reference>, detail: Detail, now: Timestamp) -> Self {
-        let of_repository =
-            |name: &Reference| image.digests.iter().find(|(of, _)| of.has_repository_of(name));
-        let digest = name
-            .and_then(|name| image.digests.iter().find(|(of, _)| of == name).or_else(|| of_repository(name)));
-        Self {
-            containers: NOT_APPLICABLE.to_owned(),
-            created_at: go_style(image.created),
-            created_since: ago(image.created, now),
-            digest: digest.map_or_else(|| NONE.to_owned(), |(_, digest)| digest.to_string()),
-            id: image_id(&image.id, detail),
-            repository: name.map_or_else(|| NONE.to_owned(), Reference::familiar_repository),
-            shared_size: NOT_APPLICABLE.to_owned(),
-            size: human_size_with(image.size, 3),
-            tag: name.and_then(Reference::tag).unwrap_or(NONE).to_owned(),
-            unique_size: NOT_APPLICABLE.to_owned(),
-            virtual_size: human_size(image.size),
+impl<'a> ImageRow<'a> {
+    /// Docker's fields in Docker's order.
+    const FIELDS: [&'static str; 11] = [
+        "Containers",
+        "CreatedAt",
+        "CreatedSince",
+        "Digest",
+        "ID",
+        "Repository",
+        "SharedSize",
+        "Size",
+        "Tag",
+        "UniqueSize",
+        "VirtualSize",
+    ];
+
+    /// The same row with the sizes that `df -v` shows. Listings do not compute what images share.
+    #[must_use]
+    pub fn with_usage(self, usage: &'a ImageUsage) -> Self {
+        Self { usage: Some(usage), ..self }
+    }
+
+    fn text(&self, field: &str) -> String {
+        let Self { image, name, usage, detail, now } = self;
+        let of_usage =
+            |text: fn(&ImageUsage) -> String| usage.map_or_else(|| NOT_APPLICABLE.to_owned(), text);
+        match field {
+            "Containers" => of_usage(|usage| usage.containers.len().to_string()),
+            "CreatedAt" => go_style(image.created),
+            "CreatedSince" => ago(image.created, *now),
+            "Digest" => self.digest().map_or_else(|| NONE.to_owned(), Digest::to_string),
+            "ID" => image_id(&image.id, *detail),
+            "Repository" => name.map_or_else(|| NONE.to_owned(), Reference::familiar_repository),
+            "SharedSize" => of_usage(|usage| human_size(usage.shared_bytes)),
+            "Size" => {
+                usage.map_or_else(|| human_size_with(image.size, 3), |usage| human_size(usage.size_bytes))
+            }
+            "Tag" => name.and_then(Reference::tag).unwrap_or(NONE).to_owned(),
+            "UniqueSize" => of_usage(|usage| human_size(usage.unique_bytes())),
+            "VirtualSize" => human_size(image.size),
+            _ => String::new(),
         }
+    }
+
+    /// The digest that the image was pulled with or pushed as, by this name or another of its repository.
+    fn digest(&self) -> Option<&'a Digest> {
+        let (name, digests) = (self.name?, &self.image.digests);
+        let exact = digests.iter().find(|(of, _)| of == name);
+        exact.or_else(|| digests.iter().find(|(of, _)| of.has_repository_of(name))).map(|(_, digest)| digest)
     }
 }
 
-impl ImageRow {
-    /// The same row with the sizes that `df -v` shows.
-    #[must_use]
-    pub fn with_usage(self, usage: &ImageUsage) -> Self {
-        Self {
-            containers: usage.containers.len().to_string(),
-            size: human_size(usage.size_bytes),
-            shared_size: human_size(usage.shared_bytes),
-            unique_size: human_size(usage.unique_bytes()),
-            ..self
-        }
+impl Row for ImageRow<'_> {
+    fn texts(&self, fields: &[&str]) -> Vec<String> {
+        fields.iter().map(|field| self.text(field)).collect()
+    }
+
+    fn object(&self) -> Map<String, Value> {
+        Self::FIELDS.into_iter().map(|field| (field.to_owned(), self.text(field).into())).collect()
     }
 }
 

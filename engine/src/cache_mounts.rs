@@ -106,6 +106,7 @@ impl Engine {
     /// # Errors
     /// [`CacheMountError`].
     pub fn remove_cache_mount(&self, id: &str) -> Result<u64, Error> {
+        let _reserve = self.store.reserve();
         let mounts = self.mounts_called(id)?;
         if mounts.is_empty() {
             return Err(CacheMountError::Absent(id.to_owned()).into());

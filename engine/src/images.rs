@@ -202,6 +202,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::ImageInUse`] when a container or several names hold it, [`Error::Store`].
     pub fn remove_image(&self, name: &str, force: Force) -> Result<Vec<RemovedImage>, Error> {
+        let _reserve = self.store.reserve();
         let record = match self.find_image(name) {
             Err(missing @ Error::NoSuchImage(_)) => return self.remove_remains(name)?.ok_or(missing),
             found => found?,

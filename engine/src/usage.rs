@@ -226,6 +226,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`], [`Error::Io`].
     pub fn prune(&self, request: &PruneRequest) -> Result<Pruned, Error> {
+        let _reserve = self.store.reserve();
         let mut pruned = Pruned::default();
         let removes = request.effect == PruneEffect::Remove;
         if request.containers == PruneContainers::Stopped {

@@ -11,6 +11,7 @@ impl Engine {
     /// [`Error::Store`] when it cannot be read or written.
     pub fn verify(&self, repair: Repair) -> Result<(Verified, Vec<String>), Error> {
         let store = &self.store;
+        let _reserve = store.reserve();
         let verified =
             store.verify(&|layer, blob| rbuild_image::examine_layer(store, layer, blob), repair)?;
         let mended = store.take_warnings().iter().map(ToString::to_string).collect();

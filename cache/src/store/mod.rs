@@ -22,6 +22,7 @@ mod opening;
 mod partial_blob;
 mod reference_record;
 mod remote_layer;
+mod reserve;
 mod scratch;
 mod step_lock;
 mod web_source;
@@ -48,11 +49,13 @@ pub use mount_record::MountUsage;
 pub use open_upload::OpenUpload;
 pub use reference_record::RefRecord;
 pub use remote_layer::{FilledLayer, LayerLock};
+pub use reserve::Reserve;
 pub use scratch::ScratchDir;
 pub use step_lock::{StepHolder, StepLock};
 pub use web_source::WebSource;
 pub use writer::{IdMaps, IdRange, Writer};
 
+use self::opening::Opened;
 use crate::{
     BootId, MachineId, StoreError, Warning,
     disk::{IndexWriters, TemporarySpace, UsageCount},
@@ -96,8 +99,12 @@ impl Store {
     /// else, [`StoreError::OtherWriter`] and [`StoreError::OtherIds`] when the caller would misread it; an I/O error
     /// when it cannot be read or made.
     pub fn open(root: &Path, writer: &Writer, clock: Clock) -> Result<Self, StoreError> {
-        opening::open(root, writer)?;
-        Ok(Self::new(root, writer, clock))
+        let opened = opening::open(root, writer)?;
+        let store = Self::new(root, writer, clock);
+        if opened == Opened::Made {
+            store.keep_reserve();
+        }
+        Ok(store)
     }
 
     /// A handle on the store at `root`, which is not looked at.

@@ -37,12 +37,21 @@ const DIRECTORIES: [&str; 19] = [
     "empty",
 ];
 
+/// What was there before a store was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// A store.
+    Found,
+    /// Nothing: it was made.
+    Made,
+}
+
 /// Sees that `root` is a store that `opener` may use, and makes it one when there is nothing.
-pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
+pub(super) fn open(root: &Path, opener: &Writer) -> Result<Opened, StoreError> {
     let path = root.join("version");
-    let recorded = match whole_file::read(&path)? {
-        Some(recorded) => recorded,
-        None => create(root, opener)?,
+    let (opened, recorded) = match whole_file::read(&path)? {
+        Some(recorded) => (Opened::Found, recorded),
+        None => (Opened::Made, create(root, opener)?),
     };
     let not_a_store = || StoreError::NotAStore { root: root.to_owned() };
     let number = std::str::from_utf8(&recorded).ok().and_then(|text| text.trim().parse().ok());
@@ -58,7 +67,7 @@ pub(super) fn open(root: &Path, opener: &Writer) -> Result<(), StoreError> {
         // an older rbuild would take a layer without files for one that is empty
         replace(root, "version", version().as_bytes())?;
     }
-    Ok(())
+    Ok(opened)
 }
 
 /// Sees that `root` is a store that `opener` may look into; nothing is written there.
@@ -97,7 +106,7 @@ fn create(root: &Path, opener: &Writer) -> Result<Vec<u8>, StoreError> {
         let name = entry.file_name();
         let known = |first: &str| name.to_str() == Some(first);
         !DIRECTORIES.iter().any(|path| known(path.split('/').next().unwrap_or(path)))
-            && !["version", "writer", "usage", "lost+found"].into_iter().any(known)
+            && !["version", "writer", "usage", "reserve", "lost+found"].into_iter().any(known)
     });
     if foreign {
         return Err(StoreError::NotAStore { root: root.to_owned() });

@@ -9,7 +9,7 @@ use crate::{
     table::{Column, Format, Listing},
     template::Template,
 };
-use rbuild_docker_api::{CacheRow, ContainerRow, Detail, ImageRow, UsageRow, human_size, image_rows};
+use rbuild_docker_api::{CacheRow, ContainerRow, Detail, ImageRow, Row, UsageRow, human_size, image_rows};
 use serde_json::json;
 
 const COLUMNS: &[Column] = &[
@@ -37,12 +37,11 @@ fn details(app: &App, format: Option<&str>) -> Result<(), CliError> {
     let mut usage = engine.detailed_usage()?;
     usage.cache.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.id.cmp(&b.id)));
     let images = engine.images()?;
-    let image_rows: Vec<ImageRow> = images
+    let image_rows: Vec<ImageRow<'_>> = images
         .iter()
         .filter_map(|image| Some((image, usage.images.iter().find(|usage| usage.id == image.id)?)))
         .flat_map(|(image, usage)| {
-            let rows = image_rows(image, |_| true, Detail::Short, now).into_iter();
-            rows.map(|row| row.with_usage(usage))
+            image_rows(image, |_| true, Detail::Short, now).map(|row| row.with_usage(usage))
         })
         .collect();
     let container_rows: Vec<ContainerRow> = usage
@@ -58,7 +57,7 @@ fn details(app: &App, format: Option<&str>) -> Result<(), CliError> {
         Some(format) => {
             let parts = usage.cache.iter().map(|entry| CacheRow::new(entry, Detail::Short, now));
             let document = json!({
-                "Images": image_rows,
+                "Images": image_rows.iter().map(Row::object).collect::<Vec<_>>(),
                 "Containers": container_rows,
                 "Volumes": [],
                 "BuildCache": parts.collect::<Vec<_>>(),

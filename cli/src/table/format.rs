@@ -7,7 +7,7 @@ use crate::{
     streams::Answer,
     template::{self, Template},
 };
-use serde::Serialize;
+use rbuild_docker_api::Row;
 use serde_json::{Map, Value};
 
 /// A field that templates may name, and its heading.
@@ -25,7 +25,7 @@ pub(crate) struct Listing<I> {
     columns: &'static [Column],
     /// The fields of the default table, in order.
     shown: Vec<&'static str>,
-    /// Objects of texts.
+    /// Each a line.
     rows: I,
 }
 
@@ -64,8 +64,8 @@ impl Format {
     }
 }
 
-impl<R: Serialize, I: Iterator<Item = R>> Listing<I> {
-    /// A listing of `rows`, which are objects of texts; `shown` are the fields of its default table, in order.
+impl<R: Row, I: Iterator<Item = R>> Listing<I> {
+    /// A listing of `rows`; `shown` are the fields of its default table, in order.
     pub(crate) fn of(
         columns: &'static [Column],
         shown: &[&'static str],
@@ -76,7 +76,7 @@ impl<R: Serialize, I: Iterator<Item = R>> Listing<I> {
 
     /// The ids alone, a line each (`--quiet`).
     pub(crate) fn ids(self) -> Answer {
-        Answer::Text(self.rows.map(|row| format!("{}\n", text(&object(row), "ID"))).collect())
+        Answer::Text(self.rows.map(|row| row.texts(&["ID"]).concat() + "\n").collect())
     }
 
     /// The listing. A value in a table is always one line, because values are written by strangers.
@@ -92,10 +92,8 @@ impl<R: Serialize, I: Iterator<Item = R>> Listing<I> {
                     column.map_or_else(String::new, |column| column.heading.to_owned())
                 };
                 let head = shown.iter().map(heading).collect();
-                let cells = |row: R| {
-                    let row = object(row);
-                    shown.iter().map(|field| one_line(text(&row, field)).into_owned()).collect()
-                };
+                let tame = |text: String| one_line(&text).into_owned();
+                let cells = |row: R| row.texts(&shown).into_iter().map(tame).collect();
                 let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows.map(cells)).collect();
                 Ok(Answer::Text(aligned(&rows)))
             }
@@ -103,7 +101,7 @@ impl<R: Serialize, I: Iterator<Item = R>> Listing<I> {
                 let head =
                     columns.iter().map(|column| (column.field.to_owned(), Value::from(column.heading)));
                 let mut lines = Vec::new();
-                for row in std::iter::once(head.collect()).chain(rows.map(object)) {
+                for row in std::iter::once(head.collect()).chain(rows.map(|row| row.object())) {
                     let line = template.render(&Value::Object(tame(row)))?;
                     lines.push(line.split('\t').map(str::to_owned).collect());
                 }
@@ -115,34 +113,22 @@ impl<R: Serialize, I: Iterator<Item = R>> Listing<I> {
     }
 }
 
-fn lines<R: Serialize>(
+fn lines<R: Row>(
     rows: impl Iterator<Item = R>,
     line: impl Fn(&Value) -> Result<String, CliError>,
 ) -> Result<Answer, CliError> {
     let mut out = String::new();
     for row in rows {
-        out.push_str(&line(&Value::Object(object(row)))?);
+        out.push_str(&line(&Value::Object(row.object()))?);
         out.push('\n');
     }
     Ok(Answer::Data(out))
-}
-
-fn object(row: impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(row) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => unreachable!("a row is a struct of texts"),
-    }
 }
 
 /// The row with each text in one line.
 fn tame(row: Map<String, Value>) -> Map<String, Value> {
     let one_line = |value: Value| value.as_str().map(|text| one_line(text).into()).unwrap_or(value);
     row.into_iter().map(|(field, value)| (field, one_line(value))).collect()
-}
-
-/// The text of `field` in `row`.
-fn text<'a>(row: &'a Map<String, Value>, field: &str) -> &'a str {
-    row.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

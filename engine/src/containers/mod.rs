@@ -100,6 +100,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchContainer`], [`Error::ContainerRunning`], [`Error::Store`].
     pub fn remove_container(&self, name: &str, force: Force) -> Result<String, Error> {
+        let _reserve = self.store.reserve();
         let container = match self.container(name) {
             Err(missing @ Error::NoSuchContainer(_)) => {
                 return self.remove_damaged_container(name)?.ok_or(missing);
