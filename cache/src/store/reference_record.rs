@@ -161,11 +161,10 @@ impl Store {
         let of = ListingOf { name: NAMES, tree: "refs", needs: None, read: &read, holds: &|_| true };
         let listing = Listing::take(self, &of, kept)?;
         let wanted = listing.rows().filter(|(_, _, row)| wanted(row));
-        let mut found: Vec<(Reference, RefRecord)> = wanted
-            .filter_map(|(directory, file, row)| Some((name_in(directory, file)?, decode(row)?)))
-            .collect();
-        found.sort_by_cached_key(|(reference, _)| reference.to_string());
-        Ok(found)
+        let mut named: Vec<(String, &[u8])> =
+            wanted.filter_map(|(directory, file, row)| Some((full_name(directory, file)?, row))).collect();
+        named.sort_unstable();
+        Ok(named.into_iter().filter_map(|(name, row)| Some((name.parse().ok()?, decode(row)?))).collect())
     }
 
     pub(super) fn reference_path(&self, reference: &Reference) -> PathBuf {
@@ -179,9 +178,14 @@ impl Store {
 
 /// The reference that the file of that name stands for.
 fn name_in(directory: &str, file: &str) -> Option<Reference> {
+    full_name(directory, file)?.parse().ok()
+}
+
+/// The text of that reference.
+fn full_name(directory: &str, file: &str) -> Option<String> {
     let tag = file.strip_prefix('_')?.strip_suffix(".json")?;
     let separator = if tag.starts_with('@') { "" } else { ":" };
-    format!("{directory}{separator}{tag}").parse().ok()
+    Some([directory, separator, tag].concat())
 }
 
 /// The record in the file of `reference`, unless it is damaged or another digest's.

@@ -2,7 +2,7 @@
 
 use crate::{cases, check, now, read};
 use rbuild::{HistoryLine, Image, ImageConfig, ImageSummary, Reference};
-use rbuild_docker_api::{Detail, HistoryRow, ImageInspect, Sizes, image_rows, names_image};
+use rbuild_docker_api::{Detail, HistoryRow, ImageInspect, ImageRow, Row, Sizes, image_rows, names_image};
 use serde_json::{Value, json};
 
 #[test]
@@ -20,12 +20,15 @@ fn a_line_of_images_has_docker_s_fields() {
     for case in cases("images") {
         let image = image(&read(&case.join("image.json")));
         let summary = summary(&image);
-        let rows = |detail| json!(image_rows(&summary, |_| true, detail, now()));
+        let objects = |rows: &mut dyn Iterator<Item = ImageRow<'_>>| -> Value {
+            rows.map(|row| Value::Object(row.object())).collect()
+        };
+        let rows = |detail| objects(&mut image_rows(&summary, |_| true, detail, now()));
         let fits = |name: Option<&Reference>| name.is_some_and(|name| names_image("*/team/*", name));
         let rows = json!({
             "short": rows(Detail::Short),
             "full": rows(Detail::Full),
-            "of a pattern": image_rows(&summary, fits, Detail::Short, now()),
+            "of a pattern": objects(&mut image_rows(&summary, fits, Detail::Short, now())),
         });
         check(rows, &case.join("rows.json"));
     }
