@@ -1,10 +1,11 @@
 //! A build, from beginning to end.
 
+mod image;
 mod shared_caches;
 
 use crate::{
     Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, Failures,
-    ImageLock, ImageSource, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
+    ImageLock, ImageSource, InlineCache, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
     admission::Admission,
     cache_export::{self, CacheExport, Sending},
     definition::{Definition, warn},
@@ -13,9 +14,10 @@ use crate::{
     entitlements,
     execute_step::{Executor, Machine},
     expectation::Expectations,
-    export::{self, Delivery, Destination, Layers, Made, Part, Presence},
+    export::{self, Delivery, Destination, Presence},
     first_look::{FirstLook, Planned},
     imports::Imports,
+    inline_cache::InlineExport,
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
     repeat,
@@ -24,7 +26,6 @@ use crate::{
     results::{Origin, Results, StepResult},
     schedule::{Next, Queue, Schedule},
     secrets,
-    squash::Squasher,
     ssh::Agents,
     unsupported,
 };
@@ -32,7 +33,6 @@ use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::{HostFiles, Networks};
 use rbuild_image::RemoteImages;
-use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -175,6 +175,8 @@ struct Build {
     on_failure: OnFailure,
     /// The caches that it writes for other machines, until they are written.
     sharing: Option<CacheExport>,
+    /// The caches that its images carry.
+    inline: Option<InlineExport>,
     reporter: Reporter,
 }
 
@@ -191,6 +193,8 @@ impl Build {
         let sending = || Sending::new((store, &engine.remote), &first.files, &cache, &hash);
         let cache_to = &first.request.cache_to;
         let sharing = (!cache_to.is_empty()).then(|| CacheExport::begin(cache_to, &plan, sending()));
+        let inline = first.request.inline_cache == InlineCache::Written;
+        let inline = inline.then(|| InlineExport::begin(&plan, sending()));
         let machine = Machine {
             store: store.clone(),
             isolation: engine.isolation.clone(),
@@ -230,6 +234,7 @@ impl Build {
             remote: engine.remote.clone(),
             on_failure: first.request.on_failure,
             sharing,
+            inline,
             reporter: reporter.clone(),
         }
     }
@@ -311,9 +316,7 @@ impl Build {
                     if self.to_hash.contains(&step) {
                         self.diffing.compute(step, result.layer());
                     }
-                    if let Some(sharing) = &mut self.sharing {
-                        sharing.add(&self.plan.steps[step.0], &result);
-                    }
+                    self.share(step, &result);
                     self.results.insert(step, result);
                     schedule.finished(self.plan.dependents(step));
                     None
@@ -434,42 +437,6 @@ impl Build {
             outputs.push(delivery.to(destination).await?);
         }
         Ok(BuiltTarget { outputs })
-    }
-
-    /// One target as an image.
-    async fn image(&mut self, targets: &[PlannedTarget], presence: Presence) -> Result<Made, Error> {
-        let diffs = self.diffing.finish().await?;
-        // on the disk with the image, which syncs the store before it is recorded, or else at the end
-        self.executor.machine.sources.save_indexes();
-        self.cache.records().write();
-        let mut layers = Layers { stacks: self.stacks(targets), diffs };
-        if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.epoch) {
-            let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());
-            let (plan, targets) = (self.plan.clone(), targets.to_vec());
-            let cancel = self.executor.machine.cancel.clone();
-            let clamping = tokio::task::spawn_blocking(move || {
-                export::clamp((&store, cache.lease()), (&plan, &targets), &layers, (latest, &cancel))
-            });
-            layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
-        }
-        let mut parts = export::parts(targets, &self.results, layers, self.epoch);
-        if self.squash != Squash::Nothing {
-            parts = self.squashed(targets, parts).await?;
-        }
-        export::assemble((&self.executor.machine.store, self.cache.lease()), &parts, presence)
-    }
-
-    async fn squashed(&self, targets: &[PlannedTarget], parts: Vec<Part>) -> Result<Vec<Part>, Error> {
-        let machine = &self.executor.machine;
-        let (store, files, cancel) = (machine.store.clone(), machine.files.clone(), machine.cancel.clone());
-        let (plan, targets) = (self.plan.clone(), targets.to_vec());
-        let (cache, layers) = (self.cache.clone(), self.squash);
-        let created = self.epoch.and_then(Timestamp::from_seconds);
-        let squashing = tokio::task::spawn_blocking(move || {
-            let squasher = Squasher { store: &store, lease: cache.lease(), files: &files, cancel: &cancel };
-            export::squash(&squasher, (&plan, &targets), parts, layers, created)
-        });
-        squashing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }
 
     /// The layers of each of `targets`, lowest first.

@@ -13,15 +13,16 @@ use crate::{
     lookup::StepCache,
     reporter::Reporter,
     results::{Results, StepResult},
+    shared_records,
 };
 use futures_util::future::try_join_all;
 use rbuild_cache::{LayerId, Store};
 use rbuild_image::{ImageError, ImageEvent, RemoteImages};
 use rbuild_oci::{Descriptor, DiffId};
 use rbuild_planner::{Action, Filesystem, Plan, Step, StepId};
-use rbuild_remote_cache::{CacheDestination, RemoteCacheError, SharedCache, SharedLayer, SharedRecord};
+use rbuild_remote_cache::{CacheDestination, RemoteCacheError, SharedLayer};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::{
@@ -185,7 +186,10 @@ impl CacheExport {
         }
         let mut fatal = None;
         for (at, (wanted, activity)) in self.outputs.iter().zip(activities).enumerate() {
-            let shared = self.shared(at, (plan, keys), results)?;
+            let steps = plan.steps.iter().filter(|step| wanted.steps.contains(&step.id));
+            let machine = self.sending.store.machine();
+            let described = |layer: &LayerId| self.described(at, layer);
+            let shared = shared_records::describe(steps, (keys, results), machine, &described)?;
             let failed = self.sending.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&at);
             let published = match failed {
                 Some(error) => Err(error),
@@ -211,56 +215,6 @@ impl CacheExport {
             }
         }
         fatal.map_or(Ok(()), Err)
-    }
-
-    /// The description of what output number `at` got.
-    fn shared(
-        &self,
-        at: usize,
-        (plan, keys): (&Plan, &Keys),
-        results: &Results,
-    ) -> Result<SharedCache, Error> {
-        let mut shared = SharedCache::default();
-        let mut places = HashMap::new();
-        for step in plan.steps.iter().filter(|step| self.outputs[at].steps.contains(&step.id)) {
-            let Some(result) = results.step(step.id) else { continue };
-            let (record, keyed) = (&result.record, keys.step(step.id));
-            let sources = results.inputs(step).map(|inputs| inputs.source_layers()).unwrap_or_default();
-            let mut place = |layer: &LayerId| -> Result<Option<usize>, Error> {
-                if let Some(place) = places.get(layer) {
-                    return Ok(Some(*place));
-                }
-                let Some(layer_of_cache) = self.described(at, layer)? else { return Ok(None) };
-                let place = shared.layer(layer_of_cache);
-                places.insert(*layer, place);
-                Ok(Some(place))
-            };
-            let mut all = |layers: &[LayerId]| -> Result<Option<Vec<usize>>, Error> {
-                layers.iter().map(&mut place).collect::<Result<Option<Vec<_>>, _>>()
-            };
-            let Some((own, parents)) = all(&result.stack)?
-                .as_deref()
-                .and_then(<[usize]>::split_last)
-                .map(|(own, parents)| (*own, parents.to_vec()))
-            else {
-                continue;
-            };
-            // of sources that were not hashed the record says nothing, and then it is found by content alone
-            let source_layers = all(&sources)?.unwrap_or_default();
-            shared.records.push(SharedRecord {
-                key: keyed.key,
-                by_content: record.by_content,
-                parent: keyed.parent,
-                step: keyed.description.step,
-                layer: own,
-                parent_layers: parents,
-                source_layers,
-                created: record.created,
-                duration_ms: record.duration_ms,
-                machine: record.machine.or_else(|| self.sending.store.machine()),
-            });
-        }
-        Ok(shared)
     }
 
     /// A layer as the cache has it; `None` when nothing is known of it.
@@ -323,7 +277,11 @@ impl Sending {
 
     /// What the layer of `result` is, and the length of its tar, if that is here. What is not here is not fetched unless
     /// `converted`.
-    fn look(&self, result: &StepResult, converted: bool) -> Result<(SharedLayer, Option<u64>), Error> {
+    pub(crate) fn look(
+        &self,
+        result: &StepResult,
+        converted: bool,
+    ) -> Result<(SharedLayer, Option<u64>), Error> {
         let layer = result.layer();
         if converted {
             self.files.need(&result.stack)?;

@@ -18,6 +18,7 @@ mod built;
 mod cache_export;
 mod cache_mount_error;
 mod cache_mounts;
+mod cache_output;
 mod causes;
 mod compare;
 mod containers;
@@ -42,6 +43,7 @@ mod image_lock;
 mod image_source;
 mod images;
 mod imports;
+mod inline_cache;
 mod keys;
 mod layer_content;
 mod layer_files;
@@ -66,6 +68,7 @@ mod results;
 mod run_mounts;
 mod schedule;
 mod secrets;
+mod shared_records;
 mod source_files;
 mod space;
 mod squash;
@@ -84,6 +87,7 @@ pub use archive_format::ArchiveFormat;
 pub use built::{Built, BuiltTarget, Exported};
 pub use cache_mount_error::CacheMountError;
 pub use cache_mounts::familiar_mount_id;
+pub use cache_output::{CacheFailure, CacheMode, CacheOutput, InlineCache};
 pub use causes::Causes;
 pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
@@ -131,10 +135,10 @@ pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
 pub use remote_sources::RemoteError;
 pub use request::{
-    ArchiveDestination, BuildRequest, CacheFailure, CacheMode, CacheMountOptions, CacheMounts, CacheOutput,
-    CanonicalName, ContextSource, DockerfileSource, EngineOptions, Entitlement, FilesDestination,
-    FurtherTarget, ImageSource, LayerTimes, LayoutReference, NamedContextSource, OnFailure, Output,
-    OutputFile, PlatformSplit, PullPolicy, RemoteContext, Squash,
+    ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
+    DockerfileSource, EngineOptions, Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
+    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy,
+    RemoteContext, Squash,
 };
 pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};

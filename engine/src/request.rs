@@ -1,12 +1,12 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use crate::{ArchiveFormat, ImageLock, SecretValue, SshKeys};
+use crate::{ArchiveFormat, CacheOutput, ImageLock, InlineCache, SecretValue, SshKeys};
 use rbuild_daemon::DaemonAddress;
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
 use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
-use rbuild_remote_cache::{CacheDestination, CacheSource};
+use rbuild_remote_cache::CacheSource;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -348,37 +348,8 @@ pub struct BuildRequest {
     pub cache_from: Vec<CacheSource>,
     /// `--cache-to`: caches for other machines.
     pub cache_to: Vec<CacheOutput>,
-}
-
-/// A cache for other machines that a build writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CacheOutput {
-    /// Its place and its form.
-    pub destination: CacheDestination,
-    /// The steps whose results it gets.
-    pub mode: CacheMode,
-    /// What a failure to write it does to the build.
-    pub failure: CacheFailure,
-}
-
-/// The steps whose results a cache gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CacheMode {
-    /// Those whose layers are in the targets' images.
-    #[default]
-    Min,
-    /// All of them.
-    Max,
-}
-
-/// What a failure to write a cache does to a build.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CacheFailure {
-    /// The build fails, after its outputs.
-    #[default]
-    Fatal,
-    /// There is a warning (`ignore-error=true`).
-    Ignored,
+    /// `--cache-to type=inline`: the cache that travels in the images themselves.
+    pub inline_cache: InlineCache,
 }
 
 impl ContextSource {
@@ -475,6 +446,7 @@ impl BuildRequest {
             shm_size: None,
             cache_from: Vec::new(),
             cache_to: Vec::new(),
+            inline_cache: InlineCache::Absent,
         }
     }
 }

@@ -26,6 +26,10 @@ pub struct ImageConfig {
     /// One history entry for each instruction, oldest first.
     #[serde(default, deserialize_with = "null_is_default")]
     pub history: Vec<HistoryEntry>,
+    /// The cache of its steps that travels with it, as BuildKit reads it: its records as JSON in base64. A config that was read
+    /// has none, because what is built on an image has other steps.
+    #[serde(rename = "moby.buildkit.cache.v0", skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub buildkit_cache: Option<String>,
     /// Operating system, in GOOS words.
     pub os: String,
     /// Operating system features (Windows).
@@ -44,6 +48,9 @@ pub struct ImageConfig {
         deserialize_with = "null_is_default"
     )]
     pub os_version: String,
+    /// The cache of its steps as rbuild reads it, JSON in base64. A config that was read has none.
+    #[serde(rename = "rbuild.cache", skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub build_cache: Option<String>,
     /// The layers' DiffIds, lowest first.
     pub rootfs: RootFs,
     /// Processor variant.
@@ -177,9 +184,11 @@ impl ImageConfig {
             },
             created: None,
             history: Vec::new(),
+            buildkit_cache: None,
             os: platform.os.clone(),
             os_features: platform.os_features.to_vec(),
             os_version: platform.os_version.clone().unwrap_or_default(),
+            build_cache: None,
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() },
             variant: platform.variant.clone().unwrap_or_default(),
         }
@@ -297,6 +306,25 @@ mod tests {
             )
         );
         assert_eq!(ImageConfig::from_json(json.as_bytes()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_cache_is_written_in_its_place_and_not_inherited() {
+        let mut config = ImageConfig::scratch(&"linux/amd64".parse().unwrap());
+        let plain = config.clone();
+        config.buildkit_cache = Some("W10=".to_owned());
+        config.build_cache = Some("e30=".to_owned());
+        let json = String::from_utf8(config.to_json()).unwrap();
+        let places = [
+            "\"history\"",
+            "\"moby.buildkit.cache.v0\":\"W10=\"",
+            "\"os\"",
+            "\"rbuild.cache\":\"e30=\"",
+            "\"rootfs\"",
+        ]
+        .map(|key| json.find(key).unwrap());
+        assert!(places.is_sorted(), "{json}");
+        assert_eq!(ImageConfig::from_json(json.as_bytes()).unwrap(), plain);
     }
 
     #[test]

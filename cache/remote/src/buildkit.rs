@@ -88,6 +88,21 @@ impl Part {
     }
 }
 
+/// The records of a cache whose layers are those of an image, as the image's config carries them: results are layers of the image
+/// by their numbers.
+pub(crate) fn inline_records(cache: &SharedCache) -> Vec<u8> {
+    let mut part = Part { layers: Vec::new(), records: Vec::new() };
+    let mut places = HashMap::new();
+    for record in &cache.records {
+        let parent = part.place(&mut places, record.parent);
+        let own = part.place(&mut places, record.key);
+        let layer = record.parent_layers.len();
+        part.records[own].layers = vec![Result { layer, created_at: record.created }];
+        part.records[own].inputs = vec![[Input { link: parent }]];
+    }
+    serde_json::to_vec(&part.records).expect("records are strings and numbers")
+}
+
 /// The descriptors of the cache's blobs, with what BuildKit wants to know of them.
 pub(crate) fn descriptors(cache: &SharedCache) -> Vec<Descriptor> {
     let created = |blob: &Digest| {

@@ -63,6 +63,26 @@ pub(crate) fn write(cache: &SharedCache) -> Vec<u8> {
     serde_json::to_vec(&written).expect("a description is strings and numbers")
 }
 
+/// Writes rbuild's part alone.
+pub(crate) fn write_inline(cache: &SharedCache) -> Vec<u8> {
+    let SharedCache { layers, records } = cache;
+    let part = WrittenPart { version: VERSION, layers, records };
+    serde_json::to_vec(&part).expect("a description is strings and numbers")
+}
+
+/// Reads rbuild's part alone, of the cache called `subject`.
+///
+/// # Errors
+/// [`RemoteCacheError::Newer`], [`RemoteCacheError::Description`], [`RemoteCacheError::Json`].
+pub(crate) fn read_inline(subject: &str, bytes: &[u8]) -> Result<SharedCache, RemoteCacheError> {
+    let bad = |source| RemoteCacheError::Json { subject: subject.to_owned(), source };
+    let Version { version } = serde_json::from_slice(bytes).map_err(bad)?;
+    if version != VERSION {
+        return Err(RemoteCacheError::Newer { subject: subject.to_owned(), version });
+    }
+    checked(subject, serde_json::from_slice(bytes).map_err(bad)?)
+}
+
 /// Reads the description of the cache called `subject`.
 ///
 /// # Errors
@@ -82,9 +102,13 @@ pub(crate) fn read(subject: &str, bytes: &[u8]) -> Result<SharedCache, RemoteCac
         Some(_) => {}
     }
     let Read { rbuild } = serde_json::from_slice(bytes).map_err(bad)?;
-    match check(&rbuild) {
+    checked(subject, rbuild)
+}
+
+fn checked(subject: &str, cache: SharedCache) -> Result<SharedCache, RemoteCacheError> {
+    match check(&cache) {
         Some(problem) => Err(RemoteCacheError::Description { subject: subject.to_owned(), problem }),
-        None => Ok(rbuild),
+        None => Ok(cache),
     }
 }
 

@@ -85,10 +85,14 @@ impl Documents {
 }
 
 /// The descriptor of the description in the manifest or index of a cache.
-pub(crate) fn description(document: ManifestOrIndex) -> Option<Descriptor> {
+pub(crate) fn description(document: &ManifestOrIndex) -> Option<Descriptor> {
     let is_description = |blob: &Descriptor| blob.media_type.as_str() == document::CACHE_CONFIG;
     match document {
-        ManifestOrIndex::Manifest(manifest) => Some(manifest.config).filter(is_description),
-        ManifestOrIndex::Index(index) => index.manifests.into_iter().rev().find(is_description),
+        ManifestOrIndex::Manifest(manifest) => {
+            Some(&manifest.config).filter(|blob| is_description(blob)).cloned()
+        }
+        ManifestOrIndex::Index(index) => {
+            index.manifests.iter().rev().find(|blob| is_description(blob)).cloned()
+        }
     }
 }

@@ -58,6 +58,12 @@ pub enum RemoteCacheError {
         /// Its version.
         version: u32,
     },
+    /// An image without a cache.
+    #[error("{subject} is an image that carries no cache: build it with --cache-to type=inline")]
+    NoInlineCache {
+        /// Its name.
+        subject: String,
+    },
     /// Something else has that name.
     #[error("{subject} is no build cache")]
     NotACache {
@@ -100,6 +106,7 @@ impl RemoteCacheError {
             | Self::Description { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }
+            | Self::NoInlineCache { .. }
             | Self::NotACache { .. }
             | Self::NoSuchCache { .. } => FailureClass::Input,
             Self::File { .. } => FailureClass::Environment,

@@ -56,7 +56,7 @@ pub(crate) fn import(
     };
     let parsed = ManifestOrIndex::from_json(&layout.document(&manifest)?, None);
     let parsed = parsed.map_err(|source| RemoteCacheError::Manifest { subject: subject.clone(), source })?;
-    let Some(description) = description(parsed) else {
+    let Some(description) = description(&parsed) else {
         return Err(RemoteCacheError::NotACache { subject });
     };
     let cache = document::read(&subject, &layout.document(&description.digest)?)?;

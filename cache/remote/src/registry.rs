@@ -1,30 +1,87 @@
-//! A cache in a registry: a manifest whose config is the description, or an index whose last entry is.
+//! A cache in a registry: a manifest whose config is the description, or an index whose last entry is, or an image that carries
+//! it.
 
 use crate::{
     CacheForm, ImportedCache, RemoteCacheError, SharedCache, document,
     documents::{Documents, description},
+    inline,
 };
 use bytes::Bytes;
 use rbuild_cache::LayerOrigin;
 use rbuild_image::RemoteImages;
-use rbuild_oci::{Descriptor, ImageName, ManifestOrIndex, Reference};
+use rbuild_oci::{Descriptor, ImageName, Index, Manifest, ManifestOrIndex, Reference};
 use rbuild_registry::{BlobBody, BlobUpload};
 
-/// Reads the cache that `reference` names.
+/// Images of an index that are asked for a cache, at most.
+const IMAGES_LIMIT: usize = 32;
+
+/// Reads the cache that `reference` names, or the one that the image with this name carries.
 pub(crate) async fn import(
     images: &RemoteImages,
     reference: &Reference,
 ) -> Result<ImportedCache, RemoteCacheError> {
     let subject = reference.familiar();
+    let parsed = document_of(images, reference).await?;
+    let cache = match (description(&parsed), parsed) {
+        (Some(description), _) => {
+            let bytes = images.fetch_config(reference, &description).await?;
+            document::read(&subject, &bytes)?
+        }
+        (None, ManifestOrIndex::Manifest(manifest)) => carried(images, reference, &manifest).await?,
+        (None, ManifestOrIndex::Index(index)) => carried_by_platforms(images, reference, &index).await?,
+    };
+    Ok(ImportedCache::new(LayerOrigin::Registry(reference.clone()), cache))
+}
+
+async fn document_of(
+    images: &RemoteImages,
+    reference: &Reference,
+) -> Result<ManifestOrIndex, RemoteCacheError> {
     let fetched = images.manifest(reference).await?;
     let parsed = ManifestOrIndex::from_json(&fetched.bytes, Some(&fetched.media_type));
-    let parsed = parsed.map_err(|source| RemoteCacheError::Manifest { subject: subject.clone(), source })?;
-    let Some(description) = description(parsed) else {
+    parsed.map_err(|source| RemoteCacheError::Manifest { subject: reference.familiar(), source })
+}
+
+/// The cache that an image carries in its config.
+async fn carried(
+    images: &RemoteImages,
+    reference: &Reference,
+    manifest: &Manifest,
+) -> Result<SharedCache, RemoteCacheError> {
+    let subject = reference.familiar();
+    if !manifest.config.media_type.may_be_config() {
         return Err(RemoteCacheError::NotACache { subject });
-    };
-    let bytes = images.fetch_config(reference, &description).await?;
-    let cache = document::read(&subject, &bytes)?;
-    Ok(ImportedCache::new(LayerOrigin::Registry(reference.clone()), cache))
+    }
+    let config = images.fetch_config(reference, &manifest.config).await?;
+    inline::read(&subject, &config, &manifest.layers)
+}
+
+/// What the images for the platforms of an index carry, together. One that carries nothing is passed over, unless none does.
+async fn carried_by_platforms(
+    images: &RemoteImages,
+    reference: &Reference,
+    index: &Index,
+) -> Result<SharedCache, RemoteCacheError> {
+    let (mut found, mut failure) = (None::<SharedCache>, None);
+    for entry in index.manifests.iter().filter(|entry| is_of_platform(entry)).take(IMAGES_LIMIT) {
+        let reference = reference.with_digest(entry.digest);
+        let carried = match document_of(images, &reference).await? {
+            ManifestOrIndex::Manifest(manifest) => carried(images, &reference, &manifest).await,
+            ManifestOrIndex::Index(_) => continue,
+        };
+        match carried {
+            Ok(cache) => found.get_or_insert_default().append(cache),
+            Err(error) => drop(failure.get_or_insert(error)),
+        }
+    }
+    let nothing = || RemoteCacheError::NotACache { subject: reference.familiar() };
+    found.ok_or_else(|| failure.unwrap_or_else(nothing))
+}
+
+/// True for an image, false for what is said of one.
+fn is_of_platform(entry: &Descriptor) -> bool {
+    let is_attestation = entry.annotations.contains_key("vnd.docker.reference.type");
+    entry.media_type.is_manifest() && !is_attestation
 }
 
 /// Names `cache`, whose blobs the repository has.

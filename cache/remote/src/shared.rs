@@ -71,6 +71,27 @@ impl SharedCache {
         at
     }
 
+    /// Leaves out where and in what time the records were made, and when if that was after `latest`.
+    pub fn forget_origins(&mut self, latest: Timestamp) {
+        for record in &mut self.records {
+            record.machine = None;
+            record.duration_ms = 0;
+            record.created = record.created.min(latest);
+        }
+    }
+
+    /// The layers and records of `other` as well.
+    pub(crate) fn append(&mut self, other: Self) {
+        let places: Vec<usize> = other.layers.into_iter().map(|layer| self.layer(layer)).collect();
+        let of = |layers: Vec<usize>| layers.into_iter().map(|layer| places[layer]).collect();
+        self.records.extend(other.records.into_iter().map(|record| SharedRecord {
+            layer: places[record.layer],
+            parent_layers: of(record.parent_layers),
+            source_layers: of(record.source_layers),
+            ..record
+        }));
+    }
+
     /// The blobs of its layers, in their order, each once.
     pub(crate) fn blobs(&self) -> Vec<(&SharedLayer, &Descriptor)> {
         let mut blobs: Vec<(&SharedLayer, &Descriptor)> = Vec::new();

@@ -65,12 +65,12 @@ pub(crate) struct BuildArgs {
     /// cache has stays in use
     #[arg(long, value_name = "PERCENT")]
     pub(crate) verify_cache: Option<String>,
-    /// Take results from the cache of another machine: a REFERENCE; type=registry,ref=REFERENCE; or
-    /// type=local,src=DIRECTORY; may be repeated
+    /// Take results from the cache of another machine: a REFERENCE of a cache, or of an image that carries one;
+    /// type=registry,ref=REFERENCE; or type=local,src=DIRECTORY; may be repeated
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_from: Vec<String>,
     /// Write a cache for other machines: type=registry,ref=NAME or type=local,dest=DIRECTORY, with mode=max for the results
-    /// of all steps, not only those of the image; may be repeated
+    /// of all steps, not only those of the image; type=inline into the image; may be repeated
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_to: Vec<String>,
     /// When to ask the registry for base images: always, even if the store has them; missing; or never

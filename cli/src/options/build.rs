@@ -7,7 +7,9 @@ use super::{
     pairs, secrets, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{BuildRequest, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash};
+use rbuild::{
+    BuildRequest, ImageName, InlineCache, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash,
+};
 use std::{net::IpAddr, path::PathBuf};
 
 /// One build, and how its progress is shown.
@@ -90,22 +92,16 @@ impl BuildOptions {
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
         let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
+        let (cache_to, inline_cache) = caches::outputs(&args.cache_to, &build_args)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
-        let BuildOutputs { targets, layer_times, epoch, insecure } = BuildOutputs::new(&Typed {
-            outputs: &args.output,
-            annotations: &args.annotation,
-            push: args.push,
-            load: args.load,
-            target: args.target.as_deref().filter(|target| !target.is_empty()),
-            names: &names,
-        })?;
+        let BuildOutputs { targets, layer_times, epoch, insecure } = outputs(&args, &names)?;
         let request = BuildRequest {
             context: source,
             dockerfile,
             outputs: Vec::new(),
             layer_times,
             verify_cache: args.verify_cache.as_deref().map_or(Ok(0), size::percent)?,
-            squash: squash(args.squash_all, args.squash),
+            squash: squash(args.squash_all, args.squash, inline_cache)?,
             output_epoch: epoch,
             build_args,
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
@@ -125,7 +121,8 @@ impl BuildOptions {
             add_hosts: hosts(&args.add_host)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             cache_from: caches::sources(&args.cache_from)?,
-            cache_to: caches::outputs(&args.cache_to)?,
+            cache_to,
+            inline_cache,
             ..BuildRequest::new(PathBuf::new())
         };
         Ok(Self {
@@ -149,13 +146,30 @@ impl BuildOptions {
     }
 }
 
+/// `--output`, `--push`, `--load` and `--annotation`.
+fn outputs(args: &BuildArgs, names: &[ImageName]) -> Result<BuildOutputs, UsageError> {
+    BuildOutputs::new(&Typed {
+        outputs: &args.output,
+        annotations: &args.annotation,
+        push: args.push,
+        load: args.load,
+        target: args.target.as_deref().filter(|target| !target.is_empty()),
+        names,
+    })
+}
+
 /// `--squash-all` and `--squash`.
-fn squash(all: bool, own: bool) -> Squash {
-    match (all, own) {
+fn squash(all: bool, own: bool, inline: InlineCache) -> Result<Squash, UsageError> {
+    if (all || own) && inline == InlineCache::Written {
+        return Err(UsageError::in_build(
+            "an inline cache names the layers of the image, and squashing makes them one: leave one of the two out",
+        ));
+    }
+    Ok(match (all, own) {
         (true, _) => Squash::Everything,
         (false, true) => Squash::OwnLayers,
         (false, false) => Squash::Nothing,
-    }
+    })
 }
 
 /// `--add-host`.

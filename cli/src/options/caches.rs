@@ -4,7 +4,7 @@ use super::{image_name, outputs::fields, packing, reference};
 use crate::error::UsageError;
 use rbuild::{
     CacheContainer, CacheDestination, CacheFailure, CacheForm, CacheMode, CacheOutput, CacheSource,
-    CacheTarget, Leftovers, MediaTypes,
+    CacheTarget, InlineCache, Leftovers, MediaTypes,
 };
 use std::path::{Path, PathBuf};
 
@@ -29,16 +29,28 @@ pub(super) fn sources(values: &[String]) -> Result<Vec<CacheSource>, UsageError>
     Ok(sources)
 }
 
-/// The caches to write that `values` of `--cache-to` name.
+/// The caches to write that `values` of `--cache-to` and a `BUILDKIT_INLINE_CACHE` among `build_args` ask for.
 ///
 /// # Errors
 /// [`UsageError`] in Docker's words.
-pub(super) fn outputs(values: &[String]) -> Result<Vec<CacheOutput>, UsageError> {
-    let mut outputs = Vec::new();
-    for asked in entries(values)? {
-        outputs.push(output(asked)?);
+pub(super) fn outputs(
+    values: &[String],
+    build_args: &[(String, String)],
+) -> Result<(Vec<CacheOutput>, InlineCache), UsageError> {
+    let (mut outputs, mut inline) = (Vec::new(), InlineCache::Absent);
+    for mut asked in entries(values)? {
+        if asked.kind == "inline" {
+            asked.finish_inline()?;
+            inline = InlineCache::Written;
+        } else {
+            outputs.push(output(asked)?);
+        }
     }
-    Ok(outputs)
+    let argument = build_args.iter().rev().find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
+    if argument.is_some_and(|(_, value)| go_bool(value) == Some(true)) {
+        inline = InlineCache::Written;
+    }
+    Ok((outputs, inline))
 }
 
 /// The directory of a layout is recorded, so its whole path is needed.
@@ -169,14 +181,24 @@ impl Attributes {
         given.ok_or_else(|| UsageError::in_build(format!("{} cache requires {name}", self.kind)))
     }
 
-    /// A value that Go's `strconv.ParseBool` reads.
     fn switch(&mut self, name: &str) -> Result<Option<bool>, UsageError> {
-        match self.take(name).as_deref() {
-            None => Ok(None),
-            Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(Some(true)),
-            Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(Some(false)),
-            Some(_) => Err(UsageError::in_build(format!("non-bool value specified for {name}"))),
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let invalid = || UsageError::in_build(format!("non-bool value specified for {name}"));
+        go_bool(&value).map(Some).ok_or_else(invalid)
+    }
+
+    /// The attributes of a cache that an image carries: its layers are the image's, so what only says how they are written is of
+    /// the output.
+    fn finish_inline(&mut self) -> Result<(), UsageError> {
+        if self.take("mode").is_some_and(|mode| mode == "max") {
+            return Err(UsageError::in_build(
+                "an inline cache has the steps of the image alone: type=registry and type=local take mode=max",
+            ));
         }
+        let unused =
+            ["ignore-error", "compression", "compression-level", "force-compression", "oci-mediatypes"];
+        self.values.retain(|(name, _)| !unused.contains(&name.as_str()));
+        Self { kind: self.kind.clone(), values: std::mem::take(&mut self.values) }.finish()
     }
 
     /// Takes a switch that may only say what is done anyway.
@@ -205,11 +227,23 @@ impl Attributes {
             "gha" => UsageError::unsupported(
                 "cache type gha, whose service answers only inside of GitHub's runners: use type=registry or type=local there",
             ),
-            "inline" | "s3" | "azblob" => {
+            "inline" => UsageError::in_build(
+                "an inline cache is read with its image: type=registry,ref=IMAGE (--cache-from IMAGE)",
+            ),
+            "s3" | "azblob" => {
                 UsageError::unsupported(format_args!("cache type {} in this place", self.kind))
             }
             other => UsageError::in_build(format!("unknown cache type {other:?}")),
         }
+    }
+}
+
+/// A value that Go's `strconv.ParseBool` reads.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -218,7 +252,7 @@ mod tests {
     use super::*;
 
     fn to(text: &str) -> Result<CacheOutput, String> {
-        outputs(&[text.to_owned()]).map(|mut all| all.remove(0)).map_err(|error| error.to_string())
+        outputs(&[text.to_owned()], &[]).map(|(mut all, _)| all.remove(0)).map_err(|error| error.to_string())
     }
 
     fn from(text: &str) -> Result<Vec<CacheSource>, String> {
@@ -266,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn an_image_carries_its_cache_when_a_flag_or_an_argument_says_so() {
+        let asked = |flags: &[&str], value: Option<&str>| {
+            let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+            let arguments = value.map(|value| ("BUILDKIT_INLINE_CACHE".to_owned(), value.to_owned()));
+            outputs(&flags, &Vec::from_iter(arguments)).map(|(_, inline)| inline).unwrap()
+        };
+        assert_eq!(asked(&["type=inline"], None), InlineCache::Written);
+        assert_eq!(asked(&["type=inline,mode=min,compression=zstd"], Some("0")), InlineCache::Written);
+        assert_eq!(asked(&[], Some("1")), InlineCache::Written);
+        assert_eq!(asked(&["type=local,dest=/c"], Some("true")), InlineCache::Written);
+        for value in [None, Some("0"), Some("no"), Some("")] {
+            assert_eq!(asked(&[], value), InlineCache::Absent, "{value:?}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, message) in [
             ("ref=a,mode=max", "type required for \"ref=a,mode=max\""),
@@ -277,6 +327,8 @@ mod tests {
                 "type=registry,ref=a,colour=red",
                 "attribute colour of cache type registry is not supported yet",
             ),
+            ("type=inline,mode=max", "an inline cache has the steps of the image alone"),
+            ("type=inline,ref=a", "attribute ref of cache type inline"),
             ("type=ftp,ref=a", "unknown cache type \"ftp\""),
             (
                 "type=registry,ref=a,image-manifest=true,oci-mediatypes=false",
@@ -287,6 +339,7 @@ mod tests {
             assert!(error.contains(message), "{text}: {error}");
         }
         assert!(from("type=gha").unwrap_err().contains("use type=registry or type=local there"));
+        assert!(from("type=inline").unwrap_err().contains("type=registry,ref=IMAGE"));
         assert!(from("type=local").unwrap_err().contains("local cache requires src"));
     }
 }

@@ -1,5 +1,7 @@
 //! Caches that machines share: `--cache-to` on one, `--cache-from` on another, and servers and directories that fail or lie.
 
+mod inline;
+
 use crate::{RBUILD, with_busybox};
 use rbuild_testkit::{HttpReply, HttpServer, Ran, Registry, RegistryOptions, Workspace};
 use std::{fs, path::Path};
@@ -264,7 +266,10 @@ fn a_cache_that_cannot_be_used_is_said_and_the_build_goes_on() {
     };
     says(&format!("{host}/team/none:1"), &format!("the cache {host}/team/none:1 is not used: "));
     says("127.0.0.1:1/team/none:1", "the cache 127.0.0.1:1/team/none:1 is not used: ");
-    says(&machines.base, &format!("{} is no build cache", machines.base));
+    says(
+        &machines.base,
+        &format!("{} is an image that carries no cache: build it with --cache-to type=inline", machines.base),
+    );
     let layout = |name: &str, description: &str| {
         let directory = one.path().join(name);
         write_layout(&directory, description);

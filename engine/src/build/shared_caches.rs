@@ -1,18 +1,30 @@
 //! What a build does for the caches that machines share, beside its steps.
 
 use super::Build;
-use crate::{Causes, Error, Warning, imports::Lost};
+use crate::{Causes, Error, Warning, imports::Lost, results::StepResult};
 use rbuild_cache::LayerId;
-use rbuild_planner::PlannedTarget;
+use rbuild_planner::{PlannedTarget, StepId};
 
 impl Build {
     /// Begins to send the layers of results that are there.
     pub(super) fn share_results(&mut self) {
-        let Some(sharing) = &mut self.sharing else { return };
-        for step in &self.plan.steps {
-            if let Some(result) = self.results.step(step.id) {
-                sharing.add(step, result);
+        if self.sharing.is_none() && self.inline.is_none() {
+            return;
+        }
+        for step in 0..self.plan.steps.len() {
+            if let Some(result) = self.results.step(StepId(step)).cloned() {
+                self.share(StepId(step), &result);
             }
+        }
+    }
+
+    /// `step` has this result, which caches for other machines may get.
+    pub(super) fn share(&mut self, step: StepId, result: &StepResult) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.add(&self.plan.steps[step.0], result);
+        }
+        if let Some(inline) = &mut self.inline {
+            inline.add(step, result);
         }
     }
 

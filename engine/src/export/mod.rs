@@ -138,7 +138,7 @@ pub(crate) fn by_output(plan: &Plan, count: usize) -> impl Iterator<Item = &[Pla
 }
 
 /// The steps whose layers are in the image of `target`, lowest first.
-fn own_steps(plan: &Plan, target: &PlannedTarget) -> Vec<StepId> {
+pub(crate) fn own_steps(plan: &Plan, target: &PlannedTarget) -> Vec<StepId> {
     let mut steps = Vec::new();
     let mut top = &plan.stages[target.stage.0].result;
     while let Filesystem::Step(step) = top {

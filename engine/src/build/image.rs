@@ -1,0 +1,55 @@
+//! A target of a build as an image.
+
+use super::Build;
+use crate::{
+    Error, LayerTimes, Squash,
+    export::{self, Layers, Made, Part, Presence},
+    squash::Squasher,
+};
+use rbuild_oci::Timestamp;
+use rbuild_planner::PlannedTarget;
+
+impl Build {
+    /// One target as an image.
+    pub(super) async fn image(
+        &mut self,
+        targets: &[PlannedTarget],
+        presence: Presence,
+    ) -> Result<Made, Error> {
+        let diffs = self.diffing.finish().await?;
+        // on the disk with the image, which syncs the store before it is recorded, or else at the end
+        self.executor.machine.sources.save_indexes();
+        self.cache.records().write();
+        let mut layers = Layers { stacks: self.stacks(targets), diffs };
+        if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.epoch) {
+            let (store, cache) = (self.executor.machine.store.clone(), self.cache.clone());
+            let (plan, targets) = (self.plan.clone(), targets.to_vec());
+            let cancel = self.executor.machine.cancel.clone();
+            let clamping = tokio::task::spawn_blocking(move || {
+                export::clamp((&store, cache.lease()), (&plan, &targets), &layers, (latest, &cancel))
+            });
+            layers = clamping.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+        }
+        let mut parts = export::parts(targets, &self.results, layers, self.epoch);
+        if self.squash != Squash::Nothing {
+            parts = self.squashed(targets, parts).await?;
+        } else if let Some(inline) = &mut self.inline {
+            let made = (&*self.plan, targets, &mut *parts);
+            inline.put_into(made, (&self.executor.keys, &self.results), self.epoch).await?;
+        }
+        export::assemble((&self.executor.machine.store, self.cache.lease()), &parts, presence)
+    }
+
+    async fn squashed(&self, targets: &[PlannedTarget], parts: Vec<Part>) -> Result<Vec<Part>, Error> {
+        let machine = &self.executor.machine;
+        let (store, files, cancel) = (machine.store.clone(), machine.files.clone(), machine.cancel.clone());
+        let (plan, targets) = (self.plan.clone(), targets.to_vec());
+        let (cache, layers) = (self.cache.clone(), self.squash);
+        let created = self.epoch.and_then(Timestamp::from_seconds);
+        let squashing = tokio::task::spawn_blocking(move || {
+            let squasher = Squasher { store: &store, lease: cache.lease(), files: &files, cancel: &cancel };
+            export::squash(&squasher, (&plan, &targets), parts, layers, created)
+        });
+        squashing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
+    }
+}
