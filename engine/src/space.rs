@@ -31,20 +31,7 @@ impl Space {
         if let Some(percent) = text.strip_suffix('%') {
             return u8::from_str(percent).ok().filter(|percent| *percent <= 100).map(Self::Percent);
         }
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let number: f64 = number.parse().ok()?;
-        let unit = unit.trim_start().to_ascii_lowercase();
-        let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit) {
-            "" => 0,
-            "k" => 1,
-            "m" => 2,
-            "g" => 3,
-            "t" => 4,
-            "p" => 5,
-            _ => return None,
-        };
-        Some(Self::Bytes((number * 1024_f64.powi(power)) as u64))
+        rbuild_planner::parse_size(text).map(Self::Bytes)
     }
 
     fn bytes(self, disk: &DiskSpace) -> u64 {

@@ -36,8 +36,8 @@ mod step_name;
 pub use env::Env;
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
 pub use graph::StepId;
-pub use instructions::sounds_secret;
 pub use instructions::{GitSource, GitTimes, Submodules};
+pub use instructions::{parse_size, sounds_secret};
 pub use lints::findings_while_reading;
 pub use lower::{lower, lower_beside};
 pub use options::{

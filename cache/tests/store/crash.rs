@@ -1,9 +1,9 @@
 //! Killed processes, processes side by side, damaged files and full disks.
 
-use crate::fixture::{child, parent};
+use crate::fixture::{self, child, parent};
 use rbuild_cache::{
-    CacheKey, CacheRecord, KeyBuilder, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord,
-    StepInputs, Store, StoreError, Warning, Writer,
+    CacheKey, CacheRecord, LayerMeta, LayerSource, Lookup, Miss, PruneOptions, RefRecord, Store, StoreError,
+    Warning, Writer,
 };
 use rbuild_oci::Clock;
 use rbuild_oci::{Digest, ImageId, ImageName};
@@ -18,30 +18,10 @@ use std::{
 };
 
 fn record(name: &str) -> (CacheKey, CacheRecord) {
-    let step = KeyBuilder::new("run").field("name", name).finish_step();
-    let record = CacheRecord {
-        layer: "0123456789abcdef".parse().unwrap(),
-        created: now().into(),
-        step,
-        parent: None,
-        parent_layers: vec!["fedcba9876543210".parse().unwrap(); 6],
-        source_layers: Vec::new(),
-        by_content: None,
-        inputs: StepInputs::new("run")
-            .with("argv", name)
-            .with("env PATH", "/usr/bin:/bin")
-            .with("cwd", "/app"),
-        duration_ms: 5,
-        peak_memory: None,
-        processor_ms: None,
-        instruction: format!("RUN {name}"),
-        layer_bytes: None,
-        evicted: None,
-        evicted_by: None,
-        machine: None,
-        stamp: None,
-    };
-    (CacheKey::definition(None, &step), record)
+    let stack = vec!["fedcba9876543210".parse().unwrap(); 6];
+    let (key, record) = fixture::record("0123456789abcdef".parse().unwrap(), &stack, name);
+    let inputs = record.inputs.clone().with("env PATH", "/usr/bin:/bin").with("cwd", "/app");
+    (key, CacheRecord { inputs, ..record })
 }
 
 #[test]

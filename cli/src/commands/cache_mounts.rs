@@ -1,21 +1,20 @@
 //! `cache mount`: the directories of `RUN --mount=type=cache`.
 
-use super::naming::each;
+use super::{archive_output::ArchiveOutput, naming::each};
 use crate::{
     app::App,
     args::{
         CacheMountCommand, CacheMountExportArgs, CacheMountImportArgs, CacheMountLsArgs, CacheMountRmArgs,
     },
     error::{CliError, UsageError},
-    new_file::NewFile,
-    streams::{self, answer, print},
+    streams::{answer, print},
     table::{Column, Format, Listing},
 };
 use rbuild::Force;
 use rbuild_docker_api::{CacheMountRow, human_size};
 use std::{
     fs::File,
-    io::{self, BufWriter, IsTerminal},
+    io::{self, IsTerminal},
 };
 
 const COLUMNS: &[Column] = &[
@@ -28,9 +27,6 @@ const COLUMNS: &[Column] = &[
     Column { field: "Owner", heading: "OWNER" },
     Column { field: "Size", heading: "SIZE" },
 ];
-
-/// What is written at once.
-const BUFFER: usize = 256 << 10;
 
 /// Does what one of the commands asks for.
 pub(super) fn cache_mounts(app: &App, command: CacheMountCommand) -> Result<(), CliError> {
@@ -52,25 +48,8 @@ fn list(app: &App, args: &CacheMountLsArgs) -> Result<(), CliError> {
 }
 
 fn export(app: &App, args: &CacheMountExportArgs) -> Result<(), CliError> {
-    let stdout = streams::stdout();
-    match args.output.as_deref().filter(|path| !path.as_os_str().is_empty()) {
-        None if stdout.is_terminal() => {
-            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-                .into())
-        }
-        None => {
-            let mut out = BufWriter::with_capacity(BUFFER, stdout);
-            Ok(app.engine()?.export_cache_mount(&args.id, &mut out)?)
-        }
-        Some(path) => {
-            let engine = app.engine()?;
-            let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
-            engine.export_cache_mount(&args.id, &mut out)?;
-            let written =
-                out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
-            written.finish()
-        }
-    }
+    let output = ArchiveOutput::of(args.output.as_deref())?;
+    output.write(|out| app.engine()?.export_cache_mount(&args.id, out).map_err(CliError::from))
 }
 
 fn import(app: &App, args: &CacheMountImportArgs) -> Result<(), CliError> {

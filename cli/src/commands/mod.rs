@@ -1,5 +1,6 @@
 //! What the commands do: settle what was meant, ask the engine, print the answer. [`chosen`] is the list of them.
 
+mod archive_output;
 mod build;
 mod builds;
 mod cache;

@@ -1,27 +1,23 @@
 //! `save`, `load` and `import`.
 
-use super::registry::fetch_layers;
+use super::{archive_output::ArchiveOutput, registry::fetch_layers};
 use crate::{
     app::App,
     args::{ExportArgs, ImportArgs, LoadArgs, SaveArgs},
     error::{CliError, UsageError},
-    new_file::NewFile,
     options::{Certificates, image_name, platform, platforms, size},
     progress::Style,
-    streams::{self, print},
+    streams::print,
     working::{show, style_for_people},
 };
 use nix::unistd::{Whence, lseek};
-use rbuild::{ArchiveFormat, ArchiveSource, Engine, Platform};
+use rbuild::{ArchiveFormat, ArchiveSource, Platform};
 use rbuild_docker_api::with_tag;
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
-
-/// Bytes gathered for one write.
-const BUFFER: usize = 256 * 1024;
 
 /// Writes images to an archive.
 pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
@@ -34,23 +30,9 @@ pub(super) fn save(app: &App, args: &SaveArgs) -> Result<(), CliError> {
             return Err(UsageError::new(format!("invalid archive format {other}: use docker or oci")).into());
         }
     };
-    let stdout = streams::stdout();
-    let output = args.output.as_deref().filter(|path| !path.as_os_str().is_empty());
-    if output.is_some() || !stdout.is_terminal() {
-        complete(app, asked)?;
-    }
-    match output {
-        None if stdout.is_terminal() => {
-            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-                .into())
-        }
-        None => {
-            let mut out = BufWriter::with_capacity(BUFFER, stdout.lock());
-            app.engine()?.save(asked, format, &mut out)?;
-            out.flush().map_err(CliError::stdout)
-        }
-        Some(path) => save_to(&app.engine()?, asked, format, path),
-    }
+    let output = ArchiveOutput::of(args.output.as_deref())?;
+    complete(app, asked)?;
+    output.write(|out| app.engine()?.save(asked, format, out).map_err(CliError::from))
 }
 
 /// Fetches those layers of the images that builds have left at their registries.
@@ -69,41 +51,10 @@ fn complete(app: &App, (images, platforms): (&[String], &[Platform])) -> Result<
     Ok(())
 }
 
-/// Writes to a new file, which only its owner may read, as Docker makes it: images may hold secrets.
-fn save_to(
-    engine: &Engine,
-    asked: (&[String], &[Platform]),
-    format: ArchiveFormat,
-    path: &Path,
-) -> Result<(), CliError> {
-    let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
-    engine.save(asked, format, &mut out)?;
-    let written = out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
-    written.finish()
-}
-
 /// Writes the files of a container to an archive.
 pub(super) fn export(app: &App, args: &ExportArgs) -> Result<(), CliError> {
-    let stdout = streams::stdout();
-    match args.output.as_deref().filter(|path| !path.as_os_str().is_empty()) {
-        None if stdout.is_terminal() => {
-            Err(UsageError::new("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-                .into())
-        }
-        None => {
-            let mut out = BufWriter::with_capacity(BUFFER, stdout.lock());
-            app.engine()?.export(&args.container, &mut out)?;
-            out.flush().map_err(CliError::stdout)
-        }
-        Some(path) => {
-            let engine = app.engine()?;
-            let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
-            engine.export(&args.container, &mut out)?;
-            let written =
-                out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
-            written.finish()
-        }
-    }
+    let output = ArchiveOutput::of(args.output.as_deref())?;
+    output.write(|out| app.engine()?.export(&args.container, out).map_err(CliError::from))
 }
 
 /// Reads images from an archive.

@@ -1,6 +1,6 @@
 //! `cache mount`, and `build --cache-mount`: caches that outlive a machine.
 
-use crate::{as_root_and_user, with_busybox};
+use crate::{as_root_and_user, marked_output, with_busybox};
 use rbuild_testkit::Workspace;
 use std::{fs, process::Stdio};
 
@@ -12,11 +12,7 @@ fn run(here: &Workspace, step: &str, arguments: &[&str]) -> (Vec<String>, String
     all.push(context.to_str().unwrap());
     let ran = here.run(all);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let of_step = |line: &str| {
-        let (time, text) = line.split_once(' ')?.1.split_once(" > ")?;
-        time.parse::<f64>().is_ok().then(|| text.to_owned())
-    };
-    (ran.stderr.lines().filter_map(of_step).collect(), ran.stderr)
+    (marked_output(&ran.stderr), ran.stderr)
 }
 
 const OWNED: &str = "--mount=type=cache,id=warm,target=/m,uid=7,mode=0750";

@@ -1,6 +1,6 @@
 //! `RUN --mount=type=cache` with `from`: what a cache begins with.
 
-use crate::{as_root_and_user, with_busybox};
+use crate::{as_root_and_user, marked_output, with_busybox};
 use rbuild_testkit::Workspace;
 
 const STAGES: &str = "FROM busybox AS seed\n\
@@ -15,11 +15,7 @@ fn build(here: &Workspace, steps: &str, arguments: &[&str]) -> Vec<String> {
     all.push(context.to_str().unwrap());
     let ran = here.run(all);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let of_step = |line: &str| {
-        let (time, text) = line.split_once(' ')?.1.split_once(" > ")?;
-        time.parse::<f64>().is_ok().then(|| text.to_owned())
-    };
-    ran.stderr.lines().filter_map(of_step).collect()
+    marked_output(&ran.stderr)
 }
 
 #[test]

@@ -69,6 +69,24 @@ fn with_busybox(test: &str) -> Option<rbuild_testkit::Workspace> {
     Some(workspace)
 }
 
+/// What steps wrote, of a build's plain progress: its lines `#5 0.1 text`.
+fn step_output(progress: &str) -> Vec<String> {
+    let of_step = |line: &str| {
+        let mut words = line.splitn(3, ' ');
+        let (Some(number), Some(time), Some(text)) = (words.next(), words.next(), words.next()) else {
+            return None;
+        };
+        (number.starts_with('#') && time.parse::<f64>().is_ok()).then(|| text.to_owned())
+    };
+    progress.lines().filter_map(of_step).collect()
+}
+
+/// That of its lines `> text`, without the mark.
+fn marked_output(progress: &str) -> Vec<String> {
+    let unmarked = |line: &String| line.strip_prefix("> ").map(str::to_owned);
+    step_output(progress).iter().filter_map(unmarked).collect()
+}
+
 /// Makes a check in a workspace of root and in one of an ordinary user, both with `busybox:latest`; says by name who cannot be here.
 fn as_root_and_user(test: &str, check: impl Fn(&rbuild_testkit::Workspace)) {
     let Some(here) = with_busybox(test) else { return };

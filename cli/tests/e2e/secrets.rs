@@ -1,6 +1,6 @@
 //! `RUN --mount=type=secret`: what the step sees, and that nothing of it is left anywhere.
 
-use crate::{RBUILD, as_root_and_user, with_busybox};
+use crate::{RBUILD, as_root_and_user, step_output, with_busybox};
 use rbuild_testkit::{Ran, Workspace};
 use std::{fs, path::Path};
 
@@ -9,18 +9,6 @@ const SECRET: &str = "open-sesame-91735";
 fn build(here: &Workspace, arguments: &[&str], context: &Path) -> Ran {
     let mut command = here.command(["build", "--progress=plain", "--no-cache", "-t", "x"]);
     Ran::of(command.args(arguments).arg(context).env("V", "from the variable").output().unwrap())
-}
-
-/// The output of the build's steps, without what plain progress puts before each line.
-fn printed(ran: &Ran) -> Vec<String> {
-    let of_step = |line: &str| {
-        let mut words = line.splitn(3, ' ');
-        let (Some(number), Some(time), Some(text)) = (words.next(), words.next(), words.next()) else {
-            return None;
-        };
-        (number.starts_with('#') && time.parse::<f64>().is_ok()).then(|| text.to_owned())
-    };
-    ran.stderr.lines().filter_map(of_step).collect()
 }
 
 /// True if a file below `directory` holds `bytes`, or a file's name does.
@@ -58,7 +46,7 @@ fn a_step_sees_its_secret_and_nothing_else_does() {
         let secret = format!("id=a,src={}", file.display());
         let ran = build(here, &["--secret", &secret, "--secret", "id=v,env=V"], &context);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        let printed = printed(&ran);
+        let printed = step_output(&ran.stderr);
         assert_eq!(
             printed[..4],
             ["400 0:0 18", "1", "****", "/bin/sh: can't create /run/secrets/a: Read-only file system"]

@@ -14,6 +14,7 @@ pub(crate) use copy::classify;
 pub(crate) use findings::OnlyOnce;
 pub use findings::sounds_secret;
 pub use git::{GitSource, GitTimes, Submodules};
+pub use size::parse_size;
 
 use crate::PlanError;
 use crate::stage_lowering::StageLowering;

@@ -1,7 +1,9 @@
-//! Sizes in bytes with a binary suffix: `64m`, `1.5 GiB`.
+//! Sizes in bytes with a binary suffix.
 
-/// The number of bytes that `text` states; `None` when it is not a size.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+/// The number of bytes that `text` states with a suffix of powers of 1024 (`64m`, `1.5 GiB`, `65536`); `None` when it is not a
+/// size.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits);
     let suffix = suffix.strip_prefix(' ').unwrap_or(suffix).to_lowercase();
