@@ -10,7 +10,7 @@ use crate::{
     layer_files::LayerFiles,
     lookup::{Done, Found, Ready, StepCache},
     mask::Mask,
-    miss::Misses,
+    miss::{Missed, Misses},
     output_tail::OutputTail,
     remote_sources::has_remote,
     reporter::{Reporter, Running},
@@ -20,7 +20,7 @@ use crate::{
     source_files::SourceFiles,
     ssh::Agents,
 };
-use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerMeta, LayerSource, StepLock, Store};
+use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerId, LayerMeta, LayerSource, StepLock, Store};
 use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Networks, Usage};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
@@ -109,7 +109,8 @@ impl Executor {
     ) -> Result<LayerDraft, Error> {
         let step = &self.plan.steps[id.0];
         let ready = Ready::new(step, self.keys.step(id), inputs, &self.machine.sources)?;
-        let done = self.machine.carry_out((&ready, emulator), self.plan.source_date_epoch, &mut |_| {});
+        let done =
+            self.machine.carry_out((&ready, emulator), (self.plan.source_date_epoch, None), &mut |_| {});
         done.map(|(draft, _)| draft)
     }
 
@@ -133,7 +134,8 @@ impl Executor {
         self.make_room(self.misses.expected_bytes(step.id));
         let slot = self.machine.admission.enter(memory, activity)?;
         let (began, epoch) = (Instant::now(), self.plan.source_date_epoch);
-        let carried_out = self.machine.carry_out((&ready, emulator), epoch, &mut |bytes| {
+        let earlier = self.earlier_copy(&ready);
+        let carried_out = self.machine.carry_out((&ready, emulator), (epoch, earlier), &mut |bytes| {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
         });
@@ -156,6 +158,15 @@ impl Executor {
         let done = Done { layer, bytes: meta.disk_bytes, created, took, usage };
         self.make_room(0);
         self.cache.keep(&ready, &done, lock)
+    }
+
+    /// The layer of an earlier copy, from which a COPY takes the files that are the same.
+    fn earlier_copy(&self, ready: &Ready<'_>) -> Option<LayerId> {
+        let missed = Missed { files: ready.files(), inputs: Some(ready.inputs) };
+        match ready.step.action {
+            Action::Copy(_) => self.misses.alike(&missed, self.cache.records()),
+            Action::Run(_) | Action::Workdir(_) => None,
+        }
     }
 
     /// Empties the cache mounts of a step that have become too large.
@@ -228,7 +239,7 @@ impl Machine {
     fn carry_out(
         &self,
         (ready, emulator): (&Ready<'_>, Option<&Emulator>),
-        epoch: Option<i64>,
+        (epoch, earlier): (Option<i64>, Option<LayerId>),
         output: &mut dyn FnMut(&[u8]),
     ) -> Result<(LayerDraft, Option<Usage>), Error> {
         let (snapshots, parent) = (self.sources.snapshots(), &*ready.inputs.parent);
@@ -246,7 +257,10 @@ impl Machine {
                     (whole, _fetched) = (Arc::new(selected.0), selected.1);
                     selection = &whole;
                 }
-                Ok((rbuild_executor::copy(snapshots, action, selection, parent, now)?, None))
+                Ok((
+                    rbuild_executor::copy_linking(snapshots, action, selection, (parent, earlier), now)?,
+                    None,
+                ))
             }
             Action::Run(action) => {
                 let sources = MountSources {

@@ -111,7 +111,7 @@ impl<'a> Ready<'a> {
         )
     }
 
-    fn files(&self) -> StepFiles<'_> {
+    pub(crate) fn files(&self) -> StepFiles<'_> {
         StepFiles { step: self.step, keyed: self.keyed, selection: self.selection.as_deref() }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     results::Inputs,
 };
 use rbuild_cache::{
-    CacheRecord, ChangedInput, Lookup, Miss, MissReason, RecentRecords, StepHash, StepInputs,
+    CacheRecord, ChangedInput, LayerId, Lookup, Miss, MissReason, RecentRecords, StepHash, StepInputs,
 };
 use rbuild_planner::{CachePolicy, StepId};
 use std::{
@@ -114,6 +114,18 @@ impl Misses {
             }
             Lookup::Hit(_) | Lookup::Miss(Miss::NotDurable(_) | Miss::Unreadable) => MissReason::Lost,
         }
+    }
+
+    /// The layer that is most likely to have files which the step makes again: of the same step on another parent, or of the most
+    /// similar one of an earlier build.
+    pub(crate) fn alike(&self, missed: &Missed<'_>, records: &Records) -> Option<LayerId> {
+        if missed.files.step.cache == CachePolicy::Ignore {
+            return None;
+        }
+        let same = self.earlier(missed.files.step.id).first();
+        let nearest = || self.nearest(self.recent.records(), missed);
+        let older = || self.nearest(records.of_earlier_builds().iter(), missed);
+        same.or_else(nearest).or_else(older).map(|record| record.layer)
     }
 
     /// The difference to the most similar step of the last such build that this one does not have any more; where nothing is left

@@ -3,6 +3,7 @@
 //!
 //! The rules are `spec` §6; each function below names its section.
 
+mod earlier;
 mod subtree;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     select::{Body, Dir, Kind, Meta, Root, Time, Tree},
     users,
 };
+use earlier::Earlier;
 use rbuild_cache::{LayerDraft, LayerId};
 use rbuild_planner::{CopyAction, Unpack};
 use rustix::fs::fstat;
@@ -39,11 +41,26 @@ pub fn copy(
     parent: &[LayerId],
     now: SystemTime,
 ) -> Result<LayerDraft, ExecutorError> {
+    copy_linking(snapshots, action, selection, (parent, None), now)
+}
+
+/// As [`copy`]. A file that `earlier`, the layer of an earlier copy, has at the same path with the same content, owner, mode and
+/// time becomes a link to that one.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_linking(
+    snapshots: &Snapshots,
+    action: &CopyAction,
+    selection: &Selection,
+    (parent, earlier): (&[LayerId], Option<LayerId>),
+    now: SystemTime,
+) -> Result<LayerDraft, ExecutorError> {
     // §4.2.1: a linked copy does not see what is below; with --chmod it is a plain one
     let below = if action.link && action.chmod.is_none() { &[] } else { parent };
     let view = snapshots.view(below)?;
     let owner = action.chown.as_deref().map(|text| users::chown_owner(&view, text)).transpose()?;
-    let draft = snapshots.store().new_layer()?;
+    let mut draft = snapshots.store().new_layer()?;
     let mut copy = Copy {
         action,
         selection,
@@ -53,8 +70,13 @@ pub fn copy(
         directory: false,
         recreated: Vec::new(),
         buffer: vec![0; BUFFER],
+        earlier: earlier.and_then(|layer| Earlier::open(snapshots.store(), &layer)),
+        note: None,
     };
     copy.run()?;
+    if let Some(note) = copy.note.take() {
+        draft.note(earlier::NOTE, &note)?;
+    }
     Ok(draft.counted(copy.destination.finish()?))
 }
 
@@ -68,6 +90,10 @@ struct Copy<'a> {
     directory: bool,
     /// Directories `--parents` made, with the metadata they end with.
     recreated: Vec<(Vec<u8>, Meta)>,
+    /// What an earlier copy has made.
+    earlier: Option<Earlier>,
+    /// What this one makes, for the next.
+    note: Option<Vec<u8>>,
     buffer: Vec<u8>,
 }
 
@@ -124,6 +150,7 @@ impl Copy<'_> {
         }
         let below = self.destination.make_dirs(&target.path, self.new_dir())?;
         self.subtree(root, tree).copy(&target.path, below, Top::Callers)?;
+        self.note(tree, &target.path);
         self.destination.set_times(&target.path, &tree.dirs[0].meta);
         Ok(())
     }
@@ -195,11 +222,20 @@ impl Copy<'_> {
                 };
                 let below = self.destination.make_dirs(&path, self.new_dir())?;
                 self.subtree(root, tree).copy(&path, below, Top::Copied(made))?;
+                self.note(tree, &path);
                 let meta = self.policy.apply(tree.dirs[0].meta, Kind::Dir(0));
                 self.destination.set_times(&path, &meta);
                 Ok(())
             }
             Body::Single(_) | Body::Inline(_) | Body::Fetched(_) => self.put(root, &path),
+        }
+    }
+
+    /// Notes the files of a tree that was copied to `path`. Among several sources one may replace files of another, so that
+    /// a name says less.
+    fn note(&mut self, tree: &Tree, path: &[u8]) {
+        if self.selection.roots.len() == 1 {
+            self.note = earlier::note(tree, path, &self.policy);
         }
     }
 
@@ -212,6 +248,7 @@ impl Copy<'_> {
             tree,
             ways: &self.ways,
             taken: &self.destination.taken,
+            earlier: self.earlier.as_ref(),
         }
     }
 

@@ -52,7 +52,7 @@ pub use container::{
 };
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
-pub use copy::copy;
+pub use copy::{copy, copy_linking};
 pub use describe::{
     RemoteIdentity, RunSurroundings, StepDescription, describe_copy, describe_layer_files,
     describe_mounted_layers, describe_remote_files, describe_run, describe_shown_directory, describe_workdir,

@@ -150,6 +150,8 @@ pub struct LayerDraft {
     work: PathBuf,
     /// What the files take, when those who made them have counted it.
     counted: Option<u64>,
+    /// Bytes that notes take.
+    noted: u64,
     store: Store,
 }
 
@@ -161,7 +163,7 @@ impl Store {
     pub fn new_layer(&self) -> Result<LayerDraft, StoreError> {
         let directory = self.space().path("layer")?;
         let (fs, work) = (directory.join("fs"), directory.join("work"));
-        let draft = LayerDraft { directory, fs, work, counted: None, store: self.clone() };
+        let draft = LayerDraft { directory, fs, work, counted: None, noted: 0, store: self.clone() };
         make_dirs(&draft.work)?;
         // the image's `/`, which every user in it may search
         make_dirs_with_mode(&draft.fs, 0o755).map_err(StoreError::on("create", &draft.fs))?;
@@ -211,7 +213,7 @@ impl Store {
         whole_file::replace(self.space(), &path, &to_json(meta), Durability::DiskLater)
     }
 
-    /// What was noted of the layer under `name`; `None` when nothing was, or it cannot be read.
+    /// What was noted of the layer in the file `name`; `None` when nothing was, or it cannot be read.
     #[must_use]
     pub fn layer_note(&self, layer: &LayerId, name: &str) -> Option<Vec<u8>> {
         whole_file::read(&self.note_path(layer, name)).ok().flatten()
@@ -226,7 +228,7 @@ impl Store {
     }
 
     fn note_path(&self, layer: &LayerId, name: &str) -> PathBuf {
-        self.layer_directory(layer).join(format!("{name}.json"))
+        self.layer_directory(layer).join(name)
     }
 
     /// Describes the layer that is in the temporary `directory` and gives it a name. `lease` holds it.
@@ -294,6 +296,18 @@ impl LayerDraft {
         self
     }
 
+    /// Puts a note beside the layer, for [`Store::layer_note`].
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn note(&mut self, name: &str, note: &[u8]) -> Result<(), StoreError> {
+        let path = self.directory.join(name);
+        let mut file = create_private_file(&path).map_err(StoreError::on("write", &path))?;
+        file.write_all(note).map_err(StoreError::on("write", &path))?;
+        self.noted += file.metadata().map_or(0, |file| file.blocks() * 512);
+        Ok(())
+    }
+
     /// Makes it a layer. Nothing may be mounted on it or write to it any more. `lease` holds the new layer, so that a
     /// collection cannot take it before a record or image mentions it.
     ///
@@ -317,7 +331,7 @@ impl LayerDraft {
         // its directory and its description, which takes a block too
         let around = fs::symlink_metadata(&self.directory).map_or(0, |directory| 2 * directory.blksize());
         let walked = || ["fs", "lost"].map(|name| tree_own_size(&self.directory.join(name))).iter().sum();
-        LayerMeta { disk_bytes: Some(around + self.counted.unwrap_or_else(walked)), ..meta }
+        LayerMeta { disk_bytes: Some(around + self.noted + self.counted.unwrap_or_else(walked)), ..meta }
     }
 
     pub(super) fn store(&self) -> &Store {

@@ -5,6 +5,7 @@
 //! In a directory the parent image does not have, nothing has to be looked up: names are simply created, and only if
 //! one is taken already (by an earlier source) is it looked at.
 
+use super::earlier::{Earlier, EarlierDir};
 use crate::{
     ExecutorError,
     draft::{
@@ -25,7 +26,7 @@ use std::{
     collections::HashSet,
     os::fd::OwnedFd,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -42,6 +43,7 @@ pub(crate) struct Subtree<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) ways: &'a Ways,
     pub(crate) taken: &'a Taken,
+    pub(crate) earlier: Option<&'a Earlier>,
 }
 
 /// Who gives the top directory its metadata.
@@ -53,11 +55,11 @@ pub(crate) enum Top {
     Copied(Made),
 }
 
-enum Task {
+enum Task<'a> {
     /// A directory that has not been opened yet.
     Open(Unit),
     /// A piece of its entries.
-    Piece(Arc<Opened>, usize),
+    Piece(Arc<Opened<'a>>, usize),
 }
 
 struct Unit {
@@ -70,15 +72,17 @@ struct Unit {
 }
 
 /// A directory that is being filled.
-struct Opened {
+struct Opened<'a> {
     unit: Unit,
     to: OwnedFd,
-    from: Option<OwnedFd>,
+    /// Where it is copied from, once something has to be read.
+    from: OnceLock<OwnedFd>,
+    earlier: Option<EarlierDir<'a>>,
     birth: Birth,
     left: AtomicUsize,
 }
 
-impl Subtree<'_> {
+impl<'a> Subtree<'a> {
     /// Copies into the upper's directory `path`.
     pub(crate) fn copy(&self, path: &[u8], below: Below, top: Top) -> Result<(), ExecutorError> {
         let groups = self.tree.hard_links();
@@ -99,7 +103,7 @@ impl Subtree<'_> {
         unit: Unit,
         later: &HashSet<(u32, u32)>,
         buffer: &mut [u8],
-        queue: &Queue<Task, ExecutorError>,
+        queue: &Queue<Task<'a>, ExecutorError>,
     ) -> Result<(), ExecutorError> {
         let dir = &self.tree.dirs[unit.id as usize];
         let to = self.upper.open_dir(&unit.path)?;
@@ -111,10 +115,16 @@ impl Subtree<'_> {
                 below.push(Task::Open(self.make_dir(&unit, &to, birth, (id, dir.text(entry.name)))?));
             }
         }
-        let reads = dir.entries.iter().any(Original::needs_directory);
-        let from = if reads { Some(self.source.open_dir(&dir.path)?) } else { None };
+        let earlier = self.earlier.and_then(|earlier| earlier.dir(&unit.path));
         let pieces = dir.entries.len().div_ceil(CHUNK).max(1);
-        let opened = Arc::new(Opened { unit, to, from, birth, left: AtomicUsize::new(pieces) });
+        let opened = Arc::new(Opened {
+            unit,
+            to,
+            from: OnceLock::new(),
+            earlier,
+            birth,
+            left: AtomicUsize::new(pieces),
+        });
         below.extend((1..pieces).map(|piece| Task::Piece(Arc::clone(&opened), piece * CHUNK)));
         if !below.is_empty() {
             queue.push(below);
@@ -124,7 +134,7 @@ impl Subtree<'_> {
 
     fn piece(
         &self,
-        opened: &Opened,
+        opened: &Opened<'_>,
         start: usize,
         later: &HashSet<(u32, u32)>,
         buffer: &mut [u8],
@@ -189,7 +199,7 @@ impl Subtree<'_> {
 
     fn make_file(
         &self,
-        opened: &Opened,
+        opened: &Opened<'_>,
         dir: &Dir,
         entry: &Entry,
         buffer: &mut [u8],
@@ -200,7 +210,15 @@ impl Subtree<'_> {
         if opened.unit.below == Below::Merged && self.view.find(&path())?.is_some_and(|stat| is_dir(&stat)) {
             return Err(is_directory());
         }
-        let original = Original { dir: opened.from.as_ref(), names: dir, entry };
+        if let Some(earlier) = &opened.earlier {
+            let meta = self.policy.apply(entry.meta, entry.kind);
+            self.ways.go_on().map_err(|errno| file::failure(&path(), errno))?;
+            if entry.kind == Kind::File && earlier.link(name, (entry, &meta), &opened.to) {
+                return Ok(());
+            }
+        }
+        let from = if Original::needs_directory(entry) { Some(self.from(opened, dir)?) } else { None };
+        let original = Original { dir: from, names: dir, entry };
         let place = Place { dir: &opened.to, name, birth: opened.birth, taken: self.taken };
         let mut made = file::create(original, place, self.policy, self.ways, buffer);
         if made == Err(Errno::EXIST) {
@@ -214,8 +232,17 @@ impl Subtree<'_> {
         made.map_err(|errno| file::failure(&path(), errno))
     }
 
+    /// The directory in the source.
+    fn from<'b>(&self, opened: &'b Opened<'_>, dir: &Dir) -> Result<&'b OwnedFd, ExecutorError> {
+        if opened.from.get().is_none() {
+            // another thread may open it too: the second one is closed
+            let _ = opened.from.set(self.source.open_dir(&dir.path)?);
+        }
+        Ok(opened.from.get().expect("set just above"))
+    }
+
     /// All entries of a directory are there: its own metadata.
-    fn finish(&self, opened: &Opened, dir: &Dir) -> Result<(), ExecutorError> {
+    fn finish(&self, opened: &Opened<'_>, dir: &Dir) -> Result<(), ExecutorError> {
         let made = match opened.unit.top {
             Top::Callers => return Ok(()),
             Top::Copied(made) => made,

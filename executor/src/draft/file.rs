@@ -45,7 +45,7 @@ impl Ways {
     }
 
     /// `ECANCELED` once the build was canceled.
-    fn go_on(&self) -> Result<(), Errno> {
+    pub(crate) fn go_on(&self) -> Result<(), Errno> {
         if self.cancel.is_canceled() { Err(Errno::CANCELED) } else { Ok(()) }
     }
 }

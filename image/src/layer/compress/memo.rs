@@ -61,5 +61,5 @@ fn name(compression: LayerCompression) -> String {
         LayerCompression::Gzip(level) => ("gzip", level.0),
         LayerCompression::Zstd(level) => ("zstd", level.0),
     };
-    format!("packed-{FORMAT}-{algorithm}-{level}")
+    format!("packed-{FORMAT}-{algorithm}-{level}.json")
 }
