@@ -11,7 +11,8 @@ use std::{
 #[test]
 fn every_command_line_that_is_named_exists() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let root = Cli::command();
+    let mut root = Cli::command();
+    root.build();
     let (mut faults, mut seen) = (Vec::new(), 0);
     for path in texts(repository) {
         let text = fs::read_to_string(&path).unwrap();
@@ -33,7 +34,8 @@ fn every_command_line_that_is_named_exists() {
 
 #[test]
 fn what_does_not_exist_is_found() {
-    let root = Cli::command();
+    let mut root = Cli::command();
+    root.build();
     let fault = |line: &str| fault(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), &root);
     assert_eq!(fault("doctor"), Some("there is no command doctor".to_owned()));
     assert_eq!(fault("image doctor x"), Some("there is no command doctor".to_owned()));

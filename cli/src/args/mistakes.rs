@@ -97,11 +97,12 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
 mod tests {
     use super::*;
     use crate::args::Cli;
-    use clap::{CommandFactory, Parser};
+    use clap::CommandFactory;
 
     fn found(line: &str) -> Mistake {
-        let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-        mistake(&error, &Cli::command()).unwrap_or_else(|| panic!("{error}"))
+        let mut root = Cli::command();
+        let error = root.try_get_matches_from_mut(line.split(' ')).unwrap_err();
+        mistake(&error, &root).unwrap_or_else(|| panic!("{error}"))
     }
 
     #[test]

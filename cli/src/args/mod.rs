@@ -7,6 +7,7 @@ mod cache;
 mod container;
 mod flag;
 mod image;
+mod later;
 mod manifest;
 mod mistakes;
 mod other_flags;
@@ -29,6 +30,7 @@ pub(crate) use image::{
     ContainerInspectArgs, DiffArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs,
     RmiArgs, SquashArgs, TagArgs, TreeArgs,
 };
+pub(crate) use later::Later;
 pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
     ManifestCreateArgs, ManifestInspectArgs, ManifestPushArgs, ManifestRmArgs,
@@ -77,7 +79,7 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
-    Build(Box<BuildArgs>),
+    Build(Later<BuildArgs>),
     /// Show what a build would do, without doing it
     Plan(Box<PlanArgs>),
     /// Check a Dockerfile
@@ -163,7 +165,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Build an image from a Dockerfile
-    Build(Box<BuildArgs>),
+    Build(Later<BuildArgs>),
     /// List images
     #[command(visible_alias = "list")]
     Ls(ImagesArgs),
@@ -224,7 +226,7 @@ pub(crate) enum ContainerCommand {
 pub(crate) enum BuilderCommand {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
-    Build(Box<BuildArgs>),
+    Build(Later<BuildArgs>),
     /// Remove the cache of builds
     Prune(BuilderPruneArgs),
     /// Commands for builds of the past
@@ -271,7 +273,7 @@ mod tests {
         let build = |words: &[&str]| {
             let words = ["rbuild", "build"].iter().chain(words).map(|word| (*word).to_owned());
             match Cli::try_parse_from(words).map(|cli| cli.command) {
-                Ok(Command::Build(build)) => Ok(build),
+                Ok(Command::Build(build)) => Ok(build.0),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => Err(error.kind()),
             }

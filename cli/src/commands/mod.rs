@@ -67,9 +67,9 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         SystemCommand as S,
     };
     match command {
-        C::Build(args) | C::Image(I::Build(args)) => layers(|app| build::build(app, *args)),
+        C::Build(args) | C::Image(I::Build(args)) => layers(|app| build::build(app, *args.0)),
         C::Builder(B::Build(args)) | C::Buildx(X::Builder(B::Build(args))) => {
-            layers(|app| build::build(app, *args))
+            layers(|app| build::build(app, *args.0))
         }
         C::Plan(args) => layers(|app| plan::plan(app, *args)),
         C::Check(args) => index(|app| check::check(app, *args)),

@@ -14,7 +14,7 @@ use std::path::Path;
 fn options(words: &[&str], variables: &[(&str, &str)]) -> Result<BuildOptions, String> {
     let words = ["rbuild", "build"].iter().chain(words);
     let Command::Build(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a build") };
-    BuildOptions::new(*args, &Environment::of(variables, User::Root)).map_err(|error| error.to_string())
+    BuildOptions::new(*args.0, &Environment::of(variables, User::Root)).map_err(|error| error.to_string())
 }
 
 #[test]
