@@ -34,8 +34,8 @@ pub use index::{
 pub use store::{
     BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory, ContainerLock,
     ContainerProgram, ContainerState, FilledLayer, GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord,
-    ImageRow, JobSlot, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease,
-    LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, PauseLock,
+    ImageRow, JobSlot, KnownContext, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource,
+    Lease, LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, PauseLock,
     PlatformImage, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource,
     Writer,
 };

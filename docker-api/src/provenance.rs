@@ -68,7 +68,9 @@ impl Invocation {
             DockerfileSource::File(path) => {
                 path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
             }
-            DockerfileSource::InContext | DockerfileSource::Text(_) => "Dockerfile".to_owned(),
+            DockerfileSource::InContext | DockerfileSource::Text(_) | DockerfileSource::Url(_) => {
+                "Dockerfile".to_owned()
+            }
         };
         let mut parameters = json!({"frontend": "dockerfile.v0"});
         if !args.is_empty() {

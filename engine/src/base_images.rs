@@ -45,7 +45,11 @@ impl Engine {
             && now != locked
         {
             let name = wanted.reference.familiar();
-            reporter.warn(Warning::ImageMoved(MovedImage { name, from: locked, to: now }));
+            reporter.warn(Warning::ImageMoved(MovedImage {
+                name,
+                from: locked.to_string(),
+                to: now.to_string(),
+            }));
         }
         Ok(found.map(|(record, config)| Answer::Found(record, Box::new(config))))
     }

@@ -8,6 +8,7 @@ use crate::{
     ImageLock, ImageSource, InlineCache, LayerTimes, OnFailure, PullPolicy, Squash, Warning,
     admission::Admission,
     cache_export::{self, CacheExport, Sending},
+    context::lock_contexts,
     definition::{Definition, warn},
     diffs::{Diffing, HashOnce},
     emulators::Emulators,
@@ -102,6 +103,7 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<(Planned, LayerFetcher), Error> {
         request.image_sources.iter().try_for_each(ImageSource::check)?;
+        let request = self.with_contexts(request, reporter, cancel).await?;
         let definition = self.definition(&request, reporter, cancel).await?;
         let failed = |error| definition.planning_failed(error, reporter);
         let graphs = definition.select().map_err(failed)?;
@@ -121,6 +123,7 @@ impl Engine {
         let git = self.git_access(&request, cancel);
         let remote = self.remote_sources((&plan, lock, git), (&text, &images.lease()), reporter).await?;
         remote.lock(&plan, images.lock_mut());
+        lock_contexts(&request, images.lock_mut());
         let planned = Planned {
             store: self.store.clone(),
             request,
@@ -136,7 +139,7 @@ impl Engine {
         Ok((planned, fetcher))
     }
 
-    /// Reads the definition; an archive is unpacked on a thread of its own, because that takes its time.
+    /// Reads the definition; what may have to be unpacked or fetched for it has a thread of its own, because that takes its time.
     async fn definition(
         &self,
         request: &BuildRequest,
@@ -144,13 +147,13 @@ impl Engine {
         cancel: &Cancel,
     ) -> Result<Definition, Error> {
         match &request.context {
-            ContextSource::Empty | ContextSource::Directory(_) | ContextSource::Remote(_) => {
-                Definition::read((&self.store, request), reporter, cancel)
+            ContextSource::Empty | ContextSource::Directory(_) => {
+                Definition::read((self, request), reporter, cancel)
             }
-            ContextSource::Archive(_) => {
-                let (store, request) = (self.store.clone(), request.clone());
+            ContextSource::Archive(_) | ContextSource::Remote(_) => {
+                let (engine, request) = (self.clone(), request.clone());
                 let (reporter, cancel) = (reporter.clone(), cancel.clone());
-                let read = move || Definition::read((&store, &request), &reporter, &cancel);
+                let read = move || Definition::read((&engine, &request), &reporter, &cancel);
                 let read = tokio::task::spawn_blocking(read).await;
                 read.map_err(|panicked| Error::Worker(panicked.to_string()))?
             }

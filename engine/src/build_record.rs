@@ -235,6 +235,7 @@ fn subject(request: &BuildRequest) -> BuildSubject {
         }
         DockerfileSource::InContext => Some("Dockerfile".to_owned()),
         DockerfileSource::Text(_) => None,
+        DockerfileSource::Url(url) => Some(crate::urls::without_login(url)),
     };
     let names = request.all_outputs().flat_map(Output::names);
     let targets: Vec<&str> = request.targets().flatten().collect();

@@ -2,13 +2,13 @@
 //! belong to. Read once; nothing of it changes while the build runs.
 
 use crate::{
-    Activity, BuildRequest, DockerfileSource, Error, NamedContextSource,
+    Activity, BuildRequest, DockerfileSource, Engine, Error, NamedContextSource,
     context::{self, Context},
     diagnostic::DockerfileText,
     finding::Finding,
     reporter::Reporter,
 };
-use rbuild_cache::{Cancel, Store};
+use rbuild_cache::Cancel;
 use rbuild_oci::Platform;
 use rbuild_parser::{Dockerfile, Lint, ParseError, Problem};
 use rbuild_planner::{
@@ -28,11 +28,11 @@ pub(crate) struct Definition {
 impl Definition {
     /// Reads and parses what `request` names; the parser's findings before a mistake are reported first.
     pub(crate) fn read(
-        (store, request): (&Store, &BuildRequest),
+        (engine, request): (&Engine, &BuildRequest),
         reporter: &Reporter,
         cancel: &Cancel,
     ) -> Result<Self, Error> {
-        let (text, context) = load((store, request), reporter, cancel)?;
+        let (text, context) = load((engine, request), reporter, cancel)?;
         let dockerfile = parse(&text)
             .inspect_err(|error| warn(&findings_before(error, &text, request), &text, reporter))?;
         let targets = targets(request);
@@ -62,17 +62,19 @@ impl Definition {
 
 /// Reads the Dockerfile of `request`, after a look at every local context, used or not.
 pub(crate) fn load(
-    (store, request): (&Store, &BuildRequest),
+    (engine, request): (&Engine, &BuildRequest),
     reporter: &Reporter,
     cancel: &Cancel,
 ) -> Result<(DockerfileText, Context), Error> {
-    let context = Context::open(store, request, cancel)?;
+    let context = Context::open(engine, request, cancel)?;
     context::check_named(request)?;
     let name = match &request.dockerfile {
         DockerfileSource::File(path) => {
             path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
         }
-        DockerfileSource::InContext | DockerfileSource::Text(_) => "Dockerfile".to_owned(),
+        DockerfileSource::InContext | DockerfileSource::Text(_) | DockerfileSource::Url(_) => {
+            "Dockerfile".to_owned()
+        }
     };
     let activity = reporter.begin(Activity::LoadDefinition { file: name.clone() });
     let bytes = activity.end_with(context.read_dockerfile(request))?;

@@ -183,6 +183,12 @@ pub enum Error {
         /// Its first word in capitals.
         keyword: String,
     },
+    /// The context is a Dockerfile, and another one is named.
+    #[error("ambiguous Dockerfile source: the context is a Dockerfile, and --file names {path:?}", path = path.display().to_string())]
+    TwoDockerfiles {
+        /// As written.
+        path: PathBuf,
+    },
     /// Something rbuild does not do.
     #[error("{what} is not supported yet")]
     Unsupported {
@@ -377,6 +383,7 @@ impl Error {
             | Self::DockerArchiveOfSeveral
             | Self::IndexAnnotations
             | Self::Value(_)
+            | Self::TwoDockerfiles { .. }
             | Self::Unsupported { .. } => FailureClass::Input,
             Self::ContextUnreadable { source, .. }
             | Self::NamedContextMissing { source, .. }

@@ -1,5 +1,5 @@
-//! The images that builds stand on, and the files of the web that they add, by digest: the content of a lock file, which makes a later build use the same ones
-//! whatever their tags lead to by then.
+//! The images that builds stand on, and the contexts and sources of ADD that are on the network, by digest or commit: the
+//! content of a lock file, which makes a later build use the same ones whatever their tags lead to by then.
 //!
 //! The file is JSON in a fixed order, so that equal locks are equal bytes and a diff shows what moved.
 
@@ -21,11 +21,13 @@ pub enum LockedImage {
 }
 
 /// What a remote source led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockedSource {
     /// A file of the web, by the digest of its bytes.
     Http(Digest),
+    /// The commit of a repository.
+    Git(String),
 }
 
 /// Images by their full names, and remote sources by their locations, without logins.
@@ -58,9 +60,9 @@ pub struct MovedImage {
     /// Its name, short; a location.
     pub name: String,
     /// What is locked.
-    pub from: LockedImage,
+    pub from: String,
     /// What the name leads to now.
-    pub to: LockedImage,
+    pub to: String,
 }
 
 impl Default for ImageLock {
@@ -98,7 +100,7 @@ impl ImageLock {
 
     /// The remote source that is locked under `location`.
     pub(crate) fn source(&self, location: &str) -> Option<LockedSource> {
-        self.sources.get(location).copied()
+        self.sources.get(location).cloned()
     }
 
     /// Takes over what `used` has, and returns which of its images and sources had been locked as others. What it does not name
@@ -109,16 +111,16 @@ impl ImageLock {
             let from = self.images.insert(name.clone(), *to);
             moved.extend(from.filter(|from| from != to).map(|from| MovedImage {
                 name: name.parse::<Reference>().map_or_else(|_| name.clone(), |name| name.familiar()),
-                from,
-                to: *to,
+                from: from.to_string(),
+                to: to.to_string(),
             }));
         }
         for (location, to) in &used.sources {
-            let from = self.sources.insert(location.clone(), *to);
+            let from = self.sources.insert(location.clone(), to.clone());
             moved.extend(from.filter(|from| from != to).map(|from| MovedImage {
                 name: location.clone(),
-                from: from.into(),
-                to: (*to).into(),
+                from: from.to_string(),
+                to: to.to_string(),
             }));
         }
         moved
@@ -133,10 +135,11 @@ impl ImageLock {
     }
 }
 
-impl From<LockedSource> for LockedImage {
-    fn from(source: LockedSource) -> Self {
-        match source {
-            LockedSource::Http(digest) => Self::Digest(digest),
+impl fmt::Display for LockedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(digest) => digest.fmt(f),
+            Self::Git(commit) => write!(f, "commit {commit}"),
         }
     }
 }

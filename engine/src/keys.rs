@@ -11,6 +11,7 @@ use crate::{
 };
 use rbuild_cache::{CacheKey, StepHash};
 use rbuild_executor::{RunSurroundings, Selection, StepDescription};
+use rbuild_oci::Digest;
 use rbuild_planner::{
     Action, CachePolicy, CopyAction, Filesystem, Mount, MountKind, Plan, RunAction, Step, StepId,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Keyed {
     pub(crate) description: StepDescription,
     /// The files that a COPY would take from a context.
     pub(crate) selection: Option<Arc<Selection>>,
+    /// The digest of these files, which may be known without them.
+    pub(crate) files: Option<Digest>,
     /// For each mount of a RUN, in order, the hash of the files it shows, if it shows any.
     pub(crate) mount_contents: Vec<Option<StepHash>>,
     /// For each mount of a RUN, in order, the files of a context that it shows, if it shows any.
@@ -104,7 +107,7 @@ impl Keys {
         sources: &SourceFiles,
         request: &BuildRequest,
     ) -> Result<Keyed, Error> {
-        let (mut selection, mut mounts, mut beside_mounts) = (None, Vec::new(), None);
+        let (mut selection, mut known, mut mounts, mut beside_mounts) = (None, None, Vec::new(), None);
         let mut description = match &step.action {
             Action::Workdir(action) => rbuild_executor::describe_workdir(action, plan.source_date_epoch),
             Action::Copy(action) if copies_layers(action) => {
@@ -113,14 +116,15 @@ impl Keys {
                 rbuild_executor::describe_copy(action, &files)
             }
             Action::Copy(action) => {
-                let selected = sources.select_from_context(action)?;
+                let selected = sources.known_or_selected((action, "copy"), |selection| selection.digest)?;
                 let mut files = selected.digest;
                 if has_remote(action) {
                     let remote = sources.remote().identities(step.id, action);
                     files = rbuild_executor::describe_remote_files(&files, &remote);
                 }
                 let described = rbuild_executor::describe_copy(action, &files);
-                selection = Some(selected);
+                known = Some(selected.digest);
+                selection = selected.files;
                 described
             }
             Action::Run(action) => {
@@ -146,6 +150,7 @@ impl Keys {
             parent,
             description,
             selection,
+            files: known,
             mount_contents,
             mount_files,
             beside_mounts,
@@ -196,11 +201,13 @@ impl Keys {
             Filesystem::Scratch => Ok((None, None)),
             Filesystem::Context | Filesystem::NamedContext(_) => {
                 let action = mounted_tree(from, source);
-                let selection = sources.select_from_context(&action)?;
-                let hash = mounted_files(&action, &selection);
+                let digest =
+                    |selection: &Selection| Digest::from_bytes(*mounted_files(&action, selection).as_bytes());
+                let selected = sources.known_or_selected((&action, "mount"), digest)?;
                 // it is looked at again when it is mounted
-                let files = Arc::into_inner(selection).map(|selection| Arc::new(selection.without_bytes()));
-                Ok((Some(hash), files))
+                let files = selected.files.and_then(Arc::into_inner);
+                let files = files.map(|selection| Arc::new(selection.without_bytes()));
+                Ok((Some(StepHash::from_bytes(*selected.digest.as_bytes())), files))
             }
             // a stage's or image's key stands for its files: reading them all would cost more than it could save
             Filesystem::Image(_) | Filesystem::Step(_) => {

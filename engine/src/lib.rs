@@ -96,6 +96,7 @@ pub use containers::{
     CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, Pause, Retention,
     RunningContainer, Terminal, Volume,
 };
+pub use context::RemoteContext;
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure, StepFailure};
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
@@ -137,8 +138,7 @@ pub use remote_sources::RemoteError;
 pub use request::{
     ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
     DockerfileSource, EngineOptions, Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
-    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy,
-    RemoteContext, Squash,
+    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, Squash,
 };
 pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};

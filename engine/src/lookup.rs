@@ -20,7 +20,7 @@ use crate::{
 use rbuild_cache::{
     CacheKey, CacheRecord, Index, KeyBuilder, LayerId, Lease, Lookup, StepHash, StepLock, Store,
 };
-use rbuild_executor::{Selection, Usage};
+use rbuild_executor::{ExecutorError, Selection, Usage};
 use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, CopyAction, Plan, Step};
@@ -70,11 +70,18 @@ impl<'a> Ready<'a> {
     ) -> Result<Self, Error> {
         let selection = keyed.selection.clone();
         let mut ready = Self { step, keyed, inputs, selection, by_content: None, content_step: None };
-        if let Action::Copy(action) = &step.action
-            && copies_layers(action)
-        {
-            let selection = sources.select_from_layers(action, inputs.source(&action.from)?)?;
-            ready.select(action, selection);
+        if let Action::Copy(action) = &step.action {
+            if copies_layers(action) {
+                let selection = sources.select_from_layers(action, inputs.source(&action.from)?)?;
+                ready.select(action, selection);
+            } else if ready.selection.is_none() {
+                let selection = sources.select_from_context(action)?;
+                if keyed.files.is_some_and(|files| files != selection.digest) {
+                    let path = action.destination.to_string();
+                    return Err(Error::Executor(ExecutorError::SourceChanged { path }));
+                }
+                ready.selection = Some(selection);
+            }
         }
         Ok(ready)
     }

@@ -175,10 +175,15 @@ impl Records {
 fn slot(request: &BuildRequest) -> SiteHash {
     let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
     let key = KeyBuilder::new("build").optional("context", request.context.directory().map(path));
+    let key = match &request.context {
+        ContextSource::Remote(remote) => key.field("remote", remote.to_string()),
+        ContextSource::Empty | ContextSource::Directory(_) | ContextSource::Archive(_) => key,
+    };
     let key = match &request.dockerfile {
         DockerfileSource::InContext => key.field("dockerfile", "in context"),
         DockerfileSource::File(file) => key.field("file", path(file)),
         DockerfileSource::Text(text) => key.field("text", text),
+        DockerfileSource::Url(url) => key.field("url", url),
     };
     let key = key.optional("target", request.target.as_deref());
     let further = request.further_targets.iter().map(|further| &further.target);

@@ -1,6 +1,6 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use crate::{ArchiveFormat, CacheOutput, ImageLock, InlineCache, SecretValue, SshKeys};
+use crate::{ArchiveFormat, CacheOutput, ImageLock, InlineCache, RemoteContext, SecretValue, SshKeys};
 use rbuild_daemon::DaemonAddress;
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
 use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
@@ -39,15 +39,6 @@ pub enum ContextSource {
     Remote(RemoteContext),
 }
 
-/// A build context on the network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RemoteContext {
-    /// A Git repository, as `URL#REF:SUBDIRECTORY`.
-    Git(String),
-    /// An archive or a Dockerfile at a URL.
-    Http(String),
-}
-
 /// Where the Dockerfile's text comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DockerfileSource {
@@ -57,6 +48,8 @@ pub enum DockerfileSource {
     File(PathBuf),
     /// The text itself (standard input).
     Text(Vec<u8>),
+    /// The text at an `http` or `https` URL.
+    Url(String),
 }
 
 /// The source that `--build-context NAME=…` names.
@@ -357,7 +350,7 @@ impl ContextSource {
     pub(crate) fn shown(&self) -> Option<String> {
         match self {
             Self::Directory(path) => Some(path.display().to_string()),
-            Self::Remote(RemoteContext::Git(place) | RemoteContext::Http(place)) => Some(place.clone()),
+            Self::Remote(place) => Some(place.to_string()),
             Self::Empty | Self::Archive(_) => None,
         }
     }

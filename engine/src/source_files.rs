@@ -3,13 +3,13 @@
 
 use crate::{
     BuildRequest, Error, NamedContextSource,
-    context::Context,
+    context::{Context, OpenedContext},
     layer_files::LayerFiles,
     remote_sources::{FetchedSources, RemoteSources},
 };
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::{ContextDirectory, ExecutorError, IgnoreRules, Selection, Snapshots, SourceRoot};
-use rbuild_oci::ImagePath;
+use rbuild_oci::{Digest, ImagePath};
 use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step, StepId};
 use std::{
     collections::BTreeMap,
@@ -31,6 +31,13 @@ pub(crate) struct SourceFiles {
     /// By name; `None` is the main one.
     open: Mutex<BTreeMap<Option<String>, Arc<SourceRoot>>>,
     cancel: Cancel,
+}
+
+/// The files that a step takes from a context, as its key needs them.
+pub(crate) struct Selected {
+    pub(crate) digest: Digest,
+    /// `None` when their digest was known without them.
+    pub(crate) files: Option<Arc<Selection>>,
 }
 
 impl SourceFiles {
@@ -71,7 +78,40 @@ impl SourceFiles {
     /// # Errors
     /// When a source is not there, or the context cannot be read; a `from` that is layers is out of order.
     pub(crate) fn select_from_context(&self, action: &CopyAction) -> Result<Arc<Selection>, Error> {
-        self.select(&*self.root(&action.from)?, action)
+        self.select(&*self.root_of(action)?, action)
+    }
+
+    /// As [`Self::select_from_context`], where an earlier build has seen what `action` selects of the same commit or archive without
+    /// the files. `digest` makes of the selection what is wanted of it, for the purpose `of`.
+    ///
+    /// # Errors
+    /// As [`Self::select_from_context`].
+    pub(crate) fn known_or_selected(
+        &self,
+        (action, of): (&CopyAction, &str),
+        digest: impl Fn(&Selection) -> Digest,
+    ) -> Result<Selected, Error> {
+        let Some(remote) = self.remote_context(&action.from).filter(|_| needs_files(action)) else {
+            let files = self.select_from_context(action)?;
+            return Ok(Selected { digest: digest(&files), files: Some(files) });
+        };
+        let by = rbuild_executor::describe_selection(action, of);
+        if let Some(digest) = remote.selection(&by) {
+            return Ok(Selected { digest, files: None });
+        }
+        let files = self.select_from_context(action)?;
+        let digest = digest(&files);
+        remote.add_selection(by, digest);
+        Ok(Selected { digest, files: Some(files) })
+    }
+
+    /// The context on the network that `from` is.
+    fn remote_context(&self, from: &Filesystem) -> Option<&OpenedContext> {
+        match from {
+            Filesystem::Context => self.main.remote(),
+            Filesystem::NamedContext(name) => self.main.remote_named(name),
+            Filesystem::Scratch | Filesystem::Image(_) | Filesystem::Step(_) => None,
+        }
     }
 
     /// The remote sources of this build.
@@ -88,7 +128,7 @@ impl SourceFiles {
         (step, action): (StepId, &CopyAction),
         local: &Selection,
     ) -> Result<(Selection, FetchedSources), Error> {
-        let root = self.root(&action.from)?;
+        let root = self.root_of(action)?;
         if rbuild_executor::select(&root, action, &self.cancel)?.digest != local.digest {
             let path = action.destination.to_string();
             return Err(Error::Executor(ExecutorError::SourceChanged { path }));
@@ -96,6 +136,15 @@ impl SourceFiles {
         let fetched = self.remote.files(step, action)?;
         let selection = rbuild_executor::select_fetched(&root, action, &fetched.files, &self.cancel)?;
         Ok((selection, fetched))
+    }
+
+    /// The root in which the sources of `action` are. One that takes nothing from its context brings no files of it.
+    fn root_of(&self, action: &CopyAction) -> Result<Arc<SourceRoot>, Error> {
+        if needs_files(action) {
+            self.root(&action.from)
+        } else {
+            Ok(Arc::new(SourceRoot::empty(&self.snapshots)?))
+        }
     }
 
     /// The files of a context, or none.
@@ -144,17 +193,17 @@ impl SourceFiles {
             return Ok(open.clone());
         }
         let root = match name {
-            None => self.open_root(self.main.directory(), || self.main.rules())?,
+            None => self.open_root(self.main.directory()?.as_ref(), || self.main.rules())?,
             Some(name) => {
-                let path = self.named.get(name);
-                let directory = path.map(|path| ContextDirectory::open(path)).transpose()?;
-                let rules = || {
-                    directory.as_ref().map_or_else(
-                        || Ok(IgnoreRules::none()),
-                        |directory| IgnoreRules::of_context(directory, None),
-                    )
-                };
-                self.open_root(directory.as_ref(), rules)?
+                let none = || Ok(IgnoreRules::none());
+                match (self.named.get(name), self.main.remote_named(name)) {
+                    (Some(path), _) => {
+                        let directory = ContextDirectory::open(path)?;
+                        self.open_root(Some(&directory), || IgnoreRules::of_context(&directory, None))?
+                    }
+                    (None, Some(remote)) => self.open_root(Some(&remote.directory()?), none)?,
+                    (None, None) => self.open_root(None, none)?,
+                }
             }
         };
         let root = Arc::new(root);
@@ -181,6 +230,11 @@ pub(crate) fn layer_sources(step: &Step) -> Vec<&Filesystem> {
         Action::Workdir(_) => Vec::new(),
     };
     from.into_iter().filter(|from| matches!(from, Filesystem::Image(_) | Filesystem::Step(_))).collect()
+}
+
+/// True if `action` takes files from where it copies from, and not only those that it has or fetches itself.
+fn needs_files(action: &CopyAction) -> bool {
+    action.sources.iter().any(|source| matches!(source, CopySource::Path(_)))
 }
 
 /// True if `action` copies from layers, which are keyed and not read.

@@ -1,7 +1,7 @@
 //! A build context: a directory, what its ignore file leaves out of it, and the stat index that knows the content
 //! digests of files that did not change since an earlier build.
 
-use crate::{ContextDirectory, ExecutorError, IgnoreRules, rooted::Rooted};
+use crate::{ContextDirectory, ExecutorError, IgnoreRules, rooted::Rooted, select::Owner};
 use rbuild_cache::{ContextIndex, ContextIndexBuilder, FileStat, Store};
 use rbuild_oci::{Digest, Hasher};
 use std::{
@@ -23,6 +23,7 @@ const DIGESTS: &[u8] = b"context files 1";
 #[derive(Debug)]
 pub struct ContextRoot {
     root: Rooted,
+    owner: Owner,
     ignore: IgnoreRules,
     store: Store,
     /// That of the index; a temporary directory has none.
@@ -64,6 +65,7 @@ impl ContextRoot {
         });
         Self {
             root: directory.root().clone(),
+            owner: directory.owner(),
             ignore,
             store: store.clone(),
             key,
@@ -98,6 +100,11 @@ impl ContextRoot {
 
     pub(crate) fn rooted(&self) -> &Rooted {
         &self.root
+    }
+
+    /// Whose its files are once copied.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
     }
 
     pub(crate) fn ignore(&self) -> &IgnoreRules {

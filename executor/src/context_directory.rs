@@ -4,6 +4,7 @@
 use crate::{
     ExecutorError, MAX_DEFINITION,
     rooted::{FileType, Last, Rooted, Space, file_type, is_dir, resolve},
+    select::Owner,
 };
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
@@ -20,6 +21,7 @@ pub struct ContextDirectory {
     /// `None` when the directory goes with this build, so that nothing of it is worth remembering.
     place: Option<PathBuf>,
     root: Rooted,
+    owner: Owner,
 }
 
 impl ContextDirectory {
@@ -32,7 +34,7 @@ impl ContextDirectory {
         let place = path.canonicalize().map_err(missing)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &place, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
-        Ok(Self { place: Some(place), root: Rooted::new(fd) })
+        Ok(Self { place: Some(place), root: Rooted::new(fd), owner: Owner::Root })
     }
 
     /// Opens the directory `path`, which goes with this build: later builds are not to look for what was read of it.
@@ -41,6 +43,12 @@ impl ContextDirectory {
     /// As [`ContextDirectory::open`].
     pub fn open_temporary(path: &Path) -> Result<Self, ExecutorError> {
         Ok(Self { place: None, ..Self::open(path)? })
+    }
+
+    /// The same directory, whose files belong to whom they belong to here instead of to root: those of an archive.
+    #[must_use]
+    pub fn with_owners(self) -> Self {
+        Self { owner: Owner::Kept, ..self }
     }
 
     /// The directory's own path, without links; `None` for a temporary one.
@@ -61,7 +69,7 @@ impl ContextDirectory {
         }
         let root = Rooted::new(self.root.open_dir(&found.path)?);
         let place = self.place.as_ref().map(|place| place.join(OsStr::from_bytes(&found.path)));
-        Ok(Some(Self { place, root }))
+        Ok(Some(Self { place, root, owner: self.owner }))
     }
 
     /// The content of the file at `path`, which is relative to the directory; `None` when nothing has that name. Links are
@@ -96,6 +104,10 @@ impl ContextDirectory {
 
     pub(crate) fn root(&self) -> &Rooted {
         &self.root
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
     }
 }
 

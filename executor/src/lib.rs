@@ -55,8 +55,8 @@ pub use context_directory::{ContextDirectory, read_definition};
 pub use copy::{copy, copy_linking};
 pub use describe::{
     RemoteIdentity, RunSurroundings, StepDescription, describe_copy, describe_layer_files,
-    describe_mounted_layers, describe_remote_files, describe_run, describe_shown_directory, describe_workdir,
-    image_key, scratch_key,
+    describe_mounted_layers, describe_remote_files, describe_run, describe_selection,
+    describe_shown_directory, describe_workdir, image_key, scratch_key,
 };
 pub use emulation::{Emulation, Emulator, EmulatorFault, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};

@@ -34,7 +34,7 @@ impl SourceRoot {
     /// Whose the files are once copied.
     pub(crate) fn owner(&self) -> Owner {
         match self {
-            Self::Context(_) => Owner::Root,
+            Self::Context(context) => context.owner(),
             Self::Layers(_) => Owner::Kept,
         }
     }

@@ -8,8 +8,8 @@ use rbuild_cache::{Cancel, LayerDraft, Store};
 use std::{fs::File, time::SystemTime};
 
 /// Unpacks the tar in `archive`, compressed or not, into a directory of `store`, which goes when the result is dropped. The
-/// rules are those of ADD (`spec` §6.9), except that everything belongs to root, because COPY gives files of a context their
-/// owner, and that there are no devices, because a context is a stranger's and a user may not make any. A compressed archive is read to its checksum.
+/// rules are those of ADD (`spec` §6.9), except that there are no devices, because a context is a stranger's and a user may not make
+/// any. A compressed archive is read to its checksum.
 ///
 /// # Errors
 /// [`ExecutorError::NotAnArchive`], [`ExecutorError::BadArchive`] and its kin, or what writing brings.
@@ -25,6 +25,6 @@ pub fn unpack_context(
     let mut destination = Destination::new(&draft, &view, now)?;
     let archive = add::recognise(archive.into(), NAME.as_bytes(), add::Purpose::Context)?
         .ok_or_else(|| ExecutorError::NotAnArchive { name: NAME.to_owned() })?;
-    add::extract(archive, b"", &mut destination, &Policy::new(Some((0, 0)), None)?, cancel)?;
+    add::extract(archive, b"", &mut destination, &Policy::new(None, None)?, cancel)?;
     Ok(draft.counted(destination.finish()?))
 }

@@ -147,6 +147,7 @@ impl<'a> Collection<'a> {
         let _gate = self.gate()?;
         if self.effect == Effect::Remove && (options.takes_all_records() || options.by != EvictedBy::Prune) {
             self.store.forget_web_sources(options.older_than)?;
+            self.store.forget_known_contexts(options.older_than)?;
             for (repository, _unused) in self.store.old_git_repositories(options.older_than)? {
                 self.take(&repository, tree_size(&repository), 0)?;
             }

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Args)]
 #[command(override_usage = "rbuild build [OPTIONS] PATH | -")]
 pub(crate) struct BuildArgs {
-    /// The build context: a directory, or - to read a Dockerfile without a context, or a tar that is the context, from standard input
+    /// The build context: a directory, the URL of a Git repository (URL#REF:DIRECTORY), a tar or a Dockerfile, or - to read a
+    /// Dockerfile without a context, or a tar that is the context, from standard input
     #[arg(value_name = "PATH")]
     pub(crate) context: String,
 
@@ -48,7 +49,7 @@ pub(crate) struct BuildArgs {
     /// Add a label to the image (NAME=VALUE)
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Vec<String>,
-    /// A further context (NAME=DIRECTORY or NAME=docker-image://IMAGE)
+    /// A further context (NAME=DIRECTORY, NAME=URL of a Git repository, tar or file, NAME=docker-image://IMAGE)
     #[arg(long, value_name = "CONTEXT")]
     pub(crate) build_context: Vec<String>,
     /// Build for these platforms, such as linux/amd64,linux/arm64; may be repeated [env DOCKER_DEFAULT_PLATFORM]

@@ -230,7 +230,7 @@ pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliErr
 }
 
 /// Adds to the request of a preview what its lock file and its other stores say of base images; what only those have is copied
-/// here.
+/// here. Contexts on the network are found.
 pub(super) fn look_elsewhere(app: &App, options: &mut BuildOptions) -> Result<(), CliError> {
     if matches!(options.lock, LockUse::Write(_)) {
         return Err(
@@ -238,10 +238,22 @@ pub(super) fn look_elsewhere(app: &App, options: &mut BuildOptions) -> Result<()
         );
     }
     obey(&LockFile::of(&options.lock)?, app, options)?;
-    if options.request.image_sources.is_empty() {
+    let (has_remote, has_sources) =
+        (options.request.has_remote_context(), !options.request.image_sources.is_empty());
+    if !has_remote && !has_sources {
         return Ok(());
     }
     let engine = app.engine_with_registries(options.certificates)?;
+    if has_remote {
+        let open = async |events| {
+            let opened = engine.open_contexts(options.request.clone(), events).await;
+            opened.map_err(|error| CliError::Build(Box::new(error)))
+        };
+        options.request = work(style_for_people(&app.environment), open)?;
+    }
+    if !has_sources {
+        return Ok(());
+    }
     let bring = async |events| {
         let brought = engine.bring_base_images(&options.request, events).await;
         brought.map_err(|error| CliError::Build(Box::new(error)))

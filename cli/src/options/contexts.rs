@@ -38,18 +38,20 @@ pub(super) fn sources(
         ("-", Some("-")) => Err(UsageError::in_build(
             "invalid argument: can't use stdin for both build context and dockerfile",
         )),
-        ("-", Some(file)) => {
-            Ok((ContextKind::StdinWithFile, ContextSource::Empty, DockerfileSource::File(file.into())))
-        }
+        ("-", Some(file)) => Ok((ContextKind::StdinWithFile, ContextSource::Empty, dockerfile(file))),
         ("-", None) => Ok((ContextKind::Stdin, ContextSource::Empty, on_stdin())),
-        (_, Some(url)) if is_url(url) => {
-            Err(UsageError::unsupported(format_args!("a URL as Dockerfile ({url})")))
-        }
         (place, Some("-")) => Ok((ContextKind::DirectoryWithDockerfileOnStdin, source(place), on_stdin())),
-        (place, Some(file)) => {
-            Ok((ContextKind::Directory, source(place), DockerfileSource::File(file.into())))
-        }
+        (place, Some(file)) => Ok((ContextKind::Directory, source(place), dockerfile(file))),
         (place, None) => Ok((ContextKind::Directory, source(place), DockerfileSource::InContext)),
+    }
+}
+
+/// As in buildx, a file is fetched from a URL, and a repository is none.
+fn dockerfile(file: &str) -> DockerfileSource {
+    if file.starts_with("http://") || file.starts_with("https://") {
+        DockerfileSource::Url(file.to_owned())
+    } else {
+        DockerfileSource::File(file.into())
     }
 }
 

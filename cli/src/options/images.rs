@@ -2,7 +2,7 @@
 
 use crate::{args::PullFlag, error::UsageError};
 use rbuild::{BuildRequest, ContextSource, DockerfileSource, PullPolicy};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The name of the lock file, beside the Dockerfile.
 const LOCK_FILE: &str = "rbuild.lock";
@@ -65,6 +65,9 @@ pub(super) fn lock(write: bool, obey: bool, request: &BuildRequest) -> Result<Lo
         (false, true) => "--locked",
     };
     let directory = match (&request.context, &request.dockerfile) {
+        (_, DockerfileSource::File(path)) if path.is_absolute() => path.parent(),
+        // what is not here has its lock file in the working directory
+        (ContextSource::Remote(_), _) => Some(Path::new("")),
         (ContextSource::Directory(context), DockerfileSource::InContext) => Some(context.as_path()),
         (ContextSource::Directory(_), DockerfileSource::File(path)) => path.parent(),
         _ => None,

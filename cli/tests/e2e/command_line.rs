@@ -151,10 +151,7 @@ fn what_can_be_a_context_is_one() {
         ("exec", "unknown instruction: RNU"),
         ("./nowhere", "unable to prepare context: path \"./nowhere\" not found"),
         ("no/where", "unable to prepare context: path \"no/where\" not found"),
-        (
-            "https://example.org/a.git",
-            "a URL as build context (https://example.org/a.git) is not supported yet",
-        ),
+        ("http://127.0.0.1:1/a.git", "http://127.0.0.1:1/a.git: git ls-remote failed"),
     ] {
         let ran = here.fails([word]);
         assert!(ran.stderr.contains(message), "{word}: {ran:#?}");

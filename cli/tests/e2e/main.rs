@@ -44,6 +44,7 @@ mod refused_overlay;
 mod registries;
 mod remote_bases;
 mod remote_cache;
+mod remote_contexts;
 mod robust;
 mod sandbox;
 mod scheduling;

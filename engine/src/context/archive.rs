@@ -3,7 +3,7 @@
 use crate::Error;
 use rbuild_cache::{Cancel, LayerDraft, Store};
 use rbuild_executor::ContextDirectory;
-use std::{fs::File, io::Seek};
+use std::{fs::File, io::Seek as _};
 
 /// Unpacks `archive`; the files go when the draft is dropped.
 ///
@@ -17,5 +17,5 @@ pub(super) fn open(
     let copied = archive.try_clone().and_then(|mut file| file.rewind().map(|()| file));
     let archive = copied.map_err(|source| Error::ContextUnreadable { path: "an archive".into(), source })?;
     let unpacked = rbuild_executor::unpack_context(store, archive, store.now(), cancel)?;
-    Ok((ContextDirectory::open_temporary(unpacked.fs())?, unpacked))
+    Ok((ContextDirectory::open_temporary(unpacked.fs())?.with_owners(), unpacked))
 }

@@ -1,69 +1,115 @@
 //! The build context: its directory, opened once, and what is read of it before a step is: the Dockerfile and the ignore
-//! file. Both may be written by strangers, so they are looked up beneath the directory's descriptor.
+//! file. Both may be written by strangers, so they are looked up beneath the directory's descriptor. Only a directory of this
+//! machine has an ignore file: what comes as an archive or from a repository is taken as it is, as docker does.
 
 mod archive;
 mod directory;
 mod layout;
+mod opened;
+mod opening;
 mod remote;
 
-use crate::{BuildRequest, ContextSource, DockerfileSource, Error};
+use crate::{BuildRequest, ContextSource, DockerfileSource, Engine, Error, urls::without_login};
 use nix::errno::Errno;
-use rbuild_cache::{Cancel, LayerDraft, Store};
+use opened::Part;
+use rbuild_cache::{Cancel, LayerDraft};
 use rbuild_executor::{ContextDirectory, DockerfilePlace, ExecutorError, IgnoreRules};
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::OnceLock,
 };
 
 pub(crate) use layout::check as check_named;
+pub(crate) use opened::OpenedContext;
+pub(crate) use opening::lock_contexts;
+pub(crate) use remote::PinnedFile;
+pub use remote::RemoteContext;
 
 /// The main context of a build.
 pub(crate) struct Context {
-    directory: Option<ContextDirectory>,
+    files: Files,
     dockerfile: Option<DockerfilePlace>,
     /// `None` inside when the file cannot be read.
     rules: OnceLock<Option<IgnoreRules>>,
-    /// The files of an archive.
-    unpacked: Option<LayerDraft>,
+    /// The named contexts that are on the network.
+    named: BTreeMap<String, OpenedContext>,
+}
+
+/// The files of a context.
+enum Files {
+    None,
+    Directory(ContextDirectory),
+    Archive {
+        directory: ContextDirectory,
+        /// They go with it.
+        _unpacked: LayerDraft,
+    },
+    Remote(OpenedContext),
 }
 
 impl Context {
     /// Opens the context of `request`.
     ///
     /// # Errors
-    /// [`Error::ContextMissing`], [`Error::ContextUnreadable`], [`Error::Unsupported`], or that of an archive.
-    pub(crate) fn open(store: &Store, request: &BuildRequest, cancel: &Cancel) -> Result<Self, Error> {
-        let (directory, unpacked) = match &request.context {
-            ContextSource::Empty => (None, None),
-            ContextSource::Directory(path) => (Some(directory::open(path)?), None),
+    /// [`Error::ContextMissing`], [`Error::ContextUnreadable`], or that of an archive or of the network.
+    pub(crate) fn open(engine: &Engine, request: &BuildRequest, cancel: &Cancel) -> Result<Self, Error> {
+        let remote = |remote, part| OpenedContext::new(engine, (remote, part), request, cancel);
+        let files = match &request.context {
+            ContextSource::Empty => Files::None,
+            ContextSource::Directory(path) => Files::Directory(directory::open(path)?),
             ContextSource::Archive(file) => {
-                let (directory, unpacked) = archive::open(store, file, cancel)?;
-                (Some(directory), Some(unpacked))
+                let (directory, unpacked) = archive::open(&engine.store, file, cancel)?;
+                Files::Archive { directory, _unpacked: unpacked }
             }
-            ContextSource::Remote(place) => place.identify()?,
+            ContextSource::Remote(main) => Files::Remote(remote(main, Part::Main)?),
         };
-        let dockerfile = match (&request.dockerfile, &request.context, &directory) {
-            (DockerfileSource::File(path), ContextSource::Directory(context), Some(open)) => {
+        let dockerfile = match (&request.dockerfile, &files) {
+            (DockerfileSource::File(path), Files::Directory(open)) => {
+                let context = request.context.directory().unwrap_or(Path::new(""));
                 Some(directory::place(path, context, open))
             }
-            (DockerfileSource::File(path), ContextSource::Archive(_) | ContextSource::Remote(_), _) => {
-                Some(DockerfilePlace::InContext(path.clone()))
-            }
-            (DockerfileSource::File(path), ContextSource::Empty | ContextSource::Directory(_), _) => {
+            // as in buildx, a whole path is that of a file of this machine
+            (DockerfileSource::File(path), Files::Remote(_)) if path.is_absolute() => {
                 Some(DockerfilePlace::Elsewhere(path.clone()))
             }
-            (DockerfileSource::InContext, _, Some(_)) => {
-                Some(DockerfilePlace::InContext(PathBuf::from("Dockerfile")))
+            (DockerfileSource::File(path), Files::Archive { .. } | Files::Remote(_)) => {
+                Some(DockerfilePlace::InContext(path.clone()))
             }
-            (DockerfileSource::InContext, _, None) | (DockerfileSource::Text(_), ..) => None,
+            (DockerfileSource::File(path), Files::None) => Some(DockerfilePlace::Elsewhere(path.clone())),
+            (DockerfileSource::InContext, Files::None) => None,
+            (DockerfileSource::InContext, _) => Some(DockerfilePlace::InContext(PathBuf::from("Dockerfile"))),
+            (DockerfileSource::Text(_) | DockerfileSource::Url(_), _) => None,
         };
-        Ok(Self { directory, dockerfile, rules: OnceLock::new(), unpacked })
+        let named = request.remote_named_contexts();
+        let named = named.map(|(name, context)| Ok((name.to_owned(), remote(context, Part::Named)?)));
+        Ok(Self { files, dockerfile, rules: OnceLock::new(), named: named.collect::<Result<_, Error>>()? })
     }
 
-    /// Its directory; `None` is an empty context.
-    pub(crate) fn directory(&self) -> Option<&ContextDirectory> {
-        self.directory.as_ref()
+    /// Its directory; `None` is an empty context. The files of one on the network are brought now.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub(crate) fn directory(&self) -> Result<Option<ContextDirectory>, Error> {
+        match &self.files {
+            Files::None => Ok(None),
+            Files::Directory(directory) | Files::Archive { directory, .. } => Ok(Some(directory.clone())),
+            Files::Remote(remote) => remote.directory().map(Some),
+        }
+    }
+
+    /// The context on the network that it is.
+    pub(crate) fn remote(&self) -> Option<&OpenedContext> {
+        match &self.files {
+            Files::Remote(remote) => Some(remote),
+            Files::None | Files::Directory(_) | Files::Archive { .. } => None,
+        }
+    }
+
+    /// The named context `name`, if it is on the network.
+    pub(crate) fn remote_named(&self, name: &str) -> Option<&OpenedContext> {
+        self.named.get(name)
     }
 
     /// The bytes of the Dockerfile of `request`.
@@ -73,8 +119,12 @@ impl Context {
     pub(crate) fn read_dockerfile(&self, request: &BuildRequest) -> Result<Vec<u8>, Error> {
         match (&request.dockerfile, &self.dockerfile) {
             (DockerfileSource::Text(bytes), _) => Ok(bytes.clone()),
+            (DockerfileSource::Url(url), _) => Err(opened::not_looked_for(&without_login(url))),
             (DockerfileSource::File(path), place) => self.read_file(path, place.as_ref()),
             (DockerfileSource::InContext, _) => {
+                if let Some(text) = self.remote().map(OpenedContext::definition).transpose()?.flatten() {
+                    return Ok(text);
+                }
                 let context = request.context.directory().unwrap_or(Path::new(""));
                 let shown = context.join("Dockerfile");
                 for name in ["Dockerfile", "dockerfile"] {
@@ -91,8 +141,16 @@ impl Context {
     /// or within the file's own directory when that is elsewhere.
     fn read_file(&self, path: &Path, place: Option<&DockerfilePlace>) -> Result<Vec<u8>, Error> {
         let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), source };
-        if self.unpacked.is_some() {
-            return self.read(path, path)?.ok_or_else(|| not_found(path));
+        match (&self.files, place) {
+            (Files::Remote(remote), Some(DockerfilePlace::InContext(_)))
+                if remote.definition()?.is_some() =>
+            {
+                return Err(Error::TwoDockerfiles { path: path.to_owned() });
+            }
+            (Files::Archive { .. } | Files::Remote(_), Some(DockerfilePlace::InContext(below))) => {
+                return self.read(below, path)?.ok_or_else(|| not_found(path));
+            }
+            _ => {}
         }
         let is_file = fs::metadata(path).map_err(unreadable)?.is_file();
         // a pipe that the caller names is the caller's; what a context has is a stranger's
@@ -113,8 +171,13 @@ impl Context {
 
     /// The file at `below` in the context; errors call it `shown`.
     fn read(&self, below: &Path, shown: &Path) -> Result<Option<Vec<u8>>, Error> {
-        let Some(directory) = &self.directory else { return Ok(None) };
-        directory.read(below).map_err(|error| unreadable_at(shown, error))
+        match &self.files {
+            Files::None => Ok(None),
+            Files::Directory(directory) | Files::Archive { directory, .. } => {
+                directory.read(below).map_err(|error| unreadable_at(shown, error))
+            }
+            Files::Remote(remote) => remote.read(below),
+        }
     }
 
     /// The rules of the ignore file; it is read at the first call, because a Dockerfile that copies nothing needs none.
@@ -125,9 +188,9 @@ impl Context {
         if let Some(Some(rules)) = self.rules.get() {
             return Ok(rules.clone());
         }
-        let rules = match &self.directory {
-            Some(directory) => IgnoreRules::of_context(directory, self.dockerfile.as_ref()),
-            None => Ok(IgnoreRules::none()),
+        let rules = match &self.files {
+            Files::Directory(directory) => IgnoreRules::of_context(directory, self.dockerfile.as_ref()),
+            Files::None | Files::Archive { .. } | Files::Remote(_) => Ok(IgnoreRules::none()),
         };
         let _ = self.rules.set(rules.as_ref().ok().cloned());
         rules

@@ -13,4 +13,4 @@ mod repository;
 pub(crate) use access::GitAccess;
 pub(crate) use checkout::Checkout;
 pub use error::GitError;
-pub(crate) use repository::{GitCommit, is_commit};
+pub(crate) use repository::{GitCommit, is_pinned};

@@ -2,9 +2,12 @@
 
 use super::{GitAccess, GitError, program::Git};
 use rbuild_cache::GitRepository;
-use rbuild_executor::{ExecutorError, RemoteIdentity};
+use rbuild_executor::{ExecutorError, MAX_DEFINITION, RemoteIdentity};
 use rbuild_planner::{GitSource, GitTimes, Submodules};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Component, Path},
+};
 
 /// A commit that a source leads to, and which of its files are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,22 @@ impl GitCommit {
         Ok(Self { source, commit, reference: Some(reference) })
     }
 
+    /// The commit that a lock file has for `source`, whose reference may lead elsewhere by now.
+    pub(crate) fn locked(source: GitSource, commit: String) -> Self {
+        let reference = source.reference.clone().filter(|text| text.starts_with("refs/"));
+        Self { source, commit, reference }
+    }
+
+    /// True if its source names it, so that it cannot move.
+    pub(crate) fn is_pinned(&self) -> bool {
+        is_pinned(&self.source)
+    }
+
+    /// Its number in full.
+    pub(crate) fn number(&self) -> &str {
+        &self.commit
+    }
+
     /// What `source` leads to as far as nobody has to be asked.
     pub(crate) fn known(access: &GitAccess, source: GitSource) -> Option<Self> {
         let asks_nobody =
@@ -69,11 +88,37 @@ impl GitCommit {
         }
     }
 
+    /// The content of the file at `path` in its directory, as it was committed; `None` when there is no such file, or the way to it
+    /// is not as plain as it looks: a link, or a repository inside of this one. The commit is fetched if it is not here.
+    ///
+    /// # Errors
+    /// [`GitError`], also for a file that is too long.
+    pub(crate) fn file(&self, access: &GitAccess, path: &Path) -> Result<Option<Vec<u8>>, GitError> {
+        let whole = Path::new(self.source.subdirectory.as_deref().unwrap_or("")).join(path);
+        let is_plain = whole.components().all(|part| matches!(part, Component::Normal(_)));
+        let (true, Some(name)) = (is_plain, whole.to_str()) else { return Ok(None) };
+        let repository = self.fetched(access)?;
+        let git = |action| Git::new(access, action).repository(repository.path());
+        let list = git("ls-tree").env("GIT_LITERAL_PATHSPECS", "1");
+        let listed = list.args(["-z", "-l", "--full-tree", &self.commit, "--", name]).run()?;
+        let listed = String::from_utf8_lossy(&listed);
+        // mode, kind, object, size, a tab and the name
+        let parts: Vec<&str> = listed.split('\t').next().unwrap_or("").split_ascii_whitespace().collect();
+        let [mode, "blob", object, size] = parts.as_slice() else { return Ok(None) };
+        if !mode.starts_with("100") {
+            return Ok(None);
+        }
+        if size.parse::<u64>().is_ok_and(|size| size > MAX_DEFINITION) {
+            return Err(ExecutorError::DefinitionTooLong { path: path.to_owned() }.into());
+        }
+        git("cat-file").args(["blob", object]).run().map(Some)
+    }
+
     /// The store's repository, in which the commit is from then on.
     ///
     /// # Errors
     /// [`GitError`].
-    pub(super) fn fetched(&self, access: &GitAccess) -> Result<GitRepository, GitError> {
+    pub(crate) fn fetched(&self, access: &GitAccess) -> Result<GitRepository, GitError> {
         let repository = locked(access, &self.source.remote)?;
         if has(access, &repository, &self.commit)? {
             return Ok(repository);
@@ -180,7 +225,12 @@ fn check(found: &str, expected: Option<&str>) -> Result<(), GitError> {
     }
 }
 
+/// True if `source` names its commit, so that it cannot move.
+pub(crate) fn is_pinned(source: &GitSource) -> bool {
+    source.checksum.as_deref().is_some_and(is_commit) || source.reference.as_deref().is_some_and(is_commit)
+}
+
 /// True if `text` is the whole number of a commit.
-pub(crate) fn is_commit(text: &str) -> bool {
+fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

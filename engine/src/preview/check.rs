@@ -38,11 +38,8 @@ impl Engine {
     /// When the Dockerfile cannot be read, or the request is at fault: it asks for something that is not supported, or for
     /// checks that do not exist.
     pub fn check(&self, request: &BuildRequest) -> Result<Checked, Error> {
-        let (mut text, context) = definition::load(
-            (&self.store, request),
-            &Reporter::new(EventSink::ignore()),
-            &Cancel::default(),
-        )?;
+        let (mut text, context) =
+            definition::load((self, request), &Reporter::new(EventSink::ignore()), &Cancel::default())?;
         let file = std::mem::replace(&mut text.name, shown_path(request));
         let (lints, failure) = match definition::parse(&text) {
             Err(error) => (findings_before(&error, &text, request), Some(error)),
@@ -105,7 +102,9 @@ fn shown_path(request: &BuildRequest) -> String {
     match (&request.dockerfile, request.context.directory()) {
         (DockerfileSource::File(path), _) => path.display().to_string(),
         (DockerfileSource::InContext, Some(context)) => in_context(context).display().to_string(),
-        (DockerfileSource::InContext, None) | (DockerfileSource::Text(_), _) => "Dockerfile".to_owned(),
+        (DockerfileSource::InContext, None) | (DockerfileSource::Text(_) | DockerfileSource::Url(_), _) => {
+            "Dockerfile".to_owned()
+        }
     }
 }
 

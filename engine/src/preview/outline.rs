@@ -71,11 +71,8 @@ impl Engine {
     /// # Errors
     /// When the Dockerfile cannot be read or does not parse.
     pub fn targets(&self, request: &BuildRequest) -> Result<(Vec<Target>, Vec<u8>), Error> {
-        let (text, _) = definition::load(
-            (&self.store, request),
-            &Reporter::new(EventSink::ignore()),
-            &Cancel::default(),
-        )?;
+        let (text, _) =
+            definition::load((self, request), &Reporter::new(EventSink::ignore()), &Cancel::default())?;
         let dockerfile = definition::parse(&text)?;
         let last = dockerfile.stages.len() - 1;
         let target = |(index, stage): (usize, &Stage)| {
@@ -97,11 +94,8 @@ impl Engine {
     /// # Errors
     /// When the Dockerfile cannot be read, does not parse, or cannot be planned.
     pub fn outline(&self, request: &BuildRequest) -> Result<Outline, Error> {
-        let (text, context) = definition::load(
-            (&self.store, request),
-            &Reporter::new(EventSink::ignore()),
-            &Cancel::default(),
-        )?;
+        let (text, context) =
+            definition::load((self, request), &Reporter::new(EventSink::ignore()), &Cancel::default())?;
         let dockerfile = definition::parse(&text)?;
         let options = definition::plan_options(request);
         let plan = self.plan_assuming(&dockerfile, &options, (request, &text, &context))?;

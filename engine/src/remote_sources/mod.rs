@@ -12,7 +12,7 @@ pub use error::RemoteError;
 use crate::{
     Activity, BuildRequest, Engine, Error, ImageLock, LockedSource,
     diagnostic::DockerfileText,
-    git::{Checkout, GitAccess, GitCommit, GitError, is_commit},
+    git::{Checkout, GitAccess, GitCommit, GitError, is_pinned},
     reporter::Reporter,
     urls,
 };
@@ -22,7 +22,7 @@ use rbuild_executor::{ExecutorError, FetchedSource, RemoteIdentity};
 use rbuild_oci::Digest;
 use rbuild_planner::{Action, CopyAction, CopySource, GitDirectory, GitSource, Plan, StepId};
 use std::{collections::BTreeMap, sync::Arc};
-use web::{WebFile, WebFiles};
+pub(crate) use web::{WebFile, WebFiles};
 
 /// The most sources that are asked for at the same time.
 const AT_ONCE: usize = 8;
@@ -66,7 +66,7 @@ impl Wanted<'_> {
         match (self.checksum, lock.source(&shown(self.source))) {
             (Some(_), _) => Ok(None),
             (None, Some(LockedSource::Http(digest))) => Ok(Some(digest)),
-            (None, None) => Err(RemoteError::NotLocked),
+            (None, Some(LockedSource::Git(_)) | None) => Err(RemoteError::NotLocked),
         }
     }
 
@@ -108,9 +108,14 @@ impl RemoteSources {
     /// Adds to `lock` what the sources of `plan` led to whose digest the Dockerfile does not name.
     pub(crate) fn lock(&self, plan: &Plan, lock: &mut ImageLock) {
         for (wanted, places) in wanted(plan).into_iter().filter(|(wanted, _)| wanted.checksum.is_none()) {
-            if let Some(RemoteSource::Web(file)) = places.first().and_then(|place| self.found.get(place)) {
-                lock.insert_source(shown(wanted.source), LockedSource::Http(file.digest()));
-            }
+            let locked = match places.first().and_then(|place| self.found.get(place)) {
+                Some(RemoteSource::Web(file)) => LockedSource::Http(file.digest()),
+                Some(RemoteSource::Git(commit)) if !commit.is_pinned() => {
+                    LockedSource::Git(commit.number().to_owned())
+                }
+                Some(RemoteSource::Git(_)) | None => continue,
+            };
+            lock.insert_source(shown(wanted.source), locked);
         }
     }
 
@@ -178,12 +183,8 @@ impl Engine {
             async move {
                 let found = match wanted.source {
                     CopySource::Git(url) => {
-                        let source = wanted.repository(url);
-                        if lock.is_some() && source.as_ref().is_ok_and(|source| !is_pinned(source)) {
-                            Err(RemoteError::NotLocked)
-                        } else {
-                            commit(url, source, git, reporter).await.map(RemoteSource::Git)
-                        }
+                        let found = commit(&wanted, url, (git, lock), reporter).await;
+                        found.map(RemoteSource::Git)
                     }
                     CopySource::Http(url) | CopySource::Path(url) | CopySource::Inline { name: url, .. } => {
                         let file = find(files, url, (&wanted, lock)).await;
@@ -208,25 +209,29 @@ async fn find(
     (wanted, lock): (&Wanted<'_>, Option<&ImageLock>),
 ) -> Result<WebFile, RemoteError> {
     let locked = lock.map(|lock| wanted.locked(lock)).transpose()?.flatten();
-    files.find(url, wanted.digest().or(locked)).await.map_err(|error| match (error, locked) {
-        (RemoteError::Mismatch { found, .. }, Some(locked)) => RemoteError::Moved { found, locked },
-        (error, _) => error,
-    })
+    match wanted.digest() {
+        Some(digest) => files.find(url, Some(digest)).await,
+        None => files.find_locked(url, locked).await,
+    }
 }
 
-/// True if `source` names its commit, so that it cannot move.
-fn is_pinned(source: &GitSource) -> bool {
-    source.checksum.is_some() || source.reference.as_deref().is_some_and(is_commit)
-}
-
-/// The commit that `source`, which is written `url`, leads to.
+/// The commit that `wanted`, which is written `url`, leads to, or that the lock has for it.
 async fn commit(
+    wanted: &Wanted<'_>,
     url: &str,
-    source: Result<GitSource, GitError>,
-    git: &GitAccess,
+    (git, lock): (&GitAccess, Option<&ImageLock>),
     reporter: &Reporter,
 ) -> Result<Arc<GitCommit>, RemoteError> {
-    let (source, git) = (source?, git.clone());
+    let (source, git) = (wanted.repository(url)?, git.clone());
+    match lock.map(|lock| lock.source(&shown(wanted.source))) {
+        Some(Some(LockedSource::Git(commit))) if !is_pinned(&source) => {
+            return Ok(Arc::new(GitCommit::locked(source, commit)));
+        }
+        Some(Some(LockedSource::Http(_)) | None) if !is_pinned(&source) => {
+            return Err(RemoteError::NotLocked);
+        }
+        Some(_) | None => {}
+    }
     let activity = reporter.begin(Activity::FetchSource { source: urls::without_login(url) });
     let finding = tokio::task::spawn_blocking(move || GitCommit::find(&git, source));
     let found = finding.await.map_err(|panicked| RemoteError::Worker(panicked.to_string()));

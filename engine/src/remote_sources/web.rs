@@ -4,6 +4,7 @@
 use super::RemoteError;
 use crate::{
     Activity, Error, Outcome,
+    context::PinnedFile,
     reporter::{Reporter, Running},
     urls,
 };
@@ -28,7 +29,7 @@ const PROGRESS_STEP: u64 = 256 << 10;
 
 /// A file whose bytes are in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WebFile {
+pub(crate) struct WebFile {
     name: Vec<u8>,
     digest: Digest,
     size: u64,
@@ -46,7 +47,7 @@ enum Origin {
 }
 
 /// Finds files of the web for one build.
-pub(super) struct WebFiles<'b> {
+pub(crate) struct WebFiles<'b> {
     store: &'b Store,
     lease: &'b Lease,
     client: Client,
@@ -74,12 +75,24 @@ impl WebFile {
         }
     }
 
-    pub(super) fn digest(&self) -> Digest {
+    /// The file that a context was found to be.
+    pub(crate) fn pinned(file: &PinnedFile) -> Self {
+        let PinnedFile { name, digest, size, modified } = file.clone();
+        Self { name, digest, size, modified, origin: Origin::Kept }
+    }
+
+    /// What a context that it is has to know.
+    pub(crate) fn into_pinned(self) -> PinnedFile {
+        let Self { name, digest, size, modified, origin: _ } = self;
+        PinnedFile { name, digest, size, modified }
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
         self.digest
     }
 
     /// What its key is made of.
-    pub(super) fn identity(&self) -> RemoteIdentity {
+    pub(crate) fn identity(&self) -> RemoteIdentity {
         RemoteIdentity::File { name: self.name.clone(), digest: self.digest, modified: self.modified }
     }
 
@@ -88,7 +101,7 @@ impl WebFile {
     /// # Errors
     /// [`StoreError::BlobDamaged`] when they are not what they should be; they are gone then, so that the next build fetches
     /// them.
-    pub(super) fn open(&self, store: &Store) -> Result<FetchedFile, Error> {
+    pub(crate) fn open(&self, store: &Store) -> Result<FetchedFile, Error> {
         let damaged = || StoreError::BlobDamaged { digest: self.digest };
         if self.origin == Origin::Kept {
             let mut bytes = store.open_blob(&self.digest)?.ok_or_else(damaged)?;
@@ -105,7 +118,7 @@ impl WebFile {
 
 impl<'b> WebFiles<'b> {
     /// For a build whose `lease` holds what is found.
-    pub(super) fn new(
+    pub(crate) fn new(
         (store, lease): (&'b Store, &'b Lease),
         client: &Client,
         reporter: &'b Reporter,
@@ -117,7 +130,7 @@ impl<'b> WebFiles<'b> {
     ///
     /// # Errors
     /// [`RemoteError`].
-    pub(super) async fn find(&self, url: &str, checksum: Option<Digest>) -> Result<WebFile, RemoteError> {
+    pub(crate) async fn find(&self, url: &str, checksum: Option<Digest>) -> Result<WebFile, RemoteError> {
         let kept = self.store.web_source(url);
         // it stays, whatever is pruned meanwhile
         let kept = match kept {
@@ -135,6 +148,21 @@ impl<'b> WebFiles<'b> {
             Err(_) => return activity.end_with(found),
         }
         found
+    }
+
+    /// The file at `url`, which is the one that a lock file has, if it has one.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub(crate) async fn find_locked(
+        &self,
+        url: &str,
+        locked: Option<Digest>,
+    ) -> Result<WebFile, RemoteError> {
+        self.find(url, locked).await.map_err(|error| match (error, locked) {
+            (RemoteError::Mismatch { found, .. }, Some(locked)) => RemoteError::Moved { found, locked },
+            (error, _) => error,
+        })
     }
 
     async fn ask(

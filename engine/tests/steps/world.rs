@@ -91,7 +91,7 @@ impl World {
     /// Fetches the base images, as a build does.
     pub(super) async fn resolve(&self) -> Result<(), Error> {
         let reporter = Reporter::new(EventSink::ignore());
-        let definition = Definition::read((self.store(), &self.request), &reporter, &Cancel::default())?;
+        let definition = Definition::read((&self.engine, &self.request), &reporter, &Cancel::default())?;
         let asked = (&self.request, &definition.text);
         let resolving = self.engine.resolve(definition.select().unwrap(), asked, Fetching::Pull, &reporter);
         resolving.await.map(drop)
@@ -100,7 +100,7 @@ impl World {
     fn planned(&self) -> Planned {
         let reporter = Reporter::new(EventSink::ignore());
         let definition =
-            Definition::read((self.store(), &self.request), &reporter, &Cancel::default()).unwrap();
+            Definition::read((&self.engine, &self.request), &reporter, &Cancel::default()).unwrap();
         let graphs = definition.select().unwrap();
         let asked = (&self.request, &definition.text);
         let (graphs, images) = self.engine.resolve_locally(graphs, asked, Fetching::LocalOnly).unwrap();

@@ -186,6 +186,21 @@ pub fn describe_layer_files(of: &CacheKey, sources: &[CopySource]) -> Digest {
     Digest::from_bytes(*files.as_bytes())
 }
 
+/// What decides which files `action` selects in a directory: its sources and flags, without those that are remote. Selections that
+/// are equal in this select the same files of the same directory. `of` says what the selection is for.
+#[must_use]
+pub fn describe_selection(action: &CopyAction, of: &str) -> Digest {
+    let is_local = |source: &&CopySource| matches!(source, CopySource::Path(_) | CopySource::Inline { .. });
+    let sources = action.sources.iter().filter(is_local);
+    let selection = KeyBuilder::new("selection 1")
+        .list("sources", sources.map(|source| *operands::copy_source(source).as_bytes()))
+        .list("exclude", action.exclude.iter())
+        .number("parents", u64::from(action.parents))
+        .field("of", of)
+        .finish_step();
+    Digest::from_bytes(*selection.as_bytes())
+}
+
 /// The identity of a remote source, which stands for its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemoteIdentity {
