@@ -104,6 +104,8 @@ fn build_record(c: &mut Criterion) {
         layer: None,
         began_ms: Some(1),
         took_ms: Some(0),
+        peak_memory: None,
+        processor_ms: None,
     };
     let record = || {
         let now = || rbuild_testkit::now().into();

@@ -3,7 +3,7 @@
 use crate::{explanation::miss, failure::in_one_line, shown::one_line, table::aligned};
 use rbuild::{BuildOutcome, BuildRecord, BuildState, RecordedStep, StepOutcome};
 use rbuild_docker_api::{
-    BuildInspect, build_duration, build_name, build_status, go_style, shortened, step_status,
+    BuildInspect, build_duration, build_name, build_status, go_style, human_size, shortened, step_status,
 };
 use std::fmt::Write;
 
@@ -35,8 +35,19 @@ pub(crate) fn text(build: &BuildRecord) -> String {
 /// The line above the output of a step.
 pub(crate) fn heading(number: u32, step: Option<&RecordedStep>) -> String {
     match step {
-        Some(step) => one_line(&format!("#{number} [{}] {}", step.stage, step.instruction)).into_owned(),
+        Some(step) => {
+            one_line(&format!("#{number} [{}] {}{}", step.stage, step.instruction, used(step))).into_owned()
+        }
         None => format!("#{number}"),
+    }
+}
+
+/// What the processes of a step have used, if it is known.
+fn used(step: &RecordedStep) -> String {
+    let Some(time) = step.processor_ms.map(build_duration) else { return String::new() };
+    match step.peak_memory {
+        Some(memory) => format!(" (processor {time}, memory {})", human_size(memory)),
+        None => format!(" (processor {time})"),
     }
 }
 
@@ -77,7 +88,9 @@ fn steps(build: &BuildRecord) -> String {
         BuildState::Ended(end) => Some(&end.outcome),
         BuildState::Running | BuildState::Unfinished => None,
     };
-    let head = ["STEP", "LINE", "STATUS", "DURATION", "INSTRUCTION", "WHY"].map(str::to_owned).to_vec();
+    let head = ["STEP", "LINE", "STATUS", "DURATION", "CPU", "MEMORY", "INSTRUCTION", "WHY"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |step: &RecordedStep| {
         let duration = step.took_ms.map_or_else(String::new, build_duration);
         vec![
@@ -85,6 +98,8 @@ fn steps(build: &BuildRecord) -> String {
             step.line.to_string(),
             status(step, outcome).to_owned(),
             duration,
+            step.processor_ms.map_or_else(String::new, build_duration),
+            step.peak_memory.map_or_else(String::new, human_size),
             shortened(&one_line(&format!("[{}] {}", step.stage, step.instruction)), WIDTH),
             one_line(&why(step, outcome)).into_owned(),
         ]

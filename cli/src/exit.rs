@@ -5,6 +5,7 @@
 //! | 1 | what was asked failed: the Dockerfile, a step, a name; or there is no such command |
 //! | 2 | the command line is wrong |
 //! | 3 | the machine is in the way: disk, permission, network |
+//! | 124 | a build or a step of it took longer than `--timeout` or `--step-timeout` allows |
 //! | 125 | `run`: rbuild itself failed |
 //! | 126, 127 | `run`: the program cannot be executed, is not found |
 //! | 128 + n | signal n |
@@ -19,6 +20,9 @@ use crate::{
 use rbuild::{FailureClass, Hint, StartFailure};
 use std::io;
 
+/// The exit code of something that took too long, as that of timeout(1).
+const TIMED_OUT: u8 = 124;
+
 /// The exit code for `error`.
 pub(crate) fn code(error: &CliError) -> u8 {
     match error {
@@ -26,6 +30,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Usage(UsageError::Build(_) | UsageError::Command(_)) => 1,
         CliError::Build(error) if error.is_closed_by_reader() => signal_code(13),
         CliError::Engine(error) if error.is_closed_by_reader() => signal_code(13),
+        CliError::Build(error) if error.is_timeout() => TIMED_OUT,
         CliError::Build(error) => class_code(error.class()),
         CliError::Engine(error) => class_code(error.class()),
         CliError::Run(error) => match error.as_ref() {

@@ -124,6 +124,10 @@ pub struct StepInspect {
     pub began_ms: Option<u64>,
     /// How long it took.
     pub took_ms: Option<u64>,
+    /// Bytes of memory that the largest process of its command had at its peak.
+    pub peak_memory: Option<u64>,
+    /// The time of its command's processes on processors, in milliseconds.
+    pub processor_ms: Option<u64>,
 }
 
 /// A finding of a build check.
@@ -228,6 +232,8 @@ impl From<&RecordedStep> for StepInspect {
             layer: step.layer.map(|layer| layer.to_string()),
             began_ms: step.began_ms,
             took_ms: step.took_ms,
+            peak_memory: step.peak_memory,
+            processor_ms: step.processor_ms,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod image;
 mod shared_caches;
+mod time_limit;
 
 use crate::{
     Activity, BuildRequest, Built, BuiltTarget, Causes, ContextSource, Engine, Error, EventSink, Failures,
@@ -32,7 +33,7 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
-use rbuild_executor::{HostFiles, Networks};
+use rbuild_executor::{HostFiles, Networks, StepLimits};
 use rbuild_image::RemoteImages;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
@@ -49,12 +50,24 @@ impl Engine {
     /// [`Error`], of class input when the Dockerfile or the request is at fault; [`Error::diagnostic`] has the place.
     pub async fn build(&self, request: BuildRequest, events: EventSink) -> Result<Built, Error> {
         let reporter = Reporter::recording(events, &self.store, &request);
-        let built = self.build_reported(request, &reporter).await;
+        // a build whose future is dropped ends
+        let cancel = CancelOnDrop(Cancel::default());
+        let timeout = request.timeout;
+        let built = self.build_reported(request, &reporter, &cancel.0);
+        let built = match timeout {
+            None => built.await,
+            Some(longest) => time_limit::within(longest, built, &cancel.0).await,
+        };
         reporter.finish(&built);
         built
     }
 
-    async fn build_reported(&self, request: BuildRequest, reporter: &Reporter) -> Result<Built, Error> {
+    async fn build_reported(
+        &self,
+        request: BuildRequest,
+        reporter: &Reporter,
+        cancel: &Cancel,
+    ) -> Result<Built, Error> {
         unsupported::refuse_outputs(&request)?;
         let opening = request.outputs_by_target().map(|outputs| {
             try_join_all(outputs.iter().map(|output| Destination::open(output, &self.remote, reporter)))
@@ -64,15 +77,13 @@ impl Engine {
             try_join_all(destinations.iter().flatten().map(Destination::require_platforms)).await?;
         }
         cache_export::check(&request.cache_to, &self.remote).await?;
-        // a build whose future is dropped ends
-        let cancel = CancelOnDrop(Cancel::default());
-        let (planned, fetcher) = self.planned(request, reporter, &cancel.0).await?;
+        let (planned, fetcher) = self.planned(request, reporter, cancel).await?;
         let (plan, images) = (planned.plan.clone(), planned.images.lock().clone());
         // reading a large context takes long: a caller that stops the build does not have to wait for it
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         let first = self.look_elsewhere(first, &plan, reporter).await?;
-        let mut build = Build::new(self, first, (plan, &cancel.0), reporter);
+        let mut build = Build::new(self, first, (plan, cancel), reporter);
         Ok(Built { images, ..fetcher.serve(build.run(&destinations)).await? })
     }
 
@@ -206,6 +217,7 @@ impl Build {
             host_files: HostFiles::new(store, &first.request.add_hosts),
             networks: Networks::new(&engine.isolation),
             shm_size: first.request.shm_size,
+            limits: StepLimits::new(first.request.limits, first.request.step_timeout),
             secrets: first.request.secrets,
             cache_mounts: first.request.cache_mounts,
             agents: Agents::new(first.request.ssh),

@@ -13,6 +13,7 @@ use rbuild_cache::{
     BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, LayerId, OpenBuild, RecordedFinding,
     RecordedStep, StepHolder, StepLog, StepOutcome, Store, StoreError,
 };
+use rbuild_executor::Usage;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
 use std::{
@@ -98,6 +99,8 @@ impl Recording {
                 layer: None,
                 began_ms: None,
                 took_ms: None,
+                peak_memory: None,
+                processor_ms: None,
             }
         };
         self.lock().steps = plan.steps.iter().map(step).collect();
@@ -139,6 +142,14 @@ impl Recording {
     pub(crate) fn made(&self, step: StepId, layer: LayerId) {
         if let Some(step) = self.lock().steps.get_mut(step.0) {
             step.layer = Some(layer);
+        }
+    }
+
+    /// The processes of `step` have used so much.
+    pub(crate) fn used(&self, step: StepId, usage: &Usage) {
+        if let Some(step) = self.lock().steps.get_mut(step.0) {
+            step.peak_memory = usage.peak_memory;
+            step.processor_ms = Some(milliseconds(usage.processor_time));
         }
     }
 

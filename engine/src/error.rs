@@ -14,7 +14,7 @@ use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
 use rbuild_remote_cache::RemoteCacheError;
 use rbuild_sys::SpawnError;
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,12 @@ pub enum Error {
     /// A step failed.
     #[error(transparent)]
     Step(StepFailure),
+    /// The build has taken too long.
+    #[error("the build was ended after {} s, the most that it may take (--timeout)", .longest.as_secs_f64())]
+    TookTooLong {
+        /// How long it may take.
+        longest: Duration,
+    },
     /// Steps failed, and the build went on with what did not need them.
     #[error("{0}")]
     Several(Failures<Error>),
@@ -355,6 +361,17 @@ impl Error {
         }
     }
 
+    /// True if something was ended because it took longer than the caller allows.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::TookTooLong { .. } => true,
+            Self::Step(StepFailure { error, .. }) => matches!(error, ExecutorError::TookTooLong { .. }),
+            Self::Several(failures) => failures.iter().next().is_some_and(Self::is_timeout),
+            _ => false,
+        }
+    }
+
     /// Who has to act on the failure.
     #[must_use]
     pub fn class(&self) -> FailureClass {
@@ -380,6 +397,7 @@ impl Error {
             | Self::NoCommand
             | Self::NotAChange { .. }
             | Self::PushWithoutName
+            | Self::TookTooLong { .. }
             | Self::DockerArchiveOfSeveral
             | Self::IndexAnnotations
             | Self::Value(_)
@@ -449,49 +467,5 @@ fn not_a_change(keyword: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use FailureClass::{Environment, Input, Internal};
-    #[test]
-    fn the_class_of_a_request_is_that_of_its_cause() {
-        const ENOENT: i32 = 2;
-        const EACCES: i32 = 13;
-        let io = |number| io::Error::from_raw_os_error(number);
-        let base = |source: Error| Error::BaseImage {
-            written: String::new(),
-            reference: String::new(),
-            hint: None,
-            source: Box::new(source),
-            diagnostic: DockerfileText { name: String::new(), bytes: Vec::new() }.at(None),
-        };
-        let refused = || RegistryError::Refused { host: "r".to_owned(), source: "refused".into() };
-        let missing = || RegistryError::NotFound { reference: "r/a".to_owned() };
-        for (error, class) in [
-            (Error::context("c".into(), io(ENOENT)), Input),
-            (Error::context("c".into(), io(EACCES)), Environment),
-            (Error::DockerfileUnreadable { path: "D".into(), source: io(ENOENT) }, Input),
-            (Error::DockerfileUnreadable { path: "D".into(), source: io(EACCES) }, Environment),
-            (base(Error::Image(ImageError::Registry(refused()))), Environment),
-            (base(Error::Registry(missing())), Input),
-            (Error::Store(StoreError::RecorderStopped), Internal),
-            (Error::Worker(String::new()), Internal),
-        ] {
-            assert_eq!(error.class(), class);
-        }
-    }
-
-    #[test]
-    fn a_base_image_s_own_hint_comes_before_that_of_its_cause() {
-        let denied = || RegistryError::Unauthorized { host: "r.example".to_owned(), server: String::new() };
-        let base = |hint| Error::BaseImage {
-            written: "a".to_owned(),
-            reference: "a".to_owned(),
-            hint,
-            source: Box::new(Error::Image(ImageError::Registry(denied()))),
-            diagnostic: DockerfileText { name: String::new(), bytes: Vec::new() }.at(None),
-        };
-        assert_eq!(base(None).hint(), Some(Hint::LogIn("r.example".to_owned())));
-        assert_eq!(base(Some(Hint::RemoveNames)).hint(), Some(Hint::RemoveNames));
-        assert_eq!(Error::NoSuchImage("a".to_owned()).hint(), None);
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

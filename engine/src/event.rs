@@ -138,6 +138,13 @@ pub enum Note {
         /// What is missing.
         reason: String,
     },
+    /// A limit of RUN cannot be put into force here.
+    LimitUnmet {
+        /// The flags that ask for it.
+        flags: String,
+        /// What is missing, and how to get it.
+        reason: String,
+    },
     /// The registry has this blob already.
     BlobExists {
         /// Its digest, short.

@@ -21,12 +21,12 @@ use crate::{
     ssh::Agents,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerId, LayerMeta, LayerSource, StepLock, Store};
-use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Networks, Usage};
+use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Networks, StepLimits, Usage};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -56,6 +56,8 @@ pub(crate) struct Machine {
     pub(crate) networks: Networks,
     /// `--shm-size`.
     pub(crate) shm_size: Option<u64>,
+    /// `--memory` and its like, `--step-timeout`.
+    pub(crate) limits: StepLimits,
     /// `--secret`.
     pub(crate) secrets: Secrets,
     /// `--cache-mount`.
@@ -109,9 +111,8 @@ impl Executor {
     ) -> Result<LayerDraft, Error> {
         let step = &self.plan.steps[id.0];
         let ready = Ready::new(step, self.keys.step(id), inputs, &self.machine.sources)?;
-        let done =
-            self.machine.carry_out((&ready, emulator), (self.plan.source_date_epoch, None), &mut |_| {});
-        done.map(|(draft, _)| draft)
+        let listener = Listener { used: &OnceLock::new(), output: &mut |_| {} };
+        self.machine.carry_out((&ready, emulator), (self.plan.source_date_epoch, None), listener)
     }
 
     fn attempt(
@@ -135,14 +136,25 @@ impl Executor {
         let slot = self.machine.admission.enter(memory, activity)?;
         let (began, epoch) = (Instant::now(), self.plan.source_date_epoch);
         let earlier = self.earlier_copy(&ready);
-        let carried_out = self.machine.carry_out((&ready, emulator), (epoch, earlier), &mut |bytes| {
+        let used = OnceLock::new();
+        let mut output = |bytes: &[u8]| {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
-        });
+        };
+        let carried_out = self.machine.carry_out(
+            (&ready, emulator),
+            (epoch, earlier),
+            Listener { used: &used, output: &mut output },
+        );
         if let Some(reason) = self.machine.networks.report_missing() {
             activity.note(Note::NetworkIsTheHosts { reason });
         }
-        let (draft, usage) = carried_out?;
+        for unmet in self.machine.limits.report_unmet() {
+            activity.note(Note::LimitUnmet { flags: unmet.flags, reason: unmet.reason });
+        }
+        let usage = used.into_inner();
+        usage.iter().for_each(|usage| activity.used(usage));
+        let draft = carried_out?;
         let took = began.elapsed();
         self.limit_mounts(&ready, activity)?;
         let created = Timestamp::from(self.machine.store.now());
@@ -235,18 +247,26 @@ impl Executor {
     }
 }
 
+/// Hears of a command that runs.
+struct Listener<'a> {
+    /// Takes what its processes have used.
+    used: &'a OnceLock<Usage>,
+    /// Gets what it writes.
+    output: &'a mut dyn FnMut(&[u8]),
+}
+
 impl Machine {
     fn carry_out(
         &self,
         (ready, emulator): (&Ready<'_>, Option<&Emulator>),
         (epoch, earlier): (Option<i64>, Option<LayerId>),
-        output: &mut dyn FnMut(&[u8]),
-    ) -> Result<(LayerDraft, Option<Usage>), Error> {
+        Listener { used, output }: Listener<'_>,
+    ) -> Result<LayerDraft, Error> {
         let (snapshots, parent) = (self.sources.snapshots(), &*ready.inputs.parent);
         let now = epoch.map_or_else(|| self.store.now(), at_second);
         self.files.need(parent)?;
         match &ready.step.action {
-            Action::Workdir(action) => Ok((rbuild_executor::workdir(snapshots, action, parent, now)?, None)),
+            Action::Workdir(action) => Ok(rbuild_executor::workdir(snapshots, action, parent, now)?),
             Action::Copy(action) => {
                 let selection = ready.selection.as_ref();
                 let mut selection =
@@ -257,10 +277,7 @@ impl Machine {
                     (whole, _fetched) = (Arc::new(selected.0), selected.1);
                     selection = &whole;
                 }
-                Ok((
-                    rbuild_executor::copy_linking(snapshots, action, selection, (parent, earlier), now)?,
-                    None,
-                ))
+                Ok(rbuild_executor::copy_linking(snapshots, action, selection, (parent, earlier), now)?)
             }
             Action::Run(action) => {
                 let sources = MountSources {
@@ -286,16 +303,16 @@ impl Machine {
                     secret_variables: &secrets::variables(&action.mounts, &self.secrets),
                     shm_size: self.shm_size,
                     emulator,
+                    limits: &self.limits,
+                    used,
                     cancel: &self.cancel,
                 };
                 let Some(mut mask) = Mask::new(secrets::values(&action.mounts, &self.secrets)) else {
-                    let (draft, usage) = rbuild_executor::run(&run, output)?;
-                    return Ok((draft, Some(usage)));
+                    return Ok(rbuild_executor::run(&run, output)?);
                 };
                 let ran = rbuild_executor::run(&run, &mut |bytes| mask.push(bytes, output));
                 mask.finish(output);
-                let (draft, usage) = ran?;
-                Ok((draft, Some(usage)))
+                Ok(ran?)
             }
         }
     }

@@ -277,6 +277,7 @@ fn describe_run(
         mount_contents,
         host_names: &hosts,
         shm_size: request.shm_size,
+        limits: &request.limits,
     };
     rbuild_executor::describe_run(action, &surroundings)
 }

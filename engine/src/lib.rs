@@ -114,7 +114,7 @@ pub use preview::{
 };
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
-pub use rbuild_executor::MAX_DEFINITION;
+pub use rbuild_executor::{Limits, MAX_DEFINITION, Most, Resource, Ulimit, UnmetLimit};
 pub use rbuild_image::{
     GzipLevel, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs, StaleFiles,
     ZstdLevel,

@@ -363,7 +363,7 @@ impl StepCache {
             layer_bytes: done.bytes,
             inputs,
             duration_ms: done.took.as_millis() as u64,
-            peak_memory: done.usage.map(|usage| usage.peak_memory),
+            peak_memory: done.usage.and_then(|usage| usage.peak_memory),
             processor_ms: done.usage.map(|usage| usage.processor_time.as_millis() as u64),
             instruction: ready.step.name.clone(),
             evicted: None,

@@ -6,6 +6,7 @@ use crate::{
     build_record::{self, Recording},
 };
 use rbuild_cache::{CacheKey, LayerId, StepHolder, StepLog, Store};
+use rbuild_executor::Usage;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
 use rbuild_registry::Listener;
@@ -142,6 +143,11 @@ impl Running {
     /// The step has this layer.
     pub(crate) fn made(&self, layer: LayerId) {
         self.record_step(|record, step| record.made(step, layer));
+    }
+
+    /// The processes of the step have used so much.
+    pub(crate) fn used(&self, usage: &Usage) {
+        self.record_step(|record, step| record.used(step, usage));
     }
 
     pub(crate) fn transferred(&self, subject: String, done: u64, total: Option<u64>) {

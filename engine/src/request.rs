@@ -2,6 +2,7 @@
 
 use crate::{ArchiveFormat, CacheOutput, ImageLock, InlineCache, RemoteContext, SecretValue, SshKeys};
 use rbuild_daemon::DaemonAddress;
+use rbuild_executor::Limits;
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
 use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
@@ -13,6 +14,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 /// The settings of an engine.
@@ -337,6 +339,12 @@ pub struct BuildRequest {
     pub add_hosts: Vec<(String, String)>,
     /// `--shm-size` in bytes.
     pub shm_size: Option<u64>,
+    /// `--memory`, `--ulimit` and their like, of each RUN.
+    pub limits: Limits,
+    /// `--step-timeout`: how long a RUN may take.
+    pub step_timeout: Option<Duration>,
+    /// `--timeout`: how long the build may take.
+    pub timeout: Option<Duration>,
     /// `--cache-from`: caches of other machines, the first one that has a result gives it.
     pub cache_from: Vec<CacheSource>,
     /// `--cache-to`: caches for other machines.
@@ -437,6 +445,9 @@ impl BuildRequest {
             on_failure: OnFailure::Stop,
             add_hosts: Vec::new(),
             shm_size: None,
+            limits: Limits::default(),
+            step_timeout: None,
+            timeout: None,
             cache_from: Vec::new(),
             cache_to: Vec::new(),
             inline_cache: InlineCache::Absent,

@@ -3,7 +3,7 @@
 use crate::{
     Emulator, ExecutorError, HostFiles, Isolation, Snapshots, container_base,
     guest::Guest,
-    mounts::{host_file, volume},
+    mounts::{host_file, shared_memory, volume},
     relay::{Input, Pipes, Relay},
     run::exit_code,
     run_identity,
@@ -19,6 +19,7 @@ use rbuild_planner::{Access, Network};
 use rbuild_sys::{
     SandboxError, SpawnError,
     cgroup::Frozen,
+    limits::{Limits, UnmetLimit},
     overlay::Upper,
     sandbox::Running,
     spawn,
@@ -60,6 +61,10 @@ pub struct ContainerSandbox<'a> {
     pub host_files: &'a HostFiles,
     /// The emulator that its programs need in the root.
     pub emulator: Option<&'a Emulator>,
+    /// What its processes may use.
+    pub limits: &'a Limits,
+    /// `--shm-size`, bytes; the usual size without one, or 0.
+    pub shm_size: Option<u64>,
     /// Its streams.
     pub stdio: Stdio,
 }
@@ -102,6 +107,12 @@ impl Sandboxed {
     #[must_use]
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.running.as_ref().map(|running| running.child.pidfd())
+    }
+
+    /// The limits that are not in force.
+    #[must_use]
+    pub fn unmet_limits(&self) -> &[UnmetLimit] {
+        self.running.as_ref().map_or(&[], Running::unmet_limits)
     }
 
     /// Hands on what it writes until its end; returns the exit code, 128 + n for signal n.
@@ -214,6 +225,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     let volumes = container.volumes.iter();
     let volumes = volumes.map(|(path, target, access)| volume(path, target, *access));
     let emulator = container.emulator.map(Emulator::mount);
+    let shared = container.shm_size.filter(|size| *size > 0).map(shared_memory);
     let hostname = container.host_files.hostname(container.hostname)?;
     let hostname = host_file(&hostname, "/etc/hostname", Access::ReadWrite);
     let streams = Streams::new(&container.stdio)?;
@@ -231,7 +243,12 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         },
         host_files: container.host_files,
         host_file_access: Access::ReadWrite,
-        mounts: std::iter::once(hostname).chain(emulator).chain(volumes).collect::<Result<_, _>>()?,
+        mounts: std::iter::once(hostname)
+            .chain(emulator)
+            .chain(shared)
+            .chain(volumes)
+            .collect::<Result<_, _>>()?,
+        limits: container.limits,
         terminal,
         stdio: streams.stdio(),
     };

@@ -5,7 +5,7 @@ use rbuild_archive::ArchiveError;
 use rbuild_cache::{Canceled, StoreError};
 use rbuild_oci::Platform;
 use rbuild_sys::{SandboxError, SpawnError, SysError};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 use thiserror::Error;
 
 /// The most bytes that a Dockerfile or an ignore file may have. Both are held in memory, and come from strangers.
@@ -225,6 +225,41 @@ pub enum ExecutorError {
         /// The store's directory.
         store: PathBuf,
     },
+    /// A RUN's command ended with an error, because its processes had used all memory that a limit left them.
+    #[error(
+        "process {command} did not complete successfully: exit code: {code}: the kernel killed a process of it at a limit of \
+         {} (peak {}): give it more with --memory, or let it do less at once",
+        mebibytes(*limit), mebibytes(*peak)
+    )]
+    MemoryLimit {
+        /// The command, quoted.
+        command: String,
+        /// Its exit code.
+        code: i32,
+        /// The most that its processes had, in bytes.
+        peak: u64,
+        /// What they may have.
+        limit: u64,
+    },
+    /// A RUN's command was killed, while the kernel killed processes for want of memory.
+    #[error(
+        "process {command} did not complete successfully: exit code: {code}: the kernel has killed a process for want of \
+         memory meanwhile: run fewer steps at once (--jobs), or give the machine, or the container around it all, more memory"
+    )]
+    MachineMemory {
+        /// The command, quoted.
+        command: String,
+        /// Its exit code.
+        code: i32,
+    },
+    /// A RUN has taken too long.
+    #[error("process {command} was ended after {}, the most that a step may take (--step-timeout)", seconds(*longest))]
+    TookTooLong {
+        /// The command, quoted.
+        command: String,
+        /// How long it may take.
+        longest: Duration,
+    },
     /// A RUN cannot do without a secret that the caller does not have.
     #[error("secret {id}: not found")]
     SecretNotFound {
@@ -311,6 +346,20 @@ impl ExecutorError {
     pub(crate) fn system(call: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
         Self::System { call, path: String::from_utf8_lossy(path).into_owned(), source: source.into() }
     }
+}
+
+/// Bytes for people.
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    match tenths % 10 {
+        0 => format!("{} MiB", tenths / 10),
+        part => format!("{}.{part} MiB", tenths / 10),
+    }
+}
+
+/// A duration for people.
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
 }
 
 fn listed(platforms: &[Platform]) -> String {

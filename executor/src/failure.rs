@@ -31,6 +31,8 @@ impl ExecutorError {
             | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }
+            | Self::MemoryLimit { .. }
+            | Self::TookTooLong { .. }
             | Self::SecretNotFound { .. }
             | Self::NoSshKeys { .. }
             | Self::NotAllowed { .. }
@@ -44,6 +46,7 @@ impl ExecutorError {
             Self::AgentAway { .. }
             | Self::AgentProgram { .. }
             | Self::DiskFull { .. }
+            | Self::MachineMemory { .. }
             | Self::NoEmulator { .. } => Environment,
             Self::ProgramNotStarted(source) => spawn_class(source),
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
@@ -57,7 +60,9 @@ fn sandbox_class(error: &SandboxError) -> FailureClass {
     match error {
         SandboxError::Spawn(error) => spawn_class(error),
         SandboxError::Sys(error) => sys_class(error),
-        SandboxError::MountPoint { source, .. } => FailureClass::of_io(source, Input),
+        SandboxError::MountPoint { source, .. }
+        | SandboxError::Limit { source, .. }
+        | SandboxError::CgroupParent { source, .. } => FailureClass::of_io(source, Input),
         SandboxError::LinkInstead { .. } | SandboxError::MountTarget { .. } => Input,
     }
 }

@@ -5,6 +5,7 @@ use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, sn
 use rbuild_oci::ImagePath;
 use rbuild_planner::Access;
 use rbuild_sys::{
+    limits::Limits,
     sandbox::{self, Confinement, Mount, Network, Process, Running, SandboxSpec, start},
     spawn::Stdio,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) host_file_access: Access,
     /// Beside those two.
     pub(crate) mounts: Vec<Mount>,
+    /// What its processes may use.
+    pub(crate) limits: &'a Limits,
     /// The controlling terminal.
     pub(crate) terminal: Option<BorrowedFd<'a>>,
     pub(crate) stdio: Stdio<'a>,
@@ -74,6 +77,7 @@ impl Guest<'_> {
             privilege: self.isolation.privilege(),
             guard: &self.isolation.guard()?,
             cgroups: Some(self.isolation.cgroups()),
+            limits: self.limits,
             terminal: self.terminal,
             stdio: self.stdio,
         })?)

@@ -22,6 +22,7 @@ mod emulation;
 mod error;
 mod failure;
 mod fetched;
+mod go_quoted;
 mod guest;
 mod host_files;
 mod host_program;
@@ -39,6 +40,7 @@ mod select;
 mod shown_files;
 mod snapshot;
 mod source;
+mod step_limits;
 mod store_writer;
 mod unpack_context;
 mod users;
@@ -68,12 +70,16 @@ pub use key_agent::KeyAgent;
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
-pub use rbuild_sys::spawn::Usage;
+pub use rbuild_sys::{
+    limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
+    spawn::Usage,
+};
 pub use run::{Run, run};
 pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
 pub use shown_files::{copy_shown, move_out};
 pub use snapshot::{Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, merge_layers};
 pub use source::SourceRoot;
+pub use step_limits::StepLimits;
 pub use store_writer::store_writer;
 pub use unpack_context::unpack_context;
 pub use users::{Identity, chown_owner, run_identity};

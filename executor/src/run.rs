@@ -3,11 +3,13 @@
 use crate::{
     Emulator, ExecutorError, HostFiles, Isolation, PreparedMount, Snapshots,
     emulation::Place,
+    go_quoted::go_quoted,
     guest::Guest,
     mounts::{SHARED_MEMORY, shared_memory},
     network::{Networks, StepNetwork},
     run_identity,
     snapshot::RootMount,
+    step_limits::{StepLimits, Watch},
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{Cancel, LayerDraft, LayerId};
@@ -28,6 +30,7 @@ use std::{
     },
     path::Path,
     process::ExitStatus,
+    sync::OnceLock,
 };
 
 /// With less than this many bytes left a failing command has probably failed for want of space.
@@ -58,16 +61,20 @@ pub struct Run<'a> {
     pub shm_size: Option<u64>,
     /// The emulator that its programs need in the root.
     pub emulator: Option<&'a Emulator>,
+    /// What it may use, and how long it may take.
+    pub limits: &'a StepLimits,
+    /// Takes what its processes have used, also when it fails.
+    pub used: &'a OnceLock<Usage>,
     /// When to give up.
     pub cancel: &'a Cancel,
 }
 
-/// Runs the command, handing its output to `output` as it comes; returns its changes, and what its processes have used.
+/// Runs the command, handing its output to `output` as it comes; returns its changes.
 ///
 /// # Errors
-/// [`ExecutorError::CommandFailed`] when it fails, [`ExecutorError::Sandbox`] when it cannot be started,
+/// [`ExecutorError::CommandFailed`], [`ExecutorError::MemoryLimit`] and the like when it fails, [`ExecutorError::TookTooLong`], [`ExecutorError::Sandbox`] when it cannot be started,
 /// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
-pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<(LayerDraft, Usage), ExecutorError> {
+pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, ExecutorError> {
     let draft = run.snapshots.store().new_layer()?;
     let upper = Upper { directory: draft.fs(), work: draft.work() };
     let place = run.emulator.map(|emulator| Place::over(run.parent, emulator, run.snapshots)).transpose()?;
@@ -76,20 +83,27 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<(LayerDraft, 
     let network = run.networks.of_step(run.action.network);
     let mut running = launch(run, &root, &writer, &network)?;
     drop(writer);
-    pump(&mut running, reader, run.cancel, output)?;
-    let ended = wait(&mut running, run.cancel)?;
+    run.limits.note_unmet(&running);
+    let watch = run.limits.watch(run.action, run.cancel);
+    pump(&running, reader, &watch, output)?;
+    let ended = wait(&mut running, &watch)?;
+    run.used.get_or_init(|| ended.usage);
     if !ended.status.success() {
-        return Err(failed(run, exit_code(ended.status)));
+        return Err(failed(run, exit_code(ended.status), &running));
     }
     running.mount_points.remove_unused()?;
     root.collect()?;
     place.map_or(Ok(()), |place| place.leave(draft.fs()))?;
-    Ok((draft, ended.usage))
+    Ok(draft)
 }
 
-/// The error of a command that failed. It names a full disk, because few programs report ENOSPC.
-fn failed(run: &Run<'_>, code: i32) -> ExecutorError {
+/// The error of a command that failed. It names a full disk, because few programs report ENOSPC, and want of memory, because a
+/// program that is killed reports nothing.
+fn failed(run: &Run<'_>, code: i32, running: &Running) -> ExecutorError {
     let command = go_quoted(&run.action.argv.join(" "));
+    if let Some(error) = run.limits.out_of_memory((&command, code), running.memory()) {
+        return error;
+    }
     let store = run.snapshots.store().root();
     let room = rustix::fs::statvfs(store).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
     if room < FULL {
@@ -127,6 +141,7 @@ fn launch(
         host_files: run.host_files,
         host_file_access: Access::ReadOnly,
         mounts,
+        limits: &run.limits.limits,
         terminal: None,
         stdio: Stdio { stdin: None, stdout: writer.as_fd(), stderr: writer.as_fd() },
     };
@@ -164,15 +179,17 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
 
 /// Passes the command's output on until every process that could write has closed it.
 fn pump(
-    running: &mut Running,
+    running: &Running,
     reader: OwnedFd,
-    cancel: &Cancel,
+    watch: &Watch<'_>,
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<(), ExecutorError> {
     let mut buffer = vec![0; 64 << 10];
     let mut reader = File::from(reader);
     loop {
-        if !ready(reader.as_fd(), running, cancel)? {
+        let is_ready = poll_once(reader.as_fd())?;
+        watch.check(running)?;
+        if !is_ready {
             continue;
         }
         match reader.read(&mut buffer) {
@@ -184,7 +201,7 @@ fn pump(
     }
 }
 
-fn wait(running: &mut Running, cancel: &Cancel) -> Result<Ended, ExecutorError> {
+fn wait(running: &mut Running, watch: &Watch<'_>) -> Result<Ended, ExecutorError> {
     loop {
         let pidfd = running.child.pidfd();
         let ended = poll_once(pidfd)?;
@@ -194,20 +211,8 @@ fn wait(running: &mut Running, cancel: &Cancel) -> Result<Ended, ExecutorError> 
                 .wait_measured()
                 .map_err(|error| ExecutorError::system("waitid", b"", error));
         }
-        give_up_if_canceled(running, cancel)?;
+        watch.check(running)?;
     }
-}
-
-fn ready(
-    file: std::os::fd::BorrowedFd<'_>,
-    running: &Running,
-    cancel: &Cancel,
-) -> Result<bool, ExecutorError> {
-    let ready = poll_once(file)?;
-    if !ready {
-        give_up_if_canceled(running, cancel)?;
-    }
-    Ok(ready)
 }
 
 fn poll_once(file: std::os::fd::BorrowedFd<'_>) -> Result<bool, ExecutorError> {
@@ -216,15 +221,6 @@ fn poll_once(file: std::os::fd::BorrowedFd<'_>) -> Result<bool, ExecutorError> {
         Err(nix::errno::Errno::EINTR) => Ok(false),
         Err(errno) => Err(ExecutorError::system("poll", b"", errno)),
     }
-}
-
-fn give_up_if_canceled(running: &Running, cancel: &Cancel) -> Result<(), ExecutorError> {
-    if !cancel.is_canceled() {
-        return Ok(());
-    }
-    // what is left of the process dies with `running`
-    let _ = running.child.kill();
-    Err(ExecutorError::Canceled)
 }
 
 /// The exit code as shells report it: 128 + n for signal n.
@@ -238,23 +234,4 @@ pub(crate) fn start_code(error: &SandboxError) -> i32 {
         SandboxError::Spawn(SpawnError::NotInPath { .. } | SpawnError::NotFound { .. }) => 127,
         _ => 126,
     }
-}
-
-/// `text` as Go's `%q` writes it.
-fn go_quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            c if c.is_control() && (c as u32) < 0x100 => quoted.push_str(&format!("\\x{:02x}", c as u32)),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }

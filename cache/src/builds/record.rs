@@ -106,6 +106,12 @@ pub struct RecordedStep {
     /// How long it took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
+    /// Bytes of memory that the largest process of its command had at its peak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+    /// The time of its command's processes on processors, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor_ms: Option<u64>,
 }
 
 /// The outcome of a step.

@@ -48,6 +48,8 @@ fn step(number: u32, miss: Option<MissReason>, outcome: StepOutcome) -> Recorded
         layer: None,
         began_ms: None,
         took_ms: None,
+        peak_memory: None,
+        processor_ms: None,
     }
 }
 
@@ -135,6 +137,8 @@ fn the_files_are_as_documented() {
         layer: Some(layer),
         began_ms: Some(2),
         took_ms: Some(3),
+        peak_memory: Some(4096),
+        processor_ms: Some(5),
         ..step(1, Some(MissReason::NoCache), StepOutcome::Done)
     };
     open.log(1).append(b"text").unwrap();
@@ -143,7 +147,7 @@ fn the_files_are_as_documented() {
     let begun =
         format!(r#"{{"id":"{id}","begun":"1970-01-01T00:00:01Z","subject":{{"context":".","names":["x"]}}"#);
     let ended = format!(
-        r#""end":{{"ended":"1970-01-01T00:00:09Z","outcome":{{"failed":{{"causes":["m"],"class":"internal"}}}},"steps":[{{"number":1,"stage":"build","instruction":"RUN 1","line":2,"after":[0],"key":"{key}","miss":"no_cache","outcome":"done","layer":"0123456789abcdef","began_ms":2,"took_ms":3}}]}}"#
+        r#""end":{{"ended":"1970-01-01T00:00:09Z","outcome":{{"failed":{{"causes":["m"],"class":"internal"}}}},"steps":[{{"number":1,"stage":"build","instruction":"RUN 1","line":2,"after":[0],"key":"{key}","miss":"no_cache","outcome":"done","layer":"0123456789abcdef","began_ms":2,"took_ms":3,"peak_memory":4096,"processor_ms":5}}]}}"#
     );
     let builds = store.root().join("builds");
     assert_eq!(

@@ -3,6 +3,7 @@
 use super::{
     budget::BudgetFlags,
     flag::{PullFlag, Switch, any_path, parse_pull},
+    limits::LimitFlags,
     other_flags::OtherFlags,
 };
 use clap::Args;
@@ -119,6 +120,16 @@ pub(crate) struct BuildArgs {
     /// Size of /dev/shm of RUN [default: 64m]
     #[arg(long, value_name = "BYTES")]
     pub(crate) shm_size: Option<String>,
+    /// Limits of RUN, as NAME=VALUE: memory, memory-swap, cpu-shares, cpu-quota, cpu-period, cpuset-cpus or cpuset-mems; may be
+    /// repeated
+    #[arg(long, value_name = "LIMIT")]
+    pub(crate) resource: Vec<String>,
+    /// How long each RUN may take (90s, 10m, 1h30m); the build ends with exit code 124 when one takes longer
+    #[arg(long, value_name = "TIME")]
+    pub(crate) step_timeout: Option<String>,
+    /// How long the build may take (90s, 10m, 1h30m); it ends with exit code 124 then
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<String>,
     /// A store that is only read, such as one on a volume that machines share: images and results are looked for there after the
     /// own store and used where they are; may be repeated
     #[arg(long, value_name = "DIR", value_parser = any_path())]
@@ -159,6 +170,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "METHOD")]
     pub(crate) call: Option<String>,
 
+    #[command(flatten, next_help_heading = "Limits of each RUN")]
+    pub(crate) limits: LimitFlags,
     #[command(flatten)]
     pub(crate) budget: BudgetFlags,
     #[command(flatten)]

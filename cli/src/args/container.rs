@@ -2,6 +2,7 @@
 
 use super::{
     flag::{Switch, any_path},
+    limits::LimitFlags,
     system::PruneFlags,
 };
 use clap::Args;
@@ -53,6 +54,9 @@ pub(crate) struct RunArgs {
     /// Network: host or none [default: host]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
     pub(crate) network: Option<String>,
+    /// Size of /dev/shm [default: 64m]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shm_size: Option<String>,
     /// When to fetch the image: missing, always or never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: String,
@@ -62,6 +66,9 @@ pub(crate) struct RunArgs {
     /// false: accept registries with unknown certificates or none
     #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
+
+    #[command(flatten, next_help_heading = "Limits")]
+    pub(crate) limits: LimitFlags,
 
     /// Not supported yet
     #[arg(short, long, hide = true)]

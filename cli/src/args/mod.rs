@@ -8,6 +8,7 @@ mod container;
 mod flag;
 mod image;
 mod later;
+mod limits;
 mod manifest;
 mod mistakes;
 mod other_flags;
@@ -31,6 +32,7 @@ pub(crate) use image::{
     RmiArgs, SquashArgs, TagArgs, TreeArgs,
 };
 pub(crate) use later::Later;
+pub(crate) use limits::LimitFlags;
 pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
     ManifestCreateArgs, ManifestInspectArgs, ManifestPushArgs, ManifestRmArgs,

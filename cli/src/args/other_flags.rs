@@ -18,31 +18,21 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 24] = [
+const FLAGS: [(&str, Option<char>, Takes); 14] = [
     ("allow", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
-    ("cgroup-parent", None, Value),
     ("compress", None, Switch),
-    ("cpu-period", None, Value),
-    ("cpu-quota", None, Value),
-    ("cpu-shares", Some('c'), Value),
-    ("cpuset-cpus", None, Value),
-    ("cpuset-mems", None, Value),
     ("debug", Some('D'), Switch),
     ("disable-content-trust", None, Switch),
     ("force-rm", None, Switch),
     ("isolation", None, Value),
-    ("memory", Some('m'), Value),
-    ("memory-swap", None, Value),
     ("policy", None, Value),
     ("provenance", None, Value),
-    ("resource", None, Value),
     ("rm", None, Switch),
     ("sbom", None, Value),
     ("security-opt", None, Value),
     ("stream", None, Switch),
-    ("ulimit", None, Value),
 ];
 
 impl Args for OtherFlags {

@@ -14,7 +14,7 @@ use crate::{
     streams,
     terminal::Size,
 };
-use rbuild::{ContainerRequest, ContainerStdio, Engine, Platform, Terminal, Volume};
+use rbuild::{ContainerRequest, ContainerStdio, Engine, Platform, Terminal, UnmetLimit, Volume};
 use rbuild_docker_api::with_tag;
 use std::{
     fs,
@@ -43,6 +43,9 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
              platform was requested",
             Platform::host()
         ));
+    }
+    for UnmetLimit { flags, reason } in container.unmet_limits() {
+        exit::warn(&format!("no effect of {flags}: {reason}"));
     }
     let code = session::attend(container, request.stdin, &signals)?;
     Ok(code.clamp(0, 255) as u8)
@@ -90,6 +93,8 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
         volumes: options.volumes.into_iter().map(absolute).collect::<Result<_, _>>()?,
         hostname: options.hostname,
         network: options.network,
+        limits: options.limits,
+        shm_size: options.shm_size,
         terminal,
         stdin: options.stdin,
         retention: options.retention,

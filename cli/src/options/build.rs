@@ -2,7 +2,7 @@
 
 use super::{
     CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, caches,
-    contexts, images,
+    contexts, images, limits,
     outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
     pairs, secrets, size, ssh, tag, unsupported,
 };
@@ -120,6 +120,9 @@ impl BuildOptions {
             on_failure: if args.keep_going { OnFailure::GoOn } else { OnFailure::Stop },
             add_hosts: hosts(&args.add_host)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
+            limits: limits::limits(&args.limits, &args.resource)?,
+            step_timeout: limits::duration("step-timeout", args.step_timeout.as_deref())?,
+            timeout: limits::duration("timeout", args.timeout.as_deref())?,
             cache_from: caches::sources(&args.cache_from)?,
             cache_to,
             inline_cache,

@@ -134,7 +134,6 @@ fn mistakes_are_told_in_docker_s_words() {
         ),
         (&["--push", "."], "failed to build: tag is needed when pushing to registry"),
         (&["--provenance", "."], "--provenance is not supported yet"),
-        (&["-m", "1g", "."], "--memory is not supported yet"),
     ] {
         assert_eq!(options(words, &[]).unwrap_err(), message, "{words:?}");
     }

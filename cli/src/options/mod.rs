@@ -7,6 +7,7 @@ mod caches;
 mod call;
 mod contexts;
 mod images;
+mod limits;
 mod outputs;
 mod packing;
 mod pairs;

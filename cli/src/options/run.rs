@@ -1,8 +1,8 @@
 //! What a `run` line means.
 
-use super::{Certificates, default_platform, pairs, refuse};
+use super::{Certificates, default_platform, limits, pairs, refuse, size};
 use crate::{args::RunArgs, environment::Environment, error::UsageError};
-use rbuild::{Access, ContainerStdio, ImagePath, Network, Platform, Retention, Volume};
+use rbuild::{Access, ContainerStdio, ImagePath, Limits, Network, Platform, Retention, Volume};
 use std::path::PathBuf;
 
 /// One container to be run. What it needs of the terminal is asked when it starts.
@@ -36,6 +36,10 @@ pub(crate) struct RunOptions {
     pub(crate) terminal: TerminalUse,
     /// The choice of letting the container read rbuild's standard input.
     pub(crate) stdin: ContainerStdio,
+    /// `--memory`, `--ulimit` and their like.
+    pub(crate) limits: Limits,
+    /// `--shm-size`.
+    pub(crate) shm_size: Option<u64>,
     /// The fate of the container when it has ended.
     pub(crate) retention: Retention,
     /// When to fetch the image.
@@ -95,6 +99,8 @@ impl RunOptions {
             volumes: args.volume.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
             hostname: args.hostname,
             network: network(args.network.as_deref())?,
+            limits: limits::limits(&args.limits, &[])?,
+            shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             terminal: if args.tty { TerminalUse::Own } else { TerminalUse::None },
             stdin: if args.interactive { ContainerStdio::Inherit } else { ContainerStdio::Null },
             retention: if args.rm { Retention::Remove } else { Retention::Keep },

@@ -62,6 +62,7 @@ pub(super) fn note(note: &Note) -> String {
         Note::NetworkIsTheHosts { reason } => {
             format!("{reason}: the network of RUN is the host's, whose local services it can reach")
         }
+        Note::LimitUnmet { flags, reason } => format!("no effect of {flags}: {reason}"),
         Note::BlobExists { blob } => format!("{blob}: already exists"),
         Note::NothingToShare => "skipping cache export for empty result".to_owned(),
         Note::ImageExists => "the daemon has the image already".to_owned(),

@@ -29,6 +29,7 @@ mod git_sources;
 mod hostile_text;
 mod image_commands;
 mod images;
+mod limits;
 mod linked_copies;
 mod long_runs;
 mod lower_store;

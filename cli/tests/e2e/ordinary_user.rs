@@ -4,7 +4,7 @@ use crate::{RBUILD, commit_running::Box};
 use rbuild_testkit::{Base, Workspace, has_program, is_root};
 use std::{fs, process::Command};
 
-const USER: u32 = 12_345;
+pub(crate) const USER: u32 = 12_345;
 const NAME: &str = "rbuild-e2e";
 
 /// A workspace of a user with subordinate ids, who is made when he is not there.

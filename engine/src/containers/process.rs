@@ -6,7 +6,7 @@ use nix::{
     unistd::Pid,
 };
 use rbuild_cache::{Container, ContainerDirectory, ContainerLock, ContainerState, Store};
-use rbuild_executor::Sandboxed;
+use rbuild_executor::{Sandboxed, UnmetLimit};
 use rbuild_oci::{Platform, Timestamp};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -54,6 +54,12 @@ impl RunningContainer {
         let host = Platform::host();
         (self.platform.os != host.os || self.platform.architecture != host.architecture)
             .then_some(&self.platform)
+    }
+
+    /// The limits that could not be put into force.
+    #[must_use]
+    pub fn unmet_limits(&self) -> &[UnmetLimit] {
+        self.process.unmet_limits()
     }
 
     /// The master side of its terminal, when it has one: bytes in and out.

@@ -5,7 +5,7 @@ use crate::{Engine, Error, emulators};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, Lease, NewContainer,
 };
-use rbuild_executor::{ContainerSandbox, Emulator, HostFiles, Stdio, UpperDirectory};
+use rbuild_executor::{ContainerSandbox, Emulator, HostFiles, Limits, Stdio, UpperDirectory};
 use rbuild_oci::{ContainerConfig, ImagePath, Platform, Timestamp};
 use rbuild_planner::{Access, Network};
 use std::{io::Read, path::PathBuf};
@@ -35,6 +35,10 @@ pub struct ContainerRequest {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: Network,
+    /// `--memory`, `--ulimit` and their like.
+    pub limits: Limits,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
     /// `--tty`.
     pub terminal: Terminal,
     /// `--interactive`.
@@ -139,6 +143,8 @@ impl Engine {
                 .collect::<Vec<_>>(),
             host_files: &HostFiles::new(&self.store, &[]),
             emulator: machine.emulator.as_ref(),
+            limits: &request.limits,
+            shm_size: request.shm_size,
             stdio,
         })?;
         let program = ContainerProgram { pid: process.pid(), started: self.store.now().into() };

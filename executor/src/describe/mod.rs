@@ -9,6 +9,7 @@ mod operands;
 use rbuild_cache::{CacheKey, KeyBuilder, StepHash, StepInputs};
 use rbuild_oci::{Digest, ImageId, ImagePath, Platform, Timestamp};
 use rbuild_planner::{Chmod, CopyAction, CopySource, Network, RunAction, Security, Unpack, WorkdirAction};
+use rbuild_sys::limits::Limits;
 use std::fmt;
 
 /// A step's hash and what went into it.
@@ -31,6 +32,8 @@ pub struct RunSurroundings<'a> {
     pub host_names: &'a [&'a str],
     /// `--shm-size`.
     pub shm_size: Option<u64>,
+    /// `--ulimit` and `--cgroup-parent` count.
+    pub limits: &'a Limits,
 }
 
 /// Writes a field into the hash and into the readable inputs at once, so that neither can forget one.
@@ -107,6 +110,8 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         Security::Insecure => "insecure",
     };
     let scripts: Vec<String> = action.scripts.iter().map(|(name, body)| format!("{name}\n{body}")).collect();
+    // as docker's: what a process can see of itself, and not how much of the machine it may use
+    let ulimits: Vec<String> = around.limits.ulimits.iter().map(ToString::to_string).collect();
     let shm_size = around.shm_size.map(|size| size.to_string());
     Description::new("run")
         .list("argv", action.argv.iter().map(String::as_str))
@@ -120,6 +125,8 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         .list("script", scripts.iter().map(String::as_str))
         .list("host", around.host_names.iter().copied())
         .optional("shm-size", shm_size.as_deref())
+        .list("ulimit", ulimits.iter().map(String::as_str))
+        .optional("cgroup-parent", around.limits.parent.as_deref())
         .field("platform", &around.platform.to_string())
         .finish()
 }

@@ -137,6 +137,26 @@ pub enum SandboxError {
         /// The target as given.
         path: PathBuf,
     },
+    /// The kernel does not take the value of a limit.
+    #[error("the kernel does not take {value} for {flag}")]
+    Limit {
+        /// The flag that asks for it.
+        flag: &'static str,
+        /// What was written.
+        value: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// No control group can be made below the one that was asked for.
+    #[error("no control group can be made below {path:?} (--cgroup-parent)")]
+    CgroupParent {
+        /// As given.
+        path: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// An ordinary user's own user namespace that could not be entered.

@@ -18,6 +18,7 @@ mod error;
 pub mod fs;
 pub mod host_program;
 mod init;
+pub mod limits;
 pub mod memory;
 pub mod mount;
 pub mod network;

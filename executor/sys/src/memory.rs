@@ -12,6 +12,14 @@ pub fn available() -> Option<u64> {
     Some(memory_headroom().map_or(free, |headroom| headroom.min(free)))
 }
 
+/// How many processes the kernel has killed since the machine began, because there was no memory for them, in control groups
+/// or in all; 0 where it does not count them.
+#[must_use]
+pub fn killed_for_memory() -> u64 {
+    let text = read_proc("/proc/vmstat").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+}
+
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
 fn machine(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

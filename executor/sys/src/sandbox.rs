@@ -27,8 +27,9 @@ mod mount_point;
 mod process;
 
 use crate::{
-    SandboxError,
-    cgroup::{Cgroup, Cgroups},
+    CapSet, SandboxError, SysError,
+    cgroup::{Cgroup, Cgroups, MemoryUse},
+    limits::{Limits, Ulimit, UnmetLimit},
     mount::MountAttributes,
     program::{At, OnError, Program, Resolution, Slot},
     spawn::{Child, Exec, Guard, Namespaces, Spawn, Stdio},
@@ -125,6 +126,8 @@ pub struct SandboxSpec<'a> {
     pub guard: &'a Arc<Guard>,
     /// Where it gets a control group; `None` keeps it in the caller's.
     pub cgroups: Option<&'a Cgroups>,
+    /// What its processes may use.
+    pub limits: &'a Limits,
     /// The terminal that becomes the controlling one and `/dev/console`; it should also be `stdio`.
     pub terminal: Option<BorrowedFd<'a>>,
     /// Descriptors 0 to 2.
@@ -137,9 +140,24 @@ pub struct Running {
     /// The first process.
     pub child: Child,
     /// Its control group, removed once the process has ended.
-    _cgroup: Option<Cgroup>,
+    cgroup: Option<Cgroup>,
+    unmet: Vec<UnmetLimit>,
     /// Files and directories that were made in the root to mount on, to be removed once the process has ended.
     pub mount_points: MountPoints,
+}
+
+impl Running {
+    /// The limits that are not in force.
+    #[must_use]
+    pub fn unmet_limits(&self) -> &[UnmetLimit] {
+        &self.unmet
+    }
+
+    /// What its processes have used of the memory that they may use; `None` without a limit.
+    #[must_use]
+    pub fn memory(&self) -> Option<MemoryUse> {
+        self.cgroup.as_ref().and_then(Cgroup::memory)
+    }
 }
 
 /// Builds the sandbox and starts the process; returns when its command is executed. If it fails, mount points
@@ -151,9 +169,20 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     let exec = Exec::new(spec.process.command, spec.process.environment)?;
     let mounts = in_order(spec.mounts)?;
     let mut points = MountPoints::new(spec.root)?;
-    let cgroup = spec.cgroups.map(Cgroups::container);
-    match launch(spec, (&exec, cgroup.as_ref()), &mounts, &mut points) {
-        Ok(child) => Ok(Running { child, _cgroup: cgroup, mount_points: points }),
+    let cgroup = spec.cgroups.map(|cgroups| cgroups.container(spec.limits)).transpose()?;
+    let own = CapSet::permitted().map_err(|source| SysError::call("capget", "the own process", source))?;
+    let holder = match spec.privilege {
+        PrivilegeKind::Root => own,
+        // in its namespace it may do everything, but limits belong to the machine
+        PrivilegeKind::UserNamespace => CapSet::EMPTY,
+    };
+    let ulimits = spec.limits.possible_ulimits(holder);
+    let (ulimits, mut unmet) =
+        ulimits.map_err(|source| SysError::call("getrlimit", "the own process", source))?;
+    unmet.splice(0..0, cgroup.iter().flat_map(Cgroup::unmet).cloned());
+    let rights = Rights { own, ulimits };
+    match launch(spec, (&exec, cgroup.as_ref(), &rights), &mounts, &mut points) {
+        Ok(child) => Ok(Running { child, cgroup, unmet, mount_points: points }),
         Err(error) => {
             // The first failure is what matters; what could not be removed is an empty file or directory.
             drop(points.remove_unused());
@@ -162,9 +191,16 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     }
 }
 
+/// What the builder may do and the process is given.
+struct Rights {
+    /// The builder's capabilities.
+    own: CapSet,
+    ulimits: Vec<Ulimit>,
+}
+
 fn launch(
     spec: &SandboxSpec<'_>,
-    (exec, cgroup): (&Exec, Option<&Cgroup>),
+    (exec, cgroup, rights): (&Exec, Option<&Cgroup>, &Rights),
     mounts: &[&Mount],
     points: &mut MountPoints,
 ) -> Result<Child, SandboxError> {
@@ -175,7 +211,8 @@ fn launch(
         points.require_no_link(Path::new(path))?;
     }
     let mut program = Program::new();
-    if let Some(entry) = cgroup.and_then(Cgroup::devices_entry) {
+    let entries = cgroup.map_or(Ok(Vec::new()), Cgroup::entries);
+    for entry in entries.map_err(|source| SysError::call("open", "cgroup.procs", source))? {
         let entry = program.hold(entry);
         program.write(entry, c"0");
     }
@@ -207,7 +244,7 @@ fn launch(
         program.loopback_up();
     }
     program.set_hostname(&c_text(Path::new(spec.hostname))?);
-    process::add(&mut program, &places, spec)?;
+    process::add(&mut program, &places, spec, rights)?;
     let namespaces = match spec.network {
         Network::Host | Network::Joined(_) => Namespaces::CONTAINER,
         Network::None => Namespaces::CONTAINER.with_network(),
@@ -284,7 +321,7 @@ fn kind_of(source: &MountSource) -> Result<PartKind, SandboxError> {
         MountSource::Part { kind, .. } => Ok(*kind),
         MountSource::Tree(mount) => {
             let found = crate::fs::stat_fd(mount.as_fd())
-                .map_err(|source| crate::SysError::call("statx", "a detached mount", source))?;
+                .map_err(|source| SysError::call("statx", "a detached mount", source))?;
             Ok(if found.is_directory() { PartKind::Directory } else { PartKind::File })
         }
     }

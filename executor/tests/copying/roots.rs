@@ -4,7 +4,7 @@
 
 use crate::fixture::{build, print};
 use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
-use rbuild_executor::{HostFiles, Isolation, Networks, Overlays, Run, Snapshots, run};
+use rbuild_executor::{HostFiles, Isolation, Limits, Networks, Overlays, Run, Snapshots, StepLimits, run};
 use rbuild_oci::{Clock, ImagePath, Timestamp};
 use rbuild_planner::{Network, RunAction, Security};
 use rbuild_testkit::now;
@@ -13,6 +13,7 @@ use std::{
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::Path,
     process::Command,
+    sync::OnceLock,
 };
 
 /// The layers below: a shell, and what the commands change.
@@ -139,6 +140,7 @@ impl Bench {
             hostname: "rbuild".to_owned(),
         };
         let mut output = Vec::new();
+        let (limits, used) = (StepLimits::new(Limits::default(), None), OnceLock::new());
         let run_spec = Run {
             snapshots: &self.snapshots,
             isolation: &self.isolation,
@@ -150,12 +152,14 @@ impl Bench {
             secret_variables: &[],
             shm_size: None,
             emulator: None,
+            limits: &limits,
+            used: &used,
             cancel: &Cancel::default(),
         };
         let ran = run(&run_spec, &mut |bytes| output.extend_from_slice(bytes));
-        let (draft, usage) =
+        let draft =
             ran.unwrap_or_else(|error| panic!("{command}: {error:?}: {}", String::from_utf8_lossy(&output)));
-        assert!(usage.peak_memory > 0, "{command}: {usage:?}");
+        assert!(used.get().is_some(), "{command}");
         let sparse = draft.fs().join("sparse");
         if let Ok(sparse) = fs::metadata(sparse) {
             assert!(sparse.blocks() * 512 < 1 << 20, "{command}: holes stay holes");

@@ -36,21 +36,31 @@ impl Hierarchy {
         &self.group
     }
 
-    /// The version 1 hierarchy with the controller `devices`.
-    pub(super) fn devices() -> Option<Self> {
+    /// The version 1 hierarchy with this controller.
+    pub(super) fn version_1(controller: &'static str) -> Option<Self> {
         let read = |path| read_proc(path).ok();
-        find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Devices)
+        find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Version1(controller))
     }
 
-    /// The version 1 hierarchy with the controller `memory`.
-    pub(super) fn memory() -> Option<Self> {
-        let read = |path| read_proc(path).ok();
-        find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Memory)
+    /// Where it is mounted.
+    pub(super) fn mount_point(&self) -> &Path {
+        &self.mount_point
+    }
+
+    /// The directory of the group.
+    pub(super) fn directory(&self) -> PathBuf {
+        self.mount_point.join(&self.group)
     }
 
     /// The directories of the group and of those above it.
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
         self.group.ancestors().map(|group| self.mount_point.join(group))
+    }
+
+    /// A hierarchy that tests make of files.
+    #[cfg(test)]
+    pub(super) fn at(mount_point: &Path, group: &Path) -> Self {
+        Self { mount_point: mount_point.to_owned(), group: group.to_owned() }
     }
 
     /// The directory of this process's group.
@@ -65,19 +75,8 @@ impl Hierarchy {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Unified,
-    Devices,
-    Memory,
-}
-
-impl Kind {
-    /// The name of a version 1 controller; empty in version 2, which has one hierarchy.
-    fn controller(self) -> &'static str {
-        match self {
-            Self::Unified => "",
-            Self::Devices => "devices",
-            Self::Memory => "memory",
-        }
-    }
+    /// The one with this controller.
+    Version1(&'static str),
 }
 
 /// Finds a hierarchy in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5)).
@@ -87,7 +86,7 @@ fn find(mounts: &str, groups: &str, kind: Kind) -> Option<Hierarchy> {
         let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let found = match kind {
             Kind::Unified => id == "0" && controllers.is_empty(),
-            Kind::Devices | Kind::Memory => controllers.split(',').any(|name| name == kind.controller()),
+            Kind::Version1(controller) => controllers.split(',').any(|name| name == controller),
         };
         found.then_some(path)
     })?;
@@ -97,8 +96,8 @@ fn find(mounts: &str, groups: &str, kind: Kind) -> Option<Hierarchy> {
         let (file_system, options) = (after.next()?, after.nth(1)?);
         let found = match kind {
             Kind::Unified => file_system == "cgroup2",
-            Kind::Devices | Kind::Memory => {
-                file_system == "cgroup" && options.split(',').any(|name| name == kind.controller())
+            Kind::Version1(controller) => {
+                file_system == "cgroup" && options.split(',').any(|name| name == controller)
             }
         };
         let mut fields = before.split(' ').skip(3);
@@ -134,14 +133,14 @@ mod tests {
             Hierarchy { mount_point: "/sys/fs/cgroup/unified".into(), group: "x".into() },
             "below the root of the mount"
         );
-        let devices = find(MOUNTS, groups, Kind::Devices).unwrap();
+        let devices = find(MOUNTS, groups, Kind::Version1("devices")).unwrap();
         assert_eq!(devices, Hierarchy { mount_point: "/sys/fs/cgroup/dev ices".into(), group: "a/b".into() });
     }
 
     #[test]
     fn a_group_that_is_not_mounted_is_none() {
         assert_eq!(find(MOUNTS, "0::/other\n", Kind::Unified), None);
-        assert_eq!(find(MOUNTS, "4:memory:/m\n", Kind::Devices), None);
+        assert_eq!(find(MOUNTS, "4:memory:/m\n", Kind::Version1("devices")), None);
         assert_eq!(find("", "0::/\n", Kind::Unified), None);
     }
 }

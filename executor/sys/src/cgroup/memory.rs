@@ -22,7 +22,7 @@ const VERSION_1: Files = Files {
 /// Bytes that are left before a limit of this process's group, or of one above it; `None` without a limit.
 pub(crate) fn memory_headroom() -> Option<u64> {
     let unified = Hierarchy::unified().and_then(|found| tightest(&found, &UNIFIED));
-    let version_1 = Hierarchy::memory().and_then(|found| tightest(&found, &VERSION_1));
+    let version_1 = Hierarchy::version_1("memory").and_then(|found| tightest(&found, &VERSION_1));
     [unified, version_1].into_iter().flatten().min()
 }
 

@@ -1,10 +1,10 @@
 //! A control group for each container, where this process can make groups (cgroups(7)).
 //!
-//! One group is made a process, below the group that it is in, and one for each container below that. They set no limits
-//! yet: they make a container's processes nameable as one, and keep them from devices. On a version 2 hierarchy
+//! One group is made a process, below the group that it is in, and one for each container below that. They make a container's
+//! processes nameable as one, and keep them from devices. On a version 2 hierarchy
 //! a small program attached to the process's group decides about devices, and containers are cloned into their group
 //! at no further cost. On a machine that still has the version 1 `devices` controller, each container moves itself into
-//! a group of that hierarchy instead.
+//! a group of that hierarchy instead. A container with [limits](Limits) gets groups for those beside or instead of them.
 //!
 //! Where no group can be made (an ordinary user without a delegated one, a read-only hierarchy) there is none: the other walls
 //! stand without it.
@@ -12,13 +12,21 @@
 mod device;
 mod freeze;
 mod hierarchy;
+mod limited;
 mod memory;
+mod settings;
 
 pub use freeze::Frozen;
+pub use limited::MemoryUse;
 pub(crate) use memory::memory_headroom;
 
-use crate::spawn::ProcessIdentity;
+use crate::{
+    SandboxError,
+    limits::{Limits, UnmetLimit},
+    spawn::ProcessIdentity,
+};
 use hierarchy::Hierarchy;
+use limited::Limited;
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
@@ -26,9 +34,10 @@ use nix::{
     unistd::{UnlinkatFlags, unlinkat},
 };
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -48,6 +57,8 @@ struct Shared {
     devices: Option<Arc<Group>>,
     /// Groups of containers that have ended: making and removing one costs more than anything else about it.
     free: Mutex<Vec<Pair>>,
+    /// This process's groups in which those with limits are made, by the directories that they are in.
+    limiting: Mutex<BTreeMap<PathBuf, Arc<Group>>>,
     next: AtomicU64,
 }
 
@@ -69,12 +80,13 @@ impl Cgroups {
             unified: unified.map(Arc::new),
             devices: devices.map(Arc::new),
             free: Mutex::default(),
+            limiting: Mutex::default(),
             next: AtomicU64::new(0),
         }))
     }
 
     fn devices_group() -> Option<Group> {
-        let group = Hierarchy::devices().and_then(|hierarchy| Group::below(&hierarchy))?;
+        let group = Hierarchy::version_1("devices").and_then(|hierarchy| Group::below(&hierarchy))?;
         device::write_rules(group.directory.as_fd()).ok()?;
         Some(group)
     }
@@ -85,49 +97,79 @@ impl Cgroups {
         self.0.unified.is_some() || self.0.devices.is_some()
     }
 
-    /// A group that one container has to itself.
-    #[must_use]
-    pub fn container(&self) -> Cgroup {
+    /// A group that one container has to itself, with these limits.
+    ///
+    /// # Errors
+    /// [`SandboxError::Limit`], [`SandboxError::CgroupParent`].
+    pub fn container(&self, limits: &Limits) -> Result<Cgroup, SandboxError> {
+        let limited = Limited::new(&self.0, limits)?;
         let free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let groups = free.unwrap_or_else(|| Pair {
             unified: self.0.unified.as_ref().and_then(|above| self.0.make(above)),
             devices: self.0.devices.as_ref().and_then(|above| self.0.make(above)),
         });
-        Cgroup { groups: Some(groups), shared: self.0.clone() }
+        Ok(Cgroup { groups: Some(groups), limited, shared: self.0.clone() })
     }
 }
 
 impl Shared {
-    /// A new group below `above`. Another engine of this process makes its groups there too, so names may be taken.
     fn make(&self, above: &Arc<Group>) -> Option<Group> {
+        self.make_in(above).ok()
+    }
+
+    /// A new group below `above`. Another engine of this process makes its groups there too, so names may be taken.
+    fn make_in(&self, above: &Arc<Group>) -> io::Result<Group> {
         loop {
             let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
             match Group::child(above, &name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                made => return made.ok(),
+                made => return made,
             }
         }
     }
 }
 
-/// A container's control group. Dropping it leaves the group to the next container; its processes must have ended.
+/// A container's control group. Dropping it leaves the group to the next container, and removes those with limits; its processes
+/// must have ended.
 #[derive(Debug)]
 pub struct Cgroup {
     /// There until it is dropped.
     groups: Option<Pair>,
+    limited: Limited,
     shared: Arc<Shared>,
 }
 
 impl Cgroup {
     /// The version 2 group to clone into.
     pub(crate) fn unified(&self) -> Option<BorrowedFd<'_>> {
+        if self.limited.is_unified() {
+            return None;
+        }
         self.groups.as_ref()?.unified.as_ref().map(|group| group.directory.as_fd())
     }
 
-    /// The file of the version 1 group that a process writes `0` to in order to be in it.
-    pub(crate) fn devices_entry(&self) -> Option<OwnedFd> {
-        let group = self.groups.as_ref()?.devices.as_ref()?;
-        openat(&group.directory, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    /// The files of groups that a process writes `0` to in order to be in them, that with the rules for devices and those with
+    /// limits.
+    ///
+    /// # Errors
+    /// When one with limits cannot be opened.
+    pub(crate) fn entries(&self) -> io::Result<Vec<OwnedFd>> {
+        let devices = self.groups.as_ref().and_then(|groups| groups.devices.as_ref()).and_then(|group| {
+            openat(&group.directory, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
+        });
+        Ok(devices.into_iter().chain(self.limited.entries()?).collect())
+    }
+
+    /// The limits that cannot be put into force.
+    #[must_use]
+    pub fn unmet(&self) -> &[UnmetLimit] {
+        self.limited.unmet()
+    }
+
+    /// What its processes have used of the memory that they may use; `None` without a limit.
+    #[must_use]
+    pub fn memory(&self) -> Option<MemoryUse> {
+        self.limited.memory()
     }
 }
 

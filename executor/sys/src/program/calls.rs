@@ -3,6 +3,7 @@
 use super::{
     Argument, CStr, CapSet, Expect, Filter, MountAttributes, Number, PATH_MAX, Program, Slot, VERSION_3,
 };
+use crate::limits::Ulimit;
 use libc::c_ulong;
 use std::os::fd::RawFd;
 
@@ -23,7 +24,7 @@ mod numbers {
         fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl,
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
-        openat = SYS_openat, openat2 = SYS_openat2, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
+        openat = SYS_openat, openat2 = SYS_openat2, prlimit64 = SYS_prlimit64, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
         setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
         umask = SYS_umask, umount2 = SYS_umount2, unshare = SYS_unshare, write = SYS_write,
@@ -352,6 +353,12 @@ impl Program {
         let address = self.buffers[index].as_ptr() as u64;
         let program = self.buffer(Box::new([(filter.len() as u64).to_le(), address]));
         self.push(number!(seccomp), &[libc::SECCOMP_SET_MODE_FILTER.into(), 0_usize.into(), program])
+    }
+
+    /// setrlimit(2).
+    pub fn limit_resource(&mut self, limit: &Ulimit) -> &mut Self {
+        let values = self.buffer(Box::new([limit.soft.as_rlimit(), limit.hard.as_rlimit()]));
+        self.push(number!(prlimit64), &[0_usize.into(), limit.resource.number().into(), values])
     }
 
     /// The terminal that is standard input becomes the controlling one of the new session.

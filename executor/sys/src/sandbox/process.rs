@@ -1,8 +1,8 @@
 //! Who the process is and what it may do.
 
-use super::{Network, Places, SandboxSpec, c_text};
+use super::{Network, Places, Rights, SandboxSpec, c_text};
 use crate::{
-    CapSet, SandboxError, SysError,
+    CapSet, SandboxError,
     program::{Program, Resolution},
     seccomp::Filter,
 };
@@ -46,7 +46,9 @@ pub(super) fn add(
     program: &mut Program,
     places: &Places,
     spec: &SandboxSpec<'_>,
+    Rights { own, ulimits }: &Rights,
 ) -> Result<(), SandboxError> {
+    let own = *own;
     // Never rbuild's own session: its terminal could be opened as /dev/tty, and typed into.
     program.new_session();
     if spec.terminal.is_some() {
@@ -55,7 +57,10 @@ pub(super) fn add(
     program.umask(0o022);
     let directory = places.open(program, &c_text(spec.process.directory)?, Resolution::InRoot);
     program.enter(directory).require_directory_inside_root();
-    let own = CapSet::permitted().map_err(|source| SysError::call("capget", "the own process", source))?;
+    // the last descriptors are open by now, and the right to raise limits is still there
+    for limit in ulimits {
+        program.limit_resource(limit);
+    }
     let Identity { uid, gid, groups } = spec.process.identity;
     match spec.confinement {
         Confinement::Default => {

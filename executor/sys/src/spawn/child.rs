@@ -40,8 +40,9 @@ pub struct Ended {
 /// What processes have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of memory of the largest of them at its peak.
-    pub peak_memory: u64,
+    /// Bytes of memory of the largest of them at its peak. The kernel counts what this process had when it started the first one
+    /// for that one, because they share memory until it executes its command; so `None` when none of them had more.
+    pub peak_memory: Option<u64>,
     /// Time on processors, in the kernel and outside of it.
     pub processor_time: Duration,
 }
@@ -96,12 +97,14 @@ impl Child {
         if let Some(ended) = self.ended {
             return Ok(ended);
         }
-        let ended = loop {
+        let mut ended = loop {
             match wait_pidfd(self.pidfd()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 answer => break answer?,
             }
         };
+        let shared = |peak: &u64| self.guard.as_ref().is_some_and(|guard| guard.process_has_had(*peak));
+        ended.usage.peak_memory = ended.usage.peak_memory.filter(|peak| !shared(peak));
         self.ended = Some(ended);
         Ok(ended)
     }
@@ -154,7 +157,7 @@ fn usage(used: &libc::rusage) -> Usage {
         Duration::from_secs(seconds) + Duration::from_micros(micros)
     };
     // Linux counts kilobytes
-    let peak_memory = (used.ru_maxrss.unsigned_abs()) * 1024;
+    let peak_memory = Some(used.ru_maxrss.unsigned_abs() * 1024);
     Usage { peak_memory, processor_time: time(used.ru_utime) + time(used.ru_stime) }
 }
 

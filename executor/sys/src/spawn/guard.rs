@@ -9,12 +9,15 @@
 //! reaches it, and no process of a container can see it.
 
 use super::{Child, Exec, Namespaces, Spawn, Stdio, identity::pidfd_of, spawn};
-use crate::{SpawnError, init, mount::done, program::Program};
+use crate::{SpawnError, init, mount::done, program::Program, read_proc};
 use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -33,6 +36,8 @@ pub struct Guard {
     own: Option<OwnedFd>,
     /// Held for its closing. `None` once the guard is to end.
     lifeline: Option<OwnedFd>,
+    /// Bytes of memory that this process has had at one moment, when that was looked at.
+    peak: AtomicU64,
 }
 
 impl Guard {
@@ -47,7 +52,7 @@ impl Guard {
         let Waiting { process, lifeline } = Waiting::start(init.as_fd(), null.as_fd(), null.as_fd())?;
         let own = pidfd_of(std::process::id()).map_err(prepare("pidfd_open"))?;
         let own = begin_in(own.as_fd()).is_ok().then_some(own);
-        Ok(Self { init, process, own, lifeline })
+        Ok(Self { init, process, own, lifeline, peak: AtomicU64::new(0) })
     }
 
     /// Its process id, as the host sees it.
@@ -62,6 +67,19 @@ impl Guard {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.process.is_running()
+    }
+
+    /// True if this process, rbuild, has had so many bytes of memory at one moment.
+    pub(super) fn process_has_had(&self, bytes: u64) -> bool {
+        if bytes <= self.peak.load(Ordering::Relaxed) {
+            return true;
+        }
+        let status = read_proc("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        let peak = kilobytes.unwrap_or(0) * 1024;
+        self.peak.store(peak, Ordering::Relaxed);
+        bytes <= peak
     }
 
     /// Starts a process below the guard's pid namespace; returns when it executes its command.

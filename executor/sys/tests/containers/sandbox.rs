@@ -341,6 +341,7 @@ fn a_terminal_is_the_controlling_one() {
         privilege: world.privilege,
         guard: &world.guard,
         cgroups: None,
+        limits: &rbuild_sys::limits::Limits::default(),
         terminal: Some(slave),
         stdio: Stdio { stdin: Some(slave), stdout: slave, stderr: slave },
     };

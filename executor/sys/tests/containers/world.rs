@@ -163,6 +163,7 @@ impl World {
             privilege: self.privilege,
             guard: &self.guard,
             cgroups: Some(&self.cgroups),
+            limits: &rbuild_sys::limits::Limits::default(),
             terminal: None,
             stdio: Stdio { stdin: None, stdout: output.as_fd(), stderr: output.as_fd() },
         };

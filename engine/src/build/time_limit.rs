@@ -1,0 +1,25 @@
+//! The longest that a build may take (`--timeout`).
+
+use crate::{Built, Error};
+use rbuild_cache::Cancel;
+use std::{pin::pin, time::Duration};
+use tokio::time::timeout;
+
+/// How long a build that has taken too long may take to keep what is finished.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// The result of `build`, if it comes in time; otherwise the build is canceled.
+pub(super) async fn within(
+    longest: Duration,
+    build: impl Future<Output = Result<Built, Error>>,
+    cancel: &Cancel,
+) -> Result<Built, Error> {
+    let mut build = pin!(build);
+    if let Ok(built) = timeout(longest, &mut build).await {
+        return built;
+    }
+    cancel.cancel();
+    // what is finished is kept; what waits for a network does not look up
+    let _ = timeout(PARTING, &mut build).await;
+    Err(Error::TookTooLong { longest })
+}
