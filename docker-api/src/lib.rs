@@ -52,7 +52,7 @@ pub use manifests::{
     manifest_value, with_blanks, with_go_names, with_tabs,
 };
 pub use misses::{InputInspect, MissInspect, evicted_word, miss_word};
-pub use moments::moment;
+pub use moments::{go_seconds, moment};
 pub use names::{Detail, shortened, with_tag};
 pub use provenance::{Invocation, ProvenanceMode, recorded_warnings};
 pub use prune_filter::PruneFilter;

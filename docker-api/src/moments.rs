@@ -6,7 +6,7 @@ use rbuild::Timestamp;
 /// without a time and a zone (RFC 3339). Without a zone it is UTC.
 #[must_use]
 pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
-    if let Some(seconds) = duration(text) {
+    if let Some(seconds) = go_seconds(text) {
         return Timestamp::from_seconds(now.seconds().checked_sub(seconds)?);
     }
     let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
@@ -31,7 +31,8 @@ pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Go's durations, in whole seconds: numbers with units, one after another.
-fn duration(text: &str) -> Option<i64> {
+#[must_use]
+pub fn go_seconds(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, text.strip_prefix('+').unwrap_or(text)),

@@ -126,7 +126,8 @@ impl Engine {
         plan.lint_errors().map_err(|error| Error::plan(error, &definition.text))?;
         entitlements::check(&plan, &request, &definition.text)?;
         let Definition { text, context, .. } = definition;
-        let (mut files, fetcher) = LayerFiles::fetched(&self.store, &self.remote, (cancel, reporter));
+        let (mut files, fetcher) =
+            LayerFiles::fetched(&self.store, &self.remote, &request.cache_from, (cancel, reporter));
         if request.pull == PullPolicy::Never {
             files = LayerFiles::as_they_are(&self.store);
         }

@@ -8,7 +8,7 @@ use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
-use rbuild_oci::{FailureClass, ImageId, ParseError as OciError};
+use rbuild_oci::{Digest, FailureClass, ImageId, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
@@ -217,6 +217,14 @@ pub enum Error {
         /// The step's place.
         diagnostic: Box<Diagnostic>,
     },
+    /// A layer that a cache of another machine has cannot be had from there.
+    #[error("failed to fetch layer {layer}")]
+    CachedLayer {
+        /// The digest of its blob.
+        layer: Digest,
+        /// The reason.
+        source: Box<RemoteCacheError>,
+    },
     /// A remote source cannot be had.
     #[error("failed to fetch {url}")]
     Source {
@@ -414,7 +422,7 @@ impl Error {
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),
             Self::Daemon(error) => error.class(),
-            Self::CacheExport { source, .. } => source.class(),
+            Self::CacheExport { source, .. } | Self::CachedLayer { source, .. } => source.class(),
             Self::Io { .. } | Self::LayersElsewhere { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
         }

@@ -46,15 +46,20 @@ impl Lost {
     /// What `error` says of layers.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let cause: &ImageError = match error {
+            Error::CachedLayer { layer, source } => return Some(Self::by_class(source.class(), *layer)),
             Error::StepLayers { source, .. } => source,
             Error::Image(error) => error,
             _ => return None,
         };
         let ImageError::FetchLayer { layer, source, .. } = cause else { return None };
-        Some(match source.class() {
+        Some(Self::by_class(source.class(), *layer))
+    }
+
+    fn by_class(class: FailureClass, layer: Digest) -> Self {
+        match class {
             FailureClass::Environment => Self::Everything,
-            FailureClass::Input | FailureClass::Internal => Self::Blob(*layer),
-        })
+            FailureClass::Input | FailureClass::Internal => Self::Blob(layer),
+        }
     }
 
     /// True if the layer with this blob is one of them.

@@ -4,8 +4,8 @@
 //! that may block; transfers belong to the future of the build, so that dropping it stops them. Between the two goes a
 //! message, and its sender waits.
 
-use crate::{Activity, Error, reporter::Reporter, transfer::Progress};
-use rbuild_cache::{Cancel, LayerId, Store};
+use crate::{Activity, BucketPlace, CacheSource, Error, reporter::Reporter, transfer::Progress};
+use rbuild_cache::{Cancel, LayerId, LayerOrigin, Store};
 use rbuild_executor::ExecutorError;
 use rbuild_image::{ImageError, ImageEvent, RemoteImages};
 use std::{
@@ -32,7 +32,9 @@ pub(crate) struct LayerFiles {
 
 /// The end that fetches.
 pub(crate) struct LayerFetcher {
+    store: Store,
     images: RemoteImages,
+    buckets: Arc<[BucketPlace]>,
     requests: mpsc::UnboundedReceiver<Request>,
     reporter: Reporter,
 }
@@ -55,12 +57,15 @@ impl LayerFiles {
     pub(crate) fn fetched(
         store: &Store,
         images: &RemoteImages,
+        caches: &[CacheSource],
         (cancel, reporter): (&Cancel, &Reporter),
     ) -> (Self, LayerFetcher) {
         let (sender, requests) = mpsc::unbounded_channel();
         let fetching = Some((sender, cancel.clone()));
         let fetcher = LayerFetcher {
+            store: store.clone(),
             images: images.heard_by(reporter.listener()),
+            buckets: caches.iter().filter_map(CacheSource::bucket).cloned().collect(),
             requests,
             reporter: reporter.clone(),
         };
@@ -126,8 +131,9 @@ impl LayerFetcher {
                     None => {
                         waiting.insert(stack.clone(), vec![done]);
                         let (images, reporter) = (self.images.clone(), self.reporter.clone());
+                        let (store, buckets) = (self.store.clone(), self.buckets.clone());
                         fetching.spawn(async move {
-                            let fetched = fetch(&images, &stack, &reporter).await;
+                            let fetched = fetch((&store, &images), &buckets, &stack, &reporter).await;
                             (stack, fetched)
                         });
                     }
@@ -157,13 +163,34 @@ fn answer(waiting: Vec<Waiting>, mut fetched: Result<(), Error>) {
 }
 
 /// Fetches what is missing of one stack, as an activity of its own.
-async fn fetch(images: &RemoteImages, stack: &[LayerId], reporter: &Reporter) -> Result<(), Error> {
+async fn fetch(
+    (store, images): (&Store, &RemoteImages),
+    buckets: &[BucketPlace],
+    stack: &[LayerId],
+    reporter: &Reporter,
+) -> Result<(), Error> {
     let Some(image) = images.origin(stack)? else { return Ok(()) };
     let activity = reporter.begin(Activity::FetchLayers { image: image.to_string() });
+    if let Err(error) = bring_from_buckets(store, buckets, stack).await {
+        return activity.end_with(Err(error));
+    }
     let fetched = {
         let progress = Progress::new(&activity);
         let tell = |event: ImageEvent| progress.tell(&event);
         images.fetch_layers(stack, &tell).await
     };
     Ok(activity.end_with(fetched)?)
+}
+
+/// Brings the blobs of those layers of `stack` that are in one of `buckets`, from where they are unpacked like all others.
+async fn bring_from_buckets(store: &Store, buckets: &[BucketPlace], stack: &[LayerId]) -> Result<(), Error> {
+    for layer in stack {
+        let Some(remote) = store.remote_layer(layer)? else { continue };
+        let LayerOrigin::Bucket { bucket } = &remote.origin else { continue };
+        if let Some(place) = buckets.iter().find(|place| place.location() == *bucket) {
+            let lost = |source| Error::CachedLayer { layer: remote.blob.digest, source: Box::new(source) };
+            place.bring(store, &remote.blob).await.map_err(lost)?;
+        }
+    }
+    Ok(())
 }

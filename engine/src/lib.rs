@@ -130,7 +130,8 @@ pub use rbuild_registry::{
     Notice as RegistryNotice, Protection, Proxies, Reached, Registries, RetryPolicy, Secret, Tls,
 };
 pub use rbuild_remote_cache::{
-    CacheContainer, CacheDestination, CacheForm, CacheSource, CacheTarget, Leftovers,
+    Addressing, AzureContainer, BucketPlace, BucketService, CacheContainer, CacheDestination, CacheForm,
+    CacheSource, CacheTarget, Leftovers, S3Bucket,
 };
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};

@@ -137,6 +137,12 @@ pub enum ImageError {
         /// The layer.
         layer: LayerId,
     },
+    /// A layer is in a cache to which this command has no login.
+    #[error("{bucket} is a cache that was not given to this command")]
+    BucketNotGiven {
+        /// The place of its blobs.
+        bucket: String,
+    },
     /// A layer that arrived is not the one its image's config names.
     #[error("layer {name} should be {expected} and is {found}")]
     WrongLayer {
@@ -351,6 +357,7 @@ impl ImageError {
             registry: match &remote.origin {
                 LayerOrigin::Registry(reference) => reference.domain().to_owned(),
                 LayerOrigin::Layout { .. } => "this machine".to_owned(),
+                LayerOrigin::Bucket { bucket } => bucket.clone(),
             },
             source: Box::new(source),
         }

@@ -27,6 +27,7 @@ impl ImageError {
             | Self::ArchiveDigest { .. }
             | Self::ArchiveSize { .. }
             | Self::NoImages { .. }
+            | Self::BucketNotGiven { .. }
             | Self::TooLong { .. } => Input,
             Self::Archive(error) => error.class(),
             Self::EntryIo { source, .. } | Self::ArchiveRead(source) => FailureClass::of_io(source, Input),

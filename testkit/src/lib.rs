@@ -13,6 +13,7 @@ mod hostile;
 mod http_server;
 mod proxy;
 mod registry;
+mod s3_server;
 mod skip;
 mod token_server;
 mod workspace;
@@ -28,6 +29,7 @@ pub use proxy::{Harm, Relay};
 pub use registry::{
     REGISTRY_PASSWORD, REGISTRY_USER, Registry, RegistryLogin, RegistryOptions, RegistryTransport,
 };
+pub use s3_server::{S3_KEY, S3_SECRET, S3Server};
 pub use skip::{has_root, skip, skip_named};
 pub use token_server::IDENTITY_TOKEN;
 pub use workspace::{Base, Ran, Workspace, has_program, is_root, repository};

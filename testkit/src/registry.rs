@@ -227,7 +227,7 @@ impl Drop for Registry {
 }
 
 /// A process that does not outlive an early return.
-struct Killed(Option<Child>);
+pub(crate) struct Killed(pub(crate) Option<Child>);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -245,7 +245,7 @@ fn needed<T>(program: &str, made: Option<T>) -> Option<T> {
     made
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address").port()
 }
@@ -269,7 +269,7 @@ fn spawn(directory: &Path) -> Option<Child> {
 }
 
 /// Waits until the process accepts connections; `false` when it ends or takes too long.
-fn listens(process: &mut Killed, port: u16) -> bool {
+pub(crate) fn listens(process: &mut Killed, port: u16) -> bool {
     let start = Instant::now();
     while start.elapsed() < START_LIMIT {
         let ended =

@@ -6,7 +6,7 @@
 
 use crate::SharedCache;
 use rbuild_cache::CacheKey;
-use rbuild_oci::{Descriptor, Digest, Timestamp};
+use rbuild_oci::{Descriptor, DiffId, Digest, MediaType, Timestamp};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -27,6 +27,20 @@ pub(crate) struct Part {
 struct Layer {
     blob: Digest,
     parent: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+}
+
+/// What BuildKit wants to know of a blob that no manifest describes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Annotations {
+    media_type: MediaType,
+    #[serde(rename = "diffID")]
+    diff_id: DiffId,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +84,21 @@ impl Part {
         part
     }
 
+    /// The same, with what a manifest would say of the blobs.
+    pub(crate) fn annotated(cache: &SharedCache) -> Self {
+        let mut part = Self::of(cache);
+        for layer in &mut part.layers {
+            let known = cache.blobs().into_iter().find(|(_, blob)| blob.digest == layer.blob);
+            layer.annotations = known.map(|(shared, blob)| Annotations {
+                media_type: blob.media_type.clone(),
+                diff_id: shared.diff_id,
+                size: blob.size,
+                created_at: created(cache, &blob.digest),
+            });
+        }
+        part
+    }
+
     /// The number of the record with this key.
     fn place(&mut self, places: &mut HashMap<CacheKey, usize>, key: CacheKey) -> usize {
         *places.entry(key).or_insert_with(|| {
@@ -82,7 +111,7 @@ impl Part {
     /// The number of the layer `blob` on the layer `parent`.
     fn chain(&mut self, chains: &mut HashMap<(Digest, i64), i64>, blob: Digest, parent: i64) -> i64 {
         *chains.entry((blob, parent)).or_insert_with(|| {
-            self.layers.push(Layer { blob, parent });
+            self.layers.push(Layer { blob, parent, annotations: None });
             self.layers.len() as i64 - 1
         })
     }
@@ -103,15 +132,18 @@ pub(crate) fn inline_records(cache: &SharedCache) -> Vec<u8> {
     serde_json::to_vec(&part.records).expect("records are strings and numbers")
 }
 
+/// When the layer with this blob was made.
+fn created(cache: &SharedCache, blob: &Digest) -> Option<Timestamp> {
+    let of = |layer: usize| cache.layers[layer].blob.as_ref().is_some_and(|own| own.digest == *blob);
+    cache.records.iter().find(|record| of(record.layer)).map(|record| record.created)
+}
+
 /// The descriptors of the cache's blobs, with what BuildKit wants to know of them.
 pub(crate) fn descriptors(cache: &SharedCache) -> Vec<Descriptor> {
-    let created = |blob: &Digest| {
-        let of = |layer: usize| cache.layers[layer].blob.as_ref().is_some_and(|own| own.digest == *blob);
-        cache.records.iter().find(|record| of(record.layer)).map(|record| record.created)
-    };
     let described = cache.blobs().into_iter().map(|(layer, blob)| {
         let mut annotations = BTreeMap::from([(UNCOMPRESSED.to_owned(), layer.diff_id.to_string())]);
-        annotations.extend(created(&blob.digest).map(|time| (CREATED_AT.to_owned(), time.to_string())));
+        annotations
+            .extend(created(cache, &blob.digest).map(|time| (CREATED_AT.to_owned(), time.to_string())));
         let (media_type, digest, size) = (blob.media_type.clone(), blob.digest, blob.size);
         Descriptor { annotations, ..Descriptor::new(media_type, digest, size) }
     });

@@ -1,6 +1,8 @@
 //! Where a cache is written, and in which form.
 
-use crate::{CacheForm, Leftovers, RemoteCacheError, SharedCache, documents::Documents, layout, registry};
+use crate::{
+    BucketPlace, CacheForm, Leftovers, RemoteCacheError, SharedCache, documents::Documents, layout, registry,
+};
 use rbuild_cache::{LayerId, Store};
 use rbuild_image::{OnEvent, RemoteImages};
 use rbuild_oci::{Descriptor, ImageName};
@@ -29,6 +31,8 @@ pub enum CacheTarget {
         /// What becomes of blobs that nothing in it names any more.
         leftovers: Leftovers,
     },
+    /// A bucket.
+    Bucket(BucketPlace),
 }
 
 impl CacheDestination {
@@ -40,6 +44,7 @@ impl CacheDestination {
         match &self.target {
             CacheTarget::Registry(name) => Ok(images.check_push(name).await?),
             CacheTarget::Layout { directory, .. } => layout::make(directory),
+            CacheTarget::Bucket(place) => place.open().await,
         }
     }
 
@@ -56,6 +61,7 @@ impl CacheDestination {
         let packing = &self.form.packing;
         match &self.target {
             CacheTarget::Registry(name) => Ok(images.send_layer(layer, (name, packing), on_event).await?),
+            CacheTarget::Bucket(place) => place.send_layer((store, images), layer, packing).await,
             CacheTarget::Layout { directory, .. } => {
                 layout::send_layer((store, images), layer, (directory, packing)).await
             }
@@ -73,6 +79,7 @@ impl CacheDestination {
     ) -> Result<Descriptor, RemoteCacheError> {
         match &self.target {
             CacheTarget::Registry(name) => registry::publish(images, name, (cache, &self.form)).await,
+            CacheTarget::Bucket(place) => place.publish(cache).await,
             CacheTarget::Layout { directory, tag, leftovers } => {
                 layout::publish((directory, tag), Documents::of(cache, &self.form), *leftovers)
             }
@@ -84,6 +91,7 @@ impl fmt::Display for CacheTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(name) => f.write_str(&name.as_reference().familiar()),
+            Self::Bucket(place) => place.fmt(f),
             Self::Layout { directory, tag, .. } => write!(f, "{}:{tag}", directory.display()),
         }
     }

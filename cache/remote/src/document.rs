@@ -63,6 +63,14 @@ pub(crate) fn write(cache: &SharedCache) -> Vec<u8> {
     serde_json::to_vec(&written).expect("a description is strings and numbers")
 }
 
+/// Writes the description of a cache that has no manifest: what one says of blobs stands in BuildKit's part.
+pub(crate) fn write_annotated(cache: &SharedCache) -> Vec<u8> {
+    let SharedCache { layers, records } = cache;
+    let rbuild = WrittenPart { version: VERSION, layers, records };
+    let written = Written { buildkit: buildkit::Part::annotated(cache), rbuild };
+    serde_json::to_vec(&written).expect("a description is strings and numbers")
+}
+
 /// Writes rbuild's part alone.
 pub(crate) fn write_inline(cache: &SharedCache) -> Vec<u8> {
     let SharedCache { layers, records } = cache;

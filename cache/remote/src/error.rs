@@ -1,5 +1,6 @@
 //! What can go wrong with shared caches.
 
+use crate::BucketFailure;
 use rbuild_image::ImageError;
 use rbuild_oci::{FailureClass, ParseError};
 use rbuild_registry::RegistryError;
@@ -89,6 +90,19 @@ pub enum RemoteCacheError {
         #[source]
         source: io::Error,
     },
+    /// A service of buckets failed.
+    #[error("cannot {action} {object} in {bucket}")]
+    Bucket {
+        /// The operation, as a verb.
+        action: &'static str,
+        /// The object.
+        object: String,
+        /// The bucket.
+        bucket: String,
+        /// The reason.
+        #[source]
+        source: BucketFailure,
+    },
     /// A worker ended without an answer.
     #[error("a worker of the cache ended without an answer")]
     Worker,
@@ -109,6 +123,7 @@ impl RemoteCacheError {
             | Self::NoInlineCache { .. }
             | Self::NotACache { .. }
             | Self::NoSuchCache { .. } => FailureClass::Input,
+            Self::Bucket { source, .. } => source.class(),
             Self::File { .. } => FailureClass::Environment,
             Self::Worker => FailureClass::Internal,
         }

@@ -103,6 +103,10 @@ pub(crate) async fn send_layer(
         }
         return draft.finish(blob.media_type.clone());
     }
+    if let Some(RemoteLayer { origin: LayerOrigin::Bucket { .. }, .. }) = &remote {
+        // its bucket is asked for what the build needs alone
+        return Err(ImageError::LayerElsewhere { layer: *layer }.into());
+    }
     let (store, layer, directory, packing) = (store.clone(), *layer, directory.to_owned(), *packing);
     let writing = move || write_layer(&store, (&layer, remote), &directory, &packing);
     tokio::task::spawn_blocking(writing).await.map_err(|_| RemoteCacheError::Worker)?

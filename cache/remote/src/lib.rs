@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bucket;
 mod buildkit;
 mod destination;
 mod document;
@@ -21,6 +22,7 @@ mod registry;
 mod shared;
 mod source;
 
+pub use bucket::{Addressing, AzureContainer, BucketFailure, BucketPlace, BucketService, S3Bucket};
 pub use destination::{CacheDestination, CacheTarget};
 pub use documents::{CacheContainer, CacheForm};
 pub use error::RemoteCacheError;

@@ -102,6 +102,11 @@ pub enum LayerOrigin {
         /// Its path.
         layout: String,
     },
+    /// A bucket that has a build cache.
+    Bucket {
+        /// The place of its blobs, without a login.
+        bucket: String,
+    },
 }
 
 impl LayerOrigin {
@@ -110,7 +115,7 @@ impl LayerOrigin {
     pub fn registry(&self) -> Option<&Reference> {
         match self {
             Self::Registry(reference) => Some(reference),
-            Self::Layout { .. } => None,
+            Self::Layout { .. } | Self::Bucket { .. } => None,
         }
     }
 
@@ -120,6 +125,7 @@ impl LayerOrigin {
         match self {
             Self::Registry(reference) => reference.familiar(),
             Self::Layout { layout } => layout.clone(),
+            Self::Bucket { bucket } => bucket.clone(),
         }
     }
 
@@ -138,6 +144,7 @@ impl fmt::Display for LayerOrigin {
         match self {
             Self::Registry(reference) => reference.fmt(f),
             Self::Layout { layout } => layout.fmt(f),
+            Self::Bucket { bucket } => bucket.fmt(f),
         }
     }
 }

@@ -92,7 +92,7 @@ impl BuildOptions {
         let call = CallOptions::new(args.call.as_deref(), args.check)?;
         let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
-        let (cache_to, inline_cache) = caches::outputs(&args.cache_to, &build_args)?;
+        let (cache_to, inline_cache) = caches::outputs(&args.cache_to, &build_args, environment)?;
         let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
         let BuildOutputs { targets, layer_times, epoch, insecure } = outputs(&args, &names)?;
         let request = BuildRequest {
@@ -123,7 +123,7 @@ impl BuildOptions {
             limits: limits::limits(&args.limits, &args.resource)?,
             step_timeout: limits::duration("step-timeout", args.step_timeout.as_deref())?,
             timeout: limits::duration("timeout", args.timeout.as_deref())?,
-            cache_from: caches::sources(&args.cache_from)?,
+            cache_from: caches::sources(&args.cache_from, environment)?,
             cache_to,
             inline_cache,
             ..BuildRequest::new(PathBuf::new())

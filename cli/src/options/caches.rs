@@ -1,7 +1,11 @@
 //! `--cache-from` and `--cache-to`: caches of other machines, and for them.
 
-use super::{image_name, outputs::fields, packing, reference};
-use crate::error::UsageError;
+use super::{
+    buckets,
+    cache_attributes::{Attributes, entries, go_bool},
+    image_name, packing, reference,
+};
+use crate::{environment::Environment, error::UsageError};
 use rbuild::{
     CacheContainer, CacheDestination, CacheFailure, CacheForm, CacheMode, CacheOutput, CacheSource,
     CacheTarget, InlineCache, Leftovers, MediaTypes,
@@ -11,20 +15,14 @@ use std::path::{Path, PathBuf};
 /// The name of a cache in a layout when none is given.
 const DEFAULT_TAG: &str = "latest";
 
-/// The attributes of one cache, each taken once; one that is left over is a mistake.
-struct Attributes {
-    kind: String,
-    values: Vec<(String, String)>,
-}
-
 /// The caches to read that `values` of `--cache-from` name.
 ///
 /// # Errors
 /// [`UsageError`] in Docker's words.
-pub(super) fn sources(values: &[String]) -> Result<Vec<CacheSource>, UsageError> {
+pub(super) fn sources(values: &[String], environment: &Environment) -> Result<Vec<CacheSource>, UsageError> {
     let mut sources = Vec::new();
     for asked in entries(values)? {
-        sources.push(source(asked)?);
+        sources.push(source(asked, environment)?);
     }
     Ok(sources)
 }
@@ -36,6 +34,7 @@ pub(super) fn sources(values: &[String]) -> Result<Vec<CacheSource>, UsageError>
 pub(super) fn outputs(
     values: &[String],
     build_args: &[(String, String)],
+    environment: &Environment,
 ) -> Result<(Vec<CacheOutput>, InlineCache), UsageError> {
     let (mut outputs, mut inline) = (Vec::new(), InlineCache::Absent);
     for mut asked in entries(values)? {
@@ -43,7 +42,7 @@ pub(super) fn outputs(
             asked.finish_inline()?;
             inline = InlineCache::Written;
         } else {
-            outputs.push(output(asked)?);
+            outputs.push(output(asked, environment)?);
         }
     }
     let argument = build_args.iter().rev().find(|(name, _)| name == "BUILDKIT_INLINE_CACHE");
@@ -62,7 +61,7 @@ fn whole(directory: &str, attribute: &str) -> Result<PathBuf, UsageError> {
         .map_err(|error| UsageError::in_build(format!("{attribute}={directory}: {error}")))
 }
 
-fn source(mut asked: Attributes) -> Result<CacheSource, UsageError> {
+fn source(mut asked: Attributes, environment: &Environment) -> Result<CacheSource, UsageError> {
     let source = match asked.kind.as_str() {
         "registry" => {
             asked.only("registry.insecure", false)?;
@@ -77,13 +76,15 @@ fn source(mut asked: Attributes) -> Result<CacheSource, UsageError> {
                 digest: digest.map(|text| text.parse().map_err(invalid)).transpose()?,
             }
         }
+        "s3" => CacheSource::Bucket(buckets::s3(&mut asked, environment)?),
+        "azblob" => CacheSource::Bucket(buckets::azure(&mut asked, environment)?),
         _ => return Err(asked.unknown()),
     };
     asked.finish()?;
     Ok(source)
 }
 
-fn output(mut asked: Attributes) -> Result<CacheOutput, UsageError> {
+fn output(mut asked: Attributes, environment: &Environment) -> Result<CacheOutput, UsageError> {
     let target = match asked.kind.as_str() {
         "registry" => {
             asked.only("registry.insecure", false)?;
@@ -97,6 +98,8 @@ fn output(mut asked: Attributes) -> Result<CacheOutput, UsageError> {
                 leftovers: if reset { Leftovers::Removed } else { Leftovers::Kept },
             }
         }
+        "s3" => CacheTarget::Bucket(buckets::s3(&mut asked, environment)?),
+        "azblob" => CacheTarget::Bucket(buckets::azure(&mut asked, environment)?),
         _ => return Err(asked.unknown()),
     };
     let mode = match asked.take("mode").as_deref() {
@@ -137,126 +140,23 @@ fn form(asked: &mut Attributes) -> Result<CacheForm, UsageError> {
     })
 }
 
-/// Reads `type=T,NAME=VALUE,…`, and references alone, each of which is a cache in a registry.
-fn entries(values: &[String]) -> Result<Vec<Attributes>, UsageError> {
-    let mut entries = Vec::new();
-    for text in values.iter().filter(|text| !text.is_empty()) {
-        let fields = fields(text)?;
-        if fields.iter().all(|field| !field.contains('=')) {
-            let of_registry = |name: String| Attributes {
-                kind: "registry".to_owned(),
-                values: vec![("ref".to_owned(), name)],
-            };
-            entries.extend(fields.into_iter().map(of_registry));
-            continue;
-        }
-        let (mut kind, mut values) = (None, Vec::new());
-        for field in fields {
-            let Some((name, value)) = field.split_once('=') else {
-                return Err(UsageError::in_build(format!("invalid value {field}")));
-            };
-            match name.trim().to_ascii_lowercase() {
-                name if name == "type" => kind = Some(value.to_owned()),
-                name => {
-                    values.retain(|(known, _)| *known != name);
-                    values.push((name, value.to_owned()));
-                }
-            }
-        }
-        let required = || UsageError::in_build(format!("type required for {text:?}"));
-        let kind = kind.filter(|kind| !kind.is_empty()).ok_or_else(required)?;
-        entries.push(Attributes { kind, values });
-    }
-    Ok(entries)
-}
-
-impl Attributes {
-    fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.values.iter().position(|(known, _)| known == name)?;
-        Some(self.values.remove(at).1)
-    }
-
-    fn needed(&mut self, name: &str) -> Result<String, UsageError> {
-        let given = self.take(name).filter(|value| !value.is_empty());
-        given.ok_or_else(|| UsageError::in_build(format!("{} cache requires {name}", self.kind)))
-    }
-
-    fn switch(&mut self, name: &str) -> Result<Option<bool>, UsageError> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let invalid = || UsageError::in_build(format!("non-bool value specified for {name}"));
-        go_bool(&value).map(Some).ok_or_else(invalid)
-    }
-
-    /// The attributes of a cache that an image carries: its layers are the image's, so what only says how they are written is of
-    /// the output.
-    fn finish_inline(&mut self) -> Result<(), UsageError> {
-        if self.take("mode").is_some_and(|mode| mode == "max") {
-            return Err(UsageError::in_build(
-                "an inline cache has the steps of the image alone: type=registry and type=local take mode=max",
-            ));
-        }
-        let unused =
-            ["ignore-error", "compression", "compression-level", "force-compression", "oci-mediatypes"];
-        self.values.retain(|(name, _)| !unused.contains(&name.as_str()));
-        Self { kind: self.kind.clone(), values: std::mem::take(&mut self.values) }.finish()
-    }
-
-    /// Takes a switch that may only say what is done anyway.
-    fn only(&mut self, name: &str, done: bool) -> Result<(), UsageError> {
-        match self.switch(name)? {
-            Some(asked) if asked != done => Err(UsageError::unsupported(format_args!(
-                "{name}={asked} of cache type {} (--tls-verify=false accepts such registries)",
-                self.kind
-            ))),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Nothing may be left.
-    fn finish(self) -> Result<(), UsageError> {
-        match self.values.first() {
-            Some((name, _)) => {
-                Err(UsageError::unsupported(format_args!("attribute {name} of cache type {}", self.kind)))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn unknown(&self) -> UsageError {
-        match self.kind.as_str() {
-            "gha" => UsageError::unsupported(
-                "cache type gha, whose service answers only inside of GitHub's runners: use type=registry or type=local there",
-            ),
-            "inline" => UsageError::in_build(
-                "an inline cache is read with its image: type=registry,ref=IMAGE (--cache-from IMAGE)",
-            ),
-            "s3" | "azblob" => {
-                UsageError::unsupported(format_args!("cache type {} in this place", self.kind))
-            }
-            other => UsageError::in_build(format!("unknown cache type {other:?}")),
-        }
-    }
-}
-
-/// A value that Go's `strconv.ParseBool` reads.
-fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::User;
+
+    fn nothing() -> Environment {
+        Environment::of(&[], User::Root)
+    }
 
     fn to(text: &str) -> Result<CacheOutput, String> {
-        outputs(&[text.to_owned()], &[]).map(|(mut all, _)| all.remove(0)).map_err(|error| error.to_string())
+        outputs(&[text.to_owned()], &[], &nothing())
+            .map(|(mut all, _)| all.remove(0))
+            .map_err(|error| error.to_string())
     }
 
     fn from(text: &str) -> Result<Vec<CacheSource>, String> {
-        sources(&[text.to_owned()]).map_err(|error| error.to_string())
+        sources(&[text.to_owned()], &nothing()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -304,7 +204,7 @@ mod tests {
         let asked = |flags: &[&str], value: Option<&str>| {
             let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
             let arguments = value.map(|value| ("BUILDKIT_INLINE_CACHE".to_owned(), value.to_owned()));
-            outputs(&flags, &Vec::from_iter(arguments)).map(|(_, inline)| inline).unwrap()
+            outputs(&flags, &Vec::from_iter(arguments), &nothing()).map(|(_, inline)| inline).unwrap()
         };
         assert_eq!(asked(&["type=inline"], None), InlineCache::Written);
         assert_eq!(asked(&["type=inline,mode=min,compression=zstd"], Some("0")), InlineCache::Written);
@@ -319,6 +219,7 @@ mod tests {
     fn mistakes_are_named() {
         for (text, message) in [
             ("ref=a,mode=max", "type required for \"ref=a,mode=max\""),
+            ("bucket=b,secret_access_key=hunter2", "type required for \"…\""),
             ("type=registry", "registry cache requires ref"),
             ("type=local", "local cache requires dest"),
             ("type=registry,ref=a,mode=most", "unknown cache mode \"most\": give min or max"),

@@ -1,7 +1,9 @@
 //! What was meant: typed requests made of what was typed, or a mistake in Docker's words. Nothing here reads a file or
 //! asks the engine, so every conflict is found before any work begins.
 
+mod buckets;
 mod build;
+mod cache_attributes;
 mod cache_mounts;
 mod caches;
 mod call;

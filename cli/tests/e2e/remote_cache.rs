@@ -1,5 +1,6 @@
 //! Caches that machines share: `--cache-to` on one, `--cache-from` on another, and servers and directories that fail or lie.
 
+mod bucket;
 mod inline;
 
 use crate::{RBUILD, with_busybox};

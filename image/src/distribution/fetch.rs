@@ -149,6 +149,9 @@ impl RemoteImages {
                 LayerOrigin::Registry(reference) => {
                     self.unpack_download((reference, remote), keep, on_event).await?
                 }
+                LayerOrigin::Bucket { bucket } => {
+                    return Err(ImageError::BucketNotGiven { bucket: bucket.clone() });
+                }
                 LayerOrigin::Layout { layout } => {
                     let (layout, wanted) = (PathBuf::from(layout), descriptor.clone());
                     // like any blob of the store from here on: checked against its digest and its length

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, fs};
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// Libraries that only these crates may use.
-const HOMES: [(&str, &str); 13] = [
+const HOMES: [(&str, &str); 14] = [
+    ("object_store", "rbuild-remote-cache"),
     ("pest", "rbuild-parser"),
     ("pest_derive", "rbuild-parser"),
     ("petgraph", "rbuild-planner"),
@@ -24,7 +25,7 @@ const HOMES: [(&str, &str); 13] = [
 ];
 
 /// Packages in `Cargo.lock`, at most.
-const PACKAGES: usize = 320;
+const PACKAGES: usize = 330;
 
 #[test]
 fn dependencies_point_down() {

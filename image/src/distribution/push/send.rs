@@ -58,6 +58,10 @@ impl Pushing<'_> {
     pub(super) async fn pass_on(&self, remote: &RemoteLayer) -> Result<(), ImageError> {
         let reference = match &remote.origin {
             LayerOrigin::Registry(reference) => reference,
+            LayerOrigin::Bucket { bucket } => {
+                let source = ImageError::BucketNotGiven { bucket: bucket.clone() };
+                return Err(ImageError::fetch_layer(remote, source));
+            }
             LayerOrigin::Layout { layout } => {
                 let layout = Layout::open(Path::new(layout))?;
                 // one that is not there is the first thing to be said
