@@ -9,6 +9,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 /// Files of a step that are named.
 const NAMED: usize = 10;
 
+const MEGABYTE: u64 = 1_000_000;
+
 /// The number of an activity, from 1 in the order of their beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ActivityId(pub u32);
@@ -241,6 +243,15 @@ pub enum Warning {
     },
     /// A registry makes the work wait, or a mirror failed.
     Registry(RegistryNotice),
+    /// A step takes much of the context.
+    LargeContext {
+        /// The instruction.
+        step: String,
+        /// The bytes that it takes.
+        bytes: u64,
+        /// Where the most of it is: paths and their bytes, the largest first.
+        largest: Vec<(String, u64)>,
+    },
     /// The store is over its budget, and what it has is needed.
     OverBudget {
         /// Bytes that would have to go.
@@ -336,6 +347,14 @@ impl fmt::Display for Warning {
             Self::FinishedLost(causes) => write!(f, "finished steps could not be kept: {causes}"),
             Self::LayerDamaged { step, causes } => write!(f, "the layer of {step:?} is made again: {causes}"),
             Self::Registry(notice) => notice.fmt(f),
+            Self::LargeContext { step, bytes, largest } => {
+                write!(f, "{step} takes {} MB of the context", bytes / MEGABYTE)?;
+                for (place, (path, bytes)) in largest.iter().enumerate() {
+                    let before = if place == 0 { ", the most in" } else { "," };
+                    write!(f, "{before} {path} ({} MB)", bytes / MEGABYTE)?;
+                }
+                write!(f, "; .dockerignore can leave out what is not needed: see rbuild context ls --size")
+            }
             Self::OverBudget { lacking } => write!(
                 f,
                 "the store is {lacking} bytes over its budget, and images, containers, running builds or the reserved part of the \

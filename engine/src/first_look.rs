@@ -2,7 +2,7 @@
 //! the same questions in the same order.
 
 use crate::{
-    BuildRequest, Causes, Error, Outcome,
+    BuildRequest, Causes, Error, Outcome, Warning,
     context::Context,
     diagnostic::DockerfileText,
     diffs::{self, Diffs},
@@ -20,7 +20,7 @@ use crate::{
 };
 use rbuild_cache::{Cancel, Store};
 use rbuild_executor::ExecutorError;
-use rbuild_planner::{CachePolicy, Plan, StepId};
+use rbuild_planner::{Action, CachePolicy, Filesystem, Plan, Step, StepId};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// A plan with what it was made from.
@@ -76,6 +76,29 @@ impl FirstLook {
     }
 }
 
+/// Bytes of the context from which a build says where they are.
+const LARGE: u64 = 100_000_000;
+
+/// Says which step takes the most of the main context, when that is much. What was selected is known, so nothing is walked for it.
+fn warn_of_large_context(plan: &Plan, keys: &Keys, reporter: &Reporter) {
+    let of_step = |step: &Step| match &step.action {
+        Action::Copy(action) if action.from == Filesystem::Context => {
+            keys.step(step.id).selection.as_ref().map(|selection| (selection.bytes(), selection.clone()))
+        }
+        Action::Copy(_) | Action::Run(_) | Action::Workdir(_) => None,
+    };
+    let sizes = plan.steps.iter().filter_map(|step| Some((step, of_step(step)?)));
+    let largest = sizes.max_by_key(|(_, (bytes, _))| *bytes);
+    if let Some((step, (bytes_in_all, selection))) = largest.filter(|(_, (bytes, _))| *bytes > LARGE) {
+        let mut largest = selection.size(MOST_NAMED).largest;
+        largest.retain(|(_, bytes)| *bytes > bytes_in_all / 100);
+        reporter.warn(Warning::LargeContext { step: step.name.clone(), bytes: bytes_in_all, largest });
+    }
+}
+
+/// Places of a large context that are named.
+const MOST_NAMED: usize = 3;
+
 impl Planned {
     /// Keys every step and takes every result the cache has. Contexts are walked before the index is opened, so that no
     /// other process waits for the walk.
@@ -96,6 +119,7 @@ impl Planned {
             error
         })?;
         reporter.keyed(keys.iter().map(|keyed| keyed.key));
+        warn_of_large_context(&plan, &keys, &reporter);
         let mut results = Results::new(&plan, &images);
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
         let to_hash = export::to_hash(&plan, request.outputs_by_target());

@@ -96,7 +96,7 @@ pub use containers::{
     CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, Pause, Retention,
     RunningContainer, Terminal, Volume,
 };
-pub use context::RemoteContext;
+pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use error::{Error, StartFailure, StepFailure};
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
@@ -114,7 +114,9 @@ pub use preview::{
 };
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
-pub use rbuild_executor::{Limits, MAX_DEFINITION, Most, Resource, Ulimit, UnmetLimit};
+pub use rbuild_executor::{
+    ContextFile, ContextFileKind, DecidingPattern, Limits, MAX_DEFINITION, Most, Resource, Ulimit, UnmetLimit,
+};
 pub use rbuild_image::{
     GzipLevel, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs, StaleFiles,
     ZstdLevel,

@@ -72,6 +72,14 @@ impl ContextDirectory {
         Ok(Some(Self { place, root, owner: self.owner }))
     }
 
+    /// True if something is at `path`, which is relative to the directory; a link at its end is not followed.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`] when it cannot be looked up.
+    pub fn has(&self, path: &Path) -> Result<bool, ExecutorError> {
+        Ok(self.root.find(path.as_os_str().as_bytes())?.is_some())
+    }
+
     /// The content of the file at `path`, which is relative to the directory; `None` when nothing has that name. Links are
     /// followed as if the directory were the root of all files.
     ///

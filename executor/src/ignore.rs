@@ -8,6 +8,7 @@ use crate::{
     ExecutorError,
     pattern::{Dialect, Pattern, clean},
 };
+use std::{collections::BTreeMap, path::Path};
 
 /// Patterns and exceptions, compiled.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +17,37 @@ pub struct IgnoreRules {
     has_exceptions: bool,
     /// A pattern stands for everything in the root: `*`, `**` or `**/*`.
     has_everything: bool,
+    /// The file that they stand in.
+    file: Option<String>,
 }
 
 #[derive(Clone, Debug)]
 struct Rule {
     pattern: Pattern,
     exception: bool,
+    /// As it stands in the file, and its line there.
+    written: String,
+    line: usize,
+}
+
+/// Why a path is in a context, or is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoreDecision {
+    /// True if it is there.
+    pub is_kept: bool,
+    /// The pattern that decided; without one, none matches it or a directory above it.
+    pub pattern: Option<DecidingPattern>,
+}
+
+/// The pattern that decided about a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecidingPattern {
+    /// As it is written.
+    pub text: String,
+    /// Its line in the ignore file.
+    pub line: usize,
+    /// What it matches: the path, or a directory above it.
+    pub matched: String,
 }
 
 /// Which patterns the ancestors of a path matched, a bit each.
@@ -50,8 +76,8 @@ impl IgnoreRules {
     /// [`ExecutorError::PatternSyntax`] and [`ExecutorError::IllegalExclusion`].
     pub fn parse_file(content: &[u8]) -> Result<Self, ExecutorError> {
         let text = String::from_utf8_lossy(content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content));
-        let mut patterns = Vec::new();
-        for line in text.lines() {
+        let (mut patterns, mut places) = (Vec::new(), Vec::new());
+        for (number, line) in text.lines().enumerate() {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
@@ -63,8 +89,16 @@ impl IgnoreRules {
             let cleaned = clean(rest);
             let anchored = cleaned.strip_prefix('/').filter(|rest| !rest.is_empty()).unwrap_or(&cleaned);
             patterns.push(format!("{mark}{anchored}"));
+            places.push((number + 1, line));
         }
-        Self::from_patterns(&patterns)
+        let mut rules = Self::from_patterns(&patterns)?;
+        for rule in &mut rules.rules {
+            // a rule has the place of its pattern in the list until then
+            if let Some((line, written)) = places.get(rule.line) {
+                (rule.line, rule.written) = (*line, (*written).to_owned());
+            }
+        }
+        Ok(rules)
     }
 
     /// Rules from patterns as `--exclude` gives them.
@@ -74,7 +108,7 @@ impl IgnoreRules {
     pub fn from_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Self, ExecutorError> {
         let mut rules = Vec::with_capacity(patterns.len());
         let mut has_everything = false;
-        for written in patterns {
+        for (line, written) in patterns.iter().enumerate() {
             let text = written.as_ref().trim();
             if text.is_empty() {
                 continue;
@@ -88,10 +122,10 @@ impl IgnoreRules {
             let pattern = Pattern::compile(body, Dialect::Ignore)
                 .map_err(|_| ExecutorError::PatternSyntax { pattern: written.as_ref().to_owned() })?;
             has_everything |= !exception && matches!(body, "*" | "**" | "**/*");
-            rules.push(Rule { pattern, exception });
+            rules.push(Rule { pattern, exception, written: text.to_owned(), line });
         }
         let has_exceptions = rules.iter().any(|rule| rule.exception);
-        Ok(Self { rules, has_exceptions, has_everything })
+        Ok(Self { rules, has_exceptions, has_everything, file: None })
     }
 
     /// True if `path`, cleaned, surely names something that is left out: it or a directory above it is excluded, and there
@@ -103,6 +137,42 @@ impl IgnoreRules {
             "." | "/" => self.has_everything,
             path => self.descend(path.as_bytes()).0 == Verdict::Excluded,
         }
+    }
+
+    /// The same rules, which stand in `file`.
+    pub(crate) fn of_file(self, file: &Path) -> Self {
+        Self { file: Some(file.display().to_string()), ..self }
+    }
+
+    /// The file that they stand in, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// Why `path`, which is relative and cleaned, is kept or left out.
+    #[must_use]
+    pub fn decision(&self, path: &[u8]) -> IgnoreDecision {
+        let (mut inherited, mut verdict) = (Inherited::default(), Verdict::Kept);
+        // the shortest part of the path that each pattern matches, and the pattern that has the last word
+        let (mut matched, mut last): (BTreeMap<usize, usize>, _) = (BTreeMap::new(), None);
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]).filter(|end| *end > 0) {
+            let mut below = Inherited(vec![0; self.rules.len().div_ceil(64)]);
+            last = None;
+            verdict = self.walk(&path[..end], &inherited, |index| {
+                below.0[index / 64] |= 1 << (index % 64);
+                matched.entry(index).or_insert(end);
+                last = Some(index);
+            });
+            inherited = below;
+        }
+        let pattern = last.map(|index| DecidingPattern {
+            text: self.rules[index].written.clone(),
+            line: self.rules[index].line,
+            matched: String::from_utf8_lossy(&path[..matched[&index]]).into_owned(),
+        });
+        IgnoreDecision { is_kept: verdict == Verdict::Kept, pattern }
     }
 
     /// True if nothing is excluded.

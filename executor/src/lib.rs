@@ -15,6 +15,7 @@ mod container;
 mod container_base;
 mod context;
 mod context_directory;
+mod context_files;
 mod copy;
 mod describe;
 mod draft;
@@ -54,6 +55,7 @@ pub use container::{
 };
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
+pub use context_files::{ContextFile, ContextFileKind, SelectionSize, context_files};
 pub use copy::{copy, copy_linking};
 pub use describe::{
     RemoteIdentity, RunSurroundings, StepDescription, describe_copy, describe_layer_files,
@@ -64,7 +66,7 @@ pub use emulation::{Emulation, Emulator, EmulatorFault, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};
 pub use fetched::{FetchedFile, FetchedSource};
 pub use host_files::HostFiles;
-pub use ignore::IgnoreRules;
+pub use ignore::{DecidingPattern, IgnoreDecision, IgnoreRules};
 pub use isolation::Isolation;
 pub use key_agent::KeyAgent;
 pub use mounts::{CacheDirectory, PreparedMount};

@@ -66,15 +66,23 @@ impl IgnoreRules {
         dockerfile: Option<&DockerfilePlace>,
     ) -> Result<Self, ExecutorError> {
         let own = match dockerfile {
-            Some(DockerfilePlace::InContext(path)) => directory.read(&beside(path))?,
-            Some(DockerfilePlace::Elsewhere(path)) => read_if_there(&beside(path))?,
+            Some(DockerfilePlace::InContext(path)) => {
+                directory.read(&beside(path))?.map(|text| (text, beside(path)))
+            }
+            Some(DockerfilePlace::Elsewhere(path)) => {
+                read_if_there(&beside(path))?.map(|text| (text, beside(path)))
+            }
             None => None,
         };
-        let text = match own {
-            Some(text) => Some(text),
-            None => directory.read(Path::new(".dockerignore"))?,
+        let usual = Path::new(".dockerignore");
+        let found = match own {
+            Some(own) => Some(own),
+            None => directory.read(usual)?.map(|text| (text, usual.to_owned())),
         };
-        text.map_or_else(|| Ok(Self::none()), |text| Self::parse_file(&text))
+        match found {
+            Some((text, file)) => Ok(Self::parse_file(&text)?.of_file(&file)),
+            None => Ok(Self::none()),
+        }
     }
 }
 

@@ -89,6 +89,21 @@ impl Selection {
     }
 }
 
+/// Everything in `root` that `rules` keep.
+pub(crate) fn walk_all(
+    root: &Rooted,
+    rules: &IgnoreRules,
+    owner: Owner,
+    cancel: &Cancel,
+) -> Result<Tree, ExecutorError> {
+    let none = IgnoreRules::none();
+    walk::walk(
+        root,
+        b"",
+        &walk::Rules { ignore: rules, exclude: &none, exclude_prefix: Vec::new(), owner, cancel },
+    )
+}
+
 /// Finds and digests the sources of `action` in `root`, until `cancel` is called, which also stops a
 /// copy of the selection. Remote sources are left out; see [`select_fetched`].
 ///

@@ -39,7 +39,7 @@ pub(crate) use manifest::{
 };
 pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
-pub(crate) use preview::{CheckArgs, PlanArgs, PlanFormat};
+pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, PlanFormat};
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
 pub(crate) use system::{BuilderPruneArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
@@ -86,6 +86,9 @@ pub(crate) enum Command {
     Plan(Box<PlanArgs>),
     /// Check a Dockerfile
     Check(Box<CheckArgs>),
+    /// Commands for build contexts
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Context(ContextCommand),
     /// Commands for builds of the past
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Builds(BuildsCommand),

@@ -1,12 +1,14 @@
 //! The flags of `plan` and `check`: those of `build` that decide what a build does.
 
 use super::{build::BuildArgs, flag::Switch};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
 /// Which build is meant.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArgs {
-    /// The build context: a directory, or - to read a Dockerfile without a context, or a tar that is the context, from standard input
+    /// The build context: a directory, the URL of a Git repository (URL#REF:DIRECTORY), a tar or a Dockerfile, or - to read a
+    /// Dockerfile without a context, or a tar that is the context, from standard input
     #[arg(value_name = "PATH", default_value = ".")]
     context: String,
     /// The Dockerfile [default: PATH/Dockerfile], - for standard input
@@ -18,7 +20,7 @@ pub(crate) struct SubjectArgs {
     /// The stage to build instead of the last one
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
-    /// A further context (NAME=DIRECTORY or NAME=docker-image://IMAGE)
+    /// A further context (NAME=DIRECTORY, NAME=URL of a Git repository, tar or file, NAME=docker-image://IMAGE)
     #[arg(long, value_name = "CONTEXT")]
     build_context: Vec<String>,
     /// Build for these platforms, such as linux/amd64,linux/arm64; may be repeated [env DOCKER_DEFAULT_PLATFORM]
@@ -81,6 +83,42 @@ pub(crate) struct CheckArgs {
     /// How to show the findings: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     format: String,
+}
+
+/// `context …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// Show what is in a build context, and why
+    #[command(visible_alias = "list", override_usage = "rbuild context ls [OPTIONS] [PATH | -]")]
+    Ls(ContextLsArgs),
+}
+
+/// What was typed after `context ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ContextLsArgs {
+    /// The build context, as build takes it
+    #[arg(value_name = "PATH", default_value = ".")]
+    context: String,
+    /// The Dockerfile, which may have an ignore file of its own [default: PATH/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    /// Say which pattern of which ignore file decided about this path
+    #[arg(long, value_name = "PATH", conflicts_with = "size")]
+    pub(crate) why: Option<PathBuf>,
+    /// Show directories with the size of all that is in them, the largest first
+    #[arg(long, switch = false)]
+    pub(crate) size: bool,
+    /// table, json, 'table TEMPLATE' or a Go template; with --why text or json
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+}
+
+impl ContextLsArgs {
+    /// The build whose context is meant.
+    pub(crate) fn to_build(&self) -> BuildArgs {
+        let (context, file) = (self.context.clone(), self.file.clone());
+        BuildArgs { context, file, tls_verify: true, ..BuildArgs::default() }
+    }
 }
 
 impl SubjectArgs {

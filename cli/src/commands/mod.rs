@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod compare;
 mod containers;
+mod context;
 mod explain;
 mod history;
 mod images;
@@ -34,7 +35,7 @@ mod version;
 use crate::{
     app::App,
     args::{
-        BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ImageCommand,
+        BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ContextCommand, ImageCommand,
         RegistryCommand, SystemCommand,
     },
     error::CliError,
@@ -72,7 +73,8 @@ pub(crate) fn chosen(command: Command) -> Chosen {
             layers(|app| build::build(app, *args.0))
         }
         C::Plan(args) => layers(|app| plan::plan(app, *args)),
-        C::Check(args) => index(|app| check::check(app, *args)),
+        C::Check(args) => layers(|app| check::check(app, *args)),
+        C::Context(ContextCommand::Ls(args)) => layers(move |app| context::list(app, &args)),
         C::Run(args) | C::Container(K::Run(args)) => Chosen {
             needs: Needs::Layers,
             work: Box::new(|app| run::run(app, *args).map_err(|error| CliError::Run(Box::new(error)))),
@@ -80,10 +82,7 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
             index(move |app| builds::builds(app, &command))
         }
-        C::Cache(CacheCommand::Mount(command)) => layers(|app| cache_mounts::cache_mounts(app, command)),
-        C::Cache(CacheCommand::Verify(args)) => {
-            Chosen { needs: Needs::Layers, work: Box::new(move |app| verify::verify(app, &args)) }
-        }
+        C::Cache(command) => of_cache(command),
         C::Explain(args) => index(move |app| explain::explain(app, &args)),
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
         C::History(args) | C::Image(I::History(args)) => index(move |app| history::history(app, &args)),
@@ -121,6 +120,16 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
         C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),
         C::Version(args) => index(move |_| version::version(&args)),
+    }
+}
+
+/// The work of `cache …`.
+fn of_cache(command: CacheCommand) -> Chosen {
+    match command {
+        CacheCommand::Mount(command) => layers(|app| cache_mounts::cache_mounts(app, command)),
+        CacheCommand::Verify(args) => {
+            Chosen { needs: Needs::Layers, work: Box::new(move |app| verify::verify(app, &args)) }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod command_line;
 mod commit_running;
 mod compare;
 mod containers;
+mod context_ls;
 mod contexts;
 mod daemon;
 mod diagnostics;

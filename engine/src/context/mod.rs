@@ -5,6 +5,7 @@
 mod archive;
 mod directory;
 mod layout;
+mod listing;
 mod opened;
 mod opening;
 mod remote;
@@ -22,6 +23,7 @@ use std::{
 };
 
 pub(crate) use layout::check as check_named;
+pub use listing::{ContextDecision, ContextListing};
 pub(crate) use opened::OpenedContext;
 pub(crate) use opening::lock_contexts;
 pub(crate) use remote::PinnedFile;
