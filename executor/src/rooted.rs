@@ -6,7 +6,7 @@
 
 use crate::ExecutorError;
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat, statat},
+    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat, statat},
     io::Errno,
 };
 use std::{
@@ -123,6 +123,17 @@ pub(crate) fn file_name(path: &[u8]) -> &[u8] {
 /// `path` as the image's users see it.
 pub(crate) fn shown(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))
+}
+
+/// Opens the file `name` of `directory` for reading, where that is allowed without a change of its time of access, which would
+/// have to be written.
+pub(crate) fn open_unnoticed(directory: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match openat(&directory, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // it is another user's
+        Err(Errno::PERM) => openat(&directory, name, flags, Mode::empty()),
+        opened => opened,
+    }
 }
 
 /// A directory descriptor as the root of paths. Cheap to clone.

@@ -16,19 +16,30 @@ pub(crate) struct Queue<T, E> {
 struct State<T, E> {
     items: Vec<T>,
     running: usize,
+    /// Threads that wait for an item.
+    waiting: usize,
     failure: Option<E>,
 }
 
 impl<T: Send, E: Send> Queue<T, E> {
     /// A queue that starts with `items`; the last is worked on first.
     pub(crate) fn new(items: Vec<T>) -> Self {
-        Self { state: Mutex::new(State { items, running: 0, failure: None }), changed: Condvar::new() }
+        Self {
+            state: Mutex::new(State { items, running: 0, waiting: 0, failure: None }),
+            changed: Condvar::new(),
+        }
     }
 
     /// Adds work.
     pub(crate) fn push(&self, items: impl IntoIterator<Item = T>) {
-        self.lock().items.extend(items);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.items.extend(items);
+        let awaited = state.waiting > 0;
+        drop(state);
+        // waking is a system call, also when all are busy
+        if awaited {
+            self.changed.notify_all();
+        }
     }
 
     /// Works until nothing is left, on all processors when there is much to do. Each thread gets its own `scratch`.
@@ -87,7 +98,9 @@ impl<T: Send, E: Send> Queue<T, E> {
             if state.running == 0 {
                 return None;
             }
+            state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 

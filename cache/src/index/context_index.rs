@@ -19,7 +19,8 @@ use rbuild_oci::Digest;
 use std::{path::PathBuf, time::SystemTime};
 
 const MAGIC: &[u8; 8] = b"rbuildCI";
-const VERSION: u32 = 1;
+/// Version 1 had SHA-256 digests.
+const VERSION: u32 = 2;
 /// Magic, version, count, bytes of paths, number of slots, walk time, checksum.
 const HEADER: usize = 8 + 4 + 4 + 4 + 4 + 8 + 8;
 /// Path offset and length, mode, unused, device, inode, size, mtime, ctime, digest.

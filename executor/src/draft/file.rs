@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ExecutorError,
-    rooted::{FileType, shown},
+    rooted::{FileType, open_unnoticed, shown},
     select::{Dir, Entry, Kind, Meta, Owner, Time},
     xattrs,
 };
@@ -91,8 +91,7 @@ pub(crate) fn create(
             let (Some(dir), None) = (dir, &entry.bytes) else {
                 return create_with(entry.bytes.as_deref().unwrap_or_default(), &meta, place, policy);
             };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let from = openat(dir, names.text(entry.name), flags, Mode::empty())?;
+            let from = open_unnoticed(dir, names.text(entry.name))?;
             let attributes = xattrs::read(&from);
             let to = open_new(place, &meta)?;
             pour(&from, &to, entry.size, ways, buffer)?;

@@ -1,20 +1,19 @@
 //! Content digests of regular files: from the context's stat index when nothing about the file changed, else by
 //! reading it, on all processors. What a small file's reading brought up is kept for the copy that is likely to follow.
+//!
+//! The bytes of files are hashed with BLAKE3, which is faster than they can be read; everything around them is hashed with SHA-256.
 
 use super::tree::{Dir, Entry, Kind};
 use crate::{
     ExecutorError, SourceRoot,
     context::{ContextRoot, FileSeen},
-    rooted::Rooted,
+    rooted::{Rooted, open_unnoticed},
     workers::Queue,
     xattrs::{self, Xattrs},
 };
 use rbuild_cache::{Cancel, FileStat};
 use rbuild_oci::{Digest, Hasher};
-use rustix::{
-    fs::{Mode, OFlags, openat},
-    io::{Errno, read},
-};
+use rustix::io::{Errno, read};
 use std::{
     os::fd::OwnedFd,
     sync::atomic::{AtomicUsize, Ordering},
@@ -104,8 +103,7 @@ impl Reading<'_> {
         entry: &mut Entry,
         buffer: &mut [u8],
     ) -> Result<Digest, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = openat(dir, name, flags, Mode::empty())?;
+        let fd = open_unnoticed(dir, name)?;
         let xattrs = xattrs::read(&fd);
         let first = read(&fd, &mut *buffer)?;
         let small = entry.size <= KEPT_FILE && first as u64 == entry.size;
@@ -114,7 +112,7 @@ impl Reading<'_> {
             if xattrs.is_empty() && self.kept.fetch_add(first, Ordering::Relaxed) + first <= KEPT_TOTAL {
                 entry.bytes = Some(buffer[..first].into());
             }
-            Digest::of(&buffer[..first])
+            content_digest(blake3::hash(&buffer[..first]))
         } else {
             self.hash_rest(&fd, first, buffer)?
         };
@@ -123,7 +121,7 @@ impl Reading<'_> {
 
     /// `ECANCELED` when the build was canceled.
     fn hash_rest(&self, fd: &OwnedFd, first: usize, buffer: &mut [u8]) -> Result<Digest, Errno> {
-        let mut hasher = Hasher::new();
+        let mut hasher = blake3::Hasher::new();
         let mut length = first;
         while length > 0 {
             if self.cancel.is_canceled() {
@@ -132,8 +130,13 @@ impl Reading<'_> {
             hasher.update(&buffer[..length]);
             length = read(fd, &mut *buffer)?;
         }
-        Ok(hasher.finish())
+        Ok(content_digest(hasher.finalize()))
     }
+}
+
+/// What names the bytes of a file in keys and in the index. No blob has such a name.
+fn content_digest(hash: blake3::Hash) -> Digest {
+    Digest::from_bytes(*hash.as_bytes())
 }
 
 /// A file's content digest: that of its bytes alone unless it has attributes that count.

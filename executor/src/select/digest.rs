@@ -12,7 +12,7 @@ use rbuild_oci::{Digest, Hasher};
 pub(crate) fn of_tree(tree: &Tree) -> Digest {
     let base = tree.dirs[0].path.len();
     let mut hasher = Hasher::new();
-    hasher.field(b"tree 1");
+    hasher.field(b"tree 2");
     let mut listing = Vec::new();
     for id in tree.in_order() {
         let dir = &tree.dirs[id as usize];
@@ -34,7 +34,7 @@ pub(crate) fn of_tree(tree: &Tree) -> Digest {
 
 /// The digest of the only entry of `dir`, without its name.
 pub(crate) fn of_entry(dir: &Dir, entry: &Entry) -> Digest {
-    let mut encoded = b"entry 1".to_vec();
+    let mut encoded = b"entry 2".to_vec();
     encode_entry(dir, entry, &mut encoded);
     Digest::of(&encoded)
 }

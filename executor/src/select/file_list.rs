@@ -10,7 +10,7 @@ use rbuild_oci::{Digest, Hasher};
 use std::collections::BTreeMap;
 
 /// The first bytes of an encoded list.
-const MAGIC: &[u8] = b"rbuild-files 1\n";
+const MAGIC: &[u8] = b"rbuild-files 2\n";
 /// Bytes of a content's digest that are kept: enough to see a change.
 const CONTENT: usize = 8;
 
@@ -234,7 +234,7 @@ mod tests {
             let part = FileList::parse(&bytes[..end]);
             assert!(part.is_none_or(|part| part.0.len() < files.len()), "{end}");
         }
-        assert_eq!(FileList::parse(b"rbuild-files 2\n"), None);
+        assert_eq!(FileList::parse(b"rbuild-files 1\n"), None);
         assert_eq!(FileList::parse(&[MAGIC, &[0xff; 8]].concat()), None, "a number without an end");
     }
 

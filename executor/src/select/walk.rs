@@ -40,6 +40,8 @@ pub(crate) struct Rules<'a> {
 struct Task {
     id: u32,
     path: Vec<u8>,
+    /// What was seen of it from above.
+    meta: Option<Meta>,
     ignored: Inherited,
     excluded: Inherited,
 }
@@ -73,7 +75,7 @@ pub(crate) fn walk(root: &Rooted, path: &[u8], rules: &Rules<'_>) -> Result<Tree
     let walk = Walk { root, rules, base, next: AtomicU32::new(1), done: Mutex::default() };
     let (_, ignored) = rules.ignore.descend(path);
     let (_, excluded) = rules.exclude.descend(&rules.exclude_prefix);
-    let top = Task { id: 0, path: path.to_vec(), ignored, excluded };
+    let top = Task { id: 0, path: path.to_vec(), meta: None, ignored, excluded };
     Queue::new(vec![top]).drain(Scratch::new, |task, scratch, queue| walk.read(&task, scratch, queue))?;
     let mut dirs = walk.done.into_inner().unwrap_or_else(PoisonError::into_inner);
     dirs.sort_unstable_by_key(|(id, _)| *id);
@@ -99,11 +101,17 @@ impl Walk<'_> {
     ) -> Result<(), ExecutorError> {
         self.rules.cancel.check()?;
         let fd = self.root.open_dir(&task.path)?;
-        let stat = fstat(&fd).map_err(|errno| ExecutorError::system("stat", &task.path, errno))?;
+        let meta = match task.meta {
+            Some(meta) => meta,
+            None => {
+                let stat = fstat(&fd).map_err(|errno| ExecutorError::system("stat", &task.path, errno))?;
+                Meta::of(&stat, self.rules.owner)
+            }
+        };
         self.list(&fd, task, scratch)?;
         let mut dir = Dir {
             path: task.path.clone(),
-            meta: Meta::of(&stat, self.rules.owner),
+            meta,
             xattrs: xattrs::read(&fd),
             entries: Vec::with_capacity(scratch.found.len()),
             names: Vec::with_capacity(scratch.names.len()),
@@ -115,7 +123,7 @@ impl Walk<'_> {
             entry.presence = name.presence;
             if let Kind::Dir(id) = &mut entry.kind {
                 *id = self.next.fetch_add(1, Ordering::Relaxed);
-                below.push(self.descend(task, text, *id));
+                below.push(self.descend(task, text, (*id, entry.meta)));
             }
             dir.entries.push(entry);
         }
@@ -193,11 +201,11 @@ impl Walk<'_> {
         Ok(Some(entry))
     }
 
-    fn descend(&self, task: &Task, name: &[u8], id: u32) -> Task {
+    fn descend(&self, task: &Task, name: &[u8], (id, meta): (u32, Meta)) -> Task {
         let path = join(&task.path, name);
         let ignored = self.rules.ignore.enter(&path, &task.ignored).1;
         let excluded = self.rules.exclude.enter(&self.excludable(&path), &task.excluded).1;
-        Task { id, path, ignored, excluded }
+        Task { id, path, meta: Some(meta), ignored, excluded }
     }
 }
 

@@ -190,8 +190,7 @@ impl Writer<'_> {
     }
 
     fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
+        let file = open(parent, name).map_err(|e| self.failed("open", e))?;
         if let Some(marks) = self.marks
             && stat.st_size == 0
             && self.attribute(file.as_fd(), marks.whiteout)?.is_some()
@@ -289,6 +288,16 @@ impl Writer<'_> {
         use std::os::unix::ffi::OsStrExt;
         let path = self.root.join(std::ffi::OsStr::from_bytes(&self.path));
         Stop::Failed(ImageError::LayerFile { action, path, source })
+    }
+}
+
+/// Opens a file for reading, where that is allowed without a change of its time of access, which would have to be written.
+fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // it is another user's, in the root of a running container
+        Err(Errno::PERM) => openat(parent, name, flags, Mode::empty()),
+        opened => opened,
     }
 }
 
