@@ -5,24 +5,25 @@
 //! seconds, owners are numbers, hard links within the layer stay links, sockets are left out, and of the extended
 //! attributes only `security.capability` is kept, as Docker keeps it. Equal directories give equal bytes.
 
-use super::whiteout::{self, Marks};
+use super::{
+    look_ahead::{self, AHEAD, End, Failure, Helpers, Looked, Small, open},
+    scout::{Scout, Way},
+    whiteout::{self, Marks},
+};
 use crate::ImageError;
 use rbuild_archive::{BLOCK, ChunkWriter, EntryKind, ReaderGone, TarHeader, padding};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, openat, readlinkat, statat},
+    fs::{FileType, Mode, OFlags, Stat, readlinkat},
     io::Errno,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ffi::CStr,
     io,
-    mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
 };
-
-/// Bytes of directory entries asked for in one call; most directories need one.
-const DIRECTORY_BUFFER: usize = 64 << 10;
 
 /// Why the writing of a tar ended early.
 #[derive(Debug)]
@@ -77,13 +78,12 @@ pub(crate) fn write_tar(
         out,
         path: prefix,
         header: Vec::new(),
-        entries: Box::new_uninit_slice(DIRECTORY_BUFFER),
         first_links: HashMap::new(),
         marks,
         times,
         content: 0,
     };
-    writer.directory(&directory)?;
+    writer.tree(&Arc::new(directory))?;
     Ok(writer.content)
 }
 
@@ -93,7 +93,6 @@ struct Writer<'a> {
     /// Name of the entry at hand, relative, without a slash at the end.
     path: Vec<u8>,
     header: Vec<u8>,
-    entries: Box<[MaybeUninit<u8>]>,
     /// The first path of every inode with several links.
     first_links: HashMap<u64, Vec<u8>>,
     marks: Option<Marks>,
@@ -102,43 +101,83 @@ struct Writer<'a> {
     content: u64,
 }
 
-/// The names in one directory: NUL-terminated in one buffer, and where each begins, sorted.
-struct Names {
-    bytes: Vec<u8>,
-    starts: Vec<u32>,
-}
-
-impl Names {
-    fn get(&self, start: u32) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes[start as usize..]).expect("every name ends in a NUL")
-    }
-}
-
 impl Writer<'_> {
-    fn directory(&mut self, directory: &OwnedFd) -> Result<(), Stop> {
+    /// Everything below `root`. Other threads look ahead once there is more than a few directories of it.
+    fn tree(&mut self, root: &Arc<OwnedFd>) -> Result<(), Stop> {
+        let helpers = Helpers::new();
+        std::thread::scope(|scope| {
+            let _end = End(&helpers);
+            let (mut scout, mut ahead, mut started) = (Scout::new(root), VecDeque::new(), false);
+            let mut lengths = Vec::new();
+            self.opaque_mark(root.as_fd())?;
+            loop {
+                while ahead.len() < AHEAD {
+                    let Some(way) = scout.next() else { break };
+                    match &way {
+                        Way::Names(piece) if started => helpers.push(piece),
+                        Way::Names(_) | Way::Enter(..) | Way::Leave | Way::Unreadable(_) => {}
+                    }
+                    ahead.push_back(way);
+                }
+                if !started && ahead.len() == AHEAD {
+                    started = true;
+                    (0..Helpers::count()).for_each(|_| drop(scope.spawn(|| helpers.help())));
+                }
+                match ahead.pop_front() {
+                    Some(way) => self.go(way, &mut lengths)?,
+                    None => return Ok(()),
+                }
+            }
+        })
+    }
+
+    fn go(&mut self, way: Way, lengths: &mut Vec<usize>) -> Result<(), Stop> {
+        match way {
+            Way::Names(piece) => {
+                let length = self.path.len();
+                for (name, looked) in piece.names().iter().zip(piece.looked()) {
+                    self.push(name.to_bytes());
+                    let looked = looked.as_ref().map_err(|failure| self.failure(*failure))?;
+                    self.entry(piece.directory().as_fd(), name, looked)?;
+                    self.path.truncate(length);
+                }
+                Ok(())
+            }
+            Way::Enter(name, directory) => {
+                lengths.push(self.path.len());
+                self.push(name.to_bytes());
+                let directory = directory.map_err(|failure| self.failure(failure))?;
+                self.opaque_mark(directory.as_fd())
+            }
+            Way::Unreadable(failure) => Err(self.failure(failure)),
+            Way::Leave => {
+                // nothing is left after the root
+                self.path.truncate(lengths.pop().unwrap_or(0));
+                Ok(())
+            }
+        }
+    }
+
+    /// The first entry of a directory that hides the one below it.
+    fn opaque_mark(&mut self, directory: BorrowedFd<'_>) -> Result<(), Stop> {
         let length = self.path.len();
         if let Some(marks) = self.marks
-            && self.attribute(directory.as_fd(), marks.opaque)?.as_deref() == Some(b"y")
+            && self.attribute(directory, marks.opaque)?.as_deref() == Some(b"y")
         {
             self.push(whiteout::OPAQUE_NAME);
             self.header(&TarHeader::new(EntryKind::File, &self.path.clone(), 0, 0))?;
             self.path.truncate(length);
         }
-        let names = self.names(directory.as_fd())?;
-        for start in &names.starts {
-            let name = names.get(*start);
-            self.push(name.to_bytes());
-            self.entry(directory.as_fd(), name)?;
-            self.path.truncate(length);
-        }
         Ok(())
     }
 
-    fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Stop> {
-        let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.failed("stat", e))?;
-        let path = self.path.clone();
+    fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr, looked: &Looked) -> Result<(), Stop> {
+        let (stat, path) = (&looked.stat, self.path.clone());
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => return self.subdirectory(parent, name, &stat),
+            FileType::Directory => {
+                let slashed = [&path, &b"/"[..]].concat();
+                return self.header(&self.described(EntryKind::Directory, &slashed, stat));
+            }
             FileType::CharacterDevice if stat.st_rdev == 0 => return self.whiteout(name),
             FileType::RegularFile => EntryKind::File,
             FileType::Symlink => EntryKind::Symlink,
@@ -149,44 +188,49 @@ impl Writer<'_> {
         };
         if stat.st_nlink > 1 {
             if let Some(first) = self.first_links.get(&stat.st_ino).cloned() {
-                return self.header(&TarHeader {
-                    link: &first,
-                    ..self.described(EntryKind::HardLink, &path, &stat)
-                });
+                return self
+                    .header(&TarHeader { link: &first, ..self.described(EntryKind::HardLink, &path, stat) });
             }
             self.first_links.insert(stat.st_ino, path.clone());
         }
         match kind {
             EntryKind::File => {
                 self.content += stat.st_size as u64;
-                self.file(parent, name, &stat)
+                match &looked.small {
+                    Some(small) => self.small_file(small, stat),
+                    None => self.file(parent, name, stat),
+                }
             }
             EntryKind::Symlink => {
                 let target = readlinkat(parent, name, Vec::with_capacity(stat.st_size as usize + 1));
                 let target = target.map_err(|e| self.failed("read the link", e))?;
-                self.header(&TarHeader { link: target.as_bytes(), ..self.described(kind, &path, &stat) })
+                self.header(&TarHeader { link: target.as_bytes(), ..self.described(kind, &path, stat) })
             }
             EntryKind::CharDevice
             | EntryKind::BlockDevice
             | EntryKind::Fifo
             | EntryKind::Directory
             | EntryKind::HardLink
-            | EntryKind::Unknown(_) => self.header(&self.described(kind, &path, &stat)),
+            | EntryKind::Unknown(_) => self.header(&self.described(kind, &path, stat)),
         }
-    }
-
-    fn subdirectory(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
-        let slashed = [&self.path, &b"/"[..]].concat();
-        self.header(&self.described(EntryKind::Directory, &slashed, stat))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = openat(parent, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
-        self.directory(&directory)
     }
 
     fn whiteout(&mut self, name: &CStr) -> Result<(), Stop> {
         let parent = &self.path[..self.path.len() - name.count_bytes()];
         let path = [parent, whiteout::WHITEOUT_PREFIX, name.to_bytes()].concat();
         self.header(&TarHeader::new(EntryKind::File, &path, 0, 0))
+    }
+
+    fn small_file(&mut self, small: &Small, stat: &Stat) -> Result<(), Stop> {
+        if small.content.len() as u64 != stat.st_size as u64 {
+            return Err(self.cut_short());
+        }
+        let path = self.path.clone();
+        let header = self.described(EntryKind::File, &path, stat);
+        self.header(&TarHeader { capability: small.capability.as_deref(), ..header })?;
+        self.out.put(&small.content)?;
+        self.out.put(&[0; BLOCK][..padding(stat.st_size as u64)])?;
+        Ok(())
     }
 
     fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Stop> {
@@ -208,8 +252,7 @@ impl Writer<'_> {
             let count = match rustix::io::read(&file, &mut space[..want]) {
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(self.failed("read", errno)),
-                // rbuild does not change a committed layer: another program has cut the file
-                Ok(0) => return Err(self.failed_with("read", io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(self.cut_short()),
                 Ok(count) => count,
             };
             self.out.advance(count)?;
@@ -219,33 +262,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn names(&mut self, directory: BorrowedFd<'_>) -> Result<Names, Stop> {
-        let mut names = Names { bytes: Vec::new(), starts: Vec::new() };
-        let mut list = RawDir::new(directory, &mut self.entries);
-        while let Some(entry) = list.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(errno) => return Err(self.failed("read", errno)),
-            };
-            let name = entry.file_name();
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                names.starts.push(names.bytes.len() as u32);
-                names.bytes.extend_from_slice(name.to_bytes_with_nul());
-            }
-        }
-        let mut starts = std::mem::take(&mut names.starts);
-        starts.sort_unstable_by(|a, b| names.get(*a).cmp(names.get(*b)));
-        Ok(Names { starts, ..names })
-    }
-
     fn attribute(&self, file: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, Stop> {
-        // security.capability is at most 24 bytes (linux/capability.h, struct vfs_ns_cap_data)
-        let mut value = [0; 64];
-        match fgetxattr(file, name, &mut value) {
-            Ok(length) => Ok(Some(value[..length].to_vec())),
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-            Err(errno) => Err(self.failed("read the attributes of", errno)),
-        }
+        look_ahead::attribute(file, name).map_err(|failure| self.failure(failure))
     }
 
     fn header(&mut self, header: &TarHeader<'_>) -> Result<(), Stop> {
@@ -280,6 +298,15 @@ impl Writer<'_> {
         self.path.extend_from_slice(name);
     }
 
+    /// rbuild does not change a committed layer: another program has cut the file.
+    fn cut_short(&self) -> Stop {
+        self.failed_with("read", io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn failure(&self, (action, errno): Failure) -> Stop {
+        self.failed(action, errno)
+    }
+
     fn failed(&self, action: &'static str, errno: Errno) -> Stop {
         self.failed_with(action, errno.into())
     }
@@ -288,16 +315,6 @@ impl Writer<'_> {
         use std::os::unix::ffi::OsStrExt;
         let path = self.root.join(std::ffi::OsStr::from_bytes(&self.path));
         Stop::Failed(ImageError::LayerFile { action, path, source })
-    }
-}
-
-/// Opens a file for reading, where that is allowed without a change of its time of access, which would have to be written.
-fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
-        // it is another user's, in the root of a running container
-        Err(Errno::PERM) => openat(parent, name, flags, Mode::empty()),
-        opened => opened,
     }
 }
 

@@ -3,5 +3,6 @@
 mod fixture;
 mod hostile;
 mod laws;
+mod many_files;
 mod round_trip;
 mod users;

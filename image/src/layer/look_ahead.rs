@@ -1,0 +1,196 @@
+//! Files of a directory tree, looked at and read by other threads before the writer of a tar comes to them: a tar is written in one
+//! order, and small files cost their system calls. What is ahead is bounded, and a small tree starts no thread.
+
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fgetxattr, openat, statat},
+    io::{Errno, read},
+};
+use std::{
+    collections::VecDeque,
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Files up to this length are read ahead.
+const SMALL: u64 = 16 << 10;
+/// Names that one thread takes at once.
+pub(super) const PIECE: usize = 16;
+/// Pieces that are ahead at most: they hold 12 MiB if every file has the greatest length.
+pub(super) const AHEAD: usize = 48;
+/// More threads than this only wait for each other in the kernel.
+const MOST: usize = 4;
+
+/// The call that failed, and why.
+pub(super) type Failure = (&'static str, Errno);
+
+/// Some names of one directory, to be looked at.
+pub(super) struct Piece {
+    directory: Arc<OwnedFd>,
+    names: Vec<CString>,
+    taken: AtomicBool,
+    looked: OnceLock<Vec<Result<Looked, Failure>>>,
+}
+
+/// A name that was looked at.
+pub(super) struct Looked {
+    pub(super) stat: Stat,
+    /// Of a small regular file.
+    pub(super) small: Option<Small>,
+}
+
+/// A small file that was read.
+pub(super) struct Small {
+    pub(super) capability: Option<Vec<u8>>,
+    pub(super) content: Vec<u8>,
+}
+
+/// The threads that look ahead, and what they have to do.
+pub(super) struct Helpers {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    todo: VecDeque<Arc<Piece>>,
+    /// Helpers that wait for a piece.
+    idle: usize,
+    ended: bool,
+}
+
+impl Piece {
+    pub(super) fn new(directory: &Arc<OwnedFd>, names: Vec<CString>) -> Arc<Self> {
+        let (taken, looked) = (AtomicBool::new(false), OnceLock::new());
+        Arc::new(Self { directory: Arc::clone(directory), names, taken, looked })
+    }
+
+    pub(super) fn directory(&self) -> &Arc<OwnedFd> {
+        &self.directory
+    }
+
+    pub(super) fn names(&self) -> &[CString] {
+        &self.names
+    }
+
+    /// What was found, by a helper or now.
+    pub(super) fn looked(&self) -> &[Result<Looked, Failure>] {
+        self.look();
+        self.looked.wait()
+    }
+
+    /// Looks at the names unless another thread does.
+    fn look(&self) {
+        if !self.taken.swap(true, Ordering::AcqRel) {
+            let directory = self.directory.as_fd();
+            let looked = self.names.iter().map(|name| look(directory, name)).collect();
+            let _ = self.looked.set(looked);
+        }
+    }
+}
+
+impl Helpers {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::new(State { todo: VecDeque::new(), idle: 0, ended: false }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// How many threads there should be besides the writer and the one that takes what it writes.
+    pub(super) fn count() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from).min(MOST).saturating_sub(1)
+    }
+
+    pub(super) fn push(&self, piece: &Arc<Piece>) {
+        let mut state = self.lock();
+        state.todo.push_back(Arc::clone(piece));
+        let awaited = state.idle > 0;
+        drop(state);
+        if awaited {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Works until the end.
+    pub(super) fn help(&self) {
+        let mut state = self.lock();
+        while !state.ended {
+            match state.todo.pop_front() {
+                Some(piece) => {
+                    drop(state);
+                    piece.look();
+                    state = self.lock();
+                }
+                None => {
+                    state.idle += 1;
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    state.idle -= 1;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the helpers' work when it is dropped.
+pub(super) struct End<'a>(pub(super) &'a Helpers);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn look(directory: BorrowedFd<'_>, name: &CString) -> Result<Looked, Failure> {
+    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| ("stat", errno))?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    // an empty file may be a whiteout, which the writer finds out
+    let is_small = is_file && (1..=SMALL).contains(&(stat.st_size as u64));
+    let small = if is_small { Some(read_small(directory, name, stat.st_size as usize)?) } else { None };
+    Ok(Looked { stat, small })
+}
+
+fn read_small(directory: BorrowedFd<'_>, name: &CString, length: usize) -> Result<Small, Failure> {
+    let file = open(directory, name).map_err(|errno| ("open", errno))?;
+    let capability = attribute(file.as_fd(), "security.capability")?;
+    let mut content = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match read(&file, &mut content[filled..]) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(("read", errno)),
+            // the writer finds that it is too short
+            Ok(0) => break,
+            Ok(count) => filled += count,
+        }
+    }
+    content.truncate(filled);
+    Ok(Small { capability, content })
+}
+
+/// Opens a file for reading, where that is allowed without a change of its time of access, which would have to be written.
+pub(super) fn open(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(directory, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // it is another user's, in the root of a running container
+        Err(Errno::PERM) => openat(directory, name, flags, Mode::empty()),
+        opened => opened,
+    }
+}
+
+/// The value of an attribute that is at most 24 bytes long (`linux/capability.h`, `struct vfs_ns_cap_data`), or a mark of overlayfs.
+pub(super) fn attribute(file: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let mut value = [0; 64];
+    match fgetxattr(file, name, &mut value) {
+        Ok(length) => Ok(Some(value[..length].to_vec())),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(errno) => Err(("read the attributes of", errno)),
+    }
+}
