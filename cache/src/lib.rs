@@ -39,5 +39,6 @@ pub use store::{
     PlatformImage, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource,
     Writer,
 };
+pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{ListedManifest, ManifestList, OpenUpload};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};

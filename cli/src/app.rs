@@ -4,7 +4,7 @@ use crate::{
     args::GlobalArgs, config_file::ConfigFile, credentials::client_options, environment::Environment,
     error::CliError, options::Certificates,
 };
-use rbuild::{ClientOptions, Engine, EngineOptions, Registries, SpaceLimits};
+use rbuild::{ClientOptions, Engine, EngineOptions, FailedStepBudget, Registries, SpaceLimits};
 use std::{cell::OnceCell, path::PathBuf};
 
 /// The values that commands get besides their arguments.
@@ -76,6 +76,18 @@ impl App {
     /// [`CliError::ConfigFile`].
     pub(crate) fn mount_limit(&self) -> Result<Option<u64>, CliError> {
         Ok(self.config()?.mount_max_bytes)
+    }
+
+    /// How much is kept of failed steps.
+    ///
+    /// # Errors
+    /// [`CliError::ConfigFile`].
+    pub(crate) fn failed_step_budget(&self) -> Result<FailedStepBudget, CliError> {
+        let (config, usual) = (self.config()?, FailedStepBudget::default());
+        Ok(FailedStepBudget {
+            steps: config.failed_steps.unwrap_or(usual.steps),
+            bytes: config.failed_bytes.unwrap_or(usual.bytes),
+        })
     }
 
     /// The configuration files, read once.

@@ -17,6 +17,10 @@ pub(crate) struct ConfigFile {
     pub(crate) limits: SpaceLimits,
     /// `[gc]`: how many bytes a cache mount keeps.
     pub(crate) mount_max_bytes: Option<u64>,
+    /// `[gc]`: how many failed steps are kept.
+    pub(crate) failed_steps: Option<usize>,
+    /// `[gc]`: how many bytes of them.
+    pub(crate) failed_bytes: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +41,10 @@ struct Gc {
     reserved_space: Option<Amount>,
     #[serde(alias = "mount-max-size")]
     mount_max_size: Option<Amount>,
+    #[serde(alias = "failed-steps")]
+    failed_steps: Option<usize>,
+    #[serde(alias = "failed-steps-size")]
+    failed_steps_size: Option<Amount>,
 }
 
 /// Bytes as a number, or a size as a text.
@@ -74,6 +82,8 @@ impl ConfigFile {
         Ok(Self {
             limits: own.limits.or(system.limits),
             mount_max_bytes: own.mount_max_bytes.or(system.mount_max_bytes),
+            failed_steps: own.failed_steps.or(system.failed_steps),
+            failed_bytes: own.failed_bytes.or(system.failed_bytes),
         })
     }
 
@@ -92,15 +102,20 @@ impl ConfigFile {
             min_free: space(gc.min_free_space),
             reserved: space(gc.reserved_space),
         };
-        let mount_max_bytes = match space(gc.mount_max_size) {
+        let bytes = |key: &str, amount: Option<Amount>| match space(amount) {
             Some(Space::Percent(_)) => {
-                let problem = "mountMaxSize is a size, not a part of the disk".to_owned();
-                return Err(CliError::ConfigFile { path: path.to_owned(), problem });
+                let problem = format!("{key} is a size, not a part of the disk");
+                Err(CliError::ConfigFile { path: path.to_owned(), problem })
             }
-            Some(Space::Bytes(bytes)) => Some(bytes),
-            None => None,
+            Some(Space::Bytes(bytes)) => Ok(Some(bytes)),
+            None => Ok(None),
         };
-        Ok(Self { limits, mount_max_bytes })
+        Ok(Self {
+            limits,
+            mount_max_bytes: bytes("mountMaxSize", gc.mount_max_size)?,
+            failed_steps: gc.failed_steps,
+            failed_bytes: bytes("failedStepsSize", gc.failed_steps_size)?,
+        })
     }
 }
 

@@ -17,7 +17,8 @@ use crate::{
     shown::{Color, Paint, Shown, one_line},
     streams,
 };
-use rbuild::{FailureClass, Hint, StartFailure};
+use rbuild::{FailureClass, Hint, Remains, StartFailure};
+use rbuild_docker_api::human_size;
 use std::io;
 
 /// The exit code of something that took too long, as that of timeout(1).
@@ -91,7 +92,29 @@ pub(crate) fn report(error: &CliError, color: Color) {
         _ => one_line(&message),
     };
     text.text(&format!(" {message}\n"));
+    if let CliError::Build(failure) = error {
+        text.text(&way_in(&failure.remains()));
+    }
     streams::tell(&text);
+}
+
+/// The way to look into failed steps, in one line.
+fn way_in(remains: &[Remains]) -> String {
+    let kept = remains.iter().filter_map(|one| match one {
+        Remains::Kept { step } => Some(format!("rbuild debug {step}")),
+        Remains::TooLarge { .. } | Remains::Nothing => None,
+    });
+    let kept: Vec<String> = kept.collect();
+    match (kept.as_slice(), remains) {
+        ([_], _) => "To look into the failed step: rbuild debug\n".to_owned(),
+        ([_, ..], _) => format!("To look into the failed steps: {}\n", kept.join(", ")),
+        ([], [Remains::TooLarge { bytes, most }, ..]) => format!(
+            "The files of the failed step are not kept: they take {}, and failedStepsSize of config.toml allows {}\n",
+            human_size(*bytes),
+            human_size(*most)
+        ),
+        ([], _) => String::new(),
+    }
 }
 
 /// One of several failures of a build.
@@ -136,7 +159,7 @@ pub(crate) fn class_code(class: FailureClass) -> u8 {
     }
 }
 
-fn signal_code(signal: i32) -> u8 {
+pub(crate) fn signal_code(signal: i32) -> u8 {
     (128 + signal).clamp(1, 255) as u8
 }
 

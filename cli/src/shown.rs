@@ -93,6 +93,11 @@ impl Shown {
         self.0.append(&mut other.0);
     }
 
+    /// Adds what `other` holds.
+    pub(crate) fn append_copy(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
     /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

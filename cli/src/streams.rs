@@ -45,12 +45,7 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// Writes the output of a step to standard output, after a line with its `heading` if there is one: byte by byte, or, for a
 /// terminal, in lines with nothing in them that it would obey but colors.
 pub(crate) fn print_step_output(heading: &str, output: impl Read, color: Color) -> Result<(), CliError> {
-    let is_terminal = stdout().is_terminal();
-    let shown = match color {
-        _ if !is_terminal => StepOutput::Unchanged,
-        Color::On => StepOutput::Colored,
-        Color::Off => StepOutput::Plain,
-    };
+    let (is_terminal, shown) = (stdout().is_terminal(), log_output(color));
     if !heading.is_empty() {
         print(&format!("{heading}\n"))?;
     }
@@ -70,6 +65,28 @@ pub(crate) fn print_step_output(heading: &str, output: impl Read, color: Color) 
         let mut text = Shown::default();
         text.step_line(line.strip_suffix(b"\n").unwrap_or(&line), shown);
         print_shown(&text)?;
+    }
+}
+
+/// Writes a line of a step's output to standard output, after a line with its `heading` if there is one.
+pub(crate) fn print_log_lines(heading: Option<&str>, line: &[u8], color: Color) -> Result<(), CliError> {
+    let mut text =
+        heading.map_or_else(Shown::default, |heading| Shown::from(format!("{heading}\n").as_str()));
+    text.step_line(line, log_output(color));
+    print_shown(&text)
+}
+
+/// Writes a piece of a step's output to standard output, which is no terminal.
+pub(crate) fn print_raw(bytes: &[u8]) -> Result<(), CliError> {
+    write(bytes)
+}
+
+/// The treatment of steps' output on standard output.
+fn log_output(color: Color) -> StepOutput {
+    match color {
+        _ if !stdout().is_terminal() => StepOutput::Unchanged,
+        Color::On => StepOutput::Colored,
+        Color::Off => StepOutput::Plain,
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{
     Outcome, Output, Warning, event::Event,
 };
 use rbuild_cache::{
-    BuildBudget, BuildEnd, BuildOutcome, BuildSubject, CacheKey, LayerId, OpenBuild, RecordedFinding,
-    RecordedStep, StepHolder, StepLog, StepOutcome, Store, StoreError,
+    BuildBudget, BuildEnd, BuildId, BuildOutcome, BuildSubject, CacheKey, LayerId, OpenBuild,
+    RecordedFinding, RecordedStep, StepHolder, StepLog, StepOutcome, Store, StoreError,
 };
 use rbuild_executor::Usage;
 use rbuild_oci::Timestamp;
@@ -104,6 +104,11 @@ impl Recording {
             }
         };
         self.lock().steps = plan.steps.iter().map(step).collect();
+    }
+
+    /// The build's id; `None` when nothing can be recorded.
+    pub(crate) fn build(&self) -> Option<BuildId> {
+        self.lock().open.as_ref().map(|open| open.id().clone())
     }
 
     /// This build, for those that wait for a step that it makes from `since` on.

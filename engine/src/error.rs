@@ -1,8 +1,8 @@
 //! All errors that can end a request, and who has to act on each.
 
 use crate::{
-    CacheMountError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference, diagnostic::DockerfileText,
-    remote_sources::RemoteError,
+    CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference, Remains,
+    StepFailure, diagnostic::DockerfileText, remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -14,7 +14,7 @@ use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
 use rbuild_remote_cache::RemoteCacheError;
 use rbuild_sys::SpawnError;
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 /// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,32 +277,33 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// A failed step cannot be looked into.
+    #[error(transparent)]
+    Debug(#[from] DebugError),
     /// A worker ended without an answer.
     #[error("a worker ended without an answer: {0}")]
     Worker(String),
 }
 
-/// A step that failed: the failure itself, with its place beside it.
-#[derive(Debug)]
-pub struct StepFailure {
-    error: ExecutorError,
-    /// Its place and last output.
-    diagnostic: Box<Diagnostic>,
-}
-
-impl fmt::Display for StepFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for StepFailure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
 impl Error {
+    /// The same failure, of a step that has left this.
+    pub(crate) fn leaving(self, remains: Remains) -> Self {
+        match self {
+            Self::Step(failure) => Self::Step(StepFailure { remains, ..failure }),
+            other => other,
+        }
+    }
+
+    /// What the steps that failed have left, in their order.
+    #[must_use]
+    pub fn remains(&self) -> Vec<Remains> {
+        match self {
+            Self::Step(failure) => vec![failure.remains],
+            Self::Several(failures) => failures.iter().flat_map(Self::remains).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     pub(crate) fn syntax(error: ParseError, text: &DockerfileText) -> Self {
         let mut diagnostic = text.at(error.lines);
         diagnostic.others = text.other_mistakes();
@@ -340,7 +341,7 @@ impl Error {
     ) -> Self {
         let mut diagnostic = text.at(Some(lines));
         diagnostic.step = Some(step);
-        Self::Step(StepFailure { error, diagnostic })
+        Self::Step(StepFailure { error: Box::new(error), diagnostic, remains: Remains::Nothing })
     }
 
     /// The place in the Dockerfile, for failures that have one.
@@ -374,7 +375,7 @@ impl Error {
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::TookTooLong { .. } => true,
-            Self::Step(StepFailure { error, .. }) => matches!(error, ExecutorError::TookTooLong { .. }),
+            Self::Step(StepFailure { error, .. }) => matches!(**error, ExecutorError::TookTooLong { .. }),
             Self::Several(failures) => failures.iter().next().is_some_and(Self::is_timeout),
             _ => false,
         }
@@ -404,6 +405,7 @@ impl Error {
             | Self::ContainerRunning(_)
             | Self::NoCommand
             | Self::NotAChange { .. }
+            | Self::Debug(_)
             | Self::PushWithoutName
             | Self::TookTooLong { .. }
             | Self::DockerArchiveOfSeveral
@@ -417,7 +419,8 @@ impl Error {
             Self::Layout { source, .. } | Self::StepLayers { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
             Self::Source { source, .. } => source.class(),
-            Self::Step(StepFailure { error, .. }) | Self::Executor(error) => error.class(),
+            Self::Step(StepFailure { error, .. }) => error.class(),
+            Self::Executor(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),

@@ -1,10 +1,11 @@
 //! One step on a worker thread: look up again if need be, carry out, commit, record.
 
 use crate::{
-    CacheMounts, Causes, Error, Note, Outcome, Warning,
+    CacheMounts, Causes, Error, Note, Outcome, Remains, Warning,
     admission::Admission,
     cache_mounts,
     diagnostic::DockerfileText,
+    failed_steps::{Failed, Keeping, keep},
     familiar_mount_id,
     keys::Keys,
     layer_files::LayerFiles,
@@ -20,8 +21,12 @@ use crate::{
     source_files::SourceFiles,
     ssh::Agents,
 };
-use rbuild_cache::{CacheKey, Cancel, LayerDraft, LayerId, LayerMeta, LayerSource, StepLock, Store};
-use rbuild_executor::{Emulator, ExecutorError, HostFiles, Isolation, Networks, StepLimits, Usage};
+use rbuild_cache::{
+    CacheKey, Cancel, FailedStepBudget, LayerDraft, LayerId, LayerMeta, LayerSource, StepLock, Store,
+};
+use rbuild_executor::{
+    Emulator, ExecutorError, HostFiles, Isolation, Networks, RunFailure, StepLimits, Usage,
+};
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, Plan, Step, StepId};
 use std::{
@@ -60,6 +65,8 @@ pub(crate) struct Machine {
     pub(crate) limits: StepLimits,
     /// `--secret`.
     pub(crate) secrets: Secrets,
+    /// How much is kept of failed ones.
+    pub(crate) failed_steps: FailedStepBudget,
     /// `--cache-mount`.
     pub(crate) cache_mounts: CacheMounts,
     /// `--ssh`.
@@ -82,7 +89,10 @@ impl Executor {
         let step = &self.plan.steps[id.0];
         let mut activity = self.reporter.begin_step(step);
         let mut tail = OutputTail::default();
-        match self.attempt((step, memory), (inputs, emulator), &mut activity, &mut tail) {
+        let mut remains = Remains::Nothing;
+        let attempted =
+            self.attempt((step, memory), (inputs, emulator), &mut activity, (&mut tail, &mut remains));
+        match attempted {
             Ok(result) => {
                 activity.made(result.layer());
                 activity.end(match result.origin {
@@ -93,7 +103,7 @@ impl Executor {
             }
             Err(error) => {
                 let canceled = matches!(error, Error::Executor(ExecutorError::Canceled));
-                let error = error.at_step(step, &self.text, tail.into_lines());
+                let error = error.at_step(step, &self.text, tail.into_lines()).leaving(remains);
                 activity.end(if canceled { Outcome::Canceled } else { Outcome::Failed(Causes::of(&error)) });
                 Err(error)
             }
@@ -111,7 +121,7 @@ impl Executor {
     ) -> Result<LayerDraft, Error> {
         let step = &self.plan.steps[id.0];
         let ready = Ready::new(step, self.keys.step(id), inputs, &self.machine.sources)?;
-        let listener = Listener { used: &OnceLock::new(), output: &mut |_| {} };
+        let listener = Listener { used: &OnceLock::new(), output: &mut |_| {}, failed: &mut None };
         self.machine.carry_out((&ready, emulator), (self.plan.source_date_epoch, None), listener)
     }
 
@@ -120,7 +130,7 @@ impl Executor {
         (step, memory): (&Step, Option<u64>),
         (inputs, emulator): (&Inputs, Option<&Emulator>),
         activity: &mut Running,
-        tail: &mut OutputTail,
+        (tail, remains): (&mut OutputTail, &mut Remains),
     ) -> Result<StepResult, Error> {
         let keyed = self.keys.step(step.id);
         let lock = self.lock(&keyed.key, activity)?;
@@ -135,17 +145,21 @@ impl Executor {
         self.make_room(self.misses.expected_bytes(step.id));
         let slot = self.machine.admission.enter(memory, activity)?;
         let (began, epoch) = (Instant::now(), self.plan.source_date_epoch);
-        let earlier = self.earlier_copy(&ready);
+        let (earlier, mut failed) = (self.earlier_copy(&ready), None);
         let used = OnceLock::new();
         let mut output = |bytes: &[u8]| {
             activity.output(bytes);
             tail.push(bytes, activity.elapsed());
         };
-        let carried_out = self.machine.carry_out(
-            (&ready, emulator),
-            (epoch, earlier),
-            Listener { used: &used, output: &mut output },
-        );
+        let listener = Listener { used: &used, output: &mut output, failed: &mut failed };
+        let carried_out = self.machine.carry_out((&ready, emulator), (epoch, earlier), listener);
+        if let Some(failed) = failed {
+            *remains = self.keep(&ready, failed);
+        }
+        if matches!(carried_out, Err(Error::Executor(ExecutorError::DiskFull { .. }))) {
+            // what earlier failures left is less worth than the room that it takes
+            self.machine.store.remove_failed_steps(None)?;
+        }
         if let Some(reason) = self.machine.networks.report_missing() {
             activity.note(Note::NetworkIsTheHosts { reason });
         }
@@ -179,6 +193,16 @@ impl Executor {
             Action::Copy(_) => self.misses.alike(&missed, self.cache.records()),
             Action::Run(_) | Action::Workdir(_) => None,
         }
+    }
+
+    /// Keeps what a command that failed has left.
+    fn keep(&self, ready: &Ready<'_>, failed: Failed) -> Remains {
+        let platform = &self.plan.stages[ready.step.stage.0].platform;
+        let build = self.reporter.build();
+        let Machine { store, failed_steps, secrets, host_files, shm_size, .. } = &self.machine;
+        let (names, shm_size) = (host_files.names(), *shm_size);
+        let keeping = Keeping { store, budget: failed_steps, secrets, names, shm_size };
+        build.map_or(Remains::Nothing, |build| keep(&keeping, (ready, platform), &build, failed))
     }
 
     /// Empties the cache mounts of a step that have become too large.
@@ -253,6 +277,8 @@ struct Listener<'a> {
     used: &'a OnceLock<Usage>,
     /// Gets what it writes.
     output: &'a mut dyn FnMut(&[u8]),
+    /// Takes what it has left, if it fails.
+    failed: &'a mut Option<Failed>,
 }
 
 impl Machine {
@@ -260,7 +286,7 @@ impl Machine {
         &self,
         (ready, emulator): (&Ready<'_>, Option<&Emulator>),
         (epoch, earlier): (Option<i64>, Option<LayerId>),
-        Listener { used, output }: Listener<'_>,
+        Listener { used, output, failed }: Listener<'_>,
     ) -> Result<LayerDraft, Error> {
         let (snapshots, parent) = (self.sources.snapshots(), &*ready.inputs.parent);
         let now = epoch.map_or_else(|| self.store.now(), at_second);
@@ -307,15 +333,27 @@ impl Machine {
                     used,
                     cancel: &self.cancel,
                 };
-                let Some(mut mask) = Mask::new(secrets::values(&action.mounts, &self.secrets)) else {
-                    return Ok(rbuild_executor::run(&run, output)?);
-                };
-                let ran = rbuild_executor::run(&run, &mut |bytes| mask.push(bytes, output));
-                mask.finish(output);
-                Ok(ran?)
+                let mask = Mask::new(secrets::values(&action.mounts, &self.secrets));
+                let ran = run_masked(&run, mask, output);
+                Ok(ran.map_err(|RunFailure { error, changes }| {
+                    *failed = changes.map(|changes| Failed { changes, mounts });
+                    *error
+                })?)
             }
         }
     }
+}
+
+/// Runs a command whose output goes through `mask`.
+fn run_masked(
+    run: &rbuild_executor::Run<'_>,
+    mask: Option<Mask>,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<LayerDraft, RunFailure> {
+    let Some(mut mask) = mask else { return rbuild_executor::run(run, output) };
+    let ran = rbuild_executor::run(run, &mut |bytes| mask.push(bytes, output));
+    mask.finish(output);
+    ran
 }
 
 /// The time `seconds` after 1970, or before it.

@@ -271,7 +271,7 @@ fn describe_run(
     (action, mount_contents): (&RunAction, &[Option<StepHash>]),
     request: &BuildRequest,
 ) -> StepDescription {
-    let hosts = request.add_hosts.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>();
+    let hosts = request.names.add_hosts.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>();
     let surroundings = RunSurroundings {
         platform: &plan.stages[step.stage.0].platform,
         mount_contents,

@@ -33,10 +33,12 @@ mod event;
 mod execute_step;
 mod expectation;
 mod export;
+mod failed_steps;
 mod failures;
 mod file_changes;
 mod finding;
 mod first_look;
+mod followed_build;
 mod git;
 mod hint;
 mod image_lock;
@@ -58,6 +60,7 @@ mod platform_images;
 mod preview;
 mod records;
 mod registries;
+mod remains;
 mod remote_sources;
 mod repeat;
 mod reporter;
@@ -73,6 +76,7 @@ mod source_files;
 mod space;
 mod squash;
 mod ssh;
+mod step_failure;
 mod transfer;
 mod unsupported;
 mod urls;
@@ -98,10 +102,12 @@ pub use containers::{
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
-pub use error::{Error, StartFailure, StepFailure};
+pub use error::{Error, StartFailure};
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
+pub use failed_steps::{DebugError, DebugRequest, FoundStep, Nothing};
 pub use failures::Failures;
 pub use finding::Finding;
+pub use followed_build::FollowedBuild;
 pub use git::GitError;
 pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
@@ -115,7 +121,8 @@ pub use preview::{
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::{
-    ContextFile, ContextFileKind, DecidingPattern, Limits, MAX_DEFINITION, Most, Resource, Ulimit, UnmetLimit,
+    ContextFile, ContextFileKind, DecidingPattern, HOST_GATEWAY, Limits, MAX_DEFINITION, Most, NameOptions,
+    Resource, StepShell, Ulimit, UnmetLimit,
 };
 pub use rbuild_image::{
     GzipLevel, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs, StaleFiles,
@@ -137,6 +144,7 @@ pub use rbuild_remote_cache::{
 };
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
 pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
+pub use remains::Remains;
 pub use remote_sources::RemoteError;
 pub use request::{
     ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
@@ -147,6 +155,7 @@ pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};
 pub use squash::{SquashRequest, Squashed};
 pub use ssh::SshKeys;
+pub use step_failure::StepFailure;
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{
     CacheEntry, CacheKind, DetailedUsage, PruneCache, PruneContainers, PruneEffect, PruneImages,
@@ -156,9 +165,9 @@ pub use usage::{
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, EvictedBy, Fault, FaultState, FileAspect, FoundFault, ImageUsage, LayerId,
-    ListedManifest, LogReader, ManifestList, MissReason, MountUsage, PlatformImage, RecordedFinding,
-    RecordedStep, Repair, StepHolder, StepOutcome, Verified,
+    Container, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState, FileAspect, FoundFault,
+    ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MountUsage, PlatformImage,
+    RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;
@@ -175,6 +184,8 @@ pub struct Engine {
     remote: RemoteImages,
     /// The same client, for files of the web.
     web: Client,
+    /// How much is kept of failed steps.
+    failed_steps: FailedStepBudget,
 }
 
 impl Engine {
@@ -187,7 +198,7 @@ impl Engine {
         let isolation = Arc::new(Isolation::new(&store));
         let web = Client::new(options.registry);
         let remote = RemoteImages::new(&store, &web);
-        Ok(Self { store, isolation, remote, web })
+        Ok(Self { store, isolation, remote, web, failed_steps: FailedStepBudget::default() })
     }
 
     /// The same engine with the options for registries that `read` reads when the first request needs them. When it fails,

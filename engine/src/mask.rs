@@ -22,6 +22,8 @@ pub(crate) struct Mask {
     first: [bool; 256],
     /// The end of what came, which may be the beginning of a secret.
     pending: Vec<u8>,
+    /// One was there.
+    found: bool,
 }
 
 impl Mask {
@@ -40,7 +42,7 @@ impl Mask {
         secrets.dedup();
         let mut first = [false; 256];
         secrets.iter().filter_map(|secret| secret.first()).for_each(|byte| first[usize::from(*byte)] = true);
-        (!secrets.is_empty()).then_some(Self { secrets, first, pending: Vec::new() })
+        (!secrets.is_empty()).then_some(Self { secrets, first, pending: Vec::new(), found: false })
     }
 
     /// Hands `bytes` on to `out` without the secrets in them. What may be the beginning of one waits for the next bytes.
@@ -52,6 +54,18 @@ impl Mask {
     /// Hands on what waits, because nothing follows.
     pub(crate) fn finish(mut self, out: &mut dyn FnMut(&[u8])) {
         self.look(More::Never, out);
+    }
+
+    /// True if a secret was in what came until now, with `bytes`.
+    pub(crate) fn finds(&mut self, bytes: &[u8]) -> bool {
+        self.push(bytes, &mut |_| {});
+        self.found
+    }
+
+    /// The same, when nothing follows.
+    pub(crate) fn finds_to_the_end(&mut self) -> bool {
+        self.look(More::Never, &mut |_| {});
+        self.found
     }
 
     fn look(&mut self, more: More, out: &mut dyn FnMut(&[u8])) {
@@ -72,6 +86,7 @@ impl Mask {
                 Some(secret) => {
                     hand_on(&text[start..at], out);
                     out(STARS);
+                    self.found = true;
                     at += secret.len();
                     start = at;
                 }

@@ -16,7 +16,14 @@ pub(crate) struct OutputTail {
 
 impl OutputTail {
     /// Adds what was written `elapsed` after the command began.
-    pub(crate) fn push(&mut self, bytes: &[u8], elapsed: Duration) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], elapsed: Duration) {
+        // a program may write millions of lines, of which the last ones are all that counts
+        let mut ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+        if let Some((end, _)) = ends.nth(LINES) {
+            self.lines.clear();
+            self.unfinished.clear();
+            bytes = &bytes[end + 1..];
+        }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             // a progress bar can write for hours without ending a line
             if self.unfinished.len() < LONGEST_LINE {
@@ -42,6 +49,27 @@ impl OutputTail {
         self.unfinished.clear();
         if self.lines.len() > LINES {
             self.lines.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_in_whatever_pieces_they_come() {
+        let text: String = (0..1000).map(|number| format!("{number}\n")).collect::<String>() + "rest";
+        let expected: Vec<String> = (981..1000).map(|number| number.to_string()).collect();
+        for size in [1, 7, 100, 2000, 10_000] {
+            let mut tail = OutputTail::default();
+            text.as_bytes().chunks(size).for_each(|piece| tail.push(piece, Duration::ZERO));
+            let lines = tail.into_lines();
+            let words: Vec<&str> = lines.iter().map(|line| line.split_once(' ').unwrap().1).collect();
+            assert_eq!(
+                (words[..19].to_vec(), words[19]),
+                (expected.iter().map(String::as_str).collect(), "rest")
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     Outcome, StepName, Warning,
     build_record::{self, Recording},
 };
-use rbuild_cache::{CacheKey, LayerId, StepHolder, StepLog, Store};
+use rbuild_cache::{BuildId, CacheKey, LayerId, StepHolder, StepLog, Store};
 use rbuild_executor::Usage;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Plan, Step, StepId};
@@ -86,6 +86,11 @@ impl Reporter {
     /// This build, for those that wait for a step that it makes from `since` on.
     pub(crate) fn step_holder(&self, since: Timestamp) -> Option<StepHolder> {
         self.record.as_ref()?.step_holder(since)
+    }
+
+    /// The id of the build, if it is recorded.
+    pub(crate) fn build(&self) -> Option<BuildId> {
+        self.record.as_ref()?.build()
     }
 
     /// The steps of the plan have these keys, in its order.

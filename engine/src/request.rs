@@ -2,7 +2,7 @@
 
 use crate::{ArchiveFormat, CacheOutput, ImageLock, InlineCache, RemoteContext, SecretValue, SshKeys};
 use rbuild_daemon::DaemonAddress;
-use rbuild_executor::Limits;
+use rbuild_executor::{Limits, NameOptions};
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
 use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
@@ -335,8 +335,8 @@ pub struct BuildRequest {
     pub jobs: Option<usize>,
     /// What happens when a step fails.
     pub on_failure: OnFailure,
-    /// `--add-host`: host and address.
-    pub add_hosts: Vec<(String, String)>,
+    /// `--add-host` and `--dns…`.
+    pub names: NameOptions,
     /// `--shm-size` in bytes.
     pub shm_size: Option<u64>,
     /// `--memory`, `--ulimit` and their like, of each RUN.
@@ -443,7 +443,7 @@ impl BuildRequest {
             lower_stores: Vec::new(),
             jobs: None,
             on_failure: OnFailure::Stop,
-            add_hosts: Vec::new(),
+            names: NameOptions::default(),
             shm_size: None,
             limits: Limits::default(),
             step_timeout: None,

@@ -1,7 +1,7 @@
 //! `RUN --mount`: what the engine finds for the executor to mount.
 
 use crate::{
-    CacheMounts, Error, cache_mounts,
+    CacheMounts, Error, SecretValue, cache_mounts,
     keys::{Keyed, mounted_files},
     results::Inputs,
     secrets::{self, Secrets},
@@ -14,7 +14,7 @@ use rbuild_oci::ImagePath;
 use rbuild_planner::{Filesystem, Mount, MountKind, RunAction, Sharing};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Where the mounts of one RUN take their files from.
@@ -111,16 +111,36 @@ fn prepare_one(
             };
             PreparedMount::cache(snapshots.store(), &directory, place, sources.cancel, begin)?
         }
-        MountKind::Secret { id, file: true, mode, uid, gid, .. } => {
-            let Some(secret) = sources.secrets.get(id) else { return Ok(None) };
-            PreparedMount::secret(secret.expose(), &mount.target, *mode, (*uid, *gid))?
-        }
-        MountKind::Secret { file: false, .. } => return Ok(None),
-        MountKind::Ssh { id, mode, uid, gid, .. } => {
-            let Some(agent) = sources.agents.socket(id)? else { return Ok(None) };
-            PreparedMount::agent(&agent, &mount.target, *mode, (*uid, *gid))?
+        MountKind::Secret { .. } | MountKind::Ssh { .. } => {
+            return given(mount, sources.secrets, sources.agents);
         }
     }))
+}
+
+/// The mount of a secret or an agent that a person gives.
+pub(crate) fn given(
+    mount: &Mount,
+    secrets: &Secrets,
+    agents: &Agents,
+) -> Result<Option<PreparedMount>, Error> {
+    Ok(match &mount.kind {
+        MountKind::Secret { id, file: true, mode, uid, gid, .. } => {
+            let secret = secrets.get(id);
+            let file = |secret: &SecretValue| {
+                PreparedMount::secret(secret.expose(), &mount.target, *mode, (*uid, *gid))
+            };
+            secret.map(file).transpose()?
+        }
+        MountKind::Ssh { id, mode, uid, gid, .. } => {
+            let agent = agents.socket(id)?;
+            let socket = |agent: PathBuf| PreparedMount::agent(&agent, &mount.target, *mode, (*uid, *gid));
+            agent.map(socket).transpose()?
+        }
+        MountKind::Secret { .. }
+        | MountKind::Bind { .. }
+        | MountKind::Cache { .. }
+        | MountKind::Tmpfs { .. } => None,
+    })
 }
 
 /// A temporary layer with what is at `source` in `from`, at [`MOUNTED`]. `seen` is the hash that the step's key has of it.

@@ -34,7 +34,7 @@ pub struct DetailedUsage {
     pub cache: Vec<CacheEntry>,
     image_bytes: u64,
     reclaimable_image_bytes: u64,
-    /// Bytes of the build cache that no image has, and of the records of builds.
+    /// Bytes of the build cache that no image has, of the records of builds, and of what failed steps left.
     pub cache_bytes: u64,
     reclaimable_cache_bytes: u64,
 }
@@ -202,12 +202,13 @@ impl Engine {
         };
         let containers = self.containers()?.into_iter().map(written).collect::<Result<Vec<_>, _>>()?;
         let mounts: u64 = usage.mounts.iter().map(|mount| mount.bytes).sum();
+        let left = usage.log_bytes + usage.failed_bytes;
         Ok(DetailedUsage {
             cache: cache_entries(&usage),
             image_bytes: usage.image_bytes,
             reclaimable_image_bytes: usage.image_reclaimable_bytes,
-            cache_bytes: usage.record_bytes + mounts + usage.build_bytes + usage.log_bytes,
-            reclaimable_cache_bytes: usage.record_bytes + mounts + usage.garbage_bytes + usage.log_bytes,
+            cache_bytes: usage.record_bytes + mounts + usage.build_bytes + left,
+            reclaimable_cache_bytes: usage.record_bytes + mounts + usage.garbage_bytes + left,
             images: usage.images,
             containers,
         })

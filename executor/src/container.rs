@@ -97,6 +97,17 @@ pub struct Sandboxed {
 }
 
 impl Sandboxed {
+    /// What runs in `root`, with what carries its streams.
+    pub(crate) fn new(
+        running: Running,
+        relay: Option<Relay>,
+        root: RootMount,
+    ) -> Result<Self, ExecutorError> {
+        let pid = running.child.pid();
+        let pid = pid.map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
+        Ok(Self { pid, running: Some(running), relay, root: Some(root) })
+    }
+
     /// Its process id, as the host sees it.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -258,10 +269,8 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         )) => ExecutorError::ProgramNotStarted(program),
         other => other,
     })?;
-    let pid =
-        running.child.pid().map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
     let relay = streams.relay(running.child.pidfd())?;
-    Ok(Sandboxed { pid, running: Some(running), relay, root: Some(root) })
+    Sandboxed::new(running, relay, root)
 }
 
 /// What the container has of itself, and over it the config's variables, in Docker's order.
@@ -280,13 +289,13 @@ fn environment(container: &ContainerSandbox<'_>) -> Vec<OsString> {
 }
 
 /// A container's ends of its streams.
-enum Streams<'a> {
+pub(crate) enum Streams<'a> {
     Terminal(BorrowedFd<'a>),
     Pipes(Pipes),
 }
 
 impl<'a> Streams<'a> {
-    fn new(stdio: &'a Stdio) -> Result<Self, ExecutorError> {
+    pub(crate) fn new(stdio: &'a Stdio) -> Result<Self, ExecutorError> {
         Ok(match stdio {
             Stdio::Terminal(slave) => Self::Terminal(slave.as_fd()),
             Stdio::Own => Self::Pipes(Pipes::new(Input::Own)?),
@@ -294,14 +303,14 @@ impl<'a> Streams<'a> {
         })
     }
 
-    fn stdio(&self) -> spawn::Stdio<'_> {
+    pub(crate) fn stdio(&self) -> spawn::Stdio<'_> {
         match self {
             Self::Terminal(slave) => spawn::Stdio { stdin: Some(*slave), stdout: *slave, stderr: *slave },
             Self::Pipes(pipes) => pipes.stdio(),
         }
     }
 
-    fn relay(self, process: BorrowedFd<'_>) -> Result<Option<Relay>, ExecutorError> {
+    pub(crate) fn relay(self, process: BorrowedFd<'_>) -> Result<Option<Relay>, ExecutorError> {
         match self {
             Self::Terminal(_) => Ok(None),
             Self::Pipes(pipes) => pipes.relay(process).map(Some),

@@ -54,7 +54,11 @@ impl Guest<'_> {
         }
         let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
         let mut mounts = vec![
-            host_file(&self.host_files.hosts(self.hostname)?, "/etc/hosts", self.host_file_access)?,
+            host_file(
+                &self.host_files.hosts(self.hostname, self.network)?,
+                "/etc/hosts",
+                self.host_file_access,
+            )?,
             host_file(
                 &self.host_files.resolv_conf(self.network)?,
                 "/etc/resolv.conf",

@@ -9,6 +9,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
     io::Write,
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -21,11 +22,59 @@ pub(crate) const FORWARDED_NAME_SERVER: &str = "169.254.1.1";
 /// Where systemd-resolved keeps the real servers behind its stub at 127.0.0.53.
 const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
+/// The address in `--add-host` that stands for the machine itself, as a step reaches it.
+pub const HOST_GATEWAY: &str = "host-gateway";
+
+/// How names become addresses in a sandbox, beside what is usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameOptions {
+    /// `--add-host`: host and address, or [`HOST_GATEWAY`].
+    pub add_hosts: Vec<(String, String)>,
+    /// `--dns`: name servers instead of the host's.
+    pub servers: Vec<String>,
+    /// `--dns-search`: domains instead of the host's; `.` stands for none.
+    pub searches: Vec<String>,
+    /// `--dns-option`: options instead of the host's.
+    pub options: Vec<String>,
+}
+
+impl NameOptions {
+    /// True if the machine itself has to be reached.
+    pub(crate) fn need_gateway(&self) -> bool {
+        self.add_hosts.iter().any(|(_, address)| address == HOST_GATEWAY)
+    }
+
+    /// `text` with what they say in the place of what it says.
+    fn apply(&self, text: &str) -> String {
+        let said: [(&str, &[String]); 3] =
+            [("nameserver", &self.servers), ("search", &self.searches), ("options", &self.options)];
+        let replaced = |line: &&str| {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            let word = if word == "domain" { "search" } else { word };
+            said.iter().any(|(key, values)| *key == word && !values.is_empty())
+        };
+        let mut kept: String =
+            text.lines().filter(|line| !replaced(line)).flat_map(|line| [line, "\n"]).collect();
+        for server in &self.servers {
+            kept.push_str(&format!("nameserver {server}\n"));
+        }
+        let searches: Vec<&str> =
+            self.searches.iter().map(String::as_str).filter(|one| *one != ".").collect();
+        if !searches.is_empty() {
+            kept.push_str(&format!("search {}\n", searches.join(" ")));
+        }
+        if !self.options.is_empty() {
+            kept.push_str(&format!("options {}\n", self.options.join(" ")));
+        }
+        kept
+    }
+}
+
 /// The files, made when the first RUN needs them and removed with the value.
 #[derive(Debug)]
 pub struct HostFiles {
     store: Store,
-    add_hosts: Vec<(String, String)>,
+    names: NameOptions,
     made: Mutex<Option<Made>>,
 }
 
@@ -37,23 +86,37 @@ struct Made {
 }
 
 impl HostFiles {
-    /// Files with a line for each of `add_hosts` (host, address). Nothing is written yet.
+    /// Files that say what `names` does. Nothing is written yet.
     #[must_use]
-    pub fn new(store: &Store, add_hosts: &[(String, String)]) -> Self {
-        Self { store: store.clone(), add_hosts: add_hosts.to_vec(), made: Mutex::new(None) }
+    pub fn new(store: &Store, names: NameOptions) -> Self {
+        Self { store: store.clone(), names, made: Mutex::new(None) }
     }
 
-    /// The hosts file for a container called `hostname`.
+    /// What is not usual in them.
+    #[must_use]
+    pub fn names(&self) -> &NameOptions {
+        &self.names
+    }
+
+    /// The hosts file for a container called `hostname` on `network`.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub fn hosts(&self, hostname: &str) -> Result<PathBuf, ExecutorError> {
+    pub(crate) fn hosts(&self, hostname: &str, network: Network<'_>) -> Result<PathBuf, ExecutorError> {
+        // where the host's loopback is that of the container, it is the machine itself
+        let (kind, gateway) = match network {
+            Network::Host => ("host", LOOPBACK.to_owned()),
+            Network::Joined(_) | Network::None => {
+                ("own", host_gateway().map_or_else(|| LOOPBACK.to_owned(), |address| address.to_string()))
+            }
+        };
         let mut text =
             format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-        for (host, address) in &self.add_hosts {
+        for (host, address) in &self.names.add_hosts {
+            let address = if address == HOST_GATEWAY { &gateway } else { address };
             text.push_str(&format!("{address}\t{host}\n"));
         }
-        self.write(&format!("hosts-{hostname}"), &text, 0o644)
+        self.write(&format!("hosts-{kind}-{hostname}"), &text, 0o644)
     }
 
     /// The file `/etc/hostname` of a container called `hostname`.
@@ -71,6 +134,9 @@ impl HostFiles {
     pub(crate) fn resolv_conf(&self, network: Network<'_>) -> Result<PathBuf, ExecutorError> {
         let own = resolv_conf();
         let (name, text) = match network {
+            Network::Host | Network::None | Network::Joined(_) if !self.names.servers.is_empty() => {
+                ("resolv.conf", own)
+            }
             // the host's network reaches the host's loopback servers too
             Network::Host => ("resolv.conf", own),
             Network::None => ("resolv.conf-none", without_loopback(&own, PUBLIC_NAME_SERVERS)),
@@ -79,7 +145,7 @@ impl HostFiles {
                 ("resolv.conf-own", without_loopback(&own, &forwarded))
             }
         };
-        self.write(name, &text, 0o644)
+        self.write(name, &self.names.apply(&text), 0o644)
     }
 
     /// A here-document script, executable.
@@ -114,6 +180,24 @@ impl HostFiles {
     }
 }
 
+/// The address of the machine itself where its loopback is.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// The host's way out over IPv4, which stands for the host on a network of pasta's; none if the host has no such way.
+fn host_gateway() -> Option<Ipv4Addr> {
+    parse_gateway(&fs::read_to_string("/proc/net/route").ok()?)
+}
+
+/// The first default route of a table as `/proc/net/route` has it: hexadecimal numbers in the machine's byte order.
+fn parse_gateway(table: &str) -> Option<Ipv4Addr> {
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        let number = u32::from_str_radix(gateway, 16).ok().filter(|_| destination == "00000000")?;
+        (number != 0).then(|| Ipv4Addr::from(number.to_ne_bytes()))
+    })
+}
+
 fn resolv_conf() -> String {
     fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
 }
@@ -141,4 +225,46 @@ fn without_loopback(text: &str, instead: &str) -> String {
         kept.push_str(instead);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_take_the_place_of_what_the_host_says() {
+        let host = "# by hand\nnameserver 10.0.0.1\nnameserver 10.0.0.2\nsearch a b\noptions edns0\n";
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(NameOptions::default().apply(host), host);
+        let all = NameOptions {
+            add_hosts: Vec::new(),
+            servers: list(&["1.1.1.1", "::2"]),
+            searches: list(&["x.example", "y"]),
+            options: list(&["ndots:3", "rotate"]),
+        };
+        let expected =
+            "# by hand\nnameserver 1.1.1.1\nnameserver ::2\nsearch x.example y\noptions ndots:3 rotate\n";
+        assert_eq!(all.apply(host), expected);
+        let none = NameOptions { searches: list(&["."]), ..NameOptions::default() };
+        assert_eq!(none.apply("domain a\nnameserver 10.0.0.1\n"), "nameserver 10.0.0.1\n");
+    }
+
+    #[test]
+    fn the_stub_of_systemd_and_loopback_servers_are_not_handed_on() {
+        for (host, instead, expected) in [
+            ("nameserver 10.0.0.1\nnameserver 127.0.0.1\n", "", "nameserver 10.0.0.1\n"),
+            ("nameserver ::1\nsearch a\n", "nameserver 8.8.8.8\n", "search a\nnameserver 8.8.8.8\n"),
+        ] {
+            assert_eq!(without_loopback(host, instead), expected);
+        }
+    }
+
+    #[test]
+    fn the_way_out_is_that_of_the_default_route() {
+        let gateway = format!("{:08X}", u32::from_ne_bytes([10, 1, 2, 3]));
+        let table =
+            format!("Iface Destination Gateway\neth0 0001000A 00000000\neth0 00000000 {gateway} 0003\n");
+        assert_eq!(parse_gateway(&table), Some(Ipv4Addr::new(10, 1, 2, 3)));
+        assert_eq!(parse_gateway("Iface Destination Gateway\nlo 00000000 00000000\n"), None);
+    }
 }

@@ -30,6 +30,7 @@ mod host_program;
 mod ignore;
 mod isolation;
 mod key_agent;
+mod look_into;
 mod mounts;
 mod network;
 mod open_source;
@@ -65,10 +66,11 @@ pub use describe::{
 pub use emulation::{Emulation, Emulator, EmulatorFault, emulation};
 pub use error::{ExecutorError, MAX_DEFINITION};
 pub use fetched::{FetchedFile, FetchedSource};
-pub use host_files::HostFiles;
+pub use host_files::{HOST_GATEWAY, HostFiles, NameOptions};
 pub use ignore::{DecidingPattern, IgnoreDecision, IgnoreRules};
 pub use isolation::Isolation;
 pub use key_agent::KeyAgent;
+pub use look_into::{StepShell, look_into};
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
@@ -76,7 +78,7 @@ pub use rbuild_sys::{
     limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
     spawn::Usage,
 };
-pub use run::{Run, run};
+pub use run::{Run, RunFailure, run};
 pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
 pub use shown_files::{copy_shown, move_out};
 pub use snapshot::{Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, merge_layers};
@@ -86,3 +88,4 @@ pub use store_writer::store_writer;
 pub use unpack_context::unpack_context;
 pub use users::{Identity, chown_owner, run_identity};
 pub use workdir::workdir;
+pub use xattrs::{Xattrs, read as read_attributes};

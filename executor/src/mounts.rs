@@ -43,7 +43,7 @@ pub struct PreparedMount {
     target: ImagePath,
     source: PreparedSource,
     /// Temporary layers and locks that must outlive the sandbox.
-    _held: Vec<Held>,
+    held: Vec<Held>,
 }
 
 enum PreparedSource {
@@ -54,6 +54,8 @@ enum PreparedSource {
 #[expect(dead_code, reason = "held, never read: dropping it is its purpose")]
 enum Held {
     Draft(LayerDraft),
+    /// With files of a context.
+    Context(LayerDraft),
     Cache(CacheMount),
     Agent(AgentSocket),
     View(RootView),
@@ -110,7 +112,7 @@ impl PreparedMount {
     /// Memory, of at most `size` bytes.
     #[must_use]
     pub fn tmpfs(target: &ImagePath, size: Option<u64>) -> Self {
-        Self { target: target.clone(), source: PreparedSource::Tmpfs(size), _held: Vec::new() }
+        Self { target: target.clone(), source: PreparedSource::Tmpfs(size), held: Vec::new() }
     }
 
     /// A file in memory that holds `secret`.
@@ -140,7 +142,7 @@ impl PreparedMount {
             kind: PartKind::File,
             attributes: attributes.and(MountAttributes::READ_ONLY),
         };
-        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: Vec::new() })
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), held: Vec::new() })
     }
 
     /// A socket in front of the agent that listens at `agent`.
@@ -161,7 +163,7 @@ impl PreparedMount {
             attributes: MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC),
         };
         let held = vec![Held::Agent(socket)];
-        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), held })
     }
 
     /// A path in a stack of layers. Writes, where allowed, are thrown away.
@@ -214,8 +216,46 @@ impl PreparedMount {
         Ok(Self {
             target: target.clone(),
             source: PreparedSource::Mount(source),
-            _held: vec![Held::Draft(draft)],
+            held: vec![Held::Context(draft)],
         })
+    }
+
+    /// What an earlier mount showed, kept in `directory`. Writes, where allowed, are thrown away.
+    ///
+    /// # Errors
+    /// [`ExecutorError::SourceNotFound`] when nothing is there.
+    pub fn kept(
+        snapshots: &Snapshots,
+        directory: &Path,
+        source: &ImagePath,
+        target: &ImagePath,
+        access: Access,
+    ) -> Result<Self, ExecutorError> {
+        if access == Access::ReadOnly {
+            let view = snapshots.view_under(&[], directory)?;
+            let held = vec![Held::View(view.clone())];
+            return Self::part(&view, source, target, MountAttributes::READ_ONLY, held);
+        }
+        let draft = snapshots.store().new_layer()?;
+        let upper = Upper { directory: draft.fs(), work: draft.work() };
+        let root = snapshots.writable(&[], Some(directory), upper)?;
+        let view = root.view().clone();
+        Self::part(&view, source, target, MountAttributes::NONE, vec![Held::Draft(draft), Held::Root(root)])
+    }
+
+    /// The temporary layer of [`PreparedMount::draft`], if this is one, for [`PreparedMount::kept`].
+    #[must_use]
+    pub fn into_draft(self) -> Option<LayerDraft> {
+        self.held.into_iter().find_map(|held| match held {
+            Held::Context(draft) => Some(draft),
+            Held::Draft(_) | Held::Cache(_) | Held::Agent(_) | Held::View(_) | Held::Root(_) => None,
+        })
+    }
+
+    /// The place at which it is mounted.
+    #[must_use]
+    pub fn target(&self) -> &ImagePath {
+        &self.target
     }
 
     /// A cache directory, for a target and with the access that `place` says; waits for it when it is locked. `begin` makes
@@ -234,7 +274,7 @@ impl PreparedMount {
         let inside = open_inside(mount.path(), directory.subpath)?;
         let source = tree(inside.as_fd(), Path::new(""), attributes(access))?;
         let held = vec![Held::Cache(mount)];
-        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), held })
     }
 
     pub(crate) fn to_mount(&self) -> Result<Mount, ExecutorError> {
@@ -258,7 +298,7 @@ impl PreparedMount {
             .try_clone_to_owned()
             .map_err(|error| ExecutorError::system("dup", b"a view", error))?;
         let source = MountSource::Part { mount: Arc::new(mount), path, kind, attributes };
-        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), _held: held })
+        Ok(Self { target: target.clone(), source: PreparedSource::Mount(source), held })
     }
 }
 

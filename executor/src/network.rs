@@ -4,6 +4,7 @@
 //! processes have ended, and none may change interfaces, routes or settings.
 
 use crate::{
+    NameOptions,
     host_files::{self, FORWARDED_NAME_SERVER},
     host_program::HostProgram,
 };
@@ -24,7 +25,17 @@ use std::{
 /// Networks for the steps of a build, made when they are first needed.
 pub struct Networks {
     privilege: PrivilegeKind,
+    gateway: Gateway,
     state: Mutex<State>,
+}
+
+/// What the address of the way out leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gateway {
+    /// The way out.
+    Itself,
+    /// The host's loopback, because a name for the host was asked for.
+    Host,
 }
 
 #[derive(Default)]
@@ -58,10 +69,11 @@ enum Kind {
 }
 
 impl Networks {
-    /// Networks that a user with `isolation`'s privilege can make.
+    /// Networks that a user with `isolation`'s privilege can make, on which hosts have the names of `names`.
     #[must_use]
-    pub fn new(isolation: &crate::Isolation) -> Self {
-        Self { privilege: isolation.privilege(), state: Mutex::default() }
+    pub fn new(isolation: &crate::Isolation, names: &NameOptions) -> Self {
+        let gateway = if names.need_gateway() { Gateway::Host } else { Gateway::Itself };
+        Self { privilege: isolation.privilege(), gateway, state: Mutex::default() }
     }
 
     /// Why steps that should have networks of their own have the host's, if they have; returned once.
@@ -94,7 +106,7 @@ impl Networks {
                 }
             }
         }
-        let made = OwnNetwork::new(self.privilege);
+        let made = OwnNetwork::new(self.privilege, self.gateway);
         if let Err(error) = &made {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => "pasta is not installed (package passt)".to_owned(),
@@ -128,14 +140,18 @@ impl Drop for StepNetwork<'_> {
 }
 
 impl OwnNetwork {
-    /// Makes a network and connects it. Nothing of the host's loopback can be reached, and no port of it from outside.
-    fn new(privilege: PrivilegeKind) -> io::Result<Self> {
+    /// Makes a network and connects it. Nothing of the host's loopback can be reached unless the gateway is the host, and no port of it
+    /// from outside.
+    fn new(privilege: PrivilegeKind, gateway: Gateway) -> io::Result<Self> {
         let namespace = new_network()?;
         let (ready, is_ready) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let said = memfd_create(c"pasta", MFdFlags::MFD_CLOEXEC)?;
         let mut said = File::from(said);
         let mut command = Command::new("pasta");
-        command.args(["--foreground", "--quiet", "--config-net", "--no-map-gw", "--no-netns-quit"]);
+        command.args(["--foreground", "--quiet", "--config-net", "--no-netns-quit"]);
+        if gateway == Gateway::Itself {
+            command.arg("--no-map-gw");
+        }
         command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
         if host_files::has_only_loopback_name_servers() {
             // not otherwise: answers of the host's server to who asks it directly would come from this address

@@ -25,7 +25,7 @@ use std::{
     fs::File,
     io::Read,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{ffi::OsStrExt, process::ExitStatusExt},
     },
     path::Path,
@@ -69,32 +69,64 @@ pub struct Run<'a> {
     pub cancel: &'a Cancel,
 }
 
+/// A RUN that did not succeed.
+#[derive(Debug)]
+pub struct RunFailure {
+    /// Why.
+    pub error: Box<ExecutorError>,
+    /// The changes of a command that failed, for a person to look into.
+    pub changes: Option<LayerDraft>,
+}
+
+impl From<ExecutorError> for RunFailure {
+    fn from(error: ExecutorError) -> Self {
+        Self { error: Box::new(error), changes: None }
+    }
+}
+
 /// Runs the command, handing its output to `output` as it comes; returns its changes.
 ///
 /// # Errors
 /// [`ExecutorError::CommandFailed`], [`ExecutorError::MemoryLimit`] and the like when it fails, [`ExecutorError::TookTooLong`], [`ExecutorError::Sandbox`] when it cannot be started,
 /// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
-pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, ExecutorError> {
-    let draft = run.snapshots.store().new_layer()?;
+pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, RunFailure> {
+    let draft = run.snapshots.store().new_layer().map_err(ExecutorError::from)?;
+    let (failure, left) = run_in(run, &draft, output)?;
+    let Some(error) = failure else {
+        left?;
+        return Ok(draft);
+    };
+    let is_kept = left.is_ok() && !matches!(error, ExecutorError::DiskFull { .. });
+    Err(RunFailure { error: Box::new(error), changes: is_kept.then_some(draft) })
+}
+
+/// Runs the command in a root whose changes go to `draft`; says why it failed, if it did, and whether all of its changes are there.
+fn run_in(
+    run: &Run<'_>,
+    draft: &LayerDraft,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<(Option<ExecutorError>, Result<(), ExecutorError>), ExecutorError> {
     let upper = Upper { directory: draft.fs(), work: draft.work() };
     let place = run.emulator.map(|emulator| Place::over(run.parent, emulator, run.snapshots)).transpose()?;
     let root = run.snapshots.writable(run.parent, place.as_ref().map(Place::top), upper)?;
     let (reader, writer) = pipe()?;
     let network = run.networks.of_step(run.action.network);
-    let mut running = launch(run, &root, &writer, &network)?;
+    let stdio = Stdio { stdin: None, stdout: writer.as_fd(), stderr: writer.as_fd() };
+    let environment = environment(run);
+    let mut running = launch(run, &root, &network, Streams { environment, terminal: None, stdio })?;
     drop(writer);
     run.limits.note_unmet(&running);
     let watch = run.limits.watch(run.action, run.cancel);
     pump(&running, reader, &watch, output)?;
     let ended = wait(&mut running, &watch)?;
     run.used.get_or_init(|| ended.usage);
-    if !ended.status.success() {
-        return Err(failed(run, exit_code(ended.status), &running));
-    }
-    running.mount_points.remove_unused()?;
-    root.collect()?;
-    place.map_or(Ok(()), |place| place.leave(draft.fs()))?;
-    Ok(draft)
+    let failure = (!ended.status.success()).then(|| failed(run, exit_code(ended.status), &running));
+    let settle = || {
+        running.mount_points.remove_unused()?;
+        root.collect()?;
+        place.map_or(Ok(()), |place| place.leave(draft.fs()))
+    };
+    Ok((failure, settle()))
 }
 
 /// The error of a command that failed. It names a full disk, because few programs report ENOSPC, and want of memory, because a
@@ -112,11 +144,19 @@ fn failed(run: &Run<'_>, code: i32, running: &Running) -> ExecutorError {
     ExecutorError::CommandFailed { command, code }
 }
 
-fn launch(
+/// How a command of a step is reached: its variables, and where its streams go.
+pub(crate) struct Streams<'a> {
+    pub(crate) environment: Vec<OsString>,
+    pub(crate) terminal: Option<BorrowedFd<'a>>,
+    pub(crate) stdio: Stdio<'a>,
+}
+
+/// Starts the command of `run` in `root`.
+pub(crate) fn launch(
     run: &Run<'_>,
     root: &RootMount,
-    writer: &OwnedFd,
     network: &StepNetwork<'_>,
+    streams: Streams<'_>,
 ) -> Result<Running, ExecutorError> {
     let action = run.action;
     let command = || go_quoted(&action.argv.join(" "));
@@ -133,7 +173,7 @@ fn launch(
     let guest = Guest {
         isolation: run.isolation,
         command: &action.argv,
-        environment: environment(run),
+        environment: streams.environment,
         identity: &identity,
         directory: &action.cwd,
         hostname: &action.hostname,
@@ -142,8 +182,8 @@ fn launch(
         host_file_access: Access::ReadOnly,
         mounts,
         limits: &run.limits.limits,
-        terminal: None,
-        stdio: Stdio { stdin: None, stdout: writer.as_fd(), stderr: writer.as_fd() },
+        terminal: streams.terminal,
+        stdio: streams.stdio,
     };
     guest.start(root).map_err(|error| match error {
         // a program that is not there is the command's failure, as a shell would report it; so is a mount that does not fit
@@ -157,7 +197,8 @@ fn launch(
     })
 }
 
-fn environment(run: &Run<'_>) -> Vec<OsString> {
+/// The variables of the command of `run`.
+pub(crate) fn environment(run: &Run<'_>) -> Vec<OsString> {
     let hidden = |pair: &String| {
         let name = pair.split_once('=').map_or(pair.as_str(), |(name, _)| name);
         run.secret_variables.iter().any(|(secret, _)| *secret == name)
@@ -215,7 +256,7 @@ fn wait(running: &mut Running, watch: &Watch<'_>) -> Result<Ended, ExecutorError
     }
 }
 
-fn poll_once(file: std::os::fd::BorrowedFd<'_>) -> Result<bool, ExecutorError> {
+fn poll_once(file: BorrowedFd<'_>) -> Result<bool, ExecutorError> {
     match poll(&mut [PollFd::new(file, PollFlags::POLLIN)], PollTimeout::from(CANCEL_CHECK_MS)) {
         Ok(count) => Ok(count > 0),
         Err(nix::errno::Errno::EINTR) => Ok(false),

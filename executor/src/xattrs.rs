@@ -8,10 +8,11 @@ use std::{ffi::CStr, os::fd::AsFd};
 const LIST: usize = 64 << 10;
 
 /// Names and values.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The attributes of an open file or directory, sorted by name.
-pub(crate) fn read(fd: impl AsFd) -> Xattrs {
+/// The attributes of an open file or directory, sorted by name; none when they cannot be read.
+#[must_use]
+pub fn read(fd: impl AsFd) -> Xattrs {
     // nearly no file has any: ask with a small buffer on the stack first
     let mut small = [0_u8; 512];
     let mut large = Vec::new();

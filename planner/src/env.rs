@@ -16,6 +16,16 @@ impl PartialEq for Env {
 }
 
 impl Env {
+    /// The environment that [`Env::pairs`] gave.
+    #[must_use]
+    pub fn of_pairs(pairs: &[String]) -> Self {
+        let mut env = Self::default();
+        for (name, value) in pairs.iter().filter_map(|pair| pair.split_once('=')) {
+            env.set(name, value.to_owned());
+        }
+        env
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| &**value)
     }

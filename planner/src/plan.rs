@@ -192,6 +192,8 @@ pub enum Action {
 pub struct RunAction {
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// The program of SHELL, for a person who looks into the step; not part of the key.
+    pub shell: String,
     /// The variables in the order in which the command gets them; part of the key. Shared with other steps.
     pub env: Env,
     /// Proxy variables, which are not part of the key.

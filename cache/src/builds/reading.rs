@@ -110,6 +110,22 @@ impl Store {
         LogReader::open(&log_path(&self.builds_dir(), id, step))
     }
 
+    /// The same, for a reader that waits for more.
+    ///
+    /// # Errors
+    /// As [`Store::build_log`].
+    pub fn growing_build_log(&self, id: &BuildId, step: u32) -> Result<Option<LogReader>, StoreError> {
+        LogReader::follow(&log_path(&self.builds_dir(), id, step))
+    }
+
+    /// True while the build runs.
+    ///
+    /// # Errors
+    /// An I/O error when its lock cannot be looked at.
+    pub fn build_runs(&self, id: &BuildId) -> Result<bool, StoreError> {
+        Running::is(&self.running_builds(), id)
+    }
+
     /// The last line of each build, newest build first.
     fn build_lines(&self) -> Result<Vec<Line>, StoreError> {
         let builds = self.builds_dir();

@@ -93,21 +93,52 @@ impl fmt::Debug for StepLog {
     }
 }
 
-/// Reads a log from its beginning.
+/// Reads a log from its beginning, also while it is being written: at the end of what there is, a read that would have to wait
+/// for more fails with [`ErrorKind::WouldBlock`] until [`LogReader::end`] says that nothing follows.
 pub struct LogReader {
-    decoder: zstd::Decoder<'static, BufReader<File>>,
+    decoder: zstd::Decoder<'static, BufReader<Growing>>,
+}
+
+/// A file that may grow.
+struct Growing {
+    file: File,
+    grows: bool,
+}
+
+impl Read for Growing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.file.read(buffer)? {
+            0 if self.grows => Err(ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
 }
 
 impl LogReader {
+    /// Opens a log that is read to the end of what it has now.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
+        Self::open_as(path, false)
+    }
+
+    /// Opens a log that may still be written.
+    pub(super) fn follow(path: &Path) -> Result<Option<Self>, StoreError> {
+        Self::open_as(path, true)
+    }
+
+    fn open_as(path: &Path, grows: bool) -> Result<Option<Self>, StoreError> {
         match File::open(path) {
             Ok(file) => {
-                let decoder = zstd::Decoder::new(file).map_err(StoreError::on("read", path))?;
-                Ok(Some(Self { decoder }))
+                let decoder = zstd::Decoder::new(Growing { file, grows });
+                Ok(Some(Self { decoder: decoder.map_err(StoreError::on("read", path))? }))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("open", path, e)),
         }
+    }
+
+    /// Nothing is written any more.
+    pub fn end(&mut self) {
+        self.decoder.get_mut().get_mut().grows = false;
     }
 }
 

@@ -73,6 +73,9 @@ impl Store {
         if removes {
             self.remove_dead_locks()?;
             report.freed_bytes += if takes_all { self.remove_logs()? } else { 0 };
+            if options.records != RecordPrune::Useless && options.only_parts.is_none() {
+                report.freed_bytes += self.remove_failed_steps(options.older_than)?;
+            }
             if options.records == RecordPrune::All {
                 remove_files(&self.at("contexts"))?;
             }
@@ -107,7 +110,7 @@ impl Store {
 
     /// A lock file whose owner was killed stays behind; taking and dropping its lock removes it.
     fn remove_dead_locks(&self) -> Result<(), StoreError> {
-        for directory in ["locks/steps", "locks/layers", "locks/owners", "locks/pauses"] {
+        for directory in ["locks/steps", "locks/layers", "locks/owners", "locks/pauses", "locks/failed"] {
             for name in list(&self.at(directory))? {
                 drop(FileLock::attempt(&self.at(directory).join(name), OnUnlock::Remove)?);
             }

@@ -35,6 +35,8 @@ pub struct Usage {
     pub build_bytes: u64,
     /// Size of what the steps of builds wrote.
     pub log_bytes: u64,
+    /// Size of what failed steps left.
+    pub failed_bytes: u64,
 }
 
 /// An image's sizes.
@@ -153,6 +155,7 @@ fn count(inventory: &Inventory, sizes: &LayerFacts, store: &Store) -> Usage {
         mounts: Vec::new(),
         build_bytes: tree_size(&store.builds_dir()) - log_bytes,
         log_bytes,
+        failed_bytes: store.failed_bytes(),
         records,
         layers,
     }

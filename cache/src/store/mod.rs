@@ -6,6 +6,7 @@ mod budget;
 mod cache_mount;
 mod container;
 mod durability;
+mod failed_step;
 mod git_repository;
 mod image_record;
 mod image_row;
@@ -36,6 +37,7 @@ pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, PauseLock,
 };
 pub(crate) use durability::Durable;
+pub use failed_step::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use git_repository::GitRepository;
 pub use image_record::{ImageLayer, ImageRecord, PlatformImage};
 pub use image_row::ImageRow;

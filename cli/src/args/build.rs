@@ -109,6 +109,9 @@ pub(crate) struct BuildArgs {
     /// Keys for RUN --mount=type=ssh: those of an agent or private keys (default|ID[=SOCKET|KEY,...]); may be repeated
     #[arg(long, value_name = "KEYS")]
     pub(crate) ssh: Vec<String>,
+    /// If a step fails, open a shell in it at once, where there is a terminal
+    #[arg(long)]
+    pub(crate) debug_on_failure: bool,
     /// What becomes of a cache mount (id=ID[,src=DIRECTORY|ARCHIVE][,max-size=SIZE]): it begins with these files where the
     /// store has none, and is emptied after a step that leaves more than SIZE in it; may be repeated
     #[arg(long, value_name = "MOUNT")]
@@ -116,9 +119,18 @@ pub(crate) struct BuildArgs {
     /// Network of RUN: default, none or host
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,
-    /// A line for /etc/hosts of RUN (HOST:IP)
+    /// A line for /etc/hosts of RUN (HOST:IP); the IP host-gateway is this machine
     #[arg(long, value_name = "HOST:IP", value_delimiter = ',')]
     pub(crate) add_host: Vec<String>,
+    /// A name server for RUN instead of the host's; may be repeated
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    pub(crate) dns: Vec<String>,
+    /// An option of resolv.conf for RUN instead of the host's; may be repeated
+    #[arg(long, value_name = "OPTION", alias = "dns-opt")]
+    pub(crate) dns_option: Vec<String>,
+    /// A domain in which RUN looks for names, instead of the host's; . for none; may be repeated
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
     /// Size of /dev/shm of RUN [default: 64m]
     #[arg(long, value_name = "BYTES")]
     pub(crate) shm_size: Option<String>,

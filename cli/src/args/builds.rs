@@ -1,5 +1,6 @@
 //! The flags of the commands that look at builds of the past.
 
+use super::flag::Switch;
 use clap::{Args, Subcommand};
 
 /// `builds …`
@@ -65,4 +66,10 @@ pub(crate) struct BuildsLogsArgs {
     /// The number of a step, as inspect shows it: exactly the bytes that it wrote
     #[arg(value_name = "STEP")]
     pub(crate) step: Option<String>,
+    /// Of a build that runs, show what comes, until it ends; the exit code is the build's
+    #[arg(short, long, switch = false)]
+    pub(crate) follow: bool,
+    /// plain, lines under the names of their steps, or json, an object for each line
+    #[arg(long, value_name = "FORMAT", alias = "format")]
+    pub(crate) progress: Option<String>,
 }

@@ -5,6 +5,7 @@ mod build;
 mod builds;
 mod cache;
 mod container;
+mod debug;
 mod flag;
 mod image;
 mod later;
@@ -26,6 +27,7 @@ pub(crate) use cache::{
     CacheMountRmArgs, CacheVerifyArgs,
 };
 pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, RmArgs, RunArgs};
+pub(crate) use debug::DebugArgs;
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
     ContainerInspectArgs, DiffArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs,
@@ -92,6 +94,8 @@ pub(crate) enum Command {
     /// Commands for builds of the past
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Builds(BuildsCommand),
+    /// Open a shell in a step that failed
+    Debug(DebugArgs),
     /// Show why the steps of a build ran, instead of coming from the cache
     Explain(ExplainArgs),
     /// Commands for the store and the build cache

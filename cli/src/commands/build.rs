@@ -1,6 +1,9 @@
 //! `build`.
 
-use super::outputs::{self, OpenedOutputs, OpenedTarget};
+use super::{
+    debug,
+    outputs::{self, OpenedOutputs, OpenedTarget},
+};
 use crate::{
     app::App,
     args::BuildArgs,
@@ -10,7 +13,7 @@ use crate::{
     error::{CliError, UsageError},
     exit, explanation,
     new_file::NewFile,
-    options::{BuildOptions, ContextKind, Explain, Load, LockUse, PrintId, ProgressChoice},
+    options::{BuildOptions, ContextKind, DebugOptions, Explain, Load, LockUse, PrintId, ProgressChoice},
     progress::Style,
     shown::Shown,
     standard_input::{self, StandardInput},
@@ -42,11 +45,13 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     let lock_file = LockFile::of(&options.lock)?;
     obey(&lock_file, app, &mut options)?;
     let engine = app.engine_trusting(options.certificates, options.insecure)?;
-    let engine = app.limited(engine, options.limits)?;
+    let engine = app.limited(engine, options.limits)?.keeping(app.failed_step_budget()?);
     build_proxies(&app.environment)?.add_to(&mut options.request.build_args);
     warm_mounts(app, &mut options.request)?;
     let style = style(options.progress, &app.environment);
     let mut request = options.request;
+    let wants_shell = options.debug_on_failure && debug::has_terminal();
+    let given = wants_shell.then(|| DebugOptions::of_build(&request));
     let mut opened = outputs::open(&options.targets, options.removal)?;
     let results = iidfile.iter().chain(&metadata_file).chain(&cache_report).chain(&opened.files);
     let results: Vec<&NewFile> = results.collect();
@@ -66,7 +71,10 @@ pub(super) fn build(app: &App, args: BuildArgs) -> Result<(), CliError> {
     if let Some(record) = recorded.get() {
         explain(record, options.explain, cache_report)?;
     }
-    let built = built?;
+    let built = match (built, given) {
+        (Err(error), Some(given)) => return Err(debug::after_failure(app, error, recorded.get(), given)),
+        (built, _) => built?,
+    };
     if let LockFile::Written(file, lock) = lock_file {
         update_lock(file, &lock, &built.images)?;
     }

@@ -1,16 +1,16 @@
 //! `builds`: what is remembered of builds.
 
+use super::build_logs;
 use crate::{
     app::App,
-    args::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs},
+    args::{BuildsCommand, BuildsInspectArgs, BuildsLsArgs},
     build_report,
-    error::{CliError, UsageError},
+    error::CliError,
     options::detail,
-    streams::{Answer, answer, print_step_output},
+    streams::{Answer, answer},
     table::{Column, Format, Listing},
     template::Template,
 };
-use rbuild::{BuildRecord, RecordedStep};
 use rbuild_docker_api::{BuildFilter, BuildInspect, BuildRow};
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub(super) fn builds(app: &App, command: &BuildsCommand) -> Result<(), CliError>
     match command {
         BuildsCommand::Ls(args) => list(app, args),
         BuildsCommand::Inspect(args) => inspect(app, args),
-        BuildsCommand::Logs(args) => logs(app, args),
+        BuildsCommand::Logs(args) => build_logs::logs(app, args),
     }
 }
 
@@ -60,31 +60,4 @@ fn inspect(app: &App, args: &BuildsInspectArgs) -> Result<(), CliError> {
         None => Answer::Text(build_report::text(&build)),
         Some(template) => Answer::Data(format!("{}\n", template.render(&json!(BuildInspect::from(&build)))?)),
     })
-}
-
-/// One step's bytes and nothing else, or each step's after a line that names it.
-fn logs(app: &App, args: &BuildsLogsArgs) -> Result<(), CliError> {
-    let engine = app.engine()?;
-    let build = engine.find_build(&args.build)?;
-    let color = app.environment.color();
-    if let Some(text) = &args.step {
-        let no_number =
-            || UsageError::new(format!("invalid step {text:?}: give its number, as builds inspect shows it"));
-        let number: u32 = text.parse().map_err(|_| no_number())?;
-        return match engine.build_log(&build.id, number)? {
-            Some(log) => print_step_output("", log, color),
-            // it wrote nothing
-            None if step(&build, number).is_some() => Ok(()),
-            None => Err(CliError::NoSuchStep { build: build.id.short().to_owned(), step: number }),
-        };
-    }
-    for number in engine.build_logs(&build.id)? {
-        let Some(log) = engine.build_log(&build.id, number)? else { continue };
-        print_step_output(&build_report::heading(number, step(&build, number)), log, color)?;
-    }
-    Ok(())
-}
-
-fn step(build: &BuildRecord, number: u32) -> Option<&RecordedStep> {
-    build.steps().iter().find(|step| step.number == number)
 }

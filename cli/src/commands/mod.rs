@@ -2,6 +2,7 @@
 
 mod archive_output;
 mod build;
+mod build_logs;
 mod builds;
 mod cache;
 mod cache_mounts;
@@ -10,6 +11,7 @@ mod check;
 mod compare;
 mod containers;
 mod context;
+mod debug;
 mod explain;
 mod history;
 mod images;
@@ -75,13 +77,11 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Plan(args) => layers(|app| plan::plan(app, *args)),
         C::Check(args) => layers(|app| check::check(app, *args)),
         C::Context(ContextCommand::Ls(args)) => layers(move |app| context::list(app, &args)),
-        C::Run(args) | C::Container(K::Run(args)) => Chosen {
-            needs: Needs::Layers,
-            work: Box::new(|app| run::run(app, *args).map_err(|error| CliError::Run(Box::new(error)))),
-        },
+        C::Run(args) | C::Container(K::Run(args)) => program(|app| run::run(app, *args)),
         C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
             index(move |app| builds::builds(app, &command))
         }
+        C::Debug(args) => program(|app| debug::debug(app, args)),
         C::Cache(command) => of_cache(command),
         C::Explain(args) => index(move |app| explain::explain(app, &args)),
         C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
@@ -135,6 +135,12 @@ fn of_cache(command: CacheCommand) -> Chosen {
 
 fn index(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {
     Chosen { needs: Needs::Index, work: Box::new(|app| work(app).map(|()| 0)) }
+}
+
+/// Work with the exit code of a program in a sandbox.
+fn program(work: impl FnOnce(&App) -> Result<u8, CliError> + 'static) -> Chosen {
+    let work = |app: &App| work(app).map_err(|error| CliError::Run(Box::new(error)));
+    Chosen { needs: Needs::Layers, work: Box::new(work) }
 }
 
 fn layers(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {

@@ -57,8 +57,27 @@ pub(super) fn attend(
     stdin: ContainerStdio,
     signals: &Signals,
 ) -> Result<i32, CliError> {
-    let failed = |action| move |error: io::Error| CliError::Stream { action, source: error };
     let terminal = container.terminal().map(OwnedFd::try_clone).transpose();
+    let program = Program { pid: container.pid(), terminal, stdin };
+    attend_program(program, signals, || Ok(container.wait()?))
+}
+
+/// A program in a sandbox, as its person reaches it.
+pub(super) struct Program {
+    pub(super) pid: i32,
+    /// The master side of its terminal.
+    pub(super) terminal: io::Result<Option<OwnedFd>>,
+    pub(super) stdin: ContainerStdio,
+}
+
+/// Stays with a program until `wait` has seen its end; gives what that returns.
+pub(super) fn attend_program(
+    program: Program,
+    signals: &Signals,
+    wait: impl FnOnce() -> Result<i32, CliError>,
+) -> Result<i32, CliError> {
+    let failed = |action| move |error: io::Error| CliError::Stream { action, source: error };
+    let Program { pid, terminal, stdin } = program;
     let terminal = terminal.map_err(failed("share the container's terminal"))?;
     let keyboard = match (&terminal, stdin) {
         (Some(_), ContainerStdio::Inherit) => Some(io::stdin()),
@@ -67,7 +86,7 @@ pub(super) fn attend(
     // raw as long as this value lives, whatever happens
     let raw = keyboard.as_ref().and_then(|stdin| RawMode::enter(stdin.as_fd()).ok());
     let (over, ended) = pipe().map_err(io::Error::from).map_err(failed("make a pipe"))?;
-    let pid = Pid::from_raw(container.pid());
+    let pid = Pid::from_raw(pid);
     let code = thread::scope(|scope| {
         let carrier = Carrier {
             pid,
@@ -79,12 +98,12 @@ pub(super) fn attend(
             asked: 0,
         };
         scope.spawn(move || carrier.run());
-        let code = container.wait();
+        let code = wait();
         drop(ended);
         code
     });
     drop(raw);
-    Ok(code?)
+    code
 }
 
 /// Carries bytes and signals between the person and the container.

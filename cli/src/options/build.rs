@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{
-    BuildRequest, ImageName, InlineCache, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash,
+    BuildRequest, HOST_GATEWAY, ImageName, InlineCache, NameOptions, Network, NoCache, OnFailure, Platform,
+    SpaceLimits, Squash,
 };
 use std::{net::IpAddr, path::PathBuf};
 
@@ -47,6 +48,8 @@ pub(crate) struct BuildOptions {
     pub(crate) call: Option<CallOptions>,
     /// Remarks on flags without effect.
     pub(crate) warnings: Vec<String>,
+    /// If a step fails, a shell is opened in it.
+    pub(crate) debug_on_failure: bool,
 }
 
 /// How to show progress.
@@ -89,7 +92,6 @@ impl BuildOptions {
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
-        let call = CallOptions::new(args.call.as_deref(), args.check)?;
         let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
         let (cache_to, inline_cache) = caches::outputs(&args.cache_to, &build_args, environment)?;
@@ -118,7 +120,7 @@ impl BuildOptions {
             lower_stores: lower_stores(&args.cache_ro)?,
             jobs: args.jobs,
             on_failure: if args.keep_going { OnFailure::GoOn } else { OnFailure::Stop },
-            add_hosts: hosts(&args.add_host)?,
+            names: name_options(&args)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             limits: limits::limits(&args.limits, &args.resource)?,
             step_timeout: limits::duration("step-timeout", args.step_timeout.as_deref())?,
@@ -143,8 +145,9 @@ impl BuildOptions {
             limits: size::limits(&args.budget)?,
             certificates: Certificates::from_flag(args.tls_verify),
             insecure,
-            call,
+            call: CallOptions::new(args.call.as_deref(), args.check)?,
             warnings,
+            debug_on_failure: args.debug_on_failure,
         })
     }
 }
@@ -172,6 +175,26 @@ fn squash(all: bool, own: bool, inline: InlineCache) -> Result<Squash, UsageErro
         (true, _) => Squash::Everything,
         (false, true) => Squash::OwnLayers,
         (false, false) => Squash::Nothing,
+    })
+}
+
+/// `--add-host`, and `--dns` with its kin.
+fn name_options(args: &BuildArgs) -> Result<NameOptions, UsageError> {
+    let server = |text: &String| match text.parse::<IpAddr>() {
+        Ok(_) => Ok(text.clone()),
+        Err(_) => Err(UsageError::in_build(format!("invalid name server {text:?}: give its address"))),
+    };
+    // each is a word of a file
+    let word =
+        |text: &String| match text.chars().any(|c| c.is_whitespace() || c.is_control()) || text.is_empty() {
+            false => Ok(text.clone()),
+            true => Err(UsageError::in_build(format!("invalid word for resolv.conf: {text:?}"))),
+        };
+    Ok(NameOptions {
+        add_hosts: hosts(&args.add_host)?,
+        servers: args.dns.iter().map(server).collect::<Result<_, _>>()?,
+        searches: args.dns_search.iter().map(word).collect::<Result<_, _>>()?,
+        options: args.dns_option.iter().map(word).collect::<Result<_, _>>()?,
     })
 }
 
@@ -256,8 +279,8 @@ fn host(text: &str) -> Result<(String, String), UsageError> {
     else {
         return Err(UsageError::in_build(format!("invalid host {text}")));
     };
-    if address == "host-gateway" {
-        return Err(UsageError::unsupported(format_args!("--add-host {text}")));
+    if address == HOST_GATEWAY {
+        return Ok((name.to_owned(), address.to_owned()));
     }
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     match bare.parse::<IpAddr>() {

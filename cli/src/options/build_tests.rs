@@ -59,7 +59,7 @@ fn a_full_line_becomes_a_request() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(request.build_args, [pair("X", "1"), pair("FROM_ENV", "e"), pair("SOURCE_DATE_EPOCH", "7")]);
     assert_eq!(request.labels, [pair("l", "v")]);
-    assert_eq!(request.add_hosts, [pair("h", "1.2.3.4"), pair("six", "::1")]);
+    assert_eq!(request.names.add_hosts, [pair("h", "1.2.3.4"), pair("six", "::1")]);
     assert_eq!((request.shm_size, request.pull), (Some(1 << 30), PullPolicy::Always));
     assert_eq!(request.no_cache, NoCache::Stages(vec!["s1".to_owned(), "s2".to_owned()]));
     assert_eq!(request.network, Network::None);

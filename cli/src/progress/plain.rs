@@ -228,7 +228,12 @@ impl Plain {
 impl Block {
     fn output(&mut self, id: ActivityId, bytes: &[u8], elapsed: Duration, output: StepOutput) {
         let Self { line: buffer, waiting, .. } = self;
-        buffer.feed(bytes, |text| log_line(waiting, (id, elapsed), text, output));
+        // once for all lines: a program may write millions
+        let start = Shown::from(log_start(id, elapsed).as_str());
+        buffer.feed(bytes, |text| {
+            waiting.append_copy(&start);
+            waiting.step_line(text, output);
+        });
     }
 
     fn transferred(
@@ -273,8 +278,13 @@ fn transfer_text(transfer: &Transfer, now: Duration) -> String {
 }
 
 fn log_line(out: &mut Shown, (id, elapsed): (ActivityId, Duration), text: &[u8], output: StepOutput) {
-    out.text(&format!("#{} {:.3} ", id.0, elapsed.as_secs_f64()));
+    out.text(&log_start(id, elapsed));
     out.step_line(text, output);
+}
+
+/// What stands before a line of a step's output.
+fn log_start(id: ActivityId, elapsed: Duration) -> String {
+    format!("#{} {:.3} ", id.0, elapsed.as_secs_f64())
 }
 
 fn line(out: &mut Shown, text: std::fmt::Arguments<'_>) {

@@ -1,7 +1,7 @@
 //! What is left of a build: `builds ls`, `builds inspect` and `builds logs`.
 
-use crate::with_busybox;
-use rbuild_testkit::Workspace;
+use crate::{as_root_and_user, with_busybox};
+use rbuild_testkit::{Ran, Workspace};
 use serde_json::Value;
 use std::{
     fs,
@@ -275,4 +275,70 @@ fn df_counts_what_builds_wrote_and_prune_removes_it() {
     here.ok(["prune", "-af"]);
     assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "");
     assert!(here.ok(["builds", "ls", "-q"]).lines().count() == 1, "the record itself stays");
+}
+
+#[test]
+fn a_build_of_another_process_is_followed_to_its_end() {
+    as_root_and_user("a_build_of_another_process_is_followed_to_its_end", |here| {
+        for (last, outcome, code) in
+            [("true", "", 0), ("exit 4", "The build failed: process \"/bin/sh -c ", 1)]
+        {
+            let context = here.context(
+                "c",
+                &format!(
+                    "FROM busybox\nRUN echo first; echo -n unended\nRUN seq 1 3; until test -e /go/now; do sleep .1; done; \
+                     seq 100001 200000; {last}\n"
+                )
+                .replace("RUN seq", "RUN --mount=type=cache,target=/go seq"),
+                &[],
+            );
+            let mut build = here.command(["build", "--no-cache", "-q"]);
+            let mut build = build.arg(&context).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            while listed(here, "{{.Status}}").first().is_none_or(|status| status != "Running") {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            let mut follower = here.command(["builds", "logs", "-f"]);
+            let mut follower = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
+            let until_three: Vec<String> = lines.by_ref().take_while(|line| line != "3").collect();
+            assert_eq!(until_three[1..3], ["first", "unended"]);
+            assert!(until_three[3].starts_with("#2 [stage-0] RUN ") && until_three[4..] == ["1", "2"]);
+            let mount = here.ok(["cache", "mount", "ls", "--format", "{{.ID}}"]);
+            assert!(!mount.is_empty(), "{mount}");
+            let opened = Ran::of(build_go(here));
+            assert_eq!(opened.code, 0, "{}", opened.stderr);
+            let rest: Vec<String> = lines.collect();
+            assert_eq!((rest.len(), rest.last().unwrap().as_str()), (100_000, "200000"));
+            let ended = follower.wait_with_output().unwrap();
+            assert_eq!(ended.status.code(), Some(code));
+            assert!(String::from_utf8_lossy(&ended.stderr).starts_with(outcome), "{ended:?}");
+            build.wait().unwrap();
+            here.ok(["builder", "prune", "-af"]);
+        }
+        let build = here.context("j", "FROM busybox\nRUN echo one; echo two\n", &[]);
+        here.build("x", &build);
+        let json = here.ok(["builds", "logs", "--progress=json", "^0", "1"]);
+        let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["step"], &lines[0]["stage"]), (&1.into(), &"stage-0".into()));
+        assert_eq!((&lines[0]["text"], &lines[1]["text"], lines.len()), (&"one".into(), &"two".into(), 2));
+    });
+}
+
+/// Writes, through the cache mount that it shares, the file for which a step waits.
+fn build_go(here: &Workspace) -> std::process::Output {
+    let dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/go touch /go/now\n";
+    let context = here.context("go", dockerfile, &[]);
+    here.command(["build", "--no-cache", "-q"]).arg(context).output().unwrap()
+}
+
+#[test]
+fn the_end_of_a_killed_build_is_seen() {
+    let Some(here) = with_busybox("the_end_of_a_killed_build_is_seen") else { return };
+    let mut build = at_work(&here, "killed");
+    let follower = here.command(["builds", "logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    build.kill().unwrap();
+    build.wait().unwrap();
+    let ended = follower.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(137));
+    assert!(String::from_utf8_lossy(&ended.stdout).ends_with("killed is at work\n"), "{ended:?}");
 }

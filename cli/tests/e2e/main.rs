@@ -24,6 +24,7 @@ mod diagnostics;
 mod emulators;
 mod examples;
 mod explain;
+mod failed_steps;
 mod faults;
 mod foreign_tools;
 mod git_sources;

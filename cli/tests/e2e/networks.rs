@@ -1,6 +1,6 @@
 //! The networks of RUN.
 
-use crate::{RBUILD, ordinary_user, with_busybox};
+use crate::{RBUILD, as_root_and_user, ordinary_user, with_busybox};
 use rbuild_testkit::{Base, Ran, Workspace, has_program, is_root};
 use std::{
     fs,
@@ -109,4 +109,59 @@ fn a_dockerfile_gets_the_host_s_network_only_from_who_builds() {
     );
     here.ok(["build", "--allow", "network.host", context]);
     here.ok(["build", "--network=host", context]);
+}
+
+#[test]
+fn names_are_resolved_as_asked_for() {
+    as_root_and_user("names_are_resolved_as_asked_for", |here| {
+        let context = here.context("c", "FROM busybox\nRUN cat /etc/resolv.conf; cat /etc/hosts\n", &[]);
+        let build = |arguments: &[&str]| {
+            let mut command = here.command(["build", "--no-cache", "--progress=plain"]);
+            Ran::of(command.args(arguments).arg(&context).output().unwrap())
+        };
+        let options =
+            ["--dns=192.0.2.1", "--dns", "2001:db8::1", "--dns-search=x.example", "--dns-option=ndots:2"];
+        for network in ["host", "none", "default"] {
+            let ran = build(&[&options[..], &["--network", network, "--add-host=me:host-gateway"]].concat());
+            let lines: Vec<&str> = ran.stderr.lines().filter_map(|line| line.splitn(3, ' ').nth(2)).collect();
+            for line in
+                ["nameserver 192.0.2.1", "nameserver 2001:db8::1", "search x.example", "options ndots:2"]
+            {
+                assert!(lines.contains(&line), "{line}: {}", ran.stderr);
+            }
+            assert_eq!(ran.stderr.matches("nameserver").count(), 2, "{}", ran.stderr);
+            let me = lines.iter().find(|line| line.ends_with("\tme")).unwrap();
+            assert!(network != "host" || *me == "127.0.0.1\tme", "{me}");
+        }
+        for (wrong, message) in [
+            ("--dns=here", "invalid name server \"here\": give its address"),
+            ("--dns-option=a b", "\"a b\""),
+        ] {
+            let ran = build(&[wrong]);
+            assert!(ran.code == 1 && ran.stderr.contains(message), "{}", ran.stderr);
+        }
+    });
+}
+
+#[test]
+fn a_step_reaches_the_host_by_the_name_that_was_asked_for() {
+    let test = "a_step_reaches_the_host_by_the_name_that_was_asked_for";
+    if !is_root(test) || !has_program("pasta", test) {
+        return;
+    }
+    let user = tun_is_open(test).then(|| ordinary_user::workspace(test)).flatten();
+    for here in std::iter::once(Workspace::new(RBUILD)).chain(user) {
+        here.import(Base::Busybox);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(b"from the host\n").unwrap();
+        });
+        let context = here.context("c", &format!("FROM busybox\nRUN nc -w 3 me {port} </dev/null\n"), &[]);
+        let mut command =
+            here.command(["build", "--no-cache", "--progress=plain", "--add-host=me:host-gateway"]);
+        let ran = Ran::of(command.arg(&context).output().unwrap());
+        assert!(ran.code == 0 && ran.stderr.contains("from the host"), "{}", ran.stderr);
+        server.join().unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use crate::{Engine, Error, emulators};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, Lease, NewContainer,
 };
-use rbuild_executor::{ContainerSandbox, Emulator, HostFiles, Limits, Stdio, UpperDirectory};
+use rbuild_executor::{ContainerSandbox, Emulator, HostFiles, Limits, NameOptions, Stdio, UpperDirectory};
 use rbuild_oci::{ContainerConfig, ImagePath, Platform, Timestamp};
 use rbuild_planner::{Access, Network};
 use std::{io::Read, path::PathBuf};
@@ -141,7 +141,7 @@ impl Engine {
                 .iter()
                 .map(|v| (v.host.clone(), v.target.clone(), v.access))
                 .collect::<Vec<_>>(),
-            host_files: &HostFiles::new(&self.store, &[]),
+            host_files: &HostFiles::new(&self.store, NameOptions::default()),
             emulator: machine.emulator.as_ref(),
             limits: &request.limits,
             shm_size: request.shm_size,

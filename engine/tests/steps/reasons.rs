@@ -95,8 +95,8 @@ fn runs() -> Vec<Case> {
         case("--network=default", RUN, |w| w.edit("RUN", "RUN --network=default"), Hit),
         case("the network of the host", RUN, |w| w.request.network = Network::Host, Miss(&["network"])),
         case("no network", RUN, |w| w.request.network = Network::None, Miss(&["network"])),
-        case("another host", RUN, |w| w.request.add_hosts = vec![("a".into(), "1.1.1.1".into()), ("b".into(), "1.1.1.1".into())], Miss(&["host[1]"])),
-        case("another address", RUN, |w| w.request.add_hosts = vec![("a".into(), "2.2.2.2".into())], Hit),
+        case("another host", RUN, |w| w.request.names.add_hosts = vec![("a".into(), "1.1.1.1".into()), ("b".into(), "1.1.1.1".into())], Miss(&["host[1]"])),
+        case("another address", RUN, |w| w.request.names.add_hosts = vec![("a".into(), "2.2.2.2".into())], Hit),
         case("/dev/shm", RUN, |w| w.request.shm_size = Some(1 << 20), Miss(&["shm-size"])),
         case("a proxy", RUN, |w| w.request.build_args.push(("http_proxy".into(), "http://p".into())), Hit),
         case("a cache mount's id", "FROM scratch\nRUN --mount=type=cache,id=a,target=/c make it\n", |w| w.edit("id=a", "id=b"), Hit),
@@ -110,7 +110,7 @@ fn runs() -> Vec<Case> {
 fn check(case: &Case) {
     let mut world = World::new(case.dockerfile);
     files(&world);
-    world.request.add_hosts = vec![("a".into(), "1.1.1.1".into())];
+    world.request.names.add_hosts = vec![("a".into(), "1.1.1.1".into())];
     world.build();
     assert_eq!(world.last(), (Outlook::Cached, None), "{}: before the change", case.name);
     (case.change)(&mut world);

@@ -4,7 +4,9 @@
 
 use crate::fixture::{build, print};
 use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
-use rbuild_executor::{HostFiles, Isolation, Limits, Networks, Overlays, Run, Snapshots, StepLimits, run};
+use rbuild_executor::{
+    HostFiles, Isolation, Limits, NameOptions, Networks, Overlays, Run, Snapshots, StepLimits, run,
+};
 use rbuild_oci::{Clock, ImagePath, Timestamp};
 use rbuild_planner::{Network, RunAction, Security};
 use rbuild_testkit::now;
@@ -91,7 +93,7 @@ impl Bench {
         let mut bench = Self {
             lease: store.lease().unwrap(),
             isolation: Isolation::new(&store),
-            host_files: HostFiles::new(&store, &[]),
+            host_files: HostFiles::new(&store, NameOptions::default()),
             snapshots: Snapshots::with(&store, overlays),
             layers: Vec::new(),
             store,
@@ -129,6 +131,7 @@ impl Bench {
     fn run(&mut self, command: &str) -> String {
         let action = RunAction {
             argv: ["/bin/sh", "-ec", command].map(str::to_owned).to_vec(),
+            shell: "/bin/sh".to_owned(),
             env: rbuild_planner::Env::default(),
             proxy_env: vec!["PATH=/bin".to_owned()],
             cwd: ImagePath::root(),
@@ -148,7 +151,7 @@ impl Bench {
             parent: &self.layers,
             mounts: &[],
             host_files: &self.host_files,
-            networks: &Networks::new(&self.isolation),
+            networks: &Networks::new(&self.isolation, &NameOptions::default()),
             secret_variables: &[],
             shm_size: None,
             emulator: None,

@@ -38,6 +38,7 @@ pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), Pl
     let name = name(stage, &summary, &mounts);
     let action = RunAction {
         argv,
+        shell: shell_argv(stage, "").swap_remove(0),
         env: environment(stage, &mounts),
         proxy_env: proxy_env(stage),
         cwd: stage.state.cwd.clone(),
@@ -74,7 +75,8 @@ fn command(stage: &StageLowering<'_, '_>, run: &Run) -> Command {
         [heredoc] if is_lone_heredoc(text) => {
             let content = heredoc.content();
             command.summary = format!(" ({})", summary(&heredoc.body.value));
-            if content.starts_with("#!") && stage.state.config.os != "windows" {
+            // the text as it is written decides: behind a tab that `<<-` removes, Docker sees no script
+            if heredoc.body.value.starts_with("#!") && stage.state.config.os != "windows" {
                 command.argv = shell_argv(stage, &format!("{SCRIPT_DIRECTORY}/{}", heredoc.name));
                 command.scripts.push((heredoc.name.clone(), content));
             } else {
