@@ -18,7 +18,6 @@ use crate::{
     expectation::Expectations,
     export::{self, Delivery, Destination, Presence},
     first_look::{FirstLook, Planned},
-    imports::Imports,
     inline_cache::InlineExport,
     layer_files::{LayerFetcher, LayerFiles},
     lookup::StepCache,
@@ -28,6 +27,7 @@ use crate::{
     results::{Origin, Results, StepResult},
     schedule::{Next, Queue, Schedule},
     secrets,
+    shared_mounts::MountTransfer,
     ssh::Agents,
     unsupported,
 };
@@ -82,28 +82,9 @@ impl Engine {
         // reading a large context takes long: a caller that stops the build does not have to wait for it
         let first = tokio::task::spawn_blocking(move || planned.look_up()).await;
         let first = first.map_err(|panicked| Error::Worker(panicked.to_string()))??;
-        let first = self.look_elsewhere(first, &plan, reporter).await?;
+        let first = self.look_elsewhere(first, (&plan, cancel), reporter).await?;
         let mut build = Build::new(self, first, (plan, cancel), reporter);
         Ok(Built { images, ..fetcher.serve(build.run(&destinations)).await? })
-    }
-
-    /// Asks the caches of other machines for what this one has not. When it has everything, they are not even looked at.
-    async fn look_elsewhere(
-        &self,
-        first: FirstLook,
-        plan: &Arc<Plan>,
-        reporter: &Reporter,
-    ) -> Result<FirstLook, Error> {
-        if first.request.cache_from.is_empty() || !first.wants_more(plan) {
-            return Ok(first);
-        }
-        let imports = Imports::load(&first.request.cache_from, &self.remote, reporter).await;
-        if imports.is_empty() {
-            return Ok(first);
-        }
-        let (plan, reporter) = (plan.clone(), reporter.clone());
-        let looking = tokio::task::spawn_blocking(move || first.look_into(imports, &plan, &reporter));
-        looking.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }
 
     /// Reads, resolves and plans; of images that are not there, manifests and configs are fetched.
@@ -208,6 +189,8 @@ impl Build {
         let sending = || Sending::new((store, &engine.remote), &first.files, &cache, &hash);
         let cache_to = &first.request.cache_to;
         let sharing = (!cache_to.is_empty()).then(|| CacheExport::begin(cache_to, &plan, sending()));
+        let mounts = MountTransfer::new(engine, &first.request, cancel);
+        let sharing = sharing.map(|sharing| sharing.with_mounts(mounts, first.mounts));
         let inline = first.request.inline_cache == InlineCache::Written;
         let inline = inline.then(|| InlineExport::begin(&plan, sending()));
         let machine = Machine {

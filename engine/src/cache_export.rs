@@ -13,6 +13,7 @@ use crate::{
     lookup::StepCache,
     reporter::Reporter,
     results::{Results, StepResult},
+    shared_mounts::{MountTransfer, OfferedMount},
     shared_records,
 };
 use futures_util::future::try_join_all;
@@ -42,6 +43,8 @@ const FETCHED_IN_A_MILLISECOND: u64 = (64 << 20) / 1000;
 /// The caches that a build writes.
 pub(crate) struct CacheExport {
     outputs: Vec<Wanted>,
+    /// How cache mounts are sent, and those that caches have.
+    mounts: Option<(MountTransfer, Vec<OfferedMount>)>,
     sending: Sending,
     /// Layers that are on their way or were sent.
     begun: BTreeSet<LayerId>,
@@ -139,11 +142,17 @@ impl CacheExport {
         };
         Self {
             outputs: outputs.iter().map(wanted).collect(),
+            mounts: None,
             sending,
             begun: BTreeSet::new(),
             jobs: JoinSet::new(),
             sent: BTreeMap::new(),
         }
+    }
+
+    /// The same, which sends cache mounts too: those that are here, or else those of `offered` that an output has already.
+    pub(crate) fn with_mounts(self, transfer: MountTransfer, offered: Vec<OfferedMount>) -> Self {
+        Self { mounts: Some((transfer, offered)), ..self }
     }
 
     /// `step` has this result: its layer is sent where it is wanted.
@@ -189,11 +198,14 @@ impl CacheExport {
             let steps = plan.steps.iter().filter(|step| wanted.steps.contains(&step.id));
             let machine = self.sending.store.machine();
             let described = |layer: &LayerId| self.described(at, layer);
-            let shared = shared_records::describe(steps, (keys, results), machine, &described)?;
-            let failed = self.sending.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&at);
+            let mut shared = shared_records::describe(steps, (keys, results), machine, &described)?;
+            let failed = self.sending.failed().remove(&at);
+            if let (None, Some((transfer, offered))) = (&failed, &self.mounts) {
+                shared.mounts = transfer.send(&wanted.output.output, offered, reporter).await;
+            }
             let published = match failed {
                 Some(error) => Err(error),
-                None if shared.records.is_empty() => {
+                None if shared.records.is_empty() && shared.mounts.is_empty() => {
                     activity.note(Note::NothingToShare);
                     Ok(())
                 }

@@ -6,7 +6,9 @@
 
 use crate::{CacheMountError, CacheMountOptions, CacheMounts, Engine, Error};
 use rbuild_archive::{BLOCK, EntryKind, TarHeader};
-use rbuild_cache::{CacheMountSpec, Cancel, LayerDraft, MountSharing, MountUsage, StepHash, Store};
+use rbuild_cache::{
+    CacheMount, CacheMountSpec, Cancel, LayerDraft, MountSharing, MountUsage, StepHash, Store,
+};
 use rbuild_image::{BlobRetention, ImageError};
 use rbuild_planner::{Filesystem, MountKind, RunAction};
 use serde::{Deserialize, Serialize};
@@ -35,7 +37,8 @@ impl CacheMounts {
         self.by_id.iter().find(|(typed, _)| rooted(typed) == id).map(|(_, options)| options)
     }
 
-    fn max_bytes(&self, id: &str) -> Option<u64> {
+    /// The size that the mount with this id of the store may have.
+    pub(crate) fn max_bytes(&self, id: &str) -> Option<u64> {
         self.of(id).and_then(|options| options.max_bytes).or(self.max_bytes)
     }
 }
@@ -48,7 +51,7 @@ pub fn familiar_mount_id(id: &str) -> &str {
 }
 
 /// The id of a cache mount in the store.
-fn rooted(id: &str) -> String {
+pub(crate) fn rooted(id: &str) -> String {
     format!("/{}", id.trim_start_matches('/'))
 }
 
@@ -66,14 +69,8 @@ impl Engine {
     /// # Errors
     /// [`CacheMountError`]; [`Error::Image`] when it cannot be read or written.
     pub fn export_cache_mount(&self, id: &str, out: &mut dyn Write) -> Result<(), Error> {
-        let mounts = self.mounts_called(id)?;
-        let mount = mounts.iter().max_by_key(|mount| mount.last_used);
-        let mount = mount.ok_or_else(|| CacheMountError::Absent(id.to_owned()))?;
-        let held = self.store.cache_mount(&mount.spec(), MountSharing::Locked, &Cancel::default())?;
-        let Some(held) = held.filter(|held| held.path().is_dir()) else {
-            return Err(CacheMountError::Absent(id.to_owned()).into());
-        };
-        let mut tar = nameplate(&mount.spec()).chain(rbuild_image::directory_tar(&self.store, held.path())?);
+        let held = held(&self.store, id, &Cancel::default())?;
+        let mut tar = held.tar(&self.store)?;
         let copied = io::copy(&mut tar, out).and_then(|_| out.flush());
         copied.map_err(|source| Error::Image(ImageError::ArchiveWrite(source)))
     }
@@ -85,20 +82,7 @@ impl Engine {
     /// # Errors
     /// [`CacheMountError`]; [`Error::Image`] when it is no tar.
     pub fn import_cache_mount(&self, id: Option<&str>, tar: impl Read) -> Result<String, Error> {
-        let (files, nameplate) = unpacked(&self.store, tar)?;
-        let id = id.map(str::to_owned).or_else(|| nameplate.as_ref().map(|plate| plate.id.clone()));
-        let id = rooted(&id.ok_or(CacheMountError::WithoutId)?);
-        let spec = match &nameplate {
-            Some(Nameplate { mode, uid, gid, seed, .. }) => {
-                CacheMountSpec { id: &id, mode: *mode, uid: *uid, gid: *gid, seed: *seed }
-            }
-            None => CacheMountSpec { id: &id, mode: None, uid: None, gid: None, seed: None },
-        };
-        if !self.store.replace_cache_mount(&spec, files.fs())? {
-            return Err(CacheMountError::InUse(familiar_mount_id(&id).to_owned()).into());
-        }
-        self.store.measure_mount(&spec);
-        Ok(familiar_mount_id(&id).to_owned())
+        import(&self.store, id, tar)
     }
 
     /// Removes the cache mounts that `id` stands for; returns the bytes that this frees.
@@ -107,7 +91,7 @@ impl Engine {
     /// [`CacheMountError`].
     pub fn remove_cache_mount(&self, id: &str) -> Result<u64, Error> {
         let _reserve = self.store.reserve();
-        let mounts = self.mounts_called(id)?;
+        let mounts = mounts_called(&self.store, id)?;
         if mounts.is_empty() {
             return Err(CacheMountError::Absent(id.to_owned()).into());
         }
@@ -118,14 +102,71 @@ impl Engine {
         }
         Ok(mounts.iter().map(|mount| mount.bytes).sum())
     }
+}
 
-    /// Those with this id, or the one whose directory's name begins so.
-    fn mounts_called(&self, id: &str) -> Result<Vec<MountUsage>, Error> {
-        let all = self.cache_mounts()?;
-        let (exact, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(|mount| mount.id == rooted(id));
-        others.retain(|mount| id.len() >= 4 && mount.directory.starts_with(id) && !mount.id.is_empty());
-        Ok(if exact.is_empty() && others.len() == 1 { others } else { exact })
+/// A cache mount that no step uses meanwhile.
+pub(crate) struct HeldMount {
+    mount: MountUsage,
+    held: CacheMount,
+    /// What it takes on the disk.
+    pub(crate) bytes: u64,
+}
+
+impl HeldMount {
+    /// What it has as a tar.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn tar(&self, store: &Store) -> Result<impl Read + Send + use<>, Error> {
+        Ok(nameplate(&self.mount.spec()).chain(rbuild_image::directory_tar(store, self.held.path())?))
     }
+}
+
+/// Takes the cache mount `id`, of several the one that was used last; waits while a step has it to itself.
+///
+/// # Errors
+/// [`CacheMountError::Absent`].
+pub(crate) fn held(store: &Store, id: &str, cancel: &Cancel) -> Result<HeldMount, Error> {
+    let absent = || CacheMountError::Absent(familiar_mount_id(id).to_owned());
+    let mount = mounts_called(store, id)?.into_iter().max_by_key(|mount| mount.last_used);
+    let mount = mount.ok_or_else(absent)?;
+    let held = store.cache_mount(&mount.spec(), MountSharing::Locked, cancel)?;
+    let held = held.filter(|held| held.path().is_dir()).ok_or_else(absent)?;
+    Ok(HeldMount { bytes: mount.bytes, mount, held })
+}
+
+/// Makes what is in a tar all that a cache mount has; see [`Engine::import_cache_mount`].
+///
+/// # Errors
+/// [`CacheMountError`]; [`Error::Image`] when it is no tar.
+pub(crate) fn import(store: &Store, id: Option<&str>, tar: impl Read) -> Result<String, Error> {
+    let (files, nameplate) = unpacked(store, tar)?;
+    let id = id.map(str::to_owned).or_else(|| nameplate.as_ref().map(|plate| plate.id.clone()));
+    let id = rooted(&id.ok_or(CacheMountError::WithoutId)?);
+    let spec = match &nameplate {
+        Some(Nameplate { mode, uid, gid, seed, .. }) => {
+            CacheMountSpec { id: &id, mode: *mode, uid: *uid, gid: *gid, seed: *seed }
+        }
+        None => CacheMountSpec { id: &id, mode: None, uid: None, gid: None, seed: None },
+    };
+    if !store.replace_cache_mount(&spec, files.fs())? {
+        return Err(CacheMountError::InUse(familiar_mount_id(&id).to_owned()).into());
+    }
+    store.measure_mount(&spec);
+    Ok(familiar_mount_id(&id).to_owned())
+}
+
+/// The failure of a mount that is larger than what may travel.
+pub(crate) fn too_large(id: &str, bytes: u64, limit: u64) -> Error {
+    CacheMountError::TooLarge { id: familiar_mount_id(id).to_owned(), bytes, limit }.into()
+}
+
+/// Those with this id, or the one whose directory's name begins so.
+fn mounts_called(store: &Store, id: &str) -> Result<Vec<MountUsage>, Error> {
+    let all = store.measured_mounts()?;
+    let (exact, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(|mount| mount.id == rooted(id));
+    others.retain(|mount| id.len() >= 4 && mount.directory.starts_with(id) && !mount.id.is_empty());
+    Ok(if exact.is_empty() && others.len() == 1 { others } else { exact })
 }
 
 /// Sees that the mount begins with the files of `options`, if the store has none.

@@ -1,6 +1,15 @@
 //! The caches for other machines that a build is asked for.
 
-use rbuild_remote_cache::CacheDestination;
+use rbuild_remote_cache::{CacheDestination, CacheSource};
+
+/// A cache of other machines that a build reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheInput {
+    /// Its place.
+    pub source: CacheSource,
+    /// The cache mounts that are filled from it when the store has nothing in them and a step uses them.
+    pub mounts: Vec<String>,
+}
 
 /// A cache for other machines that a build writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +18,8 @@ pub struct CacheOutput {
     pub destination: CacheDestination,
     /// The steps whose results it gets.
     pub mode: CacheMode,
+    /// The cache mounts whose files it gets.
+    pub mounts: Vec<String>,
     /// What a failure to write it does to the build.
     pub failure: CacheFailure,
 }

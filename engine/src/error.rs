@@ -225,6 +225,14 @@ pub enum Error {
         /// The reason.
         source: Box<RemoteCacheError>,
     },
+    /// What a cache mount has cannot be brought or sent.
+    #[error("failed to move what the cache mount {id} has")]
+    CachedMount {
+        /// The mount.
+        id: String,
+        /// The reason.
+        source: Box<RemoteCacheError>,
+    },
     /// A remote source cannot be had.
     #[error("failed to fetch {url}")]
     Source {
@@ -425,7 +433,9 @@ impl Error {
             Self::Image(error) => error.class(),
             Self::Registry(error) => error.class(),
             Self::Daemon(error) => error.class(),
-            Self::CacheExport { source, .. } | Self::CachedLayer { source, .. } => source.class(),
+            Self::CacheExport { source, .. }
+            | Self::CachedLayer { source, .. }
+            | Self::CachedMount { source, .. } => source.class(),
             Self::Io { .. } | Self::LayersElsewhere { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
         }

@@ -48,6 +48,11 @@ pub enum Activity {
         source: String,
     },
     /// The description of a cache of other machines is read.
+    ImportMount {
+        /// The mount.
+        id: String,
+    },
+    /// The description of a cache of other machines is read.
     ImportCache {
         /// The cache.
         from: String,
@@ -206,6 +211,13 @@ pub enum Warning {
     CacheNotImported {
         /// The cache.
         from: String,
+        /// The reason.
+        causes: Causes,
+    },
+    /// A cache mount was not brought from a cache of other machines, or not sent to one.
+    CacheMountNotShared {
+        /// The mount.
+        id: String,
         /// The reason.
         causes: Causes,
     },
@@ -374,6 +386,9 @@ impl fmt::Display for Warning {
             }
             Self::CacheNotImported { from, causes } => {
                 write!(f, "the cache {from} is not used: {causes}")
+            }
+            Self::CacheMountNotShared { id, causes } => {
+                write!(f, "the cache mount {id} does not travel: {causes}")
             }
             Self::CacheNotExported { to, causes } => write!(f, "the cache {to} was not written: {causes}"),
             Self::CachedLayerLost { causes } => {

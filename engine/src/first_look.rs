@@ -16,6 +16,7 @@ use crate::{
     reporter::Reporter,
     resolve::BaseImages,
     results::Results,
+    shared_mounts::OfferedMount,
     source_files::SourceFiles,
 };
 use rbuild_cache::{Cancel, Store};
@@ -51,6 +52,8 @@ pub(crate) struct FirstLook {
     pub(crate) diffs: Diffs,
     pub(crate) request: BuildRequest,
     pub(crate) text: DockerfileText,
+    /// The cache mounts that caches of other machines have.
+    pub(crate) mounts: Vec<OfferedMount>,
 }
 
 impl FirstLook {
@@ -69,6 +72,7 @@ impl FirstLook {
         plan: &Plan,
         reporter: &Reporter,
     ) -> Result<Self, Error> {
+        self.mounts = imports.mounts().to_vec();
         self.cache.import(imports, (plan, &self.keys), &mut self.results)?;
         let store = self.cache.store();
         self.diffs = diffs::known(store, (plan, &self.to_hash), &mut self.results, reporter);
@@ -124,6 +128,18 @@ impl Planned {
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
         let to_hash = export::to_hash(&plan, request.outputs_by_target());
         let diffs = diffs::known(&store, (&plan, &to_hash), &mut results, &reporter);
-        Ok(FirstLook { keys, misses, results, cache, sources, files, to_hash, diffs, request, text })
+        Ok(FirstLook {
+            keys,
+            misses,
+            results,
+            cache,
+            sources,
+            files,
+            to_hash,
+            diffs,
+            request,
+            text,
+            mounts: Vec::new(),
+        })
     }
 }

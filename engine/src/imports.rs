@@ -5,10 +5,11 @@
 //! them. A result that is taken becomes a record of this store, whose layer is elsewhere until something stands on it.
 
 use crate::{
-    Activity, CacheSource, Causes, Error, Warning,
+    Activity, CacheInput, Causes, Error, Warning,
     keys::{Definition, Keyed, Keys},
     reporter::Reporter,
     results::{Inputs, Origin, Results, StepResult},
+    shared_mounts::{self, OfferedMount},
     source_files::layer_sources,
 };
 use futures_util::future::join_all;
@@ -16,17 +17,24 @@ use rbuild_cache::{CacheKey, CacheRecord, LayerId, Lease, RemoteLayer, Store};
 use rbuild_image::{ImageError, RemoteImages};
 use rbuild_oci::{ChainId, DiffId, Digest, FailureClass};
 use rbuild_planner::{CachePolicy, Filesystem, Plan, Step, StepId};
-use rbuild_remote_cache::{ImportedCache, SharedLayer, SharedRecord};
+use rbuild_remote_cache::{ImportedCache, RemoteCacheError, SharedLayer, SharedRecord};
 use std::{
     collections::{BTreeMap, HashMap},
     iter,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::time::timeout;
+
+/// The time in which a cache has to say what it has: a build that waits longer gains nothing.
+const IMPORT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Caches that were read.
 #[derive(Default)]
 pub(crate) struct Imports {
     caches: Vec<ImportedCache>,
+    /// Cache mounts that the caller wants from them.
+    mounts: Vec<OfferedMount>,
     /// What the layers of taken results contain, as their caches say.
     contents: Mutex<HashMap<LayerId, Digest>>,
     /// What turned out to be missing.
@@ -94,12 +102,16 @@ pub(crate) type IsSame<'a> = &'a dyn Fn(&SharedLayer, &LayerId) -> Result<bool, 
 
 impl Imports {
     /// Reads the descriptions of `sources`. One that cannot be had or used is warned of and left out.
-    pub(crate) async fn load(sources: &[CacheSource], images: &RemoteImages, reporter: &Reporter) -> Self {
+    pub(crate) async fn load(inputs: &[CacheInput], images: &RemoteImages, reporter: &Reporter) -> Self {
         let images = images.heard_by(reporter.listener());
-        let loading = sources.iter().map(async |source| {
+        let loading = inputs.iter().map(async |input| {
+            let source = &input.source;
             let activity = reporter.begin(Activity::ImportCache { from: source.to_string() });
-            match activity.end_with(source.import(&images).await) {
-                Ok(cache) => Some(cache),
+            let importing = timeout(IMPORT_LIMIT, source.import(&images)).await;
+            let (subject, seconds) = (source.to_string(), IMPORT_LIMIT.as_secs());
+            let importing = importing.unwrap_or(Err(RemoteCacheError::Slow { subject, seconds }));
+            match activity.end_with(importing) {
+                Ok(cache) => Some((shared_mounts::offered(input, cache.mounts()), cache)),
                 Err(error) => {
                     let causes = Causes::of(&error);
                     reporter.warn(Warning::CacheNotImported { from: source.to_string(), causes });
@@ -107,8 +119,14 @@ impl Imports {
                 }
             }
         });
-        let caches = join_all(loading).await.into_iter().flatten().collect();
-        Self { caches, ..Self::default() }
+        let loaded: Vec<_> = join_all(loading).await.into_iter().flatten().collect();
+        let (mounts, caches): (Vec<_>, _) = loaded.into_iter().unzip();
+        Self { caches, mounts: mounts.concat(), ..Self::default() }
+    }
+
+    /// The cache mounts that the caller wants and they have.
+    pub(crate) fn mounts(&self) -> &[OfferedMount] {
+        &self.mounts
     }
 
     /// True if there is no cache to ask.

@@ -4,7 +4,7 @@
 //! that may block; transfers belong to the future of the build, so that dropping it stops them. Between the two goes a
 //! message, and its sender waits.
 
-use crate::{Activity, BucketPlace, CacheSource, Error, reporter::Reporter, transfer::Progress};
+use crate::{Activity, BucketPlace, CacheInput, Error, reporter::Reporter, transfer::Progress};
 use rbuild_cache::{Cancel, LayerId, LayerOrigin, Store};
 use rbuild_executor::ExecutorError;
 use rbuild_image::{ImageError, ImageEvent, RemoteImages};
@@ -57,7 +57,7 @@ impl LayerFiles {
     pub(crate) fn fetched(
         store: &Store,
         images: &RemoteImages,
-        caches: &[CacheSource],
+        caches: &[CacheInput],
         (cancel, reporter): (&Cancel, &Reporter),
     ) -> (Self, LayerFetcher) {
         let (sender, requests) = mpsc::unbounded_channel();
@@ -65,7 +65,7 @@ impl LayerFiles {
         let fetcher = LayerFetcher {
             store: store.clone(),
             images: images.heard_by(reporter.listener()),
-            buckets: caches.iter().filter_map(CacheSource::bucket).cloned().collect(),
+            buckets: caches.iter().filter_map(|input| input.source.bucket()).cloned().collect(),
             requests,
             reporter: reporter.clone(),
         };

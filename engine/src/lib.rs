@@ -71,6 +71,7 @@ mod results;
 mod run_mounts;
 mod schedule;
 mod secrets;
+mod shared_mounts;
 mod shared_records;
 mod source_files;
 mod space;
@@ -91,7 +92,7 @@ pub use archive_format::ArchiveFormat;
 pub use built::{Built, BuiltTarget, Exported};
 pub use cache_mount_error::CacheMountError;
 pub use cache_mounts::familiar_mount_id;
-pub use cache_output::{CacheFailure, CacheMode, CacheOutput, InlineCache};
+pub use cache_output::{CacheFailure, CacheInput, CacheMode, CacheOutput, InlineCache};
 pub use causes::Causes;
 pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,

@@ -1,13 +1,14 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
-use crate::{ArchiveFormat, CacheOutput, ImageLock, InlineCache, RemoteContext, SecretValue, SshKeys};
+use crate::{
+    ArchiveFormat, CacheInput, CacheOutput, ImageLock, InlineCache, RemoteContext, SecretValue, SshKeys,
+};
 use rbuild_daemon::DaemonAddress;
 use rbuild_executor::{Limits, NameOptions};
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
 use rbuild_oci::{Clock, Digest, ImageName, Platform, Reference};
 use rbuild_planner::{Network, NoCache};
 use rbuild_registry::ClientOptions;
-use rbuild_remote_cache::CacheSource;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -346,7 +347,7 @@ pub struct BuildRequest {
     /// `--timeout`: how long the build may take.
     pub timeout: Option<Duration>,
     /// `--cache-from`: caches of other machines, the first one that has a result gives it.
-    pub cache_from: Vec<CacheSource>,
+    pub cache_from: Vec<CacheInput>,
     /// `--cache-to`: caches for other machines.
     pub cache_to: Vec<CacheOutput>,
     /// `--cache-to type=inline`: the cache that travels in the images themselves.

@@ -147,5 +147,7 @@ pub(crate) fn descriptors(cache: &SharedCache) -> Vec<Descriptor> {
         let (media_type, digest, size) = (blob.media_type.clone(), blob.digest, blob.size);
         Descriptor { annotations, ..Descriptor::new(media_type, digest, size) }
     });
-    described.collect()
+    // named, so that a registry keeps them
+    let of_mounts = cache.mounts.iter().map(|mount| mount.blob.clone());
+    described.chain(of_mounts).collect()
 }

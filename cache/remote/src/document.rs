@@ -3,7 +3,7 @@
 //! What is read comes from strangers: the numbers of things and the lengths of their lists are bounded, and every index is
 //! looked at once, here, so that no reader has to.
 
-use crate::{RemoteCacheError, SharedCache, SharedLayer, SharedRecord, buildkit};
+use crate::{RemoteCacheError, SharedCache, SharedLayer, SharedMount, SharedRecord, buildkit};
 use rbuild_oci::MediaType;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ const VERSION: u32 = 1;
 
 /// Records of a cache, and layers, at most.
 const COUNT_LIMIT: usize = 20_000;
+
+/// Cache mounts of a cache, at most.
+const MOUNTS_LIMIT: usize = 1_000;
 
 /// Layers of a stack, at most: no image has more.
 const STACK_LIMIT: usize = 499;
@@ -34,6 +37,8 @@ struct WrittenPart<'a> {
     version: u32,
     layers: &'a [SharedLayer],
     records: &'a [SharedRecord],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    mounts: &'a [SharedMount],
 }
 
 /// The parts that tell what a description is.
@@ -57,24 +62,24 @@ struct Read {
 
 /// Writes a description.
 pub(crate) fn write(cache: &SharedCache) -> Vec<u8> {
-    let SharedCache { layers, records } = cache;
-    let rbuild = WrittenPart { version: VERSION, layers, records };
+    let SharedCache { layers, records, mounts } = cache;
+    let rbuild = WrittenPart { version: VERSION, layers, records, mounts };
     let written = Written { buildkit: buildkit::Part::of(cache), rbuild };
     serde_json::to_vec(&written).expect("a description is strings and numbers")
 }
 
 /// Writes the description of a cache that has no manifest: what one says of blobs stands in BuildKit's part.
 pub(crate) fn write_annotated(cache: &SharedCache) -> Vec<u8> {
-    let SharedCache { layers, records } = cache;
-    let rbuild = WrittenPart { version: VERSION, layers, records };
+    let SharedCache { layers, records, mounts } = cache;
+    let rbuild = WrittenPart { version: VERSION, layers, records, mounts };
     let written = Written { buildkit: buildkit::Part::annotated(cache), rbuild };
     serde_json::to_vec(&written).expect("a description is strings and numbers")
 }
 
 /// Writes rbuild's part alone.
 pub(crate) fn write_inline(cache: &SharedCache) -> Vec<u8> {
-    let SharedCache { layers, records } = cache;
-    let part = WrittenPart { version: VERSION, layers, records };
+    let SharedCache { layers, records, mounts } = cache;
+    let part = WrittenPart { version: VERSION, layers, records, mounts };
     serde_json::to_vec(&part).expect("a description is strings and numbers")
 }
 
@@ -122,7 +127,10 @@ fn checked(subject: &str, cache: SharedCache) -> Result<SharedCache, RemoteCache
 
 /// What is wrong with a cache that was read.
 fn check(cache: &SharedCache) -> Option<&'static str> {
-    let SharedCache { layers, records } = cache;
+    let SharedCache { layers, records, mounts } = cache;
+    if mounts.len() > MOUNTS_LIMIT {
+        return Some("it has more cache mounts than any build");
+    }
     if layers.len() > COUNT_LIMIT || records.len() > COUNT_LIMIT {
         return Some("it has more records or layers than any build");
     }
@@ -141,7 +149,8 @@ fn check(cache: &SharedCache) -> Option<&'static str> {
     if indexes > INDEXES_LIMIT {
         return Some("its records name too many layers");
     }
-    let blobs = layers.iter().filter_map(|layer| layer.blob.as_ref());
+    let of_mounts = mounts.iter().map(|mount| &mount.blob);
+    let blobs = layers.iter().filter_map(|layer| layer.blob.as_ref()).chain(of_mounts);
     let is_layer = |media_type: &MediaType| media_type.layer_compression().is_some();
     if blobs.into_iter().any(|blob| !is_layer(&blob.media_type)) {
         return Some("a layer has the media type of something else");

@@ -2,7 +2,7 @@
 
 use crate::BucketFailure;
 use rbuild_image::ImageError;
-use rbuild_oci::{FailureClass, ParseError};
+use rbuild_oci::{Digest, FailureClass, ParseError};
 use rbuild_registry::RegistryError;
 use std::{io, path::PathBuf};
 
@@ -103,6 +103,22 @@ pub enum RemoteCacheError {
         #[source]
         source: BucketFailure,
     },
+    /// A blob is another one.
+    #[error("blob {expected} has the digest {found}")]
+    WrongBlob {
+        /// Its name.
+        expected: Digest,
+        /// The digest of what came.
+        found: Digest,
+    },
+    /// A cache takes too long to say what it has.
+    #[error("{subject} has not said within {seconds} seconds what it has")]
+    Slow {
+        /// The cache.
+        subject: String,
+        /// The time for it.
+        seconds: u64,
+    },
     /// A worker ended without an answer.
     #[error("a worker of the cache ended without an answer")]
     Worker,
@@ -121,10 +137,11 @@ impl RemoteCacheError {
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::NoInlineCache { .. }
+            | Self::WrongBlob { .. }
             | Self::NotACache { .. }
             | Self::NoSuchCache { .. } => FailureClass::Input,
             Self::Bucket { source, .. } => source.class(),
-            Self::File { .. } => FailureClass::Environment,
+            Self::File { .. } | Self::Slow { .. } => FailureClass::Environment,
             Self::Worker => FailureClass::Internal,
         }
     }

@@ -1,6 +1,6 @@
 //! A cache that was read, by its keys.
 
-use crate::{SharedCache, SharedLayer, SharedRecord};
+use crate::{SharedCache, SharedLayer, SharedMount, SharedRecord};
 use rbuild_cache::{CacheKey, LayerOrigin, RemoteLayer, StepHash};
 use std::collections::HashMap;
 
@@ -30,6 +30,12 @@ impl ImportedCache {
     #[must_use]
     pub fn records(&self) -> usize {
         self.cache.records.len()
+    }
+
+    /// What cache mounts have.
+    #[must_use]
+    pub fn mounts(&self) -> &[SharedMount] {
+        &self.cache.mounts
     }
 
     /// The record of a key.

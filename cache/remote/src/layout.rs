@@ -153,6 +153,13 @@ fn write_layer(
     draft.finish_as(&compressed)
 }
 
+/// Sees that the layout has `blob`, which `file` is.
+pub(crate) fn put(directory: &Path, blob: &Descriptor, mut file: File) -> Result<(), RemoteCacheError> {
+    let mut draft = Draft::new(directory)?;
+    draft.copy(&mut file)?;
+    draft.finish_as(blob).map(drop)
+}
+
 /// Writes the documents of a cache, and names it.
 pub(crate) fn publish(
     (directory, tag): (&Path, &str),

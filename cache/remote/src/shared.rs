@@ -11,6 +11,18 @@ pub struct SharedCache {
     pub layers: Vec<SharedLayer>,
     /// The records, each after that of its parent.
     pub records: Vec<SharedRecord>,
+    /// What cache mounts have.
+    #[serde(default)]
+    pub mounts: Vec<SharedMount>,
+}
+
+/// What a cache mount has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedMount {
+    /// Its id in a store.
+    pub id: String,
+    /// Its compressed tar in this cache.
+    pub blob: Descriptor,
 }
 
 /// A layer.

@@ -68,13 +68,13 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "PERCENT")]
     pub(crate) verify_cache: Option<String>,
     /// Take results from the cache of another machine: a REFERENCE of a cache, or of an image that carries one;
-    /// type=registry,ref=REFERENCE; type=local,src=DIRECTORY; type=s3,bucket=NAME,region=REGION; or type=azblob; may be
-    /// repeated
+    /// type=registry,ref=REFERENCE; type=local,src=DIRECTORY; type=s3,bucket=NAME,region=REGION; or type=azblob;
+    /// mounts=ID,ID fills empty cache mounts from it; may be repeated
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_from: Vec<String>,
     /// Write a cache for other machines: type=registry,ref=NAME, type=local,dest=DIRECTORY, type=s3,bucket=NAME,region=REGION
     /// or type=azblob, with mode=max for the results of all steps, not only those of the image; type=inline into the image;
-    /// may be repeated
+    /// mounts=ID,ID writes cache mounts with it; may be repeated
     #[arg(long, value_name = "CACHE")]
     pub(crate) cache_to: Vec<String>,
     /// When to ask the registry for base images: always, even if the store has them; missing; or never

@@ -24,6 +24,15 @@ pub(super) fn entries(values: &[String]) -> Result<Vec<Attributes>, UsageError> 
         }
         let (mut kind, mut values) = (None, Vec::new());
         for field in fields {
+            // `mounts=A,B`: what follows without a name is one more
+            if let (false, Some((_, mounts))) = (
+                field.contains('='),
+                values.last_mut().filter(|(name, _): &&mut (String, String)| name == "mounts"),
+            ) {
+                mounts.push(';');
+                mounts.push_str(&field);
+                continue;
+            }
             let Some((name, value)) = field.split_once('=') else {
                 return Err(UsageError::in_build(format!("invalid value {field}")));
             };
@@ -55,6 +64,12 @@ impl Attributes {
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.values.iter().position(|(known, _)| known == name)?;
         Some(self.values.remove(at).1)
+    }
+
+    /// Takes the ids of cache mounts.
+    pub(super) fn mounts(&mut self) -> Vec<String> {
+        let ids = self.take("mounts").unwrap_or_default();
+        ids.split(';').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
     }
 
     /// Takes a value that has to be there.

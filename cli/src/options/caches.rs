@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{environment::Environment, error::UsageError};
 use rbuild::{
-    CacheContainer, CacheDestination, CacheFailure, CacheForm, CacheMode, CacheOutput, CacheSource,
-    CacheTarget, InlineCache, Leftovers, MediaTypes,
+    CacheContainer, CacheDestination, CacheFailure, CacheForm, CacheInput, CacheMode, CacheOutput,
+    CacheSource, CacheTarget, InlineCache, Leftovers, MediaTypes,
 };
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ const DEFAULT_TAG: &str = "latest";
 ///
 /// # Errors
 /// [`UsageError`] in Docker's words.
-pub(super) fn sources(values: &[String], environment: &Environment) -> Result<Vec<CacheSource>, UsageError> {
+pub(super) fn sources(values: &[String], environment: &Environment) -> Result<Vec<CacheInput>, UsageError> {
     let mut sources = Vec::new();
     for asked in entries(values)? {
         sources.push(source(asked, environment)?);
@@ -61,7 +61,8 @@ fn whole(directory: &str, attribute: &str) -> Result<PathBuf, UsageError> {
         .map_err(|error| UsageError::in_build(format!("{attribute}={directory}: {error}")))
 }
 
-fn source(mut asked: Attributes, environment: &Environment) -> Result<CacheSource, UsageError> {
+fn source(mut asked: Attributes, environment: &Environment) -> Result<CacheInput, UsageError> {
+    let mounts = asked.mounts();
     let source = match asked.kind.as_str() {
         "registry" => {
             asked.only("registry.insecure", false)?;
@@ -81,7 +82,7 @@ fn source(mut asked: Attributes, environment: &Environment) -> Result<CacheSourc
         _ => return Err(asked.unknown()),
     };
     asked.finish()?;
-    Ok(source)
+    Ok(CacheInput { source, mounts })
 }
 
 fn output(mut asked: Attributes, environment: &Environment) -> Result<CacheOutput, UsageError> {
@@ -102,6 +103,7 @@ fn output(mut asked: Attributes, environment: &Environment) -> Result<CacheOutpu
         "azblob" => CacheTarget::Bucket(buckets::azure(&mut asked, environment)?),
         _ => return Err(asked.unknown()),
     };
+    let mounts = asked.mounts();
     let mode = match asked.take("mode").as_deref() {
         None | Some("" | "min") => CacheMode::Min,
         Some("max") => CacheMode::Max,
@@ -113,7 +115,7 @@ fn output(mut asked: Attributes, environment: &Environment) -> Result<CacheOutpu
     let form = form(&mut asked)?;
     asked.finish()?;
     let failure = if ignored { CacheFailure::Ignored } else { CacheFailure::Fatal };
-    Ok(CacheOutput { destination: CacheDestination { target, form }, mode, failure })
+    Ok(CacheOutput { destination: CacheDestination { target, form }, mode, mounts, failure })
 }
 
 fn form(asked: &mut Attributes) -> Result<CacheForm, UsageError> {
@@ -156,7 +158,8 @@ mod tests {
     }
 
     fn from(text: &str) -> Result<Vec<CacheSource>, String> {
-        sources(&[text.to_owned()], &nothing()).map_err(|error| error.to_string())
+        let only = |all: Vec<CacheInput>| all.into_iter().map(|input| input.source).collect();
+        sources(&[text.to_owned()], &nothing()).map(only).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -213,6 +216,18 @@ mod tests {
         for value in [None, Some("0"), Some("no"), Some("")] {
             assert_eq!(asked(&[], value), InlineCache::Absent, "{value:?}");
         }
+    }
+
+    #[test]
+    fn cache_mounts_are_a_list() {
+        let mounts = |text: &str| to(text).unwrap().mounts;
+        assert_eq!(mounts("type=registry,ref=a,mounts=cargo,npm,mode=max"), ["cargo", "npm"]);
+        assert_eq!(mounts("type=registry,ref=a,mounts=/root/.cargo;npm"), ["/root/.cargo", "npm"]);
+        assert_eq!(to("type=registry,ref=a,mounts=cargo,mode=max").unwrap().mode, CacheMode::Max);
+        assert!(mounts("type=registry,ref=a").is_empty());
+        let read = sources(&["type=local,src=/c,mounts=a,b".to_owned()], &nothing()).unwrap();
+        assert_eq!(read[0].mounts, ["a", "b"]);
+        assert!(to("type=registry,ref=a,npm").unwrap_err().contains("invalid value npm"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) fn name(what: &Activity) -> String {
         Activity::AskStore { image, store } => format!("[internal] look for {image} in {store}"),
         Activity::FetchSource { source } => source.clone(),
         Activity::FetchLayers { image } => format!("[internal] fetch layers of {image}"),
+        Activity::ImportMount { id } => format!("importing cache mount {id}"),
         Activity::ImportCache { from } => format!("importing cache manifest from {from}"),
         Activity::ExportCache { to } => format!("exporting cache to {to}"),
         Activity::Step(step) if step.position.is_empty() => step.instruction.clone(),

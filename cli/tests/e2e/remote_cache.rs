@@ -1,7 +1,9 @@
 //! Caches that machines share: `--cache-to` on one, `--cache-from` on another, and servers and directories that fail or lie.
 
 mod bucket;
+mod faults;
 mod inline;
+mod mounts;
 
 use crate::{RBUILD, with_busybox};
 use rbuild_testkit::{HttpReply, HttpServer, Ran, Registry, RegistryOptions, Workspace};

@@ -1,9 +1,46 @@
 //! What a build does for the caches that machines share, beside its steps.
 
 use super::Build;
-use crate::{Causes, Error, Warning, imports::Lost, results::StepResult};
-use rbuild_cache::LayerId;
-use rbuild_planner::{PlannedTarget, StepId};
+use crate::{
+    Causes, Engine, Error, Warning,
+    first_look::FirstLook,
+    imports::{Imports, Lost},
+    reporter::Reporter,
+    results::StepResult,
+    shared_mounts::MountTransfer,
+};
+use rbuild_cache::{Cancel, LayerId};
+use rbuild_planner::{Plan, PlannedTarget, StepId};
+use std::sync::Arc;
+
+impl Engine {
+    /// Asks the caches of other machines for what this one has not. When it has everything, they are not even looked at.
+    pub(super) async fn look_elsewhere(
+        &self,
+        first: FirstLook,
+        (plan, cancel): (&Arc<Plan>, &Cancel),
+        reporter: &Reporter,
+    ) -> Result<FirstLook, Error> {
+        if first.request.cache_from.is_empty() || !first.wants_more(plan) {
+            return Ok(first);
+        }
+        let imports = Imports::load(&first.request.cache_from, &self.remote, reporter).await;
+        if imports.is_empty() {
+            return Ok(first);
+        }
+        let looking = {
+            let (plan, reporter) = (plan.clone(), reporter.clone());
+            tokio::task::spawn_blocking(move || first.look_into(imports, &plan, &reporter))
+        };
+        let first = looking.await.map_err(|panicked| Error::Worker(panicked.to_string()))??;
+        if !first.mounts.is_empty() {
+            let missing = first.results.missing();
+            let transfer = MountTransfer::new(self, &first.request, cancel);
+            transfer.bring(&first.mounts, (plan, &missing), reporter).await;
+        }
+        Ok(first)
+    }
+}
 
 impl Build {
     /// Begins to send the layers of results that are there.

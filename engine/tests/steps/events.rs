@@ -28,6 +28,7 @@ fn words(event: &Event) -> String {
                 | Activity::ExportImage { .. }
                 | Activity::ExportTar
                 | Activity::ExportDirectory
+                | Activity::ImportMount { .. }
                 | Activity::LoadIntoDaemon { .. } => format!("{what:?}"),
             };
             format!("{} begins: {what}", activity.0)

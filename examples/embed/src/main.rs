@@ -100,6 +100,7 @@ fn name(activity: &Activity) -> String {
         Activity::Export => "putting the image together".to_owned(),
         Activity::Load => "reading an archive".to_owned(),
         Activity::Pull { image } => format!("fetching {image}"),
+        Activity::ImportMount { id } => format!("filling cache mount {id}"),
         Activity::ImportCache { from } => format!("reading the cache {from}"),
         Activity::ExportCache { to } => format!("writing the cache {to}"),
         Activity::Push { image } => format!("sending {image}"),

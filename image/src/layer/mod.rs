@@ -24,8 +24,8 @@ pub(crate) mod whiteout;
 pub use apply::{Applied, BlobRetention, PendingLayer, apply_tar, unpack_layer};
 pub use clamp::clamped_layer;
 pub use compress::{
-    Flow, GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel, compress_layer, recall_compressed,
-    remember_compressed,
+    Flow, GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel, compress_layer, compress_tar,
+    recall_compressed, remember_compressed,
 };
 pub use content::layer_content;
 pub use examine::examine_layer;

@@ -15,7 +15,10 @@ use client::Bucket;
 use rbuild_cache::{LayerId, LayerOrigin, RemoteLayer, Store};
 use rbuild_image::{ImageError, Packing, RemoteImages, known_blob};
 use rbuild_oci::{Descriptor, Digest, MediaType};
-use std::{fs::File, io::Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+};
 
 /// The longest description that is read, in bytes.
 const DESCRIPTION_LIMIT: u64 = 16 << 20;
@@ -30,10 +33,31 @@ impl BucketPlace {
             return Ok(());
         }
         let mut writer = store.blob_writer().map_err(ImageError::from)?;
-        let fetching = async { Bucket::new(self)?.fetch(blob, |piece| writer.write_all(piece)).await };
-        let taken = fetching.await.map_err(self.failed("read", blob.digest.to_string()))?;
+        let taken = self.fetch(blob, |piece| writer.write_all(piece)).await?;
         taken.map_err(|error| RemoteCacheError::file("write a blob of", store.root())(error))?;
         Ok(writer.commit_expecting(&blob.digest, blob.size).map_err(ImageError::from)?)
+    }
+
+    /// True if it has the blob.
+    pub(crate) async fn has(&self, blob: &Descriptor) -> Result<bool, RemoteCacheError> {
+        let asking = async { Bucket::new(self)?.has(blob).await };
+        asking.await.map_err(self.failed("look for", blob.digest.to_string()))
+    }
+
+    /// Writes the blob that `file` is.
+    pub(crate) async fn send(&self, blob: &Descriptor, file: File) -> Result<(), RemoteCacheError> {
+        let sending = async { Bucket::new(self)?.send(blob, file).await };
+        sending.await.map_err(self.failed("write", blob.digest.to_string()))
+    }
+
+    /// Reads the blob, and gives its pieces to `take`. Its digest is not checked.
+    pub(crate) async fn fetch(
+        &self,
+        blob: &Descriptor,
+        take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<io::Result<()>, RemoteCacheError> {
+        let fetching = async { Bucket::new(self)?.fetch(blob, take).await };
+        fetching.await.map_err(self.failed("read", blob.digest.to_string()))
     }
 
     /// Sees that it can be asked.

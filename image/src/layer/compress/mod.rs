@@ -177,6 +177,30 @@ pub fn compress_layer(
     Ok((flow == Flow::Continue).then(|| Descriptor::new(media_type, hasher.finish(), size)))
 }
 
+/// Compresses `tar` with zstd into `out`. Returns what it is as an OCI layer.
+///
+/// # Errors
+/// When the tar cannot be read, or `out` cannot be written.
+pub fn compress_tar(tar: impl Read + Send, out: &mut dyn io::Write) -> Result<Descriptor, ImageError> {
+    let (mut hasher, mut size, mut failure) = (Hasher::new(), 0, None);
+    let write = |piece: Vec<u8>| {
+        hasher.update(&piece);
+        size += piece.len() as u64;
+        match out.write_all(&piece) {
+            Ok(()) => Flow::Continue,
+            Err(error) => {
+                failure = Some(error);
+                Flow::Stop
+            }
+        }
+    };
+    in_parallel(tar, (workers(), ZSTD_BLOCK), || Encoder::zstd(ZstdLevel::default()), write)?;
+    match failure {
+        Some(error) => Err(ImageError::ArchiveWrite(error)),
+        None => Ok(Descriptor::new(MediaType::OciLayer(Compression::Zstd), hasher.finish(), size)),
+    }
+}
+
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKER_LIMIT)
 }
