@@ -9,6 +9,7 @@ say groups "$(id -G)"
 grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups|SigBlk|SigIgn|Umask|CoreDumping|THP_enabled)' /proc/self/status | tr '\t' ' ' | each status
 say umask "$(umask)"
 say hostname "$(hostname)"
+each hosts </etc/hosts
 say pid $$
 say session "$(cut -d' ' -f4-8 /proc/self/stat)"
 say oom_score_adj "$(cat /proc/self/oom_score_adj)"
