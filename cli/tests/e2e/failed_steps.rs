@@ -143,14 +143,14 @@ fn what_cannot_be_looked_into_is_said() {
     let add = here.context("add", "FROM busybox\nRUN echo > /g\nCOPY f /g/\n", &[("f", "")]);
     assert!(!fails(here, &[], &add).stderr.contains("rbuild debug"));
     assert!(said(&[]).ends_with("no command of it ran, so it left no files\n"));
-    let bare = here.context("bare", "FROM scratch\nCOPY x /x\nRUN [\"/x\", \"false\"]\n", &[]);
-    fs::copy("/bin/busybox", bare.join("x")).unwrap();
+    let bare = here.context("bare", "FROM scratch\nCOPY busybox /\nRUN [\"/busybox\", \"false\"]\n", &[]);
+    fs::copy("/bin/busybox", bare.join("busybox")).unwrap();
     fails(here, &[], &bare);
     assert_eq!(
         said(&[]),
         "Error: the image of the step has no /bin/sh: name a program that it has, as in 'rbuild debug -- PROGRAM'\n"
     );
-    assert_eq!(debug(here, &["--", "/x", "echo", "here"]).stdout, "here\n");
+    assert_eq!(debug(here, &["--", "/busybox", "echo", "here"]).stdout, "here\n");
     assert_eq!(debug(here, &["--", "/nothing"]).code, 127);
 }
 

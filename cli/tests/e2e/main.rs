@@ -43,6 +43,7 @@ mod outputs;
 mod pins;
 mod platforms;
 mod preview;
+mod processes;
 mod refused_overlay;
 mod registries;
 mod remote_bases;
