@@ -138,6 +138,40 @@ fn a_step_clones_with_a_key_file_and_nothing_of_it_is_left() {
 }
 
 #[test]
+fn a_repository_behind_ssh_is_a_context_and_a_source_of_add() {
+    let test = "a_repository_behind_ssh_is_a_context_and_a_source_of_add";
+    if !is_root(test) || !has_program("ssh-agent", test) {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    here.import(Base::OpenSsh);
+    let key = key_and_server(&here);
+    let server = Server::start(&here);
+    let url = format!("ssh://root@127.0.0.1:{}/repository", server.port);
+    let dockerfile =
+        here.write("Local", format!("FROM server\nCOPY . /context/\nADD --keep-git-dir {url} /added\n"));
+    let build = |keys: &[&str]| {
+        let mut command = here.command(["build", "--progress=plain", "-t", "x"]);
+        Ran::of(command.args(keys).arg("-f").arg(&dockerfile).arg(&url).output().unwrap())
+    };
+    let without = build(&[]);
+    assert!(without.code != 0 && without.stderr.contains("Permission denied"), "{without:#?}");
+    let given = format!("--ssh=default={}", key.display());
+    let ran = build(&[&given]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert_eq!(here.ok(["run", "--rm", "x", "cat", "/context/file", "/added/file"]), "cloned\ncloned\n");
+    assert!(here.ok(["run", "--rm", "x", "ls", "-a", "/added"]).contains(".git"));
+    // another server with the same address is not the one that was met
+    let known = here.store().join("sources/known_hosts");
+    let met = fs::read_to_string(&known).unwrap();
+    let other = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let host = met.split(' ').next().unwrap();
+    fs::write(&known, format!("{host} {}", other.rsplit_once(' ').unwrap().0)).unwrap();
+    let ran = build(&[&given]);
+    assert!(ran.code != 0 && ran.stderr.contains("verification failed"), "{ran:#?}");
+}
+
+#[test]
 fn a_step_uses_the_agent_of_the_person_who_builds_and_cannot_change_it() {
     let test = "a_step_uses_the_agent_of_the_person_who_builds_and_cannot_change_it";
     if !is_root(test) || !has_program("ssh-agent", test) {
