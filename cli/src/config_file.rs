@@ -2,11 +2,11 @@
 //! configuration, which counts more. A key that is not known is an error, because a budget with a slip of the pen limits
 //! nothing.
 
-use crate::{environment::Environment, error::CliError};
+use crate::{environment::Environment, error::CliError, small_file};
 use rbuild::{Space, SpaceLimits};
 use serde::Deserialize;
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -88,7 +88,7 @@ impl ConfigFile {
     }
 
     fn of(path: &Path) -> Result<Self, CliError> {
-        let text = match fs::read_to_string(path) {
+        let text = match small_file::read_text(path) {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self::default());
@@ -130,6 +130,7 @@ fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> CliError {
 mod tests {
     use super::*;
     use crate::environment::User;
+    use std::fs;
 
     #[test]
     fn a_file_says_how_much_is_kept_and_slips_are_named() {

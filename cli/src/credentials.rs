@@ -6,11 +6,12 @@ use crate::{
     error::CliError,
     options::{Certificates, Proxies as BuildProxies},
     registries::registries,
+    small_file,
 };
 use rbuild::{ClientOptions, Credentials, Proxies, Secret, Tls};
 use serde_json::Value;
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -63,7 +64,7 @@ pub(crate) fn build_proxies(environment: &Environment) -> Result<BuildProxies, C
 /// # Errors
 /// [`CliError::Configuration`], [`CliError::File`].
 pub(crate) fn document(path: &Path) -> Result<Option<(Value, String)>, CliError> {
-    let text = match fs::read_to_string(path) {
+    let text = match small_file::read_text(path) {
         Ok(text) if text.trim().is_empty() => return Ok(None),
         Ok(text) => text,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -121,6 +122,7 @@ fn configured_proxies(configuration: &Value) -> Proxies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn files_that_are_not_there_are_no_mistake_and_broken_ones_are() {

@@ -28,6 +28,7 @@ mod preview;
 mod progress;
 mod registries;
 mod shown;
+mod small_file;
 mod standard_input;
 mod streams;
 mod table;

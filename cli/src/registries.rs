@@ -4,6 +4,7 @@
 use crate::{
     environment::{Environment, User},
     error::CliError,
+    small_file,
 };
 use rbuild::{Proxies, Registries};
 use std::{
@@ -92,7 +93,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 
 /// The text of a file; `None` when it is not there, empty, or another user's.
 fn text(path: &Path) -> Result<Option<String>, CliError> {
-    match fs::read_to_string(path) {
+    match small_file::read_text(path) {
         Ok(text) => Ok(Some(text).filter(|text| !text.trim().is_empty())),
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {

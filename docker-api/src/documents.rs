@@ -51,7 +51,7 @@ pub struct BuildMetadata {
     /// What the checks have found.
     #[serde(rename = "buildx.build.warnings", skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Value>,
-    /// The digest of the image's config, which is its id.
+    /// The digest of the image's config, which is its id; an image for several platforms has no config.
     #[serde(rename = "containerimage.config.digest", skip_serializing_if = "Option::is_none")]
     pub config_digest: Option<String>,
     /// The descriptor of its manifest, when it was pushed or written to an archive.
@@ -70,15 +70,15 @@ impl BuildMetadata {
     #[must_use]
     pub fn new(built: &BuiltTarget, names: &[ImageName]) -> Self {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let config_digest = built.config().map(|config| config.to_string());
+        let id = built.id().map(|id| id.to_string());
         let descriptor = built.manifest().cloned();
         let digest = descriptor.as_ref().map(|descriptor| descriptor.digest.to_string());
         Self {
             provenance: None,
             build: None,
             warnings: None,
-            digest: digest.or_else(|| config_digest.clone()),
-            config_digest,
+            digest: digest.or_else(|| id.clone()),
+            config_digest: id.filter(|_| !built.is_index()),
             descriptor,
             name: names.join(","),
         }

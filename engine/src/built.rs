@@ -79,7 +79,7 @@ impl BuiltTarget {
 
     /// The id of the image that the outputs have, if they are not files alone.
     #[must_use]
-    pub fn config(&self) -> Option<ImageId> {
+    pub fn id(&self) -> Option<ImageId> {
         self.outputs.iter().find_map(|output| match output {
             Exported::Store { image, .. }
             | Exported::Daemon { image }
@@ -89,12 +89,35 @@ impl BuiltTarget {
         })
     }
 
-    /// The manifest of the image in the first registry or archive that got it.
+    /// True if it is an image for several platforms.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        self.outputs.iter().any(|output| match output {
+            Exported::Store { platforms, .. } => !platforms.is_empty(),
+            Exported::Registry { manifest, .. } | Exported::Archive { manifest, .. } => {
+                manifest.media_type.is_index()
+            }
+            Exported::Daemon { .. } | Exported::Files => false,
+        })
+    }
+
+    /// The manifest of the image in the first registry that got it, by which others find it, or else in the first archive.
     #[must_use]
     pub fn manifest(&self) -> Option<&Descriptor> {
-        self.outputs.iter().find_map(|output| match output {
-            Exported::Registry { manifest, .. } | Exported::Archive { manifest, .. } => Some(manifest),
-            Exported::Store { .. } | Exported::Daemon { .. } | Exported::Files => None,
+        let in_registry = self.outputs.iter().find_map(|output| match output {
+            Exported::Registry { manifest, .. } => Some(manifest),
+            Exported::Store { .. } | Exported::Daemon { .. } | Exported::Archive { .. } | Exported::Files => {
+                None
+            }
+        });
+        in_registry.or_else(|| {
+            self.outputs.iter().find_map(|output| match output {
+                Exported::Archive { manifest, .. } => Some(manifest),
+                Exported::Store { .. }
+                | Exported::Daemon { .. }
+                | Exported::Registry { .. }
+                | Exported::Files => None,
+            })
         })
     }
 }

@@ -1,8 +1,8 @@
 //! All errors that can end a request, and who has to act on each.
 
 use crate::{
-    CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference, Remains,
-    StepFailure, diagnostic::DockerfileText, remote_sources::RemoteError,
+    AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
+    Remains, StepFailure, diagnostic::DockerfileText, remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -252,9 +252,9 @@ pub enum Error {
     /// An archive of Docker's kind cannot hold an image for several platforms.
     #[error("docker exporter does not support exporting manifest lists, use the oci exporter instead")]
     DockerArchiveOfSeveral,
-    /// An image for one platform has no index that could be annotated.
-    #[error("index annotations not supported for single platform export")]
-    IndexAnnotations,
+    /// An annotation has no place.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
     /// An image that is to be pushed has no name.
     #[error("tag is needed when pushing to registry")]
     PushWithoutName,
@@ -417,7 +417,7 @@ impl Error {
             | Self::PushWithoutName
             | Self::TookTooLong { .. }
             | Self::DockerArchiveOfSeveral
-            | Self::IndexAnnotations
+            | Self::Annotation(_)
             | Self::Value(_)
             | Self::TwoDockerfiles { .. }
             | Self::Unsupported { .. } => FailureClass::Input,

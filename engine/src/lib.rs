@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod annotation_error;
 mod archive_format;
 mod base_images;
 mod build;
@@ -88,6 +89,7 @@ mod verify;
 #[path = "../tests/steps/mod.rs"]
 mod tests;
 
+pub use annotation_error::AnnotationError;
 pub use archive_format::ArchiveFormat;
 pub use built::{Built, BuiltTarget, Exported};
 pub use cache_mount_error::CacheMountError;
@@ -126,8 +128,8 @@ pub use rbuild_executor::{
     Resource, StepShell, Ulimit, UnmetLimit,
 };
 pub use rbuild_image::{
-    GzipLevel, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs, StaleFiles,
-    ZstdLevel,
+    GzipLevel, ImageAnnotations, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs,
+    StaleFiles, ZstdLevel,
 };
 pub use rbuild_oci::{
     Clock, ContainerConfig, Descriptor, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry,

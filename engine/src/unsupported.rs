@@ -1,6 +1,7 @@
 //! What rbuild cannot do yet, refused before anything runs.
 
-use crate::{ArchiveFormat, BuildRequest, Error, Output};
+use crate::{AnnotationError, ArchiveFormat, BuildRequest, Error, Output};
+use rbuild_oci::Platform;
 
 /// Refuses outputs that take images for one platform, when the build is for several.
 ///
@@ -18,7 +19,22 @@ pub(crate) fn refuse_outputs(request: &BuildRequest) -> Result<(), Error> {
         Output::Store { .. } | Output::Pin { .. } | Output::Files(_) | Output::Daemon { .. } => false,
     };
     if request.platforms.len() < 2 && request.all_outputs().any(annotated) {
-        return Err(Error::IndexAnnotations);
+        return Err(AnnotationError::Index.into());
     }
-    Ok(())
+    let described = |output: &Output| matches!(output, Output::Registry { form, .. } if !form.descriptor_annotations.is_empty());
+    if request.platforms.len() < 2 && request.all_outputs().any(described) {
+        return Err(AnnotationError::Descriptor.into());
+    }
+    let host = [Platform::host()];
+    let built = if request.platforms.is_empty() { &host[..] } else { &request.platforms };
+    let forms = request.all_outputs().filter_map(|output| match output {
+        Output::Registry { form, .. } | Output::Archive { form, .. } => Some(form),
+        Output::Store { .. } | Output::Pin { .. } | Output::Files(_) | Output::Daemon { .. } => None,
+    });
+    let mut annotated =
+        forms.flat_map(|form| form.annotations.platforms().chain(form.descriptor_annotations.platforms()));
+    match annotated.find(|platform| !built.contains(platform)) {
+        Some(platform) => Err(AnnotationError::Platform(platform.clone()).into()),
+        None => Ok(()),
+    }
 }

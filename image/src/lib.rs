@@ -33,7 +33,7 @@ pub use distribution::{Pulled, PushedAs, RemoteImages, known_blob, remember_blob
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};
 pub use file_tree::{Change, Difference, FileChange, FileTree, LayerEffect};
-pub use form::{ImageForm, MediaTypes};
+pub use form::{ImageAnnotations, ImageForm, MediaTypes};
 pub use import::{Import, import_tar};
 pub use known_layers::known_or_elsewhere;
 pub use layer::{

@@ -4,11 +4,22 @@
 
 use crate::{Cause, Login, RegistryError, Secret};
 use serde::Deserialize;
-use std::{io, path::PathBuf, process::Stdio, time::Duration};
-use tokio::{io::AsyncWriteExt, process::Command, time};
+use std::{
+    io,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::Command,
+    time,
+};
 
 /// Longest time a helper may take; it may have to ask the user to unlock a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(120);
+/// Most bytes of an answer, which is a name and a secret.
+const HELPER_BYTES: u64 = 1 << 20;
 /// The user name that stands for none, because the secret is an identity token.
 const IDENTITY: &str = "<token>";
 /// The text that a helper prints when it has no login for the server.
@@ -85,12 +96,15 @@ impl CredentialHelper {
             // a helper may exit without reading its input; its answer decides
             let _ = stdin.write_all(input.as_bytes()).await;
             drop(stdin);
-            child.wait_with_output().await
+            let answer = child.stdout.take().expect("stdout is piped");
+            let complaint = child.stderr.take().expect("stderr is piped");
+            let (stdout, stderr) = tokio::try_join!(limited(answer), limited(complaint))?;
+            Ok(Output { stdout, stderr, status: child.wait().await? })
         };
         let output = time::timeout(HELPER_LIMIT, exchange)
             .await
             .map_err(|_| failed("no answer".into()))?
-            .map_err(|error| failed(error.into()))?;
+            .map_err(|error: io::Error| failed(error.into()))?;
         if output.status.success() {
             return Ok(Some(output.stdout));
         }
@@ -119,6 +133,16 @@ fn locate(program: &str, search_path: &str) -> Option<PathBuf> {
     }
     let directories = search_path.split(':').filter(|directory| directory.starts_with('/'));
     directories.map(|directory| PathBuf::from(directory).join(program)).find(|path| path.is_file())
+}
+
+/// All that `stream` gives, which is a few lines.
+async fn limited(stream: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.take(HELPER_BYTES + 1).read_to_end(&mut bytes).await?;
+    if bytes.len() as u64 > HELPER_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is longer than 1 MiB"));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -153,6 +177,10 @@ mod tests {
         assert_eq!(error.to_string(), "credential helper docker-credential-t failed for r.example");
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("locked"));
         assert!(run("echo junk").is_err());
+        for endless in ["cat /dev/zero", "cat /dev/zero >&2"] {
+            let error = run(endless).unwrap_err();
+            assert!(std::error::Error::source(&error).unwrap().to_string().contains("longer than 1 MiB"));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for (name, search_path) in [("none", "/nowhere"), ("../x", "/usr/bin")] {
             let helper = CredentialHelper { name: name.to_owned(), search_path: search_path.to_owned() };

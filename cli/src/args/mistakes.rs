@@ -6,10 +6,10 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 30] = [
-    "attach", "compose", "config", "context", "cp", "create", "events", "exec", "info", "kill", "logs",
-    "network", "node", "pause", "plugin", "port", "rename", "restart", "secret", "service", "stack", "start",
-    "stats", "stop", "swarm", "top", "trust", "unpause", "update", "volume",
+const OTHERS: [&str; 29] = [
+    "attach", "compose", "config", "cp", "create", "events", "exec", "info", "kill", "logs", "network",
+    "node", "pause", "plugin", "port", "rename", "restart", "secret", "service", "stack", "start", "stats",
+    "stop", "swarm", "top", "trust", "unpause", "update", "volume",
 ];
 
 /// A mistake in the command line.

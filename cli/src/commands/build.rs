@@ -16,6 +16,7 @@ use crate::{
     options::{BuildOptions, ContextKind, DebugOptions, Explain, Load, LockUse, PrintId, ProgressChoice},
     progress::Style,
     shown::Shown,
+    small_file::{self, Links},
     standard_input::{self, StandardInput},
     streams::{self, print},
     working::{style_for_people, work},
@@ -27,7 +28,7 @@ use rbuild::{
 use rbuild_docker_api::{BuildMetadata, CacheReport, Invocation, ProvenanceMode, recorded_warnings};
 use serde_json::{Value, json};
 use std::{
-    fs, io,
+    io,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -291,7 +292,7 @@ enum LockFile {
 impl LockFile {
     /// Opens it before the build, so that a wrong path costs no build.
     fn of(meant: &LockUse) -> Result<Self, CliError> {
-        let read = |path: &Path| match fs::read(path) {
+        let read = |path: &Path| match small_file::read(path, Links::Refused) {
             Ok(text) => ImageLock::parse(&text)
                 .map(Some)
                 .map_err(|source| CliError::LockFile { path: path.to_owned(), source }),

@@ -5,6 +5,7 @@ use crate::{
     args::ImagesArgs,
     error::CliError,
     options::detail,
+    shown::one_line,
     streams::{answer, print},
     table::{Column, Format, Listing, spaced},
 };
@@ -82,7 +83,7 @@ fn tree<'a>(
         rows.push(line(last, &image.id, image.size, is_used));
         for (at, part) in parts.iter().enumerate() {
             let branch = if at + 1 == parts.len() { "└─" } else { "├─" };
-            let name = format!("{branch} {}", part.platform);
+            let name = format!("{branch} {}", one_line(&part.platform.to_string()));
             rows.push(line(name, &part.id, part.size, used.contains(&part.id)));
         }
         rows.push(vec![String::new()]);

@@ -204,7 +204,7 @@ mod tests {
             ("type=s3,bucket=b,region=r,access_key_id=a", "are given together"),
             ("type=s3,bucket=b,region=r,touch_refresh=soon", "invalid touch_refresh \"soon\""),
             ("type=s3,bucket=b,region=r,upload_parallelism=0", "from 1 to 64"),
-            ("type=s3,bucket=b,region=r,colour=red", "attribute colour of cache type s3"),
+            ("type=s3,bucket=b,region=r,colour=red", "cache type s3 has no attribute colour"),
             ("type=azblob", "account_url"),
         ] {
             let error = read(text, &[]).unwrap_err();

@@ -114,7 +114,7 @@ impl Attributes {
     pub(super) fn finish(self) -> Result<(), UsageError> {
         match self.values.first() {
             Some((name, _)) => {
-                Err(UsageError::unsupported(format_args!("attribute {name} of cache type {}", self.kind)))
+                Err(UsageError::in_build(format!("cache type {} has no attribute {name}", self.kind)))
             }
             None => Ok(()),
         }
@@ -122,8 +122,8 @@ impl Attributes {
 
     pub(super) fn unknown(&self) -> UsageError {
         match self.kind.as_str() {
-            "gha" => UsageError::unsupported(
-                "cache type gha, whose service answers only inside of GitHub's runners: use type=registry or type=local there",
+            "gha" => UsageError::in_build(
+                "cache type gha is not supported, because its service answers only inside of GitHub's runners: use type=registry or type=local there",
             ),
             "inline" => UsageError::in_build(
                 "an inline cache is read with its image: type=registry,ref=IMAGE (--cache-from IMAGE)",

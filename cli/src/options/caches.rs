@@ -239,12 +239,9 @@ mod tests {
             ("type=local", "local cache requires dest"),
             ("type=registry,ref=a,mode=most", "unknown cache mode \"most\": give min or max"),
             ("type=registry,ref=a,ignore-error=perhaps", "non-bool value specified for ignore-error"),
-            (
-                "type=registry,ref=a,colour=red",
-                "attribute colour of cache type registry is not supported yet",
-            ),
+            ("type=registry,ref=a,colour=red", "cache type registry has no attribute colour"),
             ("type=inline,mode=max", "an inline cache has the steps of the image alone"),
-            ("type=inline,ref=a", "attribute ref of cache type inline"),
+            ("type=inline,ref=a", "cache type inline has no attribute ref"),
             ("type=ftp,ref=a", "unknown cache type \"ftp\""),
             (
                 "type=registry,ref=a,image-manifest=true,oci-mediatypes=false",

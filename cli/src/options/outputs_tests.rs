@@ -1,7 +1,7 @@
 //! What outputs mean, and what is wrong with wrong ones.
 
 use super::*;
-use rbuild::{GzipLevel, LayerCompression, Packing, PulledLayers, ZstdLevel};
+use rbuild::{GzipLevel, ImageAnnotations, LayerCompression, Packing, Platform, PulledLayers, ZstdLevel};
 
 fn names(names: &[&str]) -> Vec<ImageName> {
     names.iter().map(|name| name.parse().unwrap()).collect()
@@ -176,11 +176,13 @@ fn the_form_of_an_image() {
     let annotated = form(
         "annotation.a.b=c=d,annotation-manifest-descriptor.x=y,annotation[linux/s390x].no=1,annotation-manifest.e=f",
     );
-    let pairs = |map: &std::collections::BTreeMap<String, String>| {
-        map.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>()
+    let pairs = |annotations: &ImageAnnotations, platform: Option<&Platform>| {
+        annotations.of(platform).iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>()
     };
-    assert_eq!(pairs(&annotated.annotations), ["a.b: c=d", "e: f"]);
-    assert_eq!(pairs(&annotated.descriptor_annotations), ["x: y"]);
+    assert_eq!(pairs(&annotated.annotations, None), ["a.b: c=d", "e: f"]);
+    let other = Platform::normalised("linux", "s390x", None);
+    assert_eq!(pairs(&annotated.annotations, Some(&other)), ["a.b: c=d", "e: f", "no: 1"]);
+    assert_eq!(pairs(&annotated.descriptor_annotations, None), ["x: y"]);
     let times = settled(&["type=oci,dest=x,rewrite-timestamp=true"], &[], &[]).unwrap().layer_times;
     assert_eq!(times, LayerTimes::Clamped);
 }
@@ -193,9 +195,12 @@ fn annotation_flags_say_where_they_stand() {
         Ok::<_, String>((form.annotations, form.descriptor_annotations))
     };
     let (manifest, descriptor) =
-        annotated(&["a=1", "manifest:b=2", "manifest,manifest-descriptor:c=3", "d:e=4"]).unwrap();
-    assert_eq!(manifest.keys().collect::<Vec<_>>(), ["a", "b", "c", "d:e"]);
-    assert_eq!(descriptor.keys().collect::<Vec<_>>(), ["c"]);
+        annotated(&["a=1", "manifest:b=2", "manifest,manifest-descriptor[linux/arm64]:c=3"]).unwrap();
+    let arm = Platform::normalised("linux", "arm64", None);
+    let keys = |annotations: ImageAnnotations| annotations.of(Some(&arm)).into_keys().collect::<Vec<_>>();
+    assert_eq!((keys(manifest), descriptor.of(None).len()), (vec!["a".into(), "b".into(), "c".into()], 0));
+    assert_eq!(keys(descriptor), ["c"]);
+    assert_eq!(annotated(&["d:e=4"]).unwrap_err(), "failed to build: unknown annotation type \"d\"");
     let pushed = settled(&["type=registry,name=a"], &[], &["index-descriptor:a=1"]).unwrap_err();
     assert!(
         pushed.contains("index-descriptor annotations have no place in a store or a registry"),
@@ -230,7 +235,7 @@ fn mistakes_have_docker_s_words() {
         (&["type=oci,dest=x,tar=maybe"], "non-bool value specified for tar"),
         (&["type=foo"], "unknown output type \"foo\""),
         (&["type=local,dest=x,mode=foo"], "unknown local exporter mode \"foo\""),
-        (&["type=local,dest=x,foo=1"], "attribute foo of output type local is not supported yet"),
+        (&["type=local,dest=x,foo=1"], "output type local has no attribute foo"),
         (
             &["type=image,oci-artifact=true"],
             "oci-artifact=true of output type image is not supported: attestations are not made",

@@ -103,6 +103,10 @@ fn the_descriptor_of_an_index_is_annotated() {
         output,
         "--annotation",
         "index-descriptor:c=flag",
+        "--annotation",
+        "manifest,manifest-descriptor[linux/arm64]:d=arm",
+        "--annotation",
+        "manifest[linux/amd64]:e=amd",
         context,
     ]);
     let read = |path: &str| -> Value {
@@ -112,6 +116,28 @@ fn the_descriptor_of_an_index_is_annotated() {
     assert_eq!((&top["annotations"]["a"], &top["annotations"]["c"]), (&"top".into(), &"flag".into()));
     let index = read(&format!("blobs/{}", top["digest"].as_str().unwrap().replace(':', "/")));
     assert_eq!(index["annotations"]["b"], "index");
+    let annotations = |value: &Value| value["annotations"].to_string();
+    let seen: Vec<[String; 2]> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            let path = format!("blobs/{}", entry["digest"].as_str().unwrap().replace(':', "/"));
+            [annotations(entry), annotations(&read(&path))]
+        })
+        .collect();
+    let [amd, arm] = [r#"{"d":"arm","e":"amd"}"#, r#"{"d":"arm"}"#];
+    assert_eq!(seen, [["null", amd], [arm, arm]]);
+    let absent = here.fails([
+        "build",
+        "-q",
+        "-o",
+        "type=oci,dest=x",
+        "--annotation",
+        "manifest[linux/foo]:a=b",
+        context,
+    ]);
+    assert!(absent.stderr.contains("invalid annotation: no platform linux/foo found"), "{}", absent.stderr);
     let single = here.fails(["build", "-q", "-o", output, context]);
     assert!(
         single.stderr.contains("index annotations not supported for single platform export"),
@@ -170,6 +196,25 @@ fn the_metadata_of_a_build_has_docker_s_keys() {
     assert_eq!(keys(&files), ["buildx.build.provenance", "buildx.build.ref"]);
     let none = metadata(&["-o", "out"], &[("BUILDX_METADATA_PROVENANCE", "disabled")]);
     assert_eq!(keys(&none), ["buildx.build.ref"]);
+}
+
+#[test]
+fn the_metadata_file_has_the_digest_under_which_others_find_the_image() {
+    let Some(here) = with_busybox("the_metadata_file_has_the_digest") else { return };
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let context = here.context("c", "FROM scratch\nCOPY Dockerfile /\n", &[]);
+    let metadata = |words: &[&str]| -> Value {
+        let all = ["build", "-q", "--metadata-file", "m.json", "-o", "type=oci,dest=x.tar,compression=zstd"];
+        here.ok(all.iter().chain(words).chain([&context.to_str().unwrap()]));
+        serde_json::from_slice(&fs::read(here.path().join("m.json")).unwrap()).unwrap()
+    };
+    let name = format!("{}/a:1", registry.host());
+    let several = metadata(&["--push", "--tls-verify=false", "-t", &name]);
+    let inspected: Value = serde_json::from_str(&here.ok(["inspect", &name])).unwrap();
+    let pushed = inspected[0]["RepoDigests"][0].as_str().unwrap().rsplit('@').next().unwrap().to_owned();
+    assert_eq!(several["containerimage.digest"], pushed);
+    let index = metadata(&["--platform", "linux/amd64,linux/arm64"]);
+    assert!(index.get("containerimage.config.digest").is_none(), "an index has no config: {index:#}");
 }
 
 #[test]

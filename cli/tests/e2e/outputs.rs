@@ -305,7 +305,7 @@ fn a_destination_of_the_wrong_kind_costs_no_build() {
         ("type=tar,dest=no/where", "no such file or directory"),
         ("/proc/nowhere", "/proc/nowhere: no such file or directory"),
         ("type=oci,tar=false,dest=/proc/nowhere", "/proc/nowhere: no such file or directory"),
-        ("type=tar,foo=bar", "attribute foo of output type tar is not supported yet"),
+        ("type=tar,foo=bar", "output type tar has no attribute foo"),
     ] {
         let refused = here.fails(["build", "-o", output, context]);
         assert!(refused.stderr.contains(message), "{output}: {refused:?}");

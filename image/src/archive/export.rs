@@ -221,7 +221,7 @@ impl Packed {
         }
         let mut top = if let [only] = entries.as_slice() {
             let mut only = only.clone();
-            only.annotations.clone_from(&form.descriptor_annotations);
+            only.annotations = form.descriptor_annotations.of(only.platform.as_ref());
             only
         } else {
             let (media_type, bytes) = form.index(entries);
@@ -268,7 +268,7 @@ impl Packing<'_> {
         let config = self.store.blob(&digest)?.ok_or_else(missing)?;
         let platform = ImageConfig::from_json(&config).ok().map(|config| config.platform());
         let config = self.document(MediaType::OciConfig, config);
-        let (media_type, bytes) = self.form.manifest(&config, &layers);
+        let (media_type, bytes) = self.form.manifest(&config, &layers, platform.as_ref());
         let mut manifest = self.document(media_type, bytes);
         manifest.platform = platform;
         Ok((manifest, layers))

@@ -184,7 +184,10 @@ impl Pushing<'_> {
         let missing = || ImageError::BlobMissing { kind: "config", digest, image: image.id };
         let size = self.store.blob_size(&digest).ok_or_else(missing)?;
         let config = Descriptor::new(MediaType::OciConfig, digest, size);
-        Ok(self.form.manifest(&config, layers))
+        // the config is read only where something depends on it
+        let has_own = self.form.annotations.platforms().next().is_some();
+        let platform = has_own.then(|| several_platforms::config(self.store, image)).transpose()?;
+        Ok(self.form.manifest(&config, layers, platform.map(|(_, config)| config.platform()).as_ref()))
     }
 
     /// Brings all layers into the repository.

@@ -3,10 +3,11 @@
 use crate::error::UsageError;
 use rbuild::Platform;
 
-/// An annotation of an image for this machine.
+/// An annotation, of one document of all images or of that of one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Annotation {
     pub(super) place: Place,
+    pub(super) platform: Option<Platform>,
     pub(super) key: String,
     pub(super) value: String,
 }
@@ -40,23 +41,22 @@ pub(super) fn of_flags(flags: &[String]) -> Result<Vec<Annotation>, UsageError> 
         let Some((subject, value)) = flag.split_once('=') else {
             return Err(UsageError::in_build(format!("invalid annotation {flag:?}, expected key=value")));
         };
-        let (places, key) = match subject.split_once(':') {
-            Some((places, key)) if Place::named(places.split([',', '[']).next().unwrap_or("")).is_some() => {
-                (places, key)
-            }
-            _ => ("manifest", subject),
-        };
+        // a key with a colon needs a place before it
+        let (places, key) = subject.split_once(':').unwrap_or(("manifest", subject));
         for place in places.split(',') {
-            let annotated = annotation(place, key, value);
-            let wrong = || UsageError::in_build(format!("unknown annotation type {place:?}"));
-            annotations.extend(annotated.ok_or_else(wrong)??);
+            let name = place.split('[').next().unwrap_or(place);
+            let wrong = || match Place::named(name) {
+                Some(_) => UsageError::in_build(format!("invalid annotation {flag:?}, expected key=value")),
+                None => UsageError::in_build(format!("unknown annotation type {name:?}")),
+            };
+            annotations.push(annotation(place, key, value).ok_or_else(wrong)??);
         }
     }
     Ok(annotations)
 }
 
 /// The meaning of the attribute `annotation[-PLACE][[PLATFORM]].KEY`.
-pub(super) fn of_attribute(name: &str, value: &str) -> Result<Option<Annotation>, UsageError> {
+pub(super) fn of_attribute(name: &str, value: &str) -> Result<Annotation, UsageError> {
     let wrong = || UsageError::in_build(format!("invalid annotation attribute {name:?}"));
     let rest = name.strip_prefix("annotation").ok_or_else(wrong)?;
     // a platform may have dots, and comes before the first one of the key
@@ -70,8 +70,8 @@ pub(super) fn of_attribute(name: &str, value: &str) -> Result<Option<Annotation>
     annotation(&place, key, value).ok_or_else(wrong)?
 }
 
-/// An annotation at `place`, which may name a platform in brackets; nothing when that is not this machine's.
-fn annotation(place: &str, key: &str, value: &str) -> Option<Result<Option<Annotation>, UsageError>> {
+/// An annotation at `place`, which may name a platform in brackets.
+fn annotation(place: &str, key: &str, value: &str) -> Option<Result<Annotation, UsageError>> {
     let (place, platform) = match place.split_once('[') {
         Some((place, platform)) => (place, Some(platform.strip_suffix(']')?)),
         None => (place, None),
@@ -80,19 +80,14 @@ fn annotation(place: &str, key: &str, value: &str) -> Option<Result<Option<Annot
     if key.is_empty() {
         return None;
     }
-    let annotation = Annotation { place, key: key.to_owned(), value: value.to_owned() };
-    Some(match platform.map(super::super::any_platform).transpose() {
-        Ok(platform) => {
-            Ok(platform.is_none_or(|platform| platform == Platform::host()).then_some(annotation))
-        }
-        Err(error) => Err(error),
-    })
+    let (key, value) = (key.to_owned(), value.to_owned());
+    let platform = platform.map(super::super::any_platform).transpose();
+    Some(platform.map(|platform| Annotation { place, platform, key, value }))
 }
 
-/// An annotation of a descriptor that a registry does not have.
-pub(super) fn of_descriptor(place: Place) -> UsageError {
-    let name = Place::NAMES.iter().find(|(_, known)| *known == place).map_or("", |(name, _)| *name);
-    UsageError::in_build(format!(
-        "{name} annotations have no place in a store or a registry, where no descriptor leads to the image: use type=oci"
-    ))
+/// An annotation of a descriptor that neither a store nor a registry has.
+pub(super) fn of_index_descriptor() -> UsageError {
+    UsageError::in_build(
+        "index-descriptor annotations have no place in a store or a registry, where no descriptor leads to the index: use type=oci",
+    )
 }

@@ -145,7 +145,7 @@ impl Attributes {
         let mut found = Vec::new();
         for (name, value) in std::mem::take(&mut self.values) {
             if name.starts_with("annotation") {
-                found.extend(annotations::of_attribute(&name, &value)?);
+                found.push(annotations::of_attribute(&name, &value)?);
             } else {
                 self.values.push((name, value));
             }
@@ -157,7 +157,7 @@ impl Attributes {
     pub(super) fn finish(self) -> Result<(), UsageError> {
         match self.values.first() {
             Some((name, _)) => {
-                Err(UsageError::unsupported(format_args!("attribute {name} of output type {}", self.kind)))
+                Err(UsageError::in_build(format!("output type {} has no attribute {name}", self.kind)))
             }
             None => Ok(()),
         }

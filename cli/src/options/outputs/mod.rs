@@ -307,11 +307,8 @@ fn image(
     let store = asked.switch("store")?.unwrap_or(true);
     // every image of the store is unpacked
     asked.switch("unpack")?;
-    if !form.descriptor_annotations.is_empty() {
-        return Err(annotations::of_descriptor(Place::ManifestDescriptor));
-    }
     if !form.index_descriptor_annotations.is_empty() {
-        return Err(annotations::of_descriptor(Place::IndexDescriptor));
+        return Err(annotations::of_index_descriptor());
     }
     if !push {
         let attribute =
@@ -393,13 +390,14 @@ fn form(asked: &mut Attributes, of_flags: &[Annotation]) -> Result<(ImageForm, O
     if oci == Some(false) {
         form.media_types = MediaTypes::Docker;
     }
-    for Annotation { place, key, value } in annotations {
+    for Annotation { place, platform, key, value } in annotations {
         match place {
-            Place::Manifest => form.annotations.insert(key, value),
-            Place::ManifestDescriptor => form.descriptor_annotations.insert(key, value),
-            Place::Index => form.index_annotations.insert(key, value),
-            Place::IndexDescriptor => form.index_descriptor_annotations.insert(key, value),
-        };
+            Place::Manifest => form.annotations.insert(platform, key, value),
+            Place::ManifestDescriptor => form.descriptor_annotations.insert(platform, key, value),
+            // an index is for all platforms
+            Place::Index => drop(form.index_annotations.insert(key, value)),
+            Place::IndexDescriptor => drop(form.index_descriptor_annotations.insert(key, value)),
+        }
     }
     Ok((form, special))
 }
