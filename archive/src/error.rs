@@ -12,8 +12,8 @@ pub enum ArchiveError {
     /// The compressed bytes are damaged, or need more memory than the limit.
     #[error("cannot decompress the tar stream")]
     Decompress(#[source] io::Error),
-    /// The bytes are not a tar.
-    #[error("damaged tar: {0}")]
+    /// The bytes are not a tar, or one that goes beyond the limits.
+    #[error("{heading}: {0}", heading = .0.heading())]
     Damaged(TarProblem),
 }
 
@@ -62,6 +62,20 @@ pub enum TarProblem {
     Sparse,
 }
 
+impl TarProblem {
+    /// What is wrong at all: a tar that is too large may be whole.
+    fn heading(&self) -> &'static str {
+        match self {
+            Self::ExtensionTooLong { .. } | Self::PathTooLong { .. } | Self::TooManyEntries { .. } => {
+                "the tar is larger than allowed"
+            }
+            Self::Header | Self::Truncated | Self::Number { .. } | Self::PaxRecord | Self::Sparse => {
+                "damaged tar"
+            }
+        }
+    }
+}
+
 impl ArchiveError {
     /// The class of the failure: damaged bytes are the user's matter, unless the machine failed to read them.
     #[must_use]
@@ -82,6 +96,17 @@ impl From<TarProblem> for ArchiveError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tar_that_is_too_large_is_not_called_damaged() {
+        let said = |problem: TarProblem| ArchiveError::from(problem).to_string();
+        let long = said(TarProblem::PathTooLong { length: 4096, limit: 4095 });
+        assert_eq!(
+            long,
+            "the tar is larger than allowed: a name has 4096 bytes, more than the 4095 a path can have"
+        );
+        assert_eq!(said(TarProblem::Header), "damaged tar: a header has a wrong checksum");
+    }
 
     #[test]
     fn damaged_bytes_are_the_user_s_and_a_failing_disk_is_not() {

@@ -41,4 +41,4 @@ pub use store::{
 };
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{ListedManifest, ManifestList, OpenUpload};
-pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified};
+pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified, proves_damage};

@@ -220,6 +220,16 @@ impl ImageConfig {
                 config.rootfs.kind
             )));
         }
+        for (field, value) in
+            [("os", &config.os), ("architecture", &config.architecture), ("variant", &config.variant)]
+        {
+            // others name directories and platforms by them
+            if !Platform::is_word(value) {
+                return Err(bad(format!(
+                    "{field} is {value:?}, and may have only letters, digits, \"_\", \".\" and \"-\""
+                )));
+            }
+        }
         Ok(config)
     }
 
@@ -356,6 +366,24 @@ mod tests {
                 let read = ImageConfig::from_json(changed.to_string().as_bytes());
                 assert_eq!(read.is_ok(), !required.contains(&field.as_str()), "{place}/{field}: {read:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_platform_that_is_no_word_is_refused() {
+        let config = |os: &str, architecture: &str, variant: &str| {
+            let rootfs = serde_json::json!({"type": "layers", "diff_ids": []});
+            let json = serde_json::json!({"os": os, "architecture": architecture, "variant": variant, "rootfs": rootfs});
+            ImageConfig::from_json(json.to_string().as_bytes()).map_err(|error| error.to_string())
+        };
+        assert!(config("linux", "amd64", "").is_ok() && config("unknown", "x86_64", "v2.1-a").is_ok());
+        for (os, architecture, variant, field) in [
+            ("linux", "../../x", "", "architecture"),
+            ("li\u{1b}[31mnux", "amd64", "", "os"),
+            ("linux", "arm", "v7\n", "variant"),
+        ] {
+            let error = config(os, architecture, variant).unwrap_err();
+            assert!(error.contains(&format!("{field} is \"")) && !error.contains('\u{1b}'), "{error}");
         }
     }
 

@@ -103,6 +103,11 @@ impl Platform {
         Self { architecture, os, os_version: None, os_features: Box::default(), variant }
     }
 
+    /// True if `text` has only characters that the parts of a platform may have.
+    pub(crate) fn is_word(text: &str) -> bool {
+        text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+    }
+
     /// How far a program for this platform is from `wanted`, on which it runs; 0 is the same platform, more is an older
     /// variant. `None` when it does not run there.
     #[must_use]
@@ -135,10 +140,7 @@ impl FromStr for Platform {
     type Err = ParseError;
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let parts: Vec<&str> = text.splitn(4, '/').collect();
-        let well_formed = |part: &&str| {
-            !part.is_empty()
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
-        };
+        let well_formed = |part: &&str| !part.is_empty() && Self::is_word(part);
         if let Some(part) = parts.iter().find(|part| !well_formed(part)) {
             let [text, part] = [text, part].map(str::to_owned);
             return Err(ParseError::PlatformPart { text, part });

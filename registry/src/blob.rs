@@ -207,7 +207,13 @@ impl BlobStream {
             let range = HeaderValue::from_str(&format!("bytes={position}-")).expect("digits are header text");
             call.headers.insert(RANGE, range);
         }
-        let response = self.client.towards(places).send(reference, &call).await?;
+        let client = self.client.towards(places);
+        let mut response = client.send(reference, &call).await?;
+        if *position > 0 && response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            // some servers know no ranges: all of it again, of which the beginning is dropped
+            call.headers.remove(RANGE);
+            response = client.send(reference, &call).await?;
+        }
         let announced = response.content_length();
         self.surplus = match response.status() {
             StatusCode::OK => self.position,

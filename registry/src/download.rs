@@ -204,7 +204,12 @@ impl Download {
             headers.insert(RANGE, range.expect("digits are header text"));
             headers.insert(IF_RANGE, validator);
         }
-        let response = self.client.answer(&self.url, &Validators::default(), headers).await?;
+        let ranged = headers.contains_key(RANGE);
+        let mut response = self.client.answer(&self.url, &Validators::default(), headers).await?;
+        if ranged && response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            // the server knows no ranges, or has a shorter file now: all of it again
+            response = self.client.answer(&self.url, &Validators::default(), HeaderMap::new()).await?;
+        }
         match response.status() {
             StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(self.received) => {
                 self.response = response;

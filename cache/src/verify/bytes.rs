@@ -1,7 +1,7 @@
 //! The bytes of blobs and the files of layers against what is recorded of them: all of them without a lock, on all processors,
 //! and the suspicious ones again under it.
 
-use super::{LayerFiles, TarBlob};
+use super::{Fault, LayerFiles, TarBlob, proves_damage};
 use crate::{LayerId, LayerSource, Store, StoreError, collect::layer_ids, disk::list};
 use rbuild_oci::{Digest, Hasher};
 use std::{
@@ -25,6 +25,18 @@ pub(super) struct Bytes {
     pub(super) unknown_layers: usize,
     pub(super) damaged_blobs: Vec<Digest>,
     pub(super) damaged_layers: BTreeMap<LayerId, String>,
+    unseen_blobs: BTreeMap<Digest, String>,
+    unseen_layers: BTreeMap<LayerId, String>,
+}
+
+/// What a blob is.
+enum BlobBytes {
+    Whole,
+    Gone,
+    /// Its bytes are others than its name says.
+    Damaged,
+    /// It could not be read; the reason.
+    Unseen(String),
 }
 
 enum Item {
@@ -60,13 +72,26 @@ impl Bytes {
         examine: &impl Fn(&LayerId, TarBlob) -> LayerFiles,
     ) -> Result<Self, StoreError> {
         let there: Vec<LayerId> = layer_ids(store)?;
-        let blobs = self.damaged_blobs.into_iter().filter(|blob| is_damaged(store, blob)).collect();
-        let layers = self.damaged_layers.into_keys().filter(|layer| there.contains(layer));
-        let layers = layers.filter_map(|layer| match state(store, examine, &layer) {
-            LayerFiles::Damaged(reason) => Some((layer, reason)),
-            LayerFiles::Sound | LayerFiles::Unknown => None,
-        });
-        Ok(Self { damaged_blobs: blobs, damaged_layers: layers.collect(), ..self })
+        let (blobs, layers, unknown_layers) = (self.blobs, self.layers, self.unknown_layers);
+        let mut seen = Self::default();
+        for blob in self.damaged_blobs.into_iter().chain(self.unseen_blobs.into_keys()) {
+            seen.add(Self::of(store, examine, &Item::Blob(blob)));
+        }
+        let suspicious = self.damaged_layers.into_keys().chain(self.unseen_layers.into_keys());
+        for layer in suspicious.filter(|layer| there.contains(layer)) {
+            seen.add(Self::of(store, examine, &Item::Layer(layer)));
+        }
+        Ok(Self { blobs, layers, unknown_layers, ..seen })
+    }
+
+    /// What could not be looked at.
+    pub(super) fn unseen(&self) -> Vec<Fault> {
+        let blobs = self.unseen_blobs.iter();
+        let blobs = blobs.map(|(blob, reason)| Fault::UnseenBlob { blob: *blob, reason: reason.clone() });
+        let layers = self.unseen_layers.iter();
+        let layers =
+            layers.map(|(layer, reason)| Fault::UnseenLayer { layer: *layer, reason: reason.clone() });
+        blobs.chain(layers).collect()
     }
 
     fn of(store: &Store, examine: &impl Fn(&LayerId, TarBlob) -> LayerFiles, item: &Item) -> Self {
@@ -74,13 +99,18 @@ impl Bytes {
         match item {
             Item::Blob(blob) => {
                 seen.blobs = 1;
-                seen.damaged_blobs.extend(is_damaged(store, blob).then_some(*blob));
+                match blob_bytes(store, blob) {
+                    BlobBytes::Whole | BlobBytes::Gone => {}
+                    BlobBytes::Damaged => seen.damaged_blobs.push(*blob),
+                    BlobBytes::Unseen(reason) => drop(seen.unseen_blobs.insert(*blob, reason)),
+                }
             }
             Item::Layer(layer) => match state(store, examine, layer) {
                 LayerFiles::Damaged(reason) => {
                     seen.layers = 1;
                     seen.damaged_layers.insert(*layer, reason);
                 }
+                LayerFiles::Unseen(reason) => drop(seen.unseen_layers.insert(*layer, reason)),
                 LayerFiles::Sound => seen.layers = 1,
                 LayerFiles::Unknown => seen.unknown_layers = 1,
             },
@@ -94,14 +124,18 @@ impl Bytes {
         self.unknown_layers += other.unknown_layers;
         self.damaged_blobs.extend(other.damaged_blobs);
         self.damaged_layers.extend(other.damaged_layers);
+        self.unseen_blobs.extend(other.unseen_blobs);
+        self.unseen_layers.extend(other.unseen_layers);
     }
 }
 
-/// True if a blob is there whose bytes are others than its name says, or cannot be read.
-fn is_damaged(store: &Store, blob: &Digest) -> bool {
+fn blob_bytes(store: &Store, blob: &Digest) -> BlobBytes {
     match File::open(store.blob_path(blob)).and_then(hash) {
-        Ok(found) => found != *blob,
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Ok(found) if found == *blob => BlobBytes::Whole,
+        Ok(_) => BlobBytes::Damaged,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BlobBytes::Gone,
+        Err(error) if proves_damage(&error) => BlobBytes::Damaged,
+        Err(error) => BlobBytes::Unseen(error.to_string()),
     }
 }
 
@@ -127,8 +161,16 @@ fn state(store: &Store, examine: &impl Fn(&LayerId, TarBlob) -> LayerFiles, laye
         Err(StoreError::LayerMissing { .. }) => {
             return LayerFiles::Damaged("it has no description".to_owned());
         }
+        Err(StoreError::Io { source, .. } | StoreError::Denied { source, .. }) if !proves_damage(&source) => {
+            return LayerFiles::Unseen(format!("its description cannot be read: {source}"));
+        }
         Err(_) => return LayerFiles::Damaged("its description cannot be read".to_owned()),
     };
-    let is_whole = blob.is_none_or(|blob| store.blob_size(&blob).is_some() && !is_damaged(store, &blob));
-    examine(layer, if is_whole { TarBlob::Whole } else { TarBlob::Gone })
+    match blob.map(|blob| (blob, blob_bytes(store, &blob))) {
+        None | Some((_, BlobBytes::Whole)) => examine(layer, TarBlob::Whole),
+        Some((_, BlobBytes::Gone | BlobBytes::Damaged)) => examine(layer, TarBlob::Gone),
+        Some((blob, BlobBytes::Unseen(reason))) => {
+            LayerFiles::Unseen(format!("its blob {blob} cannot be read: {reason}"))
+        }
+    }
 }

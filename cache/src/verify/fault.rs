@@ -16,6 +16,20 @@ pub enum Fault {
         /// The reason.
         reason: String,
     },
+    /// A blob could not be read, which says nothing of its bytes.
+    UnseenBlob {
+        /// The blob.
+        blob: Digest,
+        /// The reason.
+        reason: String,
+    },
+    /// The files of a layer could not be looked at, which says nothing of them.
+    UnseenLayer {
+        /// The layer.
+        layer: LayerId,
+        /// The reason.
+        reason: String,
+    },
     /// The blob from which the tar of a layer comes is gone or damaged.
     LayerBlob {
         /// The layer.
@@ -97,6 +111,8 @@ impl Fault {
             Self::Record { key, .. } => Some(*key),
             Self::Blob(_)
             | Self::Layer { .. }
+            | Self::UnseenBlob { .. }
+            | Self::UnseenLayer { .. }
             | Self::LayerBlob { .. }
             | Self::ImageFile(_)
             | Self::Image { .. }
@@ -122,6 +138,10 @@ impl fmt::Display for Fault {
         match self {
             Self::Blob(digest) => write!(f, "blob {digest}: its bytes have another digest"),
             Self::Layer { layer, reason } => write!(f, "layer {layer}: {reason}"),
+            Self::UnseenBlob { blob, reason } => write!(f, "blob {blob}: it could not be read: {reason}"),
+            Self::UnseenLayer { layer, reason } => {
+                write!(f, "layer {layer}: its files could not be looked at: {reason}")
+            }
             Self::LayerBlob { layer, blob } => write!(f, "layer {layer}: its blob {blob} is missing"),
             Self::ImageFile(path) => write!(f, "image file {}: it cannot be read", path.display()),
             Self::Image { image, part } => write!(f, "image {image}: {part} is missing"),

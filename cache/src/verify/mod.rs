@@ -14,6 +14,8 @@ use crate::{
     disk::{FileLock, LockMode, OnUnlock, remove_tree},
 };
 use bytes::Bytes;
+use nix::errno::Errno;
+use std::io;
 
 /// The answer to whether the files of a layer are what they were when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +24,23 @@ pub enum LayerFiles {
     Sound,
     /// Nothing is known to compare them with: no image has needed their digest yet, or they are elsewhere.
     Unknown,
-    /// They are not, or cannot be read; the reason.
+    /// They are not; the reason.
     Damaged(String),
+    /// They could not be looked at, which says nothing of them; the reason.
+    Unseen(String),
+}
+
+/// True if `error`, of reading what the store should have, proves that it is damaged: something is missing, cut short, or of
+/// another kind. A disk that fails, a missing permission or a limit of the process prove nothing.
+#[must_use]
+pub fn proves_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+    ) || error.raw_os_error().map(Errno::from_raw) == Some(Errno::ELOOP)
 }
 
 /// The blob from which the tar of a layer comes.

@@ -20,6 +20,8 @@ pub(super) struct Stock {
     layers: HashSet<LayerId>,
     damaged_blobs: Vec<Digest>,
     damaged_layers: BTreeMap<LayerId, String>,
+    /// What could not be looked at.
+    unseen: Vec<Fault>,
     unreadable_records: Vec<CacheKey>,
     unreadable_images: Vec<PathBuf>,
     unreadable_names: Vec<PathBuf>,
@@ -38,6 +40,7 @@ impl Stock {
             layers,
             damaged_blobs: seen.damaged_blobs.clone(),
             damaged_layers: seen.damaged_layers.clone(),
+            unseen: seen.unseen(),
             unreadable_records: index.unreadable_records(),
             unreadable_images: unreadable_images(store, &inventory)?,
             unreadable_names: store.unreadable_names()?,
@@ -63,6 +66,7 @@ impl Stock {
                 .iter()
                 .map(|(layer, reason)| Fault::Layer { layer: *layer, reason: reason.clone() }),
         );
+        faults.extend(self.unseen.iter().cloned());
         let mut layers: Vec<&LayerId> = self.layers.iter().collect();
         layers.sort();
         faults.extend(layers.into_iter().filter_map(|layer| self.lacking_blob(store, layer)));
@@ -85,8 +89,10 @@ impl Stock {
     /// A fault with the names of the images that it damages.
     pub(super) fn found(&self, fault: Fault, state: FaultState) -> FoundFault {
         let names = match &fault {
-            Fault::Blob(blob) => self.names_of(Some(blob), None),
-            Fault::Layer { layer, .. } | Fault::LayerBlob { layer, .. } => self.names_of(None, Some(layer)),
+            Fault::Blob(blob) | Fault::UnseenBlob { blob, .. } => self.names_of(Some(blob), None),
+            Fault::Layer { layer, .. }
+            | Fault::UnseenLayer { layer, .. }
+            | Fault::LayerBlob { layer, .. } => self.names_of(None, Some(layer)),
             Fault::ImageFile(_)
             | Fault::Image { .. }
             | Fault::Manifest { .. }

@@ -49,6 +49,9 @@ impl Repairing<'_> {
         Ok(match fault {
             Fault::Blob(blob) => self.take(&store.blob_path(blob), aside)?,
             Fault::Layer { layer, .. } => self.take_layer(layer, aside)?,
+            Fault::UnseenBlob { .. } | Fault::UnseenLayer { .. } => FaultState::Kept(
+                "what could not be looked at may be whole: see to the reason, then verify again",
+            ),
             Fault::LayerBlob { layer, .. } => self.without_blob(layer)?,
             Fault::ImageFile(path) | Fault::NameFile(path) => {
                 whole_file::remove(path)?;

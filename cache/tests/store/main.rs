@@ -12,4 +12,5 @@ mod crash;
 mod fixture;
 mod listings;
 mod remote_layers;
+mod verification;
 mod writers;

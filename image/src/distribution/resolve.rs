@@ -13,7 +13,7 @@ use rbuild_oci::{
     ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex,
     Platform, Reference, Timestamp,
 };
-use rbuild_registry::FetchedManifest;
+use rbuild_registry::{FetchedManifest, RegistryError};
 use std::sync::Arc;
 
 /// The longest config accepted, in bytes.
@@ -141,9 +141,10 @@ impl RemoteImages {
         platform: &Platform,
     ) -> Result<FoundManifest, ImageError> {
         let mut wanted = reference.clone();
-        let mut top = None;
+        let (mut top, mut size) = (None, None);
         for _ in 0..DEPTH_LIMIT {
             let fetched = self.client.fetch_manifest(&wanted).await?;
+            check_size(&wanted, &fetched, size)?;
             self.store.put_blob(&fetched.bytes)?;
             let subject = || reference.familiar();
             let parsed =
@@ -156,7 +157,9 @@ impl RemoteImages {
                     return Ok(FoundManifest { top: top.unwrap_or(fetched), manifest, digest });
                 }
                 ManifestOrIndex::Index(index) => {
-                    wanted = reference.with_digest(choose(&index, platform, &subject())?.digest);
+                    let chosen = choose(&index, platform, &subject())?;
+                    size = Some(chosen.size);
+                    wanted = reference.with_digest(chosen.digest);
                     top.get_or_insert(fetched);
                 }
             }
@@ -190,6 +193,22 @@ impl RemoteImages {
         }
         self.store.put_blob(&bytes)?;
         Ok(bytes)
+    }
+}
+
+/// Refuses a manifest that is longer or shorter than the index that led to it says.
+fn check_size(
+    reference: &Reference,
+    fetched: &FetchedManifest,
+    expected: Option<u64>,
+) -> Result<(), ImageError> {
+    let found = fetched.bytes.len() as u64;
+    match expected.filter(|expected| *expected != found) {
+        None => Ok(()),
+        Some(expected) => {
+            let host = reference.domain().to_owned();
+            Err(RegistryError::SizeMismatch { host, digest: fetched.digest, expected, found }.into())
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{directory_tar, known_layer_diff, layer_tar, tar::rehash};
 use crate::{Change, Difference, FileTree, ImageError};
 use rbuild_archive::EntryKind;
-use rbuild_cache::{LayerFiles, LayerId, LayerSource, Store, TarBlob, Writer};
+use rbuild_cache::{LayerFiles, LayerId, LayerSource, Store, TarBlob, Writer, proves_damage};
 use rbuild_oci::Hasher;
 use std::{
     error::Error,
@@ -23,13 +23,15 @@ pub fn examine_layer(store: &Store, layer: &LayerId, blob: TarBlob) -> LayerFile
             LayerFiles::Damaged(format!("its tar should be {expected} and is {found}"))
         }
         Err(error) => {
-            let mut reason = error.to_string();
+            let (mut reason, mut is_proof) =
+                (error.to_string(), matches!(error, ImageError::LayerBlobMissing { .. }));
             let mut cause = error.source();
             while let Some(source) = cause {
                 reason = format!("{reason}: {source}");
+                is_proof |= source.downcast_ref().is_some_and(proves_damage);
                 cause = source.source();
             }
-            LayerFiles::Damaged(reason)
+            if is_proof { LayerFiles::Damaged(reason) } else { LayerFiles::Unseen(reason) }
         }
     }
 }

@@ -15,13 +15,17 @@
 use super::tar_writer::Stop;
 use crate::ImageError;
 use rbuild_archive::{ChunkWriter, Recorder};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
     collections::HashMap,
     ffi::OsStr,
     fs::File,
     hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader, Read, Write},
-    os::unix::ffi::OsStrExt,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
 };
 
@@ -137,6 +141,12 @@ pub(crate) fn replay(recipe: impl Read, layer: &Path, out: &mut ChunkWriter<Imag
     let lost = read_lost(&mut recipe).map_err(damaged)?;
     let mut records =
         BufReader::with_capacity(GATHER, zstd::stream::read::Decoder::with_buffer(recipe).map_err(damaged)?);
+    let files = layer.join("fs");
+    // entries are opened beneath it, because together with the path of the store theirs can be too long
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&files, flags, Mode::empty()).map_err(|errno| {
+        Stop::Failed(ImageError::LayerFile { action: "open", path: files.clone(), source: errno.into() })
+    })?;
     let mut contents = 0;
     while !records.fill_buf().map_err(damaged)?.is_empty() {
         match read_array::<1>(&mut records).map_err(damaged)? {
@@ -149,12 +159,15 @@ pub(crate) fn replay(recipe: impl Read, layer: &Path, out: &mut ChunkWriter<Imag
                 let length = u16::from_le_bytes(read_array(&mut records).map_err(damaged)?);
                 let mut path = vec![0; length.into()];
                 records.read_exact(&mut path).map_err(damaged)?;
-                let path = match lost.get(&contents) {
-                    Some(number) => layer.join(LOST_DIRECTORY).join(number.to_string()),
-                    None => layer.join("fs").join(OsStr::from_bytes(&path)),
-                };
+                let path = Path::new(OsStr::from_bytes(&path));
+                match lost.get(&contents) {
+                    Some(number) => {
+                        let path = layer.join(LOST_DIRECTORY).join(number.to_string());
+                        copy_file((CWD, &path), &path, size, out)?;
+                    }
+                    None => copy_file((root.as_fd(), path), &files.join(path), size, out)?,
+                }
                 contents += 1;
-                copy_file(&path, size, out)?;
             }
             _ => return Err(damaged(io::ErrorKind::InvalidData.into())),
         }
@@ -172,14 +185,18 @@ fn read_lost(recipe: &mut impl Read) -> io::Result<HashMap<u64, u32>> {
         .collect()
 }
 
-fn copy_file(path: &Path, size: u64, out: &mut ChunkWriter<ImageError>) -> Result<(), Stop> {
+fn copy_file(
+    (directory, path): (BorrowedFd<'_>, &Path),
+    shown: &Path,
+    size: u64,
+    out: &mut ChunkWriter<ImageError>,
+) -> Result<(), Stop> {
     let failed = |action: &'static str| {
-        move |source| Stop::Failed(ImageError::LayerFile { action, path: path.to_owned(), source })
+        move |source| Stop::Failed(ImageError::LayerFile { action, path: shown.to_owned(), source })
     };
     // the tree was unpacked by us and committed: what stands there is a regular file or it was tampered with
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
-        .map_err(|errno| failed("open")(errno.into()))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(directory, path, flags, Mode::empty()).map_err(|errno| failed("open")(errno.into()))?;
     copy(&mut File::from(file), size, out).map_err(|stop| stop.unwrap_or_else(failed("read")))
 }
 

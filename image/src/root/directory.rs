@@ -4,13 +4,16 @@
 //! directory has: a link that stands where a directory belongs is replaced. A file has its name only when it is whole. All
 //! files belong to the user who exports them, as with docker.
 
-use super::remove::{kind, names, open_directory, remove_all};
+use super::{
+    descent::{Descent, open_beneath},
+    remove::{kind, names, remove_all},
+};
 use crate::{ImageError, layer::EntryTimes};
 use rbuild_cache::Cancel;
 use rustix::{
     fs::{
-        AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fchmod, linkat, mkdirat,
-        mknodat, openat, openat2, readlinkat, renameat, statat, symlinkat, utimensat,
+        AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchmod, linkat, mkdirat, mknodat,
+        openat, readlinkat, renameat, statat, symlinkat, utimensat,
     },
     io::Errno,
     process::{Pid, test_kill_process},
@@ -81,7 +84,7 @@ pub fn export_root_directory(
         links: HashMap::new(),
         draft: c_name(format!("{DRAFT}{}", std::process::id()).into_bytes()),
     };
-    copying.run(&from, &to)
+    copying.run(from, to)
 }
 
 struct Copying<'a> {
@@ -98,55 +101,100 @@ struct Copying<'a> {
     draft: CString,
 }
 
+/// A directory that is being copied.
+struct Level {
+    /// Its name and what its copy gets at the end; `None` for the top.
+    entered: Option<(CString, Stat)>,
+    /// What is in it, and how many of these have been looked at.
+    wanted: Vec<CString>,
+    next: usize,
+    /// Bytes of its path.
+    length: usize,
+}
+
 impl Copying<'_> {
-    fn run(mut self, from: &OwnedFd, to: &OwnedFd) -> Result<(), ImageError> {
-        let copied = self.content(from, to);
+    fn run(mut self, from: OwnedFd, to: OwnedFd) -> Result<(), ImageError> {
+        let mut from = Descent::of_image(from);
+        let mut to = Descent::of_host(to).map_err(|errno| self.unwritten("stat", errno))?;
+        let copied = self.tree(&mut from, &mut to);
         if copied.is_err() {
             // a link or device that did not get its name; a file is removed where it was made
-            let _ = remove_all(to, &self.draft);
+            let _ = remove_all(to.here(), &self.draft);
         }
         copied
     }
 
-    fn content(&mut self, from: &OwnedFd, to: &OwnedFd) -> Result<(), ImageError> {
+    /// Copies everything. Nothing here grows with the depth of the tree but a list, because trees of strangers are deep.
+    fn tree(&mut self, from: &mut Descent, to: &mut Descent) -> Result<(), ImageError> {
+        let mut levels = vec![self.begin((from.here(), to.here()), None)?];
+        while let Some(level) = levels.last_mut() {
+            self.path.truncate(level.length);
+            let Some(name) = level.wanted.get(level.next).cloned() else {
+                self.end(level, from, to)?;
+                levels.pop();
+                continue;
+            };
+            level.next += 1;
+            self.cancel.check().map_err(|_| ImageError::Canceled)?;
+            if level.length > 0 {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(name.to_bytes());
+            let here = (from.here(), to.here());
+            let stat = statat(here.0, &name, AtFlags::SYMLINK_NOFOLLOW);
+            let stat = stat.map_err(|errno| self.unread("stat", errno))?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                self.make_directory(here.1, &name)?;
+                from.enter(&name).map_err(|errno| self.unread("open", errno))?;
+                to.enter(&name).map_err(|errno| self.unwritten("open", errno))?;
+                levels.push(self.begin((from.here(), to.here()), Some((name, stat)))?);
+            } else {
+                self.entry(here, &name, &stat)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the directory that was entered.
+    fn begin(
+        &self,
+        (from, to): (&OwnedFd, &OwnedFd),
+        entered: Option<(CString, Stat)>,
+    ) -> Result<Level, ImageError> {
         let wanted = names(from).map_err(|errno| self.unread("read", errno))?;
         let there = names(to).map_err(|errno| self.unwritten("read", errno))?;
         for name in there.iter().filter(|name| !wanted.contains(name) && is_left_behind(name)) {
             remove_all(to, name)
                 .map_err(|errno| self.unwritten("remove what a killed build has left in", errno))?;
         }
-        let length = self.path.len();
-        for name in &wanted {
-            self.cancel.check().map_err(|_| ImageError::Canceled)?;
-            if length > 0 {
-                self.path.push(b'/');
-            }
-            self.path.extend_from_slice(name.to_bytes());
-            self.entry((from, to), name)?;
-            self.path.truncate(length);
-        }
-        if self.options.stale == StaleFiles::Removed {
-            let wanted: HashSet<&CString> = wanted.iter().collect();
-            let there = names(to).map_err(|errno| self.unwritten("read", errno))?;
-            for name in there.iter().filter(|name| !wanted.contains(name)) {
-                remove_all(to, name).map_err(|errno| self.unwritten("remove what is old in", errno))?;
-            }
-        }
-        Ok(())
+        Ok(Level { entered, wanted, next: 0, length: self.path.len() })
     }
 
-    fn entry(&mut self, (from, to): (&OwnedFd, &OwnedFd), name: &CStr) -> Result<(), ImageError> {
-        let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW);
-        let stat = stat.map_err(|errno| self.unread("stat", errno))?;
-        let file_type = FileType::from_raw_mode(stat.st_mode);
-        match file_type {
-            FileType::Directory => return self.directory((from, to), name, &stat),
-            FileType::Socket | FileType::Unknown => return Ok(()),
-            FileType::RegularFile
-            | FileType::Symlink
-            | FileType::Fifo
-            | FileType::CharacterDevice
-            | FileType::BlockDevice => {}
+    /// Leaves the directory `level`, of which everything is there.
+    fn end(&self, level: &Level, from: &mut Descent, to: &mut Descent) -> Result<(), ImageError> {
+        if self.options.stale == StaleFiles::Removed {
+            let wanted: HashSet<&CString> = level.wanted.iter().collect();
+            let there = names(to.here()).map_err(|errno| self.unwritten("read", errno))?;
+            for name in there.iter().filter(|name| !wanted.contains(name)) {
+                remove_all(to.here(), name)
+                    .map_err(|errno| self.unwritten("remove what is old in", errno))?;
+            }
+        }
+        let Some((name, stat)) = &level.entered else { return Ok(()) };
+        from.leave().map_err(|errno| self.unread("open the parent of", errno))?;
+        let copy = to.leave().map_err(|errno| self.unwritten("open the parent of", errno))?;
+        self.finish((to.here(), name), Some(copy.as_fd()), stat)
+    }
+
+    /// Copies what is no directory.
+    fn entry(
+        &mut self,
+        (from, to): (&OwnedFd, &OwnedFd),
+        name: &CStr,
+        stat: &Stat,
+    ) -> Result<(), ImageError> {
+        if matches!(FileType::from_raw_mode(stat.st_mode), FileType::Socket | FileType::Unknown) {
+            return Ok(());
         }
         let draft = self.draft.clone();
         // left by a process of this number that was killed
@@ -154,7 +202,7 @@ impl Copying<'_> {
         let inode = (stat.st_dev, stat.st_ino);
         let linked = stat.st_nlink > 1 && self.link(inode, (to, &draft))?;
         if !linked {
-            self.make((from, to), (name, &draft), &stat)?;
+            self.make((from, to), (name, &draft), stat)?;
             if stat.st_nlink > 1 {
                 self.links.insert(inode, self.path.clone());
             }
@@ -167,21 +215,13 @@ impl Copying<'_> {
         placed.and_then(|()| renameat(to, &draft, to, name)).map_err(|errno| self.unwritten("make", errno))
     }
 
-    fn directory(
-        &mut self,
-        (from, to): (&OwnedFd, &OwnedFd),
-        name: &CStr,
-        stat: &Stat,
-    ) -> Result<(), ImageError> {
-        let inner = open_directory(from, name).map_err(|errno| self.unread("open", errno))?;
+    fn make_directory(&self, to: &OwnedFd, name: &CStr) -> Result<(), ImageError> {
         let there = kind(to, name).map_err(|errno| self.unwritten("stat", errno))?;
-        if there != Some(FileType::Directory) {
-            let made = remove_all(to, name).and_then(|()| mkdirat(to, name, Mode::RWXU));
-            made.map_err(|errno| self.unwritten("make", errno))?;
+        if there == Some(FileType::Directory) {
+            return Ok(());
         }
-        let copy = open_directory(to, name).map_err(|errno| self.unwritten("open", errno))?;
-        self.content(&inner, &copy)?;
-        self.finish((to, name), Some(copy.as_fd()), stat)
+        let made = remove_all(to, name).and_then(|()| mkdirat(to, name, Mode::RWXU));
+        made.map_err(|errno| self.unwritten("make", errno))
     }
 
     /// Makes the draft a further link of a file that was written before; false when none was.
@@ -189,9 +229,7 @@ impl Copying<'_> {
         let Some(first) = self.links.get(&inode) else { return Ok(false) };
         let slash = first.iter().rposition(|byte| *byte == b'/');
         let (parent, name) = slash.map_or((&b"."[..], &first[..]), |at| (&first[..at], &first[at + 1..]));
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let linked = openat2(&self.top, parent, flags, Mode::empty(), resolve)
+        let linked = open_beneath(&self.top, parent)
             .and_then(|parent| linkat(parent, name, to, draft, AtFlags::empty()));
         linked.map_err(|errno| self.unwritten("link", errno))?;
         Ok(true)

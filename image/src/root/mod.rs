@@ -1,5 +1,6 @@
 //! The root filesystem of an image as files for others: a tar, or a directory of the host. Nothing of it is hashed.
 
+mod descent;
 mod directory;
 mod remove;
 

@@ -1,14 +1,14 @@
 //! Pulling and pushing on a real registry.
 
-use rbuild_cache::{ImageRecord, Store, Writer};
+use rbuild_cache::{ImageRecord, LayerFiles, Store, TarBlob, Writer};
 use rbuild_image::{
     ArchiveFormat, Depth, ImageError, ImageEvent, ImageForm, Import, LayerDiff, Packing, Pulled, PushedAs,
-    RemoteImages, SaveItem, import_tar, layer_diff, save, validate,
+    RemoteImages, SaveItem, examine_layer, import_tar, layer_diff, save, validate,
 };
 use rbuild_oci::Clock;
-use rbuild_oci::{ContainerConfig, ImageName, Platform};
+use rbuild_oci::{ContainerConfig, Descriptor, Digest, ImageName, Index, Manifest, MediaType, Platform};
 use rbuild_registry::{Client, ClientOptions, RetryPolicy};
-use rbuild_testkit::{Harm, HttpServer, Registry, RegistryOptions, Relay, now};
+use rbuild_testkit::{Harm, HttpReply, HttpServer, Registry, RegistryOptions, Relay, now};
 use std::{
     fs,
     path::PathBuf,
@@ -239,4 +239,50 @@ fn what_is_missing_is_said() {
     let error = Fixture::new().pull(&name(&registry, "none:1")).unwrap_err();
     assert!(matches!(error, ImageError::Registry(_)), "{error}");
     assert!(error.to_string().contains("none:1"), "{error}");
+}
+
+#[test]
+fn an_index_that_states_another_size_is_refused() {
+    let config = Descriptor::new(MediaType::OciConfig, Digest::of(b"config"), 6);
+    let manifest = Manifest::new(MediaType::OciManifest, config, Vec::new()).to_json();
+    let mut entry = Descriptor::new(MediaType::OciManifest, Digest::of(&manifest), 5);
+    entry.platform = Some(Platform::host());
+    let index = Index::new(vec![entry]).to_json();
+    let server = HttpServer::start(move |request| {
+        if request.target.ends_with("/app/manifests/1") {
+            HttpReply::new(200, index.clone()).header("Content-Type", MediaType::OciIndex.as_str())
+        } else if request.target.contains("/app/manifests/") {
+            HttpReply::new(200, manifest.clone()).header("Content-Type", MediaType::OciManifest.as_str())
+        } else {
+            HttpReply::new(200, "{}")
+        }
+    });
+    let name: ImageName = format!("{}/app:1", server.host()).parse().unwrap();
+    let error = Fixture::new().pull(&name).unwrap_err();
+    assert!(error.to_string().contains("whose size is 5"), "{error}");
+}
+
+#[test]
+fn a_layer_with_the_longest_path_is_whole_wherever_the_store_is() {
+    if !rbuild_testkit::has_root() {
+        return;
+    }
+    let here = Fixture::new();
+    let path = vec!["a"; 2045].join("/");
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(4);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, &path, &b"deep"[..]).unwrap();
+    let import = Import {
+        config: ContainerConfig::default(),
+        platform: Platform::host(),
+        created: "2024-01-02T03:04:05Z".parse().unwrap(),
+        comment: String::new(),
+    };
+    let tar = builder.into_inner().unwrap();
+    let image = import_tar(&here.store, &here.store.lease().unwrap(), &*tar, import).unwrap();
+    validate(&here.store, &image, Depth::Content).unwrap();
+    let found = examine_layer(&here.store, &image.layers[0].layer, TarBlob::Whole);
+    assert_eq!(found, LayerFiles::Sound);
 }

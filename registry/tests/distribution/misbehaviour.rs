@@ -83,6 +83,13 @@ fn a_server_without_ranges_is_resumed_too_and_endless_breaking_ends() {
         _ => HttpReply::new(200, pattern(50_000)),
     });
     assert_eq!(received.unwrap(), bytes);
+    let tries = AtomicUsize::new(0);
+    let received = fetched(&blob, move |request| match tries.fetch_add(1, Ordering::Relaxed) {
+        0 => HttpReply::with_body(HttpBody::BrokenOff { sent: pattern(30_000), announced: 50_000 }),
+        _ if request.header("range").is_some() => HttpReply::new(416, ""),
+        _ => HttpReply::new(200, pattern(50_000)),
+    });
+    assert_eq!(received.unwrap(), bytes, "a refused range is no refused blob");
     let broken = HttpBody::BrokenOff { sent: pattern(100), announced: 50_000 };
     let error = fetched(&blob, move |_| HttpReply::with_body(broken.clone())).unwrap_err();
     assert!(matches!(error, RegistryError::Connection { .. }), "{error:?}");
@@ -193,19 +200,25 @@ fn files_are_fetched_through_redirects_and_revalidated() {
 #[test]
 fn a_file_that_breaks_off_goes_on_where_it_was_or_begins_anew() {
     let whole = pattern(300_000);
-    for (etag, ranges) in
-        [(Some("\"1\""), true), (Some("\"1\""), false), (None, true), (Some("W/\"1\""), true)]
-    {
+    // the status of an answer to a request for a range
+    for (etag, ranges) in [
+        (Some("\"1\""), 206),
+        (Some("\"1\""), 200),
+        (Some("\"1\""), 416),
+        (None, 206),
+        (Some("W/\"1\""), 206),
+    ] {
         let (bytes, tries) = (whole.clone(), AtomicUsize::new(0));
         let server = HttpServer::start(move |request| {
             let first = tries.fetch_add(1, Ordering::Relaxed) == 0;
             let start =
                 request.header("range").and_then(|range| range[6..].trim_end_matches('-').parse().ok());
-            let reply = match start.filter(|_| ranges) {
+            let reply = match start.filter(|_| ranges != 200) {
                 _ if first => {
                     let sent = bytes[..100_000].to_vec();
                     HttpReply::with_body(HttpBody::BrokenOff { sent, announced: bytes.len() })
                 }
+                Some(_) if ranges == 416 => HttpReply::new(416, ""),
                 Some(start) => {
                     let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
                     HttpReply::new(206, &bytes[start..]).header("Content-Range", &range)
