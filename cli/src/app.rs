@@ -5,7 +5,10 @@ use crate::{
     error::CliError, options::Certificates,
 };
 use rbuild::{ClientOptions, Engine, EngineOptions, FailedStepBudget, Registries, SpaceLimits};
-use std::{cell::OnceCell, path::PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
 
 /// The values that commands get besides their arguments.
 pub(crate) struct App {
@@ -21,6 +24,11 @@ impl App {
     pub(crate) fn new(environment: Environment, global: &GlobalArgs) -> Self {
         let root = global.root.clone().unwrap_or_else(|| environment.store_root());
         Self { environment, root, config: OnceCell::new() }
+    }
+
+    /// The directory of the store.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The engine, for commands that talk to no registry.

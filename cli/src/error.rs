@@ -55,6 +55,14 @@ pub(crate) enum CliError {
     /// A `--format` template is wrong.
     #[error("template parsing error: template: {0}")]
     Template(String),
+    /// The program of a container could not be started by the process that should stay with it.
+    #[error("{reason}")]
+    NotStarted {
+        /// The exit code of `run` for it.
+        code: u8,
+        /// The failure, in words.
+        reason: String,
+    },
     /// No image and no container has that name.
     #[error("No such object: {0}")]
     NoSuchObject(String),

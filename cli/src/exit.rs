@@ -35,19 +35,17 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Build(error) => class_code(error.class()),
         CliError::Engine(error) => class_code(error.class()),
         CliError::Run(error) => match error.as_ref() {
-            CliError::Engine(error) => match error.start_failure() {
-                Some(StartFailure::NotFound) => 127,
-                Some(StartFailure::NotExecutable) => 126,
-                None => 125,
-            },
+            CliError::Engine(error) => start_failure(error).0,
             CliError::Interrupted { signal } => signal_code(*signal),
+            CliError::NotStarted { code, .. } => *code,
             _ => 125,
         },
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => signal_code(13),
         CliError::File { source, .. } => class_code(FailureClass::of_io(source, FailureClass::Input)),
         CliError::Stream { .. } | CliError::UserNamespace(_) => 3,
         CliError::Interrupted { signal } => signal_code(*signal),
-        CliError::NoSuchObject(_)
+        CliError::NotStarted { .. }
+        | CliError::NoSuchObject(_)
         | CliError::NoSuchStep { .. }
         | CliError::Refused(_)
         | CliError::NoSuchDockerContext { .. }
@@ -124,6 +122,16 @@ fn report_one(failure: &rbuild::Error, color: Color, text: &mut Shown) {
     }
     text.painted("ERROR:", Paint::BoldRed, color);
     text.text(&format!(" {}\n", one_line(&in_full(failure, failure.hint().as_ref()))));
+}
+
+/// The exit code of `run`, and the words, for a container's program that could not be started.
+pub(crate) fn start_failure(error: &rbuild::Error) -> (u8, String) {
+    let code = match error.start_failure() {
+        Some(StartFailure::NotFound) => 127,
+        Some(StartFailure::NotExecutable) => 126,
+        None => 125,
+    };
+    (code, in_full(error, error.hint().as_ref()))
 }
 
 /// Tells of something that does not stop the command.

@@ -177,6 +177,22 @@ pub enum Error {
     /// A container is running and should not be.
     #[error("container {0} is running")]
     ContainerRunning(String),
+    /// A container does not run and should.
+    #[error("container {0} is not running")]
+    ContainerNotRunning(String),
+    /// A signal could not be sent to a container.
+    #[error("container {name} does not take the signal: {reason}")]
+    SignalRefused {
+        /// The container.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A container runs in the foreground of another process, which alone can reach its streams.
+    #[error(
+        "container {0} runs in the foreground of the rbuild that started it, which alone has its streams"
+    )]
+    NoMonitor(String),
     /// A command line that cannot be started.
     #[error("no command specified: the image has neither ENTRYPOINT nor CMD")]
     NoCommand,
@@ -411,6 +427,9 @@ impl Error {
             | Self::CacheMount(_)
             | Self::ContainerNameTaken { .. }
             | Self::ContainerRunning(_)
+            | Self::ContainerNotRunning(_)
+            | Self::NoMonitor(_)
+            | Self::SignalRefused { .. }
             | Self::NoCommand
             | Self::NotAChange { .. }
             | Self::Debug(_)

@@ -100,8 +100,9 @@ pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
 };
 pub use containers::{
-    CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, Pause, Retention,
-    RunningContainer, Terminal, Volume,
+    Attached, CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, LogEntry,
+    LogRequest, MonitorMessage, OutputStream, Pause, Retention, RunningContainer, Terminal, Volume,
+    parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};

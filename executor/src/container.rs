@@ -20,13 +20,14 @@ use rbuild_sys::{
     SandboxError, SpawnError,
     cgroup::Frozen,
     limits::{Limits, UnmetLimit},
-    overlay::Upper,
+    overlay::{Syncing, Upper},
     sandbox::Running,
     spawn,
     terminal::{WindowSize, open_terminal_pair},
 };
 use std::{
     ffi::OsString,
+    fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -43,6 +44,8 @@ pub struct ContainerSandbox<'a> {
     pub init: UpperDirectory<'a>,
     /// Takes the container's changes.
     pub changes: UpperDirectory<'a>,
+    /// The kernel's care for the container's changes.
+    pub syncing: Syncing,
     /// Where to note, if its root is a copy of its layers, what that is compared with; for [`collect_running`].
     ///
     /// [`collect_running`]: crate::collect_running
@@ -86,6 +89,18 @@ pub enum Stdio {
     OwnOutput,
     /// A terminal.
     Terminal(OwnedFd),
+    /// Pipes that the caller reads from and writes to.
+    Pipes(GivenPipes),
+}
+
+/// A container's ends of pipes.
+pub struct GivenPipes {
+    /// What it reads; nothing when absent.
+    pub stdin: Option<OwnedFd>,
+    /// Where its output goes.
+    pub stdout: OwnedFd,
+    /// Where its messages go.
+    pub stderr: OwnedFd,
 }
 
 /// A container's program, running. Dropping it kills the program.
@@ -156,6 +171,12 @@ pub fn open_terminal(rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd), Exec
     Ok((pair.master, pair.slave))
 }
 
+/// Tells a terminal its size; one of the wrong size still works.
+pub fn resize_terminal(terminal: BorrowedFd<'_>, rows: u16, columns: u16) {
+    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let _ = rustix::termios::tcsetwinsize(terminal, size);
+}
+
 /// A process by its number; `None` when there is none.
 ///
 /// # Errors
@@ -218,20 +239,25 @@ pub fn pause_container(pid: i32, lock: BorrowedFd<'_>) -> Result<Option<PausedCo
 pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed, ExecutorError> {
     let ContainerSandbox { store, layers, init, changes, .. } = container;
     let snapshots = Snapshots::new(store);
-    let upper = |directory: &UpperDirectory<'a>| Upper { directory: directory.fs, work: directory.work };
-    let base = snapshots.writable(layers, None, upper(init))?;
+    let upper = |directory: &UpperDirectory<'a>, syncing| Upper {
+        directory: directory.fs,
+        work: directory.work,
+        syncing,
+    };
+    forget_skipped_syncing(init)?;
+    let base = snapshots.writable(layers, None, upper(init, Syncing::Skipped))?;
     container_base::prepare(&base)?;
     if let Some(emulator) = container.emulator {
         emulator.make_place(&base)?;
     }
     base.collect()?;
-    let root = snapshots.writable(layers, Some(init.fs), upper(changes))?;
+    let root = snapshots.writable(layers, Some(init.fs), upper(changes, container.syncing))?;
     root.note_copy(container.copy)?;
     let identity = run_identity(root.view(), &container.config.user)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
     let terminal = match &container.stdio {
         Stdio::Terminal(slave) => Some(slave.as_fd()),
-        Stdio::Own | Stdio::OwnOutput => None,
+        Stdio::Own | Stdio::OwnOutput | Stdio::Pipes(_) => None,
     };
     let volumes = container.volumes.iter();
     let volumes = volumes.map(|(path, target, access)| volume(path, target, *access));
@@ -273,6 +299,17 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     Sandboxed::new(running, relay, root)
 }
 
+/// Lets `directory` be mounted once more: what is in it is made anew, so that nothing is lost if the machine went down meanwhile.
+fn forget_skipped_syncing(directory: &UpperDirectory<'_>) -> Result<(), ExecutorError> {
+    let mark = directory.work.join("work/incompat");
+    match fs::remove_dir_all(&mark) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ExecutorError::system("remove", mark.as_os_str().as_encoded_bytes(), error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What the container has of itself, and over it the config's variables, in Docker's order.
 fn environment(container: &ContainerSandbox<'_>) -> Vec<OsString> {
     let mut shown = ContainerConfig::default();
@@ -291,6 +328,7 @@ fn environment(container: &ContainerSandbox<'_>) -> Vec<OsString> {
 /// A container's ends of its streams.
 pub(crate) enum Streams<'a> {
     Terminal(BorrowedFd<'a>),
+    Given(&'a GivenPipes),
     Pipes(Pipes),
 }
 
@@ -298,6 +336,7 @@ impl<'a> Streams<'a> {
     pub(crate) fn new(stdio: &'a Stdio) -> Result<Self, ExecutorError> {
         Ok(match stdio {
             Stdio::Terminal(slave) => Self::Terminal(slave.as_fd()),
+            Stdio::Pipes(pipes) => Self::Given(pipes),
             Stdio::Own => Self::Pipes(Pipes::new(Input::Own)?),
             Stdio::OwnOutput => Self::Pipes(Pipes::new(Input::None)?),
         })
@@ -306,13 +345,18 @@ impl<'a> Streams<'a> {
     pub(crate) fn stdio(&self) -> spawn::Stdio<'_> {
         match self {
             Self::Terminal(slave) => spawn::Stdio { stdin: Some(*slave), stdout: *slave, stderr: *slave },
+            Self::Given(GivenPipes { stdin, stdout, stderr }) => spawn::Stdio {
+                stdin: stdin.as_ref().map(AsFd::as_fd),
+                stdout: stdout.as_fd(),
+                stderr: stderr.as_fd(),
+            },
             Self::Pipes(pipes) => pipes.stdio(),
         }
     }
 
     pub(crate) fn relay(self, process: BorrowedFd<'_>) -> Result<Option<Relay>, ExecutorError> {
         match self {
-            Self::Terminal(_) => Ok(None),
+            Self::Terminal(_) | Self::Given(_) => Ok(None),
             Self::Pipes(pipes) => pipes.relay(process).map(Some),
         }
     }

@@ -51,8 +51,8 @@ mod workers;
 mod xattrs;
 
 pub use container::{
-    ContainerSandbox, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, kill_process,
-    open_process, open_terminal, pause_container, start_container,
+    ContainerSandbox, GivenPipes, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, kill_process,
+    open_process, open_terminal, pause_container, resize_terminal, start_container,
 };
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
@@ -76,6 +76,7 @@ pub use network::Networks;
 pub use open_source::DockerfilePlace;
 pub use rbuild_sys::{
     limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
+    overlay::Syncing,
     spawn::Usage,
 };
 pub use run::{Run, RunFailure, run};

@@ -8,7 +8,10 @@ use crate::{
     run::{self, environment, launch},
 };
 use rbuild_cache::LayerDraft;
-use rbuild_sys::{SandboxError, overlay::Upper};
+use rbuild_sys::{
+    SandboxError,
+    overlay::{Syncing, Upper},
+};
 use std::{os::fd::AsFd, path::Path};
 
 /// A command in a failed step, running. Dropping it kills the command and removes what it changed.
@@ -40,7 +43,7 @@ impl StepShell<'_> {
 /// [`ExecutorError::ProgramNotStarted`] when the program is not there or cannot be executed; as [`crate::run`].
 pub fn look_into<'a>(step: &Run<'a>, changes: &Path, stdio: &Stdio) -> Result<StepShell<'a>, ExecutorError> {
     let draft = step.snapshots.store().new_layer()?;
-    let upper = Upper { directory: draft.fs(), work: draft.work() };
+    let upper = Upper { directory: draft.fs(), work: draft.work(), syncing: Syncing::Skipped };
     let root = step.snapshots.writable(step.parent, Some(changes), upper)?;
     if let Some(emulator) = step.emulator {
         emulator.make_place(&root)?;
@@ -49,7 +52,7 @@ pub fn look_into<'a>(step: &Run<'a>, changes: &Path, stdio: &Stdio) -> Result<St
     let mut variables = environment(step);
     let terminal = match stdio {
         Stdio::Terminal(slave) => Some(slave.as_fd()),
-        Stdio::Own | Stdio::OwnOutput => None,
+        Stdio::Own | Stdio::OwnOutput | Stdio::Pipes(_) => None,
     };
     if terminal.is_some() && !variables.iter().any(|pair| pair.as_encoded_bytes().starts_with(b"TERM=")) {
         variables.push("TERM=xterm".into());

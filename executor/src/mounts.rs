@@ -20,7 +20,7 @@ use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
     fs::{Resolve, open_below, open_in_root, set_mode},
     mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
-    overlay::Upper,
+    overlay::{Syncing, Upper},
     sandbox::{Mount, MountSource, PartKind},
 };
 use std::{
@@ -184,7 +184,7 @@ impl PreparedMount {
             }
             Access::ReadWrite => {
                 let draft = snapshots.store().new_layer()?;
-                let upper = Upper { directory: draft.fs(), work: draft.work() };
+                let upper = Upper { directory: draft.fs(), work: draft.work(), syncing: Syncing::Skipped };
                 let root = snapshots.writable(layers, None, upper)?;
                 let view = root.view().clone();
                 Self::part(
@@ -237,7 +237,7 @@ impl PreparedMount {
             return Self::part(&view, source, target, MountAttributes::READ_ONLY, held);
         }
         let draft = snapshots.store().new_layer()?;
-        let upper = Upper { directory: draft.fs(), work: draft.work() };
+        let upper = Upper { directory: draft.fs(), work: draft.work(), syncing: Syncing::Skipped };
         let root = snapshots.writable(&[], Some(directory), upper)?;
         let view = root.view().clone();
         Self::part(&view, source, target, MountAttributes::NONE, vec![Held::Draft(draft), Held::Root(root)])

@@ -16,7 +16,7 @@ use rbuild_cache::{Cancel, LayerDraft, LayerId};
 use rbuild_planner::{Access, RunAction};
 use rbuild_sys::{
     SandboxError, SpawnError,
-    overlay::Upper,
+    overlay::{Syncing, Upper},
     sandbox::Running,
     spawn::{Ended, Stdio, Usage},
 };
@@ -106,7 +106,7 @@ fn run_in(
     draft: &LayerDraft,
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<(Option<ExecutorError>, Result<(), ExecutorError>), ExecutorError> {
-    let upper = Upper { directory: draft.fs(), work: draft.work() };
+    let upper = Upper { directory: draft.fs(), work: draft.work(), syncing: Syncing::Skipped };
     let place = run.emulator.map(|emulator| Place::over(run.parent, emulator, run.snapshots)).transpose()?;
     let root = run.snapshots.writable(run.parent, place.as_ref().map(Place::top), upper)?;
     let (reader, writer) = pipe()?;

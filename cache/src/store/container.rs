@@ -4,8 +4,10 @@
 //!
 //! A container is made whole in temporary space, with its lock held, and a rename gives it its name; removing it
 //! renames it back into temporary space first. The record is on the disk before it has its name. The running program is
-//! noted not there but in the lock's file, without a sync, because no program outlives a power cut.
+//! noted not there but in the lock's file, without a sync, because no program outlives a power cut. The process that runs the
+//! program may keep two files more there: `log`, with what the program writes, and `monitor`, a socket to talk to it.
 
+use super::container_settings::{ContainerSettings, ContainerStreams};
 use crate::{
     LayerId, Store, StoreError,
     disk::{
@@ -13,13 +15,13 @@ use crate::{
         whole_file::{self, Durability},
     },
 };
-use rbuild_oci::{ContainerConfig, ImageId, Timestamp};
+use rbuild_oci::{ContainerConfig, ImageId, Platform, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// The exit code of a program that was killed.
@@ -55,6 +57,33 @@ pub struct Container {
     /// True if it is to be removed when its program ends, for whatever reason.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove_when_ended: bool,
+    /// What it is started with beside its config; absent for a container of an older rbuild, which starts nothing twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<ContainerSettings>,
+}
+
+impl Container {
+    /// The platform of its image, if programs for it are not this machine's own.
+    #[must_use]
+    pub fn other_platform(&self) -> Option<&Platform> {
+        let host = Platform::host();
+        let platform = self.settings.as_ref().map(|settings| &settings.platform);
+        platform.filter(|own| own.os != host.os || own.architecture != host.architecture)
+    }
+
+    /// True if its program has a terminal.
+    #[must_use]
+    pub fn has_terminal(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.streams == ContainerStreams::Terminal)
+    }
+
+    /// The same container with what is known of its program.
+    fn with(mut self, program: &ContainerProgram, state: ContainerState) -> Self {
+        (self.started, self.finished) = (Some(program.started), None);
+        self.pid = (state == ContainerState::Running).then_some(program.pid);
+        self.state = state;
+        self
+    }
 }
 
 /// The outcome of making a container.
@@ -64,6 +93,15 @@ pub enum NewContainer {
     Made(ContainerDirectory, ContainerLock),
     /// It was not made, because the container with this id has its name.
     NameTaken(String),
+}
+
+/// What the process that makes a container does with it next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It starts its program. If it is killed before that, a container that is to be removed with its program goes.
+    Start,
+    /// It leaves it as it is.
+    Leave,
 }
 
 /// The program of a running container.
@@ -111,6 +149,20 @@ impl AsFd for PauseLock {
 }
 
 impl ContainerLock {
+    /// Says that a program is about to be started, which forgets the one before.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn claim(&self) -> Result<(), StoreError> {
+        let mut file = self.lock.file();
+        // never empty again, because that would be a container whose start was never tried
+        let claimed = file.metadata().and_then(|found| match found.len() {
+            0 => file.write_all(b"\n"),
+            _ => file.set_len(1),
+        });
+        claimed.map_err(StoreError::on("write", &self.path))
+    }
+
     /// Notes the program that was started, for other processes.
     ///
     /// # Errors
@@ -134,22 +186,42 @@ impl Store {
     ///
     /// # Errors
     /// An I/O error when something of it cannot be made.
-    pub fn create_container(&self, container: &Container) -> Result<NewContainer, StoreError> {
+    pub fn create_container(&self, container: &Container, next: Next) -> Result<NewContainer, StoreError> {
         let draft = ContainerDirectory { path: self.space().path("container")?, store: self.clone() };
         draft.create()?;
         draft.write(container)?;
         let lock = FileLock::wait(&draft.lock_path(), LockMode::Exclusive, OnUnlock::Keep)?;
         let directory = self.container(&container.id);
+        let lock = ContainerLock { lock, path: directory.lock_path() };
+        match next {
+            Next::Start => lock.claim()?,
+            Next::Leave => {}
+        }
         {
-            let _naming = FileLock::wait(&self.at("locks/containers"), LockMode::Exclusive, OnUnlock::Keep)?;
+            let _naming = self.lock_container_names()?;
             if let Some(other) = self.container_named(&container.name)? {
                 return Ok(NewContainer::NameTaken(other.id));
             }
             whole_file::rename(&draft.path, &directory.path)?;
         }
         self.remove_dead_containers()?;
-        let lock = ContainerLock { lock, path: directory.lock_path() };
         Ok(NewContainer::Made(directory, lock))
+    }
+
+    /// Gives a container another name; the id of the container that has the name, if there is one.
+    ///
+    /// # Errors
+    /// An I/O error, or [`StoreError::Document`] when the record is damaged.
+    pub fn rename_container(&self, id: &str, name: &str) -> Result<Option<String>, StoreError> {
+        let _naming = self.lock_container_names()?;
+        if let Some(other) = self.container_named(name)? {
+            return Ok(Some(other.id));
+        }
+        let directory = self.container(id);
+        if let Some(container) = directory.recorded()? {
+            directory.write(&Container { name: name.to_owned(), ..container })?;
+        }
+        Ok(None)
     }
 
     /// Removes what no command lists or ends any more: containers that were to go with their programs and whose
@@ -158,17 +230,28 @@ impl Store {
         for directory in self.containers()? {
             match directory.recorded() {
                 Ok(Some(container)) if !container.remove_when_ended => {}
+                Ok(None) => {
+                    if let Some(_ended) = directory.try_lock()? {
+                        directory.remove()?;
+                    }
+                }
                 // its record is damaged, so what it needs is unknown: it is left for `rm`
                 Err(StoreError::Document { .. }) => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
-                    if let Some(_ended) = directory.try_lock()? {
+                Ok(Some(_)) => {
+                    if directory.was_claimed()?
+                        && let Some(_ended) = directory.try_lock()?
+                    {
                         directory.remove()?;
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn lock_container_names(&self) -> Result<FileLock, StoreError> {
+        FileLock::wait(&self.at("locks/containers"), LockMode::Exclusive, OnUnlock::Keep)
     }
 
     fn container_named(&self, name: &str) -> Result<Option<Container>, StoreError> {
@@ -246,6 +329,24 @@ impl ContainerDirectory {
         self.path.join("copy")
     }
 
+    /// The file with what its program has written, when it was kept.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// The socket of the process that runs its program.
+    #[must_use]
+    pub fn monitor(&self) -> PathBuf {
+        self.path.join("monitor")
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Waits for the right to make it stand still, which one process has at a time.
     ///
     /// # Errors
@@ -257,25 +358,43 @@ impl ContainerDirectory {
     }
 
     /// The record; `None` when there is none, or when the container was to be removed with its program and that has
-    /// ended. If the record says that the program runs but the lock is free, the state is `Exited(137)`: it was killed.
+    /// ended. A program that was noted later than the record was written runs as long as the lock is held; if the lock is free,
+    /// the state is `Exited(137)`: the program was killed with the process that ran it.
     ///
     /// # Errors
     /// [`StoreError::Document`] when the record is damaged, or an I/O error.
     pub fn read(&self) -> Result<Option<Container>, StoreError> {
-        let Some(mut container) = self.recorded()? else { return Ok(None) };
-        if container.remove_when_ended && self.try_lock()?.is_some() {
+        let Some(container) = self.recorded()? else { return Ok(None) };
+        let program = self.program()?;
+        let is_newer = |program: &ContainerProgram, container: &Container| {
+            container.state == ContainerState::Running || container.started != Some(program.started)
+        };
+        let Some(program) = program.filter(|program| is_newer(program, &container)) else {
+            if container.state == ContainerState::Running && self.is_free()? {
+                return Ok(Some(Container { state: ContainerState::Exited(KILLED), ..container }));
+            }
+            let is_gone = container.remove_when_ended && self.was_claimed()? && self.is_free()?;
+            return Ok((!is_gone).then_some(container));
+        };
+        if !self.is_free()? {
+            return Ok(Some(container.with(&program, ContainerState::Running)));
+        }
+        // the record is written before the lock is let go of, perhaps since it was read
+        let Some(container) = self.recorded()?.filter(|container| !container.remove_when_ended) else {
             return Ok(None);
-        }
-        if container.state == ContainerState::Created
-            && let Some(program) = self.program()?
-        {
-            (container.pid, container.started) = (Some(program.pid), Some(program.started));
-            container.state = ContainerState::Running;
-        }
-        if container.state == ContainerState::Running && self.try_lock()?.is_some() {
-            container.state = ContainerState::Exited(KILLED);
-        }
-        Ok(Some(container))
+        };
+        let killed = is_newer(&program, &container);
+        Ok(Some(if killed { container.with(&program, ContainerState::Exited(KILLED)) } else { container }))
+    }
+
+    /// True if no process runs it.
+    fn is_free(&self) -> Result<bool, StoreError> {
+        Ok(self.try_lock()?.is_some())
+    }
+
+    /// True if its program was started, or was about to be, at any time.
+    fn was_claimed(&self) -> Result<bool, StoreError> {
+        Ok(whole_file::read(&self.lock_path())?.is_some_and(|bytes| !bytes.is_empty()))
     }
 
     /// The program that was noted last; `None` as well when a power cut has emptied the file.
@@ -302,6 +421,17 @@ impl ContainerDirectory {
     pub fn write(&self, container: &Container) -> Result<(), StoreError> {
         let json = serde_json::to_vec(container).expect("a container's record is strings and numbers");
         whole_file::write(self.store.space(), &self.path.join("config.json"), &json, Durability::DiskFirst)
+    }
+
+    /// Changes the record, unless the container has been removed. No other process changes it meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::write`], or [`StoreError::Document`] when the record is damaged.
+    pub fn update(&self, change: impl FnOnce(&mut Container)) -> Result<(), StoreError> {
+        let _naming = self.store.lock_container_names()?;
+        let Some(mut container) = self.recorded()? else { return Ok(()) };
+        change(&mut container);
+        self.write(&container)
     }
 
     /// Takes the lock that is held while the program runs; `None` when another process holds it.

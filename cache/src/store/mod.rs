@@ -5,6 +5,7 @@ mod blob;
 mod budget;
 mod cache_mount;
 mod container;
+mod container_settings;
 mod durability;
 mod failed_step;
 mod git_repository;
@@ -34,7 +35,12 @@ pub use blob::{BlobReader, BlobWriter};
 pub use budget::Budget;
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
 pub use container::{
-    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, PauseLock,
+    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, Next,
+    PauseLock,
+};
+pub use container_settings::{
+    ContainerInput, ContainerLimits, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
+    ContainerUlimit,
 };
 pub(crate) use durability::Durable;
 pub use failed_step::{FailedFiles, FailedStepBudget, FailedStepFiles};

@@ -99,6 +99,7 @@ pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
         pid: None,
         state: ContainerState::Created,
         remove_when_ended: false,
+        settings: None,
     }
 }
 

@@ -11,6 +11,30 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(override_usage = "rbuild run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
 pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) container: ContainerArgs,
+    /// Let it run in the background and print its id
+    #[arg(short, long, switch = false)]
+    pub(crate) detach: bool,
+    /// The keys that leave it running, such as ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
+    /// false: keep signals to oneself
+    #[arg(long, switch = true)]
+    pub(crate) sig_proxy: bool,
+}
+
+/// What was typed after `create`.
+#[derive(Debug, Args)]
+#[command(override_usage = "rbuild create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    pub(crate) container: ContainerArgs,
+}
+
+/// The container that `run` or `create` is to make.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerArgs {
     /// The image; fetched if the store does not have it
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
@@ -48,6 +72,21 @@ pub(crate) struct RunArgs {
     /// Show a directory or file of the host in the container (HOST:CONTAINER[:ro])
     #[arg(short, long, value_name = "VOLUME")]
     pub(crate) volume: Vec<String>,
+    /// Give the container a label (NAME or NAME=VALUE)
+    #[arg(short, long, value_name = "LABEL")]
+    pub(crate) label: Vec<String>,
+    /// Read labels from FILE
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
+    pub(crate) label_file: Vec<std::path::PathBuf>,
+    /// The signal that asks it to stop
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Seconds until it is killed when it is to stop
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) stop_timeout: Option<i64>,
+    /// Write the container's id to FILE
+    #[arg(long, value_name = "FILE", value_parser = any_path())]
+    pub(crate) cidfile: Option<std::path::PathBuf>,
     /// Host name of the container
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
@@ -70,9 +109,6 @@ pub(crate) struct RunArgs {
     #[command(flatten, next_help_heading = "Limits")]
     pub(crate) limits: LimitFlags,
 
-    /// Not supported yet
-    #[arg(short, long, hide = true)]
-    pub(crate) detach: bool,
     /// Not supported yet
     #[arg(short, long, hide = true, value_name = "PORT")]
     pub(crate) publish: Vec<String>,

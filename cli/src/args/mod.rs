@@ -9,6 +9,7 @@ mod debug;
 mod flag;
 mod image;
 mod later;
+mod lifecycle;
 mod limits;
 mod manifest;
 mod mistakes;
@@ -26,7 +27,9 @@ pub(crate) use cache::{
     CacheCommand, CacheMountCommand, CacheMountExportArgs, CacheMountImportArgs, CacheMountLsArgs,
     CacheMountRmArgs, CacheVerifyArgs,
 };
-pub(crate) use container::{CommitArgs, ContainerPruneArgs, ExportArgs, PsArgs, RmArgs, RunArgs};
+pub(crate) use container::{
+    CommitArgs, ContainerArgs, ContainerPruneArgs, CreateArgs, ExportArgs, PsArgs, RmArgs, RunArgs,
+};
 pub(crate) use debug::DebugArgs;
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
@@ -34,6 +37,7 @@ pub(crate) use image::{
     RmiArgs, SquashArgs, TagArgs, TreeArgs,
 };
 pub(crate) use later::Later;
+pub(crate) use lifecycle::{AttachArgs, KillArgs, LogsArgs, RenameArgs, StartArgs, StopArgs, WaitArgs};
 pub(crate) use limits::LimitFlags;
 pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
@@ -132,6 +136,8 @@ pub(crate) enum Command {
     Logout(LogoutArgs),
     /// Run a command in a new container
     Run(Box<RunArgs>),
+    #[command(flatten)]
+    Life(LifeCommand),
     /// List containers
     Ps(PsArgs),
     /// Remove containers
@@ -207,11 +213,36 @@ pub(crate) enum ImageCommand {
     Push(PushArgs),
 }
 
+/// The commands for what containers do, alone and below `container`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LifeCommand {
+    /// Make a container without starting it
+    Create(Box<CreateArgs>),
+    /// Start containers
+    Start(StartArgs),
+    /// Stop containers
+    Stop(StopArgs),
+    /// Stop containers and start them again
+    Restart(StopArgs),
+    /// Send containers a signal, by default one that ends them
+    Kill(KillArgs),
+    /// Wait for containers to end and print their exit codes
+    Wait(WaitArgs),
+    /// Type into a container that runs, and see what it writes
+    Attach(AttachArgs),
+    /// Show what a container has written
+    Logs(LogsArgs),
+    /// Give a container another name
+    Rename(RenameArgs),
+}
+
 /// `container …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContainerCommand {
     /// Run a command in a new container
     Run(Box<RunArgs>),
+    #[command(flatten)]
+    Life(LifeCommand),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
     Ls(PsArgs),

@@ -25,10 +25,10 @@ pub(crate) fn complete(
     match root.find_subcommand(&word) {
         None if word.starts_with('-') || is_context(&words[first]) => words.insert(first, "build".into()),
         None => {}
-        Some(run) if run.get_name() == "run" => separate_command(&mut words, first + 1, run),
+        Some(run) if takes_command(run) => separate_command(&mut words, first + 1, run),
         Some(group) if group.get_name() == "container" => {
-            let run =
-                words.get(first + 1).filter(|word| *word == "run").and_then(|_| group.find_subcommand("run"));
+            let word = words.get(first + 1).and_then(|word| word.to_str());
+            let run = word.and_then(|word| group.find_subcommand(word)).filter(|run| takes_command(run));
             if let Some(run) = run {
                 separate_command(&mut words, first + 2, run);
             }
@@ -36,6 +36,11 @@ pub(crate) fn complete(
         Some(_) => {}
     }
     words
+}
+
+/// True if what follows the first argument belongs to the container.
+fn takes_command(command: &Command) -> bool {
+    matches!(command.get_name(), "run" | "create")
 }
 
 /// Index of the first word that is not a flag of rbuild itself.

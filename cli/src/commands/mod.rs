@@ -1,6 +1,7 @@
 //! What the commands do: settle what was meant, ask the engine, print the answer. [`chosen`] is the list of them.
 
 mod archive_output;
+mod attendance;
 mod build;
 mod build_logs;
 mod builds;
@@ -17,6 +18,7 @@ mod history;
 mod images;
 mod imagetools;
 mod inspect;
+mod lifecycle;
 mod login;
 mod manifest;
 mod naming;
@@ -38,7 +40,7 @@ use crate::{
     app::App,
     args::{
         BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ContextCommand, ImageCommand,
-        RegistryCommand, SystemCommand,
+        LifeCommand, RegistryCommand, SystemCommand,
     },
     error::CliError,
 };
@@ -65,22 +67,13 @@ pub(crate) enum Needs {
 
 /// The work that `command` stands for. A new command is a line here, one in `args`, and a file in each.
 pub(crate) fn chosen(command: Command) -> Chosen {
-    use {
-        BuilderCommand as B, BuildxCommand as X, Command as C, ContainerCommand as K, ImageCommand as I,
-        SystemCommand as S,
-    };
+    use {BuildxCommand as X, Command as C, ContainerCommand as K, ImageCommand as I, SystemCommand as S};
     match command {
         C::Build(args) | C::Image(I::Build(args)) => layers(|app| build::build(app, *args.0)),
-        C::Builder(B::Build(args)) | C::Buildx(X::Builder(B::Build(args))) => {
-            layers(|app| build::build(app, *args.0))
-        }
         C::Plan(args) => layers(|app| plan::plan(app, *args)),
         C::Check(args) => layers(|app| check::check(app, *args)),
         C::Context(ContextCommand::Ls(args)) => layers(move |app| context::list(app, &args)),
-        C::Run(args) | C::Container(K::Run(args)) => program(|app| run::run(app, *args)),
-        C::Builds(command) | C::Builder(B::History(command)) | C::Buildx(X::Builder(B::History(command))) => {
-            index(move |app| builds::builds(app, &command))
-        }
+        C::Builds(command) => index(move |app| builds::builds(app, &command)),
         C::Debug(args) => program(|app| debug::debug(app, args)),
         C::Cache(command) => of_cache(command),
         C::Explain(args) => index(move |app| explain::explain(app, &args)),
@@ -89,7 +82,6 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Inspect(args) if args.size => layers(move |app| inspect::objects(app, &args)),
         C::Inspect(args) => index(move |app| inspect::objects(app, &args)),
         C::Image(I::Inspect(args)) => index(move |app| inspect::images(app, &args)),
-        C::Container(K::Inspect(args)) => layers(move |app| inspect::containers(app, &args)),
         C::Tag(args) | C::Image(I::Tag(args)) => index(move |app| naming::tag(app, &args)),
         C::Rmi(args) | C::Image(I::Rm(args)) => layers(move |app| naming::remove_images(app, &args)),
         C::Save(args) | C::Image(I::Save(args)) => layers(move |app| transfer::save(app, &args)),
@@ -101,21 +93,21 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Registry(RegistryCommand::Test(args)) => index(move |app| registry_test::test(app, &args)),
         C::Login(args) => index(|app| login::login(app, args)),
         C::Logout(args) => index(move |app| login::logout(app, &args)),
-        C::Ps(args) | C::Container(K::Ls(args)) => index(move |app| containers::list(app, &args)),
-        C::Rm(args) | C::Container(K::Rm(args)) => layers(move |app| containers::remove(app, &args)),
-        C::Commit(args) | C::Container(K::Commit(args)) => layers(|app| containers::commit(app, args)),
-        C::Export(args) | C::Container(K::Export(args)) => layers(move |app| transfer::export(app, &args)),
-        C::Diff(args) | C::Image(I::Diff(args)) | C::Container(K::Diff(args)) => {
-            layers(move |app| compare::diff(app, &args))
-        }
+        C::Run(args) => container(K::Run(args)),
+        C::Life(command) => life(command),
+        C::Ps(args) => container(K::Ls(args)),
+        C::Rm(args) => container(K::Rm(args)),
+        C::Commit(args) => container(K::Commit(args)),
+        C::Export(args) => container(K::Export(args)),
+        C::Container(command) => container(command),
+        C::Diff(args) | C::Image(I::Diff(args)) => layers(move |app| compare::diff(app, &args)),
         C::Squash(args) | C::Image(I::Squash(args)) => layers(move |app| squash::squash(app, &args)),
         C::Image(I::Tree(args)) => layers(move |app| compare::tree(app, &args)),
         C::Df(args) | C::System(S::Df(args)) => layers(move |app| usage::usage(app, &args)),
         C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),
         C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),
-        C::Container(K::Prune(args)) => layers(move |app| prune::containers(app, &args)),
-        C::Builder(B::Prune(args)) => layers(move |app| prune::cache(app, &args, cache::summary)),
-        C::Buildx(X::Builder(B::Prune(args))) => layers(move |app| prune::cache(app, &args, cache::table)),
+        C::Builder(command) => builder(command, cache::summary),
+        C::Buildx(X::Builder(command)) => builder(command, cache::table),
         C::Buildx(X::Du(args)) => layers(move |app| cache::disk_usage(app, &args)),
         C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
         C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),
@@ -127,10 +119,53 @@ pub(crate) fn chosen(command: Command) -> Chosen {
 fn of_cache(command: CacheCommand) -> Chosen {
     match command {
         CacheCommand::Mount(command) => layers(|app| cache_mounts::cache_mounts(app, command)),
-        CacheCommand::Verify(args) => {
-            Chosen { needs: Needs::Layers, work: Box::new(move |app| verify::verify(app, &args)) }
-        }
+        CacheCommand::Verify(args) => with_code(Needs::Layers, move |app| verify::verify(app, &args)),
     }
+}
+
+/// The work of a command for containers.
+fn container(command: ContainerCommand) -> Chosen {
+    use ContainerCommand as K;
+    match command {
+        K::Run(args) => program(|app| run::run(app, *args)),
+        K::Life(command) => life(command),
+        K::Ls(args) => index(move |app| containers::list(app, &args)),
+        K::Inspect(args) => layers(move |app| inspect::containers(app, &args)),
+        K::Rm(args) => layers(move |app| containers::remove(app, &args)),
+        K::Commit(args) => layers(|app| containers::commit(app, args)),
+        K::Export(args) => layers(move |app| transfer::export(app, &args)),
+        K::Diff(args) => layers(move |app| compare::diff(app, &args)),
+        K::Prune(args) => layers(move |app| prune::containers(app, &args)),
+    }
+}
+
+/// The work of a command for what containers do.
+fn life(command: LifeCommand) -> Chosen {
+    use LifeCommand as L;
+    match command {
+        L::Create(args) => layers(|app| run::create(app, *args)),
+        L::Start(args) => with_code(Needs::Layers, move |app| lifecycle::start(app, &args)),
+        L::Stop(args) => index(move |app| lifecycle::stop(app, &args)),
+        L::Restart(args) => layers(move |app| lifecycle::restart(app, &args)),
+        L::Kill(args) => index(move |app| lifecycle::kill(app, &args)),
+        L::Wait(args) => index(move |app| lifecycle::wait(app, &args)),
+        L::Attach(args) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
+        L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),
+        L::Rename(args) => index(|app| lifecycle::rename(app, args)),
+    }
+}
+
+/// The work of a command for builds; `print` shows what a prune removed.
+fn builder(command: BuilderCommand, print: prune::PrintRemoved) -> Chosen {
+    match command {
+        BuilderCommand::Build(args) => layers(|app| build::build(app, *args.0)),
+        BuilderCommand::History(command) => index(move |app| builds::builds(app, &command)),
+        BuilderCommand::Prune(args) => layers(move |app| prune::cache(app, &args, print)),
+    }
+}
+
+fn with_code(needs: Needs, work: impl FnOnce(&App) -> Result<u8, CliError> + 'static) -> Chosen {
+    Chosen { needs, work: Box::new(work) }
 }
 
 fn index(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {

@@ -57,12 +57,11 @@ pub(super) fn containers(app: &App, args: &ContainerPruneArgs) -> Result<(), Cli
     prune(&engine, &request, "Deleted Containers:", app.environment.now)
 }
 
+/// The words for what was removed of the build cache.
+pub(super) type PrintRemoved = fn(&[CacheEntry], Timestamp) -> String;
+
 /// Removes the build cache. `told` says how what went is shown.
-pub(super) fn cache(
-    app: &App,
-    args: &BuilderPruneArgs,
-    told: fn(&[CacheEntry], Timestamp) -> String,
-) -> Result<(), CliError> {
+pub(super) fn cache(app: &App, args: &BuilderPruneArgs, told: PrintRemoved) -> Result<(), CliError> {
     let now = app.environment.now;
     let filter = CacheFilter::parse(&args.filter, now)?;
     let cache_limits = size::limits(&BudgetFlags {

@@ -1,20 +1,26 @@
-//! `run`.
+//! `run` and `create`.
 
 use super::{
+    attendance,
     registry::{fetch, fetch_layers},
     session,
 };
 use crate::{
     app::App,
-    args::RunArgs,
+    args::{CreateArgs, RunArgs},
     environment::Environment,
     error::{CliError, UsageError},
     exit,
-    options::{PullWhen, RunOptions, TerminalUse, pairs, reference},
-    streams,
+    monitor::{self, Caller},
+    new_file::NewFile,
+    options::{Foreground, PullWhen, RunOptions, TerminalUse, label, pairs, reference},
+    streams::{self, print},
     terminal::Size,
 };
-use rbuild::{ContainerRequest, ContainerStdio, Engine, Platform, Terminal, UnmetLimit, Volume};
+use rbuild::{
+    Attached, Container, ContainerRequest, ContainerStdio, Engine, Platform, Retention, Terminal, UnmetLimit,
+    Volume,
+};
 use rbuild_docker_api::with_tag;
 use std::{
     fs,
@@ -24,31 +30,116 @@ use std::{
 
 /// Runs a command in a new container; gives its exit code.
 pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
-    let options = RunOptions::new(args, &app.environment)?;
-    let engine = app.engine_with_registries(options.certificates)?;
-    provide_image(app, &engine, &options)?;
-    let (pull, is_asked_for) = (options.pull, options.platform.is_some());
-    let request = request(options, &app.environment)?;
-    let signals = session::Signals::take()?;
-    let container = match engine.start(&request) {
-        Err(rbuild::Error::LayersElsewhere { .. }) if pull != PullWhen::Never => {
-            fetch_layers(app, &engine, (&request.image, request.platform.as_slice()))?;
-            engine.start(&request)?
+    let foreground = Foreground::new(&args)?;
+    let options = RunOptions::new(args.container, &app.environment)?;
+    let order = Order::prepare(app, options, &foreground)?;
+    let (keys, passes_signals) = match foreground {
+        Foreground::Leaves => {
+            let container = order.make()?;
+            order.start(&container, Caller::Leaves)?;
+            print(&format!("{}\n", container.id))?;
+            return Ok(0);
         }
-        started => started?,
+        Foreground::Stays(keys, passes_signals) => (keys, passes_signals),
     };
-    if let Some(other) = container.other_platform().filter(|_| !is_asked_for) {
-        exit::warn(&format!(
-            "The requested image's platform ({other}) does not match the detected host platform ({}) and no specific \
-             platform was requested",
-            Platform::host()
-        ));
+    if order.request.retention == Retention::Remove && order.request.terminal == Terminal::None {
+        return order.run_here();
     }
-    for UnmetLimit { flags, reason } in container.unmet_limits() {
-        exit::warn(&format!("no effect of {flags}: {reason}"));
+    let types = order.request.stdin == ContainerStdio::Inherit;
+    let signals = attendance::Signals::take()?;
+    let container = order.make()?;
+    let attached = order.start(&container, if types { Caller::Types } else { Caller::Watches })?;
+    let part = attendance::Part::of(types, keys).for_container(&container).passing_signals(passes_signals);
+    attendance::attend(&attached, &signals, part)
+}
+
+/// Makes a container and prints its id.
+pub(super) fn create(app: &App, args: CreateArgs) -> Result<(), CliError> {
+    let options = RunOptions::new(args.container, &app.environment)?;
+    let mut order = Order::prepare(app, options, &Foreground::Leaves)?;
+    if order.request.stdin == ContainerStdio::Open {
+        // the first one who is attached when it starts, and types, ends its input
+        order.request.stdin = ContainerStdio::Inherit;
     }
-    let code = session::attend(container, request.stdin, &signals)?;
-    Ok(code.clamp(0, 255) as u8)
+    print(&format!("{}\n", order.make()?.id))
+}
+
+/// A container that is asked for, and its image, which is there.
+struct Order<'a> {
+    app: &'a App,
+    engine: Engine,
+    request: ContainerRequest,
+    pull: PullWhen,
+    cidfile: Option<PathBuf>,
+}
+
+impl<'a> Order<'a> {
+    /// Settles what is asked of the engine, and fetches the image if that is to be done.
+    fn prepare(app: &'a App, mut options: RunOptions, foreground: &Foreground) -> Result<Self, CliError> {
+        let (cidfile, pull) = (options.cidfile.take(), options.pull);
+        if let Some(path) = cidfile.as_deref().filter(|path| path.exists()) {
+            return Err(CliError::Refused(format!(
+                "container ID file found, make sure the other container isn't running or delete {}",
+                path.display()
+            )));
+        }
+        let engine = app.engine_with_registries(options.certificates)?;
+        provide_image(app, &engine, &options)?;
+        let request = request(options, foreground, &app.environment)?;
+        Ok(Self { app, engine, request, pull, cidfile })
+    }
+
+    /// Starts a container that goes when its program ends, as a part of this process: nobody looks at it later.
+    fn run_here(&self) -> Result<u8, CliError> {
+        let signals = session::Signals::take()?;
+        let container = self.with_layers(|| self.engine.start(&self.request))?;
+        self.tell(container.id(), container.other_platform())?;
+        for UnmetLimit { flags, reason } in container.unmet_limits() {
+            monitor::warn_of_limit(flags, reason);
+        }
+        let code = session::attend(container, self.request.stdin, &signals)?;
+        Ok(code.clamp(0, 255) as u8)
+    }
+
+    /// Makes a container that others can start.
+    fn make(&self) -> Result<Container, CliError> {
+        let container = self.with_layers(|| self.engine.create(&self.request))?;
+        self.tell(&container.id, container.other_platform())?;
+        Ok(container)
+    }
+
+    /// Starts what was just made. One that was to be removed when it ends is removed when it does not start.
+    fn start(&self, container: &Container, caller: Caller) -> Result<Attached, CliError> {
+        let started = monitor::start(self.app, container, caller);
+        if started.is_err() && container.remove_when_ended {
+            self.engine.discard(container)?;
+        }
+        started
+    }
+
+    /// What `make` makes, which may be missing layers that are elsewhere.
+    fn with_layers<T>(&self, make: impl Fn() -> Result<T, rbuild::Error>) -> Result<T, CliError> {
+        match make() {
+            Err(rbuild::Error::LayersElsewhere { .. }) if self.pull != PullWhen::Never => {
+                let image = (self.request.image.as_str(), self.request.platform.as_slice());
+                fetch_layers(self.app, &self.engine, image)?;
+                Ok(make()?)
+            }
+            made => Ok(made?),
+        }
+    }
+
+    /// Writes the id where it is asked for, and says if its programs are not this machine's own.
+    fn tell(&self, id: &str, other: Option<&Platform>) -> Result<(), CliError> {
+        if let Some(other) = other.filter(|_| self.request.platform.is_none()) {
+            exit::warn(&format!(
+                "The requested image's platform ({other}) does not match the detected host platform ({}) and no specific \
+                 platform was requested",
+                Platform::host()
+            ));
+        }
+        self.cidfile.as_deref().map_or(Ok(()), |path| NewFile::at(path, 0o644)?.write(id))
+    }
 }
 
 /// Fetches the image if the store does not have it, or if it is to be fetched anyway.
@@ -65,7 +156,11 @@ fn provide_image(app: &App, engine: &Engine, options: &RunOptions) -> Result<(),
     fetch(app, engine, &reference(&options.image)?, options.platform.clone())
 }
 
-fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRequest, CliError> {
+fn request(
+    options: RunOptions,
+    foreground: &Foreground,
+    environment: &Environment,
+) -> Result<ContainerRequest, CliError> {
     let mut env = Vec::new();
     for path in &options.env_files {
         env.extend(variables_of(path, environment)?);
@@ -74,12 +169,25 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
     let terminal = match options.terminal {
         TerminalUse::None => Terminal::None,
         TerminalUse::Own => {
-            if options.stdin == ContainerStdio::Inherit && !io::stdin().is_terminal() {
+            let is_here = *foreground != Foreground::Leaves;
+            if is_here && options.stdin == ContainerStdio::Inherit && !io::stdin().is_terminal() {
                 return Err(UsageError::new("the input device is not a TTY").into());
             }
             let Size { rows, columns } = Size::of(streams::stdout());
             Terminal::Pty { rows, columns }
         }
+    };
+    let mut labels = Vec::new();
+    for path in &options.label_files {
+        for line in lines_of(path)? {
+            labels.push(label(&line)?);
+        }
+    }
+    labels.extend(options.labels);
+    let stdin = match (options.stdin, foreground) {
+        // it stays open for those who come
+        (ContainerStdio::Inherit, Foreground::Leaves) => ContainerStdio::Open,
+        (stdin, _) => stdin,
     };
     Ok(ContainerRequest {
         image: options.image,
@@ -96,17 +204,27 @@ fn request(options: RunOptions, environment: &Environment) -> Result<ContainerRe
         limits: options.limits,
         shm_size: options.shm_size,
         terminal,
-        stdin: options.stdin,
+        stdin,
         retention: options.retention,
+        labels,
+        stop_signal: options.stop_signal,
+        stop_timeout: options.stop_timeout,
     })
 }
 
 /// The variables of an `--env-file`: a pair or a name a line, `#` for remarks.
 fn variables_of(path: &Path, environment: &Environment) -> Result<Vec<String>, CliError> {
+    Ok(pairs(&lines_of(path)?, environment)
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect())
+}
+
+/// The lines of a file that say something.
+fn lines_of(path: &Path) -> Result<Vec<String>, CliError> {
     let text = fs::read_to_string(path).map_err(CliError::file("open", path))?;
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let words: Vec<String> = lines.map(str::to_owned).collect();
-    Ok(pairs(&words, environment).into_iter().map(|(name, value)| format!("{name}={value}")).collect())
+    Ok(lines.map(str::to_owned).collect())
 }
 
 fn absolute(volume: Volume) -> Result<Volume, CliError> {

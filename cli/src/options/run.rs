@@ -1,8 +1,12 @@
 //! What a `run` line means.
 
-use super::{Certificates, default_platform, limits, pairs, refuse, size};
-use crate::{args::RunArgs, environment::Environment, error::UsageError};
-use rbuild::{Access, ContainerStdio, ImagePath, Limits, Network, Platform, Retention, Volume};
+use super::{Certificates, DetachKeys, default_platform, limits, pairs, refuse, size};
+use crate::{
+    args::{ContainerArgs, RunArgs},
+    environment::Environment,
+    error::UsageError,
+};
+use rbuild::{Access, ContainerStdio, ImagePath, Limits, Network, Platform, Retention, Volume, parse_signal};
 use std::path::PathBuf;
 
 /// One container to be run. What it needs of the terminal is asked when it starts.
@@ -46,6 +50,36 @@ pub(crate) struct RunOptions {
     pub(crate) pull: PullWhen,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
+    /// `--label`s.
+    pub(crate) labels: Vec<(String, String)>,
+    /// Files to read further labels from.
+    pub(crate) label_files: Vec<PathBuf>,
+    /// `--stop-signal`.
+    pub(crate) stop_signal: Option<String>,
+    /// `--stop-timeout`.
+    pub(crate) stop_timeout: Option<i64>,
+    /// `--cidfile`.
+    pub(crate) cidfile: Option<PathBuf>,
+}
+
+/// What the caller of `run` does while the container runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Foreground {
+    /// It leaves it alone (`-d`).
+    Leaves,
+    /// It stays until these keys are typed, and passes signals on if that is true.
+    Stays(DetachKeys, bool),
+}
+
+impl Foreground {
+    /// Settles what `args` means.
+    ///
+    /// # Errors
+    /// [`UsageError`].
+    pub(crate) fn new(args: &RunArgs) -> Result<Self, UsageError> {
+        let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
+        Ok(if args.detach { Self::Leaves } else { Self::Stays(keys, args.sig_proxy) })
+    }
 }
 
 /// The choice of giving the container a terminal.
@@ -73,9 +107,8 @@ impl RunOptions {
     ///
     /// # Errors
     /// [`UsageError`] in Docker's words.
-    pub(crate) fn new(args: RunArgs, environment: &Environment) -> Result<Self, UsageError> {
+    pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
         refuse(&[
-            ("detach", args.detach),
             ("publish", !args.publish.is_empty()),
             ("privileged", args.privileged),
             ("init", args.init),
@@ -90,7 +123,7 @@ impl RunOptions {
             platform: default_platform(args.platform.as_deref(), environment)?,
             image: args.image,
             command: args.command,
-            name: args.name.filter(|text| !text.is_empty()).map(name).transpose()?,
+            name: args.name.filter(|text| !text.is_empty()).map(container_name).transpose()?,
             entrypoint: args.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] }),
             env: env.collect(),
             env_files: args.env_file,
@@ -106,11 +139,17 @@ impl RunOptions {
             retention: if args.rm { Retention::Remove } else { Retention::Keep },
             pull: pull(&args.pull)?,
             certificates: Certificates::from_flag(args.tls_verify),
+            labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+            label_files: args.label_file,
+            stop_signal: args.stop_signal.map(stop_signal).transpose()?,
+            stop_timeout: args.stop_timeout,
+            cidfile: args.cidfile.filter(|path| !path.as_os_str().is_empty()),
         })
     }
 }
 
-fn name(name: String) -> Result<String, UsageError> {
+/// Checks the name for a container.
+pub(crate) fn container_name(name: String) -> Result<String, UsageError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good) {
         return Ok(name);
@@ -118,6 +157,22 @@ fn name(name: String) -> Result<String, UsageError> {
     Err(UsageError::new(format!(
         "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     )))
+}
+
+/// `NAME` or `NAME=VALUE`.
+pub(crate) fn label(text: &str) -> Result<(String, String), UsageError> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err(UsageError::new(format!("invalid label format: {text:?}")));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn stop_signal(text: String) -> Result<String, UsageError> {
+    match parse_signal(&text) {
+        Some(_) => Ok(text),
+        None => Err(UsageError::new(format!("invalid signal: {text}"))),
+    }
 }
 
 fn workdir(path: String) -> Result<String, UsageError> {
@@ -189,7 +244,7 @@ mod tests {
     fn options(line: &str) -> Result<RunOptions, String> {
         let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command(), |_| false);
         let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a run") };
-        RunOptions::new(*args, &Environment::of(&[("HERE", "yes")], User::Root))
+        RunOptions::new(args.container, &Environment::of(&[("HERE", "yes")], User::Root))
             .map_err(|error| error.to_string())
     }
 
@@ -210,7 +265,9 @@ mod tests {
     #[test]
     fn mistakes_name_what_is_wrong() {
         for (line, message) in [
-            ("rbuild run -d img", "--detach is not supported yet"),
+            ("rbuild run --init img", "--init is not supported yet"),
+            ("rbuild run --stop-signal x img", "invalid signal: x"),
+            ("rbuild run -l = img", "invalid label format: \"=\""),
             ("rbuild run -v data:/d img", "a named volume (--volume data:/d) is not supported yet"),
             (
                 "rbuild run -v /a:b img",

@@ -20,6 +20,7 @@ mod containers;
 mod context_ls;
 mod contexts;
 mod daemon;
+mod detached;
 mod diagnostics;
 mod emulators;
 mod examples;

@@ -2,18 +2,26 @@
 //!
 //! A container is a directory of the store ([`rbuild_cache::ContainerDirectory`]): its record, `fs/` and `work/` (the
 //! writable overlay layer), and a lock, held by the process that runs it; a container whose lock is free has ended.
-//! A detached container will be held by a supervisor process of its own in the same way.
+//! A detached container is held in the same way by a [`monitor`], a process of its own.
 
 mod changes;
 mod commit;
+mod control;
+mod logs;
+mod monitor;
 mod process;
+mod recorded_limits;
+mod request;
 mod start;
 
 pub use changes::{During, Pause};
 pub(crate) use commit::apply_changes;
 pub use commit::{CommitRequest, Committed};
+pub use control::{parse_signal, start_detached};
+pub use logs::{LogEntry, LogRequest};
+pub use monitor::{Attached, MonitorMessage, OutputStream};
 pub use process::{Retention, RunningContainer};
-pub use start::{ContainerRequest, ContainerStdio, Terminal, Volume};
+pub use request::{ContainerRequest, ContainerStdio, Terminal, Volume};
 
 use crate::{Engine, Error, Force};
 use rbuild_cache::{Container, ContainerState, StoreError};
@@ -95,6 +103,26 @@ impl Engine {
         copied.map_err(|source| Error::Image(ImageError::ArchiveWrite(source)))
     }
 
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::ContainerNameTaken`].
+    pub fn rename_container(&self, container: &str, name: &str) -> Result<(), Error> {
+        let container = self.container(container)?;
+        match self.store.rename_container(&container.id, name)? {
+            None => Ok(()),
+            Some(id) => Err(Error::ContainerNameTaken { name: name.to_owned(), id }),
+        }
+    }
+
+    /// Removes a container whose program could not be started.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn discard(&self, container: &Container) -> Result<(), Error> {
+        Ok(self.store.container(&container.id).remove()?)
+    }
+
     /// Removes a container that has ended, or a running one by force; returns its id.
     ///
     /// # Errors
@@ -110,7 +138,7 @@ impl Engine {
         if container.state == ContainerState::Running {
             match force {
                 Force::No => return Err(Error::ContainerRunning(container.name)),
-                Force::Yes => process::kill(&self.store, &container)?,
+                Force::Yes => self.end_container(&container)?,
             }
         }
         self.store.container(&container.id).remove()?;

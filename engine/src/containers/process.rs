@@ -31,12 +31,9 @@ pub enum Retention {
 /// A started container. Dropping it kills its program.
 pub struct RunningContainer {
     pub(crate) container: Container,
-    /// The platform of its image.
-    pub(crate) platform: Platform,
     pub(crate) directory: ContainerDirectory,
     pub(crate) process: Sandboxed,
     pub(crate) terminal: Option<OwnedFd>,
-    pub(crate) retention: Retention,
     pub(crate) store: Store,
     pub(crate) _lock: ContainerLock,
 }
@@ -51,9 +48,7 @@ impl RunningContainer {
     /// The platform of its image, if programs for it are not this machine's own.
     #[must_use]
     pub fn other_platform(&self) -> Option<&Platform> {
-        let host = Platform::host();
-        (self.platform.os != host.os || self.platform.architecture != host.architecture)
-            .then_some(&self.platform)
+        self.container.other_platform()
     }
 
     /// The limits that could not be put into force.
@@ -99,16 +94,15 @@ impl RunningContainer {
     /// [`Error::Executor`] when waiting fails, [`Error::Io`] when the record cannot be written.
     pub fn wait(mut self) -> Result<i32, Error> {
         let code = self.process.wait()?;
-        match self.retention {
-            Retention::Remove => self.directory.remove()?,
-            // removed by force meanwhile
-            Retention::Keep if !self.directory.fs().exists() => {}
-            Retention::Keep => {
-                self.container.state = ContainerState::Exited(code);
-                self.container.finished = Some(Timestamp::from(self.store.now()));
-                self.container.pid = None;
-                self.directory.write(&self.container)?;
-            }
+        if self.container.remove_when_ended {
+            self.directory.remove()?;
+        } else {
+            let finished = Timestamp::from(self.store.now());
+            self.directory.update(|container| {
+                container.state = ContainerState::Exited(code);
+                (container.started, container.finished) = (self.container.started, Some(finished));
+                container.pid = None;
+            })?;
         }
         Ok(code)
     }

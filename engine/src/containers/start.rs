@@ -1,91 +1,19 @@
 //! Starting a container.
 
-use super::process::{Retention, RunningContainer};
+use super::{
+    process::{Retention, RunningContainer},
+    recorded_limits,
+    request::{ContainerRequest, ContainerStdio, Terminal},
+};
 use crate::{Engine, Error, emulators};
 use rbuild_cache::{
-    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, Lease, NewContainer,
+    Container, ContainerDirectory, ContainerLock, ContainerMount, ContainerNetwork, ContainerProgram,
+    ContainerState, Lease, NewContainer, Next,
 };
-use rbuild_executor::{ContainerSandbox, Emulator, HostFiles, Limits, NameOptions, Stdio, UpperDirectory};
-use rbuild_oci::{ContainerConfig, ImagePath, Platform, Timestamp};
+use rbuild_executor::{ContainerSandbox, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory};
+use rbuild_oci::{ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
 use std::{io::Read, path::PathBuf};
-
-/// `run`.
-#[derive(Clone, Debug)]
-pub struct ContainerRequest {
-    /// The image: a reference or an id.
-    pub image: String,
-    /// `--platform`; of an image for several platforms the one for this machine when absent.
-    pub platform: Option<Platform>,
-    /// `--name`; made up when absent.
-    pub name: Option<String>,
-    /// Arguments after the image; replace its CMD.
-    pub command: Vec<String>,
-    /// `--entrypoint`; replaces its ENTRYPOINT and CMD.
-    pub entrypoint: Option<Vec<String>>,
-    /// `--env`, `NAME=value`.
-    pub env: Vec<String>,
-    /// `--workdir`.
-    pub workdir: Option<String>,
-    /// `--user`.
-    pub user: Option<String>,
-    /// `--volume HOST:PATH`.
-    pub volumes: Vec<Volume>,
-    /// `--hostname`; the short id when absent.
-    pub hostname: Option<String>,
-    /// `--network`.
-    pub network: Network,
-    /// `--memory`, `--ulimit` and their like.
-    pub limits: Limits,
-    /// `--shm-size` in bytes.
-    pub shm_size: Option<u64>,
-    /// `--tty`.
-    pub terminal: Terminal,
-    /// `--interactive`.
-    pub stdin: ContainerStdio,
-    /// `--rm`.
-    pub retention: Retention,
-}
-
-/// A directory or file of the host, shown in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
-    /// On the host, absolute.
-    pub host: PathBuf,
-    /// In the container.
-    pub target: ImagePath,
-    /// May it be written to?
-    pub access: Access,
-}
-
-/// The choice between a terminal and plain streams for a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Terminal {
-    /// Its streams are the caller's.
-    None,
-    /// A new pseudo-terminal of this size; its master side is [`RunningContainer::terminal`].
-    Pty {
-        /// Lines.
-        rows: u16,
-        /// Characters in a line.
-        columns: u16,
-    },
-}
-
-/// The standard input of a container without a terminal. Its output goes to the caller's streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContainerStdio {
-    /// Nothing: `/dev/null`.
-    Null,
-    /// The caller's standard input.
-    Inherit,
-}
-
-/// What a container's programs run on.
-struct Machine {
-    platform: Platform,
-    emulator: Option<Emulator>,
-}
 
 impl Engine {
     /// Starts a container of an image in the store. Its program ends with this process at the latest.
@@ -94,27 +22,7 @@ impl Engine {
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
     /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
-        let lease = self.store.lease()?;
-        let (container, machine) = self.new_container(request, &lease)?;
-        let (directory, lock) = match self.store.create_container(&container)? {
-            NewContainer::Made(directory, lock) => (directory, lock),
-            NewContainer::NameTaken(id) => {
-                return Err(Error::ContainerNameTaken { name: container.name, id });
-            }
-        };
-        let started = self.launch(request, (container, machine), (directory.clone(), lock));
-        if started.is_err() && request.retention == Retention::Remove {
-            directory.remove()?;
-        }
-        started
-    }
-
-    fn launch(
-        &self,
-        request: &ContainerRequest,
-        (mut container, machine): (Container, Machine),
-        (directory, lock): (ContainerDirectory, ContainerLock),
-    ) -> Result<RunningContainer, Error> {
+        let (container, directory, lock) = self.make_container(request, Next::Start)?;
         let (terminal, stdio) = match request.terminal {
             Terminal::Pty { rows, columns } => {
                 let (master, slave) = rbuild_executor::open_terminal(rows, columns)?;
@@ -122,29 +30,75 @@ impl Engine {
             }
             Terminal::None => match request.stdin {
                 ContainerStdio::Null => (None, Stdio::OwnOutput),
-                ContainerStdio::Inherit => (None, Stdio::Own),
+                ContainerStdio::Inherit | ContainerStdio::Open => (None, Stdio::Own),
             },
         };
+        let started = self.launch(container, (directory.clone(), lock), stdio);
+        if started.is_err() && request.retention == Retention::Remove {
+            directory.remove()?;
+        }
+        started.map(|started| RunningContainer { terminal, ..started })
+    }
+
+    /// Makes a container of an image in the store, and starts nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], but for what its program may cause.
+    pub fn create(&self, request: &ContainerRequest) -> Result<Container, Error> {
+        self.make_container(request, Next::Leave).map(|(container, ..)| container)
+    }
+
+    fn make_container(
+        &self,
+        request: &ContainerRequest,
+        next: Next,
+    ) -> Result<(Container, ContainerDirectory, ContainerLock), Error> {
+        let lease = self.store.lease()?;
+        let container = self.new_container(request, &lease)?;
+        match self.store.create_container(&container, next)? {
+            NewContainer::Made(directory, lock) => Ok((container, directory, lock)),
+            NewContainer::NameTaken(id) => Err(Error::ContainerNameTaken { name: container.name, id }),
+        }
+    }
+
+    /// Starts the program of a container that this process has locked.
+    pub(super) fn launch(
+        &self,
+        mut container: Container,
+        (directory, lock): (ContainerDirectory, ContainerLock),
+        stdio: Stdio,
+    ) -> Result<RunningContainer, Error> {
+        let Some(settings) = &container.settings else {
+            return Err(Error::Unsupported {
+                what: "starting a container of an older rbuild again".to_owned(),
+            });
+        };
+        lock.claim()?;
+        let emulator = emulators::of_container(&settings.platform)?;
+        let limits = recorded_limits::from_record(&settings.limits);
+        let volumes = settings.mounts.iter().map(mounted).collect::<Result<Vec<_>, Error>>()?;
         let process = rbuild_executor::start_container(&ContainerSandbox {
             store: &self.store,
             isolation: &self.isolation,
             layers: &container.layers,
             init: UpperDirectory { fs: &directory.init(), work: &directory.init_work() },
             changes: UpperDirectory { fs: &directory.fs(), work: &directory.work() },
+            // what goes with its program is not written down for ever
+            syncing: if container.remove_when_ended { Syncing::Skipped } else { Syncing::Done },
             copy: &directory.copy(),
             argv: &container.command,
             config: &container.config,
-            hostname: request.hostname.as_deref().unwrap_or(&container.id[..12]),
-            network: request.network,
-            volumes: &request
-                .volumes
-                .iter()
-                .map(|v| (v.host.clone(), v.target.clone(), v.access))
-                .collect::<Vec<_>>(),
+            hostname: settings.hostname.as_deref().unwrap_or(&container.id[..12]),
+            network: match settings.network {
+                ContainerNetwork::Default => Network::Default,
+                ContainerNetwork::Host => Network::Host,
+                ContainerNetwork::None => Network::None,
+            },
+            volumes: &volumes,
             host_files: &HostFiles::new(&self.store, NameOptions::default()),
-            emulator: machine.emulator.as_ref(),
-            limits: &request.limits,
-            shm_size: request.shm_size,
+            emulator: emulator.as_ref(),
+            limits: &limits,
+            shm_size: settings.shm_size,
             stdio,
         })?;
         let program = ContainerProgram { pid: process.pid(), started: self.store.now().into() };
@@ -153,28 +107,23 @@ impl Engine {
         (container.pid, container.started) = (Some(program.pid), Some(program.started));
         Ok(RunningContainer {
             container,
-            platform: machine.platform,
             directory,
             process,
-            terminal,
-            retention: request.retention,
+            terminal: None,
             store: self.store.clone(),
             _lock: lock,
         })
     }
 
-    /// A container of the image, which `lease` holds until the container's record does, and what it runs on.
-    fn new_container(
-        &self,
-        request: &ContainerRequest,
-        lease: &Lease,
-    ) -> Result<(Container, Machine), Error> {
+    /// A container of the image, which `lease` holds until the container's record does.
+    fn new_container(&self, request: &ContainerRequest, lease: &Lease) -> Result<Container, Error> {
         let image = self.held_image(&request.image, request.platform.as_ref(), lease)?;
         self.check_layers(&image.stack())?;
         let config = self.image_config(&image.id)?;
         let platform = config.platform();
-        let machine = Machine { emulator: emulators::of_container(&platform)?, platform };
-        let config = configured(config.config, request);
+        // says before anything is made that its programs cannot run here
+        emulators::of_container(&platform)?;
+        let config = request.applied(config.config);
         let command: Vec<String> =
             config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
         if command.is_empty() {
@@ -183,7 +132,7 @@ impl Engine {
         let id = random_id()?;
         // as good as its id
         let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
-        let container = Container {
+        Ok(Container {
             id,
             name,
             image: request.image.clone(),
@@ -197,32 +146,20 @@ impl Engine {
             pid: None,
             state: ContainerState::Created,
             remove_when_ended: request.retention == Retention::Remove,
-        };
-        Ok((container, machine))
+            settings: Some(request.settings(&platform)),
+        })
     }
 }
 
-/// An image's config with what the request changes.
-fn configured(mut config: ContainerConfig, request: &ContainerRequest) -> ContainerConfig {
-    if let Some(entrypoint) = &request.entrypoint {
-        config.entrypoint = Some(entrypoint.clone());
-        (config.cmd, config.args_escaped) = (None, false);
-    }
-    if !request.command.is_empty() {
-        // the mark says how the image's command was written
-        (config.cmd, config.args_escaped) = (Some(request.command.clone()), false);
-    }
-    for pair in &request.env {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        config.set_env(name, value);
-    }
-    if let Some(workdir) = &request.workdir {
-        config.working_dir.clone_from(workdir);
-    }
-    if let Some(user) = &request.user {
-        config.user.clone_from(user);
-    }
-    config
+/// A mount of a container's record, as the executor takes it.
+fn mounted(mount: &ContainerMount) -> Result<(PathBuf, ImagePath, Access), Error> {
+    let access = if mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
+    Ok((mount.source.clone(), mount.target.parse()?, access))
+}
+
+/// The failure to make streams for a container.
+pub(super) fn stream_failure(source: std::io::Error) -> Error {
+    Error::Io { action: "make streams of", path: PathBuf::from("a container"), source }
 }
 
 /// 64 random hexadecimal digits.

@@ -6,7 +6,7 @@ use crate::{ExecutorError, Snapshots, mounts::host_file, snapshot::RootMount};
 use rbuild_cache::{LayerId, ScratchDir};
 use rbuild_planner::Access;
 use rbuild_sys::{
-    overlay::Upper,
+    overlay::{Syncing, Upper},
     sandbox::{Mount, MountPoints, PartKind},
 };
 use std::{
@@ -49,7 +49,11 @@ impl Place {
         for directory in [&top, &work] {
             fs::create_dir(directory).map_err(|error| failed("mkdir", directory, error))?;
         }
-        let root = snapshots.writable(layers, None, Upper { directory: &top, work: &work })?;
+        let root = snapshots.writable(
+            layers,
+            None,
+            Upper { directory: &top, work: &work, syncing: Syncing::Skipped },
+        )?;
         let points = emulator.make_place(&root)?;
         root.collect()?;
         Ok(Self { top, points, _scratch: scratch })

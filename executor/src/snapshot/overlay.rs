@@ -2,7 +2,7 @@
 
 use crate::ExecutorError;
 use rbuild_cache::{LayerId, Store, Writer};
-use rbuild_sys::overlay::{OverlaySpec, Upper, XattrNamespace, mount_overlay};
+use rbuild_sys::overlay::{OverlaySpec, Syncing, Upper, XattrNamespace, mount_overlay};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
     collections::HashSet,
@@ -37,7 +37,7 @@ pub(super) fn probe(store: &Store) -> Overlays {
         let (lowers, empty, xattr) = (&[&*lower], store.empty_dir(), marks(store));
         mount_overlay(&OverlaySpec { lowers, upper, empty, xattr }).is_ok()
     };
-    if works(Some(Upper { directory: &upper, work: &work })) {
+    if works(Some(Upper { directory: &upper, work: &work, syncing: Syncing::Skipped })) {
         Overlays::Writable
     } else if works(None) {
         Overlays::ReadOnly

@@ -30,6 +30,22 @@ pub fn end_with_this_thread(command: &mut Command) {
     unsafe { command.pre_exec(set) };
 }
 
+/// Makes the program that `command` starts independent of this process: in a session of its own, with no descriptors but the first
+/// three, which `command` gives it.
+pub fn detach(command: &mut Command) {
+    let detach = || {
+        // SAFETY: setsid and close_range are plain system calls, which may be made between fork and exec; nothing is closed
+        // before the exec, so every owner of a descriptor still has it.
+        let (session, closed) = unsafe {
+            let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+            (libc::setsid(), libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags))
+        };
+        if session < 0 || closed < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: the closure makes only system calls and allocates nothing.
+    unsafe { command.pre_exec(detach) };
+}
+
 /// Lets the program that `command` starts inherit `descriptors` under their numbers. They are open as long as the command is
 /// there.
 pub fn inherit(command: &mut Command, descriptors: Vec<OwnedFd>) {

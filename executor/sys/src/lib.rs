@@ -26,6 +26,7 @@ pub mod overlay;
 mod proc_file;
 pub mod program;
 mod raw;
+pub mod resident;
 pub mod sandbox;
 pub mod seccomp;
 pub mod spawn;

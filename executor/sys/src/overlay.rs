@@ -72,15 +72,25 @@ impl XattrNamespace {
     }
 }
 
-/// The directories that take changes; both on one file system. Unmounting syncs nothing (`volatile`): changes are
-/// worthless until committed, and the committer syncs what it keeps. The kernel refuses to mount the same work directory
-/// again.
+/// The directories that take changes; both on one file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Upper<'a> {
     /// Takes what is written.
     pub directory: &'a Path,
     /// Empty directory for the kernel's own use.
     pub work: &'a Path,
+    /// The kernel's care for what is written.
+    pub syncing: Syncing,
+}
+
+/// What the kernel does when a program asks for its files to be on the disk, and when the overlay is unmounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syncing {
+    /// It sees to it.
+    Done,
+    /// Nothing (`volatile`): changes are worthless until committed, and the committer syncs what it keeps. The kernel refuses to
+    /// mount the same work directory again.
+    Skipped,
 }
 
 /// One overlay mount.
@@ -127,7 +137,9 @@ pub fn mount_overlay(spec: &OverlaySpec<'_>) -> Result<OwnedFd, SysError> {
     if let Some(upper) = &spec.upper {
         set_path(&context, c"upperdir", upper.directory, &mut anchors)?;
         set_path(&context, c"workdir", upper.work, &mut anchors)?;
-        context.set_flag(c"volatile")?;
+        if upper.syncing == Syncing::Skipped {
+            context.set_flag(c"volatile")?;
+        }
     }
     match spec.xattr {
         XattrNamespace::Trusted => {}

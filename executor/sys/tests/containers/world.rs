@@ -4,7 +4,7 @@ use rbuild_sys::{
     SandboxError,
     cgroup::Cgroups,
     mount::{MountAttributes, Submounts, clone_tree},
-    overlay::{OverlaySpec, Upper, XattrNamespace, mount_overlay},
+    overlay::{OverlaySpec, Syncing, Upper, XattrNamespace, mount_overlay},
     sandbox::{
         Confinement, Identity, Mount, MountSource, Network, PartKind, Process, Running, SandboxSpec, start,
     },
@@ -122,7 +122,7 @@ impl World {
         };
         let spec = OverlaySpec {
             lowers,
-            upper: Some(Upper { directory: &upper, work: &work }),
+            upper: Some(Upper { directory: &upper, work: &work, syncing: Syncing::Skipped }),
             empty: &self.directory.path().join("empty"),
             xattr,
         };

@@ -1,0 +1,132 @@
+//! What a container is started with, each time, beside the config of its image: a part of its record.
+
+use rbuild_oci::Platform;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The settings of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSettings {
+    /// The platform of its programs.
+    pub platform: Platform,
+    /// Its host name; the short id when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Its network.
+    #[serde(default)]
+    pub network: ContainerNetwork,
+    /// What its first three descriptors are.
+    #[serde(default)]
+    pub streams: ContainerStreams,
+    /// When its standard input ends.
+    #[serde(default)]
+    pub input: ContainerInput,
+    /// Directories and files of the host that it sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<ContainerMount>,
+    /// Seconds between the signal that asks it to stop and the one that makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
+    /// What its processes may use.
+    #[serde(default)]
+    pub limits: ContainerLimits,
+    /// Bytes of its shared memory, if not as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<u64>,
+}
+
+/// The limits of a container; nothing is limited by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerLimits {
+    /// Bytes of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Memory and swap together; -1 is any amount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_and_swap: Option<i64>,
+    /// Weight among the processes of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<u64>,
+    /// Microseconds of processor time in each period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<u64>,
+    /// Length of a period in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<u64>,
+    /// Processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset_mems: Option<String>,
+    /// Processes and threads at one moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+    /// The control group below which that of the container is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Limits of each process.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ulimits: Vec<ContainerUlimit>,
+}
+
+/// A limit of each process of a container; -1 is any number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerUlimit {
+    /// What is limited, as `--ulimit` names it.
+    pub name: String,
+    /// The limit in force.
+    pub soft: i64,
+    /// What a process may raise it to.
+    pub hard: i64,
+}
+
+/// The network of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerNetwork {
+    /// What a container has when nothing was said.
+    #[default]
+    Default,
+    /// The machine's.
+    Host,
+    /// A loopback of its own.
+    None,
+}
+
+/// What a container's first three descriptors are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerStreams {
+    /// Pipes.
+    #[default]
+    Pipes,
+    /// A terminal.
+    Terminal,
+}
+
+/// When a container's standard input ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerInput {
+    /// At once.
+    #[default]
+    None,
+    /// With the first one who was attached to it.
+    Once,
+    /// With the container.
+    Open,
+}
+
+/// A directory or file of the host that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerMount {
+    /// On the host, absolute.
+    pub source: PathBuf,
+    /// In the container, absolute.
+    pub target: String,
+    /// May it only be read?
+    #[serde(default)]
+    pub read_only: bool,
+}

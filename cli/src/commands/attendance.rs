@@ -1,0 +1,226 @@
+//! The person's side of a container that a monitor keeps: keys and signals go in, its output comes out, until it ends or the person
+//! leaves it running.
+
+use crate::{
+    app::App,
+    args::AttachArgs,
+    error::{CliError, UsageError},
+    options::DetachKeys,
+    streams,
+    terminal::RawMode,
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    unistd::read,
+};
+use rbuild::{Attached, Container, ContainerState, MonitorMessage, OutputStream};
+use rustix::termios::tcgetwinsize;
+use std::{
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
+};
+
+/// The signals that are meant for the container.
+pub(super) struct Signals(SignalFd);
+
+impl Signals {
+    /// Takes them from now on. To be called while there is one thread.
+    pub(super) fn take() -> Result<Self, CliError> {
+        let set: SigSet = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGWINCH,
+        ]
+        .into_iter()
+        .collect();
+        let taken = set
+            .thread_block()
+            .and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
+        taken
+            .map(Self)
+            .map_err(|error| CliError::Stream { action: "take over signals", source: error.into() })
+    }
+}
+
+/// What a person does with a container beside watching it.
+pub(super) struct Part {
+    /// Types into it.
+    types: bool,
+    /// Passes signals on.
+    passes_signals: bool,
+    /// Is at a terminal of the container.
+    has_terminal: bool,
+    keys: DetachKeys,
+}
+
+impl Part {
+    /// The part of a person who types into a container, or only watches it.
+    pub(super) fn of(types: bool, keys: DetachKeys) -> Self {
+        Self { types, passes_signals: true, has_terminal: false, keys }
+    }
+
+    /// The same for a person who passes signals on, or keeps them.
+    pub(super) fn passing_signals(self, passes_signals: bool) -> Self {
+        Self { passes_signals, ..self }
+    }
+
+    /// The same for one with a terminal, if `container` has one.
+    pub(super) fn for_container(self, container: &Container) -> Self {
+        Self { has_terminal: container.has_terminal(), ..self }
+    }
+}
+
+/// `attach`.
+pub(super) fn attach(app: &App, args: &AttachArgs) -> Result<u8, CliError> {
+    let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
+    let container = app.engine()?.container(&args.container)?;
+    if container.state != ContainerState::Running {
+        let message = "You cannot attach to a stopped container, start it first";
+        return Err(CliError::Refused(message.to_owned()));
+    }
+    let part = Part { passes_signals: args.sig_proxy, ..Part::of(!args.no_stdin, keys) };
+    attend_running(app, &container, part)
+}
+
+/// Goes to a container that runs.
+pub(super) fn attend_running(app: &App, container: &Container, part: Part) -> Result<u8, CliError> {
+    let attached = app.engine()?.connect(container)?;
+    let part = part.for_container(container);
+    let signals = Signals::take()?;
+    if part.types {
+        attached.attach()?;
+    } else {
+        attached.watch()?;
+    }
+    attend(&attached, &signals, part)
+}
+
+/// Stays with a container until it ends, and gives its exit code, or until the person leaves.
+pub(super) fn attend(attached: &Attached, signals: &Signals, part: Part) -> Result<u8, CliError> {
+    let stdin = io::stdin();
+    let at_terminal = part.has_terminal && part.types;
+    if at_terminal && !stdin.is_terminal() {
+        return Err(UsageError::new("the input device is not a TTY").into());
+    }
+    // raw as long as this value lives, whatever happens
+    let _raw = if at_terminal { RawMode::enter(stdin.as_fd()).ok() } else { None };
+    let mut visit = Visit { attached, signals: &signals.0, types: part.types, part };
+    visit.pass_window_size()?;
+    loop {
+        let (signaled, spoken, typed) = match visit.wait() {
+            Ok(ready) => ready,
+            Err(Errno::EINTR) => continue,
+            Err(errno) => {
+                return Err(CliError::Stream { action: "wait for the container", source: errno.into() });
+            }
+        };
+        if signaled && visit.pass_signals()? {
+            return Ok(0);
+        }
+        if spoken && let Some(code) = visit.listen()? {
+            return Ok(code);
+        }
+        if typed && visit.pass_keys()? {
+            return Ok(0);
+        }
+    }
+}
+
+struct Visit<'a> {
+    attached: &'a Attached,
+    signals: &'a SignalFd,
+    part: Part,
+    /// There may be more to type.
+    types: bool,
+}
+
+impl Visit<'_> {
+    fn wait(&self) -> Result<(bool, bool, bool), Errno> {
+        let stdin = io::stdin();
+        let mut watched = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.attached.as_fd(), PollFlags::POLLIN),
+        ];
+        if self.types {
+            watched.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        }
+        poll(&mut watched, PollTimeout::NONE)?;
+        let happened = |at: usize| watched.get(at).and_then(PollFd::any).unwrap_or(false);
+        Ok((happened(0), happened(1), happened(2)))
+    }
+
+    /// Hands signals on; true if the person goes: their terminal is gone, or they are asked to end while at a terminal.
+    fn pass_signals(&mut self) -> Result<bool, CliError> {
+        while let Ok(Some(received)) = self.signals.read_signal() {
+            let Ok(signal) = Signal::try_from(received.ssi_signo as i32) else { continue };
+            match signal {
+                Signal::SIGWINCH => self.pass_window_size()?,
+                _ if self.part.has_terminal || !self.part.passes_signals => return Ok(true),
+                signal => self.attached.signal(signal as i32)?,
+            }
+        }
+        Ok(false)
+    }
+
+    fn pass_window_size(&self) -> Result<(), CliError> {
+        if self.part.has_terminal
+            && let Ok(size) = tcgetwinsize(streams::stdout())
+        {
+            self.attached.resize(size.ws_row, size.ws_col)?;
+        }
+        Ok(())
+    }
+
+    /// Shows what the container says; its exit code when it has ended.
+    fn listen(&mut self) -> Result<Option<u8>, CliError> {
+        let written = match self.attached.next()? {
+            MonitorMessage::Output(OutputStream::Stdout, bytes) => show(streams::stdout(), &bytes),
+            MonitorMessage::Output(OutputStream::Stderr, bytes) => show(streams::stderr(), &bytes),
+            MonitorMessage::Ended(code) => return Ok(Some(code.clamp(0, 255) as u8)),
+            // it was killed with the process that stayed with it
+            MonitorMessage::Gone => return Ok(Some(137)),
+            MonitorMessage::Started
+            | MonitorMessage::Failed { .. }
+            | MonitorMessage::Unmet(_)
+            | MonitorMessage::Done
+            | MonitorMessage::Refused(_) => Ok(()),
+        };
+        written.map(|()| None).map_err(CliError::stdout)
+    }
+
+    /// Hands typed keys on; true if they were those that leave.
+    fn pass_keys(&mut self) -> Result<bool, CliError> {
+        let mut typed = vec![0; 16 << 10];
+        match read(io::stdin().as_fd(), &mut typed) {
+            Ok(0) => {
+                self.types = false;
+                self.attached.end_input()?;
+            }
+            Ok(length) if self.part.has_terminal => {
+                let (passed, leaves) = self.part.keys.take(&typed[..length]);
+                self.attached.type_in(&passed)?;
+                return Ok(leaves);
+            }
+            Ok(length) => self.attached.type_in(&typed[..length])?,
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(_) => {
+                self.types = false;
+                self.attached.end_input()?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn show(mut stream: impl Write, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).and_then(|()| stream.flush())
+}

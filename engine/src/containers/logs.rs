@@ -1,0 +1,205 @@
+//! Reading what a container has written, and what it goes on to write.
+
+use super::monitor::OutputStream;
+use crate::{Engine, Error};
+use rbuild_cache::{Container, ContainerState};
+use rbuild_oci::Timestamp;
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufRead, BufReader, Seek, SeekFrom},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+/// How often a log is looked at that may grow.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The part of a log that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogRequest {
+    /// True to wait for what comes until the container ends.
+    pub follow: bool,
+    /// Only so many of the last lines; all when absent.
+    pub tail: Option<usize>,
+    /// Only what was written at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only what was written before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// A line of a log, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// When it was written.
+    pub time: Timestamp,
+    /// Where.
+    pub stream: OutputStream,
+    /// The bytes, with the end of the line if it is there.
+    pub bytes: Vec<u8>,
+}
+
+impl LogEntry {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.strip_suffix(b"\n")?.splitn(4, |byte| *byte == b' ');
+        let time = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let stream = match fields.next()? {
+            b"stdout" => OutputStream::Stdout,
+            b"stderr" => OutputStream::Stderr,
+            _ => return None,
+        };
+        let is_whole = match fields.next()? {
+            b"F" => true,
+            b"P" => false,
+            _ => return None,
+        };
+        let mut bytes = fields.next()?.to_vec();
+        if is_whole {
+            bytes.push(b'\n');
+        }
+        Some(Self { time, stream, bytes })
+    }
+
+    /// True if it ends a line.
+    #[must_use]
+    pub fn ends_line(&self) -> bool {
+        self.bytes.ends_with(b"\n")
+    }
+}
+
+impl Engine {
+    /// Hands each entry of a container's log that `request` asks for to `take`, until there are no more or it returns false.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`]; [`Error::NoMonitor`] for a container whose output went to the rbuild that ran it;
+    /// [`Error::Io`].
+    pub fn logs(
+        &self,
+        name: &str,
+        request: &LogRequest,
+        mut take: impl FnMut(LogEntry) -> bool,
+    ) -> Result<(), Error> {
+        let container = self.container(name)?;
+        let path = self.store.container(&container.id).log();
+        let fail = |source| Error::Io { action: "read", path: path.clone(), source };
+        let Some(mut log) = self.opened(&container, request, &path)? else { return Ok(()) };
+        if let Some(count) = request.tail {
+            let start = last_lines(&mut log, count, request).map_err(fail)?;
+            log.seek(SeekFrom::Start(start)).map_err(fail)?;
+        }
+        let mut line = Vec::new();
+        loop {
+            // asked before the log is read to its end
+            let may_grow = request.follow && self.runs(&container)?;
+            while log.read_until(b'\n', &mut line).map_err(fail)? > 0 && line.ends_with(b"\n") {
+                let entry = LogEntry::parse(&line);
+                line.clear();
+                let Some(entry) = entry else { continue };
+                if request.until.is_some_and(|until| entry.time >= until) {
+                    return Ok(());
+                }
+                if request.since.is_none_or(|since| entry.time >= since) && !take(entry) {
+                    return Ok(());
+                }
+            }
+            if !may_grow || request.until.is_some_and(|until| Timestamp::from(self.store.now()) >= until) {
+                return Ok(());
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// The log, once there is one; `None` when there will be none.
+    fn opened(
+        &self,
+        container: &Container,
+        request: &LogRequest,
+        path: &Path,
+    ) -> Result<Option<BufReader<File>>, Error> {
+        loop {
+            let runs = self.runs(container)?;
+            match File::open(path) {
+                Ok(file) => return Ok(Some(BufReader::new(file))),
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::Io { action: "open", path: path.to_owned(), source });
+                }
+                Err(_) if !runs => return Ok(None),
+                Err(_) => {}
+            }
+            match self.connect(container) {
+                Ok(_) if request.follow => thread::sleep(PAUSE),
+                Ok(_) | Err(Error::ContainerNotRunning(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn runs(&self, container: &Container) -> Result<bool, Error> {
+        let now = self.store.container(&container.id).read()?;
+        Ok(now.is_some_and(|now| now.state == ContainerState::Running))
+    }
+}
+
+/// Where the last `count` lines begin that `request` asks for.
+fn last_lines(log: &mut BufReader<File>, count: usize, request: &LogRequest) -> io::Result<u64> {
+    let mut starts = VecDeque::new();
+    let (mut at, mut line, mut is_new) = (0, Vec::new(), [true; 2]);
+    loop {
+        line.clear();
+        let length = log.read_until(b'\n', &mut line)? as u64;
+        let Some(entry) = LogEntry::parse(&line) else {
+            if length == 0 {
+                return Ok(starts.front().copied().unwrap_or(at));
+            }
+            at += length;
+            continue;
+        };
+        let is_asked_for = request.since.is_none_or(|since| entry.time >= since)
+            && request.until.is_none_or(|until| entry.time < until);
+        // a line begins where none of its stream is open
+        let stream = usize::from(entry.stream == OutputStream::Stderr);
+        if is_asked_for && is_new[stream] {
+            starts.push_back(at);
+            if starts.len() > count {
+                starts.pop_front();
+            }
+        }
+        is_new[stream] = entry.ends_line();
+        at += length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_as_they_were_written() {
+        let entry = LogEntry::parse(b"2026-01-02T03:04:05.6Z stderr F a b \xff\n").unwrap();
+        assert_eq!((entry.stream, entry.bytes.as_slice()), (OutputStream::Stderr, b"a b \xff\n".as_slice()));
+        let entry = LogEntry::parse(b"2026-01-02T03:04:05Z stdout P \n").unwrap();
+        assert_eq!((entry.stream, entry.bytes.as_slice()), (OutputStream::Stdout, b"".as_slice()));
+        for damaged in
+            [b"".as_slice(), b"x\n", b"2026-01-02T03:04:05Z stdout F", b"2026-01-02T03:04:05Z x F y\n"]
+        {
+            assert_eq!(LogEntry::parse(damaged), None);
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let time = "2026-01-02T03:04:05Z";
+        let lines = ["stdout F a", "stdout P b", "stderr F c", "stdout F d", "stdout F e"];
+        let text: String = lines.iter().map(|line| format!("{time} {line}\n")).collect();
+        std::fs::write(&path, &text).unwrap();
+        let from = |count| {
+            let mut log = BufReader::new(File::open(&path).unwrap());
+            let start = last_lines(&mut log, count, &LogRequest::default()).unwrap();
+            text[start as usize..].lines().count()
+        };
+        assert_eq!([from(0), from(1), from(2), from(3), from(9)], [0, 1, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,176 @@
+//! The client's side of a monitor.
+
+use super::{
+    client::address,
+    packet::{Message, OutputStream, PIECE, Request, next_packet, send_packet},
+    socket_failure,
+};
+use crate::{Engine, Error};
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, connect, socket, socketpair},
+};
+use rbuild_cache::{Container, ContainerState};
+use rbuild_executor::UnmetLimit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// A connection to the monitor of a container. When it is dropped the container goes on.
+#[derive(Debug)]
+pub struct Attached {
+    socket: OwnedFd,
+}
+
+/// What a monitor says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MonitorMessage {
+    /// The program runs.
+    Started,
+    /// The program could not be started.
+    Failed {
+        /// The exit code that says so.
+        code: u8,
+        /// The reason, in words.
+        reason: String,
+    },
+    /// A limit of the program is not in force.
+    Unmet(UnmetLimit),
+    /// The program wrote this.
+    Output(OutputStream, Vec<u8>),
+    /// The program has ended with this exit code.
+    Ended(i32),
+    /// A request was carried out.
+    Done,
+    /// A request was not carried out, because of this.
+    Refused(String),
+    /// The monitor has gone without a word.
+    Gone,
+}
+
+impl Attached {
+    /// A connection to a monitor that is yet to start, and the socket that it gets for [`Engine::monitor`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn pair() -> Result<(Self, OwnedFd), Error> {
+        let (socket, other) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(socket_failure)?;
+        Ok((Self { socket }, other))
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn next(&self) -> Result<MonitorMessage, Error> {
+        loop {
+            let packet = next_packet(&self.socket, MsgFlags::empty()).map_err(socket_failure)?;
+            let packet = packet.unwrap_or_default();
+            if packet.is_empty() {
+                return Ok(MonitorMessage::Gone);
+            }
+            return Ok(match Message::decode(&packet) {
+                Some(Message::Started) => MonitorMessage::Started,
+                Some(Message::Failed { code, reason }) => MonitorMessage::Failed { code, reason },
+                Some(Message::Unmet { flags, reason }) => MonitorMessage::Unmet(UnmetLimit { flags, reason }),
+                Some(Message::Output(stream, bytes)) => MonitorMessage::Output(stream, bytes),
+                Some(Message::Ended(code)) => MonitorMessage::Ended(code),
+                Some(Message::Done) => MonitorMessage::Done,
+                Some(Message::Refused(reason)) => MonitorMessage::Refused(reason),
+                None => continue,
+            });
+        }
+    }
+
+    /// Asks for what the program writes from now on; says that this process types into it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn attach(&self) -> Result<(), Error> {
+        self.ask(&Request::Attach)
+    }
+
+    /// Asks for what the program writes from now on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn watch(&self) -> Result<(), Error> {
+        self.ask(&Request::Watch)
+    }
+
+    /// Types into the program.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn type_in(&self, bytes: &[u8]) -> Result<(), Error> {
+        bytes.chunks(PIECE).try_for_each(|piece| self.ask(&Request::Input(piece.to_vec())))
+    }
+
+    /// Says that there is nothing more to type.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn end_input(&self) -> Result<(), Error> {
+        self.ask(&Request::EndOfInput)
+    }
+
+    /// Tells the program's terminal its size.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<(), Error> {
+        self.ask(&Request::Size { rows, columns })
+    }
+
+    /// Sends the program a signal, by its number; the answer is [`MonitorMessage::Done`] or [`MonitorMessage::Refused`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn signal(&self, number: i32) -> Result<(), Error> {
+        self.ask(&Request::Signal(number))
+    }
+
+    fn ask(&self, request: &Request) -> Result<(), Error> {
+        match send_packet(&self.socket, &request.encode(), MsgFlags::empty()) {
+            // it has ended, which its last message says
+            Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(socket_failure(errno)),
+        }
+    }
+}
+
+impl AsFd for Attached {
+    /// Readable when there is a message.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Engine {
+    /// Connects to the monitor of a container that runs.
+    ///
+    /// # Errors
+    /// [`Error::ContainerNotRunning`]; [`Error::NoMonitor`] for a container that another rbuild runs in its foreground.
+    pub fn connect(&self, container: &Container) -> Result<Attached, Error> {
+        if container.state != ContainerState::Running {
+            return Err(Error::ContainerNotRunning(container.name.clone()));
+        }
+        let directory = self.store.container(&container.id);
+        let connected = || -> std::io::Result<OwnedFd> {
+            let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+            let (_held, address) = address(&directory)?;
+            connect(socket.as_raw_fd(), &address)?;
+            Ok(socket)
+        };
+        match connected() {
+            Ok(socket) => Ok(Attached { socket }),
+            Err(_) if self.container(&container.id)?.state != ContainerState::Running => {
+                Err(Error::ContainerNotRunning(container.name.clone()))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::NoMonitor(container.name.clone()))
+            }
+            Err(source) => Err(Error::Io { action: "connect to", path: directory.monitor(), source }),
+        }
+    }
+}

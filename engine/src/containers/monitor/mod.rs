@@ -1,0 +1,309 @@
+//! The process that stays with a container: it has started the program, carries its streams, keeps its log, takes requests over a
+//! socket in the container's directory, and writes down how it ended.
+//!
+//! It is one thread that waits for whatever comes first. Nothing of a container hangs on the process that asked for it: that
+//! one is a client like those that come later. A client that does not read holds up what the program writes, as a pipe would.
+
+mod client;
+mod connection;
+mod log_writer;
+mod packet;
+mod session;
+
+pub use connection::{Attached, MonitorMessage};
+pub use packet::OutputStream;
+
+use super::{process::RunningContainer, start::stream_failure};
+use crate::{Engine, Error};
+use client::{Client, Part, listen};
+use log_writer::LogWriter;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
+};
+use packet::{Message, Request};
+use rbuild_cache::{Container, ContainerDirectory, ContainerInput, ContainerLock, ContainerState};
+use rbuild_executor::{Stdio, UnmetLimit};
+use rbuild_oci::Timestamp;
+use session::Session;
+use std::{
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixListener,
+    },
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+/// How long what a program has written is waited for when the program has ended, in milliseconds.
+const LAST_WORDS: u16 = 1000;
+
+/// How often, and how far apart, the lock of a container is tried: others hold it for a moment to see if it is held.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+impl Engine {
+    /// Starts the container `id` and stays with it until it ends. `caller` is the socket of the process that asked for it
+    /// ([`Attached::pair`]), which hears how that went; `explain` gives the exit code and the words for a failure.
+    pub fn monitor(&self, id: &str, caller: OwnedFd, explain: impl FnOnce(&Error) -> (u8, String)) {
+        let mut caller = Client::new(caller);
+        let failed = match self.prepare(id) {
+            Err(error) => error,
+            Ok((mut monitor, prepared)) => {
+                // what it has asked for already, so that it misses nothing
+                monitor.clients.push(caller);
+                monitor.serve_client(0);
+                match self.launch(prepared.container, prepared.locked, prepared.stdio) {
+                    Ok(running) => return monitor.begin(running),
+                    Err(error) => {
+                        monitor.close();
+                        let Some(first) = monitor.clients.pop() else { return };
+                        caller = first;
+                        error
+                    }
+                }
+            }
+        };
+        let (code, reason) = explain(&failed);
+        caller.send(&Message::Failed { code, reason });
+    }
+
+    fn prepare(&self, id: &str) -> Result<(Monitor, Prepared), Error> {
+        let container = self.container(id)?;
+        let directory = self.store.container(&container.id);
+        let lock = self.lock_container(&container.id)?;
+        let lock = lock.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
+        let settings = container.settings.as_ref();
+        let (streams, input) =
+            settings.map(|settings| (settings.streams, settings.input)).unwrap_or_default();
+        let listener = listen(&directory).map_err(|source| Error::Io {
+            action: "listen on",
+            path: directory.monitor(),
+            source,
+        })?;
+        let (session, stdio) = Session::new(streams, input != ContainerInput::None)?;
+        let monitor = Monitor {
+            running: None,
+            session,
+            input,
+            log: LogWriter::new(directory.log()),
+            listener,
+            socket: directory.monitor(),
+            clients: Vec::new(),
+        };
+        Ok((monitor, Prepared { container, locked: (directory, lock), stdio }))
+    }
+
+    /// The lock of a container that does not run.
+    fn lock_container(&self, id: &str) -> Result<Option<ContainerLock>, Error> {
+        for _ in 0..LOCK_TRIES {
+            if let Some(lock) = self.store.container(id).try_lock()? {
+                return Ok(Some(lock));
+            }
+            if self.container(id)?.state == ContainerState::Running {
+                return Ok(None);
+            }
+            thread::sleep(LOCK_PAUSE);
+        }
+        Ok(None)
+    }
+}
+
+/// A container that can be started.
+struct Prepared {
+    container: Container,
+    locked: (ContainerDirectory, ContainerLock),
+    stdio: Stdio,
+}
+
+struct Monitor {
+    /// There while it runs.
+    running: Option<RunningContainer>,
+    session: Session,
+    input: ContainerInput,
+    log: LogWriter,
+    listener: UnixListener,
+    socket: PathBuf,
+    clients: Vec<Client>,
+}
+
+/// What happened.
+struct Ready {
+    connection: bool,
+    ended: bool,
+    outputs: Vec<usize>,
+    input: bool,
+    clients: Vec<usize>,
+}
+
+impl Monitor {
+    fn begin(mut self, running: RunningContainer) {
+        for UnmetLimit { flags, reason } in running.unmet_limits() {
+            let message = Message::Unmet { flags: flags.clone(), reason: reason.clone() };
+            self.clients.iter_mut().for_each(|client| client.send(&message));
+        }
+        self.running = Some(running);
+        self.clients.iter_mut().for_each(|client| client.send(&Message::Started));
+        rbuild_sys::resident::give_code_back();
+        self.run();
+    }
+
+    fn run(mut self) {
+        loop {
+            match self.wait() {
+                Ok(ready) => {
+                    self.serve(&ready);
+                    if ready.ended {
+                        break;
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                // a kernel that cannot wait: the container ends with this process
+                Err(_) => return,
+            }
+        }
+        self.take_last_words();
+        self.finish();
+    }
+
+    fn wait(&self) -> Result<Ready, Errno> {
+        let mut watched = vec![PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
+        let process = self.running.as_ref().and_then(RunningContainer::pidfd);
+        watched.extend(process.map(|process| PollFd::new(process, PollFlags::POLLIN)));
+        let input = self.session.waiting_input();
+        watched.extend(input.map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
+        let is_held_up = self.clients.iter().any(Client::is_behind);
+        let outputs = if is_held_up { &[] } else { self.session.outputs.as_slice() };
+        watched.extend(outputs.iter().map(|(_, end)| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
+        let takes_input = self.session.takes_input();
+        watched.extend(self.clients.iter().map(|client| client.watched(takes_input)));
+        poll(&mut watched, PollTimeout::NONE)?;
+        let mut happened = watched.iter().map(|one| one.any() == Some(true));
+        let mut next = |is_watched: bool| is_watched && happened.next() == Some(true);
+        Ok(Ready {
+            connection: next(true),
+            ended: next(process.is_some()),
+            input: next(input.is_some()),
+            outputs: (0..outputs.len()).filter(|_| next(true)).collect(),
+            clients: (0..self.clients.len()).filter(|_| next(true)).collect(),
+        })
+    }
+
+    fn serve(&mut self, ready: &Ready) {
+        if ready.input {
+            self.session.feed();
+        }
+        self.carry_outputs(&ready.outputs);
+        // the last first, because the place of one that has gone is taken by the last
+        for index in ready.clients.iter().rev() {
+            self.serve_client(*index);
+        }
+        if ready.connection
+            && let Some(client) = Client::accept(&self.listener)
+        {
+            self.clients.push(client);
+        }
+    }
+
+    /// Carries what can be read from the outputs at `indexes`, in this order.
+    fn carry_outputs(&mut self, indexes: &[usize]) {
+        for index in indexes {
+            let Some((stream, bytes)) = self.session.read_output(*index) else { continue };
+            if let Some(running) = &self.running {
+                self.log.append(stream, &bytes, Timestamp::from(running.store.now()));
+            }
+            let message = Message::Output(stream, bytes);
+            let watching = self.clients.iter_mut().filter(|client| client.part != Part::None);
+            watching.for_each(|client| client.send(&message));
+        }
+        self.session.forget_ended();
+    }
+
+    fn serve_client(&mut self, index: usize) {
+        self.clients[index].flush();
+        while let Some(request) = self.clients[index].next() {
+            match request {
+                Request::Attach => self.clients[index].part = Part::Types,
+                Request::Watch => self.clients[index].part = Part::Watches,
+                Request::Input(bytes) => self.session.type_in(&bytes),
+                Request::EndOfInput if self.input == ContainerInput::Once => self.session.end_input(),
+                Request::EndOfInput => {}
+                Request::Size { rows, columns } => self.session.resize(rows, columns),
+                Request::Signal(number) => self.send_signal(index, number),
+            }
+            if !self.session.takes_input() {
+                break;
+            }
+        }
+        if self.clients[index].is_gone {
+            let client = self.clients.swap_remove(index);
+            if client.part == Part::Types && self.input == ContainerInput::Once {
+                self.session.end_input();
+            }
+        }
+    }
+
+    fn send_signal(&mut self, index: usize, number: i32) {
+        let sent = match (Signal::try_from(number), &self.running) {
+            (Ok(signal), Some(running)) => running.signal(signal).map_err(|error| error.to_string()),
+            _ => Err(format!("signal {number} cannot be sent")),
+        };
+        let answer = sent.map_or_else(Message::Refused, |()| Message::Done);
+        self.clients[index].send(&answer);
+    }
+
+    /// What the program wrote before it ended. A process outside that was given its pipe could keep it open for ever.
+    fn take_last_words(&mut self) {
+        while !self.session.outputs.is_empty() {
+            let mut watched: Vec<_> = self
+                .session
+                .outputs
+                .iter()
+                .map(|(_, end)| PollFd::new(end.as_fd(), PollFlags::POLLIN))
+                .collect();
+            match poll(&mut watched, PollTimeout::from(LAST_WORDS)) {
+                Err(Errno::EINTR) => continue,
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let ready: Vec<usize> =
+                (0..watched.len()).filter(|index| watched[*index].any() == Some(true)).collect();
+            self.carry_outputs(&ready);
+        }
+    }
+
+    /// Lets nobody in any more.
+    fn close(&self) {
+        // it goes with the container at the latest
+        let _ = std::fs::remove_file(&self.socket);
+    }
+
+    /// Writes down how the program ended, and tells it to those who wait: the container can be started or removed when they
+    /// hear of it.
+    fn finish(mut self) {
+        let Some(running) = self.running.take() else { return };
+        // a record that cannot be written says of itself that the container was killed
+        let code = running.wait().unwrap_or(255);
+        self.close();
+        for client in &mut self.clients {
+            client.send(&Message::Ended(code));
+        }
+        while !self.clients.is_empty() {
+            let mut watched: Vec<_> = self.clients.iter().map(Client::watched_for_room).collect();
+            match poll(&mut watched, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+            drop(watched);
+            self.clients.iter_mut().for_each(Client::flush);
+            self.clients.retain(|client| client.is_behind() && !client.is_gone);
+        }
+    }
+}
+
+/// The failure of a socket between a monitor and its clients.
+fn socket_failure(errno: Errno) -> Error {
+    stream_failure(errno.into())
+}
