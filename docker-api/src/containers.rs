@@ -108,6 +108,8 @@ pub enum ContainerFilter {
     Id(String),
     /// The word for the state.
     Status(String),
+    /// The exit code of one that has ended.
+    Exited(i32),
     /// The image, by name or by the beginning of its id.
     Ancestor(String),
     /// A label, and its value if there is one.
@@ -129,6 +131,7 @@ impl ContainerFilter {
                 Ok(Self::Status(value.to_owned()))
             }
             "status" => Err(invalid(text)),
+            "exited" => value.parse().map(Self::Exited).map_err(|_| invalid(text)),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
             "label" => Ok(label(value, Self::Label)),
             other => Err(invalid(other)),
@@ -142,6 +145,7 @@ impl ContainerFilter {
             Self::Name(part) => container.name.contains(part.trim_start_matches('/')),
             Self::Id(prefix) => container.id.starts_with(prefix),
             Self::Status(status) => state(container.state) == status,
+            Self::Exited(code) => container.state == ContainerState::Exited(*code),
             Self::Ancestor(image) => {
                 let hex = container.image_id.as_digest().hex();
                 let reference = |text: &str| text.parse::<Reference>().ok();

@@ -11,8 +11,6 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(override_usage = "rbuild run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
 pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) container: ContainerArgs,
     /// Let it run in the background and print its id
     #[arg(short, long, switch = false)]
     pub(crate) detach: bool,
@@ -22,6 +20,8 @@ pub(crate) struct RunArgs {
     /// false: keep signals to oneself
     #[arg(long, switch = true)]
     pub(crate) sig_proxy: bool,
+    #[command(flatten)]
+    pub(crate) container: ContainerArgs,
 }
 
 /// What was typed after `create`.
@@ -126,7 +126,8 @@ pub(crate) struct PsArgs {
     /// Show ended containers too
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Only some containers: name=PATTERN, id=PREFIX, status=STATE, ancestor=IMAGE
+    /// Only some containers: name=PATTERN, id=PREFIX, status=STATE, exited=CODE, ancestor=IMAGE,
+    /// label=NAME[=VALUE]
     #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// table, json, 'table TEMPLATE' or a Go template

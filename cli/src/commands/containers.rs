@@ -36,7 +36,9 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let filters =
         args.filter.iter().map(|text| ContainerFilter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let last = if args.latest { Some(1) } else { args.last };
-    let by_state = filters.iter().any(|filter| matches!(filter, ContainerFilter::Status(_)));
+    let names_state =
+        |filter: &ContainerFilter| matches!(filter, ContainerFilter::Status(_) | ContainerFilter::Exited(_));
+    let by_state = filters.iter().any(names_state);
     let all = args.all || last.is_some() || by_state;
     let containers = app.engine()?.containers()?;
     let rows = containers

@@ -19,9 +19,14 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
     let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
     if !(args.attach || args.interactive) {
         return each(&args.containers, Force::No, app.environment.color(), |name| {
-            let container = app.engine()?.container(name)?;
-            if container.state != ContainerState::Running {
-                monitor::start(app, &container, Caller::Leaves)?;
+            let engine = app.engine()?;
+            let container = engine.container(name)?;
+            if container.state != ContainerState::Running
+                && let Err(error) = monitor::start(app, &container, Caller::Leaves)
+                // another process may have been faster
+                && engine.container(&container.id)?.state != ContainerState::Running
+            {
+                return Err(error);
             }
             print(&format!("{name}\n"))
         })

@@ -168,6 +168,43 @@ fn signals_reach_the_program_and_the_deaf_are_killed() {
     assert!(here.fails(["kill", "-s", "NONE", "deaf2"]).stderr.contains("invalid signal: NONE"));
 }
 
+/// One of `run --rm` without a terminal has no process of its own.
+#[test]
+fn a_container_in_the_foreground_is_stopped_and_killed_too() {
+    as_root_and_user("a_container_in_the_foreground_is_stopped_and_killed_too", |here| {
+        for (words, code) in
+            [(&["stop", "fore"][..], 7), (&["kill", "fore"], 137), (&["stop", "-t", "0", "fore"], 137)]
+        {
+            let script = if code == 7 {
+                "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"
+            } else {
+                "echo up; exec sleep 1000"
+            };
+            let mut run = here.command(["run", "--rm", "--name", "fore", "busybox", "sh", "-c", script]);
+            let mut run = run.stdout(Stdio::piped()).spawn().unwrap();
+            run.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+            here.ok(words);
+            assert_eq!(run.wait().unwrap().code(), Some(code), "{words:?}");
+            assert_eq!(here.ok(["ps", "-aq"]), "");
+        }
+    });
+}
+
+#[test]
+fn of_many_who_start_a_container_all_find_it_started() {
+    let Some(here) = with_busybox("of_many_who_start_a_container_all_find_it_started") else { return };
+    here.ok(["create", "--name", "one", "busybox", "sleep", "1000"]);
+    let starting: Vec<_> =
+        (0..8).map(|_| here.command(["start", "one"]).stdout(Stdio::piped()).spawn().unwrap()).collect();
+    for start in starting {
+        assert!(start.wait_with_output().unwrap().status.success());
+    }
+    assert_eq!(here.ok(["ps", "-q"]).lines().count(), 1);
+    here.ok(["rm", "-f", "one"]);
+    here.run(["run", "--name", "ended", "busybox", "sh", "-c", "exit 6"]);
+    assert_eq!(here.ok(["ps", "--filter", "exited=6", "--format", "{{.Names}}"]), "ended\n");
+}
+
 #[test]
 fn states_are_true_whoever_was_killed() {
     let Some(here) = with_busybox("states_are_true_whoever_was_killed") else { return };

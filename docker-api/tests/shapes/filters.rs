@@ -74,6 +74,7 @@ fn containers_are_filtered_by_docker_s_words() {
         ("id=123", false, false),
         ("status=running", true, false),
         ("status=exited", false, true),
+        ("exited=-1", false, false),
         ("ancestor=docker.io/library/debian:12", true, false),
         ("ancestor=sha256:aaaa", true, true),
         ("ancestor=r.example:5000/a:1", false, true),
@@ -98,6 +99,7 @@ fn wrong_filters_are_named() {
     );
     let container = |text: &str| ContainerFilter::parse(text).unwrap_err().to_string();
     assert_eq!(container("status=paused"), "invalid filter 'status=paused'");
+    assert_eq!(container("exited=no"), "invalid filter 'exited=no'");
     assert_eq!(container("volume=x"), "invalid filter 'volume'");
     assert_eq!(container("name"), "invalid filter 'name'");
 }

@@ -11,11 +11,15 @@ use rbuild_cache::{Container, ContainerState};
 use std::{
     os::fd::{AsFd, OwnedFd},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 /// How long a container may take to stop by itself.
 const PATIENCE: i64 = 10;
+
+/// How often a container is looked at that has nobody to ask.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The first real-time signal that programs may use, and the last.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
@@ -27,7 +31,10 @@ impl Engine {
     /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`Error::SignalRefused`].
     pub fn signal_container(&self, name: &str, signal: i32) -> Result<(), Error> {
         let container = self.container(name)?;
-        let monitor = self.connect(&container)?;
+        let monitor = match self.connect(&container) {
+            Err(Error::NoMonitor(_)) => return self.signal_directly(&container, signal),
+            connected => connected?,
+        };
         monitor.signal(signal)?;
         loop {
             match monitor.next()? {
@@ -62,10 +69,11 @@ impl Engine {
         let seconds = seconds.or(of_container).unwrap_or(PATIENCE);
         let monitor = match self.connect(&container) {
             Err(Error::ContainerNotRunning(_)) => return Ok(()),
+            Err(Error::NoMonitor(_)) => return self.stop_directly(&container, signal, deadline(seconds)),
             connected => connected?,
         };
         monitor.signal(signal)?;
-        let limit = u64::try_from(seconds).ok().map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let limit = deadline(seconds);
         while has_message(&monitor, limit)? {
             if let MonitorMessage::Ended(_) | MonitorMessage::Gone = monitor.next()? {
                 return Ok(());
@@ -92,6 +100,41 @@ impl Engine {
         }
     }
 
+    /// Sends a signal to a container that the rbuild in whose foreground it runs is alone with.
+    fn signal_directly(&self, container: &Container, signal: i32) -> Result<(), Error> {
+        let refused = |reason: String| Error::SignalRefused { name: container.name.clone(), reason };
+        let ended = || Error::ContainerNotRunning(container.name.clone());
+        let number =
+            Signal::try_from(signal).map_err(|_| refused(format!("signal {signal} cannot be sent")))?;
+        let process = rbuild_executor::open_process(container.pid.ok_or_else(ended)?)?.ok_or_else(ended)?;
+        // the process is held before this is asked, because its number may have come to mean another
+        if !self.still_runs(container)? {
+            return Err(ended());
+        }
+        rbuild_sys::spawn::send_signal(process.as_fd(), number).map_err(|error| refused(error.to_string()))
+    }
+
+    fn stop_directly(&self, container: &Container, signal: i32, limit: Option<Instant>) -> Result<(), Error> {
+        match self.signal_directly(container, signal) {
+            Err(Error::ContainerNotRunning(_)) => return Ok(()),
+            sent => sent?,
+        }
+        while self.still_runs(container)? {
+            if limit.is_some_and(|limit| Instant::now() >= limit) {
+                return super::process::kill(&self.store, container);
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn still_runs(&self, container: &Container) -> Result<bool, Error> {
+        match self.container(&container.id) {
+            Err(Error::NoSuchContainer(_)) => Ok(false),
+            found => Ok(found?.state == ContainerState::Running),
+        }
+    }
+
     /// Kills a container that runs.
     pub(super) fn end_container(&self, container: &Container) -> Result<(), Error> {
         let monitor = match self.connect(container) {
@@ -110,6 +153,12 @@ impl Engine {
             ContainerState::Created | ContainerState::Running => 0,
         })
     }
+}
+
+/// The moment in so many seconds; none when it is for ever.
+fn deadline(seconds: i64) -> Option<Instant> {
+    let seconds = u64::try_from(seconds).ok()?;
+    Instant::now().checked_add(Duration::from_secs(seconds))
 }
 
 /// True if there is a message before `limit`.
