@@ -248,7 +248,7 @@ fn streams(request: &DebugRequest) -> Result<(Option<OwnedFd>, Stdio), Error> {
             (Some(master), Stdio::Terminal(slave))
         }
         (Terminal::None, ContainerStdio::Null) => (None, Stdio::OwnOutput),
-        (Terminal::None, ContainerStdio::Inherit) => (None, Stdio::Own),
+        (Terminal::None, ContainerStdio::Inherit | ContainerStdio::Open) => (None, Stdio::Own),
     })
 }
 
