@@ -10,6 +10,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 const NAMED: usize = 10;
 
 const MEGABYTE: u64 = 1_000_000;
+const GIGABYTE: u64 = 1_000_000_000;
 
 /// The number of an activity, from 1 in the order of their beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -369,8 +370,10 @@ impl fmt::Display for Warning {
             }
             Self::OverBudget { lacking } => write!(
                 f,
-                "the store is {lacking} bytes over its budget, and images, containers, running builds or the reserved part of the \
-                 cache need the rest: remove images, or raise the budget"
+                "the store is {} over its budget, and images, containers, running builds or the reserved part of the cache need \
+                 the rest: remove images that have lost their name with `rbuild image prune` and others with `rbuild rmi`, or \
+                 raise the budget",
+                in_units(*lacking)
             ),
             Self::ImageMoved(moved) => write!(f, "{moved}; the build uses the locked one"),
             Self::NotReproducible { step, number, files } => {
@@ -445,4 +448,14 @@ impl EventSink {
     pub fn send(&self, event: Event) {
         (self.0)(event);
     }
+}
+
+/// `bytes` with one decimal, in the unit that suits them.
+fn in_units(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..MEGABYTE => (1_000, "kB"),
+        MEGABYTE..GIGABYTE => (MEGABYTE, "MB"),
+        GIGABYTE.. => (GIGABYTE, "GB"),
+    };
+    format!("{}.{}{name}", bytes / unit, bytes % unit / (unit / 10))
 }

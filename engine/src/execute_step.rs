@@ -241,7 +241,10 @@ impl Executor {
         if let Some(lock) = store.try_lock_step(key)? {
             return self.announced(lock);
         }
-        activity.note(self.awaits_other_build(key));
+        // an equal step of this very build is no other build
+        if let Some(note) = self.awaits_other_build(key) {
+            activity.note(note);
+        }
         let waited = store.wait_step(key, &self.machine.cancel)?;
         self.announced(waited.ok_or(Error::Executor(ExecutorError::Canceled))?)
     }
@@ -254,8 +257,8 @@ impl Executor {
         Ok(lock)
     }
 
-    /// The build that holds the lock of a step; it may have taken it in this moment, and not have said so yet.
-    fn awaits_other_build(&self, key: &CacheKey) -> Note {
+    /// What to say of another build that holds the lock of a step; it may have taken it in this moment, and not have said so yet.
+    fn awaits_other_build(&self, key: &CacheKey) -> Option<Note> {
         let (store, mut holder) = (&self.machine.store, None);
         for _ in 0..10 {
             holder = store.step_holder(key);
@@ -265,9 +268,13 @@ impl Executor {
             thread::sleep(Duration::from_millis(1));
         }
         let now = Timestamp::from(store.now());
+        let own = self.reporter.step_holder(now);
+        if own.is_some_and(|own| holder.as_ref().is_some_and(|holder| holder.build == own.build)) {
+            return None;
+        }
         let seconds = holder.as_ref().map_or(0, |holder| now.seconds() - holder.since.seconds());
         let running = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        Note::AwaitsOtherBuild { holder, running }
+        Some(Note::AwaitsOtherBuild { holder, running })
     }
 }
 

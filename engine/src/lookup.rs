@@ -25,7 +25,7 @@ use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Action, CachePolicy, CopyAction, Plan, Step};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -40,6 +40,8 @@ pub(crate) struct StepCache {
     /// Records of lower stores whose results this build uses.
     borrowed: Mutex<Vec<(CacheKey, CacheRecord)>>,
     imports: Imports,
+    /// What this build made although the cache was not wanted, for steps of it that are equal.
+    made: Mutex<HashMap<CacheKey, CacheRecord>>,
     /// Layers that a cache promised and that cannot be had: records that need them count for nothing in this build.
     lost: Mutex<HashSet<LayerId>>,
 }
@@ -168,6 +170,7 @@ impl StepCache {
             lower: LowerStores::open(store, request)?,
             borrowed: Mutex::default(),
             imports: Imports::default(),
+            made: Mutex::default(),
             lost: Mutex::default(),
         })
     }
@@ -286,7 +289,8 @@ impl StepCache {
         let missed = Missed { files: ready.files(), inputs: Some(ready.inputs) };
         let reason = || misses.reason(&missed, &self.records);
         if step.cache == CachePolicy::Ignore {
-            return Ok(Found::Miss(reason()));
+            let made = self.made().get(&keyed.key).filter(|made| stands_on(made, ready.inputs)).cloned();
+            return Ok(made.map_or_else(|| Found::Miss(reason()), |made| Found::Hit(Hit::new(made, ready))));
         }
         let mut earlier = misses.earlier(step.id);
         let renewed;
@@ -375,8 +379,15 @@ impl StepCache {
         for (key, step) in ready.keys().into_iter().skip(1) {
             recorder.record(key, CacheRecord { step, ..record.clone() });
         }
+        if keyed.repeated && ready.step.cache == CachePolicy::Ignore {
+            self.made().insert(keyed.key, record.clone());
+        }
         recorder.record_and_unlock(keyed.key, record.clone(), lock);
         Ok(StepResult::new(record, parent, Origin::Executed))
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<CacheKey, CacheRecord>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the layers of all results from being pruned; results whose layers are gone are dropped, with those above.
@@ -396,6 +407,11 @@ impl Hit {
         let record = CacheRecord { step, by_content, ..record };
         Self { result: StepResult::new(record, &ready.inputs.parent, Origin::Cache), keys: ready.keys() }
     }
+}
+
+/// True if `record` was made on these very layers.
+fn stands_on(record: &CacheRecord, inputs: &Inputs) -> bool {
+    record.parent_layers == *inputs.parent && record.source_layers == inputs.source_layers()
 }
 
 /// Makes `record` the result of `step`, if there is one and the step's parent has a result too. It must stand on the very

@@ -125,14 +125,16 @@ impl Misses {
         let same = self.earlier(missed.files.step.id).first();
         let nearest = || self.nearest(self.recent.records(), missed);
         let older = || self.nearest(records.of_earlier_builds().iter(), missed);
+        // files may be the same whatever the step was, so any step of its kind will do
         same.or_else(nearest).or_else(older).map(|record| record.layer)
     }
 
     /// The difference to the most similar step of the last such build that this one does not have any more; where nothing is left
     /// of that build, to one of the builds of this context before it.
     fn changed(&self, missed: &Missed<'_>, records: &Records) -> MissReason {
-        let nearest = self.nearest(self.recent.records(), missed);
-        match nearest.or_else(|| self.nearest(records.of_earlier_builds().iter(), missed)) {
+        let recent = self.recent.records().filter(|record| was_this_step(record, missed));
+        let older = || records.of_earlier_builds().iter().filter(|record| was_this_step(record, missed));
+        match self.nearest(recent, missed).or_else(|| self.nearest(older(), missed)) {
             Some(record) => other_base(record, missed, records),
             None => MissReason::New,
         }
@@ -154,6 +156,13 @@ impl Misses {
     }
 }
 
+/// True if a person would call `record` "this step, as it was": its instruction is written the same, so that only what it works
+/// with can have changed, or it stood at the same place, directly on what the step stands on now, so that it was edited. Being of
+/// the same kind is no evidence: with another text at another place it is another step, however much of it happens to be equal.
+fn was_this_step(record: &CacheRecord, missed: &Missed<'_>) -> bool {
+    record.instruction == missed.files.step.name || record.parent == Some(missed.files.keyed.parent)
+}
+
 /// What is different from `record`; when that is nothing of the step itself, what it stands on is.
 fn other_base(record: &CacheRecord, missed: &Missed<'_>, records: &Records) -> MissReason {
     let now = inputs_now(missed);
@@ -164,6 +173,8 @@ fn other_base(record: &CacheRecord, missed: &Missed<'_>, records: &Records) -> M
             None => changes.push(change),
         }
     }
+    // a step that stands on another step now, or did so before, has moved: its base image did not go or come
+    changes.retain(|change| change.input != "base" || (change.before.is_some() && change.now.is_some()));
     // the files say more than where they come from
     if changes.len() > 1 {
         changes.retain(|change| change.input != "from");

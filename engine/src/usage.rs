@@ -78,7 +78,7 @@ pub struct CacheEntry {
     pub id: String,
     /// Its kind.
     pub kind: CacheKind,
-    /// The instruction that made it; of a cache mount, its id.
+    /// The instruction that made it; of a cache mount, its id; of a layer that nothing uses any more, these words.
     pub description: String,
     /// Its bytes on the disk.
     pub size: u64,
@@ -204,10 +204,10 @@ impl Engine {
         let mounts: u64 = usage.mounts.iter().map(|mount| mount.bytes).sum();
         let left = usage.log_bytes + usage.failed_bytes;
         Ok(DetailedUsage {
-            cache: cache_entries(&usage),
+            cache: cache_entries(&usage, &self.store),
             image_bytes: usage.image_bytes,
             reclaimable_image_bytes: usage.image_reclaimable_bytes,
-            cache_bytes: usage.record_bytes + mounts + usage.build_bytes + left,
+            cache_bytes: usage.record_bytes + mounts + usage.garbage_bytes + usage.build_bytes + left,
             reclaimable_cache_bytes: usage.record_bytes + mounts + usage.garbage_bytes + left,
             images: usage.images,
             containers,
@@ -219,7 +219,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] when it cannot be read.
     pub fn cache_entries(&self) -> Result<Vec<CacheEntry>, Error> {
-        Ok(cache_entries(&self.store.usage()?))
+        Ok(cache_entries(&self.store.usage()?, &self.store))
     }
 
     /// Removes what `request` names, and whatever nothing leads to any more.
@@ -248,8 +248,9 @@ impl Engine {
         pruned.deleted.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
         pruned.deleted.extend(report.images.iter().map(|image| format!("deleted: {image}")));
         let layers = report.records.iter().map(|(_, record)| record.layer.to_string());
+        let garbage = report.layers.iter().map(ToString::to_string);
         let gone: HashSet<String> =
-            layers.chain(report.mounts.iter().map(|mount| mount.directory.clone())).collect();
+            layers.chain(garbage).chain(report.mounts.iter().map(|mount| mount.directory.clone())).collect();
         pruned.cache = before.into_iter().filter(|entry| gone.contains(&entry.id)).collect();
         pruned.reclaimed = report.freed_bytes;
         if removes {
@@ -296,7 +297,7 @@ impl PruneRequest {
     }
 }
 
-fn cache_entries(usage: &Usage) -> Vec<CacheEntry> {
+fn cache_entries(usage: &Usage, store: &Store) -> Vec<CacheEntry> {
     let mut entries: BTreeMap<LayerId, CacheEntry> = BTreeMap::new();
     for RecordUsage { record, size_bytes, last_used, shared, in_use, .. } in &usage.records {
         let new = || CacheEntry {
@@ -326,5 +327,21 @@ fn cache_entries(usage: &Usage) -> Vec<CacheEntry> {
         in_use: mount.in_use,
         shared: false,
     });
-    entries.into_values().chain(mounts).collect()
+    let garbage = usage.layers.iter().filter(|layer| usage.garbage.contains(&layer.layer));
+    let unused = garbage.filter_map(|layer| {
+        // removed since the store was listed
+        let created = store.layer_meta(&layer.layer).ok()?.created;
+        Some(CacheEntry {
+            id: layer.layer.to_string(),
+            kind: CacheKind::Step,
+            description: "layer that nothing uses any more".to_owned(),
+            size: layer.size_bytes,
+            created,
+            last_used: created,
+            parents: Vec::new(),
+            in_use: false,
+            shared: false,
+        })
+    });
+    entries.into_values().chain(mounts).chain(unused).collect()
 }

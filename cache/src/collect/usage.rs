@@ -25,7 +25,9 @@ pub struct Usage {
     pub image_reclaimable_bytes: u64,
     /// Size of the layers that only cache records use, each counted once.
     pub record_bytes: u64,
-    /// Size of the layers that nothing uses any more.
+    /// The layers that nothing uses any more.
+    pub garbage: Vec<LayerId>,
+    /// Their size.
     pub garbage_bytes: u64,
     /// Size of all blobs.
     pub blob_bytes: u64,
@@ -144,13 +146,15 @@ fn count(inventory: &Inventory, sizes: &LayerFacts, store: &Store) -> Usage {
     let sum = |counts: &dyn Fn(&LayerUsage) -> bool| {
         layers.iter().filter(|usage| counts(usage)).map(|usage| usage.size_bytes).sum::<u64>()
     };
+    let is_garbage = |usage: &LayerUsage| usage.records == 0 && !image_layers.contains(&usage.layer);
     let by_containers = container_layers(inventory);
     Usage {
         images: images(inventory, sizes, &in_images),
         image_bytes: sum(&|usage| image_layers.contains(&usage.layer)),
         image_reclaimable_bytes: sum(&|usage| usage.images > 0 && !by_containers.contains(&usage.layer)),
         record_bytes: sum(&|usage| usage.records > 0 && !image_layers.contains(&usage.layer)),
-        garbage_bytes: sum(&|usage| usage.records == 0 && !image_layers.contains(&usage.layer)),
+        garbage: layers.iter().filter(|usage| is_garbage(usage)).map(|usage| usage.layer).collect(),
+        garbage_bytes: sum(&is_garbage),
         blob_bytes: inventory.blobs.iter().map(|blob| tree_size(&store.blob_path(blob))).sum(),
         mounts: Vec::new(),
         build_bytes: tree_size(&store.builds_dir()) - log_bytes,

@@ -12,10 +12,11 @@ mod transfers;
 mod width;
 
 use crate::{
+    exit,
     shown::{Color, Shown, StepOutput, one_line},
     streams, terminal,
 };
-use rbuild::{Event, EventSink};
+use rbuild::{Event, EventSink, Warning};
 use std::{
     collections::BTreeSet,
     convert::Infallible,
@@ -81,6 +82,13 @@ const PLENTY: usize = 64 * 1024;
 /// Buffered bytes at which events wait for the writer.
 const LIMIT: usize = 1024 * 1024;
 
+/// Says what a person has to hear who wants no progress: that a disk fills up, which no build mends.
+fn urgent(event: &Event) {
+    if let Event::Warning(Warning::OverBudget { .. }) = event {
+        names::warning(event).iter().for_each(|line| exit::warn(line));
+    }
+}
+
 impl Progress {
     /// Begins to collect progress, which is shown at the end, or from [`Progress::show`] or [`Progress::shown_later`] on.
     pub(crate) fn begin(style: Style) -> Self {
@@ -109,7 +117,7 @@ impl Progress {
 
     /// Where the engine is to send its events.
     pub(crate) fn sink(&self) -> EventSink {
-        let Some(shared) = self.shared.clone() else { return EventSink::ignore() };
+        let Some(shared) = self.shared.clone() else { return EventSink::new(|event| urgent(&event)) };
         EventSink::new(move |event| shared.receive(event))
     }
 

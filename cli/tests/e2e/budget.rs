@@ -75,7 +75,14 @@ fn a_file_sets_the_budget_and_its_mistakes_are_named() {
     };
     config("[gc]\nmaxUsedSpace = \"100kB\"\n");
     let ran = build();
-    assert!(ran.code == 0 && ran.stderr.contains("bytes over its budget"), "{ran:#?}");
+    assert!(ran.code == 0 && ran.stderr.contains("MB over its budget"), "{ran:#?}");
+    assert!(ran.stderr.contains("rbuild image prune"), "{ran:#?}");
+    config("[gc]\nmaxUsedSpace = \"90kB\"\n");
+    fs::write(context.join("Dockerfile"), "FROM busybox\nRUN head -c 3100000 /dev/zero > /big\n").unwrap();
+    let directory = here.path().join("config");
+    let mut quiet = here.command(["build", "-q", context.to_str().unwrap()]);
+    let ran = rbuild_testkit::Ran::of(quiet.env("XDG_CONFIG_HOME", directory).output().unwrap());
+    assert!(ran.stderr.contains("MB over its budget") && ran.stdout.lines().count() == 1, "{ran:#?}");
     config("[gc]\nmaxSpace = \"100kB\"\n");
     let ran = build();
     assert!(
@@ -148,4 +155,20 @@ fn df_lists_everything_by_kind() {
     assert!(shared.contains("x 2.0"), "{shared}");
     let json = here.ok(["df", "-v", "--format", "json"]);
     assert!(json.contains("\"BuildCache\":[{") && json.contains("\"Volumes\":[]"), "{json}");
+}
+
+#[test]
+fn layers_that_nothing_uses_any_more_are_counted_and_listed() {
+    let Some(here) = with_busybox("layers_that_nothing_uses_any_more_are_counted_and_listed") else { return };
+    let text = "FROM busybox AS a\nRUN head -c 3000000 /dev/urandom > /big\nFROM busybox\nCOPY --from=a /bin/sh /sh\n";
+    let context = here.context("c", text, &[]);
+    for _ in 0..3 {
+        here.ok(["build", "-q", "--no-cache", "-t", "x", context.to_str().unwrap()]);
+    }
+    let sizes = here.ok(["df", "--format", "{{.Type}} {{.Size}} {{.Reclaimable}}"]);
+    let cache = sizes.lines().find(|line| line.starts_with("Build Cache")).unwrap();
+    let words: Vec<&str> = cache.split(' ').collect();
+    assert!(words[2].starts_with("9.") && words[2].ends_with("MB"), "{cache}");
+    let told = here.ok(["buildx", "du", "--verbose"]);
+    assert_eq!(told.matches("layer that nothing uses any more").count(), 2, "{told}");
 }

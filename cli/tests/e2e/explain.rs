@@ -242,3 +242,31 @@ fn a_build_explains_itself_and_writes_a_report_even_when_it_fails() {
         assert_ne!(here.run([&["explain"], wrong].concat()).code, 0, "{wrong:?}");
     }
 }
+
+/// A step is compared with the one that stood in its place or was written the same, and with no other of its kind.
+#[test]
+fn an_unrelated_step_is_new_and_a_moved_one_stands_on_another() {
+    let Some(here) = with_busybox("an_unrelated_step_is_new_and_a_moved_one") else { return };
+    let text = "FROM busybox\nENV A=1\nRUN echo $VERSION > /version\nRUN echo other > /other\n";
+    let context = here.context("c", text, &[("f", "f")]);
+    let ran = |text: &str| {
+        fs::write(context.join("Dockerfile"), text).unwrap();
+        build(&here, &[], &context).stderr
+    };
+    ran(text);
+    let unrelated = ran("FROM busybox\nCOPY f /f\nRUN cat /etc/group | md5sum\n");
+    assert!(unrelated.contains("first miss: step 1 (line 2) COPY f /f: new\n"), "{unrelated}");
+    assert_eq!(
+        explained(&here).matches("no earlier build had a step like it").count(),
+        2,
+        "{}",
+        explained(&here)
+    );
+    // put in front of what was first
+    ran("FROM busybox\nRUN echo moved\n");
+    ran("FROM busybox\nCOPY f /f\nRUN echo moved\n");
+    assert!(!explained(&here).contains("the base image"), "{}", explained(&here));
+    // edited in its place
+    let edited = ran("FROM busybox\nCOPY f /f\nRUN echo edited\n");
+    assert!(edited.ends_with("RUN echo edited: the command: echo moved → echo edited\n"), "{edited}");
+}

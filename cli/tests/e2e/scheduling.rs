@@ -224,3 +224,20 @@ fn wait_until(holds: impl Fn() -> bool) {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn equal_steps_of_a_build_run_once_and_it_never_waits_for_itself() {
+    let test = "equal_steps_of_a_build_run_once_and_it_never_waits_for_itself";
+    let Some(here) = with_busybox(test) else { return };
+    let step = "RUN sleep 0.6; echo x; cat /proc/sys/kernel/random/uuid > /id\n";
+    let text = format!(
+        "FROM busybox AS a\n{step}FROM busybox AS b\n{step}FROM busybox\nCOPY --from=a / /a\nCOPY --from=b / /b\n"
+    );
+    let context = here.context("c", &text, &[]);
+    for flags in [&[][..], &["--no-cache"]] {
+        let words = [&["build", "--progress=plain"], flags, &[context.to_str().unwrap()]].concat();
+        let ran = here.run(words);
+        assert!(ran.code == 0 && !ran.stderr.contains("waiting for"), "{ran:#?}");
+        assert_eq!(ran.stderr.lines().filter(|line| line.ends_with(" x")).count(), 1, "{ran:#?}");
+    }
+}
