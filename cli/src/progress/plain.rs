@@ -154,6 +154,8 @@ impl Plain {
         }
         if !self.warnings.is_empty() {
             let warnings = each_once(&std::mem::take(&mut self.warnings));
+            // a build that was stopped may still send events
+            self.attached = 0;
             line(out, format_args!("\n {}", warnings_found(warnings.len())));
             for warning in warnings {
                 line(out, format_args!(" - {warning}"));
