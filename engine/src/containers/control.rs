@@ -92,6 +92,12 @@ impl Engine {
         let monitor = match self.connect(&container) {
             Ok(monitor) => monitor,
             Err(Error::ContainerNotRunning(_)) => return self.recorded_code(&container),
+            Err(Error::NoMonitor(_)) => {
+                while self.still_runs(&container)? {
+                    thread::sleep(PAUSE);
+                }
+                return self.recorded_code(&container);
+            }
             Err(error) => return Err(error),
         };
         match exit_code(&monitor)? {
