@@ -33,8 +33,8 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
     symlink("bait", root.join("link")).expect("a link");
     let user = fs::metadata(&root).expect("it is there").uid();
     assert_eq!(user, 0, "archives have owners: run this target as root, or below `unshare -r`");
-    let store =
-        Store::open(&root.join("store"), &Writer::Root, Clock::new(|| SystemTime::UNIX_EPOCH)).expect("a store");
+    let store = Store::open(&root.join("store"), &Writer::Root, Clock::new(|| SystemTime::UNIX_EPOCH))
+        .expect("a store");
     Place { root, store }
 });
 
