@@ -38,14 +38,10 @@ impl<'a> Box<'a> {
 
     /// The file of its control group that says if it stands still; `None` where it has no such group.
     fn events(&self) -> Option<PathBuf> {
-        // one of its children is the guard
-        let tasks = format!("/proc/{0}/task/{0}/children", self.process.id());
-        let children = fs::read_to_string(tasks).unwrap();
-        let group = children.split_whitespace().find_map(|child| {
-            let groups = fs::read_to_string(format!("/proc/{child}/cgroup")).ok()?;
-            let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
-            group.contains("/rbuild-").then_some(group)
-        });
+        let pid = self.here.ok(["inspect", "--format", "{{.State.Pid}}", "box"]);
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).unwrap();
+        let group = groups.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned);
+        let group = group.filter(|group| group.contains("/rbuild-"));
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
         let mount = mount.and_then(|line| line.split(' ').nth(1));
