@@ -189,9 +189,7 @@ pub enum Error {
         reason: String,
     },
     /// A container runs in the foreground of another process, which alone can reach its streams.
-    #[error(
-        "container {0} runs in the foreground of the rbuild that started it, which alone has its streams"
-    )]
+    #[error("container {0} runs in the foreground of another process, which alone has its streams")]
     NoMonitor(String),
     /// A command line that cannot be started.
     #[error("no command specified: the image has neither ENTRYPOINT nor CMD")]
@@ -457,36 +455,6 @@ impl Error {
             | Self::CachedMount { source, .. } => source.class(),
             Self::Io { .. } | Self::LayersElsewhere { .. } => FailureClass::Environment,
             Self::Worker(_) => FailureClass::Internal,
-        }
-    }
-
-    /// A suggestion for the user, where one is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<Hint> {
-        match self {
-            Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
-            Self::Registry(error) => Hint::of_registry(error),
-            Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
-            Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
-            Self::Image(error) => Hint::of_image(error),
-            Self::StepLayers { source, .. } => Hint::of_image(source),
-            Self::CacheExport { source, .. } => Hint::of_cache(source),
-            Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
-            Self::ImageInUse { holder, .. } => Some(holder.hint()),
-            Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
-            Self::ContainerRunning(_) => Some(Hint::StopContainer),
-            Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
-            Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
-            _ => None,
-        }
-    }
-
-    /// What a person can do about a failure of a registry, where the message does not say it.
-    #[must_use]
-    pub fn registry_advice(&self) -> Option<&'static str> {
-        match self {
-            Self::Registry(error) => error.advice(),
-            _ => None,
         }
     }
 

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod advice;
 mod annotation_error;
 mod archive_format;
 mod base_images;

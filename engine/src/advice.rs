@@ -1,0 +1,36 @@
+//! What a person can do about an error.
+
+use crate::{Error, Hint};
+use rbuild_daemon::DaemonError;
+
+impl Error {
+    /// A suggestion for the user, where one is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
+            Self::Registry(error) => Hint::of_registry(error),
+            Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
+            Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
+            Self::Image(error) => Hint::of_image(error),
+            Self::StepLayers { source, .. } => Hint::of_image(source),
+            Self::CacheExport { source, .. } => Hint::of_cache(source),
+            Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
+            Self::ImageInUse { holder, .. } => Some(holder.hint()),
+            Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
+            Self::ContainerRunning(_) => Some(Hint::StopContainer),
+            Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
+            Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
+            _ => None,
+        }
+    }
+
+    /// What a person can do about a failure of a registry, where the message does not say it.
+    #[must_use]
+    pub fn registry_advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Registry(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
