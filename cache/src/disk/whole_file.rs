@@ -1,6 +1,6 @@
 //! Small files that are there whole or not at all: written in temporary space, then renamed.
 
-use super::{TemporarySpace, create_private_file, make_dirs};
+use super::{TemporarySpace, create_private_file, list, make_dirs};
 use crate::StoreError;
 use nix::{
     fcntl::AT_FDCWD,
@@ -9,6 +9,7 @@ use nix::{
         time::TimeSpec,
     },
 };
+use rbuild_oci::Timestamp;
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -124,6 +125,18 @@ pub(crate) fn remove(path: &Path) -> Result<bool, StoreError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(StoreError::io("remove", path, e)),
     }
+}
+
+/// Removes the files of `directory` that were last used before `limit`; `None` means all.
+pub(crate) fn remove_unused(directory: &Path, limit: Option<Timestamp>) -> Result<(), StoreError> {
+    for name in list(directory)? {
+        let path = directory.join(&name);
+        let used = fs::metadata(&path).and_then(|file| file.modified()).map(Timestamp::from);
+        if limit.is_none_or(|limit| used.is_ok_and(|used| used < limit)) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Marks a file as just used: it keeps a running collection from taking a blob, and says how old a use is.

@@ -1,13 +1,10 @@
 //! What builds have learned of contexts that cannot change, such as a commit: texts of definitions, and the digests of the files
 //! that instructions select. A build that finds all it asks for here brings no file of the context.
 
-use crate::{
-    Store, StoreError,
-    disk::{list, whole_file},
-};
+use crate::{Store, StoreError, disk::whole_file};
 use rbuild_oci::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 const DIRECTORY: &str = "sources/contexts";
 
@@ -81,14 +78,7 @@ impl Store {
 
     /// Forgets the contexts that were last used before `limit`; `None` means all.
     pub(crate) fn forget_known_contexts(&self, limit: Option<Timestamp>) -> Result<(), StoreError> {
-        for name in list(&self.at(DIRECTORY))? {
-            let path = self.at(&format!("{DIRECTORY}/{name}"));
-            let used = fs::metadata(&path).and_then(|file| file.modified()).map(Timestamp::from);
-            if limit.is_none_or(|limit| used.is_ok_and(|used| used < limit)) {
-                whole_file::remove(&path)?;
-            }
-        }
-        Ok(())
+        whole_file::remove_unused(&self.at(DIRECTORY), limit)
     }
 }
 
@@ -121,7 +111,7 @@ mod tests {
             (Some("FROM scratch"), None, None)
         );
         assert_eq!((read.selection(&by), read.selection(&files)), (Some(files), None));
-        fs::write(store.root().join(file_of(&identity)), "{").unwrap();
+        std::fs::write(store.root().join(file_of(&identity)), "{").unwrap();
         assert_eq!(store.known_context(&identity), None);
         store.put_known_context(&identity, &known).unwrap();
         store.prune(&PruneOptions { records: RecordPrune::All, ..PruneOptions::default() }).unwrap();

@@ -7,7 +7,6 @@ use crate::{
 };
 use rbuild_oci::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::fs;
 
 const DIRECTORY: &str = "sources/web";
 
@@ -62,14 +61,7 @@ impl Store {
 
     /// Forgets the files of the web that were last used before `limit`; `None` means all. Their blobs are garbage then.
     pub(crate) fn forget_web_sources(&self, limit: Option<Timestamp>) -> Result<(), StoreError> {
-        for name in list(&self.at(DIRECTORY))? {
-            let path = self.at(&format!("{DIRECTORY}/{name}"));
-            let used = fs::metadata(&path).and_then(|file| file.modified()).map(Timestamp::from);
-            if limit.is_none_or(|limit| used.is_ok_and(|used| used < limit)) {
-                whole_file::remove(&path)?;
-            }
-        }
-        Ok(())
+        whole_file::remove_unused(&self.at(DIRECTORY), limit)
     }
 }
 

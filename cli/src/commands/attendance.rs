@@ -1,6 +1,7 @@
 //! The person's side of a container that a monitor keeps: keys and signals go in, its output comes out, until it ends or the person
 //! leaves it running.
 
+use super::signals::Signals;
 use crate::{
     app::App,
     args::AttachArgs,
@@ -12,10 +13,7 @@ use crate::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal},
-        signalfd::{SfdFlags, SignalFd},
-    },
+    sys::{signal::Signal, signalfd::SignalFd},
     unistd::read,
 };
 use rbuild::{Attached, Container, ContainerState, MonitorMessage, OutputStream};
@@ -24,32 +22,6 @@ use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
 };
-
-/// The signals that are meant for the container.
-pub(super) struct Signals(SignalFd);
-
-impl Signals {
-    /// Takes them from now on. To be called while there is one thread.
-    pub(super) fn take() -> Result<Self, CliError> {
-        let set: SigSet = [
-            Signal::SIGINT,
-            Signal::SIGTERM,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-            Signal::SIGWINCH,
-        ]
-        .into_iter()
-        .collect();
-        let taken = set
-            .thread_block()
-            .and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
-        taken
-            .map(Self)
-            .map_err(|error| CliError::Stream { action: "take over signals", source: error.into() })
-    }
-}
 
 /// What a person does with a container beside watching it.
 pub(super) struct Part {
@@ -113,7 +85,7 @@ pub(super) fn attend(attached: &Attached, signals: &Signals, part: Part) -> Resu
     }
     // raw as long as this value lives, whatever happens
     let _raw = if at_terminal { RawMode::enter(stdin.as_fd()).ok() } else { None };
-    let mut visit = Visit { attached, signals: &signals.0, types: part.types, part };
+    let mut visit = Visit { attached, signals: signals.source(), types: part.types, part };
     visit.pass_window_size()?;
     loop {
         let (signaled, spoken, typed) = match visit.wait() {

@@ -1,6 +1,9 @@
 //! `debug`: a shell in a step that failed.
 
-use super::session::{self, Program};
+use super::{
+    session::{self, Program},
+    signals::Signals,
+};
 use crate::{
     app::App, args::DebugArgs, credentials::build_proxies, error::CliError, exit, options::DebugOptions,
     streams, terminal::Size,
@@ -64,7 +67,7 @@ fn open(app: &App, options: DebugOptions) -> Result<u8, CliError> {
         stdin: ContainerStdio::Inherit,
     };
     introduce(&step, &request);
-    let signals = session::Signals::take()?;
+    let signals = Signals::take()?;
     let code = engine.look_into(&step, &request, |shell, terminal| {
         let terminal = terminal.map(OwnedFd::try_clone).transpose();
         let program = Program { pid: shell.pid(), terminal, stdin: request.stdin };

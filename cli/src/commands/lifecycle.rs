@@ -1,6 +1,6 @@
 //! `create`, `start`, `stop`, `kill`, `restart`, `wait`, `rename` and `logs`.
 
-use super::{attendance, naming::each};
+use super::{attendance, naming::each, signals::Signals};
 use crate::{
     app::App,
     args::{KillArgs, LogsArgs, RenameArgs, StartArgs, StopArgs, WaitArgs},
@@ -39,7 +39,7 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
     if container.state == ContainerState::Running {
         return attendance::attend_running(app, &container, attendance::Part::of(args.interactive, keys));
     }
-    let signals = attendance::Signals::take()?;
+    let signals = Signals::take()?;
     let caller = if args.interactive { Caller::Types } else { Caller::Watches };
     let attached = monitor::start(app, &container, caller)?;
     let part = attendance::Part::of(args.interactive, keys).for_container(&container);

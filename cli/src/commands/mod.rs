@@ -30,6 +30,7 @@ mod registry_test;
 mod run;
 mod search;
 mod session;
+mod signals;
 mod squash;
 mod transfer;
 mod usage;

@@ -4,6 +4,7 @@ use super::{
     attendance,
     registry::{fetch, fetch_layers},
     session,
+    signals::Signals,
 };
 use crate::{
     app::App,
@@ -46,7 +47,7 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
         return order.run_here();
     }
     let types = order.request.stdin == ContainerStdio::Inherit;
-    let signals = attendance::Signals::take()?;
+    let signals = Signals::take()?;
     let container = order.make()?;
     let attached = order.start(&container, if types { Caller::Types } else { Caller::Watches })?;
     let part = attendance::Part::of(types, keys).for_container(&container).passing_signals(passes_signals);
@@ -91,7 +92,7 @@ impl<'a> Order<'a> {
 
     /// Starts a container that goes when its program ends, as a part of this process: nobody looks at it later.
     fn run_here(&self) -> Result<u8, CliError> {
-        let signals = session::Signals::take()?;
+        let signals = Signals::take()?;
         let container = self.with_layers(|| self.engine.start(&self.request))?;
         self.tell(container.id(), container.other_platform())?;
         for UnmetLimit { flags, reason } in container.unmet_limits() {

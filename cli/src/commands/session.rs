@@ -4,13 +4,14 @@
 //! The thread that started the container waits for it (its program would be killed with that thread); a second thread carries
 //! bytes and signals until the first one says that it is over.
 
+use super::signals::Signals;
 use crate::{error::CliError, streams, terminal::RawMode};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
-        signal::{SigSet, Signal, kill},
-        signalfd::{SfdFlags, SignalFd},
+        signal::{Signal, kill},
+        signalfd::SignalFd,
     },
     unistd::{Pid, pipe, read, write},
 };
@@ -22,34 +23,8 @@ use std::{
     thread,
 };
 
-/// The signals that are meant for the container.
-pub(super) struct Signals(SignalFd);
-
 /// Asking as often as this to stop means it.
 const PATIENCE: usize = 3;
-
-impl Signals {
-    /// Takes them from now on. To be called while there is one thread.
-    pub(super) fn take() -> Result<Self, CliError> {
-        let set: SigSet = [
-            Signal::SIGINT,
-            Signal::SIGTERM,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-            Signal::SIGWINCH,
-        ]
-        .into_iter()
-        .collect();
-        let taken = set
-            .thread_block()
-            .and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
-        taken
-            .map(Self)
-            .map_err(|error| CliError::Stream { action: "take over signals", source: error.into() })
-    }
-}
 
 /// Stays with the container until it ends; gives its exit code.
 pub(super) fn attend(
@@ -90,7 +65,7 @@ pub(super) fn attend_program(
     let code = thread::scope(|scope| {
         let carrier = Carrier {
             pid,
-            signals: &signals.0,
+            signals: signals.source(),
             over: over.as_fd(),
             terminal: terminal.as_ref().map(OwnedFd::as_fd),
             keyboard: keyboard.as_ref().map(AsFd::as_fd),
