@@ -117,18 +117,16 @@ impl Read for Growing {
 impl LogReader {
     /// Opens a log that is read to the end of what it has now.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
-        Self::open_as(path, false)
+        let mut log = Self::follow(path)?;
+        log.iter_mut().for_each(Self::end);
+        Ok(log)
     }
 
     /// Opens a log that may still be written.
     pub(super) fn follow(path: &Path) -> Result<Option<Self>, StoreError> {
-        Self::open_as(path, true)
-    }
-
-    fn open_as(path: &Path, grows: bool) -> Result<Option<Self>, StoreError> {
         match File::open(path) {
             Ok(file) => {
-                let decoder = zstd::Decoder::new(Growing { file, grows });
+                let decoder = zstd::Decoder::new(Growing { file, grows: true });
                 Ok(Some(Self { decoder: decoder.map_err(StoreError::on("read", path))? }))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
