@@ -17,6 +17,8 @@ use std::{
 
 /// As the kernel's own limit (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
+/// Bytes of a path that are given to the kernel at once, which takes 4095 (PATH_MAX).
+const STRETCH: usize = 2048;
 
 /// Somewhere paths can be looked up.
 ///
@@ -198,7 +200,18 @@ impl Rooted {
     fn open_with(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
         let within = if resolve == ResolveFlags::IN_ROOT { resolve } else { resolve | ResolveFlags::BENEATH };
-        openat2(self.fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), within | ResolveFlags::NO_MAGICLINKS)
+        let open = |from: BorrowedFd<'_>, path: &[u8], flags| {
+            openat2(from, path, flags | OFlags::CLOEXEC, Mode::empty(), within | ResolveFlags::NO_MAGICLINKS)
+        };
+        // without links a long path can be gone in pieces
+        let (mut at, mut rest): (Option<OwnedFd>, _) = (None, path);
+        while rest.len() > STRETCH && resolve == ResolveFlags::NO_SYMLINKS {
+            let Some(slash) = rest[..STRETCH].iter().rposition(|byte| *byte == b'/') else { break };
+            let from = at.as_ref().map_or(self.fd(), AsFd::as_fd);
+            at = Some(open(from, &rest[..slash], OFlags::PATH | OFlags::DIRECTORY)?);
+            rest = &rest[slash + 1..];
+        }
+        open(at.as_ref().map_or(self.fd(), AsFd::as_fd), rest, flags)
     }
 }
 

@@ -5,7 +5,7 @@
 //! end at the root, as when a layer is unpacked.
 
 use crate::{ImageError, layer::whiteout};
-use rbuild_archive::{Entry, EntryKind, TarReader, Time};
+use rbuild_archive::{Entry, EntryKind, Limits, TarReader, Time};
 use rbuild_oci::{Digest, Hasher};
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,8 @@ use std::{
 
 /// Bytes of a tar that are read at once.
 const BUFFER: usize = 256 << 10;
+/// Bytes of a path. Commands make deeper trees than the kernel takes paths (4095), by going into one directory after the other.
+const LONGEST_PATH: usize = 1 << 20;
 /// The largest files of a layer that are named.
 const LARGEST: usize = 3;
 
@@ -104,7 +106,8 @@ impl FileTree {
     /// # Errors
     /// [`ImageError::Archive`] when it cannot be read.
     pub fn add(&mut self, tar: impl Read, layer: usize) -> Result<LayerEffect, ImageError> {
-        let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, tar));
+        let tar = TarReader::new(BufReader::with_capacity(BUFFER, tar));
+        let mut tar = tar.within(Limits { path: LONGEST_PATH, ..Limits::STANDARD });
         let mut effect = LayerEffect::default();
         while let Some(entry) = tar.next_entry()? {
             let mut hasher = Hasher::new();

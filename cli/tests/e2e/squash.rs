@@ -160,3 +160,35 @@ fn squash_takes_layers_images_and_numbers() {
     };
     assert_eq!(blob(&index["manifests"][0]["digest"])["layers"].as_array().unwrap().len(), 3);
 }
+
+/// Commands go down in steps, since the kernel takes no path of that length.
+#[test]
+fn trees_deeper_than_paths_are_squashed_and_compared() {
+    let Some(here) = with_busybox("trees_deeper_than_paths_are_squashed_and_compared") else { return };
+    let down = "p=$(yes d | head -n 1000 | tr '\\n' /) && for i in 1 2 3; do";
+    let text = format!(
+        "FROM busybox AS lower\nRUN {down} mkdir -p $p && cd -P $p || exit 1; done; echo 1 > one; echo 2 > two\n\
+         FROM lower\nRUN {down} cd -P $p || exit 1; done; rm one; echo 3 > three; ln three four\nRUN echo 4 > /four\n"
+    );
+    let context = here.context("deep", &text, &[]);
+    here.build("deep", &context);
+    here.ok(["build", "-q", "--target", "lower", "-t", "lower", context.to_str().unwrap()]);
+    let found = format!("cd /; {down} cd -P $p || exit 1; done; ls; cat three /four");
+    for (squashed, kept) in
+        [(&["squash", "deep", "-t", "all"][..], 1), (&["squash", "deep", "--from", "lower", "-t", "some"], 3)]
+    {
+        here.ok(squashed);
+        let name = squashed.last().unwrap();
+        assert_eq!(inspected(&here, name)["RootFS"]["Layers"].as_array().unwrap().len(), kept);
+        assert_eq!(here.ok(["diff", "deep", name]), "0 added, 0 changed, 0 removed, 0 in the config\n");
+        let files = here.ok(["run", "--rm", "--network=none", name, "sh", "-c", &found]);
+        assert_eq!(files, "four\nthree\ntwo\n3\n4\n", "{name}");
+    }
+    let changes = here.ok(["diff", "lower", "some"]);
+    let deepest = ["/d"; 3000].concat();
+    for change in [format!("D {deepest}/one "), format!("A {deepest}/three "), "A /four ".to_owned()] {
+        assert!(changes.contains(&change), "{}", changes.replace(&deepest, "…"));
+    }
+    let tree = here.ok(["image", "tree", "all"]);
+    assert!(tree.contains("added"), "{tree}");
+}

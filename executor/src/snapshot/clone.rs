@@ -27,7 +27,7 @@ use std::{
     fs::{self, File, Metadata, Permissions},
     io,
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
             fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
@@ -74,13 +74,19 @@ impl Source {
     fn open(directory: impl AsFd, name: &OsStr, shown: PathBuf) -> Result<Option<Self>, ExecutorError> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match openat(directory, name, flags, rustix::fs::Mode::empty()) {
-            Ok(file) => File::from(file),
+            Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(on("open", &shown)(errno.into())),
         };
+        Self::opened(file, shown).map(Some)
+    }
+
+    /// A file that is open already.
+    pub(super) fn opened(file: OwnedFd, shown: PathBuf) -> Result<Self, ExecutorError> {
+        let file = File::from(file);
         let metadata = file.metadata().map_err(on("stat", &shown))?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Ok(Some(Self { file, metadata, path, shown }))
+        Ok(Self { file, metadata, path, shown })
     }
 
     /// Opens a directory of rbuild's own.

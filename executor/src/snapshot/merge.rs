@@ -7,16 +7,30 @@ use super::{
     clone::{Cloner, Marks, Source, copy_metadata, make_opaque, make_whiteout, on},
     overlay::{directories, marks},
 };
-use crate::ExecutorError;
+use crate::{
+    ExecutorError,
+    rooted::{Rooted, join},
+};
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_sys::overlay::XattrNamespace;
-use rustix::io::Errno;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+};
 use std::{
     collections::BTreeSet,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
+
+/// Bytes of a path in a layer from which on it is not given to the kernel at once: its names and the place of the store are to
+/// have room in the 4095 that it takes (PATH_MAX).
+const LONG_PATH: usize = 2048;
 
 /// Layers to be merged, and those that they stand on, each lowest first.
 #[derive(Clone, Copy, Debug)]
@@ -40,31 +54,48 @@ pub fn merge_layers<E: From<ExecutorError>>(
 ) -> Result<(), E> {
     let mut below = directories(store, layers.below);
     below.reverse();
-    let need_below = Some(need_below);
-    let mut merger = Merger { below, marks: marks(store), path: Vec::new(), hidden: 0, cancel, need_below };
-    let (mut sources, mut hides) = (Vec::new(), false);
-    for path in directories(store, layers.merged).iter().rev() {
-        let source = Source::at(path)?;
-        hides = source.is_opaque(merger.marks)?;
-        sources.push(source);
+    let (marks, need_below) = (marks(store), Some(need_below));
+    let (mut merged, mut hides) = (Vec::new(), false);
+    for path in directories(store, layers.merged).into_iter().rev() {
+        let source = Source::at(&path)?;
+        hides = source.is_opaque(marks)?;
+        merged.push(Tree::at(path)?);
         if hides {
             break;
         }
     }
-    merger.directory(&sources, hides, to)
+    let root = Directory { path: Vec::new(), trees: (0..merged.len()).collect(), hides, hidden: false };
+    let mut merger = Merger { merged, below, to: Tree::at(to.to_owned())?, marks, cancel, need_below };
+    // a list in place of a recursion: trees may be deeper than the stack
+    let mut left = vec![root];
+    while let Some(directory) = left.pop() {
+        merger.directory(&directory, &mut left)?;
+    }
+    Ok(())
 }
 
 struct Merger<'a, F> {
+    /// The layers that become one, topmost first.
+    merged: Vec<Tree>,
     /// The directories of the layers below, topmost first.
     below: Vec<PathBuf>,
+    /// What they become.
+    to: Tree,
     marks: XattrNamespace,
-    /// The names that lead to the directory at hand.
-    path: Vec<OsString>,
-    /// How many directories around what is at hand hide everything below.
-    hidden: usize,
     cancel: &'a Cancel,
     /// `None` once it was called.
     need_below: Option<F>,
+}
+
+/// A directory that the merged layers have.
+struct Directory {
+    path: Vec<u8>,
+    /// The merged layers whose directories are seen there, by their places, topmost first. There is one at least.
+    trees: Vec<usize>,
+    /// Nothing is seen through them.
+    hides: bool,
+    /// A directory above hides everything below.
+    hidden: bool,
 }
 
 /// What the merged layers have under one name.
@@ -72,8 +103,8 @@ struct Found {
     /// The directory that has the entry which is seen, by its place.
     parent: usize,
     top: Source,
-    /// The directories that are seen through one that is seen, topmost first.
-    rest: Vec<Source>,
+    /// The layers whose directories are seen under that name.
+    trees: Vec<usize>,
     /// Nothing is seen through them.
     hides: bool,
 }
@@ -87,47 +118,49 @@ enum Below {
 }
 
 impl<E: From<ExecutorError>, F: FnMut() -> Result<(), E>> Merger<'_, F> {
-    /// Makes `to` what the directories `sources` are together, topmost first, of which there is one at least. `hides` says
-    /// that nothing is seen through them.
-    fn directory(&mut self, sources: &[Source], hides: bool, to: &Path) -> Result<(), E> {
-        let is_opaque = hides && self.below()? == Below::Directory;
-        self.hidden += usize::from(hides);
-        let mut names = BTreeSet::new();
-        for source in sources {
+    /// Makes what the layers have in `directory`, and adds the directories in it to those that are `left`.
+    fn directory(&mut self, directory: &Directory, left: &mut Vec<Directory>) -> Result<(), E> {
+        let Directory { path, hides, .. } = directory;
+        let is_opaque = *hides && !directory.hidden && self.below(path)? == Below::Directory;
+        let hidden = directory.hidden || *hides;
+        let (mut sources, mut names) = (Vec::new(), BTreeSet::new());
+        for tree in &directory.trees {
+            let source = self.merged[*tree].source(path)?;
             names.extend(source.names()?);
+            sources.push((*tree, source));
         }
+        let (_open, to) = self.to.directory(path)?;
         for name in names {
             self.cancel.check().map_err(|_| ExecutorError::Canceled)?;
-            if let Some(found) = self.find(sources, &name)? {
-                let target = to.join(&name);
-                self.path.push(name);
-                self.entry(sources, found, &target)?;
-                self.path.pop();
+            let Some(found) = self.find(&sources, &name)? else { continue };
+            let (path, target) = (join(path, name.as_bytes()), to.join(&name));
+            if found.top.metadata().is_dir() {
+                fs::create_dir(&target).map_err(on("mkdir", &target))?;
+                left.push(Directory { path, trees: found.trees, hides: found.hides, hidden });
+            } else if !found.top.is_whiteout(self.marks)? {
+                link(&sources[found.parent].1, (&name, &found.top), &target)?;
+            } else if !hidden && self.below(&path)? != Below::Nothing {
+                make_whiteout(&to, &name, self.marks)?;
             }
         }
-        self.hidden -= usize::from(hides);
-        let top = sources.first().expect("a directory is made of one at least");
-        copy_metadata(top, to, Marks::Dropped)?;
+        let (_, top) = sources.first().expect("a directory is made of one at least");
+        copy_metadata(top, &to, Marks::Dropped)?;
         if is_opaque {
-            make_opaque(to, self.marks)?;
+            make_opaque(&to, self.marks)?;
         }
         Ok(())
     }
 
-    fn find(&self, sources: &[Source], name: &OsStr) -> Result<Option<Found>, ExecutorError> {
+    fn find(&self, sources: &[(usize, Source)], name: &OsStr) -> Result<Option<Found>, ExecutorError> {
         let mut found: Option<Found> = None;
-        for (parent, directory) in sources.iter().enumerate() {
+        for (parent, (tree, directory)) in sources.iter().enumerate() {
             let Some(entry) = directory.entry(name)? else { continue };
             let is_directory = entry.metadata().is_dir();
             let hides = !is_directory || entry.is_opaque(self.marks)?;
-            match &mut found {
-                None => found = Some(Found { parent, top: entry, rest: Vec::new(), hides }),
-                Some(found) => {
-                    found.hides = hides;
-                    if is_directory {
-                        found.rest.push(entry);
-                    }
-                }
+            let found = found.get_or_insert_with(|| Found { parent, top: entry, trees: Vec::new(), hides });
+            found.hides = hides;
+            if is_directory {
+                found.trees.push(*tree);
             }
             if hides {
                 break;
@@ -136,33 +169,16 @@ impl<E: From<ExecutorError>, F: FnMut() -> Result<(), E>> Merger<'_, F> {
         Ok(found)
     }
 
-    fn entry(&mut self, sources: &[Source], found: Found, to: &Path) -> Result<(), E> {
-        let Found { parent, top, rest, hides } = found;
-        if top.metadata().is_dir() {
-            fs::create_dir(to).map_err(on("mkdir", to))?;
-            let directories: Vec<Source> = std::iter::once(top).chain(rest).collect();
-            return self.directory(&directories, hides, to);
-        }
-        let (directory, name) = (to.parent().unwrap_or(to), to.file_name().unwrap_or_default());
-        if !top.is_whiteout(self.marks)? {
-            return Ok(link(&sources[parent], (name, &top), to)?);
-        }
-        if self.below()? != Below::Nothing {
-            make_whiteout(directory, name, self.marks)?;
-        }
-        Ok(())
-    }
-
-    /// What the layers below have where the merger is.
-    fn below(&mut self) -> Result<Below, E> {
-        if self.hidden > 0 || self.below.is_empty() {
+    /// What the layers below have at `path`, where nothing above hides it.
+    fn below(&mut self, path: &[u8]) -> Result<Below, E> {
+        if self.below.is_empty() {
             return Ok(Below::Nothing);
         }
         if let Some(mut need_below) = self.need_below.take() {
             need_below()?;
         }
         for layer in &self.below {
-            if let Some(found) = self.in_layer(layer)? {
+            if let Some(found) = self.in_layer(layer, path)? {
                 return Ok(found);
             }
         }
@@ -170,20 +186,53 @@ impl<E: From<ExecutorError>, F: FnMut() -> Result<(), E>> Merger<'_, F> {
     }
 
     /// The same of one layer; `None` when the layers below it decide.
-    fn in_layer(&self, layer: &Path) -> Result<Option<Below>, ExecutorError> {
+    fn in_layer(&self, layer: &Path, path: &[u8]) -> Result<Option<Below>, ExecutorError> {
         let mut at = Source::at(layer)?;
         let mut hides = at.is_opaque(self.marks)?;
-        for name in &self.path {
-            let Some(next) = at.entry(name)? else { return Ok(hides.then_some(Below::Nothing)) };
+        let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        while let Some(name) = names.next() {
+            let Some(next) = at.entry(OsStr::from_bytes(name))? else {
+                return Ok(hides.then_some(Below::Nothing));
+            };
             if !next.metadata().is_dir() {
-                let is_last = self.path.last().is_some_and(|last| std::ptr::eq(last, name));
-                let is_seen = is_last && !next.is_whiteout(self.marks)?;
+                let is_seen = names.next().is_none() && !next.is_whiteout(self.marks)?;
                 return Ok(Some(if is_seen { Below::Other } else { Below::Nothing }));
             }
             hides |= next.is_opaque(self.marks)?;
             at = next;
         }
         Ok(Some(Below::Directory))
+    }
+}
+
+/// A directory of the store, and what is below it, however long the paths are.
+struct Tree {
+    root: Rooted,
+    /// Where it is.
+    path: PathBuf,
+}
+
+impl Tree {
+    fn at(path: PathBuf) -> Result<Self, ExecutorError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = open(&path, flags, Mode::empty()).map_err(|errno| on("open", &path)(errno.into()))?;
+        Ok(Self { root: Rooted::new(root), path })
+    }
+
+    /// The directory `path` as something that is copied from.
+    fn source(&self, path: &[u8]) -> Result<Source, ExecutorError> {
+        Source::opened(self.root.open_dir(path)?, self.path.join(OsStr::from_bytes(path)))
+    }
+
+    /// A path to the directory `path`, to which any name can be added: one that begins at its descriptor, which has to stay
+    /// open, where its own is so long that the kernel could refuse longer ones.
+    fn directory(&self, path: &[u8]) -> Result<(Option<OwnedFd>, PathBuf), ExecutorError> {
+        if path.len() < LONG_PATH {
+            return Ok((None, self.path.join(OsStr::from_bytes(path))));
+        }
+        let opened = self.root.open_dir(path)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        Ok((Some(opened), path))
     }
 }
 
