@@ -13,6 +13,7 @@ impl Error {
             Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
             Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
             Self::Image(error) => Hint::of_image(error),
+            Self::Push { source, .. } => Hint::of_image(source),
             Self::StepLayers { source, .. } => Hint::of_image(source),
             Self::CacheExport { source, .. } => Hint::of_cache(source),
             Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),

@@ -35,8 +35,8 @@ impl Engine {
             let found = self.layout_image(context, (wanted, lease), request, reporter).await?;
             return Ok(Some(Answer::Found(found.image, Box::new(found.config))));
         }
-        let activity =
-            reporter.begin(Activity::LoadMetadata { image: wanted.reference.to_string(), context: None });
+        let (image, platform) = (wanted.reference.to_string(), request.shown_platform(&wanted.platform));
+        let activity = reporter.begin(Activity::LoadMetadata { image, context: None, platform });
         let found = self.found_image((wanted, lease), request, reporter).await;
         let found = activity.end_with(found)?;
         if let Some(lock) = &request.locked

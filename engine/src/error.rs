@@ -8,7 +8,7 @@ use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::ImageError;
-use rbuild_oci::{Digest, FailureClass, ImageId, ParseError as OciError};
+use rbuild_oci::{Digest, FailureClass, ImageId, ImageName, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
@@ -221,6 +221,14 @@ pub enum Error {
     /// Reading, writing or moving an image failed.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A registry did not take an image.
+    #[error("failed to push {image}")]
+    Push {
+        /// The name to push it as.
+        image: ImageName,
+        /// The reason.
+        source: Box<ImageError>,
+    },
     /// Files that a step stands on or takes are at a registry and cannot be had.
     #[error("{step}: failed to fetch the files it needs")]
     StepLayers {
@@ -330,6 +338,10 @@ impl Error {
         let mut diagnostic = text.at(error.lines);
         diagnostic.others = text.other_mistakes();
         Self::Syntax { error, diagnostic }
+    }
+
+    pub(crate) fn not_pushed(image: &ImageName, source: ImageError) -> Self {
+        Self::Push { image: image.clone(), source: Box::new(source) }
     }
 
     pub(crate) fn plan(error: PlanError, text: &DockerfileText) -> Self {
@@ -448,6 +460,7 @@ impl Error {
             Self::Executor(error) => error.class(),
             Self::Store(error) => error.class(),
             Self::Image(error) => error.class(),
+            Self::Push { source, .. } => source.class(),
             Self::Registry(error) => error.class(),
             Self::Daemon(error) => error.class(),
             Self::CacheExport { source, .. }

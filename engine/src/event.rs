@@ -3,6 +3,7 @@
 use crate::{ArchiveFormat, BuildRecord, Causes, FileChange, Finding, MissReason, MovedImage};
 use rbuild_cache::StepHolder;
 use rbuild_image::{Change, Difference};
+use rbuild_oci::Platform;
 use rbuild_registry::Notice as RegistryNotice;
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -37,6 +38,8 @@ pub enum Activity {
         image: String,
         /// The named context that it comes from, if it does.
         context: Option<String>,
+        /// The platform it is wanted for, in a build for several.
+        platform: Option<Platform>,
     },
     /// Layers of an image that are still at its registry are fetched, because something touches their files.
     FetchLayers {

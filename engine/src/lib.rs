@@ -127,7 +127,7 @@ pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::{
     ContextFile, ContextFileKind, DecidingPattern, HOST_GATEWAY, Limits, MAX_DEFINITION, Most, NameOptions,
-    Resource, StepShell, Ulimit, UnmetLimit,
+    Resource, StepShell, Ulimit, UnmetLimit, runnable_platforms,
 };
 pub use rbuild_image::{
     GzipLevel, ImageAnnotations, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs,

@@ -51,6 +51,14 @@ impl Engine {
         Ok(RemoteManifest { reference: reference.clone(), descriptor, bytes, document })
     }
 
+    /// The names that the registry has in the repository of `reference`: one for each tag, in its order.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub async fn remote_names(&self, reference: &Reference) -> Result<Vec<ImageName>, Error> {
+        Ok(self.remote.names(reference).await?)
+    }
+
     /// The config of an image in the repository of `reference`.
     ///
     /// # Errors

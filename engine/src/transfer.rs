@@ -108,9 +108,17 @@ impl Engine {
             let known = self.store.reference(&reference)?.is_some();
             return Ok(ImageName::new(reference).ok().filter(|_| known).into_iter().collect());
         }
+        self.names_in(&reference)
+    }
+
+    /// The names that images here have in the repository of `reference`.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn names_in(&self, reference: &Reference) -> Result<Vec<ImageName>, Error> {
         let known = self.store.names()?.into_iter().map(|(known, _)| known);
         Ok(known
-            .filter(|known| known.has_repository_of(&reference))
+            .filter(|known| known.has_repository_of(reference))
             .filter_map(|known| ImageName::new(known).ok())
             .collect())
     }
@@ -301,7 +309,7 @@ impl Engine {
             let pushed = (&image, platforms.as_slice());
             self.remote.heard_by(reporter.listener()).push(pushed, (name, PushedAs::Tag), &form, &tell).await
         };
-        let manifest = activity.end_with(pushed)?;
+        let manifest = activity.end_with(pushed.map_err(|error| Error::not_pushed(name, error)))?;
         Ok(Pushed { digest: manifest.digest, size: manifest.size })
     }
 }

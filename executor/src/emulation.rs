@@ -112,6 +112,18 @@ pub fn emulation(platform: &Platform) -> Emulation {
     }
 }
 
+/// The platforms whose programs run here: the machine's own first, then those with an emulator.
+#[must_use]
+pub fn runnable_platforms() -> Vec<Platform> {
+    let host = Platform::host();
+    let others =
+        probe::EMULATORS.iter().map(|(architecture, _)| Platform::normalised(&host.os, architecture, None));
+    let others = others.filter(|other| {
+        other.architecture != host.architecture && !matches!(emulation(other), Emulation::Missing(_))
+    });
+    [host.clone()].into_iter().chain(others).collect()
+}
+
 /// Why `program`, which is for `architecture`, does not run.
 fn fault(architecture: &str, program: &[u8]) -> EmulatorFault {
     let list = Path::new(LIST);

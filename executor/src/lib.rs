@@ -63,7 +63,7 @@ pub use describe::{
     describe_mounted_layers, describe_remote_files, describe_run, describe_selection,
     describe_shown_directory, describe_workdir, image_key, scratch_key,
 };
-pub use emulation::{Emulation, Emulator, EmulatorFault, emulation};
+pub use emulation::{Emulation, Emulator, EmulatorFault, emulation, runnable_platforms};
 pub use error::{ExecutorError, MAX_DEFINITION};
 pub use fetched::{FetchedFile, FetchedSource};
 pub use host_files::{HOST_GATEWAY, HostFiles, NameOptions};

@@ -78,7 +78,7 @@ pub enum RegistryError {
         server: String,
     },
     /// The registry or its token server refuses the login.
-    #[error("{host} refused the login: denied or not logged in{}", shown(server))]
+    #[error("{host} refused the login: user name or password wrong or missing{}", shown(server))]
     Unauthorized {
         /// The registry's domain.
         host: String,

@@ -5,7 +5,7 @@ use crate::{
     failure::{self, Subject, protocol, read_limited},
     request::Target,
 };
-use rbuild_oci::Reference;
+use rbuild_oci::{ImageName, Reference};
 use reqwest::{Method, Response, StatusCode, Url, header::LINK};
 use serde::Deserialize;
 
@@ -19,15 +19,16 @@ struct Page {
 }
 
 impl Client {
-    /// Lists all tags of the repository of `reference`, in the registry's order.
+    /// All tags of the repository of `reference` as names, in the registry's order.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`], any failure of the connection.
-    pub async fn list_tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
+    /// [`RegistryError::NotFound`], [`RegistryError::AccessDenied`], [`RegistryError::Protocol`] for what is no tag, any failure
+    /// of the connection.
+    pub async fn list_tags(&self, reference: &Reference) -> Result<Vec<ImageName>, RegistryError> {
         let mut places = self.places(reference)?;
         loop {
             match self.towards(&places).list_tags_at(places.first()).await {
-                Ok(tags) => return Ok(tags),
+                Ok(tags) => return tags.iter().map(|tag| named(reference, tag)).collect(),
                 Err(error) => places.pass_over(self, error)?,
             }
         }
@@ -53,6 +54,15 @@ impl Client {
         }
         Err(protocol(reference.domain(), "the list of tags has no end"))
     }
+}
+
+/// The name of `tag` in the repository of `reference`.
+fn named(reference: &Reference, tag: &str) -> Result<ImageName, RegistryError> {
+    let name = format!("{}/{}:{tag}", reference.domain(), reference.path()).parse::<ImageName>();
+    // a colon or a slash in it would make another name
+    name.ok().filter(|name| name.tag() == tag && name.as_reference().has_repository_of(reference)).ok_or_else(
+        || protocol(reference.domain(), &format!("its list of tags has {tag:?}, which is not a tag")),
+    )
 }
 
 /// The target of `Link: <…>; rel="next"` (RFC 8288), resolved.

@@ -155,7 +155,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, switch = false)]
     pub(crate) keep_going: bool,
 
-    /// How to show progress: auto, plain, tty, quiet or json [env BUILDKIT_PROGRESS]
+    /// How to show progress: auto, plain, tty, quiet, json or BuildKit's rawjson [env BUILDKIT_PROGRESS]
     #[arg(long, value_name = "TYPE")]
     pub(crate) progress: Option<String>,
     /// Print nothing but the image's id

@@ -47,7 +47,7 @@ pub(crate) use mistakes::{Mistake, mistake};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, PlanFormat};
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
-pub(crate) use system::{BuilderPruneArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
+pub(crate) use system::{BuilderPruneArgs, BuildxInspectArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use words::complete;
 
@@ -284,6 +284,18 @@ pub(crate) enum BuildxCommand {
     /// Commands for images of registries
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Imagetools(ImagetoolsCommand),
+    /// Describe the builder, which is this program
+    Inspect(BuildxInspectArgs),
+    /// List builders: this program
+    Ls,
+    /// Choose the builder: this program, which is called default
+    Use {
+        /// The builder's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Show the version
+    Version,
 }
 
 /// `system …`

@@ -70,6 +70,17 @@ pub(crate) struct BuilderPruneArgs {
     pub(crate) verbose: bool,
 }
 
+/// What was typed after `buildx inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildxInspectArgs {
+    /// The builder's name
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// See that its store can be opened
+    #[arg(long)]
+    pub(crate) bootstrap: bool,
+}
+
 /// What was typed after `buildx du`.
 #[derive(Debug, Args)]
 pub(crate) struct DuArgs {

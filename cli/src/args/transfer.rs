@@ -71,9 +71,6 @@ pub(crate) struct RegistryFlags {
     /// false: accept registries with unknown certificates or none
     #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
-    /// Not supported yet
-    #[arg(short, long, hide = true)]
-    pub(crate) all_tags: bool,
 }
 
 /// What was typed after `pull`.
@@ -83,6 +80,9 @@ pub(crate) struct PullArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     pub(crate) name: String,
+    /// Fetch the images of all tags that the repository has
+    #[arg(short, long)]
+    pub(crate) all_tags: bool,
     /// The image for this platform [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
@@ -99,6 +99,9 @@ pub(crate) struct PushArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG]")]
     pub(crate) name: String,
+    /// Send the images of all tags that the repository has here
+    #[arg(short, long)]
+    pub(crate) all_tags: bool,
     /// Of an image for several platforms, send only that for this one [default: all that are here]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,

@@ -329,6 +329,7 @@ fn style(choice: ProgressChoice, environment: &Environment) -> Style {
         ProgressChoice::Terminal => Style::Live(environment.color()),
         ProgressChoice::Quiet(_) => Style::Quiet,
         ProgressChoice::Json => Style::Json,
+        ProgressChoice::RawJson => Style::RawJson { begun: environment.clock.now() },
     }
 }
 

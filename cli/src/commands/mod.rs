@@ -4,6 +4,7 @@ mod archive_output;
 mod attendance;
 mod build;
 mod build_logs;
+mod builders;
 mod builds;
 mod cache;
 mod cache_mounts;
@@ -109,6 +110,10 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),
         C::Builder(command) => builder(command, cache::summary),
         C::Buildx(X::Builder(command)) => builder(command, cache::table),
+        C::Buildx(X::Inspect(args)) => index(move |app| builders::inspect(app, &args)),
+        C::Buildx(X::Ls) => index(|_| builders::list()),
+        C::Buildx(X::Use { name }) => index(move |_| builders::choose(&name)),
+        C::Buildx(X::Version) => index(|_| builders::version()),
         C::Buildx(X::Du(args)) => layers(move |app| cache::disk_usage(app, &args)),
         C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
         C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),

@@ -4,57 +4,107 @@ use crate::{
     app::App,
     args::{PullArgs, PushArgs},
     error::{CliError, UsageError},
-    options::{Certificates, default_platform, packing, platform, reference, refuse, size},
+    options::{Certificates, default_platform, packing, platform, reference, size},
     progress::Style,
     streams::print,
     working::{style_for_people, work},
 };
-use rbuild::{ImageName, Platform, PullStatus, Reference};
+use rbuild::{Engine, EventSink, ImageName, Platform, PullStatus, Pulled, Pushed, Reference};
 use rbuild_docker_api::with_tag;
 
-/// Fetches an image.
+/// Fetches an image, or all that a repository has.
 pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
-    refuse(&[("all-tags", args.registry.all_tags)])?;
     let name = reference(&args.name)?;
+    if args.all_tags {
+        repository_only(&name)?;
+    }
     let platform = default_platform(args.platform.as_deref(), &app.environment)?;
     let limits = size::limits(&args.budget)?;
     let engine = app.engine_with_registries(Certificates::from_flag(args.registry.tls_verify))?;
     let engine = app.limited(engine, limits)?;
-    let pulled =
-        work(style(app, args.registry.quiet), async |events| engine.pull(&name, platform, events).await)?;
-    if args.registry.quiet {
-        return print(&format!("{name}\n"));
+    let style = style(app, args.registry.quiet);
+    if !args.all_tags {
+        let pulled = work(style, async |events| engine.pull(&name, platform, events).await)?;
+        if args.registry.quiet {
+            return print(&format!("{name}\n"));
+        }
+        let (digest, status) = (pulled.digest, status(&[pulled.status]));
+        return print(&format!("Digest: {digest}\nStatus: {status} for {}\n{name}\n", with_tag(&name)));
     }
-    let status = match pulled.status {
-        PullStatus::UpToDate => "Image is up to date",
-        PullStatus::Downloaded => "Downloaded newer image",
+    let fetch_all = async |events: EventSink| {
+        let mut fetched = Vec::new();
+        for name in engine.remote_names(&name).await? {
+            let pulled = engine.pull(name.as_reference(), platform.clone(), events.clone()).await?;
+            fetched.push((name, pulled));
+        }
+        Ok::<_, rbuild::Error>(fetched)
     };
-    print(&format!("Digest: {}\nStatus: {status} for {}\n{name}\n", pulled.digest, with_tag(&name)))
+    let fetched = work(style, fetch_all)?;
+    let repository = format!("{}/{}\n", name.domain(), name.path());
+    if args.registry.quiet {
+        return print(&repository);
+    }
+    let line = |(name, pulled): &(ImageName, Pulled)| format!("{}: digest: {}\n", name.tag(), pulled.digest);
+    let lines: String = fetched.iter().map(line).collect();
+    let statuses: Vec<PullStatus> = fetched.iter().map(|(_, pulled)| pulled.status).collect();
+    let status = status(&statuses);
+    print(&format!("{lines}Status: {status} for {}\n{repository}", name.familiar_repository()))
 }
 
-/// Sends an image.
+/// Docker's words for what became of the images that were asked for.
+fn status(all: &[PullStatus]) -> &'static str {
+    if all.contains(&PullStatus::Downloaded) { "Downloaded newer image" } else { "Image is up to date" }
+}
+
+/// Refuses a tag or digest beside `--all-tags`.
+fn repository_only(name: &Reference) -> Result<(), UsageError> {
+    if name.is_name_only() {
+        return Ok(());
+    }
+    Err(UsageError::new("tag can't be used with --all-tags/-a"))
+}
+
+/// Sends an image, or all that a repository has here.
 pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
-    refuse(&[("all-tags", args.registry.all_tags)])?;
     let reference = reference(&args.name)?;
+    if args.all_tags {
+        repository_only(&reference)?;
+    }
     let pushed_pin = |_| UsageError::new(format!("cannot push a digest reference ({})", args.name));
     let name = ImageName::new(reference.clone()).map_err(pushed_pin)?;
     let platform = platform(args.platform.as_deref())?;
     let level = args.compression_level.as_deref();
     let packing = packing(args.compression_format.as_deref(), level, args.force_compression)?;
     let engine = app.engine_with_registries(Certificates::from_flag(args.registry.tls_verify))?;
-    let push = async |events| engine.push((&name, platform.as_ref()), &packing, events).await;
-    let pushed = work(style(app, args.registry.quiet), push)?;
-    if args.registry.quiet {
-        return print(&format!("{name}\n"));
+    let names = if args.all_tags { engine.names_in(&reference)? } else { vec![name.clone()] };
+    if names.is_empty() {
+        let name = reference.familiar_repository();
+        return Err(UsageError::new(format!("an image does not exist locally with the tag: {name}")).into());
     }
-    let repository = format!("The push refers to repository [{}/{}]", reference.domain(), reference.path());
-    print(&format!("{repository}\n{}: digest: {} size: {}\n", name.tag(), pushed.digest, pushed.size))
+    let send_all = async |events: EventSink| {
+        let mut sent = Vec::with_capacity(names.len());
+        for name in &names {
+            let pushed = engine.push((name, platform.as_ref()), &packing, events.clone()).await?;
+            sent.push((name, pushed));
+        }
+        Ok::<_, rbuild::Error>(sent)
+    };
+    let sent = work(style(app, args.registry.quiet), send_all)?;
+    let repository = format!("{}/{}", reference.domain(), reference.path());
+    if args.registry.quiet {
+        return print(&if args.all_tags { format!("{repository}\n") } else { format!("{name}\n") });
+    }
+    let line = |(name, Pushed { digest, size }): &(&ImageName, Pushed)| {
+        format!("{}: digest: {digest} size: {size}\n", name.tag())
+    };
+    let lines: String = sent.iter().map(line).collect();
+    print(&format!("The push refers to repository [{repository}]\n{lines}"))
 }
 
 /// Fetches `name` for a command that needs it, saying so as Docker does.
 pub(super) fn fetch(
     app: &App,
-    engine: &rbuild::Engine,
+    engine: &Engine,
     name: &Reference,
     platform: Option<Platform>,
 ) -> Result<(), CliError> {
@@ -65,7 +115,7 @@ pub(super) fn fetch(
 /// Fetches what a build has left of the image at its registry.
 pub(super) fn fetch_layers(
     app: &App,
-    engine: &rbuild::Engine,
+    engine: &Engine,
     (image, platforms): (&str, &[Platform]),
 ) -> Result<(), CliError> {
     let style = style_for_people(&app.environment);

@@ -65,6 +65,8 @@ pub(crate) enum ProgressChoice {
     Quiet(PrintId),
     /// One JSON object a line.
     Json,
+    /// One JSON object a line, as BuildKit writes them.
+    RawJson,
 }
 
 /// The choice to explain after the build why steps ran.
@@ -301,11 +303,7 @@ fn progress(
         Some("quiet") => ProgressChoice::Quiet(PrintId::Yes),
         Some("none") => ProgressChoice::Quiet(PrintId::No),
         Some("json") => ProgressChoice::Json,
-        Some("rawjson") => {
-            return Err(UsageError::unsupported(
-                "--progress=rawjson (BuildKit's own format; --progress=json is rbuild's)",
-            ));
-        }
+        Some("rawjson") => ProgressChoice::RawJson,
         Some(other) => return Err(UsageError::new(format!("invalid progress mode {other}"))),
     };
     match (quiet, named, flag) {

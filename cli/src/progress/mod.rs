@@ -8,6 +8,7 @@ mod lines;
 mod live;
 mod names;
 mod plain;
+mod raw_json;
 mod transfers;
 mod width;
 
@@ -22,7 +23,7 @@ use std::{
     convert::Infallible,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// How to show progress.
@@ -34,6 +35,11 @@ pub(crate) enum Style {
     Live(Color),
     /// One JSON object a line.
     Json,
+    /// One JSON object a line, as BuildKit writes them.
+    RawJson {
+        /// The time from which times are counted.
+        begun: SystemTime,
+    },
     /// Not at all.
     Quiet,
 }
@@ -71,6 +77,7 @@ enum View {
     Plain(plain::Plain),
     Live(live::Live),
     Json,
+    RawJson(raw_json::RawJson),
 }
 
 /// The time after which work counts as long: what is over sooner is shown at its end, and needs no thread that writes.
@@ -97,6 +104,7 @@ impl Progress {
             Style::Plain(output) => View::Plain(plain::Plain::new(output)),
             Style::Live(color) => View::Live(live::Live::new(color)),
             Style::Json => View::Json,
+            Style::RawJson { begun } => View::RawJson(raw_json::RawJson::new(begun)),
         };
         let state = Mutex::new(State { view, out: Shown::default(), over: false });
         let (begun, ticker) = (Instant::now(), Mutex::new(None));
@@ -140,7 +148,7 @@ impl Progress {
         match view {
             View::Plain(plain) => plain.finish(out),
             View::Live(live) => live.finish(now, size(), out),
-            View::Json => {}
+            View::Json | View::RawJson(_) => {}
         }
         write(&std::mem::take(out));
     }
@@ -182,6 +190,7 @@ impl Shared {
             View::Plain(plain) => plain.event(event, now, out),
             View::Live(live) => live.event(event, now),
             View::Json => json::event(&event, out),
+            View::RawJson(raw) => raw.event(&event, now, out),
         }
         let is_plenty = before < PLENTY && state.out.len() >= PLENTY;
         let wake = (idle && !state.is_idle()) || is_plenty;
@@ -213,7 +222,7 @@ impl Shared {
             match view {
                 View::Plain(plain) => plain.tick(now, out),
                 View::Live(live) => live.draw(now, size(), out),
-                View::Json => {}
+                View::Json | View::RawJson(_) => {}
             }
             let shown = std::mem::take(out);
             drop(state);
@@ -231,7 +240,7 @@ impl State {
             && match &self.view {
                 View::Plain(plain) => !plain.holds_back(),
                 View::Live(live) => live.is_still(),
-                View::Json => true,
+                View::Json | View::RawJson(_) => true,
             }
     }
 }

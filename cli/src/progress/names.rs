@@ -8,9 +8,11 @@ use rbuild_docker_api::human_size;
 pub(super) fn name(what: &Activity) -> String {
     match what {
         Activity::LoadDefinition { file } => format!("[internal] load build definition from {file}"),
-        Activity::LoadMetadata { image, context: None } => format!("[internal] load metadata for {image}"),
-        Activity::LoadMetadata { image, context: Some(context) } => {
-            format!("[context {context}] load metadata for {image}")
+        Activity::LoadMetadata { image, context, platform } => {
+            let platform = platform.as_ref().map(|platform| format!("{platform} ")).unwrap_or_default();
+            let place =
+                context.as_ref().map_or("internal".to_owned(), |context| format!("context {context}"));
+            format!("[{platform}{place}] load metadata for {image}")
         }
         Activity::AskStore { image, store } => format!("[internal] look for {image} in {store}"),
         Activity::FetchSource { source } => source.clone(),

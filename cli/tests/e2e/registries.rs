@@ -1,6 +1,6 @@
 //! Registries from the command line: logins by file and by helper, mirrors, `registry test`, `search`.
 
-use crate::RBUILD;
+use crate::{RBUILD, with_busybox};
 use rbuild_testkit::{
     HttpReply, HttpServer, REGISTRY_PASSWORD, REGISTRY_USER, Ran, Registry, RegistryLogin, RegistryOptions,
     Workspace, is_root, write_program,
@@ -231,4 +231,53 @@ fn registries_are_searched() {
     }
     let limit = here.run(["search", "--limit", "101", "x"]);
     assert_eq!(limit.code, 2, "{limit:?}");
+}
+
+#[test]
+fn all_tags_of_a_repository_are_pushed_and_pulled() {
+    let Some(here) = with_busybox("all_tags_of_a_repository_are_pushed_and_pulled") else { return };
+    let Some(registry) = Registry::start(&RegistryOptions::default()) else { return };
+    let repository = format!("{}/team/all", registry.host());
+    for tag in ["a", "b"] {
+        let context = here.context(tag, &format!("FROM busybox\nLABEL tag={tag}\n"), &[]);
+        here.build(&format!("{repository}:{tag}"), &context);
+    }
+    let pushed = here.ok(["push", "-a", &repository]);
+    let lines: Vec<&str> = pushed.lines().collect();
+    assert_eq!(lines[0], format!("The push refers to repository [{repository}]"));
+    assert!(
+        lines[1].starts_with("a: digest: sha256:") && lines[2].starts_with("b: digest: sha256:"),
+        "{pushed}"
+    );
+
+    let there = Workspace::new(RBUILD);
+    let pulled = there.ok(["pull", "-a", &repository]);
+    assert!(
+        pulled.ends_with(&format!("Status: Downloaded newer image for {repository}\n{repository}\n")),
+        "{pulled}"
+    );
+    for tag in ["a", "b"] {
+        let name = format!("{repository}:{tag}");
+        assert_eq!(there.ok(["inspect", "--format", "{{.Config.Labels.tag}}", &name]), format!("{tag}\n"));
+        assert_eq!(there.ok(["images", "-q", &name]), here.ok(["images", "-q", &name]));
+    }
+    assert!(there.ok(["pull", "-a", &repository]).contains("Image is up to date"));
+    assert_eq!(there.ok(["pull", "-aq", &repository]), format!("{repository}\n"));
+
+    let tagged = here.fails(["push", "--all-tags", &format!("{repository}:a")]);
+    assert!(tagged.stderr.contains("tag can't be used with --all-tags/-a"), "{tagged:?}");
+    let unknown = format!("{}/team/none", registry.host());
+    let none = here.fails(["push", "-a", &unknown]);
+    assert!(none.stderr.contains(&format!("does not exist locally with the tag: {unknown}")), "{none:?}");
+}
+
+#[test]
+fn a_push_that_fails_names_the_image() {
+    let Some(here) = with_busybox("a_push_that_fails_names_the_image") else { return };
+    let Some(registry) = locked() else { return };
+    let name = format!("{}/team/x:1", registry.host());
+    here.ok(["tag", "busybox", &name]);
+    let refused = here.fails(["push", &name]);
+    assert!(refused.stderr.contains(&format!("failed to push {name}: ")), "{refused:?}");
+    assert!(refused.stderr.contains("access denied"), "{refused:?}");
 }

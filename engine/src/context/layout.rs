@@ -73,8 +73,9 @@ impl Engine {
         let reference = reference(context, request)?.clone();
         let (layout, digest) = open(&reference)?;
         let name = format!("{}/{}@{digest}", wanted.reference.domain(), wanted.reference.path());
-        let activity = reporter
-            .begin(Activity::LoadMetadata { image: name.to_string(), context: Some(context.to_string()) });
+        let platform = request.shown_platform(&wanted.platform);
+        let from = Some(context.to_owned());
+        let activity = reporter.begin(Activity::LoadMetadata { image: name, context: from, platform });
         let (store, lease, platform) = (self.store.clone(), lease.clone(), wanted.platform.clone());
         let loading = tokio::task::spawn_blocking(move || {
             let loaded = {

@@ -34,7 +34,7 @@ pub(super) async fn push(delivery: &Delivery<'_>, registry: &Registry) -> Result
             let tell = |event: ImageEvent| progress.tell(&event);
             remote.push((image, made.platforms()), (name, *place), form, &tell).await
         };
-        let pushed = activity.end_with(pushed)?;
+        let pushed = activity.end_with(pushed.map_err(|error| Error::not_pushed(name, error)))?;
         if *canonical == CanonicalName::Given
             && let Some(bytes) = store.blob(&pushed.digest)?
         {

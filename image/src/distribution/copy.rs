@@ -23,6 +23,14 @@ impl RemoteImages {
         Ok(self.client.fetch_manifest(reference).await?)
     }
 
+    /// The names that the registry has in the repository of `reference`, in its order. Must run in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ImageError::Registry`].
+    pub async fn names(&self, reference: &Reference) -> Result<Vec<ImageName>, ImageError> {
+        Ok(self.client.list_tags(reference).await?)
+    }
+
     /// Sees that the repository of `to` has the image or index of `entry`, which the repository of `from` has, with all that it
     /// names. Must run in a tokio runtime.
     ///

@@ -1,7 +1,7 @@
 //! Pushing and pulling.
 
 use crate::{all, chain, client_for, layer, pattern, reference, run};
-use rbuild_oci::{Digest, Hasher, Manifest, MediaType};
+use rbuild_oci::{Digest, Hasher, ImageName, Manifest, MediaType};
 use rbuild_registry::{
     BlobBody, BlobStart, BlobUpload, Client, ClientOptions, MountOutcome, RegistryError, UploadOutcome,
 };
@@ -40,7 +40,7 @@ fn an_image_comes_back_as_it_was_pushed() {
             assert_eq!((&fetched.bytes[..], fetched.digest), (&manifest[..], digest));
             assert_eq!(fetched.media_type, MediaType::OciManifest);
         }
-        assert_eq!(client.list_tags(&tagged).await.unwrap(), ["v1"]);
+        assert_eq!(client.list_tags(&tagged).await.unwrap(), [ImageName::new(tagged.clone()).unwrap()]);
         assert_eq!(all(client.fetch_blob(&pinned, &blob).await.unwrap()).await.unwrap(), bytes);
         assert_eq!(all(client.fetch_blob(&pinned, &config).await.unwrap()).await.unwrap(), CONFIG);
     });
