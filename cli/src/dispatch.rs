@@ -6,7 +6,7 @@ use crate::{
     commands::{self, Chosen, Needs},
     environment::{Environment, User},
     error::{CliError, UsageError},
-    exit, monitor,
+    exit, keeper, monitor,
     options::is_url,
     shown::{Color, Shown, StepOutput},
     streams,
@@ -24,7 +24,7 @@ pub(crate) fn run() -> ExitCode {
     let environment = Environment::capture();
     let color = environment.color();
     let words: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = monitor::run(&words, &environment) {
+    if let Some(code) = monitor::run(&words, &environment).or_else(|| keeper::run(&words)) {
         return code;
     }
     let wrong = if runs_a_container(&words) { 125 } else { 2 };

@@ -22,6 +22,7 @@ mod exit;
 mod explanation;
 mod failure;
 mod interrupt;
+mod keeper;
 mod monitor;
 mod new_file;
 mod options;

@@ -42,7 +42,7 @@ pub struct ContainerRow {
     pub running_for: String,
     /// Bytes it has written: not computed in listings.
     pub size: String,
-    /// `created`, `running` or `exited`.
+    /// `created`, `running`, `paused` or `exited`.
     pub state: String,
     /// Its state in words.
     pub status: String,
@@ -71,16 +71,17 @@ impl ContainerRow {
             ports: String::new(),
             running_for: ago(Some(container.created), now),
             size: "0B".to_owned(),
-            state: state(container.state).to_owned(),
+            state: state(container).to_owned(),
             status: status(container, now),
         }
     }
 }
 
 /// Docker's word for a state.
-pub(crate) fn state(state: ContainerState) -> &'static str {
-    match state {
+pub(crate) fn state(container: &Container) -> &'static str {
+    match container.state {
         ContainerState::Created => "created",
+        ContainerState::Running if container.paused => "paused",
         ContainerState::Running => "running",
         ContainerState::Exited(_) => "exited",
     }
@@ -91,7 +92,8 @@ fn status(container: &Container, now: Timestamp) -> String {
         ContainerState::Created => "Created".to_owned(),
         ContainerState::Running => {
             let since = container.started.unwrap_or(container.created);
-            format!("Up {}", human_duration(now.seconds() - since.seconds()))
+            let paused = if container.paused { " (Paused)" } else { "" };
+            format!("Up {}{paused}", human_duration(now.seconds() - since.seconds()))
         }
         ContainerState::Exited(code) => {
             format!("Exited ({code}) {}", ago(container.finished.or(container.started), now))
@@ -127,7 +129,7 @@ impl ContainerFilter {
         match name {
             "name" => Ok(Self::Name(value.to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
-            "status" if matches!(value, "created" | "running" | "exited") => {
+            "status" if matches!(value, "created" | "running" | "paused" | "exited") => {
                 Ok(Self::Status(value.to_owned()))
             }
             "status" => Err(invalid(text)),
@@ -144,7 +146,7 @@ impl ContainerFilter {
         match self {
             Self::Name(part) => container.name.contains(part.trim_start_matches('/')),
             Self::Id(prefix) => container.id.starts_with(prefix),
-            Self::Status(status) => state(container.state) == status,
+            Self::Status(status) => state(container) == status,
             Self::Exited(code) => container.state == ContainerState::Exited(*code),
             Self::Ancestor(image) => {
                 let hex = container.image_id.as_digest().hex();

@@ -119,11 +119,11 @@ pub struct ContainerInspect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct State {
-    /// `created`, `running` or `exited`.
+    /// `created`, `running`, `paused` or `exited`.
     pub status: &'static str,
     /// True if its program runs.
     pub running: bool,
-    /// Never: rbuild pauses nothing.
+    /// True if its processes are made to stand still.
     pub paused: bool,
     /// Never: nothing starts a container again.
     pub restarting: bool,
@@ -181,9 +181,9 @@ impl ContainerInspect {
             ContainerState::Exited(code) => code,
         };
         let state = State {
-            status: state(container.state),
+            status: state(container),
             running: container.state == ContainerState::Running,
-            paused: false,
+            paused: container.paused,
             restarting: false,
             oom_killed: false,
             dead: false,

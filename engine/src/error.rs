@@ -2,7 +2,7 @@
 
 use crate::{
     AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
-    Remains, StepFailure, diagnostic::DockerfileText, remote_sources::RemoteError,
+    PauseError, Remains, StepFailure, diagnostic::DockerfileText, remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -13,17 +13,7 @@ use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
 use rbuild_registry::RegistryError;
 use rbuild_remote_cache::RemoteCacheError;
-use rbuild_sys::SpawnError;
 use std::{io, path::PathBuf, time::Duration};
-
-/// Why a program could not be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartFailure {
-    /// It is not there (a shell's 127).
-    NotFound,
-    /// It cannot be executed (a shell's 126).
-    NotExecutable,
-}
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +167,9 @@ pub enum Error {
     /// A container is running and should not be.
     #[error("container {0} is running")]
     ContainerRunning(String),
+    /// A container is paused or is not.
+    #[error(transparent)]
+    Pause(#[from] PauseError),
     /// A container does not run and should.
     #[error("container {0} is not running")]
     ContainerNotRunning(String),
@@ -392,18 +385,6 @@ impl Error {
         }
     }
 
-    /// Why the program of a container could not be started, when that is what failed.
-    #[must_use]
-    pub fn start_failure(&self) -> Option<StartFailure> {
-        match self {
-            Self::Executor(ExecutorError::ProgramNotStarted(SpawnError::Exec { .. })) => {
-                Some(StartFailure::NotExecutable)
-            }
-            Self::Executor(ExecutorError::ProgramNotStarted(_)) => Some(StartFailure::NotFound),
-            _ => None,
-        }
-    }
-
     /// True if something was ended because it took longer than the caller allows.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -438,6 +419,7 @@ impl Error {
             | Self::ContainerNameTaken { .. }
             | Self::ContainerRunning(_)
             | Self::ContainerNotRunning(_)
+            | Self::Pause(_)
             | Self::NoMonitor(_)
             | Self::SignalRefused { .. }
             | Self::NoCommand

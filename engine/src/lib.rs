@@ -58,6 +58,7 @@ mod mask;
 mod masked;
 mod miss;
 mod output_tail;
+mod pause_error;
 mod platform_images;
 mod preview;
 mod records;
@@ -79,6 +80,7 @@ mod source_files;
 mod space;
 mod squash;
 mod ssh;
+mod start_failure;
 mod step_failure;
 mod transfer;
 mod unsupported;
@@ -101,13 +103,13 @@ pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
 };
 pub use containers::{
-    Attached, CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During, LogEntry,
-    LogRequest, MonitorMessage, OutputStream, Pause, Retention, RunningContainer, Terminal, Volume,
-    parse_signal, start_detached,
+    Attached, CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During,
+    ExecRequest, ExecStreams, LogEntry, LogRequest, MonitorMessage, OutputStream, Pause, Retention,
+    RunningContainer, RunningProgram, Terminal, Volume, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
-pub use error::{Error, StartFailure};
+pub use error::Error;
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
 pub use failed_steps::{DebugError, DebugRequest, FoundStep, Nothing};
 pub use failures::Failures;
@@ -118,6 +120,7 @@ pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use manifests::{IndexEntry, RemoteManifest, combined_index};
+pub use pause_error::PauseError;
 pub use platform_images::ImagePart;
 pub use preview::{
     ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
@@ -160,6 +163,7 @@ pub use secrets::SecretValue;
 pub use space::{Space, SpaceLimits};
 pub use squash::{SquashRequest, Squashed};
 pub use ssh::SshKeys;
+pub use start_failure::StartFailure;
 pub use step_failure::StepFailure;
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{

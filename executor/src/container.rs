@@ -18,7 +18,7 @@ use rbuild_oci::{ContainerConfig, DEFAULT_PATH, ImagePath};
 use rbuild_planner::{Access, Network};
 use rbuild_sys::{
     SandboxError, SpawnError,
-    cgroup::Frozen,
+    cgroup::{Freezer, Frozen},
     limits::{Limits, UnmetLimit},
     overlay::{Syncing, Upper},
     sandbox::Running,
@@ -129,6 +129,16 @@ impl Sandboxed {
         self.pid
     }
 
+    /// When its process started, in clock ticks since the boot; `None` when it has ended already.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`].
+    pub fn started_ticks(&self) -> Result<Option<u64>, ExecutorError> {
+        let identity = spawn::ProcessIdentity::of(self.pid);
+        let identity = identity.map_err(|error| ExecutorError::system("read", b"/proc/PID/stat", error))?;
+        Ok(identity.map(|identity| identity.ticks()))
+    }
+
     /// Its process, readable once it has ended; `None` after [`Self::wait`].
     #[must_use]
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
@@ -232,6 +242,12 @@ pub fn pause_container(pid: i32, lock: BorrowedFd<'_>) -> Result<Option<PausedCo
     Ok(frozen.map(|frozen| PausedContainer { _frozen: frozen }))
 }
 
+/// True if the container whose first process is `pid` was made to stand still.
+#[must_use]
+pub fn is_paused(pid: i32) -> bool {
+    Freezer::of_process(pid).is_some_and(|freezer| freezer.is_frozen())
+}
+
 /// Starts a container.
 ///
 /// # Errors
@@ -269,7 +285,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     let guest = Guest {
         isolation: container.isolation,
         command: container.argv,
-        environment: environment(container),
+        environment: environment(container.config, container.hostname, terminal.is_some()),
         identity: &identity,
         directory: &directory,
         hostname: container.hostname,
@@ -289,14 +305,19 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         terminal,
         stdio: streams.stdio(),
     };
-    let running = guest.start(&root).map_err(|error| match error {
+    let running = guest.start(&root).map_err(not_started)?;
+    let relay = streams.relay(running.child.pidfd())?;
+    Sandboxed::new(running, relay, root)
+}
+
+/// A program that is not there or cannot be executed is the caller's.
+pub(crate) fn not_started(error: ExecutorError) -> ExecutorError {
+    match error {
         ExecutorError::Sandbox(SandboxError::Spawn(
             program @ (SpawnError::NotInPath { .. } | SpawnError::NotFound { .. } | SpawnError::Exec { .. }),
         )) => ExecutorError::ProgramNotStarted(program),
         other => other,
-    })?;
-    let relay = streams.relay(running.child.pidfd())?;
-    Sandboxed::new(running, relay, root)
+    }
 }
 
 /// Lets `directory` be mounted once more: what is in it is made anew, so that nothing is lost if the machine went down meanwhile.
@@ -311,14 +332,14 @@ fn forget_skipped_syncing(directory: &UpperDirectory<'_>) -> Result<(), Executor
 }
 
 /// What the container has of itself, and over it the config's variables, in Docker's order.
-fn environment(container: &ContainerSandbox<'_>) -> Vec<OsString> {
+pub(crate) fn environment(config: &ContainerConfig, hostname: &str, has_terminal: bool) -> Vec<OsString> {
     let mut shown = ContainerConfig::default();
     shown.set_env("PATH", DEFAULT_PATH);
-    shown.set_env("HOSTNAME", container.hostname);
-    if matches!(container.stdio, Stdio::Terminal(_)) {
+    shown.set_env("HOSTNAME", hostname);
+    if has_terminal {
         shown.set_env("TERM", "xterm");
     }
-    for pair in &container.config.env {
+    for pair in &config.env {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         shown.set_env(name, value);
     }

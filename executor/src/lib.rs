@@ -21,6 +21,7 @@ mod describe;
 mod draft;
 mod emulation;
 mod error;
+mod exec;
 mod failure;
 mod fetched;
 mod go_quoted;
@@ -51,8 +52,8 @@ mod workers;
 mod xattrs;
 
 pub use container::{
-    ContainerSandbox, GivenPipes, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, kill_process,
-    open_process, open_terminal, pause_container, resize_terminal, start_container,
+    ContainerSandbox, GivenPipes, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, is_paused,
+    kill_process, open_process, open_terminal, pause_container, resize_terminal, start_container,
 };
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
@@ -65,6 +66,7 @@ pub use describe::{
 };
 pub use emulation::{Emulation, Emulator, EmulatorFault, emulation, runnable_platforms};
 pub use error::{ExecutorError, MAX_DEFINITION};
+pub use exec::{ContainerProcess, Executed, Execution};
 pub use fetched::{FetchedFile, FetchedSource};
 pub use host_files::{HOST_GATEWAY, HostFiles, NameOptions};
 pub use ignore::{DecidingPattern, IgnoreDecision, IgnoreRules};

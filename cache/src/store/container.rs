@@ -57,6 +57,9 @@ pub struct Container {
     /// True if it is to be removed when its program ends, for whatever reason.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove_when_ended: bool,
+    /// True if its processes are made to stand still, which the kernel knows and no record.
+    #[serde(skip)]
+    pub paused: bool,
     /// What it is started with beside its config; absent for a container of an older rbuild, which starts nothing twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<ContainerSettings>,
@@ -111,6 +114,9 @@ pub struct ContainerProgram {
     pub pid: i32,
     /// When it was started.
     pub started: Timestamp,
+    /// The same in clock ticks since the machine's boot: with the pid, it is of no other process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticks: Option<u64>,
 }
 
 /// The state of a container.
@@ -398,7 +404,10 @@ impl ContainerDirectory {
     }
 
     /// The program that was noted last; `None` as well when a power cut has emptied the file.
-    fn program(&self) -> Result<Option<ContainerProgram>, StoreError> {
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be read.
+    pub fn program(&self) -> Result<Option<ContainerProgram>, StoreError> {
         let bytes = whole_file::read(&self.lock_path())?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }

@@ -86,6 +86,7 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
 
 pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
     Container {
+        paused: false,
         id: id.to_owned(),
         name: format!("name of {id}"),
         image: "an image".to_owned(),

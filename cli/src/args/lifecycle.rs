@@ -53,6 +53,14 @@ pub(crate) struct WaitArgs {
     pub(crate) containers: Vec<String>,
 }
 
+/// What was typed after `pause` and `unpause`.
+#[derive(Debug, Args)]
+pub(crate) struct PauseArgs {
+    /// Names or ids
+    #[arg(value_name = "CONTAINER", required = true)]
+    pub(crate) containers: Vec<String>,
+}
+
 /// What was typed after `rename`.
 #[derive(Debug, Args)]
 pub(crate) struct RenameArgs {

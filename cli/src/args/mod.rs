@@ -6,6 +6,7 @@ mod builds;
 mod cache;
 mod container;
 mod debug;
+mod exec;
 mod flag;
 mod image;
 mod later;
@@ -31,13 +32,16 @@ pub(crate) use container::{
     CommitArgs, ContainerArgs, ContainerPruneArgs, CreateArgs, ExportArgs, PsArgs, RmArgs, RunArgs,
 };
 pub(crate) use debug::DebugArgs;
+pub(crate) use exec::ExecArgs;
 pub(crate) use flag::PullFlag;
 pub(crate) use image::{
     ContainerInspectArgs, DiffArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs,
     RmiArgs, SquashArgs, TagArgs, TreeArgs,
 };
 pub(crate) use later::Later;
-pub(crate) use lifecycle::{AttachArgs, KillArgs, LogsArgs, RenameArgs, StartArgs, StopArgs, WaitArgs};
+pub(crate) use lifecycle::{
+    AttachArgs, KillArgs, LogsArgs, PauseArgs, RenameArgs, StartArgs, StopArgs, WaitArgs,
+};
 pub(crate) use limits::LimitFlags;
 pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
@@ -226,8 +230,14 @@ pub(crate) enum LifeCommand {
     Restart(StopArgs),
     /// Send containers a signal, by default one that ends them
     Kill(KillArgs),
+    /// Make all processes of containers stand still
+    Pause(PauseArgs),
+    /// Let paused containers go on
+    Unpause(PauseArgs),
     /// Wait for containers to end and print their exit codes
     Wait(WaitArgs),
+    /// Run a program in a container that runs
+    Exec(Box<ExecArgs>),
     /// Type into a container that runs, and see what it writes
     Attach(AttachArgs),
     /// Show what a container has written

@@ -40,7 +40,7 @@ pub(crate) fn complete(
 
 /// True if what follows the first argument belongs to the container.
 fn takes_command(command: &Command) -> bool {
-    matches!(command.get_name(), "run" | "create")
+    matches!(command.get_name(), "run" | "create" | "exec")
 }
 
 /// Index of the first word that is not a flag of rbuild itself.

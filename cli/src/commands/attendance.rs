@@ -16,7 +16,7 @@ use nix::{
     sys::{signal::Signal, signalfd::SignalFd},
     unistd::read,
 };
-use rbuild::{Attached, Container, ContainerState, MonitorMessage, OutputStream};
+use rbuild::{Attached, Container, ContainerState, MonitorMessage, OutputStream, PauseError};
 use rustix::termios::tcgetwinsize;
 use std::{
     io::{self, IsTerminal, Write},
@@ -58,6 +58,9 @@ pub(super) fn attach(app: &App, args: &AttachArgs) -> Result<u8, CliError> {
     if container.state != ContainerState::Running {
         let message = "You cannot attach to a stopped container, start it first";
         return Err(CliError::Refused(message.to_owned()));
+    }
+    if container.paused {
+        return Err(rbuild::Error::from(PauseError::Attach(container.name)).into());
     }
     let part = Part { passes_signals: args.sig_proxy, ..Part::of(!args.no_stdin, keys) };
     attend_running(app, &container, part)

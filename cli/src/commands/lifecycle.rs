@@ -3,14 +3,14 @@
 use super::{attendance, naming::each, signals::Signals};
 use crate::{
     app::App,
-    args::{KillArgs, LogsArgs, RenameArgs, StartArgs, StopArgs, WaitArgs},
+    args::{KillArgs, LogsArgs, PauseArgs, RenameArgs, StartArgs, StopArgs, WaitArgs},
     error::{CliError, UsageError},
     monitor::{self, Caller},
     options::{DetachKeys, container_name},
     streams::{self, print},
 };
 use nix::sys::signal::Signal;
-use rbuild::{ContainerState, Force, LogRequest, OutputStream, Timestamp, parse_signal};
+use rbuild::{ContainerState, Force, LogRequest, OutputStream, PauseError, Timestamp, parse_signal};
 use rbuild_docker_api::moment;
 use std::io::Write;
 
@@ -21,6 +21,9 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
         return each(&args.containers, Force::No, app.environment.color(), |name| {
             let engine = app.engine()?;
             let container = engine.container(name)?;
+            if container.paused {
+                return Err(rbuild::Error::from(PauseError::Start(container.name)).into());
+            }
             if container.state != ContainerState::Running
                 && let Err(error) = monitor::start(app, &container, Caller::Leaves)
                 // another process may have been faster
@@ -77,6 +80,24 @@ pub(super) fn kill(app: &App, args: &KillArgs) -> Result<(), CliError> {
         if signal == Signal::SIGKILL as i32 {
             engine.wait_for_container(name).map(drop).or_else(gone)?;
         }
+        print(&format!("{name}\n"))
+    })
+}
+
+/// Makes containers stand still.
+pub(super) fn pause(app: &App, args: &PauseArgs) -> Result<(), CliError> {
+    let engine = app.engine()?;
+    each(&args.containers, Force::No, app.environment.color(), |name| {
+        engine.pause_container(name)?;
+        print(&format!("{name}\n"))
+    })
+}
+
+/// Lets paused containers go on.
+pub(super) fn unpause(app: &App, args: &PauseArgs) -> Result<(), CliError> {
+    let engine = app.engine()?;
+    each(&args.containers, Force::No, app.environment.color(), |name| {
+        engine.unpause_container(name)?;
         print(&format!("{name}\n"))
     })
 }

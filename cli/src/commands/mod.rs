@@ -14,6 +14,7 @@ mod compare;
 mod containers;
 mod context;
 mod debug;
+mod exec;
 mod explain;
 mod history;
 mod images;
@@ -154,7 +155,10 @@ fn life(command: LifeCommand) -> Chosen {
         L::Stop(args) => index(move |app| lifecycle::stop(app, &args)),
         L::Restart(args) => layers(move |app| lifecycle::restart(app, &args)),
         L::Kill(args) => index(move |app| lifecycle::kill(app, &args)),
+        L::Pause(args) => index(move |app| lifecycle::pause(app, &args)),
+        L::Unpause(args) => index(move |app| lifecycle::unpause(app, &args)),
         L::Wait(args) => index(move |app| lifecycle::wait(app, &args)),
+        L::Exec(args) => with_code(Needs::Index, |app| exec::exec(app, *args)),
         L::Attach(args) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
         L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),
         L::Rename(args) => index(|app| lifecycle::rename(app, args)),

@@ -214,7 +214,7 @@ fn request(
 }
 
 /// The variables of an `--env-file`: a pair or a name a line, `#` for remarks.
-fn variables_of(path: &Path, environment: &Environment) -> Result<Vec<String>, CliError> {
+pub(super) fn variables_of(path: &Path, environment: &Environment) -> Result<Vec<String>, CliError> {
     Ok(pairs(&lines_of(path)?, environment)
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"))

@@ -5,7 +5,7 @@
 //! bytes and signals until the first one says that it is over.
 
 use super::signals::Signals;
-use crate::{error::CliError, streams, terminal::RawMode};
+use crate::{error::CliError, options::DetachKeys, streams, terminal::RawMode};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -45,6 +45,34 @@ pub(super) struct Program {
     pub(super) stdin: ContainerStdio,
 }
 
+/// Stays at the terminal of a program until its `process` has ended; true if the person left it by `keys`.
+pub(super) fn attend_terminal(
+    program: Program,
+    keys: DetachKeys,
+    process: BorrowedFd<'_>,
+    signals: &Signals,
+) -> Result<bool, CliError> {
+    let Program { pid, terminal, stdin } = program;
+    let terminal =
+        terminal.map_err(|source| CliError::Stream { action: "share the program's terminal", source })?;
+    let keyboard = (stdin == ContainerStdio::Inherit).then(io::stdin);
+    // raw as long as this value lives, whatever happens
+    let _raw = keyboard.as_ref().and_then(|stdin| RawMode::enter(stdin.as_fd()).ok());
+    let carrier = Carrier {
+        pid: Pid::from_raw(pid),
+        signals: signals.source(),
+        over: process,
+        terminal: terminal.as_ref().map(OwnedFd::as_fd),
+        keyboard: keyboard.as_ref().map(AsFd::as_fd),
+        keys: Some(keys),
+        is_left: false,
+        typed: Vec::new(),
+        asked: 0,
+    };
+    carrier.pass_window_size();
+    Ok(carrier.run())
+}
+
 /// Stays with a program until `wait` has seen its end; gives what that returns.
 pub(super) fn attend_program(
     program: Program,
@@ -69,6 +97,8 @@ pub(super) fn attend_program(
             over: over.as_fd(),
             terminal: terminal.as_ref().map(OwnedFd::as_fd),
             keyboard: keyboard.as_ref().map(AsFd::as_fd),
+            keys: None,
+            is_left: false,
             typed: Vec::new(),
             asked: 0,
         };
@@ -89,6 +119,10 @@ struct Carrier<'a> {
     over: BorrowedFd<'a>,
     terminal: Option<BorrowedFd<'a>>,
     keyboard: Option<BorrowedFd<'a>>,
+    /// The keys by which the person leaves, where that can be done.
+    keys: Option<DetachKeys>,
+    /// True once they were typed.
+    is_left: bool,
     /// Keys that the container has not taken yet.
     typed: Vec<u8>,
     /// How often it was asked to stop.
@@ -105,13 +139,14 @@ struct Ready {
 }
 
 impl Carrier<'_> {
-    fn run(mut self) {
+    /// Carries until the container has ended, or the person leaves it: that is true.
+    fn run(mut self) -> bool {
         let mut buffer = vec![0; 16 * 1024];
-        loop {
+        while !self.is_left {
             let ready = match self.wait() {
                 Ok(ready) => ready,
                 Err(Errno::EINTR) => continue,
-                Err(_) => return,
+                Err(_) => return false,
             };
             if ready.signals {
                 self.pass_signals();
@@ -126,9 +161,10 @@ impl Carrier<'_> {
                 // all of it, before the end is looked at
                 self.show_output(&mut buffer);
             } else if ready.over {
-                return;
+                return false;
             }
         }
+        true
     }
 
     fn wait(&self) -> Result<Ready, Errno> {
@@ -192,7 +228,14 @@ impl Carrier<'_> {
         let Some(keyboard) = self.keyboard else { return };
         match read(keyboard, buffer) {
             Ok(0) => self.keyboard = None,
-            Ok(length) => self.typed.extend_from_slice(&buffer[..length]),
+            Ok(length) => match &mut self.keys {
+                None => self.typed.extend_from_slice(&buffer[..length]),
+                Some(keys) => {
+                    let (typed, is_left) = keys.take(&buffer[..length]);
+                    self.typed.extend(typed);
+                    self.is_left = is_left;
+                }
+            },
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(_) => self.keyboard = None,
         }

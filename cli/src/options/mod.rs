@@ -30,7 +30,7 @@ pub(crate) use images::{LockUse, SourceWord};
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, pairs};
-pub(crate) use run::{Foreground, PullWhen, RunOptions, TerminalUse, container_name, label};
+pub(crate) use run::{Foreground, PullWhen, RunOptions, TerminalUse, container_name, label, variable};
 
 use crate::{environment::Environment, error::UsageError};
 use rbuild::{ImageName, ParseError, Platform, Reference};

@@ -113,11 +113,7 @@ impl RunOptions {
             ("privileged", args.privileged),
             ("init", args.init),
         ])?;
-        if let Some(text) = args.env.iter().find(|text| text.is_empty() || text.starts_with('=')) {
-            return Err(UsageError::new(format!(
-                "invalid argument {text:?} for \"-e, --env\" flag: invalid environment variable: {text}"
-            )));
-        }
+        args.env.iter().try_for_each(|text| variable(text))?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
             platform: default_platform(args.platform.as_deref(), environment)?,
@@ -146,6 +142,16 @@ impl RunOptions {
             cidfile: args.cidfile.filter(|path| !path.as_os_str().is_empty()),
         })
     }
+}
+
+/// Checks `NAME=VALUE` or `NAME`.
+pub(crate) fn variable(text: &str) -> Result<(), UsageError> {
+    if !text.is_empty() && !text.starts_with('=') {
+        return Ok(());
+    }
+    Err(UsageError::new(format!(
+        "invalid argument {text:?} for \"-e, --env\" flag: invalid environment variable: {text}"
+    )))
 }
 
 /// Checks the name for a container.

@@ -98,7 +98,7 @@ fn wrong_filters_are_named() {
         "invalid argument \"dangling\" for \"-f, --filter\" flag: invalid filter 'dangling'"
     );
     let container = |text: &str| ContainerFilter::parse(text).unwrap_err().to_string();
-    assert_eq!(container("status=paused"), "invalid filter 'status=paused'");
+    assert_eq!(container("status=dead"), "invalid filter 'status=dead'");
     assert_eq!(container("exited=no"), "invalid filter 'exited=no'");
     assert_eq!(container("volume=x"), "invalid filter 'volume'");
     assert_eq!(container("name"), "invalid filter 'name'");

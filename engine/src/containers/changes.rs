@@ -82,11 +82,13 @@ impl Engine {
             Pause::Container => Some(directory.lock_pause()?),
             Pause::Nothing => None,
         };
+        // a person has paused it, and lets it go on when they want to
+        let rests = self.container(&container.id)?.paused;
         let paused = match &lock {
-            Some(lock) => rbuild_executor::pause_container(pid, lock.as_fd())?,
-            None => None,
+            Some(lock) if !rests => rbuild_executor::pause_container(pid, lock.as_fd())?,
+            Some(_) | None => None,
         };
-        let during = if paused.is_some() { During::AtRest } else { During::Running };
+        let during = if rests || paused.is_some() { During::AtRest } else { During::Running };
         let read = rbuild_executor::collect_running(&self.store, &directory.copy(), draft.fs()).and_then(
             |is_copy| {
                 if is_copy { Ok(()) } else { rbuild_executor::clone_layer(&directory.fs(), draft.fs()) }

@@ -32,13 +32,16 @@ impl Engine {
     pub fn signal_container(&self, name: &str, signal: i32) -> Result<(), Error> {
         let container = self.container(name)?;
         let monitor = match self.connect(&container) {
-            Err(Error::NoMonitor(_)) => return self.signal_directly(&container, signal),
+            Err(Error::NoMonitor(_)) => {
+                self.signal_directly(&container, signal)?;
+                return self.wake_for(&container, signal);
+            }
             connected => connected?,
         };
         monitor.signal(signal)?;
         loop {
             match monitor.next()? {
-                MonitorMessage::Done => return Ok(()),
+                MonitorMessage::Done => return self.wake_for(&container, signal),
                 MonitorMessage::Refused(reason) => {
                     return Err(Error::SignalRefused { name: container.name, reason });
                 }
@@ -73,6 +76,9 @@ impl Engine {
             connected => connected?,
         };
         monitor.signal(signal)?;
+        if container.paused {
+            self.wake(&container)?;
+        }
         let limit = deadline(seconds);
         while has_message(&monitor, limit)? {
             if let MonitorMessage::Ended(_) | MonitorMessage::Gone = monitor.next()? {
@@ -125,6 +131,9 @@ impl Engine {
             Err(Error::ContainerNotRunning(_)) => return Ok(()),
             sent => sent?,
         }
+        if container.paused {
+            self.wake(container)?;
+        }
         while self.still_runs(container)? {
             if limit.is_some_and(|limit| Instant::now() >= limit) {
                 return super::process::kill(&self.store, container);
@@ -132,6 +141,23 @@ impl Engine {
             thread::sleep(PAUSE);
         }
         Ok(())
+    }
+
+    /// Lets a paused container go on that has got a signal which is to end it, as docker does.
+    fn wake_for(&self, container: &Container, signal: i32) -> Result<(), Error> {
+        let stops = match container.config.stop_signal.as_str() {
+            "" => true,
+            own => signal == Signal::SIGKILL as i32 || parse_signal(own) == Some(signal),
+        };
+        if stops && container.paused { self.wake(container) } else { Ok(()) }
+    }
+
+    /// Lets a paused container go on. It may have ended.
+    fn wake(&self, container: &Container) -> Result<(), Error> {
+        match self.thaw(container) {
+            Err(_) if !self.still_runs(container)? => Ok(()),
+            woken => woken,
+        }
     }
 
     fn still_runs(&self, container: &Container) -> Result<bool, Error> {
@@ -143,6 +169,9 @@ impl Engine {
 
     /// Kills a container that runs.
     pub(super) fn end_container(&self, container: &Container) -> Result<(), Error> {
+        if container.paused {
+            self.wake(container)?;
+        }
         let monitor = match self.connect(container) {
             Ok(monitor) => monitor,
             Err(Error::ContainerNotRunning(_)) => return Ok(()),

@@ -7,8 +7,10 @@
 mod changes;
 mod commit;
 mod control;
+mod exec;
 mod logs;
 mod monitor;
+mod pause;
 mod process;
 mod recorded_limits;
 mod request;
@@ -18,12 +20,13 @@ pub use changes::{During, Pause};
 pub(crate) use commit::apply_changes;
 pub use commit::{CommitRequest, Committed};
 pub use control::{parse_signal, start_detached};
+pub use exec::{ExecRequest, ExecStreams, RunningProgram};
 pub use logs::{LogEntry, LogRequest};
 pub use monitor::{Attached, MonitorMessage, OutputStream};
 pub use process::{Retention, RunningContainer};
 pub use request::{ContainerRequest, ContainerStdio, Terminal, Volume};
 
-use crate::{Engine, Error, Force};
+use crate::{Engine, Error, Force, PauseError};
 use rbuild_cache::{Container, ContainerState, StoreError};
 use rbuild_executor::Snapshots;
 use rbuild_image::ImageError;
@@ -56,6 +59,10 @@ impl Engine {
                 Err(StoreError::Document { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        for container in &mut containers {
+            let pid = container.pid.filter(|_| container.state == ContainerState::Running);
+            container.paused = pid.is_some_and(rbuild_executor::is_paused);
         }
         containers.sort_by_key(|container| std::cmp::Reverse(container.created));
         Ok(containers)
@@ -137,6 +144,7 @@ impl Engine {
         };
         if container.state == ContainerState::Running {
             match force {
+                Force::No if container.paused => return Err(PauseError::StillThere(container.name).into()),
                 Force::No => return Err(Error::ContainerRunning(container.name)),
                 Force::Yes => self.end_container(&container)?,
             }

@@ -101,7 +101,11 @@ impl Engine {
             shm_size: settings.shm_size,
             stdio,
         })?;
-        let program = ContainerProgram { pid: process.pid(), started: self.store.now().into() };
+        let program = ContainerProgram {
+            pid: process.pid(),
+            started: self.store.now().into(),
+            ticks: process.started_ticks()?,
+        };
         lock.note(&program)?;
         container.state = ContainerState::Running;
         (container.pid, container.started) = (Some(program.pid), Some(program.started));
@@ -145,6 +149,7 @@ impl Engine {
             finished: None,
             pid: None,
             state: ContainerState::Created,
+            paused: false,
             remove_when_ended: request.retention == Retention::Remove,
             settings: Some(request.settings(&platform)),
         })

@@ -28,6 +28,11 @@ impl RootView {
         Self { root, layers, marks: marks(store), _tree: None }
     }
 
+    /// A view of the root of a container that runs.
+    pub(crate) fn of_container(store: &Store, root: Rooted) -> Self {
+        Self::of_mount(store, root, 1)
+    }
+
     /// A view of a copy, which stays as long as the view.
     pub(super) fn of_tree(store: &Store, root: Rooted, layers: usize, tree: Arc<Tree>) -> Self {
         Self { root, layers, marks: marks(store), _tree: Some(tree) }

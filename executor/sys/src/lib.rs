@@ -19,6 +19,7 @@ pub mod fs;
 pub mod host_program;
 mod init;
 pub mod limits;
+pub mod member;
 pub mod memory;
 pub mod mount;
 pub mod network;

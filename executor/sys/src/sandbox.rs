@@ -22,6 +22,7 @@
 //! must exist.
 
 mod device;
+mod join;
 mod kernel_view;
 mod mount_point;
 mod process;
@@ -35,7 +36,9 @@ use crate::{
     spawn::{Child, Exec, Guard, Namespaces, Spawn, Stdio},
     userns::PrivilegeKind,
 };
+pub use join::{Joining, join};
 pub use mount_point::MountPoints;
+use process::Entering;
 pub use process::{Confinement, Identity, Process};
 use std::{
     ffi::{CStr, CString},
@@ -244,13 +247,14 @@ fn launch(
         program.loopback_up();
     }
     program.set_hostname(&c_text(Path::new(spec.hostname))?);
-    process::add(&mut program, &places, spec, rights)?;
+    process::add(&mut program, &places, &Entering::of(spec), rights)?;
     let namespaces = match spec.network {
         Network::Host | Network::Joined(_) => Namespaces::CONTAINER,
         Network::None => Namespaces::CONTAINER.with_network(),
     };
     let cgroup = cgroup.and_then(Cgroup::unified);
-    let request = Spawn { program: &program, exec, namespaces, stdio: spec.stdio, cgroup };
+    let stdio = Some(spec.stdio);
+    let request = Spawn { program: &program, exec, namespaces, stdio, cgroup };
     Ok(spec.guard.spawn(&request)?)
 }
 
@@ -264,6 +268,11 @@ struct Places {
 impl Places {
     fn new(program: &mut Program, root: BorrowedFd<'_>) -> Self {
         Self { root: At::Fd(root.as_raw_fd()), slot: program.slot() }
+    }
+
+    /// Places below the working directory, for as long as that is the root.
+    fn below_here(program: &mut Program) -> Self {
+        Self { root: At::Here, slot: program.slot() }
     }
 
     /// The place `path`, until the next one is opened.

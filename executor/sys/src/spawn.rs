@@ -57,6 +57,7 @@ mod exec;
 mod gaps;
 mod guard;
 mod identity;
+mod join;
 mod launch;
 mod stack;
 
@@ -65,7 +66,12 @@ pub use exec::Exec;
 pub use guard::Guard;
 pub(crate) use guard::Waiting;
 pub use identity::ProcessIdentity;
+pub(crate) use identity::pidfd_of;
+pub use join::join;
 use launch::Launch;
+
+/// Stack of a thread that does nothing but start a process.
+const STARTER_STACK: usize = 64 << 10;
 
 /// The namespaces a process gets of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +85,9 @@ impl Namespaces {
 
     /// Process ids only.
     const PROCESSES: Self = Self(libc::CLONE_NEWPID);
+
+    /// None but those of the caller and of its children.
+    pub(crate) const NONE: Self = Self(0);
 
     fn bits(self) -> u64 {
         u64::from(self.0 as u32)
@@ -111,8 +120,8 @@ pub struct Spawn<'a> {
     pub exec: &'a Exec,
     /// Namespaces made for it.
     pub namespaces: Namespaces,
-    /// Its first descriptors.
-    pub stdio: Stdio<'a>,
+    /// Its first descriptors; the program opens all three when absent.
+    pub stdio: Option<Stdio<'a>>,
     /// The directory of the version 2 control group that it begins in; the caller's own group otherwise.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
@@ -121,7 +130,7 @@ pub struct Spawn<'a> {
 /// executes its command.
 fn spawn(request: &Spawn<'_>, init: BorrowedFd<'_>) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
-    let (stdio, _raised) = raised(&request.stdio).map_err(prepare("fcntl"))?;
+    let (stdio, _raised) = raised(request.stdio.as_ref()).map_err(prepare("fcntl"))?;
     let (report, channel) =
         nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|errno| prepare("pipe2")(errno.into()))?;
     let mut launch = Launch::new(request, stdio, init.as_raw_fd(), channel.as_raw_fd());
@@ -143,18 +152,19 @@ fn spawn(request: &Spawn<'_>, init: BorrowedFd<'_>) -> Result<Child, SpawnError>
 /// the kernel has loaded it.
 fn start(request: &Spawn<'_>, init: BorrowedFd<'_>, channel: BorrowedFd<'_>) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
-    let (stdio, _raised) = raised(&request.stdio).map_err(prepare("fcntl"))?;
+    let (stdio, _raised) = raised(request.stdio.as_ref()).map_err(prepare("fcntl"))?;
     let mut launch = Launch::new(request, stdio, init.as_raw_fd(), channel.as_raw_fd());
-    let process = clone::direct(request.namespaces, &mut launch).map_err(prepare("clone3"))?;
+    let process = clone::direct(request.namespaces, None, &mut launch).map_err(prepare("clone3"))?;
     let child = Child::new(process);
     launch.explain(request).map_or(Ok(child), Err)
 }
 
 /// The numbers of the descriptors that become the first three. Those that are themselves among the first three could be
 /// overwritten before they are duplicated, so they are copies, which come along.
-fn raised(stdio: &Stdio<'_>) -> io::Result<([Option<RawFd>; 3], Vec<OwnedFd>)> {
+fn raised(stdio: Option<&Stdio<'_>>) -> io::Result<([Option<RawFd>; 3], Vec<OwnedFd>)> {
     let mut copies = Vec::new();
     let mut numbers = [None; 3];
+    let Some(stdio) = stdio else { return Ok((numbers, copies)) };
     let given = [stdio.stdin, Some(stdio.stdout), Some(stdio.stderr)];
     for (number, fd) in numbers.iter_mut().zip(given) {
         let Some(fd) = fd else { continue };

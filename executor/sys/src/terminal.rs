@@ -1,11 +1,25 @@
 //! The pair of terminals for a container.
 
-use crate::mount::done;
-use nix::pty::{OpenptyResult, openpty};
+use crate::{
+    fs::{Resolve, open_below},
+    mount::{done, owned},
+};
+use nix::{
+    fcntl::{OFlag, open},
+    pty::{OpenptyResult, openpty},
+    sys::{
+        stat::Mode,
+        statfs::{FsType, fstatfs},
+    },
+};
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
+
+/// `DEVPTS_SUPER_MAGIC`.
+const DEVPTS: FsType = FsType(0x1cd1);
 
 /// Size of a terminal in characters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,8 +49,33 @@ pub fn open_terminal_pair(size: WindowSize) -> io::Result<TerminalPair> {
         nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     }
     let pair = TerminalPair { master, slave };
-    set_window_size(std::os::fd::AsFd::as_fd(&pair.master), size)?;
+    set_window_size(pair.master.as_fd(), size)?;
     Ok(pair)
+}
+
+/// Opens one of the terminals of a sandbox that runs, whose root is `root`: programs there find it by its name. `None` when the
+/// sandbox has no file system for them.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_terminal_below(root: BorrowedFd<'_>, size: WindowSize) -> io::Result<Option<TerminalPair>> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let found = open_below(root, Path::new("dev/pts/ptmx"), Resolve::BeneathNoSymlinks, flags, Mode::empty());
+    let Ok(found) = found else { return Ok(None) };
+    // anything may lie there, and is not opened before it is known to be harmless
+    if fstatfs(&found)?.filesystem_type() != DEVPTS {
+        return Ok(None);
+    }
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let master = open(path.as_str(), OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let unlocked: libc::c_int = 0;
+    // SAFETY: the kernel reads one integer.
+    done(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) }.into())?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the argument is an integer; the result is a new descriptor.
+    let slave = owned(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
+    set_window_size(master.as_fd(), size)?;
+    Ok(Some(TerminalPair { master, slave }))
 }
 
 fn set_window_size(terminal: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {

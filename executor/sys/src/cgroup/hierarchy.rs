@@ -25,10 +25,26 @@ impl Hierarchy {
         find(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, Kind::Unified)
     }
 
-    /// The version 2 hierarchy with the group of another process; `None` where none is mounted, or the process has ended.
-    pub(super) fn unified_of(pid: i32) -> Option<Self> {
-        let read = |path: &str| read_proc(path).ok();
-        find(&read("/proc/self/mountinfo")?, &read(&format!("/proc/{pid}/cgroup"))?, Kind::Unified)
+    /// The version 2 hierarchy with the group of a process that has the text `groups` in `/proc/PID/cgroup`; `None` where none is
+    /// mounted.
+    pub(super) fn unified_with(groups: &str) -> Option<Self> {
+        find(&read_proc("/proc/self/mountinfo").ok()?, groups, Kind::Unified)
+    }
+
+    /// The hierarchies in which a process with the text `groups` of `/proc/PID/cgroup` is in a group: the version 2 one first.
+    pub(super) fn all_of(groups: &str) -> io::Result<Vec<(bool, Self)>> {
+        let mounts = read_proc("/proc/self/mountinfo")?;
+        let kinds = groups.lines().filter_map(|line| {
+            let (id, rest) = line.split_once(':')?;
+            let controllers = rest.split_once(':')?.0;
+            let is_unified = id == "0" && controllers.is_empty();
+            let kind =
+                if is_unified { Kind::Unified } else { Kind::Version1(controllers.split(',').next()?) };
+            find(&mounts, groups, kind).map(|found| (is_unified, found))
+        });
+        let mut all: Vec<_> = kinds.collect();
+        all.sort_by_key(|(is_unified, _)| !is_unified);
+        Ok(all)
     }
 
     /// The path of the group below the mount point.
@@ -73,14 +89,14 @@ impl Hierarchy {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Kind<'a> {
     Unified,
     /// The one with this controller.
-    Version1(&'static str),
+    Version1(&'a str),
 }
 
 /// Finds a hierarchy in the texts of `/proc/self/mountinfo` and `/proc/self/cgroup` (proc(5)).
-fn find(mounts: &str, groups: &str, kind: Kind) -> Option<Hierarchy> {
+fn find(mounts: &str, groups: &str, kind: Kind<'_>) -> Option<Hierarchy> {
     let own = groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);

@@ -12,11 +12,13 @@
 mod device;
 mod freeze;
 mod hierarchy;
+mod joined;
 mod limited;
 mod memory;
 mod settings;
 
-pub use freeze::Frozen;
+pub use freeze::{Freezer, Frozen};
+pub(crate) use joined::JoinedGroups;
 pub use limited::MemoryUse;
 pub(crate) use memory::memory_headroom;
 

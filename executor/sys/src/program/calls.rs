@@ -144,6 +144,22 @@ impl Program {
         self.push(number!(dup3), &[slot.into(), number.into()])
     }
 
+    /// Opens the root's `/dev/null`, which must not be a link, as each of the descriptors `numbers`.
+    pub fn open_null_as(&mut self, numbers: &[i32]) -> &mut Self {
+        let slot = self.slot();
+        let path = self.text(c"dev/null");
+        // it may get one of the numbers itself, and stays open then
+        let flags = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
+        let how = self.buffer(Box::new([flags as u64, 0, Resolution::NoLinks.bits()]));
+        let here = libc::AT_FDCWD.into();
+        self.push_kept(slot, number!(openat2), &[here, path, how, 24_u32.into()]);
+        for number in numbers {
+            let same = super::OnError::IgnoreOnly(&[libc::EINVAL]);
+            self.push(number!(dup3), &[slot.into(), (*number).into()]).on_error(same);
+        }
+        self
+    }
+
     /// A detached copy of the mounts at and below `path`, which starts at `directory`, into `slot`. An empty path is
     /// the directory itself.
     pub fn clone_tree(&mut self, slot: Slot, directory: At, path: &CStr) -> &mut Self {
@@ -291,6 +307,13 @@ impl Program {
     pub fn join_network(&mut self, network: RawFd) -> &mut Self {
         let network = self.descriptor(At::Fd(network));
         self.push(number!(setns), &[network, libc::CLONE_NEWNET.into()])
+    }
+
+    /// setns(2) to the namespaces `flags` of a process. With those of mounts the root and the working directory are the root of
+    /// their namespace.
+    pub fn join_namespaces(&mut self, process: RawFd, flags: i32) -> &mut Self {
+        let process = self.descriptor(At::Fd(process));
+        self.push(number!(setns), &[process, flags.into()])
     }
 
     /// umask(2).

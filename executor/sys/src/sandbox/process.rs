@@ -41,17 +41,41 @@ pub enum Confinement {
     Insecure,
 }
 
+/// A process about to be what it is to be in a sandbox.
+pub(super) struct Entering<'a> {
+    pub(super) process: Process<'a>,
+    pub(super) confinement: Confinement,
+    /// True if the network is not the machine's.
+    pub(super) own_network: bool,
+    /// True if its standard input becomes its controlling terminal.
+    pub(super) terminal: bool,
+}
+
+impl<'a> Entering<'a> {
+    pub(super) fn of(spec: &SandboxSpec<'a>) -> Self {
+        Self {
+            process: spec.process,
+            confinement: spec.confinement,
+            own_network: match spec.network {
+                Network::None | Network::Joined(_) => true,
+                Network::Host => false,
+            },
+            terminal: spec.terminal.is_some(),
+        }
+    }
+}
+
 /// The last part of a sandbox's program.
 pub(super) fn add(
     program: &mut Program,
     places: &Places,
-    spec: &SandboxSpec<'_>,
+    spec: &Entering<'_>,
     Rights { own, ulimits }: &Rights,
 ) -> Result<(), SandboxError> {
     let own = *own;
     // Never rbuild's own session: its terminal could be opened as /dev/tty, and typed into.
     program.new_session();
-    if spec.terminal.is_some() {
+    if spec.terminal {
         program.take_terminal();
     }
     program.umask(0o022);
@@ -64,7 +88,7 @@ pub(super) fn add(
     let Identity { uid, gid, groups } = spec.process.identity;
     match spec.confinement {
         Confinement::Default => {
-            let allowed = default_capabilities(spec.network);
+            let allowed = default_capabilities(spec.own_network);
             program.limit_capabilities(allowed);
             program.filter_calls(Filter::container_default());
             program.set_identity(uid, gid, groups);
@@ -81,9 +105,10 @@ pub(super) fn add(
 }
 
 /// Docker's, but nothing that forges packets on a network that is not the container's own.
-fn default_capabilities(network: Network<'_>) -> CapSet {
-    match network {
-        Network::None | Network::Joined(_) => CapSet::CONTAINER_DEFAULT,
-        Network::Host => CapSet::CONTAINER_DEFAULT.difference(CapSet::NET_RAW),
+fn default_capabilities(own_network: bool) -> CapSet {
+    if own_network {
+        CapSet::CONTAINER_DEFAULT
+    } else {
+        CapSet::CONTAINER_DEFAULT.difference(CapSet::NET_RAW)
     }
 }

@@ -24,6 +24,8 @@ use std::{
 pub struct Child {
     pidfd: OwnedFd,
     ended: Option<Ended>,
+    /// True if it is to go on by itself.
+    is_left: bool,
     /// In whose pid namespace it is; let go of after it has been waited for.
     guard: Option<Arc<Guard>>,
 }
@@ -49,7 +51,7 @@ pub struct Usage {
 
 impl Child {
     pub(super) fn new(pidfd: OwnedFd) -> Self {
-        Self { pidfd, ended: None, guard: None }
+        Self { pidfd, ended: None, is_left: false, guard: None }
     }
 
     /// Keeps the guard in whose pid namespace it was started.
@@ -109,6 +111,11 @@ impl Child {
         Ok(ended)
     }
 
+    /// Lets it go on by itself.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+
     /// Kills the process, and with it everything in its pid namespace. Fine if it has ended.
     ///
     /// # Errors
@@ -123,7 +130,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.ended.is_none() && self.kill().is_ok() {
+        if self.ended.is_none() && !self.is_left && self.kill().is_ok() {
             drop(self.wait());
         }
     }

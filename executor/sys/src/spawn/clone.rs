@@ -27,11 +27,15 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn direct(namespaces: Namespaces, launch: &mut Launch<'_>) -> io::Result<OwnedFd> {
+pub(super) fn direct(
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    launch: &mut Launch<'_>,
+) -> io::Result<OwnedFd> {
     let stack = Stack::new()?;
     let mut pidfd: RawFd = -1;
     let flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64 | namespaces.bits();
-    let call = CloneCall::new(flags, libc::SIGCHLD, &stack).with_pidfd(&raw mut pidfd);
+    let call = CloneCall::new(flags, libc::SIGCHLD, &stack).in_cgroup(cgroup).with_pidfd(&raw mut pidfd);
     let argument = std::ptr::from_mut(launch).cast();
     // SAFETY: the stack is mapped and fresh; `entry` only enters the kernel; CLONE_VFORK keeps this frame, and so
     // `launch` and `pidfd`, alive until the child has left.

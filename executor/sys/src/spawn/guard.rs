@@ -8,7 +8,7 @@
 //! (pid_namespaces(7)). The guard is another program in a session of its own, so neither Ctrl-C nor a signal to rbuild
 //! reaches it, and no process of a container can see it.
 
-use super::{Child, Exec, Namespaces, Spawn, Stdio, identity::pidfd_of, spawn};
+use super::{Child, Exec, Namespaces, STARTER_STACK, Spawn, Stdio, identity::pidfd_of, spawn};
 use crate::{SpawnError, init, mount::done, program::Program, read_proc};
 use std::{
     fs::File,
@@ -20,9 +20,6 @@ use std::{
     },
     thread,
 };
-
-/// Stack of a thread that does nothing but start a process.
-const STARTER_STACK: usize = 64 << 10;
 
 /// A running guard. Each process that is started through it keeps it, because the kernel lets a guard end only after
 /// rbuild has waited for them.
@@ -131,7 +128,7 @@ impl Waiting {
             program: &program,
             exec: &Exec::guard(),
             namespaces: Namespaces::PROCESSES,
-            stdio: Stdio { stdin: Some(held), stdout: output, stderr: null.as_fd() },
+            stdio: Some(Stdio { stdin: Some(held), stdout: output, stderr: null.as_fd() }),
             cgroup: None,
         };
         let process = super::start(&request, init, waiting.as_fd())?;
@@ -152,17 +149,17 @@ impl Waiting {
 }
 
 /// The program that it executes.
-fn program() -> Result<OwnedFd, SpawnError> {
+pub(super) fn program() -> Result<OwnedFd, SpawnError> {
     let call = "memfd_create (see the sysctl vm.memfd_noexec)";
     init::program().map_err(|source| SpawnError::Prepare { call, source })
 }
 
-fn changing(source: io::Error) -> SpawnError {
+pub(super) fn changing(source: io::Error) -> SpawnError {
     SpawnError::Prepare { call: "setns", source }
 }
 
 /// Children of the calling thread begin in the pid namespace of `process` from now on.
-fn begin_in(process: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn begin_in(process: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: setns takes two integers.
     done(unsafe { libc::setns(process.as_raw_fd(), libc::CLONE_NEWPID) }.into())
 }

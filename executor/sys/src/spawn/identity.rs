@@ -16,6 +16,18 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
+    /// The process `pid` that has started so many clock ticks after the boot.
+    #[must_use]
+    pub fn new(pid: i32, started: u64) -> Self {
+        Self { pid, started }
+    }
+
+    /// When it has started, in clock ticks since the boot.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.started
+    }
+
     /// The process that has the number `pid` now; `None` when there is none, or only a zombie.
     ///
     /// # Errors
@@ -39,6 +51,12 @@ impl ProcessIdentity {
     /// If `/proc` cannot be read.
     pub fn own() -> io::Result<Self> {
         Self::of(std::process::id() as i32)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// True if the process still runs.
@@ -83,7 +101,7 @@ impl FromStr for ProcessIdentity {
 }
 
 /// A descriptor of the process `pid`.
-pub(super) fn pidfd_of(pid: u32) -> io::Result<OwnedFd> {
+pub(crate) fn pidfd_of(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
