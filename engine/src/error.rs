@@ -7,7 +7,7 @@ use crate::{
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
-use rbuild_image::ImageError;
+use rbuild_image::{CopyError, ImageError};
 use rbuild_oci::{Digest, FailureClass, ImageId, ImageName, ParseError as OciError};
 use rbuild_parser::{Lines, ParseError};
 use rbuild_planner::{PlanError, Step};
@@ -170,6 +170,9 @@ pub enum Error {
     /// A container is paused or is not.
     #[error(transparent)]
     Pause(#[from] PauseError),
+    /// Files cannot be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// A container does not run and should.
     #[error("container {0} is not running")]
     ContainerNotRunning(String),
@@ -401,6 +404,7 @@ impl Error {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Several(failures) => failures.iter().next().map_or(FailureClass::Internal, Self::class),
+            Self::Copy(error) => error.class(),
             Self::ContextMissing { .. }
             | Self::NamedContextNotADirectory { .. }
             | Self::Syntax { .. }

@@ -103,9 +103,9 @@ pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
 };
 pub use containers::{
-    Attached, CommitRequest, Committed, ContainerRequest, ContainerSizes, ContainerStdio, During,
-    ExecRequest, ExecStreams, LogEntry, LogRequest, MonitorMessage, OutputStream, Pause, Retention,
-    RunningContainer, RunningProgram, Terminal, Volume, parse_signal, start_detached,
+    Attached, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes, ContainerStdio,
+    During, ExecRequest, ExecStreams, HostEnd, LogEntry, LogRequest, MonitorMessage, OutputStream, Pause,
+    Retention, RunningContainer, RunningProgram, Terminal, Volume, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
@@ -133,8 +133,8 @@ pub use rbuild_executor::{
     Resource, StepShell, Ulimit, UnmetLimit, runnable_platforms,
 };
 pub use rbuild_image::{
-    GzipLevel, ImageAnnotations, ImageForm, LayerCompression, MediaTypes, Packing, PulledLayers, PushedAs,
-    StaleFiles, ZstdLevel,
+    CopyError, GzipLevel, ImageAnnotations, ImageForm, LastLink, LayerCompression, MediaTypes, Packing,
+    PulledLayers, PushedAs, StaleFiles, ZstdLevel,
 };
 pub use rbuild_oci::{
     Clock, ContainerConfig, Descriptor, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry,

@@ -73,6 +73,14 @@ impl ContainerProcess {
         self.0.enter_user_namespace().map_err(|error| of_process("enter the user namespace of", error))
     }
 
+    /// The container's root directory, with everything that is mounted in it.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`].
+    pub fn open_root(&self) -> Result<OwnedFd, ExecutorError> {
+        self.0.root().map_err(|error| of_process("open the root of", error))
+    }
+
     /// Makes the container's processes stand still, until it is told otherwise; false when it has no control group, or none that
     /// this process may freeze.
     ///
@@ -165,7 +173,7 @@ impl ContainerProcess {
     }
 
     fn root(&self) -> Result<Rooted, ExecutorError> {
-        self.0.root().map(Rooted::new).map_err(|error| of_process("open the root of", error))
+        self.open_root().map(Rooted::new)
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod archive;
 mod assemble;
+mod copied;
 mod distribution;
 mod error;
 mod event;
@@ -29,6 +30,10 @@ pub use archive::{
     archive_manifest, export_archive, export_layout, load, load_as, name_known, save, save_partly,
 };
 pub use assemble::{assemble, unrecorded};
+pub use copied::{
+    CopiedOwner, CopyDestination, CopyError, CopyPath, CopyRoot, CopySource, CopyTar, LastLink,
+    extract_archive, extract_copy,
+};
 pub use distribution::{Pulled, PushedAs, RemoteImages, known_blob, remember_blob};
 pub use error::{EntryProblem, ImageError};
 pub use event::{ImageEvent, OnEvent};

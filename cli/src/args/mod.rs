@@ -5,6 +5,7 @@ mod build;
 mod builds;
 mod cache;
 mod container;
+mod copy;
 mod debug;
 mod exec;
 mod flag;
@@ -31,6 +32,7 @@ pub(crate) use cache::{
 pub(crate) use container::{
     CommitArgs, ContainerArgs, ContainerPruneArgs, CreateArgs, ExportArgs, PsArgs, RmArgs, RunArgs,
 };
+pub(crate) use copy::CpArgs;
 pub(crate) use debug::DebugArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use flag::PullFlag;
@@ -236,6 +238,8 @@ pub(crate) enum LifeCommand {
     Unpause(PauseArgs),
     /// Wait for containers to end and print their exit codes
     Wait(WaitArgs),
+    /// Copy files between a container and the host
+    Cp(CpArgs),
     /// Run a program in a container that runs
     Exec(Box<ExecArgs>),
     /// Type into a container that runs, and see what it writes

@@ -13,6 +13,7 @@ mod check;
 mod compare;
 mod containers;
 mod context;
+mod copy;
 mod debug;
 mod exec;
 mod explain;
@@ -158,6 +159,7 @@ fn life(command: LifeCommand) -> Chosen {
         L::Pause(args) => index(move |app| lifecycle::pause(app, &args)),
         L::Unpause(args) => index(move |app| lifecycle::unpause(app, &args)),
         L::Wait(args) => index(move |app| lifecycle::wait(app, &args)),
+        L::Cp(args) => index(move |app| copy::copy(app, &args)),
         L::Exec(args) => with_code(Needs::Index, |app| exec::exec(app, *args)),
         L::Attach(args) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
         L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),

@@ -155,9 +155,12 @@ fn a_mistyped_command_is_not_taken_for_a_directory() {
             &["biuld", "."][..],
             "rbuild: 'biuld' is not a command and nothing here has that name; did you mean 'rbuild build'?",
         ),
-        (&["exec", "x"], "rbuild: the docker command 'exec' is not supported"),
+        (&["swarm", "x"], "rbuild: the docker command 'swarm' is not supported"),
         (&["xyzzy"], "rbuild: 'xyzzy' is not a command and nothing here has that name"),
-        (&["--root", "/nonexistent", "pause", "x"], "rbuild: the docker command 'pause' is not supported"),
+        (
+            &["--root", "/nonexistent", "service", "x"],
+            "rbuild: the docker command 'service' is not supported",
+        ),
     ] {
         let ran = here.run(words);
         assert_eq!((ran.code, ran.stderr), (1, format!("{message}{more}")), "{words:?}");
@@ -170,9 +173,9 @@ fn a_mistyped_command_is_not_taken_for_a_directory() {
 #[test]
 fn what_can_be_a_context_is_one() {
     let here = Workspace::new(RBUILD);
-    here.context("exec", "FROM scratch\nRNU x\n", &[]);
+    here.context("swarm", "FROM scratch\nRNU x\n", &[]);
     for (word, message) in [
-        ("exec", "unknown instruction: RNU"),
+        ("swarm", "unknown instruction: RNU"),
         ("./nowhere", "unable to prepare context: path \"./nowhere\" not found"),
         ("no/where", "unable to prepare context: path \"no/where\" not found"),
         ("http://127.0.0.1:1/a.git", "http://127.0.0.1:1/a.git: git ls-remote failed"),

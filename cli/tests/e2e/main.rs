@@ -19,6 +19,7 @@ mod compare;
 mod containers;
 mod context_ls;
 mod contexts;
+mod cp;
 mod daemon;
 mod detached;
 mod diagnostics;

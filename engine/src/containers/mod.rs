@@ -7,6 +7,7 @@
 mod changes;
 mod commit;
 mod control;
+mod copy;
 mod exec;
 mod logs;
 mod monitor;
@@ -20,6 +21,7 @@ pub use changes::{During, Pause};
 pub(crate) use commit::apply_changes;
 pub use commit::{CommitRequest, Committed};
 pub use control::{parse_signal, start_detached};
+pub use copy::{ContainerEnd, HostEnd};
 pub use exec::{ExecRequest, ExecStreams, RunningProgram};
 pub use logs::{LogEntry, LogRequest};
 pub use monitor::{Attached, MonitorMessage, OutputStream};

@@ -1,0 +1,215 @@
+//! Copying files between a container, running or not, and the host.
+
+use crate::{Engine, Error};
+use rbuild_cache::{Container, ContainerLock, ContainerState, Lease};
+use rbuild_executor::{ContainerProcess, StoppedContainer, StoppedRoot, Syncing, UpperDirectory};
+use rbuild_image::{
+    CopiedOwner, CopyDestination, CopyError, CopyPath, CopyRoot, CopySource, CopyTar, LastLink,
+    extract_archive, extract_copy,
+};
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Write},
+    os::fd::OwnedFd,
+    path::Path,
+};
+
+/// The end of a copy that is not in a container.
+pub enum HostEnd<'a> {
+    /// A path of the host, absolute.
+    Path(&'a Path),
+    /// A tar that is read.
+    ReadTar(&'a mut dyn Read),
+    /// A tar that is written.
+    WriteTar(&'a mut dyn Write),
+}
+
+/// The end of a copy in a container.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerEnd<'a> {
+    /// The container's name or id.
+    pub container: &'a str,
+    /// The path in it.
+    pub path: &'a str,
+}
+
+/// The root of a container for as long as files are copied.
+struct OpenContainer {
+    root: CopyRoot,
+    path: CopyPath,
+    held: Held,
+}
+
+/// What must stay meanwhile, and what is to be done then.
+enum Held {
+    Running {
+        _process: ContainerProcess,
+    },
+    /// Nobody starts it.
+    Stopped {
+        root: Box<StoppedRoot>,
+        _lock: ContainerLock,
+        _lease: Lease,
+    },
+    /// One of its mounts.
+    Mount,
+}
+
+impl Engine {
+    /// Copies files out of a container; returns the bytes of their tar. They belong to this process. An ordinary user's process,
+    /// which must have one thread, is in a user namespace already, or enters that of a container that runs.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::Copy`], [`Error::Executor`].
+    pub fn copy_out(&self, from: ContainerEnd<'_>, to: HostEnd<'_>, last: LastLink) -> Result<u64, Error> {
+        let container = self.opened_container(from)?;
+        let source = container.root.source(&container.path, last)?;
+        let copied = match to {
+            HostEnd::Path(path) => {
+                place(&source, (&host()?, &host_path(path)), &path.to_string_lossy(), CopiedOwner::Process)?
+            }
+            HostEnd::WriteTar(out) => {
+                let mut tar = source.tar(source.name())?;
+                let written = io::copy(&mut tar, out).and_then(|_| out.flush());
+                written.map_err(|error| failed("write", "the tar", error))?;
+                tar.count()
+            }
+            HostEnd::ReadTar(_) => return Err(failed("write", "a tar that is read", invalid()).into()),
+        };
+        container.close()?;
+        Ok(copied)
+    }
+
+    /// Copies files into a container; returns the bytes of their tar, if they came from files. They keep their owners' numbers.
+    ///
+    /// # Errors
+    /// As [`Self::copy_out`].
+    pub fn copy_in(&self, from: HostEnd<'_>, to: ContainerEnd<'_>, last: LastLink) -> Result<u64, Error> {
+        let shown = format!("{}:{}", to.container, to.path);
+        let copied = match from {
+            HostEnd::Path(path) => {
+                let source = host()?.source(&host_path(path), last)?;
+                let container = self.opened_container(to)?;
+                let owner = CopiedOwner::Kept;
+                let copied = place(&source, (&container.root, &container.path), &shown, owner)?;
+                container.close()?;
+                copied
+            }
+            HostEnd::ReadTar(tar) => {
+                let container = self.opened_container(to)?;
+                let found = container.root.destination(&container.path);
+                let Ok(CopyDestination::Directory(directory)) = found else {
+                    return Err(CopyError::NeedsDirectory { path: shown }.into());
+                };
+                extract_archive(tar, directory, CopiedOwner::Kept)?;
+                container.close()?;
+                0
+            }
+            HostEnd::WriteTar(_) => return Err(failed("read", "a tar that is written", invalid()).into()),
+        };
+        Ok(copied)
+    }
+
+    fn opened_container(&self, end: ContainerEnd<'_>) -> Result<OpenContainer, Error> {
+        let container = self.container(end.container)?;
+        let path = CopyPath::new(end.path.as_bytes());
+        if container.state == ContainerState::Running {
+            let process = self.process_of(&container)?;
+            let process = process.ok_or_else(|| Error::ContainerNotRunning(container.name.clone()))?;
+            process.enter_user_namespace()?;
+            let root = CopyRoot::new(process.open_root()?, Some(end.container));
+            return Ok(OpenContainer { root, path, held: Held::Running { _process: process } });
+        }
+        if let Some((root, path)) = mounted(&container, &path)? {
+            return Ok(OpenContainer {
+                root: CopyRoot::new(root, Some(end.container)),
+                path,
+                held: Held::Mount,
+            });
+        }
+        let directory = self.store.container(&container.id);
+        let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
+        let lease = self.store.lease()?;
+        if !lease.hold(&container.layers, &[])?.is_empty() {
+            return Err(Error::NoSuchImage(container.image));
+        }
+        let stopped = rbuild_executor::stopped_root(&StoppedContainer {
+            store: &self.store,
+            layers: &container.layers,
+            init: &directory.init(),
+            changes: UpperDirectory { fs: &directory.fs(), work: &directory.work() },
+            syncing: Syncing::Done,
+        })?;
+        let root = CopyRoot::new(stopped.open()?, Some(end.container));
+        let held = Held::Stopped { root: Box::new(stopped), _lock: lock, _lease: lease };
+        Ok(OpenContainer { root, path, held })
+    }
+}
+
+impl OpenContainer {
+    fn close(self) -> Result<(), Error> {
+        match self.held {
+            Held::Running { .. } | Held::Mount => Ok(()),
+            Held::Stopped { root, .. } => Ok(root.close()?),
+        }
+    }
+}
+
+/// The mount of a container that does not run in which `path` is, and the path in it.
+fn mounted(container: &Container, path: &CopyPath) -> Result<Option<(OwnedFd, CopyPath)>, Error> {
+    let mounts = container.settings.iter().flat_map(|settings| &settings.mounts);
+    let inside = |target: &str| {
+        let rest = path.as_bytes().strip_prefix(target.trim_end_matches('/').as_bytes())?;
+        (rest.is_empty() || rest.starts_with(b"/")).then(|| rest.to_vec())
+    };
+    let found = mounts.filter_map(|mount| Some((mount, inside(&mount.target)?)));
+    let Some((mount, rest)) = found.max_by_key(|(mount, _)| mount.target.len()) else { return Ok(None) };
+    let source = &mount.source;
+    if !source.is_dir() {
+        return Ok(None);
+    }
+    let root = File::open(source).map_err(|error| failed("open", &source.to_string_lossy(), error))?;
+    Ok(Some((root.into(), path.within(&rest))))
+}
+
+/// Copies `source` to a path below a root.
+fn place(
+    source: &CopySource,
+    (root, path): (&CopyRoot, &CopyPath),
+    shown: &str,
+    owner: CopiedOwner,
+) -> Result<u64, Error> {
+    let (directory, name) = match (source.is_directory(), root.destination(path)?) {
+        (_, CopyDestination::Directory(directory)) => (directory, source.name().to_vec()),
+        (true, CopyDestination::File(..)) => {
+            return Err(CopyError::DirectoryOverFile { path: shown.to_owned() }.into());
+        }
+        (false, CopyDestination::File(..) | CopyDestination::New(..)) if path.is_directory() => {
+            return Err(CopyError::NoDirectory { path: shown.to_owned() }.into());
+        }
+        (false, CopyDestination::File(parent, name)) | (_, CopyDestination::New(parent, name)) => {
+            (parent, name)
+        }
+    };
+    let mut tar: CopyTar = source.tar(&name)?;
+    extract_copy(BufReader::new(&mut tar), directory, owner)?;
+    Ok(tar.count())
+}
+
+/// The root of the host.
+fn host() -> Result<CopyRoot, CopyError> {
+    let root = File::open("/").map_err(|error| failed("open", "/", error))?;
+    Ok(CopyRoot::new(root.into(), None))
+}
+
+fn host_path(path: &Path) -> CopyPath {
+    CopyPath::new(path.as_os_str().as_encoded_bytes())
+}
+
+fn failed(action: &'static str, path: &str, source: io::Error) -> CopyError {
+    CopyError::Io { action, path: path.to_owned(), source }
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidInput.into()
+}
