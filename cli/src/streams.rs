@@ -24,6 +24,11 @@ pub(crate) fn answer(answer: &Answer) -> Result<(), CliError> {
     }
 }
 
+/// Writes what moves about on the terminal that standard output is.
+pub(crate) fn redraw(sequence: &'static str) -> Result<(), CliError> {
+    write(sequence.as_bytes())
+}
+
 /// Writes `text` for people to standard output.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     print_shown(&Shown::from(text))

@@ -28,6 +28,7 @@ mod provenance;
 mod prune_filter;
 mod rows;
 mod sizes;
+mod stats;
 mod times;
 mod usage;
 
@@ -60,5 +61,6 @@ pub use provenance::{Invocation, ProvenanceMode, recorded_warnings};
 pub use prune_filter::PruneFilter;
 pub use rows::Row;
 pub use sizes::{human_size, human_size_with};
+pub use stats::StatsRow;
 pub use times::{go_style, human_duration};
 pub use usage::UsageRow;

@@ -19,6 +19,18 @@ pub fn human_size_with(size: u64, digits: usize) -> String {
     format!("{}{}", significant(value, digits), UNITS[unit])
 }
 
+/// `size` in binary units with four significant digits, as memory is shown: `1.234GiB`.
+pub(crate) fn binary_size(size: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = size as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{}{}", significant(value, 4), UNITS[unit])
+}
+
 /// Go's `%.<digits>g` for 0 ≤ value < 1000: no trailing zeros, and an exponent once rounding reaches the next power.
 fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {
@@ -41,6 +53,12 @@ fn trimmed(number: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_in_binary_units() {
+        let sizes = [0, 1023, 491_520, 25_276_018_524].map(binary_size);
+        assert_eq!(sizes, ["0B", "1023B", "480KiB", "23.54GiB"]);
+    }
 
     #[test]
     fn docker_s_numbers() {

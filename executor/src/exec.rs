@@ -73,6 +73,23 @@ impl ContainerProcess {
         self.0.enter_user_namespace().map_err(|error| of_process("enter the user namespace of", error))
     }
 
+    /// The numbers of the container's processes, as the host sees them.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`].
+    pub fn pids(&self) -> Result<Vec<i32>, ExecutorError> {
+        self.0.processes().map_err(|error| of_process("list the processes beside", error))
+    }
+
+    /// The text of a file of the first process in `/proc`.
+    pub(crate) fn text(&self, name: &str) -> Result<String, ExecutorError> {
+        self.0.read(name).map_err(|error| of_process("read a file of", error))
+    }
+
+    pub(crate) fn has_own_network(&self) -> Result<bool, ExecutorError> {
+        self.0.has_own_network().map_err(|error| of_process("look at the network of", error))
+    }
+
     /// The container's root directory, with everything that is mounted in it.
     ///
     /// # Errors

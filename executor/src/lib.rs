@@ -36,6 +36,7 @@ mod mounts;
 mod network;
 mod open_source;
 mod pattern;
+mod processes;
 mod relay;
 mod rooted;
 mod run;
@@ -77,6 +78,7 @@ pub use look_into::{StepShell, look_into};
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
+pub use processes::ContainerUse;
 pub use rbuild_sys::{
     limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
     overlay::Syncing,

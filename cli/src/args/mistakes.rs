@@ -6,9 +6,9 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 17] = [
+const OTHERS: [&str; 15] = [
     "compose", "config", "events", "info", "network", "node", "plugin", "port", "secret", "service", "stack",
-    "stats", "swarm", "top", "trust", "update", "volume",
+    "swarm", "trust", "update", "volume",
 ];
 
 /// A mistake in the command line.

@@ -20,6 +20,7 @@ mod preview;
 mod registry;
 mod system;
 mod transfer;
+mod watching;
 mod words;
 
 pub(crate) use budget::BudgetFlags;
@@ -55,6 +56,7 @@ pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, Pla
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
 pub(crate) use system::{BuilderPruneArgs, BuildxInspectArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
+pub(crate) use watching::{StatsArgs, TopArgs};
 pub(crate) use words::complete;
 
 use clap::{Parser, Subcommand};
@@ -244,6 +246,10 @@ pub(crate) enum LifeCommand {
     Exec(Box<ExecArgs>),
     /// Type into a container that runs, and see what it writes
     Attach(AttachArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use: processors, memory, network, disks
+    Stats(StatsArgs),
     /// Show what a container has written
     Logs(LogsArgs),
     /// Give a container another name

@@ -40,7 +40,7 @@ pub(crate) fn complete(
 
 /// True if what follows the first argument belongs to the container.
 fn takes_command(command: &Command) -> bool {
-    matches!(command.get_name(), "run" | "create" | "exec")
+    matches!(command.get_name(), "run" | "create" | "exec" | "top")
 }
 
 /// Index of the first word that is not a flag of rbuild itself.

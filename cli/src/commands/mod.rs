@@ -39,6 +39,7 @@ mod transfer;
 mod usage;
 mod verify;
 mod version;
+mod watching;
 
 use crate::{
     app::App,
@@ -162,6 +163,8 @@ fn life(command: LifeCommand) -> Chosen {
         L::Cp(args) => index(move |app| copy::copy(app, &args)),
         L::Exec(args) => with_code(Needs::Index, |app| exec::exec(app, *args)),
         L::Attach(args) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
+        L::Top(args) => index(move |app| watching::top(app, &args)),
+        L::Stats(args) => index(move |app| watching::stats(app, &args)),
         L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),
         L::Rename(args) => index(|app| lifecycle::rename(app, args)),
     }

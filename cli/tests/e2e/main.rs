@@ -65,6 +65,7 @@ mod story;
 mod targets;
 mod temporary_files;
 mod verify;
+mod watching;
 mod web_sources;
 
 /// The binary under test, unless `RBUILD_BIN` names another.

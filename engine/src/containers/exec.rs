@@ -3,7 +3,7 @@
 use super::{recorded_limits, request::Terminal};
 use crate::{ContainerStdio, Engine, Error, PauseError};
 use rbuild_cache::{Container, ContainerState};
-use rbuild_executor::{ContainerProcess, Executed, Execution, Limits, Stdio};
+use rbuild_executor::{ContainerProcess, ContainerUse, Executed, Execution, Limits, Stdio};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// `exec`.
@@ -144,6 +144,29 @@ impl Engine {
             limits: &limits,
             stdio,
         })?)
+    }
+
+    /// The numbers of the processes of a container that runs, as the host sees them.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`Error::Executor`].
+    pub fn container_processes(&self, name: &str) -> Result<Vec<i32>, Error> {
+        let container = self.container(name)?;
+        let process =
+            if container.state == ContainerState::Running { self.process_of(&container)? } else { None };
+        Ok(process.ok_or(Error::ContainerNotRunning(container.name))?.pids()?)
+    }
+
+    /// What a container has used since it was started; `None` when it does not run.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn container_use(&self, container: &Container) -> Result<Option<ContainerUse>, Error> {
+        if container.state != ContainerState::Running {
+            return Ok(None);
+        }
+        // it may end while it is looked at
+        Ok(self.process_of(container)?.and_then(|process| process.used().ok()))
     }
 
     /// The first process of a container that runs; `None` when it has ended.

@@ -80,6 +80,23 @@ impl Member {
         Ok(text)
     }
 
+    /// All processes of its pid namespace, by their numbers here, as far as this process may look at them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn processes(&self) -> io::Result<Vec<i32>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let own = identity(&openat(&self.directory, "ns/pid", flags, Mode::empty())?)?;
+        let names =
+            std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let pids = names.filter_map(|name| name.parse::<i32>().ok());
+        let is_there = |pid: &i32| {
+            let found = open(format!("/proc/{pid}/ns/pid").as_str(), flags, Mode::empty());
+            found.map_err(io::Error::from).and_then(|found| identity(&found)).is_ok_and(|found| found == own)
+        };
+        Ok(pids.filter(is_there).collect())
+    }
+
     /// True if its network is another one than this process's.
     ///
     /// # Errors
@@ -115,9 +132,14 @@ impl Member {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let own = open(format!("/proc/self/ns/{name}").as_str(), flags, Mode::empty())?;
         let other = openat(&self.directory, format!("ns/{name}").as_str(), flags, Mode::empty())?;
-        let identity = |namespace: &OwnedFd| fstat(namespace).map(|found| (found.st_dev, found.st_ino));
         Ok(identity(&own)? != identity(&other)?)
     }
+}
+
+/// What tells one namespace from another.
+fn identity(namespace: &OwnedFd) -> io::Result<(u64, u64)> {
+    let found = fstat(namespace)?;
+    Ok((found.st_dev, found.st_ino))
 }
 
 /// Lets no other process trace or look into this one, for as long as it runs (`PR_SET_DUMPABLE`).

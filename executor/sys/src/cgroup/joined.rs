@@ -57,7 +57,7 @@ fn open(hierarchy: &Hierarchy) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// True if the group, or one above it, is one that rbuild has made for its containers.
-fn is_made(group: &Path) -> bool {
+pub(super) fn is_made(group: &Path) -> bool {
     group.components().any(|part| {
         let name = part.as_os_str().to_str().and_then(|name| name.strip_prefix(PREFIX));
         name.is_some_and(|name| name.parse::<ProcessIdentity>().is_ok())

@@ -16,11 +16,13 @@ mod joined;
 mod limited;
 mod memory;
 mod settings;
+mod used;
 
 pub use freeze::{Freezer, Frozen};
 pub(crate) use joined::JoinedGroups;
 pub use limited::MemoryUse;
 pub(crate) use memory::memory_headroom;
+pub use used::GroupUse;
 
 use crate::{
     SandboxError,
