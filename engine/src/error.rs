@@ -167,6 +167,14 @@ pub enum Error {
     /// A container is running and should not be.
     #[error("container {0} is running")]
     ContainerRunning(String),
+    /// The kernel does not take the new limits of a container.
+    #[error("container {name} keeps its limits: {reason}")]
+    LimitsRefused {
+        /// The container.
+        name: String,
+        /// The kernel's answer.
+        reason: String,
+    },
     /// A container is paused or is not.
     #[error(transparent)]
     Pause(#[from] PauseError),
@@ -424,6 +432,7 @@ impl Error {
             | Self::ContainerRunning(_)
             | Self::ContainerNotRunning(_)
             | Self::Pause(_)
+            | Self::LimitsRefused { .. }
             | Self::NoMonitor(_)
             | Self::SignalRefused { .. }
             | Self::NoCommand

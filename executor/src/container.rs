@@ -151,6 +151,15 @@ impl Sandboxed {
         self.running.as_ref().map_or(&[], Running::unmet_limits)
     }
 
+    /// Puts other limits into force; returns those that cannot be.
+    ///
+    /// # Errors
+    /// [`ExecutorError::Sandbox`] for a value that the kernel does not take.
+    pub fn update(&mut self, old: &Limits, new: &Limits) -> Result<Vec<UnmetLimit>, ExecutorError> {
+        let updated = self.running.as_mut().map(|running| running.update(old, new));
+        Ok(updated.transpose()?.unwrap_or_default())
+    }
+
     /// Hands on what it writes until its end; returns the exit code, 128 + n for signal n.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use clap::Args;
 
 /// What was typed of them.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct LimitFlags {
     /// Memory that its processes may use together (512m)
     #[arg(short, long, value_name = "BYTES")]

@@ -20,6 +20,7 @@ mod preview;
 mod registry;
 mod system;
 mod transfer;
+mod update;
 mod watching;
 mod words;
 
@@ -56,6 +57,7 @@ pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, Pla
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
 pub(crate) use system::{BuilderPruneArgs, BuildxInspectArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
+pub(crate) use update::UpdateArgs;
 pub(crate) use watching::{StatsArgs, TopArgs};
 pub(crate) use words::complete;
 
@@ -246,6 +248,8 @@ pub(crate) enum LifeCommand {
     Exec(Box<ExecArgs>),
     /// Type into a container that runs, and see what it writes
     Attach(AttachArgs),
+    /// Change the limits of containers
+    Update(Box<UpdateArgs>),
     /// Show the processes of a container
     Top(TopArgs),
     /// Show what containers use: processors, memory, network, disks

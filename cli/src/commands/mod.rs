@@ -36,6 +36,7 @@ mod session;
 mod signals;
 mod squash;
 mod transfer;
+mod update;
 mod usage;
 mod verify;
 mod version;
@@ -163,6 +164,7 @@ fn life(command: LifeCommand) -> Chosen {
         L::Cp(args) => index(move |app| copy::copy(app, &args)),
         L::Exec(args) => with_code(Needs::Index, |app| exec::exec(app, *args)),
         L::Attach(args) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
+        L::Update(args) => index(move |app| update::update(app, &args)),
         L::Top(args) => index(move |app| watching::top(app, &args)),
         L::Stats(args) => index(move |app| watching::stats(app, &args)),
         L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),

@@ -53,6 +53,70 @@ pub(super) fn limits(flags: &LimitFlags, resources: &[String]) -> Result<Limits,
     agreeing(limits)
 }
 
+/// Limits that are to be changed.
+#[derive(Debug)]
+pub(crate) struct ChangedLimits(LimitFlags);
+
+impl ChangedLimits {
+    /// Those that the flags name.
+    pub(crate) fn new(flags: LimitFlags) -> Self {
+        Self(flags)
+    }
+
+    /// True if no flag is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        let LimitFlags { memory, memory_swap, cpus, cpu_shares, cpu_quota, cpu_period, .. } = &self.0;
+        let flags = [memory, memory_swap, cpus, cpu_shares, cpu_quota, cpu_period];
+        let more = [&self.0.cpuset_cpus, &self.0.cpuset_mems, &self.0.pids_limit];
+        flags.iter().chain(&more).all(|flag| flag.is_none())
+    }
+
+    /// `limits` with the changes.
+    ///
+    /// # Errors
+    /// [`UsageError`] for a value that is none, or that contradicts another one.
+    pub(crate) fn applied_to(&self, mut limits: Limits) -> Result<Limits, UsageError> {
+        let flags = &self.0;
+        if flags.cpus.is_some() {
+            (limits.cpu_quota, limits.cpu_period) = (None, None);
+        }
+        let new = self::limits(
+            &LimitFlags {
+                // what is not given is as it was
+                memory: flags.memory.clone().or_else(|| limits.memory.map(|bytes| bytes.to_string())),
+                ..flags.clone()
+            },
+            &[],
+        )?;
+        let given = |flag: &Option<String>| flag.is_some();
+        if given(&flags.memory) {
+            limits.memory = new.memory;
+        }
+        if given(&flags.memory_swap) {
+            limits.memory_and_swap = new.memory_and_swap;
+        }
+        if given(&flags.cpu_shares) {
+            limits.cpu_shares = new.cpu_shares;
+        }
+        if given(&flags.cpu_quota) || given(&flags.cpus) {
+            limits.cpu_quota = new.cpu_quota;
+        }
+        if given(&flags.cpu_period) || given(&flags.cpus) {
+            limits.cpu_period = new.cpu_period;
+        }
+        if given(&flags.cpuset_cpus) {
+            limits.cpuset_cpus = new.cpuset_cpus;
+        }
+        if given(&flags.cpuset_mems) {
+            limits.cpuset_mems = new.cpuset_mems;
+        }
+        if given(&flags.pids_limit) {
+            limits.pids = new.pids;
+        }
+        agreeing(limits)
+    }
+}
+
 /// Reads `90`, `1h30m`, `2m`, `1.5s` for the flag `flag`; nothing and 0 ask for no limit.
 pub(super) fn duration(flag: &str, text: Option<&str>) -> Result<Option<Duration>, UsageError> {
     let Some(text) = given(text) else { return Ok(None) };

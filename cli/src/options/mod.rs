@@ -27,6 +27,7 @@ pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use debug::DebugOptions;
 pub(crate) use detach_keys::DetachKeys;
 pub(crate) use images::{LockUse, SourceWord};
+pub(crate) use limits::ChangedLimits;
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, pairs};

@@ -64,6 +64,7 @@ mod ssh;
 mod story;
 mod targets;
 mod temporary_files;
+mod update;
 mod verify;
 mod watching;
 mod web_sources;

@@ -16,6 +16,7 @@ mod process;
 mod recorded_limits;
 mod request;
 mod start;
+mod update;
 
 pub use changes::{During, Pause};
 pub(crate) use commit::apply_changes;

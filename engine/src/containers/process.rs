@@ -1,11 +1,12 @@
 //! A container's program while it runs.
 
+use super::recorded_limits::from_record;
 use crate::Error;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use rbuild_cache::{Container, ContainerDirectory, ContainerLock, ContainerState, Store};
+use rbuild_cache::{Container, ContainerDirectory, ContainerLimits, ContainerLock, ContainerState, Store};
 use rbuild_executor::{Sandboxed, UnmetLimit};
 use rbuild_oci::{Platform, Timestamp};
 use std::{
@@ -85,6 +86,15 @@ impl RunningContainer {
             path: PathBuf::from(format!("/proc/{}", self.pid())),
             source: errno.into(),
         })
+    }
+
+    /// Puts other limits into force; returns those that cannot be.
+    pub(super) fn limit(&mut self, limits: ContainerLimits) -> Result<Vec<UnmetLimit>, Error> {
+        let Some(settings) = &mut self.container.settings else { return Ok(Vec::new()) };
+        let (old, new) = (from_record(&settings.limits), from_record(&limits));
+        let unmet = self.process.update(&old, &new)?;
+        settings.limits = limits;
+        Ok(unmet)
     }
 
     /// Waits for its program to end, and hands on meanwhile what it writes without a terminal; returns its exit code, 128 + n

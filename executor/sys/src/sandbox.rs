@@ -31,9 +31,10 @@ use crate::{
     CapSet, SandboxError, SysError,
     cgroup::{Cgroup, Cgroups, MemoryUse},
     limits::{Limits, Ulimit, UnmetLimit},
+    member::Member,
     mount::MountAttributes,
     program::{At, OnError, Program, Resolution, Slot},
-    spawn::{Child, Exec, Guard, Namespaces, Spawn, Stdio},
+    spawn::{Child, Exec, Guard, Namespaces, ProcessIdentity, Spawn, Stdio},
     userns::PrivilegeKind,
 };
 pub use join::{Joining, join};
@@ -154,6 +155,19 @@ impl Running {
     #[must_use]
     pub fn unmet_limits(&self) -> &[UnmetLimit] {
         &self.unmet
+    }
+
+    /// Puts other limits into force; returns those that cannot be.
+    ///
+    /// # Errors
+    /// [`SandboxError::Limit`], [`SandboxError::Sys`].
+    pub fn update(&mut self, old: &Limits, new: &Limits) -> Result<Vec<UnmetLimit>, SandboxError> {
+        let Some(cgroup) = &mut self.cgroup else { return Ok(Vec::new()) };
+        let fail = |source| SysError::call("open", "the first process", source);
+        let identity = self.child.pid().and_then(ProcessIdentity::of).map_err(fail)?;
+        let member = identity.map(Member::open).transpose().map_err(fail)?.flatten();
+        let processes = || member.as_ref().map_or(Ok(Vec::new()), Member::processes);
+        cgroup.update((old, new), &processes)
     }
 
     /// What its processes have used of the memory that they may use; `None` without a limit.

@@ -10,7 +10,7 @@ use nix::{
     errno::Errno,
     sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, connect, socket, socketpair},
 };
-use rbuild_cache::{Container, ContainerState};
+use rbuild_cache::{Container, ContainerLimits, ContainerState};
 use rbuild_executor::UnmetLimit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -128,6 +128,12 @@ impl Attached {
     /// [`Error::Io`].
     pub fn signal(&self, number: i32) -> Result<(), Error> {
         self.ask(&Request::Signal(number))
+    }
+
+    /// Gives the program other limits; the answer is [`MonitorMessage::Unmet`] for each that is not in force, and then
+    /// [`MonitorMessage::Done`], or [`MonitorMessage::Refused`].
+    pub(crate) fn limit(&self, limits: &ContainerLimits) -> Result<(), Error> {
+        self.ask(&Request::Limits(Box::new(limits.clone())))
     }
 
     fn ask(&self, request: &Request) -> Result<(), Error> {

@@ -23,7 +23,9 @@ use nix::{
     sys::signal::Signal,
 };
 use packet::{Message, Request};
-use rbuild_cache::{Container, ContainerDirectory, ContainerInput, ContainerLock, ContainerState};
+use rbuild_cache::{
+    Container, ContainerDirectory, ContainerInput, ContainerLimits, ContainerLock, ContainerState,
+};
 use rbuild_executor::{Stdio, UnmetLimit};
 use rbuild_oci::Timestamp;
 use session::Session;
@@ -232,6 +234,7 @@ impl Monitor {
                 Request::EndOfInput => {}
                 Request::Size { rows, columns } => self.session.resize(rows, columns),
                 Request::Signal(number) => self.send_signal(index, number),
+                Request::Limits(limits) => self.limit(index, *limits),
             }
             if !self.session.takes_input() {
                 break;
@@ -252,6 +255,19 @@ impl Monitor {
         };
         let answer = sent.map_or_else(Message::Refused, |()| Message::Done);
         self.clients[index].send(&answer);
+    }
+
+    fn limit(&mut self, index: usize, limits: ContainerLimits) {
+        let limited = self.running.as_mut().map_or(Ok(Vec::new()), |running| running.limit(limits));
+        let answers = match limited {
+            Err(error) => vec![Message::Refused(in_full(&error))],
+            Ok(unmet) => {
+                let unmet =
+                    unmet.into_iter().map(|UnmetLimit { flags, reason }| Message::Unmet { flags, reason });
+                unmet.chain([Message::Done]).collect()
+            }
+        };
+        answers.iter().for_each(|answer| self.clients[index].send(answer));
     }
 
     /// What the program wrote before it ended. A process outside that was given its pipe could keep it open for ever.
@@ -301,6 +317,12 @@ impl Monitor {
             self.clients.retain(|client| client.is_behind() && !client.is_gone);
         }
     }
+}
+
+/// An error with its causes.
+fn in_full(error: &Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
 /// The failure of a socket between a monitor and its clients.

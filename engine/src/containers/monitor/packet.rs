@@ -5,6 +5,7 @@ use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, recv, send},
 };
+use rbuild_cache::ContainerLimits;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The bytes of a stream that are carried at a time.
@@ -36,6 +37,8 @@ pub(crate) enum Request {
     Size { rows: u16, columns: u16 },
     /// A signal for its first process, by number.
     Signal(i32),
+    /// Other limits.
+    Limits(Box<ContainerLimits>),
 }
 
 /// From a monitor.
@@ -68,6 +71,10 @@ impl Request {
                 [b"s".as_slice(), &rows.to_le_bytes(), &columns.to_le_bytes()].concat()
             }
             Self::Signal(number) => [b"k".as_slice(), &number.to_le_bytes()].concat(),
+            Self::Limits(limits) => {
+                let json = serde_json::to_vec(limits).expect("limits are texts and numbers");
+                [b"l".as_slice(), &json].concat()
+            }
         }
     }
 
@@ -82,6 +89,7 @@ impl Request {
                 let [a, b, c, d] = rest.try_into().ok()?;
                 Self::Size { rows: u16::from_le_bytes([a, b]), columns: u16::from_le_bytes([c, d]) }
             }
+            b'l' => Self::Limits(serde_json::from_slice(rest).ok()?),
             b'k' => Self::Signal(i32::from_le_bytes(rest.try_into().ok()?)),
             _ => return None,
         })
@@ -166,6 +174,7 @@ mod tests {
             Request::EndOfInput,
             Request::Size { rows: 24, columns: 300 },
             Request::Signal(15),
+            Request::Limits(Box::new(ContainerLimits { pids: Some(7), ..ContainerLimits::default() })),
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }

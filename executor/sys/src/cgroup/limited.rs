@@ -4,6 +4,8 @@
 //! below a group that hands it on (`cgroup.subtree_control`), which one with processes in it cannot do; so the nearest group
 //! above is taken that does, or lets itself be made to. An ordinary user may write only to groups that were delegated.
 
+mod update;
+
 use super::{
     Group, PREFIX, Shared, device,
     hierarchy::Hierarchy,

@@ -170,6 +170,19 @@ impl Cgroup {
         self.limited.unmet()
     }
 
+    /// Puts other limits into force, where they differ from the old ones, for the processes that `processes` lists; returns those
+    /// that cannot be.
+    ///
+    /// # Errors
+    /// [`SandboxError::Limit`].
+    pub fn update(
+        &mut self,
+        (old, new): (&Limits, &Limits),
+        processes: &dyn Fn() -> io::Result<Vec<i32>>,
+    ) -> Result<Vec<UnmetLimit>, SandboxError> {
+        self.limited.update(&self.shared, (old, new), processes)
+    }
+
     /// What its processes have used of the memory that they may use; `None` without a limit.
     #[must_use]
     pub fn memory(&self) -> Option<MemoryUse> {

@@ -19,7 +19,7 @@ pub(super) enum Version {
 }
 
 /// A value for a file of a group.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Setting {
     /// The flag that asks for it.
     pub(super) flag: &'static str,

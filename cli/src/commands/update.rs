@@ -1,0 +1,30 @@
+//! `update`: other limits for containers.
+
+use super::naming::each;
+use crate::{
+    app::App,
+    args::UpdateArgs,
+    error::{CliError, UsageError},
+    monitor,
+    options::{ChangedLimits, refuse},
+    streams::print,
+};
+use rbuild::{Force, UnmetLimit};
+
+/// Changes limits of containers.
+pub(super) fn update(app: &App, args: &UpdateArgs) -> Result<(), CliError> {
+    let restart = args.restart.as_deref().unwrap_or("no");
+    refuse(&[("restart", restart != "no")])?;
+    let changed = ChangedLimits::new(args.limits());
+    if changed.is_empty() && args.restart.is_none() {
+        return Err(UsageError::new("you must provide one or more flags when using this command").into());
+    }
+    let engine = app.engine()?;
+    each(&args.containers, Force::No, app.environment.color(), |name| {
+        let limits = changed.applied_to(engine.container_limits(name)?)?;
+        for UnmetLimit { flags, reason } in engine.update_container(name, &limits)? {
+            monitor::warn_of_limit(&flags, &reason);
+        }
+        print(&format!("{name}\n"))
+    })
+}
