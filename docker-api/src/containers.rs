@@ -77,6 +77,19 @@ impl ContainerRow {
     }
 }
 
+/// True if `pattern` is part of a name, which docker has with and without a slash before it; `^` and `$` stand for its ends.
+fn is_named(name: &str, pattern: &str) -> bool {
+    let from_start = pattern.strip_prefix('^');
+    let to_end = from_start.unwrap_or(pattern).strip_suffix('$');
+    let text = to_end.or(from_start).unwrap_or(pattern).trim_start_matches('/');
+    match (from_start.is_some(), to_end.is_some()) {
+        (true, true) => name == text,
+        (true, false) => name.starts_with(text),
+        (false, true) => name.ends_with(text),
+        (false, false) => name.contains(text),
+    }
+}
+
 /// Docker's word for a state.
 pub(crate) fn state(container: &Container) -> &'static str {
     match container.state {
@@ -116,6 +129,10 @@ pub enum ContainerFilter {
     Ancestor(String),
     /// A label, and its value if there is one.
     Label(String, Option<String>),
+    /// Those made before this one.
+    Before(String),
+    /// Those made after this one.
+    Since(String),
 }
 
 impl ContainerFilter {
@@ -129,11 +146,19 @@ impl ContainerFilter {
         match name {
             "name" => Ok(Self::Name(value.to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
-            "status" if matches!(value, "created" | "running" | "paused" | "exited") => {
+            // those that no container of rbuild is in fit none
+            "status"
+                if matches!(
+                    value,
+                    "created" | "running" | "paused" | "exited" | "restarting" | "removing" | "dead"
+                ) =>
+            {
                 Ok(Self::Status(value.to_owned()))
             }
             "status" => Err(invalid(text)),
             "exited" => value.parse().map(Self::Exited).map_err(|_| invalid(text)),
+            "before" => Ok(Self::Before(value.to_owned())),
+            "since" => Ok(Self::Since(value.to_owned())),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
             "label" => Ok(label(value, Self::Label)),
             other => Err(invalid(other)),
@@ -142,9 +167,16 @@ impl ContainerFilter {
 
     /// True if `container` passes.
     #[must_use]
-    pub fn admits(&self, container: &Container) -> bool {
+    pub fn admits(&self, container: &Container, all: &[Container]) -> bool {
+        // an unknown one is not older or newer than any
+        let created = |text: &str| {
+            let is_meant = |other: &&Container| other.name == text || other.id.starts_with(text);
+            all.iter().find(is_meant).map(|other| other.created)
+        };
         match self {
-            Self::Name(part) => container.name.contains(part.trim_start_matches('/')),
+            Self::Before(text) => created(text).is_some_and(|moment| container.created < moment),
+            Self::Since(text) => created(text).is_some_and(|moment| container.created > moment),
+            Self::Name(part) => is_named(&container.name, part),
             Self::Id(prefix) => container.id.starts_with(prefix),
             Self::Status(status) => state(container) == status,
             Self::Exited(code) => container.state == ContainerState::Exited(*code),

@@ -174,9 +174,9 @@ pub use usage::{
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState, FileAspect, FoundFault,
-    ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MountUsage, PlatformImage,
-    RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Verified,
+    Container, ContainerLog, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState, FileAspect,
+    FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MountUsage,
+    PlatformImage, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

@@ -27,12 +27,35 @@ pub struct ContainerSettings {
     /// Seconds between the signal that asks it to stop and the one that makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
+    /// What is kept of what it writes.
+    #[serde(default)]
+    pub log: ContainerLog,
     /// What its processes may use.
     #[serde(default)]
     pub limits: ContainerLimits,
     /// Bytes of its shared memory, if not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<u64>,
+}
+
+/// What is kept of what a container writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerLog {
+    /// False if nothing is.
+    pub is_kept: bool,
+    /// Bytes of a file of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// Files of it; one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<u32>,
+}
+
+impl Default for ContainerLog {
+    fn default() -> Self {
+        Self { is_kept: true, max_size: None, max_files: None }
+    }
 }
 
 /// The limits of a container; nothing is limited by default.

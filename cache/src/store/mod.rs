@@ -39,8 +39,8 @@ pub use container::{
     PauseLock,
 };
 pub use container_settings::{
-    ContainerInput, ContainerLimits, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
-    ContainerUlimit,
+    ContainerInput, ContainerLimits, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings,
+    ContainerStreams, ContainerUlimit,
 };
 pub(crate) use durability::Durable;
 pub use failed_step::{FailedFiles, FailedStepBudget, FailedStepFiles};

@@ -84,6 +84,12 @@ pub(crate) struct ContainerArgs {
     /// Seconds until it is killed when it is to stop
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) stop_timeout: Option<i64>,
+    /// json-file, local or none: what is kept of its output
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<String>,
+    /// max-size=SIZE and max-file=N: how much of its output is kept
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) log_opt: Vec<String>,
     /// Write the container's id to FILE
     #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) cidfile: Option<std::path::PathBuf>,
@@ -127,7 +133,7 @@ pub(crate) struct PsArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Only some containers: name=PATTERN, id=PREFIX, status=STATE, exited=CODE, ancestor=IMAGE,
-    /// label=NAME[=VALUE]
+    /// label=NAME[=VALUE], before=CONTAINER, since=CONTAINER
     #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// table, json, 'table TEMPLATE' or a Go template

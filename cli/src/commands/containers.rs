@@ -44,7 +44,7 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let rows = containers
         .iter()
         .filter(|container| all || container.state == ContainerState::Running)
-        .filter(|container| filters.iter().all(|filter| filter.admits(container)))
+        .filter(|container| filters.iter().all(|filter| filter.admits(container, &containers)))
         .take(last.unwrap_or(usize::MAX))
         .map(|container| ContainerRow::new(container, detail(args.no_trunc), app.environment.now));
     let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];

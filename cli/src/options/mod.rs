@@ -12,6 +12,7 @@ mod debug;
 mod detach_keys;
 mod images;
 mod limits;
+mod log;
 mod outputs;
 mod packing;
 mod pairs;

@@ -1,12 +1,15 @@
 //! What a `run` line means.
 
-use super::{Certificates, DetachKeys, default_platform, limits, pairs, refuse, size};
+use super::{Certificates, DetachKeys, default_platform, limits, log, pairs, refuse, size};
 use crate::{
     args::{ContainerArgs, RunArgs},
     environment::Environment,
     error::UsageError,
 };
-use rbuild::{Access, ContainerStdio, ImagePath, Limits, Network, Platform, Retention, Volume, parse_signal};
+use rbuild::{
+    Access, ContainerLog, ContainerStdio, ImagePath, Limits, Network, Platform, Retention, Volume,
+    parse_signal,
+};
 use std::path::PathBuf;
 
 /// One container to be run. What it needs of the terminal is asked when it starts.
@@ -58,6 +61,8 @@ pub(crate) struct RunOptions {
     pub(crate) stop_signal: Option<String>,
     /// `--stop-timeout`.
     pub(crate) stop_timeout: Option<i64>,
+    /// `--log-driver` and `--log-opt`s.
+    pub(crate) log: ContainerLog,
     /// `--cidfile`.
     pub(crate) cidfile: Option<PathBuf>,
 }
@@ -139,6 +144,7 @@ impl RunOptions {
             label_files: args.label_file,
             stop_signal: args.stop_signal.map(stop_signal).transpose()?,
             stop_timeout: args.stop_timeout,
+            log: log::log(args.log_driver.as_deref(), &args.log_opt)?,
             cidfile: args.cidfile.filter(|path| !path.as_os_str().is_empty()),
         })
     }

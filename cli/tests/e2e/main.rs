@@ -20,6 +20,7 @@ mod containers;
 mod context_ls;
 mod contexts;
 mod cp;
+mod crowd;
 mod daemon;
 mod detached;
 mod diagnostics;

@@ -1,6 +1,6 @@
 //! Reading what a container has written, and what it goes on to write.
 
-use super::monitor::OutputStream;
+use super::{log_files, monitor::OutputStream};
 use crate::{Engine, Error};
 use rbuild_cache::{Container, ContainerState};
 use rbuild_oci::Timestamp;
@@ -83,49 +83,63 @@ impl Engine {
         let container = self.container(name)?;
         let path = self.store.container(&container.id).log();
         let fail = |source| Error::Io { action: "read", path: path.clone(), source };
-        let Some(mut log) = self.opened(&container, request, &path)? else { return Ok(()) };
+        let Some(files) = self.opened(&container, request, &path)? else { return Ok(()) };
+        let mut files: VecDeque<_> = files.into_iter().map(BufReader::new).collect();
         if let Some(count) = request.tail {
-            let start = last_lines(&mut log, count, request).map_err(fail)?;
-            log.seek(SeekFrom::Start(start)).map_err(fail)?;
+            keep_last_lines(&mut files, count, request).map_err(fail)?;
         }
         let mut line = Vec::new();
-        loop {
-            // asked before the log is read to its end
-            let may_grow = request.follow && self.runs(&container)?;
-            while log.read_until(b'\n', &mut line).map_err(fail)? > 0 && line.ends_with(b"\n") {
-                let entry = LogEntry::parse(&line);
-                line.clear();
-                let Some(entry) = entry else { continue };
-                if request.until.is_some_and(|until| entry.time >= until) {
+        while let Some(mut log) = files.pop_front() {
+            loop {
+                // both asked before the file is read to its end
+                let may_grow = request.follow && files.is_empty() && self.runs(&container)?;
+                let newer = if files.is_empty() {
+                    log_files::newer_than(&path, log.get_ref())
+                } else {
+                    Ok(VecDeque::new())
+                };
+                let newer = newer.map_err(fail)?;
+                while log.read_until(b'\n', &mut line).map_err(fail)? > 0 && line.ends_with(b"\n") {
+                    let entry = LogEntry::parse(&line);
+                    line.clear();
+                    let Some(entry) = entry else { continue };
+                    if request.until.is_some_and(|until| entry.time >= until) {
+                        return Ok(());
+                    }
+                    if request.since.is_none_or(|since| entry.time >= since) && !take(entry) {
+                        return Ok(());
+                    }
+                }
+                files.extend(newer.into_iter().map(BufReader::new));
+                if !may_grow || !files.is_empty() {
+                    break;
+                }
+                if request.until.is_some_and(|until| Timestamp::from(self.store.now()) >= until) {
                     return Ok(());
                 }
-                if request.since.is_none_or(|since| entry.time >= since) && !take(entry) {
-                    return Ok(());
-                }
+                thread::sleep(PAUSE);
             }
-            if !may_grow || request.until.is_some_and(|until| Timestamp::from(self.store.now()) >= until) {
-                return Ok(());
-            }
-            thread::sleep(PAUSE);
         }
+        Ok(())
     }
 
-    /// The log, once there is one; `None` when there will be none.
+    /// The files of the log, once there are some; `None` when there will be none.
     fn opened(
         &self,
         container: &Container,
         request: &LogRequest,
         path: &Path,
-    ) -> Result<Option<BufReader<File>>, Error> {
+    ) -> Result<Option<VecDeque<File>>, Error> {
         loop {
             let runs = self.runs(container)?;
-            match File::open(path) {
-                Ok(file) => return Ok(Some(BufReader::new(file))),
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::Io { action: "open", path: path.to_owned(), source });
-                }
-                Err(_) if !runs => return Ok(None),
-                Err(_) => {}
+            let files = log_files::open_all(path);
+            let files =
+                files.map_err(|source| Error::Io { action: "open", path: path.to_owned(), source })?;
+            if !files.is_empty() {
+                return Ok(Some(files));
+            }
+            if !runs {
+                return Ok(None);
             }
             match self.connect(container) {
                 Ok(_) if request.follow => thread::sleep(PAUSE),
@@ -141,33 +155,48 @@ impl Engine {
     }
 }
 
-/// Where the last `count` lines begin that `request` asks for.
-fn last_lines(log: &mut BufReader<File>, count: usize, request: &LogRequest) -> io::Result<u64> {
-    let mut starts = VecDeque::new();
-    let (mut at, mut line, mut is_new) = (0, Vec::new(), [true; 2]);
-    loop {
-        line.clear();
-        let length = log.read_until(b'\n', &mut line)? as u64;
-        let Some(entry) = LogEntry::parse(&line) else {
-            if length == 0 {
-                return Ok(starts.front().copied().unwrap_or(at));
+/// Leaves the files where the last `count` lines begin that `request` asks for, without those before.
+fn keep_last_lines(
+    files: &mut VecDeque<BufReader<File>>,
+    count: usize,
+    request: &LogRequest,
+) -> io::Result<()> {
+    let (mut starts, mut line, mut is_new) = (VecDeque::new(), Vec::new(), [true; 2]);
+    let mut end = (0, 0);
+    for (index, log) in files.iter_mut().enumerate() {
+        let mut at = 0;
+        loop {
+            line.clear();
+            let length = log.read_until(b'\n', &mut line)? as u64;
+            let Some(entry) = LogEntry::parse(&line) else {
+                // what is not whole yet is read again
+                if length == 0 || !line.ends_with(b"\n") {
+                    break;
+                }
+                at += length;
+                continue;
+            };
+            let is_asked_for = request.since.is_none_or(|since| entry.time >= since)
+                && request.until.is_none_or(|until| entry.time < until);
+            // a line begins where none of its stream is open
+            let stream = usize::from(entry.stream == OutputStream::Stderr);
+            if is_asked_for && is_new[stream] {
+                starts.push_back((index, at));
+                if starts.len() > count {
+                    starts.pop_front();
+                }
             }
+            is_new[stream] = entry.ends_line();
             at += length;
-            continue;
-        };
-        let is_asked_for = request.since.is_none_or(|since| entry.time >= since)
-            && request.until.is_none_or(|until| entry.time < until);
-        // a line begins where none of its stream is open
-        let stream = usize::from(entry.stream == OutputStream::Stderr);
-        if is_asked_for && is_new[stream] {
-            starts.push_back(at);
-            if starts.len() > count {
-                starts.pop_front();
-            }
         }
-        is_new[stream] = entry.ends_line();
-        at += length;
+        end = (index, at);
     }
+    let (index, at) = starts.front().copied().unwrap_or(end);
+    drop(files.drain(..index));
+    for (place, log) in files.iter_mut().enumerate() {
+        log.seek(SeekFrom::Start(if place == 0 { at } else { 0 }))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -190,15 +219,19 @@ mod tests {
     #[test]
     fn the_last_lines_are_found() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
+        let (old, path) = (directory.path().join("log.1"), directory.path().join("log"));
         let time = "2026-01-02T03:04:05Z";
         let lines = ["stdout F a", "stdout P b", "stderr F c", "stdout F d", "stdout F e"];
         let text: String = lines.iter().map(|line| format!("{time} {line}\n")).collect();
-        std::fs::write(&path, &text).unwrap();
+        // the line that has two parts is in two files
+        let (first, second) = text.split_at(text.find("stderr").unwrap() - time.len() - 1);
+        std::fs::write(&old, first).unwrap();
+        std::fs::write(&path, second).unwrap();
         let from = |count| {
-            let mut log = BufReader::new(File::open(&path).unwrap());
-            let start = last_lines(&mut log, count, &LogRequest::default()).unwrap();
-            text[start as usize..].lines().count()
+            let files = [&old, &path].map(|path| BufReader::new(File::open(path).unwrap()));
+            let mut files = VecDeque::from(files);
+            keep_last_lines(&mut files, count, &LogRequest::default()).unwrap();
+            files.into_iter().map(|file| file.lines().count()).sum::<usize>()
         };
         assert_eq!([from(0), from(1), from(2), from(3), from(9)], [0, 1, 3, 4, 5]);
     }

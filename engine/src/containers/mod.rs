@@ -9,6 +9,7 @@ mod commit;
 mod control;
 mod copy;
 mod exec;
+mod log_files;
 mod logs;
 mod monitor;
 mod pause;

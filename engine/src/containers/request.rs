@@ -1,7 +1,9 @@
 //! What a caller asks for when it makes a container.
 
 use super::{process::Retention, recorded_limits};
-use rbuild_cache::{ContainerInput, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams};
+use rbuild_cache::{
+    ContainerInput, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
+};
 use rbuild_executor::Limits;
 use rbuild_oci::{ContainerConfig, ImagePath, Platform};
 use rbuild_planner::{Access, Network};
@@ -48,6 +50,8 @@ pub struct ContainerRequest {
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, in seconds.
     pub stop_timeout: Option<i64>,
+    /// `--log-driver` and `--log-opt`.
+    pub log: ContainerLog,
 }
 
 /// A directory or file of the host, shown in a container.
@@ -110,6 +114,7 @@ impl ContainerRequest {
             },
             mounts: self.volumes.iter().map(Volume::recorded).collect(),
             stop_timeout: self.stop_timeout,
+            log: self.log,
             limits: recorded_limits::to_record(&self.limits),
             shm_size: self.shm_size,
         }

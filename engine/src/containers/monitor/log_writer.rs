@@ -2,29 +2,34 @@
 //! a line that ends there or `P` for a part of one, and then the bytes as they were written.
 
 use super::packet::OutputStream;
-use rbuild_cache::create_private_file;
+use crate::containers::log_files::{append_to, rotate};
+use rbuild_cache::ContainerLog;
 use rbuild_oci::Timestamp;
 use std::{
     fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 /// A log that is being written. A disk that has no room costs lines, and the log says how many once there is room again.
 pub(super) struct LogWriter {
     path: PathBuf,
+    limits: ContainerLog,
     /// Opened when there is something to write.
     file: Option<File>,
     lost: u64,
 }
 
 impl LogWriter {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, lost: 0 }
+    pub(super) fn new(path: PathBuf, limits: ContainerLog) -> Self {
+        Self { path, limits, file: None, lost: 0 }
     }
 
     /// Appends what was written to `stream`.
     pub(super) fn append(&mut self, stream: OutputStream, bytes: &[u8], now: Timestamp) {
+        if !self.limits.is_kept {
+            return;
+        }
         let mut entries = Vec::with_capacity(bytes.len() + 64);
         if self.lost > 0 {
             let lost = format!("rbuild: {} pieces of output could not be written here\n", self.lost);
@@ -40,18 +45,28 @@ impl LogWriter {
         }
     }
 
-    /// All of `entries`, or nothing of them.
+    /// All of `entries`, or nothing of them; in a new file if they do not fit into this one.
     fn write(&mut self, entries: &[u8]) -> io::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(open(&self.path)?),
-        };
-        let before = file.metadata()?.len();
+        let mut before = self.opened()?.metadata()?.len();
+        if self.limits.max_size.is_some_and(|most| before > 0 && before + entries.len() as u64 > most) {
+            self.file = None;
+            rotate(&self.path, self.limits.max_files.unwrap_or(1))?;
+            before = 0;
+        }
+        let file = self.opened()?;
         let written = file.write_all(entries);
         if written.is_err() {
             file.set_len(before)?;
         }
         written
+    }
+
+    fn opened(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => append_to(&self.path)?,
+        };
+        Ok(self.file.insert(file))
     }
 }
 
@@ -67,14 +82,4 @@ fn entry(entries: &mut Vec<u8>, stream: OutputStream, line: &[u8], now: Timestam
     entries.extend_from_slice(format!("{now} {name} {kind} ").as_bytes());
     entries.extend_from_slice(line);
     entries.push(b'\n');
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    match create_private_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().append(true).open(path),
-        made => {
-            drop(made?);
-            File::options().append(true).open(path)
-        }
-    }
 }

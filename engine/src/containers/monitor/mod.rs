@@ -80,6 +80,7 @@ impl Engine {
         let settings = container.settings.as_ref();
         let (streams, input) =
             settings.map(|settings| (settings.streams, settings.input)).unwrap_or_default();
+        let log = settings.map(|settings| settings.log).unwrap_or_default();
         let listener = listen(&directory).map_err(|source| Error::Io {
             action: "listen on",
             path: directory.monitor(),
@@ -90,7 +91,7 @@ impl Engine {
             running: None,
             session,
             input,
-            log: LogWriter::new(directory.log()),
+            log: LogWriter::new(directory.log(), log),
             listener,
             socket: directory.monitor(),
             clients: Vec::new(),
