@@ -129,8 +129,8 @@ pub use preview::{
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::{
-    ContainerUse, ContextFile, ContextFileKind, DecidingPattern, HOST_GATEWAY, Limits, MAX_DEFINITION, Most,
-    NameOptions, Resource, StepShell, Ulimit, UnmetLimit, runnable_platforms,
+    ContainerUse, ContextFile, ContextFileKind, DecidingPattern, FirstProcess, HOST_GATEWAY, Limits,
+    MAX_DEFINITION, Most, NameOptions, Resource, StepShell, Ulimit, UnmetLimit, runnable_platforms,
 };
 pub use rbuild_image::{
     CopyError, GzipLevel, ImageAnnotations, ImageForm, LastLink, LayerCompression, MediaTypes, Packing,

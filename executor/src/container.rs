@@ -21,7 +21,7 @@ use rbuild_sys::{
     cgroup::{Freezer, Frozen},
     limits::{Limits, UnmetLimit},
     overlay::{Syncing, Upper},
-    sandbox::Running,
+    sandbox::{FirstProcess, Running},
     spawn,
     terminal::{WindowSize, open_terminal_pair},
 };
@@ -64,6 +64,8 @@ pub struct ContainerSandbox<'a> {
     pub host_files: &'a HostFiles,
     /// The emulator that its programs need in the root.
     pub emulator: Option<&'a Emulator>,
+    /// `--init`.
+    pub first: FirstProcess,
     /// What its processes may use.
     pub limits: &'a Limits,
     /// `--shm-size`, bytes; the usual size without one, or 0.
@@ -297,6 +299,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         environment: environment(container.config, container.hostname, terminal.is_some()),
         identity: &identity,
         directory: &directory,
+        first: container.first,
         hostname: container.hostname,
         // without a daemon that could own one, a container has no network of its own but an empty one
         network: match container.network {

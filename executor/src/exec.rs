@@ -15,7 +15,7 @@ use rbuild_sys::{
     cgroup::Freezer,
     limits::Limits,
     member::Member,
-    sandbox::{self, Confinement, Joining, Process},
+    sandbox::{self, Confinement, FirstProcess, Joining, Process},
     spawn::{Child, ProcessIdentity},
     terminal::{WindowSize, open_terminal_below},
 };
@@ -168,6 +168,7 @@ impl ContainerProcess {
                     gid: identity.gid,
                     groups: &identity.groups,
                 },
+                first: FirstProcess::Command,
             },
             confinement: Confinement::Default,
             privilege: execution.isolation.privilege(),

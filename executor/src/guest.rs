@@ -6,7 +6,7 @@ use rbuild_oci::ImagePath;
 use rbuild_planner::Access;
 use rbuild_sys::{
     limits::Limits,
-    sandbox::{self, Confinement, Mount, Network, Process, Running, SandboxSpec, start},
+    sandbox::{self, Confinement, FirstProcess, Mount, Network, Process, Running, SandboxSpec, start},
     spawn::Stdio,
 };
 use std::{
@@ -23,6 +23,8 @@ pub(crate) struct Guest<'a> {
     /// `NAME=value`; `HOME` follows from the identity where it is missing.
     pub(crate) environment: Vec<OsString>,
     pub(crate) identity: &'a Identity,
+    /// What the first process is.
+    pub(crate) first: FirstProcess,
     /// Made where it is missing.
     pub(crate) directory: &'a ImagePath,
     pub(crate) hostname: &'a str,
@@ -73,6 +75,7 @@ impl Guest<'_> {
                 environment: &environment,
                 directory: Path::new(self.directory.as_str()),
                 identity: sandbox::Identity { uid: *uid, gid: *gid, groups },
+                first: self.first,
             },
             hostname: self.hostname,
             network: self.network,

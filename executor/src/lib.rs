@@ -82,6 +82,7 @@ pub use processes::ContainerUse;
 pub use rbuild_sys::{
     limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
     overlay::Syncing,
+    sandbox::FirstProcess,
     spawn::Usage,
 };
 pub use run::{Run, RunFailure, run};

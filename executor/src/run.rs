@@ -17,7 +17,7 @@ use rbuild_planner::{Access, RunAction};
 use rbuild_sys::{
     SandboxError, SpawnError,
     overlay::{Syncing, Upper},
-    sandbox::Running,
+    sandbox::{FirstProcess, Running},
     spawn::{Ended, Stdio, Usage},
 };
 use std::{
@@ -175,6 +175,7 @@ pub(crate) fn launch(
         command: &action.argv,
         environment: streams.environment,
         identity: &identity,
+        first: FirstProcess::Command,
         directory: &action.cwd,
         hostname: &action.hostname,
         network: network.as_sandbox(),

@@ -27,6 +27,9 @@ pub struct ContainerSettings {
     /// Seconds between the signal that asks it to stop and the one that makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
+    /// True if its first process is one that hands on signals and waits for orphans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
     /// What is kept of what it writes.
     #[serde(default)]
     pub log: ContainerLog,

@@ -84,6 +84,9 @@ pub(crate) struct ContainerArgs {
     /// Seconds until it is killed when it is to stop
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) stop_timeout: Option<i64>,
+    /// Let a small first process hand on signals and wait for processes that have lost their parents
+    #[arg(long, switch = false)]
+    pub(crate) init: bool,
     /// json-file, local or none: what is kept of its output
     #[arg(long, value_name = "DRIVER")]
     pub(crate) log_driver: Option<String>,
@@ -121,9 +124,6 @@ pub(crate) struct ContainerArgs {
     /// Not supported yet
     #[arg(long, hide = true)]
     pub(crate) privileged: bool,
-    /// Not supported yet
-    #[arg(long, hide = true)]
-    pub(crate) init: bool,
 }
 
 /// What was typed after `ps`.

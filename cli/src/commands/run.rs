@@ -210,6 +210,7 @@ fn request(
         labels,
         stop_signal: options.stop_signal,
         stop_timeout: options.stop_timeout,
+        first: options.first,
         log: options.log,
     })
 }

@@ -7,8 +7,8 @@ use crate::{
     error::UsageError,
 };
 use rbuild::{
-    Access, ContainerLog, ContainerStdio, ImagePath, Limits, Network, Platform, Retention, Volume,
-    parse_signal,
+    Access, ContainerLog, ContainerStdio, FirstProcess, ImagePath, Limits, Network, Platform, Retention,
+    Volume, parse_signal,
 };
 use std::path::PathBuf;
 
@@ -61,6 +61,8 @@ pub(crate) struct RunOptions {
     pub(crate) stop_signal: Option<String>,
     /// `--stop-timeout`.
     pub(crate) stop_timeout: Option<i64>,
+    /// `--init`.
+    pub(crate) first: FirstProcess,
     /// `--log-driver` and `--log-opt`s.
     pub(crate) log: ContainerLog,
     /// `--cidfile`.
@@ -113,11 +115,7 @@ impl RunOptions {
     /// # Errors
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
-        refuse(&[
-            ("publish", !args.publish.is_empty()),
-            ("privileged", args.privileged),
-            ("init", args.init),
-        ])?;
+        refuse(&[("publish", !args.publish.is_empty()), ("privileged", args.privileged)])?;
         args.env.iter().try_for_each(|text| variable(text))?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
@@ -144,6 +142,7 @@ impl RunOptions {
             label_files: args.label_file,
             stop_signal: args.stop_signal.map(stop_signal).transpose()?,
             stop_timeout: args.stop_timeout,
+            first: if args.init { FirstProcess::Init } else { FirstProcess::Command },
             log: log::log(args.log_driver.as_deref(), &args.log_opt)?,
             cidfile: args.cidfile.filter(|path| !path.as_os_str().is_empty()),
         })

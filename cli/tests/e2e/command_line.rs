@@ -141,9 +141,9 @@ fn a_name_that_is_none_is_a_failed_build() {
 
 #[test]
 fn run_fails_with_125_when_rbuild_is_at_fault() {
-    let shown = rbuild(&["run", "--init", "busybox"]);
+    let shown = rbuild(&["run", "--log-driver", "syslog", "busybox"]);
     assert_eq!(shown.status.code(), Some(125));
-    assert_eq!(text(&shown.stderr), "Error: --init is not supported yet\n");
+    assert_eq!(text(&shown.stderr), "Error: --log-driver syslog is not supported yet\n");
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod hostile_contexts;
 mod hostile_text;
 mod image_commands;
 mod images;
+mod init;
 mod limits;
 mod linked_copies;
 mod long_runs;

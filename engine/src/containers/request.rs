@@ -4,7 +4,7 @@ use super::{process::Retention, recorded_limits};
 use rbuild_cache::{
     ContainerInput, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
 };
-use rbuild_executor::Limits;
+use rbuild_executor::{FirstProcess, Limits};
 use rbuild_oci::{ContainerConfig, ImagePath, Platform};
 use rbuild_planner::{Access, Network};
 use std::path::PathBuf;
@@ -50,6 +50,8 @@ pub struct ContainerRequest {
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, in seconds.
     pub stop_timeout: Option<i64>,
+    /// `--init`.
+    pub first: FirstProcess,
     /// `--log-driver` and `--log-opt`.
     pub log: ContainerLog,
 }
@@ -114,6 +116,7 @@ impl ContainerRequest {
             },
             mounts: self.volumes.iter().map(Volume::recorded).collect(),
             stop_timeout: self.stop_timeout,
+            init: self.first == FirstProcess::Init,
             log: self.log,
             limits: recorded_limits::to_record(&self.limits),
             shm_size: self.shm_size,

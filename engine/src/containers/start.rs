@@ -10,7 +10,9 @@ use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerMount, ContainerNetwork, ContainerProgram,
     ContainerState, Lease, NewContainer, Next,
 };
-use rbuild_executor::{ContainerSandbox, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory};
+use rbuild_executor::{
+    ContainerSandbox, FirstProcess, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory,
+};
 use rbuild_oci::{ImagePath, Timestamp};
 use rbuild_planner::{Access, Network};
 use std::{io::Read, path::PathBuf};
@@ -97,6 +99,7 @@ impl Engine {
             volumes: &volumes,
             host_files: &HostFiles::new(&self.store, NameOptions::default()),
             emulator: emulator.as_ref(),
+            first: if settings.init { FirstProcess::Init } else { FirstProcess::Command },
             limits: &limits,
             shm_size: settings.shm_size,
             stdio,

@@ -4,7 +4,7 @@
 //! or execute it (CVE-2019-5736). So the child of [`crate::spawn`] first executes this program, which belongs to no file
 //! system of the host, and this program executes the command. It holds descriptors 0 to 3 and nothing else.
 //!
-//! The program is position-independent machine code without data, stack frames or a libc. It does one of two things, by
+//! The program is position-independent machine code without data, stack frames or a libc. It does one of three things, by
 //! the first byte of its first argument:
 //!
 //! - `x`: the arguments that follow are paths to try, an empty one, and the command's own arguments. It closes
@@ -12,10 +12,18 @@
 //!   `ETIMEDOUT` lead to the next one, as does `EACCES`, which is remembered (execvp(3)). `ETXTBSY` is tried again for a
 //!   second, because a file written a moment ago may still be open in a child that another thread is starting. If
 //!   nothing could be executed, it writes the errno that explains it best to descriptor 3, four bytes, and ends.
+//! - `i`: it starts a process that does what `x` says, and stays as the first process of the container. It hands on every signal
+//!   that it gets, waits for all processes that have lost their parents, and ends as that process does (`run --init`). The
+//!   process leads a group of its own, which is in the foreground of the terminal, so that keys reach it once.
 //! - `g`: it waits until descriptor 3 has no writer left, writes a `0` to its standard output, and ends. For a
 //!   [`crate::spawn::Guard`] that output is `/dev/null`; for a [`crate::cgroup::Frozen`] it thaws a control group.
 //!
 //! A container can execute it through `/proc/self/exe` with arguments of its own; it then is any other small program.
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use nix::{
     errno::Errno,
@@ -33,6 +41,9 @@ pub(crate) const CHANNEL: i32 = 3;
 
 /// The first argument of the program that executes a command.
 pub(crate) const EXECUTE: &std::ffi::CStr = c"x";
+
+/// The first argument of the program that executes a command in a process of its own; `ps` shows it.
+pub(crate) const INIT: &std::ffi::CStr = c"init of rbuild";
 
 /// The first argument of the program that waits; `ps` shows it.
 pub(crate) const GUARD: &std::ffi::CStr = c"guard of rbuild's containers";
@@ -130,207 +141,3 @@ fn code() -> &'static [u8] {
 const MACHINE: u16 = 62;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: u16 = 183;
-
-#[cfg(target_arch = "x86_64")]
-core::arch::global_asm!(
-    ".pushsection .rodata.rbuild_init,\"a\",@progbits",
-    ".balign 8",
-    ".globl rbuild_init_start",
-    "rbuild_init_start:",
-    "mov rbx, [rsp]",     // argc
-    "lea r12, [rsp + 8]", // argv
-    "mov rax, [r12]",
-    "test rax, rax",
-    "jz 9f",
-    "movzx eax, byte ptr [rax]",
-    "cmp al, 103", // g
-    "je 8f",
-    "cmp al, 120", // x
-    "jne 9f",
-    "lea r15, [r12 + rbx * 8 + 8]", // the environment follows the arguments
-    "mov eax, 72",                  // fcntl(CHANNEL, F_SETFD, FD_CLOEXEC)
-    "mov edi, 3",
-    "mov esi, 2",
-    "mov edx, 1",
-    "syscall",
-    "lea r13, [r12 + 8]", // candidates
-    "mov r14, r13",
-    "2:", // the command's arguments begin behind the empty string
-    "mov rax, [r14]",
-    "test rax, rax",
-    "jz 9f",
-    "add r14, 8",
-    "cmp byte ptr [rax], 0",
-    "jne 2b",
-    "mov ebp, 2", // the answer: ENOENT unless something better comes
-    "3:",
-    "mov rax, [r13]",
-    "cmp byte ptr [rax], 0",
-    "je 6f",
-    "mov r12d, 500", // tries
-    "4:",
-    "mov rdi, [r13]",
-    "mov rsi, r14",
-    "mov rdx, r15",
-    "mov eax, 59", // execve
-    "syscall",
-    "neg eax",
-    "cmp eax, 26", // ETXTBSY
-    "jne 5f",
-    "dec r12d",
-    "jz 5f",
-    "lea rdi, [rip + 7f]",
-    "xor esi, esi",
-    "mov eax, 35", // nanosleep
-    "syscall",
-    "jmp 4b",
-    "5:",
-    "add r13, 8",
-    "cmp eax, 2", // ENOENT
-    "je 3b",
-    "cmp eax, 20", // ENOTDIR
-    "je 3b",
-    "cmp eax, 116", // ESTALE
-    "je 3b",
-    "cmp eax, 19", // ENODEV
-    "je 3b",
-    "cmp eax, 110", // ETIMEDOUT
-    "je 3b",
-    "mov ebp, eax",
-    "cmp eax, 13", // EACCES
-    "je 3b",
-    "6:", // write(CHANNEL, &answer, 4)
-    "push rbp",
-    "mov eax, 1",
-    "mov edi, 3",
-    "mov rsi, rsp",
-    "mov edx, 4",
-    "syscall",
-    "jmp 9f",
-    "8:", // read(CHANNEL, ., 1)
-    "push rbp",
-    "xor eax, eax",
-    "mov edi, 3",
-    "mov rsi, rsp",
-    "mov edx, 1",
-    "syscall",
-    "mov byte ptr [rsp], 48", // write(1, "0", 1)
-    "mov eax, 1",
-    "mov edi, 1",
-    "mov rsi, rsp",
-    "mov edx, 1",
-    "syscall",
-    "9:",
-    "mov eax, 231", // exit_group(127)
-    "mov edi, 127",
-    "syscall",
-    "hlt",
-    ".balign 8",
-    "7:", // struct timespec of 2 ms
-    ".quad 0, 2000000",
-    ".globl rbuild_init_end",
-    "rbuild_init_end:",
-    ".popsection",
-);
-
-#[cfg(target_arch = "aarch64")]
-core::arch::global_asm!(
-    ".pushsection .rodata.rbuild_init,\"a\",@progbits",
-    ".balign 8",
-    ".globl rbuild_init_start",
-    "rbuild_init_start:",
-    "ldr x19, [sp]",   // argc
-    "add x20, sp, #8", // argv
-    "ldr x0, [x20]",
-    "cbz x0, 9f",
-    "ldrb w0, [x0]",
-    "cmp w0, #103", // g
-    "b.eq 8f",
-    "cmp w0, #120", // x
-    "b.ne 9f",
-    "add x21, x20, x19, lsl #3", // the environment follows the arguments
-    "add x21, x21, #8",
-    "mov x0, #3", // fcntl(CHANNEL, F_SETFD, FD_CLOEXEC)
-    "mov x1, #2",
-    "mov x2, #1",
-    "mov x8, #25",
-    "svc #0",
-    "add x22, x20, #8", // candidates
-    "mov x23, x22",
-    "2:", // the command's arguments begin behind the empty string
-    "ldr x0, [x23]",
-    "cbz x0, 9f",
-    "add x23, x23, #8",
-    "ldrb w0, [x0]",
-    "cbnz w0, 2b",
-    "mov w24, #2", // the answer: ENOENT unless something better comes
-    "3:",
-    "ldr x0, [x22]",
-    "ldrb w1, [x0]",
-    "cbz w1, 6f",
-    "mov w25, #500", // tries
-    "4:",
-    "ldr x0, [x22]",
-    "mov x1, x23",
-    "mov x2, x21",
-    "mov x8, #221", // execve
-    "svc #0",
-    "neg w26, w0",
-    "cmp w26, #26", // ETXTBSY
-    "b.ne 5f",
-    "subs w25, w25, #1",
-    "b.eq 5f",
-    "adr x0, 7f",
-    "mov x1, xzr",
-    "mov x8, #101", // nanosleep
-    "svc #0",
-    "b 4b",
-    "5:",
-    "add x22, x22, #8",
-    "cmp w26, #2", // ENOENT
-    "b.eq 3b",
-    "cmp w26, #20", // ENOTDIR
-    "b.eq 3b",
-    "cmp w26, #116", // ESTALE
-    "b.eq 3b",
-    "cmp w26, #19", // ENODEV
-    "b.eq 3b",
-    "cmp w26, #110", // ETIMEDOUT
-    "b.eq 3b",
-    "mov w24, w26",
-    "cmp w26, #13", // EACCES
-    "b.eq 3b",
-    "6:", // write(CHANNEL, &answer, 4)
-    "str w24, [sp, #-16]!",
-    "mov x0, #3",
-    "mov x1, sp",
-    "mov x2, #4",
-    "mov x8, #64",
-    "svc #0",
-    "b 9f",
-    "8:", // read(CHANNEL, ., 1)
-    "sub sp, sp, #16",
-    "mov x0, #3",
-    "mov x1, sp",
-    "mov x2, #1",
-    "mov x8, #63",
-    "svc #0",
-    "mov w0, #48", // write(1, "0", 1)
-    "strb w0, [sp]",
-    "mov x0, #1",
-    "mov x1, sp",
-    "mov x2, #1",
-    "mov x8, #64",
-    "svc #0",
-    "9:",
-    "mov x0, #127", // exit_group(127)
-    "mov x8, #94",
-    "svc #0",
-    "brk #1",
-    ".balign 8",
-    "7:", // struct timespec of 2 ms
-    ".quad 0, 2000000",
-    ".globl rbuild_init_end",
-    "rbuild_init_end:",
-    ".popsection",
-);

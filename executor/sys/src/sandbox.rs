@@ -40,7 +40,7 @@ use crate::{
 pub use join::{Joining, join};
 pub use mount_point::MountPoints;
 use process::Entering;
-pub use process::{Confinement, Identity, Process};
+pub use process::{Confinement, FirstProcess, Identity, Process};
 use std::{
     ffi::{CStr, CString},
     os::{
@@ -183,7 +183,10 @@ impl Running {
 /// # Errors
 /// [`SandboxError`].
 pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
-    let exec = Exec::new(spec.process.command, spec.process.environment)?;
+    let mut exec = Exec::new(spec.process.command, spec.process.environment)?;
+    if spec.process.first == FirstProcess::Init {
+        exec = exec.below_init();
+    }
     let mounts = in_order(spec.mounts)?;
     let mut points = MountPoints::new(spec.root)?;
     let cgroup = spec.cgroups.map(|cgroups| cgroups.container(spec.limits)).transpose()?;

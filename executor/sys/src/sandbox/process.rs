@@ -19,6 +19,17 @@ pub struct Process<'a> {
     pub directory: &'a Path,
     /// User and groups.
     pub identity: Identity<'a>,
+    /// What the first process is.
+    pub first: FirstProcess,
+}
+
+/// The first process of a sandbox, to which signals go and orphans come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstProcess {
+    /// The command.
+    Command,
+    /// A small program that hands on signals to the command, and waits for processes that have lost their parents.
+    Init,
 }
 
 /// The numbers a process runs with.

@@ -4,7 +4,7 @@
 use super::c_string;
 use crate::{
     SpawnError,
-    init::{EXECUTE, GUARD},
+    init::{EXECUTE, GUARD, INIT},
     program::os_error,
     raw,
 };
@@ -58,6 +58,14 @@ impl Exec {
             (Pointers::to(&arguments), Pointers::to(&environment));
         let command = name.to_owned();
         Ok(Self { arguments, command, environment, argument_pointers, environment_pointers })
+    }
+
+    /// The same as a child of a first process that hands on signals and waits for orphans.
+    #[must_use]
+    pub fn below_init(mut self) -> Self {
+        self.arguments[0] = INIT.to_owned();
+        self.argument_pointers = Pointers::to(&self.arguments);
+        self
     }
 
     /// The waiting program instead of one that executes a command.

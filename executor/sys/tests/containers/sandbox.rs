@@ -332,6 +332,7 @@ fn a_terminal_is_the_controlling_one() {
             command: &command,
             environment: &["PATH=/bin".into()],
             directory: Path::new("/"),
+            first: rbuild_sys::sandbox::FirstProcess::Command,
             identity: Identity { uid: 0, gid: 0, groups: &[] },
         },
         hostname: "h",

@@ -154,6 +154,7 @@ impl World {
                 command: &command,
                 environment: &environment,
                 directory: Path::new(options.directory),
+                first: rbuild_sys::sandbox::FirstProcess::Command,
                 identity: options.identity,
             },
             hostname: "buildkitsandbox",
