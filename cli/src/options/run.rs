@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn mistakes_name_what_is_wrong() {
         for (line, message) in [
-            ("rbuild run --init img", "--init is not supported yet"),
+            ("rbuild run --log-driver syslog img", "--log-driver syslog is not supported yet"),
             ("rbuild run --stop-signal x img", "invalid signal: x"),
             ("rbuild run -l = img", "invalid label format: \"=\""),
             ("rbuild run -v data:/d img", "a named volume (--volume data:/d) is not supported yet"),

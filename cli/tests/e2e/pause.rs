@@ -91,3 +91,55 @@ fn wait_for(mut happens: impl FnMut() -> bool) {
         thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// A machine whose control groups are all of version 1: the version 2 hierarchy is taken away from the view of the commands.
+#[test]
+fn control_groups_of_version_1_pause_too() {
+    let Some(here) = with_busybox("control_groups_of_version_1_pause_too") else { return };
+    if !std::path::Path::new("/sys/fs/cgroup/freezer/cgroup.procs").exists() {
+        rbuild_testkit::skip("no version 1 hierarchy with memory and pids is mounted here");
+        return;
+    }
+    let in_view = |words: &[&str]| {
+        let inner = here.command(words);
+        let mut command = std::process::Command::new("unshare");
+        let script = "while umount /sys/fs/cgroup/unified 2>/dev/null; do :; done; exec \"$0\" \"$@\"";
+        command.args(["-m", "sh", "-c", script]).arg(inner.get_program()).args(inner.get_args());
+        command.env("RBUILD_ROOT", here.store()).stdin(Stdio::null());
+        rbuild_testkit::Ran::of(command.output().unwrap())
+    };
+    let done = |words: &[&str]| {
+        let ran = in_view(words);
+        assert_eq!(ran.code, 0, "{words:?} {ran:#?}");
+        ran.stdout
+    };
+    done(&["run", "-d", "--name", "box", "busybox", "sh", "-c", COUNTS]);
+    done(&["pause", "box"]);
+    let lines = || done(&["logs", "box"]).lines().count();
+    let before = lines();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!((lines(), done(&["ps", "--format", "{{.State}}"]).as_str()), (before, "paused\n"));
+    done(&["unpause", "box"]);
+    wait_for(|| lines() > before);
+    done(&["pause", "box"]);
+    done(&["kill", "box"]);
+    assert_eq!(done(&["wait", "box"]), "137\n");
+    done(&["start", "box"]);
+    done(&["pause", "box"]);
+    // its monitor is killed: the next rbuild lets it go on, to its end
+    let id = done(&["inspect", "-f", "{{.Id}}", "box"]);
+    let pid = done(&["inspect", "-f", "{{.State.Pid}}", "box"]).trim().to_owned();
+    let mut ended = false;
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.contains("monitor-of-container") && line.contains(id.trim()) {
+            let monitor = entry.file_name().into_string().unwrap();
+            ended = std::process::Command::new("kill").args(["-9", &monitor]).status().unwrap().success();
+        }
+    }
+    assert!(ended);
+    done(&["run", "--rm", "busybox", "true"]);
+    wait_for(|| !std::path::Path::new("/proc").join(&pid).join("exe").exists());
+    done(&["rm", "box"]);
+}

@@ -30,15 +30,34 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Freezer {
     group: OwnedFd,
+    words: &'static Words,
 }
+
+/// How a version of control groups is told to stop, and says so.
+#[derive(Debug, PartialEq, Eq)]
+struct Words {
+    control: &'static str,
+    stop: &'static str,
+    go_on: &'static str,
+    /// A file, and its line once all processes stand still.
+    stopped: (&'static str, &'static str),
+}
+
+const VERSION_2: Words =
+    Words { control: "cgroup.freeze", stop: "1", go_on: "0", stopped: ("cgroup.events", "frozen 1") };
+const VERSION_1: Words =
+    Words { control: "freezer.state", stop: "FROZEN", go_on: "THAWED", stopped: ("freezer.state", "FROZEN") };
 
 impl Freezer {
     /// That of the container whose first process has the text `groups` in `/proc/PID/cgroup`; `None` when it has no group that
     /// rbuild has made for it.
     #[must_use]
     pub fn of(groups: &str) -> Option<Self> {
-        let hierarchy = Hierarchy::unified_with(groups).filter(|found| is_container(found.group()))?;
-        hierarchy.open().ok().map(|group| Self { group })
+        let unified = Hierarchy::unified_with(groups).map(|found| (found, &VERSION_2));
+        let freezer = || Hierarchy::version_1_with("freezer", groups).map(|found| (found, &VERSION_1));
+        let is_own = |found: &(Hierarchy, &Words)| is_container(found.0.group());
+        let (hierarchy, words) = unified.filter(is_own).or_else(|| freezer().filter(is_own))?;
+        hierarchy.open().ok().map(|group| Self { group, words })
     }
 
     /// That of the container whose first process is `pid`.
@@ -50,7 +69,7 @@ impl Freezer {
     /// True if it was made to stand still; false as well for what has ended.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.read("cgroup.freeze").is_ok_and(|text| text.trim() == "1")
+        self.read(self.words.control).is_ok_and(|text| text.trim() == self.words.stop)
     }
 
     /// Returns when all processes stand still; false when this process may not do that. Those that do not stop go on.
@@ -59,9 +78,9 @@ impl Freezer {
     /// [`SysError`] when they do not stop.
     pub fn freeze(&self) -> Result<bool, SysError> {
         let Some(control) = self.control()? else { return Ok(false) };
-        nix::unistd::write(&control, b"1").map_err(|errno| failed("write", errno.into()))?;
+        self.tell(&control, self.words.stop)?;
         if let Err(error) = self.wait_until_frozen() {
-            let _ = nix::unistd::write(&control, b"0");
+            let _ = self.tell(&control, self.words.go_on);
             return Err(failed("waiting after a write", error));
         }
         Ok(true)
@@ -73,13 +92,18 @@ impl Freezer {
     /// [`SysError`].
     pub fn thaw(&self) -> Result<bool, SysError> {
         let Some(control) = self.control()? else { return Ok(false) };
-        nix::unistd::write(&control, b"0").map_err(|errno| failed("write", errno.into()))?;
+        self.tell(&control, self.words.go_on)?;
         Ok(true)
+    }
+
+    fn tell(&self, control: &OwnedFd, word: &str) -> Result<(), SysError> {
+        let written = nix::unistd::write(control, word.as_bytes());
+        written.map(drop).map_err(|errno| failed("write", errno.into()))
     }
 
     /// The file that is written to; `None` when this process may not.
     fn control(&self) -> Result<Option<OwnedFd>, SysError> {
-        match openat(&self.group, "cgroup.freeze", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        match openat(&self.group, self.words.control, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(control) => Ok(Some(control)),
             Err(Errno::ENOENT | Errno::EACCES | Errno::EROFS | Errno::EPERM) => Ok(None),
             Err(errno) => Err(failed("open", errno.into())),
@@ -94,9 +118,9 @@ impl Freezer {
     }
 
     fn wait_until_frozen(&self) -> io::Result<()> {
-        let begun = Instant::now();
+        let ((file, frozen), begun) = (self.words.stopped, Instant::now());
         while begun.elapsed() < LONGEST {
-            if self.read("cgroup.events")?.lines().any(|line| line == "frozen 1") {
+            if self.read(file)?.lines().any(|line| line == frozen) {
                 return Ok(());
             }
             thread::sleep(PAUSE);
@@ -120,7 +144,9 @@ impl Frozen {
     /// # Errors
     /// [`SysError`] when its processes do not stop, or no process can be started that thaws them.
     pub fn of(pid: i32, lock: BorrowedFd<'_>) -> Result<Option<Self>, SysError> {
-        let Some(freezer) = Freezer::of_process(pid) else { return Ok(None) };
+        // the process that waits writes a word of version 2
+        let freezer = Freezer::of_process(pid).filter(|freezer| *freezer.words == VERSION_2);
+        let Some(freezer) = freezer else { return Ok(None) };
         let Some(control) = freezer.control()? else { return Ok(None) };
         // the process that thaws is there before anything is frozen
         let waiting = Waiting::alone(lock, control.as_fd())
@@ -137,6 +163,14 @@ impl Drop for Frozen {
         let _ = nix::unistd::write(&self.control, b"0");
         self.waiting.release();
     }
+}
+
+/// Lets what may be frozen in a version 1 group go on, because its rbuild has ended.
+pub(super) fn thaw_below(parent: BorrowedFd<'_>, name: &str) {
+    let path = Path::new(name).join(VERSION_1.control);
+    let control = openat(parent, &path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty());
+    // most groups have no such file
+    let _ = control.map(|control| nix::unistd::write(control, VERSION_1.go_on.as_bytes()));
 }
 
 fn failed(call: &'static str, source: io::Error) -> SysError {

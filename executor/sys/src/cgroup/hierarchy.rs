@@ -47,6 +47,11 @@ impl Hierarchy {
         Ok(all)
     }
 
+    /// The version 1 hierarchy with this controller and the group of such a process.
+    pub(super) fn version_1_with(controller: &str, groups: &str) -> Option<Self> {
+        find(&read_proc("/proc/self/mountinfo").ok()?, groups, Kind::Version1(controller))
+    }
+
     /// The path of the group below the mount point.
     pub(super) fn group(&self) -> &Path {
         &self.group

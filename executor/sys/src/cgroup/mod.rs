@@ -59,6 +59,8 @@ pub struct Cgroups(Arc<Shared>);
 struct Shared {
     unified: Option<Arc<Group>>,
     devices: Option<Arc<Group>>,
+    /// Where there is no version 2 hierarchy, with which containers can be paused as well.
+    freezer: Option<Arc<Group>>,
     /// Groups of containers that have ended: making and removing one costs more than anything else about it.
     free: Mutex<Vec<Pair>>,
     /// This process's groups in which those with limits are made, by the directories that they are in.
@@ -71,6 +73,7 @@ struct Shared {
 struct Pair {
     unified: Option<Group>,
     devices: Option<Group>,
+    freezer: Option<Group>,
 }
 
 impl Cgroups {
@@ -80,9 +83,14 @@ impl Cgroups {
         let unified = Hierarchy::unified().and_then(|hierarchy| Group::below(&hierarchy));
         let decided = unified.as_ref().is_some_and(|group| device::attach(group.directory.as_fd()).is_ok());
         let devices = if decided { None } else { Self::devices_group() };
+        let freezer = match unified {
+            Some(_) => None,
+            None => Hierarchy::version_1("freezer").and_then(|hierarchy| Group::below(&hierarchy)),
+        };
         Self(Arc::new(Shared {
             unified: unified.map(Arc::new),
             devices: devices.map(Arc::new),
+            freezer: freezer.map(Arc::new),
             free: Mutex::default(),
             limiting: Mutex::default(),
             next: AtomicU64::new(0),
@@ -111,6 +119,7 @@ impl Cgroups {
         let groups = free.unwrap_or_else(|| Pair {
             unified: self.0.unified.as_ref().and_then(|above| self.0.make(above)),
             devices: self.0.devices.as_ref().and_then(|above| self.0.make(above)),
+            freezer: self.0.freezer.as_ref().and_then(|above| self.0.make(above)),
         });
         Ok(Cgroup { groups: Some(groups), limited, shared: self.0.clone() })
     }
@@ -152,16 +161,17 @@ impl Cgroup {
         self.groups.as_ref()?.unified.as_ref().map(|group| group.directory.as_fd())
     }
 
-    /// The files of groups that a process writes `0` to in order to be in them, that with the rules for devices and those with
-    /// limits.
+    /// The files of groups that a process writes `0` to in order to be in them, that with the rules for devices, that to be paused
+    /// by, and those with limits.
     ///
     /// # Errors
     /// When one with limits cannot be opened.
     pub(crate) fn entries(&self) -> io::Result<Vec<OwnedFd>> {
-        let devices = self.groups.as_ref().and_then(|groups| groups.devices.as_ref()).and_then(|group| {
+        let open = |group: &Group| {
             openat(&group.directory, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()
-        });
-        Ok(devices.into_iter().chain(self.limited.entries()?).collect())
+        };
+        let groups = self.groups.iter().flat_map(|groups| groups.devices.iter().chain(&groups.freezer));
+        Ok(groups.filter_map(open).chain(self.limited.entries()?).collect())
     }
 
     /// The limits that cannot be put into force.
@@ -253,6 +263,8 @@ fn sweep(parent: BorrowedFd<'_>) {
         }
         let Ok(group) = open_directory(parent, &name) else { continue };
         for child in names(group.as_fd()) {
+            // what was paused with version 1 cannot be killed before it goes on
+            freeze::thaw_below(group.as_fd(), &child);
             let _ = unlinkat(&group, child.as_str(), UnlinkatFlags::RemoveDir);
         }
         let _ = unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir);
