@@ -23,6 +23,8 @@ impl App {
     /// The surroundings, with the flags of every command applied.
     pub(crate) fn new(environment: Environment, global: &GlobalArgs) -> Self {
         let root = global.root.clone().unwrap_or_else(|| environment.store_root());
+        // programs that are given paths of the store have other working directories; without one of its own nothing is relative
+        let root = std::path::absolute(&root).unwrap_or(root);
         Self { environment, root, config: OnceCell::new() }
     }
 

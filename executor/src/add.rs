@@ -17,7 +17,7 @@ use rbuild_archive::{
 };
 use rbuild_cache::Cancel;
 use rustix::{
-    fs::{AtFlags, Mode, Stat, XattrFlags, fsetxattr, fstat, mkdirat, symlinkat, unlinkat},
+    fs::{AtFlags, Mode, Stat, XattrFlags, fsetxattr, fstat, mkdirat, statat, symlinkat, unlinkat},
     io::Errno,
 };
 use std::{
@@ -284,9 +284,19 @@ impl Extraction<'_, '_> {
         if let Some(known) = self.open.get(name) {
             return Ok(Rc::clone(known));
         }
-        let found = resolve(&Jail { base: self.base, destination: self.destination }, name, Last::Follow)?;
-        let path = join(self.base, &found.path);
-        let below = self.destination.make_dirs(&path, NewDir { mode: 0o755, owner: (0, 0) })?;
+        let new = NewDir { mode: 0o755, owner: (0, 0) };
+        let (path, below) = match self.child_of_open(name) {
+            Some((path, below_parent)) => {
+                let below = self.destination.make_dir_in(&path, below_parent, new)?;
+                (path, below)
+            }
+            None => {
+                let jail = Jail { base: self.base, destination: self.destination };
+                let path = join(self.base, &resolve(&jail, name, Last::Follow)?.path);
+                let below = self.destination.make_dirs(&path, new)?;
+                (path, below)
+            }
+        };
         self.destination.touch(&path);
         let fd = Rc::new(self.destination.upper.open_dir(&path)?);
         let stat = fstat(&*fd).map_err(|errno| fail("stat", &path, errno))?;
@@ -297,6 +307,14 @@ impl Extraction<'_, '_> {
         let parent = Rc::new(Parent { path, fd, below, birth });
         self.open.insert(name.to_vec(), Rc::clone(&parent));
         Ok(parent)
+    }
+
+    /// The canonical path of the directory called `name`, and what is below its parent, if the parent is open and the directory
+    /// is in the upper itself: a deep tree is not walked from its root for each of its directories.
+    fn child_of_open(&self, name: &[u8]) -> Option<(Vec<u8>, Below)> {
+        let above = self.open.get(parent(name)).filter(|_| !name.is_empty())?;
+        let found = statat(&*above.fd, file_name(name), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        is_dir(&found).then(|| (join(&above.path, file_name(name)), above.below))
     }
 
     /// Brings a file of the parent image up, so that it can be linked to.

@@ -1,6 +1,7 @@
 //! Makes the files of a store: readable by their owner alone, and only where nothing was before. Sets their mode,
 //! because the umask may be anything: 000 would open a store to every user, 777 would close it to rbuild itself.
 
+use nix::fcntl::OFlag;
 use std::{
     fs::{File, OpenOptions, Permissions},
     io::{self, ErrorKind},
@@ -27,13 +28,14 @@ pub(crate) fn create_appended_file(path: &Path) -> io::Result<File> {
     create(path, File::options().read(true).append(true))
 }
 
-/// Opens the file `path` to be read and appended to; makes it with mode 0600 when it is not there.
+/// Opens the file `path` to be read and appended to; makes it with mode 0600 when it is not there. A link is not followed, and a
+/// pipe not waited for.
 ///
 /// # Errors
 /// The system call's error.
 pub(crate) fn open_private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.read(true).append(true);
+    options.read(true).append(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
     loop {
         match options.open(path) {
             Err(e) if e.kind() == ErrorKind::NotFound => {}
@@ -65,5 +67,15 @@ mod tests {
         symlink(&target, &link).unwrap();
         assert_eq!(create_private_file(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn nothing_is_opened_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (directory.path().join("target"), directory.path().join("link"));
+        std::fs::write(&target, "kept").unwrap();
+        symlink(&target, &link).unwrap();
+        assert!(open_private_file(&link).is_err());
+        assert_eq!(std::fs::read(&target).unwrap(), b"kept");
     }
 }

@@ -3,7 +3,7 @@
 use super::{TemporarySpace, create_private_file, list, make_dirs};
 use crate::StoreError;
 use nix::{
-    fcntl::AT_FDCWD,
+    fcntl::{AT_FDCWD, OFlag},
     sys::{
         stat::{UtimensatFlags, utimensat},
         time::TimeSpec,
@@ -13,6 +13,7 @@ use rbuild_oci::Timestamp;
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -88,9 +89,10 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(StoreError::on("create", to))
 }
 
-/// The file's bytes, or `None` when it does not exist.
+/// The file's bytes, or `None` when it does not exist. A link is not followed, and a pipe is an empty file.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match File::open(path).and_then(read_all) {
+    let plain = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    match File::options().read(true).custom_flags(plain.bits()).open(path).and_then(read_all) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(StoreError::io("read", path, e)),

@@ -5,8 +5,9 @@ use crate::with_busybox;
 use rbuild_testkit::{GitRepository, GitServer, HttpReply, HttpServer, Ran, Workspace};
 use std::{
     fs::{self, Permissions},
+    io::Write as _,
     os::unix::fs::{PermissionsExt, symlink},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 fn try_build(here: &Workspace, instructions: &str, flags: &[&str]) -> Ran {
@@ -240,6 +241,33 @@ fn logins_come_from_secrets_and_are_kept_nowhere() {
     let given = format!("id=GIT_AUTH_TOKEN.example.org,src={token}");
     fails(&here, &format!("ADD http://{}/a.git /a", other.host()), &["--secret", &given]);
     assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
+    // and goes nowhere else with a redirect, which git would follow with it
+    let target = GitServer::start();
+    let (_repository, _) = filled(&target, "b.git");
+    let to = target.url("b.git");
+    let redirecting = HttpServer::start(move |request| {
+        let rest = request.target.strip_prefix("/a.git").unwrap_or_default();
+        HttpReply::new(302, "").header("Location", &format!("{to}{rest}"))
+    });
+    let add = format!("ADD http://{}/a.git /a", redirecting.host());
+    let said = fails(&here, &add, &["--secret", &format!("id=GIT_AUTH_TOKEN,src={token}")]);
+    assert!(said.contains("the server redirects to another address"), "{said}");
+    assert!(target.requests().is_empty(), "{:?}", target.requests());
+    assert_eq!(try_build(&here, &add, &[]).code, 0, "without a login redirects are followed");
+}
+
+#[test]
+fn a_store_may_be_named_by_a_relative_path() {
+    let Some(here) = with_busybox("a_store_may_be_named_by_a_relative_path") else { return };
+    let server = GitServer::start();
+    let (_repository, _) = filled(&server, "a.git");
+    let mut command = here.command(["--root", "relative", "build", &server.url("a.git#v1"), "-f", "-"]);
+    command.current_dir(here.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"FROM scratch\nCOPY . /\n").unwrap();
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(here.path().join("relative/sources").is_dir());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     Activity, BuildRequest, ContextSource, DockerfileSource, Engine, Error, EventSink, ImageLock,
     LockedSource, NamedContextSource, Outcome, RemoteError,
     git::{GitCommit, GitError, is_pinned},
-    remote_sources::{WebFile, WebFiles},
+    remote_sources::{WantedAs, WebFile, WebFiles},
     reporter::Reporter,
     urls,
 };
@@ -126,7 +126,7 @@ impl Opening<'_> {
                 Err(error) => Err(error.into()),
             },
             RemotePlace::Http(url) => {
-                self.file(url, &shown).await.map(|file| ContextPin::File(file.into_pinned()))
+                self.file(url, part, &shown).await.map(|file| ContextPin::File(file.into_pinned()))
             }
         };
         pinned.map_err(|error| failed(error, &shown))
@@ -168,19 +168,26 @@ impl Opening<'_> {
     }
 
     /// The file at `url`.
-    async fn file(&self, url: &str, shown: &str) -> Result<WebFile, RemoteError> {
+    async fn file(&self, url: &str, part: Part, shown: &str) -> Result<WebFile, RemoteError> {
         let locked = match self.request.locked.as_ref().map(|lock| lock.source(shown)) {
             Some(Some(LockedSource::Http(digest))) => Some(digest),
             Some(Some(LockedSource::Git(_)) | None) => return Err(RemoteError::NotLocked),
             None => None,
         };
-        self.files().find_locked(url, locked).await
+        // a named context may be any file
+        let wanted = if part == Part::Main { WantedAs::Context } else { WantedAs::File };
+        self.files().wanted_as(wanted).find_locked(url, locked).await
     }
 
     /// The Dockerfile at `url`.
     async fn text(&self, url: &str) -> Result<Vec<u8>, Error> {
         let shown = urls::without_login(url);
-        let file = self.files().find(url, None).await.map_err(|error| failed(error, &shown))?;
+        let file = self
+            .files()
+            .wanted_as(WantedAs::Definition)
+            .find(url, None)
+            .await
+            .map_err(|error| failed(error, &shown))?;
         let file = file.open(&self.engine.store)?;
         let unreadable = |source| Error::DockerfileUnreadable { path: shown.clone().into(), source };
         let bytes = File::open(&file.bytes).map_err(unreadable)?;

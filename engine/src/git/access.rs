@@ -66,8 +66,9 @@ impl GitAccess {
         Ok(proxies.variables().into_iter().chain([("PATH", path)]).collect())
     }
 
-    /// The settings that send the logins for `remote`, to its host alone.
-    pub(super) fn headers(&self, remote: &str) -> Vec<(String, String)> {
+    /// The settings that send the login for `remote` to its host alone: git takes the settings of the address that it was given
+    /// along when the server redirects it, so that it must not follow.
+    pub(super) fn logins(&self, remote: &str) -> Vec<(String, String)> {
         let Some((scheme, rest)) = remote.split_once("://") else { return Vec::new() };
         let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -77,9 +78,12 @@ impl GitAccess {
         let header = self.secret("GIT_AUTH_HEADER", host);
         let token = self.secret("GIT_AUTH_TOKEN", host);
         let basic = |token| format!("basic {}", STANDARD.encode(format!("x-access-token:{token}")));
-        let value = header.or_else(|| token.map(basic));
-        let name = format!("http.{scheme}://{host}/.extraHeader");
-        value.into_iter().map(|value| (name.clone(), format!("Authorization: {value}"))).collect()
+        let Some(value) = header.or_else(|| token.map(basic)) else { return Vec::new() };
+        let setting = |name| format!("http.{scheme}://{host}/.{name}");
+        vec![
+            (setting("extraHeader"), format!("Authorization: {value}")),
+            (setting("followRedirects"), "false".to_owned()),
+        ]
     }
 
     /// The secret `id` for `host`, or for every one.

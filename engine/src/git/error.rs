@@ -21,6 +21,15 @@ pub enum GitError {
         /// The end of what it wrote, without logins.
         message: String,
     },
+    /// The server redirects a request that has a login.
+    #[error(
+        "git {action}: the server redirects to another address, where the login of GIT_AUTH_TOKEN or GIT_AUTH_HEADER is not \
+         sent: give that address instead"
+    )]
+    Redirected {
+        /// The subcommand.
+        action: &'static str,
+    },
     /// The server sends nothing.
     #[error("git {action}: the server sent nothing for {seconds} seconds")]
     Stalled {
@@ -81,7 +90,8 @@ impl GitError {
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::NoReference { .. }
+            Self::Redirected { .. }
+            | Self::NoReference { .. }
             | Self::BadReference { .. }
             | Self::Mismatch { .. }
             | Self::NoDirectory { .. }

@@ -53,6 +53,7 @@ pub(super) struct Git<'a> {
     action: &'static str,
     command: Command,
     settings: Vec<(String, String)>,
+    has_login: bool,
 }
 
 impl<'a> Git<'a> {
@@ -77,7 +78,7 @@ impl<'a> Git<'a> {
         }
         let settings =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { access, action, command, settings }
+        Self { access, action, command, settings, has_login: false }
     }
 
     pub(super) fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
@@ -114,7 +115,9 @@ impl<'a> Git<'a> {
     /// With `remote` as `origin`, and the logins for it.
     pub(super) fn remote(mut self, remote: &str) -> Result<Self, GitError> {
         self.settings.push(("remote.origin.url".to_owned(), remote.to_owned()));
-        self.settings.extend(self.access.headers(remote));
+        let logins = self.access.logins(remote);
+        self.has_login = !logins.is_empty();
+        self.settings.extend(logins);
         let ssh = self.access.ssh_command()?;
         Ok(self.env("GIT_SSH_COMMAND", ssh))
     }
@@ -124,9 +127,12 @@ impl<'a> Git<'a> {
     /// # Errors
     /// [`GitError`]; the message of the program is shown without logins.
     pub(super) fn run(self) -> Result<Vec<u8>, GitError> {
-        let (access, action) = (self.access, self.action);
+        let (access, action, has_login) = (self.access, self.action, self.has_login);
         match self.ended()? {
             (true, output, _) => Ok(output),
+            (false, _, message) if has_login && was_redirected(&message) => {
+                Err(GitError::Redirected { action })
+            }
             (false, _, message) => {
                 Err(GitError::Failed { action, message: access.masked(&shortened(&message)) })
             }
@@ -218,6 +224,11 @@ fn reader(stream: Option<impl Read + Send + 'static>, moved: &Arc<AtomicU64>) ->
 }
 
 /// The lines of a message that are not progress, on one line.
+/// True if git says that it was sent elsewhere and did not go, as libcurl words it.
+fn was_redirected(message: &[u8]) -> bool {
+    String::from_utf8_lossy(message).contains("The requested URL returned error: 30")
+}
+
 fn shortened(message: &[u8]) -> String {
     let text = String::from_utf8_lossy(message);
     let is_progress = |line: &&str| line.contains('%') || line.ends_with(", done.");

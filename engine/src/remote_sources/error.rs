@@ -2,6 +2,7 @@
 
 use crate::git::GitError;
 use rbuild_cache::StoreError;
+use rbuild_executor::MAX_DEFINITION;
 use rbuild_oci::{Digest, FailureClass};
 use rbuild_registry::RegistryError;
 use std::io;
@@ -37,6 +38,11 @@ pub enum RemoteError {
         /// The most that is taken.
         limit: u64,
     },
+    /// What is no archive is too long for a Dockerfile.
+    #[error(
+        "it is no archive, and longer than {} MiB, the most that a Dockerfile may have", MAX_DEFINITION >> 20
+    )]
+    DefinitionTooLong,
     /// What arrives cannot be written.
     #[error("cannot keep what arrives")]
     Keep(#[source] io::Error),
@@ -62,7 +68,9 @@ impl RemoteError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Server(error) => error.class(),
-            Self::Mismatch { .. } | Self::Moved { .. } | Self::NotLocked => FailureClass::Input,
+            Self::Mismatch { .. } | Self::Moved { .. } | Self::NotLocked | Self::DefinitionTooLong => {
+                FailureClass::Input
+            }
             Self::Endless { .. } | Self::Keep(_) => FailureClass::Environment,
             Self::Store(error) => error.class(),
             Self::Git(error) => error.class(),

@@ -22,7 +22,7 @@ use rbuild_executor::{ExecutorError, FetchedSource, RemoteIdentity};
 use rbuild_oci::Digest;
 use rbuild_planner::{Action, CopyAction, CopySource, GitDirectory, GitSource, Plan, StepId};
 use std::{collections::BTreeMap, sync::Arc};
-pub(crate) use web::{WebFile, WebFiles};
+pub(crate) use web::{WantedAs, WebFile, WebFiles};
 
 /// The most sources that are asked for at the same time.
 const AT_ONCE: usize = 8;

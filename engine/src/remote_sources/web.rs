@@ -8,8 +8,9 @@ use crate::{
     reporter::{Reporter, Running},
     urls,
 };
+use rbuild_archive::{BLOCK, begins_archive};
 use rbuild_cache::{BlobWriter, Lease, Store, StoreError, WebSource};
-use rbuild_executor::{FetchedFile, RemoteIdentity};
+use rbuild_executor::{FetchedFile, MAX_DEFINITION, RemoteIdentity};
 use rbuild_oci::{Digest, Timestamp};
 use rbuild_registry::{Client, Download, Piece, Revalidated, Validators};
 use std::io::{self, Write};
@@ -52,7 +53,42 @@ pub(crate) struct WebFiles<'b> {
     lease: &'b Lease,
     client: Client,
     reporter: &'b Reporter,
+    wanted: WantedAs,
     limit: u64,
+}
+
+/// What a file is wanted as, which says how long it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WantedAs {
+    /// Whatever it is.
+    File,
+    /// An archive or a Dockerfile.
+    Context,
+    /// A Dockerfile.
+    Definition,
+}
+
+/// The beginning of a file that is wanted as something.
+struct Beginning {
+    wanted: WantedAs,
+    bytes: Vec<u8>,
+}
+
+impl Beginning {
+    /// Takes note of `piece`, up to which there are `done` bytes.
+    ///
+    /// # Errors
+    /// [`RemoteError::DefinitionTooLong`] when a file that can only be a Dockerfile is too long for one.
+    fn take(&mut self, piece: &[u8], done: u64) -> Result<(), RemoteError> {
+        let missing = BLOCK.saturating_sub(self.bytes.len()).min(piece.len());
+        self.bytes.extend_from_slice(&piece[..missing]);
+        let is_definition = match self.wanted {
+            WantedAs::File => false,
+            WantedAs::Context => !begins_archive(&self.bytes),
+            WantedAs::Definition => true,
+        };
+        if is_definition && done > MAX_DEFINITION { Err(RemoteError::DefinitionTooLong) } else { Ok(()) }
+    }
 }
 
 impl WebFile {
@@ -123,7 +159,19 @@ impl<'b> WebFiles<'b> {
         client: &Client,
         reporter: &'b Reporter,
     ) -> Self {
-        Self { store, lease, client: client.heard_by(reporter.listener()), reporter, limit: LIMIT }
+        Self {
+            store,
+            lease,
+            client: client.heard_by(reporter.listener()),
+            reporter,
+            wanted: WantedAs::File,
+            limit: LIMIT,
+        }
+    }
+
+    /// The same, for files that are wanted as this.
+    pub(crate) fn wanted_as(self, wanted: WantedAs) -> Self {
+        Self { wanted, ..self }
     }
 
     /// The file at `url`, which must have the digest `checksum`.
@@ -205,10 +253,17 @@ impl<'b> WebFiles<'b> {
         let store = self.store.clone();
         let writing = tokio::task::spawn_blocking(move || write(&store, pieces));
         let (mut done, mut told) = (0, 0);
+        let mut beginning = Beginning { wanted: self.wanted, bytes: Vec::new() };
         while let Some(piece) = download.next_piece().await? {
             match &piece {
-                Piece::Bytes(bytes) => done += bytes.len() as u64,
-                Piece::Restart => (done, told) = (0, 0),
+                Piece::Bytes(bytes) => {
+                    done += bytes.len() as u64;
+                    beginning.take(bytes, done)?;
+                }
+                Piece::Restart => {
+                    (done, told) = (0, 0);
+                    beginning.bytes.clear();
+                }
             }
             if download.content_length().is_none() && done > self.limit {
                 return Err(RemoteError::Endless { limit: self.limit });
@@ -275,5 +330,19 @@ mod tests {
         drop(runtime);
         let blobs = std::fs::read_dir(store.root().join("blobs/sha256")).unwrap().count();
         assert_eq!((blobs, store.web_source(&format!("http://{}/", server.host()))), (0, None));
+    }
+
+    #[test]
+    fn what_can_only_be_a_dockerfile_is_not_read_beyond_its_limit() {
+        let most = MAX_DEFINITION;
+        let take = |wanted, head: &[u8], done| Beginning { wanted, bytes: Vec::new() }.take(head, done);
+        assert!(take(WantedAs::Context, b"FROM scratch", most).is_ok());
+        assert!(matches!(
+            take(WantedAs::Context, b"FROM scratch", most + 1),
+            Err(RemoteError::DefinitionTooLong)
+        ));
+        assert!(take(WantedAs::Context, b"\x1f\x8b\x08 an archive", most + 1).is_ok());
+        assert!(take(WantedAs::Definition, b"\x1f\x8b\x08", most + 1).is_err());
+        assert!(take(WantedAs::File, b"FROM scratch", most + 1).is_ok());
     }
 }

@@ -100,12 +100,22 @@ impl<'a> Destination<'a> {
         let ends = ends.chain((!path.is_empty()).then_some(path.len()));
         for end in ends.collect::<Vec<_>>() {
             let dir = &path[..end];
-            below = match self.dirs.get(dir) {
-                Some(record) => record.below,
-                None => self.make_dir(dir, below, new)?,
-            };
+            below = self.make_dir_in(dir, below, new)?;
         }
         Ok(below)
+    }
+
+    /// Makes the directory at canonical `path`, whose parent is in the upper directory and has this `below`.
+    pub(crate) fn make_dir_in(
+        &mut self,
+        path: &[u8],
+        below: Below,
+        new: NewDir,
+    ) -> Result<Below, ExecutorError> {
+        match self.dirs.get(path) {
+            Some(record) => Ok(record.below),
+            None => self.make_dir(path, below, new),
+        }
     }
 
     /// As [`Self::make_dirs`], but leaves the upper directory alone when nothing is missing.
