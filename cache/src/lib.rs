@@ -35,10 +35,10 @@ pub use store::{
     BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory,
     ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerMount, ContainerNetwork,
     ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer,
-    GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, JobSlot, KnownContext, LayerDraft,
-    LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim, MemoryTurn,
-    Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage, RefRecord, RemoteLayer,
-    Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+    GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole, JobSlot, KnownContext,
+    LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim,
+    MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage, RefRecord,
+    RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
 };
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{ListedManifest, ManifestList, OpenUpload};

@@ -1,6 +1,7 @@
 //! The one place that asks the cache for a step's result. A build and `plan` call the same two functions, so that they
 //! cannot disagree: [`StepCache::look_up_all`] before anything runs, [`StepCache::find`] for a step whose inputs are done.
 
+mod borrowed;
 mod imported;
 mod same_content;
 
@@ -231,37 +232,6 @@ impl StepCache {
             self.hold(results)?;
         }
         Ok(misses)
-    }
-
-    /// Takes every result that definition keys find in lower stores.
-    fn borrow_all(&self, plan: &Plan, keys: &Keys, results: &mut Results) {
-        self.lower.look_up(|find| {
-            for step in plan.steps.iter().filter(|step| step.cache == CachePolicy::Use) {
-                let keyed = keys.step(step.id);
-                // a step stands on a result, which an earlier one of the plan or an image has
-                let stands = results.step(step.id).is_none() && results.stack(&step.parent).is_some();
-                if stands
-                    && keyed.definition == Definition::Trusted
-                    && let Some(record) = find(&keyed.key)
-                    && take(results, step, Some(record.clone()))
-                {
-                    self.borrowed().push((keyed.key, record));
-                }
-            }
-        });
-    }
-
-    /// The result of a step whose inputs are done, from a lower store.
-    fn borrow(&self, ready: &Ready<'_>) -> Option<Hit> {
-        let definition = (ready.keyed.definition == Definition::Trusted).then_some(ready.keyed.key);
-        let key = ready.by_content.or(definition)?;
-        let mut found = None;
-        self.lower.look_up(|find| {
-            if found.is_none() {
-                found = find(&key).filter(|record| record.parent_layers == *ready.inputs.parent);
-            }
-        });
-        found.map(|record| Hit::new(record, ready))
     }
 
     /// Records in the own index what was found in lower stores.

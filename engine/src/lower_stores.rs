@@ -2,7 +2,7 @@
 //! lacks.
 
 use crate::{BuildRequest, Error};
-use rbuild_cache::{CacheKey, CacheRecord, Index, Lookup, LowerStore, Store};
+use rbuild_cache::{Index, LayerFiles, LayerId, LowerStore, Store, TarBlob};
 use rbuild_oci::Reference;
 
 /// The lower stores of one build, in the order in which they are asked.
@@ -26,35 +26,35 @@ impl LowerStores {
         !self.lower.is_empty()
     }
 
-    /// Makes the image one of the own store, if one of these has it.
+    /// Makes the image one of the own store, if one of these has it with whole layers.
     ///
     /// # Errors
     /// When the own store cannot be written.
     pub(crate) fn bring_image(&self, reference: &Reference) -> Result<bool, Error> {
         for lower in &self.lower {
-            if self.store.borrow_image(lower, reference)?.is_some() {
+            if self.store.borrow_image(lower, reference, &is_whole)?.is_some() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Calls `ask` once for each of them, with a function that finds the record of a key there and makes its layer one of the
-    /// own store. A lower store that fails is passed over, because a cache is advice.
-    pub(crate) fn look_up(&self, mut ask: impl FnMut(&mut dyn FnMut(&CacheKey) -> Option<CacheRecord>)) {
-        for lower in &self.lower {
-            // the transaction has no result that could be lost
-            let _ = self.store.lower_index(lower, |index| {
-                ask(&mut |key| self.borrowed(lower, index, key));
-                Ok(())
-            });
-        }
+    /// What `ask` finds in the index of each of them. One that fails is passed over, because a cache is advice.
+    pub(crate) fn ask<T>(&self, ask: impl Fn(&Index<'_>) -> T) -> Vec<(&LowerStore, T)> {
+        let answer = |lower| self.store.lower_index(lower, |index| Ok(ask(index))).ok();
+        self.lower.iter().filter_map(|lower| Some((lower, answer(lower)?))).collect()
     }
 
-    fn borrowed(&self, lower: &LowerStore, index: &Index<'_>, key: &CacheKey) -> Option<CacheRecord> {
-        let Lookup::Hit(record) = index.lookup(key) else { return None };
-        let there = self.store.borrow_layer(lower, &record.layer).ok()?;
-        // written in another boot than this store's, or on another machine
-        there.then_some(CacheRecord { stamp: None, ..*record })
+    /// Makes `layer` one of the own store; false when `lower` has it no more, or not whole.
+    pub(crate) fn take(&self, lower: &LowerStore, layer: &LayerId) -> bool {
+        self.store.borrow_layer(lower, layer, &is_whole).unwrap_or(false)
+    }
+}
+
+/// Compares a layer with the digest of its tar: a copy of a store may have half of it. One that no image has needed yet has no digest.
+fn is_whole(store: &Store, layer: &LayerId) -> bool {
+    match rbuild_image::examine_layer(store, layer, TarBlob::Whole) {
+        LayerFiles::Sound | LayerFiles::Unknown => true,
+        LayerFiles::Damaged(_) | LayerFiles::Unseen(_) => false,
     }
 }

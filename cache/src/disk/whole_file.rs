@@ -20,6 +20,9 @@ use std::{
 /// Longer than nearly all files that are read whole.
 const READ_AT_ONCE: usize = 8 << 10;
 
+/// No file that is read whole is longer; a device in its place never ends.
+const LONGEST: usize = 256 << 20;
+
 /// When the bytes must be on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -112,6 +115,9 @@ fn read_all(mut file: File) -> io::Result<Vec<u8>> {
                     bytes.truncate(length);
                     return Ok(bytes);
                 }
+                if length > LONGEST {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
                 bytes.resize(2 * length, 0);
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -161,6 +167,10 @@ mod tests {
             assert!(read(&path).unwrap() == Some(bytes), "{length} bytes");
         }
         assert!(read(directory.path()).is_err(), "a directory is no file");
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(&fifo).unwrap(), Some(Vec::new()), "nothing waits for the other end of a FIFO");
+        assert!(read(Path::new("/dev/zero")).is_err(), "what never ends is not read");
     }
 
     #[test]

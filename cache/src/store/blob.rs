@@ -52,7 +52,10 @@ impl Store {
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<BlobReader>, StoreError> {
         let path = self.blob_path(digest);
         match File::open(&path) {
-            Ok(file) => Ok(Some(BlobReader { file, hasher: Some(Hasher::new()), digest: *digest, path })),
+            Ok(file) => {
+                let damaged = (self.inner.access == super::Access::All).then_some(path);
+                Ok(Some(BlobReader { file, hasher: Some(Hasher::new()), digest: *digest, damaged }))
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("open", &path, e)),
         }
@@ -101,12 +104,13 @@ impl Store {
 }
 
 /// Reads a blob and checks it: the read that would report its end reports [`io::ErrorKind::InvalidData`] instead when
-/// the bytes were not what the name says, and the blob is removed.
+/// the bytes were not what the name says, and the blob is removed, unless its store is only read.
 pub struct BlobReader {
     file: File,
     hasher: Option<Hasher>,
     digest: Digest,
-    path: PathBuf,
+    /// What is removed when it is damaged.
+    damaged: Option<PathBuf>,
 }
 
 impl Read for BlobReader {
@@ -120,7 +124,7 @@ impl Read for BlobReader {
             && let Some(hasher) = self.hasher.take()
             && hasher.finish() != self.digest
         {
-            fs::remove_file(&self.path)?;
+            self.damaged.as_ref().map_or(Ok(()), fs::remove_file)?;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 StoreError::BlobDamaged { digest: self.digest },

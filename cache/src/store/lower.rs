@@ -7,17 +7,23 @@
 
 use super::{opening, reference_record::genuine};
 use crate::{
-    ImageRecord, Index, LayerId, LayerSource, RefRecord, Store, StoreError,
+    ImageRecord, Index, LayerId, LayerMeta, LayerSource, RefRecord, Store, StoreError,
     disk::{make_dirs, remove_tree, whole_file},
 };
 use rbuild_oci::{Digest, ImageId, Reference};
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, ErrorKind},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
+
+/// The most bytes of an index that are copied.
+const LARGEST_INDEX: u64 = 8 << 30;
+
+/// Tells whether a layer of a store has all that it should have.
+pub type IsWhole<'a> = &'a dyn Fn(&Store, &LayerId) -> bool;
 
 /// A store that is only read.
 #[derive(Debug)]
@@ -38,26 +44,32 @@ impl Store {
         Ok(LowerStore { store: self.handle_on(root), index: Mutex::new(None) })
     }
 
-    /// Makes the layer of `lower` one of this store, used where it is; false when `lower` has it no more.
+    /// Makes the layer of `lower` one of this store, used where it is; false when `lower` has it no more, or when it is not whole.
     ///
     /// # Errors
     /// An I/O error when it cannot be named here.
-    pub fn borrow_layer(&self, lower: &LowerStore, layer: &LayerId) -> Result<bool, StoreError> {
+    pub fn borrow_layer(
+        &self,
+        lower: &LowerStore,
+        layer: &LayerId,
+        is_whole: IsWhole<'_>,
+    ) -> Result<bool, StoreError> {
         if self.has_layer(layer) {
             return Ok(true);
         }
-        let Ok(meta) = lower.store.layer_meta(layer) else { return Ok(false) };
+        let Some((meta, parts)) = lower.parts(layer) else { return Ok(false) };
+        if !is_whole(&lower.store, layer) {
+            return Ok(false);
+        }
         match &meta.source {
             LayerSource::Own | LayerSource::Elsewhere(_) => {}
             LayerSource::Recipe(recipe) => self.borrow_blob(lower, recipe)?,
             LayerSource::Blob(blob) => self.borrow_blob(lower, &blob.digest)?,
         }
-        let (there, draft) = (lower.store.layer_directory(layer), self.space().path("borrowed")?);
+        let draft = self.space().path("borrowed")?;
         make_dirs(&draft)?;
-        for name in ["fs", "lost", "meta.json"] {
-            if there.join(name).symlink_metadata().is_ok() {
-                link(&there.join(name), &draft.join(name))?;
-            }
+        for (name, there) in parts {
+            link(&there, &draft.join(name))?;
         }
         let path = self.layer_directory(layer);
         // what is there leads into a lower store that has it no more
@@ -80,16 +92,17 @@ impl Store {
         &self,
         lower: &LowerStore,
         reference: &Reference,
+        is_whole: IsWhole<'_>,
     ) -> Result<Option<ImageRecord>, StoreError> {
-        let Some(named) = lower.reference(reference)? else { return Ok(None) };
-        let Some(image) = lower.image(&named.image)? else { return Ok(None) };
+        let Some(named) = lower.reference(reference) else { return Ok(None) };
+        let Some(image) = lower.image(&named.image) else { return Ok(None) };
         for platform in &image.platforms {
-            let Some(image) = lower.image(&platform.image)? else { return Ok(None) };
-            if !self.borrow_parts(lower, &image)? {
+            let Some(image) = lower.image(&platform.image) else { return Ok(None) };
+            if !self.borrow_parts(lower, &image, is_whole)? {
                 return Ok(None);
             }
         }
-        if !self.borrow_parts(lower, &image)? {
+        if !self.borrow_parts(lower, &image, is_whole)? {
             return Ok(None);
         }
         if let Some(manifest) = &named.manifest {
@@ -119,9 +132,14 @@ impl Store {
     }
 
     /// The config, the layers and the record of an image; false when `lower` lacks one of them.
-    fn borrow_parts(&self, lower: &LowerStore, image: &ImageRecord) -> Result<bool, StoreError> {
+    fn borrow_parts(
+        &self,
+        lower: &LowerStore,
+        image: &ImageRecord,
+        is_whole: IsWhole<'_>,
+    ) -> Result<bool, StoreError> {
         for layer in &image.layers {
-            if !self.borrow_layer(lower, &layer.layer)? {
+            if !self.borrow_layer(lower, &layer.layer, is_whole)? {
                 return Ok(false);
             }
             if let Some(blob) = &layer.blob {
@@ -141,11 +159,13 @@ impl Store {
 
     /// Makes a blob one of this store; one that `lower` lacks stays missing.
     fn borrow_blob(&self, lower: &LowerStore, digest: &Digest) -> Result<(), StoreError> {
-        if self.blob_size(digest).is_some() || lower.store.blob_size(digest).is_none() {
+        if self.blob_size(digest).is_some() {
             return Ok(());
         }
+        let there = lower.store.blob_path(digest);
+        let Some(there) = genuine_place(&there, 3, Metadata::is_file) else { return Ok(()) };
         let draft = self.space().path("borrowed")?;
-        link(&lower.store.blob_path(digest), &draft)?;
+        link(&there, &draft)?;
         let path = self.blob_path(digest);
         fs::rename(&draft, &path).map_err(StoreError::on("create", &path))
     }
@@ -157,7 +177,8 @@ impl Store {
         // a writer there waits meanwhile; where no lock can be had, there is no writer or the copy may be a damaged one
         let lock = File::open(lower.store.at("locks/index")).ok();
         let _held = lock.as_ref().map(File::lock_shared);
-        copy_files(&from, &copy).map_err(StoreError::on("copy", &from))?;
+        let mut room = LARGEST_INDEX;
+        copy_files((&from, &copy), &mut room).map_err(StoreError::on("copy", &from))?;
         Ok(copy)
     }
 }
@@ -169,34 +190,78 @@ impl LowerStore {
         self.store.root()
     }
 
-    /// As [`Store::reference`]; what is damaged stays as it is.
-    fn reference(&self, reference: &Reference) -> Result<Option<RefRecord>, StoreError> {
-        let bytes = whole_file::read(&self.store.reference_path(reference))?;
-        Ok(bytes.and_then(|bytes| genuine(reference, &bytes)))
+    /// It as a store, of which everything may be read and nothing be written.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
-    /// As [`Store::image`]; what is damaged stays as it is.
-    fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
-        let bytes = whole_file::read(&self.store.image_path(id))?;
-        let image = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(image.filter(|image: &ImageRecord| image.id == *id))
+    /// The description of a layer and the places of its parts; `None` when it has no such layer, or when something there is not
+    /// what it should be.
+    fn parts(&self, layer: &LayerId) -> Option<(LayerMeta, Vec<(&'static str, PathBuf)>)> {
+        let directory = self.store.layer_directory(layer);
+        let mut parts = Vec::new();
+        for (name, is_right) in PARTS {
+            let path = directory.join(name);
+            if path.symlink_metadata().is_ok() {
+                parts.push((name, genuine_place(&path, 3, is_right)?));
+            }
+        }
+        parts.iter().find(|(name, _)| *name == "meta.json")?;
+        let meta = self.store.layer_meta(layer).ok()?;
+        let is_here = parts.iter().any(|(name, _)| *name == "fs");
+        (is_here || matches!(meta.source, LayerSource::Elsewhere(_))).then_some((meta, parts))
     }
+
+    /// As [`Store::reference`]; what is damaged or cannot be read is not there.
+    fn reference(&self, reference: &Reference) -> Option<RefRecord> {
+        genuine(reference, &whole_file::read(&self.store.reference_path(reference)).ok()??)
+    }
+
+    /// As [`Store::image`]; what is damaged or cannot be read is not there.
+    fn image(&self, id: &ImageId) -> Option<ImageRecord> {
+        let bytes = whole_file::read(&self.store.image_path(id)).ok()??;
+        serde_json::from_slice(&bytes).ok().filter(|image: &ImageRecord| image.id == *id)
+    }
+}
+
+/// Tells whether a file is of the right kind.
+type IsRight = fn(&Metadata) -> bool;
+
+/// What a layer has, and what each of it must be.
+const PARTS: [(&str, IsRight); 3] =
+    [("fs", Metadata::is_dir), ("lost", Metadata::is_dir), ("meta.json", Metadata::is_file)];
+
+/// Where `path` of a lower store is, if that is right: it may itself be a link, as those of a store that has borrowed it, to what has
+/// the same last `names` in its path.
+fn genuine_place(path: &Path, names: usize, is_right: IsRight) -> Option<PathBuf> {
+    let real = path.canonicalize().ok()?;
+    let last =
+        |path: &Path| path.components().rev().take(names).map(|name| name.as_os_str().to_owned()).collect();
+    let (one, other): (Vec<_>, Vec<_>) = (last(&real), last(path));
+    let right = one == other && is_right(&real.symlink_metadata().ok()?);
+    let is_link = path.symlink_metadata().ok()?.is_symlink();
+    right.then(|| if is_link { real } else { path.to_owned() })
 }
 
 fn link(target: &Path, path: &Path) -> Result<(), StoreError> {
     symlink(target, path).map_err(StoreError::on("create", path))
 }
 
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies the files of a directory, of at most `room` bytes in all.
+fn copy_files((from, to): (&Path, &Path), room: &mut u64) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let path = to.join(entry.file_name());
-        match entry.file_type()? {
-            kind if kind.is_dir() => {
+        match entry.metadata()? {
+            file if file.is_dir() => {
                 fs::create_dir(&path)?;
-                copy_files(&entry.path(), &path)?;
+                copy_files((&entry.path(), &path), room)?;
             }
-            kind if kind.is_file() => drop(fs::copy(entry.path(), path)?),
+            file if file.is_file() => {
+                *room = room.checked_sub(file.len()).ok_or(ErrorKind::FileTooLarge)?;
+                fs::copy(entry.path(), path)?;
+            }
             _ => {}
         }
     }

@@ -53,7 +53,7 @@ pub use layer::{LayerDraft, LayerMeta, LayerOrigin, LayerSource, RemoteLayer};
 pub use layer_id::LayerId;
 pub(crate) use lease::Held;
 pub use lease::{Lease, Missing};
-pub use lower::LowerStore;
+pub use lower::{IsWhole, LowerStore};
 pub use manifest_list::{ListedManifest, ManifestList};
 pub use mount_record::MountUsage;
 pub use open_upload::OpenUpload;
@@ -88,6 +88,7 @@ struct Inner {
     root: PathBuf,
     writer: Writer,
     clock: Clock,
+    access: Access,
     empty: PathBuf,
     space: TemporarySpace,
     warnings: Mutex<Vec<Warning>>,
@@ -100,6 +101,13 @@ struct Inner {
     synced: AtomicU64,
 }
 
+/// What a handle may do in its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    All,
+    Reading,
+}
+
 impl Store {
     /// Opens the store at `root`, which should be an absolute path, for the caller, who is `writer`; makes the store
     /// when it is not there. The times that it records come from `clock`.
@@ -110,7 +118,7 @@ impl Store {
     /// when it cannot be read or made.
     pub fn open(root: &Path, writer: &Writer, clock: Clock) -> Result<Self, StoreError> {
         let opened = opening::open(root, writer)?;
-        let store = Self::new(root, writer, clock);
+        let store = Self::new(root, writer, clock, Access::All);
         if opened == Opened::Made {
             store.keep_reserve();
         }
@@ -118,12 +126,13 @@ impl Store {
     }
 
     /// A handle on the store at `root`, which is not looked at.
-    fn new(root: &Path, writer: &Writer, clock: Clock) -> Self {
+    fn new(root: &Path, writer: &Writer, clock: Clock, access: Access) -> Self {
         Self {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 writer: writer.clone(),
                 clock,
+                access,
                 empty: root.join("empty"),
                 space: TemporarySpace::new(root),
                 warnings: Mutex::new(Vec::new()),
@@ -137,9 +146,9 @@ impl Store {
         }
     }
 
-    /// A handle on another store, for the same writer.
+    /// A handle on another store, for the same writer, which reads it and changes nothing there.
     pub(super) fn handle_on(&self, root: &Path) -> Self {
-        Self::new(root, &self.inner.writer, self.inner.clock)
+        Self::new(root, &self.inner.writer, self.inner.clock, Access::Reading)
     }
 
     /// The store's directory.

@@ -40,6 +40,7 @@ mod init;
 mod limits;
 mod linked_copies;
 mod long_runs;
+mod lower_bases;
 mod lower_store;
 mod modes;
 mod networks;

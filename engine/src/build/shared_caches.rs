@@ -9,7 +9,7 @@ use crate::{
     results::StepResult,
     shared_mounts::MountTransfer,
 };
-use rbuild_cache::{Cancel, LayerId};
+use rbuild_cache::{Cancel, LayerId, StoreError};
 use rbuild_planner::{Plan, PlannedTarget, StepId};
 use std::sync::Arc;
 
@@ -68,16 +68,25 @@ impl Build {
     /// If `error` says that a layer that came with a cache cannot be had, forgets the results that stand on it: their steps are
     /// carried out. False when it says something else.
     pub(super) fn lose_layers(&mut self, error: &Error) -> bool {
-        let Some(lost) = Lost::of(error) else { return false };
+        let lost = Lost::of(error);
+        if lost.is_none() && !is_missing(error) {
+            return false;
+        }
         let store = &self.executor.machine.store;
         let of_image = self.results.image_layers();
-        let is_lost = |layer: &LayerId| match store.remote_layer(layer) {
-            Ok(Some(remote)) => !of_image.contains(layer) && lost.covers(&remote.blob.digest),
-            Ok(None) | Err(_) => false,
+        if lost.is_none() && of_image.iter().any(|layer| !store.has_layer(layer)) {
+            return false;
+        }
+        let is_lost = |layer: &LayerId| match (lost, store.remote_layer(layer)) {
+            _ if of_image.contains(layer) => false,
+            (Some(lost), Ok(Some(remote))) => lost.covers(&remote.blob.digest),
+            (Some(_), Ok(None) | Err(_)) => false,
+            (None, _) => !store.has_layer(layer),
         };
         let layers: Vec<LayerId> = self.results.layers().into_iter().filter(is_lost).collect();
         if layers.is_empty() {
-            return false;
+            // another step has found the missing ones before
+            return lost.is_none();
         }
         self.reporter.warn(Warning::CachedLayerLost { causes: Causes::of(error) });
         self.cache.lose(&layers, lost);
@@ -102,4 +111,9 @@ impl Build {
         });
         bringing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }
+}
+
+/// True if a layer that was here is gone: that of a store which is only read, whose owner has removed it.
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Store(StoreError::LayerMissing { .. }))
 }

@@ -42,9 +42,11 @@ impl StepCache {
         self.imports.content(layer)
     }
 
-    /// Records that need one of `layers`, which cannot be had because of `lost`, count for nothing from now on.
-    pub(crate) fn lose(&self, layers: &[LayerId], lost: Lost) {
-        self.imports.lose(lost);
+    /// Records that need one of `layers`, which cannot be had, count for nothing from now on; `lost` says what caches lack.
+    pub(crate) fn lose(&self, layers: &[LayerId], lost: Option<Lost>) {
+        if let Some(lost) = lost {
+            self.imports.lose(lost);
+        }
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(layers);
     }
 

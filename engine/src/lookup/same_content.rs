@@ -52,7 +52,10 @@ impl StepCache {
 }
 
 /// The layers of `earlier`, and those of the step now, of which each two must hold the same files; `None` when they cannot.
-fn stacks_to_compare(ready: &Ready<'_>, earlier: &CacheRecord) -> Option<(Vec<LayerId>, Vec<LayerId>)> {
+pub(super) fn stacks_to_compare(
+    ready: &Ready<'_>,
+    earlier: &CacheRecord,
+) -> Option<(Vec<LayerId>, Vec<LayerId>)> {
     let sources = ready.inputs.source_layers();
     let (mut before, mut now) = (earlier.parent_layers.clone(), ready.inputs.parent.to_vec());
     let may_be_same = match ready.content_step {
