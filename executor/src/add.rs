@@ -6,7 +6,7 @@
 
 use crate::{
     ExecutorError,
-    draft::{Below, Birth, Destination, NewDir, Place, Policy, Special, file::BUFFER, finish_at, open_new},
+    draft::{BUFFER, Below, Birth, Destination, NewDir, Place, Policy, Special, finish_at, open_new},
     rooted::{FileType, Last, Space, file_name, is_dir, join, parent, resolve, shown},
     select::{Kind, Meta, Owner, Time},
     xattrs::{self, Xattrs},

@@ -10,9 +10,9 @@ use crate::{
     ExecutorError, FetchedFile, Selection, Snapshots,
     add::{self, Archive},
     draft::{
-        Destination, Made, NewDir, Place, Policy, create_with,
-        file::{self, BUFFER, Original, Ways},
-        open_new,
+        BUFFER, Created, Destination, Made, NewDir, Place, Policy, Seen, Ways, create_with, failure,
+        file::{self, Original},
+        open_new, pour,
     },
     rooted::{Last, Space as _, is_dir, join, parent, resolve, shown},
     select::{Body, Dir, Kind, Meta, Root, Time, Tree},
@@ -125,6 +125,7 @@ impl Copy<'_> {
                 },
             }
         }
+        self.ways.finish((&self.policy, &self.destination.taken))?;
         // putting things into them changed their times
         for (path, meta) in &self.recreated {
             self.destination.set_times(path, meta);
@@ -167,7 +168,7 @@ impl Copy<'_> {
     /// Copies anything but a directory to canonical `path`, whose parent is in the upper directory.
     fn put(&mut self, root: &Root, path: &[u8]) -> Result<(), ExecutorError> {
         self.destination.make_room(path)?;
-        let fail = |errno| file::failure(path, errno);
+        let fail = |errno| failure(path, errno);
         let to = self.destination.upper.open_dir(parent(path))?;
         let stat = fstat(&to).map_err(fail)?;
         let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
@@ -179,7 +180,15 @@ impl Copy<'_> {
                 let reads = Original::needs_directory(entry);
                 let from = if reads { Some(root.source.open_dir(&names.path)?) } else { None };
                 let original = Original { dir: from.as_ref(), names, entry };
-                file::create(original, place, &self.policy, &self.ways, &mut self.buffer).map_err(fail)
+                let made = file::create(original, place, &self.policy, &self.ways, &mut self.buffer);
+                match made.map_err(fail)? {
+                    Created::Whole => Ok(()),
+                    Created::Empty(content) => self.ways.fill_later(
+                        (content, path.to_vec()),
+                        (&self.policy, taken),
+                        &mut self.buffer,
+                    ),
+                }
             }
             Body::Inline(content) => {
                 let now = self.destination.now;
@@ -192,7 +201,7 @@ impl Copy<'_> {
                 let meta = self.policy.apply(meta, Kind::File);
                 let from = open_fetched(fetched)?;
                 let to = open_new(place, &meta).map_err(fail)?;
-                file::pour(&from, &to, fetched.size, &self.ways, &mut self.buffer).map_err(fail)?;
+                pour(&from, &to, fetched.size, &self.ways, &mut self.buffer).map_err(fail)?;
                 self.policy.finish_file(&to, &meta, place.birth).map_err(fail)?;
                 taken.add_stat(&fstat(&to).map_err(fail)?);
                 Ok(())
@@ -258,7 +267,7 @@ impl Copy<'_> {
             (Unpack::Local | Unpack::Always, Kind::File) => {
                 let path = join(&dir.path, dir.text(dir.entries[0].name));
                 let file = root.source.open(&path)?;
-                file::unchanged(&file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
+                Seen::of(&dir.entries[0]).unchanged(&file).map_err(|errno| failure(&path, errno))?;
                 let kept = file.try_clone().map_err(|error| ExecutorError::system("dup", &path, error))?;
                 Ok(add::recognise(file, &path, add::Purpose::Add)?.map(|archive| (archive, kept)))
             }
@@ -287,7 +296,7 @@ impl Copy<'_> {
         // a change often shows as damage first: report the change then
         if !matches!(extracted, Err(ExecutorError::Canceled)) {
             let path = join(&dir.path, dir.text(dir.entries[0].name));
-            file::unchanged(file, &dir.entries[0]).map_err(|errno| file::failure(&path, errno))?;
+            Seen::of(&dir.entries[0]).unchanged(file).map_err(|errno| failure(&path, errno))?;
         }
         extracted
     }

@@ -11,7 +11,7 @@ mod tree;
 mod walk;
 
 pub use file_list::{FileList, ListDifference, ListedFile, ListedKind};
-pub(crate) use tree::{Dir, Entry, Kind, Meta, Owner, Time, Tree};
+pub(crate) use tree::{Dir, Entry, Identity, Kind, Meta, Owner, Time, Tree};
 
 use crate::{
     ContextDirectory, ExecutorError, FetchedFile, FetchedSource, IgnoreRules, SourceRoot,

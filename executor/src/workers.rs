@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Items done by the caller alone before threads are started for the rest.
+/// Short items that cost less than a thread.
 const ALONE: usize = 12;
 /// More threads than this only wait for each other in the kernel.
 const MOST: usize = 8;
@@ -11,6 +11,8 @@ const MOST: usize = 8;
 pub(crate) struct Queue<T, E> {
     state: Mutex<State<T, E>>,
     changed: Condvar,
+    /// Items done by the caller alone before threads are started for the rest.
+    alone: usize,
 }
 
 struct State<T, E> {
@@ -27,7 +29,15 @@ impl<T: Send, E: Send> Queue<T, E> {
         Self {
             state: Mutex::new(State { items, running: 0, waiting: 0, failure: None }),
             changed: Condvar::new(),
+            alone: ALONE,
         }
+    }
+
+    /// The same for items of which each takes long.
+    pub(crate) fn of_long(items: Vec<T>) -> Self {
+        // one needs no other thread
+        let alone = usize::from(items.len() < 2);
+        Self { alone, ..Self::new(items) }
     }
 
     /// Adds work.
@@ -49,7 +59,7 @@ impl<T: Send, E: Send> Queue<T, E> {
         work: impl Fn(T, &mut S, &Self) -> Result<(), E> + Sync,
     ) -> Result<(), E> {
         let mut own = scratch();
-        for _ in 0..ALONE {
+        for _ in 0..self.alone {
             let Some(item) = self.lock().items.pop() else { return Ok(()) };
             work(item, &mut own, &self)?;
         }

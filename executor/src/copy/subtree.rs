@@ -9,8 +9,8 @@ use super::earlier::{Earlier, EarlierDir};
 use crate::{
     ExecutorError,
     draft::{
-        Below, Birth, Made, Place, Policy, Taken,
-        file::{self, BUFFER, Original, Ways},
+        BUFFER, Below, Birth, Created, Made, Place, Policy, Taken, Ways, failure,
+        file::{self, Original},
         stamps,
     },
     rooted::{Rooted, Space as _, is_dir, join, shown},
@@ -212,7 +212,7 @@ impl<'a> Subtree<'a> {
         }
         if let Some(earlier) = &opened.earlier {
             let meta = self.policy.apply(entry.meta, entry.kind);
-            self.ways.go_on().map_err(|errno| file::failure(&path(), errno))?;
+            self.ways.go_on().map_err(|errno| failure(&path(), errno))?;
             if entry.kind == Kind::File && earlier.link(name, (entry, &meta), &opened.to) {
                 return Ok(());
             }
@@ -221,7 +221,7 @@ impl<'a> Subtree<'a> {
         let original = Original { dir: from, names: dir, entry };
         let place = Place { dir: &opened.to, name, birth: opened.birth, taken: self.taken };
         let mut made = file::create(original, place, self.policy, self.ways, buffer);
-        if made == Err(Errno::EXIST) {
+        if matches!(made, Err(Errno::EXIST)) {
             self.taken.give_up();
             match unlinkat(&opened.to, name, AtFlags::empty()) {
                 Ok(()) => made = file::create(original, place, self.policy, self.ways, buffer),
@@ -229,7 +229,12 @@ impl<'a> Subtree<'a> {
                 Err(errno) => made = Err(errno),
             }
         }
-        made.map_err(|errno| file::failure(&path(), errno))
+        match made.map_err(|errno| failure(&path(), errno))? {
+            Created::Whole => Ok(()),
+            Created::Empty(content) => {
+                self.ways.fill_later((content, path()), (self.policy, self.taken), buffer)
+            }
+        }
     }
 
     /// The directory in the source.

@@ -25,6 +25,8 @@ const KEPT_FILE: u64 = 32 << 10;
 const KEPT_TOTAL: usize = 48 << 20;
 /// Entries of one directory judged by one thread at a time.
 const CHUNK: usize = 512;
+/// A file from this length on is a task of its own.
+const LONG_FILE: u64 = 4 << 20;
 const BUFFER: usize = 256 << 10;
 
 /// Files of one directory.
@@ -47,14 +49,19 @@ pub(crate) fn fill<'a>(
     dirs: impl Iterator<Item = &'a mut Dir>,
     cancel: &Cancel,
 ) -> Result<(), ExecutorError> {
-    let mut tasks = Vec::new();
+    let (mut tasks, mut has_long) = (Vec::new(), false);
     for dir in dirs {
         let (path, names) = (dir.path.as_slice(), dir.names.as_slice());
-        tasks.extend(dir.entries.chunks_mut(CHUNK).map(|entries| Task { path, names, entries }));
+        let long = |entry: &Entry| entry.kind == Kind::File && entry.size >= LONG_FILE;
+        has_long |= dir.entries.iter().any(long);
+        let pieces = dir.entries.chunk_by_mut(|one, next| !long(one) && !long(next));
+        let pieces = pieces.flat_map(|entries| entries.chunks_mut(CHUNK));
+        tasks.extend(pieces.map(|entries| Task { path, names, entries }));
     }
     let (root, context) = (source.rooted(), source.context());
     let reading = Reading { root, context, kept: AtomicUsize::new(0), cancel };
-    Queue::new(tasks).drain(|| vec![0; BUFFER], |mut task, buffer, _| reading.fill(&mut task, buffer))
+    let queue = if has_long { Queue::of_long(tasks) } else { Queue::new(tasks) };
+    queue.drain(|| vec![0; BUFFER], |mut task, buffer, _| reading.fill(&mut task, buffer))
 }
 
 impl Reading<'_> {

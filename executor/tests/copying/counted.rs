@@ -18,7 +18,7 @@ fn bytes(draft: &LayerDraft) -> (u64, u64) {
     (before, measured())
 }
 
-fn copied(store: &Store, context: &Path, sources: &[&str]) -> LayerDraft {
+pub(crate) fn copied(store: &Store, context: &Path, sources: &[&str]) -> LayerDraft {
     let root = ContextRoot::open(store, context, IgnoreRules::none(), now()).unwrap();
     let sources = sources.iter().map(|source| CopySource::Path((*source).to_owned())).collect();
     let plain = CopyAction::plain(Filesystem::Context, sources, "/to/".parse().unwrap());

@@ -9,5 +9,6 @@ mod digest;
 mod fixture;
 mod hostile;
 mod ignore;
+mod long_files;
 mod roots;
 mod users;
