@@ -35,7 +35,14 @@ impl Definition {
         let (text, context) = load((engine, request), reporter, cancel)?;
         let dockerfile = parse(&text)
             .inspect_err(|error| warn(&findings_before(error, &text, request), &text, reporter))?;
-        let targets = targets(request);
+        let mut targets = targets(request);
+        if let Some(name) = rbuild_planner::epoch_context(&dockerfile, &targets[0])
+            && let Some(time) = context.time(&name)?
+        {
+            for options in &mut targets {
+                options.context_times.insert(name.clone(), time);
+            }
+        }
         Ok(Self { text, dockerfile, targets, context })
     }
 

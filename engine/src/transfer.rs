@@ -3,7 +3,9 @@
 use crate::{
     Activity, ArchiveFormat, Engine, Error, EventSink, Note,
     containers::apply_changes,
+    remote_sources::WebFiles,
     reporter::{Reporter, Running},
+    urls::without_login,
 };
 use rbuild_cache::{LayerId, RefRecord};
 use rbuild_image::{ImageEvent, ImageForm, Import, Packing, PushedAs, SaveItem};
@@ -185,6 +187,33 @@ impl Engine {
             self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(record.id)
+    }
+
+    /// As [`Engine::import`], of the file at `url` (http or https), which is kept: a server that says that it has not changed is
+    /// not asked for it again.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when it cannot be had; those of [`Engine::import`].
+    pub async fn import_url(
+        &self,
+        url: &str,
+        (name, platform): (Option<&ImageName>, Option<&Platform>),
+        (changes, message): (&[String], Option<&str>),
+        events: EventSink,
+    ) -> Result<ImageId, Error> {
+        // found out before anything is fetched
+        apply_changes(ContainerConfig::default(), changes)?;
+        let (lease, reporter) = (self.store.lease()?, Reporter::new(events));
+        let shown = without_login(url);
+        let files = WebFiles::new((&self.store, &lease), &self.web, &reporter);
+        let found = files.find(url, None).await.map_err(|error| Error::Source {
+            url: shown.clone(),
+            source: Box::new(error),
+            diagnostic: None,
+        })?;
+        let file = found.open(&self.store)?;
+        let comment = message.map_or_else(|| format!("Imported from {shown}"), str::to_owned);
+        self.import(ArchiveSource::File(file.bytes), (name, platform), changes, Some(&comment))
     }
 
     /// Fetches an image, for `platform` or the machine's own.

@@ -34,6 +34,7 @@ mod stage_lowering;
 mod step_name;
 
 pub use env::Env;
+pub use epoch::context as epoch_context;
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
 pub use graph::StepId;
 pub use instructions::{GitSource, GitTimes, Submodules};

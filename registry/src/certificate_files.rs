@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 /// The files with the certificates of one host, wherever they are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CertificateFiles {
+pub struct CertificateFiles {
     /// Authorities.
-    pub(crate) authorities: Vec<PathBuf>,
+    pub authorities: Vec<PathBuf>,
     /// The client's own certificate, and its key, which may be in the same file.
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
+    pub client: Option<(PathBuf, PathBuf)>,
 }

@@ -1,7 +1,7 @@
 //! The client, and the requests that concern a registry as a whole.
 
 use crate::{
-    Access, Cause, ClientOptions, RegistryError, RetryPolicy, Surroundings,
+    Access, Cause, CertificateFiles, ClientOptions, RegistryError, RetryPolicy, Surroundings,
     auth::Authenticator,
     connector::Connector,
     error::UnreadOptions,
@@ -13,7 +13,7 @@ use crate::{
     trust::Trust,
 };
 use rbuild_oci::Reference;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, Url};
 use std::{
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
@@ -74,6 +74,15 @@ impl Client {
     /// [`RegistryError::Configuration`] when the options cannot be read.
     pub fn surroundings(&self) -> Result<&Surroundings, RegistryError> {
         Ok(&self.transport.configured()?.surroundings)
+    }
+
+    /// The certificates with which other programs are to reach `url` for this client; none for what is no URL.
+    ///
+    /// # Errors
+    /// [`RegistryError::Configuration`] when the options cannot be read, [`RegistryError::Certificate`] for a directory that cannot.
+    pub fn certificate_files(&self, url: &str) -> Result<CertificateFiles, RegistryError> {
+        let Ok(url) = Url::parse(url) else { return Ok(CertificateFiles::default()) };
+        self.transport.configured()?.connector.trust.files(&url)
     }
 
     /// The same client, which tells `listener` why it waits.

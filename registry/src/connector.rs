@@ -27,7 +27,7 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
 pub(crate) struct Connector {
-    trust: Trust,
+    pub(crate) trust: Trust,
     proxies: Proxies,
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
     endpoints: Mutex<HashMap<String, Arc<OnceCell<Arc<Endpoint>>>>>,

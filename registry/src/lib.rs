@@ -47,6 +47,7 @@ mod upload_session;
 
 pub use blob::{BlobStart, BlobStream};
 pub use body::BlobBody;
+pub use certificate_files::CertificateFiles;
 pub use challenge::{Challenge, parse_challenges};
 pub use client::Client;
 pub use credentials::{Credentials, Login, LoginOrigin};

@@ -1,7 +1,7 @@
 //! The trusted certificates of each host, in the directories that Docker and containers use:
 //! `certs.d/<host[:port]>/*.crt` are authorities, `*.cert` with `*.key` is the client's own certificate.
 
-use crate::{Cause, Registries, RegistryError, host};
+use crate::{Cause, Registries, RegistryError, certificate_files::CertificateFiles, host};
 use reqwest::{Certificate, Identity, Url};
 use std::{
     fs, io,
@@ -56,6 +56,17 @@ impl Trust {
     /// elsewhere.
     pub(crate) fn load(&self, url: &Url) -> Result<HostTrust, RegistryError> {
         let mut trust = HostTrust { tls: self.tls_for(url), ..HostTrust::default() };
+        let files = self.files(url)?;
+        files.authorities.iter().try_for_each(|path| trust.add_authority(path))?;
+        if let Some((certificate, key)) = &files.client {
+            trust.add_client(certificate, key)?;
+        }
+        Ok(trust)
+    }
+
+    /// The files with the certificates for `url`.
+    pub(crate) fn files(&self, url: &Url) -> Result<CertificateFiles, RegistryError> {
+        let mut files = CertificateFiles::default();
         for directory in &self.certificate_directories {
             let directory = directory.join(host::name_of(url));
             let mut names: Vec<PathBuf> = match fs::read_dir(&directory) {
@@ -65,30 +76,24 @@ impl Trust {
             };
             names.sort();
             for path in names {
-                trust.add(&path)?;
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("crt") => files.authorities.push(path),
+                    Some("cert") => files.client = Some((path.clone(), path.with_extension("key"))),
+                    // keys are read with their certificate; all other files are ignored
+                    Some(_) | None => {}
+                }
             }
             break;
         }
-        for files in self.registries.certificates(&host::name_of(url)) {
-            files.authorities.iter().try_for_each(|path| trust.add_authority(path))?;
-            if let Some((certificate, key)) = &files.client {
-                trust.add_client(certificate, key)?;
-            }
+        for configured in self.registries.certificates(&host::name_of(url)) {
+            files.authorities.extend(configured.authorities.iter().cloned());
+            files.client = configured.client.clone().or(files.client.take());
         }
-        Ok(trust)
+        Ok(files)
     }
 }
 
 impl HostTrust {
-    fn add(&mut self, path: &Path) -> Result<(), RegistryError> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => self.add_authority(path),
-            Some("cert") => self.add_client(path, &path.with_extension("key")),
-            // keys are read with their certificate; all other files are ignored
-            Some(_) | None => Ok(()),
-        }
-    }
-
     fn add_authority(&mut self, path: &Path) -> Result<(), RegistryError> {
         let roots = Certificate::from_pem_bundle(&read(path)?).map_err(|error| unusable(path, error))?;
         if roots.is_empty() {

@@ -42,10 +42,10 @@ pub(crate) struct LoadArgs {
 
 /// What was typed after `import`.
 #[derive(Debug, Args)]
-#[command(override_usage = "rbuild import [OPTIONS] FILE|- [REPOSITORY[:TAG]]")]
+#[command(override_usage = "rbuild import [OPTIONS] FILE|URL|- [REPOSITORY[:TAG]]")]
 pub(crate) struct ImportArgs {
-    /// The tar archive, - for standard input
-    #[arg(value_name = "FILE|-")]
+    /// The tar archive, its URL, or - for standard input
+    #[arg(value_name = "FILE|URL|-")]
     pub(crate) file: String,
     /// The image's name
     #[arg(value_name = "REPOSITORY[:TAG]")]

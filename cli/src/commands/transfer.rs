@@ -8,7 +8,7 @@ use crate::{
     options::{Certificates, image_name, platform, platforms, size},
     progress::Style,
     streams::print,
-    working::{show, style_for_people},
+    working::{show, style_for_people, work},
 };
 use nix::unistd::{Whence, lseek};
 use rbuild::{ArchiveFormat, ArchiveSource, Platform};
@@ -86,17 +86,19 @@ pub(super) fn load(app: &App, args: &LoadArgs) -> Result<(), CliError> {
 /// Makes an image of a root filesystem.
 pub(super) fn import(app: &App, args: &ImportArgs) -> Result<(), CliError> {
     let platform = platform(args.platform.as_deref())?;
-    let source = match args.file.as_str() {
-        "-" => standard_input(),
-        url if url.starts_with("http://") || url.starts_with("https://") => {
-            return Err(UsageError::unsupported(format_args!("importing from a URL ({url})")).into());
-        }
-        path => existing(Path::new(path))?,
-    };
     let name = args.name.as_deref().map(image_name).transpose()?;
-    let engine = app.engine()?;
-    let image =
-        engine.import(source, (name.as_ref(), platform.as_ref()), &args.change, args.message.as_deref())?;
+    let (of, message) = ((name.as_ref(), platform.as_ref()), args.message.as_deref());
+    let image = match args.file.as_str() {
+        url if url.starts_with("http://") || url.starts_with("https://") => {
+            let engine = app.engine_with_registries(Certificates::Checked)?;
+            let changes = (args.change.as_slice(), message);
+            work(style_for_people(&app.environment), async |events| {
+                engine.import_url(url, of, changes, events).await
+            })?
+        }
+        "-" => app.engine()?.import(standard_input(), of, &args.change, message)?,
+        path => app.engine()?.import(existing(Path::new(path))?, of, &args.change, message)?,
+    };
     print(&format!("{image}\n"))
 }
 

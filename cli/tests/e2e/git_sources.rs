@@ -1,8 +1,11 @@
 //! ADD of Git repositories, from a real server: what becomes of their files, when the server is asked, logins, and
 //! repositories that are up to something.
 
-use crate::with_busybox;
-use rbuild_testkit::{GitRepository, GitServer, HttpReply, HttpServer, Ran, Workspace};
+use crate::{ordinary_user, with_busybox};
+use rbuild_testkit::{
+    Base, GitRepository, GitServer, HttpReply, HttpServer, Ran, Registry, RegistryOptions, RegistryTransport,
+    Workspace,
+};
 use std::{
     fs::{self, Permissions},
     io::Write as _,
@@ -157,6 +160,29 @@ fn submodules_come_from_the_network_alone() {
     let url = server.url("outer.git");
     build(&here, &format!("ADD {url} /with\nADD {url}?submodules=false /without"));
     assert_eq!(image_says(&here, "cat /with/sub/file; find /with -name .git; ls /without/sub"), "two");
+    // a kept repository has its submodules, with nothing in them that leads to the store
+    let files = here.path().join("files");
+    let ran = try_build(&here, &format!("ADD --keep-git-dir {url} /kept"), &["-o", files.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    let kept = files.join("kept");
+    let git = |words: &[&str], below: &str| {
+        let command = Command::new("git")
+            .args(["-c", "safe.directory=*"])
+            .args(words)
+            .current_dir(kept.join(below))
+            .output();
+        String::from_utf8(command.unwrap().stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(git(&["status", "--porcelain"], ""), "");
+    assert_eq!(git(&["status", "--porcelain"], "sub"), "");
+    assert_eq!(
+        git(&["submodule", "status"], "").split(' ').next(),
+        Some(&*git(&["rev-parse", "HEAD"], "sub"))
+    );
+    assert_eq!(git(&["remote", "get-url", "origin"], "sub"), server.url("inner.git"));
+    let store = here.store().display().to_string();
+    let named = Command::new("grep").args(["-rl", &store]).arg(&kept).output().unwrap();
+    assert_eq!(String::from_utf8(named.stdout).unwrap(), "");
 
     let secret = inner.work_tree.display().to_string();
     for path in [secret.clone(), format!("file://{secret}"), "ext::sh -c touch% /tmp/pwned".to_owned()] {
@@ -296,4 +322,33 @@ fn what_is_wrong_with_a_repository_is_said_in_one_error() {
     }
     let left = fs::read_dir(here.store().join("tmp")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing half-made stays");
+}
+
+/// A registry has TLS and no repository of Git: what it answers shows that its certificate was taken.
+#[test]
+fn an_authority_of_ones_own_counts_for_repositories_too() {
+    const NAME: &str = "an_authority_of_ones_own_counts_for_repositories_too";
+    let Some(here) = ordinary_user::workspace(NAME) else { return };
+    let Some(registry) =
+        Registry::start(&RegistryOptions { transport: RegistryTransport::Tls, ..RegistryOptions::default() })
+    else {
+        return;
+    };
+    here.import(Base::Busybox);
+    let dockerfile = format!("FROM busybox\nADD https://{}/a.git /x\n", registry.host());
+    let context = here.context("git", &dockerfile, &[]);
+    let says = |configuration: &std::path::Path| {
+        let mut command = here.command(["build", "-t", "x", context.to_str().unwrap()]);
+        let ran = Ran::of(command.env("XDG_CONFIG_HOME", configuration).output().unwrap());
+        assert!(matches!(ran.code, 1 | 3), "{ran:#?}");
+        ran.stderr
+    };
+    let empty = here.write("empty/file", "");
+    let unknown = says(empty.parent().unwrap());
+    assert!(unknown.contains("certificate"), "{unknown}");
+    let authority = fs::read(registry.authority()).unwrap();
+    let place = format!("config/docker/certs.d/{}/ca.crt", registry.host());
+    here.write(&place, authority);
+    let known = says(&here.path().join("config"));
+    assert!(known.contains("not found") && !known.contains("certificate"), "{known}");
 }

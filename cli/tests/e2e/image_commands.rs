@@ -1,6 +1,8 @@
 //! The commands for images as scripts use them: filters, patterns, templates, sizes.
 
 use crate::with_busybox;
+use rbuild_testkit::{HttpReply, HttpServer};
+use std::process::Command;
 
 fn lines(text: &str) -> Vec<&str> {
     text.lines().collect()
@@ -135,4 +137,48 @@ fn inspect_is_docker_s_json_and_docker_s_templates() {
     assert_eq!(all.trim().parse::<u64>().unwrap(), image.trim().parse::<u64>().unwrap() + 6);
     assert!(here.run(["inspect", "-s", "--type", "image", "x"]).stderr.contains("--size ignored for image"));
     assert_eq!(here.fails(["image", "inspect", "--size", "x"]).code, 2);
+}
+
+#[test]
+fn a_root_filesystem_is_imported_from_the_web_as_docker_does_it() {
+    let Some(here) = with_busybox("a root filesystem is imported from the web") else { return };
+    let tree = here.write("root/file", "from afar\n");
+    let tar = |filter: &str| {
+        let script = format!("tar -C {} -c . | {filter}", tree.parent().unwrap().display());
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success());
+        output.stdout
+    };
+    let (whole, packed) = (tar("cat"), tar("gzip"));
+    let short = whole[..700].to_vec();
+    let server = HttpServer::start(move |request| match request.target.as_str() {
+        "/root.tar" if request.header("if-none-match").is_some() => HttpReply::new(304, ""),
+        "/root.tar" => HttpReply::new(200, whole.clone()).header("ETag", "\"1\""),
+        "/moved" => HttpReply::new(302, "").header("Location", "/root.tgz"),
+        "/root.tgz" => HttpReply::new(200, packed.clone()),
+        "/short.tar" => HttpReply::new(200, short.clone()),
+        "/page" => HttpReply::new(200, "<html>"),
+        _ => HttpReply::new(404, "not here"),
+    });
+    let url = |path: &str| format!("http://{}/{path}", server.host());
+    let id = here.ok(["import", "-c", "ENV A=b", &url("root.tar"), "far:1"]);
+    let shown = "{{.Id}} {{index .Config.Env 0}} {{(index .RootFS.Layers 0) | len}}";
+    assert_eq!(here.ok(["inspect", "--format", shown, "far:1"]), format!("{} A=b 71\n", id.trim()));
+    let remark = |image: &str| here.ok(["history", "--no-trunc", "--format", "{{.Comment}}", image]);
+    assert_eq!(remark("far:1"), format!("Imported from {}\n", url("root.tar")));
+    // what is here is not sent again
+    here.ok(["import", "-m", "mine", &url("root.tar"), "far:2"]);
+    assert_eq!(remark("far:2"), "mine\n");
+    assert_eq!(server.requests().iter().filter(|request| request.target == "/root.tar").count(), 2);
+    here.ok(["import", &url("moved"), "far:3"]);
+    assert!(here.ok(["diff", "far:2", "far:3"]).starts_with("0 added, 0 changed, 0 removed"));
+
+    let before = server.requests().len();
+    let wrong = here.fails(["import", "-c", "RUN true", &url("root.tar"), "bad"]);
+    assert_eq!(server.requests().len(), before, "a bad change is found out first: {}", wrong.stderr);
+    for (path, said) in [("none", "404"), ("short.tar", "tar"), ("page", "tar")] {
+        let failed = here.fails(["import", &url(path), "bad"]);
+        assert!(failed.stderr.contains(said), "{path}: {}", failed.stderr);
+    }
+    assert_eq!(here.run(["inspect", "bad"]).code, 1, "nothing is named");
 }

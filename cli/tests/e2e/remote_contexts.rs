@@ -93,6 +93,54 @@ fn a_repository_is_a_context() {
 }
 
 #[test]
+fn an_epoch_is_the_time_of_a_context_on_the_network() {
+    let Some(here) = with_busybox("SOURCE_DATE_EPOCH of contexts on the network") else { return };
+    let server = GitServer::start();
+    let (repository, first) = filled(&server);
+    let time = |commit: &str| {
+        let words = ["show", "--no-patch", "--format=%ct", commit];
+        let output = Command::new("git").args(words).current_dir(&repository.work_tree).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let created = || here.ok(["inspect", "--format", "{{.Created}}", "x"]).trim().to_owned();
+    let url = server.url("a.git");
+    let of_context = ["--build-arg", "SOURCE_DATE_EPOCH=context"];
+    let declared = here.write(
+        "Dockerfile.seen",
+        "FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH > /seen\n",
+    );
+    let declared = declared.to_str().unwrap();
+    for commit in [&*first, "HEAD"] {
+        let place = if commit == "HEAD" { url.clone() } else { format!("{url}#{commit}") };
+        build(&here, &["-f", declared, of_context[0], of_context[1], &place]);
+        assert_eq!(image_says(&here, "cat /seen"), time(commit));
+        build(
+            &here,
+            &["-f", declared, "--build-arg", &format!("SOURCE_DATE_EPOCH={}", time(commit)), &place],
+        );
+        let given = created();
+        build(&here, &["-f", declared, of_context[0], of_context[1], &place]);
+        assert_eq!(created(), given);
+    }
+    // a global ARG asks for it too, and a named context has a time of its own
+    let global = format!("ARG SOURCE_DATE_EPOCH=code\n{}", fs::read_to_string(declared).unwrap());
+    let context = here.context("global", &global, &[]);
+    let named = format!("code={url}#{first}");
+    build(&here, &["--build-context", &named, context.to_str().unwrap()]);
+    assert_eq!(image_says(&here, "cat /seen"), time(&first));
+
+    let text = fs::read_to_string(declared).unwrap().into_bytes();
+    let dated = HttpServer::start(move |_| {
+        HttpReply::new(200, text.clone()).header("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT")
+    });
+    build(&here, &[of_context[0], of_context[1], &format!("http://{}/Dockerfile", dated.host())]);
+    assert_eq!(
+        (image_says(&here, "cat /seen"), created()),
+        ("1000000000".to_owned(), "2001-09-09T01:46:40Z".to_owned())
+    );
+}
+
+#[test]
 fn a_commit_that_is_known_needs_no_server_and_no_files() {
     let Some(here) = with_busybox("cached contexts in Git repositories") else { return };
     let server = GitServer::start();

@@ -114,6 +114,16 @@ impl Context {
         self.named.get(name)
     }
 
+    /// The time of the main context (`context`) or of a named one, in seconds since 1970: of the commit, or of the file as its
+    /// server states it. What is on this machine has none.
+    ///
+    /// # Errors
+    /// When the commit cannot be had.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<i64>, Error> {
+        let context = if name == "context" { self.remote() } else { self.remote_named(name) };
+        Ok(context.map(OpenedContext::time).transpose()?.flatten())
+    }
+
     /// The bytes of the Dockerfile of `request`.
     ///
     /// # Errors

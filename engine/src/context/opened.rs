@@ -159,6 +159,19 @@ impl OpenedContext {
         Ok(Some(rbuild_executor::read_definition(bytes, Path::new(&self.0.shown))?))
     }
 
+    /// Its time in seconds since 1970: of the commit, or of the file as its server states it.
+    ///
+    /// # Errors
+    /// When the commit cannot be had.
+    pub(super) fn time(&self) -> Result<Option<i64>, Error> {
+        match &self.0.found {
+            FoundContext::Commit(commit, access) => {
+                commit.time(access).map(Some).map_err(|error| self.failed(error))
+            }
+            FoundContext::Archive(file) | FoundContext::File(file, _) => Ok(file.modified()),
+        }
+    }
+
     /// The content of the file at `path`; `None` when nothing has that name.
     ///
     /// # Errors

@@ -6,12 +6,16 @@ use crate::{
     ssh::{Agents, SshKeys},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rbuild_cache::{Cancel, Store};
-use rbuild_registry::{Client, Surroundings};
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use rbuild_cache::{Cancel, ScratchDir, Store};
+use rbuild_registry::{CertificateFiles, Client, Surroundings};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 /// Where programs are when the caller says nothing.
 const PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where systems keep the authorities that they trust.
+const SYSTEM_AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// What one build reaches repositories with. Cheap to clone.
 #[derive(Clone)]
@@ -84,6 +88,44 @@ impl GitAccess {
             (setting("extraHeader"), format!("Authorization: {value}")),
             (setting("followRedirects"), "false".to_owned()),
         ]
+    }
+
+    /// Adds to `settings` the certificates that are configured for the host of `remote`, as for registries and files of the web.
+    /// What the settings name is there as long as the result.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) fn add_certificates(
+        &self,
+        remote: &str,
+        settings: &mut Vec<(String, String)>,
+    ) -> Result<Option<ScratchDir>, GitError> {
+        let Some(rest) = remote.strip_prefix("https://") else { return Ok(None) };
+        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let CertificateFiles { authorities, client } = self.client.certificate_files(remote)?;
+        let mut set = |name: &str, path: &Path| {
+            settings.push((format!("http.https://{host}/.{name}"), path.display().to_string()));
+        };
+        if let Some((certificate, key)) = &client {
+            set("sslCert", certificate);
+            set("sslKey", key);
+        }
+        if authorities.is_empty() {
+            return Ok(None);
+        }
+        // git trusts one file alone
+        let scratch = self.store.scratch_dir()?;
+        let (bundle, mut text) = (scratch.path().join("authorities"), Vec::new());
+        for path in &authorities {
+            text.extend(fs::read(path).map_err(GitError::Files)?);
+            text.push(b'\n');
+        }
+        let known = SYSTEM_AUTHORITIES.iter().find_map(|path| fs::read(path).ok());
+        text.extend(known.unwrap_or_default());
+        fs::write(&bundle, text).map_err(GitError::Files)?;
+        set("sslCAInfo", &bundle);
+        Ok(Some(scratch))
     }
 
     /// The secret `id` for `host`, or for every one.

@@ -41,7 +41,7 @@ impl Checkout {
         let (keeps, source) = (commit.source.keep_git_dir == Some(true), &commit.source);
         let submodules =
             source.submodules == Submodules::Fetched && writing.has_submodules(repository.path())?;
-        let seconds = writing.time(repository.path())?;
+        let seconds = commit.time_in(&repository, access)?;
         if keeps || submodules {
             writing.clone_from(repository.path())?;
             // submodules are fetched from elsewhere: the repository is free meanwhile
@@ -83,13 +83,6 @@ impl Writing<'_> {
     fn has_submodules(&self, repository: &Path) -> Result<bool, GitError> {
         let git = Git::new(self.access, "cat-file").repository(repository);
         git.args(["-e", &format!("{}:.gitmodules", self.commit.commit)]).succeeds()
-    }
-
-    /// The time of the commit, in seconds since 1970.
-    fn time(&self, repository: &Path) -> Result<i64, GitError> {
-        let git = Git::new(self.access, "show").repository(repository);
-        let shown = git.args(["--no-patch", "--format=%ct", &self.commit.commit, "--"]).run()?;
-        Ok(String::from_utf8_lossy(&shown).trim().parse().unwrap_or(0))
     }
 
     /// Writes the files without a repository of their own.

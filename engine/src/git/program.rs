@@ -6,6 +6,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use rbuild_cache::ScratchDir;
 use rbuild_executor::ExecutorError;
 use std::{
     io::Read,
@@ -54,6 +55,8 @@ pub(super) struct Git<'a> {
     command: Command,
     settings: Vec<(String, String)>,
     has_login: bool,
+    /// Files that the settings name.
+    files: Option<ScratchDir>,
 }
 
 impl<'a> Git<'a> {
@@ -78,7 +81,7 @@ impl<'a> Git<'a> {
         }
         let settings =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { access, action, command, settings, has_login: false }
+        Self { access, action, command, settings, has_login: false, files: None }
     }
 
     pub(super) fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
@@ -118,6 +121,7 @@ impl<'a> Git<'a> {
         let logins = self.access.logins(remote);
         self.has_login = !logins.is_empty();
         self.settings.extend(logins);
+        self.files = self.access.add_certificates(remote, &mut self.settings)?;
         let ssh = self.access.ssh_command()?;
         Ok(self.env("GIT_SSH_COMMAND", ssh))
     }

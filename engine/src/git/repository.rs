@@ -114,6 +114,21 @@ impl GitCommit {
         git("cat-file").args(["blob", object]).run().map(Some)
     }
 
+    /// When it was committed, in seconds since 1970. It is fetched if it is not here.
+    ///
+    /// # Errors
+    /// [`GitError`].
+    pub(crate) fn time(&self, access: &GitAccess) -> Result<i64, GitError> {
+        self.time_in(&self.fetched(access)?, access)
+    }
+
+    /// The same of a commit that is in `repository`.
+    pub(super) fn time_in(&self, repository: &GitRepository, access: &GitAccess) -> Result<i64, GitError> {
+        let git = Git::new(access, "show").repository(repository.path());
+        let shown = git.args(["--no-patch", "--format=%ct", &self.commit, "--"]).run()?;
+        Ok(String::from_utf8_lossy(&shown).trim().parse().unwrap_or(0))
+    }
+
     /// The store's repository, in which the commit is from then on.
     ///
     /// # Errors

@@ -127,6 +127,11 @@ impl WebFile {
         self.digest
     }
 
+    /// When it was last modified, in seconds since 1970, if its server says that.
+    pub(crate) fn modified(&self) -> Option<i64> {
+        Some(self.modified).filter(|seconds| *seconds != 0)
+    }
+
     /// What its key is made of.
     pub(crate) fn identity(&self) -> RemoteIdentity {
         RemoteIdentity::File { name: self.name.clone(), digest: self.digest, modified: self.modified }
