@@ -92,10 +92,11 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(StoreError::on("create", to))
 }
 
-/// The file's bytes, or `None` when it does not exist. A link is not followed, and a pipe is an empty file.
+/// The file's bytes, or `None` when it does not exist. A link is followed, because layers of a lower store are links; a pipe is an
+/// empty file, for which nothing waits.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let plain = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    match File::options().read(true).custom_flags(plain.bits()).open(path).and_then(read_all) {
+    let plain = OFlag::O_NONBLOCK.bits();
+    match File::options().read(true).custom_flags(plain).open(path).and_then(read_all) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(StoreError::io("read", path, e)),

@@ -16,6 +16,9 @@ const TEXT: &str = "FROM busybox AS made\nRUN echo made > /made; mkdir /d; echo 
                     FROM busybox\nCOPY --from=made /made /made\nCOPY f /f\n\
                     RUN --mount=from=made,target=/m cat /m/made /f > /both\n";
 
+/// A way in which a base image came, and what brings it.
+type Came<'a> = (&'a str, &'a dyn Fn(&Workspace));
+
 /// A store that has built [`TEXT`] as `x`, and its context.
 fn built(test: &str) -> Option<(Workspace, PathBuf)> {
     let shared = with_busybox(test)?;
@@ -53,7 +56,7 @@ fn steps_on_a_base_that_both_stores_have_are_found() {
     let id = |workspace: &Workspace| workspace.ok(["inspect", "--format", "{{.Id}}", "x"]);
     let archive = shared.path().join("busybox.tar");
     shared.ok(["save", "-o", archive.to_str().unwrap(), "busybox"]);
-    let came: [(&str, &dyn Fn(&Workspace)); 3] = [
+    let came: [Came<'_>; 3] = [
         ("imported", &|own| own.import(Base::Busybox)),
         ("loaded", &|own| drop(own.ok(["load", "-i", archive.to_str().unwrap()]))),
         ("built on before", &|own| {
