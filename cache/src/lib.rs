@@ -37,8 +37,9 @@ pub use store::{
     ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer,
     GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole, JobSlot, KnownContext,
     LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim,
-    MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage, RefRecord,
-    RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+    MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage,
+    PrivilegeOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource,
+    Writer,
 };
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{ListedManifest, ManifestList, OpenUpload};

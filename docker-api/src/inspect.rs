@@ -6,6 +6,7 @@
 use crate::{
     config::{Config, without_unset},
     containers::state,
+    host_config::HostConfig,
     names::with_tag,
 };
 use rbuild::{Container, ContainerSizes, ContainerState, DiffId, Image, ImageId, Timestamp};
@@ -107,6 +108,8 @@ pub struct ContainerInspect {
     pub driver: &'static str,
     /// `linux`.
     pub platform: &'static str,
+    /// What it is given of the host.
+    pub host_config: HostConfig,
     /// Bytes of the files that it has written, if they were asked for.
     pub size_rw: Option<u64>,
     /// Bytes of all its files, if they were asked for.
@@ -204,6 +207,7 @@ impl ContainerInspect {
             restart_count: 0,
             driver: "overlayfs",
             platform: "linux",
+            host_config: HostConfig::from(container),
             size_rw: sizes.map(|sizes| sizes.written),
             size_root_fs: sizes.map(|sizes| sizes.all),
             config: Config { image: Some(container.image.clone()), ..Config::from(&container.config) },

@@ -18,6 +18,7 @@ mod documents;
 mod filter_error;
 mod glob;
 mod history;
+mod host_config;
 mod images;
 mod inspect;
 mod manifests;
@@ -48,6 +49,7 @@ pub use contexts::{ContextRow, directory_rows};
 pub use documents::{BuildMetadata, Version, VersionOfSide};
 pub use filter_error::FilterError;
 pub use history::{HistoryRow, Sizes};
+pub use host_config::HostConfig;
 pub use images::{ImageFilter, ImageFilters, ImageRow, image_rows, names_image};
 pub use inspect::{ContainerInspect, ImageInspect};
 pub use manifests::{

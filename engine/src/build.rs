@@ -201,6 +201,7 @@ impl Build {
             networks: Networks::new(&engine.isolation, &first.request.names),
             host_files: HostFiles::new(store, first.request.names),
             shm_size: first.request.shm_size,
+            privileges: first.request.privileges,
             limits: StepLimits::new(first.request.limits, first.request.step_timeout),
             secrets: first.request.secrets,
             cache_mounts: first.request.cache_mounts,

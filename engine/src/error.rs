@@ -2,7 +2,8 @@
 
 use crate::{
     AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
-    PauseError, Remains, StepFailure, diagnostic::DockerfileText, remote_sources::RemoteError,
+    PauseError, PrivilegeError, Remains, StepFailure, diagnostic::DockerfileText,
+    remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -201,6 +202,9 @@ pub enum Error {
     /// A reference, platform or document that is not one.
     #[error(transparent)]
     Value(#[from] OciError),
+    /// Privileges that cannot be given.
+    #[error(transparent)]
+    Privilege(#[from] PrivilegeError),
     /// A `--change` that does not begin with an instruction that only changes the config, or is empty. The words are Docker's.
     #[error("{}", not_a_change(.keyword))]
     NotAChange {
@@ -443,6 +447,7 @@ impl Error {
             | Self::DockerArchiveOfSeveral
             | Self::Annotation(_)
             | Self::Value(_)
+            | Self::Privilege(_)
             | Self::TwoDockerfiles { .. }
             | Self::Unsupported { .. } => FailureClass::Input,
             Self::ContextUnreadable { source, .. }

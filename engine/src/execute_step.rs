@@ -13,6 +13,7 @@ use crate::{
     mask::Mask,
     miss::{Missed, Misses},
     output_tail::OutputTail,
+    privileges::read_privileges,
     remote_sources::has_remote,
     reporter::{Reporter, Running},
     results::{Inputs, Origin, StepResult},
@@ -22,8 +23,8 @@ use crate::{
     ssh::Agents,
 };
 use rbuild_cache::{
-    CacheKey, Cancel, FailedStepBudget, LayerDraft, LayerId, LayerMeta, LayerSource, StepLock, Store,
-    StoreError,
+    CacheKey, Cancel, FailedStepBudget, LayerDraft, LayerId, LayerMeta, LayerSource, PrivilegeOptions,
+    StepLock, Store, StoreError,
 };
 use rbuild_executor::{
     Emulator, ExecutorError, HostFiles, Isolation, Networks, RunFailure, StepLimits, Usage,
@@ -64,6 +65,8 @@ pub(crate) struct Machine {
     pub(crate) shm_size: Option<u64>,
     /// `--memory` and its like, `--step-timeout`.
     pub(crate) limits: StepLimits,
+    /// `--cap-add` and its like.
+    pub(crate) privileges: PrivilegeOptions,
     /// `--secret`.
     pub(crate) secrets: Secrets,
     /// How much is kept of failed ones.
@@ -212,9 +215,9 @@ impl Executor {
     fn keep(&self, ready: &Ready<'_>, failed: Failed) -> Remains {
         let platform = &self.plan.stages[ready.step.stage.0].platform;
         let build = self.reporter.build();
-        let Machine { store, failed_steps, secrets, host_files, shm_size, .. } = &self.machine;
+        let Machine { store, failed_steps, secrets, host_files, shm_size, privileges, .. } = &self.machine;
         let (names, shm_size) = (host_files.names(), *shm_size);
-        let keeping = Keeping { store, budget: failed_steps, secrets, names, shm_size };
+        let keeping = Keeping { store, budget: failed_steps, secrets, names, shm_size, privileges };
         build.map_or(Remains::Nothing, |build| keep(&keeping, (ready, platform), &build, failed))
     }
 
@@ -349,6 +352,7 @@ impl Machine {
                     secret_variables: &secrets::variables(&action.mounts, &self.secrets),
                     shm_size: self.shm_size,
                     emulator,
+                    privileges: &read_privileges(&self.privileges)?,
                     limits: &self.limits,
                     used,
                     cancel: &self.cancel,

@@ -29,6 +29,7 @@ mod definition;
 mod diagnostic;
 mod diffs;
 mod emulators;
+mod entitlement;
 mod entitlements;
 mod error;
 mod event;
@@ -61,6 +62,7 @@ mod output_tail;
 mod pause_error;
 mod platform_images;
 mod preview;
+mod privileges;
 mod records;
 mod registries;
 mod remains;
@@ -73,6 +75,7 @@ mod resolve;
 mod results;
 mod run_mounts;
 mod schedule;
+mod seccomp_profile;
 mod secrets;
 mod shared_mounts;
 mod shared_records;
@@ -104,11 +107,13 @@ pub use compare::{
 };
 pub use containers::{
     Attached, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes, ContainerStdio,
-    During, ExecRequest, ExecStreams, HostEnd, LogEntry, LogRequest, MonitorMessage, OutputStream, Pause,
-    Retention, RunningContainer, RunningProgram, Terminal, Volume, parse_signal, start_detached,
+    During, ExecPrivileges, ExecRequest, ExecStreams, HostEnd, LogEntry, LogRequest, MonitorMessage,
+    OutputStream, Pause, Retention, RunningContainer, RunningProgram, Terminal, Volume, parse_signal,
+    start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
+pub use entitlement::Entitlement;
 pub use error::Error;
 pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
 pub use failed_steps::{DebugError, DebugRequest, FoundStep, Nothing};
@@ -126,6 +131,7 @@ pub use preview::{
     ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
     Target,
 };
+pub use privileges::{PrivilegeError, read_privileges};
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::{
@@ -141,7 +147,7 @@ pub use rbuild_oci::{
     ImageConfig, ImageId, ImageName, ImagePath, Index, ManifestOrIndex, MediaType, ParseError, Platform,
     Reference, RootFs, Timestamp,
 };
-pub use rbuild_planner::{Access, Network, NoCache};
+pub use rbuild_planner::{Access, Network, NoCache, Security};
 pub use rbuild_registry::{
     ClientOptions, CredentialHelper, Credentials, FoundRepository, Login, LoginOrigin,
     Notice as RegistryNotice, Protection, Proxies, Reached, Registries, RetryPolicy, Secret, Tls,
@@ -156,7 +162,7 @@ pub use remains::Remains;
 pub use remote_sources::RemoteError;
 pub use request::{
     ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
-    DockerfileSource, EngineOptions, Entitlement, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
+    DockerfileSource, EngineOptions, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
     LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, Squash,
 };
 pub use secrets::SecretValue;
@@ -176,7 +182,8 @@ pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
     Container, ContainerLog, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState, FileAspect,
     FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MountUsage,
-    PlatformImage, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Verified,
+    PlatformImage, PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome,
+    Verified,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

@@ -1,8 +1,10 @@
 //! What a caller asks for: how the engine is set up, and one build.
 
 use crate::{
-    ArchiveFormat, CacheInput, CacheOutput, ImageLock, InlineCache, RemoteContext, SecretValue, SshKeys,
+    ArchiveFormat, CacheInput, CacheOutput, Entitlement, ImageLock, InlineCache, RemoteContext, SecretValue,
+    SshKeys,
 };
+use rbuild_cache::PrivilegeOptions;
 use rbuild_daemon::DaemonAddress;
 use rbuild_executor::{Limits, NameOptions};
 use rbuild_image::{ImageForm, PushedAs, StaleFiles};
@@ -342,6 +344,8 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// `--memory`, `--ulimit` and their like, of each RUN.
     pub limits: Limits,
+    /// `--cap-add`, `--cap-drop` and `--security-opt`, of each RUN.
+    pub privileges: PrivilegeOptions,
     /// `--step-timeout`: how long a RUN may take.
     pub step_timeout: Option<Duration>,
     /// `--timeout`: how long the build may take.
@@ -396,23 +400,6 @@ impl Output {
     }
 }
 
-/// A right that a Dockerfile may be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Entitlement {
-    /// `network.host`: `RUN --network=host`.
-    NetworkHost,
-}
-
-impl Entitlement {
-    /// Its name in `--allow`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NetworkHost => "network.host",
-        }
-    }
-}
-
 impl BuildRequest {
     /// A build of the Dockerfile in the directory `context` to an image without a name in the store; the fields say what
     /// else can be asked for.
@@ -447,6 +434,7 @@ impl BuildRequest {
             names: NameOptions::default(),
             shm_size: None,
             limits: Limits::default(),
+            privileges: PrivilegeOptions::default(),
             step_timeout: None,
             timeout: None,
             cache_from: Vec::new(),

@@ -15,12 +15,13 @@ use nix::{
 };
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{ContainerConfig, DEFAULT_PATH, ImagePath};
-use rbuild_planner::{Access, Network};
+use rbuild_planner::{Access, Network, Security};
 use rbuild_sys::{
     SandboxError, SpawnError,
     cgroup::{Freezer, Frozen},
     limits::{Limits, UnmetLimit},
     overlay::{Syncing, Upper},
+    privileges::Privileges,
     sandbox::{FirstProcess, Running},
     spawn,
     terminal::{WindowSize, open_terminal_pair},
@@ -66,6 +67,10 @@ pub struct ContainerSandbox<'a> {
     pub emulator: Option<&'a Emulator>,
     /// `--init`.
     pub first: FirstProcess,
+    /// `--privileged`.
+    pub security: Security,
+    /// `--cap-add` and its like.
+    pub privileges: &'a Privileges,
     /// What its processes may use.
     pub limits: &'a Limits,
     /// `--shm-size`, bytes; the usual size without one, or 0.
@@ -293,6 +298,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     let hostname = container.host_files.hostname(container.hostname)?;
     let hostname = host_file(&hostname, "/etc/hostname", Access::ReadWrite);
     let streams = Streams::new(&container.stdio)?;
+    let mounts = std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes);
     let guest = Guest {
         isolation: container.isolation,
         command: container.argv,
@@ -308,11 +314,9 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         },
         host_files: container.host_files,
         host_file_access: Access::ReadWrite,
-        mounts: std::iter::once(hostname)
-            .chain(emulator)
-            .chain(shared)
-            .chain(volumes)
-            .collect::<Result<_, _>>()?,
+        mounts: mounts.collect::<Result<_, _>>()?,
+        security: container.security,
+        privileges: container.privileges,
         limits: container.limits,
         terminal,
         stdio: streams.stdio(),

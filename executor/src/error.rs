@@ -273,7 +273,7 @@ pub enum ExecutorError {
         id: String,
     },
     /// A RUN asks for what the person who builds has not allowed.
-    #[error("{entitlement} is not allowed; --allow {entitlement} allows it")]
+    #[error("entitlement {entitlement} is not allowed; --allow {entitlement} allows it")]
     NotAllowed {
         /// Its name in `--allow`.
         entitlement: &'static str,

@@ -3,6 +3,7 @@
 use crate::{
     ExecutorError, Isolation, RootView, Stdio,
     container::{Streams, environment, not_started},
+    guest::confinement,
     relay::Relay,
     rooted::Rooted,
     run::exit_code,
@@ -10,12 +11,14 @@ use crate::{
 };
 use rbuild_cache::Store;
 use rbuild_oci::{ContainerConfig, ImagePath};
+use rbuild_planner::Security;
 use rbuild_sys::{
     SandboxError, SpawnError,
     cgroup::Freezer,
     limits::Limits,
     member::Member,
-    sandbox::{self, Confinement, FirstProcess, Joining, Process},
+    privileges::Privileges,
+    sandbox::{self, FirstProcess, Joining, Process},
     spawn::{Child, ProcessIdentity},
     terminal::{WindowSize, open_terminal_below},
 };
@@ -42,6 +45,10 @@ pub struct Execution<'a> {
     pub config: &'a ContainerConfig,
     /// The container's host name.
     pub hostname: &'a str,
+    /// The walls around it.
+    pub security: Security,
+    /// What it may do that others may not, and the other way round.
+    pub privileges: &'a Privileges,
     /// The container's limits.
     pub limits: &'a Limits,
     /// Its streams; the container's own `/dev/null` when absent.
@@ -170,7 +177,8 @@ impl ContainerProcess {
                 },
                 first: FirstProcess::Command,
             },
-            confinement: Confinement::Default,
+            confinement: confinement(execution.security),
+            privileges: execution.privileges,
             privilege: execution.isolation.privilege(),
             limits: execution.limits,
             terminal,

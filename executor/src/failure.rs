@@ -63,7 +63,9 @@ fn sandbox_class(error: &SandboxError) -> FailureClass {
         SandboxError::MountPoint { source, .. }
         | SandboxError::Limit { source, .. }
         | SandboxError::CgroupParent { source, .. } => FailureClass::of_io(source, Input),
-        SandboxError::LinkInstead { .. } | SandboxError::MountTarget { .. } => Input,
+        SandboxError::LinkInstead { .. } | SandboxError::MountTarget { .. } | SandboxError::Filter(_) => {
+            Input
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 
 use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, snapshot::RootMount};
 use rbuild_oci::ImagePath;
-use rbuild_planner::Access;
+use rbuild_planner::{Access, Security};
 use rbuild_sys::{
     limits::Limits,
+    privileges::Privileges,
     sandbox::{self, Confinement, FirstProcess, Mount, Network, Process, Running, SandboxSpec, start},
     spawn::Stdio,
 };
@@ -35,6 +36,9 @@ pub(crate) struct Guest<'a> {
     pub(crate) host_file_access: Access,
     /// Beside those two.
     pub(crate) mounts: Vec<Mount>,
+    /// The walls around it.
+    pub(crate) security: Security,
+    pub(crate) privileges: &'a Privileges,
     /// What its processes may use.
     pub(crate) limits: &'a Limits,
     /// The controlling terminal.
@@ -80,7 +84,8 @@ impl Guest<'_> {
             hostname: self.hostname,
             network: self.network,
             mounts: &mounts,
-            confinement: Confinement::Default,
+            confinement: confinement(self.security),
+            privileges: self.privileges,
             privilege: self.isolation.privilege(),
             guard: &self.isolation.guard()?,
             cgroups: Some(self.isolation.cgroups()),
@@ -88,5 +93,13 @@ impl Guest<'_> {
             terminal: self.terminal,
             stdio: self.stdio,
         })?)
+    }
+}
+
+/// The walls around a process, as the kernel's part has them.
+pub(crate) fn confinement(security: Security) -> Confinement {
+    match security {
+        Security::Sandbox => Confinement::Default,
+        Security::Insecure => Confinement::Insecure,
     }
 }

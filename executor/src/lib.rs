@@ -80,9 +80,12 @@ pub use network::Networks;
 pub use open_source::DockerfilePlace;
 pub use processes::ContainerUse;
 pub use rbuild_sys::{
+    CapSet,
     limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
     overlay::Syncing,
+    privileges::{CallFilter, KernelPaths, NewPrivileges, Privileges},
     sandbox::FirstProcess,
+    seccomp,
     spawn::Usage,
 };
 pub use run::{Run, RunFailure, run};

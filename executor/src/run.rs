@@ -17,6 +17,7 @@ use rbuild_planner::{Access, RunAction};
 use rbuild_sys::{
     SandboxError, SpawnError,
     overlay::{Syncing, Upper},
+    privileges::Privileges,
     sandbox::{FirstProcess, Running},
     spawn::{Ended, Stdio, Usage},
 };
@@ -61,6 +62,8 @@ pub struct Run<'a> {
     pub shm_size: Option<u64>,
     /// The emulator that its programs need in the root.
     pub emulator: Option<&'a Emulator>,
+    /// `--cap-add` and its like.
+    pub privileges: &'a Privileges,
     /// What it may use, and how long it may take.
     pub limits: &'a StepLimits,
     /// Takes what its processes have used, also when it fails.
@@ -182,6 +185,8 @@ pub(crate) fn launch(
         host_files: run.host_files,
         host_file_access: Access::ReadOnly,
         mounts,
+        security: action.security,
+        privileges: run.privileges,
         limits: &run.limits.limits,
         terminal: streams.terminal,
         stdio: streams.stdio,

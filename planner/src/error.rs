@@ -73,8 +73,6 @@ pub enum PlanErrorKind {
     NetworkMode(String),
     #[error("security {0:?} is not valid")]
     SecurityMode(String),
-    #[error("entitlement security.insecure is not allowed")]
-    InsecureNotAllowed,
     #[error("device feature is only supported in Dockerfile frontend 1.14.0-labs or later")]
     Device,
     #[error("arguments are required")]

@@ -36,12 +36,12 @@ pub struct PlanOptions {
     pub context_times: BTreeMap<String, i64>,
 }
 
-/// Treatment of flags of RUN that only the builder's owner can grant: `--security=insecure` and `--device`.
+/// Treatment of a flag of RUN that only the builder's owner can grant: `--device`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entitlements {
-    /// The flags are errors.
+    /// The flag is an error.
     None,
-    /// The flags are accepted, because the plan is not run.
+    /// The flag is accepted, because the plan is not run.
     NotNeeded,
 }
 

@@ -1,5 +1,6 @@
 //! What a container is started with, each time, beside the config of its image: a part of its record.
 
+use super::privilege_options::PrivilegeOptions;
 use rbuild_oci::Platform;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ pub struct ContainerSettings {
     /// What its processes may use.
     #[serde(default)]
     pub limits: ContainerLimits,
+    /// What its processes may do.
+    #[serde(default)]
+    pub privileges: PrivilegeOptions,
     /// Bytes of its shared memory, if not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<u64>,

@@ -5,6 +5,7 @@ use super::{
     flag::{PullFlag, Switch, any_path, parse_pull},
     limits::LimitFlags,
     other_flags::OtherFlags,
+    security::SecurityFlags,
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -184,6 +185,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "METHOD")]
     pub(crate) call: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) security: SecurityFlags,
     #[command(flatten, next_help_heading = "Limits of each RUN")]
     pub(crate) limits: LimitFlags,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use super::{
     flag::{Switch, any_path},
     limits::LimitFlags,
+    security::SecurityFlags,
     system::PruneFlags,
 };
 use clap::Args;
@@ -115,15 +116,17 @@ pub(crate) struct ContainerArgs {
     #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
 
+    /// Every capability, no filter of system calls, nothing of the kernel hidden
+    #[arg(long, switch = false)]
+    pub(crate) privileged: bool,
+    #[command(flatten)]
+    pub(crate) security: SecurityFlags,
     #[command(flatten, next_help_heading = "Limits")]
     pub(crate) limits: LimitFlags,
 
     /// Not supported yet
     #[arg(short, long, hide = true, value_name = "PORT")]
     pub(crate) publish: Vec<String>,
-    /// Not supported yet
-    #[arg(long, hide = true)]
-    pub(crate) privileged: bool,
 }
 
 /// What was typed after `ps`.

@@ -28,8 +28,8 @@ pub(crate) struct ExecArgs {
     /// Let it read standard input
     #[arg(short, long, switch = false)]
     pub(crate) interactive: bool,
-    /// Not supported
-    #[arg(long, switch = false, hide = true)]
+    /// Give it every capability
+    #[arg(long, switch = false)]
     pub(crate) privileged: bool,
     /// Give it a terminal
     #[arg(short, long, switch = false)]

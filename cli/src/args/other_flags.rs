@@ -18,7 +18,7 @@ enum Takes {
 use Takes::{Switch, Value};
 
 /// Name, short form, and whether it takes a value.
-const FLAGS: [(&str, Option<char>, Takes); 14] = [
+const FLAGS: [(&str, Option<char>, Takes); 13] = [
     ("allow", None, Value),
     ("attest", None, Value),
     ("builder", None, Value),
@@ -31,7 +31,6 @@ const FLAGS: [(&str, Option<char>, Takes); 14] = [
     ("provenance", None, Value),
     ("rm", None, Switch),
     ("sbom", None, Value),
-    ("security-opt", None, Value),
     ("stream", None, Switch),
 ];
 

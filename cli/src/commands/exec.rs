@@ -10,11 +10,11 @@ use crate::{
     args::ExecArgs,
     error::{CliError, UsageError},
     keeper,
-    options::{DetachKeys, pairs, refuse, variable},
+    options::{DetachKeys, pairs, variable},
     streams,
     terminal::Size,
 };
-use rbuild::{ContainerStdio, ExecRequest, ExecStreams, RunningProgram, Terminal};
+use rbuild::{ContainerStdio, ExecPrivileges, ExecRequest, ExecStreams, RunningProgram, Terminal};
 use std::{
     io::{self, IsTerminal},
     os::fd::OwnedFd,
@@ -22,7 +22,6 @@ use std::{
 
 /// Runs a program in a container; gives its exit code.
 pub(super) fn exec(app: &App, args: ExecArgs) -> Result<u8, CliError> {
-    refuse(&[("privileged", args.privileged)])?;
     let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
     let stdin = if args.interactive && !args.detach { ContainerStdio::Inherit } else { ContainerStdio::Null };
     if args.tty && stdin == ContainerStdio::Inherit && !io::stdin().is_terminal() {
@@ -45,6 +44,7 @@ pub(super) fn exec(app: &App, args: ExecArgs) -> Result<u8, CliError> {
         } else {
             Terminal::None
         },
+        privileges: if args.privileged { ExecPrivileges::All } else { ExecPrivileges::Container },
         streams: if args.detach { ExecStreams::None } else { ExecStreams::Caller(stdin) },
     };
     let engine = app.engine()?;

@@ -202,6 +202,7 @@ fn request(
         volumes: options.volumes.into_iter().map(absolute).collect::<Result<_, _>>()?,
         hostname: options.hostname,
         network: options.network,
+        privileges: options.privileges,
         limits: options.limits,
         shm_size: options.shm_size,
         terminal,

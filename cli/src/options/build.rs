@@ -4,7 +4,7 @@ use super::{
     CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, caches,
     contexts, images, limits,
     outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
-    pairs, secrets, size, ssh, tag, unsupported,
+    pairs, secrets, security, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{
@@ -125,6 +125,7 @@ impl BuildOptions {
             names: name_options(&args)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             limits: limits::limits(&args.limits, &args.resource)?,
+            privileges: security::privileges(&args.security)?,
             step_timeout: limits::duration("step-timeout", args.step_timeout.as_deref())?,
             timeout: limits::duration("timeout", args.timeout.as_deref())?,
             cache_from: caches::sources(&args.cache_from, environment)?,

@@ -18,6 +18,7 @@ mod packing;
 mod pairs;
 mod run;
 mod secrets;
+mod security;
 pub(crate) mod size;
 mod ssh;
 mod unsupported;

@@ -1,14 +1,14 @@
 //! What a `run` line means.
 
-use super::{Certificates, DetachKeys, default_platform, limits, log, pairs, refuse, size};
+use super::{Certificates, DetachKeys, default_platform, limits, log, pairs, refuse, security, size};
 use crate::{
     args::{ContainerArgs, RunArgs},
     environment::Environment,
     error::UsageError,
 };
 use rbuild::{
-    Access, ContainerLog, ContainerStdio, FirstProcess, ImagePath, Limits, Network, Platform, Retention,
-    Volume, parse_signal,
+    Access, ContainerLog, ContainerStdio, FirstProcess, ImagePath, Limits, Network, Platform,
+    PrivilegeOptions, Retention, Volume, parse_signal,
 };
 use std::path::PathBuf;
 
@@ -43,6 +43,8 @@ pub(crate) struct RunOptions {
     pub(crate) terminal: TerminalUse,
     /// The choice of letting the container read rbuild's standard input.
     pub(crate) stdin: ContainerStdio,
+    /// `--privileged`, `--cap-add` and their like.
+    pub(crate) privileges: PrivilegeOptions,
     /// `--memory`, `--ulimit` and their like.
     pub(crate) limits: Limits,
     /// `--shm-size`.
@@ -115,7 +117,7 @@ impl RunOptions {
     /// # Errors
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
-        refuse(&[("publish", !args.publish.is_empty()), ("privileged", args.privileged)])?;
+        refuse(&[("publish", !args.publish.is_empty())])?;
         args.env.iter().try_for_each(|text| variable(text))?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
@@ -131,6 +133,10 @@ impl RunOptions {
             volumes: args.volume.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
             hostname: args.hostname,
             network: network(args.network.as_deref())?,
+            privileges: PrivilegeOptions {
+                privileged: args.privileged,
+                ..security::privileges(&args.security)?
+            },
             limits: limits::limits(&args.limits, &[])?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             terminal: if args.tty { TerminalUse::Own } else { TerminalUse::None },

@@ -10,9 +10,10 @@ const LOCAL_DELETE: &str = "buildx.local.delete";
 
 /// The rights that a Dockerfile is given.
 pub(super) fn entitlements(flags: &OtherFlags) -> BTreeSet<Entitlement> {
-    let network = Entitlement::NetworkHost;
-    let allowed = flags.given.iter().any(|(name, value)| *name == "allow" && value == network.name());
-    BTreeSet::from_iter(allowed.then_some(network))
+    let allowed = |right: &Entitlement| {
+        flags.given.iter().any(|(name, value)| *name == "allow" && value == right.name())
+    };
+    Entitlement::ALL.into_iter().filter(allowed).collect()
 }
 
 /// Where an output may remove files.
@@ -29,13 +30,7 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
     let mut warnings = Vec::new();
     for (name, value) in &flags.given {
         match *name {
-            "compress"
-            | "isolation"
-            | "security-opt"
-            | "rm"
-            | "force-rm"
-            | "disable-content-trust"
-            | "stream" => {
+            "compress" | "isolation" | "rm" | "force-rm" | "disable-content-trust" | "stream" => {
                 warnings.push(format!("{name} flag is ignored"));
             }
             name if asks_for_nothing(name, value) => {}
@@ -50,7 +45,7 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
     let off = matches!(value, "false" | "0" | "f" | "F" | "FALSE" | "False");
     match name {
         "provenance" | "sbom" | "debug" => off,
-        "allow" => value == LOCAL_DELETE || value == Entitlement::NetworkHost.name(),
+        "allow" => value == LOCAL_DELETE || Entitlement::ALL.iter().any(|right| value == right.name()),
         "attest" => value.split(',').any(|part| part == "disabled=true"),
         "builder" => value == "default",
         _ => false,

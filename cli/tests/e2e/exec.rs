@@ -61,7 +61,6 @@ fn users_variables_directories_and_codes_are_as_asked_for() {
             (&["box", "sh", "-c", "exit 7"], 7, ""),
             (&["box", "sh", "-c", "kill -9 $$"], 137, ""),
             (&["nobody", "true"], 1, "No such container: nobody"),
-            (&["--privileged", "box", "true"], 2, "--privileged is not supported"),
         ] {
             let ran = here.run([&["exec"], words].concat());
             assert!(ran.code == code && ran.stderr.contains(said), "{words:?} {ran:#?}");

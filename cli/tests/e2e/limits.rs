@@ -6,7 +6,7 @@ use std::{
     fs,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -33,13 +33,29 @@ impl Groups {
 
     /// Runs rbuild in the groups.
     fn run(&self, here: &Workspace, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(here, arguments).output().unwrap())
+    }
+
+    /// rbuild in the groups; the process that is started becomes it.
+    fn command(&self, here: &Workspace, arguments: &[&str]) -> Command {
         let inner = here.command(arguments);
         let mut command = Command::new("sh");
         let enter = self.0.iter().map(|group| format!("echo $$ > {}/cgroup.procs; ", group.display()));
         command.arg("-c").arg(enter.collect::<String>() + "exec \"$0\" \"$@\"").arg(inner.get_program());
         command.args(inner.get_args()).current_dir(here.path()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Ran::of(command.output().unwrap())
+        command
+    }
+
+    /// True if no process is in them, and in what is below them.
+    fn have_no_process(&self) -> bool {
+        let empty =
+            |group: &Path| fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|text| text.is_empty());
+        fn all(group: &Path, holds: &dyn Fn(&Path) -> bool) -> bool {
+            let below = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
+            holds(group) && below.filter(|path| path.is_dir()).all(|path| all(&path, holds))
+        }
+        self.0.iter().all(|group| all(group, &empty))
     }
 
     /// Fails if something is left in them.
@@ -97,6 +113,41 @@ fn a_memory_hog_dies_alone() {
 
 fn context_of_survivor(here: &Workspace) -> String {
     context(here, "tail -n1 /dev/zero || echo lived on")
+}
+
+#[test]
+fn the_groups_of_a_killed_build_are_empty_and_go_with_the_next_one() {
+    limited("the_groups_of_a_killed_build_are_empty_and_go_with_the_next_one", |here, groups| {
+        let endless = here.context("endless", "FROM busybox\nRUN (setsid sleep 500 &) ; sleep 500\n", &[]);
+        let flags = ["build", "--memory=64m", "--pids-limit=20", endless.to_str().unwrap()];
+        let mut build = groups.command(here, &flags).stderr(Stdio::null()).spawn().unwrap();
+        // both groups of the step are in the one of the process
+        let step_runs = || {
+            groups.0.iter().all(|group| {
+                let own = fs::read_dir(group).unwrap().flatten().find(|entry| entry.path().is_dir());
+                own.is_some_and(|own| {
+                    fs::read_dir(own.path()).unwrap().flatten().any(|entry| entry.path().is_dir())
+                })
+            })
+        };
+        wait_until(step_runs);
+        build.kill().unwrap();
+        build.wait().unwrap();
+        wait_until(|| groups.have_no_process());
+        let next = context(here, "true");
+        assert_eq!(
+            groups.run(here, &["build", "--memory=64m", "--pids-limit=20", "--no-cache", &next]).code,
+            0
+        );
+    });
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

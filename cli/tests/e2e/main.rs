@@ -51,6 +51,7 @@ mod pause;
 mod pins;
 mod platforms;
 mod preview;
+mod privileges;
 mod processes;
 mod refused_overlay;
 mod registries;

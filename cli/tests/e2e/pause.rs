@@ -142,4 +142,6 @@ fn control_groups_of_version_1_pause_too() {
     done(&["run", "--rm", "busybox", "true"]);
     wait_for(|| !std::path::Path::new("/proc").join(&pid).join("exe").exists());
     done(&["rm", "box"]);
+    // and the one after it removes the groups, which had a process until then
+    done(&["run", "--rm", "busybox", "true"]);
 }

@@ -1,9 +1,9 @@
 //! Further programs in containers that run.
 
 use super::{recorded_limits, request::Terminal};
-use crate::{ContainerStdio, Engine, Error, PauseError};
-use rbuild_cache::{Container, ContainerState};
-use rbuild_executor::{ContainerProcess, ContainerUse, Executed, Execution, Limits, Stdio};
+use crate::{ContainerStdio, Engine, Error, PauseError, privileges};
+use rbuild_cache::{Container, ContainerState, PrivilegeOptions};
+use rbuild_executor::{CapSet, ContainerProcess, ContainerUse, Executed, Execution, Limits, Stdio};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// `exec`.
@@ -17,10 +17,21 @@ pub struct ExecRequest {
     pub workdir: Option<String>,
     /// `--user`; the container's when absent.
     pub user: Option<String>,
+    /// `--privileged`: every capability, whatever the container has.
+    pub privileges: ExecPrivileges,
     /// `--tty`.
     pub terminal: Terminal,
     /// Its streams.
     pub streams: ExecStreams,
+}
+
+/// The privileges of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecPrivileges {
+    /// The container's.
+    Container,
+    /// Every capability.
+    All,
 }
 
 /// The streams of a program without a terminal.
@@ -135,12 +146,20 @@ impl Engine {
         let settings = container.settings.as_ref();
         let limits = settings.map_or_else(Limits::default, |own| recorded_limits::from_record(&own.limits));
         let hostname = settings.and_then(|settings| settings.hostname.as_deref());
+        let usual = PrivilegeOptions::default();
+        let asked = settings.map_or(&usual, |own| &own.privileges);
+        let mut privileges = privileges::read_privileges(asked)?;
+        if request.privileges == ExecPrivileges::All {
+            (privileges.add, privileges.drop) = (CapSet::ALL, CapSet::EMPTY);
+        }
         Ok(process.execute(&Execution {
             store: &self.store,
             isolation: &self.isolation,
             argv: &request.command,
             config: &config,
             hostname: hostname.unwrap_or(&container.id[..12]),
+            security: privileges::walls(asked),
+            privileges: &privileges,
             limits: &limits,
             stdio,
         })?)

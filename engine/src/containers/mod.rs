@@ -24,7 +24,7 @@ pub(crate) use commit::apply_changes;
 pub use commit::{CommitRequest, Committed};
 pub use control::{parse_signal, start_detached};
 pub use copy::{ContainerEnd, HostEnd};
-pub use exec::{ExecRequest, ExecStreams, RunningProgram};
+pub use exec::{ExecPrivileges, ExecRequest, ExecStreams, RunningProgram};
 pub use logs::{LogEntry, LogRequest};
 pub use monitor::{Attached, MonitorMessage, OutputStream};
 pub use process::{Retention, RunningContainer};

@@ -3,6 +3,7 @@
 use super::{process::Retention, recorded_limits};
 use rbuild_cache::{
     ContainerInput, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
+    PrivilegeOptions,
 };
 use rbuild_executor::{FirstProcess, Limits};
 use rbuild_oci::{ContainerConfig, ImagePath, Platform};
@@ -34,6 +35,8 @@ pub struct ContainerRequest {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: Network,
+    /// `--privileged`, `--cap-add`, `--cap-drop` and `--security-opt`.
+    pub privileges: PrivilegeOptions,
     /// `--memory`, `--ulimit` and their like.
     pub limits: Limits,
     /// `--shm-size` in bytes.
@@ -119,6 +122,7 @@ impl ContainerRequest {
             init: self.first == FirstProcess::Init,
             log: self.log,
             limits: recorded_limits::to_record(&self.limits),
+            privileges: self.privileges.clone(),
             shm_size: self.shm_size,
         }
     }

@@ -5,7 +5,7 @@ use super::{
     recorded_limits,
     request::{ContainerRequest, ContainerStdio, Terminal},
 };
-use crate::{Engine, Error, emulators};
+use crate::{Engine, Error, emulators, privileges};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerMount, ContainerNetwork, ContainerProgram,
     ContainerState, Lease, NewContainer, Next,
@@ -100,6 +100,8 @@ impl Engine {
             host_files: &HostFiles::new(&self.store, NameOptions::default()),
             emulator: emulator.as_ref(),
             first: if settings.init { FirstProcess::Init } else { FirstProcess::Command },
+            security: privileges::walls(&settings.privileges),
+            privileges: &privileges::read_privileges(&settings.privileges)?,
             limits: &limits,
             shm_size: settings.shm_size,
             stdio,

@@ -11,7 +11,7 @@ use crate::{
     secrets::{self, Secrets},
     source_files::MOUNTED,
 };
-use rbuild_cache::{BuildId, FailedFiles, FailedStepBudget, LayerDraft, Store};
+use rbuild_cache::{BuildId, FailedFiles, FailedStepBudget, LayerDraft, PrivilegeOptions, Store};
 use rbuild_executor::{NameOptions, PreparedMount};
 use rbuild_oci::Platform;
 use rbuild_planner::{Action, RunAction};
@@ -23,6 +23,7 @@ pub(crate) struct Keeping<'a> {
     pub(crate) secrets: &'a Secrets,
     pub(crate) names: &'a NameOptions,
     pub(crate) shm_size: Option<u64>,
+    pub(crate) privileges: &'a PrivilegeOptions,
 }
 
 /// The files of a RUN that failed.
@@ -52,13 +53,14 @@ fn try_keep(
     build: &BuildId,
     failed: Failed,
 ) -> Result<Remains, Error> {
-    let Keeping { store, budget, secrets: given, names, shm_size } = keeping;
+    let Keeping { store, budget, secrets: given, names, shm_size, privileges } = keeping;
     let around = Surroundings {
         inputs: ready.inputs,
         seen: &ready.keyed.mount_contents,
         platform,
         names,
         shm_size: *shm_size,
+        privileges,
     };
     let mut record = FailedStep::of(action, &around)?;
     let files = files(action, failed);

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     ContainerStdio, Engine, Error, SecretValue, SshKeys, Terminal, emulators,
+    privileges::read_privileges,
     run_mounts::given,
     secrets::{self, Secrets},
     ssh::Agents,
@@ -185,6 +186,7 @@ impl Engine {
             secret_variables: &secrets::variables(&action.mounts, &request.secrets),
             shm_size: record.shm_size,
             emulator: emulator.as_ref(),
+            privileges: &read_privileges(&record.privileges)?,
             limits: &StepLimits::new(Limits::default(), None),
             used: &OnceLock::new(),
             cancel: &Cancel::default(),

@@ -2,7 +2,7 @@
 //! may hold passwords, and no secrets.
 
 use crate::{Error, results::Inputs, source_files::MOUNTED};
-use rbuild_cache::{LayerId, StepHash};
+use rbuild_cache::{LayerId, PrivilegeOptions, StepHash};
 use rbuild_executor::NameOptions;
 use rbuild_oci::{ImagePath, Platform};
 use rbuild_planner::{Access, Env, Filesystem, Mount, MountKind, Network, RunAction, Security, Sharing};
@@ -33,6 +33,8 @@ pub(super) struct FailedStep {
     dns_search: Vec<String>,
     dns_options: Vec<String>,
     pub(super) shm_size: Option<u64>,
+    #[serde(default)]
+    pub(super) privileges: PrivilegeOptions,
     /// Files that are not kept, because they held a secret.
     pub(super) left_out: Vec<String>,
 }
@@ -99,6 +101,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) platform: &'a Platform,
     pub(super) names: &'a NameOptions,
     pub(super) shm_size: Option<u64>,
+    pub(super) privileges: &'a PrivilegeOptions,
 }
 
 impl FailedStep {
@@ -134,6 +137,7 @@ impl FailedStep {
             dns_search: around.names.searches.clone(),
             dns_options: around.names.options.clone(),
             shm_size: around.shm_size,
+            privileges: around.privileges.clone(),
             left_out: Vec::new(),
         })
     }

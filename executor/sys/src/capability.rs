@@ -49,6 +49,18 @@ impl CapSet {
         Self(self.0 & !other.0)
     }
 
+    /// True if all of `other` are in the set.
+    #[must_use]
+    pub const fn contains_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// True if a capability is in both.
+    #[must_use]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// True if capability number `number` is in the set; `false` for numbers above 63.
     #[must_use]
     pub const fn contains(self, number: u32) -> bool {

@@ -1,6 +1,7 @@
 //! What can fail in this crate: one system call, starting a process, building a sandbox, entering a user
 //! namespace.
 
+use crate::seccomp::TooLong;
 use std::{ffi::OsString, io, path::PathBuf};
 
 /// A system call that failed, with what it was about.
@@ -116,6 +117,9 @@ pub enum SandboxError {
     /// A call the sandbox needs before the process starts failed.
     #[error(transparent)]
     Sys(#[from] SysError),
+    /// The filter of system calls that was asked for cannot be made.
+    #[error(transparent)]
+    Filter(#[from] TooLong),
     /// A mount point could not be made inside the root file system.
     #[error("cannot make the mount point {path}", path = path.display())]
     MountPoint {

@@ -29,10 +29,11 @@ mod process;
 
 use crate::{
     CapSet, SandboxError, SysError,
-    cgroup::{Cgroup, Cgroups, MemoryUse},
+    cgroup::{Cgroup, Cgroups, Devices, MemoryUse},
     limits::{Limits, Ulimit, UnmetLimit},
     member::Member,
     mount::MountAttributes,
+    privileges::{KernelPaths, Privileges},
     program::{At, OnError, Program, Resolution, Slot},
     spawn::{Child, Exec, Guard, Namespaces, ProcessIdentity, Spawn, Stdio},
     userns::PrivilegeKind,
@@ -124,6 +125,8 @@ pub struct SandboxSpec<'a> {
     pub mounts: &'a [Mount],
     /// Capabilities, filter and masks.
     pub confinement: Confinement,
+    /// What is different from the usual capabilities and filter, in [`Confinement::Default`].
+    pub privileges: &'a Privileges,
     /// Whose root builds it.
     pub privilege: PrivilegeKind,
     /// In whose pid namespace it lives and dies.
@@ -189,7 +192,11 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     }
     let mounts = in_order(spec.mounts)?;
     let mut points = MountPoints::new(spec.root)?;
-    let cgroup = spec.cgroups.map(|cgroups| cgroups.container(spec.limits)).transpose()?;
+    let devices = match spec.confinement {
+        Confinement::Default => Devices::Usual,
+        Confinement::Insecure => Devices::All,
+    };
+    let cgroup = spec.cgroups.map(|cgroups| cgroups.container(spec.limits, devices)).transpose()?;
     let own = CapSet::permitted().map_err(|source| SysError::call("capget", "the own process", source))?;
     let holder = match spec.privilege {
         PrivilegeKind::Root => own,
@@ -244,7 +251,11 @@ fn launch(
     let views = kernel_view::create(&mut program, spec.confinement);
     let mut places = Places::new(&mut program, spec.root);
     program.attach_root(spec.root.as_raw_fd());
-    kernel_view::attach_system(&mut program, &places, &views, spec.confinement);
+    let paths = match spec.confinement {
+        Confinement::Default => spec.privileges.paths,
+        Confinement::Insecure => KernelPaths::Shown,
+    };
+    kernel_view::attach_system(&mut program, &places, &views, paths);
     let null = device::add(&mut program, &places, spec)?;
     let mut staged = None;
     for (index, mount) in mounts.iter().enumerate() {
@@ -259,7 +270,7 @@ fn launch(
         attach(&mut program, &mut places, mount, &mut staged)?;
     }
     device::add_message_queues(&mut program);
-    kernel_view::attach_processes(&mut program, &places, (&views, null), spec.confinement);
+    kernel_view::attach_processes(&mut program, &places, (&views, null), paths);
     if let Network::None = spec.network {
         program.loopback_up();
     }

@@ -1,6 +1,6 @@
-//! Docker's default system call filter, built as classic BPF (seccomp(2)).
+//! System call filters as classic BPF (seccomp(2)): Docker's default one, built here, and those that a [`Profile`] describes.
 //!
-//! What is refused answers `EPERM`; clone3 and everything newer than the table answers `ENOSYS`, so that
+//! What the default one refuses answers `EPERM`; clone3 and everything newer than the table answers `ENOSYS`, so that
 //! libraries fall back to calls the filter can judge. Three calls are judged by their first argument. The
 //! 32-bit calls of the same machine are judged by their own numbers; x32, which no distribution enables, does
 //! not exist.
@@ -10,28 +10,51 @@
 //! some eight steps instead of eighty.
 
 mod assemble;
+mod instruction;
+#[cfg(test)]
+mod interpreter;
+mod numbers;
+mod profile;
 mod table;
 
-use std::sync::LazyLock;
+pub use profile::{Answer, Comparison, Condition, Convention, FilterFlags, Profile, Rule, TooLong};
+
+use crate::CapSet;
+use instruction::Instruction;
+use std::{borrow::Cow, sync::LazyLock};
 
 /// A filter, ready for the kernel.
 #[derive(Clone, Debug)]
 pub struct Filter {
     instructions: Vec<Instruction>,
+    flags: FilterFlags,
 }
 
 impl Filter {
-    /// The filter for containers with the default capabilities, built once a process.
+    /// Docker's filter for containers with these capabilities; the usual one is built once a process.
     #[must_use]
-    pub fn container_default() -> &'static Self {
-        static FILTER: LazyLock<Filter> =
-            LazyLock::new(|| Filter { instructions: assemble::program(NATIVE) });
-        &FILTER
+    pub fn of_container(capabilities: CapSet) -> Cow<'static, Self> {
+        static USUAL: LazyLock<Filter> = LazyLock::new(|| Filter::with(CapSet::CONTAINER_DEFAULT));
+        if table::opens_nothing(capabilities) {
+            Cow::Borrowed(&USUAL)
+        } else {
+            Cow::Owned(Self::with(capabilities))
+        }
+    }
+
+    fn with(capabilities: CapSet) -> Self {
+        let flags = FilterFlags::default();
+        Self { instructions: assemble::program(NATIVE, capabilities), flags }
     }
 
     /// Number of instructions.
     pub(crate) fn len(&self) -> usize {
         self.instructions.len()
+    }
+
+    /// The flags it is put into force with.
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.bits()
     }
 
     /// The instructions as `struct sock_filter` lays them out, one a word.
@@ -75,20 +98,3 @@ impl Architecture {
 const NATIVE: [Architecture; 2] = [Architecture::X86_64, Architecture::I386];
 #[cfg(target_arch = "aarch64")]
 const NATIVE: [Architecture; 2] = [Architecture::Aarch64, Architecture::Arm];
-
-/// One instruction of classic BPF.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Instruction {
-    code: u16,
-    if_true: u8,
-    if_false: u8,
-    operand: u32,
-}
-
-impl Instruction {
-    fn word(self) -> u64 {
-        let [code_low, code_high] = self.code.to_ne_bytes();
-        let [a, b, c, d] = self.operand.to_ne_bytes();
-        u64::from_ne_bytes([code_low, code_high, self.if_true, self.if_false, a, b, c, d])
-    }
-}

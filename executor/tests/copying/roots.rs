@@ -5,7 +5,8 @@
 use crate::fixture::{build, print};
 use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
 use rbuild_executor::{
-    HostFiles, Isolation, Limits, NameOptions, Networks, Overlays, Run, Snapshots, StepLimits, run,
+    HostFiles, Isolation, Limits, NameOptions, Networks, Overlays, Privileges, Run, Snapshots, StepLimits,
+    run,
 };
 use rbuild_oci::{Clock, ImagePath, Timestamp};
 use rbuild_planner::{Network, RunAction, Security};
@@ -155,6 +156,7 @@ impl Bench {
             secret_variables: &[],
             shm_size: None,
             emulator: None,
+            privileges: &Privileges::default(),
             limits: &limits,
             used: &used,
             cancel: &Cancel::default(),

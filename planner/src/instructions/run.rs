@@ -22,8 +22,7 @@ pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), Pl
     };
     let security = match run.security.as_ref().map(|mode| mode.value.as_str()) {
         None | Some("sandbox") => Security::Sandbox,
-        Some("insecure") if granted => Security::Insecure,
-        Some("insecure") => return Err(stage.error(PlanErrorKind::InsecureNotAllowed)),
+        Some("insecure") => Security::Insecure,
         Some(other) => return Err(stage.error(PlanErrorKind::SecurityMode(other.to_owned()))),
     };
     let network = network(stage, run)?;

@@ -39,12 +39,19 @@ pub(super) fn write_rules(group: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Attaches a program with the same rules to a version 2 group and all below it (bpf(2), `BPF_PROG_TYPE_CGROUP_DEVICE`).
+/// A program with the same rules for version 2 groups (bpf(2), `BPF_PROG_TYPE_CGROUP_DEVICE`).
 ///
 /// # Errors
 /// The kernel's, which may have no such programs or give them to the machine's root only.
-pub(super) fn attach(group: BorrowedFd<'_>) -> io::Result<()> {
-    let program = load(&program())?;
+pub(super) fn rules() -> io::Result<OwnedFd> {
+    load(&program())
+}
+
+/// Attaches the program to a group and all below it.
+///
+/// # Errors
+/// The kernel's, which may have no such programs or give them to the machine's root only.
+pub(super) fn attach(program: BorrowedFd<'_>, group: BorrowedFd<'_>) -> io::Result<()> {
     // union bpf_attr: target_fd, attach_bpf_fd, attach_type, attach_flags.
     let attributes =
         [group.as_raw_fd() as u32, program.as_raw_fd() as u32, BPF_CGROUP_DEVICE, BPF_F_ALLOW_MULTI];

@@ -7,7 +7,7 @@
 mod update;
 
 use super::{
-    Group, PREFIX, Shared, device,
+    Devices, Group, PREFIX, Shared,
     hierarchy::Hierarchy,
     open_directory,
     settings::{Controller, Setting, Version},
@@ -45,8 +45,9 @@ pub struct MemoryUse {
 }
 
 /// The groups that limit a container, and what limits nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Limited {
+    devices: Devices,
     groups: Vec<(Version, Group)>,
     memory: Option<(usize, u64)>,
     unmet: Vec<UnmetLimit>,
@@ -64,8 +65,8 @@ impl Limited {
     ///
     /// # Errors
     /// [`SandboxError::Limit`] for a value that the kernel does not take, [`SandboxError::CgroupParent`].
-    pub(super) fn new(shared: &Shared, limits: &Limits) -> Result<Self, SandboxError> {
-        let mut limited = Self::default();
+    pub(super) fn new(shared: &Shared, limits: &Limits, devices: Devices) -> Result<Self, SandboxError> {
+        let mut limited = Self { devices, groups: Vec::new(), memory: None, unmet: Vec::new() };
         let mut places: Vec<PathBuf> = Vec::new();
         let needed: Vec<Controller> = Controller::ALL
             .into_iter()
@@ -132,6 +133,10 @@ impl Limited {
         let above = shared.own_group(&place.above, place.version)?;
         let group = shared.make_in(&above)?;
         inherit_cpuset(above.directory.as_fd(), group.directory.as_fd(), place.version)?;
+        if (place.version, self.devices) == (Version::Two, Devices::Usual) {
+            // the other walls stand where the kernel has no such programs
+            let _ = shared.attach_rules(&group);
+        }
         self.groups.push((place.version, group));
         Ok(())
     }
@@ -207,8 +212,6 @@ impl Shared {
                 // one that cannot be handed on is found missing when it is set
                 let _ = write(group.directory.as_fd(), "cgroup.subtree_control", &format!("+{controller}"));
             }
-            // the other walls stand where the kernel has no such programs
-            let _ = device::attach(group.directory.as_fd());
         }
         let group = Arc::new(group);
         kept.insert(above.to_owned(), group.clone());

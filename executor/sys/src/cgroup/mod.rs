@@ -2,7 +2,7 @@
 //!
 //! One group is made a process, below the group that it is in, and one for each container below that. They make a container's
 //! processes nameable as one, and keep them from devices. On a version 2 hierarchy
-//! a small program attached to the process's group decides about devices, and containers are cloned into their group
+//! a small program attached to their groups decides about devices, and containers are cloned into their group
 //! at no further cost. On a machine that still has the version 1 `devices` controller, each container moves itself into
 //! a group of that hierarchy instead. A container with [limits](Limits) gets groups for those beside or instead of them.
 //!
@@ -43,7 +43,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -58,6 +58,8 @@ pub struct Cgroups(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     unified: Option<Arc<Group>>,
+    /// The rules for devices of version 2 groups.
+    rules: Option<OwnedFd>,
     devices: Option<Arc<Group>>,
     /// Where there is no version 2 hierarchy, with which containers can be paused as well.
     freezer: Option<Arc<Group>>,
@@ -66,6 +68,15 @@ struct Shared {
     /// This process's groups in which those with limits are made, by the directories that they are in.
     limiting: Mutex<BTreeMap<PathBuf, Arc<Group>>>,
     next: AtomicU64,
+}
+
+/// The devices that a container may open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Devices {
+    /// Those of every container.
+    Usual,
+    /// All that there are.
+    All,
 }
 
 /// A container's groups in both hierarchies.
@@ -81,20 +92,27 @@ impl Cgroups {
     #[must_use]
     pub fn create() -> Self {
         let unified = Hierarchy::unified().and_then(|hierarchy| Group::below(&hierarchy));
-        let decided = unified.as_ref().is_some_and(|group| device::attach(group.directory.as_fd()).is_ok());
-        let devices = if decided { None } else { Self::devices_group() };
         let freezer = match unified {
             Some(_) => None,
             None => Hierarchy::version_1("freezer").and_then(|hierarchy| Group::below(&hierarchy)),
         };
-        Self(Arc::new(Shared {
+        let shared = Shared {
             unified: unified.map(Arc::new),
-            devices: devices.map(Arc::new),
+            rules: device::rules().ok(),
+            devices: None,
             freezer: freezer.map(Arc::new),
             free: Mutex::default(),
             limiting: Mutex::default(),
             next: AtomicU64::new(0),
-        }))
+        };
+        let first = shared.unified.as_ref().and_then(|above| shared.make(above));
+        let decided = first.as_ref().is_some_and(|group| shared.attach_rules(group).is_ok());
+        let devices = if decided { None } else { Self::devices_group() };
+        let shared = Shared { devices: devices.map(Arc::new), ..shared };
+        let devices = shared.devices.as_ref().and_then(|above| shared.make(above));
+        let freezer = shared.freezer.as_ref().and_then(|above| shared.make(above));
+        lock(&shared.free).push(Pair { unified: first, devices, freezer });
+        Self(Arc::new(shared))
     }
 
     fn devices_group() -> Option<Group> {
@@ -113,19 +131,39 @@ impl Cgroups {
     ///
     /// # Errors
     /// [`SandboxError::Limit`], [`SandboxError::CgroupParent`].
-    pub fn container(&self, limits: &Limits) -> Result<Cgroup, SandboxError> {
-        let limited = Limited::new(&self.0, limits)?;
-        let free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let groups = free.unwrap_or_else(|| Pair {
-            unified: self.0.unified.as_ref().and_then(|above| self.0.make(above)),
-            devices: self.0.devices.as_ref().and_then(|above| self.0.make(above)),
-            freezer: self.0.freezer.as_ref().and_then(|above| self.0.make(above)),
-        });
-        Ok(Cgroup { groups: Some(groups), limited, shared: self.0.clone() })
+    pub fn container(&self, limits: &Limits, devices: Devices) -> Result<Cgroup, SandboxError> {
+        let limited = Limited::new(&self.0, limits, devices)?;
+        let free = match devices {
+            Devices::Usual => lock(&self.0.free).pop(),
+            Devices::All => None,
+        };
+        let groups = free.unwrap_or_else(|| self.0.pair(devices));
+        Ok(Cgroup { groups: Some(groups), devices, limited, shared: self.0.clone() })
     }
 }
 
 impl Shared {
+    fn pair(&self, devices: Devices) -> Pair {
+        let unified = self.unified.as_ref().and_then(|above| self.make(above));
+        let freezer = self.freezer.as_ref().and_then(|above| self.make(above));
+        match devices {
+            Devices::All => Pair { unified, devices: None, freezer },
+            Devices::Usual => {
+                if let Some(group) = &unified {
+                    // the other walls stand where the kernel has no such programs
+                    let _ = self.attach_rules(group);
+                }
+                Pair { unified, devices: self.devices.as_ref().and_then(|above| self.make(above)), freezer }
+            }
+        }
+    }
+
+    /// Puts the rules for devices on a version 2 group.
+    fn attach_rules(&self, group: &Group) -> io::Result<()> {
+        let rules = self.rules.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        device::attach(rules.as_fd(), group.directory.as_fd())
+    }
+
     fn make(&self, above: &Arc<Group>) -> Option<Group> {
         self.make_in(above).ok()
     }
@@ -148,6 +186,7 @@ impl Shared {
 pub struct Cgroup {
     /// There until it is dropped.
     groups: Option<Pair>,
+    devices: Devices,
     limited: Limited,
     shared: Arc<Shared>,
 }
@@ -203,8 +242,14 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let groups = self.groups.take();
-        self.shared.free.lock().unwrap_or_else(PoisonError::into_inner).extend(groups);
+        if self.devices == Devices::Usual {
+            lock(&self.shared.free).extend(groups);
+        }
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A directory of a hierarchy that this process made.
@@ -296,7 +341,9 @@ mod tests {
     #[test]
     fn only_the_usual_devices_can_be_opened_in_a_group() {
         let unified = Hierarchy::unified().and_then(|hierarchy| Group::below(&hierarchy));
-        let by_program = unified.filter(|group| device::attach(group.directory.as_fd()).is_ok());
+        let by_program = unified.filter(|group| {
+            device::rules().is_ok_and(|rules| device::attach(rules.as_fd(), group.directory.as_fd()).is_ok())
+        });
         let by_rules = Cgroups::devices_group();
         if by_program.is_none() && by_rules.is_none() {
             rbuild_testkit::skip("no control group can be made here");

@@ -368,6 +368,11 @@ impl Program {
         self.push(number!(prctl), &[libc::PR_SET_KEEPCAPS.into(), 1_usize.into()])
     }
 
+    /// No program that it executes gets more rights than it has.
+    pub fn refuse_new_privileges(&mut self) -> &mut Self {
+        self.push(number!(prctl), &[libc::PR_SET_NO_NEW_PRIVS.into(), 1_usize.into()])
+    }
+
     /// Puts a system call filter on the process. Needs CAP_SYS_ADMIN.
     pub fn filter_calls(&mut self, filter: &Filter) -> &mut Self {
         let instructions = self.buffer(filter.words());
@@ -375,7 +380,7 @@ impl Program {
         // struct sock_fprog: the count in the first two bytes, the address in the second word.
         let address = self.buffers[index].as_ptr() as u64;
         let program = self.buffer(Box::new([(filter.len() as u64).to_le(), address]));
-        self.push(number!(seccomp), &[libc::SECCOMP_SET_MODE_FILTER.into(), 0_usize.into(), program])
+        self.push(number!(seccomp), &[libc::SECCOMP_SET_MODE_FILTER.into(), filter.flags().into(), program])
     }
 
     /// setrlimit(2).

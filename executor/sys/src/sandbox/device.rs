@@ -28,12 +28,19 @@ const NODES: [Node; 6] = [
 ];
 
 /// Devices that an insecure step gets beside those.
-const INSECURE_NODES: [Node; 7] = [
+const INSECURE_NODES: [Node; 14] = [
     (c"kmsg", libc::S_IFCHR, 1, 11),
     (c"fuse", libc::S_IFCHR, 10, 229),
     (c"kvm", libc::S_IFCHR, 10, 232),
     (c"loop-control", libc::S_IFCHR, 10, 237),
     (c"loop0", libc::S_IFBLK, 7, 0),
+    (c"loop1", libc::S_IFBLK, 7, 1),
+    (c"loop2", libc::S_IFBLK, 7, 2),
+    (c"loop3", libc::S_IFBLK, 7, 3),
+    (c"loop4", libc::S_IFBLK, 7, 4),
+    (c"loop5", libc::S_IFBLK, 7, 5),
+    (c"loop6", libc::S_IFBLK, 7, 6),
+    (c"loop7", libc::S_IFBLK, 7, 7),
     (c"cuse", libc::S_IFCHR, 10, 203),
     (c"net/tun", libc::S_IFCHR, 10, 200),
 ];
@@ -65,7 +72,9 @@ pub(super) fn add(
         add_node(program, node, spec.privilege)?;
     }
     // A node that is a mount of its own stays open to all; those that the container makes beside it are not.
-    program.set_own_attributes(At::Slot(dev), MountAttributes::NO_DEV);
+    if !insecure {
+        program.set_own_attributes(At::Slot(dev), MountAttributes::NO_DEV);
+    }
     let null = program.slot();
     program.open_place(null, At::Here, c"null", Resolution::NoLinks);
     for (target, name) in LINKS {

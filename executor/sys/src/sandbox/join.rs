@@ -14,6 +14,7 @@ use crate::{
     cgroup::JoinedGroups,
     limits::Limits,
     member::Member,
+    privileges::Privileges,
     program::{OnError, Program},
     spawn::{self, Child, Exec, Namespaces, Spawn, Stdio},
     userns::PrivilegeKind,
@@ -29,6 +30,8 @@ pub struct Joining<'a> {
     pub process: Process<'a>,
     /// Its capabilities and filter.
     pub confinement: Confinement,
+    /// What is different from the usual ones.
+    pub privileges: &'a Privileges,
     /// Whose root this process is.
     pub privilege: PrivilegeKind,
     /// The sandbox's limits.
@@ -73,6 +76,7 @@ pub fn join(spec: &Joining<'_>) -> Result<Child, SandboxError> {
     let entering = Entering {
         process: spec.process,
         confinement: spec.confinement,
+        privileges: spec.privileges,
         own_network,
         terminal: spec.terminal,
     };

@@ -4,6 +4,7 @@
 use super::{Confinement, Places};
 use crate::{
     mount::MountAttributes,
+    privileges::KernelPaths,
     program::{At, Mount, OnError, Program, Resolution, Slot},
 };
 use std::{
@@ -58,14 +59,14 @@ pub(super) fn create(program: &mut Program, confinement: Confinement) -> Views {
 }
 
 /// `/sys`, where the image must have a real directory.
-pub(super) fn attach_system(program: &mut Program, places: &Places, views: &Views, confinement: Confinement) {
+pub(super) fn attach_system(program: &mut Program, places: &Places, views: &Views, paths: KernelPaths) {
     let place = places.open(program, c"/sys", Resolution::NoLinks);
     program.move_mount(At::Slot(views.sys), place, c"");
     // Machines without cgroup2 get an empty directory instead of the host's hierarchies.
     program.move_mount(At::Slot(views.cgroup), At::Slot(views.sys), c"fs/cgroup");
     program.on_error(OnError::Ignore).else_next(1);
     program.mount(&empty(c"/sys/fs/cgroup")).on_error(OnError::Ignore);
-    if confinement == Confinement::Default {
+    if paths == KernelPaths::Masked {
         for path in MASKED_IN_SYS {
             program.mount(&empty(path)).on_error(MISSING);
         }
@@ -78,11 +79,11 @@ pub(super) fn attach_processes(
     program: &mut Program,
     places: &Places,
     (views, null): (&Views, At),
-    confinement: Confinement,
+    paths: KernelPaths,
 ) {
     let place = places.open(program, c"/proc", Resolution::NoLinks);
     program.move_mount(At::Slot(views.proc), place, c"");
-    if confinement == Confinement::Insecure {
+    if paths == KernelPaths::Shown {
         return;
     }
     let mask = program.slot();

@@ -3,6 +3,7 @@
 use super::{Network, Places, Rights, SandboxSpec, c_text};
 use crate::{
     CapSet, SandboxError,
+    privileges::{CallFilter, NewPrivileges, Privileges},
     program::{Program, Resolution},
     seccomp::Filter,
 };
@@ -56,6 +57,7 @@ pub enum Confinement {
 pub(super) struct Entering<'a> {
     pub(super) process: Process<'a>,
     pub(super) confinement: Confinement,
+    pub(super) privileges: &'a Privileges,
     /// True if the network is not the machine's.
     pub(super) own_network: bool,
     /// True if its standard input becomes its controlling terminal.
@@ -67,6 +69,7 @@ impl<'a> Entering<'a> {
         Self {
             process: spec.process,
             confinement: spec.confinement,
+            privileges: spec.privileges,
             own_network: match spec.network {
                 Network::None | Network::Joined(_) => true,
                 Network::Host => false,
@@ -97,21 +100,41 @@ pub(super) fn add(
         program.limit_resource(limit);
     }
     let Identity { uid, gid, groups } = spec.process.identity;
+    let privileges = spec.privileges;
+    let allowed = match spec.confinement {
+        Confinement::Default => privileges.capabilities(default_capabilities(spec.own_network)),
+        Confinement::Insecure => CapSet::known(),
+    };
+    if privileges.new == NewPrivileges::Refused {
+        program.refuse_new_privileges();
+    }
     match spec.confinement {
         Confinement::Default => {
-            let allowed = default_capabilities(spec.own_network);
             program.limit_capabilities(allowed);
-            program.filter_calls(Filter::container_default());
+            filter_calls(program, &privileges.calls, allowed)?;
             program.set_identity(uid, gid, groups);
             // The change of uid has already cleared the capabilities of all but root.
             let keep = if uid == 0 { allowed.intersection(own) } else { CapSet::EMPTY };
             program.set_capabilities(keep, CapSet::EMPTY);
         }
         Confinement::Insecure => {
+            // only a profile that was given confines it, as with Docker
+            if let CallFilter::Profile(_) = &privileges.calls {
+                filter_calls(program, &privileges.calls, allowed)?;
+            }
             program.keep_capabilities().set_identity(uid, gid, groups);
             program.set_capabilities(own, own).raise_ambient(own);
         }
     }
+    Ok(())
+}
+
+fn filter_calls(program: &mut Program, calls: &CallFilter, capabilities: CapSet) -> Result<(), SandboxError> {
+    match calls {
+        CallFilter::Usual => program.filter_calls(&Filter::of_container(capabilities)),
+        CallFilter::Unconfined => program,
+        CallFilter::Profile(profile) => program.filter_calls(&profile.filter(capabilities)?),
+    };
     Ok(())
 }
 

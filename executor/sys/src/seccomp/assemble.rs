@@ -2,13 +2,12 @@
 
 use super::{
     Architecture, Instruction,
-    table::{CLONE3, DENIED, NEWEST_KNOWN, judged},
+    instruction::{ARCHITECTURE, NUMBER, answer, jump_if, load},
+    table::{CLONE3, DENIED, NEWEST_KNOWN, SYS_ADMIN, judged, opened},
 };
+use crate::CapSet;
 
-/// Offsets in `struct seccomp_data`; the low half of the first argument (both supported machines are
-/// little-endian).
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
+/// The low half of the first argument (both supported machines are little-endian).
 const FIRST_ARGUMENT: u32 = 16;
 
 /// Every `CLONE_NEW*` that clone(2) takes.
@@ -37,11 +36,11 @@ enum Verdict {
 const VERDICTS: [Verdict; 6] =
     [Verdict::Allow, Verdict::Deny, Verdict::Missing, Verdict::Clone, Verdict::Personality, Verdict::Socket];
 
-/// A filter for the given architectures; calls of any other end the process.
-pub(super) fn program(architectures: [Architecture; 2]) -> Vec<Instruction> {
+/// A filter for the given architectures and capabilities; calls of any other architecture end the process.
+pub(super) fn program(architectures: [Architecture; 2], capabilities: CapSet) -> Vec<Instruction> {
     let mut code = vec![load(ARCHITECTURE)];
     for architecture in architectures {
-        let body = body(architecture);
+        let body = body(architecture, capabilities);
         let distance = u8::try_from(body.len()).expect("one architecture's code is within reach of a jump");
         code.push(jump_if(libc::BPF_JEQ, architecture.audit(), 0, distance));
         code.extend(body);
@@ -51,17 +50,22 @@ pub(super) fn program(architectures: [Architecture; 2]) -> Vec<Instruction> {
 }
 
 /// Runs of numbers with one verdict, by first number; the last has no end.
-fn segments(architecture: Architecture) -> Vec<(u32, Verdict)> {
+fn segments(architecture: Architecture, capabilities: CapSet) -> Vec<(u32, Verdict)> {
     let mut verdicts = vec![Verdict::Allow; NEWEST_KNOWN as usize + 1];
     let judged = judged(architecture);
+    let [clone, clone3] = if capabilities.contains(SYS_ADMIN) {
+        [Verdict::Allow, Verdict::Allow]
+    } else {
+        [Verdict::Clone, Verdict::Missing]
+    };
     let single = [
-        (judged.clone, Verdict::Clone),
+        (judged.clone, clone),
         (judged.personality, Verdict::Personality),
         (judged.socket, Verdict::Socket),
-        (CLONE3, Verdict::Missing),
+        (CLONE3, clone3),
     ];
-    let denied =
-        DENIED.iter().filter_map(|call| call.number(architecture)).map(|number| (number, Verdict::Deny));
+    let denied = DENIED.iter().filter(|call| !opened(call.name).intersects(capabilities));
+    let denied = denied.filter_map(|call| call.number(architecture)).map(|number| (number, Verdict::Deny));
     for (number, verdict) in denied.chain(single) {
         verdicts[number as usize] = verdict;
     }
@@ -91,9 +95,9 @@ struct Test(u32, Target, Target);
 
 /// The search for the run a number is in, then the code of each verdict once: what the kernel has to
 /// translate for each container is as short as can be.
-fn body(architecture: Architecture) -> Vec<Instruction> {
+fn body(architecture: Architecture, capabilities: CapSet) -> Vec<Instruction> {
     let mut tests = Vec::new();
-    place(&segments(architecture), &mut tests);
+    place(&segments(architecture, capabilities), &mut tests);
     let blocks = VERDICTS.map(judge);
     let distance = |from: usize, target: Target| {
         let to = match target {
@@ -154,62 +158,13 @@ fn first_argument_is_one_of(values: &[u32], [yes, no]: [Instruction; 2]) -> Vec<
     code
 }
 
-fn load(offset: u32) -> Instruction {
-    Instruction {
-        code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
-        if_true: 0,
-        if_false: 0,
-        operand: offset,
-    }
-}
-
-fn jump_if(test: u32, operand: u32, if_true: u8, if_false: u8) -> Instruction {
-    Instruction { code: (libc::BPF_JMP | test | libc::BPF_K) as u16, if_true, if_false, operand }
-}
-
-fn answer(value: u32) -> Instruction {
-    Instruction { code: (libc::BPF_RET | libc::BPF_K) as u16, if_true: 0, if_false: 0, operand: value }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::interpreter::verdict_of, *};
 
-    /// Interprets a filter as the kernel does.
-    fn verdict(architectures: [Architecture; 2], call: (Architecture, u32), argument: u32) -> (u32, usize) {
-        let code = program(architectures);
-        let (mut at, mut loaded, mut steps) = (0, 0, 0);
-        loop {
-            let Instruction { code: operation, if_true, if_false, operand } = code[at];
-            let operation = u32::from(operation);
-            at += 1;
-            steps += 1;
-            match operation & 7 {
-                libc::BPF_LD => {
-                    loaded = match operand {
-                        NUMBER => call.1,
-                        ARCHITECTURE => call.0.audit(),
-                        _ => argument,
-                    }
-                }
-                libc::BPF_RET => return (operand, steps),
-                libc::BPF_JMP => {
-                    let distance = match operation & 0xf0 {
-                        libc::BPF_JA => operand as usize,
-                        test => {
-                            let holds = match test {
-                                libc::BPF_JEQ => loaded == operand,
-                                libc::BPF_JGE => loaded >= operand,
-                                _ => loaded & operand != 0,
-                            };
-                            usize::from(if holds { if_true } else { if_false })
-                        }
-                    };
-                    at += distance;
-                }
-                other => panic!("class {other}"),
-            }
-        }
+    fn verdict(architectures: [Architecture; 2], call: (Architecture, u32), argument: u64) -> (u32, usize) {
+        let code = program(architectures, CapSet::CONTAINER_DEFAULT);
+        verdict_of(&code, call, [argument, 0, 0, 0, 0, 0])
     }
 
     const PAIRS: [[Architecture; 2]; 2] =
@@ -258,10 +213,10 @@ mod tests {
                 {
                     assert_eq!(ask(calls.clone, flag | 0x11), EPERM);
                 }
-                assert_eq!(PERSONALITIES.map(|value| ask(calls.personality, value)), [ALLOW; 5]);
+                assert_eq!(PERSONALITIES.map(|value| ask(calls.personality, u64::from(value))), [ALLOW; 5]);
                 assert_eq!(ask(calls.personality, 0x40000), EPERM);
                 assert_eq!([1, 2, 10, 16].map(|family| ask(calls.socket, family)), [ALLOW; 4]);
-                assert_eq!(FAMILIES.map(|family| ask(calls.socket, family)), [EPERM; 2]);
+                assert_eq!(FAMILIES.map(|family| ask(calls.socket, u64::from(family))), [EPERM; 2]);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! tables. What is not here and not newer than [`NEWEST_KNOWN`] is allowed.
 
 use super::Architecture;
+use crate::CapSet;
 
 /// The newest system call, on every architecture alike, that has been judged (removexattrat).
 pub(super) const NEWEST_KNOWN: u32 = 466;
@@ -11,9 +12,70 @@ pub(super) const NEWEST_KNOWN: u32 = 466;
 /// clone3 hides its flags in memory a filter cannot read.
 pub(super) const CLONE3: u32 = 435;
 
+/// CAP_SYS_ADMIN.
+pub(super) const SYS_ADMIN: u32 = 21;
+
+/// Calls that are open to a process with one of these capabilities, as in Docker's profile. SYS_ADMIN opens clone with any
+/// flags and clone3 as well.
+const OPENED: [(u32, &[&str]); 13] = [
+    (2, &["open_by_handle_at"]),
+    (16, &["delete_module", "init_module", "finit_module"]),
+    (17, &["iopl", "ioperm"]),
+    (19, &["kcmp", "pidfd_getfd", "process_madvise"]),
+    (20, &["acct"]),
+    (
+        SYS_ADMIN,
+        &[
+            "bpf",
+            "fanotify_init",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "listmount",
+            "lookup_dcookie",
+            "lsm_get_self_attr",
+            "lsm_list_modules",
+            "lsm_set_self_attr",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "perf_event_open",
+            "quotactl",
+            "quotactl_fd",
+            "setdomainname",
+            "sethostname",
+            "setns",
+            "statmount",
+            "syslog",
+            "umount",
+            "umount2",
+            "unshare",
+        ],
+    ),
+    (22, &["reboot"]),
+    (23, &["get_mempolicy", "mbind", "set_mempolicy", "set_mempolicy_home_node"]),
+    (25, &["settimeofday", "stime", "clock_settime", "clock_settime64"]),
+    (26, &["vhangup"]),
+    (34, &["syslog"]),
+    (38, &["perf_event_open"]),
+    (39, &["bpf"]),
+];
+
+/// The capabilities of which each opens the call `name`.
+pub(super) fn opened(name: &str) -> CapSet {
+    let by_list = OPENED.iter().filter(|(_, calls)| calls.contains(&name)).map(|(number, _)| *number);
+    by_list.fold(CapSet::EMPTY, |set, number| set.union(CapSet::from_bits(1 << number)))
+}
+
+/// True if the filter for these capabilities is the usual one.
+pub(super) fn opens_nothing(capabilities: CapSet) -> bool {
+    OPENED.iter().all(|(number, _)| !capabilities.contains(*number))
+}
+
 /// One refused system call.
 pub(super) struct Denied {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the name is for the reader and the tests"))]
     pub(super) name: &'static str,
     numbers: [i32; 4],
 }

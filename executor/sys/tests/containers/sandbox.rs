@@ -343,6 +343,7 @@ fn a_terminal_is_the_controlling_one() {
         guard: &world.guard,
         cgroups: None,
         limits: &rbuild_sys::limits::Limits::default(),
+        privileges: &rbuild_sys::privileges::Privileges::default(),
         terminal: Some(slave),
         stdio: Stdio { stdin: Some(slave), stdout: slave, stderr: slave },
     };

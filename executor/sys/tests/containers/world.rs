@@ -165,6 +165,7 @@ impl World {
             guard: &self.guard,
             cgroups: Some(&self.cgroups),
             limits: &rbuild_sys::limits::Limits::default(),
+            privileges: &rbuild_sys::privileges::Privileges::default(),
             terminal: None,
             stdio: Stdio { stdin: None, stdout: output.as_fd(), stderr: output.as_fd() },
         };

@@ -1,0 +1,69 @@
+//! What RUNs and containers may ask of the kernel, in Docker's words.
+
+use crate::{args::SecurityFlags, error::UsageError};
+use rbuild::{PrivilegeOptions, read_privileges};
+use std::{error::Error as _, fs::File, io::Read};
+
+/// The most bytes that are read of a seccomp profile: more than the engine takes.
+const MAX_PROFILE: u64 = 4 << 20;
+
+/// Reads `--cap-add`, `--cap-drop` and `--security-opt`, and the profile that the last may name.
+pub(super) fn privileges(flags: &SecurityFlags) -> Result<PrivilegeOptions, UsageError> {
+    let security = flags.security_opt.iter().map(|text| with_profile(text)).collect::<Result<_, _>>()?;
+    let options = PrivilegeOptions { security, ..PrivilegeOptions::default() };
+    let options = options.with_capabilities(&flags.cap_add, &flags.cap_drop);
+    read_privileges(&options).map_err(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        UsageError::new(format!("{error}{cause}"))
+    })?;
+    Ok(options)
+}
+
+/// A `--security-opt` as docker's records have it: with the document instead of the file.
+fn with_profile(text: &str) -> Result<String, UsageError> {
+    let (name, path) = text.split_once('=').or_else(|| text.split_once(':')).unwrap_or((text, ""));
+    if name != "seccomp" || matches!(path, "unconfined" | "builtin") {
+        return Ok(text.to_owned());
+    }
+    let failed = |error| UsageError::new(format!("opening seccomp profile ({path}) failed: {error}"));
+    let mut document = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_PROFILE).read_to_string(&mut document).map_err(failed)?;
+    Ok(format!("seccomp={}", compact(&document)))
+}
+
+/// A JSON document without the space between its words.
+fn compact(document: &str) -> String {
+    let (mut is_text, mut is_escaped) = (false, false);
+    let keep = |c: &char| {
+        match (*c, is_text) {
+            (_, true) if is_escaped => is_escaped = false,
+            ('\\', true) => is_escaped = true,
+            ('"', _) => is_text = !is_text,
+            _ => {}
+        }
+        is_text || !c.is_ascii_whitespace()
+    };
+    document.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_keeps_what_its_texts_hold() {
+        let document = "{ \"a b\" :\n\t[1, \"c \\\" d\\\\\", \" e\"] }\n";
+        assert_eq!(compact(document), "{\"a b\":[1,\"c \\\" d\\\\\",\" e\"]}");
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_read_is_named() {
+        let flags = SecurityFlags {
+            security_opt: vec!["seccomp=/nowhere/profile.json".to_owned()],
+            ..SecurityFlags::default()
+        };
+        let said = privileges(&flags).unwrap_err().to_string();
+        assert!(said.starts_with("opening seccomp profile (/nowhere/profile.json) failed: "), "{said}");
+    }
+}
