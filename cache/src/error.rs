@@ -116,6 +116,15 @@ pub enum StoreError {
         /// Its id.
         layer: String,
     },
+    /// A name that a volume cannot have. The words are Docker's.
+    #[error(
+        "{0:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed: to show a \
+         directory of the host, use its absolute path"
+    )]
+    VolumeName(String),
+    /// A name that a volume cannot have.
+    #[error("volume name is too short, names should be at least two alphanumeric characters")]
+    VolumeNameTooShort,
     /// An image id prefix that fits several images.
     #[error("image id {prefix:?} is ambiguous: it fits {first} and {second}")]
     AmbiguousImage {
@@ -176,9 +185,11 @@ impl StoreError {
             | Self::Document { .. }
             | Self::LayerMissing { .. }
             | Self::IndexDamaged { .. } => FailureClass::Environment,
-            Self::BlobMismatch { .. } | Self::AmbiguousImage { .. } | Self::AmbiguousBuild { .. } => {
-                FailureClass::Input
-            }
+            Self::BlobMismatch { .. }
+            | Self::VolumeName(_)
+            | Self::VolumeNameTooShort
+            | Self::AmbiguousImage { .. }
+            | Self::AmbiguousBuild { .. } => FailureClass::Input,
             Self::RecorderStopped => FailureClass::Internal,
         }
     }

@@ -33,13 +33,16 @@ pub use index::{
 };
 pub use store::{
     BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory,
-    ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerMount, ContainerNetwork,
-    ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer,
-    GitRepository, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole, JobSlot, KnownContext,
-    LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim,
-    MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage,
-    PrivilegeOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource,
-    Writer,
+    ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerNetwork, ContainerProgram,
+    ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer, GitRepository, IdMaps,
+    IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole, JobSlot, KnownContext, LayerDraft, LayerId,
+    LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim, MemoryTurn, Missing,
+    MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage, PrivilegeOptions, RefRecord,
+    RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+};
+pub use store::{
+    ContainerMount, KeptVolume, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
+    Volume, VolumeDraft, VolumeName, VolumesLock,
 };
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{ListedManifest, ManifestList, OpenUpload};

@@ -5,6 +5,7 @@ use crate::{
     images::label,
     names::{Detail, container_id, shortened},
     times::{ago, go_style, human_duration},
+    volumes::{has_mount, mount_columns},
 };
 use rbuild::{Container, ContainerState, Reference, Timestamp};
 use serde::Serialize;
@@ -28,9 +29,9 @@ pub struct ContainerRow {
     pub image: String,
     /// `NAME=VALUE`, with commas between.
     pub labels: String,
-    /// How many volumes it has: none.
+    /// How many volumes it has.
     pub local_volumes: String,
-    /// Its volumes: none.
+    /// Its volumes, and the paths of the host that it sees.
     pub mounts: String,
     /// Its name.
     pub names: String,
@@ -57,6 +58,7 @@ impl ContainerRow {
             Detail::Short => shortened(&command.replace('\t', " "), COMMAND_WIDTH),
             Detail::Full => command,
         };
+        let (local_volumes, mounts) = mount_columns(container, detail);
         let labels = container.config.labels.iter().map(|(name, value)| format!("{name}={value}"));
         Self {
             command: Value::from(command).to_string(),
@@ -64,8 +66,8 @@ impl ContainerRow {
             id: container_id(&container.id, detail),
             image: container.image.clone(),
             labels: labels.collect::<Vec<_>>().join(","),
-            local_volumes: "0".to_owned(),
-            mounts: String::new(),
+            local_volumes,
+            mounts,
             names: container.name.clone(),
             networks: String::new(),
             ports: String::new(),
@@ -133,6 +135,8 @@ pub enum ContainerFilter {
     Before(String),
     /// Those made after this one.
     Since(String),
+    /// A volume, or a path on one of the sides of a mount.
+    Volume(String),
 }
 
 impl ContainerFilter {
@@ -161,6 +165,7 @@ impl ContainerFilter {
             "since" => Ok(Self::Since(value.to_owned())),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
             "label" => Ok(label(value, Self::Label)),
+            "volume" => Ok(Self::Volume(value.to_owned())),
             other => Err(invalid(other)),
         }
     }
@@ -179,6 +184,7 @@ impl ContainerFilter {
             Self::Name(part) => is_named(&container.name, part),
             Self::Id(prefix) => container.id.starts_with(prefix),
             Self::Status(status) => state(container) == status,
+            Self::Volume(text) => has_mount(container, text),
             Self::Exited(code) => container.state == ContainerState::Exited(*code),
             Self::Ancestor(image) => {
                 let hex = container.image_id.as_digest().hex();

@@ -8,8 +8,9 @@ use crate::{
     containers::state,
     host_config::HostConfig,
     names::with_tag,
+    volumes::{MountInspect, mounts},
 };
-use rbuild::{Container, ContainerSizes, ContainerState, DiffId, Image, ImageId, Timestamp};
+use rbuild::{Container, ContainerSizes, ContainerState, DiffId, Image, ImageId, Timestamp, VolumeName};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -114,6 +115,8 @@ pub struct ContainerInspect {
     pub size_rw: Option<u64>,
     /// Bytes of all its files, if they were asked for.
     pub size_root_fs: Option<u64>,
+    /// What it sees beside its image.
+    pub mounts: Vec<MountInspect>,
     /// The settings it runs with.
     pub config: Config,
 }
@@ -176,9 +179,13 @@ impl From<&Image> for ImageInspect {
 }
 
 impl ContainerInspect {
-    /// All about `container`.
+    /// All about `container`; `mountpoint` says where the files of a volume are.
     #[must_use]
-    pub fn new(container: &Container, sizes: Option<ContainerSizes>) -> Self {
+    pub fn new(
+        container: &Container,
+        sizes: Option<ContainerSizes>,
+        mountpoint: &dyn Fn(&VolumeName) -> String,
+    ) -> Self {
         let exit_code = match container.state {
             ContainerState::Created | ContainerState::Running => 0,
             ContainerState::Exited(code) => code,
@@ -210,6 +217,7 @@ impl ContainerInspect {
             host_config: HostConfig::from(container),
             size_rw: sizes.map(|sizes| sizes.written),
             size_root_fs: sizes.map(|sizes| sizes.all),
+            mounts: mounts(container, mountpoint),
             config: Config { image: Some(container.image.clone()), ..Config::from(&container.config) },
         }
     }
@@ -241,6 +249,9 @@ impl ContainerInspect {
         let mut whole = value(self);
         if let Some(fields) = whole.as_object_mut() {
             fields.retain(|name, value| !name.starts_with("Size") || !value.is_null());
+        }
+        for mount in whole["Mounts"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            mount.retain(|name, value| !matches!(name.as_str(), "Name" | "Driver") || value != "");
         }
         without_unset(&mut whole["Config"]);
         whole

@@ -1,6 +1,6 @@
 //! Docker's shapes: what the engine knows, in the JSON and the words that Docker's clients and their users expect.
 //!
-//! [`ImageInspect`] and [`ContainerInspect`] are the answers of `inspect`; [`ImageRow`], [`ContainerRow`], [`HistoryRow`] and
+//! [`ImageInspect`], [`ContainerInspect`] and [`VolumeInspect`] are the answers of `inspect`; [`ImageRow`], [`ContainerRow`], [`HistoryRow`] and
 //! [`UsageRow`] the lines of listings; [`CheckAnswer`], [`OutlineAnswer`] and [`TargetsAnswer`] those of `build --call`;
 //! [`ImageFilter`] and [`ContainerFilter`] read `--filter`. Invariants: functions from values to values, which open, print and
 //! wait for nothing; the time is an argument. Tables and templates are cli's.
@@ -32,6 +32,7 @@ mod sizes;
 mod stats;
 mod times;
 mod usage;
+mod volumes;
 
 pub use answers::{
     Argument, CheckAnswer, Location, MountParameter, OutlineAnswer, Source, TargetAnswer, TargetsAnswer,
@@ -66,3 +67,4 @@ pub use sizes::{human_size, human_size_with};
 pub use stats::StatsRow;
 pub use times::{go_style, human_duration};
 pub use usage::UsageRow;
+pub use volumes::{MountInspect, VolumeFilter, VolumeInspect, VolumeRow};

@@ -2,7 +2,7 @@
 
 use crate::{
     AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
-    PauseError, PrivilegeError, Remains, StepFailure, diagnostic::DockerfileText,
+    PauseError, PrivilegeError, Remains, StepFailure, VolumeError, diagnostic::DockerfileText,
     remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
@@ -154,6 +154,9 @@ pub enum Error {
     /// A cache mount is not there, is in use or has no id.
     #[error(transparent)]
     CacheMount(#[from] CacheMountError),
+    /// A volume or a mount cannot be had.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// No container of that name or id.
     #[error("No such container: {0}")]
     NoSuchContainer(String),
@@ -431,6 +434,7 @@ impl Error {
             | Self::NoSuchBuild(_)
             | Self::ImageInUse { .. }
             | Self::NoSuchContainer(_)
+            | Self::Volume(_)
             | Self::CacheMount(_)
             | Self::ContainerNameTaken { .. }
             | Self::ContainerRunning(_)

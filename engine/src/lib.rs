@@ -63,6 +63,7 @@ mod pause_error;
 mod platform_images;
 mod preview;
 mod privileges;
+mod random_id;
 mod records;
 mod registries;
 mod remains;
@@ -90,6 +91,7 @@ mod unsupported;
 mod urls;
 mod usage;
 mod verify;
+mod volumes;
 
 #[cfg(test)]
 #[path = "../tests/steps/mod.rs"]
@@ -107,9 +109,9 @@ pub use compare::{
 };
 pub use containers::{
     Attached, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes, ContainerStdio,
-    During, ExecPrivileges, ExecRequest, ExecStreams, HostEnd, LogEntry, LogRequest, MonitorMessage,
-    OutputStream, Pause, Retention, RunningContainer, RunningProgram, Terminal, Volume, parse_signal,
-    start_detached,
+    During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, HostEnd, LogEntry, LogRequest,
+    MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource, Retention, RunningContainer,
+    RunningProgram, Terminal, VolumesFrom, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
@@ -174,16 +176,18 @@ pub use step_failure::StepFailure;
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use usage::{
     CacheEntry, CacheKind, DetailedUsage, PruneCache, PruneContainers, PruneEffect, PruneImages,
-    PruneRequest, Pruned, UsageLine,
+    PruneRequest, PruneVolumes, Pruned, UsageLine,
 };
+pub use volumes::{VolumeError, VolumeUsage};
 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerLog, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState, FileAspect,
-    FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MountUsage,
-    PlatformImage, PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome,
-    Verified,
+    Container, ContainerLog, ContainerMount, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState,
+    FileAspect, FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason,
+    MissingHostPath, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, PlatformImage,
+    PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts, Verified,
+    Volume, VolumeName,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

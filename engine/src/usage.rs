@@ -1,9 +1,9 @@
 //! What the store holds, and making it smaller.
 
-use crate::{ContainerState, Engine, Error, Force, SpaceLimits, familiar_mount_id};
+use crate::{ContainerState, Engine, Error, Force, SpaceLimits, VolumeUsage, familiar_mount_id};
 use rbuild_cache::{
     CachePart, Container, Effect, EvictedBy, ImagePrune, ImageUsage, LayerId, Limit, MountPrune,
-    PruneOptions, RecordPrune, RecordUsage, Store, Usage,
+    PruneOptions, RecordPrune, RecordUsage, Store, Usage, Volume, VolumeName,
 };
 use rbuild_oci::{ImageId, Timestamp};
 use std::collections::{BTreeMap, HashSet};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 /// One line of `df`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageLine {
-    /// `Images`, `Containers`, `Build Cache`.
+    /// `Images`, `Containers`, `Local Volumes`, `Build Cache`.
     pub kind: &'static str,
     /// The number of such objects.
     pub total: usize,
@@ -30,6 +30,8 @@ pub struct DetailedUsage {
     pub images: Vec<ImageUsage>,
     /// The containers, each with the bytes that it has written.
     pub containers: Vec<(Container, u64)>,
+    /// The volumes.
+    pub volumes: Vec<VolumeUsage>,
     /// The parts of the build cache.
     pub cache: Vec<CacheEntry>,
     image_bytes: u64,
@@ -59,6 +61,18 @@ impl DetailedUsage {
                 active: self.containers.iter().filter(runs).count(),
                 size: sum(&mut self.containers.iter()),
                 reclaimable: sum(&mut self.containers.iter().filter(|container| !runs(container))),
+            },
+            UsageLine {
+                kind: "Local Volumes",
+                total: self.volumes.len(),
+                active: self.volumes.iter().filter(|volume| volume.containers > 0).count(),
+                size: self.volumes.iter().map(|volume| volume.bytes).sum(),
+                reclaimable: self
+                    .volumes
+                    .iter()
+                    .filter(|volume| volume.containers == 0)
+                    .map(|volume| volume.bytes)
+                    .sum(),
             },
             UsageLine {
                 kind: "Build Cache",
@@ -122,6 +136,10 @@ pub struct PruneRequest {
     pub containers: PruneContainers,
     /// Of those, only these ids; all without a list.
     pub only_containers: Option<Vec<String>>,
+    /// Volumes that no container has as well.
+    pub volumes: PruneVolumes,
+    /// Of those, only these; all without a list.
+    pub only_volumes: Option<Vec<VolumeName>>,
     /// Removing, or only saying what would be removed.
     pub effect: PruneEffect,
 }
@@ -170,10 +188,22 @@ pub enum PruneContainers {
     Stopped,
 }
 
+/// The volumes to remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PruneVolumes {
+    /// None.
+    #[default]
+    Keep,
+    /// Those whose names were made up.
+    Anonymous,
+    /// All that no container has.
+    All,
+}
+
 /// The outcome of a prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// `untagged: …`, `deleted: …`, container ids.
+    /// `untagged: …`, `deleted: …`, ids of containers, names of volumes.
     pub deleted: Vec<String>,
     /// The parts of the build cache that went.
     pub cache: Vec<CacheEntry>,
@@ -196,11 +226,13 @@ impl Engine {
     /// [`Error::Store`] when it cannot be read.
     pub fn detailed_usage(&self) -> Result<DetailedUsage, Error> {
         let usage = self.store.usage()?;
+        let containers = self.containers()?;
+        let volumes = self.volume_usage(&containers)?;
         let written = |container: Container| {
             let sizes = self.container_sizes(&container)?;
             Ok::<_, Error>((container, sizes.written))
         };
-        let containers = self.containers()?.into_iter().map(written).collect::<Result<Vec<_>, _>>()?;
+        let containers = containers.into_iter().map(written).collect::<Result<Vec<_>, _>>()?;
         let mounts: u64 = usage.mounts.iter().map(|mount| mount.bytes).sum();
         let left = usage.log_bytes + usage.failed_bytes;
         Ok(DetailedUsage {
@@ -211,6 +243,7 @@ impl Engine {
             reclaimable_cache_bytes: usage.record_bytes + mounts + usage.garbage_bytes + left,
             images: usage.images,
             containers,
+            volumes,
         })
     }
 
@@ -242,6 +275,8 @@ impl Engine {
                 }
             }
         }
+        let (volumes, freed) = self.prune_volumes(request)?;
+        pruned.deleted.extend(volumes);
         let options = request.options(&self.store)?;
         let before = if request.build_cache == PruneCache::Keep { Vec::new() } else { self.cache_entries()? };
         let report = self.store.prune(&options)?;
@@ -252,11 +287,34 @@ impl Engine {
         let gone: HashSet<String> =
             layers.chain(garbage).chain(report.mounts.iter().map(|mount| mount.directory.clone())).collect();
         pruned.cache = before.into_iter().filter(|entry| gone.contains(&entry.id)).collect();
-        pruned.reclaimed = report.freed_bytes;
+        pruned.reclaimed = report.freed_bytes + freed;
         if removes {
             pruned.reclaimed += self.store.sweep()?;
         }
         Ok(pruned)
+    }
+}
+
+impl Engine {
+    /// Removes the volumes that a prune is to remove, or says which these are; their names, and their bytes.
+    fn prune_volumes(&self, request: &PruneRequest) -> Result<(Vec<String>, u64), Error> {
+        let goes = |volume: &Volume| match request.volumes {
+            PruneVolumes::Keep => false,
+            PruneVolumes::Anonymous => volume.is_anonymous(),
+            PruneVolumes::All => true,
+        };
+        if request.volumes == PruneVolumes::Keep {
+            return Ok((Vec::new(), 0));
+        }
+        let chosen = |name: &VolumeName| request.only_volumes.as_ref().is_none_or(|only| only.contains(name));
+        let volumes = self.volumes()?.into_iter().filter(goes).map(|volume| volume.name).filter(chosen);
+        if request.effect == PruneEffect::Remove {
+            return self.remove_unused_volumes(&volumes.collect::<Vec<_>>());
+        }
+        let used = self.used_volumes()?;
+        let unused: Vec<VolumeName> = volumes.filter(|name| !used.contains_key(name)).collect();
+        let bytes = unused.iter().map(|name| self.store.volume_bytes(name)).sum();
+        Ok((unused.iter().map(VolumeName::to_string).collect(), bytes))
     }
 }
 

@@ -1,9 +1,9 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    Emulator, ExecutorError, HostFiles, Isolation, Snapshots, container_base,
+    ContainerVolume, Emulator, ExecutorError, HostFiles, Isolation, Snapshots, container_base,
     guest::Guest,
-    mounts::{host_file, shared_memory, volume},
+    mounts::{host_file, shared_memory},
     relay::{Input, Pipes, Relay},
     run::exit_code,
     run_identity,
@@ -30,7 +30,7 @@ use std::{
     ffi::OsString,
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// A container to start.
@@ -59,8 +59,8 @@ pub struct ContainerSandbox<'a> {
     pub hostname: &'a str,
     /// Network.
     pub network: Network,
-    /// Host path, path inside, and whether it may be written to.
-    pub volumes: &'a [(PathBuf, ImagePath, Access)],
+    /// What it sees beside its image.
+    pub volumes: &'a [ContainerVolume],
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub host_files: &'a HostFiles,
     /// The emulator that its programs need in the root.
@@ -176,10 +176,8 @@ impl Sandboxed {
         if let Some(relay) = self.relay.take() {
             relay.carry()?;
         }
+        // what was made to mount on stays, empty, as with docker: a commit shows it
         let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
-        // the program's own end is what counts; what could not be removed is an empty file or directory, which a commit
-        // would show
-        drop(running.mount_points.remove_unused());
         if let Some(root) = self.root.take() {
             root.collect()?;
         }
@@ -291,8 +289,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         Stdio::Terminal(slave) => Some(slave.as_fd()),
         Stdio::Own | Stdio::OwnOutput | Stdio::Pipes(_) => None,
     };
-    let volumes = container.volumes.iter();
-    let volumes = volumes.map(|(path, target, access)| volume(path, target, *access));
+    let volumes = container.volumes.iter().map(|volume| volume.to_mount(root.view()));
     let emulator = container.emulator.map(Emulator::mount);
     let shared = container.shm_size.filter(|size| *size > 0).map(shared_memory);
     let hostname = container.host_files.hostname(container.hostname)?;

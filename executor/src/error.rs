@@ -327,6 +327,18 @@ pub enum ExecutorError {
     /// A sandbox could not be built.
     #[error("cannot set up the sandbox")]
     Sandbox(#[from] SandboxError),
+    /// A volume would lie over a file. The words are Docker's.
+    #[error("cannot mount volume over existing file, file exists {path}")]
+    VolumeOverFile {
+        /// The path in the image.
+        path: String,
+    },
+    /// A path of the host that is to be shown is not there. The words are Docker's.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", path.display())]
+    HostPathMissing {
+        /// The path.
+        path: PathBuf,
+    },
     /// The build was canceled.
     #[error("canceled")]
     Canceled,

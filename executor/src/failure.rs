@@ -10,6 +10,8 @@ impl ExecutorError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::SourceNotFound { .. }
+            | Self::VolumeOverFile { .. }
+            | Self::HostPathMissing { .. }
             | Self::SourceLeftOut { .. }
             | Self::SourceChanged { .. }
             | Self::NotADirectory { .. }

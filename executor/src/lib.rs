@@ -13,6 +13,7 @@ mod agent_socket;
 mod chmod;
 mod container;
 mod container_base;
+mod container_mounts;
 mod context;
 mod context_directory;
 mod context_files;
@@ -57,6 +58,7 @@ pub use container::{
     ContainerSandbox, GivenPipes, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, is_paused,
     kill_process, open_process, open_terminal, pause_container, resize_terminal, start_container,
 };
+pub use container_mounts::{ContainerVolume, VolumeSource};
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
 pub use context_files::{ContextFile, ContextFileKind, SelectionSize, context_files};
@@ -91,7 +93,9 @@ pub use rbuild_sys::{
 pub use run::{Run, RunFailure, run};
 pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
 pub use shown_files::{copy_shown, move_out};
-pub use snapshot::{Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, merge_layers};
+pub use snapshot::{
+    Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, fill_volume, merge_layers,
+};
 pub use source::SourceRoot;
 pub use step_limits::StepLimits;
 pub use stopped::{StoppedContainer, StoppedRoot, stopped_root};

@@ -1,4 +1,4 @@
-//! What a sandbox mounts beside its fixed mounts: `RUN --mount`, here-document scripts, volumes of containers.
+//! What a sandbox mounts beside its fixed mounts: `RUN --mount`, here-document scripts.
 
 use crate::{
     ExecutorError, HostFiles, RootView, Snapshots,
@@ -13,13 +13,15 @@ use nix::{
 };
 use rbuild_cache::{
     CacheMount, CacheMountSpec, Cancel, LayerDraft, LayerId, MountSharing, StepHash, Store, StoreError,
-    make_dirs_with_mode,
 };
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
     fs::{Resolve, open_below, open_in_root, set_mode},
-    mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, set_mount_attributes},
+    mount::{
+        MountAttributes, Propagation, Submounts, clone_tree, detached_tmpfs, set_mount_attributes,
+        set_mount_propagation,
+    },
     overlay::{Syncing, Upper},
     sandbox::{Mount, MountSource, PartKind},
 };
@@ -324,15 +326,6 @@ pub(crate) fn shared_memory(size: u64) -> Result<Mount, ExecutorError> {
     Ok(Mount { source: tmpfs(Some(size))?, target: PathBuf::from(SHARED_MEMORY) })
 }
 
-/// A file or directory of the host, for `run --volume`.
-pub(crate) fn volume(path: &Path, target: &ImagePath, access: Access) -> Result<Mount, ExecutorError> {
-    if !path.exists() {
-        // docker's mode, because the container's users may be others
-        make_dirs_with_mode(path, 0o755).map_err(|error| system("mkdir", path, error))?;
-    }
-    Ok(Mount { source: host_tree(path, attributes(access))?, target: PathBuf::from(target.as_str()) })
-}
-
 /// `/dev/pipes/NAME` for each here-document script.
 pub(crate) fn scripts(files: &HostFiles, scripts: &[(String, String)]) -> Result<Vec<Mount>, ExecutorError> {
     let mount = |(name, body): &(String, String)| {
@@ -363,11 +356,13 @@ fn tree(
     let tree = clone_tree(directory, path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
     set_mount_attributes(tree.as_fd(), attributes, Submounts::Include)
         .map_err(rbuild_sys::SandboxError::from)?;
+    set_mount_propagation(tree.as_fd(), Propagation::Private, Submounts::Include)
+        .map_err(rbuild_sys::SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(tree)))
 }
 
 /// Through the mounts of a sandbox no device opens, whichever process made the node.
-fn attributes(access: Access) -> MountAttributes {
+pub(crate) fn attributes(access: Access) -> MountAttributes {
     match access {
         Access::ReadOnly => MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY),
         Access::ReadWrite => MountAttributes::NO_DEV,

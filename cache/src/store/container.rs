@@ -7,7 +7,10 @@
 //! noted not there but in the lock's file, without a sync, because no program outlives a power cut. The process that runs the
 //! program may keep two files more there: `log`, with what the program writes, and `monitor`, a socket to talk to it.
 
-use super::container_settings::{ContainerSettings, ContainerStreams};
+use super::{
+    container_settings::{ContainerSettings, ContainerStreams},
+    volume::VolumesLock,
+};
 use crate::{
     LayerId, Store, StoreError,
     disk::{
@@ -134,7 +137,7 @@ pub enum ContainerState {
 #[derive(Clone, Debug)]
 pub struct ContainerDirectory {
     path: PathBuf,
-    store: Store,
+    pub(super) store: Store,
 }
 
 /// Held while a container's program runs. Ends when dropped, or with the process.
@@ -187,12 +190,17 @@ impl Store {
     }
 
     /// Makes a container: its directories, its record and its lock get their name together. Hold its layers by a lease
-    /// until then; afterwards no collection takes them until the container is removed. Also removes containers that
-    /// were to be removed with their programs and whose programs have ended.
+    /// until then; afterwards no collection takes them until the container is removed. `turn` does the same for its volumes.
+    /// Also removes containers that were to be removed with their programs and whose programs have ended.
     ///
     /// # Errors
     /// An I/O error when something of it cannot be made.
-    pub fn create_container(&self, container: &Container, next: Next) -> Result<NewContainer, StoreError> {
+    pub fn create_container(
+        &self,
+        container: &Container,
+        next: Next,
+        turn: Option<VolumesLock>,
+    ) -> Result<NewContainer, StoreError> {
         let draft = ContainerDirectory { path: self.space().path("container")?, store: self.clone() };
         draft.create()?;
         draft.write(container)?;
@@ -210,6 +218,7 @@ impl Store {
             }
             whole_file::rename(&draft.path, &directory.path)?;
         }
+        drop(turn);
         self.remove_dead_containers()?;
         Ok(NewContainer::Made(directory, lock))
     }
@@ -248,7 +257,7 @@ impl Store {
                     if directory.was_claimed()?
                         && let Some(_ended) = directory.try_lock()?
                     {
-                        directory.remove()?;
+                        directory.remove_with_volumes()?;
                     }
                 }
             }
@@ -452,7 +461,7 @@ impl ContainerDirectory {
         Ok(FileLock::attempt(&path, OnUnlock::Keep)?.map(|lock| ContainerLock { lock, path }))
     }
 
-    /// Removes everything.
+    /// Removes everything but volumes.
     ///
     /// # Errors
     /// An I/O error when something of it cannot be removed.

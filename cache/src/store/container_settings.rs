@@ -1,9 +1,9 @@
 //! What a container is started with, each time, beside the config of its image: a part of its record.
 
+use super::container_mount::ContainerMount;
 use super::privilege_options::PrivilegeOptions;
 use rbuild_oci::Platform;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 /// The settings of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct ContainerSettings {
     /// When its standard input ends.
     #[serde(default)]
     pub input: ContainerInput,
-    /// Directories and files of the host that it sees.
+    /// Volumes, directories and files of the host, and memory that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<ContainerMount>,
     /// Seconds between the signal that asks it to stop and the one that makes it.
@@ -147,16 +147,4 @@ pub enum ContainerInput {
     Once,
     /// With the container.
     Open,
-}
-
-/// A directory or file of the host that a container sees.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerMount {
-    /// On the host, absolute.
-    pub source: PathBuf,
-    /// In the container, absolute.
-    pub target: String,
-    /// May it only be read?
-    #[serde(default)]
-    pub read_only: bool,
 }

@@ -5,7 +5,9 @@ mod blob;
 mod budget;
 mod cache_mount;
 mod container;
+mod container_mount;
 mod container_settings;
+mod container_volumes;
 mod durability;
 mod failed_step;
 mod git_repository;
@@ -29,6 +31,8 @@ mod remote_layer;
 mod reserve;
 mod scratch;
 mod step_lock;
+mod volume;
+mod volume_name;
 mod web_source;
 mod writer;
 
@@ -39,9 +43,12 @@ pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, Next,
     PauseLock,
 };
+pub use container_mount::{
+    ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
+};
 pub use container_settings::{
-    ContainerInput, ContainerLimits, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings,
-    ContainerStreams, ContainerUlimit,
+    ContainerInput, ContainerLimits, ContainerLog, ContainerNetwork, ContainerSettings, ContainerStreams,
+    ContainerUlimit,
 };
 pub(crate) use durability::Durable;
 pub use failed_step::{FailedFiles, FailedStepBudget, FailedStepFiles};
@@ -64,6 +71,8 @@ pub use remote_layer::{FilledLayer, LayerLock};
 pub use reserve::Reserve;
 pub use scratch::ScratchDir;
 pub use step_lock::{StepHolder, StepLock};
+pub use volume::{KeptVolume, Volume, VolumeDraft, VolumesLock};
+pub use volume_name::VolumeName;
 pub use web_source::WebSource;
 pub use writer::{IdMaps, IdRange, Writer};
 

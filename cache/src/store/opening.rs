@@ -15,7 +15,7 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 19] = [
+const DIRECTORIES: [&str; 20] = [
     "blobs/sha256",
     "refs",
     "images",
@@ -27,6 +27,7 @@ const DIRECTORIES: [&str; 19] = [
     "recent",
     "mounts",
     "containers",
+    "volumes",
     "builds",
     "locks",
     "tmp",

@@ -15,7 +15,7 @@ fn a_record_comes_back_until_the_container_is_removed() {
     let directory = store.container("c");
     assert_eq!(directory.read().unwrap(), None);
     let mut record = container("c", &[layer]);
-    let made = store.create_container(&record, Next::Start).unwrap();
+    let made = store.create_container(&record, Next::Start, None).unwrap();
     assert!(matches!(made, NewContainer::Made(..)));
     let modes =
         [directory.fs(), directory.work()].map(|path| fs::metadata(path).unwrap().permissions().mode());
@@ -93,7 +93,7 @@ fn of_many_that_ask_for_one_name_one_gets_it() {
         record
     };
     let made: Vec<NewContainer> = std::thread::scope(|scope| {
-        let make = |number| store.create_container(&record(number), Next::Leave).unwrap();
+        let make = |number| store.create_container(&record(number), Next::Leave, None).unwrap();
         let makers: Vec<_> = (0..16).map(|number| scope.spawn(move || make(number))).collect();
         makers.into_iter().map(|maker| maker.join().unwrap()).collect()
     });
@@ -112,7 +112,8 @@ fn nothing_is_left_of_containers_whose_supervisor_is_dead() {
     let (_directory, store) = store();
     let mut record = container("c", &[]);
     record.remove_when_ended = true;
-    let NewContainer::Made(directory, lock) = store.create_container(&record, Next::Start).unwrap() else {
+    let NewContainer::Made(directory, lock) = store.create_container(&record, Next::Start, None).unwrap()
+    else {
         panic!()
     };
     store.prune(&PruneOptions::default()).unwrap();

@@ -5,6 +5,7 @@ use super::{
     limits::LimitFlags,
     security::SecurityFlags,
     system::PruneFlags,
+    volume::MountFlags,
 };
 use clap::Args;
 
@@ -70,9 +71,8 @@ pub(crate) struct ContainerArgs {
     /// Run as this user (NAME|UID[:GROUP|GID])
     #[arg(short, long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// Show a directory or file of the host in the container (HOST:CONTAINER[:ro])
-    #[arg(short, long, value_name = "VOLUME")]
-    pub(crate) volume: Vec<String>,
+    #[command(flatten)]
+    pub(crate) mounts: MountFlags,
     /// Give the container a label (NAME or NAME=VALUE)
     #[arg(short, long, value_name = "LABEL")]
     pub(crate) label: Vec<String>,
@@ -165,6 +165,9 @@ pub(crate) struct RmArgs {
     /// End containers that are running
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Remove the volumes that were made for them too
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
 }
 
 /// What was typed after `commit`.

@@ -68,7 +68,7 @@ pub(crate) struct InspectArgs {
     /// Of containers, show the bytes they have written and those of all their files
     #[arg(short, long)]
     pub(crate) size: bool,
-    /// Only look for this kind: image or container
+    /// Only look for this kind: image, container or volume
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
 }

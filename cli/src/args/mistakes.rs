@@ -6,9 +6,9 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 13] = [
     "compose", "config", "events", "info", "network", "node", "plugin", "port", "secret", "service", "stack",
-    "swarm", "trust", "volume",
+    "swarm", "trust",
 ];
 
 /// A mistake in the command line.

@@ -22,6 +22,7 @@ mod security;
 mod system;
 mod transfer;
 mod update;
+mod volume;
 mod watching;
 mod words;
 
@@ -60,6 +61,10 @@ pub(crate) use security::SecurityFlags;
 pub(crate) use system::{BuilderPruneArgs, BuildxInspectArgs, DfArgs, DuArgs, SystemPruneArgs, VersionArgs};
 pub(crate) use transfer::{ImportArgs, LoadArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, SaveArgs};
 pub(crate) use update::UpdateArgs;
+pub(crate) use volume::{
+    MountFlags, VolumeCommand, VolumeCreateArgs, VolumeInspectArgs, VolumeLsArgs, VolumePruneArgs,
+    VolumeRmArgs,
+};
 pub(crate) use watching::{StatsArgs, TopArgs};
 pub(crate) use words::complete;
 
@@ -174,6 +179,9 @@ pub(crate) enum Command {
     /// Commands for containers
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Container(ContainerCommand),
+    /// Commands for volumes
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Volume(VolumeCommand),
     /// Commands for builds
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Builder(BuilderCommand),

@@ -8,7 +8,7 @@ pub(crate) struct DfArgs {
     /// table, json, 'table TEMPLATE' or a Go template
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
-    /// Show every image, container, cache mount and part of the build cache
+    /// Show every image, container, volume, cache mount and part of the build cache
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }
@@ -35,8 +35,8 @@ pub(crate) struct SystemPruneArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) prune: PruneFlags,
-    /// Not supported yet
-    #[arg(long, hide = true)]
+    /// Remove volumes without a name of yours that no container has
+    #[arg(long)]
     pub(crate) volumes: bool,
 }
 

@@ -59,7 +59,11 @@ pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
         if name.is_empty() {
             return Err(UsageError::new("container name cannot be empty").into());
         }
-        engine.remove_container(name, force(args.force))?;
+        if args.volumes {
+            engine.remove_container_and_volumes(name, force(args.force))?;
+        } else {
+            engine.remove_container(name, force(args.force))?;
+        }
         print(&format!("{name}\n"))
     })
 }

@@ -2,26 +2,28 @@
 
 use crate::{
     app::App,
-    args::{ContainerInspectArgs, ImageInspectArgs, InspectArgs},
+    args::{ContainerInspectArgs, ImageInspectArgs, InspectArgs, VolumeInspectArgs},
     error::{CliError, UsageError},
     exit,
     options::platform,
     streams::print_data,
     template::{Template, escaped, to_json},
 };
-use rbuild::{Engine, Platform};
-use rbuild_docker_api::{ContainerInspect, ImageInspect};
+use rbuild::{Engine, Platform, VolumeError, VolumeName};
+use rbuild_docker_api::{ContainerInspect, ImageInspect, VolumeInspect};
 use serde_json::Value;
 
 /// The kind of object that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ObjectKind {
-    /// A container, or else an image.
+    /// A container, or else an image, or else a volume.
     Any,
     /// An image.
     Image,
     /// A container.
     Container,
+    /// A volume.
+    Volume,
 }
 
 /// What is to be shown.
@@ -41,8 +43,10 @@ pub(super) fn objects(app: &App, args: &InspectArgs) -> Result<(), CliError> {
         None | Some("") => ObjectKind::Any,
         Some("image") => ObjectKind::Image,
         Some("container") => ObjectKind::Container,
+        Some("volume") => ObjectKind::Volume,
         Some(other) => {
-            let message = format!("unknown type: {other:?}: must be one of \"container\", \"image\"");
+            let message =
+                format!("unknown type: {other:?}: must be one of \"container\", \"image\", \"volume\"");
             return Err(UsageError::new(message).into());
         }
     };
@@ -66,6 +70,12 @@ pub(super) fn images(app: &App, args: &ImageInspectArgs) -> Result<(), CliError>
 pub(super) fn containers(app: &App, args: &ContainerInspectArgs) -> Result<(), CliError> {
     let (names, format) = (&args.names, args.format.as_deref());
     inspect(app, &Asked { names, format, kind: ObjectKind::Container, platform: None, sizes: args.size })
+}
+
+/// Shows everything about volumes.
+pub(super) fn volumes(app: &App, args: &VolumeInspectArgs) -> Result<(), CliError> {
+    let (names, format) = (&args.names, args.format.as_deref());
+    inspect(app, &Asked { names, format, kind: ObjectKind::Volume, platform: None, sizes: false })
 }
 
 fn inspect(app: &App, asked: &Asked<'_>) -> Result<(), CliError> {
@@ -108,21 +118,31 @@ fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliE
     let container = || {
         let container = engine.container(name)?;
         let sizes = if asked.sizes { Some(engine.container_sizes(&container)?) } else { None };
-        let shape = ContainerInspect::new(&container, sizes);
+        let mountpoint = |name: &VolumeName| engine.volume_mountpoint(name).display().to_string();
+        let shape = ContainerInspect::new(&container, sizes, &mountpoint);
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
     let image = || {
         let shape = ImageInspect::from(&engine.image_for(name, asked.platform.as_ref())?);
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
+    let volume = || {
+        let volume = engine.volume(name)?;
+        let shape = VolumeInspect::new(&volume, &engine.volume_mountpoint(&volume.name)).complete();
+        Ok::<_, rbuild::Error>(Object { printed: shape.clone(), complete: shape })
+    };
     let missing = |_| CliError::NoSuchObject(name.to_owned());
     match asked.kind {
         ObjectKind::Image => Ok(image()?),
         ObjectKind::Container => Ok(container()?),
+        ObjectKind::Volume => Ok(volume()?),
         ObjectKind::Any => match container() {
             Ok(object) => Ok(object),
             Err(rbuild::Error::NoSuchContainer(_)) => match image() {
-                Err(error @ rbuild::Error::NoSuchImage(_)) => Err(missing(error)),
+                Err(rbuild::Error::NoSuchImage(_)) => match volume() {
+                    Err(error @ rbuild::Error::Volume(VolumeError::NoSuch(_))) => Err(missing(error)),
+                    other => Ok(other?),
+                },
                 other => Ok(other?),
             },
             Err(error) => Err(error.into()),

@@ -40,13 +40,14 @@ mod update;
 mod usage;
 mod verify;
 mod version;
+mod volumes;
 mod watching;
 
 use crate::{
     app::App,
     args::{
         BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ContextCommand, ImageCommand,
-        LifeCommand, RegistryCommand, SystemCommand,
+        LifeCommand, RegistryCommand, SystemCommand, VolumeCommand,
     },
     error::CliError,
 };
@@ -121,6 +122,7 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Buildx(X::Du(args)) => layers(move |app| cache::disk_usage(app, &args)),
         C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
         C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),
+        C::Volume(command) => volume(command),
         C::Version(args) => index(move |_| version::version(&args)),
     }
 }
@@ -169,6 +171,16 @@ fn life(command: LifeCommand) -> Chosen {
         L::Stats(args) => index(move |app| watching::stats(app, &args)),
         L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),
         L::Rename(args) => index(|app| lifecycle::rename(app, args)),
+    }
+}
+
+/// The work of a command for volumes, whose files have several owners.
+fn volume(command: VolumeCommand) -> Chosen {
+    match command {
+        VolumeCommand::Ls(_) | VolumeCommand::Inspect(_) => index(|app| volumes::volumes(app, command)),
+        VolumeCommand::Create(_) | VolumeCommand::Rm(_) | VolumeCommand::Prune(_) => {
+            layers(|app| volumes::volumes(app, command))
+        }
     }
 }
 

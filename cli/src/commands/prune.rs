@@ -4,14 +4,14 @@ use super::cache;
 use crate::{
     app::App,
     args::{BudgetFlags, BuilderPruneArgs, ContainerPruneArgs, ImagePruneArgs, SystemPruneArgs},
-    error::CliError,
+    error::{CliError, UsageError},
     exit,
-    options::{refuse, size},
+    options::size,
     streams::print,
 };
 use rbuild::{
     CacheEntry, Engine, ImageId, PruneCache, PruneContainers, PruneEffect, PruneImages, PruneRequest,
-    Timestamp,
+    PruneVolumes, Timestamp, VolumeName,
 };
 use rbuild_docker_api::{CacheFilter, FilterError, PruneFilter, human_size};
 use std::io::{self, BufRead};
@@ -97,16 +97,20 @@ fn chosen_cache(engine: &Engine, filter: &CacheFilter) -> Result<Vec<String>, Cl
 
 /// Removes all that is not in use.
 pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliError> {
-    refuse(&[("volumes", args.volumes)])?;
     let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
     let which = if args.all {
         "all images without at least one container associated to them"
     } else {
         "all dangling images"
     };
+    let volumes =
+        if args.volumes { "  - all anonymous volumes not used by at least one container\n" } else { "" };
     let warning = format!(
-        "WARNING! This will remove:\n  - all stopped containers\n  - {which}\n  - unused build cache\n"
+        "WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {which}\n  - unused build cache\n"
     );
+    if args.volumes && filter.until.is_some() {
+        return Err(UsageError::new("The \"until\" filter is not supported with \"--volumes\"").into());
+    }
     confirm(
         args.prune.force || args.prune.dry_run,
         &with_filters(&warning, &args.prune.filter),
@@ -121,6 +125,8 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
         cache_before: filter.until,
         containers: PruneContainers::Stopped,
         only_containers: chosen_containers(&engine, &filter)?,
+        volumes: if args.volumes { PruneVolumes::Anonymous } else { PruneVolumes::Keep },
+        only_volumes: chosen_volumes(&engine, &filter)?,
         effect: effect(args.prune.dry_run),
         ..PruneRequest::default()
     };
@@ -150,8 +156,21 @@ fn chosen_containers(engine: &Engine, filter: &PruneFilter) -> Result<Option<Vec
     Ok(Some(chosen.collect()))
 }
 
+/// The volumes that the filter lets go; no list without a filter.
+pub(super) fn chosen_volumes(
+    engine: &Engine,
+    filter: &PruneFilter,
+) -> Result<Option<Vec<VolumeName>>, CliError> {
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let volumes = engine.volumes()?.into_iter();
+    let chosen = volumes.filter(|volume| filter.admits(Some(volume.created), &volume.labels));
+    Ok(Some(chosen.map(|volume| volume.name).collect()))
+}
+
 /// The warning with the filters below it, as docker shows them.
-fn with_filters(warning: &str, filters: &[String]) -> String {
+pub(super) fn with_filters(warning: &str, filters: &[String]) -> String {
     if filters.is_empty() {
         return warning.to_owned();
     }
@@ -167,11 +186,16 @@ fn which_cache(all: bool) -> PruneCache {
     if all { PruneCache::All } else { PruneCache::Unused }
 }
 
-fn effect(dry_run: bool) -> PruneEffect {
+pub(super) fn effect(dry_run: bool) -> PruneEffect {
     if dry_run { PruneEffect::Report } else { PruneEffect::Remove }
 }
 
-fn prune(engine: &Engine, request: &PruneRequest, heading: &str, now: Timestamp) -> Result<(), CliError> {
+pub(super) fn prune(
+    engine: &Engine,
+    request: &PruneRequest,
+    heading: &str,
+    now: Timestamp,
+) -> Result<(), CliError> {
     let is_dry = request.effect == PruneEffect::Report;
     let pruned = engine.prune(request)?;
     let mut text = String::new();
@@ -190,7 +214,7 @@ fn total(bytes: u64, is_dry: bool) -> String {
 }
 
 /// Asks, unless `--force` has answered already.
-fn confirm(forced: bool, warning: &str, what: &'static str) -> Result<(), CliError> {
+pub(super) fn confirm(forced: bool, warning: &str, what: &'static str) -> Result<(), CliError> {
     if forced {
         return Ok(());
     }

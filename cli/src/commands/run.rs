@@ -19,8 +19,8 @@ use crate::{
     terminal::Size,
 };
 use rbuild::{
-    Attached, Container, ContainerRequest, ContainerStdio, Engine, Platform, Retention, Terminal, UnmetLimit,
-    Volume,
+    Attached, Container, ContainerRequest, ContainerStdio, Engine, MountRequest, MountedFrom, Platform,
+    RequestedSource, Retention, Terminal, UnmetLimit,
 };
 use rbuild_docker_api::with_tag;
 use std::{
@@ -199,7 +199,9 @@ fn request(
         env,
         workdir: options.workdir,
         user: options.user,
-        volumes: options.volumes.into_iter().map(absolute).collect::<Result<_, _>>()?,
+        mounts: options.mounts.mounts.into_iter().map(absolute).collect::<Result<_, _>>()?,
+        anonymous_volumes: options.mounts.anonymous,
+        volumes_from: options.mounts.from,
         hostname: options.hostname,
         network: options.network,
         privileges: options.privileges,
@@ -231,7 +233,10 @@ fn lines_of(path: &Path) -> Result<Vec<String>, CliError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn absolute(volume: Volume) -> Result<Volume, CliError> {
-    let host: PathBuf = std::path::absolute(&volume.host).map_err(CliError::file("find", &volume.host))?;
-    Ok(Volume { host, ..volume })
+/// The same mount with an absolute path of the host.
+fn absolute(mut mount: MountRequest) -> Result<MountRequest, CliError> {
+    if let RequestedSource::Other(MountedFrom::Host { source, .. }) = &mut mount.source {
+        *source = std::path::absolute(&*source).map_err(CliError::file("find", source.as_path()))?;
+    }
+    Ok(mount)
 }

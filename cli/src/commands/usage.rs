@@ -1,6 +1,6 @@
 //! `df`.
 
-use super::{cache, containers, images};
+use super::{cache, containers, images, volumes};
 use crate::{
     app::App,
     args::DfArgs,
@@ -9,7 +9,9 @@ use crate::{
     table::{Column, Format, Listing},
     template::Template,
 };
-use rbuild_docker_api::{CacheRow, ContainerRow, Detail, ImageRow, Row, UsageRow, human_size, image_rows};
+use rbuild_docker_api::{
+    CacheRow, ContainerRow, Detail, ImageRow, Row, UsageRow, VolumeRow, human_size, image_rows,
+};
 use serde_json::json;
 
 const COLUMNS: &[Column] = &[
@@ -52,6 +54,14 @@ fn details(app: &App, format: Option<&str>) -> Result<(), CliError> {
             ..ContainerRow::new(container, Detail::Short, now)
         })
         .collect();
+    let volume_rows: Vec<VolumeRow> = usage
+        .volumes
+        .iter()
+        .map(|usage| {
+            let mountpoint = engine.volume_mountpoint(&usage.volume.name);
+            VolumeRow::new(&usage.volume, &mountpoint).with_usage(usage)
+        })
+        .collect();
     match format.map(str::trim) {
         None | Some("" | "table") => {}
         Some(format) => {
@@ -59,7 +69,7 @@ fn details(app: &App, format: Option<&str>) -> Result<(), CliError> {
             let document = json!({
                 "Images": image_rows.iter().map(Row::object).collect::<Vec<_>>(),
                 "Containers": container_rows,
-                "Volumes": [],
+                "Volumes": volume_rows.iter().map(Row::object).collect::<Vec<_>>(),
                 "BuildCache": parts.collect::<Vec<_>>(),
             });
             return match format {
@@ -76,6 +86,8 @@ fn details(app: &App, format: Option<&str>) -> Result<(), CliError> {
     answer(&of_images)?;
     print("\nContainers space usage:\n\n")?;
     answer(&of_containers)?;
+    print("\nLocal Volumes space usage:\n\n")?;
+    answer(&Listing::of(volumes::COLUMNS, &["Name", "Links", "Size"], volume_rows).render(&Format::Table)?)?;
     print(&format!("\nBuild cache usage: {}\n\n", human_size(usage.cache_bytes)))?;
     answer(&cache::rows(&usage.cache, now, &Format::Table)?)
 }

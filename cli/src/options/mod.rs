@@ -13,6 +13,8 @@ mod detach_keys;
 mod images;
 mod limits;
 mod log;
+mod mount;
+mod mounts;
 mod outputs;
 mod packing;
 mod pairs;
@@ -21,6 +23,7 @@ mod secrets;
 mod security;
 pub(crate) mod size;
 mod ssh;
+mod tmpfs;
 mod unsupported;
 
 pub(crate) use build::{BuildOptions, Explain, PrintId, ProgressChoice};
@@ -32,8 +35,8 @@ pub(crate) use images::{LockUse, SourceWord};
 pub(crate) use limits::ChangedLimits;
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
-pub(crate) use pairs::{Proxies, pairs};
-pub(crate) use run::{Foreground, PullWhen, RunOptions, TerminalUse, container_name, label, variable};
+pub(crate) use pairs::{Proxies, label, pairs};
+pub(crate) use run::{Foreground, PullWhen, RunOptions, TerminalUse, container_name, variable};
 
 use crate::{environment::Environment, error::UsageError};
 use rbuild::{ImageName, ParseError, Platform, Reference};

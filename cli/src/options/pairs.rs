@@ -1,6 +1,6 @@
 //! `NAME=VALUE` lists, and the environment variables that fill them.
 
-use crate::environment::Environment;
+use crate::{environment::Environment, error::UsageError};
 
 /// The proxies of Docker's configuration, as build arguments: `(name, value)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub(crate) fn pairs(words: &[String], environment: &Environment) -> Vec<(String,
         None => environment.variable(word).map(|value| (word.clone(), value.to_owned())),
     };
     words.iter().filter_map(pair).collect()
+}
+
+/// `NAME` or `NAME=VALUE`.
+pub(crate) fn label(text: &str) -> Result<(String, String), UsageError> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err(UsageError::new(format!("invalid label format: {text:?}")));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! What a `run` line means.
 
-use super::{Certificates, DetachKeys, default_platform, limits, log, pairs, refuse, security, size};
+use super::{
+    Certificates, DetachKeys, default_platform, label, limits, log, mounts::Mounts, pairs, refuse, security,
+    size,
+};
 use crate::{
     args::{ContainerArgs, RunArgs},
     environment::Environment,
     error::UsageError,
 };
 use rbuild::{
-    Access, ContainerLog, ContainerStdio, FirstProcess, ImagePath, Limits, Network, Platform,
-    PrivilegeOptions, Retention, Volume, parse_signal,
+    ContainerLog, ContainerStdio, FirstProcess, Limits, Network, Platform, PrivilegeOptions, Retention,
+    parse_signal,
 };
 use std::path::PathBuf;
 
@@ -33,8 +36,8 @@ pub(crate) struct RunOptions {
     pub(crate) workdir: Option<String>,
     /// `--user`.
     pub(crate) user: Option<String>,
-    /// `--volume`; host paths may still be relative.
-    pub(crate) volumes: Vec<Volume>,
+    /// `--volume`, `--mount`, `--tmpfs` and `--volumes-from`; paths of the host may still be relative.
+    pub(crate) mounts: Mounts,
     /// `--hostname`.
     pub(crate) hostname: Option<String>,
     /// `--network`.
@@ -130,7 +133,7 @@ impl RunOptions {
             env_files: args.env_file,
             workdir: args.workdir.filter(|text| !text.is_empty()).map(workdir).transpose()?,
             user: args.user,
-            volumes: args.volume.iter().map(|text| volume(text)).collect::<Result<_, _>>()?,
+            mounts: Mounts::new(&args.mounts)?,
             hostname: args.hostname,
             network: network(args.network.as_deref())?,
             privileges: PrivilegeOptions {
@@ -176,15 +179,6 @@ pub(crate) fn container_name(name: String) -> Result<String, UsageError> {
     )))
 }
 
-/// `NAME` or `NAME=VALUE`.
-pub(crate) fn label(text: &str) -> Result<(String, String), UsageError> {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    if name.is_empty() {
-        return Err(UsageError::new(format!("invalid label format: {text:?}")));
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 fn stop_signal(text: String) -> Result<String, UsageError> {
     match parse_signal(&text) {
         Some(_) => Ok(text),
@@ -199,33 +193,6 @@ fn workdir(path: String) -> Result<String, UsageError> {
     Err(UsageError::new(format!(
         "the working directory '{path}' is invalid, it needs to be an absolute path"
     )))
-}
-
-fn volume(text: &str) -> Result<Volume, UsageError> {
-    let bad = |why: &str| UsageError::new(format!("invalid volume specification: '{text}': {why}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (host, target, mode) = match parts.as_slice() {
-        [_] => return Err(UsageError::unsupported(format_args!("an anonymous volume (--volume {text})"))),
-        [host, target] => (*host, *target, ""),
-        [host, target, mode] => (*host, *target, *mode),
-        _ => return Err(bad("too many colons")),
-    };
-    if !host.starts_with('.') && !host.contains('/') {
-        return Err(UsageError::unsupported(format_args!("a named volume (--volume {text})")));
-    }
-    let mut access = Access::ReadWrite;
-    for option in mode.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" | "readonly" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            other => return Err(bad(&format!("invalid mode: {other}"))),
-        }
-    }
-    let target: ImagePath = target.parse().map_err(|_| bad("invalid mount path: it must be absolute"))?;
-    if target.is_root() {
-        return Err(bad("destination can't be '/'"));
-    }
-    Ok(Volume { host: PathBuf::from(host), target, access })
 }
 
 fn network(mode: Option<&str>) -> Result<Network, UsageError> {
@@ -271,8 +238,7 @@ mod tests {
             options("rbuild run -it --rm -e A=1 -e HERE -e GONE -v /h:/c:ro -w /w img sh -c ls").unwrap();
         assert_eq!((run.image.as_str(), run.command.join(" ").as_str()), ("img", "sh -c ls"));
         assert_eq!(run.env, ["A=1", "HERE=yes"]);
-        let volume = Volume { host: "/h".into(), target: "/c".parse().unwrap(), access: Access::ReadOnly };
-        assert_eq!(run.volumes, [volume]);
+        assert_eq!(run.mounts.mounts[0].target.as_str(), "/c");
         assert_eq!((run.terminal, run.stdin), (TerminalUse::Own, ContainerStdio::Inherit));
         assert_eq!(run.retention, Retention::Remove);
         let run = options("rbuild run --entrypoint= --name= --workdir= --platform= --pull= img").unwrap();
@@ -285,11 +251,6 @@ mod tests {
             ("rbuild run --log-driver syslog img", "--log-driver syslog is not supported yet"),
             ("rbuild run --stop-signal x img", "invalid signal: x"),
             ("rbuild run -l = img", "invalid label format: \"=\""),
-            ("rbuild run -v data:/d img", "a named volume (--volume data:/d) is not supported yet"),
-            (
-                "rbuild run -v /a:b img",
-                "invalid volume specification: '/a:b': invalid mount path: it must be absolute",
-            ),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
             ("rbuild run --network bridge img", "--network bridge is not supported yet"),
             ("rbuild run --network= img", "no name set for network"),

@@ -70,6 +70,7 @@ mod targets;
 mod temporary_files;
 mod update;
 mod verify;
+mod volumes;
 mod watching;
 mod web_sources;
 

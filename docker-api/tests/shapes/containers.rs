@@ -1,15 +1,19 @@
 //! Containers: `inspect` and `ps`.
 
 use crate::{cases, check, now, read};
-use rbuild::{Container, ContainerSizes};
+use rbuild::{Container, ContainerSizes, VolumeName};
 use rbuild_docker_api::{ContainerInspect, ContainerRow, Detail};
 use serde_json::json;
+
+fn mountpoint(name: &VolumeName) -> String {
+    format!("/store/volumes/{name}/_data")
+}
 
 #[test]
 fn containers_have_docker_s_shape() {
     for case in cases("containers") {
         let container: Container = serde_json::from_value(read(&case.join("container.json"))).unwrap();
-        let shape = ContainerInspect::new(&container, None);
+        let shape = ContainerInspect::new(&container, None, &mountpoint);
         check(shape.printed(), &case.join("inspect.json"));
         assert!(
             shape.complete()["Config"].as_object().unwrap().contains_key("Healthcheck"),
@@ -22,9 +26,10 @@ fn containers_have_docker_s_shape() {
 fn sizes_are_there_when_they_were_asked_for() {
     let case = cases("containers").pop().unwrap();
     let container: Container = serde_json::from_value(read(&case.join("container.json"))).unwrap();
-    let sized = ContainerInspect::new(&container, Some(ContainerSizes { written: 0, all: 12 })).printed();
+    let sized = ContainerInspect::new(&container, Some(ContainerSizes { written: 0, all: 12 }), &mountpoint)
+        .printed();
     assert_eq!((&sized["SizeRw"], &sized["SizeRootFs"]), (&json!(0), &json!(12)));
-    let unsized_one = ContainerInspect::new(&container, None);
+    let unsized_one = ContainerInspect::new(&container, None, &mountpoint);
     assert!(unsized_one.printed().get("SizeRw").is_none() && unsized_one.complete()["SizeRw"].is_null());
 }
 

@@ -1,7 +1,7 @@
 //! Copying files between a container, running or not, and the host.
 
 use crate::{Engine, Error};
-use rbuild_cache::{Container, ContainerLock, ContainerState, Lease};
+use rbuild_cache::{Container, ContainerLock, ContainerState, Lease, MountedFrom, Store};
 use rbuild_executor::{ContainerProcess, StoppedContainer, StoppedRoot, Syncing, UpperDirectory};
 use rbuild_image::{
     CopiedOwner, CopyDestination, CopyError, CopyPath, CopyRoot, CopySource, CopyTar, LastLink,
@@ -120,7 +120,7 @@ impl Engine {
             let root = CopyRoot::new(process.open_root()?, Some(end.container));
             return Ok(OpenContainer { root, path, held: Held::Running { _process: process } });
         }
-        if let Some((root, path)) = mounted(&container, &path)? {
+        if let Some((root, path)) = mounted(&self.store, &container, &path)? {
             return Ok(OpenContainer {
                 root: CopyRoot::new(root, Some(end.container)),
                 path,
@@ -156,7 +156,11 @@ impl OpenContainer {
 }
 
 /// The mount of a container that does not run in which `path` is, and the path in it.
-fn mounted(container: &Container, path: &CopyPath) -> Result<Option<(OwnedFd, CopyPath)>, Error> {
+fn mounted(
+    store: &Store,
+    container: &Container,
+    path: &CopyPath,
+) -> Result<Option<(OwnedFd, CopyPath)>, Error> {
     let mounts = container.settings.iter().flat_map(|settings| &settings.mounts);
     let inside = |target: &str| {
         let rest = path.as_bytes().strip_prefix(target.trim_end_matches('/').as_bytes())?;
@@ -164,11 +168,20 @@ fn mounted(container: &Container, path: &CopyPath) -> Result<Option<(OwnedFd, Co
     };
     let found = mounts.filter_map(|mount| Some((mount, inside(&mount.target)?)));
     let Some((mount, rest)) = found.max_by_key(|(mount, _)| mount.target.len()) else { return Ok(None) };
-    let source = &mount.source;
+    let (source, rest) = match &mount.from {
+        MountedFrom::Host { source, .. } => (source.clone(), rest),
+        // the part of it may lie behind links, which are followed inside the volume
+        MountedFrom::Volume { volume, subpath: Some(part), .. } => {
+            (store.volume_data(volume), [b"/", part.as_bytes(), rest.as_slice()].concat())
+        }
+        MountedFrom::Volume { volume, subpath: None, .. } => (store.volume_data(volume), rest),
+        // its files went with the program
+        MountedFrom::Tmpfs { .. } => return Ok(None),
+    };
     if !source.is_dir() {
         return Ok(None);
     }
-    let root = File::open(source).map_err(|error| failed("open", &source.to_string_lossy(), error))?;
+    let root = File::open(&source).map_err(|error| failed("open", &source.to_string_lossy(), error))?;
     Ok(Some((root.into(), path.within(&rest))))
 }
 

@@ -12,6 +12,7 @@ mod exec;
 mod log_files;
 mod logs;
 mod monitor;
+mod mounts;
 mod pause;
 mod process;
 mod recorded_limits;
@@ -28,10 +29,12 @@ pub use exec::{ExecPrivileges, ExecRequest, ExecStreams, RunningProgram};
 pub use logs::{LogEntry, LogRequest};
 pub use monitor::{Attached, MonitorMessage, OutputStream};
 pub use process::{Retention, RunningContainer};
-pub use request::{ContainerRequest, ContainerStdio, Terminal, Volume};
+pub use request::{
+    ContainerRequest, ContainerStdio, FirstFiles, MountRequest, RequestedSource, Terminal, VolumesFrom,
+};
 
 use crate::{Engine, Error, Force, PauseError};
-use rbuild_cache::{Container, ContainerState, StoreError};
+use rbuild_cache::{Container, ContainerDirectory, ContainerState, StoreError};
 use rbuild_executor::Snapshots;
 use rbuild_image::ImageError;
 use std::{
@@ -131,14 +134,31 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn discard(&self, container: &Container) -> Result<(), Error> {
-        Ok(self.store.container(&container.id).remove()?)
+        Ok(self.store.container(&container.id).remove_with_volumes()?)
     }
 
-    /// Removes a container that has ended, or a running one by force; returns its id.
+    /// Removes a container that has ended, or a running one by force; returns its id. Its volumes stay.
     ///
     /// # Errors
     /// [`Error::NoSuchContainer`], [`Error::ContainerRunning`], [`Error::Store`].
     pub fn remove_container(&self, name: &str, force: Force) -> Result<String, Error> {
+        self.remove_ended_container(name, force, ContainerDirectory::remove)
+    }
+
+    /// The same, with the volumes that were made for it and that no other container has.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_container`].
+    pub fn remove_container_and_volumes(&self, name: &str, force: Force) -> Result<String, Error> {
+        self.remove_ended_container(name, force, ContainerDirectory::remove_with_volumes)
+    }
+
+    fn remove_ended_container(
+        &self,
+        name: &str,
+        force: Force,
+        remove: impl FnOnce(&ContainerDirectory) -> Result<(), StoreError>,
+    ) -> Result<String, Error> {
         let _reserve = self.store.reserve();
         let container = match self.container(name) {
             Err(missing @ Error::NoSuchContainer(_)) => {
@@ -153,7 +173,7 @@ impl Engine {
                 Force::Yes => self.end_container(&container)?,
             }
         }
-        self.store.container(&container.id).remove()?;
+        remove(&self.store.container(&container.id))?;
         Ok(container.id)
     }
 

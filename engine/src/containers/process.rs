@@ -105,7 +105,7 @@ impl RunningContainer {
     pub fn wait(mut self) -> Result<i32, Error> {
         let code = self.process.wait()?;
         if self.container.remove_when_ended {
-            self.directory.remove()?;
+            self.directory.remove_with_volumes()?;
         } else {
             let finished = Timestamp::from(self.store.now());
             self.directory.update(|container| {

@@ -3,12 +3,12 @@
 use super::{process::Retention, recorded_limits};
 use rbuild_cache::{
     ContainerInput, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
-    PrivilegeOptions,
+    MountedFrom, PrivilegeOptions, VolumeName,
 };
 use rbuild_executor::{FirstProcess, Limits};
-use rbuild_oci::{ContainerConfig, ImagePath, Platform};
+use rbuild_oci::{ContainerConfig, Empty, ImagePath, Platform};
 use rbuild_planner::{Access, Network};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 /// `run`.
 #[derive(Clone, Debug)]
@@ -29,8 +29,12 @@ pub struct ContainerRequest {
     pub workdir: Option<String>,
     /// `--user`.
     pub user: Option<String>,
-    /// `--volume HOST:PATH`.
-    pub volumes: Vec<Volume>,
+    /// `--volume`, `--mount` and `--tmpfs`.
+    pub mounts: Vec<MountRequest>,
+    /// `--volume PATH`: places of volumes that go with the container.
+    pub anonymous_volumes: Vec<ImagePath>,
+    /// `--volumes-from`.
+    pub volumes_from: Vec<VolumesFrom>,
     /// `--hostname`; the short id when absent.
     pub hostname: Option<String>,
     /// `--network`.
@@ -59,15 +63,70 @@ pub struct ContainerRequest {
     pub log: ContainerLog,
 }
 
-/// A directory or file of the host, shown in a container.
+/// Something that a container is to see beside its image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
-    /// On the host, absolute.
-    pub host: PathBuf,
+pub struct MountRequest {
+    /// What it shows.
+    pub source: RequestedSource,
     /// In the container.
     pub target: ImagePath,
     /// May it be written to?
     pub access: Access,
+    /// The options as they were written, for `inspect`.
+    pub options: String,
+}
+
+/// What a mount is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestedSource {
+    /// A volume, which is made when it is not there.
+    Volume {
+        /// Its name; a new one when absent.
+        name: Option<VolumeName>,
+        /// What it begins with.
+        files: FirstFiles,
+        /// A directory or file in it, in its place.
+        subpath: Option<String>,
+        /// The labels of a new one.
+        labels: BTreeMap<String, String>,
+    },
+    /// What is recorded as it is: a path of the host, memory.
+    Other(MountedFrom),
+}
+
+/// What a volume that is made begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstFiles {
+    /// The files that the image has at its place.
+    OfImage,
+    /// Nothing.
+    None,
+}
+
+/// Another container whose mounts a container is to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumesFrom {
+    /// Its name or id.
+    pub container: String,
+    /// May they be written to, where that container may?
+    pub access: Access,
+}
+
+impl MountRequest {
+    /// A volume without a name, which begins with what the image has there.
+    pub(super) fn anonymous(target: ImagePath) -> Self {
+        Self {
+            source: RequestedSource::Volume {
+                name: None,
+                files: FirstFiles::OfImage,
+                subpath: None,
+                labels: BTreeMap::new(),
+            },
+            target,
+            access: Access::ReadWrite,
+            options: String::new(),
+        }
+    }
 }
 
 /// The choice between a terminal and plain streams for a container.
@@ -99,7 +158,7 @@ pub enum ContainerStdio {
 
 impl ContainerRequest {
     /// What a container of `platform` is started with each time.
-    pub(super) fn settings(&self, platform: &Platform) -> ContainerSettings {
+    pub(super) fn settings(&self, platform: &Platform, mounts: Vec<ContainerMount>) -> ContainerSettings {
         ContainerSettings {
             platform: platform.clone(),
             hostname: self.hostname.clone(),
@@ -117,7 +176,7 @@ impl ContainerRequest {
                 ContainerStdio::Inherit => ContainerInput::Once,
                 ContainerStdio::Open => ContainerInput::Open,
             },
-            mounts: self.volumes.iter().map(Volume::recorded).collect(),
+            mounts,
             stop_timeout: self.stop_timeout,
             init: self.first == FirstProcess::Init,
             log: self.log,
@@ -150,17 +209,8 @@ impl ContainerRequest {
         if let Some(signal) = &self.stop_signal {
             config.stop_signal.clone_from(signal);
         }
+        config.volumes.extend(self.anonymous_volumes.iter().map(|path| (path.to_string(), Empty {})));
         config.labels.extend(self.labels.iter().cloned());
         config
-    }
-}
-
-impl Volume {
-    fn recorded(&self) -> ContainerMount {
-        ContainerMount {
-            source: self.host.clone(),
-            target: self.target.to_string(),
-            read_only: self.access == Access::ReadOnly,
-        }
     }
 }

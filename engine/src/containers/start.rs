@@ -1,21 +1,22 @@
 //! Starting a container.
 
 use super::{
+    mounts::NewMounts,
     process::{Retention, RunningContainer},
     recorded_limits,
     request::{ContainerRequest, ContainerStdio, Terminal},
 };
-use crate::{Engine, Error, emulators, privileges};
+use crate::{Engine, Error, emulators, privileges, random_id::random_id};
 use rbuild_cache::{
-    Container, ContainerDirectory, ContainerLock, ContainerMount, ContainerNetwork, ContainerProgram,
-    ContainerState, Lease, NewContainer, Next,
+    Container, ContainerDirectory, ContainerLock, ContainerNetwork, ContainerProgram, ContainerState, Lease,
+    NewContainer, Next,
 };
 use rbuild_executor::{
     ContainerSandbox, FirstProcess, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory,
 };
-use rbuild_oci::{ImagePath, Timestamp};
-use rbuild_planner::{Access, Network};
-use std::{io::Read, path::PathBuf};
+use rbuild_oci::Timestamp;
+use rbuild_planner::Network;
+use std::path::PathBuf;
 
 impl Engine {
     /// Starts a container of an image in the store. Its program ends with this process at the latest.
@@ -37,7 +38,7 @@ impl Engine {
         };
         let started = self.launch(container, (directory.clone(), lock), stdio);
         if started.is_err() && request.retention == Retention::Remove {
-            directory.remove()?;
+            directory.remove_with_volumes()?;
         }
         started.map(|started| RunningContainer { terminal, ..started })
     }
@@ -56,9 +57,13 @@ impl Engine {
         next: Next,
     ) -> Result<(Container, ContainerDirectory, ContainerLock), Error> {
         let lease = self.store.lease()?;
-        let container = self.new_container(request, &lease)?;
-        match self.store.create_container(&container, next)? {
-            NewContainer::Made(directory, lock) => Ok((container, directory, lock)),
+        let (container, mounts) = self.new_container(request, &lease)?;
+        let (turn, volumes) = mounts.settle(self)?;
+        match self.store.create_container(&container, next, turn)? {
+            NewContainer::Made(directory, lock) => {
+                volumes.keep();
+                Ok((container, directory, lock))
+            }
             NewContainer::NameTaken(id) => Err(Error::ContainerNameTaken { name: container.name, id }),
         }
     }
@@ -78,7 +83,8 @@ impl Engine {
         lock.claim()?;
         let emulator = emulators::of_container(&settings.platform)?;
         let limits = recorded_limits::from_record(&settings.limits);
-        let volumes = settings.mounts.iter().map(mounted).collect::<Result<Vec<_>, Error>>()?;
+        let volumes =
+            settings.mounts.iter().map(|mount| self.mounted(mount)).collect::<Result<Vec<_>, _>>()?;
         let process = rbuild_executor::start_container(&ContainerSandbox {
             store: &self.store,
             isolation: &self.isolation,
@@ -125,7 +131,11 @@ impl Engine {
     }
 
     /// A container of the image, which `lease` holds until the container's record does.
-    fn new_container(&self, request: &ContainerRequest, lease: &Lease) -> Result<Container, Error> {
+    fn new_container(
+        &self,
+        request: &ContainerRequest,
+        lease: &Lease,
+    ) -> Result<(Container, NewMounts), Error> {
         let image = self.held_image(&request.image, request.platform.as_ref(), lease)?;
         self.check_layers(&image.stack())?;
         let config = self.image_config(&image.id)?;
@@ -138,10 +148,12 @@ impl Engine {
         if command.is_empty() {
             return Err(Error::NoCommand);
         }
+        let mounts = self.new_mounts(request, &config, &image.stack())?;
         let id = random_id()?;
         // as good as its id
         let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
-        Ok(Container {
+        let settings = request.settings(&platform, mounts.mounts.clone());
+        let container = Container {
             id,
             name,
             image: request.image.clone(),
@@ -156,27 +168,13 @@ impl Engine {
             state: ContainerState::Created,
             paused: false,
             remove_when_ended: request.retention == Retention::Remove,
-            settings: Some(request.settings(&platform)),
-        })
+            settings: Some(settings),
+        };
+        Ok((container, mounts))
     }
-}
-
-/// A mount of a container's record, as the executor takes it.
-fn mounted(mount: &ContainerMount) -> Result<(PathBuf, ImagePath, Access), Error> {
-    let access = if mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    Ok((mount.source.clone(), mount.target.parse()?, access))
 }
 
 /// The failure to make streams for a container.
 pub(super) fn stream_failure(source: std::io::Error) -> Error {
     Error::Io { action: "make streams of", path: PathBuf::from("a container"), source }
-}
-
-/// 64 random hexadecimal digits.
-fn random_id() -> Result<String, Error> {
-    let path = PathBuf::from("/dev/urandom");
-    let mut raw = [0; 32];
-    let read = std::fs::File::open(&path).and_then(|mut file| file.read_exact(&mut raw));
-    read.map_err(|source| Error::Io { action: "read", path, source })?;
-    Ok(rbuild_oci::Digest::from_bytes(raw).hex())
 }

@@ -14,6 +14,7 @@ mod changes;
 mod clone;
 mod copied_root;
 mod copies;
+mod fill;
 mod merge;
 mod overlay;
 mod root_mount;
@@ -22,6 +23,7 @@ mod view;
 
 pub use clone::clone_layer;
 pub use copied_root::collect_running;
+pub use fill::fill_volume;
 pub use merge::{Merge, merge_layers};
 pub(crate) use root_mount::RootMount;
 pub use view::RootView;

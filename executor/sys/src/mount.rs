@@ -54,6 +54,15 @@ pub enum Submounts {
     Include,
 }
 
+/// Whether what is mounted below one mount is mounted below its copies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Propagation {
+    /// It is not.
+    Private,
+    /// What is mounted below the original is mounted below the copy.
+    Slave,
+}
+
 /// A file system being configured, before it is mounted (fsopen(2)).
 #[derive(Debug)]
 pub struct FilesystemContext {
@@ -164,6 +173,31 @@ pub fn set_mount_attributes(
     submounts: Submounts,
 ) -> Result<(), SysError> {
     let change = libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    change_mount(mount, &change, submounts)
+}
+
+/// Says what a mount held by its descriptor has to do with the one that it is a copy of.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_mount_propagation(
+    mount: BorrowedFd<'_>,
+    propagation: Propagation,
+    submounts: Submounts,
+) -> Result<(), SysError> {
+    let propagation = match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+    };
+    let change = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
+    change_mount(mount, &change, submounts)
+}
+
+fn change_mount(
+    mount: BorrowedFd<'_>,
+    change: &libc::mount_attr,
+    submounts: Submounts,
+) -> Result<(), SysError> {
     let flags = libc::AT_EMPTY_PATH | if submounts == Submounts::Include { libc::AT_RECURSIVE } else { 0 };
     let size = size_of::<libc::mount_attr>();
     // SAFETY: the path is an empty string and the structure has the size given; the call only reads both.
@@ -173,7 +207,7 @@ pub fn set_mount_attributes(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const change,
+            std::ptr::from_ref(change),
             size,
         )
     };
