@@ -34,6 +34,7 @@ fn words(hint: &Hint) -> String {
         Hint::RemoveWhole => ": remove the image itself, without --platform".to_owned(),
         Hint::RemoveImage(image) => format!(": remove that image with `rbuild rmi {image}`"),
         Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
+        Hint::RemoveDamaged(id) => format!(": remove this container with 'rbuild rm -f {id}'"),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
         Hint::LockAgain => ": build with --lock to write it".to_owned(),
         Hint::StopContainer => ": stop it first, or use --force".to_owned(),

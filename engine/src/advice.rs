@@ -1,7 +1,9 @@
 //! What a person can do about an error.
 
 use crate::{Error, Hint};
+use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
+use std::path::Path;
 
 impl Error {
     /// A suggestion for the user, where one is known.
@@ -20,6 +22,9 @@ impl Error {
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
+            Self::Store(StoreError::Document { path, .. }) => {
+                damaged_container(path).map(Hint::RemoveDamaged)
+            }
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
             Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,
@@ -34,4 +39,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The id of the container whose record is at `path`; `None` when that is another file of the store.
+fn damaged_container(path: &Path) -> Option<String> {
+    let directory = path.parent()?;
+    let is_container = path.file_name()? == "config.json" && directory.parent()?.file_name()? == "containers";
+    is_container.then(|| directory.file_name()?.to_str().map(str::to_owned)).flatten()
 }

@@ -25,6 +25,8 @@ pub enum Hint {
     RemoveImage(String),
     /// Remove this container, or force the removal.
     RemoveContainer(String),
+    /// Remove this container, whose record is damaged.
+    RemoveDamaged(String),
     /// Remove the container of this name, or choose another name.
     FreeName(String),
     /// Stop the container, or force its removal.

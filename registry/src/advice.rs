@@ -12,7 +12,7 @@ impl RegistryError {
             }
             Self::Connection { .. } => Some(
                 "see that the name is right, that this machine reaches the network, and whether it needs a proxy \
-                 (HTTPS_PROXY)",
+                 (HTTPS_PROXY); a registry that ends connections at once may want a certificate of the client (certs.d)",
             ),
             Self::Stalled { .. } => Some("the network or the registry is too slow: try again later"),
             Self::NotFound { .. } => Some(

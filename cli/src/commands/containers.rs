@@ -40,7 +40,13 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
         |filter: &ContainerFilter| matches!(filter, ContainerFilter::Status(_) | ContainerFilter::Exited(_));
     let by_state = filters.iter().any(names_state);
     let all = args.all || last.is_some() || by_state;
-    let containers = app.engine()?.containers()?;
+    let engine = app.engine()?;
+    let containers = engine.containers()?;
+    if all {
+        for id in engine.damaged_containers()? {
+            warn(&format!("the record of the container {id} is damaged: remove it with 'rbuild rm -f {id}'"));
+        }
+    }
     let rows = containers
         .iter()
         .filter(|container| all || container.state == ContainerState::Running)

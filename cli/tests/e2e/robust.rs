@@ -95,6 +95,23 @@ fn a_layer_whose_description_is_lost_is_made_again() {
 }
 
 #[test]
+fn a_container_whose_record_is_damaged_can_be_ended_and_removed() {
+    let Some(here) = with_busybox("a_container_whose_record_is_damaged") else { return };
+    let id = here.ok(["run", "-d", "--name", "lost", "busybox", "sleep", "1000"]).trim().to_owned();
+    let pid = here.ok(["inspect", "-f", "{{.State.Pid}}", "lost"]).trim().to_owned();
+    fs::write(here.store().join("containers").join(&id).join("config.json"), "").unwrap();
+    let listed = here.run(["ps", "-a"]);
+    assert!(listed.stderr.contains(&format!("remove it with 'rbuild rm -f {id}'")), "{listed:?}");
+    let pruned = here.fails(["prune", "-f"]);
+    assert!(pruned.stderr.contains(&format!("remove this container with 'rbuild rm -f {id}'")), "{pruned:?}");
+    assert!(here.fails(["rm", &id]).stderr.contains("running"));
+    here.ok(["rm", "-f", &id[..12]]);
+    assert!(!std::path::Path::new("/proc").join(&pid).join("exe").exists(), "its program has ended");
+    here.ok(["prune", "-f"]);
+    assert_eq!(here.run(["ps", "-a"]).stderr, "");
+}
+
+#[test]
 fn an_interrupted_build_ends_at_once() {
     let Some(here) = with_busybox("an_interrupted_build_ends_at_once") else { return };
     // reading all of these holes would take minutes

@@ -11,7 +11,15 @@ fn processes_of_a_container_are_shown_as_the_host_sees_them() {
         }
         here.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 1001 & sleep 1002; true"]);
         here.ok(["exec", "-d", "box", "sleep", "1003"]);
-        let shown = here.ok(["top", "box"]);
+        // what was forked a moment ago still has the name of its parent
+        let mut shown = here.ok(["top", "box"]);
+        for _ in 0..100 {
+            if ["1001", "1002", "1003"].iter().all(|end| shown.contains(&format!(" sleep {end}\n"))) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            shown = here.ok(["top", "box"]);
+        }
         let first = shown.lines().next().unwrap();
         assert!(first.starts_with("UID                 PID  ") && first.ends_with("CMD"), "{shown}");
         for command in ["sh -c sleep 1001 & sleep 1002; true", "sleep 1001", "sleep 1002", "sleep 1003"] {

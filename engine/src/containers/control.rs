@@ -136,7 +136,7 @@ impl Engine {
         }
         while self.still_runs(container)? {
             if limit.is_some_and(|limit| Instant::now() >= limit) {
-                return super::process::kill(&self.store, container);
+                return self.kill_directly(container);
             }
             thread::sleep(PAUSE);
         }
@@ -176,10 +176,16 @@ impl Engine {
             Ok(monitor) => monitor,
             Err(Error::ContainerNotRunning(_)) => return Ok(()),
             // it hangs on the rbuild in whose foreground it runs
-            Err(_) => return super::process::kill(&self.store, container),
+            Err(_) => return self.kill_directly(container),
         };
         monitor.signal(Signal::SIGKILL as i32)?;
         exit_code(&monitor).map(drop)
+    }
+
+    /// Kills a container that has no process to ask.
+    fn kill_directly(&self, container: &Container) -> Result<(), Error> {
+        let directory = self.store.container(&container.id);
+        super::process::kill(&directory, (&container.name, container.pid))
     }
 
     fn recorded_code(&self, container: &Container) -> Result<i32, Error> {

@@ -162,7 +162,7 @@ impl Engine {
         let _reserve = self.store.reserve();
         let container = match self.container(name) {
             Err(missing @ Error::NoSuchContainer(_)) => {
-                return self.remove_damaged_container(name)?.ok_or(missing);
+                return self.remove_damaged_container(name, force)?.ok_or(missing);
             }
             found => found?,
         };
@@ -177,15 +177,36 @@ impl Engine {
         Ok(container.id)
     }
 
-    /// Removes the directory `id` of a container whose record is damaged, and which does not run.
-    fn remove_damaged_container(&self, id: &str) -> Result<Option<String>, Error> {
-        for directory in self.store.containers()? {
-            let damaged = || matches!(directory.read(), Err(StoreError::Document { .. }));
-            if directory.id() == Some(id) && damaged() && directory.try_lock()?.is_some() {
-                directory.remove()?;
-                return Ok(Some(id.to_owned()));
+    /// The ids of containers whose records are damaged. Nothing is known of them but that, so that only their removal is possible.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store cannot be read.
+    pub fn damaged_containers(&self) -> Result<Vec<String>, Error> {
+        let directories = self.store.containers()?;
+        let damaged = directories.iter().filter(|directory| is_damaged(directory));
+        Ok(damaged.filter_map(ContainerDirectory::id).map(str::to_owned).collect())
+    }
+
+    /// Removes the container with this id, or beginning of an id, if its record is damaged.
+    fn remove_damaged_container(&self, id: &str, force: Force) -> Result<Option<String>, Error> {
+        let all = self.damaged_containers()?;
+        let mut fitting = all.into_iter().filter(|damaged| !id.is_empty() && damaged.starts_with(id));
+        let (Some(id), None) = (fitting.next(), fitting.next()) else { return Ok(None) };
+        let directory = self.store.container(&id);
+        if directory.try_lock()?.is_none() {
+            match force {
+                Force::No => return Err(Error::ContainerRunning(id)),
+                Force::Yes => {
+                    let pid = directory.program()?.map(|program| program.pid);
+                    process::kill(&directory, (&id, pid))?;
+                }
             }
         }
-        Ok(None)
+        directory.remove()?;
+        Ok(Some(id))
     }
+}
+
+fn is_damaged(directory: &ContainerDirectory) -> bool {
+    matches!(directory.read(), Err(StoreError::Document { .. }))
 }

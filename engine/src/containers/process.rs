@@ -118,10 +118,10 @@ impl RunningContainer {
     }
 }
 
-/// Kills the program of a container that another process runs, and waits until that process has let go of it.
-pub(crate) fn kill(store: &Store, container: &Container) -> Result<(), Error> {
-    let directory = store.container(&container.id);
-    let Some(pid) = container.pid else { return Ok(()) };
+/// Kills the program `pid` of the container called `name`, which another process runs, and waits until that process has let go of
+/// it.
+pub(crate) fn kill(directory: &ContainerDirectory, (name, pid): (&str, Option<i32>)) -> Result<(), Error> {
+    let Some(pid) = pid else { return Ok(()) };
     // the process is pinned before the lock is tested, because the kernel may reuse the number for another process
     let process = rbuild_executor::open_process(pid)?;
     for _ in 0..KILL_CHECKS {
@@ -133,5 +133,5 @@ pub(crate) fn kill(store: &Store, container: &Container) -> Result<(), Error> {
         }
         thread::sleep(KILL_PAUSE);
     }
-    Err(Error::ContainerRunning(container.name.clone()))
+    Err(Error::ContainerRunning(name.to_owned()))
 }

@@ -89,7 +89,10 @@ fn a_registry_may_want_a_certificate_of_the_client() {
     };
     let error = run(push(&client(), host)).unwrap_err();
     let expected = format!("it wants a certificate of the client; put it in certs.d/{host}/client.cert");
-    assert!(error.to_string().contains(&expected), "{}", chain(&error));
+    // the server's word is lost when its end of the connection overtakes it: what is left is a connection that ended
+    let is_lost = matches!(error, RegistryError::Connection { .. })
+        && error.advice().is_some_and(|advice| advice.contains("may want a certificate of the client"));
+    assert!(error.to_string().contains(&expected) || is_lost, "{}", chain(&error));
     let (certificate, key) = registry.certificate_and_key();
     fs::copy(certificate, directory.join(host).join("client.cert")).unwrap();
     fs::copy(key, directory.join(host).join("client.key")).unwrap();
