@@ -74,6 +74,8 @@ use std::path::PathBuf;
 /// Builds Dockerfiles into OCI images, without a daemon, root or not
 #[derive(Debug, Parser)]
 #[command(
+    // the last of several counts, as with docker's flags
+    args_override_self = true,
     name = "rbuild",
     bin_name = "rbuild",
     version,

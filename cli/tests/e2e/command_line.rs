@@ -102,6 +102,25 @@ fn versions() {
 }
 
 #[test]
+fn the_last_of_several_values_counts() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM scratch AS a\nCOPY f /a\nFROM scratch\nCOPY f /b\n", &[("f", "x")]);
+    let context = context.to_str().unwrap();
+    let given = ["--push", "--push=false", "--target", "none", "--target=a", "-f", "none", "-f"];
+    let file = format!("{context}/Dockerfile");
+    let words = ["build", "-q"].iter().chain(&given).copied().chain([
+        file.as_str(),
+        "-t",
+        "one",
+        "-t",
+        "two",
+        context,
+    ]);
+    here.ok(words);
+    assert_eq!(here.ok(["image", "ls", "--format", "json", "--format", "{{.Repository}}"]), "one\ntwo\n");
+}
+
+#[test]
 fn scripts_for_buildx_find_one_builder() {
     let here = Workspace::new(RBUILD);
     let version = env!("CARGO_PKG_VERSION");
