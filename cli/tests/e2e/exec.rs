@@ -177,16 +177,16 @@ fn a_terminal_in_a_container_is_left_by_keys() {
 fn what_enters_a_container_cannot_be_looked_into() {
     as_root_and_user("what_enters_a_container_cannot_be_looked_into", |here| {
         // it starts nothing itself, so the next process to come has the next number; reading its memory's map takes the right to
-        // trace it
+        // trace it. A program that is being executed has only a stack for a moment, which has no name yet, so only names count.
         let watch = "n=$$; echo up; while :; do n=$((n+1)); while [ ! -d /proc/$n ] && [ ! -d /proc/$((n+1)) ]; do :; done; \
-            while [ -d /proc/$n ]; do l=; read l < /proc/$n/maps; case \"$l\" in ''|*memfd:*|*busybox*|*stack*) ;; *) echo \"$l\" >> /caught;; esac; \
+            while [ -d /proc/$n ]; do l=; read l < /proc/$n/maps; case \"$l\" in *memfd:*|*busybox*) ;; */*) echo \"$l\" >> /caught;; esac; \
             done 2> /dev/null; done";
         here.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", watch]);
         for _ in 0..60 {
             here.ok(["exec", "box", "true"]);
         }
         let caught = here.run(["exec", "box", "cat", "/caught"]);
-        assert_eq!(caught.stdout, "");
+        assert_eq!(caught.stdout, "", "the container read the map of a process that had not become its program yet");
         here.ok(["rm", "-f", "box"]);
     });
 }
