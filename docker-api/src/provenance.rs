@@ -2,8 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rbuild::{
-    BuildEnd, BuildRecord, BuildRequest, BuildState, DockerfileSource, ImageLock, LockedImage, Network,
-    NoCache, Platform, Reference,
+    BuildEnd, BuildRecord, BuildRequest, BuildState, Built, DockerfileSource, LockedImage, MountNeed,
+    Network, NoCache, Platform, Reference,
 };
 use serde_json::{Map, Value, json};
 
@@ -76,11 +76,6 @@ impl Invocation {
         if !args.is_empty() {
             parameters["args"] = Value::Object(args);
         }
-        let secrets: Vec<Value> =
-            request.secrets.keys().map(|id| json!({"id": id, "optional": true})).collect();
-        if !secrets.is_empty() {
-            parameters["secrets"] = Value::Array(secrets);
-        }
         parameters["locals"] = json!([{"name": "context"}, {"name": "dockerfile"}]);
         let value = json!({
             "configSource": {"entryPoint": entry_point},
@@ -90,14 +85,9 @@ impl Invocation {
         Self { value, platform: request.platforms.first().cloned().unwrap_or(host) }
     }
 
-    /// The provenance of a build that stands on `images`, with its `record`; nothing when it is not wanted.
+    /// The provenance of what was `built`, with its `record`; nothing when it is not wanted.
     #[must_use]
-    pub fn provenance(
-        &self,
-        images: &ImageLock,
-        record: &BuildRecord,
-        mode: ProvenanceMode,
-    ) -> Option<Value> {
+    pub fn provenance(&self, built: &Built, record: &BuildRecord, mode: ProvenanceMode) -> Option<Value> {
         if mode == ProvenanceMode::Disabled {
             return None;
         }
@@ -113,9 +103,14 @@ impl Invocation {
         let mut provenance = json!({
             "builder": {"id": ""},
             "buildType": "https://mobyproject.org/buildkit@v1",
-            "materials": images.images().map(material).collect::<Vec<_>>(),
+            "materials": built.images.images().map(material).collect::<Vec<_>>(),
             "invocation": self.value,
         });
+        for (name, needs) in [("secrets", &built.secrets), ("ssh", &built.agents)] {
+            if !needs.is_empty() {
+                provenance["invocation"]["parameters"][name] = needs.iter().map(mounted).collect();
+            }
+        }
         if mode == ProvenanceMode::Max {
             let ended = end_of(record).map(|end| end.ended.to_string());
             provenance["metadata"] = json!({
@@ -127,6 +122,14 @@ impl Invocation {
             });
         }
         Some(provenance)
+    }
+}
+
+/// Something that steps mount. BuildKit writes only a `true`.
+fn mounted((id, need): (&String, &MountNeed)) -> Value {
+    match need {
+        MountNeed::Optional => json!({"id": id, "optional": true}),
+        MountNeed::Required => json!({"id": id}),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     reporter::Reporter,
     resolve::Fetching,
     results::{Origin, Results, StepResult},
+    run_mounts,
     schedule::{Next, Queue, Schedule},
     secrets,
     shared_mounts::MountTransfer,
@@ -395,7 +396,8 @@ impl Build {
         let (cached, executed) = (self.results.count(Origin::Cache), self.results.count(Origin::Executed));
         let mut targets = targets.into_iter();
         let (target, images) = (targets.next().unwrap_or_default(), ImageLock::default());
-        Ok(Built { target, further_targets: targets.collect(), cached, executed, images })
+        let (secrets, agents) = run_mounts::needs(&plan);
+        Ok(Built { target, further_targets: targets.collect(), cached, executed, images, secrets, agents })
     }
 
     /// Makes the outputs of one target, which `targets` are for each platform.

@@ -3,6 +3,7 @@
 use crate::ImageLock;
 use rbuild_cache::PlatformImage;
 use rbuild_oci::{Descriptor, ImageId};
+use std::collections::BTreeMap;
 
 /// A finished build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,19 @@ pub struct Built {
     pub executed: usize,
     /// What the references of its base images led to.
     pub images: ImageLock,
+    /// The secrets that its steps mount, cached or not, by id.
+    pub secrets: BTreeMap<String, MountNeed>,
+    /// The agents that they mount, by id.
+    pub agents: BTreeMap<String, MountNeed>,
+}
+
+/// Whether the steps of a build can do without something that they mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MountNeed {
+    /// Each of them can.
+    Optional,
+    /// One of them, at least, cannot (`required`).
+    Required,
 }
 
 /// A finished target.

@@ -99,7 +99,7 @@ mod tests;
 
 pub use annotation_error::AnnotationError;
 pub use archive_format::ArchiveFormat;
-pub use built::{Built, BuiltTarget, Exported};
+pub use built::{Built, BuiltTarget, Exported, MountNeed};
 pub use cache_mount_error::CacheMountError;
 pub use cache_mounts::familiar_mount_id;
 pub use cache_output::{CacheFailure, CacheInput, CacheMode, CacheOutput, InlineCache};

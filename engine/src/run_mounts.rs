@@ -1,7 +1,7 @@
 //! `RUN --mount`: what the engine finds for the executor to mount.
 
 use crate::{
-    CacheMounts, Error, SecretValue, cache_mounts,
+    CacheMounts, Error, MountNeed, SecretValue, cache_mounts,
     keys::{Keyed, mounted_files},
     results::Inputs,
     secrets::{self, Secrets},
@@ -11,7 +11,7 @@ use crate::{
 use rbuild_cache::{Cancel, LayerDraft, StepHash};
 use rbuild_executor::{CacheDirectory, ExecutorError, PreparedMount};
 use rbuild_oci::ImagePath;
-use rbuild_planner::{Filesystem, Mount, MountKind, RunAction, Sharing};
+use rbuild_planner::{Action, Filesystem, Mount, MountKind, Plan, RunAction, Sharing};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -26,6 +26,26 @@ pub(crate) struct MountSources<'a> {
     pub(crate) agents: &'a Agents,
     /// Ends the wait for a locked cache.
     pub(crate) cancel: &'a Cancel,
+}
+
+/// The secrets and the agents that steps of `plan` mount, by id.
+pub(crate) fn needs(plan: &Plan) -> (BTreeMap<String, MountNeed>, BTreeMap<String, MountNeed>) {
+    let (mut secrets, mut agents) = (BTreeMap::new(), BTreeMap::new());
+    let runs = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Run(run) => Some(&run.mounts),
+        Action::Copy(_) | Action::Workdir(_) => None,
+    });
+    for mount in runs.flatten() {
+        let (needs, id, required) = match &mount.kind {
+            MountKind::Secret { id, required, .. } => (&mut secrets, id, required),
+            MountKind::Ssh { id, required, .. } => (&mut agents, id, required),
+            MountKind::Bind { .. } | MountKind::Cache { .. } | MountKind::Tmpfs { .. } => continue,
+        };
+        let need = if *required { MountNeed::Required } else { MountNeed::Optional };
+        let most: &mut MountNeed = needs.entry(id.clone()).or_insert(need);
+        *most = need.max(*most);
+    }
+    (secrets, agents)
 }
 
 /// Prepares the mounts of `action`; what they hold is released when they are dropped. Locked caches are claimed in the

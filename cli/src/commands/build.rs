@@ -206,7 +206,7 @@ impl Metadata<'_> {
             let name = target.target.clone().unwrap_or_else(|| "default".to_owned());
             let mut metadata = BuildMetadata::new(result, &target.names);
             if let Some(record) = self.record {
-                let provenance = self.invocation.provenance(&built.images, record, mode);
+                let provenance = self.invocation.provenance(built, record, mode);
                 let warnings = is_warned.then(|| recorded_warnings(record));
                 metadata = metadata.made_by(&record.id, provenance, warnings);
             }

@@ -186,7 +186,10 @@ fn what_enters_a_container_cannot_be_looked_into() {
             here.ok(["exec", "box", "true"]);
         }
         let caught = here.run(["exec", "box", "cat", "/caught"]);
-        assert_eq!(caught.stdout, "", "the container read the map of a process that had not become its program yet");
+        assert_eq!(
+            caught.stdout, "",
+            "the container read the map of a process that had not become its program yet"
+        );
         here.ok(["rm", "-f", "box"]);
     });
 }

@@ -262,3 +262,33 @@ fn what_a_killed_export_has_left_is_removed_by_the_next_one() {
         "another build may be writing it, or it is a file of somebody's"
     );
 }
+
+#[test]
+fn the_metadata_of_a_build_names_the_secrets_and_agents_that_its_steps_mount() {
+    let Some(here) =
+        with_busybox("the_metadata_of_a_build_names_the_secrets_and_agents_that_its_steps_mount")
+    else {
+        return;
+    };
+    let text = "FROM busybox\nRUN --mount=type=secret,id=a --mount=type=secret,id=b --mount=type=ssh true\n\
+                RUN --mount=type=secret,id=a,required true\n";
+    let context = here.context("c", text, &[("value", "v")]);
+    let context = context.to_str().unwrap();
+    for _ in ["executed", "cached"] {
+        here.ok([
+            "build",
+            "--secret",
+            "id=a,src=c/value",
+            "--secret",
+            "id=unused,src=c/value",
+            "--metadata-file",
+            "m.json",
+            context,
+        ]);
+        let metadata: Value = serde_json::from_slice(&fs::read(here.path().join("m.json")).unwrap()).unwrap();
+        let parameters = &metadata["buildx.build.provenance"]["invocation"]["parameters"];
+        let expected = serde_json::json!([{"id": "a"}, {"id": "b", "optional": true}]);
+        assert_eq!(parameters["secrets"], expected, "{parameters:#}");
+        assert_eq!(parameters["ssh"], serde_json::json!([{"id": "default", "optional": true}]));
+    }
+}
