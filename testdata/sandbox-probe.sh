@@ -10,6 +10,8 @@ grep -E '^(Cap|NoNewPrivs|Seccomp:|Uid|Gid|Groups|SigBlk|SigIgn|Umask|CoreDumpin
 say umask "$(umask)"
 say hostname "$(hostname)"
 each hosts </etc/hosts
+each resolv.conf </etc/resolv.conf
+say hostname-file "$(cat /etc/hostname 2>/dev/null)"
 say pid $$
 say session "$(cut -d' ' -f4-8 /proc/self/stat)"
 say oom_score_adj "$(cat /proc/self/oom_score_adj)"

@@ -1,6 +1,8 @@
 //! The system calls a container has no use for, and the ways around a filter that knows their numbers.
 
-use super::{MOUNTS, attack, dockerfile};
+use super::{Arena, MOUNTS, SECRET, attack, dockerfile};
+use rbuild_testkit::Ran;
+use std::process::Command;
 
 /// Tries each call and prints the names of those that the kernel carried out, or would have if their arguments were right.
 const CALLS: &str = r#"
@@ -134,4 +136,66 @@ fn only_processes_of_the_container_are_seen() {
             assert!(!said.contains("RBUILD_ROOT="), "{said}");
         }
     });
+}
+
+/// With `hold WORD PROGRAM…` it executes the program with a session keyring of its own, in which a key holds the word; else it prints
+/// what that key holds, if it can be found.
+const KEYS: &str = r#"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int count, char **words) {
+  if (count > 3 && !strcmp(words[1], "hold")) {
+    if (syscall(SYS_keyctl, 1, 0) < 0 || syscall(SYS_add_key, "user", "rbuild-bait", words[2], strlen(words[2]), -3) < 0) return 1;
+    execvp(words[3], words + 3);
+    return 1;
+  }
+  char text[64] = "";
+  long key = syscall(SYS_keyctl, 10, -3, "user", "rbuild-bait", 0);
+  if (key >= 0) syscall(SYS_keyctl, 11, key, text, 63);
+  printf("looked for a key: %s\n", key >= 0 ? text : strerror(errno));
+  return 0;
+}
+"#;
+
+#[test]
+fn keys_of_the_caller_are_out_of_reach() {
+    let test = "keys_of_the_caller_are_out_of_reach";
+    attack(test, |arena| {
+        if !arena.compiled(test, "keys", KEYS) {
+            return;
+        }
+        let (held, looked) = (holding(arena, &["version"]), "looked for a key: ");
+        if held.code != 0 {
+            return rbuild_testkit::skip_named(test, "keys cannot be made here");
+        }
+        // what may call keyctl has an empty keyring of its own, not that of the one who builds
+        let text = dockerfile("", "COPY keys /keys\nRUN --security=insecure [\"/keys\"]");
+        let context = arena.here.context("c", &text, &[]).display().to_string();
+        let build =
+            ["build", "--progress=plain", "--no-cache", "--allow=security.insecure", "-t", "x", &context];
+        let ran = holding(arena, &build);
+        assert!(ran.code == 0 && ran.stderr.contains(looked), "{:?}: {ran:#?}", arena.who);
+        for flag in ["--privileged", "--security-opt=seccomp=unconfined"] {
+            let ran = holding(arena, &["run", "--rm", flag, "x", "/keys"]);
+            assert!(ran.code == 0 && ran.stdout.contains(looked), "{:?} {flag}: {ran:#?}", arena.who);
+        }
+        arena.here.ok(["run", "-d", "--name=keyless", "x", "sleep", "600"]);
+        let ran = holding(arena, &["exec", "--privileged", "keyless", "/keys"]);
+        arena.here.ok(["rm", "-f", "keyless"]);
+        assert!(ran.code == 0 && ran.stdout.contains(looked), "{:?}: {ran:#?}", arena.who);
+    });
+}
+
+/// Runs rbuild with a key in its session keyring that holds the bait's word.
+fn holding(arena: &Arena, words: &[&str]) -> Ran {
+    let inner = arena.here.command(words);
+    let mut command = Command::new(arena.here.path().join("c/keys"));
+    command.args(["hold", SECRET]).arg(inner.get_program()).args(inner.get_args());
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let ran = Ran::of(command.current_dir(arena.here.path()).output().unwrap());
+    arena.assert_safe(&ran, &words.join(" "));
+    ran
 }

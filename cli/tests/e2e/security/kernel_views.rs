@@ -4,7 +4,7 @@
 use super::{MOUNTS, attack, dockerfile};
 
 /// Prints `leak` for each mask that is missing and each file of the kernel that can be written.
-const LOOK: &str = "for f in /proc/kcore /proc/keys /proc/timer_list /proc/latency_stats /proc/sched_debug; do \
+const LOOK: &str = "for f in /proc/kcore /proc/interrupts /proc/keys /proc/timer_list /proc/latency_stats /proc/sched_debug; do \
     if test -e $f && test \"$(head -c 1 $f | wc -c)\" != 0; then echo leak $f; fi; done; \
     for d in /proc/acpi /proc/scsi /proc/asound /sys/firmware /sys/devices/virtual/powercap; do \
     if test -d $d && test -n \"$(ls -A $d)\" && ! test -e $d/mqueue -o -e $d/file -o -e $d/bin; then echo leak $d; fi; done; \

@@ -21,7 +21,7 @@ mod numbers {
     }
     numbers! {
         capset = SYS_capset, chdir = SYS_chdir, dup3 = SYS_dup3, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
-        fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl,
+        fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl, keyctl = SYS_keyctl,
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
         openat = SYS_openat, openat2 = SYS_openat2, prlimit64 = SYS_prlimit64, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
@@ -392,6 +392,14 @@ impl Program {
     /// The terminal that is standard input becomes the controlling one of the new session.
     pub fn take_terminal(&mut self) -> &mut Self {
         self.push(number!(ioctl), &[0_usize.into(), libc::TIOCSCTTY.into()])
+    }
+
+    /// keyctl(2): a session keyring of its own, with nothing in it. Where the kernel has no keys, or a filter around this program
+    /// keeps it from them, there is none to be kept from.
+    pub fn own_keyring(&mut self) -> &mut Self {
+        let absent = super::OnError::IgnoreOnly(&[libc::ENOSYS, libc::EPERM]);
+        self.push(number!(keyctl), &[libc::KEYCTL_JOIN_SESSION_KEYRING.into(), 0_usize.into()])
+            .on_error(absent)
     }
 
     /// setsid(2).

@@ -15,9 +15,10 @@ use std::{
     sync::LazyLock,
 };
 
-/// Files that show as empty (Docker's list).
-const MASKED_FILES: [&CStr; 6] = [
+/// Files that show as empty (Docker's list, that of its containers).
+const MASKED_FILES: [&CStr; 7] = [
     c"/proc/kcore",
+    c"/proc/interrupts",
     c"/proc/keys",
     c"/proc/latency_stats",
     c"/proc/timer_list",

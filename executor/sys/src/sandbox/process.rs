@@ -89,6 +89,8 @@ pub(super) fn add(
     let own = *own;
     // Never rbuild's own session: its terminal could be opened as /dev/tty, and typed into.
     program.new_session();
+    // what may call keyctl would find the keys of the one who builds
+    program.own_keyring();
     if spec.terminal {
         program.take_terminal();
     }
