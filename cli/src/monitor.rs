@@ -51,6 +51,7 @@ pub(crate) fn start(app: &App, container: &Container, caller: Caller) -> Result<
             MonitorMessage::Started => return Ok(attached),
             MonitorMessage::Failed { code, reason } => return Err(CliError::NotStarted { code, reason }),
             MonitorMessage::Unmet(UnmetLimit { flags, reason }) => warn_of_limit(&flags, &reason),
+            MonitorMessage::NoNetwork(reason) => tell_of_network(&reason),
             MonitorMessage::Gone => {
                 let reason = "the process that should stay with the container has ended".to_owned();
                 return Err(CliError::NotStarted { code: 125, reason });
@@ -63,6 +64,13 @@ pub(crate) fn start(app: &App, container: &Container, caller: Caller) -> Result<
 /// Warns of a limit that is not in force.
 pub(crate) fn warn_of_limit(flags: &str, reason: &str) {
     exit::warn(&format!("no effect of {flags}: {reason}"));
+}
+
+/// Says that a container has no network of its own.
+pub(crate) fn tell_of_network(reason: &str) {
+    exit::tell(&format!(
+        "{reason}: the network of the container is the host's, whose local services it can reach"
+    ));
 }
 
 /// Stays with a container, if that is what the arguments say.

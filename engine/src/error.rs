@@ -2,7 +2,7 @@
 
 use crate::{
     AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
-    PauseError, PrivilegeError, Remains, StepFailure, VolumeError, diagnostic::DockerfileText,
+    NetworkError, PauseError, PrivilegeError, Remains, StepFailure, VolumeError, diagnostic::DockerfileText,
     remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
@@ -182,6 +182,9 @@ pub enum Error {
     /// A container is paused or is not.
     #[error(transparent)]
     Pause(#[from] PauseError),
+    /// A container cannot have its network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// Files cannot be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -440,6 +443,7 @@ impl Error {
             | Self::ContainerRunning(_)
             | Self::ContainerNotRunning(_)
             | Self::Pause(_)
+            | Self::Network(_)
             | Self::LimitsRefused { .. }
             | Self::NoMonitor(_)
             | Self::SignalRefused { .. }

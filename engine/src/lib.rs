@@ -58,6 +58,7 @@ mod manifests;
 mod mask;
 mod masked;
 mod miss;
+mod network_error;
 mod output_tail;
 mod pause_error;
 mod platform_images;
@@ -127,6 +128,7 @@ pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use manifests::{IndexEntry, RemoteManifest, combined_index};
+pub use network_error::NetworkError;
 pub use pause_error::PauseError;
 pub use platform_images::ImagePart;
 pub use preview::{
@@ -183,9 +185,9 @@ pub use volumes::{VolumeError, VolumeUsage};
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerLog, ContainerMount, ContainerState, EvictedBy, FailedStepBudget, Fault, FaultState,
-    FileAspect, FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList, MissReason,
-    MissingHostPath, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, PlatformImage,
+    Container, ContainerLog, ContainerMount, ContainerNetwork, ContainerState, EvictedBy, FailedStepBudget,
+    Fault, FaultState, FileAspect, FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList,
+    MissReason, MissingHostPath, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, PlatformImage,
     PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts, Verified,
     Volume, VolumeName,
 };

@@ -1,7 +1,8 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    ContainerVolume, Emulator, ExecutorError, HostFiles, Isolation, Snapshots, container_base,
+    ContainerNetwork, ContainerVolume, Emulator, ExecutorError, HostFiles, Isolation, Snapshots,
+    container_base,
     guest::Guest,
     mounts::{host_file, shared_memory},
     relay::{Input, Pipes, Relay},
@@ -15,7 +16,7 @@ use nix::{
 };
 use rbuild_cache::{LayerId, Store};
 use rbuild_oci::{ContainerConfig, DEFAULT_PATH, ImagePath};
-use rbuild_planner::{Access, Network, Security};
+use rbuild_planner::{Access, Security};
 use rbuild_sys::{
     SandboxError, SpawnError,
     cgroup::{Freezer, Frozen},
@@ -57,8 +58,6 @@ pub struct ContainerSandbox<'a> {
     pub config: &'a ContainerConfig,
     /// Host name inside.
     pub hostname: &'a str,
-    /// Network.
-    pub network: Network,
     /// What it sees beside its image.
     pub volumes: &'a [ContainerVolume],
     /// `/etc/hosts` and `/etc/resolv.conf`.
@@ -116,6 +115,7 @@ pub struct Sandboxed {
     running: Option<Running>,
     relay: Option<Relay>,
     root: Option<RootMount>,
+    network: Option<ContainerNetwork>,
 }
 
 impl Sandboxed {
@@ -127,7 +127,13 @@ impl Sandboxed {
     ) -> Result<Self, ExecutorError> {
         let pid = running.child.pid();
         let pid = pid.map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
-        Ok(Self { pid, running: Some(running), relay, root: Some(root) })
+        Ok(Self { pid, running: Some(running), relay, root: Some(root), network: None })
+    }
+
+    /// Its network, if it is a container's.
+    #[must_use]
+    pub fn network(&self) -> Option<&ContainerNetwork> {
+        self.network.as_ref()
     }
 
     /// Its process id, as the host sees it.
@@ -178,6 +184,9 @@ impl Sandboxed {
         }
         // what was made to mount on stays, empty, as with docker: a commit shows it
         let status = running.child.wait().map_err(|error| ExecutorError::system("waitid", b"", error))?;
+        if let Some(network) = self.network.take() {
+            network.end();
+        }
         if let Some(root) = self.root.take() {
             root.collect()?;
         }
@@ -262,11 +271,14 @@ pub fn is_paused(pid: i32) -> bool {
     Freezer::of_process(pid).is_some_and(|freezer| freezer.is_frozen())
 }
 
-/// Starts a container.
+/// Starts a container on `network`.
 ///
 /// # Errors
 /// [`ExecutorError::Sandbox`], [`ExecutorError::UnknownUser`].
-pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed, ExecutorError> {
+pub fn start_container<'a>(
+    container: &ContainerSandbox<'a>,
+    network: ContainerNetwork,
+) -> Result<Sandboxed, ExecutorError> {
     let ContainerSandbox { store, layers, init, changes, .. } = container;
     let snapshots = Snapshots::new(store);
     let upper = |directory: &UpperDirectory<'a>, syncing| Upper {
@@ -296,6 +308,9 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     let hostname = host_file(&hostname, "/etc/hostname", Access::ReadWrite);
     let streams = Streams::new(&container.stdio)?;
     let mounts = std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes);
+    // as late as it can be, since the network is made by another program meanwhile
+    container.isolation.guard()?;
+    let network = network.ready();
     let guest = Guest {
         isolation: container.isolation,
         command: container.argv,
@@ -304,11 +319,7 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
         directory: &directory,
         first: container.first,
         hostname: container.hostname,
-        // without a daemon that could own one, a container has no network of its own but an empty one
-        network: match container.network {
-            Network::Default | Network::Host => rbuild_sys::sandbox::Network::Host,
-            Network::None => rbuild_sys::sandbox::Network::None,
-        },
+        network: network.as_sandbox(),
         host_files: container.host_files,
         host_file_access: Access::ReadWrite,
         mounts: mounts.collect::<Result<_, _>>()?,
@@ -320,7 +331,8 @@ pub fn start_container<'a>(container: &ContainerSandbox<'a>) -> Result<Sandboxed
     };
     let running = guest.start(&root).map_err(not_started)?;
     let relay = streams.relay(running.child.pidfd())?;
-    Sandboxed::new(running, relay, root)
+    let sandboxed = Sandboxed::new(running, relay, root)?;
+    Ok(Sandboxed { network: Some(network), ..sandboxed })
 }
 
 /// A program that is not there or cannot be executed is the caller's.

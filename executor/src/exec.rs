@@ -88,6 +88,14 @@ impl ContainerProcess {
         self.0.processes().map_err(|error| of_process("list the processes beside", error))
     }
 
+    /// The container's network, if it is not the machine's.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`].
+    pub fn network(&self) -> Result<Option<OwnedFd>, ExecutorError> {
+        self.0.network().map_err(|error| of_process("open the network of", error))
+    }
+
     /// The text of a file of the first process in `/proc`.
     pub(crate) fn text(&self, name: &str) -> Result<String, ExecutorError> {
         self.0.read(name).map_err(|error| of_process("read a file of", error))

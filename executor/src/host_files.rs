@@ -38,10 +38,20 @@ pub struct NameOptions {
     pub options: Vec<String>,
 }
 
+/// What the address of the way out leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gateway {
+    /// The way out.
+    Itself,
+    /// The host's loopback, because a name for the host was asked for.
+    Host,
+}
+
 impl NameOptions {
-    /// True if the machine itself has to be reached.
-    pub(crate) fn need_gateway(&self) -> bool {
-        self.add_hosts.iter().any(|(_, address)| address == HOST_GATEWAY)
+    /// What the way out has to lead to.
+    pub(crate) fn gateway(&self) -> Gateway {
+        let needs_host = self.add_hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
+        if needs_host { Gateway::Host } else { Gateway::Itself }
     }
 
     /// `text` with what they say in the place of what it says.
@@ -186,6 +196,22 @@ const LOOPBACK: &str = "127.0.0.1";
 /// The host's way out over IPv4, which stands for the host on a network of pasta's; none if the host has no such way.
 fn host_gateway() -> Option<Ipv4Addr> {
     parse_gateway(&fs::read_to_string("/proc/net/route").ok()?)
+}
+
+/// True if the host reaches others by IPv4.
+pub(crate) fn leads_out_by_v4() -> bool {
+    host_gateway().is_some()
+}
+
+/// True if the host reaches others by IPv6.
+pub(crate) fn leads_out_by_v6() -> bool {
+    let table = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    table.lines().any(|line| {
+        // destination, its bits, source, its bits, gateway
+        let fields: Vec<&str> = line.split_whitespace().take(5).collect();
+        let is_zero = |text: &str| text.bytes().all(|digit| digit == b'0');
+        matches!(fields[..], [to, bits, _, _, gateway] if is_zero(to) && is_zero(bits) && !is_zero(gateway))
+    })
 }
 
 /// The first default route of a table as `/proc/net/route` has it: hexadecimal numbers in the machine's byte order.

@@ -56,6 +56,13 @@ impl HostProgram {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(child.try_wait(), Ok(None))
     }
+
+    /// Kills it, and leaves the waiting for its end to others.
+    pub(crate) fn kill(mut self) {
+        // one that has ended needs no signal
+        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+        self.keeper = None;
+    }
 }
 
 impl Drop for HostProgram {

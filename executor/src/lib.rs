@@ -14,6 +14,7 @@ mod chmod;
 mod container;
 mod container_base;
 mod container_mounts;
+mod container_network;
 mod context;
 mod context_directory;
 mod context_files;
@@ -36,6 +37,7 @@ mod look_into;
 mod mounts;
 mod network;
 mod open_source;
+mod pasta;
 mod pattern;
 mod processes;
 mod relay;
@@ -59,6 +61,7 @@ pub use container::{
     kill_process, open_process, open_terminal, pause_container, resize_terminal, start_container,
 };
 pub use container_mounts::{ContainerVolume, VolumeSource};
+pub use container_network::ContainerNetwork;
 pub use context::ContextRoot;
 pub use context_directory::{ContextDirectory, read_definition};
 pub use context_files::{ContextFile, ContextFileKind, SelectionSize, context_files};

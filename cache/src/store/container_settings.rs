@@ -1,6 +1,7 @@
 //! What a container is started with, each time, beside the config of its image: a part of its record.
 
 use super::container_mount::ContainerMount;
+use super::container_network::ContainerNetwork;
 use super::privilege_options::PrivilegeOptions;
 use rbuild_oci::Platform;
 use serde::{Deserialize, Serialize};
@@ -110,19 +111,6 @@ pub struct ContainerUlimit {
     pub soft: i64,
     /// What a process may raise it to.
     pub hard: i64,
-}
-
-/// The network of a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ContainerNetwork {
-    /// What a container has when nothing was said.
-    #[default]
-    Default,
-    /// The machine's.
-    Host,
-    /// A loopback of its own.
-    None,
 }
 
 /// What a container's first three descriptors are.

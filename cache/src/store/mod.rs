@@ -6,6 +6,7 @@ mod budget;
 mod cache_mount;
 mod container;
 mod container_mount;
+mod container_network;
 mod container_settings;
 mod container_volumes;
 mod durability;
@@ -46,9 +47,9 @@ pub use container::{
 pub use container_mount::{
     ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
 };
+pub use container_network::ContainerNetwork;
 pub use container_settings::{
-    ContainerInput, ContainerLimits, ContainerLog, ContainerNetwork, ContainerSettings, ContainerStreams,
-    ContainerUlimit,
+    ContainerInput, ContainerLimits, ContainerLog, ContainerSettings, ContainerStreams, ContainerUlimit,
 };
 pub(crate) use durability::Durable;
 pub use failed_step::{FailedFiles, FailedStepBudget, FailedStepFiles};

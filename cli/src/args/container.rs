@@ -100,7 +100,7 @@ pub(crate) struct ContainerArgs {
     /// Host name of the container
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
-    /// Network: host or none [default: host]
+    /// Network: private, host, none or container:NAME [default: private]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
     pub(crate) network: Option<String>,
     /// Size of /dev/shm [default: 64m]

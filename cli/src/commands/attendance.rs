@@ -166,6 +166,7 @@ impl Visit<'_> {
             MonitorMessage::Started
             | MonitorMessage::Failed { .. }
             | MonitorMessage::Unmet(_)
+            | MonitorMessage::NoNetwork(_)
             | MonitorMessage::Done
             | MonitorMessage::Refused(_) => Ok(()),
         };

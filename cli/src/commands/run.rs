@@ -98,6 +98,9 @@ impl<'a> Order<'a> {
         for UnmetLimit { flags, reason } in container.unmet_limits() {
             monitor::warn_of_limit(flags, reason);
         }
+        if let Some(reason) = container.missing_network() {
+            monitor::tell_of_network(reason);
+        }
         let code = session::attend(container, self.request.stdin, &signals)?;
         Ok(code.clamp(0, 255) as u8)
     }

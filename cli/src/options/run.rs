@@ -10,8 +10,8 @@ use crate::{
     error::UsageError,
 };
 use rbuild::{
-    ContainerLog, ContainerStdio, FirstProcess, Limits, Network, Platform, PrivilegeOptions, Retention,
-    parse_signal,
+    ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Limits, Platform, PrivilegeOptions,
+    Retention, parse_signal,
 };
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub(crate) struct RunOptions {
     /// `--hostname`.
     pub(crate) hostname: Option<String>,
     /// `--network`.
-    pub(crate) network: Network,
+    pub(crate) network: ContainerNetwork,
     /// The choice of giving the container a terminal.
     pub(crate) terminal: TerminalUse,
     /// The choice of letting the container read rbuild's standard input.
@@ -121,6 +121,11 @@ impl RunOptions {
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
         refuse(&[("publish", !args.publish.is_empty())])?;
+        let network = network(args.network.as_deref())?;
+        let hostname = args.hostname.filter(|name| !name.is_empty());
+        if matches!(network, ContainerNetwork::Container(_)) && hostname.is_some() {
+            return Err(UsageError::new("conflicting options: hostname and the network mode"));
+        }
         args.env.iter().try_for_each(|text| variable(text))?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
@@ -134,8 +139,8 @@ impl RunOptions {
             workdir: args.workdir.filter(|text| !text.is_empty()).map(workdir).transpose()?,
             user: args.user,
             mounts: Mounts::new(&args.mounts)?,
-            hostname: args.hostname,
-            network: network(args.network.as_deref())?,
+            hostname,
+            network,
             privileges: PrivilegeOptions {
                 privileged: args.privileged,
                 ..security::privileges(&args.security)?
@@ -195,13 +200,20 @@ fn workdir(path: String) -> Result<String, UsageError> {
     )))
 }
 
-fn network(mode: Option<&str>) -> Result<Network, UsageError> {
+fn network(mode: Option<&str>) -> Result<ContainerNetwork, UsageError> {
     match mode {
-        None | Some("default") => Ok(Network::Default),
+        // podman calls it private, docker by what connects it
+        None | Some("default" | "bridge" | "private") => Ok(ContainerNetwork::Private),
         Some("") => Err(UsageError::new("no name set for network")),
-        Some("host") => Ok(Network::Host),
-        Some("none") => Ok(Network::None),
-        Some(other) => Err(UsageError::unsupported(format_args!("--network {other}"))),
+        Some("host") => Ok(ContainerNetwork::Host),
+        Some("none") => Ok(ContainerNetwork::None),
+        Some(other) => match other.strip_prefix("container:") {
+            Some("") => Err(UsageError::new("invalid container format container:<name|id>")),
+            Some(name) => Ok(ContainerNetwork::Container(name.to_owned())),
+            None => Err(UsageError::new(format!(
+                "--network {other} is not supported yet: use private, host, none or container:NAME"
+            ))),
+        },
     }
 }
 
@@ -252,7 +264,15 @@ mod tests {
             ("rbuild run --stop-signal x img", "invalid signal: x"),
             ("rbuild run -l = img", "invalid label format: \"=\""),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
-            ("rbuild run --network bridge img", "--network bridge is not supported yet"),
+            (
+                "rbuild run --network mine img",
+                "--network mine is not supported yet: use private, host, none or container:NAME",
+            ),
+            ("rbuild run --network container: img", "invalid container format container:<name|id>"),
+            (
+                "rbuild run --network container:a --hostname b img",
+                "conflicting options: hostname and the network mode",
+            ),
             ("rbuild run --network= img", "no name set for network"),
             (
                 "rbuild run -e =x img",

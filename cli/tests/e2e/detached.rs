@@ -288,7 +288,7 @@ fn attached(here: &Workspace, name: &str) -> Child {
 }
 
 /// The process that stays with a container.
-fn monitor_of(here: &Workspace, name: &str) -> String {
+pub(crate) fn monitor_of(here: &Workspace, name: &str) -> String {
     let id = here.ok(["inspect", "--format", "{{.Id}}", name]);
     let is_monitor = |pid: &String| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -300,7 +300,7 @@ fn monitor_of(here: &Workspace, name: &str) -> String {
     numbers.find(is_monitor).unwrap()
 }
 
-fn wait_for(mut happens: impl FnMut() -> bool) {
+pub(crate) fn wait_for(mut happens: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !happens() {
         assert!(begun.elapsed() < Duration::from_secs(20), "it does not happen");

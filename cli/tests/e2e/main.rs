@@ -16,6 +16,7 @@ mod cache_seeds;
 mod command_line;
 mod commit_running;
 mod compare;
+mod container_networks;
 mod containers;
 mod context_ls;
 mod contexts;

@@ -21,7 +21,7 @@ fn own_address() -> Option<String> {
 }
 
 /// True if an ordinary user may have a network interface of a program.
-fn tun_is_open(test: &str) -> bool {
+pub(crate) fn tun_is_open(test: &str) -> bool {
     let open = fs::metadata("/dev/net/tun").is_ok_and(|device| device.permissions().mode() & 0o006 == 0o006);
     if !open {
         rbuild_testkit::skip_named(test, "/dev/net/tun is not for ordinary users here");

@@ -54,10 +54,8 @@ fn limits_of_a_stopped_container_are_for_its_next_start() {
         assert_eq!(here.ok(["update", "--pids-limit", "7", "box"]), "box\n");
         let started = here.run(["start", "box"]);
         assert_eq!(started.code, 0, "{started:#?}");
-        if started.stderr.is_empty() {
-            assert!(forks(here, 20) < 7);
-        } else {
-            assert!(started.stderr.contains("no effect of --pids-limit"), "{started:#?}");
+        if !started.stderr.contains("no effect of --pids-limit") {
+            assert!(forks(here, 20) < 7, "{started:#?}");
         }
         here.ok(["rm", "-f", "box"]);
     });

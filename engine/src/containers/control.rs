@@ -51,6 +51,7 @@ impl Engine {
                 MonitorMessage::Started
                 | MonitorMessage::Failed { .. }
                 | MonitorMessage::Unmet(_)
+                | MonitorMessage::NoNetwork(_)
                 | MonitorMessage::Output(..) => {}
             }
         }

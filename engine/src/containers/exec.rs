@@ -145,7 +145,6 @@ impl Engine {
         }
         let settings = container.settings.as_ref();
         let limits = settings.map_or_else(Limits::default, |own| recorded_limits::from_record(&own.limits));
-        let hostname = settings.and_then(|settings| settings.hostname.as_deref());
         let usual = PrivilegeOptions::default();
         let asked = settings.map_or(&usual, |own| &own.privileges);
         let mut privileges = privileges::read_privileges(asked)?;
@@ -157,7 +156,7 @@ impl Engine {
             isolation: &self.isolation,
             argv: &request.command,
             config: &config,
-            hostname: hostname.unwrap_or(&container.id[..12]),
+            hostname: &self.hostname_of(container),
             security: privileges::walls(asked),
             privileges: &privileges,
             limits: &limits,

@@ -13,6 +13,7 @@ mod log_files;
 mod logs;
 mod monitor;
 mod mounts;
+mod network;
 mod pause;
 mod process;
 mod recorded_limits;

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use rbuild_cache::{Container, ContainerDirectory, ContainerLimits, ContainerLock, ContainerState, Store};
-use rbuild_executor::{Sandboxed, UnmetLimit};
+use rbuild_executor::{ContainerNetwork, Sandboxed, UnmetLimit};
 use rbuild_oci::{Platform, Timestamp};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -56,6 +56,12 @@ impl RunningContainer {
     #[must_use]
     pub fn unmet_limits(&self) -> &[UnmetLimit] {
         self.process.unmet_limits()
+    }
+
+    /// Why it has the machine's network and none of its own, if that is not what was asked for.
+    #[must_use]
+    pub fn missing_network(&self) -> Option<&str> {
+        self.process.network().and_then(ContainerNetwork::missing)
     }
 
     /// The master side of its terminal, when it has one: bytes in and out.

@@ -7,7 +7,7 @@ use rbuild_cache::{
 };
 use rbuild_executor::{FirstProcess, Limits};
 use rbuild_oci::{ContainerConfig, Empty, ImagePath, Platform};
-use rbuild_planner::{Access, Network};
+use rbuild_planner::Access;
 use std::collections::BTreeMap;
 
 /// `run`.
@@ -38,7 +38,7 @@ pub struct ContainerRequest {
     /// `--hostname`; the short id when absent.
     pub hostname: Option<String>,
     /// `--network`.
-    pub network: Network,
+    pub network: ContainerNetwork,
     /// `--privileged`, `--cap-add`, `--cap-drop` and `--security-opt`.
     pub privileges: PrivilegeOptions,
     /// `--memory`, `--ulimit` and their like.
@@ -162,11 +162,7 @@ impl ContainerRequest {
         ContainerSettings {
             platform: platform.clone(),
             hostname: self.hostname.clone(),
-            network: match self.network {
-                Network::Default => ContainerNetwork::Default,
-                Network::Host => ContainerNetwork::Host,
-                Network::None => ContainerNetwork::None,
-            },
+            network: self.network.clone(),
             streams: match self.terminal {
                 Terminal::None => ContainerStreams::Pipes,
                 Terminal::Pty { .. } => ContainerStreams::Terminal,

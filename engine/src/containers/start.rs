@@ -8,14 +8,13 @@ use super::{
 };
 use crate::{Engine, Error, emulators, privileges, random_id::random_id};
 use rbuild_cache::{
-    Container, ContainerDirectory, ContainerLock, ContainerNetwork, ContainerProgram, ContainerState, Lease,
+    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerSettings, ContainerState, Lease,
     NewContainer, Next,
 };
 use rbuild_executor::{
-    ContainerSandbox, FirstProcess, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory,
+    ContainerNetwork, ContainerSandbox, FirstProcess, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory,
 };
 use rbuild_oci::Timestamp;
-use rbuild_planner::Network;
 use std::path::PathBuf;
 
 impl Engine {
@@ -25,6 +24,8 @@ impl Engine {
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
     /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
+        // first, since another program makes it while this one does the rest
+        let network = self.network_of(&self.recorded_network(&request.network)?)?;
         let (container, directory, lock) = self.make_container(request, Next::Start)?;
         let (terminal, stdio) = match request.terminal {
             Terminal::Pty { rows, columns } => {
@@ -36,7 +37,7 @@ impl Engine {
                 ContainerStdio::Inherit | ContainerStdio::Open => (None, Stdio::Own),
             },
         };
-        let started = self.launch(container, (directory.clone(), lock), stdio);
+        let started = self.launch(container, (directory.clone(), lock), (network, stdio));
         if started.is_err() && request.retention == Retention::Remove {
             directory.remove_with_volumes()?;
         }
@@ -73,7 +74,7 @@ impl Engine {
         &self,
         mut container: Container,
         (directory, lock): (ContainerDirectory, ContainerLock),
-        stdio: Stdio,
+        (network, stdio): (ContainerNetwork, Stdio),
     ) -> Result<RunningContainer, Error> {
         let Some(settings) = &container.settings else {
             return Err(Error::Unsupported {
@@ -85,7 +86,7 @@ impl Engine {
         let limits = recorded_limits::from_record(&settings.limits);
         let volumes =
             settings.mounts.iter().map(|mount| self.mounted(mount)).collect::<Result<Vec<_>, _>>()?;
-        let process = rbuild_executor::start_container(&ContainerSandbox {
+        let sandbox = ContainerSandbox {
             store: &self.store,
             isolation: &self.isolation,
             layers: &container.layers,
@@ -96,12 +97,7 @@ impl Engine {
             copy: &directory.copy(),
             argv: &container.command,
             config: &container.config,
-            hostname: settings.hostname.as_deref().unwrap_or(&container.id[..12]),
-            network: match settings.network {
-                ContainerNetwork::Default => Network::Default,
-                ContainerNetwork::Host => Network::Host,
-                ContainerNetwork::None => Network::None,
-            },
+            hostname: &self.hostname_of(&container),
             volumes: &volumes,
             host_files: &HostFiles::new(&self.store, NameOptions::default()),
             emulator: emulator.as_ref(),
@@ -111,7 +107,8 @@ impl Engine {
             limits: &limits,
             shm_size: settings.shm_size,
             stdio,
-        })?;
+        };
+        let process = rbuild_executor::start_container(&sandbox, network)?;
         let program = ContainerProgram {
             pid: process.pid(),
             started: self.store.now().into(),
@@ -152,7 +149,10 @@ impl Engine {
         let id = random_id()?;
         // as good as its id
         let name = request.name.clone().unwrap_or_else(|| format!("c{}", &id[..11]));
-        let settings = request.settings(&platform, mounts.mounts.clone());
+        let settings = ContainerSettings {
+            network: self.recorded_network(&request.network)?,
+            ..request.settings(&platform, mounts.mounts.clone())
+        };
         let container = Container {
             id,
             name,

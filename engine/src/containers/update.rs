@@ -39,7 +39,10 @@ impl Engine {
                     }
                     // it has ended, and starts with the new ones
                     MonitorMessage::Gone | MonitorMessage::Ended(_) => break,
-                    MonitorMessage::Started | MonitorMessage::Failed { .. } | MonitorMessage::Output(..) => {}
+                    MonitorMessage::Started
+                    | MonitorMessage::Failed { .. }
+                    | MonitorMessage::NoNetwork(_)
+                    | MonitorMessage::Output(..) => {}
                 }
             }
         }

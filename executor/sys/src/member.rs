@@ -105,6 +105,16 @@ impl Member {
         self.differs("net")
     }
 
+    /// Its network, if that is another one than this process's.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn network(&self) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let network = openat(&self.directory, "ns/net", flags, Mode::empty())?;
+        Ok(self.has_own_network()?.then_some(network))
+    }
+
     /// Moves this process, which must have one thread, into the user namespace of the other one. Nothing is done if it is there.
     ///
     /// # Errors

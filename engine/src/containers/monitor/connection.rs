@@ -34,6 +34,8 @@ pub enum MonitorMessage {
     },
     /// A limit of the program is not in force.
     Unmet(UnmetLimit),
+    /// The program has the machine's network, and none of its own because of this.
+    NoNetwork(String),
     /// The program wrote this.
     Output(OutputStream, Vec<u8>),
     /// The program has ended with this exit code.
@@ -73,6 +75,7 @@ impl Attached {
                 Some(Message::Started) => MonitorMessage::Started,
                 Some(Message::Failed { code, reason }) => MonitorMessage::Failed { code, reason },
                 Some(Message::Unmet { flags, reason }) => MonitorMessage::Unmet(UnmetLimit { flags, reason }),
+                Some(Message::NoNetwork(reason)) => MonitorMessage::NoNetwork(reason),
                 Some(Message::Output(stream, bytes)) => MonitorMessage::Output(stream, bytes),
                 Some(Message::Ended(code)) => MonitorMessage::Ended(code),
                 Some(Message::Done) => MonitorMessage::Done,

@@ -26,7 +26,7 @@ use packet::{Message, Request};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerInput, ContainerLimits, ContainerLock, ContainerState,
 };
-use rbuild_executor::{Stdio, UnmetLimit};
+use rbuild_executor::{ContainerNetwork, Stdio, UnmetLimit};
 use rbuild_oci::Timestamp;
 use session::Session;
 use std::{
@@ -42,8 +42,9 @@ use std::{
 /// How long what a program has written is waited for when the program has ended, in milliseconds.
 const LAST_WORDS: u16 = 1000;
 
-/// How often, and how far apart, the lock of a container is tried: others hold it for a moment to see if it is held.
-const LOCK_TRIES: u32 = 50;
+/// How often, and how far apart, the lock of a container is tried: others hold it for a moment to see if it is held, or while they
+/// make the network of one that they start.
+const LOCK_TRIES: u32 = 2500;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 impl Engine {
@@ -57,7 +58,8 @@ impl Engine {
                 // what it has asked for already, so that it misses nothing
                 monitor.clients.push(caller);
                 monitor.serve_client(0);
-                match self.launch(prepared.container, prepared.locked, prepared.stdio) {
+                let Prepared { container, locked, network, stdio } = prepared;
+                match self.launch(container, locked, (network, stdio)) {
                     Ok(running) => return monitor.begin(running),
                     Err(error) => {
                         monitor.close();
@@ -78,6 +80,8 @@ impl Engine {
         let lock = self.lock_container(&container.id)?;
         let lock = lock.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
         let settings = container.settings.as_ref();
+        let network = settings.map(|settings| settings.network.clone()).unwrap_or_default();
+        let network = self.network_of(&network)?;
         let (streams, input) =
             settings.map(|settings| (settings.streams, settings.input)).unwrap_or_default();
         let log = settings.map(|settings| settings.log).unwrap_or_default();
@@ -96,7 +100,7 @@ impl Engine {
             socket: directory.monitor(),
             clients: Vec::new(),
         };
-        Ok((monitor, Prepared { container, locked: (directory, lock), stdio }))
+        Ok((monitor, Prepared { container, locked: (directory, lock), network, stdio }))
     }
 
     /// The lock of a container that does not run.
@@ -118,6 +122,7 @@ impl Engine {
 struct Prepared {
     container: Container,
     locked: (ContainerDirectory, ContainerLock),
+    network: ContainerNetwork,
     stdio: Stdio,
 }
 
@@ -145,6 +150,10 @@ impl Monitor {
     fn begin(mut self, running: RunningContainer) {
         for UnmetLimit { flags, reason } in running.unmet_limits() {
             let message = Message::Unmet { flags: flags.clone(), reason: reason.clone() };
+            self.clients.iter_mut().for_each(|client| client.send(&message));
+        }
+        if let Some(reason) = running.missing_network() {
+            let message = Message::NoNetwork(reason.to_owned());
             self.clients.iter_mut().for_each(|client| client.send(&message));
         }
         self.running = Some(running);
