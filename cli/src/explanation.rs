@@ -128,7 +128,7 @@ pub(crate) fn miss(reason: &MissReason) -> String {
         },
         MissReason::Lost => "its result is lost: damaged, removed, or struck by a power cut".to_owned(),
         MissReason::OtherMachine => {
-            "its result was written by another machine, and may not be on this disk as a whole".to_owned()
+            "its result was made by another machine, and is not here as a whole".to_owned()
         }
         MissReason::NoCache => "no cache wanted".to_owned(),
     }

@@ -92,6 +92,11 @@ impl Diffing {
         }
     }
 
+    /// True if the layer of `step` was seen to be here: that of a layer which is elsewhere has no known tar.
+    pub(crate) fn is_here(&self, step: StepId) -> bool {
+        self.known.get(&step).is_some_and(|diff| diff.tar_size.is_some())
+    }
+
     /// Starts computing the DiffId of `layer`, which `step` made, unless it is known.
     pub(crate) fn compute(&mut self, step: StepId, layer: LayerId) {
         if self.known.contains_key(&step) {

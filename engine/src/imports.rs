@@ -5,7 +5,7 @@
 //! them. A result that is taken becomes a record of this store, whose layer is elsewhere until something stands on it.
 
 use crate::{
-    Activity, CacheInput, Causes, Error, Warning,
+    Activity, CacheInput, Causes, Error, MissReason, Warning,
     keys::{Definition, Keyed, Keys},
     reporter::Reporter,
     results::{Inputs, Origin, Results, StepResult},
@@ -13,7 +13,7 @@ use crate::{
     source_files::layer_sources,
 };
 use futures_util::future::join_all;
-use rbuild_cache::{CacheKey, CacheRecord, LayerId, Lease, RemoteLayer, Store};
+use rbuild_cache::{CacheKey, CacheRecord, LayerId, Lease, RemoteLayer, StepHash, Store};
 use rbuild_image::{ImageError, RemoteImages};
 use rbuild_oci::{ChainId, DiffId, Digest, FailureClass};
 use rbuild_planner::{CachePolicy, Filesystem, Plan, Step, StepId};
@@ -95,6 +95,16 @@ enum Diffs {
     /// That of a layer was not computed.
     Unknown,
     Known(Vec<DiffId>),
+}
+
+/// What finds a step whose stages and images were made in another way.
+pub(crate) struct ByContent {
+    /// The key of a COPY on just this parent.
+    pub(crate) key: Option<CacheKey>,
+    /// The hash of a COPY by the files that it copies.
+    pub(crate) copied: Option<StepHash>,
+    /// The hash of a RUN beside its mounts, whose layers are to be compared.
+    pub(crate) mounted: Option<StepHash>,
 }
 
 /// Tells whether a layer of this store contains what a layer of a cache does.
@@ -180,7 +190,7 @@ impl Imports {
     pub(crate) fn find(
         &self,
         (store, lease): (&Store, &Lease),
-        (step, keyed, by_content): (&Step, &Keyed, Option<CacheKey>),
+        (step, keyed, by_content): (&Step, &Keyed, ByContent),
         inputs: &Inputs,
         is_same: IsSame<'_>,
     ) -> Result<Option<CacheRecord>, Error> {
@@ -201,10 +211,12 @@ impl Imports {
                 }
                 Ok(true)
             };
-            let by_content = by_content.and_then(|key| cache.record(&key)).into_iter();
-            let others = cache.records_of_step(&keyed.description.step);
-            for (record, sources) in by_content.zip(iter::repeat(false)).chain(others.zip(iter::repeat(true)))
-            {
+            let by_key = by_content.key.and_then(|key| cache.record(&key)).into_iter();
+            let copied = by_content.copied.iter().flat_map(|step| cache.records_of_step(step));
+            let steps = iter::once(&keyed.description.step).chain(&by_content.mounted);
+            let others = steps.flat_map(|step| cache.records_of_step(step));
+            let by_files = by_key.chain(copied).zip(iter::repeat(false));
+            for (record, sources) in by_files.chain(others.zip(iter::repeat(true))) {
                 let Some(remote) = cache.result(record) else { continue };
                 if self.has_lost(&remote)
                     || (sources && !equal(&record.source_layers, &inputs.source_layers())?)
@@ -220,6 +232,21 @@ impl Imports {
             }
         }
         Ok(None)
+    }
+
+    /// Why the result that a cache has of a step was not taken, if it has one: it is without its files, or stands on others.
+    pub(crate) fn reason(&self, keyed: &Keyed) -> Option<MissReason> {
+        let mut reason = None;
+        for cache in &self.caches {
+            let by_key = cache.record(&keyed.key).into_iter();
+            for record in by_key.chain(cache.records_of_step(&keyed.description.step)) {
+                match cache.result(record).filter(|remote| !self.has_lost(remote)) {
+                    Some(_) => reason = Some(MissReason::OtherBase),
+                    None => return Some(MissReason::OtherMachine),
+                }
+            }
+        }
+        reason
     }
 
     /// What a layer contains, as the cache it came from says.
@@ -312,6 +339,7 @@ fn record(
         parent_layers: parent.to_vec(),
         source_layers: sources,
         by_content: shared.by_content,
+        content_step: shared.content_step,
         inputs: keyed.description.inputs.clone(),
         layer_bytes: None,
         duration_ms: shared.duration_ms,

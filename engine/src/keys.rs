@@ -7,9 +7,10 @@
 use crate::{
     BuildRequest, Error,
     remote_sources::has_remote,
+    results::Inputs,
     source_files::{SourceFiles, copies_layers, mounted_tree},
 };
-use rbuild_cache::{CacheKey, StepHash};
+use rbuild_cache::{CacheKey, KeyBuilder, StepHash};
 use rbuild_executor::{RunSurroundings, Selection, StepDescription};
 use rbuild_oci::Digest;
 use rbuild_planner::{
@@ -230,6 +231,19 @@ impl Keyed {
     /// The key of a COPY whose hash by the content of its files is `step`, whatever made them.
     pub(crate) fn by_content(&self, step: &StepHash) -> CacheKey {
         CacheKey::definition(Some(&self.parent), step)
+    }
+
+    /// The hash under which a RUN that mounts stages or images is found by their content: their layers are compared, so only how
+    /// many each of them has is in it.
+    pub(crate) fn beside_mounts(&self, inputs: &Inputs) -> Option<StepHash> {
+        let beside = self.beside_mounts?;
+        let counts = inputs.sources.iter().map(|(_, layers)| (layers.len() as u64).to_be_bytes());
+        Some(
+            KeyBuilder::new("beside mounts")
+                .field("step", beside.as_bytes())
+                .list("layers", counts)
+                .finish_step(),
+        )
     }
 }
 

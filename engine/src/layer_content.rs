@@ -6,6 +6,7 @@
 
 use crate::{Error, layer_files::LayerFiles, records::Records};
 use rbuild_cache::{KeyBuilder, LayerId, Store};
+use rbuild_executor::ExecutorError;
 use rbuild_oci::Digest;
 
 /// True if two stacks hold the same files, layer by layer. Files that are elsewhere are fetched when they must be read.
@@ -48,14 +49,15 @@ fn same_tar(store: &Store, one: &LayerId, other: &LayerId) -> Result<bool, Error
 /// The digest of what `layer` contains, times apart; remembered of the layer, which never changes. Its files must be here.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read; [`ExecutorError::Canceled`].
 pub(crate) fn content(store: &Store, records: &Records, layer: LayerId) -> Result<Digest, Error> {
     let fact = KeyBuilder::new("layer content 2").field("layer", layer.to_string()).finish_fact();
     let known = store.index(|index| Ok(index.fact(&fact)))?;
     if let Some(raw) = known.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
         return Ok(Digest::from_bytes(raw));
     }
-    let digest = rbuild_image::layer_content(store, &layer)?;
+    let digest = rbuild_image::layer_content(store, &layer, records.cancel())?;
+    let digest = digest.ok_or(Error::Executor(ExecutorError::Canceled))?;
     records.recorder()?.fact(fact, digest.as_bytes().to_vec());
     Ok(digest)
 }

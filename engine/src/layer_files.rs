@@ -72,6 +72,11 @@ impl LayerFiles {
         (Self { store: store.clone(), here: Arc::default(), fetching }, fetcher)
     }
 
+    /// What stops the build; nothing does that to a plan.
+    pub(crate) fn cancel(&self) -> Cancel {
+        self.fetching.as_ref().map(|(_, cancel)| cancel.clone()).unwrap_or_default()
+    }
+
     /// Returns when the files of all layers of `stack`, lowest first, are in the store. May block.
     ///
     /// # Errors

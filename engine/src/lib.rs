@@ -58,6 +58,7 @@ mod manifests;
 mod mask;
 mod masked;
 mod miss;
+mod mount_changes;
 mod network_error;
 mod output_tail;
 mod pause_error;

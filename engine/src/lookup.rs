@@ -18,9 +18,7 @@ use crate::{
     results::{Inputs, Origin, Results, StepResult},
     source_files::{SourceFiles, copies_layers, layer_sources},
 };
-use rbuild_cache::{
-    CacheKey, CacheRecord, Index, KeyBuilder, LayerId, Lease, Lookup, StepHash, StepLock, Store,
-};
+use rbuild_cache::{CacheKey, CacheRecord, Index, LayerId, Lease, Lookup, StepHash, StepLock, Store};
 use rbuild_executor::{ExecutorError, Selection, Usage};
 use rbuild_image::ImageError;
 use rbuild_oci::Timestamp;
@@ -98,7 +96,7 @@ impl<'a> Ready<'a> {
 
     /// The hash under which a step is found by the content of the stages and images that it takes files from.
     fn by_sources(&self) -> Option<StepHash> {
-        self.content_step.or_else(|| self.beside_mounts())
+        self.content_step.or_else(|| self.keyed.beside_mounts(self.inputs))
     }
 
     /// The keys under which its record belongs, its own first, with the hash of the step for each.
@@ -106,19 +104,6 @@ impl<'a> Ready<'a> {
         let own = (self.keyed.key, self.keyed.description.step);
         let by_sources = self.by_sources().map(|step| (self.keyed.by_content(&step), step));
         [own].into_iter().chain(by_sources).collect()
-    }
-
-    /// The hash under which a RUN that mounts stages or images is found by their content: their layers are compared, so only how
-    /// many each of them has is in it.
-    fn beside_mounts(&self) -> Option<StepHash> {
-        let beside = self.keyed.beside_mounts?;
-        let counts = self.inputs.sources.iter().map(|(_, layers)| (layers.len() as u64).to_be_bytes());
-        Some(
-            KeyBuilder::new("beside mounts")
-                .field("step", beside.as_bytes())
-                .list("layers", counts)
-                .finish_step(),
-        )
     }
 
     pub(crate) fn files(&self) -> StepFiles<'_> {
@@ -167,7 +152,7 @@ impl StepCache {
             store: store.clone(),
             files: files.clone(),
             lease,
-            records: Records::new(store, request, reporter),
+            records: Records::new((store, files.cancel()), request, reporter),
             lower: LowerStores::open(store, request)?,
             borrowed: Mutex::default(),
             imports: Imports::default(),
@@ -288,7 +273,10 @@ impl StepCache {
         let same = self.same_content(ready, earlier);
         match same.and_then(|same| same.map_or_else(|| self.elsewhere(ready), |hit| Ok(Some(hit)))) {
             Ok(Some(hit)) => Ok(Found::Hit(hit)),
-            Ok(None) => Ok(Found::Miss(reason())),
+            Ok(None) => Ok(Found::Miss(match reason() {
+                MissReason::New => self.imports.reason(keyed).unwrap_or(MissReason::New),
+                other => other,
+            })),
             Err(Error::Image(ImageError::LayerElsewhere { .. })) => Ok(Found::Unknown(reason())),
             Err(error) => Err(error),
         }
@@ -334,6 +322,7 @@ impl StepCache {
             parent_layers: parent.to_vec(),
             source_layers: ready.inputs.source_layers(),
             by_content: ready.by_content,
+            content_step: ready.by_sources(),
             layer_bytes: done.bytes,
             inputs,
             duration_ms: done.took.as_millis() as u64,
@@ -374,7 +363,7 @@ impl StepCache {
 impl Hit {
     fn new(record: CacheRecord, ready: &Ready<'_>) -> Self {
         let (step, by_content) = (ready.keyed.description.step, ready.by_content);
-        let record = CacheRecord { step, by_content, ..record };
+        let record = CacheRecord { step, by_content, content_step: ready.by_sources(), ..record };
         Self { result: StepResult::new(record, &ready.inputs.parent, Origin::Cache), keys: ready.keys() }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     file_changes::{self, StepFiles},
     keys::{Definition, Keyed, Keys},
-    masked,
+    masked, mount_changes,
     records::Records,
     results::Inputs,
 };
@@ -168,7 +168,10 @@ fn other_base(record: &CacheRecord, missed: &Missed<'_>, records: &Records) -> M
     let now = inputs_now(missed);
     let mut changes = Vec::new();
     for change in differences(&record.inputs, &now) {
-        match file_changes::of(&change.input, &record.inputs, &missed.files, records.store()) {
+        let of_contexts = || file_changes::of(&change.input, &record.inputs, &missed.files, records.store());
+        let of_stages =
+            || mount_changes::of(&change.input, record, (missed.files.step, missed.inputs?), records.store());
+        match of_contexts().or_else(of_stages) {
             Some(files) => changes.extend(files),
             None => changes.push(change),
         }

@@ -8,8 +8,8 @@ use crate::{
     results::{Origin, Results},
 };
 use rbuild_cache::{
-    BuildRecord, CacheKey, CacheRecord, Index, KeyBuilder, RecentPlace, RecentRecords, Recorder, SiteHash,
-    Stamp, Store, StoreError,
+    BuildRecord, CacheKey, CacheRecord, Cancel, Index, KeyBuilder, RecentPlace, RecentRecords, Recorder,
+    SiteHash, Stamp, Store, StoreError,
 };
 use rbuild_planner::StepId;
 use std::{
@@ -23,6 +23,8 @@ use std::{
 /// Writes and keeps the records of a build.
 pub(crate) struct Records {
     store: Store,
+    /// Stops what takes long.
+    cancel: Cancel,
     slot: SiteHash,
     /// Of the time before anything was looked up, or since this build made the others forget.
     place: Mutex<RecentPlace>,
@@ -43,12 +45,17 @@ pub(crate) struct Records {
 const EARLIER_BUILDS: usize = 4;
 
 impl Records {
-    /// The records of the build of `request`.
-    pub(crate) fn new(store: &Store, request: &BuildRequest, reporter: &Reporter) -> Self {
+    /// The records of the build of `request`, which `cancel` stops.
+    pub(crate) fn new(
+        (store, cancel): (&Store, Cancel),
+        request: &BuildRequest,
+        reporter: &Reporter,
+    ) -> Self {
         let slot = slot(request);
         let place = Mutex::new(store.recent_place());
         Self {
             store: store.clone(),
+            cancel,
             slot,
             place,
             reporter: reporter.clone(),
@@ -64,6 +71,11 @@ impl Records {
     /// The store they are in.
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What stops the build.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// True if another machine is known to have written `record`.

@@ -52,6 +52,7 @@ pub(crate) fn describe<'a>(
             by_content: record.by_content,
             parent: keyed.parent,
             step: keyed.description.step,
+            content_step: record.content_step,
             layer: own,
             parent_layers: parents,
             source_layers,

@@ -232,6 +232,26 @@ pub(crate) fn layer_sources(step: &Step) -> Vec<&Filesystem> {
     from.into_iter().filter(|from| matches!(from, Filesystem::Image(_) | Filesystem::Step(_))).collect()
 }
 
+/// The mounts of a RUN that show stages or images, in the order of [`layer_sources`], with the paths in them.
+pub(crate) fn layer_mounts(step: &Step) -> Vec<(&Mount, &ImagePath)> {
+    let mounts = match &step.action {
+        Action::Run(action) => action.mounts.as_slice(),
+        Action::Copy(_) | Action::Workdir(_) => &[],
+    };
+    let of_layers = mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind { from: Filesystem::Image(_) | Filesystem::Step(_), source, .. }
+        | MountKind::Cache { from: Filesystem::Image(_) | Filesystem::Step(_), source, .. } => {
+            Some((mount, source))
+        }
+        MountKind::Bind { .. }
+        | MountKind::Cache { .. }
+        | MountKind::Tmpfs { .. }
+        | MountKind::Secret { .. }
+        | MountKind::Ssh { .. } => None,
+    });
+    of_layers.collect()
+}
+
 /// True if `action` takes files from where it copies from, and not only those that it has or fetches itself.
 fn needs_files(action: &CopyAction) -> bool {
     action.sources.iter().any(|source| matches!(source, CopySource::Path(_)))

@@ -7,6 +7,7 @@ use crate::{
     error::UnreadOptions,
     failure::{self, Subject},
     notice::Listener,
+    pulse::Pulse,
     request::{Call, RequestScope, Target},
     retry,
     transport::{Transport, may_pass},
@@ -25,6 +26,7 @@ use tokio::time;
 pub struct Client {
     pub(crate) transport: Arc<DeferredTransport>,
     pub(crate) listener: Listener,
+    pub(crate) pulse: Pulse,
     pub(crate) retry: RetryPolicy,
     /// The longest time that a transfer may take without moving a byte.
     pub(crate) stall: Duration,
@@ -48,7 +50,13 @@ impl Client {
     pub fn new(options: ClientOptions) -> Self {
         let (retry, stall) = (options.retry, options.stall_limit);
         let transport = DeferredTransport(LazyLock::new(Box::new(|| Ok(transport(options)))));
-        Self { transport: Arc::new(transport), listener: Listener::ignore(), retry, stall }
+        Self {
+            transport: Arc::new(transport),
+            listener: Listener::ignore(),
+            pulse: Pulse::default(),
+            retry,
+            stall,
+        }
     }
 
     /// Makes a client whose options are read when its first request needs them, because most commands send none. Retries and
@@ -59,7 +67,7 @@ impl Client {
         let transport = LazyLock::new(Box::new(read) as ReadTransport);
         let ClientOptions { retry, stall_limit: stall, .. } = ClientOptions::default();
         let transport = Arc::new(DeferredTransport(transport));
-        Self { transport, listener: Listener::ignore(), retry, stall }
+        Self { transport, listener: Listener::ignore(), pulse: Pulse::default(), retry, stall }
     }
 
     /// The longest time that a transfer may take without moving a byte.
@@ -89,6 +97,12 @@ impl Client {
     #[must_use]
     pub fn heard_by(&self, listener: Listener) -> Self {
         Self { listener, ..self.clone() }
+    }
+
+    /// The same client, which counts in `pulse` what it sends and is answered.
+    #[must_use]
+    pub fn counted_in(&self, pulse: &Pulse) -> Self {
+        Self { pulse: pulse.clone(), ..self.clone() }
     }
 
     /// Checks that the registry `domain` answers and accepts this client's login for it, as `docker login` does.
@@ -124,7 +138,11 @@ impl Client {
         let policy = &self.retry;
         let mut retries = 0;
         loop {
-            let (delay, reason) = match self.transport.configured()?.authorised(domain, call).await {
+            let answer = self.transport.configured()?.authorised(domain, call).await;
+            if answer.is_ok() {
+                self.pulse.answered();
+            }
+            let (delay, reason) = match answer {
                 Ok(response) if retry::is_transient(response.status()) => {
                     match policy.delay_after(retries, response.headers()) {
                         Some(delay) => (delay, format!("{domain} answered {}", response.status())),

@@ -3,7 +3,10 @@
 //! A [`Supply`] outlives the requests that send it, so that the next part begins where the last one ended. When a part
 //! fails, the supply is opened anew and skips the bytes that the registry has.
 
-use crate::body::{BlobBody, CHUNK};
+use crate::{
+    Pulse,
+    body::{BlobBody, CHUNK},
+};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -78,6 +81,8 @@ pub(crate) struct Supply {
     /// The size the blob must have, if that is known.
     size: Option<u64>,
     progress: Arc<Progress>,
+    /// Counts what is given to the HTTP client.
+    pulse: Pulse,
 }
 
 struct Shared {
@@ -90,10 +95,11 @@ struct Shared {
 
 impl Supply {
     /// The bytes of `body` after the first `skip`.
-    pub(crate) fn new(body: BlobBody, size: Option<u64>, skip: u64) -> Self {
+    pub(crate) fn new(body: BlobBody, (size, skip): (Option<u64>, u64), pulse: &Pulse) -> Self {
         let progress = Progress { sent: AtomicU64::new(skip), ..Progress::default() };
         let shared = Shared { body, rest: Bytes::new(), skip };
-        Self { shared: Arc::new(Mutex::new(shared)), size, progress: Arc::new(progress) }
+        let (shared, progress) = (Arc::new(Mutex::new(shared)), Arc::new(progress));
+        Self { shared, size, progress, pulse: pulse.clone() }
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -194,6 +200,7 @@ impl Body for Outgoing {
             Poll::Ready(Some(Ok(piece))) => {
                 let length = piece.len() as u64;
                 let given = progress.sent.fetch_add(length, Ordering::Relaxed) + length;
+                supply.pulse.sent(length);
                 self.left = self.left.map(|left| left - length);
                 let surplus = if supply.size == Some(given) { shared.rest.len() } else { 0 };
                 if let Some(error) = self.objection(given, surplus) {

@@ -120,7 +120,7 @@ impl Client {
         let mut attempts = Attempts::new();
         let mut whole = session.offset == 0;
         loop {
-            let supply = Supply::new(open(), known.size(), session.offset);
+            let supply = Supply::new(open(), (known.size(), session.offset), &self.pulse);
             let sent = if whole {
                 self.send_whole(reference, known, &session, &supply).await
             } else {
@@ -264,6 +264,7 @@ impl Client {
             return Err(Interrupted::finally(RegistryError::Body { repository, source }));
         }
         let response = result.map_err(Interrupted::by)?;
+        self.pulse.answered();
         let status = response.status();
         if status.is_success() {
             return Ok(response);

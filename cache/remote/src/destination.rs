@@ -1,7 +1,8 @@
 //! Where a cache is written, and in which form.
 
 use crate::{
-    BucketPlace, CacheForm, Leftovers, RemoteCacheError, SharedCache, documents::Documents, layout, registry,
+    BucketPlace, CacheForm, Leftovers, RemoteCacheError, SharedCache, documents::Documents, layout,
+    patience::while_it_moves, registry,
 };
 use rbuild_cache::{LayerId, Store};
 use rbuild_image::{OnEvent, RemoteImages};
@@ -42,7 +43,10 @@ impl CacheDestination {
     /// When a registry does not let this client push, or a directory cannot be made.
     pub async fn open(&self, images: &RemoteImages) -> Result<(), RemoteCacheError> {
         match &self.target {
-            CacheTarget::Registry(name) => Ok(images.check_push(name).await?),
+            CacheTarget::Registry(name) => {
+                while_it_moves((images, domain(name)), async |images| Ok(images.check_push(name).await?))
+                    .await
+            }
             CacheTarget::Layout { directory, .. } => layout::make(directory),
             CacheTarget::Bucket(place) => place.open().await,
         }
@@ -60,7 +64,12 @@ impl CacheDestination {
     ) -> Result<Descriptor, RemoteCacheError> {
         let packing = &self.form.packing;
         match &self.target {
-            CacheTarget::Registry(name) => Ok(images.send_layer(layer, (name, packing), on_event).await?),
+            CacheTarget::Registry(name) => {
+                let sending = async |images: &RemoteImages| {
+                    Ok(images.send_layer(layer, (name, packing), on_event).await?)
+                };
+                while_it_moves((images, domain(name)), sending).await
+            }
             CacheTarget::Bucket(place) => place.send_layer((store, images), layer, packing).await,
             CacheTarget::Layout { directory, .. } => {
                 layout::send_layer((store, images), layer, (directory, packing)).await
@@ -78,13 +87,22 @@ impl CacheDestination {
         cache: &SharedCache,
     ) -> Result<Descriptor, RemoteCacheError> {
         match &self.target {
-            CacheTarget::Registry(name) => registry::publish(images, name, (cache, &self.form)).await,
+            CacheTarget::Registry(name) => {
+                let publishing =
+                    async |images: &RemoteImages| registry::publish(images, name, (cache, &self.form)).await;
+                while_it_moves((images, domain(name)), publishing).await
+            }
             CacheTarget::Bucket(place) => place.publish(cache).await,
             CacheTarget::Layout { directory, tag, leftovers } => {
                 layout::publish((directory, tag), Documents::of(cache, &self.form), *leftovers)
             }
         }
     }
+}
+
+/// The registry of a cache.
+fn domain(name: &ImageName) -> &str {
+    name.as_reference().domain()
 }
 
 impl fmt::Display for CacheTarget {

@@ -60,12 +60,42 @@ struct Read {
     rbuild: SharedCache,
 }
 
-/// Writes a description.
-pub(crate) fn write(cache: &SharedCache) -> Vec<u8> {
-    let SharedCache { layers, records, mounts } = cache;
-    let rbuild = WrittenPart { version: VERSION, layers, records, mounts };
-    let written = Written { buildkit: buildkit::Part::of(cache), rbuild };
-    serde_json::to_vec(&written).expect("a description is strings and numbers")
+impl SharedCache {
+    /// Its description.
+    #[must_use]
+    pub fn describe(&self) -> Vec<u8> {
+        let Self { layers, records, mounts } = self;
+        let rbuild = WrittenPart { version: VERSION, layers, records, mounts };
+        let written = Written { buildkit: buildkit::Part::of(self), rbuild };
+        serde_json::to_vec(&written).expect("a description is strings and numbers")
+    }
+
+    /// Reads the description of the cache called `subject`. Each index in it leads to a layer.
+    ///
+    /// # Errors
+    /// [`RemoteCacheError::Foreign`] for one that only BuildKit can use, [`RemoteCacheError::Newer`],
+    /// [`RemoteCacheError::Description`], [`RemoteCacheError::Json`].
+    pub fn read(subject: &str, bytes: &[u8]) -> Result<Self, RemoteCacheError> {
+        let bad = |source| RemoteCacheError::Json { subject: subject.to_owned(), source };
+        let outline: Outline = serde_json::from_slice(bytes).map_err(bad)?;
+        match outline.rbuild {
+            None => {
+                let records = outline.records.len();
+                return Err(RemoteCacheError::Foreign { subject: subject.to_owned(), records });
+            }
+            Some(Version { version }) if version != VERSION => {
+                return Err(RemoteCacheError::Newer { subject: subject.to_owned(), version });
+            }
+            Some(_) => {}
+        }
+        let Read { rbuild } = serde_json::from_slice(bytes).map_err(bad)?;
+        checked(subject, rbuild)
+    }
+
+    /// True if it has no more layers and records than are read of one cache.
+    pub(crate) fn is_within_limits(&self) -> bool {
+        self.layers.len() <= COUNT_LIMIT && self.records.len() <= COUNT_LIMIT
+    }
 }
 
 /// Writes the description of a cache that has no manifest: what one says of blobs stands in BuildKit's part.
@@ -96,28 +126,6 @@ pub(crate) fn read_inline(subject: &str, bytes: &[u8]) -> Result<SharedCache, Re
     checked(subject, serde_json::from_slice(bytes).map_err(bad)?)
 }
 
-/// Reads the description of the cache called `subject`.
-///
-/// # Errors
-/// [`RemoteCacheError::Foreign`] for one that only BuildKit can use, [`RemoteCacheError::Newer`],
-/// [`RemoteCacheError::Description`].
-pub(crate) fn read(subject: &str, bytes: &[u8]) -> Result<SharedCache, RemoteCacheError> {
-    let bad = |source| RemoteCacheError::Json { subject: subject.to_owned(), source };
-    let outline: Outline = serde_json::from_slice(bytes).map_err(bad)?;
-    match outline.rbuild {
-        None => {
-            let records = outline.records.len();
-            return Err(RemoteCacheError::Foreign { subject: subject.to_owned(), records });
-        }
-        Some(Version { version }) if version != VERSION => {
-            return Err(RemoteCacheError::Newer { subject: subject.to_owned(), version });
-        }
-        Some(_) => {}
-    }
-    let Read { rbuild } = serde_json::from_slice(bytes).map_err(bad)?;
-    checked(subject, rbuild)
-}
-
 fn checked(subject: &str, cache: SharedCache) -> Result<SharedCache, RemoteCacheError> {
     match check(&cache) {
         Some(problem) => Err(RemoteCacheError::Description { subject: subject.to_owned(), problem }),
@@ -131,7 +139,7 @@ fn check(cache: &SharedCache) -> Option<&'static str> {
     if mounts.len() > MOUNTS_LIMIT {
         return Some("it has more cache mounts than any build");
     }
-    if layers.len() > COUNT_LIMIT || records.len() > COUNT_LIMIT {
+    if !cache.is_within_limits() {
         return Some("it has more records or layers than any build");
     }
     let mut indexes = 0;

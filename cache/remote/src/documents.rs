@@ -49,7 +49,7 @@ impl Documents {
         let described = |media_type: MediaType, bytes: &[u8]| {
             Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
         };
-        let config_bytes = document::write(cache);
+        let config_bytes = cache.describe();
         let config = described(document::CACHE_CONFIG.into(), &config_bytes);
         let of_family = |compression: Compression| match form.media_types {
             MediaTypes::Oci => MediaType::OciLayer(compression),

@@ -43,7 +43,8 @@ pub enum RemoteCacheError {
     },
     /// A cache of another builder.
     #[error(
-        "{subject} has {records} records of BuildKit, whose keys say nothing of the steps of this builder"
+        "BuildKit wrote {subject}, and only BuildKit finds steps by the keys of its {records} records: \
+         --cache-to of a build here writes a cache for builds like it"
     )]
     Foreign {
         /// The cache.
@@ -119,6 +120,16 @@ pub enum RemoteCacheError {
         /// The time for it.
         seconds: u64,
     },
+    /// A registry takes and says nothing any more, while a cache is written to it.
+    #[error("{registry} has taken nothing for {seconds} seconds{}", .said.as_ref().map(|said| format!(", and before: {said}")).unwrap_or_default())]
+    Stuck {
+        /// The registry.
+        registry: String,
+        /// The time that it had.
+        seconds: u64,
+        /// Why it was waited for last.
+        said: Option<String>,
+    },
     /// A worker ended without an answer.
     #[error("a worker of the cache ended without an answer")]
     Worker,
@@ -141,7 +152,7 @@ impl RemoteCacheError {
             | Self::NotACache { .. }
             | Self::NoSuchCache { .. } => FailureClass::Input,
             Self::Bucket { source, .. } => source.class(),
-            Self::File { .. } | Self::Slow { .. } => FailureClass::Environment,
+            Self::File { .. } | Self::Slow { .. } | Self::Stuck { .. } => FailureClass::Environment,
             Self::Worker => FailureClass::Internal,
         }
     }

@@ -1,6 +1,6 @@
 //! Blobs of a cache that are no layers of its steps: what cache mounts have, as files that go there and come from there.
 
-use crate::{CacheDestination, CacheSource, CacheTarget, RemoteCacheError, layout};
+use crate::{CacheDestination, CacheSource, CacheTarget, RemoteCacheError, layout, patience::while_it_moves};
 use rbuild_image::{Layout, RemoteImages};
 use rbuild_oci::{Descriptor, Hasher};
 use rbuild_registry::{BlobBody, BlobUpload};
@@ -18,7 +18,10 @@ impl CacheDestination {
     pub async fn has(&self, images: &RemoteImages, blob: &Descriptor) -> Result<bool, RemoteCacheError> {
         match &self.target {
             CacheTarget::Registry(name) => {
-                Ok(images.client().blob_exists(name.as_reference(), &blob.digest).await?)
+                let name = name.as_reference();
+                let asking =
+                    async |images: &RemoteImages| Ok(images.client().blob_exists(name, &blob.digest).await?);
+                while_it_moves((images, name.domain()), asking).await
             }
             CacheTarget::Layout { directory, .. } => Ok(Layout::open(directory)?.has_blob(blob)),
             CacheTarget::Bucket(place) => place.has(blob).await,
@@ -46,8 +49,11 @@ impl CacheDestination {
                     // an upload that is shorter than it should be is refused and explained by the registry's client
                     Err(_) => BlobBody::from_bytes(bytes::Bytes::new()),
                 };
-                images.client().upload_blob(name.as_reference(), upload, open).await?;
-                Ok(())
+                let name = name.as_reference();
+                let sending = async |images: &RemoteImages| {
+                    Ok(images.client().upload_blob(name, upload, open).await.map(drop)?)
+                };
+                while_it_moves((images, name.domain()), sending).await
             }
             CacheTarget::Layout { directory, .. } => layout::put(directory, blob, file),
             CacheTarget::Bucket(place) => place.send(blob, file).await,

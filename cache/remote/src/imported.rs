@@ -14,14 +14,17 @@ pub struct ImportedCache {
 }
 
 impl ImportedCache {
-    /// The cache `cache`, whose layers `origin` has.
-    pub(crate) fn new(origin: LayerOrigin, cache: SharedCache) -> Self {
+    /// The cache `cache`, whose layers `origin` has. Each index in it must lead to a layer.
+    #[must_use]
+    pub fn new(origin: LayerOrigin, cache: SharedCache) -> Self {
         let (mut by_key, mut by_step) = (HashMap::new(), HashMap::<StepHash, Vec<usize>>::new());
         for (at, record) in cache.records.iter().enumerate() {
             for key in [Some(record.key), record.by_content].into_iter().flatten() {
                 by_key.entry(key).or_insert(at);
             }
-            by_step.entry(record.step).or_default().push(at);
+            for step in [Some(record.step), record.content_step].into_iter().flatten() {
+                by_step.entry(step).or_default().push(at);
+            }
         }
         Self { origin, cache, by_key, by_step }
     }
@@ -44,7 +47,7 @@ impl ImportedCache {
         self.by_key.get(key).map(|at| &self.cache.records[*at])
     }
 
-    /// The records of a step, on whatever parents.
+    /// The records of a step by either hash, on whatever parents.
     pub fn records_of_step(&self, step: &StepHash) -> impl Iterator<Item = &SharedRecord> {
         self.by_step.get(step).into_iter().flatten().map(|at| &self.cache.records[*at])
     }

@@ -30,40 +30,41 @@ impl SharedCache {
     pub fn inline(&self) -> String {
         BASE64_STANDARD.encode(document::write_inline(self))
     }
-}
 
-/// The cache that the image `subject` carries in the config `config`, with the layers `layers` of its manifest.
-///
-/// # Errors
-/// [`RemoteCacheError::NoInlineCache`], [`RemoteCacheError::Foreign`] for one that only BuildKit can use,
-/// [`RemoteCacheError::Newer`], [`RemoteCacheError::Description`].
-pub(crate) fn read(
-    subject: &str,
-    config: &[u8],
-    layers: &[Descriptor],
-) -> Result<SharedCache, RemoteCacheError> {
-    let bad = |source| RemoteCacheError::Json { subject: subject.to_owned(), source };
-    let carrier: Carrier = serde_json::from_slice(config).map_err(bad)?;
-    let problem = |problem| RemoteCacheError::Description { subject: subject.to_owned(), problem };
-    let decoded = |text: String| {
-        BASE64_STANDARD.decode(text).map_err(|_| problem("what its config carries is no base64"))
-    };
-    let Some(rbuild) = carrier.rbuild else {
-        let Some(buildkit) = carrier.buildkit else {
-            return Err(RemoteCacheError::NoInlineCache { subject: subject.to_owned() });
+    /// The cache that the image `subject` carries in the config `config`, with the layers `layers` of its manifest. Each index in it
+    /// leads to a layer.
+    ///
+    /// # Errors
+    /// [`RemoteCacheError::NoInlineCache`], [`RemoteCacheError::Foreign`] for one that only BuildKit can use,
+    /// [`RemoteCacheError::Newer`], [`RemoteCacheError::Description`].
+    pub fn carried_by(
+        (subject, config): (&str, &[u8]),
+        layers: &[Descriptor],
+    ) -> Result<Self, RemoteCacheError> {
+        let bad = |source| RemoteCacheError::Json { subject: subject.to_owned(), source };
+        let carrier: Carrier = serde_json::from_slice(config).map_err(bad)?;
+        let problem = |problem| RemoteCacheError::Description { subject: subject.to_owned(), problem };
+        let decoded = |text: String| {
+            BASE64_STANDARD.decode(text).map_err(|_| problem("what its config carries is no base64"))
         };
-        let records: Vec<serde::de::IgnoredAny> = serde_json::from_slice(&decoded(buildkit)?).map_err(bad)?;
-        return Err(RemoteCacheError::Foreign { subject: subject.to_owned(), records: records.len() });
-    };
-    let mut cache = document::read_inline(subject, &decoded(rbuild)?)?;
-    let diff_ids = carrier.rootfs.diff_ids;
-    if diff_ids.len() != layers.len() {
-        return Err(problem("its config and its manifest have different numbers of layers"));
+        let Some(rbuild) = carrier.rbuild else {
+            let Some(buildkit) = carrier.buildkit else {
+                return Err(RemoteCacheError::NoInlineCache { subject: subject.to_owned() });
+            };
+            let records: Vec<serde::de::IgnoredAny> =
+                serde_json::from_slice(&decoded(buildkit)?).map_err(bad)?;
+            return Err(RemoteCacheError::Foreign { subject: subject.to_owned(), records: records.len() });
+        };
+        let mut cache = document::read_inline(subject, &decoded(rbuild)?)?;
+        let diff_ids = carrier.rootfs.diff_ids;
+        if diff_ids.len() != layers.len() {
+            return Err(problem("its config and its manifest have different numbers of layers"));
+        }
+        let blobs: HashMap<_, _> = diff_ids.into_iter().zip(layers).collect();
+        for layer in &mut cache.layers {
+            let blob = blobs.get(&layer.diff_id).filter(|blob| blob.media_type.layer_compression().is_some());
+            layer.blob = blob.map(|blob| Descriptor::new(blob.media_type.clone(), blob.digest, blob.size));
+        }
+        Ok(cache)
     }
-    let blobs: HashMap<_, _> = diff_ids.into_iter().zip(layers).collect();
-    for layer in &mut cache.layers {
-        let blob = blobs.get(&layer.diff_id).filter(|blob| blob.media_type.layer_compression().is_some());
-        layer.blob = blob.map(|blob| Descriptor::new(blob.media_type.clone(), blob.digest, blob.size));
-    }
-    Ok(cache)
 }

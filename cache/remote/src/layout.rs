@@ -4,10 +4,10 @@
 //! that writers at once keep each other's caches and a reader never sees half of one.
 
 use crate::{
-    ImportedCache, RemoteCacheError, document,
+    ImportedCache, RemoteCacheError, SharedCache,
     documents::{Documents, description},
 };
-use rbuild_cache::{LayerId, LayerOrigin, RemoteLayer, Store, create_private_file};
+use rbuild_cache::{Cancel, LayerId, LayerOrigin, RemoteLayer, Store, create_private_file};
 use rbuild_image::{
     Flow, ImageError, Layout, Packing, RemoteImages, compress_layer, known_blob, remember_blob,
 };
@@ -59,7 +59,7 @@ pub(crate) fn import(
     let Some(description) = description(&parsed) else {
         return Err(RemoteCacheError::NotACache { subject });
     };
-    let cache = document::read(&subject, &layout.document(&description.digest)?)?;
+    let cache = SharedCache::read(&subject, &layout.document(&description.digest)?)?;
     let layout = directory
         .to_str()
         .ok_or(RemoteCacheError::Description { subject, problem: "the path of its directory is no text" })?;
@@ -108,15 +108,27 @@ pub(crate) async fn send_layer(
         return Err(ImageError::LayerElsewhere { layer: *layer }.into());
     }
     let (store, layer, directory, packing) = (store.clone(), *layer, directory.to_owned(), *packing);
-    let writing = move || write_layer(&store, (&layer, remote), &directory, &packing);
+    let waiting = Waiting::default();
+    let unwanted = waiting.0.clone();
+    let writing = move || write_layer(&store, (&layer, remote), (&directory, unwanted), &packing);
     tokio::task::spawn_blocking(writing).await.map_err(|_| RemoteCacheError::Worker)?
 }
 
-/// Writes a layer that this machine has.
+/// Somebody waits for a layer that is written. Without them, its thread stops.
+#[derive(Default)]
+struct Waiting(Cancel);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Writes a layer that this machine has, until it is `unwanted`.
 fn write_layer(
     store: &Store,
     (layer, remote): (&LayerId, Option<RemoteLayer>),
-    directory: &Path,
+    (directory, unwanted): (&Path, Cancel),
     packing: &Packing,
 ) -> Result<Descriptor, RemoteCacheError> {
     let there = Layout::open(directory)?;
@@ -124,7 +136,7 @@ fn write_layer(
     if let Some(known) = known.clone().filter(|known| there.has_blob(known)) {
         return Ok(known);
     }
-    let mut draft = Draft::new(directory)?;
+    let mut draft = Draft::new(directory)?.until(unwanted);
     if let Some(RemoteLayer { blob, origin: LayerOrigin::Layout { layout }, .. }) = remote {
         draft.copy(&mut Layout::open(Path::new(&layout))?.blob(&blob)?)?;
         return draft.finish_as(&blob);
@@ -235,6 +247,8 @@ struct Draft {
     file: File,
     hasher: Hasher,
     size: u64,
+    /// Set when nobody waits for it.
+    unwanted: Cancel,
 }
 
 impl Draft {
@@ -249,7 +263,10 @@ impl Draft {
         loop {
             let path = blobs.join(format!(".rbuild.{}.{number}", std::process::id()));
             match create_private_file(&path) {
-                Ok(file) => return Ok(Self { path, blobs, file, hasher: Hasher::new(), size: 0 }),
+                Ok(file) => {
+                    let (hasher, unwanted) = (Hasher::new(), Cancel::default());
+                    return Ok(Self { path, blobs, file, hasher, size: 0, unwanted });
+                }
                 // another writer's, or left by one that was killed
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(RemoteCacheError::file("make", path)(error)),
@@ -257,7 +274,15 @@ impl Draft {
         }
     }
 
+    /// The same, which takes nothing any more once it is unwanted.
+    fn until(mut self, unwanted: Cancel) -> Self {
+        self.unwanted = unwanted;
+        self
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), RemoteCacheError> {
+        // nobody hears of it
+        self.unwanted.check().map_err(|_| RemoteCacheError::Worker)?;
         self.file.write_all(bytes).map_err(RemoteCacheError::file("write", &self.path))?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;

@@ -19,6 +19,7 @@ mod files;
 mod imported;
 mod inline;
 mod layout;
+mod patience;
 mod registry;
 mod shared;
 mod source;

@@ -2,9 +2,8 @@
 //! it.
 
 use crate::{
-    CacheForm, ImportedCache, RemoteCacheError, SharedCache, document,
+    CacheForm, ImportedCache, RemoteCacheError, SharedCache,
     documents::{Documents, description},
-    inline,
 };
 use bytes::Bytes;
 use rbuild_cache::LayerOrigin;
@@ -25,7 +24,7 @@ pub(crate) async fn import(
     let cache = match (description(&parsed), parsed) {
         (Some(description), _) => {
             let bytes = images.fetch_config(reference, &description).await?;
-            document::read(&subject, &bytes)?
+            SharedCache::read(&subject, &bytes)?
         }
         (None, ManifestOrIndex::Manifest(manifest)) => carried(images, reference, &manifest).await?,
         (None, ManifestOrIndex::Index(index)) => carried_by_platforms(images, reference, &index).await?,
@@ -53,7 +52,7 @@ async fn carried(
         return Err(RemoteCacheError::NotACache { subject });
     }
     let config = images.fetch_config(reference, &manifest.config).await?;
-    inline::read(&subject, &config, &manifest.layers)
+    SharedCache::carried_by((&subject, &config), &manifest.layers)
 }
 
 /// What the images for the platforms of an index carry, together. One that carries nothing is passed over, unless none does.
@@ -70,7 +69,14 @@ async fn carried_by_platforms(
             ManifestOrIndex::Index(_) => continue,
         };
         match carried {
-            Ok(cache) => found.get_or_insert_default().append(cache),
+            Ok(cache) => {
+                let found = found.get_or_insert_default();
+                found.append(cache);
+                // each image is within the limits: together they may not go far beyond
+                if !found.is_within_limits() {
+                    break;
+                }
+            }
             Err(error) => drop(failure.get_or_insert(error)),
         }
     }

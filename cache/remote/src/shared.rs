@@ -51,6 +51,9 @@ pub struct SharedRecord {
     pub parent: CacheKey,
     /// The step itself.
     pub step: StepHash,
+    /// Its hash as [`rbuild_cache::CacheRecord::content_step`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_step: Option<StepHash>,
     /// The layer it made.
     pub layer: usize,
     /// The layers it stood on, lowest first.

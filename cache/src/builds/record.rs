@@ -155,7 +155,8 @@ pub enum MissReason {
     },
     /// Its result is damaged, or did not survive a power cut.
     Lost,
-    /// Another machine has written its result to this store, and nothing shows that it wrote all of it.
+    /// Another machine has made its result, which is not here as a whole: a store on a disk of both may lack what was written last, a
+    /// cache may have been written without the files.
     OtherMachine,
     /// The user asked to ignore the cache for it (`--no-cache`, `--no-cache-filter`).
     NoCache,

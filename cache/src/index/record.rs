@@ -27,6 +27,9 @@ pub struct CacheRecord {
     /// The key of a COPY from a stage or an image by the content of what it copied, if that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_content: Option<CacheKey>,
+    /// The hash of a COPY by the content of what it copied, or of a RUN that mounts stages or images by how many layers each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_step: Option<StepHash>,
     /// Bytes of the disk that its layer takes, as [`crate::LayerMeta::disk_bytes`]; only of a layer that a step of this store
     /// made, which has no blob.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -49,6 +49,7 @@ pub(crate) fn record(layer: LayerId, stack: &[LayerId], name: &str) -> (CacheKey
         parent_layers: stack.to_vec(),
         source_layers: Vec::new(),
         by_content: None,
+        content_step: None,
         inputs: StepInputs::new("run").with("argv", name),
         duration_ms: 5,
         peak_memory: None,

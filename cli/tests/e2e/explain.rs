@@ -97,7 +97,8 @@ fn files_of_stages_images_and_mounts_are_named() {
         &[],
     );
     let dockerfile = "FROM busybox AS made\nCOPY in /in\nRUN mkdir /o && cp /in /o/out && echo k > /o/kept\n\
-        FROM busybox\nCOPY --from=made /o /o\nCOPY --from=lib /l /l\nRUN --mount=target=/m cat /m/sub/x\n";
+        FROM busybox\nCOPY --from=made /o /o\nCOPY --from=lib /l /l\nRUN --mount=target=/m cat /m/sub/x\n\
+        RUN --mount=from=made,source=/o,target=/s --mount=from=made,source=/o/out,target=/one cat /s/out\n";
     let context =
         here.context("c", dockerfile, &[("in", "1"), ("sub/x", "1"), ("Dockerfile.dockerignore", "")]);
     let libs = |value: &str| {
@@ -115,6 +116,8 @@ fn files_of_stages_images_and_mounts_are_named() {
     assert!(reason("1").ends_with("      /in (content)\n"), "{}", reason("1"));
     assert!(reason("3").ends_with("most like it:\n      /o/out (content)\n"), "{}", reason("3"));
     assert!(reason("5").contains("      mount /m: /in (content)\n"), "{}", reason("5"));
+    let mounted = "      mount /one (content)\n      mount /s: /out (content)\n";
+    assert!(reason("6").ends_with(mounted), "{}", reason("6"));
     chmod(&context.join("sub/x"), 0o600);
     build(&here, &[], &context);
     assert!(reason("5").ends_with("      mount /m: /sub/x (mode 0644 → 0600)\n"), "{}", reason("5"));

@@ -135,6 +135,61 @@ fn equal_content_wakes_nothing_on_another_machine() {
 }
 
 #[test]
+fn equal_content_of_mounted_stages_and_of_all_that_a_copy_needs_wakes_nothing_on_another_machine() {
+    let Some(machines) = Machines::start("equal_content_of_mounted_stages_wakes_nothing_on_another_machine")
+    else {
+        return;
+    };
+    let dockerfile = "FROM BASE AS tools\nRUN echo tool > /tool\nFROM BASE\nRUN echo one > /a\n\
+        RUN --mount=from=tools,target=/t cat /t/tool /a > /b\nCOPY --from=tools /tool /copied\n\
+        RUN --mount=from=tools,source=/tool,target=/t cat /t /copied > /c\n";
+    let to = format!("{},mode=max", machines.cache());
+    machines.builds(&Workspace::new(RBUILD), dockerfile, &["--cache-to", &to]);
+    let made_again = |tool: &str| {
+        dockerfile
+            .replace("echo tool > /tool", &format!("printf '{tool}\\n' > /tool"))
+            .replace("echo one > /a", "printf 'one\\n' > /a")
+    };
+    let other = Workspace::new(RBUILD);
+    let said = machines.builds(&other, &made_again("tool"), &["--cache-from", &machines.cache()]);
+    assert_eq!(cached(&said), 3, "all but the two that were edited: {said}");
+    assert_eq!(other.ok(["run", "--rm", "app", "cat", "/b", "/c"]), "tool\none\ntool\ntool\n");
+    // what was found so is found by its own key from now on, and by a third machine that gets it from the second one
+    assert_eq!(cached(&machines.builds(&other, &made_again("tool"), &[])), 5);
+    machines.builds(&other, &made_again("tool"), &["--cache-to", &to]);
+    let said = machines.builds(&Workspace::new(RBUILD), dockerfile, &["--cache-from", &machines.cache()]);
+    assert_eq!(cached(&said), 3, "{said}");
+    let third = Workspace::new(RBUILD);
+    let said = machines.builds(&third, &made_again("other"), &["--cache-from", &machines.cache()]);
+    assert_eq!(cached(&said), 1, "{said}");
+    assert_eq!(third.ok(["run", "--rm", "app", "cat", "/b", "/c"]), "other\none\nother\nother\n");
+}
+
+#[test]
+fn steps_that_another_machine_made_are_explained() {
+    let Some(machines) = Machines::start("steps_that_another_machine_made_are_explained") else { return };
+    let (one, other) = (Workspace::new(RBUILD), Workspace::new(RBUILD));
+    // a large file that is quickly copied is left out of the cache
+    let dockerfile = "FROM BASE\nRUN echo one > /a\nCOPY large /large\nRUN echo two > /b\n";
+    let large = "x".repeat(33 << 20);
+    let build = |machine: &Workspace, dockerfile: &str, flag: &str| {
+        let context = machine.context("app", &machines.text(dockerfile), &[("large", &large)]);
+        machine.ok(["build", &format!("{flag}{}", machines.cache()), context.to_str().unwrap()]);
+    };
+    build(&one, dockerfile, "--cache-to=mode=max,");
+    build(&other, dockerfile, "--cache-from=");
+    let text = other.ok(["explain"]);
+    let reason = "COPY large /large (line 3)\n    ran, because its result was made by another machine, and is not here as a whole\n";
+    assert!(text.contains(": 2 of 3 steps from the cache, 1 ran") && text.contains(reason), "{text}");
+    // on other files than there
+    let third = Workspace::new(RBUILD);
+    build(&third, &dockerfile.replace("echo one", "echo other"), "--cache-from=");
+    let text = third.ok(["explain"]);
+    assert!(text.contains("RUN echo other > /a (line 2)\n    ran, because no earlier build had"), "{text}");
+    assert!(text.contains("RUN echo two > /b (line 4)\n    ran, because step 2 ran before it"), "{text}");
+}
+
+#[test]
 fn a_directory_is_a_cache_with_tags() {
     let Some(machines) = Machines::start("a_directory_is_a_cache_with_tags") else { return };
     let (one, other) = (Workspace::new(RBUILD), Workspace::new(RBUILD));
@@ -278,10 +333,11 @@ fn a_cache_that_cannot_be_used_is_said_and_the_build_goes_on() {
         write_layout(&directory, description);
         format!("type=local,src={}", directory.display())
     };
-    let foreign = r#"{"layers":[],"records":[{"digest":"sha256:aa"},{"digest":"sha256:bb"}]}"#;
+    // what BuildKit wrote of this very build
+    let foreign = include_str!("../../../testdata/caches/buildkit.json");
     says(
         &layout("foreign", foreign),
-        "has 2 records of BuildKit, whose keys say nothing of the steps of this builder",
+        ":latest, and only BuildKit finds steps by the keys of its 11 records: --cache-to of a build here writes",
     );
     says(
         &layout("newer", r#"{"rbuild":{"version":7}}"#),

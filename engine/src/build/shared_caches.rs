@@ -11,7 +11,7 @@ use crate::{
 };
 use rbuild_cache::{Cancel, LayerId, StoreError};
 use rbuild_planner::{Plan, PlannedTarget, StepId};
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 impl Engine {
     /// Asks the caches of other machines for what this one has not. When it has everything, they are not even looked at.
@@ -99,16 +99,25 @@ impl Build {
     /// then the image could not be used.
     pub(super) async fn bring_from_directories(&self, targets: &[PlannedTarget]) -> Result<(), Error> {
         let machine = &self.executor.machine;
-        let (store, files, stacks) = (machine.store.clone(), machine.files.clone(), self.stacks(targets));
-        let bringing = tokio::task::spawn_blocking(move || {
-            for (stack, at) in stacks.iter().flat_map(|stack| (0..stack.len()).map(move |at| (stack, at))) {
-                let remote = store.remote_layer(&stack[at])?;
+        // a cached build has read the descriptions of its layers already
+        let known = self.to_hash.iter().filter(|step| self.diffing.is_here(**step));
+        let here: HashSet<LayerId> =
+            known.filter_map(|step| self.results.step(*step)).map(StepResult::layer).collect();
+        let mut wanted = Vec::new();
+        for stack in self.stacks(targets) {
+            for (at, layer) in stack.iter().enumerate().filter(|(_, layer)| !here.contains(*layer)) {
+                let remote = machine.store.remote_layer(layer)?;
                 if remote.is_some_and(|remote| remote.origin.registry().is_none()) {
-                    files.need(&stack[..=at])?;
+                    wanted.push(stack[..=at].to_vec());
                 }
             }
-            Ok(())
-        });
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let files = machine.files.clone();
+        let bringing =
+            tokio::task::spawn_blocking(move || wanted.iter().try_for_each(|stack| files.need(stack)));
         bringing.await.map_err(|panicked| Error::Worker(panicked.to_string()))?
     }
 }

@@ -105,7 +105,7 @@ impl StepCache {
             return Ok(false);
         }
         let own = layer_content::content(&self.store, &self.records, *own)?;
-        Ok(rbuild_image::layer_content(lower.store(), theirs)? == own)
+        Ok(rbuild_image::layer_content(lower.store(), theirs, self.records.cancel())? == Some(own))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Hit, Ready, StepCache};
 use crate::{
     Error,
-    imports::{Imports, Lost},
+    imports::{ByContent, Imports, Lost},
     keys::Keys,
     layer_content,
     results::Results,
@@ -28,10 +28,12 @@ impl StepCache {
     ) -> Result<(), Error> {
         self.imports = imports;
         let taken = self.imports.take_all((&self.store, &self.lease), (plan, keys), results)?;
-        for result in taken.iter().filter_map(|step| Some((keys.step(*step).key, results.step(*step)?))) {
-            let (key, record) = (result.0, &result.1.record);
-            for key in [Some(key), record.by_content].into_iter().flatten() {
-                self.records.recorder()?.record(key, CacheRecord::clone(record));
+        for result in taken.iter().filter_map(|step| Some((keys.step(*step), results.step(*step)?))) {
+            let (keyed, record) = (result.0, &result.1.record);
+            self.records.recorder()?.record(keyed.key, CacheRecord::clone(record));
+            if let Some(step) = record.content_step {
+                let by_content = CacheRecord { step, ..CacheRecord::clone(record) };
+                self.records.recorder()?.record(keyed.by_content(&step), by_content);
             }
         }
         self.hold(results)
@@ -71,7 +73,12 @@ impl StepCache {
             // a layer that cannot be read counts as another one: the cache is advice
             Ok(layer_content::content(&self.store, &self.records, *layer).is_ok_and(|own| own == content))
         };
-        let step = (ready.step, ready.keyed, ready.by_content);
+        let by_content = ByContent {
+            key: ready.by_content,
+            copied: ready.content_step,
+            mounted: ready.keyed.beside_mounts(ready.inputs),
+        };
+        let step = (ready.step, ready.keyed, by_content);
         let found = self.imports.find((&self.store, &self.lease), step, ready.inputs, &is_same)?;
         Ok(found.filter(|record| !self.is_lost(record)).map(|record| Hit::new(record, ready)))
     }

@@ -38,6 +38,7 @@ impl StepCache {
                     parent_layers: parent.to_vec(),
                     source_layers: ready.inputs.source_layers(),
                     by_content: ready.by_content,
+                    content_step: ready.by_sources(),
                     evicted: None,
                     evicted_by: None,
                     stamp: None,

@@ -16,7 +16,7 @@ pub use send_layer::{known_blob, remember_blob};
 
 use crate::ImageError;
 use rbuild_cache::Store;
-use rbuild_registry::{Client, Listener};
+use rbuild_registry::{Client, Listener, Pulse};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -43,6 +43,12 @@ impl RemoteImages {
     #[must_use]
     pub fn heard_by(&self, listener: Listener) -> Self {
         Self { client: self.client.heard_by(listener), ..self.clone() }
+    }
+
+    /// The same, while the client counts in `pulse` what it sends and is answered.
+    #[must_use]
+    pub fn counted_in(&self, pulse: &Pulse) -> Self {
+        Self { client: self.client.counted_in(pulse), ..self.clone() }
     }
 }
 

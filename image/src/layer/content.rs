@@ -3,16 +3,17 @@
 use super::tar::layer_tar;
 use crate::ImageError;
 use rbuild_archive::{ArchiveError, Entry, EntryKind, TarReader};
-use rbuild_cache::{LayerId, Store};
+use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_oci::{Digest, Hasher};
 use std::io::BufReader;
 
 /// The digest of names, kinds, modes, owners, link targets, attributes and contents of all that is in the layer.
-/// A change of what is hashed requires another name for the engine's facts that remember the digest.
+/// A change of what is hashed requires another name for the engine's facts that remember the digest. `None` when `cancel` was called
+/// before all was read.
 ///
 /// # Errors
 /// When the layer is missing or damaged.
-pub fn layer_content(store: &Store, layer: &LayerId) -> Result<Digest, ImageError> {
+pub fn layer_content(store: &Store, layer: &LayerId, cancel: &Cancel) -> Result<Option<Digest>, ImageError> {
     let failed = |error| match error {
         ArchiveError::Read(source) => {
             ImageError::LayerFile { action: "read the tar of", path: store.layer_fs(layer), source }
@@ -25,11 +26,13 @@ pub fn layer_content(store: &Store, layer: &LayerId) -> Result<Digest, ImageErro
         describe(&entry, &mut hasher);
         let hashed = tar.content(|piece| {
             hasher.update(piece);
-            Ok::<(), ImageError>(())
+            cancel.check()
         });
-        hashed.map_err(failed)??;
+        if hashed.map_err(failed)?.is_err() || cancel.is_canceled() {
+            return Ok(None);
+        }
     }
-    Ok(hasher.finish())
+    Ok(Some(hasher.finish()))
 }
 
 fn describe(entry: &Entry, hasher: &mut Hasher) {

@@ -72,7 +72,7 @@ impl BucketPlace {
     pub(crate) async fn import(&self) -> Result<ImportedCache, RemoteCacheError> {
         let subject = self.to_string();
         let bytes = self.document().await.map_err(self.failed("read", self.names[0].clone()))?;
-        let cache = document::read(&subject, &bytes)?;
+        let cache = SharedCache::read(&subject, &bytes)?;
         Ok(ImportedCache::new(LayerOrigin::Bucket { bucket: self.location() }, cache))
     }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+mod description_laws;
+
 use proptest::prelude::*;
 use rbuild_cache::{CacheKey, KeyBuilder, LayerOrigin, Store, Writer};
 use rbuild_image::RemoteImages;
@@ -45,6 +47,7 @@ fn shared() -> SharedCache {
         shared.records.push(SharedRecord {
             key: key(name),
             by_content: (at == 2).then(|| key("content")),
+            content_step: (at == 2).then(|| KeyBuilder::new("copied").finish_step()),
             parent: key("parent"),
             step: KeyBuilder::new(name).finish_step(),
             layer: stack[at],
@@ -170,11 +173,22 @@ fn impossible_descriptions_are_refused_with_the_reason() {
             "the media type of something else",
         ),
         (&|value| value["version"] = 2.into(), "is of version 2"),
-        (&|value| *value = serde_json::Value::Null, "records of BuildKit"),
+        (&|value| *value = serde_json::Value::Null, "only BuildKit finds steps by the keys"),
     ] {
         let error = text(change).unwrap_err();
         assert!(error.contains(reason), "{reason}: {error}");
     }
+}
+
+#[test]
+fn true_descriptions_keep_the_laws() {
+    let of = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/caches").join(name);
+        description_laws::check(&fs::read(path).unwrap())
+    };
+    assert_eq!((of("rbuild.json"), of("buildkit.json")), ("cache", "BuildKit's"));
+    assert_eq!((of("image-rbuild.json"), of("image-buildkit.json")), ("image", "BuildKit's image"));
+    assert_eq!(description_laws::check(&shared().describe()), "cache");
 }
 
 #[test]
