@@ -33,12 +33,13 @@ pub use index::{
 };
 pub use store::{
     BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory,
-    ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerNetwork, ContainerProgram,
-    ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer, GitRepository, IdMaps,
-    IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole, JobSlot, KnownContext, LayerDraft, LayerId,
-    LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim, MemoryTurn, Missing,
-    MountSharing, MountUsage, NewContainer, Next, PauseLock, PlatformImage, PrivilegeOptions, RefRecord,
-    RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+    ContainerHealth, ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerNetwork,
+    ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer,
+    GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole,
+    JobSlot, KnownContext, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease,
+    LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock,
+    PlatformImage, PrivilegeOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock,
+    Store, WebSource, Writer,
 };
 pub use store::{
     ContainerMount, KeptVolume, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,

@@ -7,7 +7,7 @@ use crate::{
     times::{ago, go_style, human_duration},
     volumes::{has_mount, mount_columns},
 };
-use rbuild::{Container, ContainerState, Reference, Timestamp};
+use rbuild::{Container, ContainerState, HealthStatus, Reference, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -107,8 +107,14 @@ fn status(container: &Container, now: Timestamp) -> String {
         ContainerState::Created => "Created".to_owned(),
         ContainerState::Running => {
             let since = container.started.unwrap_or(container.created);
-            let paused = if container.paused { " (Paused)" } else { "" };
-            format!("Up {}{paused}", human_duration(now.seconds() - since.seconds()))
+            let more = match container.health.as_ref().map(|health| health.status) {
+                _ if container.paused => " (Paused)",
+                None => "",
+                Some(HealthStatus::Starting) => " (health: starting)",
+                Some(HealthStatus::Healthy) => " (healthy)",
+                Some(HealthStatus::Unhealthy) => " (unhealthy)",
+            };
+            format!("Up {}{more}", human_duration(now.seconds() - since.seconds()))
         }
         ContainerState::Exited(code) => {
             format!("Exited ({code}) {}", ago(container.finished.or(container.started), now))
@@ -137,6 +143,8 @@ pub enum ContainerFilter {
     Since(String),
     /// A volume, or a path on one of the sides of a mount.
     Volume(String),
+    /// Docker's word for the health, `none` for one without.
+    Health(String),
 }
 
 impl ContainerFilter {
@@ -166,6 +174,10 @@ impl ContainerFilter {
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
             "label" => Ok(label(value, Self::Label)),
             "volume" => Ok(Self::Volume(value.to_owned())),
+            "health" if matches!(value, "none" | "starting" | "healthy" | "unhealthy") => {
+                Ok(Self::Health(value.to_owned()))
+            }
+            "health" => Err(invalid(text)),
             other => Err(invalid(other)),
         }
     }
@@ -185,6 +197,9 @@ impl ContainerFilter {
             Self::Id(prefix) => container.id.starts_with(prefix),
             Self::Status(status) => state(container) == status,
             Self::Volume(text) => has_mount(container, text),
+            Self::Health(word) => {
+                container.health.as_ref().map_or("none", |health| health.status.word()) == word
+            }
             Self::Exited(code) => container.state == ContainerState::Exited(*code),
             Self::Ancestor(image) => {
                 let hex = container.image_id.as_digest().hex();

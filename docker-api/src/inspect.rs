@@ -10,7 +10,10 @@ use crate::{
     names::with_tag,
     volumes::{MountInspect, mounts},
 };
-use rbuild::{Container, ContainerSizes, ContainerState, DiffId, Image, ImageId, Timestamp, VolumeName};
+use rbuild::{
+    Container, ContainerHealth, ContainerSizes, ContainerState, DiffId, HealthResult, Image, ImageId,
+    Timestamp, VolumeName,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -148,6 +151,50 @@ pub struct State {
     pub started_at: String,
     /// When its program ended.
     pub finished_at: String,
+    /// What its health checks have found, if there are any.
+    pub health: Option<Health>,
+}
+
+/// What health checks have found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: &'static str,
+    /// How many have failed one after another.
+    pub failing_streak: u32,
+    /// The last ones, the oldest first.
+    pub log: Vec<HealthcheckResult>,
+}
+
+/// What came of one health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthcheckResult {
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// Its exit code; -1 when it took too long or could not be started.
+    pub exit_code: i32,
+    /// What it wrote.
+    pub output: String,
+}
+
+impl From<&ContainerHealth> for Health {
+    fn from(health: &ContainerHealth) -> Self {
+        let result = |result: &HealthResult| HealthcheckResult {
+            start: result.start,
+            end: result.end,
+            exit_code: result.exit_code,
+            output: result.output.clone(),
+        };
+        Self {
+            status: health.status.word(),
+            failing_streak: health.failing_streak,
+            log: health.log.iter().map(result).collect(),
+        }
+    }
 }
 
 impl From<&Image> for ImageInspect {
@@ -202,6 +249,7 @@ impl ContainerInspect {
             error: "",
             started_at: moment(container.started),
             finished_at: moment(container.finished),
+            health: container.health.as_ref().map(Health::from),
         };
         Self {
             id: container.id.clone(),
@@ -249,6 +297,9 @@ impl ContainerInspect {
         let mut whole = value(self);
         if let Some(fields) = whole.as_object_mut() {
             fields.retain(|name, value| !name.starts_with("Size") || !value.is_null());
+        }
+        if let Some(fields) = whole["State"].as_object_mut() {
+            fields.retain(|name, value| name != "Health" || !value.is_null());
         }
         for mount in whole["Mounts"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
             mount.retain(|name, value| !matches!(name.as_str(), "Name" | "Driver") || value != "");

@@ -152,6 +152,7 @@ pub use rbuild_oci::{
     ImageConfig, ImageId, ImageName, ImagePath, Index, ManifestOrIndex, MediaType, ParseError, Platform,
     Reference, RootFs, Timestamp,
 };
+pub use rbuild_parser::{DurationProblem, nanoseconds};
 pub use rbuild_planner::{Access, Network, NoCache, Security};
 pub use rbuild_registry::{
     ClientOptions, CredentialHelper, Credentials, FoundRepository, Login, LoginOrigin,
@@ -186,8 +187,8 @@ pub use volumes::{VolumeError, VolumeUsage};
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerLog, ContainerMount, ContainerNetwork, ContainerState, EvictedBy, FailedStepBudget,
-    Fault, FaultState, FileAspect, FoundFault, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList,
+    Container, ContainerHealth, ContainerLog, ContainerMount, ContainerNetwork, ContainerState, EvictedBy, FailedStepBudget,
+    Fault, FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList,
     MissReason, MissingHostPath, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, PlatformImage,
     PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts, Verified,
     Volume, VolumeName,

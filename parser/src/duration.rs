@@ -6,7 +6,7 @@ use crate::DurationProblem;
 ///
 /// # Errors
 /// [`DurationProblem`], with the texts of Go's `time.ParseDuration`.
-pub(crate) fn nanoseconds(text: &str) -> Result<i64, DurationProblem> {
+pub fn nanoseconds(text: &str) -> Result<i64, DurationProblem> {
     let invalid = || DurationProblem::Invalid(text.to_owned());
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

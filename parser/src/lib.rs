@@ -44,6 +44,7 @@ pub use ast::{
     Add, ArgDeclaration, CommandLine, Copy, Directives, Dockerfile, Escape, Expansion, From, Healthcheck,
     Heredoc, Instruction, Node, Onbuild, Pairs, PairsForm, Run, Source, Stage, Tabs, Transfer, Word,
 };
+pub use duration::nanoseconds;
 pub use error::{
     DurationProblem, InstructionProblem, MAX_LINE, MountError, ParseError, Problem, Quote, WordError,
     WordProblem,

@@ -139,7 +139,8 @@ fn push_hex(out: &mut String, prefix: &str, c: char, width: usize) {
 }
 
 /// Go's text of a duration in nanoseconds: `1h2m0.5s`, `100ms`, `0s`.
-pub(crate) fn go_duration(nanoseconds: i64) -> String {
+#[must_use]
+pub fn go_duration(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let total = nanoseconds.unsigned_abs();
     let fraction = |value: u64, unit: u64| {

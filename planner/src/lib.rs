@@ -37,6 +37,7 @@ pub use env::Env;
 pub use epoch::context as epoch_context;
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
 pub use graph::StepId;
+pub use history::go_duration;
 pub use instructions::{GitSource, GitTimes, Submodules};
 pub use instructions::{parse_size, sounds_secret};
 pub use lints::findings_while_reading;

@@ -5,9 +5,11 @@
 //! A container is made whole in temporary space, with its lock held, and a rename gives it its name; removing it
 //! renames it back into temporary space first. The record is on the disk before it has its name. The running program is
 //! noted not there but in the lock's file, without a sync, because no program outlives a power cut. The process that runs the
-//! program may keep two files more there: `log`, with what the program writes, and `monitor`, a socket to talk to it.
+//! program may keep three files more there: `log`, with what the program writes, `health`, with what its checks have found, and `monitor`,
+//! a socket to talk to it.
 
 use super::{
+    container_health::ContainerHealth,
     container_settings::{ContainerSettings, ContainerStreams},
     volume::VolumesLock,
 };
@@ -63,6 +65,9 @@ pub struct Container {
     /// True if its processes are made to stand still, which the kernel knows and no record.
     #[serde(skip)]
     pub paused: bool,
+    /// What its health checks have found, which has a file of its own; absent without any.
+    #[serde(skip)]
+    pub health: Option<ContainerHealth>,
     /// What it is started with beside its config; absent for a container of an older rbuild, which starts nothing twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<ContainerSettings>,

@@ -5,6 +5,7 @@ mod blob;
 mod budget;
 mod cache_mount;
 mod container;
+mod container_health;
 mod container_mount;
 mod container_network;
 mod container_settings;
@@ -44,6 +45,7 @@ pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, Next,
     PauseLock,
 };
+pub use container_health::{ContainerHealth, HealthResult, HealthStatus};
 pub use container_mount::{
     ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
 };

@@ -2,6 +2,7 @@
 
 use super::{
     flag::{Switch, any_path},
+    health::HealthFlags,
     limits::LimitFlags,
     security::SecurityFlags,
     system::PruneFlags,
@@ -123,6 +124,8 @@ pub(crate) struct ContainerArgs {
     pub(crate) security: SecurityFlags,
     #[command(flatten, next_help_heading = "Limits")]
     pub(crate) limits: LimitFlags,
+    #[command(flatten, next_help_heading = "Health")]
+    pub(crate) health: HealthFlags,
 
     /// Not supported yet
     #[arg(short, long, hide = true, value_name = "PORT")]
@@ -136,7 +139,7 @@ pub(crate) struct PsArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Only some containers: name=PATTERN, id=PREFIX, status=STATE, exited=CODE, ancestor=IMAGE,
-    /// label=NAME[=VALUE], before=CONTAINER, since=CONTAINER
+    /// label=NAME[=VALUE], volume=NAME|PATH, health=STATE, before=CONTAINER, since=CONTAINER
     #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// table, json, 'table TEMPLATE' or a Go template

@@ -9,6 +9,7 @@ mod copy;
 mod debug;
 mod exec;
 mod flag;
+mod health;
 mod image;
 mod later;
 mod lifecycle;
@@ -40,6 +41,7 @@ pub(crate) use copy::CpArgs;
 pub(crate) use debug::DebugArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use flag::PullFlag;
+pub(crate) use health::HealthFlags;
 pub(crate) use image::{
     ContainerInspectArgs, DiffArgs, HistoryArgs, ImageInspectArgs, ImagePruneArgs, ImagesArgs, InspectArgs,
     RmiArgs, SquashArgs, TagArgs, TreeArgs,

@@ -43,7 +43,7 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
         }
         Foreground::Stays(keys, passes_signals) => (keys, passes_signals),
     };
-    if order.request.retention == Retention::Remove && order.request.terminal == Terminal::None {
+    if order.runs_here()? {
         return order.run_here();
     }
     let types = order.request.stdin == ContainerStdio::Inherit;
@@ -90,7 +90,13 @@ impl<'a> Order<'a> {
         Ok(Self { app, engine, request, pull, cidfile })
     }
 
-    /// Starts a container that goes when its program ends, as a part of this process: nobody looks at it later.
+    /// True for a container that goes when its program ends, and that nothing has to stay with: no terminal, no health check.
+    fn runs_here(&self) -> Result<bool, CliError> {
+        let is_plain = self.request.retention == Retention::Remove && self.request.terminal == Terminal::None;
+        Ok(is_plain && !self.engine.checks_health(&self.request)?)
+    }
+
+    /// Starts such a container as a part of this process: nobody looks at it later.
     fn run_here(&self) -> Result<u8, CliError> {
         let signals = Signals::take()?;
         let container = self.with_layers(|| self.engine.start(&self.request))?;
@@ -218,6 +224,7 @@ fn request(
         stop_timeout: options.stop_timeout,
         first: options.first,
         log: options.log,
+        health: options.health,
     })
 }
 

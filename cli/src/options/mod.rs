@@ -10,6 +10,7 @@ mod call;
 mod contexts;
 mod debug;
 mod detach_keys;
+mod health;
 mod images;
 mod limits;
 mod log;

@@ -1,8 +1,8 @@
 //! What a `run` line means.
 
 use super::{
-    Certificates, DetachKeys, default_platform, label, limits, log, mounts::Mounts, pairs, refuse, security,
-    size,
+    Certificates, DetachKeys, default_platform, health, label, limits, log, mounts::Mounts, pairs, refuse,
+    security, size,
 };
 use crate::{
     args::{ContainerArgs, RunArgs},
@@ -10,7 +10,7 @@ use crate::{
     error::UsageError,
 };
 use rbuild::{
-    ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Limits, Platform, PrivilegeOptions,
+    ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform, PrivilegeOptions,
     Retention, parse_signal,
 };
 use std::path::PathBuf;
@@ -70,6 +70,8 @@ pub(crate) struct RunOptions {
     pub(crate) first: FirstProcess,
     /// `--log-driver` and `--log-opt`s.
     pub(crate) log: ContainerLog,
+    /// `--health-cmd` and its like, `--no-healthcheck`.
+    pub(crate) health: Option<Healthcheck>,
     /// `--cidfile`.
     pub(crate) cidfile: Option<PathBuf>,
 }
@@ -157,6 +159,7 @@ impl RunOptions {
             stop_signal: args.stop_signal.map(stop_signal).transpose()?,
             stop_timeout: args.stop_timeout,
             first: if args.init { FirstProcess::Init } else { FirstProcess::Command },
+            health: health::health(&args.health)?,
             log: log::log(args.log_driver.as_deref(), &args.log_opt)?,
             cidfile: args.cidfile.filter(|path| !path.as_os_str().is_empty()),
         })

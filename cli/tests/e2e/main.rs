@@ -33,6 +33,7 @@ mod failed_steps;
 mod faults;
 mod foreign_tools;
 mod git_sources;
+mod health;
 mod hostile_contexts;
 mod hostile_text;
 mod image_commands;

@@ -125,6 +125,28 @@ impl Engine {
         }
     }
 
+    /// Starts a program in a container whose monitor this process is, with its user, variables and directory.
+    pub(super) fn probe(
+        &self,
+        container: &Container,
+        command: &[String],
+        stdio: &Stdio,
+    ) -> Result<RunningProgram, Error> {
+        let process = self.process_of(container)?;
+        let process = process.ok_or_else(|| Error::ContainerNotRunning(container.name.clone()))?;
+        let request = ExecRequest {
+            command: command.to_vec(),
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            privileges: ExecPrivileges::Container,
+            terminal: Terminal::None,
+            streams: ExecStreams::None,
+        };
+        let executed = self.execute(container, &process, &request, Some(stdio))?;
+        Ok(RunningProgram { executed, terminal: None })
+    }
+
     fn execute(
         &self,
         container: &Container,

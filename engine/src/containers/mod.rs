@@ -9,6 +9,7 @@ mod commit;
 mod control;
 mod copy;
 mod exec;
+mod health;
 mod log_files;
 mod logs;
 mod monitor;
@@ -71,6 +72,7 @@ impl Engine {
         for container in &mut containers {
             let pid = container.pid.filter(|_| container.state == ContainerState::Running);
             container.paused = pid.is_some_and(rbuild_executor::is_paused);
+            container.health = self.health_of(container)?;
         }
         containers.sort_by_key(|container| std::cmp::Reverse(container.created));
         Ok(containers)

@@ -6,7 +6,7 @@ use rbuild_cache::{
     MountedFrom, PrivilegeOptions, VolumeName,
 };
 use rbuild_executor::{FirstProcess, Limits};
-use rbuild_oci::{ContainerConfig, Empty, ImagePath, Platform};
+use rbuild_oci::{ContainerConfig, Empty, Healthcheck, ImagePath, Platform};
 use rbuild_planner::Access;
 use std::collections::BTreeMap;
 
@@ -61,6 +61,8 @@ pub struct ContainerRequest {
     pub first: FirstProcess,
     /// `--log-driver` and `--log-opt`.
     pub log: ContainerLog,
+    /// `--health-cmd` and its like, `--no-healthcheck`; what is not said in it is as in the image.
+    pub health: Option<Healthcheck>,
 }
 
 /// Something that a container is to see beside its image.
@@ -205,8 +207,24 @@ impl ContainerRequest {
         if let Some(signal) = &self.stop_signal {
             config.stop_signal.clone_from(signal);
         }
+        if let Some(health) = &self.health {
+            config.healthcheck = Some(merged(health, config.healthcheck.unwrap_or_default()));
+        }
         config.volumes.extend(self.anonymous_volumes.iter().map(|path| (path.to_string(), Empty {})));
         config.labels.extend(self.labels.iter().cloned());
         config
+    }
+}
+
+/// `own`, and where it says nothing `inherited`.
+fn merged(own: &Healthcheck, inherited: Healthcheck) -> Healthcheck {
+    let time = |own, inherited| if own == 0 { inherited } else { own };
+    Healthcheck {
+        test: if own.test.is_empty() { inherited.test } else { own.test.clone() },
+        interval: time(own.interval, inherited.interval),
+        timeout: time(own.timeout, inherited.timeout),
+        start_period: time(own.start_period, inherited.start_period),
+        start_interval: time(own.start_interval, inherited.start_interval),
+        retries: time(own.retries, inherited.retries),
     }
 }

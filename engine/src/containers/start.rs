@@ -167,6 +167,7 @@ impl Engine {
             pid: None,
             state: ContainerState::Created,
             paused: false,
+            health: None,
             remove_when_ended: request.retention == Retention::Remove,
             settings: Some(settings),
         };

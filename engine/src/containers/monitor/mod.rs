@@ -6,6 +6,7 @@
 
 mod client;
 mod connection;
+mod health;
 mod log_writer;
 mod packet;
 mod session;
@@ -16,6 +17,7 @@ pub use packet::OutputStream;
 use super::{process::RunningContainer, start::stream_failure};
 use crate::{Engine, Error};
 use client::{Client, Part, listen};
+use health::Health;
 use log_writer::LogWriter;
 use nix::{
     errno::Errno,
@@ -60,7 +62,7 @@ impl Engine {
                 monitor.serve_client(0);
                 let Prepared { container, locked, network, stdio } = prepared;
                 match self.launch(container, locked, (network, stdio)) {
-                    Ok(running) => return monitor.begin(running),
+                    Ok(running) => return monitor.begin(self, running),
                     Err(error) => {
                         monitor.close();
                         let Some(first) = monitor.clients.pop() else { return };
@@ -96,6 +98,7 @@ impl Engine {
             session,
             input,
             log: LogWriter::new(directory.log(), log),
+            health: Health::new(&container, &directory)?,
             listener,
             socket: directory.monitor(),
             clients: Vec::new(),
@@ -132,6 +135,8 @@ struct Monitor {
     session: Session,
     input: ContainerInput,
     log: LogWriter,
+    /// There if it is checked.
+    health: Option<Health>,
     listener: UnixListener,
     socket: PathBuf,
     clients: Vec<Client>,
@@ -147,7 +152,7 @@ struct Ready {
 }
 
 impl Monitor {
-    fn begin(mut self, running: RunningContainer) {
+    fn begin(mut self, engine: &Engine, running: RunningContainer) {
         for UnmetLimit { flags, reason } in running.unmet_limits() {
             let message = Message::Unmet { flags: flags.clone(), reason: reason.clone() };
             self.clients.iter_mut().for_each(|client| client.send(&message));
@@ -159,14 +164,17 @@ impl Monitor {
         self.running = Some(running);
         self.clients.iter_mut().for_each(|client| client.send(&Message::Started));
         rbuild_sys::resident::give_code_back();
-        self.run();
+        self.run(engine);
     }
 
-    fn run(mut self) {
+    fn run(mut self, engine: &Engine) {
         loop {
             match self.wait() {
                 Ok(ready) => {
                     self.serve(&ready);
+                    if let (Some(health), Some(running)) = (&mut self.health, &self.running) {
+                        health.turn(engine, &running.container);
+                    }
                     if ready.ended {
                         break;
                     }
@@ -191,7 +199,8 @@ impl Monitor {
         watched.extend(outputs.iter().map(|(_, end)| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
         let takes_input = self.session.takes_input();
         watched.extend(self.clients.iter().map(|client| client.watched(takes_input)));
-        poll(&mut watched, PollTimeout::NONE)?;
+        watched.extend(self.health.iter().flat_map(Health::watched));
+        poll(&mut watched, self.health.as_ref().map_or(PollTimeout::NONE, Health::patience))?;
         let mut happened = watched.iter().map(|one| one.any() == Some(true));
         let mut next = |is_watched: bool| is_watched && happened.next() == Some(true);
         Ok(Ready {
