@@ -1,5 +1,6 @@
 //! Everything that can end the program early.
 
+use rbuild::UnknownContainer;
 use rbuild_docker_api::FilterError;
 use std::{io, path::PathBuf};
 
@@ -65,7 +66,7 @@ pub(crate) enum CliError {
     },
     /// No image and no container has that name.
     #[error("No such object: {0}")]
-    NoSuchObject(String),
+    NoSuchObject(UnknownContainer),
     /// A build has no such step.
     #[error("build {build} has no step {step}, or that step wrote nothing")]
     NoSuchStep {

@@ -155,6 +155,7 @@ fn hint(error: &CliError) -> Option<Hint> {
         CliError::Build(error) => error.hint(),
         CliError::Engine(error) => error.hint(),
         CliError::Run(error) => hint(error),
+        CliError::NoSuchObject(unknown) => unknown.near.clone().map(Hint::DidYouMean),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! The `Config` object of `inspect`.
 
-use rbuild::{ContainerConfig, Empty, Healthcheck};
+use rbuild::{Container, ContainerConfig, ContainerInput, Empty, Healthcheck};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -35,9 +35,44 @@ pub struct Config {
     pub volumes: Option<BTreeMap<String, Empty>>,
     /// Where commands start.
     pub working_dir: String,
-    /// The image as it was asked for; containers only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    /// What only containers have.
+    #[serde(flatten)]
+    pub container: Option<ContainerPart>,
+}
+
+/// What the config of a container has beside that of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerPart {
+    /// The image as it was asked for.
+    pub image: String,
+    /// Its host name.
+    pub hostname: String,
+    /// True if it has a terminal.
+    pub tty: bool,
+    /// True if something can be typed into it.
+    pub open_stdin: bool,
+    /// True if its input ends with the first one who types.
+    pub stdin_once: bool,
+    /// Seconds between the signal that asks it to stop and the one that makes it.
+    pub stop_timeout: Option<i64>,
+}
+
+impl From<&Container> for ContainerPart {
+    fn from(container: &Container) -> Self {
+        let settings = container.settings.as_ref();
+        let input = settings.map(|settings| settings.input).unwrap_or_default();
+        let hostname = settings.and_then(|settings| settings.hostname.clone());
+        let short_id = || container.id.chars().take(12).collect();
+        Self {
+            image: container.image.clone(),
+            hostname: hostname.unwrap_or_else(short_id),
+            tty: container.has_terminal(),
+            open_stdin: input != ContainerInput::None,
+            stdin_once: input == ContainerInput::Once,
+            stop_timeout: settings.and_then(|settings| settings.stop_timeout),
+        }
+    }
 }
 
 impl From<&ContainerConfig> for Config {
@@ -58,15 +93,27 @@ impl From<&ContainerConfig> for Config {
             user: config.user.clone(),
             volumes: members(&config.volumes),
             working_dir: config.working_dir.clone(),
-            image: None,
+            container: None,
         }
     }
 }
 
 /// Takes out of a `Config` what Docker leaves out when it is not set.
 pub(crate) fn without_unset(config: &mut Value) {
-    const ALWAYS: [&str; 9] =
-        ["Cmd", "Entrypoint", "Env", "Image", "Labels", "OnBuild", "User", "Volumes", "WorkingDir"];
+    const ALWAYS: [&str; 12] = [
+        "Cmd",
+        "Entrypoint",
+        "Env",
+        "Image",
+        "Labels",
+        "OnBuild",
+        "OpenStdin",
+        "StdinOnce",
+        "Tty",
+        "User",
+        "Volumes",
+        "WorkingDir",
+    ];
     let unset = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || value == "";
     if let Some(fields) = config.as_object_mut() {
         *fields = std::mem::take(fields)

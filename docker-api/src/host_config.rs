@@ -1,32 +1,232 @@
 //! What a container is given of the host, as Docker's JSON has it.
 
-use rbuild::{Container, PrivilegeOptions};
+use rbuild::{Container, ContainerLimits, ContainerMount, ContainerSettings, MissingHostPath, MountedFrom};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
-/// The settings of a container that are not its image's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Bytes of `/dev/shm`, if nothing else was asked for.
+const USUAL_SHARED_MEMORY: u64 = 64 << 20;
+/// The period in which `--cpus` is expressed, microseconds, and what one of them is in billionths of a processor.
+const PERIOD: u64 = 100_000;
+const NANO_CPUS: u64 = 1_000_000_000 / PERIOD;
+
+/// The settings of a container that are not its image's, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostConfig {
+    /// What was asked for by `-v`: `SOURCE:TARGET[:OPTIONS]`.
+    pub binds: Option<Vec<String>>,
+    /// What becomes of its output.
+    pub log_config: LogConfig,
+    /// Never: nothing starts a container again.
+    pub restart_policy: RestartPolicy,
+    /// True if it is removed when it ends.
+    pub auto_remove: bool,
     /// Capabilities beside the usual ones.
     pub cap_add: Option<Vec<String>>,
     /// Usual capabilities that it does not have.
     pub cap_drop: Option<Vec<String>>,
     /// Every capability, no filter of system calls, nothing of the kernel hidden.
     pub privileged: bool,
+    /// True if it may not change its own files.
+    pub readonly_rootfs: bool,
     /// `--security-opt`s.
     pub security_opt: Option<Vec<String>>,
+    /// `--tmpfs`: options by path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tmpfs: BTreeMap<String, String>,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: u64,
+    /// Weight among the processes of the machine; 0 is the usual.
+    pub cpu_shares: u64,
+    /// Bytes of memory; 0 is any number.
+    pub memory: u64,
+    /// Billionths of a processor, from `--cpus`.
+    pub nano_cpus: u64,
+    /// The control group below which that of the container is made.
+    pub cgroup_parent: String,
+    /// Length of a period in microseconds.
+    pub cpu_period: u64,
+    /// Microseconds of processor time in each period.
+    pub cpu_quota: u64,
+    /// Processors.
+    pub cpuset_cpus: String,
+    /// Memory nodes.
+    pub cpuset_mems: String,
+    /// Memory and swap together; -1 is any amount, 0 is not limited.
+    pub memory_swap: i64,
+    /// Processes and threads at one moment.
+    pub pids_limit: Option<u64>,
+    /// Limits of each process.
+    pub ulimits: Option<Vec<Ulimit>>,
+    /// What was asked for by `--mount`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<AskedMount>,
+    /// True if its first process is one that hands on signals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
+}
+
+/// What becomes of the output of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LogConfig {
+    /// `json-file` or `none`.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// `max-size` and `max-file`.
+    pub config: BTreeMap<&'static str, String>,
+}
+
+/// When a container is started again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RestartPolicy {
+    /// `no`.
+    pub name: &'static str,
+    /// 0.
+    pub maximum_retry_count: u32,
+}
+
+/// A limit of each process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Ulimit {
+    /// What is limited.
+    pub name: String,
+    /// What a process may raise it to.
+    pub hard: i64,
+    /// The limit in force.
+    pub soft: i64,
+}
+
+/// A mount that was asked for in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AskedMount {
+    /// `bind` or `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    /// On the host.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// In the container.
+    pub target: String,
+    /// May it only be read?
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 impl From<&Container> for HostConfig {
     fn from(container: &Container) -> Self {
-        let usual = PrivilegeOptions::default();
-        let privileges = container.settings.as_ref().map_or(&usual, |settings| &settings.privileges);
-        let some = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
-        Self {
+        let known = Self {
+            restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
+            auto_remove: container.remove_when_ended,
+            shm_size: USUAL_SHARED_MEMORY,
+            ..Self::default()
+        };
+        match &container.settings {
+            Some(settings) => known.with_settings(settings).with_limits(&settings.limits),
+            None => known,
+        }
+    }
+}
+
+impl HostConfig {
+    fn with_settings(self, settings: &ContainerSettings) -> Self {
+        let privileges = &settings.privileges;
+        let mut asked = Self {
+            log_config: log(settings),
             cap_add: some(&privileges.cap_add),
             cap_drop: some(&privileges.cap_drop),
             privileged: privileges.privileged,
+            readonly_rootfs: settings.read_only,
             security_opt: some(&privileges.security),
+            shm_size: settings.shm_size.filter(|size| *size > 0).unwrap_or(self.shm_size),
+            init: settings.init.then_some(true),
+            ..self
+        };
+        for mount in &settings.mounts {
+            asked.add(mount);
+        }
+        asked
+    }
+
+    fn add(&mut self, mount: &ContainerMount) {
+        let asked = |kind, source| AskedMount {
+            kind,
+            source,
+            target: mount.target.clone(),
+            read_only: mount.read_only,
+        };
+        let bind = |source: &str| {
+            let options = match (mount.options.as_str(), mount.read_only) {
+                ("", true) => ":ro".to_owned(),
+                ("", false) => String::new(),
+                (options, _) => format!(":{options}"),
+            };
+            format!("{source}:{}{options}", mount.target)
+        };
+        match &mount.from {
+            // `-v PATH`, and what the image says, are in the config
+            MountedFrom::Volume { anonymous: true, .. } => {}
+            MountedFrom::Volume { volume, .. } => {
+                self.binds.get_or_insert_default().push(bind(&volume.to_string()));
+            }
+            MountedFrom::Host { source, missing: MissingHostPath::Made, .. } => {
+                self.binds.get_or_insert_default().push(bind(&source.to_string_lossy()));
+            }
+            MountedFrom::Host { source, .. } => {
+                self.mounts.push(asked("bind", source.to_string_lossy().into_owned()));
+            }
+            MountedFrom::Tmpfs { tmpfs } if tmpfs.by_flag => {
+                self.tmpfs.insert(mount.target.clone(), mount.options.clone());
+            }
+            MountedFrom::Tmpfs { .. } => self.mounts.push(asked("tmpfs", String::new())),
         }
     }
+
+    fn with_limits(self, limits: &ContainerLimits) -> Self {
+        let memory = limits.memory.unwrap_or(0);
+        // docker's default is as much swap as memory
+        let twice = i64::try_from(memory.saturating_mul(2)).unwrap_or(i64::MAX);
+        let (nano_cpus, cpu_period, cpu_quota) = match (limits.cpu_period, limits.cpu_quota) {
+            (Some(PERIOD), Some(quota)) => (quota.saturating_mul(NANO_CPUS), 0, 0),
+            (period, quota) => (0, period.unwrap_or(0), quota.unwrap_or(0)),
+        };
+        let ulimit = |limit: &rbuild::ContainerUlimit| Ulimit {
+            name: limit.name.clone(),
+            hard: limit.hard,
+            soft: limit.soft,
+        };
+        let ulimits: Vec<_> = limits.ulimits.iter().map(ulimit).collect();
+        Self {
+            cpu_shares: limits.cpu_shares.unwrap_or(0),
+            memory,
+            nano_cpus,
+            cgroup_parent: limits.parent.clone().unwrap_or_default(),
+            cpu_period,
+            cpu_quota,
+            cpuset_cpus: limits.cpuset_cpus.clone().unwrap_or_default(),
+            cpuset_mems: limits.cpuset_mems.clone().unwrap_or_default(),
+            memory_swap: limits.memory_and_swap.unwrap_or(twice),
+            pids_limit: limits.pids,
+            ulimits: Some(ulimits).filter(|ulimits| !ulimits.is_empty()),
+            ..self
+        }
+    }
+}
+
+fn log(settings: &ContainerSettings) -> LogConfig {
+    let log = settings.log;
+    let size = log.max_size.map(|size| ("max-size", size.to_string()));
+    let files = log.max_files.map(|files| ("max-file", files.to_string()));
+    LogConfig {
+        kind: if log.is_kept { "json-file" } else { "none" },
+        config: size.into_iter().chain(files).collect(),
+    }
+}
+
+fn some(words: &[String]) -> Option<Vec<String>> {
+    (!words.is_empty()).then(|| words.to_vec())
 }

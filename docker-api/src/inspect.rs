@@ -4,7 +4,7 @@
 //! `omitempty` has it: [`ImageInspect::printed`], [`ContainerInspect::printed`].
 
 use crate::{
-    config::{Config, without_unset},
+    config::{Config, ContainerPart, without_unset},
     containers::state,
     host_config::HostConfig,
     names::with_tag,
@@ -266,7 +266,10 @@ impl ContainerInspect {
             size_rw: sizes.map(|sizes| sizes.written),
             size_root_fs: sizes.map(|sizes| sizes.all),
             mounts: mounts(container, mountpoint),
-            config: Config { image: Some(container.image.clone()), ..Config::from(&container.config) },
+            config: Config {
+                container: Some(ContainerPart::from(container)),
+                ..Config::from(&container.config)
+            },
         }
     }
 }

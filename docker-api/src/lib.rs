@@ -44,7 +44,7 @@ pub use builds::{
 };
 pub use cache::{CacheFilter, CacheMountRow, CacheRow, cache_totals};
 pub use cache_report::{CacheReport, first_miss};
-pub use config::Config;
+pub use config::{Config, ContainerPart};
 pub use containers::{ContainerFilter, ContainerRow};
 pub use contexts::{ContextRow, directory_rows};
 pub use documents::{BuildMetadata, Version, VersionOfSide};

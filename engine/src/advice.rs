@@ -20,6 +20,7 @@ impl Error {
             Self::CacheExport { source, .. } => Hint::of_cache(source),
             Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
+            Self::NoSuchContainer(unknown) => unknown.near.clone().map(Hint::DidYouMean),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
             Self::Store(StoreError::Document { path, .. }) => {

@@ -2,8 +2,8 @@
 
 use crate::{
     AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
-    NetworkError, PauseError, PrivilegeError, Remains, StepFailure, VolumeError, diagnostic::DockerfileText,
-    remote_sources::RemoteError,
+    NetworkError, PauseError, PrivilegeError, Remains, StepFailure, UnknownContainer, VolumeError,
+    diagnostic::DockerfileText, remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -159,7 +159,7 @@ pub enum Error {
     Volume(#[from] VolumeError),
     /// No container of that name or id.
     #[error("No such container: {0}")]
-    NoSuchContainer(String),
+    NoSuchContainer(UnknownContainer),
     /// A container name is taken.
     #[error("the container name {name:?} is already in use by container {id}")]
     ContainerNameTaken {

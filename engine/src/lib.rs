@@ -89,6 +89,7 @@ mod ssh;
 mod start_failure;
 mod step_failure;
 mod transfer;
+mod unknown_container;
 mod unsupported;
 mod urls;
 mod usage;
@@ -110,10 +111,10 @@ pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
 };
 pub use containers::{
-    Attached, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes, ContainerStdio,
-    During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, HostEnd, LogEntry, LogRequest,
-    MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource, Retention, RunningContainer,
-    RunningProgram, Terminal, VolumesFrom, parse_signal, start_detached,
+    Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes,
+    ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, HostEnd, LogEntry,
+    LogRequest, MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource, Retention,
+    RunningContainer, RunningProgram, Terminal, VolumesFrom, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use diagnostic::{Diagnostic, OtherMistake};
@@ -178,6 +179,7 @@ pub use ssh::SshKeys;
 pub use start_failure::StartFailure;
 pub use step_failure::StepFailure;
 pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
+pub use unknown_container::UnknownContainer;
 pub use usage::{
     CacheEntry, CacheKind, DetailedUsage, PruneCache, PruneContainers, PruneEffect, PruneImages,
     PruneRequest, PruneVolumes, Pruned, UsageLine,
@@ -187,11 +189,12 @@ pub use volumes::{VolumeError, VolumeUsage};
 use rbuild_cache::Store;
 pub use rbuild_cache::{
     BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerHealth, ContainerLog, ContainerMount, ContainerNetwork, ContainerState, EvictedBy, FailedStepBudget,
-    Fault, FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage, LayerId, ListedManifest, LogReader, ManifestList,
-    MissReason, MissingHostPath, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, PlatformImage,
-    PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts, Verified,
-    Volume, VolumeName,
+    Container, ContainerHealth, ContainerInput, ContainerLimits, ContainerLog, ContainerMount,
+    ContainerNetwork, ContainerSettings, ContainerState, ContainerUlimit, EvictedBy, FailedStepBudget, Fault,
+    FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage, LayerId, ListedManifest,
+    LogReader, ManifestList, MissReason, MissingHostPath, MountPropagation, MountUsage, MountedFrom,
+    MountedTmpfs, PlatformImage, PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder,
+    StepOutcome, Submounts, Verified, Volume, VolumeName,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

@@ -23,7 +23,7 @@ use rbuild_sys::{
     limits::{Limits, UnmetLimit},
     overlay::{Syncing, Upper},
     privileges::Privileges,
-    sandbox::{FirstProcess, Running},
+    sandbox::{FirstProcess, RootAccess, Running},
     spawn,
     terminal::{WindowSize, open_terminal_pair},
 };
@@ -46,6 +46,8 @@ pub struct ContainerSandbox<'a> {
     pub init: UpperDirectory<'a>,
     /// Takes the container's changes.
     pub changes: UpperDirectory<'a>,
+    /// `--read-only`: access to its own files and to those that it is given of the host's names.
+    pub root_access: Access,
     /// The kernel's care for the container's changes.
     pub syncing: Syncing,
     /// Where to note, if its root is a copy of its layers, what that is compared with; for [`collect_running`].
@@ -305,7 +307,7 @@ pub fn start_container<'a>(
     let emulator = container.emulator.map(Emulator::mount);
     let shared = container.shm_size.filter(|size| *size > 0).map(shared_memory);
     let hostname = container.host_files.hostname(container.hostname)?;
-    let hostname = host_file(&hostname, "/etc/hostname", Access::ReadWrite);
+    let hostname = host_file(&hostname, "/etc/hostname", container.root_access);
     let streams = Streams::new(&container.stdio)?;
     let mounts = std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes);
     // as late as it can be, since the network is made by another program meanwhile
@@ -321,7 +323,11 @@ pub fn start_container<'a>(
         hostname: container.hostname,
         network: network.as_sandbox(),
         host_files: container.host_files,
-        host_file_access: Access::ReadWrite,
+        root_access: match container.root_access {
+            Access::ReadOnly => RootAccess::ReadOnly,
+            Access::ReadWrite => RootAccess::ReadWrite,
+        },
+        host_file_access: container.root_access,
         mounts: mounts.collect::<Result<_, _>>()?,
         security: container.security,
         privileges: container.privileges,

@@ -7,7 +7,9 @@ use rbuild_planner::{Access, Security};
 use rbuild_sys::{
     limits::Limits,
     privileges::Privileges,
-    sandbox::{self, Confinement, FirstProcess, Mount, Network, Process, Running, SandboxSpec, start},
+    sandbox::{
+        self, Confinement, FirstProcess, Mount, Network, Process, RootAccess, Running, SandboxSpec, start,
+    },
     spawn::Stdio,
 };
 use std::{
@@ -32,6 +34,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) network: Network<'a>,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) host_files: &'a HostFiles,
+    /// Access to the root's own files.
+    pub(crate) root_access: RootAccess,
     /// Access to those two.
     pub(crate) host_file_access: Access,
     /// Beside those two.
@@ -74,6 +78,7 @@ impl Guest<'_> {
         mounts.extend(self.mounts);
         Ok(start(&SandboxSpec {
             root: root.as_fd(),
+            root_access: self.root_access,
             process: Process {
                 command: &command,
                 environment: &environment,

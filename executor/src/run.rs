@@ -18,7 +18,7 @@ use rbuild_sys::{
     SandboxError, SpawnError,
     overlay::{Syncing, Upper},
     privileges::Privileges,
-    sandbox::{FirstProcess, Running},
+    sandbox::{FirstProcess, RootAccess, Running},
     spawn::{Ended, Stdio, Usage},
 };
 use std::{
@@ -183,6 +183,7 @@ pub(crate) fn launch(
         hostname: &action.hostname,
         network: network.as_sandbox(),
         host_files: run.host_files,
+        root_access: RootAccess::ReadWrite,
         host_file_access: Access::ReadOnly,
         mounts,
         security: action.security,

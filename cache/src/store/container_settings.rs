@@ -32,6 +32,9 @@ pub struct ContainerSettings {
     /// True if its first process is one that hands on signals and waits for orphans.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// True if it may not change its own files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// What is kept of what it writes.
     #[serde(default)]
     pub log: ContainerLog,

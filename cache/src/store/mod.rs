@@ -24,6 +24,7 @@ mod listing;
 mod lower;
 mod manifest_list;
 mod mount_record;
+mod noted_health;
 mod open_upload;
 mod opening;
 mod partial_blob;

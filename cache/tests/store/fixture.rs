@@ -88,6 +88,7 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
 pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
     Container {
         paused: false,
+        health: None,
         id: id.to_owned(),
         name: format!("name of {id}"),
         image: "an image".to_owned(),

@@ -8,11 +8,11 @@ use super::{
     system::PruneFlags,
     volume::MountFlags,
 };
-use clap::Args;
+use clap::{ArgAction, Args};
 
 /// What was typed after `run`.
 #[derive(Debug, Args)]
-#[command(override_usage = "rbuild run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+#[command(override_usage = "rbuild run [OPTIONS] IMAGE [COMMAND] [ARG...]", disable_help_flag = true)]
 pub(crate) struct RunArgs {
     /// Let it run in the background and print its id
     #[arg(short, long, switch = false)]
@@ -29,7 +29,7 @@ pub(crate) struct RunArgs {
 
 /// What was typed after `create`.
 #[derive(Debug, Args)]
-#[command(override_usage = "rbuild create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+#[command(override_usage = "rbuild create [OPTIONS] IMAGE [COMMAND] [ARG...]", disable_help_flag = true)]
 pub(crate) struct CreateArgs {
     #[command(flatten)]
     pub(crate) container: ContainerArgs,
@@ -86,6 +86,12 @@ pub(crate) struct ContainerArgs {
     /// Seconds until it is killed when it is to stop
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub(crate) stop_timeout: Option<i64>,
+    /// Let it only read its own files, but for what is mounted
+    #[arg(long, switch = false)]
+    pub(crate) read_only: bool,
+    /// When it is started again: only no
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<String>,
     /// Let a small first process hand on signals and wait for processes that have lost their parents
     #[arg(long, switch = false)]
     pub(crate) init: bool,
@@ -99,7 +105,7 @@ pub(crate) struct ContainerArgs {
     #[arg(long, value_name = "FILE", value_parser = any_path())]
     pub(crate) cidfile: Option<std::path::PathBuf>,
     /// Host name of the container
-    #[arg(long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
     /// Network: private, host, none or container:NAME [default: private]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
@@ -116,6 +122,10 @@ pub(crate) struct ContainerArgs {
     /// false: accept registries with unknown certificates or none
     #[arg(long, switch = true)]
     pub(crate) tls_verify: bool,
+
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
 
     /// Every capability, no filter of system calls, nothing of the kernel hidden
     #[arg(long, switch = false)]
@@ -171,6 +181,9 @@ pub(crate) struct RmArgs {
     /// Remove the volumes that were made for them too
     #[arg(short, long)]
     pub(crate) volumes: bool,
+    /// There are no links between containers
+    #[arg(short, long, hide = true)]
+    pub(crate) link: bool,
 }
 
 /// What was typed after `commit`.
@@ -196,6 +209,9 @@ pub(crate) struct CommitArgs {
     /// false: let the container run while its files are read
     #[arg(short, long, switch = true)]
     pub(crate) pause: bool,
+    /// Make all layers one
+    #[arg(long, switch = false)]
+    pub(crate) squash: bool,
 }
 
 /// What was typed after `export`.

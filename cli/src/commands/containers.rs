@@ -10,7 +10,7 @@ use crate::{
     streams::{answer, print},
     table::{Column, Format, Listing},
 };
-use rbuild::{CommitRequest, ContainerState, During, Pause};
+use rbuild::{CommitLayers, CommitRequest, ContainerState, During, Pause};
 use rbuild_docker_api::{ContainerFilter, ContainerRow};
 
 pub(super) const COLUMNS: &[Column] = &[
@@ -60,6 +60,9 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
 
 /// Removes containers, and goes on after each that cannot be removed.
 pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
+    if args.link {
+        return Err(UsageError::new("--link is not supported: there are no links between containers").into());
+    }
     let engine = app.engine()?;
     each(&args.containers, force(args.force), app.environment.color(), |name| {
         if name.is_empty() {
@@ -83,6 +86,7 @@ pub(super) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
         message: args.message,
         changes: args.change,
         pause: if args.pause { Pause::Container } else { Pause::Nothing },
+        layers: if args.squash { CommitLayers::One } else { CommitLayers::Added },
     };
     let committed = app.engine()?.commit(&request)?;
     if args.pause && committed.during == During::Running {

@@ -1,7 +1,7 @@
 //! `exec`: a further program in a container that runs.
 
 use super::{
-    run::variables_of,
+    key_value_file,
     session::{self, Program},
     signals::Signals,
 };
@@ -29,7 +29,7 @@ pub(super) fn exec(app: &App, args: ExecArgs) -> Result<u8, CliError> {
     }
     let mut env = Vec::new();
     for path in &args.env_file {
-        env.extend(variables_of(path, &app.environment)?);
+        env.extend(key_value_file::variables(path, &app.environment)?);
     }
     args.env.iter().try_for_each(|text| variable(text))?;
     env.extend(pairs(&args.env, &app.environment).into_iter().map(|(name, value)| format!("{name}={value}")));

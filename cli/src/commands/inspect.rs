@@ -131,16 +131,17 @@ fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliE
         let shape = VolumeInspect::new(&volume, &engine.volume_mountpoint(&volume.name)).complete();
         Ok::<_, rbuild::Error>(Object { printed: shape.clone(), complete: shape })
     };
-    let missing = |_| CliError::NoSuchObject(name.to_owned());
     match asked.kind {
         ObjectKind::Image => Ok(image()?),
         ObjectKind::Container => Ok(container()?),
         ObjectKind::Volume => Ok(volume()?),
         ObjectKind::Any => match container() {
             Ok(object) => Ok(object),
-            Err(rbuild::Error::NoSuchContainer(_)) => match image() {
+            Err(rbuild::Error::NoSuchContainer(unknown)) => match image() {
                 Err(rbuild::Error::NoSuchImage(_)) => match volume() {
-                    Err(error @ rbuild::Error::Volume(VolumeError::NoSuch(_))) => Err(missing(error)),
+                    Err(rbuild::Error::Volume(VolumeError::NoSuch(_))) => {
+                        Err(CliError::NoSuchObject(unknown))
+                    }
                     other => Ok(other?),
                 },
                 other => Ok(other?),

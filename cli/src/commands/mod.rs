@@ -21,6 +21,7 @@ mod history;
 mod images;
 mod imagetools;
 mod inspect;
+mod key_value_file;
 mod lifecycle;
 mod login;
 mod manifest;

@@ -1,7 +1,7 @@
 //! `run` and `create`.
 
 use super::{
-    attendance,
+    attendance, key_value_file,
     registry::{fetch, fetch_layers},
     session,
     signals::Signals,
@@ -14,7 +14,7 @@ use crate::{
     exit,
     monitor::{self, Caller},
     new_file::NewFile,
-    options::{Foreground, PullWhen, RunOptions, TerminalUse, label, pairs, reference},
+    options::{Foreground, PullWhen, RunOptions, TerminalUse, reference},
     streams::{self, print},
     terminal::Size,
 };
@@ -23,17 +23,13 @@ use rbuild::{
     RequestedSource, Retention, Terminal, UnmetLimit,
 };
 use rbuild_docker_api::with_tag;
-use std::{
-    fs,
-    io::{self, IsTerminal},
-    path::{Path, PathBuf},
-};
+use std::io::{self, IsTerminal};
 
 /// Runs a command in a new container; gives its exit code.
 pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let foreground = Foreground::new(&args)?;
     let options = RunOptions::new(args.container, &app.environment)?;
-    let order = Order::prepare(app, options, &foreground)?;
+    let mut order = Order::prepare(app, options, &foreground)?;
     let (keys, passes_signals) = match foreground {
         Foreground::Leaves => {
             let container = order.make()?;
@@ -71,19 +67,22 @@ struct Order<'a> {
     engine: Engine,
     request: ContainerRequest,
     pull: PullWhen,
-    cidfile: Option<PathBuf>,
+    /// Where the container's id is to be written.
+    cidfile: Option<NewFile>,
 }
 
 impl<'a> Order<'a> {
     /// Settles what is asked of the engine, and fetches the image if that is to be done.
     fn prepare(app: &'a App, mut options: RunOptions, foreground: &Foreground) -> Result<Self, CliError> {
-        let (cidfile, pull) = (options.cidfile.take(), options.pull);
-        if let Some(path) = cidfile.as_deref().filter(|path| path.exists()) {
+        let pull = options.pull;
+        if let Some(path) = options.cidfile.as_deref().filter(|path| path.exists()) {
             return Err(CliError::Refused(format!(
                 "container ID file found, make sure the other container isn't running or delete {}",
                 path.display()
             )));
         }
+        // before there is a container whose id could not be written
+        let cidfile = options.cidfile.take().map(|path| NewFile::at(&path, 0o644)).transpose()?;
         let engine = app.engine_with_registries(options.certificates)?;
         provide_image(app, &engine, &options)?;
         let request = request(options, foreground, &app.environment)?;
@@ -97,7 +96,7 @@ impl<'a> Order<'a> {
     }
 
     /// Starts such a container as a part of this process: nobody looks at it later.
-    fn run_here(&self) -> Result<u8, CliError> {
+    fn run_here(&mut self) -> Result<u8, CliError> {
         let signals = Signals::take()?;
         let container = self.with_layers(|| self.engine.start(&self.request))?;
         self.tell(container.id(), container.other_platform())?;
@@ -112,7 +111,7 @@ impl<'a> Order<'a> {
     }
 
     /// Makes a container that others can start.
-    fn make(&self) -> Result<Container, CliError> {
+    fn make(&mut self) -> Result<Container, CliError> {
         let container = self.with_layers(|| self.engine.create(&self.request))?;
         self.tell(&container.id, container.other_platform())?;
         Ok(container)
@@ -140,7 +139,7 @@ impl<'a> Order<'a> {
     }
 
     /// Writes the id where it is asked for, and says if its programs are not this machine's own.
-    fn tell(&self, id: &str, other: Option<&Platform>) -> Result<(), CliError> {
+    fn tell(&mut self, id: &str, other: Option<&Platform>) -> Result<(), CliError> {
         if let Some(other) = other.filter(|_| self.request.platform.is_none()) {
             exit::warn(&format!(
                 "The requested image's platform ({other}) does not match the detected host platform ({}) and no specific \
@@ -148,7 +147,7 @@ impl<'a> Order<'a> {
                 Platform::host()
             ));
         }
-        self.cidfile.as_deref().map_or(Ok(()), |path| NewFile::at(path, 0o644)?.write(id))
+        self.cidfile.take().map_or(Ok(()), |file| file.write(id))
     }
 }
 
@@ -173,7 +172,7 @@ fn request(
 ) -> Result<ContainerRequest, CliError> {
     let mut env = Vec::new();
     for path in &options.env_files {
-        env.extend(variables_of(path, environment)?);
+        env.extend(key_value_file::variables(path, environment)?);
     }
     env.extend(options.env);
     let terminal = match options.terminal {
@@ -189,9 +188,7 @@ fn request(
     };
     let mut labels = Vec::new();
     for path in &options.label_files {
-        for line in lines_of(path)? {
-            labels.push(label(&line)?);
-        }
+        labels.extend(key_value_file::labels(path)?);
     }
     labels.extend(options.labels);
     let stdin = match (options.stdin, foreground) {
@@ -222,25 +219,11 @@ fn request(
         labels,
         stop_signal: options.stop_signal,
         stop_timeout: options.stop_timeout,
+        root_access: options.root_access,
         first: options.first,
         log: options.log,
         health: options.health,
     })
-}
-
-/// The variables of an `--env-file`: a pair or a name a line, `#` for remarks.
-pub(super) fn variables_of(path: &Path, environment: &Environment) -> Result<Vec<String>, CliError> {
-    Ok(pairs(&lines_of(path)?, environment)
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect())
-}
-
-/// The lines of a file that say something.
-fn lines_of(path: &Path) -> Result<Vec<String>, CliError> {
-    let text = fs::read_to_string(path).map_err(CliError::file("open", path))?;
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
 }
 
 /// The same mount with an absolute path of the host.

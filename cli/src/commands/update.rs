@@ -6,15 +6,14 @@ use crate::{
     args::UpdateArgs,
     error::{CliError, UsageError},
     monitor,
-    options::{ChangedLimits, refuse},
+    options::{ChangedLimits, never_restarted},
     streams::print,
 };
 use rbuild::{Force, UnmetLimit};
 
 /// Changes limits of containers.
 pub(super) fn update(app: &App, args: &UpdateArgs) -> Result<(), CliError> {
-    let restart = args.restart.as_deref().unwrap_or("no");
-    refuse(&[("restart", restart != "no")])?;
+    never_restarted(args.restart.as_deref())?;
     let changed = ChangedLimits::new(args.limits());
     if changed.is_empty() && args.restart.is_none() {
         return Err(UsageError::new("you must provide one or more flags when using this command").into());

@@ -37,7 +37,9 @@ pub(crate) use limits::ChangedLimits;
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, label, pairs};
-pub(crate) use run::{Foreground, PullWhen, RunOptions, TerminalUse, container_name, variable};
+pub(crate) use run::{
+    Foreground, PullWhen, RunOptions, TerminalUse, container_name, never_restarted, variable,
+};
 
 use crate::{environment::Environment, error::UsageError};
 use rbuild::{ImageName, ParseError, Platform, Reference};

@@ -10,8 +10,8 @@ use crate::{
     error::UsageError,
 };
 use rbuild::{
-    ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform, PrivilegeOptions,
-    Retention, parse_signal,
+    Access, ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform,
+    PrivilegeOptions, Retention, parse_signal,
 };
 use std::path::PathBuf;
 
@@ -66,6 +66,8 @@ pub(crate) struct RunOptions {
     pub(crate) stop_signal: Option<String>,
     /// `--stop-timeout`.
     pub(crate) stop_timeout: Option<i64>,
+    /// `--read-only`.
+    pub(crate) root_access: Access,
     /// `--init`.
     pub(crate) first: FirstProcess,
     /// `--log-driver` and `--log-opt`s.
@@ -123,6 +125,7 @@ impl RunOptions {
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
         refuse(&[("publish", !args.publish.is_empty())])?;
+        never_restarted(args.restart.as_deref())?;
         let network = network(args.network.as_deref())?;
         let hostname = args.hostname.filter(|name| !name.is_empty());
         if matches!(network, ContainerNetwork::Container(_)) && hostname.is_some() {
@@ -158,6 +161,7 @@ impl RunOptions {
             label_files: args.label_file,
             stop_signal: args.stop_signal.map(stop_signal).transpose()?,
             stop_timeout: args.stop_timeout,
+            root_access: if args.read_only { Access::ReadOnly } else { Access::ReadWrite },
             first: if args.init { FirstProcess::Init } else { FirstProcess::Command },
             health: health::health(&args.health)?,
             log: log::log(args.log_driver.as_deref(), &args.log_opt)?,
@@ -185,6 +189,16 @@ pub(crate) fn container_name(name: String) -> Result<String, UsageError> {
     Err(UsageError::new(format!(
         "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     )))
+}
+
+/// Checks `--restart`.
+pub(crate) fn never_restarted(policy: Option<&str>) -> Result<(), UsageError> {
+    match policy {
+        None | Some("" | "no") => Ok(()),
+        Some(other) => Err(UsageError::new(format!(
+            "--restart {other} is not supported: nothing runs that would start a container again, so only --restart no is"
+        ))),
+    }
 }
 
 fn stop_signal(text: String) -> Result<String, UsageError> {
@@ -265,6 +279,10 @@ mod tests {
         for (line, message) in [
             ("rbuild run --log-driver syslog img", "--log-driver syslog is not supported yet"),
             ("rbuild run --stop-signal x img", "invalid signal: x"),
+            (
+                "rbuild run --restart always img",
+                "--restart always is not supported: nothing runs that would start a container again, so only --restart no is",
+            ),
             ("rbuild run -l = img", "invalid label format: \"=\""),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
             (

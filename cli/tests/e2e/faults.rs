@@ -11,11 +11,11 @@ use std::{
 };
 
 /// A mounted file system; unmounted when dropped.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
     /// A file system in memory with these options at `path`, made if it is not there.
-    fn new(path: PathBuf, options: &str) -> Option<Self> {
+    pub(crate) fn new(path: PathBuf, options: &str) -> Option<Self> {
         fs::create_dir_all(&path).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).status();
         if mounted.is_ok_and(|status| status.success()) {

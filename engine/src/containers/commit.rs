@@ -1,11 +1,16 @@
 //! Making an image of a container's changes.
 
-use super::changes::{During, Pause};
-use crate::{Engine, Error};
-use rbuild_cache::{LayerMeta, LayerSource, RefRecord};
-use rbuild_oci::{ContainerConfig, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Timestamp};
-use rbuild_parser::ParseError;
-use rbuild_planner::{PlanOptions, ResolvedImage};
+use super::{
+    changes::{During, Pause},
+    config_changes::apply_changes,
+};
+use crate::{
+    Engine, Error,
+    layer_files::LayerFiles,
+    squash::{Squasher, Unsquashed},
+};
+use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, RefRecord};
+use rbuild_oci::{HistoryEntry, ImageConfig, ImageId, ImageName, Timestamp};
 
 /// `commit`.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +27,18 @@ pub struct CommitRequest {
     pub changes: Vec<String>,
     /// `--pause`.
     pub pause: Pause,
+    /// `--squash`.
+    pub layers: CommitLayers,
+}
+
+/// The layers of an image made of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitLayers {
+    /// Those of its image, and one with its changes.
+    #[default]
+    Added,
+    /// One with all of its files.
+    One,
 }
 
 /// An image made of a container.
@@ -60,7 +77,11 @@ impl Engine {
             comment: request.message.clone(),
             empty_layer: false,
         });
-        let layers: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
+        let stack: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
+        let (config, layers) = match request.layers {
+            CommitLayers::Added => (config, stack),
+            CommitLayers::One => self.as_one_layer(config, stack, &lease)?,
+        };
         self.store.sync()?;
         let record = rbuild_image::assemble(&self.store, &lease, &config, &layers)?;
         if let Some(name) = &request.name {
@@ -70,57 +91,15 @@ impl Engine {
     }
 }
 
-/// `config` after the Dockerfile instructions `changes`, as `commit --change` and `import --change` take them.
-pub(crate) fn apply_changes(
-    mut config: ContainerConfig,
-    changes: &[String],
-) -> Result<ContainerConfig, Error> {
-    const ALLOWED: [&str; 11] = [
-        "CMD",
-        "ENTRYPOINT",
-        "ENV",
-        "EXPOSE",
-        "HEALTHCHECK",
-        "LABEL",
-        "ONBUILD",
-        "STOPSIGNAL",
-        "USER",
-        "VOLUME",
-        "WORKDIR",
-    ];
-    let (mut new_command, has_path) = (false, config.env_value("PATH").is_some());
-    for change in changes {
-        let keyword = change.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-        new_command |= keyword == "CMD";
-        if !ALLOWED.contains(&keyword.as_str()) {
-            return Err(Error::NotAChange { keyword });
-        }
+impl Engine {
+    fn as_one_layer(
+        &self,
+        config: ImageConfig,
+        stack: Vec<LayerId>,
+        lease: &Lease,
+    ) -> Result<(ImageConfig, Vec<LayerId>), Error> {
+        let files = LayerFiles::as_they_are(&self.store);
+        let squasher = Squasher { store: &self.store, lease, files: &files, cancel: &Cancel::default() };
+        squasher.squash(Unsquashed { config, stack, kept: 0, base: None }, None)
     }
-    let text = crate::diagnostic::DockerfileText {
-        name: "change".to_owned(),
-        bytes: format!("FROM base\n{}\n", changes.join("\n")).into_bytes(),
-    };
-    // the error drops its lines, because the user has never seen the file that they number
-    let unread = |error| Error::syntax(ParseError { lines: None, ..error }, &text);
-    let dockerfile = rbuild_parser::parse(&text.bytes).map_err(unread)?;
-    let planned = |error| Error::plan(error, &text);
-    // the triggers of the image are for its children, not for this
-    let triggers = std::mem::take(&mut config.on_build);
-    let base = ImageConfig { config, ..ImageConfig::scratch(&Platform::host()) };
-    let options = PlanOptions::new(Platform::host());
-    let graph = rbuild_planner::select(dockerfile, &options).map_err(planned)?;
-    let resolved = ResolvedImage { id: base.id(), config: base, layers: 1 };
-    let answers = graph.unresolved().into_iter().map(|wanted| (wanted, resolved.clone())).collect();
-    let graph = graph.resolve(answers).map_err(planned)?;
-    let graph =
-        graph.finish().map_err(|_| Error::Unsupported { what: "a change that needs an image".to_owned() })?;
-    let plan = rbuild_planner::lower(graph).map_err(planned)?;
-    let mut changed = plan.target().image.config.config.clone();
-    // a build sets the mark and a PATH, Docker's commit and import do not
-    changed.args_escaped &= !new_command;
-    if !has_path && changes.iter().all(|change| !change.contains("PATH")) {
-        changed.env.retain(|pair| !pair.starts_with("PATH="));
-    }
-    changed.on_build = triggers.into_iter().chain(changed.on_build).collect();
-    Ok(changed)
 }

@@ -86,6 +86,7 @@ impl Engine {
     /// As [`Self::copy_out`].
     pub fn copy_in(&self, from: HostEnd<'_>, to: ContainerEnd<'_>, last: LastLink) -> Result<u64, Error> {
         let shown = format!("{}:{}", to.container, to.path);
+        self.check_writable(&to)?;
         let copied = match from {
             HostEnd::Path(path) => {
                 let source = host()?.source(&host_path(path), last)?;
@@ -108,6 +109,17 @@ impl Engine {
             HostEnd::WriteTar(_) => return Err(failed("read", "a tar that is written", invalid()).into()),
         };
         Ok(copied)
+    }
+
+    /// Refuses what would change the own files of a container that may not.
+    fn check_writable(&self, end: &ContainerEnd<'_>) -> Result<(), Error> {
+        let container = self.container(end.container)?;
+        let Some(settings) = container.settings.filter(|settings| settings.read_only) else { return Ok(()) };
+        let path = CopyPath::new(end.path.as_bytes());
+        if settings.mounts.iter().any(|mount| within(&path, &mount.target).is_some()) {
+            return Ok(());
+        }
+        Err(CopyError::ReadOnlyRoot.into())
     }
 
     fn opened_container(&self, end: ContainerEnd<'_>) -> Result<OpenContainer, Error> {
@@ -162,11 +174,7 @@ fn mounted(
     path: &CopyPath,
 ) -> Result<Option<(OwnedFd, CopyPath)>, Error> {
     let mounts = container.settings.iter().flat_map(|settings| &settings.mounts);
-    let inside = |target: &str| {
-        let rest = path.as_bytes().strip_prefix(target.trim_end_matches('/').as_bytes())?;
-        (rest.is_empty() || rest.starts_with(b"/")).then(|| rest.to_vec())
-    };
-    let found = mounts.filter_map(|mount| Some((mount, inside(&mount.target)?)));
+    let found = mounts.filter_map(|mount| Some((mount, within(path, &mount.target)?)));
     let Some((mount, rest)) = found.max_by_key(|(mount, _)| mount.target.len()) else { return Ok(None) };
     let (source, rest) = match &mount.from {
         MountedFrom::Host { source, .. } => (source.clone(), rest),
@@ -183,6 +191,12 @@ fn mounted(
     }
     let root = File::open(&source).map_err(|error| failed("open", &source.to_string_lossy(), error))?;
     Ok(Some((root.into(), path.within(&rest))))
+}
+
+/// What of `path` lies below `target`.
+fn within(path: &CopyPath, target: &str) -> Option<Vec<u8>> {
+    let rest = path.as_bytes().strip_prefix(target.trim_end_matches('/').as_bytes())?;
+    (rest.is_empty() || rest.starts_with(b"/")).then(|| rest.to_vec())
 }
 
 /// Copies `source` to a path below a root.

@@ -6,6 +6,7 @@
 
 mod changes;
 mod commit;
+mod config_changes;
 mod control;
 mod copy;
 mod exec;
@@ -23,8 +24,8 @@ mod start;
 mod update;
 
 pub use changes::{During, Pause};
-pub(crate) use commit::apply_changes;
-pub use commit::{CommitRequest, Committed};
+pub use commit::{CommitLayers, CommitRequest, Committed};
+pub(crate) use config_changes::apply_changes;
 pub use control::{parse_signal, start_detached};
 pub use copy::{ContainerEnd, HostEnd};
 pub use exec::{ExecPrivileges, ExecRequest, ExecStreams, RunningProgram};
@@ -35,7 +36,7 @@ pub use request::{
     ContainerRequest, ContainerStdio, FirstFiles, MountRequest, RequestedSource, Terminal, VolumesFrom,
 };
 
-use crate::{Engine, Error, Force, PauseError};
+use crate::{Engine, Error, Force, PauseError, UnknownContainer};
 use rbuild_cache::{Container, ContainerDirectory, ContainerState, StoreError};
 use rbuild_executor::Snapshots;
 use rbuild_image::ImageError;
@@ -90,7 +91,11 @@ impl Engine {
                 all.iter().filter(|container| !name.is_empty() && container.id.starts_with(name));
             fitting.next().filter(|_| fitting.next().is_none())
         };
-        exact.or_else(by_prefix).cloned().ok_or_else(|| Error::NoSuchContainer(name.to_owned()))
+        exact.or_else(by_prefix).cloned().ok_or_else(|| {
+            let names = all.iter().map(|container| container.name.as_str());
+            let near = rbuild_parser::suggest(name, names).map(str::to_owned);
+            Error::NoSuchContainer(UnknownContainer { name: name.to_owned(), near })
+        })
     }
 
     /// The bytes of the files that a container has written, and of those together with its image's.

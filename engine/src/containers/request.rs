@@ -57,6 +57,8 @@ pub struct ContainerRequest {
     pub stop_signal: Option<String>,
     /// `--stop-timeout`, in seconds.
     pub stop_timeout: Option<i64>,
+    /// `--read-only`: access to its own files.
+    pub root_access: Access,
     /// `--init`.
     pub first: FirstProcess,
     /// `--log-driver` and `--log-opt`.
@@ -177,6 +179,7 @@ impl ContainerRequest {
             mounts,
             stop_timeout: self.stop_timeout,
             init: self.first == FirstProcess::Init,
+            read_only: self.root_access == Access::ReadOnly,
             log: self.log,
             limits: recorded_limits::to_record(&self.limits),
             privileges: self.privileges.clone(),

@@ -15,6 +15,7 @@ use rbuild_executor::{
     ContainerNetwork, ContainerSandbox, FirstProcess, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory,
 };
 use rbuild_oci::Timestamp;
+use rbuild_planner::Access;
 use std::path::PathBuf;
 
 impl Engine {
@@ -92,6 +93,7 @@ impl Engine {
             layers: &container.layers,
             init: UpperDirectory { fs: &directory.init(), work: &directory.init_work() },
             changes: UpperDirectory { fs: &directory.fs(), work: &directory.work() },
+            root_access: if settings.read_only { Access::ReadOnly } else { Access::ReadWrite },
             // what goes with its program is not written down for ever
             syncing: if container.remove_when_ended { Syncing::Skipped } else { Syncing::Done },
             copy: &directory.copy(),

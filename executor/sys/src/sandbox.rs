@@ -110,11 +110,22 @@ pub struct Mount {
     pub target: PathBuf,
 }
 
+/// What the process may do with the root's own files; what is mounted in it is not meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RootAccess {
+    /// Only read them.
+    ReadOnly,
+    /// Change them.
+    ReadWrite,
+}
+
 /// A sandbox to build around a process.
 #[derive(Debug)]
 pub struct SandboxSpec<'a> {
     /// The root: a detached mount, usually of [`crate::overlay`]. It can be used for one sandbox.
     pub root: BorrowedFd<'a>,
+    /// Access to it.
+    pub root_access: RootAccess,
     /// The process in it.
     pub process: Process<'a>,
     /// Host name.
@@ -271,6 +282,10 @@ fn launch(
     }
     device::add_message_queues(&mut program);
     kernel_view::attach_processes(&mut program, &places, (&views, null), paths);
+    if spec.root_access == RootAccess::ReadOnly {
+        // every place in it has been made by now
+        program.set_own_attributes(At::Fd(spec.root.as_raw_fd()), MountAttributes::READ_ONLY);
+    }
     if let Network::None = spec.network {
         program.loopback_up();
     }

@@ -52,6 +52,9 @@ pub enum CopyError {
         /// Its path below the destination.
         entry: String,
     },
+    /// A container may not change its own files.
+    #[error("container rootfs is marked read-only")]
+    ReadOnlyRoot,
     /// Links lead to each other.
     #[error("too many symbolic links on the way to {path}")]
     TooManyLinks {
@@ -99,6 +102,7 @@ impl CopyError {
             | Self::NeedsDirectory { .. }
             | Self::OverDirectory { .. }
             | Self::OverFile { .. }
+            | Self::ReadOnlyRoot
             | Self::TooManyLinks { .. }
             | Self::Entry { .. } => Input,
         }

@@ -328,6 +328,7 @@ fn a_terminal_is_the_controlling_one() {
     let slave = pair.slave.as_fd();
     let spec = rbuild_sys::sandbox::SandboxSpec {
         root: root.as_fd(),
+        root_access: rbuild_sys::sandbox::RootAccess::ReadWrite,
         process: Process {
             command: &command,
             environment: &["PATH=/bin".into()],

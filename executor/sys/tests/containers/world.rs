@@ -150,6 +150,7 @@ impl World {
         let environment = [OsString::from(format!("PATH={}", options.path)), OsString::from("HOME=/")];
         let spec = SandboxSpec {
             root,
+            root_access: rbuild_sys::sandbox::RootAccess::ReadWrite,
             process: Process {
                 command: &command,
                 environment: &environment,

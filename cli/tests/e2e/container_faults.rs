@@ -1,0 +1,236 @@
+//! What goes wrong with containers: a clear error, a true state, nothing lost.
+
+use crate::{RBUILD, as_root_and_user, detached::monitor_of, faults::Mounted, with_busybox};
+use rbuild_testkit::{Base, Workspace};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+#[test]
+fn a_name_that_is_taken_or_not_there_is_told() {
+    as_root_and_user("a_name_that_is_taken_or_not_there_is_told", |here| {
+        let id = here.ok(["create", "--name", "web", "busybox", "true"]);
+        for words in [&["run", "--name", "web", "busybox"][..], &["run", "-d", "--name", "web", "busybox"]] {
+            let ran = here.fails(words);
+            let said = format!("the container name \"web\" is already in use by container {}", id.trim_end());
+            assert!(ran.code == 125 && ran.stderr.contains(&said), "{ran:#?}");
+        }
+        assert_eq!(here.ok(["ps", "-aq"]).lines().count(), 1, "nothing is left of them");
+        for words in [
+            &["start", "wbe"][..],
+            &["stop", "wbe"],
+            &["exec", "wbe", "true"],
+            &["logs", "wbe"],
+            &["rm", "wbe"],
+            &["cp", "wbe:/etc", "."],
+            &["commit", "wbe"],
+            &["inspect", "wbe"],
+            &["run", "--volumes-from", "wbe", "busybox"],
+        ] {
+            let ran = here.fails(words);
+            assert!(ran.stderr.contains(": wbe (did you mean web?)"), "{words:?} {ran:#?}");
+        }
+        let ran = here.fails(["start", "nothing-near"]);
+        assert!(ran.stderr.ends_with("No such container: nothing-near\n"), "{ran:#?}");
+        here.ok(["rm", "web"]);
+    });
+}
+
+#[test]
+fn an_image_without_a_command_makes_no_container() {
+    let Some(here) = with_busybox("an_image_without_a_command_makes_no_container") else { return };
+    here.build("bare", &here.context("c", "FROM scratch\nCOPY f /f\n", &[("f", "")]));
+    for words in [&["run", "bare"][..], &["run", "-d", "bare"], &["run", "--entrypoint=", "busybox"]] {
+        let ran = here.fails(words);
+        assert!(ran.code == 125 && ran.stderr.contains("no command specified"), "{words:?} {ran:#?}");
+    }
+    assert_eq!(here.fails(["create", "bare"]).code, 1);
+    assert_eq!(here.ok(["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_read_only_container_writes_where_something_is_mounted_and_nowhere_else() {
+    as_root_and_user("a_read_only_container_writes_where_something_is_mounted", |here| {
+        let look =
+            "touch /bin/x; touch /x; echo x >> /etc/hosts; touch /data/x /tmp/x /dev/shm/x && echo mounted";
+        let flags = ["--read-only", "-v", "vol:/data", "--tmpfs", "/tmp"];
+        for detached in [&["--rm"][..], &["--name", "box"]] {
+            let words = [&["run"], detached, &flags[..], &["busybox", "sh", "-c", look]].concat();
+            let ran = here.run(words);
+            assert_eq!((ran.code, ran.stdout.as_str()), (0, "mounted\n"), "{ran:#?}");
+            assert_eq!(ran.stderr.matches("Read-only file system").count(), 3, "{ran:#?}");
+        }
+        assert_eq!(here.ok(["inspect", "-f", "{{.HostConfig.ReadonlyRootfs}}", "box"]), "true\n");
+        assert_eq!(here.ok(["diff", "box"]).replace("A /data\n", "").replace("A /tmp\n", ""), "");
+        here.write("file", "x");
+        let ran = here.fails(["cp", "file", "box:/file"]);
+        assert!(ran.stderr.contains("container rootfs is marked read-only"), "{ran:#?}");
+        here.ok(["cp", "file", "box:/data/file"]);
+        here.ok(["rm", "box"]);
+    });
+}
+
+/// Its files are its own: only what its image said of itself is gone.
+#[test]
+fn a_container_whose_image_is_gone_runs_on_and_keeps_its_files() {
+    let Some(here) = with_busybox("a_container_whose_image_is_gone_runs_on_and_keeps_its_files") else {
+        return;
+    };
+    here.build("base", &here.context("c", "FROM busybox\nRUN echo base > /base\n", &[]));
+    here.ok(["run", "-d", "--name", "box", "base", "sh", "-c", "echo own > /own; exec sleep 1000"]);
+    wait_for(|| here.run(["exec", "box", "cat", "/own"]).stdout == "own\n");
+    let ran = here.fails(["rmi", "base"]);
+    assert!(ran.stderr.contains("remove the container first"), "{ran:#?}");
+    here.ok(["rmi", "-f", "base"]);
+    here.ok(["prune", "-a", "-f"]);
+    let ran = here.fails(["commit", "box", "made"]);
+    assert!(ran.code == 1 && ran.stderr.contains("No such image: sha256:"), "{ran:#?}");
+    assert_eq!(here.ok(["exec", "box", "cat", "/base", "/own"]), "base\nown\n");
+    here.ok(["stop", "-t", "0", "box"]);
+    here.ok(["start", "box"]);
+    assert_eq!(here.ok(["exec", "box", "cat", "/base"]), "base\n");
+    here.ok(["export", "-o", "box.tar", "box"]);
+    here.ok(["import", "box.tar", "made"]);
+    here.ok(["rm", "-f", "box"]);
+    assert_eq!(here.ok(["run", "--rm", "made", "cat", "/base", "/own"]), "base\nown\n");
+}
+
+/// A `run` at a terminal or without `--rm` is a client of its container.
+#[test]
+fn who_kills_rbuild_kills_no_container() {
+    as_root_and_user("who_kills_rbuild_kills_no_container", |here| {
+        let script = "echo up; while :; do sleep 0.1; done";
+        let run = ["run", "--name", "box", "busybox", "sh", "-c", script];
+        let mut run = here.command(run).stdout(Stdio::null()).spawn().unwrap();
+        wait_for(|| here.run(["logs", "box"]).stdout == "up\n");
+        run.kill().unwrap();
+        run.wait().unwrap();
+        assert_eq!(here.ok(["inspect", "-f", "{{.State.Status}}", "box"]), "running\n");
+        assert_eq!(here.ok(["exec", "box", "echo", "fine"]), "fine\n");
+        let pid = here.ok(["inspect", "-f", "{{.State.Pid}}", "box"]);
+        assert!(Command::new("kill").args(["-9", &monitor_of(here, "box")]).status().unwrap().success());
+        wait_for(|| here.ok(["inspect", "-f", "{{.State.Status}}", "box"]) == "exited\n");
+        wait_for(|| !fs::exists(format!("/proc/{}", pid.trim_end())).unwrap());
+        assert_eq!(here.ok(["logs", "box"]), "up\n", "what it wrote is there");
+        assert!(here.fails(["exec", "box", "true"]).stderr.contains("is not running"));
+        here.ok(["rm", "box"]);
+    });
+}
+
+#[test]
+fn a_full_disk_ends_a_commit_and_no_container() {
+    let test = "a_full_disk_ends_a_commit_and_no_container";
+    if !rbuild_testkit::is_root(test) {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let Some(_store) = Mounted::new(here.store().to_owned(), "size=28m") else { return };
+    here.import(Base::Busybox);
+    let script = "head -c 9000000 /dev/urandom > /big; echo ready; while sleep 0.1; do :; done";
+    here.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", script]);
+    wait_for(|| here.ok(["logs", "box"]) == "ready\n");
+    here.ok(["commit", "box", "fits"]);
+    let ran = here.fails(["commit", "box", "other"]);
+    assert!(ran.code == 3 && ran.stderr.contains("no space left on device"), "{ran:#?}");
+    assert_eq!(here.ok(["images", "-q", "other"]), "");
+    assert_eq!(here.ok(["inspect", "-f", "{{.State.Status}} {{.State.Paused}}", "box"]), "running false\n");
+    // one that writes more than there is room for ends as it would, and what could not be kept is told
+    let talks = "yes 123456789012345678901234567890 | head -c 40000000; echo end; exit 3";
+    here.ok(["run", "-d", "--name", "talks", "busybox", "sh", "-c", talks]);
+    assert_eq!(here.ok(["wait", "talks"]), "3\n");
+    assert_eq!(here.ok(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "talks"]), "exited 3\n");
+    let log = here.run(["logs", "talks"]);
+    assert!(log.code == 0 && log.stdout.starts_with("1234567890"), "{:.200}", log.stdout);
+    assert!(log.stderr.contains("could not be written here"), "{:.200}", log.stderr);
+    here.ok(["rm", "talks"]);
+    here.ok(["rmi", "fits"]);
+    here.ok(["prune", "-f"]);
+    here.ok(["commit", "box", "other"]);
+    assert_eq!(here.ok(["run", "--rm", "other", "sh", "-c", "wc -c < /big"]), "9000000\n");
+    here.ok(["rm", "-f", "box"]);
+}
+
+#[test]
+fn flags_that_cannot_be_met_are_refused_before_anything_is_made() {
+    let Some(here) = with_busybox("flags_that_cannot_be_met_are_refused_before_anything_is_made") else {
+        return;
+    };
+    here.write("env", "A=b\n# remark\n  B = c\n");
+    here.write("nameless", "=c\n");
+    here.write("bytes", b"A=b\nB=\xff\n");
+    for (words, code, said) in [
+        (
+            &["run", "--restart", "always", "busybox"][..],
+            125,
+            "--restart always is not supported: nothing runs",
+        ),
+        (&["create", "--restart=on-failure:3", "busybox"], 2, "only --restart no is"),
+        (&["rm", "-l", "a/b"], 2, "there are no links between containers"),
+        (
+            &["run", "--cidfile", "nowhere/id", "busybox", "true"],
+            125,
+            "nowhere/id: no such file or directory",
+        ),
+        (
+            &["run", "--env-file", "env", "busybox"],
+            125,
+            "invalid env file (env): variable 'B ' contains whitespaces",
+        ),
+        (&["run", "--env-file", "nameless", "busybox"], 125, "no variable name on line '=c'"),
+        (
+            &["run", "--label-file", "nameless", "busybox"],
+            125,
+            "invalid label file (nameless): no variable name",
+        ),
+        (&["run", "--env-file", "bytes", "busybox"], 125, "invalid utf8 bytes at line 2"),
+        (&["run", "--env-file", "nothing", "busybox"], 125, "open nothing: no such file or directory"),
+    ] {
+        let ran = here.fails(words);
+        assert!(ran.code == code && ran.stderr.contains(said), "{words:?} {ran:#?}");
+    }
+    assert_eq!(here.ok(["ps", "-aq"]), "");
+    here.ok(["create", "--restart=no", "busybox"]);
+}
+
+#[test]
+fn files_of_variables_and_labels_are_read_as_docker_s() {
+    let Some(here) = with_busybox("files_of_variables_and_labels_are_read_as_docker_s") else { return };
+    here.write("env", "\u{feff}A= b \n\n\t# remark\n  C=d=e\nHOME\nNOWHERE\nE=\r\n");
+    here.write("labels", "a=b c\n#x\nalone\nd=\n");
+    let words =
+        ["create", "--name", "box", "--env-file", "env", "-e", "C=over", "--label-file", "labels", "-l", "e"];
+    here.ok([&words[..], &["busybox"]].concat());
+    let home = here.path().display().to_string();
+    let seen = here.ok(["inspect", "-f", "{{json .Config.Env}} {{json .Config.Labels}}", "box"]);
+    let env = format!("[\"A= b \",\"C=over\",\"HOME={home}\",\"E=\"]");
+    assert_eq!(seen, format!("{env} {{\"a\":\"b c\",\"d\":\"\",\"e\":\"\"}}\n"));
+}
+
+#[test]
+fn inspect_says_what_a_container_was_given() {
+    let Some(here) = with_busybox("inspect_says_what_a_container_was_given") else { return };
+    let flags = "--memory 64m --cpus 0.5 --pids-limit 50 --ulimit nofile=99:100 --read-only --init --shm-size 1m \
+        --log-opt max-size=1m --rm -v vol:/vol:ro --tmpfs /tmp:size=1m --mount type=tmpfs,dst=/mem -t -i \
+        --hostname host --stop-signal USR1 --stop-timeout 4";
+    here.ok(["create", "--name", "box"].into_iter().chain(flags.split_whitespace()).chain(["busybox"]));
+    let host = "{{with .HostConfig}}{{json .Binds}} {{json .Mounts}} {{json .Tmpfs}} {{.Memory}} {{.MemorySwap}} {{.NanoCpus}} {{.CpuQuota}} \
+        {{.PidsLimit}} {{json .Ulimits}} {{.ReadonlyRootfs}} {{.Init}} {{.AutoRemove}} {{json .LogConfig}} {{.ShmSize}} {{.RestartPolicy.Name}}{{end}}";
+    let seen = here.ok(["inspect", "-f", host, "box"]);
+    let expected = r#"["vol:/vol:ro"] [{"Type":"tmpfs","Target":"/mem"}] {"/tmp":"size=1m"} 67108864 134217728 500000000 0 50 "#.to_owned()
+        + r#"[{"Name":"nofile","Hard":100,"Soft":99}] true true true {"Type":"json-file","Config":{"max-size":"1048576"}} 1048576 no"#;
+    assert_eq!(seen.trim_end(), expected);
+    let config =
+        "{{with .Config}}{{.Hostname}} {{.Tty}} {{.OpenStdin}} {{.StopSignal}} {{.StopTimeout}}{{end}}";
+    assert_eq!(here.ok(["inspect", "-f", config, "box"]), "host true true USR1 4\n");
+}
+
+fn wait_for(mut happens: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !happens() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not happen");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
