@@ -34,10 +34,16 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::{self, ScopedJoinHandle},
 };
 
 /// The longest list of attribute names, and the longest value, in bytes (xattr(7)).
 const ATTRIBUTES: usize = 64 << 10;
+
+/// Files from this length on are copied by several processors, so many at a time.
+const LONG: u64 = 256 << 10;
+const TOGETHER: usize = 64;
 
 /// Copies everything in the upper directory `from` into the empty directory `to`, overlayfs' marks among it: a
 /// container's change becomes a layer while the container stays.
@@ -46,7 +52,9 @@ const ATTRIBUTES: usize = 64 << 10;
 /// [`ExecutorError::System`] with the path that cannot be read or made.
 pub fn clone_layer(from: &Path, to: &Path) -> Result<(), ExecutorError> {
     let source = Source::at(from)?;
-    Cloner::new(Marks::Kept).directory(&source, to)?;
+    let mut cloner = Cloner { long: Some(Vec::new()), ..Cloner::new(Marks::Kept) };
+    cloner.directory(&source, to)?;
+    cloner.copy_long_files()?;
     copy_metadata(&source, to, Marks::Kept)
 }
 
@@ -159,17 +167,26 @@ pub(super) struct Cloner {
     marks: Marks,
     /// Where the first copy of a file with several names is; `None` to make each name a file.
     links: Option<HashMap<(u64, u64), PathBuf>>,
+    /// Files that are there and empty, until there are enough for several processors; `None` to copy one after another.
+    long: Option<Vec<LongFile>>,
+}
+
+/// A long file and its copy, which is empty.
+struct LongFile {
+    source: Source,
+    copy: File,
+    target: PathBuf,
 }
 
 impl Cloner {
     /// Names of one file in the source are names of one file in the copy.
     pub(super) fn new(marks: Marks) -> Self {
-        Self { marks, links: Some(HashMap::new()) }
+        Self { marks, links: Some(HashMap::new()), long: None }
     }
 
     /// Each name is a file of its own in the copy.
     pub(super) fn of_single_names(marks: Marks) -> Self {
-        Self { marks, links: None }
+        Self { marks, links: None, long: None }
     }
 
     /// True if files with several names were met.
@@ -186,23 +203,70 @@ impl Cloner {
                 self.directory(&source, &target)?;
                 copy_metadata(&source, &target, self.marks)?;
             } else if self.marks == Marks::Kept || !source.is_whiteout_device() {
-                self.entry(&source, &target)?;
+                self.entry_of_tree(source, target)?;
             }
         }
         Ok(())
     }
 
+    fn entry_of_tree(&mut self, source: Source, target: PathBuf) -> Result<(), ExecutorError> {
+        let is_long = source.metadata.is_file() && source.metadata.len() >= LONG;
+        if !is_long || self.long.is_none() {
+            return self.entry(&source, &target);
+        }
+        if self.linked(&source, &target)? {
+            return Ok(());
+        }
+        let copy = new_file(&target).map_err(on("create", &target))?;
+        if let Some(long) = &mut self.long {
+            long.push(LongFile { source, copy, target });
+            if long.len() >= TOGETHER {
+                return self.copy_long_files();
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the files that were left for several processors.
+    fn copy_long_files(&mut self) -> Result<(), ExecutorError> {
+        let (files, marks) = (self.long.as_mut().map(std::mem::take).unwrap_or_default(), self.marks);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(LongFile { source, copy, target }) =
+                files.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                fill(source, copy).map_err(on("copy", &source.shown))?;
+                copy_metadata(source, target, marks)?;
+            }
+            Ok(())
+        };
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..processors.min(files.len())).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let join = |other: ScopedJoinHandle<'_, _>| {
+                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            others.into_iter().map(join).fold(own, Result::and)
+        })
+    }
+
+    /// Makes `target` another name of the copy of `source`, if there is one; otherwise it is going to be the copy.
+    fn linked(&mut self, source: &Source, target: &Path) -> Result<bool, ExecutorError> {
+        let metadata = &source.metadata;
+        let Some(links) = self.links.as_mut().filter(|_| metadata.nlink() > 1) else { return Ok(false) };
+        let file = (metadata.dev(), metadata.ino());
+        if let Some(first) = links.get(&file) {
+            return fs::hard_link(first, target).map(|()| true).map_err(on("link", target));
+        }
+        links.insert(file, target.to_owned());
+        Ok(false)
+    }
+
     /// Makes `target` a copy of `source`, which is not a directory.
     pub(super) fn entry(&mut self, source: &Source, target: &Path) -> Result<(), ExecutorError> {
-        let metadata = &source.metadata;
-        if let Some(links) = &mut self.links
-            && metadata.nlink() > 1
-        {
-            let file = (metadata.dev(), metadata.ino());
-            if let Some(first) = links.get(&file) {
-                return fs::hard_link(first, target).map_err(on("link", target));
-            }
-            links.insert(file, target.to_owned());
+        if self.linked(source, target)? {
+            return Ok(());
         }
         copy_content(source, target)?;
         copy_metadata(source, target, self.marks)
@@ -233,27 +297,34 @@ fn copy_content(source: &Source, target: &Path) -> Result<(), ExecutorError> {
     made.map_err(|error| on("mknod", target)(error.into()))
 }
 
-/// Shares the blocks where the file system can, else copies what is not a hole.
 fn copy_file(source: &Source, target: &Path) -> io::Result<()> {
+    fill(source, &new_file(target)?)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).open(path)
+}
+
+/// Gives the empty file `to` the content of `source`: shares the blocks where the file system can, else copies what is not a hole.
+fn fill(source: &Source, mut to: &File) -> io::Result<()> {
     let from = File::open(&source.path)?;
-    let to = File::options().write(true).create_new(true).open(target)?;
     let size = source.metadata.len();
-    if size == 0 || ioctl_ficlone(&to, &from).is_ok() {
+    if size == 0 || ioctl_ficlone(to, &from).is_ok() {
         return Ok(());
     }
     let mut at = 0;
     while let Some((begin, end)) = data(&from, at, size)? {
         seek(&from, SeekFrom::Start(begin))?;
-        seek(&to, SeekFrom::Start(begin))?;
+        seek(to, SeekFrom::Start(begin))?;
         at = end;
         let mut left = usize::try_from(end - begin).unwrap_or(usize::MAX);
         while left > 0 {
-            match copy_file_range(&from, None, &to, None, left) {
+            match copy_file_range(&from, None, to, None, left) {
                 Ok(0) => break,
                 Ok(count) => left -= count,
                 Err(Errno::INTR) => {}
                 Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                    io::copy(&mut io::Read::take(&from, left as u64), &mut &to)?;
+                    io::copy(&mut io::Read::take(&from, left as u64), &mut to)?;
                     break;
                 }
                 Err(errno) => return Err(errno.into()),
