@@ -54,6 +54,18 @@ pub enum TarProblem {
         /// Largest number of entries allowed.
         limit: u64,
     },
+    /// The paths of its directories are longer together than the limit.
+    #[error("the paths of its directories have more than {limit} bytes")]
+    TooManyDirectories {
+        /// Largest number of bytes allowed.
+        limit: u64,
+    },
+    /// What becomes no file is longer than the limit.
+    #[error("more than {limit} bytes of it become no file")]
+    TooMuchUnused {
+        /// Largest number of such bytes allowed.
+        limit: u64,
+    },
     /// A PAX header does not consist of records.
     #[error("a pax header is malformed")]
     PaxRecord,
@@ -66,9 +78,11 @@ impl TarProblem {
     /// What is wrong at all: a tar that is too large may be whole.
     fn heading(&self) -> &'static str {
         match self {
-            Self::ExtensionTooLong { .. } | Self::PathTooLong { .. } | Self::TooManyEntries { .. } => {
-                "the tar is larger than allowed"
-            }
+            Self::ExtensionTooLong { .. }
+            | Self::PathTooLong { .. }
+            | Self::TooManyEntries { .. }
+            | Self::TooManyDirectories { .. }
+            | Self::TooMuchUnused { .. } => "the tar is larger than allowed",
             Self::Header | Self::Truncated | Self::Number { .. } | Self::PaxRecord | Self::Sparse => {
                 "damaged tar"
             }

@@ -36,6 +36,8 @@ pub struct TarReader<R, T = Unrecorded> {
     /// Number of zeros after that content.
     padding: usize,
     entries: u64,
+    /// Number of bytes of contents that were left out.
+    unused: u64,
 }
 
 impl<R: BufRead> TarReader<R> {
@@ -48,7 +50,8 @@ impl<R: BufRead> TarReader<R> {
 impl<R: BufRead, T: Recorder> TarReader<R, T> {
     /// Reads the tar `input` within the usual limits, and shows its bytes to `recorder`.
     pub fn recording(input: R, recorder: T) -> Self {
-        Self { input, recorder, limits: Limits::STANDARD, position: 0, unread: 0, padding: 0, entries: 0 }
+        let (position, unread, padding, entries, unused) = (0, 0, 0, 0, 0);
+        Self { input, recorder, limits: Limits::STANDARD, position, unread, padding, entries, unused }
     }
 
     /// Sets other limits. Those of decompression have no effect here.
@@ -134,10 +137,18 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
         self.pass(|_, _| {}, take)
     }
 
+    /// Counts the content of the present entry, which becomes no file.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Damaged`] when there is more of such content than the limit.
+    pub(crate) fn leave_out(&mut self) -> Result<(), ArchiveError> {
+        self.count_unused(self.unread)
+    }
+
     /// Reads to the end of the stream, because the bytes after the last entry are recorded too. Returns the recorder.
     ///
     /// # Errors
-    /// The error of `input`.
+    /// The error of `input`; [`ArchiveError::Damaged`] when there is no end to it.
     pub fn finish(mut self) -> Result<T, ArchiveError> {
         loop {
             let available = available(&mut self.input)?;
@@ -147,7 +158,14 @@ impl<R: BufRead, T: Recorder> TarReader<R, T> {
             self.recorder.literal(available);
             let count = available.len();
             self.input.consume(count);
+            self.count_unused(count as u64)?;
         }
+    }
+
+    fn count_unused(&mut self, bytes: u64) -> Result<(), ArchiveError> {
+        self.unused = self.unused.saturating_add(bytes);
+        let limit = self.limits.unused;
+        if self.unused > limit { Err(TarProblem::TooMuchUnused { limit }.into()) } else { Ok(()) }
     }
 
     fn entry(&mut self, block: &[u8; BLOCK], extensions: Extensions) -> Result<Entry, ArchiveError> {

@@ -12,8 +12,8 @@ use crate::{
     xattrs::{self, Xattrs},
 };
 use rbuild_archive::{
-    Action, ArchiveError, Entry, EntryKind, LinkSource, Metadata, Refusal, Site, TarFile, TarReader, Tree,
-    Unrecorded,
+    Action, ArchiveError, Entry, EntryKind, Limits, LinkSource, Metadata, Refusal, Site, TarFile, TarProblem,
+    TarReader, Tree, Unrecorded,
 };
 use rbuild_cache::Cancel;
 use rustix::{
@@ -76,12 +76,13 @@ pub(crate) fn extract(
         destination,
         policy: policy.without_chmod(),
         open: HashMap::new(),
-        dirs: Vec::new(),
-        uncounted: Vec::new(),
+        dirs: HashMap::new(),
+        remembered: 0,
+        uncounted: None,
         cancel,
     };
     tar.read(|tar| extraction.run(tar)).map_err(|source| bad(&name, ArchiveError::Read(source)))??;
-    extraction.count_rest()?;
+    extraction.count_last()?;
     // making entries changed the times of their directories
     for (path, meta) in std::mem::take(&mut extraction.dirs) {
         extraction.destination.set_times(&path, &meta);
@@ -98,9 +99,11 @@ struct Extraction<'a, 'b> {
     /// Directories by their names in the archive.
     open: HashMap<Vec<u8>, Rc<Parent>>,
     /// Times of the archive's directories.
-    dirs: Vec<(Vec<u8>, Meta)>,
-    /// Files that show only when they are made how much they take.
-    uncounted: Vec<Vec<u8>>,
+    dirs: HashMap<Vec<u8>, Meta>,
+    /// Bytes of their paths.
+    remembered: u64,
+    /// The last entry, when it shows only now that it is made how much it takes.
+    uncounted: Option<Vec<u8>>,
     cancel: &'a Cancel,
 }
 
@@ -134,6 +137,11 @@ impl Tree for Extraction<'_, '_> {
 
     fn path(&mut self, entry: &Entry, _: &mut Unrecorded) -> Result<Option<EntryPlace>, ExecutorError> {
         self.cancel.check()?;
+        self.count_last()?;
+        let limit = Limits::STANDARD.directories;
+        if self.remembered + self.destination.remembered() > limit {
+            return Err(bad(&self.name, TarProblem::TooManyDirectories { limit }.into()));
+        }
         let Some(path) = inside(&entry.name)? else { return Ok(None) };
         let parent = self.parent(parent(&path))?;
         let is_device = matches!(entry.kind, EntryKind::CharDevice | EntryKind::BlockDevice);
@@ -171,7 +179,9 @@ impl Tree for Extraction<'_, '_> {
         let meta = self.policy.apply(meta(entry), Kind::Dir(0));
         Policy::overwrite_dir(&fd, &meta).map_err(|errno| fail("chown", path, errno))?;
         xattrs::write(&fd, &attributes(entry));
-        self.dirs.push((path.to_vec(), meta));
+        if self.dirs.insert(path.to_vec(), meta).is_none() {
+            self.remembered += path.len() as u64;
+        }
         // it may be open with what it was born with
         self.open.retain(|_, open| open.path != path);
         Ok(())
@@ -230,9 +240,13 @@ impl Tree for Extraction<'_, '_> {
     fn without_node(
         &mut self,
         site: &Site<EntryPlace>,
-        _: &Entry,
+        entry: &Entry,
         errno: Errno,
     ) -> Result<(), ExecutorError> {
+        if errno == Errno::PERM && entry.kind != EntryKind::Fifo {
+            let (archive, entry) = (self.name.clone(), String::from_utf8_lossy(&entry.name).into_owned());
+            return Err(ExecutorError::DeviceInArchive { archive, entry });
+        }
         Err(fail("create", &site.path.path, errno))
     }
 
@@ -355,18 +369,16 @@ impl Extraction<'_, '_> {
                 self.destination.taken.add_length(entry.stored);
             }
             EntryKind::HardLink => {}
-            _ => self.uncounted.push(path.to_vec()),
+            _ => self.uncounted = Some(path.to_vec()),
         }
     }
 
-    fn count_rest(&mut self) -> Result<(), ExecutorError> {
+    fn count_last(&mut self) -> Result<(), ExecutorError> {
         let Destination { taken, upper, .. } = &*self.destination;
-        for path in std::mem::take(&mut self.uncounted) {
-            if taken.bytes().is_some() {
-                taken.add_at(upper.fd(), &path).map_err(|errno| fail("stat", &path, errno))?;
-            }
+        match self.uncounted.take().filter(|_| taken.bytes().is_some()) {
+            Some(path) => taken.add_at(upper.fd(), &path).map_err(|errno| fail("stat", &path, errno)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn place<'c>(&'c self, parent: &'c Parent, path: &'c [u8]) -> Place<'c> {
@@ -382,7 +394,7 @@ impl Extraction<'_, '_> {
                 host.extend_from_slice(name);
                 let host: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(host.as_slice());
                 std::fs::remove_dir_all(host).map_err(|error| ExecutorError::system("rmdir", path, error))?;
-                self.dirs.retain(|(dir, _)| {
+                self.dirs.retain(|dir, _| {
                     dir.strip_prefix(path).is_none_or(|rest| rest.first().is_some_and(|byte| *byte != b'/'))
                 });
             }

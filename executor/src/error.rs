@@ -127,6 +127,14 @@ pub enum ExecutorError {
         /// The entry's name.
         entry: String,
     },
+    /// An archive with a device, unpacked by an ordinary user.
+    #[error("cannot extract {archive}: entry {entry:?} is a device, which only root can make")]
+    DeviceInArchive {
+        /// The archive, as its source operand names it.
+        archive: String,
+        /// The entry's name.
+        entry: String,
+    },
     /// The processes of a container cannot be made to stand still.
     #[error("cannot pause the container")]
     Pause {

@@ -49,7 +49,8 @@ impl ExecutorError {
             | Self::AgentProgram { .. }
             | Self::DiskFull { .. }
             | Self::MachineMemory { .. }
-            | Self::NoEmulator { .. } => Environment,
+            | Self::NoEmulator { .. }
+            | Self::DeviceInArchive { .. } => Environment,
             Self::ProgramNotStarted(source) => spawn_class(source),
             Self::CommandNotStarted { source, .. } | Self::Sandbox(source) => sandbox_class(source),
             Self::CommandUser { source, .. } => source.class(),

@@ -14,7 +14,9 @@ impl RegistryError {
                 "see that the name is right, that this machine reaches the network, and whether it needs a proxy \
                  (HTTPS_PROXY); a registry that ends connections at once may want a certificate of the client (certs.d)",
             ),
-            Self::Stalled { .. } => Some("the network or the registry is too slow: try again later"),
+            Self::Stalled { .. } | Self::Slow { .. } => {
+                Some("the network or the registry is too slow: try again later")
+            }
             Self::NotFound { .. } => Some(
                 "see that repository and tag are right; a registry also says so of what it hides from this login",
             ),

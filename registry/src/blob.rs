@@ -6,7 +6,7 @@
 use crate::{
     Access, Client, RegistryError,
     failure::{self, Subject, protocol},
-    host::name_of,
+    pace::Pace,
     places::Places,
     retry::Attempts,
     transport::may_pass,
@@ -17,7 +17,6 @@ use reqwest::{
     Method, Response, StatusCode,
     header::{CONTENT_RANGE, HeaderValue, RANGE},
 };
-use tokio::time;
 
 /// The first byte of a download, and the side that checks the digest.
 #[derive(Clone)]
@@ -47,6 +46,7 @@ pub struct BlobStream {
     /// `None` when the caller checks the digest, and after the end.
     hasher: Option<Hasher>,
     response: Option<Response>,
+    pace: Pace,
     /// Number of bytes to drop from the running response, because they come before `position`.
     surplus: u64,
     attempts: Attempts,
@@ -90,6 +90,7 @@ impl Client {
             position,
             hasher,
             response: None,
+            pace: Pace::new(self.stall),
             surplus: 0,
             attempts: Attempts::new(),
         };
@@ -111,19 +112,16 @@ impl BlobStream {
     pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
             let Some(response) = &mut self.response else { return self.finish().map(|()| None) };
-            let url = response.url().clone();
-            let stall = self.client.stall;
-            let failed = match time::timeout(stall, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => match self.accept(chunk)? {
+            let failed = match self.pace.next(response).await {
+                Ok(Some(chunk)) => match self.accept(chunk)? {
                     Some(chunk) => return Ok(Some(chunk)),
                     None => continue,
                 },
-                Ok(Ok(None)) => {
+                Ok(None) => {
                     self.response = None;
                     continue;
                 }
-                Ok(Err(error)) => failure::of_request(&url, error),
-                Err(_) => RegistryError::Stalled { host: name_of(&url), seconds: stall.as_secs() },
+                Err(failed) => failed,
             };
             self.resume(failed).await?;
         }
@@ -231,7 +229,7 @@ impl BlobStream {
         if let Some(found) = total.filter(|total| *total != self.size) {
             return Err(self.wrong_size(found));
         }
-        self.response = Some(response);
+        (self.response, self.pace) = (Some(response), Pace::new(self.client.stall));
         Ok(())
     }
 

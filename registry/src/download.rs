@@ -5,6 +5,7 @@ use crate::{
     blob::range_start,
     failure::{self, Subject, protocol},
     host::name_of,
+    pace::Pace,
     retry::{self, Attempts},
     transport::{location, may_pass, not_followed},
 };
@@ -45,6 +46,7 @@ pub struct Download {
     final_path: String,
     /// The response whose body is read now, and the bytes at its beginning that were received before.
     response: Response,
+    pace: Pace,
     surplus: u64,
     received: u64,
     attempts: Attempts,
@@ -150,6 +152,7 @@ impl Download {
             client: client.clone(),
             url,
             final_path: response.url().path().to_owned(),
+            pace: Pace::new(client.stall),
             surplus: 0,
             received: 0,
             attempts: Attempts::new(),
@@ -163,14 +166,13 @@ impl Download {
     /// Returns the next bytes, and `None` after the last. A connection that breaks is made again.
     ///
     /// # Errors
-    /// [`RegistryError::Connection`] when it breaks again and again, [`RegistryError::Stalled`] when nothing comes.
+    /// [`RegistryError::Connection`] when it breaks again and again, [`RegistryError::Stalled`] when nothing comes,
+    /// [`RegistryError::Slow`] when next to nothing does.
     pub async fn next_piece(&mut self) -> Result<Option<Piece>, RegistryError> {
         loop {
-            let url = self.response.url().clone();
-            let stall = self.client.stall;
-            let failed = match time::timeout(stall, self.response.chunk()).await {
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Ok(Some(mut chunk))) => {
+            let failed = match self.pace.next(&mut self.response).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(mut chunk)) => {
                     let dropped = self.surplus.min(chunk.len() as u64);
                     self.surplus -= dropped;
                     let chunk = chunk.split_off(dropped as usize);
@@ -180,8 +182,7 @@ impl Download {
                     }
                     return Ok(Some(Piece::Bytes(chunk)));
                 }
-                Ok(Err(error)) => failure::of_request(&url, error),
-                Err(_) => RegistryError::Stalled { host: name_of(&url), seconds: stall.as_secs() },
+                Err(failed) => failed,
             };
             if self.length == Some(self.received) {
                 // every byte is there; the server only did not end the body properly
@@ -212,7 +213,7 @@ impl Download {
         }
         match response.status() {
             StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(self.received) => {
-                self.response = response;
+                (self.response, self.pace) = (response, Pace::new(self.client.stall));
                 Ok(None)
             }
             StatusCode::OK => {

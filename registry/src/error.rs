@@ -138,6 +138,16 @@ pub enum RegistryError {
         /// The stall limit in seconds.
         seconds: u64,
     },
+    /// Bytes come, but so few that the transfer would not end.
+    #[error("transfer with {host} is too slow: {bytes} bytes in {seconds} seconds")]
+    Slow {
+        /// Host, with its port if one was given.
+        host: String,
+        /// The bytes that came.
+        bytes: u64,
+        /// In this many seconds.
+        seconds: u64,
+    },
     /// Any other answer that is not success.
     #[error("{host} answered {status}{}{}", shown(code), shown(message))]
     Server {
@@ -299,6 +309,7 @@ impl RegistryError {
             | Self::Refused { .. }
             | Self::Connection { .. }
             | Self::Stalled { .. }
+            | Self::Slow { .. }
             | Self::Server { .. }
             | Self::Protocol { .. }
             | Self::Helper { .. }
@@ -369,6 +380,7 @@ mod tests {
             RegistryError::Refused { host: host(), source: cause() },
             RegistryError::Connection { host: host(), source: cause() },
             RegistryError::Stalled { host: host(), seconds: 1 },
+            RegistryError::Slow { host: host(), bytes: 1, seconds: 1 },
             RegistryError::Server { host: host(), status: 500, code, message },
             RegistryError::Protocol { host: host(), problem: "odd".to_owned() },
             RegistryError::Helper { program: "p".to_owned(), server: host(), source: cause() },

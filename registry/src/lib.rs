@@ -29,6 +29,7 @@ mod manifest;
 mod notice;
 mod options;
 mod outgoing;
+mod pace;
 mod places;
 mod pulse;
 mod reach;

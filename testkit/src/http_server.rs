@@ -55,6 +55,8 @@ pub enum HttpBody {
         /// The announced length in bytes.
         announced: usize,
     },
+    /// A zero each tenth of a second, for ever.
+    Trickle,
     /// Zeros for ever.
     Endless,
 }
@@ -190,7 +192,7 @@ fn write_reply(mut stream: &TcpStream, reply: &HttpReply, is_head: bool) -> io::
     let announced = match &reply.body {
         HttpBody::Whole(bytes) => Some(bytes.len()),
         HttpBody::BrokenOff { announced, .. } | HttpBody::Stalled { announced, .. } => Some(*announced),
-        HttpBody::Unannounced(_) | HttpBody::Endless => None,
+        HttpBody::Unannounced(_) | HttpBody::Trickle | HttpBody::Endless => None,
     };
     if let Some(length) = announced {
         head.push_str(&format!("Content-Length: {length}\r\n"));
@@ -209,6 +211,10 @@ fn write_reply(mut stream: &TcpStream, reply: &HttpReply, is_head: bool) -> io::
             thread::sleep(Duration::from_secs(30));
             Ok(())
         }
+        HttpBody::Trickle => loop {
+            stream.write_all(&[0])?;
+            thread::sleep(Duration::from_millis(100));
+        },
         HttpBody::Endless => loop {
             stream.write_all(&[0; 65536])?;
         },

@@ -31,7 +31,10 @@ pub fn extract<B: BufRead, T: Tree>(
     tree: &mut T,
 ) -> Result<(), T::Error> {
     while let Some(entry) = tar.next_entry().map_err(|error| tree.damaged(error))? {
-        let Some(path) = tree.path(&entry, tar.recorder())? else { continue };
+        let Some(path) = tree.path(&entry, tar.recorder())? else {
+            tar.leave_out().map_err(|error| tree.damaged(error))?;
+            continue;
+        };
         if entry.kind == EntryKind::Directory {
             tree.directory(path, &entry, tar.recorder())?;
             continue;

@@ -258,10 +258,10 @@ fn logins_come_from_secrets_and_are_kept_nowhere() {
 
     here.ok(["builder", "prune", "-a", "-f"]);
     let said = fails(&here, &add, &[]);
-    assert!(said.contains("failed to fetch http://127.0.0.1"), "{said}");
+    assert!(said.contains("failed to fetch http://127.0.0.1") && said.contains(" wants a login"), "{said}");
     let wrong = here.write("wrong", "wrongwrong").display().to_string();
     let said = fails(&here, &add, &["--secret", &format!("id=GIT_AUTH_TOKEN,src={wrong}")]);
-    assert!(!said.contains("wrongwrong"), "{said}");
+    assert!(!said.contains("wrongwrong") && said.contains(" refuses the login"), "{said}");
     // a login is for one host
     let other = HttpServer::start(|_| HttpReply::new(404, ""));
     let given = format!("id=GIT_AUTH_TOKEN.example.org,src={token}");
@@ -345,7 +345,8 @@ fn an_authority_of_ones_own_counts_for_repositories_too() {
     };
     let empty = here.write("empty/file", "");
     let unknown = says(empty.parent().unwrap());
-    assert!(unknown.contains("certificate"), "{unknown}");
+    let hint = format!("put its certificate in certs.d/{}/ca.crt", registry.host());
+    assert!(unknown.contains("certificate") && unknown.contains(&hint), "{unknown}");
     let authority = fs::read(registry.authority()).unwrap();
     let place = format!("config/docker/certs.d/{}/ca.crt", registry.host());
     here.write(&place, authority);

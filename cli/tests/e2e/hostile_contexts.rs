@@ -27,6 +27,12 @@ fn assert_clean(here: &Workspace, attack: &str) {
     assert!(!here.path().join("escaped").exists() && !here.store().join("escaped").exists(), "{attack}");
 }
 
+/// Nothing of what failed is in the store in part.
+fn assert_whole(here: &Workspace) {
+    let verified = here.run(["cache", "verify"]);
+    assert_eq!(verified.code, 0, "{verified:#?}");
+}
+
 #[test]
 fn hostile_archives_as_contexts_do_no_harm() {
     let Some(here) = with_busybox("hostile archives as contexts") else { return };
@@ -49,6 +55,7 @@ fn hostile_archives_as_contexts_do_no_harm() {
         assert!(!ran.stderr.contains("panicked"), "{}: {ran:#?}", archive.name);
         assert_clean(&here, archive.name);
     }
+    assert_whole(&here);
 }
 
 #[test]
@@ -105,6 +112,7 @@ fn servers_of_contexts_that_fail_are_named() {
         assert_eq!(ran.stderr.matches("failed to fetch").count(), 1, "{path}: {ran:#?}");
         assert_clean(&here, path);
     }
+    assert_whole(&here);
     let ran = try_build(&here, &[&url("cut")]);
     assert_eq!(ran.code, 0, "a connection that was cut goes on where it was: {ran:#?}");
     assert_eq!(here.ok(["run", "--rm", "x", "cat", "/file"]), "resumed");
@@ -156,6 +164,7 @@ fn nothing_of_a_repository_runs_and_no_file_of_the_machine_is_shown() {
     let ran = try_build(&here, &[&server.url("a.git")]);
     assert!(!ran.stderr.contains("hidden") && !mark.exists(), "{ran:#?}");
     assert_clean(&here, "a path that leads up");
+    assert_whole(&here);
 }
 
 #[test]

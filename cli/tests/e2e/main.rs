@@ -37,6 +37,7 @@ mod foreign_tools;
 mod git_sources;
 mod health;
 mod hostile_contexts;
+mod hostile_sizes;
 mod hostile_text;
 mod image_commands;
 mod images;

@@ -73,12 +73,7 @@ impl GitAccess {
     /// The settings that send the login for `remote` to its host alone: git takes the settings of the address that it was given
     /// along when the server redirects it, so that it must not follow.
     pub(super) fn logins(&self, remote: &str) -> Vec<(String, String)> {
-        let Some((scheme, rest)) = remote.split_once("://") else { return Vec::new() };
-        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        if !matches!(scheme, "http" | "https") {
-            return Vec::new();
-        }
+        let Some((scheme @ ("http" | "https"), host)) = scheme_and_host(remote) else { return Vec::new() };
         let header = self.secret("GIT_AUTH_HEADER", host);
         let token = self.secret("GIT_AUTH_TOKEN", host);
         let basic = |token| format!("basic {}", STANDARD.encode(format!("x-access-token:{token}")));
@@ -100,9 +95,7 @@ impl GitAccess {
         remote: &str,
         settings: &mut Vec<(String, String)>,
     ) -> Result<Option<ScratchDir>, GitError> {
-        let Some(rest) = remote.strip_prefix("https://") else { return Ok(None) };
-        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let Some(("https", host)) = scheme_and_host(remote) else { return Ok(None) };
         let CertificateFiles { authorities, client } = self.client.certificate_files(remote)?;
         let mut set = |name: &str, path: &Path| {
             settings.push((format!("http.https://{host}/.{name}"), path.display().to_string()));
@@ -161,4 +154,11 @@ impl GitAccess {
             .fold(message.to_owned(), |text, value| text.replace(&value, "****"));
         message.split(' ').map(crate::urls::without_login).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The scheme of the URL `remote`, and its host with the port if one is written; `None` for what is no URL.
+pub(super) fn scheme_and_host(remote: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = remote.split_once("://")?;
+    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+    Some((scheme, authority.rsplit_once('@').map_or(authority, |(_, host)| host)))
 }

@@ -21,6 +21,38 @@ pub enum GitError {
         /// The end of what it wrote, without logins.
         message: String,
     },
+    /// The server's certificate is signed by nobody whom this machine trusts.
+    #[error(
+        "git {action} failed{}; if the server has its own certificate authority, put its certificate in certs.d/{host}/ca.crt",
+        said(.message)
+    )]
+    Untrusted {
+        /// The subcommand.
+        action: &'static str,
+        /// As in [`Self::Failed`].
+        message: String,
+        /// The server, with its port if one was given.
+        host: String,
+    },
+    /// The server shows the repository only to those who log in, or has no such repository.
+    #[error(
+        "git {action} failed: {host} wants a login, as servers also do for what they do not have: give it as the secret GIT_AUTH_TOKEN or \
+         GIT_AUTH_HEADER"
+    )]
+    LoginWanted {
+        /// The subcommand.
+        action: &'static str,
+        /// The server, with its port if one was given.
+        host: String,
+    },
+    /// The server does not take the login.
+    #[error("git {action} failed: {host} refuses the login of GIT_AUTH_TOKEN or GIT_AUTH_HEADER")]
+    LoginRefused {
+        /// The subcommand.
+        action: &'static str,
+        /// The server, with its port if one was given.
+        host: String,
+    },
     /// The server redirects a request that has a login.
     #[error(
         "git {action}: the server redirects to another address, where the login of GIT_AUTH_TOKEN or GIT_AUTH_HEADER is not \
@@ -91,14 +123,18 @@ impl GitError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Redirected { .. }
+            | Self::LoginWanted { .. }
+            | Self::LoginRefused { .. }
             | Self::NoReference { .. }
             | Self::BadReference { .. }
             | Self::Mismatch { .. }
             | Self::NoDirectory { .. }
             | Self::Source(_) => FailureClass::Input,
-            Self::Program(_) | Self::Failed { .. } | Self::Stalled { .. } | Self::Files(_) => {
-                FailureClass::Environment
-            }
+            Self::Program(_)
+            | Self::Failed { .. }
+            | Self::Untrusted { .. }
+            | Self::Stalled { .. }
+            | Self::Files(_) => FailureClass::Environment,
             Self::Store(error) => error.class(),
             Self::Configuration(error) => error.class(),
             Self::Executor(error) => error.class(),

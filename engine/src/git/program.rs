@@ -1,6 +1,6 @@
 //! Running `git` without anything that this machine or a repository could slip in.
 
-use super::{GitAccess, GitError};
+use super::{GitAccess, GitError, access::scheme_and_host};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, killpg},
@@ -30,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Settings that no file of this machine has a say in. What follows a login or an address is not among them.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 17] = [
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.symlinks", "true"),
@@ -46,6 +46,9 @@ const SETTINGS: [(&str, &str); 15] = [
     ("protocol.https.allow", "always"),
     ("protocol.ssh.allow", "always"),
     ("protocol.git.allow", "always"),
+    // as for files of the web: a server that sends less, in bytes a second, would not come to an end
+    ("http.lowSpeedLimit", "34"),
+    ("http.lowSpeedTime", "30"),
 ];
 
 /// One run of `git`.
@@ -54,6 +57,8 @@ pub(super) struct Git<'a> {
     action: &'static str,
     command: Command,
     settings: Vec<(String, String)>,
+    /// The server that is reached.
+    host: Option<String>,
     has_login: bool,
     /// Files that the settings name.
     files: Option<ScratchDir>,
@@ -81,7 +86,7 @@ impl<'a> Git<'a> {
         }
         let settings =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { access, action, command, settings, has_login: false, files: None }
+        Self { access, action, command, settings, host: None, has_login: false, files: None }
     }
 
     pub(super) fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Self {
@@ -118,6 +123,7 @@ impl<'a> Git<'a> {
     /// With `remote` as `origin`, and the logins for it.
     pub(super) fn remote(mut self, remote: &str) -> Result<Self, GitError> {
         self.settings.push(("remote.origin.url".to_owned(), remote.to_owned()));
+        self.host = scheme_and_host(remote).map(|(_, host)| host.to_owned());
         let logins = self.access.logins(remote);
         self.has_login = !logins.is_empty();
         self.settings.extend(logins);
@@ -130,17 +136,24 @@ impl<'a> Git<'a> {
     ///
     /// # Errors
     /// [`GitError`]; the message of the program is shown without logins.
-    pub(super) fn run(self) -> Result<Vec<u8>, GitError> {
+    pub(super) fn run(mut self) -> Result<Vec<u8>, GitError> {
         let (access, action, has_login) = (self.access, self.action, self.has_login);
-        match self.ended()? {
-            (true, output, _) => Ok(output),
-            (false, _, message) if has_login && was_redirected(&message) => {
-                Err(GitError::Redirected { action })
-            }
-            (false, _, message) => {
-                Err(GitError::Failed { action, message: access.masked(&shortened(&message)) })
-            }
+        let host = self.host.take();
+        let (is_done, output, message) = self.ended()?;
+        if is_done {
+            return Ok(output);
         }
+        if has_login && was_redirected(&message) {
+            return Err(GitError::Redirected { action });
+        }
+        let refusal = Refusal::of(&message);
+        let message = access.masked(&shortened(&message));
+        Err(match host.zip(refusal) {
+            Some((host, Refusal::Untrusted)) => GitError::Untrusted { action, message, host },
+            Some((host, Refusal::Login)) if has_login => GitError::LoginRefused { action, host },
+            Some((host, Refusal::Login)) => GitError::LoginWanted { action, host },
+            None => GitError::Failed { action, message },
+        })
     }
 
     /// True if it ends well; any other end than a failure is an error.
@@ -227,12 +240,35 @@ fn reader(stream: Option<impl Read + Send + 'static>, moved: &Arc<AtomicU64>) ->
     })
 }
 
-/// The lines of a message that are not progress, on one line.
 /// True if git says that it was sent elsewhere and did not go, as libcurl words it.
 fn was_redirected(message: &[u8]) -> bool {
     String::from_utf8_lossy(message).contains("The requested URL returned error: 30")
 }
 
+/// Why git and a server do not come together, where a person can do something about it.
+enum Refusal {
+    /// Nobody whom git trusts has signed the server's certificate.
+    Untrusted,
+    /// The server wants a login, or another one.
+    Login,
+}
+
+impl Refusal {
+    /// As git words it; certificates as OpenSSL and GnuTLS do.
+    fn of(message: &[u8]) -> Option<Self> {
+        const UNTRUSTED: [&str; 3] =
+            ["local issuer certificate", "self-signed certificate", "server certificate verification failed"];
+        const LOGIN: [&str; 2] = ["could not read Username", "Authentication failed"];
+        let text = String::from_utf8_lossy(message);
+        let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+        if says(&UNTRUSTED) {
+            return Some(Self::Untrusted);
+        }
+        says(&LOGIN).then_some(Self::Login)
+    }
+}
+
+/// The lines of a message that are not progress, on one line.
 fn shortened(message: &[u8]) -> String {
     let text = String::from_utf8_lossy(message);
     let is_progress = |line: &&str| line.contains('%') || line.ends_with(", done.");

@@ -122,6 +122,12 @@ impl GitCommit {
         self.time_in(&self.fetched(access)?, access)
     }
 
+    /// The same if the commit is here.
+    pub(crate) fn known_time(&self, access: &GitAccess) -> Option<i64> {
+        let repository = locked(access, &self.source.remote).ok()?;
+        has(access, &repository, &self.commit).ok()?.then(|| self.time_in(&repository, access).ok())?
+    }
+
     /// The same of a commit that is in `repository`.
     pub(super) fn time_in(&self, repository: &GitRepository, access: &GitAccess) -> Result<i64, GitError> {
         let git = Git::new(access, "show").repository(repository.path());

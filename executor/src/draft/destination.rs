@@ -50,6 +50,8 @@ pub(crate) struct Destination<'a> {
     pub(crate) taken: Taken,
     /// Directories known to be in the upper directory.
     dirs: HashMap<Vec<u8>, Record>,
+    /// Bytes of their paths.
+    remembered: u64,
     /// Directories of the upper that hide the parent's.
     opaque: HashSet<Vec<u8>>,
 }
@@ -88,7 +90,7 @@ impl<'a> Destination<'a> {
         };
         let taken = Taken::beneath(&fd);
         let (dirs, opaque) = (HashMap::new(), HashSet::new());
-        let mut this = Self { upper: Rooted::new(fd), view, now, taken, dirs, opaque };
+        let mut this = Self { upper: Rooted::new(fd), view, now, taken, dirs, remembered: 0, opaque };
         this.adopt(b"")?;
         Ok(this)
     }
@@ -178,7 +180,7 @@ impl<'a> Destination<'a> {
             Some(record) => record.times = Some((record.times.map_or(now, |(atime, _)| atime), now)),
             None => {
                 self.taken.found_dir();
-                self.dirs.insert(path.to_vec(), Record { below: Below::Merged, times: Some((now, now)) });
+                self.remember(path, Record { below: Below::Merged, times: Some((now, now)) });
             }
         }
     }
@@ -186,7 +188,18 @@ impl<'a> Destination<'a> {
     /// The directory `path` of the upper ends with the times of `meta`.
     pub(crate) fn set_times(&mut self, path: &[u8], meta: &Meta) {
         let below = self.dirs.get(path).map_or(Below::Merged, |record| record.below);
-        self.dirs.insert(path.to_vec(), Record { below, times: Some((meta.atime, meta.mtime)) });
+        self.remember(path, Record { below, times: Some((meta.atime, meta.mtime)) });
+    }
+
+    /// Bytes of the paths of all directories that it has to know until it ends.
+    pub(crate) fn remembered(&self) -> u64 {
+        self.remembered
+    }
+
+    fn remember(&mut self, path: &[u8], record: Record) {
+        if self.dirs.insert(path.to_vec(), record).is_none() {
+            self.remembered += path.len() as u64;
+        }
     }
 
     /// Whatever was at or below `path` in the upper is gone.
@@ -238,7 +251,7 @@ impl<'a> Destination<'a> {
             self.taken.found_dir();
             let merged = above == Below::Merged && self.below(path)?.is_some_and(|stat| is_dir(&stat));
             let below = if merged { Below::Merged } else { Below::Nothing };
-            self.dirs.insert(path.to_vec(), Record { below, times: None });
+            self.remember(path, Record { below, times: None });
             return Ok(below);
         }
         let existing = if above == Below::Merged { self.below(path)? } else { None };
@@ -257,7 +270,7 @@ impl<'a> Destination<'a> {
             Meta { mode: new.mode, uid: new.owner.0, gid: new.owner.1, mtime: self.now, atime: self.now };
         Policy::overwrite_dir(&fd, &meta).map_err(fail("chown"))?;
         self.touch(parent(path));
-        self.dirs.insert(path.to_vec(), Record { below: Below::Nothing, times: Some((self.now, self.now)) });
+        self.remember(path, Record { below: Below::Nothing, times: Some((self.now, self.now)) });
         Ok(())
     }
 
@@ -275,7 +288,7 @@ impl<'a> Destination<'a> {
         Policy::overwrite_dir(&to, &meta).map_err(fail("chown"))?;
         xattrs::write(&to, &xattrs::read(&from));
         let below = if path.is_empty() && self.view.is_empty() { Below::Nothing } else { Below::Merged };
-        self.dirs.insert(path.to_vec(), Record { below, times: Some((meta.atime, meta.mtime)) });
+        self.remember(path, Record { below, times: Some((meta.atime, meta.mtime)) });
         Ok(())
     }
 }

@@ -2,9 +2,14 @@
 
 use crate::{all, chain, layer, pattern, quick, reference, run};
 use rbuild_oci::Descriptor;
-use rbuild_registry::{BlobBody, BlobUpload, Client, Piece, RegistryError, Revalidated, Validators};
+use rbuild_registry::{
+    BlobBody, BlobUpload, Client, ClientOptions, Piece, RegistryError, Revalidated, Validators,
+};
 use rbuild_testkit::{HttpBody, HttpReply, HttpRequest, HttpServer};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 /// Fetches `blob` from a server that gives this answer.
 fn fetched(
@@ -195,6 +200,24 @@ fn files_are_fetched_through_redirects_and_revalidated() {
         assert_eq!(error.to_string(), format!("{} answered 404: gone", server.host()));
         assert!(client.fetch_url("ftp://x/y", &Validators::default()).await.is_err());
     });
+}
+
+#[test]
+fn a_server_that_sends_next_to_nothing_is_given_up() {
+    let server = HttpServer::start(|_| HttpReply::with_body(HttpBody::Trickle));
+    let client = Client::new(ClientOptions { stall_limit: Duration::from_secs(1), ..quick() });
+    let error = run(async {
+        let fetched = client.fetch_url(&format!("http://{}/", server.host()), &Validators::default()).await?;
+        let Revalidated::Changed(mut download) = fetched else { panic!("there is no earlier copy") };
+        while download.next_piece().await?.is_some() {}
+        Ok::<_, RegistryError>(())
+    })
+    .unwrap_err();
+    assert!(matches!(error, RegistryError::Slow { bytes: 1..1024, seconds: 1, .. }), "{error:?}");
+    assert_eq!(server.requests().len(), 1, "it would be as slow again");
+    let name = reference(&server.host(), "a");
+    let error = run(async { all(client.fetch_blob(&name, &layer(&[0; 1000])).await?).await }).unwrap_err();
+    assert!(matches!(error, RegistryError::Slow { .. }), "{error:?}");
 }
 
 #[test]
