@@ -97,7 +97,8 @@ impl Engine {
     ) -> Result<(Planned, LayerFetcher), Error> {
         request.image_sources.iter().try_for_each(ImageSource::check)?;
         let request = self.with_contexts(request, reporter, cancel).await?;
-        let definition = self.definition(&request, reporter, cancel).await?;
+        let mut definition = self.definition(&request, reporter, cancel).await?;
+        let dated = self.date(&mut definition, (&request, cancel), reporter).await?;
         let failed = |error| definition.planning_failed(error, reporter);
         let graphs = definition.select().map_err(failed)?;
         let resolved = self.resolve(graphs, (&request, &definition.text), Fetching::Pull, reporter).await;
@@ -118,6 +119,9 @@ impl Engine {
         let remote = self.remote_sources((&plan, lock, git), (&text, &images.lease()), reporter).await?;
         remote.lock(&plan, images.lock_mut());
         lock_contexts(&request, images.lock_mut());
+        if let Some((source, locked)) = dated {
+            images.lock_mut().insert_source(source, locked);
+        }
         let planned = Planned {
             store: self.store.clone(),
             request,

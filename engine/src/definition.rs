@@ -12,7 +12,8 @@ use rbuild_cache::Cancel;
 use rbuild_oci::Platform;
 use rbuild_parser::{Dockerfile, Lint, ParseError, Problem};
 use rbuild_planner::{
-    NamedContext, Plan, PlanError, PlanOptions, PositionStyle, ResolvedGraph, StageGraph, lower_beside,
+    EpochSource, NamedContext, Plan, PlanError, PlanOptions, PositionStyle, ResolvedGraph, StageGraph,
+    lower_beside,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,15 +36,25 @@ impl Definition {
         let (text, context) = load((engine, request), reporter, cancel)?;
         let dockerfile = parse(&text)
             .inspect_err(|error| warn(&findings_before(error, &text, request), &text, reporter))?;
-        let mut targets = targets(request);
-        if let Some(name) = rbuild_planner::epoch_context(&dockerfile, &targets[0])
-            && let Some(time) = context.time(&name)?
+        let mut this = Self { text, dockerfile, targets: targets(request), context };
+        if let Some((name, EpochSource::Context)) = this.epoch_source()
+            && let Some(time) = this.context.time(&name)?
         {
-            for options in &mut targets {
-                options.context_times.insert(name.clone(), time);
-            }
+            this.set_time(&name, time);
         }
-        Ok(Self { text, dockerfile, targets, context })
+        Ok(this)
+    }
+
+    /// What has the time that SOURCE_DATE_EPOCH asks for, if it asks for that of something, and the name by which it does.
+    pub(crate) fn epoch_source(&self) -> Option<(String, EpochSource)> {
+        rbuild_planner::epoch_source(&self.dockerfile, &self.targets[0])
+    }
+
+    /// What SOURCE_DATE_EPOCH calls `name` has this time, in seconds since 1970.
+    pub(crate) fn set_time(&mut self, name: &str, seconds: i64) {
+        for options in &mut self.targets {
+            options.source_times.insert(name.to_owned(), seconds);
+        }
     }
 
     /// The stages that each target needs.

@@ -1,16 +1,16 @@
 //! `SOURCE_DATE_EPOCH`, the time that replaces the clock's.
 //!
 //! Its value is a number of seconds, or the name of a source whose time is taken: `context`, a named context, or a stage
-//! that consists of one remote ADD. As in Docker, local sources have no time, and leave it unset. The time of a context on the
-//! network is the caller's to find out, once [`context`] has said that it is asked for.
+//! that consists of one remote ADD. As in Docker, local sources have no time, and leave it unset. The time of what is on the
+//! network is the caller's to find out, once [`source`] has said that it is asked for.
 
 use crate::env::Env;
 use crate::instructions::classify;
 use crate::options::PlanOptions;
 use crate::scope::{Globals, evaluate_globals, expand_word};
-use crate::{CopySource, EpochStageError, PlanError, PlanErrorKind};
+use crate::{CopySource, EpochStageError, GitDirectory, PlanError, PlanErrorKind};
 use rbuild_oci::Timestamp;
-use rbuild_parser::{Add, Dockerfile, Escape, Instruction, Source, Stage};
+use rbuild_parser::{Add, Dockerfile, Escape, Instruction, Lines, Source, Stage};
 use std::collections::HashMap;
 
 /// The build argument that has the value.
@@ -19,33 +19,49 @@ const NAME: &str = "SOURCE_DATE_EPOCH";
 /// The name of the main context.
 pub(crate) const MAIN: &str = "context";
 
+/// What has the time that `SOURCE_DATE_EPOCH` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EpochSource {
+    /// A context: `context`, or that of a `--build-context`.
+    Context,
+    /// The remote ADD of a stage.
+    Remote(RemoteAdd),
+}
+
+/// A remote ADD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteAdd {
+    /// Its only source.
+    pub source: CopySource,
+    /// `--checksum`.
+    pub checksum: Option<String>,
+    /// `--keep-git-dir`.
+    pub git_directory: GitDirectory,
+    /// Where it is written.
+    pub lines: Lines,
+}
+
 /// The epoch in seconds, from the build arguments or a global ARG. Stages that declare the argument see the
 /// seconds, or an unset variable.
 pub(crate) fn settle(
     dockerfile: &Dockerfile,
-    build_args: &mut HashMap<String, String>,
-    globals: &mut Globals,
-    context_time: &dyn Fn(&str) -> Option<Option<i64>>,
+    (build_args, globals): (&mut HashMap<String, String>, &mut Globals),
+    options: &PlanOptions,
+    is_context: &dyn Fn(&str) -> bool,
 ) -> Result<Option<i64>, PlanError> {
     let given = build_args.get(NAME).map(String::as_str).or_else(|| globals.env.get(NAME));
     let Some(text) = given.filter(|text| !text.is_empty()) else { return Ok(None) };
     let epoch = match text.parse() {
         Ok(seconds) => Some(seconds),
         Err(_) => {
-            if let Some(time) = context_time(text) {
-                return set(time, build_args, globals);
+            if !is_context(text) {
+                let Some(stage) = named(dockerfile, text) else {
+                    return Err(PlanErrorKind::SourceDateEpoch(text.to_owned()).nowhere());
+                };
+                remote_add(stage, globals.env.without(NAME), build_args, dockerfile.directives.escape)
+                    .map_err(|kind| kind.at(stage.from.lines))?;
             }
-            let named = |stage: &&Stage| {
-                stage.from.value.name.as_ref().is_some_and(|name| name.value.eq_ignore_ascii_case(text))
-            };
-            match dockerfile.stages.iter().find(named) {
-                Some(stage) => {
-                    let escape = dockerfile.directives.escape;
-                    let found = remote_source(stage, globals.env.without(NAME), build_args, escape);
-                    return Err(found.map_or_else(|kind| kind, not_supported).at(stage.from.lines));
-                }
-                None => return Err(PlanErrorKind::SourceDateEpoch(text.to_owned()).nowhere()),
-            }
+            return set(options.source_times.get(text).copied(), build_args, globals);
         }
     };
     if epoch.is_some_and(|seconds| Timestamp::from_seconds(seconds).is_none()) {
@@ -54,16 +70,27 @@ pub(crate) fn settle(
     set(epoch, build_args, globals)
 }
 
-/// The name of the context whose time `SOURCE_DATE_EPOCH` asks for: `context`, or that of a `--build-context`. `None` when it asks for
-/// something else, or cannot be understood.
+/// What has the time that `SOURCE_DATE_EPOCH` asks for, with the name by which it does. `None` when it asks for nothing like
+/// that, or for something that cannot be.
 #[must_use]
-pub fn context(dockerfile: &Dockerfile, options: &PlanOptions) -> Option<String> {
+pub fn source(dockerfile: &Dockerfile, options: &PlanOptions) -> Option<(String, EpochSource)> {
     let build_args: HashMap<String, String> = options.build_args.iter().cloned().collect();
-    let text = match build_args.get(NAME) {
-        Some(given) => given.clone(),
-        None => evaluate_globals(dockerfile, options, &build_args).ok()?.env.get(NAME)?.to_owned(),
+    let globals = evaluate_globals(dockerfile, options, &build_args).ok()?;
+    let text = build_args.get(NAME).cloned().or_else(|| globals.env.get(NAME).map(str::to_owned))?;
+    if text == MAIN || options.named_contexts.contains_key(&text) {
+        return Some((text, EpochSource::Context));
+    }
+    let stage = named(dockerfile, &text)?;
+    let add = remote_add(stage, globals.env.without(NAME), &build_args, dockerfile.directives.escape).ok()?;
+    Some((text, EpochSource::Remote(add)))
+}
+
+/// The stage called `text`.
+fn named<'d>(dockerfile: &'d Dockerfile, text: &str) -> Option<&'d Stage> {
+    let is_named = |stage: &&Stage| {
+        stage.from.value.name.as_ref().is_some_and(|name| name.value.eq_ignore_ascii_case(text))
     };
-    (text == MAIN || options.named_contexts.contains_key(&text)).then_some(text)
+    dockerfile.stages.iter().find(is_named)
 }
 
 /// Puts the time where the value was.
@@ -80,17 +107,13 @@ fn set(
     Ok(epoch)
 }
 
-fn not_supported(source: String) -> PlanErrorKind {
-    PlanErrorKind::EpochStage(EpochStageError::Remote(source))
-}
-
-/// The URL of the remote ADD that is the only instruction of `stage`.
-fn remote_source(
+/// The remote ADD that is the only instruction of `stage`.
+fn remote_add(
     stage: &Stage,
     mut env: Env,
     build_args: &HashMap<String, String>,
     escape: Escape,
-) -> Result<String, PlanErrorKind> {
+) -> Result<RemoteAdd, PlanErrorKind> {
     let word = |text: &str, env: &Env| {
         expand_word(text, escape, env).map(|word| word.text).map_err(PlanErrorKind::Word)
     };
@@ -115,7 +138,7 @@ fn remote_source(
                 }
             }
             Instruction::Add(_) if source.is_some() => return wrong(EpochStageError::Adds),
-            Instruction::Add(add) => source = Some(remote_of(add, |text| word(text, &env))?),
+            Instruction::Add(add) => source = Some(remote_of(add, node.lines, |text| word(text, &env))?),
             Instruction::Cmd(_)
             | Instruction::Copy(_)
             | Instruction::Entrypoint(_)
@@ -140,15 +163,21 @@ fn remote_source(
 
 fn remote_of(
     add: &Add,
+    lines: Lines,
     expanded: impl Fn(&str) -> Result<String, PlanErrorKind>,
-) -> Result<String, PlanErrorKind> {
+) -> Result<RemoteAdd, PlanErrorKind> {
     let [Source::Path(path)] = add.transfer.sources.as_slice() else {
         return Err(PlanErrorKind::EpochStage(EpochStageError::Sources));
     };
-    match classify(expanded(&path.value)?) {
-        CopySource::Http(url) | CopySource::Git(url) => Ok(url),
+    let source = classify(expanded(&path.value)?);
+    match source {
+        CopySource::Http(_) | CopySource::Git(_) => {}
         CopySource::Path(_) | CopySource::Inline { .. } => {
-            Err(PlanErrorKind::EpochStage(EpochStageError::LocalSource))
+            return Err(PlanErrorKind::EpochStage(EpochStageError::LocalSource));
         }
     }
+    let checksum = add.checksum.as_ref().map(|checksum| expanded(&checksum.value)).transpose()?;
+    let git_directory =
+        if add.keep_git_dir == Some(true) { GitDirectory::Kept } else { GitDirectory::Removed };
+    Ok(RemoteAdd { source, checksum: checksum.filter(|text| !text.is_empty()), git_directory, lines })
 }

@@ -103,8 +103,6 @@ pub enum EpochStageError {
     Sources,
     #[error("source must be a single HTTP(S) or Git ADD")]
     LocalSource,
-    #[error("with a remote source is not supported yet: give the time itself ({0})")]
-    Remote(String),
 }
 
 /// Mistakes in a `RUN --mount`.

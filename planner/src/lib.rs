@@ -34,7 +34,7 @@ mod stage_lowering;
 mod step_name;
 
 pub use env::Env;
-pub use epoch::context as epoch_context;
+pub use epoch::{EpochSource, RemoteAdd, source as epoch_source};
 pub use error::{EpochStageError, MountError, PlanError, PlanErrorKind, PortError, SourceError};
 pub use graph::StepId;
 pub use history::go_duration;

@@ -32,8 +32,8 @@ pub struct PlanOptions {
     pub position: PositionStyle,
     /// Treatment of a RUN that needs an entitlement.
     pub entitlements: Entitlements,
-    /// The times of contexts that `SOURCE_DATE_EPOCH` may name, in seconds since 1970 (see [`crate::epoch_context`]).
-    pub context_times: BTreeMap<String, i64>,
+    /// The times of what `SOURCE_DATE_EPOCH` may name, in seconds since 1970 (see [`crate::epoch_source`]).
+    pub source_times: BTreeMap<String, i64>,
 }
 
 /// Treatment of a flag of RUN that only the builder's owner can grant: `--device`.
@@ -147,7 +147,7 @@ impl PlanOptions {
             selection: Selection::Target,
             position: PositionStyle::Plain,
             entitlements: Entitlements::None,
-            context_times: BTreeMap::new(),
+            source_times: BTreeMap::new(),
         }
     }
 

@@ -29,12 +29,10 @@ pub fn select(
         |error| PlanError { lints: checks.after_the_parser_s(dockerfile, Vec::new()), ..error };
     let mut globals = evaluate_globals(dockerfile, options, &build_args).map_err(with_findings)?;
     let contexts = ContextNames::new(&options.named_contexts).map_err(with_findings)?;
-    let context_time = |name: &str| {
-        let is_context = name == epoch::MAIN || contexts.find(name, options.target_platform()).is_some();
-        is_context.then(|| options.context_times.get(name).copied())
-    };
-    let epoch =
-        epoch::settle(dockerfile, &mut build_args, &mut globals, &context_time).map_err(with_findings)?;
+    let is_context =
+        |name: &str| name == epoch::MAIN || contexts.find(name, options.target_platform()).is_some();
+    let epoch = epoch::settle(dockerfile, (&mut build_args, &mut globals), options, &is_context)
+        .map_err(with_findings)?;
     let mut graph = StageGraph::new(Input {
         dockerfile: Arc::clone(&file),
         options: options.clone(),

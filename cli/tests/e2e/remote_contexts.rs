@@ -2,7 +2,7 @@
 //! and as named ones; when the servers are asked, and what becomes of the files.
 
 use crate::{as_root_and_user, with_busybox};
-use rbuild_testkit::{GitRepository, GitServer, HttpReply, HttpServer, Ran, Workspace};
+use rbuild_testkit::{GitRepository, GitServer, HttpReply, HttpServer, Ran, Tar, Workspace};
 use std::{
     fs,
     path::Path,
@@ -138,6 +138,61 @@ fn an_epoch_is_the_time_of_a_context_on_the_network() {
         (image_says(&here, "cat /seen"), created()),
         ("1000000000".to_owned(), "2001-09-09T01:46:40Z".to_owned())
     );
+}
+
+#[test]
+fn an_epoch_is_the_time_of_a_remote_stage() {
+    let Some(here) = with_busybox("SOURCE_DATE_EPOCH of remote stages") else { return };
+    let git = GitServer::start();
+    let (repository, _) = filled(&git);
+    let output =
+        Command::new("git").args(["show", "-s", "--format=%ct"]).current_dir(&repository.work_tree).output();
+    let of_commit = String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned();
+    let archive = Tar::new().changed(b'0', b"f", &[(136, b"07346545000\0")], b"x").finish();
+    let web = HttpServer::start(move |request| match request.target.as_str() {
+        "/dated" => HttpReply::new(200, "d").header("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT"),
+        "/archive" => HttpReply::new(200, archive.clone()),
+        "/bare" => HttpReply::new(200, "b"),
+        _ => HttpReply::new(404, "gone"),
+    });
+    let url = |path: &str| format!("http://{}/{path}", web.host());
+    let dockerfile = |source: &str| {
+        format!(
+            "ARG V\nFROM scratch AS Source\nARG V\nADD {source} /\nFROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo \"<$SOURCE_DATE_EPOCH>\" > /seen\n"
+        )
+    };
+    let argument = ["--build-arg", "SOURCE_DATE_EPOCH=source", "--build-arg", "V=dated"];
+    for (source, expected) in [
+        (git.url("a.git"), of_commit.as_str()),
+        (url("$V"), "1000000000"),
+        (url("archive"), "1000000000"),
+        (url("bare"), ""),
+    ] {
+        let context = here.context("epoch", &dockerfile(&source), &[]).display().to_string();
+        let words = [&argument[..], &[&context]].concat();
+        build(&here, &words);
+        assert_eq!(image_says(&here, "cat /seen"), format!("<{expected}>"), "{source}");
+        let created = here.ok(["inspect", "--format", "{{.Created}}", "x"]);
+        assert_eq!(
+            created.starts_with("2001-09-09T01:46:40Z"),
+            expected == "1000000000",
+            "{source}: {created}"
+        );
+        // a plan knows as much as nobody has to be asked for
+        let asked = (web.requests().len(), git.requests().len());
+        let plan = here.ok([&["plan"], &words[..]].concat());
+        assert_eq!(plan.contains(" 1 cached"), !source.contains("a.git"), "{source}: {plan}");
+        assert_eq!((web.requests().len(), git.requests().len()), asked, "{source}");
+        // the stage is not part of the target, and is locked all the same
+        assert_eq!(try_build(&here, &[&["--lock"], &words[..]].concat()).code, 0);
+        assert!(fs::read_to_string(here.path().join("epoch/rbuild.lock")).unwrap().contains("sources"));
+        let locked = try_build(&here, &[&["--locked"], &words[..]].concat());
+        assert_eq!(locked.code, 0, "{locked:#?}");
+        fs::remove_file(here.path().join("epoch/rbuild.lock")).unwrap();
+    }
+    let context = here.context("epoch", &dockerfile(&url("none")), &[]).display().to_string();
+    let said = fails(&here, &[&argument[..], &[&context]].concat());
+    assert!(said.contains("answered 404") && said.contains("Dockerfile:4"), "{said}");
 }
 
 #[test]

@@ -114,8 +114,8 @@ impl Context {
         self.named.get(name)
     }
 
-    /// The time of the main context (`context`) or of a named one, in seconds since 1970: of the commit, or of the file as its
-    /// server states it. What is on this machine has none.
+    /// The time of the main context (`context`) or of a named one, in seconds since 1970: of the commit, or of the file. What
+    /// is on this machine has none.
     ///
     /// # Errors
     /// When the commit cannot be had.

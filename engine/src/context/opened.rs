@@ -159,7 +159,7 @@ impl OpenedContext {
         Ok(Some(rbuild_executor::read_definition(bytes, Path::new(&self.0.shown))?))
     }
 
-    /// Its time in seconds since 1970: of the commit, or of the file as its server states it.
+    /// Its time in seconds since 1970: of the commit, or of the file.
     ///
     /// # Errors
     /// When the commit cannot be had.
@@ -168,7 +168,7 @@ impl OpenedContext {
             FoundContext::Commit(commit, access) => {
                 commit.time(access).map(Some).map_err(|error| self.failed(error))
             }
-            FoundContext::Archive(file) | FoundContext::File(file, _) => Ok(file.modified()),
+            FoundContext::Archive(file) | FoundContext::File(file, _) => Ok(file.time(&self.0.store)),
         }
     }
 

@@ -114,7 +114,8 @@ impl Engine {
     /// have to be pulled.
     pub fn plan(&self, request: &BuildRequest) -> Result<PlannedBuild, Error> {
         let reporter = Reporter::new(EventSink::ignore());
-        let definition = Definition::read((self, request), &reporter, &Cancel::default())?;
+        let mut definition = Definition::read((self, request), &reporter, &Cancel::default())?;
+        self.date_as_known(&mut definition, request);
         let failed = |error| definition.planning_failed(error, &reporter);
         let graphs = definition.select().map_err(failed)?;
         let (graphs, images) =
@@ -157,7 +158,8 @@ impl Engine {
     pub async fn bring_base_images(&self, request: &BuildRequest, events: EventSink) -> Result<(), Error> {
         request.image_sources.iter().try_for_each(ImageSource::check)?;
         let reporter = Reporter::new(events);
-        let definition = Definition::read((self, request), &reporter, &Cancel::default())?;
+        let mut definition = Definition::read((self, request), &reporter, &Cancel::default())?;
+        self.date_as_known(&mut definition, request);
         let graphs = definition.select().map_err(|error| definition.planning_failed(error, &reporter))?;
         self.resolve(graphs, (request, &definition.text), Fetching::OtherStores, &reporter).await.map(drop)
     }

@@ -4,6 +4,7 @@
 //! the plan and the keys, and fetches files only for a step that is not in the cache. A plan asks nobody, and knows what
 //! earlier builds have kept.
 
+mod date;
 mod error;
 mod web;
 
@@ -39,6 +40,16 @@ pub(crate) struct RemoteSources {
 enum RemoteSource {
     Web(Arc<WebFile>),
     Git(Arc<GitCommit>),
+}
+
+impl RemoteSource {
+    /// What a lock file says of it; nothing of a commit that its source names.
+    fn locked(&self) -> Option<LockedSource> {
+        match self {
+            Self::Web(file) => Some(LockedSource::Http(file.digest())),
+            Self::Git(commit) => (!commit.is_pinned()).then(|| LockedSource::Git(commit.number().to_owned())),
+        }
+    }
 }
 
 /// Remote sources whose files are here, by their places. What was made for this goes when it is dropped.
@@ -108,14 +119,10 @@ impl RemoteSources {
     /// Adds to `lock` what the sources of `plan` led to whose digest the Dockerfile does not name.
     pub(crate) fn lock(&self, plan: &Plan, lock: &mut ImageLock) {
         for (wanted, places) in wanted(plan).into_iter().filter(|(wanted, _)| wanted.checksum.is_none()) {
-            let locked = match places.first().and_then(|place| self.found.get(place)) {
-                Some(RemoteSource::Web(file)) => LockedSource::Http(file.digest()),
-                Some(RemoteSource::Git(commit)) if !commit.is_pinned() => {
-                    LockedSource::Git(commit.number().to_owned())
-                }
-                Some(RemoteSource::Git(_)) | None => continue,
-            };
-            lock.insert_source(shown(wanted.source), locked);
+            let found = places.first().and_then(|place| self.found.get(place));
+            if let Some(locked) = found.and_then(RemoteSource::locked) {
+                lock.insert_source(shown(wanted.source), locked);
+            }
         }
     }
 

@@ -8,12 +8,15 @@ use crate::{
     reporter::{Reporter, Running},
     urls,
 };
-use rbuild_archive::{BLOCK, begins_archive};
+use rbuild_archive::{ArchiveError, BLOCK, EntryKind, TarFile, TarReader, begins_archive};
 use rbuild_cache::{BlobWriter, Lease, Store, StoreError, WebSource};
 use rbuild_executor::{FetchedFile, MAX_DEFINITION, RemoteIdentity};
 use rbuild_oci::{Digest, Timestamp};
 use rbuild_registry::{Client, Download, Piece, Revalidated, Validators};
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, BufRead, Write},
+};
 use tokio::sync::mpsc;
 
 /// The name that docker gives a file whose URL has none.
@@ -127,9 +130,11 @@ impl WebFile {
         self.digest
     }
 
-    /// When it was last modified, in seconds since 1970, if its server says that.
-    pub(crate) fn modified(&self) -> Option<i64> {
-        Some(self.modified).filter(|seconds| *seconds != 0)
+    /// Its time in seconds since 1970: as its server states it, or of an archive the newest of its files, as in BuildKit. May
+    /// block.
+    pub(crate) fn time(&self, store: &Store) -> Option<i64> {
+        let stated = Some(self.modified).filter(|seconds| *seconds != 0);
+        stated.or_else(|| newest_file(File::open(store.blob_path(&self.digest)).ok()?))
     }
 
     /// What its key is made of.
@@ -292,6 +297,20 @@ impl<'b> WebFiles<'b> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The time of the newest file of the archive `file`; `None` when it is none, or is damaged.
+fn newest_file(file: File) -> Option<i64> {
+    let newest = |mut tar: TarReader<&mut dyn BufRead>| {
+        let mut newest = None;
+        while let Some(entry) = tar.next_entry()? {
+            if entry.kind == EntryKind::File {
+                newest = newest.max(Some(entry.mtime.seconds));
+            }
+        }
+        Ok::<_, ArchiveError>(newest)
+    };
+    TarFile::recognise(file).ok()??.read(newest).ok()?.ok()?
 }
 
 fn check(found: Digest, checksum: Option<Digest>) -> Result<(), RemoteError> {
