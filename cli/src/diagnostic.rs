@@ -3,8 +3,12 @@
 //! Invariant: without colors the text is Docker's, byte for byte, and the mistake that is reported comes last; nothing is
 //! shown by color alone. What the marked lines are is the engine's.
 
-use crate::shown::{Color, Paint, Shown, StepOutput, one_line};
+use crate::{
+    progress::NAME_WIDTH,
+    shown::{Color, Paint, Shown, StepOutput, one_line},
+};
 use rbuild::Diagnostic;
+use rbuild_docker_api::shortened;
 
 /// The mark in front of the lines a mistake is in.
 const MARK: &str = ">>>";
@@ -20,7 +24,7 @@ pub(crate) fn render(diagnostic: &Diagnostic, color: Color, output: StepOutput, 
         }
     }
     if let Some((step, lines)) = &diagnostic.step {
-        let step = one_line(step.trim_end_matches(':'));
+        let step = shortened(&one_line(step.trim_end_matches(':')), NAME_WIDTH);
         text.painted("------", Paint::Dim, color);
         text.text("\n");
         text.painted(&format!(" > {step}:"), Paint::Bold, color);

@@ -44,8 +44,24 @@ fn words(hint: &Hint) -> String {
 }
 
 /// The system's words as Go's programs write them: without their number, which says nothing to people, and in lower case as
-/// every other message.
+/// every other message. What a message names (a path, a command) may be as long as a stranger likes.
 pub(crate) fn plain(message: &str) -> String {
+    without_middle(&in_plain_words(message))
+}
+
+/// `text`, of which the beginning and the end are left if it is long.
+fn without_middle(text: &str) -> String {
+    const BEGINNING: usize = 600;
+    const END: usize = 300;
+    let length = text.chars().count();
+    if length <= BEGINNING + END {
+        return text.to_owned();
+    }
+    let end = text.chars().skip(length - END);
+    text.chars().take(BEGINNING).chain(" […] ".chars()).chain(end).collect()
+}
+
+fn in_plain_words(message: &str) -> String {
     match message.rsplit_once(" (os error ") {
         Some((words, number)) if number.ends_with(')') => {
             let mut chars = words.chars();
@@ -77,6 +93,18 @@ mod tests {
         let missing = rbuild::Error::NoSuchImage("a".to_owned());
         let near = Hint::DidYouMean("base".to_owned());
         assert_eq!(in_full(&missing, Some(&near)), "No such image: a (did you mean base?)");
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_beginning_and_its_end() {
+        let long = |middle: usize| format!("process \"{}\" failed: 3", "ü".repeat(middle));
+        assert_eq!(plain(&long(800)), long(800));
+        let cut = plain(&long(1 << 20));
+        assert!(
+            cut.starts_with("process \"ü") && cut.contains("ü […] ü") && cut.ends_with("ü\" failed: 3"),
+            "{cut}"
+        );
+        assert_eq!(cut.chars().count(), 905);
     }
 
     #[test]

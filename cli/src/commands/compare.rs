@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 /// Characters of an instruction that are shown.
 const INSTRUCTION_WIDTH: usize = 60;
 
+/// A path or a reason that is longer does not move what stands beside it in other lines.
+const COLUMN_WIDTH: usize = 48;
+
 /// Shows what a container has changed, or how two images differ.
 pub(super) fn diff(app: &App, args: &DiffArgs) -> Result<(), CliError> {
     let is_json = match args.format.as_deref() {
@@ -110,7 +113,8 @@ fn as_text(found: &ImageDifference) -> String {
         let made_by = made_by.map_or_else(String::new, |by| shortened(&one_line(by), INSTRUCTION_WIDTH));
         vec![format!("{letter} {}", shown_path(&change.path)), what, made_by]
     };
-    let mut text = table::spaced(&found.files.iter().map(row).collect::<Vec<_>>(), 0, 2);
+    let rows: Vec<_> = found.files.iter().map(row).collect();
+    let mut text = table::within(&rows, 0..=COLUMN_WIDTH, 2);
     text = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     for (field, old, new) in &found.config {
         let shown =

@@ -94,7 +94,7 @@ impl Live {
             Event::Begun { activity, what } => {
                 self.begun += 1;
                 let running = Running {
-                    name: one_line(&names::name(&what)).into_owned(),
+                    name: one_line(&names::short_name(&what)).into_owned(),
                     since: now,
                     log: VecDeque::new(),
                     line: LineBuffer::default(),

@@ -12,6 +12,8 @@ mod raw_json;
 mod transfers;
 mod width;
 
+pub(crate) use names::NAME_WIDTH;
+
 use crate::{
     exit,
     shown::{Color, Shown, StepOutput, one_line},

@@ -2,7 +2,15 @@
 
 use crate::{failure::plain, shown::one_line};
 use rbuild::{Activity, ArchiveFormat, Event, Note, RegistryNotice, StepHolder, Warning};
-use rbuild_docker_api::human_size;
+use rbuild_docker_api::{human_size, shortened};
+
+/// The longest name of a step that people are shown: an instruction may be as long as a file.
+pub(crate) const NAME_WIDTH: usize = 500;
+
+/// The name of an activity as people are shown it.
+pub(super) fn short_name(what: &Activity) -> String {
+    shortened(&name(what), NAME_WIDTH)
+}
 
 /// The name of an activity.
 pub(super) fn name(what: &Activity) -> String {

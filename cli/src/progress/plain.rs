@@ -87,7 +87,7 @@ impl Plain {
                 return;
             }
             Event::Begun { activity, what } => {
-                let name = one_line_with_tabs(&names::name(&what)).into_owned();
+                let name = one_line_with_tabs(&names::short_name(&what)).into_owned();
                 if matches!(what, Activity::LoadDefinition { .. }) {
                     self.definition = Some((activity, name.clone()));
                 }

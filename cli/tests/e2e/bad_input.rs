@@ -110,6 +110,25 @@ fn requests_that_cannot_be_met() {
 }
 
 #[test]
+fn what_is_as_long_as_a_stranger_likes_is_shown_short() {
+    let Some(here) = with_busybox("long names in messages") else { return };
+    let long = "d/".repeat(4000);
+    for (instruction, part) in [
+        (format!("RUN : {long}; exit 3"), "did not complete successfully: exit code: 3"),
+        (format!("COPY {long}f /"), "d/d: file name too long"),
+        (format!("WORKDIR /bin/busybox/{long}"), "bin/busybox/d/d"),
+    ] {
+        let context = here.context("c", &format!("FROM busybox\n{instruction}\n"), &[]);
+        let ran = here.fails(["build".as_ref(), context.as_os_str()]);
+        assert!(ran.stderr.contains(part), "{ran:#?}");
+        for line in ran.stderr.lines() {
+            let is_of_the_file = line.contains(">>> ");
+            assert!(line.chars().count() < 1100 || is_of_the_file, "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_damaged_archive_is_refused_whole() {
     let Some(here) = with_busybox("a_damaged_archive_is_refused_whole") else { return };
     here.ok(["save", "-o", "whole.tar", "busybox"]);

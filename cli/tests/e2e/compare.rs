@@ -10,6 +10,12 @@ fn two_images_differ_in_files_and_config_and_each_says_why() {
     here.build("old", &here.context("old", old, &[]));
     let new = "FROM old\nENV A=2 C=3\nLABEL l=x\nRUN echo three > /changed && chmod 600 /mode && ln -sfn b /link\nRUN rm -r /d\nCOPY f /f\n";
     here.build("new", &here.context("new", new, &[("f", "content")]));
+    let long = "l".repeat(200);
+    here.build("far", &here.context("far", &format!("FROM new\nCOPY f /{long}\n"), &[("f", "content")]));
+    let text = here.ok(["diff", "old", "far"]);
+    assert!(text.contains(&format!("A /{long}  7B")), "{text}");
+    let narrow = text.lines().filter(|line| !line.contains(&long));
+    assert!(narrow.clone().count() > 8 && narrow.clone().all(|line| line.len() < 130), "{text}");
     let text = here.ok(["diff", "old", "new"]);
     let line = |path: &str| {
         let found = text.lines().find(|line| line.split_whitespace().nth(1) == Some(path));
