@@ -172,6 +172,12 @@ impl SourceFiles {
         self.select(&SourceRoot::open_layers(&self.snapshots, layers)?, action)
     }
 
+    /// True if a context's stat index has changed, which [`Self::save_indexes`] would write.
+    pub(crate) fn has_unsaved_index(&self) -> bool {
+        let contexts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        contexts.values().any(|context| context.has_unsaved_index())
+    }
+
     /// Writes the contexts' stat indexes, where they changed.
     pub(crate) fn save_indexes(&self) {
         for context in self.open.lock().unwrap_or_else(PoisonError::into_inner).values() {

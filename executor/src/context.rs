@@ -77,6 +77,16 @@ impl ContextRoot {
         }
     }
 
+    /// True if it has a stat index; what is unpacked for one build has none.
+    pub(crate) fn has_index(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// True if files were read that the stat index did not know.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.key.is_some() && self.changed.load(Ordering::Relaxed)
+    }
+
     /// Writes the stat index if files were read that it did not know.
     ///
     /// # Errors

@@ -35,6 +35,15 @@ impl SourceRoot {
         Self::Context(ContextRoot::in_directory(store, directory, rules, now))
     }
 
+    /// True if the context's stat index has changed since it was written.
+    #[must_use]
+    pub fn has_unsaved_index(&self) -> bool {
+        match self {
+            Self::Context(context) => context.is_unsaved(),
+            Self::Layers(_) => false,
+        }
+    }
+
     /// Writes the context's stat index, if it changed.
     ///
     /// # Errors

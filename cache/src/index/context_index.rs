@@ -174,21 +174,44 @@ impl ContextIndexBuilder {
     /// # Errors
     /// An I/O error when it cannot be written.
     pub fn save(self, store: &Store, key: &Digest, previous: &ContextIndex) -> Result<Saved, StoreError> {
-        let count = self.entries.len();
-        let same = count == previous.count && self.entries.iter().all(|entry| self.is_in(previous, entry));
-        if same && !previous.has_racy_entries() {
-            return Ok(Saved::Unchanged);
-        }
-        whole_file::write(store.space(), &path(store, key), &self.encode(), Durability::DiskLater)?;
+        let bytes = match self.places_in(previous) {
+            Some(places) => {
+                let mut known = self.entries.iter().zip(&places);
+                let same = known.all(|((_, _, stat, digest), place)| {
+                    previous.stat(*place) == *stat && previous.entry(*place)[56..] == digest.as_bytes()[..]
+                });
+                if same && !previous.has_racy_entries() {
+                    return Ok(Saved::Unchanged);
+                }
+                self.over(previous, &places)
+            }
+            None => self.encode(),
+        };
+        whole_file::write(store.space(), &path(store, key), &bytes, Durability::DiskLater)?;
         Ok(Saved::Written)
     }
 
-    fn is_in(&self, previous: &ContextIndex, entry: &(u32, u32, FileStat, Digest)) -> bool {
-        let (start, length, stat, digest) = entry;
-        let path = &self.paths[*start as usize..][..*length as usize];
-        previous.find(path).is_some_and(|found| {
-            previous.stat(found) == *stat && previous.entry(found)[56..] == digest.as_bytes()[..]
-        })
+    /// Where the entries are in `previous`, if it has the same paths.
+    fn places_in(&self, previous: &ContextIndex) -> Option<Vec<usize>> {
+        if self.entries.len() != previous.count || previous.count == 0 {
+            return None;
+        }
+        let path = |(start, length, ..): &(u32, u32, FileStat, Digest)| {
+            &self.paths[*start as usize..][..*length as usize]
+        };
+        self.entries.iter().map(|entry| previous.find(path(entry))).collect()
+    }
+
+    /// What [`Self::encode`] makes, written over `previous`, which has the entries at `places`: nothing has to be sorted.
+    fn over(&self, previous: &ContextIndex, places: &[usize]) -> Vec<u8> {
+        let mut bytes = previous.bytes.clone();
+        bytes[24..32].copy_from_slice(&self.walked.to_le_bytes());
+        for ((_, length, stat, digest), place) in self.entries.iter().zip(places) {
+            let at = HEADER + place * ENTRY;
+            let start = u32::from_le_bytes(array(&bytes[at..]));
+            bytes[at..at + ENTRY].copy_from_slice(&entry((start, *length), stat, digest));
+        }
+        sealed(bytes)
     }
 
     fn encode(mut self) -> Vec<u8> {
@@ -212,22 +235,34 @@ impl ContextIndexBuilder {
                 slot = (slot + 1) & (slots - 1);
             }
             table[slot] = number as u32 + 1;
-            for short in [paths.len() as u32, *length, stat.mode, 0] {
-                bytes.extend_from_slice(&short.to_le_bytes());
-            }
-            let times = [stat.modified.cast_unsigned(), stat.changed.cast_unsigned()];
-            for long in [stat.device, stat.inode, stat.size].into_iter().chain(times) {
-                bytes.extend_from_slice(&long.to_le_bytes());
-            }
-            bytes.extend_from_slice(digest.as_bytes());
+            bytes.extend_from_slice(&entry((paths.len() as u32, *length), stat, digest));
             paths.extend_from_slice(path);
         }
         table.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
         bytes.extend_from_slice(&paths);
-        let sum = checksum(&bytes[8..32]) ^ checksum(&bytes[HEADER..]);
-        bytes[32..40].copy_from_slice(&sum.to_le_bytes());
-        bytes
+        sealed(bytes)
     }
+}
+
+/// The bytes of an entry whose path is at `start` among the paths.
+fn entry((start, length): (u32, u32), stat: &FileStat, digest: &Digest) -> [u8; ENTRY] {
+    let mut bytes = [0; ENTRY];
+    for (place, short) in [start, length, stat.mode, 0].into_iter().enumerate() {
+        bytes[place * 4..][..4].copy_from_slice(&short.to_le_bytes());
+    }
+    let times = [stat.modified.cast_unsigned(), stat.changed.cast_unsigned()];
+    for (place, long) in [stat.device, stat.inode, stat.size].into_iter().chain(times).enumerate() {
+        bytes[16 + place * 8..][..8].copy_from_slice(&long.to_le_bytes());
+    }
+    bytes[56..].copy_from_slice(digest.as_bytes());
+    bytes
+}
+
+/// An index with its checksum.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(&bytes[8..32]) ^ checksum(&bytes[HEADER..]);
+    bytes[32..40].copy_from_slice(&sum.to_le_bytes());
+    bytes
 }
 
 fn path(store: &Store, key: &Digest) -> PathBuf {
@@ -322,6 +357,25 @@ mod tests {
         assert_eq!(known(&coarse), None, "whole seconds need a longer distance");
         save(coarse.changed + 3 * SECOND, &coarse);
         assert_eq!(known(&coarse), Some(digest));
+    }
+
+    #[test]
+    fn an_index_over_another_is_as_if_made_anew() {
+        let made = |walked: i64, time: i64| {
+            let mut builder = ContextIndexBuilder::new(at(walked));
+            for n in (0..100u64).rev() {
+                builder.insert(format!("f{n}").as_bytes(), &stat(n, time), &Digest::of(&time.to_le_bytes()));
+            }
+            builder
+        };
+        let previous = ContextIndex::parse(made(NOW, 5).encode()).unwrap();
+        let newer = made(NOW + SECOND, 6);
+        let places = newer.places_in(&previous).unwrap();
+        assert_eq!(newer.over(&previous, &places), made(NOW + SECOND, 6).encode());
+        assert_eq!(made(NOW, 5).places_in(&ContextIndex::default()), None);
+        let mut other = made(NOW, 5);
+        other.paths[1] = b'x';
+        assert_eq!(other.places_in(&previous), None, "another path");
     }
 
     #[test]

@@ -16,9 +16,16 @@ impl Build {
         targets: &[PlannedTarget],
         presence: Presence,
     ) -> Result<Made, Error> {
-        let diffs = self.diffing.finish().await?;
         // on the disk with the image, which syncs the store before it is recorded, or else at the end
-        self.executor.machine.sources.save_indexes();
+        let executor = self.executor.clone();
+        let saving = executor.machine.sources.has_unsaved_index().then(|| {
+            // beside the digests, which take longer
+            tokio::task::spawn_blocking(move || executor.machine.sources.save_indexes())
+        });
+        let diffs = self.diffing.finish().await?;
+        if let Some(saving) = saving {
+            saving.await.map_err(|panicked| Error::Worker(panicked.to_string()))?;
+        }
         self.cache.records().write();
         let mut layers = Layers { stacks: self.stacks(targets), diffs };
         if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.epoch) {

@@ -58,7 +58,8 @@ pub(crate) fn fill<'a>(
         let pieces = pieces.flat_map(|entries| entries.chunks_mut(CHUNK));
         tasks.extend(pieces.map(|entries| Task { path, names, entries }));
     }
-    let (root, context) = (source.rooted(), source.context());
+    let root = source.rooted();
+    let context = source.context().filter(|context| context.has_index());
     let reading = Reading { root, context, kept: AtomicUsize::new(0), cancel };
     let queue = if has_long { Queue::of_long(tasks) } else { Queue::new(tasks) };
     queue.drain(|| vec![0; BUFFER], |mut task, buffer, _| reading.fill(&mut task, buffer))

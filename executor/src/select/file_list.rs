@@ -7,12 +7,15 @@ use super::{
 };
 use crate::{rooted::shown, xattrs};
 use rbuild_oci::{Digest, Hasher};
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, ops::Range};
 
 /// The first bytes of an encoded list.
 const MAGIC: &[u8] = b"rbuild-files 2\n";
 /// Bytes of a content's digest that are kept: enough to see a change.
 const CONTENT: usize = 8;
+
+/// What paths of files in the Dockerfile begin with.
+const INLINE: &[u8] = b"<<";
 
 /// The kind of a listed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,42 +54,45 @@ pub struct ListDifference {
     pub now: Option<ListedFile>,
 }
 
-/// The files of a selection, by path.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileList(BTreeMap<Vec<u8>, ListedFile>);
+/// The files of a selection, by path. There may be very many: their paths lie in one buffer.
+#[derive(Clone, Debug, Default)]
+pub struct FileList {
+    paths: Vec<u8>,
+    /// Where their paths are, sorted by these, each once.
+    files: Vec<(Range<usize>, ListedFile)>,
+}
 
 impl FileList {
     /// The list of what `selection` holds.
     #[must_use]
     pub fn of(selection: &Selection) -> Self {
-        let mut files = Vec::new();
+        let mut list = Self::default();
         for root in &selection.roots {
             for (place, meta, attributes) in &root.parents {
-                files.push((place.clone(), directory(meta, attributes)));
+                list.add(&[place], directory(meta, attributes));
             }
             match &root.body {
-                Body::Single(dir) => files.push((path(dir, &dir.entries[0]), file(dir, &dir.entries[0]))),
-                Body::Tree(tree) => add_tree(tree, &mut files),
+                Body::Single(dir) => list.add_entry(dir, &dir.entries[0]),
+                Body::Tree(tree) => list.add_tree(tree),
                 // what is remote is explained by its identity
                 Body::Fetched(_) => {}
                 Body::Inline(bytes) => {
-                    let path = [b"<<", root.place.as_slice()].concat();
                     let content = beginning(Digest::of(bytes));
-                    files
-                        .push((path, ListedFile { kind: ListedKind::File, mode: 0, owner: (0, 0), content }));
+                    let file = ListedFile { kind: ListedKind::File, mode: 0, owner: (0, 0), content };
+                    list.add(&[INLINE, &root.place], file);
                 }
             }
         }
-        Self(files.into_iter().collect())
+        list.sorted()
     }
 
     /// The list as it is kept. A path is written without what it has in common with the one before it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(MAGIC.len() + 32 * self.0.len());
+        let mut out = Vec::with_capacity(MAGIC.len() + 32 * self.files.len());
         out.extend_from_slice(MAGIC);
         let mut last: &[u8] = &[];
-        for (path, file) in &self.0 {
+        for (path, file) in self.iter() {
             let common = last.iter().zip(path).take_while(|(one, other)| one == other).count();
             number(common as u32, &mut out);
             number((path.len() - common) as u32, &mut out);
@@ -105,14 +111,15 @@ impl FileList {
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.strip_prefix(MAGIC)?;
-        let mut files = BTreeMap::new();
-        let mut last: Vec<u8> = Vec::new();
+        let (mut list, mut last) = (Self::default(), 0..0);
         while !rest.is_empty() {
             let common = take_number(&mut rest)? as usize;
             let length = take_number(&mut rest)? as usize;
             let (end, after) = rest.split_at_checked(length)?;
-            last.truncate(common);
-            last.extend_from_slice(end);
+            let start = list.paths.len();
+            list.paths.extend_from_within(last.start..last.end.min(last.start + common));
+            list.paths.extend_from_slice(end);
+            last = start..list.paths.len();
             let (&kind, after) = after.split_first()?;
             rest = after;
             let kind = match kind {
@@ -126,38 +133,71 @@ impl FileList {
             let owner = (take_number(&mut rest)?, take_number(&mut rest)?);
             let (content, after) = rest.split_first_chunk::<CONTENT>()?;
             rest = after;
-            files.insert(last.clone(), ListedFile { kind, mode, owner, content: *content });
+            list.files.push((last.clone(), ListedFile { kind, mode, owner, content: *content }));
         }
-        Some(Self(files))
+        Some(list.sorted())
     }
 
     /// What is different in `newer`, in the order of paths.
     #[must_use]
     pub fn changes_to(&self, newer: &Self) -> Vec<ListDifference> {
-        let difference = |path: &Vec<u8>, before: Option<&ListedFile>, now: Option<&ListedFile>| {
-            let path = if path.starts_with(b"<<") {
-                String::from_utf8_lossy(path).into_owned()
-            } else {
-                shown(path)
+        let (mut before, mut now) = (self.iter().peekable(), newer.iter().peekable());
+        let mut changes = Vec::new();
+        loop {
+            let first = match (before.peek(), now.peek()) {
+                (None, None) => return changes,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
             };
-            ListDifference { path, before: before.copied(), now: now.copied() }
-        };
-        let gone = self.0.iter().filter(|(path, _)| !newer.0.contains_key(*path));
-        let gone = gone.map(|(path, before)| (path, difference(path, Some(before), None)));
-        let others = newer.0.iter().filter_map(|(path, now)| {
-            let before = self.0.get(path);
-            (before != Some(now)).then(|| (path, difference(path, before, Some(now))))
-        });
-        let by_path: BTreeMap<&Vec<u8>, ListDifference> = gone.chain(others).collect();
-        by_path.into_values().collect()
+            let old = if first == Ordering::Greater { None } else { before.next() };
+            let new = if first == Ordering::Less { None } else { now.next() };
+            let Some((path, _)) = old.or(new) else { return changes };
+            let (before, now) = (old.map(|(_, file)| *file), new.map(|(_, file)| *file));
+            if before != now {
+                let is_inline = path.starts_with(INLINE);
+                let path = if is_inline { String::from_utf8_lossy(path).into_owned() } else { shown(path) };
+                changes.push(ListDifference { path, before, now });
+            }
+        }
     }
-}
 
-fn add_tree(tree: &Tree, files: &mut Vec<(Vec<u8>, ListedFile)>) {
-    for dir in &tree.dirs {
-        files.push((dir.path.clone(), directory(&dir.meta, &dir.xattrs)));
-        let others = dir.entries.iter().filter(|entry| !matches!(entry.kind, Kind::Dir(_)));
-        files.extend(others.map(|entry| (path(dir, entry), file(dir, entry))));
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &ListedFile)> {
+        self.files.iter().map(|(path, file)| (&self.paths[path.clone()], file))
+    }
+
+    /// Adds a file; its path is in `pieces`.
+    fn add(&mut self, pieces: &[&[u8]], file: ListedFile) {
+        let start = self.paths.len();
+        pieces.iter().for_each(|piece| self.paths.extend_from_slice(piece));
+        self.files.push((start..self.paths.len(), file));
+    }
+
+    fn add_tree(&mut self, tree: &Tree) {
+        for dir in &tree.dirs {
+            self.add(&[&dir.path], directory(&dir.meta, &dir.xattrs));
+            let others = dir.entries.iter().filter(|entry| !matches!(entry.kind, Kind::Dir(_)));
+            others.for_each(|entry| self.add_entry(dir, entry));
+        }
+    }
+
+    fn add_entry(&mut self, dir: &Dir, entry: &Entry) {
+        let slash: &[u8] = if dir.path.is_empty() { b"" } else { b"/" };
+        self.add(&[&dir.path, slash, dir.text(entry.name)], file(dir, entry));
+    }
+
+    /// With each path once: the last file that was added counts.
+    fn sorted(mut self) -> Self {
+        let Self { paths, files } = &mut self;
+        files.sort_by(|(one, _), (other, _)| paths[one.clone()].cmp(&paths[other.clone()]));
+        files.dedup_by(|later, kept| {
+            let is_same = paths[later.0.clone()] == paths[kept.0.clone()];
+            if is_same {
+                kept.1 = later.1;
+            }
+            is_same
+        });
+        self
     }
 }
 
@@ -180,10 +220,6 @@ fn file(dir: &Dir, entry: &Entry) -> ListedFile {
     };
     let owner = (entry.meta.uid, entry.meta.gid);
     ListedFile { kind, mode: entry.meta.mode, owner, content: beginning(content) }
-}
-
-fn path(dir: &Dir, entry: &Entry) -> Vec<u8> {
-    crate::rooted::join(&dir.path, dir.text(entry.name))
 }
 
 fn beginning(digest: Digest) -> [u8; CONTENT] {
@@ -222,31 +258,33 @@ mod tests {
         ListedFile { kind: ListedKind::File, mode, owner: (0, 1 << 31), content: [content; CONTENT] }
     }
 
+    fn list(files: &[(&str, ListedFile)]) -> FileList {
+        let mut list = FileList::default();
+        files.iter().for_each(|(path, file)| list.add(&[path.as_bytes()], *file));
+        list.sorted()
+    }
+
     #[test]
     fn a_list_is_read_as_it_was_written() {
         let files = [("", 0o755), ("a", 0), ("a/bc", 0o7777), ("a/bd", 0o644), ("\u{fc}", 1)];
-        let list =
-            FileList(files.iter().map(|(path, mode)| (path.as_bytes().to_vec(), listed(*mode, 7))).collect());
+        let list = list(&files.map(|(path, mode)| (path, listed(mode, 7))));
         let bytes = list.to_bytes();
-        assert_eq!(FileList::parse(&bytes), Some(list));
+        assert!(FileList::parse(&bytes).unwrap().iter().eq(list.iter()));
         for end in MAGIC.len() + 1..bytes.len() {
             // what is cut between two files is a shorter list; nothing else is one
             let part = FileList::parse(&bytes[..end]);
-            assert!(part.is_none_or(|part| part.0.len() < files.len()), "{end}");
+            assert!(part.is_none_or(|part| part.files.len() < files.len()), "{end}");
         }
-        assert_eq!(FileList::parse(b"rbuild-files 1\n"), None);
-        assert_eq!(FileList::parse(&[MAGIC, &[0xff; 8]].concat()), None, "a number without an end");
+        assert!(FileList::parse(b"rbuild-files 1\n").is_none());
+        assert!(FileList::parse(&[MAGIC, &[0xff; 8]].concat()).is_none(), "a number without an end");
     }
 
     #[test]
     fn differences_come_in_the_order_of_paths() {
-        let list = |files: &[(&str, u32, u8)]| {
-            let listed =
-                |(path, mode, content): &(&str, u32, u8)| (path.as_bytes().to_vec(), listed(*mode, *content));
-            FileList(files.iter().map(listed).collect())
-        };
-        let before = list(&[("a", 1, 1), ("c", 1, 1), ("d", 1, 1)]);
-        let now = list(&[("a", 2, 1), ("b", 1, 1), ("d", 1, 1)]);
+        let before = list(&[("a", listed(1, 1)), ("c", listed(1, 1)), ("d", listed(1, 1))]);
+        // the last of two with one name is what is copied
+        let now = [("d", 1), ("b", 1), ("a", 9), ("a", 2)].map(|(path, mode)| (path, listed(mode, 1)));
+        let now = list(&now);
         let changes: Vec<_> = before
             .changes_to(&now)
             .into_iter()
