@@ -50,7 +50,7 @@ fn an_archive_that_unpacks_to_more_than_the_disk_has_leaves_nothing() {
     const NAME: &str = "an_archive_that_unpacks_to_more_than_the_disk_has";
     let programs = ["gzip -1", "bzip2", "xz -0", "zstd -q"];
     let is_there = |program: &&str| has_program(program.split(' ').next().unwrap(), NAME);
-    if !rbuild_testkit::is_root(NAME) || !programs.iter().all(|program| is_there(program)) {
+    if !rbuild_testkit::is_root(NAME) || !programs.iter().all(is_there) {
         return;
     }
     let here = Workspace::new(crate::RBUILD);
