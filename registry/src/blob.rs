@@ -121,7 +121,7 @@ impl BlobStream {
                     self.response = None;
                     continue;
                 }
-                Err(failed) => failed,
+                Err(lag) => failure::of_lag(response.url(), lag),
             };
             self.resume(failed).await?;
         }

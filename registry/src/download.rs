@@ -182,7 +182,7 @@ impl Download {
                     }
                     return Ok(Some(Piece::Bytes(chunk)));
                 }
-                Err(failed) => failed,
+                Err(lag) => failure::of_lag(self.response.url(), lag),
             };
             if self.length == Some(self.received) {
                 // every byte is there; the server only did not end the body properly

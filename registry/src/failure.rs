@@ -1,11 +1,14 @@
 //! Turns failed requests, and answers other than success, into errors.
 
-use crate::{Access, RegistryError, TlsProblem, host::name_of};
+use crate::{
+    Access, RegistryError, TlsProblem,
+    host::name_of,
+    pace::{Lag, Pace},
+};
 use rbuild_oci::{Digest, Reference};
 use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use std::{error::Error, io, time::Duration};
-use tokio::time;
 
 const ANSWER_LIMIT: usize = 64 << 10;
 /// Longest message of a server that is shown, in bytes; a page of HTML would not help the reader.
@@ -97,6 +100,16 @@ pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
     }
 }
 
+/// The error for a transfer from `url` that does not go on.
+pub(crate) fn of_lag(url: &Url, lag: Lag) -> RegistryError {
+    let host = name_of(url);
+    match lag {
+        Lag::Broken(error) => of_request(url, error),
+        Lag::Silent { seconds } => RegistryError::Stalled { host, seconds },
+        Lag::Slow { bytes, seconds } => RegistryError::Slow { host, bytes, seconds },
+    }
+}
+
 /// The alert by which a server ends a connection after the handshake, of which the HTTP client keeps nothing but the text.
 fn alert(error: &reqwest::Error) -> Option<TlsProblem> {
     let text = find::<io::Error>(error)?.to_string();
@@ -149,14 +162,13 @@ pub(crate) async fn read_limited(
     domain: &str,
 ) -> Result<Vec<u8>, RegistryError> {
     const STALL: Duration = Duration::from_secs(60);
-    let url = response.url().clone();
-    let stalled = || RegistryError::Stalled { host: name_of(&url), seconds: STALL.as_secs() };
+    let mut pace = Pace::new(STALL);
     let mut bytes = Vec::with_capacity(response.content_length().unwrap_or(0).min(limit as u64) as usize);
     loop {
-        let chunk = time::timeout(STALL, response.chunk()).await.map_err(|_| stalled())?;
-        let Some(chunk) = chunk.map_err(|error| of_request(&url, error))? else { return Ok(bytes) };
+        let next = pace.next(&mut response).await;
+        let Some(chunk) = next.map_err(|lag| of_lag(response.url(), lag))? else { return Ok(bytes) };
         if bytes.len() + chunk.len() > limit {
-            let subject = url.path().to_owned();
+            let subject = response.url().path().to_owned();
             return Err(RegistryError::TooLarge { host: domain.to_owned(), subject, limit: limit as u64 });
         }
         bytes.extend_from_slice(&chunk);

@@ -1,6 +1,5 @@
 //! How long a transfer may take for little: a server that sends a byte a second is as good as silent, and would never end.
 
-use crate::{RegistryError, failure, host::name_of};
 use bytes::Bytes;
 use reqwest::Response;
 use std::time::{Duration, Instant};
@@ -11,6 +10,24 @@ const LEAST: u64 = 1 << 10;
 
 /// The longest time without that many, unless the stall limit is shorter.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// Why the next bytes of a transfer do not come.
+pub(crate) enum Lag {
+    /// The connection failed.
+    Broken(reqwest::Error),
+    /// Nothing comes any more. It may have broken, and go on when it is made again.
+    Silent {
+        /// For so many seconds at most.
+        seconds: u64,
+    },
+    /// Bytes come, but so few that it would not end.
+    Slow {
+        /// So many.
+        bytes: u64,
+        /// In so many seconds.
+        seconds: u64,
+    },
+}
 
 /// The pace of one transfer. Only the time that is waited for bytes counts, not what their reader does with them.
 pub(crate) struct Pace {
@@ -28,13 +45,13 @@ impl Pace {
     /// The next bytes of `response`; `None` after the last.
     ///
     /// # Errors
-    /// [`RegistryError::Stalled`] and [`RegistryError::Slow`], or that of the connection.
-    pub(crate) async fn next(&mut self, response: &mut Response) -> Result<Option<Bytes>, RegistryError> {
+    /// [`Lag`].
+    pub(crate) async fn next(&mut self, response: &mut Response) -> Result<Option<Bytes>, Lag> {
         let began = Instant::now();
         let next = time::timeout(self.longest.saturating_sub(self.waited), response.chunk()).await;
         let silence = began.elapsed();
         self.waited += silence;
-        let (host, seconds) = (|| name_of(response.url()), self.longest.as_secs());
+        let seconds = self.longest.as_secs();
         match next {
             Ok(Ok(chunk)) => {
                 self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -43,10 +60,9 @@ impl Pace {
                 }
                 Ok(chunk)
             }
-            Ok(Err(error)) => Err(failure::of_request(response.url(), error)),
-            // it may have broken, and go on when it is made again
-            Err(_) if silence >= self.longest / 2 => Err(RegistryError::Stalled { host: host(), seconds }),
-            Err(_) => Err(RegistryError::Slow { host: host(), bytes: self.bytes, seconds }),
+            Ok(Err(error)) => Err(Lag::Broken(error)),
+            Err(_) if silence >= self.longest / 2 => Err(Lag::Silent { seconds }),
+            Err(_) => Err(Lag::Slow { bytes: self.bytes, seconds }),
         }
     }
 }

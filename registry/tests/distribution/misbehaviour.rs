@@ -218,6 +218,10 @@ fn a_server_that_sends_next_to_nothing_is_given_up() {
     let name = reference(&server.host(), "a");
     let error = run(async { all(client.fetch_blob(&name, &layer(&[0; 1000])).await?).await }).unwrap_err();
     assert!(matches!(error, RegistryError::Slow { .. }), "{error:?}");
+    // what says why there is none is not waited for either
+    let server = HttpServer::start(|_| HttpReply { status: 404, ..HttpReply::with_body(HttpBody::Trickle) });
+    let error = run(Client::new(quick()).fetch_manifest(&reference(&server.host(), "a"))).unwrap_err();
+    assert!(matches!(error, RegistryError::NotFound { .. }), "{error:?}");
 }
 
 #[test]
