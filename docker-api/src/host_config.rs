@@ -1,6 +1,8 @@
 //! What a container is given of the host, as Docker's JSON has it.
 
-use rbuild::{Container, ContainerLimits, ContainerMount, ContainerSettings, MissingHostPath, MountedFrom};
+use rbuild::{
+    Container, ContainerLimits, ContainerMount, ContainerSettings, DeviceOption, MissingHostPath, MountedFrom,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -26,6 +28,8 @@ pub struct HostConfig {
     pub cap_add: Option<Vec<String>>,
     /// Usual capabilities that it does not have.
     pub cap_drop: Option<Vec<String>>,
+    /// Devices beside the usual ones, by their paths.
+    pub devices: Vec<DeviceMapping>,
     /// Every capability, no filter of system calls, nothing of the kernel hidden.
     pub privileged: bool,
     /// True if it may not change its own files.
@@ -117,6 +121,32 @@ pub struct AskedMount {
     pub read_only: bool,
 }
 
+/// A device of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeviceMapping {
+    /// Its path on the machine.
+    pub path_on_host: String,
+    /// Its path in the container.
+    pub path_in_container: String,
+    /// Some of `r`, `w` and `m`.
+    pub cgroup_permissions: String,
+}
+
+impl DeviceMapping {
+    /// A device with a path; `None` for one with a name.
+    fn of(text: &str) -> Option<Self> {
+        match DeviceOption::read(text).ok()? {
+            DeviceOption::Path { source, target, access } => Some(Self {
+                path_on_host: source.display().to_string(),
+                path_in_container: target,
+                cgroup_permissions: access.to_string(),
+            }),
+            DeviceOption::Name(_) => None,
+        }
+    }
+}
+
 impl From<&Container> for HostConfig {
     fn from(container: &Container) -> Self {
         let known = Self {
@@ -139,6 +169,7 @@ impl HostConfig {
             log_config: log(settings),
             cap_add: some(&privileges.cap_add),
             cap_drop: some(&privileges.cap_drop),
+            devices: privileges.devices.iter().filter_map(|text| DeviceMapping::of(text)).collect(),
             privileged: privileges.privileged,
             readonly_rootfs: settings.read_only,
             security_opt: some(&privileges.security),

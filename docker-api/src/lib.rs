@@ -50,7 +50,7 @@ pub use contexts::{ContextRow, directory_rows};
 pub use documents::{BuildMetadata, Version, VersionOfSide};
 pub use filter_error::FilterError;
 pub use history::{HistoryRow, Sizes};
-pub use host_config::HostConfig;
+pub use host_config::{DeviceMapping, HostConfig};
 pub use images::{ImageFilter, ImageFilters, ImageRow, image_rows, names_image};
 pub use inspect::{ContainerInspect, ImageInspect};
 pub use manifests::{

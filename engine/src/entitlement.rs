@@ -7,11 +7,13 @@ pub enum Entitlement {
     NetworkHost,
     /// `security.insecure`: `RUN --security=insecure`.
     SecurityInsecure,
+    /// `device`: `RUN --device`.
+    Device,
 }
 
 impl Entitlement {
     /// All that there are.
-    pub const ALL: [Self; 2] = [Self::NetworkHost, Self::SecurityInsecure];
+    pub const ALL: [Self; 3] = [Self::NetworkHost, Self::SecurityInsecure, Self::Device];
 
     /// Its name in `--allow`.
     #[must_use]
@@ -19,6 +21,7 @@ impl Entitlement {
         match self {
             Self::NetworkHost => "network.host",
             Self::SecurityInsecure => "security.insecure",
+            Self::Device => "device",
         }
     }
 }

@@ -25,6 +25,7 @@ fn asks(action: &RunAction, right: Entitlement) -> bool {
     match right {
         Entitlement::NetworkHost => action.network == Network::Host,
         Entitlement::SecurityInsecure => action.security == Security::Insecure,
+        Entitlement::Device => !action.devices.is_empty(),
     }
 }
 

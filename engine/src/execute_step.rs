@@ -3,7 +3,7 @@
 use crate::{
     CacheMounts, Causes, Error, Note, Outcome, Remains, Warning,
     admission::Admission,
-    cache_mounts,
+    cache_mounts, devices,
     diagnostic::DockerfileText,
     failed_steps::{Failed, Keeping, keep},
     familiar_mount_id,
@@ -353,6 +353,7 @@ impl Machine {
                     shm_size: self.shm_size,
                     emulator,
                     privileges: &read_privileges(&self.privileges)?,
+                    given: &devices::of_step(&action.devices, &self.privileges.device_descriptions)?,
                     limits: &self.limits,
                     used,
                     cancel: &self.cancel,

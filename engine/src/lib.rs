@@ -26,6 +26,8 @@ mod compare;
 mod containers;
 mod context;
 mod definition;
+mod device_error;
+mod devices;
 mod diagnostic;
 mod diffs;
 mod emulators;
@@ -117,6 +119,8 @@ pub use containers::{
     RunningContainer, RunningProgram, Terminal, VolumesFrom, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
+pub use device_error::DeviceError;
+pub use devices::DeviceOption;
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use entitlement::Entitlement;
 pub use error::Error;

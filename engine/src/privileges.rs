@@ -1,6 +1,9 @@
 //! Options of Docker's command line that give privileges to processes, or take them.
 
-use crate::seccomp_profile::{self, ProfileError};
+use crate::{
+    DeviceError,
+    seccomp_profile::{self, ProfileError},
+};
 use rbuild_cache::PrivilegeOptions;
 use rbuild_executor::{CallFilter, CapSet, KernelPaths, NewPrivileges, Privileges};
 use rbuild_planner::Security;
@@ -29,6 +32,9 @@ pub enum PrivilegeError {
     /// A seccomp profile that makes no sense.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A device that cannot be given.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 /// What processes are given when `options` are asked for.

@@ -1,8 +1,8 @@
 //! `rbuild run`: a command in a sandbox whose changes stay in a directory of its own.
 
 use crate::{
-    ContainerNetwork, ContainerVolume, Emulator, ExecutorError, HostFiles, Isolation, Snapshots,
-    container_base,
+    ContainerNetwork, ContainerVolume, Emulator, ExecutorError, GivenDevices, HostFiles, Isolation,
+    Snapshots, container_base,
     guest::Guest,
     mounts::{host_file, shared_memory},
     relay::{Input, Pipes, Relay},
@@ -72,6 +72,8 @@ pub struct ContainerSandbox<'a> {
     pub security: Security,
     /// `--cap-add` and its like.
     pub privileges: &'a Privileges,
+    /// Its devices.
+    pub given: &'a GivenDevices,
     /// What its processes may use.
     pub limits: &'a Limits,
     /// `--shm-size`, bytes; the usual size without one, or 0.
@@ -331,6 +333,7 @@ pub fn start_container<'a>(
         mounts: mounts.collect::<Result<_, _>>()?,
         security: container.security,
         privileges: container.privileges,
+        given: container.given,
         limits: container.limits,
         terminal,
         stdio: streams.stdio(),

@@ -1,7 +1,9 @@
 //! The process that RUN and `run` start in a root: its user, environment, directory, network and mounts, put together in one
 //! place.
 
-use crate::{ExecutorError, HostFiles, Identity, Isolation, mounts::host_file, snapshot::RootMount};
+use crate::{
+    ExecutorError, GivenDevices, HostFiles, Identity, Isolation, mounts::host_file, snapshot::RootMount,
+};
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Security};
 use rbuild_sys::{
@@ -43,6 +45,8 @@ pub(crate) struct Guest<'a> {
     /// The walls around it.
     pub(crate) security: Security,
     pub(crate) privileges: &'a Privileges,
+    /// What it is given beside that.
+    pub(crate) given: &'a GivenDevices,
     /// What its processes may use.
     pub(crate) limits: &'a Limits,
     /// The controlling terminal.
@@ -58,7 +62,7 @@ impl Guest<'_> {
     pub(crate) fn start(self, root: &RootMount) -> Result<Running, ExecutorError> {
         let Identity { uid, gid, groups, home } = self.identity;
         root.create_directory(self.directory, (*uid, *gid))?;
-        let mut environment = self.environment;
+        let mut environment = self.given.environment(self.environment);
         if !environment.iter().any(|pair| pair.as_encoded_bytes().starts_with(b"HOME=")) {
             environment.push(format!("HOME={home}").into());
         }
@@ -76,6 +80,8 @@ impl Guest<'_> {
             )?,
         ];
         mounts.extend(self.mounts);
+        mounts.extend(self.given.mounts(root.view())?);
+        let privileges = Privileges { devices: self.given.devices.clone(), ..self.privileges.clone() };
         Ok(start(&SandboxSpec {
             root: root.as_fd(),
             root_access: self.root_access,
@@ -90,7 +96,7 @@ impl Guest<'_> {
             network: self.network,
             mounts: &mounts,
             confinement: confinement(self.security),
-            privileges: self.privileges,
+            privileges: &privileges,
             privilege: self.isolation.privilege(),
             guard: &self.isolation.guard()?,
             cgroups: Some(self.isolation.cgroups()),

@@ -26,6 +26,7 @@ mod error;
 mod exec;
 mod failure;
 mod fetched;
+mod given_devices;
 mod go_quoted;
 mod guest;
 mod host_files;
@@ -75,6 +76,7 @@ pub use emulation::{Emulation, Emulator, EmulatorFault, emulation, runnable_plat
 pub use error::{ExecutorError, MAX_DEFINITION};
 pub use exec::{ContainerProcess, Executed, Execution};
 pub use fetched::{FetchedFile, FetchedSource};
+pub use given_devices::{GivenDevices, GivenMount};
 pub use host_files::{HOST_GATEWAY, HostFiles, NameOptions};
 pub use ignore::{DecidingPattern, IgnoreDecision, IgnoreRules};
 pub use isolation::Isolation;
@@ -86,7 +88,9 @@ pub use open_source::DockerfilePlace;
 pub use processes::ContainerUse;
 pub use rbuild_sys::{
     CapSet,
+    device::{Device, DeviceAccess, DeviceKind, NoDeviceAccess},
     limits::{Limits, Most, Resource, Ulimit, UnmetLimit},
+    mount::MountAttributes,
     overlay::Syncing,
     privileges::{CallFilter, KernelPaths, NewPrivileges, Privileges},
     sandbox::FirstProcess,

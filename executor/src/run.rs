@@ -1,7 +1,7 @@
 //! RUN: the command in a sandbox over an overlay whose upper directory becomes the layer.
 
 use crate::{
-    Emulator, ExecutorError, HostFiles, Isolation, PreparedMount, Snapshots,
+    Emulator, ExecutorError, GivenDevices, HostFiles, Isolation, PreparedMount, Snapshots,
     emulation::Place,
     go_quoted::go_quoted,
     guest::Guest,
@@ -64,6 +64,8 @@ pub struct Run<'a> {
     pub emulator: Option<&'a Emulator>,
     /// `--cap-add` and its like.
     pub privileges: &'a Privileges,
+    /// Its devices.
+    pub given: &'a GivenDevices,
     /// What it may use, and how long it may take.
     pub limits: &'a StepLimits,
     /// Takes what its processes have used, also when it fails.
@@ -188,6 +190,7 @@ pub(crate) fn launch(
         mounts,
         security: action.security,
         privileges: run.privileges,
+        given: run.given,
         limits: &run.limits.limits,
         terminal: streams.terminal,
         stdio: streams.stdio,

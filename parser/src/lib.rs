@@ -53,7 +53,7 @@ pub use excerpt::excerpt;
 pub use expand::{Expanded, expand};
 pub use file::{MAX_MISTAKES, beginning, mistakes, parse, parse_instruction};
 pub use lint::{Lint, Rule};
-pub use mount::parse_mount;
+pub use mount::{parse_fields, parse_mount};
 pub use span::{Lines, Span, Spanned};
 pub use suggest::suggest;
 pub use template::MAX_EXPANSION;

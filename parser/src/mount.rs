@@ -9,7 +9,7 @@ use crate::MountError;
 /// # Errors
 /// [`MountError`] when the value is empty, or a double quote is in the wrong place.
 pub fn parse_mount(value: &str) -> Result<Vec<(String, Option<String>)>, MountError> {
-    let fields = csv_fields(value)?;
+    let fields = parse_fields(value)?;
     Ok(fields
         .into_iter()
         .map(|field| match field.split_once('=') {
@@ -19,7 +19,11 @@ pub fn parse_mount(value: &str) -> Result<Vec<(String, Option<String>)>, MountEr
         .collect())
 }
 
-fn csv_fields(line: &str) -> Result<Vec<String>, MountError> {
+/// Splits the value of `RUN --device` at its commas; a field in double quotes may hold some.
+///
+/// # Errors
+/// [`MountError`] when the value is empty, or a double quote is in the wrong place.
+pub fn parse_fields(line: &str) -> Result<Vec<String>, MountError> {
     if line.is_empty() {
         return Err(MountError::Empty);
     }

@@ -73,8 +73,6 @@ pub enum PlanErrorKind {
     NetworkMode(String),
     #[error("security {0:?} is not valid")]
     SecurityMode(String),
-    #[error("device feature is only supported in Dockerfile frontend 1.14.0-labs or later")]
-    Device,
     #[error("arguments are required")]
     EmptyCommand,
     #[error("invalid chmod parameter: '{0}'. it should be octal string and between 0 and 07777")]
@@ -105,12 +103,16 @@ pub enum EpochStageError {
     LocalSource,
 }
 
-/// Mistakes in a `RUN --mount`.
+/// Mistakes in a `RUN --mount` or `--device`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says what it is, and its fields are the words of it")]
 pub enum MountError {
     #[error("failed to parse csv mounts: {0}")]
     Csv(String),
+    #[error("failed to parse csv devices: {0}")]
+    DeviceCsv(String),
+    #[error("device name already set to {0}")]
+    DeviceNamedTwice(String),
     #[error("'from' doesn't support variable expansion, define alias stage instead")]
     VariableInFrom,
     #[error("unexpected key '{key}' in '{field}'")]

@@ -43,13 +43,13 @@ pub use instructions::{parse_size, sounds_secret};
 pub use lints::findings_while_reading;
 pub use lower::{lower, lower_beside};
 pub use options::{
-    DEFAULT_HOSTNAME, Entitlements, ImageRequest, NamedContext, NoCache, PlanOptions, PositionStyle, Purpose,
+    DEFAULT_HOSTNAME, ImageRequest, NamedContext, NoCache, PlanOptions, PositionStyle, Purpose,
     ResolvedImage, Selection,
 };
 pub use plan::{
-    Access, Action, ArgumentOrigin, CachePolicy, Chmod, CopyAction, CopySource, Filesystem, GitDirectory,
-    ImageIndex, Mount, MountKind, Plan, PlannedArgument, PlannedImage, PlannedStage, PlannedTarget,
-    RunAction, Sharing, StageId, Step, TargetImage, Unpack, WorkdirAction,
+    Access, Action, ArgumentOrigin, CachePolicy, Chmod, CopyAction, CopySource, DeviceRequest, Filesystem,
+    GitDirectory, ImageIndex, Mount, MountKind, Plan, PlannedArgument, PlannedImage, PlannedStage,
+    PlannedTarget, RunAction, Sharing, StageId, Step, TargetImage, Unpack, WorkdirAction,
 };
 pub use run_modes::{Network, Security};
 pub use select::select;

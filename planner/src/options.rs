@@ -30,19 +30,8 @@ pub struct PlanOptions {
     pub selection: Selection,
     /// The form of positions, which may begin with the platform.
     pub position: PositionStyle,
-    /// Treatment of a RUN that needs an entitlement.
-    pub entitlements: Entitlements,
     /// The times of what `SOURCE_DATE_EPOCH` may name, in seconds since 1970 (see [`crate::epoch_source`]).
     pub source_times: BTreeMap<String, i64>,
-}
-
-/// Treatment of a flag of RUN that only the builder's owner can grant: `--device`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entitlements {
-    /// The flag is an error.
-    None,
-    /// The flag is accepted, because the plan is not run.
-    NotNeeded,
 }
 
 /// The host name inside RUN when the user chose none.
@@ -146,7 +135,6 @@ impl PlanOptions {
             hostname: None,
             selection: Selection::Target,
             position: PositionStyle::Plain,
-            entitlements: Entitlements::None,
             source_times: BTreeMap::new(),
         }
     }

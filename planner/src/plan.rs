@@ -208,10 +208,21 @@ pub struct RunAction {
     pub security: Security,
     /// `--mount`s, sorted so that parents come before children.
     pub mounts: Vec<Mount>,
+    /// `--device`s, in order.
+    pub devices: Vec<DeviceRequest>,
     /// Scripts for `/dev/pipes/NAME` (name, content): here-documents beginning with `#!`.
     pub scripts: Vec<(String, String)>,
     /// Host name inside.
     pub hostname: String,
+}
+
+/// One `RUN --device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRequest {
+    /// The name as it was written.
+    pub name: String,
+    /// True if the step fails when the machine describes no such device.
+    pub required: bool,
 }
 
 /// One `RUN --mount`.

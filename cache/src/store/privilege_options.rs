@@ -1,6 +1,7 @@
 //! What is asked for of the privileges of processes, in the words of Docker's records.
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Privileges of a container, or of each RUN of a build, as they were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,12 @@ pub struct PrivilegeOptions {
     /// `--security-opt`s; of a seccomp profile the document itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security: Vec<String>,
+    /// `--device`s.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// The directories with descriptions of devices; none for the usual ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_descriptions: Vec<PathBuf>,
 }
 
 impl PrivilegeOptions {

@@ -127,6 +127,9 @@ pub(crate) struct ContainerArgs {
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
 
+    /// Give it a device: PATH[:PATH][:rwm], or the name of a described one, VENDOR/CLASS=NAME; may be repeated
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Vec<String>,
     /// Every capability, no filter of system calls, nothing of the kernel hidden
     #[arg(long, switch = false)]
     pub(crate) privileged: bool,

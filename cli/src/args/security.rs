@@ -1,5 +1,6 @@
 //! The flags that decide what a RUN or a container may ask of the kernel.
 
+use super::flag::any_path;
 use clap::Args;
 
 /// What was typed of them.
@@ -14,4 +15,7 @@ pub(crate) struct SecurityFlags {
     /// no-new-privileges, seccomp=FILE, seccomp=unconfined, systempaths=unconfined; may be repeated
     #[arg(long, value_name = "OPTION")]
     pub(crate) security_opt: Vec<String>,
+    /// Look for descriptions of devices here instead of /etc/cdi and /var/run/cdi; may be repeated
+    #[arg(long, value_name = "DIR", value_parser = any_path())]
+    pub(crate) cdi_spec_dir: Vec<std::path::PathBuf>,
 }

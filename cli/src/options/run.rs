@@ -148,6 +148,7 @@ impl RunOptions {
             network,
             privileges: PrivilegeOptions {
                 privileged: args.privileged,
+                devices: security::devices(&args.device)?,
                 ..security::privileges(&args.security)?
             },
             limits: limits::limits(&args.limits, &[])?,

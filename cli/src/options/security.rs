@@ -1,7 +1,7 @@
 //! What RUNs and containers may ask of the kernel, in Docker's words.
 
 use crate::{args::SecurityFlags, error::UsageError};
-use rbuild::{PrivilegeOptions, read_privileges};
+use rbuild::{DeviceOption, PrivilegeOptions, read_privileges};
 use std::{error::Error as _, fs::File, io::Read};
 
 /// The most bytes that are read of a seccomp profile: more than the engine takes.
@@ -10,13 +10,22 @@ const MAX_PROFILE: u64 = 4 << 20;
 /// Reads `--cap-add`, `--cap-drop` and `--security-opt`, and the profile that the last may name.
 pub(super) fn privileges(flags: &SecurityFlags) -> Result<PrivilegeOptions, UsageError> {
     let security = flags.security_opt.iter().map(|text| with_profile(text)).collect::<Result<_, _>>()?;
-    let options = PrivilegeOptions { security, ..PrivilegeOptions::default() };
+    let device_descriptions = flags.cdi_spec_dir.clone();
+    let options = PrivilegeOptions { security, device_descriptions, ..PrivilegeOptions::default() };
     let options = options.with_capabilities(&flags.cap_add, &flags.cap_drop);
     read_privileges(&options).map_err(|error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         UsageError::new(format!("{error}{cause}"))
     })?;
     Ok(options)
+}
+
+/// Reads `--device`s of a container.
+pub(super) fn devices(given: &[String]) -> Result<Vec<String>, UsageError> {
+    for text in given {
+        DeviceOption::read(text).map_err(|error| UsageError::new(error.to_string()))?;
+    }
+    Ok(given.to_vec())
 }
 
 /// A `--security-opt` as docker's records have it: with the document instead of the file.

@@ -26,6 +26,7 @@ mod cp;
 mod crowd;
 mod daemon;
 mod detached;
+mod devices;
 mod diagnostics;
 mod emulators;
 mod examples;

@@ -6,7 +6,7 @@ use super::{
     recorded_limits,
     request::{ContainerRequest, ContainerStdio, Terminal},
 };
-use crate::{Engine, Error, emulators, privileges, random_id::random_id};
+use crate::{Engine, Error, devices, emulators, privileges, random_id::random_id};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerSettings, ContainerState, Lease,
     NewContainer, Next,
@@ -106,6 +106,7 @@ impl Engine {
             first: if settings.init { FirstProcess::Init } else { FirstProcess::Command },
             security: privileges::walls(&settings.privileges),
             privileges: &privileges::read_privileges(&settings.privileges)?,
+            given: &devices::of_container(&settings.privileges)?,
             limits: &limits,
             shm_size: settings.shm_size,
             stdio,

@@ -6,7 +6,7 @@ use super::{
     record::{self, FailedMount, FailedMountKind, FailedStep},
 };
 use crate::{
-    ContainerStdio, Engine, Error, SecretValue, SshKeys, Terminal, emulators,
+    ContainerStdio, Engine, Error, SecretValue, SshKeys, Terminal, devices, emulators,
     privileges::read_privileges,
     run_mounts::given,
     secrets::{self, Secrets},
@@ -187,6 +187,7 @@ impl Engine {
             shm_size: record.shm_size,
             emulator: emulator.as_ref(),
             privileges: &read_privileges(&record.privileges)?,
+            given: &devices::of_step(&action.devices, &record.privileges.device_descriptions)?,
             limits: &StepLimits::new(Limits::default(), None),
             used: &OnceLock::new(),
             cancel: &Cancel::default(),

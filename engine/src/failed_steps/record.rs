@@ -5,7 +5,9 @@ use crate::{Error, results::Inputs, source_files::MOUNTED};
 use rbuild_cache::{LayerId, PrivilegeOptions, StepHash};
 use rbuild_executor::NameOptions;
 use rbuild_oci::{ImagePath, Platform};
-use rbuild_planner::{Access, Env, Filesystem, Mount, MountKind, Network, RunAction, Security, Sharing};
+use rbuild_planner::{
+    Access, DeviceRequest, Env, Filesystem, Mount, MountKind, Network, RunAction, Security, Sharing,
+};
 use serde::{Deserialize, Serialize};
 
 /// The version of the form. Another one is not read.
@@ -25,6 +27,9 @@ pub(super) struct FailedStep {
     insecure: bool,
     scripts: Vec<(String, String)>,
     pub(super) mounts: Vec<FailedMount>,
+    /// Names of devices, and whether it could not do without.
+    #[serde(default)]
+    devices: Vec<(String, bool)>,
     /// The layers that it stood on, lowest first.
     pub(super) layers: Vec<LayerId>,
     pub(super) platform: String,
@@ -130,6 +135,7 @@ impl FailedStep {
             mounts: mounts
                 .map(|(number, mount)| FailedMount::of((number, mount), around))
                 .collect::<Result<_, _>>()?,
+            devices: action.devices.iter().map(|device| (device.name.clone(), device.required)).collect(),
             layers: around.inputs.parent.to_vec(),
             platform: around.platform.to_string(),
             add_hosts: around.names.add_hosts.clone(),
@@ -190,6 +196,11 @@ impl FailedStep {
             },
             security: if self.insecure { Security::Insecure } else { Security::Sandbox },
             mounts: self.mounts.iter().filter_map(FailedMount::of_person).collect(),
+            devices: self
+                .devices
+                .iter()
+                .map(|(name, required)| DeviceRequest { name: name.clone(), required: *required })
+                .collect(),
             scripts: self.scripts.clone(),
             hostname: self.hostname.clone(),
         }

@@ -13,7 +13,7 @@ use crate::{
 };
 use rbuild_cache::Cancel;
 use rbuild_parser::{Dockerfile, Lint};
-use rbuild_planner::{Entitlements, Plan, PlanErrorKind, PlanOptions, Selection};
+use rbuild_planner::{Plan, PlanErrorKind, PlanOptions, Selection};
 use std::path::{Component, Path, PathBuf};
 
 /// The outcome of the checks.
@@ -85,8 +85,7 @@ impl Engine {
         (request, text, context): (&BuildRequest, &DockerfileText, &Context),
     ) -> Result<Plan, Error> {
         let failed = |error| Error::plan(error, text);
-        let options = PlanOptions { entitlements: Entitlements::NotNeeded, ..options.clone() };
-        let selected = rbuild_planner::select(dockerfile.clone(), &options).map_err(failed)?;
+        let selected = rbuild_planner::select(dockerfile.clone(), options).map_err(failed)?;
         let (graphs, _) = self.resolve_locally(vec![selected], (request, text), Fetching::AssumeEmpty)?;
         let graph = graphs.into_iter().next().ok_or_else(|| Error::Worker("a graph was lost".to_owned()))?;
         rbuild_planner::lower_beside(graph, &|path| context.leaves_out(path)).map_err(failed)

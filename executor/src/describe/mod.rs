@@ -8,7 +8,9 @@ mod operands;
 
 use rbuild_cache::{CacheKey, KeyBuilder, StepHash, StepInputs};
 use rbuild_oci::{Digest, ImageId, ImagePath, Platform, Timestamp};
-use rbuild_planner::{Chmod, CopyAction, CopySource, Network, RunAction, Security, Unpack, WorkdirAction};
+use rbuild_planner::{
+    Chmod, CopyAction, CopySource, DeviceRequest, Network, RunAction, Security, Unpack, WorkdirAction,
+};
 use rbuild_sys::limits::Limits;
 use std::fmt;
 
@@ -92,6 +94,15 @@ impl Description {
         self
     }
 
+    /// The devices, if there are any: steps without have the keys that they had before there were some.
+    fn devices(self, devices: &[DeviceRequest]) -> Self {
+        if devices.is_empty() {
+            self
+        } else {
+            self.list("device", devices.iter().map(|one| one.name.as_str()))
+        }
+    }
+
     fn finish(self) -> StepDescription {
         StepDescription { step: self.key.finish_step(), inputs: self.inputs }
     }
@@ -122,6 +133,7 @@ pub fn describe_run(action: &RunAction, around: &RunSurroundings<'_>) -> StepDes
         .field("network", network)
         .field("security", security)
         .mounts(action, around.mount_contents)
+        .devices(&action.devices)
         .list("script", scripts.iter().map(String::as_str))
         .list("host", around.host_names.iter().copied())
         .optional("shm-size", shm_size.as_deref())

@@ -14,6 +14,7 @@
 
 mod capability;
 pub mod cgroup;
+pub mod device;
 mod error;
 pub mod fs;
 pub mod host_program;

@@ -1,6 +1,6 @@
 //! What the processes of a container may ask of the kernel: plain data, which [`crate::sandbox`] puts into force.
 
-use crate::{CapSet, seccomp::Profile};
+use crate::{CapSet, device::Device, seccomp::Profile};
 use std::sync::Arc;
 
 /// What is different from the usual capabilities and system call filter of a container.
@@ -16,6 +16,8 @@ pub struct Privileges {
     pub calls: CallFilter,
     /// What they see of the kernel (`--security-opt systempaths`).
     pub paths: KernelPaths,
+    /// Devices beside the usual ones (`--device`).
+    pub devices: Vec<Device>,
 }
 
 /// Whether a program gets more rights by being executed, such as one that is set-user-id.

@@ -16,7 +16,8 @@
 //! 6. The working directory is opened beneath the root like any other path, and the kernel is asked whether it lies inside.
 //! 7. The filter goes on while the process still may (CAP_SYS_ADMIN), then identity, then capabilities.
 //!
-//! No mount but that of the pseudo-terminals and of the usual device nodes, each bound by itself, lets a device be opened.
+//! No mount but that of the pseudo-terminals and of device nodes, the usual and the given ones, each bound by itself, lets a device be
+//! opened.
 //!
 //! What to mount, the user's numbers and the environment are the caller's to find out; the working directory
 //! must exist.
@@ -204,7 +205,8 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     let mounts = in_order(spec.mounts)?;
     let mut points = MountPoints::new(spec.root)?;
     let devices = match spec.confinement {
-        Confinement::Default => Devices::Usual,
+        Confinement::Default if spec.privileges.devices.is_empty() => Devices::Usual,
+        Confinement::Default => Devices::With(&spec.privileges.devices),
         Confinement::Insecure => Devices::All,
     };
     let cgroup = spec.cgroups.map(|cgroups| cgroups.container(spec.limits, devices)).transpose()?;

@@ -5,8 +5,8 @@
 use crate::fixture::{build, print};
 use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, Store, Writer};
 use rbuild_executor::{
-    HostFiles, Isolation, Limits, NameOptions, Networks, Overlays, Privileges, Run, Snapshots, StepLimits,
-    run,
+    GivenDevices, HostFiles, Isolation, Limits, NameOptions, Networks, Overlays, Privileges, Run, Snapshots,
+    StepLimits, run,
 };
 use rbuild_oci::{Clock, ImagePath, Timestamp};
 use rbuild_planner::{Network, RunAction, Security};
@@ -131,6 +131,7 @@ impl Bench {
     /// Runs a command on all layers so far and commits its layer, which is returned as text.
     fn run(&mut self, command: &str) -> String {
         let action = RunAction {
+            devices: Vec::new(),
             argv: ["/bin/sh", "-ec", command].map(str::to_owned).to_vec(),
             shell: "/bin/sh".to_owned(),
             env: rbuild_planner::Env::default(),
@@ -157,6 +158,7 @@ impl Bench {
             shm_size: None,
             emulator: None,
             privileges: &Privileges::default(),
+            given: &GivenDevices::default(),
             limits: &limits,
             used: &used,
             cancel: &Cancel::default(),

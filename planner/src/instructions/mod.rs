@@ -2,6 +2,7 @@
 
 mod config;
 mod copy;
+mod device;
 mod expose;
 mod findings;
 mod git;

@@ -1,8 +1,8 @@
 //! RUN: the command line, what a here-document means to it, and the environment the command gets.
 
 use super::config::shell_argv;
-use super::mount;
-use crate::options::{DEFAULT_HOSTNAME, Entitlements};
+use super::{device, mount};
+use crate::options::DEFAULT_HOSTNAME;
 use crate::plan::{Action, Mount, MountKind, RunAction};
 use crate::run_modes::{Network, Security, parse_network};
 use crate::stage_lowering::StageLowering;
@@ -16,19 +16,13 @@ const SCRIPT_DIRECTORY: &str = "/dev/pipes";
 
 pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), PlanError> {
     let mounts = mount::lower(stage, &run.mounts)?;
-    let granted = match stage.input().options.entitlements {
-        Entitlements::None => false,
-        Entitlements::NotNeeded => true,
-    };
     let security = match run.security.as_ref().map(|mode| mode.value.as_str()) {
         None | Some("sandbox") => Security::Sandbox,
         Some("insecure") => Security::Insecure,
         Some(other) => return Err(stage.error(PlanErrorKind::SecurityMode(other.to_owned()))),
     };
     let network = network(stage, run)?;
-    if !run.devices.is_empty() && !granted {
-        return Err(stage.error(PlanErrorKind::Device));
-    }
+    let devices = device::lower(stage, &run.devices)?;
     let Command { argv, scripts, summary } = command(stage, run);
     if argv.is_empty() {
         return Err(stage.error(PlanErrorKind::EmptyCommand));
@@ -45,6 +39,7 @@ pub(super) fn run(stage: &mut StageLowering<'_, '_>, run: &Run) -> Result<(), Pl
         network,
         security,
         mounts,
+        devices,
         scripts,
         hostname: hostname(stage),
     };

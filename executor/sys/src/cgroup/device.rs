@@ -1,7 +1,10 @@
-//! Which devices the processes of a control group may open: those of every container, and no other. Nodes of any kind
-//! may be made, because images hold them.
+//! Which devices the processes of a control group may open: those of every container, those that one is given, and no other. Nodes of
+//! any kind may be made, because images hold them.
 
-use crate::mount::{done, owned};
+use crate::{
+    device::{Device, DeviceKind},
+    mount::{done, owned},
+};
 use nix::{
     fcntl::{OFlag, openat},
     sys::stat::Mode,
@@ -15,11 +18,11 @@ use std::{
 /// urandom), terminals (tty, console, ptmx), and the pseudo-terminals of containers.
 const ALLOWED: [(i32, &[i32]); 3] = [(1, &[3, 5, 7, 8, 9]), (5, &[0, 1, 2]), (136, &[])];
 
-/// Writes the rules of the version 1 controller.
+/// Writes the rules of the version 1 controller, with `given` beside the usual devices.
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn write_rules(group: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn write_rules(group: BorrowedFd<'_>, given: &[Device]) -> io::Result<()> {
     let write = |file: &str, rule: &str| -> io::Result<()> {
         let file = openat(group, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         nix::unistd::write(&file, rule.as_bytes())?;
@@ -36,6 +39,13 @@ pub(super) fn write_rules(group: BorrowedFd<'_>) -> io::Result<()> {
             write("devices.allow", &format!("c {major}:{minor} rwm"))?;
         }
     }
+    for Device { kind, numbers: (major, minor), access, .. } in given {
+        let kind = match kind {
+            DeviceKind::Character => 'c',
+            DeviceKind::Block => 'b',
+        };
+        write("devices.allow", &format!("{kind} {major}:{minor} {access}"))?;
+    }
     Ok(())
 }
 
@@ -43,8 +53,8 @@ pub(super) fn write_rules(group: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's, which may have no such programs or give them to the machine's root only.
-pub(super) fn rules() -> io::Result<OwnedFd> {
-    load(&program())
+pub(super) fn rules(given: &[Device]) -> io::Result<OwnedFd> {
+    load(&program(given))
 }
 
 /// Attaches the program to a group and all below it.
@@ -86,54 +96,70 @@ fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
 
 /// The rules as instructions of eBPF: operation, registers, jump offset and operand, each in its bits of a word
 /// (`struct bpf_insn`). The argument is `struct bpf_cgroup_dev_ctx`: access << 16 | type, major, minor.
-fn program() -> Vec<u64> {
+fn program(given: &[Device]) -> Vec<u64> {
     const MKNOD: i32 = 1;
+    const READ: i32 = 2;
+    const WRITE: i32 = 4;
+    const BLOCK: i32 = 1;
     const CHARACTER: i32 = 2;
-    let instruction = |operation: u8, registers: u8, offset: i16, operand: i32| {
-        u64::from(operation)
-            | u64::from(registers) << 8
-            | u64::from(offset as u16) << 16
-            | u64::from(operand as u32) << 32
-    };
     let (load_word, mov, and, shift_right) = (0x61, 0xbf, 0x57, 0x77);
     let (jump_if_equal, jump_unless_equal, set, exit) = (0x15, 0x55, 0xb7, 0x95);
-    // Behind the tests stand "return 0" and "return 1", two instructions each. Tests are laid out with the distance to
-    // "return 1" left open, by how many follow.
-    let mut tests = Vec::new();
+    let mut program: Vec<(u8, u8, To, i32)> = vec![
+        (load_word, 0x12, To::Next, 0), // r2 = access and type
+        (mov, 0x23, To::Next, 0),
+        (shift_right, 3, To::Next, 16),     // r3 = access
+        (and, 2, To::Next, 0xffff),         // r2 = type
+        (load_word, 0x14, To::Field(4), 0), // r4 = major
+        (load_word, 0x15, To::Field(8), 0), // r5 = minor
+        (jump_if_equal, 3, To::Allow, MKNOD),
+    ];
+    for Device { kind, numbers: (major, minor), access, .. } in given {
+        let kind = if *kind == DeviceKind::Block { BLOCK } else { CHARACTER };
+        let refused = if access.reads() { 0 } else { READ } | if access.writes() { 0 } else { WRITE };
+        program.extend([
+            (jump_unless_equal, 2, To::Skip(5), kind),
+            (jump_unless_equal, 4, To::Skip(4), *major as i32),
+            (jump_unless_equal, 5, To::Skip(3), *minor as i32),
+            // r0 = what is asked for and not given
+            (mov, 0x30, To::Next, 0),
+            (and, 0, To::Next, refused),
+            (jump_if_equal, 0, To::Allow, 0),
+        ]);
+    }
+    program.push((jump_unless_equal, 2, To::Refuse, CHARACTER));
     for (major, minors) in ALLOWED {
         if minors.is_empty() {
-            tests.push((jump_if_equal, 4, major, Target::Allow));
+            program.push((jump_if_equal, 4, To::Allow, major));
             continue;
         }
-        tests.push((jump_unless_equal, 4, major, Target::Skip(minors.len() as i16)));
-        tests.extend(minors.iter().map(|minor| (jump_if_equal, 5, *minor, Target::Allow)));
+        program.push((jump_unless_equal, 4, To::Skip(minors.len() as i16), major));
+        program.extend(minors.iter().map(|minor| (jump_if_equal, 5, To::Allow, *minor)));
     }
-    let after = |index: usize| (tests.len() - 1 - index) as i16;
-    let mut program = vec![
-        instruction(load_word, 0x12, 0, 0), // r2 = access and type
-        instruction(mov, 0x23, 0, 0),
-        instruction(shift_right, 3, 0, 16), // r3 = access
-        instruction(and, 2, 0, 0xffff),     // r2 = type
-        instruction(load_word, 0x14, 4, 0), // r4 = major
-        instruction(load_word, 0x15, 8, 0), // r5 = minor
-        instruction(jump_if_equal, 3, tests.len() as i16 + 3, MKNOD),
-        instruction(jump_unless_equal, 2, tests.len() as i16, CHARACTER),
-    ];
-    program.extend(tests.iter().enumerate().map(|(index, (operation, register, operand, target))| {
-        let offset = match target {
-            Target::Allow => after(index) + 2,
-            Target::Skip(count) => *count,
-        };
-        instruction(*operation, *register, offset, *operand)
-    }));
+    // behind them stand "return 0" and "return 1"
+    let refuse = program.len();
     for answer in [0, 1] {
-        program.extend([instruction(set, 0, 0, answer), instruction(exit, 0, 0, 0)]);
+        program.extend([(set, 0, To::Next, answer), (exit, 0, To::Next, 0)]);
     }
-    program
+    let words = program.iter().enumerate().map(|(index, (operation, registers, to, operand))| {
+        let offset = match to {
+            To::Next => 0,
+            To::Field(count) | To::Skip(count) => *count,
+            To::Refuse => (refuse - 1 - index) as i16,
+            To::Allow => (refuse + 1 - index) as i16,
+        };
+        u64::from(*operation)
+            | u64::from(*registers) << 8
+            | u64::from(offset as u16) << 16
+            | u64::from(*operand as u32) << 32
+    });
+    words.collect()
 }
 
-/// Where a test leads when it holds.
-enum Target {
-    Allow,
+/// The offset of an instruction: where a jump leads, or the place of the word that is loaded.
+enum To {
+    Next,
+    Field(i16),
     Skip(i16),
+    Refuse,
+    Allow,
 }

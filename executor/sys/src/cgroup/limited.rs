@@ -7,7 +7,7 @@
 mod update;
 
 use super::{
-    Devices, Group, PREFIX, Shared,
+    Group, PREFIX, Shared, attach,
     hierarchy::Hierarchy,
     open_directory,
     settings::{Controller, Setting, Version},
@@ -47,7 +47,8 @@ pub struct MemoryUse {
 /// The groups that limit a container, and what limits nothing.
 #[derive(Debug)]
 pub(super) struct Limited {
-    devices: Devices,
+    /// The rules for devices that version 2 groups get, if any.
+    rules: Option<Arc<OwnedFd>>,
     groups: Vec<(Version, Group)>,
     memory: Option<(usize, u64)>,
     unmet: Vec<UnmetLimit>,
@@ -65,8 +66,12 @@ impl Limited {
     ///
     /// # Errors
     /// [`SandboxError::Limit`] for a value that the kernel does not take, [`SandboxError::CgroupParent`].
-    pub(super) fn new(shared: &Shared, limits: &Limits, devices: Devices) -> Result<Self, SandboxError> {
-        let mut limited = Self { devices, groups: Vec::new(), memory: None, unmet: Vec::new() };
+    pub(super) fn new(
+        shared: &Shared,
+        limits: &Limits,
+        rules: Option<Arc<OwnedFd>>,
+    ) -> Result<Self, SandboxError> {
+        let mut limited = Self { rules, groups: Vec::new(), memory: None, unmet: Vec::new() };
         let mut places: Vec<PathBuf> = Vec::new();
         let needed: Vec<Controller> = Controller::ALL
             .into_iter()
@@ -133,9 +138,9 @@ impl Limited {
         let above = shared.own_group(&place.above, place.version)?;
         let group = shared.make_in(&above)?;
         inherit_cpuset(above.directory.as_fd(), group.directory.as_fd(), place.version)?;
-        if (place.version, self.devices) == (Version::Two, Devices::Usual) {
+        if let (Version::Two, Some(rules)) = (place.version, &self.rules) {
             // the other walls stand where the kernel has no such programs
-            let _ = shared.attach_rules(&group);
+            let _ = attach(rules, &group);
         }
         self.groups.push((place.version, group));
         Ok(())

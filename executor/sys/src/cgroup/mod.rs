@@ -26,7 +26,9 @@ pub use used::GroupUse;
 
 use crate::{
     SandboxError,
+    device::Device,
     limits::{Limits, UnmetLimit},
+    read_proc,
     spawn::ProcessIdentity,
 };
 use hierarchy::Hierarchy;
@@ -58,8 +60,8 @@ pub struct Cgroups(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     unified: Option<Arc<Group>>,
-    /// The rules for devices of version 2 groups.
-    rules: Option<OwnedFd>,
+    /// The rules for the usual devices of version 2 groups.
+    rules: Option<Arc<OwnedFd>>,
     devices: Option<Arc<Group>>,
     /// Where there is no version 2 hierarchy, with which containers can be paused as well.
     freezer: Option<Arc<Group>>,
@@ -72,9 +74,11 @@ struct Shared {
 
 /// The devices that a container may open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Devices {
+pub enum Devices<'a> {
     /// Those of every container.
     Usual,
+    /// These beside those.
+    With(&'a [Device]),
     /// All that there are.
     All,
 }
@@ -98,7 +102,7 @@ impl Cgroups {
         };
         let shared = Shared {
             unified: unified.map(Arc::new),
-            rules: device::rules().ok(),
+            rules: device::rules(&[]).ok().map(Arc::new),
             devices: None,
             freezer: freezer.map(Arc::new),
             free: Mutex::default(),
@@ -106,19 +110,18 @@ impl Cgroups {
             next: AtomicU64::new(0),
         };
         let first = shared.unified.as_ref().and_then(|above| shared.make(above));
-        let decided = first.as_ref().is_some_and(|group| shared.attach_rules(group).is_ok());
+        let rules = shared.rules.as_deref();
+        let decided = first.as_ref().zip(rules).is_some_and(|(group, rules)| attach(rules, group).is_ok());
         let devices = if decided { None } else { Self::devices_group() };
         let shared = Shared { devices: devices.map(Arc::new), ..shared };
-        let devices = shared.devices.as_ref().and_then(|above| shared.make(above));
+        let devices = shared.make_with_rules(&[]);
         let freezer = shared.freezer.as_ref().and_then(|above| shared.make(above));
         lock(&shared.free).push(Pair { unified: first, devices, freezer });
         Self(Arc::new(shared))
     }
 
     fn devices_group() -> Option<Group> {
-        let group = Hierarchy::version_1("devices").and_then(|hierarchy| Group::below(&hierarchy))?;
-        device::write_rules(group.directory.as_fd()).ok()?;
-        Some(group)
+        Hierarchy::version_1("devices").and_then(|hierarchy| Group::below(&hierarchy))
     }
 
     /// True if containers get groups of their own.
@@ -131,37 +134,45 @@ impl Cgroups {
     ///
     /// # Errors
     /// [`SandboxError::Limit`], [`SandboxError::CgroupParent`].
-    pub fn container(&self, limits: &Limits, devices: Devices) -> Result<Cgroup, SandboxError> {
-        let limited = Limited::new(&self.0, limits, devices)?;
-        let free = match devices {
-            Devices::Usual => lock(&self.0.free).pop(),
+    pub fn container(&self, limits: &Limits, devices: Devices<'_>) -> Result<Cgroup, SandboxError> {
+        let rules = match devices {
+            Devices::Usual => self.0.rules.clone(),
+            // the other walls stand where the kernel has no such programs
+            Devices::With(given) => device::rules(given).ok().map(Arc::new),
             Devices::All => None,
         };
-        let groups = free.unwrap_or_else(|| self.0.pair(devices));
-        Ok(Cgroup { groups: Some(groups), devices, limited, shared: self.0.clone() })
+        let limited = Limited::new(&self.0, limits, rules.clone())?;
+        let free = match devices {
+            Devices::Usual => lock(&self.0.free).pop(),
+            Devices::With(_) | Devices::All => None,
+        };
+        let groups = free.unwrap_or_else(|| self.0.pair(devices, rules.as_deref()));
+        let is_usual = devices == Devices::Usual;
+        Ok(Cgroup { groups: Some(groups), is_usual, limited, shared: self.0.clone() })
     }
 }
 
 impl Shared {
-    fn pair(&self, devices: Devices) -> Pair {
+    fn pair(&self, devices: Devices<'_>, rules: Option<&OwnedFd>) -> Pair {
         let unified = self.unified.as_ref().and_then(|above| self.make(above));
         let freezer = self.freezer.as_ref().and_then(|above| self.make(above));
-        match devices {
-            Devices::All => Pair { unified, devices: None, freezer },
-            Devices::Usual => {
-                if let Some(group) = &unified {
-                    // the other walls stand where the kernel has no such programs
-                    let _ = self.attach_rules(group);
-                }
-                Pair { unified, devices: self.devices.as_ref().and_then(|above| self.make(above)), freezer }
-            }
+        if let (Some(group), Some(rules)) = (&unified, rules) {
+            // the other walls stand where the kernel has no such programs
+            let _ = attach(rules, group);
         }
+        let devices = match devices {
+            Devices::Usual => self.make_with_rules(&[]),
+            Devices::With(given) => self.make_with_rules(given),
+            Devices::All => None,
+        };
+        Pair { unified, devices, freezer }
     }
 
-    /// Puts the rules for devices on a version 2 group.
-    fn attach_rules(&self, group: &Group) -> io::Result<()> {
-        let rules = self.rules.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        device::attach(rules.as_fd(), group.directory.as_fd())
+    /// A group of the version 1 hierarchy for devices, where that decides.
+    fn make_with_rules(&self, given: &[Device]) -> Option<Group> {
+        let group = self.devices.as_ref().and_then(|above| self.make(above))?;
+        device::write_rules(group.directory.as_fd(), given).ok()?;
+        Some(group)
     }
 
     fn make(&self, above: &Arc<Group>) -> Option<Group> {
@@ -186,7 +197,8 @@ impl Shared {
 pub struct Cgroup {
     /// There until it is dropped.
     groups: Option<Pair>,
-    devices: Devices,
+    /// True if another container may have its groups next.
+    is_usual: bool,
     limited: Limited,
     shared: Arc<Shared>,
 }
@@ -242,10 +254,26 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let groups = self.groups.take();
-        if self.devices == Devices::Usual {
+        if self.is_usual {
             lock(&self.shared.free).extend(groups);
         }
     }
+}
+
+/// Removes the groups that rbuild processes which were killed have left beside this one's, in every hierarchy. What cannot be read or
+/// removed stays.
+pub fn remove_left_behind() {
+    let groups = read_proc("/proc/self/cgroup").unwrap_or_default();
+    for (_, hierarchy) in Hierarchy::all_of(&groups).unwrap_or_default() {
+        if let Ok(parent) = hierarchy.open() {
+            sweep(parent.as_fd());
+        }
+    }
+}
+
+/// Puts rules for devices on a version 2 group.
+fn attach(rules: &OwnedFd, group: &Group) -> io::Result<()> {
+    device::attach(rules.as_fd(), group.directory.as_fd())
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -332,6 +360,7 @@ fn names(parent: BorrowedFd<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceKind;
     use std::{
         fs,
         io::Write,
@@ -339,12 +368,23 @@ mod tests {
     };
 
     #[test]
-    fn only_the_usual_devices_can_be_opened_in_a_group() {
+    fn only_the_usual_devices_and_given_ones_can_be_opened_in_a_group() {
+        let given = |kind, numbers, access: &str| Device {
+            source: PathBuf::new(),
+            target: PathBuf::new(),
+            kind,
+            numbers,
+            mode: 0o600,
+            owner: (0, 0),
+            access: access.parse().unwrap(),
+        };
+        // the first loop device, which is not there, and messages of the kernel, to be read and not written to
+        let given = [given(DeviceKind::Block, (7, 0), "rwm"), given(DeviceKind::Character, (1, 11), "rm")];
         let unified = Hierarchy::unified().and_then(|hierarchy| Group::below(&hierarchy));
-        let by_program = unified.filter(|group| {
-            device::rules().is_ok_and(|rules| device::attach(rules.as_fd(), group.directory.as_fd()).is_ok())
-        });
-        let by_rules = Cgroups::devices_group();
+        let by_program =
+            unified.filter(|group| device::rules(&given).is_ok_and(|rules| attach(&rules, group).is_ok()));
+        let by_rules = Cgroups::devices_group()
+            .filter(|group| device::write_rules(group.directory.as_fd(), &given).is_ok());
         if by_program.is_none() && by_rules.is_none() {
             rbuild_testkit::skip("no control group can be made here");
         }
@@ -352,7 +392,8 @@ mod tests {
             let group = Arc::new(group);
             let inner = Group::child(&group, "devices-test").unwrap();
             let script = "read go; for d in zero urandom tty null kmsg mem; do
-                (: < /dev/$d) 2>/dev/null && echo $d; done; mknod $0/made b 7 0 && echo made";
+                (: < /dev/$d) 2>/dev/null && echo $d; done; (: >> /dev/kmsg) 2>/dev/null && echo written;
+                mknod $0/made b 7 0 && echo made";
             let place = tempfile::tempdir().unwrap();
             let mut shell = Command::new("sh")
                 .args(["-c", script])
@@ -367,7 +408,7 @@ mod tests {
             shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
             let output = shell.wait_with_output().unwrap();
             let output = String::from_utf8_lossy(&output.stdout).replace("tty\n", "");
-            assert_eq!(output, "zero\nurandom\nnull\nmade\n");
+            assert_eq!(output, "zero\nurandom\nnull\nkmsg\nmade\n");
             assert!(fs::exists(place.path().join("made")).unwrap());
         }
     }

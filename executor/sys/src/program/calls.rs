@@ -20,7 +20,7 @@ mod numbers {
         ($($name:ident = $number:ident),* $(,)?) => { $(pub(super) const $name: i64 = libc::$number;)* };
     }
     numbers! {
-        capset = SYS_capset, chdir = SYS_chdir, dup3 = SYS_dup3, fchdir = SYS_fchdir, fsconfig = SYS_fsconfig,
+        capset = SYS_capset, chdir = SYS_chdir, dup3 = SYS_dup3, fchdir = SYS_fchdir, fchownat = SYS_fchownat, fsconfig = SYS_fsconfig,
         fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl, keyctl = SYS_keyctl,
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
@@ -242,6 +242,14 @@ impl Program {
         let directory = self.descriptor(directory);
         let path = self.text(path);
         self.push(number!(mknodat), &[directory, path, mode.into(), device.into()])
+    }
+
+    /// fchownat(2) of a path that is no link.
+    pub fn change_owner(&mut self, directory: At, path: &CStr, (uid, gid): (u32, u32)) -> &mut Self {
+        let directory = self.descriptor(directory);
+        let path = self.text(path);
+        let flags = libc::AT_SYMLINK_NOFOLLOW.into();
+        self.push(number!(fchownat), &[directory, path, uid.into(), gid.into(), flags])
     }
 
     /// symlinkat(2).

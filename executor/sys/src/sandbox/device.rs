@@ -1,8 +1,9 @@
 //! `/dev`: a small tmpfs with the nodes that every program may use.
 
-use super::{Confinement, Places, STAGING, SandboxSpec};
+use super::{Confinement, Places, STAGING, SandboxSpec, c_text};
 use crate::{
     SandboxError,
+    device::{Device, DeviceKind},
     mount::{MountAttributes, Submounts, clone_tree},
     program::{At, Mount, OnError, Program, Resolution},
     userns::PrivilegeKind,
@@ -68,8 +69,15 @@ pub(super) fn add(
     if insecure {
         program.make_directory(At::Here, c"net", 0o755);
     }
-    for node in NODES.iter().chain(INSECURE_NODES.iter().filter(|_| insecure)) {
+    let given = &spec.privileges.devices;
+    let is_given =
+        |node: &&Node| given.iter().any(|device| device.target.as_os_str().as_bytes() == node.0.to_bytes());
+    let usual = NODES.iter().chain(INSECURE_NODES.iter().filter(|_| insecure));
+    for node in usual.filter(|node| !is_given(node)) {
         add_node(program, node, spec.privilege)?;
+    }
+    for device in given {
+        add_given(program, device, spec.privilege)?;
     }
     // A node that is a mount of its own stays open to all; those that the container makes beside it are not.
     if !insecure {
@@ -103,12 +111,43 @@ fn add_node(program: &mut Program, node: &Node, privilege: PrivilegeKind) -> Res
             program.mount(&Mount { source: name, target: name, kind: c"", flags, options: c"" });
         }
         PrivilegeKind::UserNamespace => {
-            let path = Path::new("/dev").join(OsStr::from_bytes(name.to_bytes()));
-            let host = clone_tree(nix::fcntl::AT_FDCWD, &path, Submounts::Leave)?;
-            let host = program.hold(host);
-            program.make_file(At::Here, name, 0o666).move_mount(At::Fd(host), At::Here, name);
+            show_node(program, &Path::new("/dev").join(OsStr::from_bytes(name.to_bytes())), name)?;
         }
     }
+    Ok(())
+}
+
+/// A device that was asked for, in the same way.
+fn add_given(program: &mut Program, device: &Device, privilege: PrivilegeKind) -> Result<(), SandboxError> {
+    let mut above: Vec<&Path> = device.target.ancestors().skip(1).collect();
+    above.pop();
+    for directory in above.into_iter().rev() {
+        program.make_directory(At::Here, &c_text(directory)?, 0o755);
+        program.on_error(OnError::IgnoreOnly(&[libc::EEXIST]));
+    }
+    let target = c_text(&device.target)?;
+    match privilege {
+        PrivilegeKind::Root => {
+            let kind = match device.kind {
+                DeviceKind::Character => libc::S_IFCHR,
+                DeviceKind::Block => libc::S_IFBLK,
+            };
+            let (major, minor) = device.numbers;
+            program.make_node(At::Here, &target, kind | device.mode, makedev(major.into(), minor.into()));
+            program.change_owner(At::Here, &target, device.owner);
+            let flags = libc::MS_BIND;
+            program.mount(&Mount { source: &target, target: &target, kind: c"", flags, options: c"" });
+            Ok(())
+        }
+        PrivilegeKind::UserNamespace => show_node(program, &device.source, &target),
+    }
+}
+
+/// The machine's node `path` at `target`.
+fn show_node(program: &mut Program, path: &Path, target: &CStr) -> Result<(), SandboxError> {
+    let host = clone_tree(nix::fcntl::AT_FDCWD, path, Submounts::Leave)?;
+    let host = program.hold(host);
+    program.make_file(At::Here, target, 0o666).move_mount(At::Fd(host), At::Here, target);
     Ok(())
 }
 
