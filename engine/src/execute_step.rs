@@ -24,7 +24,7 @@ use crate::{
 };
 use rbuild_cache::{
     CacheKey, Cancel, FailedStepBudget, LayerDraft, LayerId, LayerMeta, LayerSource, PrivilegeOptions,
-    StepLock, Store, StoreError,
+    StepLock, Store,
 };
 use rbuild_executor::{
     Emulator, ExecutorError, HostFiles, Isolation, Networks, RunFailure, StepLimits, Usage,
@@ -157,7 +157,8 @@ impl Executor {
         };
         let listener = Listener { used: &used, output: &mut output, failed: &mut failed };
         let carried_out = self.machine.carry_out((&ready, emulator), (epoch, earlier), listener);
-        self.require(inputs)?;
+        let sources = inputs.sources.iter().flat_map(|(_, layers)| layers.iter());
+        self.machine.files.require(inputs.parent.iter().chain(sources))?;
         if let Some(failed) = failed {
             *remains = self.keep(&ready, failed);
         }
@@ -189,17 +190,6 @@ impl Executor {
         let done = Done { layer, bytes: meta.disk_bytes, created, took, usage };
         self.make_room(0);
         self.cache.keep(&ready, &done, lock)
-    }
-
-    /// Sees that a step has had all its inputs until it ended. The lease keeps those of this store, but a layer of one that is only read
-    /// loses its name and then its files when its owner removes it.
-    fn require(&self, inputs: &Inputs) -> Result<(), Error> {
-        let store = &self.machine.store;
-        let sources = inputs.sources.iter().flat_map(|(_, layers)| layers.iter());
-        match inputs.parent.iter().chain(sources).find(|layer| !store.has_layer(layer)) {
-            Some(gone) => Err(StoreError::LayerMissing { layer: gone.to_string() }.into()),
-            None => Ok(()),
-        }
     }
 
     /// The layer of an earlier copy, from which a COPY takes the files that are the same.

@@ -5,7 +5,7 @@
 //! message, and its sender waits.
 
 use crate::{Activity, BucketPlace, CacheInput, Error, reporter::Reporter, transfer::Progress};
-use rbuild_cache::{Cancel, LayerId, LayerOrigin, Store};
+use rbuild_cache::{Cancel, LayerId, LayerOrigin, Store, StoreError};
 use rbuild_executor::ExecutorError;
 use rbuild_image::{ImageError, ImageEvent, RemoteImages};
 use std::{
@@ -26,6 +26,8 @@ pub(crate) struct LayerFiles {
     store: Store,
     /// Layers that were seen to be here.
     here: Arc<Mutex<HashSet<LayerId>>>,
+    /// Those of them that are the store's own and not of one that is only read.
+    own: Arc<Mutex<HashSet<LayerId>>>,
     /// The fetching end; a plan has none.
     fetching: Option<(mpsc::UnboundedSender<Request>, Cancel)>,
 }
@@ -50,7 +52,7 @@ type Waiting = blocking::Sender<Result<(), Error>>;
 impl LayerFiles {
     /// For a plan, which fetches nothing.
     pub(crate) fn as_they_are(store: &Store) -> Self {
-        Self { store: store.clone(), here: Arc::default(), fetching: None }
+        Self { store: store.clone(), here: Arc::default(), own: Arc::default(), fetching: None }
     }
 
     /// For a build that `cancel` stops, with the end that has to be driven by [`LayerFetcher::serve`].
@@ -69,7 +71,7 @@ impl LayerFiles {
             requests,
             reporter: reporter.clone(),
         };
-        (Self { store: store.clone(), here: Arc::default(), fetching }, fetcher)
+        (Self { store: store.clone(), here: Arc::default(), own: Arc::default(), fetching }, fetcher)
     }
 
     /// What stops the build; nothing does that to a plan.
@@ -103,6 +105,29 @@ impl LayerFiles {
             }
         }
         Ok(())
+    }
+
+    /// Sees that `layers` have been here until now. The build's lease keeps those of its own store, which are looked at once; a layer of a
+    /// store that is only read loses its name and then its files when its owner removes it.
+    ///
+    /// # Errors
+    /// [`StoreError::LayerMissing`] with the first that has gone.
+    pub(crate) fn require<'a>(&self, mut layers: impl Iterator<Item = &'a LayerId>) -> Result<(), Error> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = layers.find(|layer| {
+            if own.contains(*layer) {
+                return false;
+            }
+            let is_here = self.store.has_layer(layer);
+            if is_here && self.store.owns_layer(layer) {
+                own.insert(**layer);
+            }
+            !is_here
+        });
+        match gone {
+            Some(gone) => Err(StoreError::LayerMissing { layer: gone.to_string() }.into()),
+            None => Ok(()),
+        }
     }
 
     /// The first layer of `stack` whose files are elsewhere. One that is here stays here, so it is looked at once.

@@ -18,8 +18,8 @@ use rbuild_sys::{
     SandboxError,
     fs::{Resolve, open_below},
     mount::{
-        MountAttributes, Propagation, Submounts, clone_tree, detached_tmpfs, set_mount_attributes,
-        set_mount_propagation,
+        MountAttributes, Submounts, clone_tree, detached_tmpfs, make_private, make_slave,
+        set_mount_attributes,
     },
     sandbox::{Mount, MountSource},
 };
@@ -108,21 +108,20 @@ fn host(
         HostSubmounts::Writable => (Submounts::Include, Submounts::Leave),
         HostSubmounts::Hidden => (Submounts::Leave, Submounts::Leave),
     };
-    let (propagation, propagated) = match propagation {
-        MountPropagation::RPrivate | MountPropagation::Private => (Propagation::Private, Submounts::Include),
-        MountPropagation::RSlave => (Propagation::Slave, Submounts::Include),
-        MountPropagation::Slave => (Propagation::Slave, Submounts::Leave),
-    };
     let tree = clone_tree(AT_FDCWD, path, shown).map_err(SandboxError::from)?;
     let mount = tree.as_fd();
     if attributed == Submounts::Leave {
         set_mount_attributes(mount, MountAttributes::NO_DEV, shown).map_err(SandboxError::from)?;
     }
     set_mount_attributes(mount, attributes(access), attributed).map_err(SandboxError::from)?;
-    set_mount_propagation(mount, Propagation::Private, shown).map_err(SandboxError::from)?;
-    if propagation == Propagation::Slave {
-        set_mount_propagation(mount, Propagation::Slave, propagated).map_err(SandboxError::from)?;
+    match propagation {
+        MountPropagation::RPrivate | MountPropagation::Private => {
+            make_private(mount, MountAttributes::NONE, shown)
+        }
+        // a private one would follow nothing, so the mounts below are not made that first
+        MountPropagation::RSlave | MountPropagation::Slave => make_slave(mount, shown),
     }
+    .map_err(SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(tree)))
 }
 
@@ -140,9 +139,7 @@ fn of_volume(data: &Path, subpath: Option<&ImagePath>, access: Access) -> Result
 /// What is open, as a mount of its own.
 fn alone(open: BorrowedFd<'_>, access: Access) -> Result<MountSource, ExecutorError> {
     let tree = clone_tree(open, Path::new(""), Submounts::Leave).map_err(SandboxError::from)?;
-    set_mount_attributes(tree.as_fd(), attributes(access), Submounts::Leave).map_err(SandboxError::from)?;
-    set_mount_propagation(tree.as_fd(), Propagation::Private, Submounts::Leave)
-        .map_err(SandboxError::from)?;
+    make_private(tree.as_fd(), attributes(access), Submounts::Leave).map_err(SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(tree)))
 }
 

@@ -18,10 +18,7 @@ use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Sharing};
 use rbuild_sys::{
     fs::{Resolve, open_below, open_in_root, set_mode},
-    mount::{
-        MountAttributes, Propagation, Submounts, clone_tree, detached_tmpfs, set_mount_attributes,
-        set_mount_propagation,
-    },
+    mount::{MountAttributes, Submounts, clone_tree, detached_tmpfs, make_private},
     overlay::{Syncing, Upper},
     sandbox::{Mount, MountSource, PartKind},
 };
@@ -354,10 +351,7 @@ fn tree(
     attributes: MountAttributes,
 ) -> Result<MountSource, ExecutorError> {
     let tree = clone_tree(directory, path, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
-    set_mount_attributes(tree.as_fd(), attributes, Submounts::Include)
-        .map_err(rbuild_sys::SandboxError::from)?;
-    set_mount_propagation(tree.as_fd(), Propagation::Private, Submounts::Include)
-        .map_err(rbuild_sys::SandboxError::from)?;
+    make_private(tree.as_fd(), attributes, Submounts::Include).map_err(rbuild_sys::SandboxError::from)?;
     Ok(MountSource::Tree(Arc::new(tree)))
 }
 

@@ -203,6 +203,12 @@ impl Store {
         fs::metadata(description).is_ok_and(|file| file.len() > 0)
     }
 
+    /// True if a layer that is here is not a link to one of a store that is only read.
+    #[must_use]
+    pub fn owns_layer(&self, layer: &LayerId) -> bool {
+        self.layer_directory(layer).symlink_metadata().is_ok_and(|directory| directory.is_dir())
+    }
+
     /// Replaces the description of a committed layer, for example to add its DiffId once that is computed.
     ///
     /// # Errors

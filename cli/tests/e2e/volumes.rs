@@ -254,3 +254,38 @@ fn commands_for_volumes_are_docker_s() {
         assert_eq!(here.ok(["volume", "ls", "-q"]), "");
     });
 }
+
+#[test]
+fn what_the_host_mounts_later_is_seen_where_it_was_asked_for() {
+    let test = "what_the_host_mounts_later_is_seen_where_it_was_asked_for";
+    let Some(here) = crate::with_busybox(test) else { return };
+    let shared = here.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let mount = |words: &[&str], place: &std::path::Path| {
+        let done = std::process::Command::new(words[0]).args(&words[1..]).arg(place).status();
+        assert!(done.unwrap().success(), "{words:?}");
+    };
+    mount(&["mount", "-t", "tmpfs", "none"], &shared);
+    mount(&["mount", "--make-shared"], &shared);
+    fs::create_dir(shared.join("below")).unwrap();
+    for (name, option) in [("follows", "rslave"), ("stays", "rprivate")] {
+        let volume = format!("{}:/v:{option}", shared.display());
+        here.ok(["run", "-d", "--name", name, "--privileged", "-v", &volume, "busybox", "sleep", "600"]);
+    }
+    mount(&["mount", "-t", "tmpfs", "none"], &shared.join("below"));
+    fs::write(shared.join("below/later"), "").unwrap();
+    // and what a container mounts there is its own
+    here.ok([
+        "exec",
+        "follows",
+        "sh",
+        "-c",
+        "mkdir /v/mine && mount -t tmpfs none /v/mine && touch /v/mine/file",
+    ]);
+    let seen = ["follows", "stays"].map(|name| here.ok(["exec", name, "ls", "/v/below"]));
+    let mine = shared.join("mine/file").exists();
+    here.ok(["rm", "-f", "follows", "stays"]);
+    mount(&["umount"], &shared.join("below"));
+    mount(&["umount"], &shared);
+    assert_eq!((seen, mine), (["later\n".to_owned(), String::new()], false));
+}

@@ -54,15 +54,6 @@ pub enum Submounts {
     Include,
 }
 
-/// Whether what is mounted below one mount is mounted below its copies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Propagation {
-    /// It is not.
-    Private,
-    /// What is mounted below the original is mounted below the copy.
-    Slave,
-}
-
 /// A file system being configured, before it is mounted (fsopen(2)).
 #[derive(Debug)]
 pub struct FilesystemContext {
@@ -176,20 +167,26 @@ pub fn set_mount_attributes(
     change_mount(mount, &change, submounts)
 }
 
-/// Says what a mount held by its descriptor has to do with the one that it is a copy of.
+/// Sets attributes of a mount held by its descriptor, and makes it have nothing to do with the one that it is a copy of.
 ///
 /// # Errors
 /// The kernel's.
-pub fn set_mount_propagation(
+pub fn make_private(
     mount: BorrowedFd<'_>,
-    propagation: Propagation,
+    attributes: MountAttributes,
     submounts: Submounts,
 ) -> Result<(), SysError> {
-    let propagation = match propagation {
-        Propagation::Private => libc::MS_PRIVATE,
-        Propagation::Slave => libc::MS_SLAVE,
-    };
-    let change = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
+    let propagation = libc::MS_PRIVATE;
+    let change = libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation, userns_fd: 0 };
+    change_mount(mount, &change, submounts)
+}
+
+/// Lets a mount held by its descriptor show what is mounted below the one that it is a copy of, and not the other way round.
+///
+/// # Errors
+/// The kernel's.
+pub fn make_slave(mount: BorrowedFd<'_>, submounts: Submounts) -> Result<(), SysError> {
+    let change = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_SLAVE, userns_fd: 0 };
     change_mount(mount, &change, submounts)
 }
 
