@@ -82,6 +82,26 @@ fn no_space_in_the_store() {
 }
 
 #[test]
+fn no_space_for_other_limits_leaves_those_there_were() {
+    if !rbuild_testkit::is_root("no_space_for_other_limits_leaves_those_there_were") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let Some(store) = Mounted::new(here.store().to_owned(), "size=24m") else { return };
+    here.import(Base::Busybox);
+    here.ok(["run", "-d", "--name=box", "--pids-limit=50", "busybox", "sleep", "600"]);
+    let filler = store.0.join("filler");
+    let _ = fs::write(&filler, vec![0; 24 << 20]);
+    let refused = here.run(["update", "--pids-limit=5", "box"]);
+    let forks = "i=0; while [ $i -lt 20 ]; do sleep 1 & i=$((i+1)); done; jobs | wc -l";
+    let ran = here.run(["exec", "box", "sh", "-c", forks]);
+    fs::remove_file(filler).unwrap();
+    here.ok(["rm", "-f", "box"]);
+    is_the_machine_s(&refused, "no space left");
+    assert_eq!(ran.stdout, "20\n", "{ran:#?}");
+}
+
+#[test]
 fn no_space_for_what_is_written() {
     let Some(here) = with_busybox("no_space_for_what_is_written") else { return };
     let Some(full) = Mounted::new(here.path().join("full"), "size=64k") else { return };

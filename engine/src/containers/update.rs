@@ -5,7 +5,7 @@ use super::{
     recorded_limits::{from_record, to_record},
 };
 use crate::{Engine, Error};
-use rbuild_cache::ContainerState;
+use rbuild_cache::{Container, ContainerLimits, ContainerState};
 use rbuild_executor::{Limits, UnmetLimit};
 
 impl Engine {
@@ -25,17 +25,41 @@ impl Engine {
     /// [`Error::LimitsRefused`] for a value that the kernel does not take.
     pub fn update_container(&self, name: &str, limits: &Limits) -> Result<Vec<UnmetLimit>, Error> {
         let container = self.container(name)?;
+        let before = container.settings.as_ref().map(|own| own.limits.clone()).unwrap_or_default();
         let record = to_record(limits);
+        // first, so that on a full disk nothing changes
+        self.record_limits(&container, &record)?;
+        let limited = self.limit_running(&container, &record);
+        if limited.is_err() {
+            self.record_limits(&container, &before)?;
+        }
+        limited
+    }
+
+    fn record_limits(&self, container: &Container, limits: &ContainerLimits) -> Result<(), Error> {
+        Ok(self.store.container(&container.id).update(|container| {
+            if let Some(settings) = &mut container.settings {
+                settings.limits.clone_from(limits);
+            }
+        })?)
+    }
+
+    /// Puts limits into force if the container runs; returns those that are not.
+    fn limit_running(
+        &self,
+        container: &Container,
+        limits: &ContainerLimits,
+    ) -> Result<Vec<UnmetLimit>, Error> {
         let mut unmet = Vec::new();
         if container.state == ContainerState::Running {
-            let monitor = self.connect(&container)?;
-            monitor.limit(&record)?;
+            let monitor = self.connect(container)?;
+            monitor.limit(limits)?;
             loop {
                 match monitor.next()? {
                     MonitorMessage::Done => break,
                     MonitorMessage::Unmet(limit) => unmet.push(limit),
                     MonitorMessage::Refused(reason) => {
-                        return Err(Error::LimitsRefused { name: container.name, reason });
+                        return Err(Error::LimitsRefused { name: container.name.clone(), reason });
                     }
                     // it has ended, and starts with the new ones
                     MonitorMessage::Gone | MonitorMessage::Ended(_) => break,
@@ -46,11 +70,6 @@ impl Engine {
                 }
             }
         }
-        self.store.container(&container.id).update(|container| {
-            if let Some(settings) = &mut container.settings {
-                settings.limits = record;
-            }
-        })?;
         Ok(unmet)
     }
 }
