@@ -4,7 +4,7 @@
 use crate::ExecutorError;
 use rbuild_cache::{Store, Writer, create_private_file, make_dirs_with_mode};
 use rbuild_sys::{
-    cgroup::Cgroups,
+    cgroup::{Cgroups, remove_left_behind},
     spawn::{Guard, ProcessIdentity},
     userns::PrivilegeKind,
 };
@@ -101,10 +101,11 @@ impl Isolation {
         Ok(path)
     }
 
-    /// Ends guards whose rbuild is gone, and with them every process of its containers. A guard ends by itself; this is
-    /// for one that was stopped or frozen. What cannot be read is left alone.
+    /// Ends guards whose rbuild is gone, and with them every process of its containers, and removes its control groups. A guard ends
+    /// by itself; this is for one that was stopped or frozen. What cannot be read is left alone.
     fn end_left_behind(&self) {
         let Ok(entries) = fs::read_dir(&self.guards) else { return };
+        let mut left = false;
         for entry in entries.flatten() {
             let Some(guard) =
                 entry.file_name().to_str().and_then(|name| name.parse::<ProcessIdentity>().ok())
@@ -120,6 +121,10 @@ impl Isolation {
             if guard.kill().is_ok() {
                 let _ = fs::remove_file(entry.path());
             }
+            left = true;
+        }
+        if left {
+            remove_left_behind();
         }
     }
 }

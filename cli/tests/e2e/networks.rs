@@ -29,12 +29,15 @@ pub(crate) fn tun_is_open(test: &str) -> bool {
     open
 }
 
-fn programs(name: &str) -> usize {
-    let commands = fs::read_dir("/proc").unwrap().flatten();
-    let named = |directory: &Path| {
-        fs::read(directory.join("cmdline")).is_ok_and(|line| line.starts_with(name.as_bytes()))
+/// The programs of this name on the machine that have outlived who started them; builds of other tests have theirs.
+fn orphans(name: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let is_one = |process: &Path| {
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        status.contains("\nPPid:\t1\n")
+            && fs::read(process.join("cmdline")).is_ok_and(|line| line.starts_with(name.as_bytes()))
     };
-    commands.filter(|entry| named(&entry.path())).count()
+    processes.filter(|entry| is_one(&entry.path())).count()
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn a_step_has_a_network_of_its_own_with_a_way_out() {
     };
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let hidden = listener.local_addr().unwrap().port();
-    let before = programs("pasta");
+    let before = orphans("pasta");
     let user = tun_is_open(test).then(|| ordinary_user::workspace(test)).flatten();
     for here in std::iter::once(Workspace::new(RBUILD)).chain(user) {
         here.import(Base::Busybox);
@@ -67,7 +70,7 @@ fn a_step_has_a_network_of_its_own_with_a_way_out() {
         assert!(ran.stderr.contains("00000000a80425fb"), "CAP_NET_RAW, as with docker: {}", ran.stderr);
         assert!(!ran.stderr.contains("the network of RUN is the host's"), "{}", ran.stderr);
     }
-    assert_eq!(programs("pasta"), before, "nothing that carried connections is left");
+    assert_eq!(orphans("pasta"), before, "nothing that carried connections is left");
 }
 
 #[test]

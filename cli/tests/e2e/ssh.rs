@@ -93,13 +93,19 @@ fn build(here: &Workspace, steps: &str, configure: impl FnOnce(&mut Command)) ->
     Ran::of(command.output().unwrap())
 }
 
-/// The number of `ssh-agent`s on the machine that were started by a build.
+/// The number of `ssh-agent`s on the machine that were started by builds which have ended; builds of other tests have theirs.
 fn agents() -> usize {
     let commands = fs::read_dir("/proc")
         .unwrap()
         .flatten()
         .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    commands.filter(|line| line.starts_with(b"ssh-agent\0-D\0-s\0-a\0/proc/")).count()
+    let is_left = |line: &Vec<u8>| {
+        let line = String::from_utf8_lossy(line);
+        let build =
+            line.strip_prefix("ssh-agent\0-D\0-s\0-a\0/proc/").and_then(|rest| rest.split('/').next());
+        build.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap())
+    };
+    commands.filter(is_left).count()
 }
 
 #[test]

@@ -10,19 +10,21 @@ use std::{
 };
 
 /// Makes the program that `command` starts end with the thread that starts it, and so with this process, whatever ends that
-/// (`PR_SET_PDEATHSIG` of prctl(2)).
+/// (`PR_SET_PDEATHSIG` of prctl(2)). It gets no more rights by the set-user-id or set-group-id bits of its file, such as `ssh-agent` has
+/// on Debian, because the kernel would then forget the signal.
 pub fn end_with_this_thread(command: &mut Command) {
     let parent = std::process::id();
     let set = move || {
         // SAFETY: prctl and getppid are plain system calls, which may be made between fork and exec (signal-safety(7)).
-        let (set, is_parent) = unsafe {
+        let (held, set, is_parent) = unsafe {
+            let held = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
             let set = libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            (set, libc::getppid().cast_unsigned() == parent)
+            (held, set, libc::getppid().cast_unsigned() == parent)
         };
-        match (set, is_parent) {
-            (0, true) => Ok(()),
+        match (held, set, is_parent) {
+            (0, 0, true) => Ok(()),
             // it ended before the signal was asked for
-            (0, false) => Err(io::ErrorKind::BrokenPipe.into()),
+            (0, 0, false) => Err(io::ErrorKind::BrokenPipe.into()),
             _ => Err(io::Error::last_os_error()),
         }
     };

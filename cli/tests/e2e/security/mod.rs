@@ -15,6 +15,8 @@ mod links;
 mod network;
 mod outliving;
 mod own_program;
+mod reach;
+mod resources;
 
 use crate::{RBUILD, ordinary_user};
 use rbuild_testkit::{Base, Ran, Workspace, has_program};

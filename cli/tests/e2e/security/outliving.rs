@@ -179,7 +179,7 @@ fn living(word: &str) -> usize {
 }
 
 /// Control groups of rbuild processes that are gone.
-fn cgroups_of_the_dead() -> Vec<String> {
+pub(super) fn cgroups_of_the_dead() -> Vec<String> {
     let found = Command::new("find")
         .args(["/sys/fs/cgroup", "-maxdepth", "6", "-type", "d", "-name", "rbuild-*"])
         .output();
