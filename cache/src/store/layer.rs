@@ -283,6 +283,20 @@ impl Store {
         }
     }
 
+    /// Removes a layer that was just made and that nothing mentions.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be removed; a collection takes it then.
+    pub fn discard_layer(&self, layer: &LayerId) -> Result<(), StoreError> {
+        let bytes = self.layer_meta(layer)?.disk_bytes.unwrap_or(0);
+        let (directory, gone) = (self.layer_directory(layer), self.space().path("gone")?);
+        fs::rename(&directory, &gone).map_err(StoreError::on("remove", &directory))?;
+        if let Some(mut count) = self.usage_count() {
+            count.add(-(bytes as i64), 0);
+        }
+        remove_tree(&gone)
+    }
+
     pub(crate) fn layer_directory(&self, layer: &LayerId) -> PathBuf {
         self.at(&format!("layers/{layer}"))
     }

@@ -153,6 +153,41 @@ fn a_full_disk_ends_a_commit_and_no_container() {
     here.ok(["rm", "-f", "box"]);
 }
 
+/// Wherever the disk becomes full, a commit leaves nothing that takes room.
+#[test]
+fn a_commit_that_fails_leaves_no_layer() {
+    let test = "a_commit_that_fails_leaves_no_layer";
+    if !rbuild_testkit::is_root(test) {
+        return;
+    }
+    const PAGE: usize = 4096;
+    const OWN: usize = 100;
+    let here = Workspace::new(RBUILD);
+    let Some(_store) = Mounted::new(here.store().to_owned(), "size=24m") else { return };
+    here.import(Base::Busybox);
+    let script = format!("head -c {} /dev/urandom > /big", OWN * PAGE);
+    here.ok(["run", "--name", "box", "busybox", "sh", "-c", &script]);
+    let layers = || fs::read_dir(here.store().join("layers")).unwrap().count();
+    let (before, filler) = (layers(), here.store().join("filler"));
+    let mut failed = 0;
+    for more in 0..24 {
+        let free = rustix::fs::statvfs(here.store()).unwrap().f_bfree as usize;
+        fs::write(&filler, vec![1; (free - OWN - more) * PAGE]).unwrap();
+        let ran = here.run(["commit", "box"]);
+        fs::remove_file(&filler).unwrap();
+        if ran.code == 0 {
+            break;
+        }
+        failed += 1;
+        assert!(ran.code == 3 && ran.stderr.contains("no space left"), "{more} {ran:#?}");
+        assert_eq!(layers(), before, "{more}: {ran:#?}");
+    }
+    assert!((3..24).contains(&failed), "{failed}");
+    let before = layers();
+    here.ok(["commit", "--squash", "box", "one"]);
+    assert_eq!(layers(), before + 1, "only the one that has all");
+}
+
 #[test]
 fn flags_that_cannot_be_met_are_refused_before_anything_is_made() {
     let Some(here) = with_busybox("flags_that_cannot_be_met_are_refused_before_anything_is_made") else {

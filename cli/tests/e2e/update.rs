@@ -37,7 +37,7 @@ fn limits_change_while_a_container_runs() {
     for (words, said) in [
         (&["update", "box"][..], "you must provide one or more flags"),
         (&["update", "--memory", "1m", "box"], "Minimum memory limit allowed is 6MB"),
-        (&["update", "--restart", "always", "box"], "--restart is not supported"),
+        (&["update", "--restart", "always", "box"], "--restart always is not supported: nothing runs"),
         (&["update", "--pids-limit", "5", "nobody"], "No such container: nobody"),
         (&["update", "--cpuset-cpus", "999", "box"], "box keeps its limits"),
     ] {

@@ -66,32 +66,37 @@ impl Engine {
         let (draft, during) = self.held_changes(&container, &lease, request.pause)?;
         let now = Timestamp::from(self.store.now());
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
-        let diff = rbuild_image::layer_diff(&self.store, &layer)?;
-        config.rootfs.diff_ids.push(diff.diff_id);
-        config.created = Some(now);
-        config.author.clone_from(&request.author);
-        config.history.push(HistoryEntry {
-            created: Some(now),
-            created_by: container.command.join(" "),
-            author: request.author.clone(),
-            comment: request.message.clone(),
-            empty_layer: false,
-        });
-        let stack: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
-        let (config, layers) = match request.layers {
-            CommitLayers::Added => (config, stack),
-            CommitLayers::One => self.as_one_layer(config, stack, &lease)?,
-        };
-        self.store.sync()?;
-        let record = rbuild_image::assemble(&self.store, &lease, &config, &layers)?;
+        let assembled = (|| {
+            let diff = rbuild_image::layer_diff(&self.store, &layer)?;
+            config.rootfs.diff_ids.push(diff.diff_id);
+            config.created = Some(now);
+            config.author.clone_from(&request.author);
+            config.history.push(HistoryEntry {
+                created: Some(now),
+                created_by: container.command.join(" "),
+                author: request.author.clone(),
+                comment: request.message.clone(),
+                empty_layer: false,
+            });
+            let stack: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
+            let (config, layers) = match request.layers {
+                CommitLayers::Added => (config, stack),
+                CommitLayers::One => self.as_one_layer(config, stack, &lease)?,
+            };
+            self.store.sync()?;
+            Ok::<_, Error>(rbuild_image::assemble(&self.store, &lease, &config, &layers)?)
+        })();
+        if !assembled.as_ref().is_ok_and(|image| image.stack().contains(&layer)) {
+            // what cannot be removed now is what a collection finds
+            let _ = self.store.discard_layer(&layer);
+        }
+        let record = assembled?;
         if let Some(name) = &request.name {
             self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(Committed { image: record.id, during })
     }
-}
 
-impl Engine {
     fn as_one_layer(
         &self,
         config: ImageConfig,
