@@ -8,6 +8,7 @@ use crate::{
     endpoint::Endpoint,
     failure,
     host::{self, is_loopback, name_of},
+    resolver::Resolver,
     trust::{Tls, Trust},
 };
 use reqwest::{ClientBuilder, NoProxy, Proxy, StatusCode, Url, redirect};
@@ -171,6 +172,7 @@ impl Connector {
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECT_LIMIT)
+            .dns_resolver(Arc::new(Resolver))
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             // the program reads the environment's proxies and passes them as options

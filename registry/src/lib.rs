@@ -35,6 +35,7 @@ mod pulse;
 mod reach;
 mod registries;
 mod request;
+mod resolver;
 mod retry;
 mod scope;
 mod search;

@@ -172,3 +172,37 @@ fn layers_that_nothing_uses_any_more_are_counted_and_listed() {
     let told = here.ok(["buildx", "du", "--verbose"]);
     assert_eq!(told.matches("layer that nothing uses any more").count(), 2, "{told}");
 }
+
+#[test]
+fn what_names_left_is_told_alike_by_df_and_each_prune_and_goes_under_a_budget() {
+    let test = "what_names_left_is_told_alike_by_df_and_each_prune_and_goes_under_a_budget";
+    let Some(here) = with_busybox(test) else { return };
+    let build = |number: usize, more: &[&str]| {
+        let dockerfile = format!("FROM busybox\nRUN head -c 2000000 /dev/urandom > /f{number}\n");
+        let context = here.context("c", &dockerfile, &[]);
+        here.ok(["build", "-q", "-t", "x"].iter().chain(more).copied().chain([context.to_str().unwrap()]));
+    };
+    let unnamed = || here.ok(["images", "-q", "-f", "dangling=true"]).lines().count();
+    let reclaimable = |kind: &str| {
+        let sizes = here.ok(["df", "--format", "{{.Type}} {{.Reclaimable}}"]);
+        let line = sizes.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
+        line.split_whitespace().next().unwrap().to_owned()
+    };
+    let total = |told: &str| told.trim().rsplit_once(": ").unwrap().1.to_owned();
+    (0..3).for_each(|number| build(number, &[]));
+    assert_eq!((unnamed(), reclaimable("Build Cache").as_str()), (2, "0B"));
+    for prune in [vec!["image", "prune"], vec!["system", "prune"], vec!["system", "prune", "-a"]] {
+        let dry = here.ok(prune.iter().chain(&["--dry-run"]));
+        assert_eq!(total(&here.ok(prune.iter().chain(&["-f"]))), total(&dry), "{prune:?}");
+        match prune.as_slice() {
+            // their layers are still results of steps
+            ["image", ..] => assert!(reclaimable("Build Cache").starts_with("4."), "{dry}"),
+            ["system", "prune"] => assert!(total(&dry).starts_with("4."), "{dry}"),
+            _ => assert_eq!((reclaimable("Images"), reclaimable("Build Cache")), ("0B".into(), "0B".into())),
+        }
+        assert_eq!(unnamed(), 0);
+    }
+    here.import(rbuild_testkit::Base::Busybox);
+    (0..3).for_each(|number| build(number, &["--max-used-space", "5m"]));
+    assert!(unnamed() < 2, "{}", here.ok(["images", "-a"]));
+}
