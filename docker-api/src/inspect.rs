@@ -136,7 +136,7 @@ pub struct State {
     pub paused: bool,
     /// Never: nothing starts a container again.
     pub restarting: bool,
-    /// Never: it is not looked at.
+    /// True if the kernel killed a process of its last program at the limit of its memory.
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     /// Never.
@@ -242,7 +242,7 @@ impl ContainerInspect {
             running: container.state == ContainerState::Running,
             paused: container.paused,
             restarting: false,
-            oom_killed: false,
+            oom_killed: container.oom_killed,
             dead: false,
             pid: container.pid.unwrap_or(0),
             exit_code,

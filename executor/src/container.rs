@@ -113,6 +113,15 @@ pub struct GivenPipes {
     pub stderr: OwnedFd,
 }
 
+/// How the program of a container ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramEnd {
+    /// Its exit code; 128 + n when signal n ended it.
+    pub code: i32,
+    /// True if the kernel killed a process of the container at the limit of its memory.
+    pub killed_for_memory: bool,
+}
+
 /// A container's program, running. Dropping it kills the program.
 pub struct Sandboxed {
     pid: i32,
@@ -177,12 +186,12 @@ impl Sandboxed {
         Ok(updated.transpose()?.unwrap_or_default())
     }
 
-    /// Hands on what it writes until its end; returns the exit code, 128 + n for signal n.
+    /// Hands on what it writes until its end.
     ///
     /// # Errors
     /// [`ExecutorError::System`].
-    pub fn wait(&mut self) -> Result<i32, ExecutorError> {
-        let Some(mut running) = self.running.take() else { return Ok(0) };
+    pub fn wait(&mut self) -> Result<ProgramEnd, ExecutorError> {
+        let Some(mut running) = self.running.take() else { return Ok(ProgramEnd::default()) };
         if let Some(relay) = self.relay.take() {
             relay.carry()?;
         }
@@ -191,10 +200,11 @@ impl Sandboxed {
         if let Some(network) = self.network.take() {
             network.end();
         }
+        let killed_for_memory = running.memory().is_some_and(|memory| memory.killed > 0);
         if let Some(root) = self.root.take() {
             root.collect()?;
         }
-        Ok(exit_code(status))
+        Ok(ProgramEnd { code: exit_code(status), killed_for_memory })
     }
 }
 

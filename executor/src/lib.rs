@@ -58,8 +58,8 @@ mod workers;
 mod xattrs;
 
 pub use container::{
-    ContainerSandbox, GivenPipes, PausedContainer, Sandboxed, Stdio, UpperDirectory, has_ended, is_paused,
-    kill_process, open_process, open_terminal, pause_container, resize_terminal, start_container,
+    ContainerSandbox, GivenPipes, PausedContainer, ProgramEnd, Sandboxed, Stdio, UpperDirectory, has_ended,
+    is_paused, kill_process, open_process, open_terminal, pause_container, resize_terminal, start_container,
 };
 pub use container_mounts::{ContainerVolume, VolumeSource};
 pub use container_network::ContainerNetwork;

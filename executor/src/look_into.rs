@@ -33,7 +33,7 @@ impl StepShell<'_> {
     /// # Errors
     /// [`ExecutorError::System`].
     pub fn wait(&mut self) -> Result<i32, ExecutorError> {
-        self.process.wait()
+        Ok(self.process.wait()?.code)
     }
 }
 

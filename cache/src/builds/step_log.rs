@@ -10,7 +10,7 @@ use crate::{
 use std::{
     fmt,
     fs::File,
-    io::{self, BufReader, ErrorKind, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -97,6 +97,8 @@ impl fmt::Debug for StepLog {
 /// for more fails with [`ErrorKind::WouldBlock`] until [`LogReader::end`] says that nothing follows.
 pub struct LogReader {
     decoder: zstd::Decoder<'static, BufReader<Growing>>,
+    /// Everything that was there has been read.
+    waits: bool,
 }
 
 /// A file that may grow.
@@ -127,7 +129,7 @@ impl LogReader {
         match File::open(path) {
             Ok(file) => {
                 let decoder = zstd::Decoder::new(Growing { file, grows: true });
-                Ok(Some(Self { decoder: decoder.map_err(StoreError::on("read", path))? }))
+                Ok(Some(Self { decoder: decoder.map_err(StoreError::on("read", path))?, waits: false }))
             }
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("open", path, e)),
@@ -142,8 +144,17 @@ impl LogReader {
 
 impl Read for LogReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.waits {
+            // zstd gives up on a stream that it is asked to go on with again and again without further input
+            self.decoder.get_mut().fill_buf()?;
+            self.waits = false;
+        }
         match self.decoder.read(buffer) {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.waits = true;
+                Err(e)
+            }
             read => read,
         }
     }
@@ -152,5 +163,30 @@ impl Read for LogReader {
 impl fmt::Debug for LogReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogReader").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_pauses_is_followed_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("1.log.zst");
+        let mut written = StepLog::new(path.clone());
+        written.append(b"one\n").unwrap();
+        let mut log = LogReader::follow(&path).unwrap().unwrap();
+        let mut buffer = [0; 64];
+        let mut next = |log: &mut LogReader| log.read(&mut buffer).map(|count| buffer[..count].to_vec());
+        assert_eq!(next(&mut log).unwrap(), b"one\n");
+        for _ in 0..100 {
+            assert_eq!(next(&mut log).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+        written.append(b"two\n").unwrap();
+        assert_eq!(next(&mut log).unwrap(), b"two\n");
+        assert_eq!(next(&mut log).unwrap_err().kind(), ErrorKind::WouldBlock);
+        log.end();
+        assert_eq!(next(&mut log).unwrap(), b"", "its writer may have been killed");
     }
 }

@@ -62,6 +62,9 @@ pub struct Container {
     /// True if it is to be removed when its program ends, for whatever reason.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove_when_ended: bool,
+    /// True if the kernel killed a process of its last program at the limit of its memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
     /// True if its processes are made to stand still, which the kernel knows and no record.
     #[serde(skip)]
     pub paused: bool,
@@ -434,7 +437,13 @@ impl ContainerDirectory {
     pub(crate) fn recorded(&self) -> Result<Option<Container>, StoreError> {
         let path = self.path.join("config.json");
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
+        let damaged = |source| StoreError::Document { path: path.clone(), source };
+        let container: Container = serde_json::from_slice(&bytes).map_err(damaged)?;
+        // the id is part of paths
+        if self.id() != Some(container.id.as_str()) {
+            return Err(damaged(serde::de::Error::custom("it is another container's")));
+        }
+        Ok(Some(container))
     }
 
     /// Replaces the record; it is on the disk before it has its name.

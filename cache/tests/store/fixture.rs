@@ -87,6 +87,7 @@ pub(crate) fn image(store: &Store, name: &str, layers: &[LayerId]) -> ImageRecor
 
 pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
     Container {
+        oom_killed: false,
         paused: false,
         health: None,
         id: id.to_owned(),

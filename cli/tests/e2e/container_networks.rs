@@ -1,11 +1,6 @@
 //! The networks of containers.
 
-use crate::{
-    RBUILD,
-    detached::{monitor_of, wait_for},
-    networks::tun_is_open,
-    ordinary_user, with_busybox,
-};
+use crate::{RBUILD, detached::monitor_of, networks::tun_is_open, ordinary_user, wait_for, with_busybox};
 use rbuild_testkit::{Base, Workspace, has_program, is_root};
 use std::{fs, net::TcpListener, path::Path, process::Stdio, thread};
 

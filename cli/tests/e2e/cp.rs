@@ -1,6 +1,6 @@
 //! `cp`: files between containers and the host. What becomes of each kind of source and destination was measured with docker.
 
-use crate::{as_root_and_user, with_busybox};
+use crate::{as_root_and_user, wait_for, with_busybox};
 use std::{
     fs,
     io::Write,
@@ -209,6 +209,26 @@ fn links_of_a_container_stay_in_it() {
         }
         assert_eq!(fs::read_to_string(secret).unwrap(), "of the host");
         assert_eq!(fs::read_dir(&host).unwrap().count(), 1);
+        here.ok(["rm", "-f", "box"]);
+    });
+}
+
+/// What is mounted in a container stays mounted.
+#[test]
+fn a_file_that_is_mounted_in_a_container_is_not_replaced() {
+    as_root_and_user("a_file_that_is_mounted_in_a_container_is_not_replaced", |here| {
+        let mounted = here.write("mounted", "of the host");
+        let flag = format!("{}:/conf:ro", mounted.display());
+        let script = "ln -s /dev/null /null; echo up; sleep 1000";
+        here.ok(["run", "-d", "--name", "box", "-v", &flag, "busybox", "sh", "-c", script]);
+        wait_for(|| here.ok(["logs", "box"]) == "up\n");
+        fs::write(here.path().join("mine"), "new").unwrap();
+        for path in ["/conf", "/etc/hosts", "/null"] {
+            let refused = here.fails(["cp", "mine", &format!("box:{path}")]);
+            assert!(refused.stderr.contains("which is mounted in the container"), "{path} {refused:#?}");
+        }
+        assert_eq!(here.ok(["exec", "box", "cat", "/conf"]), "of the host");
+        here.ok(["exec", "box", "sh", "-c", "test -c /dev/null"]);
         here.ok(["rm", "-f", "box"]);
     });
 }

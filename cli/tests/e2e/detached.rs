@@ -1,6 +1,6 @@
 //! Containers that run by themselves: `run -d`, `create`, `start`, `stop`, `kill`, `wait`, `logs`, `attach`, `rename`.
 
-use crate::{as_root_and_user, with_busybox};
+use crate::{as_root_and_user, wait_for, with_busybox};
 use rbuild_testkit::Workspace;
 use std::{
     fs,
@@ -298,12 +298,4 @@ pub(crate) fn monitor_of(here: &Workspace, name: &str) -> String {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let mut numbers = processes.filter_map(|entry| entry.file_name().into_string().ok());
     numbers.find(is_monitor).unwrap()
-}
-
-pub(crate) fn wait_for(mut happens: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !happens() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it does not happen");
-        thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -1,13 +1,13 @@
 //! `exec`: further programs in containers that run.
 
-use crate::{as_root_and_user, with_busybox};
+use crate::{as_root_and_user, wait_for, with_busybox};
 use rbuild_testkit::{Workspace, has_program};
 use std::{
     fs,
     io::Write,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 fn start(here: &Workspace, flags: &[&str]) {
@@ -201,12 +201,4 @@ fn a_container_of_the_foreground_is_entered_too() {
     wait_for(|| here.run(["exec", "box", "true"]).code == 0);
     here.ok(["kill", "box"]);
     assert_eq!(run.wait().unwrap().code(), Some(137));
-}
-
-fn wait_for(mut happens: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !happens() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it does not happen");
-        thread::sleep(Duration::from_millis(50));
-    }
 }

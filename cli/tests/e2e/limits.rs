@@ -105,6 +105,14 @@ fn a_memory_hog_dies_alone() {
         }
         let ran = groups.run(here, &["run", "--rm", "--memory=32m", "busybox", "tail", "-n1", "/dev/zero"]);
         assert_eq!(ran.code, 137, "{ran:?}");
+        for (command, killed) in [("tail -n1 /dev/zero || true", "true 0"), ("true", "false 0")] {
+            let ran =
+                groups.run(here, &["run", "--name=box", "--memory=32m", "busybox", "sh", "-c", command]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let state = here.ok(["inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "box"]);
+            assert_eq!(state.trim(), killed);
+            here.ok(["rm", "box"]);
+        }
         let context = context_of_survivor(here);
         let ran = groups.run(here, &["build", "--progress=plain", "--resource=memory=32m", &context]);
         assert!(ran.code == 0 && ran.stderr.contains("lived on"), "{ran:?}");

@@ -111,6 +111,15 @@ fn marked_output(progress: &str) -> Vec<String> {
     step_output(progress).iter().filter_map(unmarked).collect()
 }
 
+/// Waits until something happens, for half a minute at most.
+fn wait_for(mut happens: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !happens() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "it does not happen");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 /// Makes a check in a workspace of root and in one of an ordinary user, both with `busybox:latest`; says by name who cannot be here.
 fn as_root_and_user(test: &str, check: impl Fn(&rbuild_testkit::Workspace)) {
     let Some(here) = with_busybox(test) else { return };

@@ -1,12 +1,8 @@
 //! `pause` and `unpause`: containers that stand still from one command to another.
 
-use crate::{as_root_and_user, with_busybox};
+use crate::{as_root_and_user, wait_for, with_busybox};
 use rbuild_testkit::Workspace;
-use std::{
-    process::Stdio,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{process::Stdio, thread, time::Duration};
 
 const COUNTS: &str = "trap 'exit 5' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done";
 
@@ -82,14 +78,6 @@ fn a_paused_container_can_be_stopped_killed_and_removed() {
     assert_eq!(here.ok(["ps", "--format", "{{.State}}"]), "paused\n");
     here.ok(["kill", "box"]);
     assert_eq!(run.wait().unwrap().code(), Some(137));
-}
-
-fn wait_for(mut happens: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !happens() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it does not happen");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// A machine whose control groups are all of version 1: the version 2 hierarchy is taken away from the view of the commands.

@@ -1,6 +1,6 @@
 //! Builds on images of a registry: what they ask it for, and what happens when it does not answer.
 
-use crate::{RBUILD, with_busybox};
+use crate::{RBUILD, wait_for, with_busybox};
 use rbuild_testkit::{
     HttpBody, HttpReply, HttpServer, REGISTRY_PASSWORD, REGISTRY_USER, Ran, Registry, RegistryLogin,
     RegistryOptions, Workspace,
@@ -15,7 +15,7 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A registry, and the name there of an image of two layers.
@@ -399,14 +399,6 @@ fn a_build_that_is_killed_while_it_fetches_leaves_nothing_half() {
 fn unpacking(store: &Path) -> bool {
     let spaces = fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
     spaces.flat_map(|space| fs::read_dir(space.path()).into_iter().flatten().flatten()).count() > 0
-}
-
-fn wait_for(done: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it takes too long");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The digest of the base's lower layer.

@@ -112,6 +112,25 @@ fn a_container_whose_record_is_damaged_can_be_ended_and_removed() {
 }
 
 #[test]
+fn a_container_s_record_leads_to_no_other_directory() {
+    let Some(here) = with_busybox("a_container_s_record_leads_to_no_other_directory") else { return };
+    let id = here.ok(["create", "--name", "box", "busybox"]).trim().to_owned();
+    let away = here.store().join("containers/../../kept");
+    fs::create_dir(&away).unwrap();
+    fs::write(away.join("file"), "kept").unwrap();
+    let record = here.store().join("containers").join(&id).join("config.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace(&id, "../../kept")).unwrap();
+    for command in ["rm", "start", "inspect", "stop", "commit"] {
+        here.fails([command, "box"]);
+    }
+    assert!(here.run(["ps", "-a"]).stderr.contains(&format!("rbuild rm -f {id}")));
+    here.ok(["rm", "-f", &id]);
+    assert_eq!(fs::read_to_string(away.join("file")).unwrap(), "kept");
+    assert_eq!(fs::read_dir(away).unwrap().count(), 1);
+}
+
+#[test]
 fn an_interrupted_build_ends_at_once() {
     let Some(here) = with_busybox("an_interrupted_build_ends_at_once") else { return };
     // reading all of these holes would take minutes

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use rbuild_cache::{Container, ContainerDirectory, ContainerLimits, ContainerLock, ContainerState, Store};
-use rbuild_executor::{ContainerNetwork, Sandboxed, UnmetLimit};
+use rbuild_executor::{ContainerNetwork, ProgramEnd, Sandboxed, UnmetLimit};
 use rbuild_oci::{Platform, Timestamp};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -109,13 +109,14 @@ impl RunningContainer {
     /// # Errors
     /// [`Error::Executor`] when waiting fails, [`Error::Io`] when the record cannot be written.
     pub fn wait(mut self) -> Result<i32, Error> {
-        let code = self.process.wait()?;
+        let ProgramEnd { code, killed_for_memory } = self.process.wait()?;
         if self.container.remove_when_ended {
             self.directory.remove_with_volumes()?;
         } else {
             let finished = Timestamp::from(self.store.now());
             self.directory.update(|container| {
                 container.state = ContainerState::Exited(code);
+                container.oom_killed = killed_for_memory;
                 (container.started, container.finished) = (self.container.started, Some(finished));
                 container.pid = None;
             })?;

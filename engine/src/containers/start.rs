@@ -169,6 +169,7 @@ impl Engine {
             finished: None,
             pid: None,
             state: ContainerState::Created,
+            oom_killed: false,
             paused: false,
             health: None,
             remove_when_ended: request.retention == Retention::Remove,

@@ -55,6 +55,12 @@ pub enum CopyError {
     /// A container may not change its own files.
     #[error("container rootfs is marked read-only")]
     ReadOnlyRoot,
+    /// Something is mounted on the file that is to be replaced.
+    #[error("cannot overwrite {entry:?}, which is mounted in the container")]
+    OverMount {
+        /// Its path below the destination.
+        entry: String,
+    },
     /// Links lead to each other.
     #[error("too many symbolic links on the way to {path}")]
     TooManyLinks {
@@ -103,6 +109,7 @@ impl CopyError {
             | Self::OverDirectory { .. }
             | Self::OverFile { .. }
             | Self::ReadOnlyRoot
+            | Self::OverMount { .. }
             | Self::TooManyLinks { .. }
             | Self::Entry { .. } => Input,
         }

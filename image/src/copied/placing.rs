@@ -8,8 +8,8 @@ use rbuild_archive::{
 };
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens,
-        mkdirat, statat, unlinkat,
+        AtFlags, Gid, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, Timespec, Timestamps, Uid,
+        fchmod, fchown, futimens, mkdirat, statat, statx, unlinkat,
     },
     io::Errno,
 };
@@ -154,8 +154,9 @@ impl Tree for Placing {
     }
 
     fn make_room(&mut self, site: &Site<Vec<u8>>, _: &mut Unrecorded) -> Result<(), CopyError> {
-        match unlinkat(&*site.directory, site.name(), AtFlags::empty()) {
+        match unlink_unless_mounted(site.directory.as_fd(), site.name()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::BUSY) => Err(CopyError::OverMount { entry: shown(&site.path) }),
             Err(Errno::ISDIR) => Err(CopyError::OverDirectory { entry: shown(&site.path) }),
             Err(errno) => Err(CopyError::io("unlink", &site.path, errno)),
         }
@@ -226,6 +227,20 @@ impl Tree for Placing {
     fn damaged(&self, error: ArchiveError) -> CopyError {
         error.into()
     }
+}
+
+/// Removes a file, unless something is mounted on it where this directory is: the kernel refuses that only in the mount
+/// namespace of the caller, and takes the mounts of other namespaces off.
+///
+/// # Errors
+/// EBUSY when something is mounted on it; those of statx(2) and unlinkat(2).
+fn unlink_unless_mounted(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let there =
+        statx(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::empty())?;
+    if there.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+        return Err(Errno::BUSY);
+    }
+    unlinkat(directory, name, AtFlags::empty())
 }
 
 /// The path that a name means; `None` when it leads out, empty for the directory itself.
