@@ -225,6 +225,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`] when it cannot be read.
     pub fn detailed_usage(&self) -> Result<DetailedUsage, Error> {
+        let _reserve = self.store.reserve();
         let usage = self.store.usage()?;
         let containers = self.containers()?;
         let volumes = self.volume_usage(&containers)?;

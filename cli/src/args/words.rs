@@ -61,6 +61,12 @@ fn first_own_word(words: &[OsString]) -> Option<usize> {
 /// Puts `--` after the image, which is the first word from `at` on that is neither a flag nor a flag's value.
 fn separate_command(words: &mut Vec<OsString>, mut at: usize, run: &Command) {
     while let Some(word) = words.get(at) {
+        if word == "--" {
+            // flags have ended before the image
+            words.remove(at);
+            words.insert(words.len().min(at + 1), "--".into());
+            return;
+        }
         match words_of_flag(word, run) {
             Some(taken) => at += taken,
             None => {
@@ -134,6 +140,8 @@ mod tests {
             ("rbuild run --net host img -- x", "rbuild run --net host img -- -- x"),
             ("rbuild container run -w / img ls -l", "rbuild container run -w / img -- ls -l"),
             ("rbuild run --name=a img", "rbuild run --name=a img --"),
+            ("rbuild run --rm -- img echo x", "rbuild run --rm img -- echo x"),
+            ("rbuild run --", "rbuild run --"),
         ] {
             assert_eq!(completed(line), expected);
         }

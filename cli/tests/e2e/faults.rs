@@ -5,6 +5,7 @@ use crate::{RBUILD, ordinary_user, with_busybox};
 use rbuild_testkit::{Base, Ran, Registry, RegistryOptions, Workspace, has_root, skip};
 use std::{
     fs::{self, Permissions},
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -79,6 +80,30 @@ fn no_space_in_the_store() {
     other.ok(["save", "-o", "saved.tar", "big"]);
     let saved = other.path().join("saved.tar");
     is_the_machine_s(&here.run(["load".as_ref(), "-i".as_ref(), saved.as_os_str()]), say);
+}
+
+/// Whoever fills the disk takes the room that a removal has freed as well.
+#[test]
+fn what_is_removed_again_and_again_needs_no_room() {
+    let Some(_) = with_busybox("what_is_removed_again_and_again_needs_no_room") else { return };
+    let here = Workspace::new(RBUILD);
+    let Some(store) = Mounted::new(here.store().to_owned(), "size=48m") else { return };
+    here.import(Base::Busybox);
+    let made: Vec<String> = (0..4).map(|number| format!("made{number}")).collect();
+    for name in &made {
+        let context = here.context("c", &format!("FROM busybox\nRUN echo {name} > /x\n"), &[]);
+        here.build(name, &context);
+        here.ok(["create", "--name", name, "busybox"]);
+    }
+    let mut filler = fs::File::create(store.0.join("filler")).unwrap();
+    for name in &made {
+        while filler.write(&[1; 4096]).is_ok() {}
+        here.ok(["df"]);
+        here.ok(["rm", name]);
+        here.ok(["rmi", name]);
+        here.ok(["prune", "-f"]);
+        here.ok(["cache", "verify"]);
+    }
 }
 
 #[test]
