@@ -163,6 +163,14 @@ fn a_profile_decides_about_system_calls() {
             ran.code == 125 && ran.stderr.contains("opening seccomp profile (profile.json) failed"),
             "{ran:?}"
         );
+        // the process can neither become its command nor end
+        for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
+            here.write("profile.json", format!("{{\"defaultAction\":\"{action}\",\"syscalls\":[]}}"));
+            for init in [&[][..], &["--init"]] {
+                let ran = here.run([&["run", "--rm", option], init, &["busybox", "true"]].concat());
+                assert_ne!(ran.code, 0, "{action} {ran:?}");
+            }
+        }
         here.write("profile.json", "[]");
         let ran = here.run(["run", "--rm", option, "busybox", "true"]);
         assert!(ran.code == 125 && ran.stderr.contains("decoding seccomp profile failed"), "{ran:?}");

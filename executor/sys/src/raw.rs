@@ -49,6 +49,28 @@ pub(crate) unsafe fn syscall(number: i64, args: &[usize; 6]) -> isize {
     result
 }
 
+/// Ends the calling process with this exit code, or by an invalid instruction where its filter refuses exit_group(2), because a
+/// process that can neither end nor become another one would turn for ever.
+///
+/// # Safety
+/// Nothing of the process that others share may be in use.
+pub(crate) unsafe fn leave(code: usize) -> ! {
+    loop {
+        // SAFETY: exit_group ends this process only: threads of the parent are not in its group.
+        unsafe { syscall(libc::SYS_exit_group, &[code, 0, 0, 0, 0, 0]) };
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the kernel kills the process.
+        unsafe {
+            core::arch::asm!("ud2", options(nostack, nomem));
+        };
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the kernel kills the process.
+        unsafe {
+            core::arch::asm!("udf #0", options(nostack, nomem));
+        };
+    }
+}
+
 /// Makes the clone call `number` (clone or clone3, with `args` as it wants them) that starts a child on the
 /// stack named in them; the child runs `entry(argument)`. Returns in the parent only: the child's id, or a
 /// negated errno.

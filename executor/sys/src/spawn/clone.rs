@@ -94,10 +94,8 @@ unsafe extern "C" fn make_sibling(argument: *mut u8) -> ! {
     let between = unsafe { &mut *argument.cast::<Between>() };
     // SAFETY: the call's stack is the second one that `nested` made, and the launch is the caller's.
     between.answer = unsafe { between.call.make(entry, between.launch) };
-    loop {
-        // SAFETY: exit_group ends this process only: threads of the parent are not in its group.
-        unsafe { raw::syscall(libc::SYS_exit_group, &[0, 0, 0, 0, 0, 0]) };
-    }
+    // SAFETY: `nested` reads what they share when this process has left.
+    unsafe { raw::leave(0) }
 }
 
 /// `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size,

@@ -86,10 +86,8 @@ pub(super) unsafe extern "C" fn entry(argument: *mut u8) -> ! {
     // SAFETY: this is the fresh child, whose state is there to be changed.
     let stopped = unsafe { become_program(launch) };
     launch.stopped = Some(stopped);
-    loop {
-        // SAFETY: exit_group ends this process only: threads of the parent are not in its group.
-        unsafe { raw::syscall(libc::SYS_exit_group, &[127, 0, 0, 0, 0, 0]) };
-    }
+    // SAFETY: the parent is suspended until this process has left.
+    unsafe { raw::leave(127) }
 }
 
 /// # Safety
