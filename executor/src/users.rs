@@ -5,6 +5,7 @@
 
 use crate::{ExecutorError, RootView};
 use rbuild_oci::ImagePath;
+use rustix::io::Errno;
 
 /// Longer files are not read.
 const LONGEST: u64 = 10 << 20;
@@ -172,9 +173,17 @@ impl Groups {
     }
 }
 
-/// A file of the root as text; one that is missing, too long or no file is empty.
+/// A file of the root as text; one that is missing, too long, no file or a link to itself is empty, so that no container keeps
+/// others out by it.
 fn lines(view: &RootView, path: &str) -> Result<String, ExecutorError> {
     let path: ImagePath = path.parse().expect("the path is absolute");
-    let content = view.read_file(&path, LONGEST)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&content).into_owned())
+    let content = match view.read_file(&path, LONGEST) {
+        Err(ExecutorError::System { source, .. })
+            if source.raw_os_error() == Some(Errno::LOOP.raw_os_error()) =>
+        {
+            None
+        }
+        content => content?,
+    };
+    Ok(String::from_utf8_lossy(&content.unwrap_or_default()).into_owned())
 }

@@ -48,19 +48,30 @@ pub fn known_or_elsewhere(
 ) -> Result<Vec<LayerId>, ImageError> {
     let names: Vec<_> = wanted.iter().map(|(remote, chain)| (remote.diff_id, *chain)).collect();
     let known = find_each(store, lease, &names)?;
-    let (mut layers, mut fresh) = (Vec::with_capacity(wanted.len()), Vec::new());
-    for (known, (remote, chain)) in known.into_iter().zip(wanted) {
-        layers.push(match known {
-            Some(layer) => {
-                redirect(store, &layer, remote)?;
-                layer
-            }
-            None => {
-                let layer = store.add_remote_layer(lease, remote)?;
-                fresh.extend(chain.map(|chain| KnownLayer::on_its_chain(layer, chain)));
-                layer
-            }
-        });
+    or_elsewhere(store, lease, known.into_iter().zip(wanted))
+}
+
+/// The same for layers of which is known which of them the store has.
+///
+/// # Errors
+/// An I/O error of the store.
+pub(crate) fn or_elsewhere(
+    store: &Store,
+    lease: &Lease,
+    wanted: impl Iterator<Item = (Option<LayerId>, (RemoteLayer, Option<ChainId>))>,
+) -> Result<Vec<LayerId>, ImageError> {
+    let (mut layers, mut fresh) = (Vec::new(), Vec::new());
+    for (known, (remote, chain)) in wanted {
+        if let Some(layer) = known
+            && redirect(store, &layer, &remote)? == Redirection::Done
+        {
+            layers.push(layer);
+            continue;
+        }
+        let layer = store.add_remote_layer(lease, remote)?;
+        // its tree is not unpacked yet, so it may depend on the layers below
+        fresh.extend(chain.map(|chain| KnownLayer::on_its_chain(layer, chain)));
+        layers.push(layer);
     }
     remember(store, &fresh);
     Ok(layers)
@@ -113,23 +124,31 @@ pub(crate) fn remember(store: &Store, layers: &[KnownLayer]) {
 
 /// Notes that a layer, if it is still elsewhere, can be had of `remote`, whose manifest was seen just now: the registry
 /// that it was first seen at may be gone, or may have lied.
-pub(crate) fn redirect(store: &Store, layer: &LayerId, remote: RemoteLayer) -> Result<(), ImageError> {
+fn redirect(store: &Store, layer: &LayerId, remote: &RemoteLayer) -> Result<Redirection, ImageError> {
     let moved = |known: Option<RemoteLayer>| {
         known.is_some_and(|known| {
             let blob = |remote: &RemoteLayer| (remote.blob.digest, remote.blob.size);
-            blob(&known) != blob(&remote) || !known.origin.is_place_of(&remote.origin)
+            blob(&known) != blob(remote) || !known.origin.is_place_of(&remote.origin)
         })
     };
     if !moved(store.remote_layer(layer)?) {
-        return Ok(());
+        return Ok(Redirection::Done);
     }
-    // one that is locked is being fetched
-    if let Some(lock) = store.try_lock_layer(layer)?
-        && store.remote_layer(layer)?.is_some()
-    {
-        store.set_remote_layer(&lock, remote)?;
+    let Some(lock) = store.try_lock_layer(layer)? else { return Ok(Redirection::Fetched) };
+    if store.remote_layer(layer)?.is_some() {
+        store.set_remote_layer(&lock, remote.clone())?;
     }
-    Ok(())
+    Ok(Redirection::Done)
+}
+
+/// What became of a layer that can be had of another place.
+#[derive(PartialEq, Eq)]
+enum Redirection {
+    /// It is here, or will come from there.
+    Done,
+    /// It is being fetched from where it was first seen. Whoever wants it from another place does not wait for that one, which
+    /// may be slow, or may not even have it: a config can claim any DiffId.
+    Fetched,
 }
 
 fn diff_key(diff_id: DiffId) -> FactKey {

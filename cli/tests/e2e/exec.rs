@@ -51,6 +51,9 @@ fn users_variables_directories_and_codes_are_as_asked_for() {
         let words = [&["exec"], &flags[..], &["box", "sh", "-c", whoami]].concat();
         assert_eq!(here.ok(words), "12 34 34 56 /home/me c file flag /w\n");
         assert_eq!(here.ok(["exec", "-u", "7:8", "box", "sh", "-c", "echo $(id -u) $(id -G)"]), "7 8\n");
+        here.ok(["exec", "box", "sh", "-c", "mv /etc/passwd /etc/kept; ln -s passwd /etc/passwd"]);
+        assert_eq!(here.ok(["exec", "box", "sh", "-c", "echo $(id -u)"]), "0\n", "it is kept out by nothing");
+        here.ok(["exec", "box", "sh", "-c", "rm /etc/passwd; mv /etc/kept /etc/passwd"]);
         for (words, code, said) in [
             (&["-u", "nobody2", "box", "true"][..], 1, "unable to find user nobody2"),
             (&["box", "no-such-program"], 127, "executable file not found in $PATH"),

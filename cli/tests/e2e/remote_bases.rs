@@ -446,3 +446,29 @@ fn a_digest_that_was_pulled_by_digest_and_by_tag_stands_once() {
     assert_eq!(digests(), format!("{pin}\n"));
     assert_eq!(here.ok(["images", "--digests", "-q"]).lines().count(), 1);
 }
+
+#[test]
+fn a_slow_registry_holds_up_no_image_of_another_one() {
+    let Some(remote) = Remote::start("a_slow_registry_holds_up_no_image_of_another_one") else { return };
+    let (host, layer) = (remote.registry.host().to_owned(), layer_blob(&remote));
+    let server = HttpServer::start(move |asked| {
+        let (status, media_type, body) = request(&host, &asked.method, &asked.target);
+        if asked.target.ends_with(&layer) {
+            let sent = body[..1].to_vec();
+            return HttpReply::with_body(HttpBody::Stalled { sent, announced: body.len() });
+        }
+        HttpReply::new(status, body).header("Content-Type", &media_type)
+    });
+    let there = Workspace::new(RBUILD);
+    let slow = remote.base.replace(remote.registry.host(), &server.host());
+    let mut child = there.command(["pull", &slow]).spawn().unwrap();
+    wait_for(|| server.requests().iter().filter(|asked| asked.target.contains("/blobs/")).count() >= 3);
+    wait_for(|| unpacking(there.store()));
+    there.ok(["pull", &remote.base]);
+    assert!(child.try_wait().unwrap().is_none(), "the slow one still waits");
+    assert_eq!(there.ok(["run", "--rm", &remote.base, "cat", "/data/one"]), "one\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // and what it left is not in the way of the slow one's name
+    assert_eq!(there.ok(["run", "--rm", &slow, "cat", "/data/one"]), "one\n");
+}

@@ -3,8 +3,7 @@
 
 use super::{Pulled, RemoteImages, blocking};
 use crate::{
-    ImageError, assemble,
-    known_layers::{self, KnownLayer},
+    ImageError, assemble, known_layers,
     platform_choice::{DEPTH_LIMIT, choose},
     several_platforms,
 };
@@ -226,23 +225,8 @@ fn known_stack(
         None => known_layers::find(store, lease, &diff_ids)?,
     };
     let chains = ChainId::each(&diff_ids);
-    let (mut stack, mut fresh) = (Vec::with_capacity(remotes.len()), Vec::new());
-    for ((known, remote), chain) in known.into_iter().zip(remotes).zip(chains) {
-        stack.push(match known {
-            Some(layer) => {
-                known_layers::redirect(store, &layer, remote)?;
-                layer
-            }
-            None => {
-                let layer = store.add_remote_layer(lease, remote)?;
-                // its tree is not unpacked yet, so it may depend on the layers below
-                fresh.push(KnownLayer::on_its_chain(layer, chain));
-                layer
-            }
-        });
-    }
-    known_layers::remember(store, &fresh);
-    Ok(stack)
+    let wanted = remotes.into_iter().zip(chains.into_iter().map(Some));
+    known_layers::or_elsewhere(store, lease, known.into_iter().zip(wanted))
 }
 
 /// What the name `reference` is to lead to when the registry has `top` under it: `image`, or an image for several platforms
