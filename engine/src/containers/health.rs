@@ -3,7 +3,7 @@
 use super::request::ContainerRequest;
 use crate::{Engine, Error};
 use rbuild_cache::{Container, ContainerHealth, ContainerState, HealthResult, HealthStatus};
-use rbuild_oci::ContainerConfig;
+use rbuild_oci::{ContainerConfig, Platform};
 use std::time::Duration;
 
 /// What a check has that says nothing else.
@@ -82,9 +82,11 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchImage`], [`Error::Image`] when its config cannot be read.
     pub fn checks_health(&self, request: &ContainerRequest) -> Result<bool, Error> {
-        let lease = self.store.lease()?;
-        let image = self.held_image(&request.image, request.platform.as_ref(), &lease)?;
-        let config = request.applied(self.image_config(&image.id)?.config);
+        // not held: what is made of the image afterwards finds out whether it is still there
+        let image = self.find_image(&request.image)?;
+        let id = image.for_platform(&request.platform.clone().unwrap_or_else(Platform::host));
+        let id = id.unwrap_or(image.id);
+        let config = request.applied(self.image_config(&id)?.config);
         Ok(HealthCheck::of(&config).is_some())
     }
 
