@@ -66,9 +66,10 @@ fn sandbox_class(error: &SandboxError) -> FailureClass {
         SandboxError::MountPoint { source, .. }
         | SandboxError::Limit { source, .. }
         | SandboxError::CgroupParent { source, .. } => FailureClass::of_io(source, Input),
-        SandboxError::LinkInstead { .. } | SandboxError::MountTarget { .. } | SandboxError::Filter(_) => {
-            Input
-        }
+        SandboxError::LinkInstead { .. }
+        | SandboxError::MountTarget { .. }
+        | SandboxError::DeviceTarget { .. }
+        | SandboxError::Filter(_) => Input,
     }
 }
 

@@ -49,6 +49,12 @@ fn a_container_is_given_devices_by_their_paths() {
             ("/dev/nothing-here", "custom device \"/dev/nothing-here\": no such file or directory"),
             (file.to_str().unwrap(), "not a device node"),
             ("/dev/zero:/own", "device \"/own\" is not below /dev"),
+            (
+                "/dev/zero:/dev/null",
+                "no device can be put at /dev/null: every container has something else there",
+            ),
+            ("/dev/zero:/dev/pts/7", "no device can be put at /dev/pts/7"),
+            ("/dev/zero:/dev/shm/../fd", "no device can be put at /dev/fd"),
             ("/dev/zero:/dev/own:x", "bad mode specified: x"),
             ("zero", "zero is not an absolute path"),
             ("example.com/thing=gone", "device \"example.com/thing=gone\" is not registered in "),

@@ -141,6 +141,12 @@ pub enum SandboxError {
         /// The target as given.
         path: PathBuf,
     },
+    /// A device in a place that is something else's.
+    #[error("no device can be put at {}: every container has something else there", path.display())]
+    DeviceTarget {
+        /// The place.
+        path: PathBuf,
+    },
     /// The kernel does not take the value of a limit.
     #[error("the kernel does not take {value} for {flag}")]
     Limit {

@@ -54,6 +54,9 @@ const LINKS: [(&CStr, &CStr); 5] = [
     (c"pts/ptmx", c"ptmx"),
 ];
 
+/// What else is in `/dev`.
+const TAKEN: [&str; 9] = ["pts", "ptmx", "shm", "mqueue", "console", "fd", "stdin", "stdout", "stderr"];
+
 /// Mounts and fills `/dev`; the working directory is left there. Returns the null device. The umask must be 0.
 pub(super) fn add(
     program: &mut Program,
@@ -69,15 +72,14 @@ pub(super) fn add(
     if insecure {
         program.make_directory(At::Here, c"net", 0o755);
     }
-    let given = &spec.privileges.devices;
-    let is_given =
-        |node: &&Node| given.iter().any(|device| device.target.as_os_str().as_bytes() == node.0.to_bytes());
-    let usual = NODES.iter().chain(INSECURE_NODES.iter().filter(|_| insecure));
-    for node in usual.filter(|node| !is_given(node)) {
+    let usual = || NODES.iter().chain(INSECURE_NODES.iter().filter(|_| insecure));
+    for node in usual() {
         add_node(program, node, spec.privilege)?;
     }
-    for device in given {
-        add_given(program, device, spec.privilege)?;
+    for device in &spec.privileges.devices {
+        if !is_there(device, usual())? {
+            add_given(program, device, spec.privilege)?;
+        }
     }
     // A node that is a mount of its own stays open to all; those that the container makes beside it are not.
     if !insecure {
@@ -115,6 +117,25 @@ fn add_node(program: &mut Program, node: &Node, privilege: PrivilegeKind) -> Res
         }
     }
     Ok(())
+}
+
+/// True if `device` is one of the `usual` ones. None may be in the place of another one, which masks of `/proc` may be made of, or of
+/// something else that every container has.
+fn is_there<'a>(device: &Device, mut usual: impl Iterator<Item = &'a Node>) -> Result<bool, SandboxError> {
+    let refused = || Err(SandboxError::DeviceTarget { path: Path::new("/dev").join(&device.target) });
+    let first = device.target.iter().next().unwrap_or_default();
+    if TAKEN.iter().any(|name| first == *name) {
+        return refused();
+    }
+    match usual.find(|node| device.target.as_os_str().as_bytes() == node.0.to_bytes()) {
+        None => Ok(false),
+        Some((.., major, minor))
+            if (u64::from(device.numbers.0), u64::from(device.numbers.1)) == (*major, *minor) =>
+        {
+            Ok(true)
+        }
+        Some(_) => refused(),
+    }
 }
 
 /// A device that was asked for, in the same way.
