@@ -151,6 +151,11 @@ pub(crate) struct FileSeen {
 }
 
 impl FileSeen {
+    /// Room for so many files, whose paths have so many bytes.
+    pub(crate) fn with_room(files: usize, bytes: usize) -> Self {
+        Self { paths: Vec::with_capacity(bytes), files: Vec::with_capacity(files), read: 0 }
+    }
+
     /// Paths, stats and digests.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &FileStat, &Digest)> {
         let starts = std::iter::once(0).chain(self.files.iter().map(|(end, ..)| *end));

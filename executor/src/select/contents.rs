@@ -36,6 +36,16 @@ struct Task<'a> {
     entries: &'a mut [Entry],
 }
 
+impl Task<'_> {
+    /// Room for all its files.
+    fn room(&self) -> FileSeen {
+        let files = self.entries.iter().filter(|entry| entry.kind == Kind::File);
+        let lengths = files.map(|entry| self.path.len() + 1 + entry.name.of(self.names).len());
+        let (files, bytes) = lengths.fold((0, 0), |(files, bytes), length| (files + 1, bytes + length));
+        FileSeen::with_room(files, bytes)
+    }
+}
+
 struct Reading<'a> {
     root: &'a Rooted,
     context: Option<&'a ContextRoot>,
@@ -69,7 +79,7 @@ impl Reading<'_> {
     fn fill(&self, task: &mut Task<'_>, buffer: &mut [u8]) -> Result<(), ExecutorError> {
         let mut dir: Option<OwnedFd> = None;
         let mut path = Vec::new();
-        let mut seen = FileSeen::default();
+        let mut seen = if self.context.is_some() { task.room() } else { FileSeen::default() };
         for entry in task.entries.iter_mut().filter(|entry| entry.kind == Kind::File) {
             let name = entry.name.of(task.names);
             path.clear();
