@@ -189,6 +189,11 @@ fn true_descriptions_keep_the_laws() {
     assert_eq!((of("rbuild.json"), of("buildkit.json")), ("cache", "BuildKit's"));
     assert_eq!((of("image-rbuild.json"), of("image-buildkit.json")), ("image", "BuildKit's image"));
     assert_eq!(description_laws::check(&shared().describe()), "cache");
+    // what is passed over need not even be text
+    let mut bytes = shared().describe();
+    let at = bytes.windows(8).position(|part| part == b"\"digest\"").unwrap() + 12;
+    bytes[at] = 0xff;
+    assert_eq!(description_laws::check(&bytes), "cache");
 }
 
 #[test]

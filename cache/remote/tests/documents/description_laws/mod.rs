@@ -14,7 +14,7 @@ pub(crate) fn check(bytes: &[u8]) -> &'static str {
             check_cache(&cache);
             let written = cache.describe();
             assert_eq!(SharedCache::read("it", &written).expect("what is written can be read"), cache);
-            check_carried(bytes, &cache);
+            check_carried(&written, &cache);
             "cache"
         }
         Err(RemoteCacheError::Foreign { .. }) if !is_config(bytes) => "BuildKit's",
@@ -49,7 +49,7 @@ fn check_cache(cache: &SharedCache) {
 
 /// An image can carry what is read of a description.
 fn check_carried(description: &[u8], cache: &SharedCache) {
-    let description: Value = serde_json::from_slice(description).expect("it was read as JSON");
+    let description: Value = serde_json::from_slice(description).expect("it was written as JSON");
     let part = BASE64_STANDARD.encode(description["rbuild"].to_string());
     let diff_ids: Vec<_> = cache.layers.iter().map(|layer| layer.diff_id).collect();
     let config =
