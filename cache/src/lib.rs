@@ -41,6 +41,7 @@ pub use store::{
     PlatformImage, PrivilegeOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock,
     Store, WebSource, Writer,
 };
+pub use store::{BoundPort, ContainerNames, PortProtocol, ProgramNetwork, PublishedPort};
 pub use store::{
     ContainerMount, KeptVolume, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
     Volume, VolumeDraft, VolumeName, VolumesLock,

@@ -39,7 +39,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let app = App::new(environment, &cli.global);
     let Chosen { needs, work } = commands::chosen(cli.command);
-    match enter_namespace(&app.environment, needs).and_then(|()| work(&app)) {
+    match enter_namespace(&app, &needs).and_then(|()| work(&app)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             exit::report(&error, color);
@@ -74,14 +74,24 @@ fn told_by_clap(error: &clap::Error, color: Color, wrong: u8) -> ExitCode {
     }
 }
 
-/// Makes an ordinary user root of a namespace of their own, for commands that write files of several owners.
-fn enter_namespace(environment: &Environment, needs: Needs) -> Result<(), CliError> {
-    match (environment.user, needs) {
-        (User::Ordinary, Needs::Layers) => {
-            rbuild::enter_user_namespace().map(|_| ()).map_err(CliError::UserNamespace)
+/// Makes an ordinary user root of a namespace of their own, for commands that write files of several owners, or of that of a
+/// container whose network a program is to have.
+fn enter_namespace(app: &App, needs: &Needs) -> Result<(), CliError> {
+    let other = match (app.environment.user, needs) {
+        (User::Root, _) | (User::Ordinary, Needs::Index) => return Ok(()),
+        (User::Ordinary, Needs::Layers) => None,
+        (User::Ordinary, Needs::LayersBeside(name)) => Some(name.clone()),
+        (User::Ordinary, Needs::LayersOf(names)) => {
+            let engine = app.engine()?;
+            names.iter().find_map(|name| engine.container(name).ok()?.other_network().map(str::to_owned))
         }
-        (User::Ordinary, Needs::Index) | (User::Root, _) => Ok(()),
+    };
+    if let Some(name) = other
+        && app.engine()?.begin_beside(&name)?
+    {
+        return Ok(());
     }
+    rbuild::enter_user_namespace().map(|_| ()).map_err(CliError::UserNamespace)
 }
 
 /// Why there is no command line.

@@ -4,6 +4,7 @@ use crate::{
     FilterError,
     images::label,
     names::{Detail, container_id, shortened},
+    ports::{FilteredPorts, network_name, ports_column},
     times::{ago, go_style, human_duration},
     volumes::{has_mount, mount_columns},
 };
@@ -35,9 +36,9 @@ pub struct ContainerRow {
     pub mounts: String,
     /// Its name.
     pub names: String,
-    /// Its networks: none.
+    /// Its network.
     pub networks: String,
-    /// Its published ports: none.
+    /// Its ports, and where they are reached.
     pub ports: String,
     /// How long ago it was made.
     pub running_for: String,
@@ -69,8 +70,8 @@ impl ContainerRow {
             local_volumes,
             mounts,
             names: container.name.clone(),
-            networks: String::new(),
-            ports: String::new(),
+            networks: network_name(container).to_owned(),
+            ports: ports_column(container),
             running_for: ago(Some(container.created), now),
             size: "0B".to_owned(),
             state: state(container).to_owned(),
@@ -145,6 +146,12 @@ pub enum ContainerFilter {
     Volume(String),
     /// Docker's word for the health, `none` for one without.
     Health(String),
+    /// Ports of the machine at which it is reached.
+    Publish(FilteredPorts),
+    /// Ports of it.
+    Expose(FilteredPorts),
+    /// Its network.
+    Network(String),
 }
 
 impl ContainerFilter {
@@ -173,6 +180,9 @@ impl ContainerFilter {
             "since" => Ok(Self::Since(value.to_owned())),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
             "label" => Ok(label(value, Self::Label)),
+            "publish" => FilteredPorts::parse(value).map(Self::Publish),
+            "expose" => FilteredPorts::parse(value).map(Self::Expose),
+            "network" => Ok(Self::Network(value.to_owned())),
             "volume" => Ok(Self::Volume(value.to_owned())),
             "health" if matches!(value, "none" | "starting" | "healthy" | "unhealthy") => {
                 Ok(Self::Health(value.to_owned()))
@@ -196,6 +206,9 @@ impl ContainerFilter {
             Self::Name(part) => is_named(&container.name, part),
             Self::Id(prefix) => container.id.starts_with(prefix),
             Self::Status(status) => state(container) == status,
+            Self::Publish(ports) => ports.are_published(container),
+            Self::Expose(ports) => ports.are_exposed(container),
+            Self::Network(name) => network_name(container) == name,
             Self::Volume(text) => has_mount(container, text),
             Self::Health(word) => {
                 container.health.as_ref().map_or("none", |health| health.status.word()) == word

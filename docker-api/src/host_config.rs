@@ -1,7 +1,9 @@
 //! What a container is given of the host, as Docker's JSON has it.
 
+use crate::ports::{HostPort, network_name, port_bindings};
 use rbuild::{
-    Container, ContainerLimits, ContainerMount, ContainerSettings, DeviceOption, MissingHostPath, MountedFrom,
+    Container, ContainerLimits, ContainerMount, ContainerNetwork, ContainerSettings, DeviceOption,
+    MissingHostPath, MountedFrom,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -69,6 +71,20 @@ pub struct HostConfig {
     /// True if its first process is one that hands on signals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
+    /// The kind of its network.
+    pub network_mode: String,
+    /// The ports that are to be reached through the machine.
+    pub port_bindings: BTreeMap<String, Vec<HostPort>>,
+    /// True if they are all that its image exposes.
+    pub publish_all_ports: bool,
+    /// Name servers.
+    pub dns: Vec<String>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
+    /// Domains.
+    pub dns_search: Vec<String>,
+    /// `HOST:ADDRESS`.
+    pub extra_hosts: Option<Vec<String>>,
 }
 
 /// What becomes of the output of a container.
@@ -153,10 +169,14 @@ impl From<&Container> for HostConfig {
             restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
             auto_remove: container.remove_when_ended,
             shm_size: USUAL_SHARED_MEMORY,
+            network_mode: network_name(container).to_owned(),
+            port_bindings: port_bindings(container),
             ..Self::default()
         };
         match &container.settings {
-            Some(settings) => known.with_settings(settings).with_limits(&settings.limits),
+            Some(settings) => {
+                known.with_settings(settings).with_limits(&settings.limits).with_network(settings)
+            }
             None => known,
         }
     }
@@ -181,6 +201,26 @@ impl HostConfig {
             asked.add(mount);
         }
         asked
+    }
+
+    fn with_network(self, settings: &ContainerSettings) -> Self {
+        let names = settings.names.clone();
+        let hosts = names.add_hosts.iter().map(|(host, address)| format!("{host}:{address}"));
+        let hosts: Vec<String> = hosts.collect();
+        Self {
+            network_mode: match &settings.network {
+                ContainerNetwork::Container(id) => format!("container:{id}"),
+                ContainerNetwork::Private | ContainerNetwork::Host | ContainerNetwork::None => {
+                    self.network_mode
+                }
+            },
+            publish_all_ports: settings.publish_all,
+            dns: names.servers,
+            dns_options: names.options,
+            dns_search: names.searches,
+            extra_hosts: some(&hosts),
+            ..self
+        }
     }
 
     fn add(&mut self, mount: &ContainerMount) {

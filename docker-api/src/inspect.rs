@@ -8,6 +8,7 @@ use crate::{
     containers::state,
     host_config::HostConfig,
     names::with_tag,
+    ports::NetworkSettings,
     volumes::{MountInspect, mounts},
 };
 use rbuild::{
@@ -122,6 +123,8 @@ pub struct ContainerInspect {
     pub mounts: Vec<MountInspect>,
     /// The settings it runs with.
     pub config: Config,
+    /// Its network.
+    pub network_settings: NetworkSettings,
 }
 
 /// Where a container stands.
@@ -266,6 +269,7 @@ impl ContainerInspect {
             size_rw: sizes.map(|sizes| sizes.written),
             size_root_fs: sizes.map(|sizes| sizes.all),
             mounts: mounts(container, mountpoint),
+            network_settings: NetworkSettings::from(container),
             config: Config {
                 container: Some(ContainerPart::from(container)),
                 ..Config::from(&container.config)

@@ -25,6 +25,7 @@ mod manifests;
 mod misses;
 mod moments;
 mod names;
+mod ports;
 mod provenance;
 mod prune_filter;
 mod rows;
@@ -60,6 +61,7 @@ pub use manifests::{
 pub use misses::{InputInspect, MissInspect, evicted_word, miss_word};
 pub use moments::{go_seconds, moment};
 pub use names::{Detail, shortened, with_tag};
+pub use ports::{ContainerPort, Endpoint, FilteredPorts, HostPort, NetworkSettings, port_lines};
 pub use provenance::{Invocation, ProvenanceMode, recorded_warnings};
 pub use prune_filter::PruneFilter;
 pub use rows::Row;

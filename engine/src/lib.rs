@@ -116,7 +116,7 @@ pub use containers::{
     Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes,
     ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, HostEnd, LogEntry,
     LogRequest, MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource, Retention,
-    RunningContainer, RunningProgram, Terminal, VolumesFrom, parse_signal, start_detached,
+    RunningContainer, RunningProgram, Terminal, UnnamedPorts, VolumesFrom, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use device_error::DeviceError;
@@ -192,13 +192,14 @@ pub use volumes::{VolumeError, VolumeUsage};
 
 use rbuild_cache::Store;
 pub use rbuild_cache::{
-    BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey, ChangedInput,
-    Container, ContainerHealth, ContainerInput, ContainerLimits, ContainerLog, ContainerMount,
-    ContainerNetwork, ContainerSettings, ContainerState, ContainerUlimit, EvictedBy, FailedStepBudget, Fault,
-    FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage, LayerId, ListedManifest,
-    LogReader, ManifestList, MissReason, MissingHostPath, MountPropagation, MountUsage, MountedFrom,
-    MountedTmpfs, PlatformImage, PrivilegeOptions, RecordedFinding, RecordedStep, Repair, StepHolder,
-    StepOutcome, Submounts, Verified, Volume, VolumeName,
+    BoundPort, BuildEnd, BuildId, BuildOutcome, BuildRecord, BuildState, BuildSubject, CacheKey,
+    ChangedInput, Container, ContainerHealth, ContainerInput, ContainerLimits, ContainerLog, ContainerMount,
+    ContainerNames, ContainerNetwork, ContainerSettings, ContainerState, ContainerUlimit, EvictedBy,
+    FailedStepBudget, Fault, FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage,
+    LayerId, ListedManifest, LogReader, ManifestList, MissReason, MissingHostPath, MountPropagation,
+    MountUsage, MountedFrom, MountedTmpfs, PlatformImage, PortProtocol, PrivilegeOptions, ProgramNetwork,
+    PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts, Verified,
+    Volume, VolumeName,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

@@ -324,7 +324,7 @@ pub fn start_container<'a>(
     let mounts = std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes);
     // as late as it can be, since the network is made by another program meanwhile
     container.isolation.guard()?;
-    let network = network.ready();
+    let network = network.ready()?;
     let guest = Guest {
         isolation: container.isolation,
         command: container.argv,
@@ -334,6 +334,7 @@ pub fn start_container<'a>(
         first: container.first,
         hostname: container.hostname,
         network: network.as_sandbox(),
+        address: network.interface().and_then(|interface| Some(interface.v4?.0)),
         host_files: container.host_files,
         root_access: match container.root_access {
             Access::ReadOnly => RootAccess::ReadOnly,

@@ -1,16 +1,23 @@
 //! The network of a container, which lives as long as its program.
 
 use crate::{
-    Isolation, NameOptions,
+    ExecutorError, Isolation, NameOptions,
     pasta::{self, NetworkToBe, OwnNetwork},
+    ports::free_ports,
 };
+use rbuild_cache::{BoundPort, PublishedPort};
 use rbuild_sys::{network::Interface, sandbox};
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    io, mem,
+    os::fd::{AsFd, OwnedFd},
+};
 
 /// The network of a container, perhaps still being made.
 pub struct ContainerNetwork {
     kind: Kind,
     missing: Option<String>,
+    /// False if it is to be had or nothing.
+    may_be_missing: bool,
 }
 
 enum Kind {
@@ -25,28 +32,51 @@ impl ContainerNetwork {
     /// The machine's.
     #[must_use]
     pub fn host() -> Self {
-        Self { kind: Kind::Host, missing: None }
+        Self::of(Kind::Host)
     }
 
     /// A loopback of its own.
     #[must_use]
     pub fn none() -> Self {
-        Self { kind: Kind::None, missing: None }
-    }
-
-    /// One of its own with a way out, on which hosts have the names of `names`. The machine's where none can be made.
-    #[must_use]
-    pub fn private(isolation: &Isolation, names: &NameOptions) -> Self {
-        match NetworkToBe::begin(isolation.privilege(), names.gateway()) {
-            Ok(network) => Self { kind: Kind::ToBe(network), missing: None },
-            Err(error) => Self { kind: Kind::Host, missing: Some(pasta::reason(&error)) },
-        }
+        Self::of(Kind::None)
     }
 
     /// That of another container.
     #[must_use]
     pub fn of_other(namespace: OwnedFd) -> Self {
-        Self { kind: Kind::OfOther(namespace), missing: None }
+        Self::of(Kind::OfOther(namespace))
+    }
+
+    /// One of its own with a way out, on which hosts have the names of `names`, and whose ports are `published`. The machine's where
+    /// none can be made, unless there are such ports.
+    ///
+    /// # Errors
+    /// [`ExecutorError::PortTaken`], [`ExecutorError::NoNetwork`].
+    pub fn private(
+        isolation: &Isolation,
+        names: &NameOptions,
+        published: &[PublishedPort],
+    ) -> Result<Self, ExecutorError> {
+        let free = free_ports(published)?;
+        let ports = free.ports.clone();
+        // it takes them
+        drop(free);
+        let to_be = NetworkToBe::begin(isolation.privilege(), names.gateway(), ports);
+        Self { may_be_missing: published.is_empty(), ..Self::host() }.with(to_be.map(Kind::ToBe))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, missing: None, may_be_missing: true }
+    }
+
+    fn with(self, made: io::Result<Kind>) -> Result<Self, ExecutorError> {
+        match made {
+            Ok(kind) => Ok(Self { kind, ..self }),
+            Err(error) if self.may_be_missing => {
+                Ok(Self { kind: Kind::Host, missing: Some(pasta::reason(&error)), ..self })
+            }
+            Err(error) => Err(ExecutorError::NoNetwork { reason: pasta::reason(&error) }),
+        }
     }
 
     /// Why a container that should have a network of its own has the machine's.
@@ -64,12 +94,23 @@ impl ContainerNetwork {
         }
     }
 
+    /// Its ports that are reached through the machine.
+    #[must_use]
+    pub fn ports(&self) -> &[BoundPort] {
+        match &self.kind {
+            Kind::Own(own) => own.ports(),
+            Kind::Host | Kind::None | Kind::ToBe(_) | Kind::OfOther(_) => &[],
+        }
+    }
+
     /// The same, once it can be used.
-    pub(crate) fn ready(self) -> Self {
-        let Kind::ToBe(network) = self.kind else { return self };
-        match network.finish() {
-            Ok(own) => Self { kind: Kind::Own(own), missing: None },
-            Err(error) => Self { kind: Kind::Host, missing: Some(pasta::reason(&error)) },
+    ///
+    /// # Errors
+    /// [`ExecutorError::NoNetwork`].
+    pub(crate) fn ready(mut self) -> Result<Self, ExecutorError> {
+        match mem::replace(&mut self.kind, Kind::Host) {
+            Kind::ToBe(network) => self.with(network.finish().map(Kind::Own)),
+            kind => Ok(Self { kind, ..self }),
         }
     }
 
@@ -82,10 +123,11 @@ impl ContainerNetwork {
         }
     }
 
-    /// Ends it. Nobody waits for what nobody misses.
+    /// Ends it. Nobody waits for what nobody misses, as ports that others may take.
     pub(crate) fn end(self) {
-        if let Kind::Own(own) = self.kind {
-            own.abandon();
+        match self.kind {
+            Kind::Own(own) if own.ports().is_empty() => own.abandon(),
+            kind => drop(kind),
         }
     }
 }

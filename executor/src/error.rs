@@ -142,6 +142,20 @@ pub enum ExecutorError {
         #[source]
         source: SysError,
     },
+    /// A port of the machine is not to be had.
+    #[error("failed to bind host port {port}")]
+    PortTaken {
+        /// Address, number and protocol.
+        port: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Ports are published of a network that cannot be had.
+    #[error("ports cannot be published: {reason}")]
+    NoNetwork {
+        /// The reason.
+        reason: String,
+    },
     /// Commands of platforms whose programs do not run on this machine, for the same reason.
     #[error("this machine ({}) cannot run programs for {}", Platform::host(), listed(.platforms))]
     NoEmulator {

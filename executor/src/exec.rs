@@ -80,6 +80,14 @@ impl ContainerProcess {
         self.0.enter_user_namespace().map_err(|error| of_process("enter the user namespace of", error))
     }
 
+    /// The same, with a new mount namespace there: what it starts next has the container's user namespace.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`].
+    pub fn begin_beside(&self) -> Result<(), ExecutorError> {
+        self.0.begin_beside().map_err(|error| of_process("enter the user namespace of", error))
+    }
+
     /// The numbers of the container's processes, as the host sees them.
     ///
     /// # Errors

@@ -45,7 +45,9 @@ impl ExecutorError {
             }
             Self::BadArchive { source, .. } => source.class(),
             Self::View { source, .. } | Self::Pause { source } => sys_class(source),
-            Self::AgentAway { .. }
+            Self::PortTaken { .. }
+            | Self::NoNetwork { .. }
+            | Self::AgentAway { .. }
             | Self::AgentProgram { .. }
             | Self::DiskFull { .. }
             | Self::MachineMemory { .. }

@@ -16,6 +16,7 @@ use rbuild_sys::{
 };
 use std::{
     ffi::OsString,
+    net::Ipv4Addr,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) directory: &'a ImagePath,
     pub(crate) hostname: &'a str,
     pub(crate) network: Network<'a>,
+    /// Its address there, if it has one of its own that bears its name.
+    pub(crate) address: Option<Ipv4Addr>,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) host_files: &'a HostFiles,
     /// Access to the root's own files.
@@ -69,7 +72,7 @@ impl Guest<'_> {
         let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
         let mut mounts = vec![
             host_file(
-                &self.host_files.hosts(self.hostname, self.network)?,
+                &self.host_files.hosts((self.hostname, self.address), self.network)?,
                 "/etc/hosts",
                 self.host_file_access,
             )?,

@@ -108,11 +108,15 @@ impl HostFiles {
         &self.names
     }
 
-    /// The hosts file for a container called `hostname` on `network`.
+    /// The hosts file for a container called `hostname` on `network`, where it may have an address.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub(crate) fn hosts(&self, hostname: &str, network: Network<'_>) -> Result<PathBuf, ExecutorError> {
+    pub(crate) fn hosts(
+        &self,
+        (hostname, address): (&str, Option<Ipv4Addr>),
+        network: Network<'_>,
+    ) -> Result<PathBuf, ExecutorError> {
         // where the host's loopback is that of the container, it is the machine itself
         let (kind, gateway) = match network {
             Network::Host => ("host", LOOPBACK.to_owned()),
@@ -120,11 +124,14 @@ impl HostFiles {
                 ("own", host_gateway().map_or_else(|| LOOPBACK.to_owned(), |address| address.to_string()))
             }
         };
-        let mut text =
-            format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let own = if address.is_some() { String::new() } else { format!(" {hostname}") };
+        let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.names.add_hosts {
             let address = if address == HOST_GATEWAY { &gateway } else { address };
             text.push_str(&format!("{address}\t{host}\n"));
+        }
+        if let Some(address) = address {
+            text.push_str(&format!("{address}\t{hostname}\n"));
         }
         self.write(&format!("hosts-{kind}-{hostname}"), &text, 0o644)
     }

@@ -40,6 +40,7 @@ mod network;
 mod open_source;
 mod pasta;
 mod pattern;
+mod ports;
 mod processes;
 mod relay;
 mod rooted;
@@ -85,6 +86,7 @@ pub use look_into::{StepShell, look_into};
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
+pub use ports::check_ports;
 pub use processes::ContainerUse;
 pub use rbuild_sys::{
     CapSet,

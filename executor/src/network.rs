@@ -81,7 +81,8 @@ impl Networks {
                 }
             }
         }
-        let made = NetworkToBe::begin(self.privilege, self.gateway).and_then(NetworkToBe::finish);
+        let made = NetworkToBe::begin(self.privilege, self.gateway, Vec::new());
+        let made = made.and_then(NetworkToBe::finish);
         if let Err(error) = &made {
             let reason = pasta::reason(error);
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,6 +13,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::memfd::{MFdFlags, memfd_create},
 };
+use rbuild_cache::{BoundPort, PortProtocol};
 use rbuild_sys::{
     host_program::inherit,
     network::{Interface, NetworkChanges, NewNetwork, new_network},
@@ -32,6 +33,7 @@ const TUN: &str = "/dev/net/tun";
 pub(crate) struct OwnNetwork {
     namespace: OwnedFd,
     interface: Interface,
+    ports: Vec<BoundPort>,
     pasta: HostProgram,
     /// Where pasta writes its number, perhaps later.
     _ready: File,
@@ -44,15 +46,20 @@ pub(crate) struct NetworkToBe {
     pasta: HostProgram,
     ready: File,
     said: File,
+    ports: Vec<BoundPort>,
 }
 
 impl NetworkToBe {
     /// Makes a network and begins to connect it. Nothing of the host's loopback can be reached unless the gateway is the host, and no
-    /// port of it from outside.
+    /// port of it from outside but `ports`.
     ///
     /// # Errors
     /// The kernel's; [`io::ErrorKind::NotFound`] when there is no pasta.
-    pub(crate) fn begin(privilege: PrivilegeKind, gateway: Gateway) -> io::Result<Self> {
+    pub(crate) fn begin(
+        privilege: PrivilegeKind,
+        gateway: Gateway,
+        ports: Vec<BoundPort>,
+    ) -> io::Result<Self> {
         // pasta would say so too, but later
         File::options().read(true).write(true).open(TUN).map_err(|error| without_tun(&error))?;
         let NewNetwork { namespace, changes } = new_network()?;
@@ -63,7 +70,7 @@ impl NetworkToBe {
         if gateway == Gateway::Itself {
             command.arg("--no-map-gw");
         }
-        command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
+        command.args(forwarded(&ports));
         if host_files::has_only_loopback_name_servers() {
             // not otherwise: answers of the host's server to who asks it directly would come from this address
             command.args(["--dns-forward", FORWARDED_NAME_SERVER]);
@@ -78,7 +85,7 @@ impl NetworkToBe {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
         inherit(&mut command, vec![for_pasta, is_ready]);
         let pasta = HostProgram::start(command, |_| Ok(()))?;
-        Ok(Self { namespace, changes, pasta, ready: File::from(ready), said })
+        Ok(Self { namespace, changes, pasta, ready: File::from(ready), said, ports })
     }
 
     /// Waits until it can be used.
@@ -104,13 +111,14 @@ impl NetworkToBe {
                 if self.ready.read(&mut [0; 16])? == 0 {
                     return Err(io::Error::other(last_words(&mut self.said)));
                 }
-            } else if !leads_out || !(v4 || v6) {
+            } else if !leads_out || !(v4 || v6) || !self.ports.is_empty() {
                 continue;
             }
             let interface = found.clone();
             return Ok(OwnNetwork {
                 namespace: self.namespace,
                 interface,
+                ports: self.ports,
                 pasta: self.pasta,
                 _ready: self.ready,
             });
@@ -129,6 +137,11 @@ impl OwnNetwork {
         &self.interface
     }
 
+    /// Its ports that are reached through the machine.
+    pub(crate) fn ports(&self) -> &[BoundPort] {
+        &self.ports
+    }
+
     /// True if it is still connected.
     pub(crate) fn is_connected(&self) -> bool {
         self.pasta.is_running()
@@ -138,6 +151,22 @@ impl OwnNetwork {
     pub(crate) fn abandon(self) {
         self.pasta.kill();
     }
+}
+
+/// The arguments that forward `ports`, and nothing else.
+fn forwarded(ports: &[BoundPort]) -> Vec<String> {
+    let mut arguments = ["-T", "none", "-U", "none"].map(str::to_owned).to_vec();
+    for (flag, protocol) in [("-t", PortProtocol::Tcp), ("-u", PortProtocol::Udp)] {
+        let mut those = ports.iter().filter(|port| port.protocol == protocol).peekable();
+        if those.peek().is_none() {
+            arguments.extend([flag, "none"].map(str::to_owned));
+        }
+        for BoundPort { address, host, container, .. } in those {
+            let address = address.map(|address| format!("{address}/")).unwrap_or_default();
+            arguments.extend([flag.to_owned(), format!("{address}{host}:{container}")]);
+        }
+    }
+    arguments
 }
 
 /// The reason for which there is no network, in words.

@@ -184,6 +184,7 @@ pub(crate) fn launch(
         directory: &action.cwd,
         hostname: &action.hostname,
         network: network.as_sandbox(),
+        address: None,
         host_files: run.host_files,
         root_access: RootAccess::ReadWrite,
         host_file_access: Access::ReadOnly,

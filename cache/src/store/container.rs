@@ -10,6 +10,7 @@
 
 use super::{
     container_health::ContainerHealth,
+    container_network::ProgramNetwork,
     container_settings::{ContainerSettings, ContainerStreams},
     volume::VolumesLock,
 };
@@ -71,6 +72,9 @@ pub struct Container {
     /// What its health checks have found, which has a file of its own; absent without any.
     #[serde(skip)]
     pub health: Option<ContainerHealth>,
+    /// The network that its program has for itself.
+    #[serde(skip)]
+    pub network: Option<Box<ProgramNetwork>>,
     /// What it is started with beside its config; absent for a container of an older rbuild, which starts nothing twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<ContainerSettings>,
@@ -95,6 +99,7 @@ impl Container {
     fn with(mut self, program: &ContainerProgram, state: ContainerState) -> Self {
         (self.started, self.finished) = (Some(program.started), None);
         self.pid = (state == ContainerState::Running).then_some(program.pid);
+        self.network = program.network.clone().filter(|_| state == ContainerState::Running);
         self.state = state;
         self
     }
@@ -119,7 +124,7 @@ pub enum Next {
 }
 
 /// The program of a running container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerProgram {
     /// The pid of its first process, as the host sees it.
     pub pid: i32,
@@ -128,6 +133,9 @@ pub struct ContainerProgram {
     /// The same in clock ticks since the machine's boot: with the pid, it is of no other process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticks: Option<u64>,
+    /// The network that it has for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Box<ProgramNetwork>>,
 }
 
 /// The state of a container.

@@ -1,7 +1,7 @@
 //! What a container is started with, each time, beside the config of its image: a part of its record.
 
 use super::container_mount::ContainerMount;
-use super::container_network::ContainerNetwork;
+use super::container_network::{ContainerNames, ContainerNetwork, PublishedPort};
 use super::privilege_options::PrivilegeOptions;
 use rbuild_oci::Platform;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,15 @@ pub struct ContainerSettings {
     /// Its network.
     #[serde(default)]
     pub network: ContainerNetwork,
+    /// The ports of it that are to be reached through the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPort>,
+    /// True if each port that its image exposes is one of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub publish_all: bool,
+    /// How names become addresses.
+    #[serde(default)]
+    pub names: ContainerNames,
     /// What its first three descriptors are.
     #[serde(default)]
     pub streams: ContainerStreams,

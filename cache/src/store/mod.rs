@@ -8,6 +8,7 @@ mod container;
 mod container_health;
 mod container_mount;
 mod container_network;
+mod container_ports;
 mod container_settings;
 mod container_volumes;
 mod durability;
@@ -50,7 +51,9 @@ pub use container_health::{ContainerHealth, HealthResult, HealthStatus};
 pub use container_mount::{
     ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
 };
-pub use container_network::ContainerNetwork;
+pub use container_network::{
+    BoundPort, ContainerNames, ContainerNetwork, PortProtocol, ProgramNetwork, PublishedPort,
+};
 pub use container_settings::{
     ContainerInput, ContainerLimits, ContainerLog, ContainerSettings, ContainerStreams, ContainerUlimit,
 };

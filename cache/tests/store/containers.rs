@@ -39,7 +39,7 @@ fn a_record_comes_back_until_the_container_is_removed() {
 fn child_that_runs_a_container() {
     let (store, _) = parent();
     let lock = store.container("c").try_lock().unwrap().unwrap();
-    lock.note(&ContainerProgram { pid: 7, started: now(), ticks: None }).unwrap();
+    lock.note(&ContainerProgram { pid: 7, started: now(), ticks: None, network: None }).unwrap();
     println!("\nlocked");
     std::thread::park();
 }

@@ -90,6 +90,7 @@ pub(crate) fn container(id: &str, layers: &[LayerId]) -> Container {
         oom_killed: false,
         paused: false,
         health: None,
+        network: None,
         id: id.to_owned(),
         name: format!("name of {id}"),
         image: "an image".to_owned(),

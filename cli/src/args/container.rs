@@ -4,6 +4,7 @@ use super::{
     flag::{Switch, any_path},
     health::HealthFlags,
     limits::LimitFlags,
+    network::NetworkFlags,
     security::SecurityFlags,
     system::PruneFlags,
     volume::MountFlags,
@@ -107,9 +108,6 @@ pub(crate) struct ContainerArgs {
     /// Host name of the container
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
-    /// Network: private, host, none or container:NAME [default: private]
-    #[arg(long, visible_alias = "net", value_name = "MODE")]
-    pub(crate) network: Option<String>,
     /// Size of /dev/shm [default: 64m]
     #[arg(long, value_name = "BYTES")]
     pub(crate) shm_size: Option<String>,
@@ -135,14 +133,12 @@ pub(crate) struct ContainerArgs {
     pub(crate) privileged: bool,
     #[command(flatten)]
     pub(crate) security: SecurityFlags,
+    #[command(flatten, next_help_heading = "Network")]
+    pub(crate) network: NetworkFlags,
     #[command(flatten, next_help_heading = "Limits")]
     pub(crate) limits: LimitFlags,
     #[command(flatten, next_help_heading = "Health")]
     pub(crate) health: HealthFlags,
-
-    /// Not supported yet
-    #[arg(short, long, hide = true, value_name = "PORT")]
-    pub(crate) publish: Vec<String>,
 }
 
 /// What was typed after `ps`.
@@ -152,7 +148,8 @@ pub(crate) struct PsArgs {
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Only some containers: name=PATTERN, id=PREFIX, status=STATE, exited=CODE, ancestor=IMAGE,
-    /// label=NAME[=VALUE], volume=NAME|PATH, health=STATE, before=CONTAINER, since=CONTAINER
+    /// label=NAME[=VALUE], volume=NAME|PATH, health=STATE, before=CONTAINER, since=CONTAINER, network=NAME, publish=PORT,
+    /// expose=PORT
     #[arg(short, long, value_name = "FILTER")]
     pub(crate) filter: Vec<String>,
     /// table, json, 'table TEMPLATE' or a Go template

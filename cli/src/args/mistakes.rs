@@ -6,8 +6,8 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 13] = [
-    "compose", "config", "events", "info", "network", "node", "plugin", "port", "secret", "service", "stack",
+const OTHERS: [&str; 12] = [
+    "compose", "config", "events", "info", "network", "node", "plugin", "secret", "service", "stack",
     "swarm", "trust",
 ];
 

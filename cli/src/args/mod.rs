@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod manifest;
 mod mistakes;
+mod network;
 mod other_flags;
 mod preview;
 mod registry;
@@ -56,6 +57,7 @@ pub(crate) use manifest::{
     ManifestCreateArgs, ManifestInspectArgs, ManifestPushArgs, ManifestRmArgs,
 };
 pub(crate) use mistakes::{Mistake, mistake};
+pub(crate) use network::{NetworkFlags, PortArgs};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, PlanFormat};
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
@@ -270,6 +272,8 @@ pub(crate) enum LifeCommand {
     Stats(StatsArgs),
     /// Show what a container has written
     Logs(LogsArgs),
+    /// Show where the ports of a container are reached
+    Port(PortArgs),
     /// Give a container another name
     Rename(RenameArgs),
 }

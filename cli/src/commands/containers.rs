@@ -3,7 +3,7 @@
 use super::naming::{each, force};
 use crate::{
     app::App,
-    args::{CommitArgs, PsArgs, RmArgs},
+    args::{CommitArgs, PortArgs, PsArgs, RmArgs},
     error::{CliError, UsageError},
     exit::warn,
     options::{detail, image_name},
@@ -11,7 +11,7 @@ use crate::{
     table::{Column, Format, Listing},
 };
 use rbuild::{CommitLayers, CommitRequest, ContainerState, During, Pause};
-use rbuild_docker_api::{ContainerFilter, ContainerRow};
+use rbuild_docker_api::{ContainerFilter, ContainerPort, ContainerRow, port_lines};
 
 pub(super) const COLUMNS: &[Column] = &[
     Column { field: "Command", heading: "COMMAND" },
@@ -56,6 +56,26 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
     let listing = Listing::of(COLUMNS, &shown, rows);
     answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
+}
+
+/// Shows where the ports of a container are reached.
+pub(super) fn port(app: &App, args: &PortArgs) -> Result<(), CliError> {
+    let container = app.engine()?.container(&args.container)?;
+    let only = match &args.port {
+        None => None,
+        Some(text) => {
+            let wrong = || UsageError::new(format!("Error: invalid port '{text}'"));
+            Some(ContainerPort::parse(text).ok_or_else(wrong)?)
+        }
+    };
+    match (port_lines(&container, only), only) {
+        (Some(lines), _) => print(&lines),
+        (None, port) => {
+            let port = port.map(|port| port.to_string()).unwrap_or_default();
+            let name = &args.container;
+            Err(CliError::Refused(format!("No public port '{port}' published for {name}")))
+        }
+    }
 }
 
 /// Removes containers, and goes on after each that cannot be removed.

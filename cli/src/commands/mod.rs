@@ -65,12 +65,16 @@ pub(crate) struct Chosen {
 }
 
 /// The part of the store that a command needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// Nothing, or names and documents.
     Index,
     /// It makes, unpacks, measures or removes layers, whose files have several owners.
     Layers,
+    /// The same, to run a program in the network of this container.
+    LayersBeside(String),
+    /// The same, to start these containers, each perhaps in the network of another one.
+    LayersOf(Vec<String>),
 }
 
 /// The work that `command` stands for. A new command is a line here, one in `args`, and a file in each.
@@ -140,7 +144,10 @@ fn of_cache(command: CacheCommand) -> Chosen {
 fn container(command: ContainerCommand) -> Chosen {
     use ContainerCommand as K;
     match command {
-        K::Run(args) => program(|app| run::run(app, *args)),
+        K::Run(args) => {
+            let other = run::other_network(&args.container).map(Needs::LayersBeside);
+            Chosen { needs: other.unwrap_or(Needs::Layers), ..program(|app| run::run(app, *args)) }
+        }
         K::Life(command) => life(command),
         K::Ls(args) => index(move |app| containers::list(app, &args)),
         K::Inspect(args) => layers(move |app| inspect::containers(app, &args)),
@@ -157,9 +164,15 @@ fn life(command: LifeCommand) -> Chosen {
     use LifeCommand as L;
     match command {
         L::Create(args) => layers(|app| run::create(app, *args)),
-        L::Start(args) => with_code(Needs::Layers, move |app| lifecycle::start(app, &args)),
+        L::Start(args) => {
+            let needs = Needs::LayersOf(args.containers.clone());
+            with_code(needs, move |app| lifecycle::start(app, &args))
+        }
         L::Stop(args) => index(move |app| lifecycle::stop(app, &args)),
-        L::Restart(args) => layers(move |app| lifecycle::restart(app, &args)),
+        L::Restart(args) => {
+            let needs = Needs::LayersOf(args.containers.clone());
+            Chosen { needs, ..layers(move |app| lifecycle::restart(app, &args)) }
+        }
         L::Kill(args) => index(move |app| lifecycle::kill(app, &args)),
         L::Pause(args) => index(move |app| lifecycle::pause(app, &args)),
         L::Unpause(args) => index(move |app| lifecycle::unpause(app, &args)),
@@ -171,6 +184,7 @@ fn life(command: LifeCommand) -> Chosen {
         L::Top(args) => index(move |app| watching::top(app, &args)),
         L::Stats(args) => index(move |app| watching::stats(app, &args)),
         L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),
+        L::Port(args) => index(move |app| containers::port(app, &args)),
         L::Rename(args) => index(|app| lifecycle::rename(app, args)),
     }
 }

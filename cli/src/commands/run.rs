@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::App,
-    args::{CreateArgs, RunArgs},
+    args::{ContainerArgs, CreateArgs, RunArgs},
     environment::Environment,
     error::{CliError, UsageError},
     exit,
@@ -30,6 +30,8 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let foreground = Foreground::new(&args)?;
     let options = RunOptions::new(args.container, &app.environment)?;
     let mut order = Order::prepare(app, options, &foreground)?;
+    // a container that cannot be started is not made
+    order.engine.check_ports(&order.request)?;
     let (keys, passes_signals) = match foreground {
         Foreground::Leaves => {
             let container = order.make()?;
@@ -48,6 +50,12 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let attached = order.start(&container, if types { Caller::Types } else { Caller::Watches })?;
     let part = attendance::Part::of(types, keys).for_container(&container).passing_signals(passes_signals);
     attendance::attend(&attached, &signals, part)
+}
+
+/// The container whose network is asked for, in words.
+pub(super) fn other_network(args: &ContainerArgs) -> Option<String> {
+    let other = args.network.network.as_deref()?.strip_prefix("container:")?;
+    Some(other.to_owned())
 }
 
 /// Makes a container and prints its id.
@@ -85,6 +93,9 @@ impl<'a> Order<'a> {
         let cidfile = options.cidfile.take().map(|path| NewFile::at(&path, 0o644)).transpose()?;
         let engine = app.engine_with_registries(options.certificates)?;
         provide_image(app, &engine, &options)?;
+        if let Some(warning) = options.network.warning {
+            exit::warn(warning);
+        }
         let request = request(options, foreground, &app.environment)?;
         Ok(Self { app, engine, request, pull, cidfile })
     }
@@ -170,6 +181,7 @@ fn request(
     foreground: &Foreground,
     environment: &Environment,
 ) -> Result<ContainerRequest, CliError> {
+    let labels = labels(&options)?;
     let mut env = Vec::new();
     for path in &options.env_files {
         env.extend(key_value_file::variables(path, environment)?);
@@ -186,16 +198,12 @@ fn request(
             Terminal::Pty { rows, columns }
         }
     };
-    let mut labels = Vec::new();
-    for path in &options.label_files {
-        labels.extend(key_value_file::labels(path)?);
-    }
-    labels.extend(options.labels);
     let stdin = match (options.stdin, foreground) {
         // it stays open for those who come
         (ContainerStdio::Inherit, Foreground::Leaves) => ContainerStdio::Open,
         (stdin, _) => stdin,
     };
+    let network = options.network;
     Ok(ContainerRequest {
         image: options.image,
         platform: options.platform,
@@ -209,7 +217,11 @@ fn request(
         anonymous_volumes: options.mounts.anonymous,
         volumes_from: options.mounts.from,
         hostname: options.hostname,
-        network: options.network,
+        network: network.network,
+        published: network.published,
+        unnamed_ports: network.unnamed_ports,
+        exposed: network.exposed,
+        names: network.names,
         privileges: options.privileges,
         limits: options.limits,
         shm_size: options.shm_size,
@@ -224,6 +236,16 @@ fn request(
         log: options.log,
         health: options.health,
     })
+}
+
+/// The labels of `--label-file`s and `--label`s.
+fn labels(options: &RunOptions) -> Result<Vec<(String, String)>, CliError> {
+    let mut labels = Vec::new();
+    for path in &options.label_files {
+        labels.extend(key_value_file::labels(path)?);
+    }
+    labels.extend(options.labels.iter().cloned());
+    Ok(labels)
 }
 
 /// The same mount with an absolute path of the host.

@@ -3,15 +3,15 @@
 use super::{
     CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, caches,
     contexts, images, limits,
+    names::{self, NameFlags},
     outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
     pairs, secrets, security, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
 use rbuild::{
-    BuildRequest, HOST_GATEWAY, ImageName, InlineCache, NameOptions, Network, NoCache, OnFailure, Platform,
-    SpaceLimits, Squash,
+    BuildRequest, ImageName, InlineCache, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash,
 };
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 /// One build, and how its progress is shown.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl BuildOptions {
             lower_stores: lower_stores(&args.cache_ro)?,
             jobs: args.jobs,
             on_failure: if args.keep_going { OnFailure::GoOn } else { OnFailure::Stop },
-            names: name_options(&args)?,
+            names: names::name_options(&name_flags(&args), UsageError::Build)?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             limits: limits::limits(&args.limits, &args.resource)?,
             privileges: security::privileges(&args.security)?,
@@ -181,29 +181,14 @@ fn squash(all: bool, own: bool, inline: InlineCache) -> Result<Squash, UsageErro
     })
 }
 
-/// `--add-host`, and `--dns` with its kin.
-fn name_options(args: &BuildArgs) -> Result<NameOptions, UsageError> {
-    let server = |text: &String| match text.parse::<IpAddr>() {
-        Ok(_) => Ok(text.clone()),
-        Err(_) => Err(UsageError::in_build(format!("invalid name server {text:?}: give its address"))),
-    };
-    // each is a word of a file
-    let word =
-        |text: &String| match text.chars().any(|c| c.is_whitespace() || c.is_control()) || text.is_empty() {
-            false => Ok(text.clone()),
-            true => Err(UsageError::in_build(format!("invalid word for resolv.conf: {text:?}"))),
-        };
-    Ok(NameOptions {
-        add_hosts: hosts(&args.add_host)?,
-        servers: args.dns.iter().map(server).collect::<Result<_, _>>()?,
-        searches: args.dns_search.iter().map(word).collect::<Result<_, _>>()?,
-        options: args.dns_option.iter().map(word).collect::<Result<_, _>>()?,
-    })
-}
-
-/// `--add-host`.
-fn hosts(flags: &[String]) -> Result<Vec<(String, String)>, UsageError> {
-    flags.iter().filter(|text| !text.is_empty()).map(|text| host(text)).collect()
+/// The flags for names.
+fn name_flags(args: &BuildArgs) -> NameFlags<'_> {
+    NameFlags {
+        add_host: &args.add_host,
+        dns: &args.dns,
+        dns_search: &args.dns_search,
+        dns_option: &args.dns_option,
+    }
 }
 
 /// `--cache-ro`, by whole paths.
@@ -273,22 +258,6 @@ fn no_cache(all: bool, stages: &[String]) -> NoCache {
         (true, _) => NoCache::All,
         (false, true) => NoCache::None,
         (false, false) => NoCache::Stages(stages),
-    }
-}
-
-fn host(text: &str) -> Result<(String, String), UsageError> {
-    let parts = text.split_once('=').or_else(|| text.split_once(':'));
-    let Some((name, address)) = parts.filter(|(name, address)| !name.is_empty() && !address.is_empty())
-    else {
-        return Err(UsageError::in_build(format!("invalid host {text}")));
-    };
-    if address == HOST_GATEWAY {
-        return Ok((name.to_owned(), address.to_owned()));
-    }
-    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-    match bare.parse::<IpAddr>() {
-        Ok(_) => Ok((name.to_owned(), bare.to_owned())),
-        Err(_) => Err(UsageError::in_build(format!("invalid IP address in add-host: {address:?}"))),
     }
 }
 

@@ -16,9 +16,12 @@ mod limits;
 mod log;
 mod mount;
 mod mounts;
+mod names;
+mod network;
 mod outputs;
 mod packing;
 mod pairs;
+mod ports;
 mod run;
 mod secrets;
 mod security;
@@ -34,6 +37,7 @@ pub(crate) use debug::DebugOptions;
 pub(crate) use detach_keys::DetachKeys;
 pub(crate) use images::{LockUse, SourceWord};
 pub(crate) use limits::ChangedLimits;
+pub(crate) use network::NetworkOptions;
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, label, pairs};
@@ -110,12 +114,4 @@ pub(crate) fn any_platform(text: &str) -> Result<Platform, UsageError> {
 /// The meaning of `--no-trunc`.
 pub(crate) fn detail(no_trunc: bool) -> Detail {
     if no_trunc { Detail::Full } else { Detail::Short }
-}
-
-/// Refuses flags that are read only to be refused: `(name, whether it was given)`.
-pub(crate) fn refuse(flags: &[(&str, bool)]) -> Result<(), UsageError> {
-    flags
-        .iter()
-        .find(|(_, given)| *given)
-        .map_or(Ok(()), |(name, _)| Err(UsageError::unsupported(format_args!("--{name}"))))
 }

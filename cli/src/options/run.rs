@@ -1,8 +1,8 @@
 //! What a `run` line means.
 
 use super::{
-    Certificates, DetachKeys, default_platform, health, label, limits, log, mounts::Mounts, pairs, refuse,
-    security, size,
+    Certificates, DetachKeys, NetworkOptions, default_platform, health, label, limits, log, mounts::Mounts,
+    pairs, security, size,
 };
 use crate::{
     args::{ContainerArgs, RunArgs},
@@ -10,8 +10,8 @@ use crate::{
     error::UsageError,
 };
 use rbuild::{
-    Access, ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform,
-    PrivilegeOptions, Retention, parse_signal,
+    Access, ContainerLog, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform, PrivilegeOptions,
+    Retention, parse_signal,
 };
 use std::path::PathBuf;
 
@@ -40,8 +40,8 @@ pub(crate) struct RunOptions {
     pub(crate) mounts: Mounts,
     /// `--hostname`.
     pub(crate) hostname: Option<String>,
-    /// `--network`.
-    pub(crate) network: ContainerNetwork,
+    /// `--network`, `--publish`, `--dns` and their kin.
+    pub(crate) network: NetworkOptions,
     /// The choice of giving the container a terminal.
     pub(crate) terminal: TerminalUse,
     /// The choice of letting the container read rbuild's standard input.
@@ -124,13 +124,9 @@ impl RunOptions {
     /// # Errors
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
-        refuse(&[("publish", !args.publish.is_empty())])?;
         never_restarted(args.restart.as_deref())?;
-        let network = network(args.network.as_deref())?;
         let hostname = args.hostname.filter(|name| !name.is_empty());
-        if matches!(network, ContainerNetwork::Container(_)) && hostname.is_some() {
-            return Err(UsageError::new("conflicting options: hostname and the network mode"));
-        }
+        let network = NetworkOptions::new(&args.network, hostname.as_deref())?;
         args.env.iter().try_for_each(|text| variable(text))?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
@@ -218,23 +214,6 @@ fn workdir(path: String) -> Result<String, UsageError> {
     )))
 }
 
-fn network(mode: Option<&str>) -> Result<ContainerNetwork, UsageError> {
-    match mode {
-        // podman calls it private, docker by what connects it
-        None | Some("default" | "bridge" | "private") => Ok(ContainerNetwork::Private),
-        Some("") => Err(UsageError::new("no name set for network")),
-        Some("host") => Ok(ContainerNetwork::Host),
-        Some("none") => Ok(ContainerNetwork::None),
-        Some(other) => match other.strip_prefix("container:") {
-            Some("") => Err(UsageError::new("invalid container format container:<name|id>")),
-            Some(name) => Ok(ContainerNetwork::Container(name.to_owned())),
-            None => Err(UsageError::new(format!(
-                "--network {other} is not supported yet: use private, host, none or container:NAME"
-            ))),
-        },
-    }
-}
-
 fn pull(when: &str) -> Result<PullWhen, UsageError> {
     match when {
         "" | "missing" => Ok(PullWhen::Missing),
@@ -295,6 +274,13 @@ mod tests {
                 "rbuild run --network container:a --hostname b img",
                 "conflicting options: hostname and the network mode",
             ),
+            (
+                "rbuild run --network container:a -p 80 img",
+                "conflicting options: port publishing and the network mode",
+            ),
+            ("rbuild run -p x:80 img", "invalid hostPort: x"),
+            ("rbuild run --dns here img", "invalid name server \"here\": give its address"),
+            ("rbuild run --add-host a:b img", "invalid IP address in add-host: \"b\""),
             ("rbuild run --network= img", "no name set for network"),
             (
                 "rbuild run -e =x img",

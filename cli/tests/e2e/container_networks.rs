@@ -1,11 +1,21 @@
 //! The networks of containers.
 
-use crate::{RBUILD, detached::monitor_of, networks::tun_is_open, ordinary_user, wait_for, with_busybox};
+use crate::{
+    RBUILD, as_root_and_user, detached::monitor_of, networks::tun_is_open, ordinary_user, wait_for,
+    with_busybox,
+};
 use rbuild_testkit::{Base, Workspace, has_program, is_root};
-use std::{fs, net::TcpListener, path::Path, process::Stdio, thread};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    path::Path,
+    process::Stdio,
+    thread,
+};
 
 /// Makes a check in workspaces with busybox whose users have networks of their own.
-fn with_networks(test: &str, check: impl Fn(&Workspace)) {
+pub(crate) fn with_networks(test: &str, check: impl Fn(&Workspace)) {
     if !is_root(test) || !has_program("pasta", test) {
         return;
     }
@@ -113,47 +123,252 @@ fn a_network_ends_with_its_container_whoever_is_killed() {
 
 #[test]
 fn a_container_joins_the_network_of_another() {
-    let test = "a_container_joins_the_network_of_another";
-    let Some(here) = with_busybox(test) else { return };
-    let serve = "echo page > /index.html; exec httpd -f -p 127.0.0.1:80 -h /";
-    for network in ["none", "default", "host"] {
-        let serve = if network == "host" { "sleep 1000" } else { serve };
-        here.ok([
-            "run",
-            "-d",
-            "--name",
-            "web",
-            "--hostname",
-            "shop",
-            "--network",
-            network,
-            "busybox",
-            "sh",
-            "-c",
-            serve,
-        ]);
-        let join = |command: &str| {
-            here.run(["run", "--rm", "--network", "container:web", "busybox", "sh", "-c", command])
+    as_root_and_user("a_container_joins_the_network_of_another", |here| {
+        let serve = "echo page > /index.html; exec httpd -f -p 127.0.0.1:80 -h /";
+        for network in ["none", "default", "host"] {
+            // without a network of its own a user gets no port like this
+            let serve = if network == "none" { serve } else { "sleep 1000" };
+            here.ok([
+                "run",
+                "-d",
+                "--name",
+                "web",
+                "--hostname",
+                "shop",
+                "--network",
+                network,
+                "busybox",
+                "sh",
+                "-c",
+                serve,
+            ]);
+            let join = |command: &str| {
+                here.run(["run", "--rm", "--network", "container:web", "busybox", "sh", "-c", command])
+            };
+            let namespace = "readlink /proc/self/ns/net; hostname";
+            assert_eq!(join(namespace).stdout, here.ok(["exec", "web", "sh", "-c", namespace]), "{network}");
+            if network == "none" {
+                wait_for(|| join("wget -qO- 127.0.0.1").stdout == "page\n");
+            }
+            here.ok(["create", "--name", "second", "--network", "container:web", "busybox", "hostname"]);
+            assert_eq!(here.ok(["start", "-a", "second"]), "shop\n");
+            here.ok(["stop", "-t0", "web"]);
+            for words in [&["start", "second"][..], &["run", "--rm", "--network=container:web", "busybox"]] {
+                let ran = here.run(words);
+                let code = if words[0] == "run" { 125 } else { 1 };
+                let said = "cannot join network of a non running container: web";
+                assert!(ran.code == code && ran.stderr.contains(said), "{ran:#?}");
+            }
+            here.ok(["rm", "web"]);
+            assert!(here.fails(["start", "second"]).stderr.contains("No such container"));
+            here.ok(["rm", "second"]);
+        }
+        let ran = here.run(["run", "--network", "container:nobody", "busybox"]);
+        assert!(ran.code == 125 && ran.stderr.contains("No such container: nobody"), "{ran:#?}");
+        assert_eq!(here.ok(["ps", "-aq"]), "");
+    });
+}
+
+/// A port that nobody has.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("0.0.0.0", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// What a server at `address` answers who asks for `path`.
+pub(crate) fn answer(address: &str, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(address) else { return String::new() };
+    let asked = stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes());
+    let mut text = String::new();
+    let _ = asked.and_then(|()| stream.read_to_string(&mut text));
+    text.rsplit("\r\n").next().unwrap_or_default().to_owned()
+}
+
+const SERVE: &str = "echo page > /index.html; exec httpd -f -p 80 -h /";
+
+#[test]
+fn ports_are_reached_through_the_machine_as_long_as_a_container_runs() {
+    with_networks("ports_are_reached_through_the_machine", |here| {
+        let (port, other) = (free_port(), free_port());
+        let (both, local) = (format!("{port}:80"), format!("127.0.0.1:{other}:80"));
+        here.ok(["run", "-d", "--name", "web", "-p", &both, "-p", &local, "busybox", "sh", "-c", SERVE]);
+        let serves = || {
+            wait_for(|| answer(&format!("127.0.0.1:{port}"), "/") == "page\n");
+            assert_eq!(answer(&format!("[::1]:{port}"), "/"), "page\n");
+            assert_eq!(answer(&format!("127.0.0.1:{other}"), "/"), "page\n");
         };
-        let namespace = "readlink /proc/self/ns/net; hostname";
-        assert_eq!(join(namespace).stdout, here.ok(["exec", "web", "sh", "-c", namespace]), "{network}");
-        if network != "host" {
-            wait_for(|| join("wget -qO- 127.0.0.1").stdout == "page\n");
+        serves();
+        let lines = format!("80/tcp -> 0.0.0.0:{port}\n80/tcp -> 127.0.0.1:{other}\n80/tcp -> [::]:{port}\n");
+        assert_eq!(here.ok(["port", "web"]), lines);
+        assert_eq!(here.ok(["container", "port", "web", "80"]).lines().count(), 3);
+        let ran = here.fails(["port", "web", "81/udp"]);
+        assert!(ran.stderr.contains("No public port '81/udp' published for web"), "{ran:#?}");
+        let column = format!("0.0.0.0:{port}->80/tcp, 127.0.0.1:{other}->80/tcp, [::]:{port}->80/tcp\n");
+        assert_eq!(here.ok(["ps", "--format", "{{.Ports}}"]), column);
+        let filters = [
+            (format!("publish={port}"), 1),
+            ("publish=1-2".to_owned(), 0),
+            (format!("publish={port}/udp"), 0),
+            ("expose=79-81".to_owned(), 1),
+            ("expose=443".to_owned(), 0),
+            ("network=bridge".to_owned(), 1),
+            ("network=host".to_owned(), 0),
+        ];
+        for (filter, count) in filters {
+            assert_eq!(here.ok(["ps", "-q", "--filter", &filter]).lines().count(), count, "{filter}");
         }
-        here.ok(["create", "--name", "second", "--network", "container:web", "busybox", "hostname"]);
-        assert_eq!(here.ok(["start", "-a", "second"]), "shop\n");
+        let taken = here.run(["run", "--name", "late", "-p", &both, "busybox", "true"]);
+        let said = format!("failed to bind host port 0.0.0.0:{port}/tcp: address already in use");
+        assert!(taken.code == 125 && taken.stderr.contains(&said), "{taken:#?}");
+        here.ok(["restart", "-t0", "web"]);
+        serves();
         here.ok(["stop", "-t0", "web"]);
-        for words in [&["start", "second"][..], &["run", "--rm", "--network=container:web", "busybox"]] {
-            let ran = here.run(words);
-            let code = if words[0] == "run" { 125 } else { 1 };
-            let said = "cannot join network of a non running container: web";
-            assert!(ran.code == code && ran.stderr.contains(said), "{ran:#?}");
-        }
-        here.ok(["rm", "web"]);
-        assert!(here.fails(["start", "second"]).stderr.contains("No such container"));
-        here.ok(["rm", "second"]);
+        // free at once
+        drop(TcpListener::bind(("0.0.0.0", port)).unwrap());
+        assert_eq!(here.ok(["port", "web"]), "");
+        assert_eq!(here.ok(["ps", "-a", "--format", "{{.Names}}|{{.Ports}}"]), "web|\n");
+        here.ok(["start", "web"]);
+        serves();
+        here.ok(["rm", "-f", "web"]);
+        drop(TcpListener::bind(("0.0.0.0", port)).unwrap());
+    });
+}
+
+#[test]
+fn ports_are_chosen_for_those_that_nobody_names() {
+    with_networks("ports_are_chosen_for_those_that_nobody_names", |here| {
+        let context = here.context("c", "FROM busybox\nEXPOSE 80 81/udp\n", &[]);
+        here.build("exposing", &context);
+        let busy = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+        let first = busy.local_addr().unwrap().port();
+        let range = format!("{first}-{}:90", first.saturating_add(50));
+        here.ok([
+            "run", "-d", "--name", "web", "-P", "--expose", "82", "-p", &range, "exposing", "sh", "-c", SERVE,
+        ]);
+        let place = |port: &str| here.ok(["port", "web", port]).lines().next().unwrap().to_owned();
+        let number = |port: &str| place(port).rsplit(':').next().unwrap().parse::<u16>().unwrap();
+        wait_for(|| answer(&format!("127.0.0.1:{}", number("80")), "/") == "page\n");
+        assert!(number("81/udp") > 0 && number("82") > 0);
+        assert!((first + 1..=first.saturating_add(50)).contains(&number("90")));
+        here.ok(["rm", "-f", "web"]);
+        // one of the machine's that is not to be had stops it, and nothing is left
+        let taken = format!("127.0.0.1:{first}:90");
+        let ran = here.run(["run", "-d", "-p", "91", "-p", &taken, "busybox", "sleep", "1000"]);
+        assert!(ran.code == 125 && ran.stderr.contains(&format!("127.0.0.1:{first}/tcp")), "{ran:#?}");
+        assert_eq!(here.ok(["ps", "-aq"]), "");
+    });
+}
+
+#[test]
+fn datagrams_reach_a_published_port() {
+    with_networks("datagrams_reach_a_published_port", |here| {
+        let port = free_port().to_string();
+        let publish = format!("127.0.0.1:{port}:53/udp");
+        here.import(Base::Debian);
+        let echo = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 53)); \
+            print(s.recv(99).decode(), flush=True)";
+        here.ok(["run", "-d", "--name", "box", "-p", &publish, "debian:12", "python3", "-c", echo]);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        wait_for(|| {
+            let _ = socket.send_to(b"datagram", format!("127.0.0.1:{port}"));
+            here.ok(["logs", "box"]).starts_with("datagram\n")
+        });
+        here.ok(["rm", "-f", "box"]);
+    });
+}
+
+#[test]
+fn inspect_shows_the_network() {
+    with_networks("inspect_shows_the_network", |here| {
+        let port = free_port().to_string();
+        let publish = format!("127.0.0.1:{port}:80");
+        here.ok(["run", "-d", "--name", "box", "-p", &publish, "busybox", "sleep", "1000"]);
+        let show = |template: &str| here.ok(["inspect", "--format", template, "box"]);
+        let inside = "ip -4 addr show scope global | sed -n 's/.*inet \\([^ ]*\\).*/\\1/p'; ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'; \
+            sed -n 1p /sys/class/net/$(ls /sys/class/net | grep -v lo)/address";
+        let shown = "{{.NetworkSettings.IPAddress}}/{{.NetworkSettings.IPPrefixLen}}\n{{.NetworkSettings.Gateway}}\n\
+            {{.NetworkSettings.MacAddress}}";
+        assert_eq!(here.ok(["exec", "box", "sh", "-c", inside]), show(shown));
+        assert_eq!(
+            show(
+                "{{json .NetworkSettings.Ports}}{{json .HostConfig.PortBindings}}{{.HostConfig.NetworkMode}}"
+            ),
+            format!(
+                "{{\"80/tcp\":[{{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"{port}\"}}]}}\
+                 {{\"80/tcp\":[{{\"HostIp\":\"127.0.0.1\",\"HostPort\":\"{port}\"}}]}}bridge\n"
+            )
+        );
+        let address = show("{{.NetworkSettings.Networks.bridge.IPAddress}}");
+        assert!(here.ok(["exec", "box", "cat", "/etc/hosts"]).contains(address.trim_end()));
+        here.ok(["stop", "-t0", "box"]);
+        assert_eq!(show("{{.NetworkSettings.IPAddress}}{{json .NetworkSettings.Ports}}"), "{}\n");
+        here.ok(["rm", "box"]);
+    });
+}
+
+#[test]
+fn ports_without_pasta_are_an_error_that_names_the_package() {
+    let Some(here) = with_busybox("ports_without_pasta_are_an_error_that_names_the_package") else { return };
+    for mode in [&["--rm"][..], &["-d", "--rm"]] {
+        let mut run = here.command(["run"]);
+        run.args(mode).args(["-p", "80", "busybox", "true"]);
+        let output = run.env("PATH", "/nowhere").stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = "ports cannot be published: pasta is not installed (package passt)";
+        assert!(output.status.code() == Some(125) && said.contains(why), "{said}");
     }
-    let ran = here.run(["run", "--network", "container:nobody", "busybox"]);
-    assert!(ran.code == 125 && ran.stderr.contains("No such container: nobody"), "{ran:#?}");
     assert_eq!(here.ok(["ps", "-aq"]), "");
+    let ran = here.run(["run", "--rm", "--network", "host", "-p", "80", "busybox", "true"]);
+    let warning = "WARNING: Published ports are discarded when using host network mode\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, warning));
+}
+
+#[test]
+fn names_are_found_as_asked_for() {
+    as_root_and_user("names_are_found_as_asked_for", |here| {
+        let options = [
+            "--add-host=db:192.0.2.7",
+            "--add-host=me:host-gateway",
+            "--dns=192.0.2.1",
+            "--dns-search=x.example",
+            "--dns-option=ndots:2",
+            "--hostname=shop",
+        ];
+        let look = ["busybox", "sh", "-c", "cat /etc/resolv.conf /etc/hosts; hostname"];
+        for network in ["private", "host", "none"] {
+            let words = [&["run", "--rm", "--network", network], &options[..], &look].concat();
+            let seen = here.run(words).stdout;
+            let lines: Vec<&str> = seen.lines().collect();
+            for line in
+                ["nameserver 192.0.2.1", "search x.example", "options ndots:2", "192.0.2.7\tdb", "shop"]
+            {
+                assert!(lines.contains(&line), "{network} {line}: {seen}");
+            }
+            assert_eq!(seen.matches("nameserver").count(), 1, "{seen}");
+            assert!(lines.iter().any(|line| line.ends_with("\tme")), "{seen}");
+        }
+        let create = [&["create", "--name", "box"], &options[..], &look].concat();
+        here.ok(create);
+        let shown = here.ok(["inspect", "-f", "{{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}}", "box"]);
+        assert_eq!(shown, "[192.0.2.1] [db:192.0.2.7 me:host-gateway]\n");
+        for _ in 0..2 {
+            assert!(here.run(["start", "-a", "box"]).stdout.contains("192.0.2.7\tdb\n"));
+        }
+        here.ok(["rm", "box"]);
+    });
+}
+
+#[test]
+fn a_container_reaches_the_host_by_the_name_that_was_asked_for() {
+    with_networks("a_container_reaches_the_host_by_the_name", |here| {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let server = thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(b"from the host\n").unwrap();
+        });
+        // it goes on writing: pasta may lose the answer for one who has said that there is no more to come
+        let ask = format!("sleep 2 | nc -w 3 me {port}");
+        let seen = here.run(["run", "--rm", "--add-host=me:host-gateway", "busybox", "sh", "-c", &ask]);
+        assert_eq!(seen.stdout, "from the host\n", "{seen:#?}");
+        server.join().unwrap();
+    });
 }

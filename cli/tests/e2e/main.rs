@@ -56,6 +56,7 @@ mod outputs;
 mod pause;
 mod pins;
 mod platforms;
+mod port_stories;
 mod preview;
 mod privileges;
 mod processes;

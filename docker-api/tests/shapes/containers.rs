@@ -1,9 +1,13 @@
 //! Containers: `inspect` and `ps`.
 
 use crate::{cases, check, now, read};
-use rbuild::{Container, ContainerHealth, ContainerSizes, HealthResult, HealthStatus, VolumeName};
+use rbuild::{
+    BoundPort, Container, ContainerHealth, ContainerSizes, Empty, HealthResult, HealthStatus, PortProtocol,
+    ProgramNetwork, VolumeName,
+};
 use rbuild_docker_api::{ContainerInspect, ContainerRow, Detail};
 use serde_json::json;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 fn mountpoint(name: &VolumeName) -> String {
     format!("/store/volumes/{name}/_data")
@@ -63,4 +67,24 @@ fn a_health_has_docker_s_words_and_shape() {
         assert!(ContainerRow::new(&container, Detail::Short, now()).status.ends_with(" (Paused)"));
         container.paused = false;
     }
+}
+
+#[test]
+fn ports_of_neighbours_are_a_range() {
+    let case = cases("containers").pop().unwrap();
+    let mut container: Container = serde_json::from_value(read(&case.join("container.json"))).unwrap();
+    let port = |container, host, address| BoundPort { container, protocol: PortProtocol::Tcp, address, host };
+    let local = Some(Ipv4Addr::LOCALHOST.into());
+    let ports = vec![port(90, 8000, None), port(91, 8001, None), port(93, 8002, None), port(90, 9000, local)];
+    container.network = Some(Box::new(ProgramNetwork { ports, ..ProgramNetwork::default() }));
+    container.config.exposed_ports =
+        [("90/tcp".to_owned(), Empty {}), ("53/udp".to_owned(), Empty {})].into_iter().collect();
+    let shown = ContainerRow::new(&container, Detail::Short, now()).ports;
+    let expected = "0.0.0.0:8000-8001->90-91/tcp, 127.0.0.1:9000->90/tcp, [::]:8000-8001->90-91/tcp, \
+        0.0.0.0:8002->93/tcp, [::]:8002->93/tcp, 53/udp";
+    assert_eq!(shown.split(", ").collect::<BTreeSet<_>>(), expected.split(", ").collect::<BTreeSet<_>>());
+    assert!(shown.starts_with("53/udp, 0.0.0.0:8000-8001->90-91/tcp"), "{shown}");
+    let inspected = ContainerInspect::new(&container, None, &mountpoint).printed();
+    assert_eq!(inspected["NetworkSettings"]["Ports"]["53/udp"], json!(null));
+    assert_eq!(inspected["NetworkSettings"]["Ports"]["93/tcp"][1]["HostIp"], "::");
 }

@@ -33,7 +33,8 @@ pub use logs::{LogEntry, LogRequest};
 pub use monitor::{Attached, MonitorMessage, OutputStream};
 pub use process::{Retention, RunningContainer};
 pub use request::{
-    ContainerRequest, ContainerStdio, FirstFiles, MountRequest, RequestedSource, Terminal, VolumesFrom,
+    ContainerRequest, ContainerStdio, FirstFiles, MountRequest, RequestedSource, Terminal, UnnamedPorts,
+    VolumesFrom,
 };
 
 use crate::{Engine, Error, Force, PauseError, UnknownContainer};

@@ -1,15 +1,48 @@
 //! The network that a container asks for, made for its program.
 
+use super::request::ContainerRequest;
 use crate::{Engine, Error, NetworkError};
-use rbuild_cache::{Container, ContainerNetwork as Recorded, ContainerState};
+use rbuild_cache::{
+    Container, ContainerNames, ContainerNetwork as Recorded, ContainerSettings, ContainerState,
+    ProgramNetwork,
+};
 use rbuild_executor::{ContainerNetwork, NameOptions};
 
 impl Engine {
+    /// Sees that the ports are free that a container is to have.
+    ///
+    /// # Errors
+    /// [`Error::Executor`], which names one that is not.
+    pub fn check_ports(&self, request: &ContainerRequest) -> Result<(), Error> {
+        Ok(rbuild_executor::check_ports(&request.published)?)
+    }
+
+    /// Makes an ordinary user's process, which must have one thread, root of the user namespace of a container that runs, so that it
+    /// may have that container's network. False when there is no such container.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Executor`].
+    pub fn begin_beside(&self, name: &str) -> Result<bool, Error> {
+        let container = match self.container(name) {
+            Err(Error::NoSuchContainer(_)) => return Ok(false),
+            found => found?,
+        };
+        let process = match container.state {
+            ContainerState::Running => self.process_of(&container)?,
+            ContainerState::Created | ContainerState::Exited(_) => None,
+        };
+        process.map_or(Ok(false), |process| Ok(process.begin_beside().map(|()| true)?))
+    }
+
     /// Begins to make the network of a container. An ordinary user is root of the same user namespace as a container whose network it
     /// is to be.
-    pub(super) fn network_of(&self, network: &Recorded) -> Result<ContainerNetwork, Error> {
-        match network {
-            Recorded::Private => Ok(ContainerNetwork::private(&self.isolation, &NameOptions::default())),
+    pub(super) fn network_of(&self, container: &Container) -> Result<ContainerNetwork, Error> {
+        let Some(settings) = &container.settings else { return Ok(ContainerNetwork::host()) };
+        match &settings.network {
+            Recorded::Private => {
+                let published = container.published();
+                Ok(ContainerNetwork::private(&self.isolation, &name_options(settings), &published)?)
+            }
             Recorded::Host => Ok(ContainerNetwork::host()),
             Recorded::None => Ok(ContainerNetwork::none()),
             Recorded::Container(id) => {
@@ -34,13 +67,31 @@ impl Engine {
 
     /// The host name of a container: its own, or that of the one whose network it has.
     pub(super) fn hostname_of(&self, container: &Container) -> String {
-        let settings = container.settings.as_ref();
-        if let Some(Recorded::Container(id)) = settings.map(|settings| &settings.network)
+        if let Some(id) = container.other_network()
             && let Ok(other) = self.container(id)
         {
             return self.hostname_of(&other);
         }
-        let own = settings.and_then(|settings| settings.hostname.clone());
+        let own = container.settings.as_ref().and_then(|settings| settings.hostname.clone());
         own.unwrap_or_else(|| container.id[..12].to_owned())
     }
+}
+
+/// How names become addresses in a container.
+pub(super) fn name_options(settings: &ContainerSettings) -> NameOptions {
+    let ContainerNames { add_hosts, servers, searches, options } = settings.names.clone();
+    NameOptions { add_hosts, servers, searches, options }
+}
+
+/// What is noted of a network that a program has for itself.
+pub(super) fn noted(network: &ContainerNetwork) -> Option<Box<ProgramNetwork>> {
+    let interface = network.interface()?;
+    Some(Box::new(ProgramNetwork {
+        hardware: interface.hardware,
+        v4: interface.v4,
+        v4_gateway: interface.v4_gateway,
+        v6: interface.v6,
+        v6_gateway: interface.v6_gateway,
+        ports: network.ports().to_vec(),
+    }))
 }

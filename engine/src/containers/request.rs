@@ -2,8 +2,8 @@
 
 use super::{process::Retention, recorded_limits};
 use rbuild_cache::{
-    ContainerInput, ContainerLog, ContainerMount, ContainerNetwork, ContainerSettings, ContainerStreams,
-    MountedFrom, PrivilegeOptions, VolumeName,
+    ContainerInput, ContainerLog, ContainerMount, ContainerNames, ContainerNetwork, ContainerSettings,
+    ContainerStreams, MountedFrom, PrivilegeOptions, PublishedPort, VolumeName,
 };
 use rbuild_executor::{FirstProcess, Limits};
 use rbuild_oci::{ContainerConfig, Empty, Healthcheck, ImagePath, Platform};
@@ -39,6 +39,14 @@ pub struct ContainerRequest {
     pub hostname: Option<String>,
     /// `--network`.
     pub network: ContainerNetwork,
+    /// `--publish`.
+    pub published: Vec<PublishedPort>,
+    /// `--publish-all`.
+    pub unnamed_ports: UnnamedPorts,
+    /// `--expose`: `PORT/PROTOCOL`.
+    pub exposed: Vec<String>,
+    /// `--add-host`, `--dns` and its kin.
+    pub names: ContainerNames,
     /// `--privileged`, `--cap-add`, `--cap-drop` and `--security-opt`.
     pub privileges: PrivilegeOptions,
     /// `--memory`, `--ulimit` and their like.
@@ -65,6 +73,15 @@ pub struct ContainerRequest {
     pub log: ContainerLog,
     /// `--health-cmd` and its like, `--no-healthcheck`; what is not said in it is as in the image.
     pub health: Option<Healthcheck>,
+}
+
+/// The choice of publishing ports that an image exposes and nobody has named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnnamedPorts {
+    /// They are.
+    Published,
+    /// They are not.
+    Closed,
 }
 
 /// Something that a container is to see beside its image.
@@ -167,6 +184,9 @@ impl ContainerRequest {
             platform: platform.clone(),
             hostname: self.hostname.clone(),
             network: self.network.clone(),
+            published: self.published.clone(),
+            publish_all: self.unnamed_ports == UnnamedPorts::Published,
+            names: self.names.clone(),
             streams: match self.terminal {
                 Terminal::None => ContainerStreams::Pipes,
                 Terminal::Pty { .. } => ContainerStreams::Terminal,
@@ -214,6 +234,7 @@ impl ContainerRequest {
             config.healthcheck = Some(merged(health, config.healthcheck.unwrap_or_default()));
         }
         config.volumes.extend(self.anonymous_volumes.iter().map(|path| (path.to_string(), Empty {})));
+        config.exposed_ports.extend(self.exposed.iter().map(|port| (port.clone(), Empty {})));
         config.labels.extend(self.labels.iter().cloned());
         config
     }

@@ -2,6 +2,7 @@
 
 use super::{
     mounts::NewMounts,
+    network::{name_options, noted},
     process::{Retention, RunningContainer},
     recorded_limits,
     request::{ContainerRequest, ContainerStdio, Terminal},
@@ -12,7 +13,7 @@ use rbuild_cache::{
     NewContainer, Next,
 };
 use rbuild_executor::{
-    ContainerNetwork, ContainerSandbox, FirstProcess, HostFiles, NameOptions, Stdio, Syncing, UpperDirectory,
+    ContainerNetwork, ContainerSandbox, FirstProcess, HostFiles, Stdio, Syncing, UpperDirectory,
 };
 use rbuild_oci::Timestamp;
 use rbuild_planner::Access;
@@ -25,9 +26,11 @@ impl Engine {
     /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
     /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
     pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
+        let lease = self.store.lease()?;
+        let (container, mounts) = self.new_container(request, &lease)?;
         // first, since another program makes it while this one does the rest
-        let network = self.network_of(&self.recorded_network(&request.network)?)?;
-        let (container, directory, lock) = self.make_container(request, Next::Start)?;
+        let network = self.network_of(&container)?;
+        let (container, directory, lock) = self.keep_container(container, mounts, Next::Start)?;
         let (terminal, stdio) = match request.terminal {
             Terminal::Pty { rows, columns } => {
                 let (master, slave) = rbuild_executor::open_terminal(rows, columns)?;
@@ -50,16 +53,18 @@ impl Engine {
     /// # Errors
     /// As [`Engine::start`], but for what its program may cause.
     pub fn create(&self, request: &ContainerRequest) -> Result<Container, Error> {
-        self.make_container(request, Next::Leave).map(|(container, ..)| container)
-    }
-
-    fn make_container(
-        &self,
-        request: &ContainerRequest,
-        next: Next,
-    ) -> Result<(Container, ContainerDirectory, ContainerLock), Error> {
         let lease = self.store.lease()?;
         let (container, mounts) = self.new_container(request, &lease)?;
+        self.keep_container(container, mounts, Next::Leave).map(|(container, ..)| container)
+    }
+
+    /// Writes down a container whose layers a lease holds until then.
+    fn keep_container(
+        &self,
+        container: Container,
+        mounts: NewMounts,
+        next: Next,
+    ) -> Result<(Container, ContainerDirectory, ContainerLock), Error> {
         let (turn, volumes) = mounts.settle(self)?;
         match self.store.create_container(&container, next, turn)? {
             NewContainer::Made(directory, lock) => {
@@ -101,7 +106,7 @@ impl Engine {
             config: &container.config,
             hostname: &self.hostname_of(&container),
             volumes: &volumes,
-            host_files: &HostFiles::new(&self.store, NameOptions::default()),
+            host_files: &HostFiles::new(&self.store, name_options(settings)),
             emulator: emulator.as_ref(),
             first: if settings.init { FirstProcess::Init } else { FirstProcess::Command },
             security: privileges::walls(&settings.privileges),
@@ -116,10 +121,12 @@ impl Engine {
             pid: process.pid(),
             started: self.store.now().into(),
             ticks: process.started_ticks()?,
+            network: process.network().and_then(noted),
         };
         lock.note(&program)?;
         container.state = ContainerState::Running;
         (container.pid, container.started) = (Some(program.pid), Some(program.started));
+        container.network = program.network;
         Ok(RunningContainer {
             container,
             directory,
@@ -172,6 +179,7 @@ impl Engine {
             oom_killed: false,
             paused: false,
             health: None,
+            network: None,
             remove_when_ended: request.retention == Retention::Remove,
             settings: Some(settings),
         };

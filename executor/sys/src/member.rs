@@ -9,6 +9,7 @@ use crate::{
 };
 use nix::{
     fcntl::{OFlag, open, openat},
+    sched::{CloneFlags, unshare},
     sys::stat::{Mode, fstat},
 };
 use std::{
@@ -125,6 +126,15 @@ impl Member {
         }
         // SAFETY: setns takes two integers.
         done(unsafe { libc::setns(self.process.as_raw_fd(), libc::CLONE_NEWUSER) }.into())
+    }
+
+    /// The same, with a new mount namespace there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn begin_beside(&self) -> io::Result<()> {
+        self.enter_user_namespace()?;
+        Ok(unshare(CloneFlags::CLONE_NEWNS)?)
     }
 
     /// The flags of the namespaces that are not this process's, for setns(2).

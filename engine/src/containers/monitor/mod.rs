@@ -82,8 +82,7 @@ impl Engine {
         let lock = self.lock_container(&container.id)?;
         let lock = lock.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
         let settings = container.settings.as_ref();
-        let network = settings.map(|settings| settings.network.clone()).unwrap_or_default();
-        let network = self.network_of(&network)?;
+        let network = self.network_of(&container)?;
         let (streams, input) =
             settings.map(|settings| (settings.streams, settings.input)).unwrap_or_default();
         let log = settings.map(|settings| settings.log).unwrap_or_default();
