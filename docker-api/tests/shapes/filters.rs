@@ -100,6 +100,7 @@ fn wrong_filters_are_named() {
     let container = |text: &str| ContainerFilter::parse(text).unwrap_err().to_string();
     assert_eq!(container("status=gone"), "invalid filter 'status=gone'");
     assert_eq!(container("exited=no"), "invalid filter 'exited=no'");
-    assert_eq!(container("network=x"), "invalid filter 'network'");
+    assert_eq!(container("is-task=true"), "invalid filter 'is-task'");
+    assert_eq!(container("publish=x"), "invalid filter 'x'");
     assert_eq!(container("name"), "invalid filter 'name'");
 }

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[(
         "instructions",
         "instructions::config",
         "instructions::copy",
+        "instructions::device",
         "instructions::expose",
         "instructions::findings",
         "instructions::git",
