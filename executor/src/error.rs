@@ -177,6 +177,12 @@ pub enum ExecutorError {
         /// As written.
         name: String,
     },
+    /// A text that is no host name.
+    #[error("{name:?} is no host name: letters, digits, '-', '_' and '.' make one, 64 at most")]
+    HostName {
+        /// As given.
+        name: String,
+    },
     /// A number that no user or group has.
     #[error("{id} is no user or group: uids and gids must be in range 0-2147483647")]
     IdOutOfRange {

@@ -30,6 +30,7 @@ impl ExecutorError {
             | Self::WhiteoutInArchive { .. }
             | Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
+            | Self::HostName { .. }
             | Self::IdOutOfRange { .. }
             | Self::Unsupported { .. }
             | Self::CommandFailed { .. }

@@ -22,6 +22,9 @@ pub(crate) const FORWARDED_NAME_SERVER: &str = "169.254.1.1";
 /// Where systemd-resolved keeps the real servers behind its stub at 127.0.0.53.
 const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 
+/// Bytes of a host name that the kernel takes (`HOST_NAME_MAX`).
+const LONGEST_HOSTNAME: usize = 64;
+
 /// The address in `--add-host` that stands for the machine itself, as a step reaches it.
 pub const HOST_GATEWAY: &str = "host-gateway";
 
@@ -80,6 +83,15 @@ impl NameOptions {
     }
 }
 
+/// Sees that `name` can be a line of a file, a part of a file's name, and what sethostname(2) takes.
+fn check_hostname(name: &str) -> Result<(), ExecutorError> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.len() <= LONGEST_HOSTNAME && name.bytes().all(is_part) {
+        return Ok(());
+    }
+    Err(ExecutorError::HostName { name: name.to_owned() })
+}
+
 /// The files, made when the first RUN needs them and removed with the value.
 #[derive(Debug)]
 pub struct HostFiles {
@@ -111,12 +123,13 @@ impl HostFiles {
     /// The hosts file for a container called `hostname` on `network`, where it may have an address.
     ///
     /// # Errors
-    /// An I/O error when it cannot be written.
+    /// [`ExecutorError::HostName`]; an I/O error when it cannot be written.
     pub(crate) fn hosts(
         &self,
         (hostname, address): (&str, Option<Ipv4Addr>),
         network: Network<'_>,
     ) -> Result<PathBuf, ExecutorError> {
+        check_hostname(hostname)?;
         // where the host's loopback is that of the container, it is the machine itself
         let (kind, gateway) = match network {
             Network::Host => ("host", LOOPBACK.to_owned()),

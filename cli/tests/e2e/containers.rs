@@ -189,6 +189,20 @@ fn a_program_that_cannot_be_started_is_told_in_docker_s_words() {
 }
 
 #[test]
+fn what_is_no_host_name_is_refused() {
+    let Some(here) = with_busybox("what_is_no_host_name_is_refused") else { return };
+    let context = here.context("c", "FROM busybox\nRUN hostname\n", &[]);
+    let context = context.to_str().unwrap();
+    for name in ["../x", "a\n127.0.0.1 b", &"x".repeat(65)] {
+        let ran = here.run(["run", "--rm", "--hostname", name, "busybox", "hostname"]);
+        assert!(ran.code == 125 && ran.stderr.contains("is no host name"), "{ran:#?}");
+        let argument = format!("BUILDKIT_SANDBOX_HOSTNAME={name}");
+        assert!(here.fails(["build", "--build-arg", &argument, context]).stderr.contains("is no host name"));
+    }
+    assert_eq!(here.ok(["run", "--rm", "--hostname", "a_b.c-d", "busybox", "hostname"]), "a_b.c-d\n");
+}
+
+#[test]
 fn the_environment_is_in_docker_s_order() {
     let Some(here) = with_busybox("the_environment_is_in_docker_s_order") else { return };
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
