@@ -15,6 +15,8 @@ pub enum Hint {
     Fetch(String),
     /// Pull this image, whose layers are not all here, once more.
     PullAgain(String),
+    /// Build without the cache: the layers of an image that was built here with a cache from elsewhere are only there.
+    MakeAgain,
     /// Remove the image's names one by one, or all of them by force.
     RemoveNames,
     /// Use force.
@@ -97,7 +99,7 @@ impl Hint {
                 ImageError::Registry(RegistryError::BlobNotFound { .. }) => {
                     Some(Self::PullAgain(image.clone()))
                 }
-                other => Self::of_image(other),
+                other => Self::of_image(other).or(Some(Self::MakeAgain)),
             },
             _ => None,
         }

@@ -46,7 +46,16 @@ pub(super) fn top(app: &App, args: &TopArgs) -> Result<(), CliError> {
     let processes = app.engine()?.container_processes(&args.container)?;
     let usual = ["-ef".to_owned()];
     let options = if args.options.is_empty() { &usual[..] } else { &args.options };
-    let output = Command::new("ps").args(options).output().map_err(CliError::file("execute", "ps"))?;
+    let ps = |which: Option<String>| {
+        let output = Command::new("ps").args(options).args(which).output();
+        output.map_err(CliError::file("execute", "ps"))
+    };
+    // without them, some options leave out processes of other terminals; with others it takes none
+    let numbers: Vec<String> = processes.iter().map(ToString::to_string).collect();
+    let mut output = ps(Some(format!("-q{}", numbers.join(","))))?;
+    if !output.status.success() {
+        output = ps(None)?;
+    }
     let refused = |words: String| CliError::Refused(format!("ps: {words}"));
     if !output.status.success() {
         return Err(refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

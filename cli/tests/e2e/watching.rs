@@ -32,6 +32,9 @@ fn processes_of_a_container_are_shown_as_the_host_sees_them() {
             chosen.starts_with("PID                 COMMAND\n") && chosen.contains(pid.trim()),
             "{chosen}"
         );
+        here.ok(["run", "-dt", "--name", "terminal", "busybox", "sleep", "1001"]);
+        assert!(here.ok(["top", "terminal", "-o", "pid,comm"]).contains("sleep"));
+        here.ok(["rm", "-f", "terminal"]);
         assert!(here.fails(["top", "box", "-o", "comm"]).stderr.contains("no PID field"));
         assert!(here.fails(["top", "box", "--no-such-option"]).stderr.contains("ps: "));
         here.ok(["stop", "-t", "0", "box"]);
