@@ -84,8 +84,12 @@ impl Engine {
     pub fn checks_health(&self, request: &ContainerRequest) -> Result<bool, Error> {
         // not held: what is made of the image afterwards finds out whether it is still there
         let image = self.find_image(&request.image)?;
-        let id = image.for_platform(&request.platform.clone().unwrap_or_else(Platform::host));
-        let id = id.unwrap_or(image.id);
+        let id = match image.for_platform(&request.platform.clone().unwrap_or_else(Platform::host)) {
+            Some(id) => id,
+            None if image.platforms.is_empty() => image.id,
+            // starting it says what it is for
+            None => return Ok(false),
+        };
         let config = request.applied(self.image_config(&id)?.config);
         Ok(HealthCheck::of(&config).is_some())
     }
