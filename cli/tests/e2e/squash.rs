@@ -133,7 +133,7 @@ fn squash_takes_layers_images_and_numbers() {
         assert_eq!((some.as_array().unwrap().len(), &some[1]), (3, &app[1]), "{from}");
         have_the_same_files(&here, "app", "some");
     }
-    for wrong in ["nothing", "9", "sha256:00"] {
+    for wrong in ["nothing", "9", "sha256:000000000000"] {
         let failed = here.fails(["squash", "app", "--from", wrong]);
         assert!(failed.stderr.contains(&format!("image app has no layer {wrong:?}")), "{}", failed.stderr);
     }
