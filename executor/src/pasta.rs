@@ -29,6 +29,9 @@ use std::{
 /// The device that an interface of a program is made with.
 const TUN: &str = "/dev/net/tun";
 
+/// How long pasta may take to connect a network, in milliseconds: what takes it a few, on a machine that has much else to do.
+const LONGEST: u16 = 30_000;
+
 /// A network namespace and the program that connects it. Dropping it ends the program, and waits for that.
 pub(crate) struct OwnNetwork {
     namespace: OwnedFd,
@@ -91,7 +94,7 @@ impl NetworkToBe {
     /// Waits until it can be used.
     ///
     /// # Errors
-    /// With the last words of pasta, if that has ended.
+    /// With the last words of pasta, if that has ended; [`io::ErrorKind::TimedOut`] when it neither ends nor does its work.
     pub(crate) fn finish(mut self) -> io::Result<OwnNetwork> {
         let (v4, v6) = (host_files::leads_out_by_v4(), host_files::leads_out_by_v6());
         loop {
@@ -99,8 +102,9 @@ impl NetworkToBe {
                 PollFd::new(self.ready.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.changes.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut watched, PollTimeout::NONE) {
+            match poll(&mut watched, PollTimeout::from(LONGEST)) {
                 Err(Errno::EINTR) => continue,
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "pasta does not connect it")),
                 polled => polled?,
             };
             let has_said = watched[0].any() == Some(true);

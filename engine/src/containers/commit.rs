@@ -9,7 +9,7 @@ use crate::{
     layer_files::LayerFiles,
     squash::{Squasher, Unsquashed},
 };
-use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Lease, RefRecord};
+use rbuild_cache::{Cancel, Container, ImageRecord, LayerId, LayerMeta, LayerSource, Lease, RefRecord};
 use rbuild_oci::{HistoryEntry, ImageConfig, ImageId, ImageName, Timestamp};
 
 /// `commit`.
@@ -66,26 +66,8 @@ impl Engine {
         let (draft, during) = self.held_changes(&container, &lease, request.pause)?;
         let now = Timestamp::from(self.store.now());
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
-        let assembled = (|| {
-            let diff = rbuild_image::layer_diff(&self.store, &layer)?;
-            config.rootfs.diff_ids.push(diff.diff_id);
-            config.created = Some(now);
-            config.author.clone_from(&request.author);
-            config.history.push(HistoryEntry {
-                created: Some(now),
-                created_by: container.command.join(" "),
-                author: request.author.clone(),
-                comment: request.message.clone(),
-                empty_layer: false,
-            });
-            let stack: Vec<_> = container.layers.iter().copied().chain([layer]).collect();
-            let (config, layers) = match request.layers {
-                CommitLayers::Added => (config, stack),
-                CommitLayers::One => self.as_one_layer(config, stack, &lease)?,
-            };
-            self.store.sync()?;
-            Ok::<_, Error>(rbuild_image::assemble(&self.store, &lease, &config, &layers)?)
-        })();
+        config.created = Some(now);
+        let assembled = self.with_layer((&container, config), (&layer, request), &lease);
         if !assembled.as_ref().is_ok_and(|image| image.stack().contains(&layer)) {
             // what cannot be removed now is what a collection finds
             let _ = self.store.discard_layer(&layer);
@@ -95,6 +77,31 @@ impl Engine {
             self.store.set_name(name, &RefRecord { image: record.id, manifest: None, tagged_at: now })?;
         }
         Ok(Committed { image: record.id, during })
+    }
+
+    /// The image of `container` with `layer` on top, whose config is this one but for that.
+    fn with_layer(
+        &self,
+        (container, mut config): (&Container, ImageConfig),
+        (layer, request): (&LayerId, &CommitRequest),
+        lease: &Lease,
+    ) -> Result<ImageRecord, Error> {
+        config.rootfs.diff_ids.push(rbuild_image::layer_diff(&self.store, layer)?.diff_id);
+        config.author.clone_from(&request.author);
+        config.history.push(HistoryEntry {
+            created: config.created,
+            created_by: container.command.join(" "),
+            author: request.author.clone(),
+            comment: request.message.clone(),
+            empty_layer: false,
+        });
+        let stack = container.layers.iter().chain([layer]).copied().collect();
+        let (config, layers) = match request.layers {
+            CommitLayers::Added => (config, stack),
+            CommitLayers::One => self.as_one_layer(config, stack, lease)?,
+        };
+        self.store.sync()?;
+        Ok(rbuild_image::assemble(&self.store, lease, &config, &layers)?)
     }
 
     fn as_one_layer(

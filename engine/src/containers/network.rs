@@ -8,6 +8,9 @@ use rbuild_cache::{
 };
 use rbuild_executor::{ContainerNetwork, NameOptions};
 
+/// Containers one of which has the network of the next.
+const MOST_SHARED: usize = 64;
+
 impl Engine {
     /// Sees that the ports are free that a container is to have.
     ///
@@ -67,13 +70,13 @@ impl Engine {
 
     /// The host name of a container: its own, or that of the one whose network it has.
     pub(super) fn hostname_of(&self, container: &Container) -> String {
-        if let Some(id) = container.other_network()
-            && let Ok(other) = self.container(id)
-        {
-            return self.hostname_of(&other);
-        }
-        let own = container.settings.as_ref().and_then(|settings| settings.hostname.clone());
-        own.unwrap_or_else(|| container.id[..12].to_owned())
+        let owner_of = |container: &Container| self.container(container.other_network()?).ok();
+        // records that were changed by hand may lead in a circle
+        let owners = std::iter::successors(owner_of(container), owner_of).take(MOST_SHARED);
+        let owner = owners.last();
+        let owner = owner.as_ref().unwrap_or(container);
+        let own = owner.settings.as_ref().and_then(|settings| settings.hostname.clone());
+        own.unwrap_or_else(|| owner.id.chars().take(12).collect())
     }
 }
 

@@ -4,7 +4,7 @@
 //! directory that is open and without following a link, and then only that file is looked at: nothing that is put in the
 //! way leads out. What has gone since its name was read was not there. What it is copied to belongs to rbuild alone.
 
-use crate::ExecutorError;
+use crate::{ExecutorError, workers::Queue};
 use nix::{
     fcntl::AT_FDCWD,
     sys::{
@@ -34,8 +34,6 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
-    thread::{self, ScopedJoinHandle},
 };
 
 /// The longest list of attribute names, and the longest value, in bytes (xattr(7)).
@@ -230,25 +228,13 @@ impl Cloner {
     /// Copies the files that were left for several processors.
     fn copy_long_files(&mut self) -> Result<(), ExecutorError> {
         let (files, marks) = (self.long.as_mut().map(std::mem::take).unwrap_or_default(), self.marks);
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(LongFile { source, copy, target }) =
-                files.get(next.fetch_add(1, Ordering::Relaxed))
-            {
-                fill(source, copy).map_err(on("copy", &source.shown))?;
-                copy_metadata(source, target, marks)?;
-            }
-            Ok(())
-        };
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..processors.min(files.len())).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            let join = |other: ScopedJoinHandle<'_, _>| {
-                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            others.into_iter().map(join).fold(own, Result::and)
-        })
+        Queue::of_long(files).drain(
+            || (),
+            |LongFile { source, copy, target }, _, _| {
+                fill(&source, &copy).map_err(on("copy", &source.shown))?;
+                copy_metadata(&source, &target, marks)
+            },
+        )
     }
 
     /// Makes `target` another name of the copy of `source`, if there is one; otherwise it is going to be the copy.
