@@ -23,14 +23,12 @@ pub enum DeviceError {
     #[error("invalid device {0:?}")]
     Name(String),
     /// A name that no description has.
-    #[error("required device {name:?} is not registered in {directories}{}", unread(*yaml))]
+    #[error("required device {name:?} is not registered in {directories}")]
     Unknown {
         /// The name.
         name: String,
         /// Where descriptions were looked for.
         directories: String,
-        /// How many descriptions are there that are not read.
-        yaml: usize,
     },
     /// Two descriptions of one device, of which none is to be preferred.
     #[error("device {name:?} is described twice, in {} and {}", one.display(), other.display())]
@@ -56,7 +54,7 @@ pub enum DeviceError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        source: DocumentError,
     },
     /// A description with something that is not done.
     #[error("the device description {} asks for {what}, which is not supported", path.display())]
@@ -68,9 +66,13 @@ pub enum DeviceError {
     },
 }
 
-fn unread(yaml: usize) -> String {
-    match yaml {
-        0 => String::new(),
-        _ => format!(" ({yaml} of the descriptions there are YAML, which is not read: write them as JSON)"),
-    }
+/// Why a description of devices makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// In a file whose name ends in `.json`.
+    #[error(transparent)]
+    Json(serde_json::Error),
+    /// In one whose name ends in `.yaml`.
+    #[error(transparent)]
+    Yaml(serde_norway::Error),
 }

@@ -119,7 +119,7 @@ pub use containers::{
     RunningContainer, RunningProgram, Terminal, UnnamedPorts, VolumesFrom, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
-pub use device_error::DeviceError;
+pub use device_error::{DeviceError, DocumentError};
 pub use devices::DeviceOption;
 pub use diagnostic::{Diagnostic, OtherMistake};
 pub use entitlement::Entitlement;

@@ -319,6 +319,8 @@ pub struct BuildRequest {
     pub ssh: BTreeMap<String, SshKeys>,
     /// `--allow`.
     pub entitlements: BTreeSet<Entitlement>,
+    /// `--allow device=NAME`: the described devices that a RUN may use without [`Entitlement::Device`]; names as `RUN --device` takes them.
+    pub allowed_devices: BTreeSet<String>,
     /// `--network`.
     pub network: Network,
     /// `--no-cache` and `--no-cache-filter`.
@@ -422,6 +424,7 @@ impl BuildRequest {
             cache_mounts: CacheMounts::default(),
             ssh: BTreeMap::new(),
             entitlements: BTreeSet::new(),
+            allowed_devices: BTreeSet::new(),
             network: Network::Default,
             no_cache: NoCache::None,
             named_contexts: BTreeMap::new(),

@@ -304,7 +304,7 @@ pub enum ExecutorError {
     #[error("entitlement {entitlement} is not allowed; --allow {entitlement} allows it")]
     NotAllowed {
         /// Its name in `--allow`.
-        entitlement: &'static str,
+        entitlement: String,
     },
     /// An agent does not answer.
     #[error("the ssh agent at {} does not answer", socket.display())]

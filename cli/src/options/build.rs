@@ -115,6 +115,7 @@ impl BuildOptions {
             secrets: secrets::secrets(&args.secret, environment)?,
             ssh: ssh::keys(&args.ssh, environment)?,
             entitlements: unsupported::entitlements(&args.others),
+            allowed_devices: unsupported::allowed_devices(&args.others),
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,

@@ -16,6 +16,17 @@ pub(super) fn entitlements(flags: &OtherFlags) -> BTreeSet<Entitlement> {
     Entitlement::ALL.into_iter().filter(allowed).collect()
 }
 
+/// The devices that a Dockerfile may use by their names.
+pub(super) fn allowed_devices(flags: &OtherFlags) -> BTreeSet<String> {
+    let allowed = flags.given.iter().filter(|(name, _)| *name == "allow");
+    allowed.filter_map(|(_, value)| device(value)).map(str::to_owned).collect()
+}
+
+/// The name in `device=NAME`.
+fn device(value: &str) -> Option<&str> {
+    value.strip_prefix("device=").filter(|name| !name.is_empty() && !name.contains(','))
+}
+
 /// Where an output may remove files.
 pub(super) fn removal(flags: &OtherFlags) -> Removal {
     let allowed = flags.given.iter().any(|(name, value)| *name == "allow" && value == LOCAL_DELETE);
@@ -45,7 +56,10 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
     let off = matches!(value, "false" | "0" | "f" | "F" | "FALSE" | "False");
     match name {
         "provenance" | "sbom" | "debug" => off,
-        "allow" => value == LOCAL_DELETE || Entitlement::ALL.iter().any(|right| value == right.name()),
+        "allow" => {
+            let right = Entitlement::ALL.iter().any(|right| value == right.name());
+            right || value == LOCAL_DELETE || device(value).is_some()
+        }
         "attest" => value.split(',').any(|part| part == "disabled=true"),
         "builder" => value == "default",
         _ => false,

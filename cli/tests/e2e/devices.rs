@@ -82,12 +82,28 @@ const DESCRIPTION: &str = r#"{
     ]
 }"#;
 
+/// One that every build may use, one that says nothing of itself.
+const YAML: &str = r#"---
+cdiVersion: "0.6.0"
+kind: example.com/other
+devices:
+- name: "0"
+  annotations: {org.mobyproject.buildkit.device.autoallow: "true"}
+  containerEdits:
+    deviceNodes:
+    - path: /dev/other/zero
+      hostPath: /dev/zero
+      fileMode: 0o600
+- name: one
+  containerEdits: {env: [OTHER=one]}
+"#;
+
 /// Describes devices in `specs`, and returns that directory.
 fn describe(here: &Workspace) -> String {
     here.write("shown/file", "of the thing\n");
     let directory = here.path().display().to_string();
     here.write("specs/thing.json", DESCRIPTION.replace("DIR", &directory));
-    here.write("specs/other.yaml", "");
+    here.write("specs/other.yaml", YAML);
     format!("{directory}/specs")
 }
 
@@ -113,7 +129,7 @@ fn a_step_is_given_described_devices_if_that_is_allowed() {
         let refused = build(here, &[], &line);
         assert!(
             refused.code == 1
-                && refused.stderr.contains("entitlement device is not allowed; --allow device allows it")
+                && refused.stderr.contains("entitlement device=example.com/thing=zero is not allowed; --allow device=example.com/thing=zero allows it")
                 && !refused.stderr.contains("echo before\n#"),
             "{refused:?}"
         );
@@ -149,7 +165,7 @@ fn described_devices_are_found_by_their_names_alone() {
             ("example.com/thing", 0, " none\n"),
             ("example.com/thing=gone", 0, " none\n"),
             ("example.com/thing=gone,required", 1, missing),
-            ("example.com/thing=gone,required", 1, "1 of the descriptions there are YAML"),
+            ("example.com/other=one", 0, " none\n"),
             ("/dev/mem", 1, "invalid device \"/dev/mem\""),
             ("../specs/thing=zero", 1, "invalid device \"../specs/thing=zero\""),
         ] {
@@ -168,5 +184,43 @@ fn described_devices_are_found_by_their_names_alone() {
         let line = "RUN --device=example.com/thing=zero echo \"it is $THING\"";
         let ran = build(here, &["--allow=device", &later], line);
         assert!(ran.code == 0 && ran.stderr.contains(" it is later\n"), "{ran:?}");
+    });
+}
+
+#[test]
+fn a_build_is_allowed_single_devices_by_their_names() {
+    as_root_and_user("a_build_is_allowed_single_devices_by_their_names", |here| {
+        let specs = describe(here);
+        for (allowed, device, refused) in [
+            // a description may allow it
+            ("network.host", "example.com/other=0", None),
+            ("network.host", "example.com/other=one", Some("device=example.com/other=one")),
+            ("device=example.com/other=one", "example.com/other=one", None),
+            ("device=example.com/other=one", "example.com/other", None),
+            ("device=example.com/other=*", "example.com/other=*", None),
+            ("device=example.com/other=one", "example.com/thing=zero", Some("device=example.com/thing=zero")),
+            ("device=example.com/thing=plain", "example.com/thing=zero", None),
+            // what is not there and need not be is nothing to allow
+            ("network.host", "example.com/other=gone", None),
+        ] {
+            let line = format!(
+                "RUN --device={device} test ! -e /dev/other/zero || head -c 1 /dev/other/zero > /dev/null"
+            );
+            let ran = build(here, &["--allow", allowed, "--no-cache"], &line);
+            match refused {
+                None => assert_eq!(ran.code, 0, "{allowed} {device}: {ran:?}"),
+                Some(right) => {
+                    let words = format!("entitlement {right} is not allowed; --allow {right} allows it");
+                    assert!(ran.code == 1 && ran.stderr.contains(&words), "{allowed} {device}: {ran:?}");
+                }
+            }
+        }
+        let ran = build(here, &["--allow=device=example.com/other=one,alias=x"], "RUN true");
+        assert!(ran.code == 2 && ran.stderr.contains("--allow"), "{ran:?}");
+        // what is no description is told, with its place
+        here.write("specs/wrong.yaml", "cdiVersion: 0.6.0\nkind: [a\n");
+        let ran = build(here, &["--allow=device"], "RUN --device=example.com/other=one true");
+        let words = format!("cannot understand the device description {specs}/wrong.yaml");
+        assert!(ran.code == 1 && ran.stderr.contains(&words) && ran.stderr.contains("line 3"), "{ran:?}");
     });
 }

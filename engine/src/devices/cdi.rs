@@ -1,11 +1,11 @@
-//! Descriptions of devices: the Container Device Interface of the CNCF, in JSON. A device has a name, `VENDOR/CLASS=NAME`, and says
+//! Descriptions of devices: the Container Device Interface of the CNCF, in JSON or YAML. A device has a name, `VENDOR/CLASS=NAME`, and says
 //! which nodes, variables and files it needs in a container; its description may say what all its devices need.
 //!
 //! What is not done is refused by name, not left out: hooks, which are programs of the machine that runtimes run, above all. The
 //! documents are the machine's owner's, so they are believed; a Dockerfile gives nothing but names, which are only compared.
 
 use super::node;
-use crate::DeviceError;
+use crate::{DeviceError, DocumentError};
 use rbuild_cache::{MissingHostPath, MountPropagation, Submounts};
 use rbuild_executor::{
     ContainerVolume, Device, DeviceKind, GivenDevices, GivenMount, MountAttributes, VolumeSource,
@@ -27,6 +27,9 @@ const LONGEST: u64 = 4 << 20;
 
 /// The annotation by which several devices have one more name.
 const CLASS: &str = "org.mobyproject.buildkit.device.class";
+
+/// The annotation of a device that every build may use.
+const ALLOWED: &str = "org.mobyproject.buildkit.device.autoallow";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -103,8 +106,6 @@ struct Found {
 struct Registry<'a> {
     directories: Vec<&'a Path>,
     found: Vec<Found>,
-    /// Descriptions that are not read.
-    yaml: usize,
 }
 
 /// True if `text` is a whole name, and no path.
@@ -138,13 +139,38 @@ pub(super) fn add(
     Ok(())
 }
 
+/// The first device that `asked` means, which `allowed` does not and whose description does not allow it to every build.
+pub(super) fn not_allowed(
+    asked: &[DeviceRequest],
+    allowed: &BTreeSet<String>,
+    directories: &[PathBuf],
+) -> Result<Option<String>, DeviceError> {
+    let registry = Registry::read(directories)?;
+    let mut given = BTreeSet::new();
+    for name in allowed {
+        given.extend(registry.find(&DeviceRequest { name: name.clone(), required: false })?);
+    }
+    for request in asked {
+        let mut found = registry.find(request)?.into_iter();
+        let refused = found.find(|place| {
+            let open = registry.annotation(*place, ALLOWED).is_some_and(|value| value == "true");
+            !open && !given.contains(place)
+        });
+        if let Some((description, device)) = refused {
+            let Description { kind, devices, .. } = &registry.found[description].description;
+            return Ok(Some(format!("{kind}={}", devices[device].name)));
+        }
+    }
+    Ok(None)
+}
+
 impl<'a> Registry<'a> {
     fn read(directories: &'a [PathBuf]) -> Result<Self, DeviceError> {
         let directories: Vec<&Path> = match directories {
             [] => DIRECTORIES.iter().map(Path::new).collect(),
             given => given.iter().map(PathBuf::as_path).collect(),
         };
-        let mut registry = Self { directories, found: Vec::new(), yaml: 0 };
+        let mut registry = Self { directories, found: Vec::new() };
         for rank in 0..registry.directories.len() {
             let directory = registry.directories[rank];
             let fail = |source| DeviceError::Read { path: directory.to_owned(), source };
@@ -156,14 +182,13 @@ impl<'a> Registry<'a> {
             let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(fail)?;
             paths.sort_unstable();
             for path in paths {
-                match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("json") => {
-                        let description = read(&path)?;
-                        registry.found.push(Found { path, rank, description });
-                    }
-                    Some("yaml" | "yml") => registry.yaml += 1,
-                    _ => {}
-                }
+                let format = match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("json") => Format::Json,
+                    Some("yaml") => Format::Yaml,
+                    _ => continue,
+                };
+                let description = read(&path, format)?;
+                registry.found.push(Found { path, rank, description });
             }
         }
         Ok(registry)
@@ -182,14 +207,15 @@ impl<'a> Registry<'a> {
             "" => all.values().take(1).copied().collect(),
             "*" => all.into_values().collect(),
             one if all.contains_key(one) => vec![all[one]],
-            class => all.into_values().filter(|place| self.class(*place) == Some(class)).collect(),
+            class => {
+                all.into_values().filter(|place| self.annotation(*place, CLASS) == Some(class)).collect()
+            }
         };
         if found.is_empty() && request.required {
             let directories = self.directories.iter().map(|path| path.display().to_string());
             return Err(DeviceError::Unknown {
                 name: name.clone(),
                 directories: directories.collect::<Vec<_>>().join(" or "),
-                yaml: self.yaml,
             });
         }
         Ok(found)
@@ -215,18 +241,33 @@ impl<'a> Registry<'a> {
         Ok(all)
     }
 
-    fn class(&self, (description, device): (usize, usize)) -> Option<&str> {
+    /// What the device, or else its description, says under `name`.
+    fn annotation(&self, (description, device): (usize, usize), name: &str) -> Option<&str> {
         let description = &self.found[description].description;
         let device = &description.devices[device];
-        device.annotations.get(CLASS).or_else(|| description.annotations.get(CLASS)).map(String::as_str)
+        device.annotations.get(name).or_else(|| description.annotations.get(name)).map(String::as_str)
     }
 }
 
-fn read(path: &Path) -> Result<Description, DeviceError> {
+/// How a description is written, as the end of its file's name says.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Yaml,
+}
+
+fn read(path: &Path, format: Format) -> Result<Description, DeviceError> {
     let fail = |source| DeviceError::Read { path: path.to_owned(), source };
     let mut text = String::new();
-    File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text)).map_err(fail)?;
-    serde_json::from_str(&text).map_err(|source| DeviceError::Document { path: path.to_owned(), source })
+    File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text)).map_err(fail)?;
+    if text.len() as u64 > LONGEST {
+        return Err(fail(io::Error::from(io::ErrorKind::FileTooLarge)));
+    }
+    let description = match format {
+        Format::Json => serde_json::from_str(&text).map_err(DocumentError::Json),
+        Format::Yaml => serde_norway::from_str(&text).map_err(DocumentError::Yaml),
+    };
+    description.map_err(|source| DeviceError::Document { path: path.to_owned(), source })
 }
 
 impl Edits {

@@ -8,7 +8,10 @@ use crate::{DeviceError, PrivilegeError};
 use rbuild_cache::PrivilegeOptions;
 use rbuild_executor::{DeviceAccess, GivenDevices};
 use rbuild_planner::DeviceRequest;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// One `--device` of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +92,18 @@ pub(crate) fn of_step(
     let mut given = GivenDevices::default();
     cdi::add(&mut given, devices, directories)?;
     Ok(given)
+}
+
+/// A device that `asked` means and a build that may use `allowed` may not, if there is one.
+///
+/// # Errors
+/// [`PrivilegeError::Device`].
+pub(crate) fn not_allowed(
+    asked: &[DeviceRequest],
+    allowed: &BTreeSet<String>,
+    directories: &[PathBuf],
+) -> Result<Option<String>, PrivilegeError> {
+    Ok(cdi::not_allowed(asked, allowed, directories)?)
 }
 
 /// The path below `/dev` that `target` is.
