@@ -51,6 +51,8 @@ pub struct Pulled {
     pub image: ImageId,
     /// Digest of the manifest or index the reference led to.
     pub digest: Digest,
+    /// The platform of the image, which need not be the one asked for: a registry may have no other.
+    pub platform: Platform,
     /// The outcome: new, or there already.
     pub status: PullStatus,
 }
@@ -237,7 +239,8 @@ impl Engine {
         };
         let rbuild_image::Pulled { image, digest } = activity.end_with(pulled)?;
         let status = if before.contains(&image.id) { PullStatus::UpToDate } else { PullStatus::Downloaded };
-        Ok(Pulled { image: image.id, digest, status })
+        let platform = self.image_config(&image.id)?.platform();
+        Ok(Pulled { image: image.id, digest, platform, status })
     }
 
     /// The image that `reference` leads to, with those for its platforms.

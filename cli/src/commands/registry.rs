@@ -4,6 +4,7 @@ use crate::{
     app::App,
     args::{PullArgs, PushArgs},
     error::{CliError, UsageError},
+    exit::warn,
     options::{Certificates, default_platform, packing, platform, reference, size},
     progress::Style,
     streams::print,
@@ -24,7 +25,9 @@ pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     let engine = app.limited(engine, limits)?;
     let style = style(app, args.registry.quiet);
     if !args.all_tags {
-        let pulled = work(style, async |events| engine.pull(&name, platform, events).await)?;
+        let asked = platform.clone();
+        let pulled = work(style, async |events| engine.pull(&name, asked, events).await)?;
+        warn_of_platform(&name, platform.as_ref(), &pulled);
         if args.registry.quiet {
             return print(&format!("{name}\n"));
         }
@@ -40,6 +43,9 @@ pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
         Ok::<_, rbuild::Error>(fetched)
     };
     let fetched = work(style, fetch_all)?;
+    for (name, pulled) in &fetched {
+        warn_of_platform(name.as_reference(), platform.as_ref(), pulled);
+    }
     let repository = format!("{}/{}\n", name.domain(), name.path());
     if args.registry.quiet {
         return print(&repository);
@@ -49,6 +55,19 @@ pub(super) fn pull(app: &App, args: &PullArgs) -> Result<(), CliError> {
     let statuses: Vec<PullStatus> = fetched.iter().map(|(_, pulled)| pulled.status).collect();
     let status = status(&statuses);
     print(&format!("{lines}Status: {status} for {}\n{repository}", name.familiar_repository()))
+}
+
+/// Warns, in Docker's words, of an image that is not for the platform that was asked for.
+fn warn_of_platform(name: &Reference, asked: Option<&Platform>, pulled: &Pulled) {
+    let found = &pulled.platform;
+    if let Some(asked) = asked
+        && found.distance(asked).is_none()
+    {
+        warn(&format!(
+            "image with reference {} was found but its platform ({found}) does not match the specified platform ({asked})",
+            with_tag(name)
+        ));
+    }
 }
 
 /// Docker's words for what became of the images that were asked for.

@@ -263,6 +263,17 @@ fn all_tags_of_a_repository_are_pushed_and_pulled() {
     }
     assert!(there.ok(["pull", "-a", &repository]).contains("Image is up to date"));
     assert_eq!(there.ok(["pull", "-aq", &repository]), format!("{repository}\n"));
+    // a registry gives what it has, and who asked for another platform learns that
+    for names in [vec![&*repository, "-a"], vec![&*repository.replace("all", "all:a")]] {
+        let mut words = vec!["pull", "--platform=linux/riscv64"];
+        words.extend(names);
+        let other = there.run(&words);
+        let words = format!(
+            "WARNING: image with reference {repository}:a was found but its platform ({}) does not match the specified platform (linux/riscv64)",
+            there.ok(["inspect", "--format", "{{.Os}}/{{.Architecture}}", &format!("{repository}:a")]).trim()
+        );
+        assert!(other.code == 0 && other.stderr.contains(&words), "{other:?}");
+    }
 
     let tagged = here.fails(["push", "--all-tags", &format!("{repository}:a")]);
     assert!(tagged.stderr.contains("tag can't be used with --all-tags/-a"), "{tagged:?}");
