@@ -32,7 +32,7 @@ pub use index::{
     Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,
 };
 pub use store::{
-    BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, Container, ContainerDirectory,
+    BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, CommandWrites, Container, ContainerDirectory,
     ContainerHealth, ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerNetwork,
     ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer,
     GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole,

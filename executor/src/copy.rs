@@ -66,7 +66,7 @@ pub fn copy_linking(
         selection,
         policy: Policy::new(owner, action.chmod.as_ref())?,
         destination: Destination::new(&draft, &view, now)?,
-        ways: Ways::new(&selection.cancel),
+        ways: Ways::new(snapshots.store(), &selection.cancel),
         directory: false,
         recreated: Vec::new(),
         buffer: vec![0; BUFFER],

@@ -12,7 +12,7 @@ use crate::{
     step_limits::{StepLimits, Watch},
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rbuild_cache::{Cancel, LayerDraft, LayerId};
+use rbuild_cache::{Cancel, CommandWrites, LayerDraft, LayerId};
 use rbuild_planner::{Access, RunAction};
 use rbuild_sys::{
     SandboxError, SpawnError,
@@ -122,8 +122,9 @@ fn run_in(
     drop(writer);
     run.limits.note_unmet(&running);
     let watch = run.limits.watch(run.action, run.cancel);
-    pump(&running, reader, &watch, output)?;
-    let ended = wait(&mut running, &watch)?;
+    let mut writes = run.snapshots.store().command_writes();
+    pump((&running, reader), (&watch, &mut writes), output)?;
+    let ended = wait(&mut running, (&watch, &mut writes))?;
     run.used.get_or_init(|| ended.usage);
     let failure = (!ended.status.success()).then(|| failed(run, exit_code(ended.status), &running));
     let settle = || {
@@ -231,9 +232,8 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
 
 /// Passes the command's output on until every process that could write has closed it.
 fn pump(
-    running: &Running,
-    reader: OwnedFd,
-    watch: &Watch<'_>,
+    (running, reader): (&Running, OwnedFd),
+    (watch, writes): (&Watch<'_>, &mut CommandWrites<'_>),
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<(), ExecutorError> {
     let mut buffer = vec![0; 64 << 10];
@@ -241,6 +241,7 @@ fn pump(
     loop {
         let is_ready = poll_once(reader.as_fd())?;
         watch.check(running)?;
+        writes.look();
         if !is_ready {
             continue;
         }
@@ -253,7 +254,10 @@ fn pump(
     }
 }
 
-fn wait(running: &mut Running, watch: &Watch<'_>) -> Result<Ended, ExecutorError> {
+fn wait(
+    running: &mut Running,
+    (watch, writes): (&Watch<'_>, &mut CommandWrites<'_>),
+) -> Result<Ended, ExecutorError> {
     loop {
         let pidfd = running.child.pidfd();
         let ended = poll_once(pidfd)?;
@@ -264,6 +268,7 @@ fn wait(running: &mut Running, watch: &Watch<'_>) -> Result<Ended, ExecutorError
                 .map_err(|error| ExecutorError::system("waitid", b"", error));
         }
         watch.check(running)?;
+        writes.look();
     }
 }
 

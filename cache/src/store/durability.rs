@@ -13,7 +13,7 @@ use crate::{
         whole_file::{self, Durability},
     },
 };
-use std::{collections::BTreeMap, fs::File, sync::atomic::Ordering};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 /// Boots remembered in `durable`; records of boots before that are misses.
 const BOOTS: usize = 512;
@@ -29,8 +29,7 @@ impl Store {
     /// An I/O error when the disk fails or is full.
     pub fn sync(&self) -> Result<(), StoreError> {
         let stamp = self.stamp();
-        let root = File::open(self.root()).map_err(StoreError::on("open", self.root()))?;
-        nix::unistd::syncfs(&root).map_err(|e| StoreError::io("sync", self.root(), e.into()))?;
+        self.write_all_back()?;
         let _one_writer = FileLock::wait(&self.at("locks/durable"), LockMode::Exclusive, OnUnlock::Keep)?;
         let mut durable = self.durable()?;
         let covered = durable.0.entry(stamp.boot).or_default();

@@ -168,6 +168,7 @@ impl Store {
     /// # Errors
     /// An I/O error when its directories cannot be made.
     pub fn new_layer(&self) -> Result<LayerDraft, StoreError> {
+        self.expect_writes()?;
         let directory = self.space().path("layer")?;
         let (fs, work) = (directory.join("fs"), directory.join("work"));
         let draft = LayerDraft { directory, fs, work, counted: None, noted: 0, store: self.clone() };
@@ -352,17 +353,24 @@ impl LayerDraft {
         self.store.name_layer(&self.directory, lease, measured.as_ref().unwrap_or(meta))
     }
 
-    /// The description with the bytes that the layer will take. Nothing may write to it any more.
+    /// The store that it is in.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The description with the bytes that the layer will take, which the disk begins to write when they are many. Nothing may write to
+    /// it any more.
     #[must_use]
     pub fn measured(&self, meta: LayerMeta) -> LayerMeta {
         // its directory and its description, which takes a block too
         let around = fs::symlink_metadata(&self.directory).map_or(0, |directory| 2 * directory.blksize());
-        let walked = || ["fs", "lost"].map(|name| tree_own_size(&self.directory.join(name))).iter().sum();
+        let walked = || {
+            let bytes = ["fs", "lost"].map(|name| tree_own_size(&self.directory.join(name))).iter().sum();
+            self.store.wrote(bytes);
+            bytes
+        };
         LayerMeta { disk_bytes: Some(around + self.noted + self.counted.unwrap_or_else(walked)), ..meta }
-    }
-
-    pub(super) fn store(&self) -> &Store {
-        &self.store
     }
 
     pub(super) fn directory(&self) -> &Path {

@@ -38,6 +38,7 @@ mod step_lock;
 mod volume;
 mod volume_name;
 mod web_source;
+mod write_back;
 mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
@@ -81,9 +82,10 @@ pub use step_lock::{StepHolder, StepLock};
 pub use volume::{KeptVolume, Volume, VolumeDraft, VolumesLock};
 pub use volume_name::VolumeName;
 pub use web_source::WebSource;
+pub use write_back::CommandWrites;
 pub use writer::{IdMaps, IdRange, Writer};
 
-use self::opening::Opened;
+use self::{opening::Opened, write_back::WriteBack};
 use crate::{
     BootId, MachineId, StoreError, Warning,
     disk::{IndexWriters, TemporarySpace, UsageCount},
@@ -117,6 +119,7 @@ struct Inner {
     lack: Mutex<Option<budget::Lack>>,
     /// Nanoseconds of the boot up to which this handle or a clone of it has synced.
     synced: AtomicU64,
+    write_back: Arc<WriteBack>,
 }
 
 /// What a handle may do in its store.
@@ -160,6 +163,7 @@ impl Store {
                 budget: Mutex::default(),
                 lack: Mutex::default(),
                 synced: AtomicU64::new(0),
+                write_back: Arc::default(),
             }),
         }
     }
@@ -229,6 +233,10 @@ impl Store {
 
     pub(crate) fn synced(&self) -> &AtomicU64 {
         &self.inner.synced
+    }
+
+    fn write_back(&self) -> &Arc<WriteBack> {
+        &self.inner.write_back
     }
 
     /// `root/relative`.

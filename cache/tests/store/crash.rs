@@ -346,6 +346,47 @@ fn fill_the_disk(root: &Path) {
 }
 
 #[test]
+fn a_failure_of_the_disk_is_told_by_every_later_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let (around, disk, root) =
+        (directory.path(), directory.path().join("disk"), directory.path().join("store"));
+    let done = |program: &str, arguments: &[&str], path: &Path| {
+        let status = Command::new(program).args(arguments).arg(path).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !done("mount", &["-t", "tmpfs", "-o", "size=24m", "none"], around) {
+        println!("SKIPPED: a small tmpfs cannot be mounted here");
+        return;
+    }
+    // a disk on a disk that is smaller
+    fs::File::create(&disk).unwrap().set_len(256 << 20).unwrap();
+    fs::create_dir(&root).unwrap();
+    let from = disk.to_str().unwrap();
+    let made = done("mkfs.ext4", &["-q", "-F"], &disk) && done("mount", &["-o", "loop", from], &root);
+    let result = made.then(|| std::panic::catch_unwind(|| sync_to_a_broken_disk(&root.join("s"))));
+    // lazily: a child that another test is just starting may have inherited a file of it
+    assert!(!made || done("umount", &["--lazy"], &root));
+    assert!(done("umount", &["--lazy"], around));
+    match result {
+        Some(result) => result.unwrap(),
+        None => println!("SKIPPED: a file cannot be mounted as a disk here"),
+    }
+}
+
+fn sync_to_a_broken_disk(root: &Path) {
+    let store = Store::open(root, &Writer::Root, Clock::new(now)).unwrap();
+    store.sync().unwrap();
+    let draft = store.new_layer().unwrap();
+    // the page cache takes it
+    fs::write(draft.fs().join("file"), vec![1; 64 << 20]).unwrap();
+    store.wrote(64 << 20);
+    let failed = |error: StoreError| error.to_string();
+    let first = failed(store.sync().unwrap_err());
+    assert!(first.starts_with("cannot sync "), "{first}");
+    assert_eq!(failed(store.clone().sync().unwrap_err()), first, "the kernel tells it once");
+}
+
+#[test]
 fn opening_with_many_records_is_fast() {
     let directory = tempfile::Builder::new().prefix("cache").tempdir_in("/var/tmp").unwrap();
     let begun = Instant::now();

@@ -88,7 +88,7 @@ impl<'a> Destination<'a> {
             // only an epoch is as early as that, and has whole seconds
             Err(before) => Time { seconds: -(before.duration().as_secs() as i64), nanoseconds: 0 },
         };
-        let taken = Taken::beneath(&fd);
+        let taken = Taken::beneath(&fd, draft.store());
         let (dirs, opaque) = (HashMap::new(), HashSet::new());
         let mut this = Self { upper: Rooted::new(fd), view, now, taken, dirs, remembered: 0, opaque };
         this.adopt(b"")?;

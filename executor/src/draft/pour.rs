@@ -12,7 +12,7 @@ use crate::{
     workers::Queue,
     xattrs::{self, Xattrs},
 };
-use rbuild_cache::Cancel;
+use rbuild_cache::{Cancel, Store};
 use rustix::{
     fs::{copy_file_range, fstat, ioctl_ficlone},
     io::{Errno, read, write},
@@ -43,6 +43,7 @@ pub(crate) struct Ways {
     no_clone: AtomicBool,
     no_range: AtomicBool,
     cancel: Cancel,
+    store: Store,
     /// Long files, with their paths.
     waiting: Mutex<Vec<(Content, Vec<u8>)>>,
 }
@@ -67,12 +68,13 @@ pub(crate) struct Seen {
 }
 
 impl Ways {
-    /// All ways are to be tried, until `cancel` says stop.
-    pub(crate) fn new(cancel: &Cancel) -> Self {
+    /// All ways into `store` are to be tried, until `cancel` says stop.
+    pub(crate) fn new(store: &Store, cancel: &Cancel) -> Self {
         Self {
             no_clone: AtomicBool::new(false),
             no_range: AtomicBool::new(false),
             cancel: cancel.clone(),
+            store: store.clone(),
             waiting: Mutex::default(),
         }
     }
@@ -207,7 +209,10 @@ fn in_kernel(from: &OwnedFd, to: &OwnedFd, ways: &Ways) -> Result<Poured, Errno>
         ways.go_on()?;
         match copy_file_range(from, None, to, None, RANGE) {
             Ok(0) => return Ok(Poured::All),
-            Ok(length) => copied += length,
+            Ok(length) => {
+                copied += length;
+                ways.store.wrote(length as u64);
+            }
             Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
                 if copied == 0 =>

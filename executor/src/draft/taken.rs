@@ -1,7 +1,9 @@
 //! The bytes of the disk that a draft takes, added up while its files are made, so that nothing has to walk over them when
 //! they become a layer. A file that is written from its beginning to its end takes its length in whole blocks, and needs no
-//! look; where that is not so, or a file that was counted is removed again, the sum is given up.
+//! look; where that is not so, or a file that was counted is removed again, the sum is given up. The store hears of them meanwhile,
+//! and has the disk begin with what is many.
 
+use rbuild_cache::Store;
 use rustix::{
     fs::{AtFlags, Stat, fstatvfs, statat},
     io::Errno,
@@ -20,18 +22,20 @@ pub(crate) struct Taken {
     block: u64,
     bytes: AtomicU64,
     given_up: AtomicBool,
+    store: Store,
     /// Directories of trees were counted.
     has_dirs: AtomicBool,
 }
 
 impl Taken {
-    /// Nothing yet, on the file system of `directory`.
-    pub(crate) fn beneath(directory: impl AsFd) -> Self {
+    /// Nothing yet, beneath `directory` of `store`.
+    pub(crate) fn beneath(directory: impl AsFd, store: &Store) -> Self {
         let block = fstatvfs(directory).map_or(0, |system| system.f_frsize);
         Self {
             block,
             bytes: AtomicU64::new(0),
             given_up: AtomicBool::new(block == 0),
+            store: store.clone(),
             has_dirs: AtomicBool::new(false),
         }
     }
@@ -39,6 +43,7 @@ impl Taken {
     /// A file of `length` bytes was written, without a hole.
     pub(crate) fn add_length(&self, length: u64) {
         self.add(length.div_ceil(self.block.max(1)) * self.block);
+        self.store.wrote(length);
     }
 
     /// Something was made that looks like this.
@@ -61,7 +66,10 @@ impl Taken {
 
     /// Something was made at `name` in `directory`.
     pub(crate) fn add_at(&self, directory: impl AsFd, name: &[u8]) -> Result<(), Errno> {
-        statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| self.add_stat(&stat))
+        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.add_stat(&stat);
+        self.store.wrote(stat.st_blocks as u64 * SECTOR);
+        Ok(())
     }
 
     /// Something happened that the sum does not know.

@@ -1,6 +1,5 @@
 //! Unpacking the layers of an archive's images on two threads. Jobs are taken in order, lower layers first, and a layer
-//! commits when those below it have; so the thread that holds the lowest one never waits. A third thread has the disk write
-//! what is unpacked already, because a load ends with a sync and would wait for all of it then.
+//! commits when those below it have; so the thread that holds the lowest one never waits.
 
 use super::{
     file::SectionReader,
@@ -22,9 +21,6 @@ use std::{
 
 /// Threads that unpack; each has one beside it that reads and hashes.
 const THREADS: usize = 2;
-
-/// Bytes of unpacked layers that are worth a sync while others are unpacked.
-const WRITE_BACK: u64 = 64 << 20;
 
 /// Bytes between two progress events.
 const PROGRESS_STEP: u64 = 4 << 20;
@@ -57,10 +53,6 @@ struct State {
     anywhere: HashMap<DiffId, LayerId>,
     fresh: Vec<KnownLayer>,
     failed: Option<ImageError>,
-    /// The number of jobs that came to an end.
-    ended: usize,
-    /// Bytes of layers that were unpacked since the last sync.
-    unwritten: u64,
 }
 
 /// The layers of each archived image, lowest first, all in the store.
@@ -103,7 +95,6 @@ pub(crate) fn unpack_layers(
         for _ in 0..THREADS.min(board.jobs.len()) {
             scope.spawn(|| board.work());
         }
-        scope.spawn(|| board.write_back());
     });
     let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     known_layers::remember(store, &state.fresh);
@@ -139,25 +130,7 @@ impl Board<'_> {
             if let Err(error) = outcome {
                 state.failed.get_or_insert(error);
             }
-            state.ended += 1;
-            state.unwritten += job.layer.section.size;
             self.changed.notify_all();
-        }
-    }
-
-    /// Syncs the store whenever layers of some size were unpacked and others are not yet.
-    fn write_back(&self) {
-        let mut state = self.lock();
-        while state.failed.is_none() && state.ended < self.jobs.len() {
-            if state.unwritten < WRITE_BACK {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            state.unwritten = 0;
-            drop(state);
-            // the sync at the end says what is wrong with the disk
-            let _ = self.store.sync();
-            state = self.lock();
         }
     }
 

@@ -33,9 +33,6 @@ const PROGRESS_STEP: u64 = 256 << 10;
 /// A compressed layer and its files together take about so many times its length.
 const UNPACKED: u64 = 4;
 
-/// The length of a compressed layer that is worth a sync of its own.
-const WRITE_BACK: u64 = 16 << 20;
-
 /// The longest pause between two looks at a lock that another fetch holds.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -124,13 +121,7 @@ impl RemoteImages {
         let turn = self.turns.acquire().await.ok();
         let unpacked = self.unpack(remote, on_event).await;
         drop(turn);
-        let unpacked = unpacked.map_err(|source| ImageError::fetch_layer(remote, source))?;
-        if remote.blob.size >= WRITE_BACK {
-            // the disk writes it while others come; the sync of all says what is wrong with the disk
-            let store = self.store.clone();
-            let _ = blocking("writing a layer to the disk", move || Ok(store.sync()?)).await;
-        }
-        Ok(unpacked)
+        unpacked.map_err(|source| ImageError::fetch_layer(remote, source))
     }
 
     async fn unpack(&self, remote: &RemoteLayer, on_event: OnEvent<'_>) -> Result<PendingLayer, ImageError> {

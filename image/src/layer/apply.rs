@@ -116,7 +116,7 @@ pub fn unpack_layer(store: &Store, tar: impl Read, keep: &BlobRetention) -> Resu
     let (fed, unpacked) = std::thread::scope(|scope| {
         let unpacking =
             scope.spawn(move || unpack(&fs, store.writer(), TarReader::recording(reader, recipe)));
-        let fed = feed(&head, &mut source, codec, writer);
+        let fed = feed((&head, &mut source), codec, (writer, store));
         let unpacked = unpacking.join().map_err(|_| ImageError::Worker { task: "unpacking a layer" });
         (fed, unpacked.and_then(|unpacked| unpacked))
     });
@@ -225,12 +225,12 @@ struct Fed {
     size: u64,
 }
 
-/// Moves everything from `source` to `out`, decompressed; `None` when the unpacking side has gone.
+/// Moves everything from `source`, which began with `head`, to `out`, decompressed, for files of `store`; `None` when the unpacking side
+/// has gone.
 fn feed(
-    head: &[u8],
-    source: &mut Source<impl Read>,
+    (head, source): (&[u8], &mut Source<impl Read>),
     codec: Codec,
-    mut out: ChunkWriter<io::Error>,
+    (mut out, store): (ChunkWriter<io::Error>, &Store),
 ) -> Result<Option<Fed>, ImageError> {
     let mut hasher = Hasher::new();
     let mut size = 0;
@@ -238,6 +238,7 @@ fn feed(
     let filled = out.fill(&mut plain, |piece| {
         hasher.update(piece);
         size += piece.len() as u64;
+        store.wrote(piece.len() as u64);
     });
     drop(plain);
     match filled {

@@ -2,7 +2,7 @@
 //! order, and small files cost their system calls. What is ahead is bounded, and a small tree starts no thread.
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat, fgetxattr, openat, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fgetxattr, fstat, openat, statat},
     io::{Errno, read},
 };
 use std::{
@@ -16,10 +16,10 @@ use std::{
 };
 
 /// Files up to this length are read ahead.
-const SMALL: u64 = 16 << 10;
+const SMALL: u64 = 32 << 10;
 /// Names that one thread takes at once.
 pub(super) const PIECE: usize = 16;
-/// Pieces that are ahead at most: they hold 12 MiB if every file has the greatest length.
+/// Pieces that are ahead at most: they hold 24 MiB if every file has the greatest length.
 pub(super) const AHEAD: usize = 48;
 /// More threads than this only wait for each other in the kernel.
 const MOST: usize = 4;
@@ -27,10 +27,16 @@ const MOST: usize = 4;
 /// The call that failed, and why.
 pub(super) type Failure = (&'static str, Errno);
 
+/// A name as a directory lists it.
+pub(super) struct Name {
+    pub(super) text: CString,
+    pub(super) kind: FileType,
+}
+
 /// Some names of one directory, to be looked at.
 pub(super) struct Piece {
     directory: Arc<OwnedFd>,
-    names: Vec<CString>,
+    names: Vec<Name>,
     taken: AtomicBool,
     looked: OnceLock<Vec<Result<Looked, Failure>>>,
 }
@@ -62,7 +68,7 @@ struct State {
 }
 
 impl Piece {
-    pub(super) fn new(directory: &Arc<OwnedFd>, names: Vec<CString>) -> Arc<Self> {
+    pub(super) fn new(directory: &Arc<OwnedFd>, names: Vec<Name>) -> Arc<Self> {
         let (taken, looked) = (AtomicBool::new(false), OnceLock::new());
         Arc::new(Self { directory: Arc::clone(directory), names, taken, looked })
     }
@@ -71,7 +77,7 @@ impl Piece {
         &self.directory
     }
 
-    pub(super) fn names(&self) -> &[CString] {
+    pub(super) fn names(&self) -> &[Name] {
         &self.names
     }
 
@@ -148,22 +154,27 @@ impl Drop for End<'_> {
     }
 }
 
-fn look(directory: BorrowedFd<'_>, name: &CString) -> Result<Looked, Failure> {
-    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| ("stat", errno))?;
+fn look(directory: BorrowedFd<'_>, name: &Name) -> Result<Looked, Failure> {
+    if name.kind != FileType::RegularFile {
+        let stat = statat(directory, &name.text, AtFlags::SYMLINK_NOFOLLOW);
+        return Ok(Looked { stat: stat.map_err(|errno| ("stat", errno))?, small: None });
+    }
+    // an open file is looked at without a way to it
+    let file = open(directory, &name.text).map_err(|errno| ("open", errno))?;
+    let stat = fstat(&file).map_err(|errno| ("stat", errno))?;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     // an empty file may be a whiteout, which the writer finds out
     let is_small = is_file && (1..=SMALL).contains(&(stat.st_size as u64));
-    let small = if is_small { Some(read_small(directory, name, stat.st_size as usize)?) } else { None };
+    let small = if is_small { Some(read_small(&file, stat.st_size as usize)?) } else { None };
     Ok(Looked { stat, small })
 }
 
-fn read_small(directory: BorrowedFd<'_>, name: &CString, length: usize) -> Result<Small, Failure> {
-    let file = open(directory, name).map_err(|errno| ("open", errno))?;
+fn read_small(file: &OwnedFd, length: usize) -> Result<Small, Failure> {
     let capability = attribute(file.as_fd(), "security.capability")?;
     let mut content = vec![0; length];
     let mut filled = 0;
     while filled < length {
-        match read(&file, &mut content[filled..]) {
+        match read(file, &mut content[filled..]) {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(("read", errno)),
             // the writer finds that it is too short

@@ -1,7 +1,7 @@
 //! The way through a directory tree in the order of a tar: byte order of names, parents before children. Directories are opened
 //! and listed, files are only named.
 
-use super::look_ahead::{Failure, PIECE, Piece};
+use super::look_ahead::{Failure, Name, PIECE, Piece};
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, RawDir, openat, statat},
     io::Errno,
@@ -37,11 +37,6 @@ pub(super) struct Scout {
     next: Option<Way>,
 }
 
-struct Name {
-    text: CString,
-    is_directory: bool,
-}
-
 impl Scout {
     /// At the beginning of the tree at `root`.
     pub(super) fn new(root: &Arc<OwnedFd>) -> Self {
@@ -74,8 +69,8 @@ impl Iterator for Scout {
         let (mut piece, mut enters) = (Vec::new(), false);
         while piece.len() < PIECE && !enters {
             let Some(name) = names.next() else { break };
-            enters = name.is_directory;
-            piece.push(name.text);
+            enters = name.kind == FileType::Directory;
+            piece.push(name);
         }
         if piece.is_empty() {
             self.stack.pop();
@@ -83,9 +78,9 @@ impl Iterator for Scout {
         }
         if let (true, Some(name)) = (enters, piece.last()) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = openat(&**directory, name, flags, Mode::empty());
+            let opened = openat(&**directory, &name.text, flags, Mode::empty());
             let opened = opened.map(Arc::new).map_err(|errno| ("open", errno));
-            self.next = Some(Way::Enter(name.clone(), opened));
+            self.next = Some(Way::Enter(name.text.clone(), opened));
         }
         Some(Way::Names(Piece::new(directory, piece)))
     }
@@ -101,13 +96,12 @@ fn names(directory: &OwnedFd, entries: &mut [MaybeUninit<u8>]) -> Result<Vec<Nam
         if matches!(text.to_bytes(), b"." | b"..") {
             continue;
         }
-        let is_directory = match entry.file_type() {
-            FileType::Directory => true,
+        let kind = match entry.file_type() {
             FileType::Unknown => statat(directory.as_fd(), text, AtFlags::SYMLINK_NOFOLLOW)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-            _ => false,
+                .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+            kind => kind,
         };
-        names.push(Name { text: text.to_owned(), is_directory });
+        names.push(Name { text: text.to_owned(), kind });
     }
     names.sort_unstable_by(|a, b| a.text.cmp(&b.text));
     Ok(names)

@@ -26,9 +26,7 @@ pub struct LayerTar {
     /// Bytes given out that the reader still holds.
     given: usize,
     ended: bool,
-    hashed: Arc<OnceLock<LayerDiff>>,
-    /// Bytes of regular files; right once the end has been reached.
-    content: Arc<AtomicU64>,
+    hashed: Arc<OnceLock<DiffId>>,
 }
 
 /// The identity of a layer's tar.
@@ -45,17 +43,32 @@ pub struct LayerDiff {
 /// # Errors
 /// When the layer is not in the store, or elsewhere. Later failures, such as a damaged layer, are errors of the stream.
 pub fn layer_tar(store: &Store, layer: &LayerId) -> Result<LayerTar, ImageError> {
-    let LayerMeta { source, diff_id, size_bytes, .. } = store.layer_meta(layer)?;
-    let (writer, made) = pipe();
+    let Produced { tar, content: _, expected } = Produced::begin(store, layer)?;
     let (out, reader) = pipe();
-    let (store, layer) = (store.clone(), *layer);
-    let content = Arc::new(AtomicU64::new(size_bytes.unwrap_or(0)));
-    let counted = content.clone();
     let hashed = Arc::new(OnceLock::new());
-    let found = hashed.clone();
-    thread(&layer, "layer-tar", move || produce(&store, &layer, &source, (writer, &counted)))?;
-    thread(&layer, "layer-hash", move || hash_on(&layer, diff_id, made, (out, &found)))?;
-    Ok(LayerTar { reader, given: 0, ended: false, hashed, content })
+    let (layer, found) = (*layer, hashed.clone());
+    thread(&layer, "layer-hash", move || hash_on(&layer, expected, tar, (out, &found)))?;
+    Ok(LayerTar { reader, given: 0, ended: false, hashed })
+}
+
+/// A tar that is being made by a thread of its own, and was not hashed yet.
+struct Produced {
+    tar: ChunkReader<ImageError>,
+    /// Bytes of regular files; right once the end has been reached.
+    content: Arc<AtomicU64>,
+    /// The digest on record.
+    expected: Option<DiffId>,
+}
+
+impl Produced {
+    fn begin(store: &Store, layer: &LayerId) -> Result<Self, ImageError> {
+        let LayerMeta { source, diff_id: expected, size_bytes, .. } = store.layer_meta(layer)?;
+        let (writer, tar) = pipe();
+        let content = Arc::new(AtomicU64::new(size_bytes.unwrap_or(0)));
+        let (store, layer, counted) = (store.clone(), *layer, content.clone());
+        thread(&layer, "layer-tar", move || produce(&store, &layer, &source, (writer, &counted)))?;
+        Ok(Self { tar, content, expected })
+    }
 }
 
 fn thread(layer: &LayerId, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ImageError> {
@@ -115,14 +128,31 @@ pub(crate) fn rehash(store: &Store, layer: &LayerId) -> Result<LayerDiff, ImageE
 
 /// DiffId and tar length, and the bytes of regular files; `None` when canceled.
 fn hash(store: &Store, layer: &LayerId, cancel: &Cancel) -> Result<Option<(LayerDiff, u64)>, ImageError> {
-    let mut tar = layer_tar(store, layer)?;
-    while tar.next_chunk()?.is_some() {
+    let Produced { mut tar, content, expected } = Produced::begin(store, layer)?;
+    let (mut hasher, mut size) = (Hasher::new(), 0);
+    loop {
+        let piece = tar.available()?;
+        if piece.is_empty() {
+            break;
+        }
+        hasher.update(piece);
+        let length = piece.len();
+        tar.consume(length);
+        size += length as u64;
         if cancel.is_canceled() {
             return Ok(None);
         }
     }
-    let diff = *tar.hashed.get().expect("a stream that has ended has its digest");
-    Ok(Some((diff, tar.content.load(Ordering::Relaxed))))
+    let found = DiffId::from_digest(hasher.finish());
+    match expected {
+        Some(expected) if expected != found => {
+            Err(ImageError::LayerDamaged { layer: *layer, expected, found })
+        }
+        Some(_) | None => {
+            let diff = LayerDiff { diff_id: found, tar_size: Some(size) };
+            Ok(Some((diff, content.load(Ordering::Relaxed))))
+        }
+    }
 }
 
 impl LayerTar {
@@ -144,7 +174,7 @@ impl LayerTar {
     /// The digest of the whole tar, once its end has been reached.
     #[must_use]
     pub fn diff_id(&self) -> Option<DiffId> {
-        self.hashed.get().filter(|_| self.ended).map(|hashed| hashed.diff_id)
+        self.hashed.get().filter(|_| self.ended).copied()
     }
 }
 
@@ -196,17 +226,14 @@ fn hash_on(
     layer: &LayerId,
     expected: Option<DiffId>,
     made: ChunkReader<ImageError>,
-    (mut out, hashed): (ChunkWriter<ImageError>, &OnceLock<LayerDiff>),
+    (mut out, hashed): (ChunkWriter<ImageError>, &OnceLock<DiffId>),
 ) {
-    let (mut hasher, mut size) = (Hasher::new(), 0);
-    let passed = made.pass_on(&mut out, |piece| {
-        hasher.update(piece);
-        size += piece.len() as u64;
-    });
+    let mut hasher = Hasher::new();
+    let passed = made.pass_on(&mut out, |piece| hasher.update(piece));
     match passed {
         Ok(()) => {
             let found = DiffId::from_digest(hasher.finish());
-            hashed.get_or_init(|| LayerDiff { diff_id: found, tar_size: Some(size) });
+            hashed.get_or_init(|| found);
             match expected {
                 Some(expected) if expected != found => {
                     out.fail(ImageError::LayerDamaged { layer: *layer, expected, found });

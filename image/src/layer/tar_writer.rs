@@ -136,9 +136,9 @@ impl Writer<'_> {
             Way::Names(piece) => {
                 let length = self.path.len();
                 for (name, looked) in piece.names().iter().zip(piece.looked()) {
-                    self.push(name.to_bytes());
+                    self.push(name.text.to_bytes());
                     let looked = looked.as_ref().map_err(|failure| self.failure(*failure))?;
-                    self.entry(piece.directory().as_fd(), name, looked)?;
+                    self.entry(piece.directory().as_fd(), &name.text, looked)?;
                     self.path.truncate(length);
                 }
                 Ok(())
