@@ -199,9 +199,6 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A container runs in the foreground of another process, which alone can reach its streams.
-    #[error("container {0} runs in the foreground of another process, which alone has its streams")]
-    NoMonitor(String),
     /// A command line that cannot be started.
     #[error("no command specified: the image has neither ENTRYPOINT nor CMD")]
     NoCommand,
@@ -445,7 +442,6 @@ impl Error {
             | Self::Pause(_)
             | Self::Network(_)
             | Self::LimitsRefused { .. }
-            | Self::NoMonitor(_)
             | Self::SignalRefused { .. }
             | Self::NoCommand
             | Self::NotAChange { .. }

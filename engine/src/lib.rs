@@ -114,9 +114,9 @@ pub use compare::{
 };
 pub use containers::{
     Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes,
-    ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, HostEnd, LogEntry,
-    LogRequest, MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource, Retention,
-    RunningContainer, RunningProgram, Terminal, UnnamedPorts, VolumesFrom, parse_signal, start_detached,
+    ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, ForegroundContainer,
+    HostEnd, LogEntry, LogRequest, MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource,
+    Retention, RunningProgram, Terminal, UnnamedPorts, VolumesFrom, parse_signal, start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use device_error::{DeviceError, DocumentError};

@@ -99,6 +99,7 @@ pub use rbuild_sys::{
     seccomp,
     spawn::Usage,
 };
+pub use relay::{CarriedOutput, OwnStream, carry_own_input};
 pub use run::{Run, RunFailure, run};
 pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
 pub use shown_files::{copy_shown, move_out};

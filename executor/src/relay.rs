@@ -7,7 +7,7 @@
 use crate::ExecutorError;
 use nix::{
     errno::Errno,
-    fcntl::OFlag,
+    fcntl::{FcntlArg, OFlag, fcntl},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     unistd::{pipe2, read},
 };
@@ -20,6 +20,9 @@ use std::{
 
 /// Bytes carried at a time.
 const PIECE: usize = 64 << 10;
+
+/// Bytes that wait in a pipe of this process with itself.
+const CARRIED: i32 = 32 << 10;
 
 /// A container's standard input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +97,72 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// Carries this process's standard input until that ends or the process behind `process` has; returns where it can be read.
+///
+/// # Errors
+/// [`ExecutorError::System`].
+pub fn carry_own_input(process: BorrowedFd<'_>) -> Result<OwnedFd, ExecutorError> {
+    let process = process.try_clone_to_owned();
+    let process = process.map_err(|error| ExecutorError::system("dup", b"a pidfd", error))?;
+    let (reader, writer) = carried_pipe()?;
+    start(move || carry_input(&process, File::from(writer)))?;
+    Ok(reader)
+}
+
+/// One of this process's own output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnStream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// A pipe whose bytes a thread writes to one of this process's own streams, however long that takes.
+#[derive(Debug)]
+pub struct CarriedOutput {
+    writer: OwnedFd,
+    carrier: JoinHandle<()>,
+}
+
+impl CarriedOutput {
+    /// Begins to carry.
+    ///
+    /// # Errors
+    /// [`ExecutorError::System`].
+    #[expect(clippy::disallowed_methods, reason = "a container's bytes go where its caller's would")]
+    pub fn begin(stream: OwnStream) -> Result<Self, ExecutorError> {
+        let (reader, writer) = carried_pipe()?;
+        let carrier = start(move || match stream {
+            OwnStream::Output => carry_output(File::from(reader), io::stdout()),
+            OwnStream::Error => carry_output(File::from(reader), io::stderr()),
+        })?;
+        Ok(Self { writer, carrier })
+    }
+
+    /// Waits until everything has been taken, or nobody takes it.
+    pub fn finish(self) {
+        drop(self.writer);
+        // a thread that panicked has nothing more to hand on
+        let _ = self.carrier.join();
+    }
+}
+
+impl AsFd for CarriedOutput {
+    /// The pipe, to write to.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+}
+
+/// A pipe that holds little, so that who writes notices soon that nobody reads.
+fn carried_pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
+    let failed = |errno| ExecutorError::system("pipe2", b"", errno);
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CARRIED)).map_err(failed)?;
+    Ok((reader, writer))
 }
 
 /// Waits until there is something to read from one of two streams, or one is closed; says which of them are closed with

@@ -106,7 +106,7 @@ impl<'a> Order<'a> {
         Ok(is_plain && !self.engine.checks_health(&self.request)?)
     }
 
-    /// Starts such a container as a part of this process: nobody looks at it later.
+    /// Starts such a container with this process as its monitor: nobody looks at it later.
     fn run_here(&mut self) -> Result<u8, CliError> {
         let signals = Signals::take()?;
         let container = self.with_layers(|| self.engine.start(&self.request))?;
@@ -117,7 +117,7 @@ impl<'a> Order<'a> {
         if let Some(reason) = container.missing_network() {
             monitor::tell_of_network(reason);
         }
-        let code = session::attend(container, self.request.stdin, &signals)?;
+        let code = session::attend(container, &signals)?;
         Ok(code.clamp(0, 255) as u8)
     }
 

@@ -15,7 +15,7 @@ use nix::{
     },
     unistd::{Pid, pipe, read, write},
 };
-use rbuild::{ContainerStdio, RunningContainer};
+use rbuild::{ContainerStdio, ForegroundContainer};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 use std::{
     io,
@@ -27,13 +27,8 @@ use std::{
 const PATIENCE: usize = 3;
 
 /// Stays with the container until it ends; gives its exit code.
-pub(super) fn attend(
-    container: RunningContainer,
-    stdin: ContainerStdio,
-    signals: &Signals,
-) -> Result<i32, CliError> {
-    let terminal = container.terminal().map(OwnedFd::try_clone).transpose();
-    let program = Program { pid: container.pid(), terminal, stdin };
+pub(super) fn attend(container: ForegroundContainer, signals: &Signals) -> Result<i32, CliError> {
+    let program = Program { pid: container.pid(), terminal: Ok(None), stdin: ContainerStdio::Null };
     attend_program(program, signals, || Ok(container.wait()?))
 }
 

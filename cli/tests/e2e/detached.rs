@@ -168,7 +168,7 @@ fn signals_reach_the_program_and_the_deaf_are_killed() {
     assert!(here.fails(["kill", "-s", "NONE", "deaf2"]).stderr.contains("invalid signal: NONE"));
 }
 
-/// One of `run --rm` without a terminal has no process of its own.
+/// One of `run --rm` without a terminal has no process of its own but the `run`.
 #[test]
 fn a_container_in_the_foreground_is_stopped_and_killed_too() {
     as_root_and_user("a_container_in_the_foreground_is_stopped_and_killed_too", |here| {

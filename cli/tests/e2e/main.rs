@@ -34,6 +34,7 @@ mod exec;
 mod explain;
 mod failed_steps;
 mod faults;
+mod foreground;
 mod foreign_tools;
 mod git_sources;
 mod health;

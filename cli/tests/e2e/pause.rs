@@ -71,7 +71,7 @@ fn a_paused_container_can_be_stopped_killed_and_removed() {
         here.ok(["pause", "box"]);
         assert_eq!(here.ok(["rm", "-f", "box"]), "box\n");
     }
-    // one of the foreground has no monitor
+    // one of the foreground, whose monitor is the `run`
     let mut run = here.command(["run", "--rm", "--name", "box", "busybox", "sleep", "1000"]);
     let mut run = run.stdout(Stdio::null()).spawn().unwrap();
     wait_for(|| here.run(["pause", "box"]).code == 0);

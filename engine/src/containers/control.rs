@@ -11,15 +11,11 @@ use rbuild_cache::{Container, ContainerState};
 use std::{
     os::fd::{AsFd, OwnedFd},
     process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 /// How long a container may take to stop by itself.
 const PATIENCE: i64 = 10;
-
-/// How often a container is looked at that has nobody to ask.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// The first real-time signal that programs may use, and the last.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
@@ -31,13 +27,7 @@ impl Engine {
     /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`Error::SignalRefused`].
     pub fn signal_container(&self, name: &str, signal: i32) -> Result<(), Error> {
         let container = self.container(name)?;
-        let monitor = match self.connect(&container) {
-            Err(Error::NoMonitor(_)) => {
-                self.signal_directly(&container, signal)?;
-                return self.wake_for(&container, signal);
-            }
-            connected => connected?,
-        };
+        let monitor = self.connect(&container)?;
         monitor.signal(signal)?;
         loop {
             match monitor.next()? {
@@ -73,7 +63,6 @@ impl Engine {
         let seconds = seconds.or(of_container).unwrap_or(PATIENCE);
         let monitor = match self.connect(&container) {
             Err(Error::ContainerNotRunning(_)) => return Ok(()),
-            Err(Error::NoMonitor(_)) => return self.stop_directly(&container, signal, deadline(seconds)),
             connected => connected?,
         };
         monitor.signal(signal)?;
@@ -99,49 +88,12 @@ impl Engine {
         let monitor = match self.connect(&container) {
             Ok(monitor) => monitor,
             Err(Error::ContainerNotRunning(_)) => return self.recorded_code(&container),
-            Err(Error::NoMonitor(_)) => {
-                while self.still_runs(&container)? {
-                    thread::sleep(PAUSE);
-                }
-                return self.recorded_code(&container);
-            }
             Err(error) => return Err(error),
         };
         match exit_code(&monitor)? {
             Some(code) => Ok(code),
             None => self.recorded_code(&container),
         }
-    }
-
-    /// Sends a signal to a container that the rbuild in whose foreground it runs is alone with.
-    fn signal_directly(&self, container: &Container, signal: i32) -> Result<(), Error> {
-        let refused = |reason: String| Error::SignalRefused { name: container.name.clone(), reason };
-        let ended = || Error::ContainerNotRunning(container.name.clone());
-        let number =
-            Signal::try_from(signal).map_err(|_| refused(format!("signal {signal} cannot be sent")))?;
-        let process = rbuild_executor::open_process(container.pid.ok_or_else(ended)?)?.ok_or_else(ended)?;
-        // the process is held before this is asked, because its number may have come to mean another
-        if !self.still_runs(container)? {
-            return Err(ended());
-        }
-        rbuild_sys::spawn::send_signal(process.as_fd(), number).map_err(|error| refused(error.to_string()))
-    }
-
-    fn stop_directly(&self, container: &Container, signal: i32, limit: Option<Instant>) -> Result<(), Error> {
-        match self.signal_directly(container, signal) {
-            Err(Error::ContainerNotRunning(_)) => return Ok(()),
-            sent => sent?,
-        }
-        if container.paused {
-            self.wake(container)?;
-        }
-        while self.still_runs(container)? {
-            if limit.is_some_and(|limit| Instant::now() >= limit) {
-                return self.kill_directly(container);
-            }
-            thread::sleep(PAUSE);
-        }
-        Ok(())
     }
 
     /// Lets a paused container go on that has got a signal which is to end it, as docker does.
@@ -176,17 +128,14 @@ impl Engine {
         let monitor = match self.connect(container) {
             Ok(monitor) => monitor,
             Err(Error::ContainerNotRunning(_)) => return Ok(()),
-            // it hangs on the rbuild in whose foreground it runs
-            Err(_) => return self.kill_directly(container),
+            // what it hangs on has no ear
+            Err(_) => {
+                let directory = self.store.container(&container.id);
+                return super::process::kill(&directory, (&container.name, container.pid));
+            }
         };
         monitor.signal(Signal::SIGKILL as i32)?;
         exit_code(&monitor).map(drop)
-    }
-
-    /// Kills a container that has no process to ask.
-    fn kill_directly(&self, container: &Container) -> Result<(), Error> {
-        let directory = self.store.container(&container.id);
-        super::process::kill(&directory, (&container.name, container.pid))
     }
 
     fn recorded_code(&self, container: &Container) -> Result<i32, Error> {

@@ -72,8 +72,7 @@ impl Engine {
     /// Hands each entry of a container's log that `request` asks for to `take`, until there are no more or it returns false.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`]; [`Error::NoMonitor`] for a container whose output went to the rbuild that ran it;
-    /// [`Error::Io`].
+    /// [`Error::NoSuchContainer`], [`Error::Io`].
     pub fn logs(
         &self,
         name: &str,
@@ -138,14 +137,10 @@ impl Engine {
             if !files.is_empty() {
                 return Ok(Some(files));
             }
-            if !runs {
+            if !runs || !request.follow {
                 return Ok(None);
             }
-            match self.connect(container) {
-                Ok(_) if request.follow => thread::sleep(PAUSE),
-                Ok(_) | Err(Error::ContainerNotRunning(_)) => return Ok(None),
-                Err(error) => return Err(error),
-            }
+            thread::sleep(PAUSE);
         }
     }
 

@@ -30,8 +30,8 @@ pub use control::{parse_signal, start_detached};
 pub use copy::{ContainerEnd, HostEnd};
 pub use exec::{ExecPrivileges, ExecRequest, ExecStreams, RunningProgram};
 pub use logs::{LogEntry, LogRequest};
-pub use monitor::{Attached, MonitorMessage, OutputStream};
-pub use process::{Retention, RunningContainer};
+pub use monitor::{Attached, ForegroundContainer, MonitorMessage, OutputStream};
+pub use process::Retention;
 pub use request::{
     ContainerRequest, ContainerStdio, FirstFiles, MountRequest, RequestedSource, Terminal, UnnamedPorts,
     VolumesFrom,

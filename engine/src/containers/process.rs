@@ -8,9 +8,9 @@ use nix::{
 };
 use rbuild_cache::{Container, ContainerDirectory, ContainerLimits, ContainerLock, ContainerState, Store};
 use rbuild_executor::{ContainerNetwork, ProgramEnd, Sandboxed, UnmetLimit};
-use rbuild_oci::{Platform, Timestamp};
+use rbuild_oci::Timestamp;
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     thread,
     time::Duration,
@@ -30,55 +30,32 @@ pub enum Retention {
 }
 
 /// A started container. Dropping it kills its program.
-pub struct RunningContainer {
+pub(crate) struct RunningContainer {
     pub(crate) container: Container,
     pub(crate) directory: ContainerDirectory,
     pub(crate) process: Sandboxed,
-    pub(crate) terminal: Option<OwnedFd>,
     pub(crate) store: Store,
     pub(crate) _lock: ContainerLock,
 }
 
 impl RunningContainer {
-    /// The container's id.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.container.id
-    }
-
-    /// The platform of its image, if programs for it are not this machine's own.
-    #[must_use]
-    pub fn other_platform(&self) -> Option<&Platform> {
-        self.container.other_platform()
-    }
-
     /// The limits that could not be put into force.
-    #[must_use]
-    pub fn unmet_limits(&self) -> &[UnmetLimit] {
+    pub(super) fn unmet_limits(&self) -> &[UnmetLimit] {
         self.process.unmet_limits()
     }
 
     /// Why it has the machine's network and none of its own, if that is not what was asked for.
-    #[must_use]
-    pub fn missing_network(&self) -> Option<&str> {
+    pub(super) fn missing_network(&self) -> Option<&str> {
         self.process.network().and_then(ContainerNetwork::missing)
     }
 
-    /// The master side of its terminal, when it has one: bytes in and out.
-    #[must_use]
-    pub fn terminal(&self) -> Option<&OwnedFd> {
-        self.terminal.as_ref()
-    }
-
     /// The process id of its program, as the host sees it.
-    #[must_use]
-    pub fn pid(&self) -> i32 {
+    pub(super) fn pid(&self) -> i32 {
         self.process.pid()
     }
 
     /// Its program, readable once it has ended (`poll(2)` on a pidfd); `None` when it has been waited for.
-    #[must_use]
-    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.process.pidfd()
     }
 
@@ -86,7 +63,7 @@ impl RunningContainer {
     ///
     /// # Errors
     /// [`Error::Io`] when it has ended already.
-    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Error> {
         signal::kill(Pid::from_raw(self.pid()), signal).map_err(|errno| Error::Io {
             action: "signal",
             path: PathBuf::from(format!("/proc/{}", self.pid())),
@@ -103,12 +80,11 @@ impl RunningContainer {
         Ok(unmet)
     }
 
-    /// Waits for its program to end, and hands on meanwhile what it writes without a terminal; returns its exit code, 128 + n
-    /// when signal n ended it.
+    /// Waits for its program to end, and records that; returns its exit code, 128 + n when signal n ended it.
     ///
     /// # Errors
     /// [`Error::Executor`] when waiting fails, [`Error::Io`] when the record cannot be written.
-    pub fn wait(mut self) -> Result<i32, Error> {
+    pub(super) fn wait(mut self) -> Result<i32, Error> {
         let ProgramEnd { code, killed_for_memory } = self.process.wait()?;
         if self.container.remove_when_ended {
             self.directory.remove_with_volumes()?;

@@ -155,9 +155,7 @@ impl MountRequest {
 pub enum Terminal {
     /// Its streams are the caller's.
     None,
-    /// A new pseudo-terminal of this size; its master side is [`RunningContainer::terminal`].
-    ///
-    /// [`RunningContainer::terminal`]: super::RunningContainer::terminal
+    /// A new pseudo-terminal of this size.
     Pty {
         /// Lines.
         rows: u16,

@@ -5,7 +5,7 @@ use super::{
     network::{name_options, noted},
     process::{Retention, RunningContainer},
     recorded_limits,
-    request::{ContainerRequest, ContainerStdio, Terminal},
+    request::ContainerRequest,
 };
 use crate::{Engine, Error, devices, emulators, privileges, random_id::random_id};
 use rbuild_cache::{
@@ -20,38 +20,10 @@ use rbuild_planner::Access;
 use std::path::PathBuf;
 
 impl Engine {
-    /// Starts a container of an image in the store. Its program ends with this process at the latest.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`]; [`Error::LayersElsewhere`] for an image that [`Engine::fetch_layers`] has to fetch first;
-    /// [`Error::ContainerNameTaken`], [`Error::NoCommand`], [`Error::Executor`] when its program cannot be started.
-    pub fn start(&self, request: &ContainerRequest) -> Result<RunningContainer, Error> {
-        let lease = self.store.lease()?;
-        let (container, mounts) = self.new_container(request, &lease)?;
-        // first, since another program makes it while this one does the rest
-        let network = self.network_of(&container)?;
-        let (container, directory, lock) = self.keep_container(container, mounts, Next::Start)?;
-        let (terminal, stdio) = match request.terminal {
-            Terminal::Pty { rows, columns } => {
-                let (master, slave) = rbuild_executor::open_terminal(rows, columns)?;
-                (Some(master), Stdio::Terminal(slave))
-            }
-            Terminal::None => match request.stdin {
-                ContainerStdio::Null => (None, Stdio::OwnOutput),
-                ContainerStdio::Inherit | ContainerStdio::Open => (None, Stdio::Own),
-            },
-        };
-        let started = self.launch(container, (directory.clone(), lock), (network, stdio));
-        if started.is_err() && request.retention == Retention::Remove {
-            directory.remove_with_volumes()?;
-        }
-        started.map(|started| RunningContainer { terminal, ..started })
-    }
-
     /// Makes a container of an image in the store, and starts nothing.
     ///
     /// # Errors
-    /// As [`Engine::start`], but for what its program may cause.
+    /// As [`Engine::start`], but for what its network and its program may cause.
     pub fn create(&self, request: &ContainerRequest) -> Result<Container, Error> {
         let lease = self.store.lease()?;
         let (container, mounts) = self.new_container(request, &lease)?;
@@ -59,7 +31,7 @@ impl Engine {
     }
 
     /// Writes down a container whose layers a lease holds until then.
-    fn keep_container(
+    pub(super) fn keep_container(
         &self,
         container: Container,
         mounts: NewMounts,
@@ -127,18 +99,11 @@ impl Engine {
         container.state = ContainerState::Running;
         (container.pid, container.started) = (Some(program.pid), Some(program.started));
         container.network = program.network;
-        Ok(RunningContainer {
-            container,
-            directory,
-            process,
-            terminal: None,
-            store: self.store.clone(),
-            _lock: lock,
-        })
+        Ok(RunningContainer { container, directory, process, store: self.store.clone(), _lock: lock })
     }
 
     /// A container of the image, which `lease` holds until the container's record does.
-    fn new_container(
+    pub(super) fn new_container(
         &self,
         request: &ContainerRequest,
         lease: &Lease,

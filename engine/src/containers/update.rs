@@ -21,8 +21,7 @@ impl Engine {
     /// Gives a container these limits; returns those that are not in force.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`]; [`Error::NoMonitor`] for a container that another rbuild runs in its foreground;
-    /// [`Error::LimitsRefused`] for a value that the kernel does not take.
+    /// [`Error::NoSuchContainer`]; [`Error::LimitsRefused`] for a value that the kernel does not take.
     pub fn update_container(&self, name: &str, limits: &Limits) -> Result<Vec<UnmetLimit>, Error> {
         let container = self.container(name)?;
         let before = container.settings.as_ref().map(|own| own.limits.clone()).unwrap_or_default();

@@ -159,7 +159,7 @@ impl Engine {
     /// Connects to the monitor of a container that runs.
     ///
     /// # Errors
-    /// [`Error::ContainerNotRunning`]; [`Error::NoMonitor`] for a container that another rbuild runs in its foreground.
+    /// [`Error::ContainerNotRunning`]; [`Error::Io`].
     pub fn connect(&self, container: &Container) -> Result<Attached, Error> {
         if container.state != ContainerState::Running {
             return Err(Error::ContainerNotRunning(container.name.clone()));
@@ -175,9 +175,6 @@ impl Engine {
             Ok(socket) => Ok(Attached { socket }),
             Err(_) if self.container(&container.id)?.state != ContainerState::Running => {
                 Err(Error::ContainerNotRunning(container.name.clone()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Error::NoMonitor(container.name.clone()))
             }
             Err(source) => Err(Error::Io { action: "connect to", path: directory.monitor(), source }),
         }

@@ -3,15 +3,19 @@
 //!
 //! It is one thread that waits for whatever comes first. Nothing of a container hangs on the process that asked for it: that
 //! one is a client like those that come later. A client that does not read holds up what the program writes, as a pipe would.
+//! A container that goes when its program ends may be started by the process in whose foreground it runs: that one is its monitor.
 
 mod client;
 mod connection;
+mod foreground;
 mod health;
 mod log_writer;
+mod own_streams;
 mod packet;
 mod session;
 
 pub use connection::{Attached, MonitorMessage};
+pub use foreground::ForegroundContainer;
 pub use packet::OutputStream;
 
 use super::{process::RunningContainer, start::stream_failure};
@@ -24,6 +28,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
 };
+use own_streams::OwnStreams;
 use packet::{Message, Request};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerInput, ContainerLimits, ContainerLock, ContainerState,
@@ -62,7 +67,8 @@ impl Engine {
                 monitor.serve_client(0);
                 let Prepared { container, locked, network, stdio } = prepared;
                 match self.launch(container, locked, (network, stdio)) {
-                    Ok(running) => return monitor.begin(self, running),
+                    // nobody hears of a record that cannot be written, which says of itself that the container was killed
+                    Ok(running) => return drop(monitor.begin(self, running)),
                     Err(error) => {
                         monitor.close();
                         let Some(first) = monitor.clients.pop() else { return };
@@ -81,27 +87,8 @@ impl Engine {
         let directory = self.store.container(&container.id);
         let lock = self.lock_container(&container.id)?;
         let lock = lock.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
-        let settings = container.settings.as_ref();
         let network = self.network_of(&container)?;
-        let (streams, input) =
-            settings.map(|settings| (settings.streams, settings.input)).unwrap_or_default();
-        let log = settings.map(|settings| settings.log).unwrap_or_default();
-        let listener = listen(&directory).map_err(|source| Error::Io {
-            action: "listen on",
-            path: directory.monitor(),
-            source,
-        })?;
-        let (session, stdio) = Session::new(streams, input != ContainerInput::None)?;
-        let monitor = Monitor {
-            running: None,
-            session,
-            input,
-            log: LogWriter::new(directory.log(), log),
-            health: Health::new(&container, &directory)?,
-            listener,
-            socket: directory.monitor(),
-            clients: Vec::new(),
-        };
+        let (monitor, stdio) = Monitor::new(&container, &directory)?;
         Ok((monitor, Prepared { container, locked: (directory, lock), network, stdio }))
     }
 
@@ -139,6 +126,8 @@ struct Monitor {
     listener: UnixListener,
     socket: PathBuf,
     clients: Vec<Client>,
+    /// There if the container runs in the foreground of this process.
+    own: Option<OwnStreams>,
 }
 
 /// What happened.
@@ -147,11 +136,39 @@ struct Ready {
     ended: bool,
     outputs: Vec<usize>,
     input: bool,
+    own_outputs: Vec<OutputStream>,
+    own_input: bool,
     clients: Vec<usize>,
 }
 
 impl Monitor {
-    fn begin(mut self, engine: &Engine, running: RunningContainer) {
+    /// The monitor of a container that is about to be started, and the streams of that.
+    fn new(container: &Container, directory: &ContainerDirectory) -> Result<(Self, Stdio), Error> {
+        let settings = container.settings.as_ref();
+        let (streams, input) =
+            settings.map(|settings| (settings.streams, settings.input)).unwrap_or_default();
+        let log = settings.map(|settings| settings.log).unwrap_or_default();
+        let listener = listen(directory).map_err(|source| Error::Io {
+            action: "listen on",
+            path: directory.monitor(),
+            source,
+        })?;
+        let (session, stdio) = Session::new(streams, input != ContainerInput::None)?;
+        let monitor = Self {
+            running: None,
+            session,
+            input,
+            log: LogWriter::new(directory.log(), log),
+            health: Health::new(container, directory)?,
+            listener,
+            socket: directory.monitor(),
+            clients: Vec::new(),
+            own: None,
+        };
+        Ok((monitor, stdio))
+    }
+
+    fn begin(mut self, engine: &Engine, running: RunningContainer) -> Result<i32, Error> {
         for UnmetLimit { flags, reason } in running.unmet_limits() {
             let message = Message::Unmet { flags: flags.clone(), reason: reason.clone() };
             self.clients.iter_mut().for_each(|client| client.send(&message));
@@ -163,10 +180,11 @@ impl Monitor {
         self.running = Some(running);
         self.clients.iter_mut().for_each(|client| client.send(&Message::Started));
         rbuild_sys::resident::give_code_back();
-        self.run(engine);
+        self.run(engine)
     }
 
-    fn run(mut self, engine: &Engine) {
+    /// Serves until the program has ended; its exit code.
+    fn run(mut self, engine: &Engine) -> Result<i32, Error> {
         loop {
             match self.wait() {
                 Ok(ready) => {
@@ -180,11 +198,11 @@ impl Monitor {
                 }
                 Err(Errno::EINTR) => {}
                 // a kernel that cannot wait: the container ends with this process
-                Err(_) => return,
+                Err(errno) => return Err(socket_failure(errno)),
             }
         }
         self.take_last_words();
-        self.finish();
+        self.finish()
     }
 
     fn wait(&self) -> Result<Ready, Errno> {
@@ -193,10 +211,14 @@ impl Monitor {
         watched.extend(process.map(|process| PollFd::new(process, PollFlags::POLLIN)));
         let input = self.session.waiting_input();
         watched.extend(input.map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
-        let is_held_up = self.clients.iter().any(Client::is_behind);
-        let outputs = if is_held_up { &[] } else { self.session.outputs.as_slice() };
-        watched.extend(outputs.iter().map(|(_, end)| PollFd::new(end.as_fd(), PollFlags::POLLIN)));
+        let outputs = self.awaited_outputs();
+        let end_of = |index: &usize| PollFd::new(self.session.outputs[*index].1.as_fd(), PollFlags::POLLIN);
+        watched.extend(outputs.iter().map(end_of));
         let takes_input = self.session.takes_input();
+        let own_outputs: Vec<_> = self.own.iter().flat_map(OwnStreams::behind).collect();
+        watched.extend(own_outputs.iter().map(|(_, to)| PollFd::new(*to, PollFlags::POLLOUT)));
+        let own_input = self.own.as_ref().and_then(|own| own.input.as_ref()).filter(|_| takes_input);
+        watched.extend(own_input.map(|input| PollFd::new(input.as_fd(), PollFlags::POLLIN)));
         watched.extend(self.clients.iter().map(|client| client.watched(takes_input)));
         watched.extend(self.health.iter().flat_map(Health::watched));
         poll(&mut watched, self.health.as_ref().map_or(PollTimeout::NONE, Health::patience))?;
@@ -206,14 +228,35 @@ impl Monitor {
             connection: next(true),
             ended: next(process.is_some()),
             input: next(input.is_some()),
-            outputs: (0..outputs.len()).filter(|_| next(true)).collect(),
+            outputs: outputs.into_iter().filter(|_| next(true)).collect(),
+            own_outputs: own_outputs.iter().filter(|_| next(true)).map(|(stream, _)| *stream).collect(),
+            own_input: next(own_input.is_some()),
             clients: (0..self.clients.len()).filter(|_| next(true)).collect(),
         })
+    }
+
+    /// The indexes of the outputs that are read when there is something: those that nobody holds up.
+    fn awaited_outputs(&self) -> Vec<usize> {
+        if self.clients.iter().any(Client::is_behind) {
+            return Vec::new();
+        }
+        let is_behind = |stream: OutputStream| {
+            self.own.as_ref().is_some_and(|own| own.behind().any(|(behind, _)| behind == stream))
+        };
+        let outputs = self.session.outputs.iter().enumerate();
+        outputs.filter(|(_, (stream, _))| !is_behind(*stream)).map(|(index, _)| index).collect()
     }
 
     fn serve(&mut self, ready: &Ready) {
         if ready.input {
             self.session.feed();
+        }
+        if let Some(own) = &mut self.own {
+            ready.own_outputs.iter().for_each(|stream| own.flush(*stream));
+            if ready.own_input {
+                let typed = own.read_input();
+                if typed.is_empty() { self.session.end_input() } else { self.session.type_in(&typed) }
+            }
         }
         self.carry_outputs(&ready.outputs);
         // the last first, because the place of one that has gone is taken by the last
@@ -233,6 +276,11 @@ impl Monitor {
             let Some((stream, bytes)) = self.session.read_output(*index) else { continue };
             if let Some(running) = &self.running {
                 self.log.append(stream, &bytes, Timestamp::from(running.store.now()));
+            }
+            if let Some(own) = &mut self.own
+                && !own.write(stream, &bytes)
+            {
+                self.session.close_output(stream);
             }
             let message = Message::Output(stream, bytes);
             let watching = self.clients.iter_mut().filter(|client| client.part != Part::None);
@@ -316,24 +364,30 @@ impl Monitor {
 
     /// Writes down how the program ended, and tells it to those who wait: the container can be started or removed when they
     /// hear of it.
-    fn finish(mut self) {
-        let Some(running) = self.running.take() else { return };
-        // a record that cannot be written says of itself that the container was killed
-        let code = running.wait().unwrap_or(255);
+    fn finish(mut self) -> Result<i32, Error> {
+        let ended = self.running.take().map_or(Ok(0), RunningContainer::wait);
         self.close();
         for client in &mut self.clients {
-            client.send(&Message::Ended(code));
+            client.send(&Message::Ended(*ended.as_ref().unwrap_or(&255)));
         }
+        // who waits for this process waits for no other client that does not read
+        let patience = if self.own.is_some() { PollTimeout::from(LAST_WORDS) } else { PollTimeout::NONE };
+        self.clients.retain(Client::is_behind);
         while !self.clients.is_empty() {
             let mut watched: Vec<_> = self.clients.iter().map(Client::watched_for_room).collect();
-            match poll(&mut watched, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return,
+            match poll(&mut watched, patience) {
+                Err(Errno::EINTR) => {}
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
             }
             drop(watched);
             self.clients.iter_mut().for_each(Client::flush);
             self.clients.retain(|client| client.is_behind() && !client.is_gone);
         }
+        if let Some(own) = self.own {
+            own.finish();
+        }
+        ended
     }
 }
 

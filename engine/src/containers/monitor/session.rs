@@ -122,9 +122,16 @@ impl Session {
         }
     }
 
+    /// Lets go of an output that nobody reads, so that the program learns of it.
+    pub(super) fn close_output(&mut self, stream: OutputStream) {
+        let is_it = |(_, (other, _)): &(usize, &(OutputStream, OwnedFd))| *other == stream;
+        self.ended.extend(self.outputs.iter().enumerate().find(is_it).map(|(index, _)| index));
+    }
+
     /// Lets go of the outputs that were seen to have ended.
     pub(super) fn forget_ended(&mut self) {
         self.ended.sort_unstable();
+        self.ended.dedup();
         for index in self.ended.drain(..).rev() {
             self.outputs.remove(index);
         }
