@@ -80,7 +80,7 @@ impl Engine {
     pub fn container_changes(&self, name: &str) -> Result<Vec<(String, ContainerChange)>, Error> {
         let container = self.container(name)?;
         let lease = self.store.lease()?;
-        let (draft, _) = self.held_changes(&container, &lease, Pause::Nothing)?;
+        let (draft, _) = self.held_changes(&container, &lease, (Pause::Nothing, &mut || {}))?;
         let mut before = FileTree::default();
         let count = container.layers.len();
         self.read_layers(&mut before, &container.layers, 0..count)?;
@@ -90,8 +90,12 @@ impl Engine {
         let mut parents = BTreeSet::new();
         for change in before.changes_to(&after) {
             let path = format!("/{}", String::from_utf8_lossy(&change.path));
-            let ends = path.match_indices('/').map(|(at, _)| at).skip(1);
-            parents.extend(ends.map(|end| path[..end].to_owned()));
+            // with a directory that is there are those above it
+            for (end, _) in path.rmatch_indices('/') {
+                if end == 0 || !parents.insert(path[..end].to_owned()) {
+                    break;
+                }
+            }
             changes.insert(
                 path,
                 match change.change {

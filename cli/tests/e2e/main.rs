@@ -25,6 +25,7 @@ mod contexts;
 mod cp;
 mod crowd;
 mod daemon;
+mod deep_trees;
 mod detached;
 mod devices;
 mod diagnostics;

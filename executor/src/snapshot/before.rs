@@ -1,6 +1,6 @@
 //! A copy of layers as it was before a command ran in it.
 
-use super::clone::on;
+use super::held::on;
 use crate::ExecutorError;
 use std::{
     collections::BTreeMap,

@@ -8,8 +8,9 @@
 
 use super::{
     before::{Before, Directory, Entry, Stamp},
-    clone::{Cloner, Marks, Source, copy_metadata, make_opaque, make_whiteout, on},
+    clone::{Cloner, Marks, copy_metadata, make_opaque, make_whiteout},
     copies::Links,
+    held::{Source, on},
     marks,
 };
 use crate::ExecutorError;

@@ -4,7 +4,11 @@
 //! directory that is open and without following a link, and then only that file is looked at: nothing that is put in the
 //! way leads out. What has gone since its name was read was not there. What it is copied to belongs to rbuild alone.
 
-use crate::{ExecutorError, workers::Queue};
+use super::{
+    held::{ATTRIBUTES, Source, attributes, on},
+    rooted_tree::RootedTree,
+};
+use crate::{ExecutorError, rooted::join, workers::Queue};
 use nix::{
     fcntl::AT_FDCWD,
     sys::{
@@ -16,32 +20,31 @@ use nix::{
 use rbuild_sys::overlay::XattrNamespace;
 use rustix::{
     fs::{
-        AtFlags, CWD, OFlags, SeekFrom, XattrFlags, copy_file_range, getxattr, ioctl_ficlone, linkat,
-        listxattr, lremovexattr, lsetxattr, openat, readlinkat, seek,
+        AtFlags, CWD, Gid as FileGroup, SeekFrom, Timespec, Timestamps, Uid as FileOwner, XattrFlags,
+        copy_file_range, fchmod, fchown, fsetxattr, futimens, getxattr, ioctl_ficlone, linkat, lremovexattr,
+        lsetxattr, readlinkat, seek,
     },
     io::Errno,
 };
 use std::{
     collections::HashMap,
-    ffi::{CString, OsStr, OsString},
-    fs::{self, File, Metadata, Permissions},
+    ffi::{CString, OsStr},
+    fs::{self, File, Permissions},
     io,
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::{
-            ffi::OsStrExt,
-            fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
-        },
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
     },
     path::{Path, PathBuf},
+    rc::Rc,
 };
-
-/// The longest list of attribute names, and the longest value, in bytes (xattr(7)).
-const ATTRIBUTES: usize = 64 << 10;
 
 /// Files from this length on are copied by several processors, so many at a time.
 const LONG: u64 = 256 << 10;
 const TOGETHER: usize = 64;
+
+/// Bytes that are copied at once, so that the disk begins with the first ones while the others are copied.
+const STRETCH: u64 = 16 << 20;
 
 /// Copies everything in the upper directory `from` into the empty directory `to`, overlayfs' marks among it: a
 /// container's change becomes a layer while the container stays.
@@ -65,106 +68,11 @@ pub(super) enum Marks {
     Dropped,
 }
 
-/// One file of whatever kind, held open by `O_PATH`.
-pub(super) struct Source {
-    file: File,
-    metadata: Metadata,
-    /// Leads to the open file, for calls that take paths.
-    path: PathBuf,
-    /// Where it was found, for messages.
-    shown: PathBuf,
-}
-
-impl Source {
-    /// Opens `name` in `directory`; messages call it `shown`. `None` when it is not there.
-    fn open(directory: impl AsFd, name: &OsStr, shown: PathBuf) -> Result<Option<Self>, ExecutorError> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(directory, name, flags, rustix::fs::Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(on("open", &shown)(errno.into())),
-        };
-        Self::opened(file, shown).map(Some)
-    }
-
-    /// A file that is open already.
-    pub(super) fn opened(file: OwnedFd, shown: PathBuf) -> Result<Self, ExecutorError> {
-        let file = File::from(file);
-        let metadata = file.metadata().map_err(on("stat", &shown))?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Ok(Self { file, metadata, path, shown })
-    }
-
-    /// Opens a directory of rbuild's own.
-    pub(super) fn at(path: &Path) -> Result<Self, ExecutorError> {
-        let found = Self::open(CWD, path.as_os_str(), path.to_owned())?;
-        found.ok_or_else(|| on("open", path)(Errno::NOENT.into()))
-    }
-
-    /// Opens the entry `name` of this directory; `None` when it has gone.
-    pub(super) fn entry(&self, name: &OsStr) -> Result<Option<Self>, ExecutorError> {
-        Self::open(&self.file, name, self.shown.join(name))
-    }
-
-    /// Gives the entry `name` of this directory the name `to` as well.
-    pub(super) fn link(&self, name: &OsStr, to: &Path) -> Result<(), Errno> {
-        linkat(&self.file, name, CWD, to, AtFlags::empty())
-    }
-
-    /// Its metadata when it was opened.
-    pub(super) fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
-    /// The names in this directory; none when it has been removed.
-    pub(super) fn names(&self) -> Result<Vec<OsString>, ExecutorError> {
-        let read = || fs::read_dir(&self.path)?.map(|entry| entry.map(|entry| entry.file_name())).collect();
-        match read() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            names => names.map_err(on("read", &self.shown)),
-        }
-    }
-
-    /// True if it is a device that overlayfs takes for a whiteout.
-    pub(super) fn is_whiteout_device(&self) -> bool {
-        self.metadata.file_type().is_char_device() && self.metadata.rdev() == 0
-    }
-
-    /// True if it says, in a layer, that its name is gone.
-    pub(super) fn is_whiteout(&self, marks: XattrNamespace) -> Result<bool, ExecutorError> {
-        let may_be_marked = self.metadata.is_file() && self.metadata.len() == 0;
-        Ok(self.is_whiteout_device() || (may_be_marked && self.attribute(marks.whiteout())?.is_some()))
-    }
-
-    /// True if this directory of a layer hides the one below.
-    pub(super) fn is_opaque(&self, marks: XattrNamespace) -> Result<bool, ExecutorError> {
-        Ok(self.attribute(marks.opaque())?.as_deref() == Some(b"y"))
-    }
-
-    fn attribute(&self, name: &str) -> Result<Option<Vec<u8>>, ExecutorError> {
-        let mut value = vec![0; 16];
-        match getxattr(&self.path, name, &mut value) {
-            Ok(length) => {
-                value.truncate(length);
-                Ok(Some(value))
-            }
-            Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-            Err(errno) => Err(on("getxattr", &self.shown)(errno.into())),
-        }
-    }
-
-    /// The names of its extended attributes.
-    fn attributes(&self) -> Result<Vec<CString>, ExecutorError> {
-        // the path is a link to the open file, and that is not followed any further
-        attributes(&self.path).map_err(|errno| on("listxattr", &self.shown)(errno.into()))
-    }
-}
-
 /// Copies files, and links those that are one file with several names.
 pub(super) struct Cloner {
     marks: Marks,
     /// Where the first copy of a file with several names is; `None` to make each name a file.
-    links: Option<HashMap<(u64, u64), PathBuf>>,
+    links: Option<HashMap<(u64, u64), Target>>,
     /// Files that are there and empty, until there are enough for several processors; `None` to copy one after another.
     long: Option<Vec<LongFile>>,
 }
@@ -173,7 +81,27 @@ pub(super) struct Cloner {
 struct LongFile {
     source: Source,
     copy: File,
-    target: PathBuf,
+}
+
+/// Where a copy goes.
+struct Target {
+    path: PathBuf,
+    /// The tree that it is in and its directory there, where `path` is good only as long as that is open.
+    lasting: Option<(Rc<RootedTree>, Vec<u8>)>,
+}
+
+impl Target {
+    /// Gives what is there the name `other` as well.
+    fn link(&self, other: &Path) -> Result<(), ExecutorError> {
+        let linked = match &self.lasting {
+            None => linkat(CWD, &self.path, CWD, other, AtFlags::empty()),
+            Some((tree, directory)) => {
+                let name = self.path.file_name().unwrap_or_default();
+                linkat(tree.open(directory)?, name, CWD, other, AtFlags::empty())
+            }
+        };
+        linked.map_err(|errno| on("link", other)(errno.into()))
+    }
 }
 
 impl Cloner {
@@ -194,30 +122,44 @@ impl Cloner {
 
     /// Copies what is in the directory `from` into the empty directory `to`.
     pub(super) fn directory(&mut self, from: &Source, to: &Path) -> Result<(), ExecutorError> {
-        for name in from.names()? {
-            let (Some(source), target) = (from.entry(&name)?, to.join(&name)) else { continue };
-            if source.metadata.is_dir() {
-                fs::create_dir(&target).map_err(on("mkdir", &target))?;
-                self.directory(&source, &target)?;
-                copy_metadata(&source, &target, self.marks)?;
-            } else if self.marks == Marks::Kept || !source.is_whiteout_device() {
-                self.entry_of_tree(source, target)?;
+        let (from, to) = (RootedTree::of(from)?, Rc::new(RootedTree::at(to.to_owned())?));
+        // a list in place of a recursion: trees may be deeper than the stack
+        let mut left = vec![Vec::new()];
+        while let Some(path) = left.pop() {
+            let Some(source) = from.source_if_there(&path)? else { continue };
+            let (open, directory) = to.directory(&path)?;
+            for name in source.names()? {
+                let (Some(entry), target) = (source.entry(&name)?, directory.join(&name)) else { continue };
+                if entry.metadata().is_dir() {
+                    fs::create_dir(&target).map_err(on("mkdir", &target))?;
+                    // once more when all is in it, unless it has gone until then
+                    copy_metadata(&entry, &target, self.marks)?;
+                    left.push(join(&path, name.as_bytes()));
+                } else if self.marks == Marks::Kept || !entry.is_whiteout_device() {
+                    let lasting = open.is_some().then(|| (Rc::clone(&to), path.clone()));
+                    self.entry_of_tree(entry, Target { path: target, lasting })?;
+                }
+            }
+            if !path.is_empty() {
+                copy_metadata(&source, &directory, self.marks)?;
             }
         }
         Ok(())
     }
 
-    fn entry_of_tree(&mut self, source: Source, target: PathBuf) -> Result<(), ExecutorError> {
-        let is_long = source.metadata.is_file() && source.metadata.len() >= LONG;
+    fn entry_of_tree(&mut self, source: Source, target: Target) -> Result<(), ExecutorError> {
+        let is_long = source.metadata().is_file() && source.metadata().len() >= LONG;
         if !is_long || self.long.is_none() {
-            return self.entry(&source, &target);
+            return self.copy(&source, target);
         }
-        if self.linked(&source, &target)? {
+        let copy = || new_file(&target.path).map_err(on("create", &target.path));
+        if self.links_to_first(&source, &target)? {
             return Ok(());
         }
-        let copy = new_file(&target).map_err(on("create", &target))?;
+        let copy = copy()?;
+        self.remember(&source, target);
         if let Some(long) = &mut self.long {
-            long.push(LongFile { source, copy, target });
+            long.push(LongFile { source, copy });
             if long.len() >= TOGETHER {
                 return self.copy_long_files();
             }
@@ -230,43 +172,57 @@ impl Cloner {
         let (files, marks) = (self.long.as_mut().map(std::mem::take).unwrap_or_default(), self.marks);
         Queue::of_long(files).drain(
             || (),
-            |LongFile { source, copy, target }, _, _| {
-                fill(&source, &copy).map_err(on("copy", &source.shown))?;
-                copy_metadata(&source, &target, marks)
+            |LongFile { source, copy }, _, _| {
+                fill(&source, &copy).map_err(on("copy", source.shown()))?;
+                copy_file_metadata(&source, &copy, marks)
             },
         )
     }
 
-    /// Makes `target` another name of the copy of `source`, if there is one; otherwise it is going to be the copy.
-    fn linked(&mut self, source: &Source, target: &Path) -> Result<bool, ExecutorError> {
-        let metadata = &source.metadata;
-        let Some(links) = self.links.as_mut().filter(|_| metadata.nlink() > 1) else { return Ok(false) };
-        let file = (metadata.dev(), metadata.ino());
-        if let Some(first) = links.get(&file) {
-            return fs::hard_link(first, target).map(|()| true).map_err(on("link", target));
+    /// Makes `target` another name of the copy of `source`, if there is one.
+    fn links_to_first(&self, source: &Source, target: &Target) -> Result<bool, ExecutorError> {
+        let Some(links) = self.links.as_ref().filter(|_| source.metadata().nlink() > 1) else {
+            return Ok(false);
+        };
+        let first = links.get(&(source.metadata().dev(), source.metadata().ino()));
+        first.map_or(Ok(false), |first| first.link(&target.path).map(|()| true))
+    }
+
+    /// Remembers where the copy of a file with several names is.
+    fn remember(&mut self, source: &Source, target: Target) {
+        if let Some(links) = self.links.as_mut().filter(|_| source.metadata().nlink() > 1) {
+            links.insert((source.metadata().dev(), source.metadata().ino()), target);
         }
-        links.insert(file, target.to_owned());
-        Ok(false)
     }
 
     /// Makes `target` a copy of `source`, which is not a directory.
     pub(super) fn entry(&mut self, source: &Source, target: &Path) -> Result<(), ExecutorError> {
-        if self.linked(source, target)? {
+        self.copy(source, Target { path: target.to_owned(), lasting: None })
+    }
+
+    fn copy(&mut self, source: &Source, target: Target) -> Result<(), ExecutorError> {
+        if self.links_to_first(source, &target)? {
             return Ok(());
         }
-        copy_content(source, target)?;
-        copy_metadata(source, target, self.marks)
+        if source.metadata().is_file() {
+            let copy = new_file(&target.path).map_err(on("create", &target.path))?;
+            fill(source, &copy).map_err(on("copy", source.shown()))?;
+            copy_file_metadata(source, &copy, self.marks)?;
+        } else {
+            copy_special(source, &target.path)?;
+            copy_metadata(source, &target.path, self.marks)?;
+        }
+        self.remember(source, target);
+        Ok(())
     }
 }
 
-fn copy_content(source: &Source, target: &Path) -> Result<(), ExecutorError> {
-    let kind = source.metadata.file_type();
-    if kind.is_file() {
-        return copy_file(source, target).map_err(on("copy", &source.shown));
-    }
+/// Makes `target` what `source` is: a link, a device or the like.
+fn copy_special(source: &Source, target: &Path) -> Result<(), ExecutorError> {
+    let kind = source.metadata().file_type();
     if kind.is_symlink() {
-        let text = readlinkat(&source.file, c"", Vec::new())
-            .map_err(|errno| on("readlink", &source.shown)(errno.into()))?;
+        let text = readlinkat(source.fd(), c"", Vec::new())
+            .map_err(|errno| on("readlink", source.shown())(errno.into()))?;
         return symlink(OsStr::from_bytes(text.as_bytes()), target).map_err(on("symlink", target));
     }
     let special = if kind.is_char_device() {
@@ -278,13 +234,9 @@ fn copy_content(source: &Source, target: &Path) -> Result<(), ExecutorError> {
     } else {
         SFlag::S_IFSOCK
     };
-    let metadata = &source.metadata;
+    let metadata = source.metadata();
     let made = mknod(target, special, Mode::from_bits_truncate(metadata.mode()), metadata.rdev());
     made.map_err(|error| on("mknod", target)(error.into()))
-}
-
-fn copy_file(source: &Source, target: &Path) -> io::Result<()> {
-    fill(source, &new_file(target)?)
 }
 
 fn new_file(path: &Path) -> io::Result<File> {
@@ -293,37 +245,60 @@ fn new_file(path: &Path) -> io::Result<File> {
 
 /// Gives the empty file `to` the content of `source`: shares the blocks where the file system can, else copies what is not a hole.
 fn fill(source: &Source, mut to: &File) -> io::Result<()> {
-    let from = File::open(&source.path)?;
-    let size = source.metadata.len();
-    if size == 0 || ioctl_ficlone(to, &from).is_ok() {
+    let size = source.metadata().len();
+    if size == 0 {
+        return Ok(());
+    }
+    let from = File::open(source.path())?;
+    if ioctl_ficlone(to, &from).is_ok() {
         return Ok(());
     }
     let mut at = 0;
-    while let Some((begin, end)) = data(&from, at, size)? {
-        seek(&from, SeekFrom::Start(begin))?;
-        seek(to, SeekFrom::Start(begin))?;
-        at = end;
-        let mut left = usize::try_from(end - begin).unwrap_or(usize::MAX);
-        while left > 0 {
-            match copy_file_range(&from, None, to, None, left) {
+    while let Some((begin, end)) = data(&from, source, at)? {
+        if begin != at {
+            seek(&from, SeekFrom::Start(begin))?;
+            seek(to, SeekFrom::Start(begin))?;
+        }
+        at = begin;
+        while at < end {
+            let stretch = (end - at).min(STRETCH);
+            match copy_file_range(&from, None, to, None, usize::try_from(stretch).unwrap_or(usize::MAX)) {
+                // it has become shorter
                 Ok(0) => break,
-                Ok(count) => left -= count,
+                Ok(count) => {
+                    if size >= LONG {
+                        rbuild_sys::disk::begin_to_write(to, at, count as u64);
+                    }
+                    at += count as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                    io::copy(&mut io::Read::take(&from, left as u64), &mut to)?;
+                    io::copy(&mut io::Read::take(&from, end - at), &mut to)?;
                     break;
                 }
                 Err(errno) => return Err(errno.into()),
             }
         }
+        if at == size {
+            return Ok(());
+        }
+        at = end;
+        seek(&from, SeekFrom::Start(at))?;
+        seek(to, SeekFrom::Start(at))?;
     }
     to.set_len(size)
 }
 
-/// The first run of data at or after `at`; `None` when there are only holes up to the end.
-fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
+/// The first run of data of an open `file` at or after `at`; `None` when there are only holes up to the end. The place at which it
+/// is read may have changed, unless the run begins at `at`.
+fn data(file: &File, source: &Source, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let size = source.metadata().len();
     if at >= size {
         return Ok(None);
+    }
+    // nothing of it is a hole
+    if source.metadata().blocks() * 512 >= size {
+        return Ok(Some((at, size)));
     }
     let begin = match seek(file, SeekFrom::Data(at)) {
         Ok(begin) => begin,
@@ -335,13 +310,16 @@ fn data(file: &File, at: u64, size: u64) -> io::Result<Option<(u64, u64)>> {
     match seek(file, SeekFrom::Hole(begin)) {
         // it has become shorter
         Err(Errno::NXIO) => Ok(None),
-        end => Ok(Some((begin, end?))),
+        end => {
+            seek(file, SeekFrom::Start(begin))?;
+            Ok(Some((begin, end?)))
+        }
     }
 }
 
 /// Gives `target` the owner, mode, attributes and times of `source`.
 pub(super) fn copy_metadata(source: &Source, target: &Path, marks: Marks) -> Result<(), ExecutorError> {
-    let metadata = &source.metadata;
+    let metadata = source.metadata();
     let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
     fchownat(AT_FDCWD, target, Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
         .map_err(|error| on("chown", target)(error.into()))?;
@@ -356,26 +334,52 @@ pub(super) fn copy_metadata(source: &Source, target: &Path, marks: Marks) -> Res
         .map_err(|error| on("set the times of", target)(error.into()))
 }
 
+/// The same for the open copy of a regular file.
+fn copy_file_metadata(source: &Source, copy: &File, marks: Marks) -> Result<(), ExecutorError> {
+    let metadata = source.metadata();
+    let fail = |call| move |errno: Errno| on(call, source.shown())(errno.into());
+    let (owner, group) = (FileOwner::from_raw(metadata.uid()), FileGroup::from_raw(metadata.gid()));
+    fchown(copy, Some(owner), Some(group)).map_err(fail("chown"))?;
+    fchmod(copy, rustix::fs::Mode::from_raw_mode(metadata.mode() & 0o7777)).map_err(fail("chmod"))?;
+    for (name, value) in copied_attributes(source, marks)? {
+        fsetxattr(copy, &name, &value, XattrFlags::empty()).map_err(fail("fsetxattr"))?;
+    }
+    let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps {
+        last_access: time(metadata.atime(), metadata.atime_nsec()),
+        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
+    };
+    futimens(copy, &times).map_err(fail("set the times of a copy of"))
+}
+
 fn copy_attributes(source: &Source, target: &Path, marks: Marks) -> Result<(), ExecutorError> {
-    let names = source.attributes()?;
-    let mut value = if names.is_empty() { Vec::new() } else { vec![0; ATTRIBUTES] };
-    for name in names {
+    for (name, value) in copied_attributes(source, marks)? {
+        lsetxattr(target, &name, &value, XattrFlags::empty())
+            .map_err(|errno| on("lsetxattr", target)(errno.into()))?;
+    }
+    Ok(())
+}
+
+/// The extended attributes that a copy of `source` gets.
+fn copied_attributes(source: &Source, marks: Marks) -> Result<Vec<(CString, Vec<u8>)>, ExecutorError> {
+    let mut found = Vec::new();
+    for name in source.attributes()? {
         let is_mark = [XattrNamespace::Trusted, XattrNamespace::User]
             .into_iter()
             .any(|namespace| name.to_bytes().starts_with(namespace.prefix().as_bytes()));
         if is_mark && marks == Marks::Dropped {
             continue;
         }
-        let length = match getxattr(&source.path, &name, &mut value) {
-            Ok(length) => length,
+        let mut value = vec![0; ATTRIBUTES];
+        match getxattr(source.path(), &name, &mut value) {
+            Ok(length) => value.truncate(length),
             // it has gone
             Err(Errno::NODATA) => continue,
-            Err(errno) => return Err(on("getxattr", &source.shown)(errno.into())),
-        };
-        lsetxattr(target, &name, &value[..length], XattrFlags::empty())
-            .map_err(|errno| on("lsetxattr", target)(errno.into()))?;
+            Err(errno) => return Err(on("getxattr", source.shown())(errno.into())),
+        }
+        found.push((name, value));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Removes all extended attributes of `target`, for others to take their place.
@@ -384,23 +388,6 @@ pub(super) fn remove_attributes(target: &Path) -> Result<(), ExecutorError> {
         lremovexattr(target, &name).map_err(|errno| on("lremovexattr", target)(errno.into()))?;
     }
     Ok(())
-}
-
-fn attributes(path: &Path) -> Result<Vec<CString>, Errno> {
-    // nearly no file has any: ask with a small buffer on the stack first
-    let (mut small, mut large) = ([0_u8; 512], Vec::new());
-    let names: &[u8] = match listxattr(path, &mut small) {
-        Ok(length) => &small[..length],
-        Err(Errno::NOTSUP) => &[],
-        Err(Errno::RANGE) => {
-            large.resize(ATTRIBUTES, 0);
-            let length = listxattr(path, &mut large)?;
-            &large[..length]
-        }
-        Err(errno) => return Err(errno),
-    };
-    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(|name| CString::new(name).expect("it was split at NUL bytes")).collect())
 }
 
 /// Marks the directory of a layer as hiding the one below.
@@ -436,9 +423,4 @@ pub(super) fn remove(path: &Path) -> Result<(), ExecutorError> {
     let is_directory = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
     let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     removed.map_err(on("remove", path))
-}
-
-/// Names the call and the path of a failure.
-pub(super) fn on<'a>(call: &'static str, path: &'a Path) -> impl Fn(io::Error) -> ExecutorError + 'a {
-    move |source| ExecutorError::system(call, path.as_os_str().as_encoded_bytes(), source)
 }

@@ -1,7 +1,7 @@
 //! A root that is a copy, for other processes: what a container that still runs has changed is found by them as by the process
 //! that runs it, which notes for that where the copy is and how it was.
 
-use super::{before::Before, changes::collect, clone::on};
+use super::{before::Before, changes::collect, held::on};
 use crate::ExecutorError;
 use rbuild_cache::Store;
 use std::{

@@ -2,7 +2,8 @@
 
 use super::{
     RootView,
-    clone::{Cloner, Marks, Source, copy_metadata},
+    clone::{Cloner, Marks, copy_metadata},
+    held::Source,
 };
 use crate::{
     ExecutorError,

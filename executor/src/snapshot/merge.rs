@@ -4,33 +4,22 @@
 //! directories, not contents. A whiteout or an opaque mark stays only where the layers below have something that it hides.
 
 use super::{
-    clone::{Cloner, Marks, Source, copy_metadata, make_opaque, make_whiteout, on},
+    clone::{Cloner, Marks, copy_metadata, make_opaque, make_whiteout},
+    held::{Source, on},
     overlay::{directories, marks},
+    rooted_tree::RootedTree,
 };
-use crate::{
-    ExecutorError,
-    rooted::{Rooted, join},
-};
+use crate::{ExecutorError, rooted::join};
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_sys::overlay::XattrNamespace;
-use rustix::{
-    fs::{Mode, OFlags, open},
-    io::Errno,
-};
+use rustix::io::Errno;
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
-
-/// Bytes of a path in a layer from which on it is not given to the kernel at once: its names and the place of the store are to
-/// have room in the 4095 that it takes (PATH_MAX).
-const LONG_PATH: usize = 2048;
 
 /// Layers to be merged, and those that they stand on, each lowest first.
 #[derive(Clone, Copy, Debug)]
@@ -59,13 +48,13 @@ pub fn merge_layers<E: From<ExecutorError>>(
     for path in directories(store, layers.merged).into_iter().rev() {
         let source = Source::at(&path)?;
         hides = source.is_opaque(marks)?;
-        merged.push(Tree::at(path)?);
+        merged.push(RootedTree::at(path)?);
         if hides {
             break;
         }
     }
     let root = Directory { path: Vec::new(), trees: (0..merged.len()).collect(), hides, hidden: false };
-    let mut merger = Merger { merged, below, to: Tree::at(to.to_owned())?, marks, cancel, need_below };
+    let mut merger = Merger { merged, below, to: RootedTree::at(to.to_owned())?, marks, cancel, need_below };
     // a list in place of a recursion: trees may be deeper than the stack
     let mut left = vec![root];
     while let Some(directory) = left.pop() {
@@ -76,11 +65,11 @@ pub fn merge_layers<E: From<ExecutorError>>(
 
 struct Merger<'a, F> {
     /// The layers that become one, topmost first.
-    merged: Vec<Tree>,
+    merged: Vec<RootedTree>,
     /// The directories of the layers below, topmost first.
     below: Vec<PathBuf>,
     /// What they become.
-    to: Tree,
+    to: RootedTree,
     marks: XattrNamespace,
     cancel: &'a Cancel,
     /// `None` once it was called.
@@ -202,37 +191,6 @@ impl<E: From<ExecutorError>, F: FnMut() -> Result<(), E>> Merger<'_, F> {
             at = next;
         }
         Ok(Some(Below::Directory))
-    }
-}
-
-/// A directory of the store, and what is below it, however long the paths are.
-struct Tree {
-    root: Rooted,
-    /// Where it is.
-    path: PathBuf,
-}
-
-impl Tree {
-    fn at(path: PathBuf) -> Result<Self, ExecutorError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = open(&path, flags, Mode::empty()).map_err(|errno| on("open", &path)(errno.into()))?;
-        Ok(Self { root: Rooted::new(root), path })
-    }
-
-    /// The directory `path` as something that is copied from.
-    fn source(&self, path: &[u8]) -> Result<Source, ExecutorError> {
-        Source::opened(self.root.open_dir(path)?, self.path.join(OsStr::from_bytes(path)))
-    }
-
-    /// A path to the directory `path`, to which any name can be added: one that begins at its descriptor, which has to stay
-    /// open, where its own is so long that the kernel could refuse longer ones.
-    fn directory(&self, path: &[u8]) -> Result<(Option<OwnedFd>, PathBuf), ExecutorError> {
-        if path.len() < LONG_PATH {
-            return Ok((None, self.path.join(OsStr::from_bytes(path))));
-        }
-        let opened = self.root.open_dir(path)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
-        Ok((Some(opened), path))
     }
 }
 

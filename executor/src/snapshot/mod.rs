@@ -15,9 +15,11 @@ mod clone;
 mod copied_root;
 mod copies;
 mod fill;
+mod held;
 mod merge;
 mod overlay;
 mod root_mount;
+mod rooted_tree;
 mod tree;
 mod view;
 

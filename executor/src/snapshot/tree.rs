@@ -4,7 +4,8 @@
 //! others as they were.
 
 use super::{
-    clone::{Cloner, Marks, Source, copy_metadata, on, remove, remove_attributes},
+    clone::{Cloner, Marks, copy_metadata, remove, remove_attributes},
+    held::{Source, on},
     overlay::{directories, marks},
 };
 use crate::ExecutorError;

@@ -15,6 +15,7 @@
 mod capability;
 pub mod cgroup;
 pub mod device;
+pub mod disk;
 mod error;
 pub mod fs;
 pub mod host_program;

@@ -10,6 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
 
+/// Bytes of a path that the kernel takes at once (PATH_MAX, without its NUL), and those that it is given of a longer one.
+const LONGEST: usize = 4095;
+const STRETCH: usize = 2048;
+
 /// The root of a container, or of the host.
 #[derive(Debug)]
 pub struct CopyRoot {
@@ -113,8 +117,29 @@ impl CopyRoot {
     }
 }
 
-/// Opens `path` below `root`, and nothing through the links of `/proc`. A rename that races with it is tried again.
+/// Opens `path` below `root`, and nothing through the links of `/proc`. A rename that races with it is tried again. What is longer
+/// than the kernel takes at once leads through no link.
 pub(super) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    if path.len() <= LONGEST {
+        return open_stretch(root, path, flags, resolve);
+    }
+    let without_links = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let (mut at, mut rest): (Option<OwnedFd>, _) = (None, path);
+    while rest.len() > STRETCH {
+        let slash = rest[..STRETCH].iter().rposition(|byte| *byte == b'/').ok_or(Errno::NAMETOOLONG)?;
+        let from = at.as_ref().map_or(root, AsFd::as_fd);
+        at = Some(open_stretch(from, &rest[..slash], OFlags::PATH | OFlags::DIRECTORY, without_links)?);
+        rest = &rest[slash + 1..];
+    }
+    open_stretch(at.as_ref().map_or(root, AsFd::as_fd), rest, flags, without_links)
+}
+
+fn open_stretch(
     root: BorrowedFd<'_>,
     path: &[u8],
     flags: OFlags,

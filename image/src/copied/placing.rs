@@ -3,8 +3,8 @@
 
 use super::{CopyError, error::shown, place::open_beneath, source::is_directory};
 use rbuild_archive::{
-    Action, ArchiveError, Birth, Entry, EntryKind, LinkSource, Metadata, Refusal, Site, TarReader, Tree,
-    Unrecorded, decompressed, extract, sniff,
+    Action, ArchiveError, Birth, Entry, EntryKind, Limits, LinkSource, Metadata, Refusal, Site, TarReader,
+    Tree, Unrecorded, decompressed, extract, sniff,
 };
 use rustix::{
     fs::{
@@ -18,6 +18,9 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
+
+/// Bytes of a path in a tar of this program's. Commands make deeper trees than the kernel takes paths (4095).
+const LONGEST_PATH: usize = 1 << 20;
 
 /// The owner of copied files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,10 @@ pub enum CopiedOwner {
 /// # Errors
 /// [`CopyError`].
 pub fn extract_copy(tar: impl BufRead, directory: OwnedFd, owner: CopiedOwner) -> Result<(), CopyError> {
+    place(tar, directory, owner, Limits { path: LONGEST_PATH, ..Limits::STANDARD })
+}
+
+fn place(tar: impl BufRead, directory: OwnedFd, owner: CopiedOwner, limits: Limits) -> Result<(), CopyError> {
     let mut placing = Placing {
         root: Rc::new(directory),
         owner,
@@ -40,7 +47,7 @@ pub fn extract_copy(tar: impl BufRead, directory: OwnedFd, owner: CopiedOwner) -
         last: None,
         directories: Vec::new(),
     };
-    extract(&mut TarReader::new(tar), &mut placing)?;
+    extract(&mut TarReader::new(tar).within(limits), &mut placing)?;
     placing.finish()
 }
 
@@ -51,7 +58,7 @@ pub fn extract_copy(tar: impl BufRead, directory: OwnedFd, owner: CopiedOwner) -
 pub fn extract_archive(archive: impl Read, directory: OwnedFd, owner: CopiedOwner) -> Result<(), CopyError> {
     let (codec, sniffed) = sniff(archive).map_err(ArchiveError::Read)?;
     let plain = decompressed(codec, sniffed).map_err(ArchiveError::Decompress)?;
-    extract_copy(BufReader::new(plain), directory, owner)
+    place(BufReader::new(plain), directory, owner, Limits::STANDARD)
 }
 
 struct Placing {
