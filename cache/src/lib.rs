@@ -38,8 +38,8 @@ pub use store::{
     GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole,
     JobSlot, KnownContext, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease,
     LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock,
-    PlatformImage, PrivilegeOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock,
-    Store, WebSource, Writer,
+    PlatformImage, PrivilegeOptions, ProcessOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder,
+    StepLock, Store, WebSource, Writer,
 };
 pub use store::{BoundPort, ContainerNames, PortProtocol, ProgramNetwork, PublishedPort};
 pub use store::{

@@ -38,6 +38,9 @@ fn words(hint: &Hint) -> String {
         Hint::RemoveWhole => ": remove the image itself, without --platform".to_owned(),
         Hint::RemoveImage(image) => format!(": remove that image with `rbuild rmi {image}`"),
         Hint::RemoveContainer(_) => ": remove the container first, or use --force".to_owned(),
+        Hint::StopUserOfImage(id) => {
+            format!(": stop it with 'rbuild stop {id}', or give a name alone to take that away")
+        }
         Hint::RemoveDamaged(id) => format!(": remove this container with 'rbuild rm -f {id}'"),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
         Hint::LockAgain => ": build with --lock to write it".to_owned(),

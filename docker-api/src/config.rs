@@ -48,6 +48,8 @@ pub struct ContainerPart {
     pub image: String,
     /// Its host name.
     pub hostname: String,
+    /// The name of its domain.
+    pub domainname: String,
     /// True if it has a terminal.
     pub tty: bool,
     /// True if something can be typed into it.
@@ -67,6 +69,7 @@ impl From<&Container> for ContainerPart {
         Self {
             image: container.image.clone(),
             hostname: hostname.unwrap_or_else(short_id),
+            domainname: settings.and_then(|settings| settings.process.domain.clone()).unwrap_or_default(),
             tty: container.has_terminal(),
             open_stdin: input != ContainerInput::None,
             stdin_once: input == ContainerInput::Once,

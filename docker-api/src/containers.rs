@@ -5,10 +5,11 @@ use crate::{
     images::label,
     names::{Detail, container_id, shortened},
     ports::{FilteredPorts, network_name, ports_column},
+    sizes::human_size_with,
     times::{ago, go_style, human_duration},
     volumes::{has_mount, mount_columns},
 };
-use rbuild::{Container, ContainerState, HealthStatus, Reference, Timestamp};
+use rbuild::{Container, ContainerSizes, ContainerState, HealthStatus, Reference, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -42,7 +43,7 @@ pub struct ContainerRow {
     pub ports: String,
     /// How long ago it was made.
     pub running_for: String,
-    /// Bytes it has written: not computed in listings.
+    /// Bytes it has written, and with its image's, if they were counted.
     pub size: String,
     /// `created`, `running`, `paused` or `exited`.
     pub state: String,
@@ -77,6 +78,15 @@ impl ContainerRow {
             state: state(container).to_owned(),
             status: status(container, now),
         }
+    }
+}
+
+impl ContainerRow {
+    /// The same line with the sizes of its files.
+    #[must_use]
+    pub fn with_size(self, sizes: ContainerSizes) -> Self {
+        let [written, all] = [sizes.written, sizes.all].map(|size| human_size_with(size, 3));
+        Self { size: format!("{written} (virtual {all})"), ..self }
     }
 }
 

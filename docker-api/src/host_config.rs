@@ -30,6 +30,16 @@ pub struct HostConfig {
     pub cap_add: Option<Vec<String>>,
     /// Usual capabilities that it does not have.
     pub cap_drop: Option<Vec<String>>,
+    /// Groups beside the user's.
+    pub group_add: Option<Vec<String>>,
+    /// How soon its processes are killed when the machine has no memory.
+    pub oom_score_adj: i32,
+    /// Parameters of its kernel.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Notes for other programs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// Devices beside the usual ones, by their paths.
     pub devices: Vec<DeviceMapping>,
     /// Every capability, no filter of system calls, nothing of the kernel hidden.
@@ -187,6 +197,10 @@ impl HostConfig {
         let privileges = &settings.privileges;
         let mut asked = Self {
             log_config: log(settings),
+            group_add: some(&settings.process.groups),
+            oom_score_adj: settings.process.memory_score.unwrap_or(0),
+            sysctls: settings.process.kernel.clone(),
+            annotations: settings.process.annotations.clone(),
             cap_add: some(&privileges.cap_add),
             cap_drop: some(&privileges.cap_drop),
             devices: privileges.devices.iter().filter_map(|text| DeviceMapping::of(text)).collect(),

@@ -27,6 +27,8 @@ pub enum Hint {
     RemoveImage(String),
     /// Remove this container, or force the removal.
     RemoveContainer(String),
+    /// Stop this container, or remove it.
+    StopUserOfImage(String),
     /// Remove this container, whose record is damaged.
     RemoveDamaged(String),
     /// Remove the container of this name, or choose another name.
@@ -48,6 +50,8 @@ pub enum ImageHolder {
     Names,
     /// This container was made from it.
     Container(String),
+    /// This container was made from it and runs.
+    RunningContainer(String),
     /// It is that of one platform in this image for several.
     Platforms(String),
     /// Images may share what it has for a platform.
@@ -61,6 +65,7 @@ impl ImageHolder {
         match self {
             Self::Names => Hint::RemoveNames,
             Self::Container(id) => Hint::RemoveContainer(id.clone()),
+            Self::RunningContainer(id) => Hint::StopUserOfImage(id.clone()),
             Self::Platforms(image) => Hint::RemoveImage(image.clone()),
             Self::Variant => Hint::Force,
             Self::LastPlatform => Hint::RemoveWhole,
@@ -73,6 +78,7 @@ impl std::fmt::Display for ImageHolder {
         match self {
             Self::Names => f.write_str("it has several names"),
             Self::Container(id) => write!(f, "container {id} uses it"),
+            Self::RunningContainer(id) => write!(f, "container {id} uses it and runs"),
             Self::Platforms(image) => write!(f, "image {image} has it for one of its platforms"),
             Self::Variant => f.write_str("it goes from all images that have it for this platform"),
             Self::LastPlatform => f.write_str("it is here for no other platform"),

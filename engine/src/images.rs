@@ -1,7 +1,7 @@
 //! The images in the store: listing, inspecting, history, naming, removing.
 
 use crate::{Engine, Error, ImageHolder, resolve::hold_found};
-use rbuild_cache::{ImageLayer, ImageRecord, Lease, RefRecord};
+use rbuild_cache::{Container, ContainerState, ImageLayer, ImageRecord, Lease, RefRecord};
 use rbuild_image::ImageError;
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Reference, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,6 +212,7 @@ impl Engine {
         let full = name.parse::<Reference>().map(|asked| asked.to_string()).ok();
         let asked = named.iter().find(|(known, _)| Some(known.to_string()) == full);
         let asked = asked.map(|(known, _)| known.clone());
+        let is_named = asked.is_some();
         let doomed: Vec<Reference> = match asked {
             Some(asked) => vec![asked],
             None if named.len() > 1 && force == Force::No => {
@@ -219,10 +220,18 @@ impl Engine {
             }
             None => named.iter().map(|(known, _)| known.clone()).collect(),
         };
-        let last = doomed.len() == named.len();
-        if last {
+        let last = doomed.len() == named.len() && {
             self.check_unused(name, &record, force)?;
-        }
+            match self.running_container(&record)? {
+                // it has no name then, as with docker
+                Some(_) if is_named => false,
+                Some(id) => {
+                    let holder = ImageHolder::RunningContainer(id);
+                    return Err(Error::ImageInUse { name: name.to_owned(), holder });
+                }
+                None => true,
+            }
+        };
         let mut removed = Vec::new();
         for reference in doomed {
             self.store.remove_reference(&reference)?;
@@ -242,17 +251,22 @@ impl Engine {
     /// Sees that nothing needs an image whose last name is to go.
     fn check_unused(&self, name: &str, record: &ImageRecord, force: Force) -> Result<(), Error> {
         let in_use = |holder| Err(Error::ImageInUse { name: name.to_owned(), holder });
-        let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
         if let Some(whole) = self.store.image_rows()?.iter().find(|whole| whole.parts.contains(&record.id)) {
-            return in_use(ImageHolder::Platforms(short(&whole.id.as_digest().hex())));
+            return in_use(ImageHolder::Platforms(short_id(&whole.id.as_digest().hex())));
         }
-        let uses = |image: &ImageId| *image == record.id || record.includes(image);
         if force == Force::No
-            && let Some(container) = self.containers()?.into_iter().find(|one| uses(&one.image_id))
+            && let Some(container) = self.containers()?.into_iter().find(|one| is_made_from(one, record))
         {
-            return in_use(ImageHolder::Container(short(&container.id)));
+            return in_use(ImageHolder::Container(short_id(&container.id)));
         }
         Ok(())
+    }
+
+    /// The short id of a container that was made from an image and runs.
+    fn running_container(&self, record: &ImageRecord) -> Result<Option<String>, Error> {
+        let containers = self.containers()?.into_iter();
+        let mut running = containers.filter(|one| one.state == ContainerState::Running);
+        Ok(running.find(|one| is_made_from(one, record)).map(|one| short_id(&one.id)))
     }
 
     /// Removes what is left of an image whose record is gone or damaged; `None` when nothing of it is there.
@@ -328,4 +342,13 @@ impl Engine {
 
 fn digests(named: &[(Reference, RefRecord)]) -> Vec<(Reference, Digest)> {
     named.iter().filter_map(|(name, record)| Some((name.clone(), record.manifest?))).collect()
+}
+
+/// True if `container` was made from the image, or from one of its platforms.
+fn is_made_from(container: &Container, record: &ImageRecord) -> bool {
+    container.image_id == record.id || record.includes(&container.image_id)
+}
+
+fn short_id(id: &str) -> String {
+    id.get(..12).unwrap_or(id).to_owned()
 }

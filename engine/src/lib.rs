@@ -197,9 +197,9 @@ pub use rbuild_cache::{
     ContainerNames, ContainerNetwork, ContainerSettings, ContainerState, ContainerUlimit, EvictedBy,
     FailedStepBudget, Fault, FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage,
     LayerId, ListedManifest, LogReader, ManifestList, MissReason, MissingHostPath, MountPropagation,
-    MountUsage, MountedFrom, MountedTmpfs, PlatformImage, PortProtocol, PrivilegeOptions, ProgramNetwork,
-    PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts, Verified,
-    Volume, VolumeName,
+    MountUsage, MountedFrom, MountedTmpfs, PlatformImage, PortProtocol, PrivilegeOptions, ProcessOptions,
+    ProgramNetwork, PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts,
+    Verified, Volume, VolumeName,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

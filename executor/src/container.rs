@@ -4,6 +4,7 @@ use crate::{
     ContainerNetwork, ContainerVolume, Emulator, ExecutorError, GivenDevices, HostFiles, Isolation,
     Snapshots, container_base,
     guest::Guest,
+    host_files::HostNames,
     mounts::{host_file, shared_memory},
     relay::{Input, Pipes, Relay},
     run::exit_code,
@@ -14,7 +15,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
-use rbuild_cache::{LayerId, Store};
+use rbuild_cache::{LayerId, ProcessOptions, Store};
 use rbuild_oci::{ContainerConfig, DEFAULT_PATH, ImagePath};
 use rbuild_planner::{Access, Security};
 use rbuild_sys::{
@@ -72,6 +73,8 @@ pub struct ContainerSandbox<'a> {
     pub security: Security,
     /// `--cap-add` and its like.
     pub privileges: &'a Privileges,
+    /// Its groups, and what its kernel is told.
+    pub process: &'a ProcessOptions,
     /// Its devices.
     pub given: &'a GivenDevices,
     /// What its processes may use.
@@ -89,6 +92,12 @@ pub struct UpperDirectory<'a> {
     pub fs: &'a Path,
     /// The kernel's.
     pub work: &'a Path,
+}
+
+impl<'a> UpperDirectory<'a> {
+    fn with(self, syncing: Syncing) -> Upper<'a> {
+        Upper { directory: self.fs, work: self.work, syncing }
+    }
 }
 
 /// Where a container's streams go. Those of this process are carried through pipes: the container never gets the descriptors.
@@ -141,6 +150,13 @@ impl Sandboxed {
         let pid = running.child.pid();
         let pid = pid.map_err(|error| ExecutorError::system("read", b"/proc/self/fdinfo", error))?;
         Ok(Self { pid, running: Some(running), relay, root: Some(root), network: None })
+    }
+
+    /// Says how soon its processes are killed when the machine has no memory. What it has begun until now keeps the usual.
+    fn give_memory_score(&self, score: i32) -> Result<(), ExecutorError> {
+        let path = format!("/proc/{}/oom_score_adj", self.pid);
+        let written = fs::write(&path, score.to_string());
+        written.map_err(|error| ExecutorError::system("write", path.as_bytes(), error))
     }
 
     /// Its network, if it is a container's.
@@ -289,27 +305,17 @@ pub fn is_paused(pid: i32) -> bool {
 ///
 /// # Errors
 /// [`ExecutorError::Sandbox`], [`ExecutorError::UnknownUser`].
-pub fn start_container<'a>(
-    container: &ContainerSandbox<'a>,
+pub fn start_container(
+    container: &ContainerSandbox<'_>,
     network: ContainerNetwork,
 ) -> Result<Sandboxed, ExecutorError> {
     let ContainerSandbox { store, layers, init, changes, .. } = container;
     let snapshots = Snapshots::new(store);
-    let upper = |directory: &UpperDirectory<'a>, syncing| Upper {
-        directory: directory.fs,
-        work: directory.work,
-        syncing,
-    };
-    forget_skipped_syncing(init)?;
-    let base = snapshots.writable(layers, None, upper(init, Syncing::Skipped))?;
-    container_base::prepare(&base)?;
-    if let Some(emulator) = container.emulator {
-        emulator.make_place(&base)?;
-    }
-    base.collect()?;
-    let root = snapshots.writable(layers, Some(init.fs), upper(changes, container.syncing))?;
+    prepare_base(container, &snapshots)?;
+    let root = snapshots.writable(layers, Some(init.fs), changes.with(container.syncing))?;
     root.note_copy(container.copy)?;
     let identity = run_identity(root.view(), &container.config.user)?;
+    let identity = identity.with_groups(root.view(), &container.process.groups)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
     let terminal = match &container.stdio {
         Stdio::Terminal(slave) => Some(slave.as_fd()),
@@ -318,7 +324,8 @@ pub fn start_container<'a>(
     let volumes = container.volumes.iter().map(|volume| volume.to_mount(root.view()));
     let emulator = container.emulator.map(Emulator::mount);
     let shared = container.shm_size.filter(|size| *size > 0).map(shared_memory);
-    let hostname = container.host_files.hostname(container.hostname)?;
+    let names = HostNames { host: container.hostname, domain: container.process.domain.as_deref() };
+    let hostname = container.host_files.hostname(&names.whole())?;
     let hostname = host_file(&hostname, "/etc/hostname", container.root_access);
     let streams = Streams::new(&container.stdio)?;
     let mounts = std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes);
@@ -332,7 +339,8 @@ pub fn start_container<'a>(
         identity: &identity,
         directory: &directory,
         first: container.first,
-        hostname: container.hostname,
+        names,
+        kernel: &container.process.kernel,
         network: network.as_sandbox(),
         address: network.interface().and_then(|interface| Some(interface.v4?.0)),
         host_files: container.host_files,
@@ -352,7 +360,19 @@ pub fn start_container<'a>(
     let running = guest.start(&root).map_err(not_started)?;
     let relay = streams.relay(running.child.pidfd())?;
     let sandboxed = Sandboxed::new(running, relay, root)?;
+    container.process.memory_score.map_or(Ok(()), |score| sandboxed.give_memory_score(score))?;
     Ok(Sandboxed { network: Some(network), ..sandboxed })
+}
+
+/// Makes what the container has over its image.
+fn prepare_base(container: &ContainerSandbox<'_>, snapshots: &Snapshots) -> Result<(), ExecutorError> {
+    forget_skipped_syncing(&container.init)?;
+    let base = snapshots.writable(container.layers, None, container.init.with(Syncing::Skipped))?;
+    container_base::prepare(&base)?;
+    if let Some(emulator) = container.emulator {
+        emulator.make_place(&base)?;
+    }
+    base.collect()
 }
 
 /// A program that is not there or cannot be executed is the caller's.

@@ -2,7 +2,8 @@
 //! place.
 
 use crate::{
-    ExecutorError, GivenDevices, HostFiles, Identity, Isolation, mounts::host_file, snapshot::RootMount,
+    ExecutorError, GivenDevices, HostFiles, Identity, Isolation, host_files::HostNames, mounts::host_file,
+    snapshot::RootMount,
 };
 use rbuild_oci::ImagePath;
 use rbuild_planner::{Access, Security};
@@ -15,6 +16,7 @@ use rbuild_sys::{
     spawn::Stdio,
 };
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     net::Ipv4Addr,
     os::fd::{AsFd, BorrowedFd},
@@ -33,7 +35,9 @@ pub(crate) struct Guest<'a> {
     pub(crate) first: FirstProcess,
     /// Made where it is missing.
     pub(crate) directory: &'a ImagePath,
-    pub(crate) hostname: &'a str,
+    pub(crate) names: HostNames<'a>,
+    /// Parameters of the kernel in its namespaces.
+    pub(crate) kernel: &'a BTreeMap<String, String>,
     pub(crate) network: Network<'a>,
     /// Its address there, if it has one of its own that bears its name.
     pub(crate) address: Option<Ipv4Addr>,
@@ -72,7 +76,7 @@ impl Guest<'_> {
         let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
         let mut mounts = vec![
             host_file(
-                &self.host_files.hosts((self.hostname, self.address), self.network)?,
+                &self.host_files.hosts((self.names, self.address), self.network)?,
                 "/etc/hosts",
                 self.host_file_access,
             )?,
@@ -95,7 +99,9 @@ impl Guest<'_> {
                 identity: sandbox::Identity { uid: *uid, gid: *gid, groups },
                 first: self.first,
             },
-            hostname: self.hostname,
+            hostname: self.names.host,
+            domain: self.names.domain,
+            kernel: self.kernel,
             network: self.network,
             mounts: &mounts,
             confinement: confinement(self.security),

@@ -92,6 +92,27 @@ fn check_hostname(name: &str) -> Result<(), ExecutorError> {
     Err(ExecutorError::HostName { name: name.to_owned() })
 }
 
+/// What a machine, which a process takes its sandbox for, is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostNames<'a> {
+    /// Its name.
+    pub(crate) host: &'a str,
+    /// That of its domain.
+    pub(crate) domain: Option<&'a str>,
+}
+
+impl HostNames<'_> {
+    /// The name with that of the domain.
+    pub(crate) fn whole(&self) -> String {
+        self.domain.map_or_else(|| self.host.to_owned(), |domain| format!("{}.{domain}", self.host))
+    }
+
+    /// All names, as a line of `/etc/hosts` has them.
+    fn listed(&self) -> String {
+        if self.domain.is_some() { format!("{} {}", self.whole(), self.host) } else { self.host.to_owned() }
+    }
+}
+
 /// The files, made when the first RUN needs them and removed with the value.
 #[derive(Debug)]
 pub struct HostFiles {
@@ -120,16 +141,18 @@ impl HostFiles {
         &self.names
     }
 
-    /// The hosts file for a container called `hostname` on `network`, where it may have an address.
+    /// The hosts file for a container called `names` on `network`, where it may have an address.
     ///
     /// # Errors
     /// [`ExecutorError::HostName`]; an I/O error when it cannot be written.
     pub(crate) fn hosts(
         &self,
-        (hostname, address): (&str, Option<Ipv4Addr>),
+        (names, address): (HostNames<'_>, Option<Ipv4Addr>),
         network: Network<'_>,
     ) -> Result<PathBuf, ExecutorError> {
-        check_hostname(hostname)?;
+        let (whole, listed) = (names.whole(), names.listed());
+        check_hostname(names.host)?;
+        names.domain.map_or(Ok(()), check_hostname)?;
         // where the host's loopback is that of the container, it is the machine itself
         let (kind, gateway) = match network {
             Network::Host => ("host", LOOPBACK.to_owned()),
@@ -137,16 +160,16 @@ impl HostFiles {
                 ("own", host_gateway().map_or_else(|| LOOPBACK.to_owned(), |address| address.to_string()))
             }
         };
-        let own = if address.is_some() { String::new() } else { format!(" {hostname}") };
+        let own = if address.is_some() { String::new() } else { format!(" {listed}") };
         let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.names.add_hosts {
             let address = if address == HOST_GATEWAY { &gateway } else { address };
             text.push_str(&format!("{address}\t{host}\n"));
         }
         if let Some(address) = address {
-            text.push_str(&format!("{address}\t{hostname}\n"));
+            text.push_str(&format!("{address}\t{listed}\n"));
         }
-        self.write(&format!("hosts-{kind}-{hostname}"), &text, 0o644)
+        self.write(&format!("hosts-{kind}-{whole}"), &text, 0o644)
     }
 
     /// The file `/etc/hostname` of a container called `hostname`.

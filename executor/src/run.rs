@@ -5,6 +5,7 @@ use crate::{
     emulation::Place,
     go_quoted::go_quoted,
     guest::Guest,
+    host_files::HostNames,
     mounts::{SHARED_MEMORY, shared_memory},
     network::{Networks, StepNetwork},
     run_identity,
@@ -22,6 +23,7 @@ use rbuild_sys::{
     spawn::{Ended, Stdio, Usage},
 };
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs::File,
     io::Read,
@@ -183,7 +185,8 @@ pub(crate) fn launch(
         identity: &identity,
         first: FirstProcess::Command,
         directory: &action.cwd,
-        hostname: &action.hostname,
+        names: HostNames { host: &action.hostname, domain: None },
+        kernel: &BTreeMap::new(),
         network: network.as_sandbox(),
         address: None,
         host_files: run.host_files,

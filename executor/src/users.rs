@@ -26,6 +26,28 @@ pub struct Identity {
     pub home: String,
 }
 
+impl Identity {
+    /// The same with the groups called `names` in `view` as well, or by number (`--group-add`).
+    ///
+    /// # Errors
+    /// [`ExecutorError::UnknownGroup`], [`ExecutorError::IdOutOfRange`].
+    pub fn with_groups(mut self, view: &RootView, names: &[String]) -> Result<Self, ExecutorError> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let known = Groups::read(view)?;
+        for name in names {
+            let group = known.named(name).or_else(|| name.parse().ok());
+            let group = group.ok_or_else(|| ExecutorError::UnknownGroup { name: name.clone() })?;
+            in_range([group])?;
+            if !self.groups.contains(&group) {
+                self.groups.push(group);
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// The owner `--chown=text` (or USER `text`, for WORKDIR) means in `view`: a user that is not there is root, a group that is
 /// not there is the user's own.
 ///

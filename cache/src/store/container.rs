@@ -26,12 +26,11 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::{self, Write},
-    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
 /// The exit code of a program that was killed.
-const KILLED: i32 = 137;
+pub(super) const KILLED: i32 = 137;
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +95,7 @@ impl Container {
     }
 
     /// The same container with what is known of its program.
-    fn with(mut self, program: &ContainerProgram, state: ContainerState) -> Self {
+    pub(super) fn with(mut self, program: &ContainerProgram, state: ContainerState) -> Self {
         (self.started, self.finished) = (Some(program.started), None);
         self.pid = (state == ContainerState::Running).then_some(program.pid);
         self.network = program.network.clone().filter(|_| state == ContainerState::Running);
@@ -161,16 +160,6 @@ pub struct ContainerDirectory {
 pub struct ContainerLock {
     lock: FileLock,
     path: PathBuf,
-}
-
-/// The right to make a container stand still. Ends when dropped, or with the last process that has its descriptor.
-#[derive(Debug)]
-pub struct PauseLock(FileLock);
-
-impl AsFd for PauseLock {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file().as_fd()
-    }
 }
 
 impl ContainerLock {
@@ -376,16 +365,6 @@ impl ContainerDirectory {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Waits for the right to make it stand still, which one process has at a time.
-    ///
-    /// # Errors
-    /// An I/O error when the lock file cannot be opened.
-    pub fn lock_pause(&self) -> Result<PauseLock, StoreError> {
-        // not in the container's directory, which may be removed meanwhile
-        let path = self.store.at(&format!("locks/pauses/{}", self.id().unwrap_or_default()));
-        FileLock::wait(&path, LockMode::Exclusive, OnUnlock::Remove).map(PauseLock)
     }
 
     /// The record; `None` when there is none, or when the container was to be removed with its program and that has

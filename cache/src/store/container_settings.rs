@@ -3,6 +3,7 @@
 use super::container_mount::ContainerMount;
 use super::container_network::{ContainerNames, ContainerNetwork, PublishedPort};
 use super::privilege_options::PrivilegeOptions;
+use super::process_options::ProcessOptions;
 use rbuild_oci::Platform;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,9 @@ pub struct ContainerSettings {
     /// What its processes may do.
     #[serde(default)]
     pub privileges: PrivilegeOptions,
+    /// What its first process and its kernel are told beside that.
+    #[serde(default)]
+    pub process: ProcessOptions,
     /// Bytes of its shared memory, if not as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shm_size: Option<u64>,

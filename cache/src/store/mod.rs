@@ -5,9 +5,11 @@ mod blob;
 mod budget;
 mod cache_mount;
 mod container;
+mod container_end;
 mod container_health;
 mod container_mount;
 mod container_network;
+mod container_pause;
 mod container_ports;
 mod container_settings;
 mod container_volumes;
@@ -30,6 +32,7 @@ mod open_upload;
 mod opening;
 mod partial_blob;
 mod privilege_options;
+mod process_options;
 mod reference_record;
 mod remote_layer;
 mod reserve;
@@ -46,7 +49,6 @@ pub use budget::Budget;
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
 pub use container::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, Next,
-    PauseLock,
 };
 pub use container_health::{ContainerHealth, HealthResult, HealthStatus};
 pub use container_mount::{
@@ -55,6 +57,7 @@ pub use container_mount::{
 pub use container_network::{
     BoundPort, ContainerNames, ContainerNetwork, PortProtocol, ProgramNetwork, PublishedPort,
 };
+pub use container_pause::PauseLock;
 pub use container_settings::{
     ContainerInput, ContainerLimits, ContainerLog, ContainerSettings, ContainerStreams, ContainerUlimit,
 };
@@ -74,6 +77,7 @@ pub use manifest_list::{ListedManifest, ManifestList};
 pub use mount_record::MountUsage;
 pub use open_upload::OpenUpload;
 pub use privilege_options::PrivilegeOptions;
+pub use process_options::ProcessOptions;
 pub use reference_record::RefRecord;
 pub use remote_layer::{FilledLayer, LayerLock};
 pub use reserve::Reserve;

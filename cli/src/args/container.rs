@@ -5,6 +5,7 @@ use super::{
     health::HealthFlags,
     limits::LimitFlags,
     network::NetworkFlags,
+    process::{ProcessFlags, UnmetFlags},
     security::SecurityFlags,
     system::PruneFlags,
     volume::MountFlags,
@@ -114,6 +115,9 @@ pub(crate) struct ContainerArgs {
     /// When to fetch the image: missing, always or never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: String,
+    /// Do not show how the image is fetched
+    #[arg(short, long, switch = false)]
+    pub(crate) quiet: bool,
     /// Run the image for this platform, such as linux/arm64 [env DOCKER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
@@ -133,6 +137,10 @@ pub(crate) struct ContainerArgs {
     pub(crate) privileged: bool,
     #[command(flatten)]
     pub(crate) security: SecurityFlags,
+    #[command(flatten)]
+    pub(crate) process: ProcessFlags,
+    #[command(flatten)]
+    pub(crate) unmet: UnmetFlags,
     #[command(flatten, next_help_heading = "Network")]
     pub(crate) network: NetworkFlags,
     #[command(flatten, next_help_heading = "Limits")]
@@ -167,6 +175,9 @@ pub(crate) struct PsArgs {
     /// Only print ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Show how much they have written
+    #[arg(short, long)]
+    pub(crate) size: bool,
 }
 
 /// What was typed after `rm`.

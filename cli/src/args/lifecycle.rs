@@ -93,6 +93,9 @@ pub(crate) struct LogsArgs {
     /// Show when each line was written
     #[arg(short, long)]
     pub(crate) timestamps: bool,
+    /// Show what a log driver has noted with each line: nothing, and a blank
+    #[arg(long)]
+    pub(crate) details: bool,
 }
 
 /// What was typed after `attach`.

@@ -1,6 +1,6 @@
 //! The flags of `update`.
 
-use super::LimitFlags;
+use super::{LimitFlags, UnmetFlags};
 use clap::Args;
 
 /// What was typed after `update`.
@@ -39,6 +39,8 @@ pub(crate) struct UpdateArgs {
     /// When it is started again: only no
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<String>,
+    #[command(flatten)]
+    pub(crate) unmet: UnmetFlags,
 }
 
 impl UpdateArgs {

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     args::{CommitArgs, PortArgs, PsArgs, RmArgs},
     error::{CliError, UsageError},
-    exit::warn,
+    exit::{tell, warn},
     options::{detail, image_name},
     streams::{answer, print},
     table::{Column, Format, Listing},
@@ -47,14 +47,20 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
             warn(&format!("the record of the container {id} is damaged: remove it with 'rbuild rm -f {id}'"));
         }
     }
-    let rows = containers
+    let counts = args.size || args.format.as_deref().is_some_and(|format| format.contains(".Size"));
+    let chosen = containers
         .iter()
         .filter(|container| all || container.state == ContainerState::Running)
         .filter(|container| filters.iter().all(|filter| filter.admits(container, &containers)))
-        .take(last.unwrap_or(usize::MAX))
-        .map(|container| ContainerRow::new(container, detail(args.no_trunc), app.environment.now));
-    let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
-    let listing = Listing::of(COLUMNS, &shown, rows);
+        .take(last.unwrap_or(usize::MAX));
+    let mut rows = Vec::new();
+    for container in chosen {
+        let row = ContainerRow::new(container, detail(args.no_trunc), app.environment.now);
+        rows.push(if counts { row.with_size(engine.container_sizes(container)?) } else { row });
+    }
+    let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
+    let shown = if args.size { &shown[..] } else { &shown[..7] };
+    let listing = Listing::of(COLUMNS, shown, rows);
     answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
 }
 
@@ -108,7 +114,9 @@ pub(super) fn commit(app: &App, args: CommitArgs) -> Result<(), CliError> {
         pause: if args.pause { Pause::Container } else { Pause::Nothing },
         layers: if args.squash { CommitLayers::One } else { CommitLayers::Added },
     };
-    let committed = app.engine()?.commit(&request)?;
+    let name = request.container.clone();
+    let busy = move || tell(&format!("Waiting for another command that makes container {name} stand still"));
+    let committed = app.engine()?.commit(&request, busy)?;
     if args.pause && committed.during == During::Running {
         warn(&format!(
             "container {} has no control group that can be frozen: it ran while its files were read",

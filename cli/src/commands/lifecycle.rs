@@ -150,6 +150,10 @@ pub(super) fn logs(app: &App, args: &LogsArgs) -> Result<(), CliError> {
         if args.timestamps && *is_first {
             bytes.extend_from_slice(full(entry.time).as_bytes());
         }
+        if args.details && *is_first {
+            // no driver notes anything
+            bytes.push(b' ');
+        }
         *is_first = entry.ends_line();
         bytes.extend_from_slice(&entry.bytes);
         let written = match entry.stream {

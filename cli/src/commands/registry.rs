@@ -131,6 +131,15 @@ pub(super) fn fetch(
     work(style, async |events| engine.pull(name, platform, events).await).map(|_| ())
 }
 
+/// The same without a word about how that goes.
+pub(super) fn fetch_quietly(
+    engine: &Engine,
+    name: &Reference,
+    platform: Option<Platform>,
+) -> Result<(), CliError> {
+    work(Style::Quiet, async |events| engine.pull(name, platform, events).await).map(|_| ())
+}
+
 /// Fetches what a build has left of the image at its registry.
 pub(super) fn fetch_layers(
     app: &App,

@@ -2,7 +2,7 @@
 
 use super::{
     attendance, key_value_file,
-    registry::{fetch, fetch_layers},
+    registry::{fetch, fetch_layers, fetch_quietly},
     session,
     signals::Signals,
 };
@@ -170,10 +170,17 @@ fn provide_image(app: &App, engine: &Engine, options: &RunOptions) -> Result<(),
         PullWhen::Missing if engine.has_image(&options.image, options.platform.as_ref())? => return Ok(()),
         PullWhen::Missing => {
             let name = reference(&options.image)?;
-            exit::tell(&format!("Unable to find image '{}' locally", with_tag(&name)));
+            if !options.quiet {
+                exit::tell(&format!("Unable to find image '{}' locally", with_tag(&name)));
+            }
         }
     }
-    fetch(app, engine, &reference(&options.image)?, options.platform.clone())
+    let name = reference(&options.image)?;
+    if options.quiet {
+        fetch_quietly(engine, &name, options.platform.clone())
+    } else {
+        fetch(app, engine, &name, options.platform.clone())
+    }
 }
 
 fn request(
@@ -223,6 +230,7 @@ fn request(
         exposed: network.exposed,
         names: network.names,
         privileges: options.privileges,
+        process: options.process,
         limits: options.limits,
         shm_size: options.shm_size,
         terminal,

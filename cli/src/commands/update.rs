@@ -6,7 +6,7 @@ use crate::{
     args::UpdateArgs,
     error::{CliError, UsageError},
     monitor,
-    options::{ChangedLimits, never_restarted},
+    options::{ChangedLimits, check_unmet, never_restarted},
     streams::print,
 };
 use rbuild::{Force, UnmetLimit};
@@ -14,6 +14,7 @@ use rbuild::{Force, UnmetLimit};
 /// Changes limits of containers.
 pub(super) fn update(app: &App, args: &UpdateArgs) -> Result<(), CliError> {
     never_restarted(args.restart.as_deref())?;
+    check_unmet(&args.unmet)?;
     let changed = ChangedLimits::new(args.limits());
     if changed.is_empty() && args.restart.is_none() {
         return Err(UsageError::new("you must provide one or more flags when using this command").into());

@@ -22,6 +22,7 @@ mod outputs;
 mod packing;
 mod pairs;
 mod ports;
+mod process;
 mod run;
 mod secrets;
 mod security;
@@ -41,6 +42,7 @@ pub(crate) use network::NetworkOptions;
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
 pub(crate) use packing::packing;
 pub(crate) use pairs::{Proxies, label, pairs};
+pub(crate) use process::check as check_unmet;
 pub(crate) use run::{
     Foreground, PullWhen, RunOptions, TerminalUse, container_name, never_restarted, variable,
 };

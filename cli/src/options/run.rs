@@ -2,7 +2,7 @@
 
 use super::{
     Certificates, DetachKeys, NetworkOptions, default_platform, health, label, limits, log, mounts::Mounts,
-    pairs, security, size,
+    pairs, process, security, size,
 };
 use crate::{
     args::{ContainerArgs, RunArgs},
@@ -10,8 +10,8 @@ use crate::{
     error::UsageError,
 };
 use rbuild::{
-    Access, ContainerLog, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform, PrivilegeOptions,
-    Retention, parse_signal,
+    Access, ContainerLog, ContainerNetwork, ContainerStdio, FirstProcess, Healthcheck, Limits, Platform,
+    PrivilegeOptions, ProcessOptions, Retention, parse_signal,
 };
 use std::path::PathBuf;
 
@@ -48,6 +48,8 @@ pub(crate) struct RunOptions {
     pub(crate) stdin: ContainerStdio,
     /// `--privileged`, `--cap-add` and their like.
     pub(crate) privileges: PrivilegeOptions,
+    /// `--group-add`, `--sysctl` and their like.
+    pub(crate) process: ProcessOptions,
     /// `--memory`, `--ulimit` and their like.
     pub(crate) limits: Limits,
     /// `--shm-size`.
@@ -56,6 +58,8 @@ pub(crate) struct RunOptions {
     pub(crate) retention: Retention,
     /// When to fetch the image.
     pub(crate) pull: PullWhen,
+    /// `--quiet`: the choice of saying nothing of that.
+    pub(crate) quiet: bool,
     /// `--tls-verify`.
     pub(crate) certificates: Certificates,
     /// `--label`s.
@@ -94,6 +98,9 @@ impl Foreground {
     /// [`UsageError`].
     pub(crate) fn new(args: &RunArgs) -> Result<Self, UsageError> {
         let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
+        if args.detach && !args.container.process.attach.is_empty() {
+            return Err(UsageError::new("conflicting options: cannot specify both --attach and --detach"));
+        }
         Ok(if args.detach { Self::Leaves } else { Self::Stays(keys, args.sig_proxy) })
     }
 }
@@ -125,8 +132,11 @@ impl RunOptions {
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
         never_restarted(args.restart.as_deref())?;
+        process::check(&args.unmet)?;
         let hostname = args.hostname.filter(|name| !name.is_empty());
         let network = NetworkOptions::new(&args.network, hostname.as_deref())?;
+        let has_network = matches!(network.network, ContainerNetwork::Private | ContainerNetwork::None);
+        let process = process::process(&args.process, has_network)?;
         args.env.iter().try_for_each(|text| variable(text))?;
         let env = pairs(&args.env, environment).into_iter().map(|(name, value)| format!("{name}={value}"));
         Ok(Self {
@@ -147,12 +157,14 @@ impl RunOptions {
                 devices: security::devices(&args.device)?,
                 ..security::privileges(&args.security)?
             },
+            process,
             limits: limits::limits(&args.limits, &[])?,
             shm_size: args.shm_size.as_deref().map(|text| size::bytes("shm-size", text)).transpose()?,
             terminal: if args.tty { TerminalUse::Own } else { TerminalUse::None },
             stdin: if args.interactive { ContainerStdio::Inherit } else { ContainerStdio::Null },
             retention: if args.rm { Retention::Remove } else { Retention::Keep },
             pull: pull(&args.pull)?,
+            quiet: args.quiet,
             certificates: Certificates::from_flag(args.tls_verify),
             labels: args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             label_files: args.label_file,

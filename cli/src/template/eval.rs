@@ -12,7 +12,9 @@ use serde_json::Value;
 const MAX_DEPTH: usize = 100;
 
 /// Fields that hold maps, in which a key that is not there is no mistake.
-const MAPS: [&str; 5] = ["Labels", "ExposedPorts", "Volumes", "Annotations", "Data"];
+const MAPS: [&str; 6] = ["Labels", "ExposedPorts", "Volumes", "Annotations", "Sysctls", "Data"];
+/// The field that holds an object which docker does not look into where there is none.
+const HEALTH: &str = "Health";
 /// Fields that hold lists.
 const LISTS: [&str; 8] = ["Cmd", "Entrypoint", "Env", "OnBuild", "Shell", "Args", "RepoTags", "RepoDigests"];
 
@@ -215,10 +217,14 @@ fn field(start: &Value, fields: &[String]) -> Result<Value, CliError> {
         let of_map = index > 0 && MAPS.contains(&fields[index - 1].as_str());
         match value.get(name) {
             Some(found) => value = found,
-            // an absent object (`Healthcheck` of an image without one) has no fields, and asking for one is not a mistake
-            None if of_map || (value.is_null() && index > 0) => return Ok(Value::Null),
+            // an absent object (`Healthcheck` of an image without one) has no fields, and asking for one is not a mistake, but for
+            // that of a container's health
+            None if of_map || (value.is_null() && index > 0 && fields[index - 1] != HEALTH) => {
+                return Ok(Value::Null);
+            }
             None => {
                 let path = fields[..=index].join(".");
+                let name = if value.is_null() { &fields[index - 1] } else { name };
                 return Err(CliError::Template(format!(
                     ":1:2: executing \"\" at <.{path}>: map has no entry for key {name:?}"
                 )));

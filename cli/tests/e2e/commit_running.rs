@@ -161,6 +161,27 @@ fn it_stands_still_while_it_is_read_and_only_then() {
 }
 
 #[test]
+fn a_commit_waits_for_another_one_and_says_so() {
+    let Some(here) = with_busybox("a_commit_waits_for_another_one_and_says_so") else { return };
+    let _running = Box::start(&here, &[], "echo ready; exec sleep 1000");
+    let id = here.ok(["inspect", "-f", "{{.Id}}", "box"]);
+    // what another one holds while it reads
+    let path = here.store().join("locks/pauses").join(id.trim_end());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let other = fs::File::create(&path).unwrap();
+    other.lock().unwrap();
+    let mut commit = here.command(["commit", "box", "made"]);
+    let mut commit = commit.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(commit.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "Waiting for another command that makes container box stand still\n");
+    assert!(commit.try_wait().unwrap().is_none());
+    drop(other);
+    assert!(commit.wait().unwrap().success());
+    assert_eq!(here.run(["commit", "box", "made"]).stderr, "");
+}
+
+#[test]
 fn it_goes_on_when_its_commit_is_killed_or_fails() {
     let Some(here) = with_busybox("it_goes_on_when_its_commit_is_killed_or_fails") else { return };
     let mut running =

@@ -84,13 +84,22 @@ fn a_container_whose_image_is_gone_runs_on_and_keeps_its_files() {
     wait_for(|| here.run(["exec", "box", "cat", "/own"]).stdout == "own\n");
     let ran = here.fails(["rmi", "base"]);
     assert!(ran.stderr.contains("remove the container first"), "{ran:#?}");
-    here.ok(["rmi", "-f", "base"]);
+    let image = here.ok(["inspect", "-f", "{{.Image}}", "box"]);
+    let ran = here.fails(["rmi", "-f", image.trim_end()]);
+    assert!(ran.code == 1 && ran.stderr.contains("uses it and runs): stop it with"), "{ran:#?}");
+    // the name can be taken away by force, and the image stays
+    assert_eq!(here.ok(["rmi", "-f", "base"]), "Untagged: base:latest\n");
+    here.ok(["prune", "-a", "-f"]);
+    here.ok(["commit", "box", "kept"]);
+    here.ok(["rmi", "kept"]);
+    assert!(here.fails(["rmi", "-f", image.trim_end()]).stderr.contains("uses it and runs"));
+    here.ok(["stop", "-t", "0", "box"]);
+    here.ok(["rmi", "-f", image.trim_end()]);
+    here.ok(["start", "box"]);
     here.ok(["prune", "-a", "-f"]);
     let ran = here.fails(["commit", "box", "made"]);
     assert!(ran.code == 1 && ran.stderr.contains("No such image: sha256:"), "{ran:#?}");
     assert_eq!(here.ok(["exec", "box", "cat", "/base", "/own"]), "base\nown\n");
-    here.ok(["stop", "-t", "0", "box"]);
-    here.ok(["start", "box"]);
     assert_eq!(here.ok(["exec", "box", "cat", "/base"]), "base\n");
     here.ok(["export", "-o", "box.tar", "box"]);
     here.ok(["import", "box.tar", "made"]);

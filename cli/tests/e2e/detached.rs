@@ -223,6 +223,12 @@ fn states_are_true_whoever_was_killed() {
     wait_for(|| here.ok(["ps", "-q"]).is_empty());
     assert_eq!(here.ok(["ps", "-a", "--format", "{{.Names}}: {{.State}}"]), "monitored: exited\n");
     assert_eq!(here.ok(["wait", "monitored"]), "137\n");
+    // it is known to have ended when that was first seen
+    let times =
+        || here.ok(["inspect", "--format", "{{.State.StartedAt}} {{.State.FinishedAt}}", "monitored"]);
+    let (first, (started, finished)) =
+        (times(), times().trim_end().split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap());
+    assert!(started < finished && first == times(), "{first}");
     wait_for(|| !fs::exists(format!("/proc/{}", pid.trim_end())).unwrap());
     here.ok(["start", "monitored"]);
     assert_eq!(here.ok(["ps", "--format", "{{.Names}}"]), "monitored\n");

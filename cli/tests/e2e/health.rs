@@ -30,7 +30,12 @@ fn a_check_of_the_image_is_run_in_the_container_and_shown() {
             CMD echo \"$WHO $(id -u) $(pwd)\"; echo err >&2; test -e /tmp/well\n";
         here.build("checked", &here.context("c", dockerfile, &[]));
         here.ok(["create", "--name", "box", "checked", "sleep", "1000"]);
-        assert_eq!(inspect(here, "{{json .State.Health}}"), "null");
+        assert_eq!(inspect(here, "{{json .State.Health}} {{.State.Health}}"), "null <nil>");
+        let ran = here.fails(["inspect", "-f", "{{.State.Health.Status}}", "box"]);
+        assert!(
+            ran.stderr.contains("at <.State.Health.Status>: map has no entry for key \"Health\""),
+            "{ran:#?}"
+        );
         here.ok(["start", "box"]);
         wait_for(here, || status(here).ends_with(" (unhealthy)\n"));
         here.ok(["exec", "-u", "0", "box", "sh", "-c", "mkdir -p /tmp; : > /tmp/well"]);

@@ -29,6 +29,7 @@ mod deep_trees;
 mod detached;
 mod devices;
 mod diagnostics;
+mod docker_flags;
 mod emulators;
 mod examples;
 mod exec;

@@ -28,7 +28,8 @@ pub enum During {
 }
 
 impl Engine {
-    /// A draft of the layer that `container` has made so far, and the layers below it held by `lease`.
+    /// A draft of the layer that `container` has made so far, and the layers below it held by `lease`. `busy` is called before
+    /// another process that makes it stand still is waited for.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`] when its layers are gone, [`Error::NoSuchContainer`] when it was removed meanwhile.
@@ -36,20 +37,24 @@ impl Engine {
         &self,
         container: &Container,
         lease: &Lease,
-        pause: Pause,
+        (pause, busy): (Pause, &mut dyn FnMut()),
     ) -> Result<(LayerDraft, During), Error> {
         if !lease.hold(&container.layers, &[])?.is_empty() {
             return Err(Error::NoSuchImage(container.image.clone()));
         }
-        self.read_changes(&container.id, pause)
+        self.read_changes(&container.id, (pause, busy))
     }
 
-    fn read_changes(&self, id: &str, pause: Pause) -> Result<(LayerDraft, During), Error> {
+    fn read_changes(
+        &self,
+        id: &str,
+        (pause, busy): (Pause, &mut dyn FnMut()),
+    ) -> Result<(LayerDraft, During), Error> {
         loop {
             let container = self.container(id)?;
             let draft = self.store.new_layer()?;
             let read = if container.state == ContainerState::Running {
-                self.read_running(&container, &draft, pause)
+                self.read_running(&container, &draft, (pause, &mut *busy))
             } else {
                 let changes = self.store.container(id).fs();
                 rbuild_executor::clone_layer(&changes, draft.fs())
@@ -71,7 +76,7 @@ impl Engine {
         &self,
         container: &Container,
         draft: &LayerDraft,
-        pause: Pause,
+        (pause, busy): (Pause, &mut dyn FnMut()),
     ) -> Result<Option<During>, Error> {
         let directory = self.store.container(&container.id);
         let Some((pid, process)) = pinned(container)? else {
@@ -79,7 +84,7 @@ impl Engine {
         };
         // two that pause it would wake it for each other
         let lock = match pause {
-            Pause::Container => Some(directory.lock_pause()?),
+            Pause::Container => Some(directory.lock_pause(busy)?),
             Pause::Nothing => None,
         };
         // a person has paused it, and lets it go on when they want to

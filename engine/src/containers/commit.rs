@@ -52,18 +52,19 @@ pub struct Committed {
 
 impl Engine {
     /// Makes an image of a container: its image's layers, and its own changes as one layer on top. What is mounted in it is
-    /// left out. A container that runs stands still while its files are read, if that is asked for and can be done.
+    /// left out. A container that runs stands still while its files are read, if that is asked for and can be done; `busy` is
+    /// called before another process that makes it stand still is waited for.
     ///
     /// # Errors
     /// [`Error::NoSuchContainer`], [`Error::Plan`] or [`Error::Syntax`] for a bad change, [`Error::Store`],
     /// [`Error::Executor`] when its files cannot be read or its processes do not stand still.
-    pub fn commit(&self, request: &CommitRequest) -> Result<Committed, Error> {
+    pub fn commit(&self, request: &CommitRequest, mut busy: impl FnMut()) -> Result<Committed, Error> {
         let container = self.container(&request.container)?;
         let lease = self.store.lease()?;
         let base = self.held_image(&container.image_id.to_string(), None, &lease)?;
         let mut config = self.image_config(&base.id)?;
         config.config = apply_changes(container.config.clone(), &request.changes)?;
-        let (draft, during) = self.held_changes(&container, &lease, request.pause)?;
+        let (draft, during) = self.held_changes(&container, &lease, (request.pause, &mut busy))?;
         let now = Timestamp::from(self.store.now());
         let layer = draft.commit(&lease, &LayerMeta::new(now, LayerSource::Own))?;
         config.created = Some(now);

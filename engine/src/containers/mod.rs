@@ -41,6 +41,7 @@ use crate::{Engine, Error, Force, PauseError, UnknownContainer};
 use rbuild_cache::{Container, ContainerDirectory, ContainerState, StoreError};
 use rbuild_executor::Snapshots;
 use rbuild_image::ImageError;
+use rbuild_oci::Timestamp;
 use std::{
     io::{self, Write},
     os::fd::AsRawFd,
@@ -75,6 +76,12 @@ impl Engine {
             let pid = container.pid.filter(|_| container.state == ContainerState::Running);
             container.paused = pid.is_some_and(rbuild_executor::is_paused);
             container.health = self.health_of(container)?;
+            if container.finished.is_none() && matches!(container.state, ContainerState::Exited(_)) {
+                // killed with the process that ran it; on a full disk the next one who looks writes it down
+                let now = Timestamp::from(self.store.now());
+                container.finished = Some(now);
+                let _ = self.store.container(&container.id).note_killed(now);
+            }
         }
         containers.sort_by_key(|container| std::cmp::Reverse(container.created));
         Ok(containers)
@@ -118,7 +125,7 @@ impl Engine {
     pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
         let container = self.container(name)?;
         let lease = self.store.lease()?;
-        let (draft, _) = self.held_changes(&container, &lease, Pause::Nothing)?;
+        let (draft, _) = self.held_changes(&container, &lease, (Pause::Nothing, &mut || {}))?;
         let view = Snapshots::new(&self.store).view_under(&container.layers, draft.fs())?;
         let root = PathBuf::from(format!("/proc/self/fd/{}", view.fd().as_raw_fd()));
         let mut tar = rbuild_image::directory_tar(&self.store, &root)?;

@@ -13,7 +13,7 @@ impl Engine {
     /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`Error::Pause`], [`Error::Executor`] when they do not stop.
     pub fn pause_container(&self, name: &str) -> Result<(), Error> {
         let id = self.container(name)?.id;
-        let _alone = self.store.container(&id).lock_pause()?;
+        let _alone = self.store.container(&id).lock_pause(|| {})?;
         let container = self.running(&id)?;
         if container.paused {
             return Err(PauseError::Already(container.name).into());
@@ -34,7 +34,7 @@ impl Engine {
     /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`Error::Pause`], [`Error::Executor`].
     pub fn unpause_container(&self, name: &str) -> Result<(), Error> {
         let id = self.container(name)?.id;
-        let _alone = self.store.container(&id).lock_pause()?;
+        let _alone = self.store.container(&id).lock_pause(|| {})?;
         let container = self.running(&id)?;
         if !container.paused {
             return Err(PauseError::Not(container.name).into());

@@ -3,7 +3,7 @@
 use super::{process::Retention, recorded_limits};
 use rbuild_cache::{
     ContainerInput, ContainerLog, ContainerMount, ContainerNames, ContainerNetwork, ContainerSettings,
-    ContainerStreams, MountedFrom, PrivilegeOptions, PublishedPort, VolumeName,
+    ContainerStreams, MountedFrom, PrivilegeOptions, ProcessOptions, PublishedPort, VolumeName,
 };
 use rbuild_executor::{FirstProcess, Limits};
 use rbuild_oci::{ContainerConfig, Empty, Healthcheck, ImagePath, Platform};
@@ -49,6 +49,8 @@ pub struct ContainerRequest {
     pub names: ContainerNames,
     /// `--privileged`, `--cap-add`, `--cap-drop` and `--security-opt`.
     pub privileges: PrivilegeOptions,
+    /// `--group-add`, `--sysctl` and their like.
+    pub process: ProcessOptions,
     /// `--memory`, `--ulimit` and their like.
     pub limits: Limits,
     /// `--shm-size` in bytes.
@@ -201,6 +203,7 @@ impl ContainerRequest {
             log: self.log,
             limits: recorded_limits::to_record(&self.limits),
             privileges: self.privileges.clone(),
+            process: self.process.clone(),
             shm_size: self.shm_size,
         }
     }

@@ -83,6 +83,7 @@ impl Engine {
             first: if settings.init { FirstProcess::Init } else { FirstProcess::Command },
             security: privileges::walls(&settings.privileges),
             privileges: &privileges::read_privileges(&settings.privileges)?,
+            process: &settings.process,
             given: &devices::of_container(&settings.privileges)?,
             limits: &limits,
             shm_size: settings.shm_size,

@@ -44,6 +44,7 @@ pub use mount_point::MountPoints;
 use process::Entering;
 pub use process::{Confinement, FirstProcess, Identity, Process};
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, CString},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -131,6 +132,10 @@ pub struct SandboxSpec<'a> {
     pub process: Process<'a>,
     /// Host name.
     pub hostname: &'a str,
+    /// Name of its domain.
+    pub domain: Option<&'a str>,
+    /// Parameters of the kernel in the sandbox's namespaces, by name (sysctl(8)).
+    pub kernel: &'a BTreeMap<String, String>,
     /// Network.
     pub network: Network<'a>,
     /// Mounts beside the fixed ones; of two on one target the later wins, and one on `/dev/shm` is there instead of the usual.
@@ -283,7 +288,8 @@ fn launch(
         attach(&mut program, &mut places, mount, &mut staged)?;
     }
     device::add_message_queues(&mut program);
-    kernel_view::attach_processes(&mut program, &places, (&views, null), paths);
+    let parameters = kernel_parameters(spec.kernel)?;
+    kernel_view::attach_processes(&mut program, &places, (&views, null), (paths, &parameters));
     if spec.root_access == RootAccess::ReadOnly {
         // every place in it has been made by now
         program.set_own_attributes(At::Fd(spec.root.as_raw_fd()), MountAttributes::READ_ONLY);
@@ -292,6 +298,9 @@ fn launch(
         program.loopback_up();
     }
     program.set_hostname(&c_text(Path::new(spec.hostname))?);
+    if let Some(domain) = spec.domain {
+        program.set_domain_name(&c_text(Path::new(domain))?);
+    }
     process::add(&mut program, &places, &Entering::of(spec), rights)?;
     let namespaces = match spec.network {
         Network::Host | Network::Joined(_) => Namespaces::CONTAINER,
@@ -301,6 +310,13 @@ fn launch(
     let stdio = Some(spec.stdio);
     let request = Spawn { program: &program, exec, namespaces, stdio, cgroup };
     Ok(spec.guard.spawn(&request)?)
+}
+
+/// The files of parameters, with what is to be written to them.
+fn kernel_parameters(named: &BTreeMap<String, String>) -> Result<Vec<(CString, CString)>, SandboxError> {
+    let text = |text: &str| c_text(Path::new(text));
+    let file = |name: &str| text(&format!("/proc/sys/{}", name.replace('.', "/")));
+    named.iter().map(|(name, value)| Ok((file(name)?, text(value)?))).collect()
 }
 
 /// Opens places beneath the root, the one way by which a path of an image is resolved in the child.

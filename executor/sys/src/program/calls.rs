@@ -25,7 +25,7 @@ mod numbers {
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
         openat = SYS_openat, openat2 = SYS_openat2, prlimit64 = SYS_prlimit64, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
-        setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
+        setdomainname = SYS_setdomainname, setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
         umask = SYS_umask, umount2 = SYS_umount2, unshare = SYS_unshare, write = SYS_write,
     }
@@ -264,6 +264,24 @@ impl Program {
         let length = name.to_bytes().len();
         let name = self.text(name);
         self.push(number!(sethostname), &[name, length.into()])
+    }
+
+    /// setdomainname(2).
+    pub fn set_domain_name(&mut self, name: &CStr) -> &mut Self {
+        let length = name.to_bytes().len();
+        let name = self.text(name);
+        self.push(number!(setdomainname), &[name, length.into()])
+    }
+
+    /// Writes `text` to the file `path`, which is there.
+    pub fn write_file(&mut self, path: &CStr, text: &CStr) -> &mut Self {
+        let slot = self.slot();
+        let path = self.text(path);
+        let flags = libc::O_WRONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+        self.push_kept(slot, number!(openat), &[libc::AT_FDCWD.into(), path, flags.into()]);
+        let length = text.to_bytes().len();
+        let text = self.text(text);
+        self.push(number!(write), &[slot.into(), text, length.into()])
     }
 
     /// Brings the loopback interface of the network namespace up.

@@ -8,7 +8,7 @@ use crate::{
     program::{At, Mount, OnError, Program, Resolution, Slot},
 };
 use std::{
-    ffi::{CStr, OsStr},
+    ffi::{CStr, CString, OsStr},
     io,
     os::unix::ffi::OsStrExt,
     path::Path,
@@ -75,15 +75,18 @@ pub(super) fn attach_system(program: &mut Program, places: &Places, views: &View
 }
 
 /// `/proc`, where the image must have a real directory. `null` is the null device as it was before the caller's mounts: what
-/// the masks show is not theirs to choose.
+/// the masks show is not theirs to choose. `parameters` are written while that can be done.
 pub(super) fn attach_processes(
     program: &mut Program,
     places: &Places,
     (views, null): (&Views, At),
-    paths: KernelPaths,
+    (paths, parameters): (KernelPaths, &[(CString, CString)]),
 ) {
     let place = places.open(program, c"/proc", Resolution::NoLinks);
     program.move_mount(At::Slot(views.proc), place, c"");
+    for (path, value) in parameters {
+        program.write_file(path, value);
+    }
     if paths == KernelPaths::Shown {
         return;
     }

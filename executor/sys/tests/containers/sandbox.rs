@@ -337,6 +337,8 @@ fn a_terminal_is_the_controlling_one() {
             identity: Identity { uid: 0, gid: 0, groups: &[] },
         },
         hostname: "h",
+        domain: None,
+        kernel: &std::collections::BTreeMap::new(),
         network: Network::Host,
         mounts: &[],
         confinement: Confinement::Default,

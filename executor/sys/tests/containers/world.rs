@@ -159,6 +159,8 @@ impl World {
                 identity: options.identity,
             },
             hostname: "buildkitsandbox",
+            domain: None,
+            kernel: &std::collections::BTreeMap::new(),
             network: options.network,
             mounts: options.mounts,
             confinement: options.confinement,
