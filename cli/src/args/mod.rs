@@ -112,197 +112,197 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
-    Build(Later<BuildArgs>),
+    Build(Later<Box<BuildArgs>>),
     /// Show what a build would do, without doing it
-    Plan(Box<PlanArgs>),
+    Plan(Later<Box<PlanArgs>>),
     /// Check a Dockerfile
-    Check(Box<CheckArgs>),
+    Check(Later<Box<CheckArgs>>),
     /// Commands for build contexts
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Context(ContextCommand),
+    Context(Later<ContextCommand>),
     /// Commands for builds of the past
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Builds(BuildsCommand),
+    Builds(Later<BuildsCommand>),
     /// Open a shell in a step that failed
-    Debug(DebugArgs),
+    Debug(Later<DebugArgs>),
     /// Show why the steps of a build ran, instead of coming from the cache
-    Explain(ExplainArgs),
+    Explain(Later<ExplainArgs>),
     /// Commands for the store and the build cache
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Cache(CacheCommand),
+    Cache(Later<CacheCommand>),
     /// List images
-    Images(ImagesArgs),
+    Images(Later<ImagesArgs>),
     /// Show the history of an image
-    History(HistoryArgs),
+    History(Later<HistoryArgs>),
     /// Show everything about images and containers as JSON
-    Inspect(InspectArgs),
+    Inspect(Later<InspectArgs>),
     /// Give an image another name
-    Tag(TagArgs),
+    Tag(Later<TagArgs>),
     /// Remove images
-    Rmi(RmiArgs),
+    Rmi(Later<RmiArgs>),
     /// Write images to an archive
-    Save(SaveArgs),
+    Save(Later<SaveArgs>),
     /// Read images from an archive
-    Load(LoadArgs),
+    Load(Later<LoadArgs>),
     /// Make an image from a tar archive of a root filesystem
-    Import(ImportArgs),
+    Import(Later<ImportArgs>),
     /// Fetch an image from a registry
-    Pull(PullArgs),
+    Pull(Later<PullArgs>),
     /// Send an image to a registry
-    Push(PushArgs),
+    Push(Later<PushArgs>),
     /// Search a registry for repositories
-    Search(SearchArgs),
+    Search(Later<SearchArgs>),
     /// Commands for registries
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Registry(RegistryCommand),
+    Registry(Later<RegistryCommand>),
     /// Remember the credentials for a registry
-    Login(LoginArgs),
+    Login(Later<LoginArgs>),
     /// Forget the credentials for a registry
-    Logout(LogoutArgs),
+    Logout(Later<LogoutArgs>),
     /// Run a command in a new container
-    Run(Box<RunArgs>),
+    Run(Later<Box<RunArgs>>),
     #[command(flatten)]
     Life(LifeCommand),
     /// List containers
-    Ps(PsArgs),
+    Ps(Later<PsArgs>),
     /// Remove containers
-    Rm(RmArgs),
+    Rm(Later<RmArgs>),
     /// Make an image from a container's changes
-    Commit(CommitArgs),
+    Commit(Later<CommitArgs>),
     /// Write the files of a container to a tar archive
-    Export(ExportArgs),
+    Export(Later<ExportArgs>),
     /// Show what a container has changed, or how two images differ
-    Diff(DiffArgs),
+    Diff(Later<DiffArgs>),
     /// Make an image with fewer layers of one that is there
-    Squash(SquashArgs),
+    Squash(Later<SquashArgs>),
     /// Show what takes how much space
-    Df(DfArgs),
+    Df(Later<DfArgs>),
     /// Remove stopped containers, dangling images and unused cache
-    Prune(SystemPruneArgs),
+    Prune(Later<SystemPruneArgs>),
     /// Show the version
-    Version(VersionArgs),
+    Version(Later<VersionArgs>),
     /// Commands for images
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Image(ImageCommand),
+    Image(Later<ImageCommand>),
     /// Commands for containers
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Container(ContainerCommand),
+    Container(Later<ContainerCommand>),
     /// Commands for volumes
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Volume(VolumeCommand),
+    Volume(Later<VolumeCommand>),
     /// Commands for builds
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Builder(BuilderCommand),
+    Builder(Later<BuilderCommand>),
     /// Commands for builds, under the name of Docker's plugin
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Buildx(BuildxCommand),
+    Buildx(Later<BuildxCommand>),
     /// Commands for lists of manifests of registries
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    Manifest(ManifestCommand),
+    Manifest(Later<ManifestCommand>),
     /// Commands for the whole store
     #[command(subcommand, subcommand_value_name = "COMMAND")]
-    System(SystemCommand),
+    System(Later<SystemCommand>),
 }
 
 /// `image …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// Build an image from a Dockerfile
-    Build(Later<BuildArgs>),
+    Build(Later<Box<BuildArgs>>),
     /// List images
     #[command(visible_alias = "list")]
-    Ls(ImagesArgs),
+    Ls(Later<ImagesArgs>),
     /// Show the history of an image
-    History(HistoryArgs),
+    History(Later<HistoryArgs>),
     /// Show everything about images as JSON
-    Inspect(ImageInspectArgs),
+    Inspect(Later<ImageInspectArgs>),
     /// Give an image another name
-    Tag(TagArgs),
+    Tag(Later<TagArgs>),
     /// Remove images
     #[command(visible_alias = "remove")]
-    Rm(RmiArgs),
+    Rm(Later<RmiArgs>),
     /// Write images to an archive
-    Save(SaveArgs),
+    Save(Later<SaveArgs>),
     /// Read images from an archive
-    Load(LoadArgs),
+    Load(Later<LoadArgs>),
     /// Make an image from a tar archive of a root filesystem
-    Import(ImportArgs),
+    Import(Later<ImportArgs>),
     /// Remove images that nobody uses
-    Prune(ImagePruneArgs),
+    Prune(Later<ImagePruneArgs>),
     /// Show the layers of an image and what each of them does
-    Tree(TreeArgs),
+    Tree(Later<TreeArgs>),
     /// Show how two images differ
-    Diff(DiffArgs),
+    Diff(Later<DiffArgs>),
     /// Make an image with fewer layers of one that is there
-    Squash(SquashArgs),
+    Squash(Later<SquashArgs>),
     /// Fetch an image from a registry
-    Pull(PullArgs),
+    Pull(Later<PullArgs>),
     /// Send an image to a registry
-    Push(PushArgs),
+    Push(Later<PushArgs>),
 }
 
 /// The commands for what containers do, alone and below `container`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LifeCommand {
     /// Make a container without starting it
-    Create(Box<CreateArgs>),
+    Create(Later<Box<CreateArgs>>),
     /// Start containers
-    Start(StartArgs),
+    Start(Later<StartArgs>),
     /// Stop containers
-    Stop(StopArgs),
+    Stop(Later<StopArgs>),
     /// Stop containers and start them again
-    Restart(StopArgs),
+    Restart(Later<StopArgs>),
     /// Send containers a signal, by default one that ends them
-    Kill(KillArgs),
+    Kill(Later<KillArgs>),
     /// Make all processes of containers stand still
-    Pause(PauseArgs),
+    Pause(Later<PauseArgs>),
     /// Let paused containers go on
-    Unpause(PauseArgs),
+    Unpause(Later<PauseArgs>),
     /// Wait for containers to end and print their exit codes
-    Wait(WaitArgs),
+    Wait(Later<WaitArgs>),
     /// Copy files between a container and the host
-    Cp(CpArgs),
+    Cp(Later<CpArgs>),
     /// Run a program in a container that runs
-    Exec(Box<ExecArgs>),
+    Exec(Later<Box<ExecArgs>>),
     /// Type into a container that runs, and see what it writes
-    Attach(AttachArgs),
+    Attach(Later<AttachArgs>),
     /// Change the limits of containers
-    Update(Box<UpdateArgs>),
+    Update(Later<Box<UpdateArgs>>),
     /// Show the processes of a container
-    Top(TopArgs),
+    Top(Later<TopArgs>),
     /// Show what containers use: processors, memory, network, disks
-    Stats(StatsArgs),
+    Stats(Later<StatsArgs>),
     /// Show what a container has written
-    Logs(LogsArgs),
+    Logs(Later<LogsArgs>),
     /// Show where the ports of a container are reached
-    Port(PortArgs),
+    Port(Later<PortArgs>),
     /// Give a container another name
-    Rename(RenameArgs),
+    Rename(Later<RenameArgs>),
 }
 
 /// `container …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContainerCommand {
     /// Run a command in a new container
-    Run(Box<RunArgs>),
+    Run(Later<Box<RunArgs>>),
     #[command(flatten)]
     Life(LifeCommand),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
-    Ls(PsArgs),
+    Ls(Later<PsArgs>),
     /// Show everything about containers as JSON
-    Inspect(ContainerInspectArgs),
+    Inspect(Later<ContainerInspectArgs>),
     /// Remove containers
     #[command(visible_alias = "remove")]
-    Rm(RmArgs),
+    Rm(Later<RmArgs>),
     /// Make an image from a container's changes
-    Commit(CommitArgs),
+    Commit(Later<CommitArgs>),
     /// Write the files of a container to a tar archive
-    Export(ExportArgs),
+    Export(Later<ExportArgs>),
     /// Show what a container has changed
-    Diff(DiffArgs),
+    Diff(Later<DiffArgs>),
     /// Remove all stopped containers
-    Prune(ContainerPruneArgs),
+    Prune(Later<ContainerPruneArgs>),
 }
 
 /// `builder …`
@@ -310,9 +310,9 @@ pub(crate) enum ContainerCommand {
 pub(crate) enum BuilderCommand {
     /// Build an image from a Dockerfile
     #[command(visible_alias = "b")]
-    Build(Later<BuildArgs>),
+    Build(Later<Box<BuildArgs>>),
     /// Remove the cache of builds
-    Prune(BuilderPruneArgs),
+    Prune(Later<BuilderPruneArgs>),
     /// Commands for builds of the past
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     History(BuildsCommand),
@@ -324,12 +324,12 @@ pub(crate) enum BuildxCommand {
     #[command(flatten)]
     Builder(BuilderCommand),
     /// Show the parts of the build cache
-    Du(DuArgs),
+    Du(Later<DuArgs>),
     /// Commands for images of registries
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Imagetools(ImagetoolsCommand),
     /// Describe the builder, which is this program
-    Inspect(BuildxInspectArgs),
+    Inspect(Later<BuildxInspectArgs>),
     /// List builders: this program
     Ls,
     /// Choose the builder: this program, which is called default
@@ -346,9 +346,9 @@ pub(crate) enum BuildxCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
     /// Show what takes how much space
-    Df(DfArgs),
+    Df(Later<DfArgs>),
     /// Remove stopped containers, dangling images and unused cache
-    Prune(SystemPruneArgs),
+    Prune(Later<SystemPruneArgs>),
 }
 
 #[cfg(test)]
@@ -369,7 +369,7 @@ mod tests {
         let build = |words: &[&str]| {
             let words = ["rbuild", "build"].iter().chain(words).map(|word| (*word).to_owned());
             match Cli::try_parse_from(words).map(|cli| cli.command) {
-                Ok(Command::Build(build)) => Ok(build.0),
+                Ok(Command::Build(Later(build))) => Ok(build),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => Err(error.kind()),
             }

@@ -27,8 +27,9 @@ pub(crate) fn complete(
         None => {}
         Some(run) if takes_command(run) => separate_command(&mut words, first + 1, run),
         Some(group) if group.get_name() == "container" => {
+            // the commands for what containers do are the same alone
             let word = words.get(first + 1).and_then(|word| word.to_str());
-            let run = word.and_then(|word| group.find_subcommand(word)).filter(|run| takes_command(run));
+            let run = word.and_then(|word| root.find_subcommand(word)).filter(|run| takes_command(run));
             if let Some(run) = run {
                 separate_command(&mut words, first + 2, run);
             }
@@ -60,6 +61,9 @@ fn first_own_word(words: &[OsString]) -> Option<usize> {
 
 /// Puts `--` after the image, which is the first word from `at` on that is neither a flag nor a flag's value.
 fn separate_command(words: &mut Vec<OsString>, mut at: usize, run: &Command) {
+    let mut run = run.clone();
+    // its flags are described late
+    run.build();
     while let Some(word) = words.get(at) {
         if word == "--" {
             // flags have ended before the image
@@ -67,7 +71,7 @@ fn separate_command(words: &mut Vec<OsString>, mut at: usize, run: &Command) {
             words.insert(words.len().min(at + 1), "--".into());
             return;
         }
-        match words_of_flag(word, run) {
+        match words_of_flag(word, &run) {
             Some(taken) => at += taken,
             None => {
                 words.insert(at + 1, "--".into());

@@ -48,7 +48,7 @@ use crate::{
     app::App,
     args::{
         BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ContextCommand, ImageCommand,
-        LifeCommand, RegistryCommand, SystemCommand, VolumeCommand,
+        Later, LifeCommand, RegistryCommand, SystemCommand, VolumeCommand,
     },
     error::CliError,
 };
@@ -79,56 +79,88 @@ pub(crate) enum Needs {
 
 /// The work that `command` stands for. A new command is a line here, one in `args`, and a file in each.
 pub(crate) fn chosen(command: Command) -> Chosen {
-    use {BuildxCommand as X, Command as C, ContainerCommand as K, ImageCommand as I, SystemCommand as S};
+    use {Command as C, ContainerCommand as K, ImageCommand as I, SystemCommand as S};
     match command {
-        C::Build(args) | C::Image(I::Build(args)) => layers(|app| build::build(app, *args.0)),
-        C::Plan(args) => layers(|app| plan::plan(app, *args)),
-        C::Check(args) => layers(|app| check::check(app, *args)),
-        C::Context(ContextCommand::Ls(args)) => layers(move |app| context::list(app, &args)),
-        C::Builds(command) => index(move |app| builds::builds(app, &command)),
-        C::Debug(args) => program(|app| debug::debug(app, args)),
-        C::Cache(command) => of_cache(command),
-        C::Explain(args) => index(move |app| explain::explain(app, &args)),
-        C::Images(args) | C::Image(I::Ls(args)) => index(move |app| images::images(app, &args)),
-        C::History(args) | C::Image(I::History(args)) => index(move |app| history::history(app, &args)),
-        C::Inspect(args) if args.size => layers(move |app| inspect::objects(app, &args)),
-        C::Inspect(args) => index(move |app| inspect::objects(app, &args)),
-        C::Image(I::Inspect(args)) => index(move |app| inspect::images(app, &args)),
-        C::Tag(args) | C::Image(I::Tag(args)) => index(move |app| naming::tag(app, &args)),
-        C::Rmi(args) | C::Image(I::Rm(args)) => layers(move |app| naming::remove_images(app, &args)),
-        C::Save(args) | C::Image(I::Save(args)) => layers(move |app| transfer::save(app, &args)),
-        C::Load(args) | C::Image(I::Load(args)) => layers(move |app| transfer::load(app, &args)),
-        C::Import(args) | C::Image(I::Import(args)) => layers(move |app| transfer::import(app, &args)),
-        C::Pull(args) | C::Image(I::Pull(args)) => layers(move |app| registry::pull(app, &args)),
-        C::Push(args) | C::Image(I::Push(args)) => layers(move |app| registry::push(app, &args)),
-        C::Search(args) => index(move |app| search::search(app, &args)),
-        C::Registry(RegistryCommand::Test(args)) => index(move |app| registry_test::test(app, &args)),
-        C::Login(args) => index(|app| login::login(app, args)),
-        C::Logout(args) => index(move |app| login::logout(app, &args)),
+        C::Build(args) => image(I::Build(args)),
+        C::Plan(Later(args)) => layers(|app| plan::plan(app, *args)),
+        C::Check(Later(args)) => layers(|app| check::check(app, *args)),
+        C::Context(Later(ContextCommand::Ls(args))) => layers(move |app| context::list(app, &args)),
+        C::Builds(Later(command)) => index(move |app| builds::builds(app, &command)),
+        C::Debug(Later(args)) => program(|app| debug::debug(app, args)),
+        C::Cache(Later(command)) => of_cache(command),
+        C::Explain(Later(args)) => index(move |app| explain::explain(app, &args)),
+        C::Images(args) => image(I::Ls(args)),
+        C::History(args) => image(I::History(args)),
+        C::Inspect(Later(args)) if args.size => layers(move |app| inspect::objects(app, &args)),
+        C::Inspect(Later(args)) => index(move |app| inspect::objects(app, &args)),
+        C::Tag(args) => image(I::Tag(args)),
+        C::Rmi(args) => image(I::Rm(args)),
+        C::Save(args) => image(I::Save(args)),
+        C::Load(args) => image(I::Load(args)),
+        C::Import(args) => image(I::Import(args)),
+        C::Pull(args) => image(I::Pull(args)),
+        C::Push(args) => image(I::Push(args)),
+        C::Search(Later(args)) => index(move |app| search::search(app, &args)),
+        C::Registry(Later(RegistryCommand::Test(args))) => index(move |app| registry_test::test(app, &args)),
+        C::Login(Later(args)) => index(|app| login::login(app, args)),
+        C::Logout(Later(args)) => index(move |app| login::logout(app, &args)),
         C::Run(args) => container(K::Run(args)),
         C::Life(command) => life(command),
         C::Ps(args) => container(K::Ls(args)),
         C::Rm(args) => container(K::Rm(args)),
         C::Commit(args) => container(K::Commit(args)),
         C::Export(args) => container(K::Export(args)),
-        C::Container(command) => container(command),
-        C::Diff(args) | C::Image(I::Diff(args)) => layers(move |app| compare::diff(app, &args)),
-        C::Squash(args) | C::Image(I::Squash(args)) => layers(move |app| squash::squash(app, &args)),
-        C::Image(I::Tree(args)) => layers(move |app| compare::tree(app, &args)),
-        C::Df(args) | C::System(S::Df(args)) => layers(move |app| usage::usage(app, &args)),
-        C::Prune(args) | C::System(S::Prune(args)) => layers(move |app| prune::everything(app, &args)),
-        C::Image(I::Prune(args)) => layers(move |app| prune::images(app, &args)),
-        C::Builder(command) => builder(command, cache::summary),
-        C::Buildx(X::Builder(command)) => builder(command, cache::table),
-        C::Buildx(X::Inspect(args)) => index(move |app| builders::inspect(app, &args)),
-        C::Buildx(X::Ls) => index(|_| builders::list()),
-        C::Buildx(X::Use { name }) => index(move |_| builders::choose(&name)),
-        C::Buildx(X::Version) => index(|_| builders::version()),
-        C::Buildx(X::Du(args)) => layers(move |app| cache::disk_usage(app, &args)),
-        C::Manifest(command) => index(move |app| manifest::manifest(app, &command)),
-        C::Buildx(X::Imagetools(command)) => index(move |app| imagetools::imagetools(app, &command)),
-        C::Volume(command) => volume(command),
-        C::Version(args) => index(move |_| version::version(&args)),
+        C::Container(Later(command)) => container(command),
+        C::Diff(args) => image(I::Diff(args)),
+        C::Squash(args) => image(I::Squash(args)),
+        C::Image(Later(command)) => image(command),
+        C::Df(Later(args)) | C::System(Later(S::Df(Later(args)))) => {
+            layers(move |app| usage::usage(app, &args))
+        }
+        C::Prune(Later(args)) | C::System(Later(S::Prune(Later(args)))) => {
+            layers(move |app| prune::everything(app, &args))
+        }
+        C::Builder(Later(command)) => builder(command, cache::summary),
+        C::Buildx(Later(command)) => buildx(command),
+        C::Manifest(Later(command)) => index(move |app| manifest::manifest(app, &command)),
+        C::Volume(Later(command)) => volume(command),
+        C::Version(Later(args)) => index(move |_| version::version(&args)),
+    }
+}
+
+/// The work of a command for images.
+fn image(command: ImageCommand) -> Chosen {
+    use ImageCommand as I;
+    match command {
+        I::Build(Later(args)) => layers(|app| build::build(app, *args)),
+        I::Ls(Later(args)) => index(move |app| images::images(app, &args)),
+        I::History(Later(args)) => index(move |app| history::history(app, &args)),
+        I::Inspect(Later(args)) => index(move |app| inspect::images(app, &args)),
+        I::Tag(Later(args)) => index(move |app| naming::tag(app, &args)),
+        I::Rm(Later(args)) => layers(move |app| naming::remove_images(app, &args)),
+        I::Save(Later(args)) => layers(move |app| transfer::save(app, &args)),
+        I::Load(Later(args)) => layers(move |app| transfer::load(app, &args)),
+        I::Import(Later(args)) => layers(move |app| transfer::import(app, &args)),
+        I::Prune(Later(args)) => layers(move |app| prune::images(app, &args)),
+        I::Tree(Later(args)) => layers(move |app| compare::tree(app, &args)),
+        I::Diff(Later(args)) => layers(move |app| compare::diff(app, &args)),
+        I::Squash(Later(args)) => layers(move |app| squash::squash(app, &args)),
+        I::Pull(Later(args)) => layers(move |app| registry::pull(app, &args)),
+        I::Push(Later(args)) => layers(move |app| registry::push(app, &args)),
+    }
+}
+
+/// The work of `buildx …`.
+fn buildx(command: BuildxCommand) -> Chosen {
+    use BuildxCommand as X;
+    match command {
+        X::Builder(command) => builder(command, cache::table),
+        X::Inspect(Later(args)) => index(move |app| builders::inspect(app, &args)),
+        X::Ls => index(|_| builders::list()),
+        X::Use { name } => index(move |_| builders::choose(&name)),
+        X::Version => index(|_| builders::version()),
+        X::Du(Later(args)) => layers(move |app| cache::disk_usage(app, &args)),
+        X::Imagetools(command) => index(move |app| imagetools::imagetools(app, &command)),
     }
 }
 
@@ -144,18 +176,18 @@ fn of_cache(command: CacheCommand) -> Chosen {
 fn container(command: ContainerCommand) -> Chosen {
     use ContainerCommand as K;
     match command {
-        K::Run(args) => {
+        K::Run(Later(args)) => {
             let other = run::other_network(&args.container).map(Needs::LayersBeside);
             Chosen { needs: other.unwrap_or(Needs::Layers), ..program(|app| run::run(app, *args)) }
         }
         K::Life(command) => life(command),
-        K::Ls(args) => index(move |app| containers::list(app, &args)),
-        K::Inspect(args) => layers(move |app| inspect::containers(app, &args)),
-        K::Rm(args) => layers(move |app| containers::remove(app, &args)),
-        K::Commit(args) => layers(|app| containers::commit(app, args)),
-        K::Export(args) => layers(move |app| transfer::export(app, &args)),
-        K::Diff(args) => layers(move |app| compare::diff(app, &args)),
-        K::Prune(args) => layers(move |app| prune::containers(app, &args)),
+        K::Ls(Later(args)) => index(move |app| containers::list(app, &args)),
+        K::Inspect(Later(args)) => layers(move |app| inspect::containers(app, &args)),
+        K::Rm(Later(args)) => layers(move |app| containers::remove(app, &args)),
+        K::Commit(Later(args)) => layers(|app| containers::commit(app, args)),
+        K::Export(Later(args)) => layers(move |app| transfer::export(app, &args)),
+        K::Diff(Later(args)) => layers(move |app| compare::diff(app, &args)),
+        K::Prune(Later(args)) => layers(move |app| prune::containers(app, &args)),
     }
 }
 
@@ -163,29 +195,29 @@ fn container(command: ContainerCommand) -> Chosen {
 fn life(command: LifeCommand) -> Chosen {
     use LifeCommand as L;
     match command {
-        L::Create(args) => layers(|app| run::create(app, *args)),
-        L::Start(args) => {
+        L::Create(Later(args)) => layers(|app| run::create(app, *args)),
+        L::Start(Later(args)) => {
             let needs = Needs::LayersOf(args.containers.clone());
             with_code(needs, move |app| lifecycle::start(app, &args))
         }
-        L::Stop(args) => index(move |app| lifecycle::stop(app, &args)),
-        L::Restart(args) => {
+        L::Stop(Later(args)) => index(move |app| lifecycle::stop(app, &args)),
+        L::Restart(Later(args)) => {
             let needs = Needs::LayersOf(args.containers.clone());
             Chosen { needs, ..layers(move |app| lifecycle::restart(app, &args)) }
         }
-        L::Kill(args) => index(move |app| lifecycle::kill(app, &args)),
-        L::Pause(args) => index(move |app| lifecycle::pause(app, &args)),
-        L::Unpause(args) => index(move |app| lifecycle::unpause(app, &args)),
-        L::Wait(args) => index(move |app| lifecycle::wait(app, &args)),
-        L::Cp(args) => index(move |app| copy::copy(app, &args)),
-        L::Exec(args) => with_code(Needs::Index, |app| exec::exec(app, *args)),
-        L::Attach(args) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
-        L::Update(args) => index(move |app| update::update(app, &args)),
-        L::Top(args) => index(move |app| watching::top(app, &args)),
-        L::Stats(args) => index(move |app| watching::stats(app, &args)),
-        L::Logs(args) => index(move |app| lifecycle::logs(app, &args)),
-        L::Port(args) => index(move |app| containers::port(app, &args)),
-        L::Rename(args) => index(|app| lifecycle::rename(app, args)),
+        L::Kill(Later(args)) => index(move |app| lifecycle::kill(app, &args)),
+        L::Pause(Later(args)) => index(move |app| lifecycle::pause(app, &args)),
+        L::Unpause(Later(args)) => index(move |app| lifecycle::unpause(app, &args)),
+        L::Wait(Later(args)) => index(move |app| lifecycle::wait(app, &args)),
+        L::Cp(Later(args)) => index(move |app| copy::copy(app, &args)),
+        L::Exec(Later(args)) => with_code(Needs::Index, |app| exec::exec(app, *args)),
+        L::Attach(Later(args)) => with_code(Needs::Index, move |app| attendance::attach(app, &args)),
+        L::Update(Later(args)) => index(move |app| update::update(app, &args)),
+        L::Top(Later(args)) => index(move |app| watching::top(app, &args)),
+        L::Stats(Later(args)) => index(move |app| watching::stats(app, &args)),
+        L::Logs(Later(args)) => index(move |app| lifecycle::logs(app, &args)),
+        L::Port(Later(args)) => index(move |app| containers::port(app, &args)),
+        L::Rename(Later(args)) => index(|app| lifecycle::rename(app, args)),
     }
 }
 
@@ -202,9 +234,9 @@ fn volume(command: VolumeCommand) -> Chosen {
 /// The work of a command for builds; `print` shows what a prune removed.
 fn builder(command: BuilderCommand, print: prune::PrintRemoved) -> Chosen {
     match command {
-        BuilderCommand::Build(args) => layers(|app| build::build(app, *args.0)),
+        BuilderCommand::Build(Later(args)) => layers(|app| build::build(app, *args)),
         BuilderCommand::History(command) => index(move |app| builds::builds(app, &command)),
-        BuilderCommand::Prune(args) => layers(move |app| prune::cache(app, &args, print)),
+        BuilderCommand::Prune(Later(args)) => layers(move |app| prune::cache(app, &args, print)),
     }
 }
 

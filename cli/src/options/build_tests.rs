@@ -3,7 +3,7 @@
 use super::*;
 use crate::options::BuildOutput;
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, Later},
     environment::User,
 };
 use clap::Parser;
@@ -13,8 +13,10 @@ use std::path::Path;
 
 fn options(words: &[&str], variables: &[(&str, &str)]) -> Result<BuildOptions, String> {
     let words = ["rbuild", "build"].iter().chain(words);
-    let Command::Build(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a build") };
-    BuildOptions::new(*args.0, &Environment::of(variables, User::Root)).map_err(|error| error.to_string())
+    let Command::Build(Later(args)) = Cli::try_parse_from(words).unwrap().command else {
+        panic!("not a build")
+    };
+    BuildOptions::new(*args, &Environment::of(variables, User::Root)).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -241,14 +241,16 @@ fn pull(when: &str) -> Result<PullWhen, UsageError> {
 mod tests {
     use super::*;
     use crate::{
-        args::{Cli, Command, complete},
+        args::{Cli, Command, Later, complete},
         environment::User,
     };
     use clap::{CommandFactory, Parser};
 
     fn options(line: &str) -> Result<RunOptions, String> {
         let words = complete(line.split(' ').map(Into::into).collect(), &Cli::command(), |_| false);
-        let Command::Run(args) = Cli::try_parse_from(words).unwrap().command else { panic!("not a run") };
+        let Command::Run(Later(args)) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("not a run")
+        };
         RunOptions::new(args.container, &Environment::of(&[("HERE", "yes")], User::Root))
             .map_err(|error| error.to_string())
     }
