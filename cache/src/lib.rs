@@ -36,10 +36,10 @@ pub use store::{
     ContainerHealth, ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerNetwork,
     ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, FilledLayer,
     GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole,
-    JobSlot, KnownContext, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource, Lease,
-    LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next, PauseLock,
-    PlatformImage, PrivilegeOptions, ProcessOptions, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder,
-    StepLock, Store, WebSource, Writer,
+    JobSlot, KnownContext, LayerDiff, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource,
+    Lease, LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next,
+    PauseLock, PlatformImage, PrivilegeOptions, ProcessOptions, RefRecord, RemoteLayer, Reserve, ScratchDir,
+    StepHolder, StepLock, Store, WebSource, Writer,
 };
 pub use store::{BoundPort, ContainerNames, PortProtocol, ProgramNetwork, PublishedPort};
 pub use store::{

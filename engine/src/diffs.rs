@@ -1,9 +1,8 @@
 //! DiffIds of the layers that an output needs: computed by workers of their own while other steps run.
 
-use crate::{Causes, Error, Warning, reporter::Reporter, results::Results};
-use rbuild_cache::{Cancel, LayerId, Store};
+use crate::{Causes, Error, Warning, lookup::StepCache, reporter::Reporter, results::Results};
+use rbuild_cache::{Cancel, LayerDiff, LayerId, RecentRecords, Store};
 use rbuild_executor::ExecutorError;
-use rbuild_image::LayerDiff;
 use rbuild_planner::{Plan, StepId};
 use std::{
     cell::OnceCell,
@@ -56,10 +55,11 @@ impl HashOnce {
     }
 }
 
-/// The DiffIds of the steps `to_hash` that need no computing. A result whose layer cannot describe itself, because a power cut
+/// The DiffIds of the steps `to_hash` that need no computing: those that were kept of the last such build, as long as the
+/// descriptions of the layers are the same, and those that the descriptions have. A result whose layer cannot describe itself, because a power cut
 /// has damaged its description, is dropped with those above it: it is made again.
 pub(crate) fn known(
-    store: &Store,
+    (cache, recent): (&StepCache, &RecentRecords),
     (plan, to_hash): (&Plan, &BTreeSet<StepId>),
     results: &mut Results,
     reporter: &Reporter,
@@ -67,7 +67,12 @@ pub(crate) fn known(
     let mut known = Diffs::new();
     for step in to_hash {
         let Some(layer) = results.step(*step).map(|result| result.layer()) else { continue };
-        match rbuild_image::known_layer_diff(store, &layer) {
+        if let Some(diff) = recent.diff(&layer, cache.lease()) {
+            known.insert(*step, diff);
+            continue;
+        }
+        cache.records().recent_is_incomplete();
+        match rbuild_image::known_layer_diff(cache.store(), &layer) {
             Ok(Some(diff)) => drop(known.insert(*step, diff)),
             Ok(None) => {}
             Err(error) => {

@@ -74,8 +74,8 @@ impl FirstLook {
     ) -> Result<Self, Error> {
         self.mounts = imports.mounts().to_vec();
         self.cache.import(imports, (plan, &self.keys), &mut self.results)?;
-        let store = self.cache.store();
-        self.diffs = diffs::known(store, (plan, &self.to_hash), &mut self.results, reporter);
+        let cached = (&self.cache, self.misses.recent());
+        self.diffs = diffs::known(cached, (plan, &self.to_hash), &mut self.results, reporter);
         Ok(self)
     }
 }
@@ -127,7 +127,7 @@ impl Planned {
         let mut results = Results::new(&plan, &images);
         let misses = cache.look_up_all(&plan, &keys, &mut results)?;
         let to_hash = export::to_hash(&plan, request.outputs_by_target());
-        let diffs = diffs::known(&store, (&plan, &to_hash), &mut results, &reporter);
+        let diffs = diffs::known((&cache, misses.recent()), (&plan, &to_hash), &mut results, &reporter);
         Ok(FirstLook {
             keys,
             misses,

@@ -376,7 +376,7 @@ fn stands_on(record: &CacheRecord, inputs: &Inputs) -> bool {
 /// Makes `record` the result of `step`, if there is one and the step's parent has a result too. It must stand on the very
 /// layers it was made on: a parent that was built again may hold something else under the same key. Its sources are
 /// compared when they are all there; what is copied from a stage whose own result is gone needs that stage no more.
-fn take(results: &mut Results, step: &Step, record: Option<CacheRecord>) -> bool {
+fn take(results: &mut Results, step: &Step, record: Option<Arc<CacheRecord>>) -> bool {
     let (Some(record), Some(parent)) = (record, results.stack(&step.parent)) else { return false };
     let inputs = results.inputs(step);
     if record.parent_layers != *parent
@@ -396,7 +396,7 @@ fn look_up(index: &Index<'_>, (step, keyed): (&Step, &Keyed), results: &mut Resu
     let lookup = index.lookup(&keyed.key);
     let found = match &lookup {
         Lookup::Hit(record) if keyed.definition == Definition::Trusted => {
-            take(results, step, Some(CacheRecord::clone(record)))
+            take(results, step, Some(Arc::new(CacheRecord::clone(record))))
         }
         Lookup::Hit(_) | Lookup::Miss(_) => false,
     };

@@ -82,7 +82,11 @@ impl Misses {
             Lookup::Hit(record) | Lookup::Miss(Miss::Evicted(record)) => Some(&**record),
             Lookup::Miss(Miss::NeverBuilt | Miss::NotDurable(_) | Miss::Unreadable) => None,
         };
-        self.recent.record(&keyed.key).or_else(|| self.earlier(step).first()).or_else(evicted)
+        self.recent
+            .record(&keyed.key)
+            .map(|record| &**record)
+            .or_else(|| self.earlier(step).first())
+            .or_else(evicted)
     }
 
     /// Why the step has no result. What it was made of before is read from `records`, if a build needs that.

@@ -15,7 +15,7 @@ use rbuild_planner::StepId;
 use std::{
     path::Path,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -122,6 +122,11 @@ impl Records {
         self.recent_is_complete.store(true, Ordering::Relaxed);
     }
 
+    /// They lack something that this one has found out.
+    pub(crate) fn recent_is_incomplete(&self) {
+        self.recent_is_complete.store(false, Ordering::Relaxed);
+    }
+
     /// Removes what all builds have kept, so that they see the results that are made anew.
     pub(crate) fn forget_recent(&self) {
         if let Err(error) = self.store.forget_recent() {
@@ -166,9 +171,9 @@ impl Records {
         }
         let used = keys.iter().enumerate().filter_map(|(index, keyed)| {
             let result = results.step(StepId(index))?;
-            Some((keyed.key, CacheRecord::clone(&result.record)))
+            Some((keyed.key, result.record.clone()))
         });
-        let used: Vec<(CacheKey, CacheRecord)> = used.collect();
+        let used: Vec<(CacheKey, Arc<CacheRecord>)> = used.collect();
         // the cache is advice: the image is whole and named without it
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(lost) = self.store.keep_recent(&place, &self.slot, &used) {

@@ -26,9 +26,10 @@ pub(crate) enum Origin {
 
 impl StepResult {
     /// The result `record` stands for, on the layers `parent`.
-    pub(crate) fn new(record: CacheRecord, parent: &[LayerId], origin: Origin) -> Self {
+    pub(crate) fn new(record: impl Into<Arc<CacheRecord>>, parent: &[LayerId], origin: Origin) -> Self {
+        let record = record.into();
         let stack = parent.iter().copied().chain([record.layer]).collect();
-        Self { stack, record: Arc::new(record), origin }
+        Self { stack, record, origin }
     }
 
     /// Its own layer.

@@ -42,10 +42,10 @@ pub use form::{ImageAnnotations, ImageForm, MediaTypes};
 pub use import::{Import, import_tar};
 pub use known_layers::known_or_elsewhere;
 pub use layer::{
-    Applied, BlobRetention, DirectoryTar, EntryTimes, Flow, GzipLevel, LayerCompression, LayerDiff, LayerTar,
-    Note, Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, clamped_layer, compress_layer,
-    compress_tar, directory_tar, examine_layer, known_layer_diff, layer_content, layer_diff,
-    layer_diff_until, layer_tar, recall_compressed, remember_compressed, unpack_layer,
+    Applied, BlobRetention, DirectoryTar, EntryTimes, Flow, GzipLevel, LayerCompression, LayerTar, Note,
+    Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, clamped_layer, compress_layer, compress_tar,
+    directory_tar, examine_layer, known_layer_diff, layer_content, layer_diff, layer_diff_until, layer_tar,
+    recall_compressed, remember_compressed, unpack_layer,
 };
 pub use other_stores::{bring_from_layout, bring_from_podman};
 pub use root::{DirectoryOptions, PlatformRoot, StaleFiles, export_root_directory, export_root_tar};

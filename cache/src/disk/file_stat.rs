@@ -3,7 +3,7 @@
 use nix::{
     errno::Errno,
     fcntl::{AT_FDCWD, AtFlags},
-    sys::stat::{fstat, fstatat},
+    sys::stat::{fstat, fstatat, stat},
 };
 use std::{io, os::fd::AsFd, path::Path};
 
@@ -30,7 +30,7 @@ impl FileStat {
     /// That of `path` below `directory`, a link being what it is itself; `None` when nothing is there.
     pub(crate) fn below(directory: impl AsFd, path: &Path) -> io::Result<Option<Self>> {
         match fstatat(directory, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Self::from(stat))),
+            Ok(found) => Ok(Some(Self::from(found))),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(e) => Err(e.into()),
         }
@@ -39,6 +39,11 @@ impl FileStat {
     /// That of `path`; `None` when nothing is there.
     pub(crate) fn at(path: &Path) -> io::Result<Option<Self>> {
         Self::below(AT_FDCWD, path)
+    }
+
+    /// That of what `path` leads to.
+    pub(crate) fn behind(path: &Path) -> io::Result<Self> {
+        Ok(Self::from(stat(path)?))
     }
 
     /// That of an open file.

@@ -8,6 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct MachineId(u32);
 
 impl MachineId {
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn to_bits(self) -> u32 {
+        self.0
+    }
+
     /// This machine; `None` when it has no id.
     pub(crate) fn current() -> Option<Self> {
         let id = std::fs::read("/etc/machine-id").ok()?;

@@ -7,6 +7,7 @@ mod context_index;
 mod database;
 mod key;
 mod recent;
+mod recent_file;
 mod record;
 mod recorder;
 

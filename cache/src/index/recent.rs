@@ -2,13 +2,17 @@
 //! so saves most of the cost of a fully cached build. A record here is only as good as one of the index: its user must
 //! hold its layers first, and a collection that evicts records removes the files that have one of them.
 
-use super::{CacheKey, CacheRecord, Saved, SiteHash};
+use super::{
+    CacheKey, CacheRecord, Saved, SiteHash,
+    recent_file::{self, Kept},
+};
 use crate::{
-    LayerId, Store, StoreError,
+    LayerDiff, LayerId, Lease, Store, StoreError,
     disk::{
         list, make_dirs, remove_tree,
         whole_file::{self, Durability},
     },
+    store::DescribedDiff,
 };
 use nix::{
     errno::Errno,
@@ -20,15 +24,15 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
-
-/// Version of the file, its first byte.
-const VERSION: u8 = 1;
 
 /// Records by key, as one build left them.
 #[derive(Clone, Debug, Default)]
 pub struct RecentRecords {
-    records: HashMap<CacheKey, CacheRecord>,
+    records: HashMap<CacheKey, Arc<CacheRecord>>,
+    /// What the descriptions of their layers said.
+    diffs: HashMap<LayerId, DescribedDiff>,
 }
 
 /// The directory in which a build may keep its records. It is another one once they have been forgotten.
@@ -38,13 +42,21 @@ pub struct RecentPlace(Option<File>);
 impl RecentRecords {
     /// The record of a key; when it is `None`, the index may still have one.
     #[must_use]
-    pub fn record(&self, key: &CacheKey) -> Option<&CacheRecord> {
+    pub fn record(&self, key: &CacheKey) -> Option<&Arc<CacheRecord>> {
         self.records.get(key)
+    }
+
+    /// The identity of the tar of a layer of theirs that `lease` holds, if it was known when they were kept, and nothing has
+    /// changed the layer's description since.
+    #[must_use]
+    pub fn diff(&self, layer: &LayerId, lease: &Lease) -> Option<LayerDiff> {
+        let known = self.diffs.get(layer)?;
+        (lease.description_of(layer)? == known.description).then_some(known.diff)
     }
 
     /// All of them, in no order.
     pub fn records(&self) -> impl Iterator<Item = &CacheRecord> {
-        self.records.values()
+        self.records.values().map(|record| &**record)
     }
 }
 
@@ -56,10 +68,11 @@ impl Store {
     /// An I/O error when a file is there and cannot be read.
     pub fn recent(&self, build: &SiteHash) -> Result<RecentRecords, StoreError> {
         let bytes = whole_file::read(&self.recent_path(build))?.unwrap_or_default();
-        let kept = kept(&bytes);
+        let kept = recent_file::read(&bytes);
         let mut durable = None;
-        let mut records = HashMap::with_capacity(kept.len());
-        for (key, record) in kept {
+        let (mut records, mut diffs) =
+            (HashMap::with_capacity(kept.len()), HashMap::with_capacity(kept.len()));
+        for Kept { key, record, diff } in kept {
             let Some(stamp) = record.stamp else { continue };
             if stamp.boot != self.boot() {
                 if durable.is_none() {
@@ -69,9 +82,10 @@ impl Store {
                     continue;
                 }
             }
+            diffs.extend(diff.map(|diff| (record.layer, diff)));
             records.insert(key, record);
         }
-        Ok(RecentRecords { records })
+        Ok(RecentRecords { records, diffs })
     }
 
     /// The directory where a build that begins now may keep its records.
@@ -90,9 +104,7 @@ impl Store {
         for path in list(&directory).unwrap_or_default().iter().map(|name| directory.join(name)) {
             let Ok(used) = fs::metadata(&path).and_then(|file| file.modified()) else { continue };
             let used = Timestamp::from(used);
-            for (_, record) in
-                whole_file::read(&path).ok().flatten().map(|bytes| kept(&bytes)).unwrap_or_default()
-            {
+            for Kept { record, .. } in recent_file::read(&bytes(&path)) {
                 for layer in record.stack() {
                     let last = uses.entry(*layer).or_insert(used);
                     *last = used.max(*last);
@@ -115,8 +127,7 @@ impl Store {
     /// Forgets the same because these records are evicted. What builds kept that have none of them stays.
     pub(crate) fn forget_evicted(&self, evicted: &HashSet<CacheKey>) -> Result<(), StoreError> {
         self.forget_recent_but(|file| {
-            let bytes = whole_file::read(file).ok().flatten().unwrap_or_default();
-            kept(&bytes).iter().all(|(key, _)| !evicted.contains(key))
+            recent_file::read(&bytes(file)).iter().all(|kept| !evicted.contains(&kept.key))
         })
     }
 
@@ -138,8 +149,9 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the records a build has used or made, under a name for that build (which Dockerfile, context and target).
-    /// Their layers must be committed. Writes nothing if the file says the same, or if `place` was forgotten meanwhile.
+    /// Keeps the records a build has used or made, under a name for that build (which Dockerfile, context and target), and
+    /// what is known of the tars of their layers. These must be committed. Writes nothing if the file says the same, or if
+    /// `place` was forgotten meanwhile.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
@@ -147,24 +159,35 @@ impl Store {
         &self,
         RecentPlace(place): &RecentPlace,
         build: &SiteHash,
-        records: &[(CacheKey, CacheRecord)],
+        records: &[(CacheKey, Arc<CacheRecord>)],
     ) -> Result<Saved, StoreError> {
         let now = self.stamp();
         let path = self.recent_path(build);
         let old = self.recent(build)?;
-        let same = |(key, record): &(CacheKey, CacheRecord)| {
-            old.record(key).is_some_and(|old| CacheRecord { stamp: record.stamp, ..old.clone() } == *record)
+        let diff = |layer: &LayerId| {
+            let known = old.diffs.get(layer).copied();
+            known
+                .filter(|known| self.description_of(layer) == Some(known.description))
+                .or_else(|| self.described_diff(layer))
         };
-        if old.records.len() == records.len() && records.iter().all(same) {
+        let kept = records.iter().map(|(key, record)| {
+            let same = |old: &&Arc<CacheRecord>| {
+                CacheRecord { stamp: record.stamp, ..CacheRecord::clone(old) } == **record
+            };
+            let stamped = || CacheRecord { stamp: record.stamp.or(Some(now)), ..CacheRecord::clone(record) };
+            let stamped = old.record(key).filter(same).cloned().unwrap_or_else(|| Arc::new(stamped()));
+            Kept { key: *key, record: stamped, diff: diff(&record.layer) }
+        });
+        let kept: Vec<Kept> = kept.collect();
+        let is_kept = |kept: &Kept| {
+            old.record(&kept.key) == Some(&kept.record)
+                && old.diffs.get(&kept.record.layer).copied() == kept.diff
+        };
+        if old.records.len() == kept.len() && kept.iter().all(is_kept) {
             self.note_recent_use(build);
             return Ok(Saved::Unchanged);
         }
-        let stamped: Vec<(&CacheKey, CacheRecord)> = records
-            .iter()
-            .map(|(key, record)| (key, CacheRecord { stamp: record.stamp.or(Some(now)), ..record.clone() }))
-            .collect();
-        let mut bytes = vec![VERSION];
-        serde_json::to_writer(&mut bytes, &stamped).expect("records are strings and numbers");
+        let bytes = recent_file::write(&kept);
         let Some(place) = place else {
             return whole_file::write(self.space(), &path, &bytes, Durability::DiskLater)
                 .map(|()| Saved::Written);
@@ -194,8 +217,7 @@ impl Store {
     }
 }
 
-/// The records in such a file; none of a damaged one, or one of another version.
-fn kept(bytes: &[u8]) -> Vec<(CacheKey, CacheRecord)> {
-    let Some((&VERSION, json)) = bytes.split_first() else { return Vec::new() };
-    serde_json::from_slice(json).unwrap_or_default()
+/// What a file holds; nothing when it cannot be read.
+fn bytes(file: &Path) -> Vec<u8> {
+    whole_file::read(file).ok().flatten().unwrap_or_default()
 }

@@ -97,12 +97,22 @@ impl Store {
     /// # Errors
     /// An I/O error when its record cannot be read.
     pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        Ok(self.image_document(id)?.map(|(image, _)| image))
+    }
+
+    /// The same, with the bytes that say so.
+    pub(crate) fn image_document(&self, id: &ImageId) -> Result<Option<(ImageRecord, Vec<u8>)>, StoreError> {
         let Some(bytes) = whole_file::read(&self.image_path(id))? else { return Ok(None) };
         let image = serde_json::from_slice(&bytes).ok().filter(|image: &ImageRecord| image.id == *id);
         if image.is_none() {
             self.forget_listings();
         }
-        Ok(image)
+        Ok(image.map(|image| (image, bytes)))
+    }
+
+    /// True if the record of the image `id` still has these bytes.
+    pub(crate) fn image_has_bytes(&self, id: &ImageId, bytes: &[u8]) -> Result<bool, StoreError> {
+        Ok(whole_file::read(&self.image_path(id))?.is_some_and(|there| there == bytes))
     }
 
     /// All images, by id. Damaged records are left out.

@@ -5,7 +5,7 @@
 use crate::{
     LayerId, Lease, Store, StoreError,
     disk::{
-        create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree, tree_own_size,
+        FileStat, create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree, tree_own_size,
         whole_file::{self, Durability},
     },
 };
@@ -44,7 +44,35 @@ pub struct LayerMeta {
     pub source: LayerSource,
 }
 
+/// The identity of a layer's tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerDiff {
+    /// Its SHA-256.
+    pub diff_id: DiffId,
+    /// Its length in bytes; unknown of a layer that is elsewhere.
+    pub tar_size: Option<u64>,
+}
+
+/// The same, with what stat(2) said of the description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DescribedDiff {
+    pub(crate) diff: LayerDiff,
+    pub(crate) description: FileStat,
+}
+
 impl LayerMeta {
+    /// The identity of the layer's tar, if it has been computed; of a layer that is elsewhere, the one its image names.
+    #[must_use]
+    pub fn diff(&self) -> Option<LayerDiff> {
+        match &self.source {
+            LayerSource::Elsewhere(remote) => Some(LayerDiff { diff_id: remote.diff_id, tar_size: None }),
+            LayerSource::Own | LayerSource::Recipe(_) | LayerSource::Blob(_) => {
+                let known = self.diff_id.zip(self.tar_size);
+                known.map(|(diff_id, size)| LayerDiff { diff_id, tar_size: Some(size) })
+            }
+        }
+    }
+
     /// The description of a layer at its commit, when nothing is counted or hashed yet.
     #[must_use]
     pub fn new(created: Timestamp, source: LayerSource) -> Self {
@@ -199,9 +227,23 @@ impl Store {
     /// and then nothing can be done with the layer.
     #[must_use]
     pub fn has_layer(&self, layer: &LayerId) -> bool {
+        self.description_of(layer).is_some()
+    }
+
+    /// What stat(2) says of the description of a layer that is there.
+    pub(crate) fn description_of(&self, layer: &LayerId) -> Option<FileStat> {
         let description = self.layer_directory(layer).join("meta.json");
         // through the link of a layer of a lower store, which may not be there any more
-        fs::metadata(description).is_ok_and(|file| file.len() > 0)
+        FileStat::behind(&description).ok().filter(|file| file.size > 0)
+    }
+
+    /// What the layer's description says of its tar; `None` when it says nothing, or cannot be read.
+    pub(crate) fn described_diff(&self, layer: &LayerId) -> Option<DescribedDiff> {
+        let path = self.layer_directory(layer).join("meta.json");
+        // a description is never written to, so that of one inode stays what it is
+        let description = FileStat::behind(&path).ok()?;
+        let diff = self.layer_meta(layer).ok()?.diff()?;
+        (FileStat::behind(&path).ok()? == description).then_some(DescribedDiff { diff, description })
     }
 
     /// True if a layer that is here is not a link to one of a store that is only read.

@@ -8,11 +8,11 @@
 
 use crate::{
     ImageRecord, LayerId, Store, StoreError,
-    disk::{FileLock, LockMode, OnUnlock, list, random_id},
+    disk::{FileLock, FileStat, LockMode, OnUnlock, list, random_id},
 };
 use rbuild_oci::{Digest, ImageId};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Write as _,
     io::Write as _,
     sync::{Mutex, PoisonError},
@@ -24,8 +24,8 @@ use std::{
 pub struct Lease {
     lock: FileLock,
     store: Store,
-    /// The layers that are listed and were there.
-    held: Mutex<HashSet<LayerId>>,
+    /// The layers that are listed and were there, with what stat(2) said of their descriptions.
+    held: Mutex<HashMap<LayerId, FileStat>>,
 }
 
 /// The layers and blobs that were to be held and are not in the store.
@@ -101,7 +101,7 @@ impl Lease {
     /// An I/O error when the lease cannot be written.
     pub fn hold(&self, layers: &[LayerId], blobs: &[Digest]) -> Result<Missing, StoreError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let layers: Vec<LayerId> = layers.iter().filter(|layer| !held.contains(layer)).copied().collect();
+        let layers: Vec<LayerId> = layers.iter().filter(|layer| !held.contains_key(layer)).copied().collect();
         if layers.is_empty() && blobs.is_empty() {
             return Ok(Missing::default());
         }
@@ -114,9 +114,13 @@ impl Lease {
         }
         let _gate = FileLock::wait(&self.store.at("locks/gate"), LockMode::Shared, OnUnlock::Keep)?;
         self.append(&lines)?;
-        let (there, missing): (Vec<LayerId>, _) =
-            layers.into_iter().partition(|layer| self.store.has_layer(layer));
-        held.extend(there);
+        let mut missing = Vec::new();
+        for layer in layers {
+            match self.store.description_of(&layer) {
+                Some(description) => drop(held.insert(layer, description)),
+                None => missing.push(layer),
+            }
+        }
         Ok(Missing {
             layers: missing,
             blobs: blobs.iter().filter(|blob| self.store.blob_size(blob).is_none()).copied().collect(),
@@ -138,7 +142,7 @@ impl Lease {
     /// # Errors
     /// As [`Lease::hold_image`].
     pub fn hold_image_of(&self, id: &ImageId, read: &[LayerId]) -> Result<Option<ImageRecord>, StoreError> {
-        let Some(image) = self.store.image(id)? else { return Ok(None) };
+        let Some((image, bytes)) = self.store.image_document(id)? else { return Ok(None) };
         let layers: Vec<LayerId> = image.layers.iter().map(|layer| layer.layer).collect();
         let is_described = layers == read || layers.iter().all(|layer| self.store.layer_meta(layer).is_ok());
         let config = self.store.blob(id.as_digest()).is_ok_and(|config| config.is_some());
@@ -148,7 +152,7 @@ impl Lease {
             return Ok(None);
         }
         // a collection that was faster has taken the record first
-        Ok(self.store.image(id)?.filter(|there| *there == image))
+        Ok(self.store.image_has_bytes(id, &bytes)?.then_some(image))
     }
 
     /// Holds the record and the config of the image `id`, and with them its layers, because no collection takes an image whose
@@ -161,6 +165,11 @@ impl Lease {
             return Ok(None);
         }
         self.store.image(id)
+    }
+
+    /// What stat(2) said of the description of a layer when this lease began to hold it.
+    pub(crate) fn description_of(&self, layer: &LayerId) -> Option<FileStat> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).get(layer).copied()
     }
 
     /// Holds a layer that is about to be committed.

@@ -2,13 +2,14 @@
 
 use crate::fixture::{image, layer, now, record, store, tag};
 use rbuild_cache::{
-    CacheKey, CacheRecord, Cancel, ImageRecord, KeyBuilder, LayerId, Lookup, Miss, PruneOptions, RecordPrune,
-    Recorder, Saved, Store, StoreError, Writer,
+    CacheKey, CacheRecord, Cancel, ImageRecord, KeyBuilder, LayerDiff, LayerId, LayerMeta, Lookup, Miss,
+    PruneOptions, RecordPrune, Recorder, Saved, Store, StoreError, Writer,
 };
-use rbuild_oci::Clock;
+use rbuild_oci::{Clock, DiffId, Digest};
 use std::{
     fs,
     os::unix::fs::MetadataExt,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -139,25 +140,66 @@ fn what_a_build_used_last_is_found_without_the_index() {
     let build = KeyBuilder::new("build").field("dockerfile", "a").finish_site();
     let records: Vec<_> =
         (0..20).map(|n| record("0123456789abcdef".parse().unwrap(), &[], &n.to_string())).collect();
+    let shared = |records: &[(CacheKey, CacheRecord)]| -> Vec<_> {
+        records.iter().map(|(key, record)| (*key, Arc::new(record.clone()))).collect()
+    };
     assert!(store.recent(&build).unwrap().record(&records[0].0).is_none());
     let place = store.recent_place();
-    assert_eq!(store.keep_recent(&place, &build, &records).unwrap(), Saved::Written);
-    assert_eq!(store.keep_recent(&place, &build, &records).unwrap(), Saved::Unchanged);
+    assert_eq!(store.keep_recent(&place, &build, &shared(&records)).unwrap(), Saved::Written);
+    assert_eq!(store.keep_recent(&place, &build, &shared(&records)).unwrap(), Saved::Unchanged);
     let begun = Instant::now();
     let recent = store.recent(&build).unwrap();
     println!("recent records of 20 steps: {:?}", begun.elapsed());
     for (key, record) in &records {
         assert_eq!(recent.record(key).unwrap().instruction, record.instruction);
     }
-    assert_eq!(store.keep_recent(&place, &build, &records[1..]).unwrap(), Saved::Written);
+    assert_eq!(store.keep_recent(&place, &build, &shared(&records[1..])).unwrap(), Saved::Written);
     assert!(store.recent(&build).unwrap().record(&records[0].0).is_none());
     store.index(|index| index.put_records(&records)).unwrap();
     store.prune(&PruneOptions { records: RecordPrune::All, ..PruneOptions::default() }).unwrap();
     assert!(store.recent(&build).unwrap().record(&records[1].0).is_none(), "eviction forgets them");
     // a build that looked them up before does not bring them back
-    assert_eq!(store.keep_recent(&place, &build, &records).unwrap(), Saved::Unchanged);
+    assert_eq!(store.keep_recent(&place, &build, &shared(&records)).unwrap(), Saved::Unchanged);
     assert!(store.recent(&build).unwrap().record(&records[1].0).is_none());
-    assert_eq!(store.keep_recent(&store.recent_place(), &build, &records).unwrap(), Saved::Written);
+    assert_eq!(store.keep_recent(&store.recent_place(), &build, &shared(&records)).unwrap(), Saved::Written);
+}
+
+#[test]
+fn what_a_description_said_of_a_tar_is_kept_until_the_description_changes() {
+    let (_directory, store) = store();
+    let build = KeyBuilder::new("build").field("dockerfile", "b").finish_site();
+    let lease = store.lease().unwrap();
+    let ids = [layer(&store, &lease, "a"), layer(&store, &lease, "b")];
+    let records: Vec<_> = ids
+        .iter()
+        .map(|id| record(*id, &[], &id.to_string()))
+        .map(|(key, record)| (key, Arc::new(record)))
+        .collect();
+    let known = |id: &LayerId| {
+        let lease = store.lease().unwrap();
+        assert!(lease.hold(&ids, &[]).unwrap().is_empty());
+        store.recent(&build).unwrap().diff(id, &lease)
+    };
+    let keep = || store.keep_recent(&store.recent_place(), &build, &records).unwrap();
+    keep();
+    assert_eq!(known(&ids[0]), None, "it was not computed yet");
+    let diff_id = DiffId::from_digest(Digest::of(b"tar"));
+    let described = |tar_size| LayerMeta {
+        diff_id: Some(diff_id),
+        tar_size: Some(tar_size),
+        ..store.layer_meta(&ids[0]).unwrap()
+    };
+    store.update_layer_meta(&ids[0], &described(10)).unwrap();
+    assert_eq!(keep(), Saved::Written, "there is something new to keep");
+    assert_eq!(keep(), Saved::Unchanged);
+    assert_eq!(known(&ids[0]), Some(LayerDiff { diff_id, tar_size: Some(10) }));
+    assert_eq!(known(&ids[1]), None);
+    store.update_layer_meta(&ids[0], &described(11)).unwrap();
+    assert_eq!(known(&ids[0]), None, "its description is another one");
+    keep();
+    assert_eq!(known(&ids[0]), Some(LayerDiff { diff_id, tar_size: Some(11) }));
+    fs::write(store.root().join(format!("layers/{}/meta.json", ids[0])), "{").unwrap();
+    assert_eq!(known(&ids[0]), None, "its description is damaged");
 }
 
 #[test]

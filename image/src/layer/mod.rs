@@ -33,7 +33,6 @@ pub use note::Note;
 pub(crate) use plain_tar::plain_tar;
 pub(crate) use tar::rehash;
 pub use tar::{
-    DirectoryTar, LayerDiff, LayerTar, directory_tar, known_layer_diff, layer_diff, layer_diff_until,
-    layer_tar,
+    DirectoryTar, LayerTar, directory_tar, known_layer_diff, layer_diff, layer_diff_until, layer_tar,
 };
 pub use tar_writer::EntryTimes;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::ImageError;
 use rbuild_archive::{ChunkReader, ChunkWriter, END, FillError, decompressed, pipe, sniff};
-use rbuild_cache::{Cancel, LayerId, LayerMeta, LayerSource, Store};
+use rbuild_cache::{Cancel, LayerDiff, LayerId, LayerMeta, LayerSource, Store};
 use rbuild_oci::{DiffId, Hasher};
 use std::{
     io::{self, Read},
@@ -27,15 +27,6 @@ pub struct LayerTar {
     given: usize,
     ended: bool,
     hashed: Arc<OnceLock<DiffId>>,
-}
-
-/// The identity of a layer's tar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerDiff {
-    /// Its SHA-256.
-    pub diff_id: DiffId,
-    /// Its length in bytes; unknown of a layer that is elsewhere.
-    pub tar_size: Option<u64>,
 }
 
 /// Streams the exact bytes of the layer's tar.
@@ -112,13 +103,7 @@ pub fn layer_diff_until(
 /// # Errors
 /// When the layer is not in the store.
 pub fn known_layer_diff(store: &Store, layer: &LayerId) -> Result<Option<LayerDiff>, ImageError> {
-    let LayerMeta { diff_id, tar_size, source, .. } = store.layer_meta(layer)?;
-    Ok(match source {
-        LayerSource::Elsewhere(remote) => Some(LayerDiff { diff_id: remote.diff_id, tar_size: None }),
-        LayerSource::Own | LayerSource::Recipe(_) | LayerSource::Blob(_) => {
-            diff_id.zip(tar_size).map(|(diff_id, size)| LayerDiff { diff_id, tar_size: Some(size) })
-        }
-    })
+    Ok(store.layer_meta(layer)?.diff())
 }
 
 /// The same, always computed.

@@ -2,8 +2,8 @@
 
 use rbuild_cache::{ImageRecord, LayerFiles, Store, TarBlob, Writer};
 use rbuild_image::{
-    ArchiveFormat, Depth, ImageError, ImageEvent, ImageForm, Import, LayerDiff, Packing, Pulled, PushedAs,
-    RemoteImages, SaveItem, examine_layer, import_tar, layer_diff, save, validate,
+    ArchiveFormat, Depth, ImageError, ImageEvent, ImageForm, Import, Packing, Pulled, PushedAs, RemoteImages,
+    SaveItem, examine_layer, import_tar, layer_diff, save, validate,
 };
 use rbuild_oci::Clock;
 use rbuild_oci::{ContainerConfig, Descriptor, Digest, ImageName, Index, Manifest, MediaType, Platform};
@@ -125,7 +125,8 @@ fn a_pushed_image_is_pulled_the_same_and_pushed_on_unchanged() {
     let (pulled, _) = to.pull(&reference).unwrap();
     assert_eq!(pulled.image.id, image.id);
     assert_eq!(pulled.digest.to_string(), digest);
-    let LayerDiff { diff_id, .. } = layer_diff(&to.store, &pulled.image.layers[0].layer).unwrap();
+    let rbuild_cache::LayerDiff { diff_id, .. } =
+        layer_diff(&to.store, &pulled.image.layers[0].layer).unwrap();
     assert_eq!(diff_id, image.layers[0].diff_id);
     // to another repository: the same manifest, and the layer is taken over, not sent
     let (again, events) = to.push(&pulled.image, &name(&registry, "team/other:2"));
