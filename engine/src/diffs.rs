@@ -22,7 +22,9 @@ pub(crate) struct Diffing {
     /// Limits concurrent hashing to the number of processors: more at once would only take memory.
     hashers: OnceCell<Arc<Semaphore>>,
     known: Diffs,
-    computing: BTreeMap<StepId, JoinHandle<Result<LayerDiff, Error>>>,
+    computing: BTreeMap<StepId, (LayerId, JoinHandle<Result<LayerDiff, Error>>)>,
+    /// Those that were computed, until they are asked for.
+    computed: Vec<(LayerId, LayerDiff)>,
 }
 
 /// Computes the DiffId of a layer once, whoever asks for it at the same time. Cheap to clone.
@@ -94,6 +96,7 @@ impl Diffing {
             hashers: OnceCell::new(),
             known,
             computing: BTreeMap::new(),
+            computed: Vec::new(),
         }
     }
 
@@ -122,7 +125,7 @@ impl Diffing {
             let hashing = tokio::task::spawn_blocking(move || hash.diff(&store, &layer));
             hashing.await.map_err(|error| Error::Worker(error.to_string()))?
         });
-        self.computing.insert(step, computing);
+        self.computing.insert(step, (layer, computing));
     }
 
     /// All DiffIds, when the last is computed.
@@ -130,11 +133,17 @@ impl Diffing {
     /// # Errors
     /// When a layer cannot be read.
     pub(crate) async fn finish(&mut self) -> Result<Diffs, Error> {
-        while let Some((step, worker)) = self.computing.pop_first() {
+        while let Some((step, (layer, worker))) = self.computing.pop_first() {
             let diff = worker.await.map_err(|error| Error::Worker(error.to_string()))??;
             self.known.insert(step, diff);
+            self.computed.push((layer, diff));
         }
         Ok(self.known.clone())
+    }
+
+    /// Takes the DiffIds that [`Self::finish`] waited for, each with its layer.
+    pub(crate) fn take_computed(&mut self) -> Vec<(LayerId, LayerDiff)> {
+        std::mem::take(&mut self.computed)
     }
 
     /// Forgets the steps that have no result any more: they will have another layer.

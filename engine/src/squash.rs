@@ -76,7 +76,9 @@ impl Engine {
                 part.clone()
             } else {
                 let (config, stack) = squasher.squash(image, None)?;
-                rbuild_image::assemble(&self.store, &lease, &config, &stack)?
+                let image = rbuild_image::assemble(&self.store, &lease, &config, &stack)?;
+                rbuild_image::make_findable(&self.store, &image);
+                image
             });
         }
         let image = if platforms.is_empty() {

@@ -1,17 +1,13 @@
 //! Making an image of this store from a config and layers.
 
-use crate::{
-    ImageError,
-    known_layers::{self, KnownLayer},
-    layer_diff,
-};
+use crate::{ImageError, layer_diff};
 use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerSource, Lease, Store};
 use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};
 
 /// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first, whose descriptions the caller has
 /// read. The store is synced first, so
 /// that the image can be named at once. An image that is there already costs a few reads and no write. `lease` holds the
-/// layers, and from now on the image.
+/// layers, and from now on the image. Making its layers findable ([`make_findable`]) is left to the caller.
 ///
 /// # Errors
 /// [`ImageError::LayerCount`] or [`ImageError::WrongLayer`] when config and layers do not agree; an I/O error of the
@@ -54,23 +50,17 @@ pub fn unrecorded(
         });
     }
     let mut stack = Vec::with_capacity(layers.len());
-    let mut own = Vec::new();
     for (layer, expected) in layers.iter().zip(diff_ids) {
         let diff = layer_diff(store, layer)?;
         if diff.diff_id != *expected {
             let (expected, found) = (*expected, diff.diff_id);
             return Err(ImageError::WrongLayer { name: layer.to_string(), expected, found });
         }
-        let described = image_layer(store, layer)?;
-        if matches!(store.layer_meta(layer)?.source, LayerSource::Own) {
-            own.push(KnownLayer::anywhere(*layer, diff.diff_id));
-        }
-        stack.push(described);
+        stack.push(image_layer(store, layer)?);
     }
     store.put_blob(&json)?;
     // it is younger than the lease, so it is still there
     lease.hold(&[], &[*id.as_digest()])?;
-    known_layers::remember(store, &own);
     let created = Timestamp::from(store.now());
     Ok(ImageRecord { id, layers: stack, manifest: None, created, platforms: Vec::new() })
 }
@@ -103,8 +93,7 @@ pub(crate) fn record(store: &Store, lease: &Lease, image: ImageRecord) -> Result
     {
         return Ok(there);
     }
-    store.sync()?;
-    store.put_image(&image)?;
+    store.sync_and_put_image(&image)?;
     // it is younger than the lease, so it is still there
     lease.hold(&[], &[*image.id.as_digest()])?;
     Ok(image)

@@ -4,7 +4,7 @@
 //! its ChainId, because above other layers it would be another tree.
 
 use crate::ImageError;
-use rbuild_cache::{FactKey, KeyBuilder, LayerId, LayerSource, Lease, RemoteLayer, Store};
+use rbuild_cache::{FactKey, ImageRecord, KeyBuilder, LayerId, LayerSource, Lease, RemoteLayer, Store};
 use rbuild_oci::{ChainId, DiffId};
 
 /// A layer to be found again.
@@ -110,6 +110,21 @@ pub(crate) fn is_whole(store: &Store, layer: &LayerId) -> bool {
         LayerSource::Blob(blob) => store.has_blob(&blob.digest, blob.size),
         LayerSource::Own | LayerSource::Elsewhere(_) => true,
     })
+}
+
+/// Makes the layers of an image that were made in this store findable by their DiffIds, so that they are not brought in again.
+pub fn make_findable(store: &Store, image: &ImageRecord) {
+    let own = image.layers.iter().filter(|layer| {
+        store.layer_meta(&layer.layer).is_ok_and(|meta| matches!(meta.source, LayerSource::Own))
+    });
+    let own: Vec<_> = own.map(|layer| KnownLayer::anywhere(layer.layer, layer.diff_id)).collect();
+    remember(store, &own);
+}
+
+/// The fact by which a layer that is right above any other is found: where its user has more to write into the index.
+#[must_use]
+pub fn fact_of_layer(diff_id: DiffId) -> FactKey {
+    diff_key(diff_id)
 }
 
 /// Makes layers findable. If the index cannot be written, a later run reads the layers again, which costs time only.

@@ -40,7 +40,7 @@ pub use event::{ImageEvent, OnEvent};
 pub use file_tree::{Change, Difference, FileChange, FileTree, LayerEffect};
 pub use form::{ImageAnnotations, ImageForm, MediaTypes};
 pub use import::{Import, import_tar};
-pub use known_layers::known_or_elsewhere;
+pub use known_layers::{fact_of_layer, known_or_elsewhere, make_findable};
 pub use layer::{
     Applied, BlobRetention, DirectoryTar, EntryTimes, Flow, GzipLevel, LayerCompression, LayerTar, Note,
     Packing, PendingLayer, PulledLayers, ZstdLevel, apply_tar, clamped_layer, compress_layer, compress_tar,

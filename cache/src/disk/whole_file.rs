@@ -77,6 +77,11 @@ pub(crate) fn draft(
     Ok(temporary)
 }
 
+/// Gives a draft its name, whose directory must be there.
+pub(crate) fn replace_by(draft: &Path, path: &Path) -> Result<(), StoreError> {
+    fs::rename(draft, path).map_err(StoreError::on("create", path))
+}
+
 /// Renames `from` to `to`, making the directories above `to`; they may vanish meanwhile, as empty ones are removed.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     for _ in 0..8 {

@@ -276,13 +276,14 @@ mod tests {
             FileStat { device: 1, inode: 2, size: 3, modified: -4, changed: i64::MAX, mode: 0o100_600 };
         let diff =
             LayerDiff { diff_id: DiffId::from_digest(Digest::of(b"tar")), tar_size: full.then_some(10) };
-        let diff = (number % 2 == 0).then_some(DescribedDiff { diff, description });
+        let diff = number.is_multiple_of(2).then_some(DescribedDiff { diff, description });
         Kept { key, record: Arc::new(record), diff }
     }
 
     #[test]
     fn records_are_read_as_they_were_written() {
-        for all in [Vec::new(), vec![kept(3, true)], (0..100).map(|n| kept(n, n % 3 == 0)).collect()] {
+        for all in [Vec::new(), vec![kept(3, true)], (0..100).map(|n| kept(n, n.is_multiple_of(3))).collect()]
+        {
             let bytes = write(&all);
             assert_eq!(read(&bytes), all);
             // each layer stands there once

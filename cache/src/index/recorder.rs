@@ -12,6 +12,8 @@ use std::{
 
 /// After a transaction the thread rests this many times as long as it took, which bounds its share of the processor.
 const REST_FACTOR: u32 = 4;
+/// Before the first one it waits as long as this for more records, since most steps are over by then.
+const FIRST_REST: Duration = Duration::from_millis(15);
 /// And never longer than this, which bounds what a killed process can lose.
 const LONGEST_REST: Duration = Duration::from_millis(60);
 
@@ -102,10 +104,11 @@ impl Drop for Recorder {
 
 fn run(store: &Store, receiver: &Receiver<Message>) {
     let mut failure = None;
-    let mut rest_until = Instant::now();
+    let mut rest_until = None;
     while let Ok(first) = receiver.recv() {
         let mut pile = Pile::default();
         pile.add(first);
+        let rest_until = rest_until.get_or_insert_with(|| Instant::now() + FIRST_REST);
         // a caller that waits for a flush does not wait for the rest to end
         while pile.waiting.is_empty() {
             match receiver.recv_timeout(rest_until.saturating_duration_since(Instant::now())) {
@@ -118,7 +121,7 @@ fn run(store: &Store, receiver: &Receiver<Message>) {
         if let Err(e) = pile.write(store) {
             failure.get_or_insert(e);
         }
-        rest_until = Instant::now() + (begun.elapsed() * REST_FACTOR).min(LONGEST_REST);
+        *rest_until = Instant::now() + (begun.elapsed() * REST_FACTOR).min(LONGEST_REST);
         pile.locks.clear();
         for waiting in mem::take(&mut pile.waiting) {
             let _ = waiting.send(failure.take().map_or(Ok(()), Err));

@@ -13,13 +13,13 @@ use crate::{
         whole_file::{self, Durability},
     },
 };
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering};
 
 /// Boots remembered in `durable`; records of boots before that are misses.
 const BOOTS: usize = 512;
 
 /// The last stamp that a sync covered in each boot: everything up to it is known to be on the disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Durable(BTreeMap<BootId, u64>);
 
 impl Store {
@@ -29,17 +29,19 @@ impl Store {
     /// An I/O error when the disk fails or is full.
     pub fn sync(&self) -> Result<(), StoreError> {
         let stamp = self.stamp();
+        let path = self.at("durable");
+        let seen = self.durable()?;
+        // written before the sync, and named after it, so that it needs no sync of its own
+        let note = whole_file::draft(self.space(), seen.with(&stamp).as_bytes(), Durability::DiskLater).ok();
         self.write_all_back()?;
         let _one_writer = FileLock::wait(&self.at("locks/durable"), LockMode::Exclusive, OnUnlock::Keep)?;
-        let mut durable = self.durable()?;
-        let covered = durable.0.entry(stamp.boot).or_default();
-        *covered = stamp.nanoseconds.max(*covered);
-        whole_file::write(
-            self.space(),
-            &self.at("durable"),
-            durable.text(stamp.boot).as_bytes(),
-            Durability::DiskFirst,
-        )?;
+        let now = self.durable()?;
+        let is_noted = |note: &PathBuf| now == seen && whole_file::replace_by(note, &path).is_ok();
+        if !note.as_ref().is_some_and(is_noted) {
+            // there was no room for the draft, or another process has synced meanwhile or removed it
+            note.map_or(Ok(false), |note| whole_file::remove(&note))?;
+            whole_file::write(self.space(), &path, now.with(&stamp).as_bytes(), Durability::DiskFirst)?;
+        }
         self.synced().fetch_max(stamp.nanoseconds, Ordering::Relaxed);
         Ok(())
     }
@@ -74,6 +76,14 @@ impl Durable {
     /// True if what was written at `stamp` is known to be on the disk.
     pub(crate) fn covers(&self, stamp: &Stamp) -> bool {
         self.0.get(&stamp.boot).is_some_and(|covered| stamp.nanoseconds <= *covered)
+    }
+
+    /// The content of the file when everything up to `stamp` is on the disk, too.
+    fn with(&self, stamp: &Stamp) -> String {
+        let mut durable = self.clone();
+        let covered = durable.0.entry(stamp.boot).or_default();
+        *covered = stamp.nanoseconds.max(*covered);
+        durable.text(stamp.boot)
     }
 
     /// One line for each boot, with the running boot always among them.

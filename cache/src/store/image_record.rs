@@ -92,6 +92,22 @@ impl Store {
         whole_file::write(self.space(), &path, &json, Durability::DiskFirst)
     }
 
+    /// Syncs as [`Store::sync`] does, and then records an image: with one sync, where [`Store::put_image`] after it needs another.
+    ///
+    /// # Errors
+    /// As [`Store::sync`] and [`Store::put_image`].
+    pub fn sync_and_put_image(&self, image: &ImageRecord) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(image).expect("an image record is strings and numbers");
+        let draft = whole_file::draft(self.space(), &json, Durability::DiskLater);
+        self.sync()?;
+        let path = self.image_path(&image.id);
+        // another process may have removed the draft
+        match draft.and_then(|draft| whole_file::replace_by(&draft, &path)) {
+            Ok(()) => Ok(()),
+            Err(_) => whole_file::write(self.space(), &path, &json, Durability::DiskFirst),
+        }
+    }
+
     /// The image with this id. A damaged record counts as absent; making the image again replaces it.
     ///
     /// # Errors

@@ -26,6 +26,10 @@ impl Build {
         if let Some(saving) = saving {
             saving.await.map_err(|panicked| Error::Worker(panicked.to_string()))?;
         }
+        // in the same transaction as the records of the steps
+        for (layer, diff) in self.diffing.take_computed() {
+            self.cache.records().recorder()?.layer_fact(rbuild_image::fact_of_layer(diff.diff_id), layer);
+        }
         self.cache.records().write();
         let mut layers = Layers { stacks: self.stacks(targets), diffs };
         if let (LayerTimes::Clamped, Some(latest)) = (self.layer_times, self.epoch) {
@@ -44,7 +48,12 @@ impl Build {
             let made = (&*self.plan, targets, &mut *parts);
             inline.put_into(made, (&self.executor.keys, &self.results), self.epoch).await?;
         }
-        export::assemble((&self.executor.machine.store, self.cache.lease()), &parts, presence)
+        let store = &self.executor.machine.store;
+        let made = export::assemble((store, self.cache.lease()), &parts, presence)?;
+        if self.squash != Squash::Nothing {
+            made.parts.iter().for_each(|image| rbuild_image::make_findable(store, image));
+        }
+        Ok(made)
     }
 
     async fn squashed(&self, targets: &[PlannedTarget], parts: Vec<Part>) -> Result<Vec<Part>, Error> {

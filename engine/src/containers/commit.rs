@@ -101,8 +101,9 @@ impl Engine {
             CommitLayers::Added => (config, stack),
             CommitLayers::One => self.as_one_layer(config, stack, lease)?,
         };
-        self.store.sync()?;
-        Ok(rbuild_image::assemble(&self.store, lease, &config, &layers)?)
+        let image = rbuild_image::assemble(&self.store, lease, &config, &layers)?;
+        rbuild_image::make_findable(&self.store, &image);
+        Ok(image)
     }
 
     fn as_one_layer(
