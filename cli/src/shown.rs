@@ -188,7 +188,14 @@ enum Lines {
 /// `text` with `\u` and four digits, as JSON has it, for each character that a terminal would obey or that is invisible: so JSON stays
 /// the same JSON.
 fn escaped(text: &str, lines: Lines) -> Cow<'_, str> {
-    if text.chars().all(|c| !is_obeyed(c)) {
+    // nearly all text, told byte by byte
+    let is_plain = |byte: u8| match byte {
+        b' '..=b'~' => true,
+        b'\t' => lines != Lines::One,
+        b'\n' => lines == Lines::Several,
+        _ => false,
+    };
+    if text.bytes().all(is_plain) || text.chars().all(|c| !is_obeyed(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
