@@ -383,7 +383,10 @@ fn sync_to_a_broken_disk(root: &Path) {
     let failed = |error: StoreError| error.to_string();
     let first = failed(store.sync().unwrap_err());
     assert!(first.starts_with("cannot sync "), "{first}");
-    assert_eq!(failed(store.clone().sync().unwrap_err()), first, "the kernel tells it once");
+    // the kernel tells it once or twice
+    for _ in 0..5 {
+        assert_eq!(failed(store.clone().sync().unwrap_err()), first);
+    }
 }
 
 #[test]
