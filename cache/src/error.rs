@@ -125,6 +125,23 @@ pub enum StoreError {
     /// A name that a volume cannot have.
     #[error("volume name is too short, names should be at least two alphanumeric characters")]
     VolumeNameTooShort,
+    /// No name for a network.
+    #[error("invalid name: name is empty")]
+    NetworkNameEmpty,
+    /// A word that means something else.
+    #[error("operation is not permitted on predefined {0} network")]
+    NetworkNamePredefined(String),
+    /// A name that a network cannot have.
+    #[error("invalid network name {0:?}: only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed, 255 at most")]
+    NetworkName(String),
+    /// What is no range of addresses. The words are Docker's.
+    #[error("invalid subnet {text}: {problem}")]
+    Subnet {
+        /// As it was written.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An image id prefix that fits several images.
     #[error("image id {prefix:?} is ambiguous: it fits {first} and {second}")]
     AmbiguousImage {
@@ -188,6 +205,10 @@ impl StoreError {
             Self::BlobMismatch { .. }
             | Self::VolumeName(_)
             | Self::VolumeNameTooShort
+            | Self::NetworkNameEmpty
+            | Self::NetworkNamePredefined(_)
+            | Self::NetworkName(_)
+            | Self::Subnet { .. }
             | Self::AmbiguousImage { .. }
             | Self::AmbiguousBuild { .. } => FailureClass::Input,
             Self::RecorderStopped => FailureClass::Internal,

@@ -41,11 +41,17 @@ pub use store::{
     PauseLock, PlatformImage, PrivilegeOptions, ProcessOptions, RefRecord, RemoteLayer, Reserve, ScratchDir,
     StepHolder, StepLock, Store, WebSource, Writer,
 };
-pub use store::{BoundPort, ContainerNames, PortProtocol, ProgramNetwork, PublishedPort};
+pub use store::{
+    BoundPort, ContainerNames, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork, PublishedPort,
+};
 pub use store::{
     ContainerMount, KeptVolume, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
     Volume, VolumeDraft, VolumeName, VolumesLock,
 };
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
+pub use store::{
+    HeldAttachment, NamedNetwork, NetworkAttachment, NetworkName, NetworkSubnet, NetworksLock, Subnet,
+    is_alias,
+};
 pub use store::{ListedManifest, ManifestList, OpenUpload};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified, proves_damage};

@@ -4,7 +4,7 @@ use crate::{
     FilterError,
     images::label,
     names::{Detail, container_id, shortened},
-    ports::{FilteredPorts, network_name, ports_column},
+    ports::{FilteredPorts, network_names, ports_column},
     sizes::human_size_with,
     times::{ago, go_style, human_duration},
     volumes::{has_mount, mount_columns},
@@ -71,7 +71,7 @@ impl ContainerRow {
             local_volumes,
             mounts,
             names: container.name.clone(),
-            networks: network_name(container).to_owned(),
+            networks: network_names(container).join(","),
             ports: ports_column(container),
             running_for: ago(Some(container.created), now),
             size: "0B".to_owned(),
@@ -218,7 +218,12 @@ impl ContainerFilter {
             Self::Status(status) => state(container) == status,
             Self::Publish(ports) => ports.are_published(container),
             Self::Expose(ports) => ports.are_exposed(container),
-            Self::Network(name) => network_name(container) == name,
+            Self::Network(name) => {
+                let places =
+                    container.network.iter().flat_map(|first| std::iter::once(&**first).chain(&first.others));
+                let mut ids = places.filter_map(|one| one.place.as_ref()).map(|place| place.id.as_str());
+                network_names(container).contains(&name.as_str()) || ids.any(|id| id == name)
+            }
             Self::Volume(text) => has_mount(container, text),
             Self::Health(word) => {
                 container.health.as_ref().map_or("none", |health| health.status.word()) == word

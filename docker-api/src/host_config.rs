@@ -1,6 +1,6 @@
 //! What a container is given of the host, as Docker's JSON has it.
 
-use crate::ports::{HostPort, network_name, port_bindings};
+use crate::ports::{HostPort, network_names, port_bindings};
 use rbuild::{
     Container, ContainerLimits, ContainerMount, ContainerNetwork, ContainerSettings, DeviceOption,
     MissingHostPath, MountedFrom,
@@ -179,7 +179,7 @@ impl From<&Container> for HostConfig {
             restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
             auto_remove: container.remove_when_ended,
             shm_size: USUAL_SHARED_MEMORY,
-            network_mode: network_name(container).to_owned(),
+            network_mode: network_names(container).first().copied().unwrap_or_default().to_owned(),
             port_bindings: port_bindings(container),
             ..Self::default()
         };
@@ -224,9 +224,10 @@ impl HostConfig {
         Self {
             network_mode: match &settings.network {
                 ContainerNetwork::Container(id) => format!("container:{id}"),
-                ContainerNetwork::Private | ContainerNetwork::Host | ContainerNetwork::None => {
-                    self.network_mode
-                }
+                ContainerNetwork::Private
+                | ContainerNetwork::Host
+                | ContainerNetwork::None
+                | ContainerNetwork::Named(_) => self.network_mode,
             },
             publish_all_ports: settings.publish_all,
             dns: names.servers,

@@ -1,6 +1,6 @@
 //! Docker's shapes: what the engine knows, in the JSON and the words that Docker's clients and their users expect.
 //!
-//! [`ImageInspect`], [`ContainerInspect`] and [`VolumeInspect`] are the answers of `inspect`; [`ImageRow`], [`ContainerRow`], [`HistoryRow`] and
+//! [`ImageInspect`], [`ContainerInspect`], [`VolumeInspect`] and [`NetworkInspect`] are the answers of `inspect`; [`ImageRow`], [`ContainerRow`], [`HistoryRow`] and
 //! [`UsageRow`] the lines of listings; [`CheckAnswer`], [`OutlineAnswer`] and [`TargetsAnswer`] those of `build --call`;
 //! [`ImageFilter`] and [`ContainerFilter`] read `--filter`. Invariants: functions from values to values, which open, print and
 //! wait for nothing; the time is an argument. Tables and templates are cli's.
@@ -25,6 +25,7 @@ mod manifests;
 mod misses;
 mod moments;
 mod names;
+mod networks;
 mod ports;
 mod provenance;
 mod prune_filter;
@@ -61,7 +62,10 @@ pub use manifests::{
 pub use misses::{InputInspect, MissInspect, evicted_word, miss_word};
 pub use moments::{go_seconds, moment};
 pub use names::{Detail, shortened, with_tag};
-pub use ports::{ContainerPort, Endpoint, FilteredPorts, HostPort, NetworkSettings, port_lines};
+pub use networks::{NetworkFilter, NetworkInspect, NetworkRow};
+pub use ports::{
+    ContainerPort, Endpoint, FilteredPorts, HostPort, NamedEndpoint, NetworkSettings, port_lines,
+};
 pub use provenance::{Invocation, ProvenanceMode, recorded_warnings};
 pub use prune_filter::PruneFilter;
 pub use rows::Row;

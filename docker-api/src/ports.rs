@@ -2,7 +2,7 @@
 
 use crate::FilterError;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use rbuild::{BoundPort, Container, ContainerNetwork, PortProtocol, ProgramNetwork};
+use rbuild::{BoundPort, Container, ContainerNetwork, Digest, PortProtocol, ProgramNetwork};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -113,13 +113,14 @@ pub(crate) fn ports_column(container: &Container) -> String {
     groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The column of `ps` for networks.
-pub(crate) fn network_name(container: &Container) -> &'static str {
+/// The networks of a container by their names.
+pub(crate) fn network_names(container: &Container) -> Vec<&str> {
     match container.settings.as_ref().map(|settings| &settings.network) {
-        Some(ContainerNetwork::Private) => "bridge",
-        Some(ContainerNetwork::Host) => "host",
-        Some(ContainerNetwork::None) => "none",
-        Some(ContainerNetwork::Container(_)) | None => "",
+        Some(ContainerNetwork::Private) => vec!["bridge"],
+        Some(ContainerNetwork::Host) => vec!["host"],
+        Some(ContainerNetwork::None) => vec!["none"],
+        Some(ContainerNetwork::Named(joined)) => joined.iter().map(|one| one.name.as_str()).collect(),
+        Some(ContainerNetwork::Container(_)) | None => Vec::new(),
     }
 }
 
@@ -175,8 +176,30 @@ pub struct NetworkSettings {
     pub ports: BTreeMap<String, Option<Vec<HostPort>>>,
     #[serde(flatten)]
     endpoint: Endpoint,
-    /// The same by the name of the network.
-    pub networks: BTreeMap<&'static str, Endpoint>,
+    /// The same by the names of networks.
+    pub networks: BTreeMap<String, NamedEndpoint>,
+}
+
+/// A place in a network that is named beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NamedEndpoint {
+    /// The addresses that were asked for.
+    #[serde(rename = "IPAMConfig")]
+    pub ipam_config: Option<BTreeMap<&'static str, String>>,
+    /// Names that were asked for.
+    pub aliases: Option<Vec<String>>,
+    /// The network.
+    #[serde(rename = "NetworkID")]
+    pub network_id: String,
+    /// The place, while it is there.
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    #[serde(flatten)]
+    endpoint: Endpoint,
+    /// All names that it is found by.
+    #[serde(rename = "DNSNames")]
+    pub dns_names: Option<Vec<String>>,
 }
 
 /// A place in a network.
@@ -199,7 +222,10 @@ pub struct Endpoint {
 
 impl From<&Container> for NetworkSettings {
     fn from(container: &Container) -> Self {
-        let endpoint = container.network.as_deref().map(Endpoint::from).unwrap_or_default();
+        let network = container.network.as_deref();
+        // that of a network with a name is there only
+        let own = network.filter(|network| network.place.is_none());
+        let endpoint = own.map(Endpoint::from).unwrap_or_default();
         let mut ports = BTreeMap::new();
         if container.network.is_some() {
             ports.extend(exposed(container).into_iter().map(|port| (port.to_string(), None)));
@@ -209,10 +235,44 @@ impl From<&Container> for NetworkSettings {
                 places.get_or_insert_default().push(place);
             }
         }
-        let name = network_name(container);
-        let networks = (!name.is_empty()).then(|| (name, endpoint.clone()));
-        Self { bridge: "", ports, endpoint, networks: networks.into_iter().collect() }
+        let named = |name: &str| (name.to_owned(), named_endpoint(container, name, &endpoint));
+        let networks = network_names(container).into_iter().map(named).collect();
+        Self { bridge: "", ports, endpoint, networks }
     }
+}
+
+/// The place of a container in the network `name`; `unnamed` is that in one that is only its own.
+fn named_endpoint(container: &Container, name: &str, unnamed: &Endpoint) -> NamedEndpoint {
+    let asked = match container.settings.as_ref().map(|settings| &settings.network) {
+        Some(ContainerNetwork::Named(joined)) => joined.iter().find(|one| one.name == name),
+        _ => None,
+    };
+    let Some(asked) = asked else { return NamedEndpoint { endpoint: unnamed.clone(), ..Default::default() } };
+    let addresses: BTreeMap<_, _> = [
+        asked.v4.map(|address| ("IPv4Address", address.to_string())),
+        asked.v6.map(|address| ("IPv6Address", address.to_string())),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let first = container.network.as_deref();
+    let mut all = first.into_iter().chain(first.into_iter().flat_map(|first| &first.others));
+    let found =
+        all.find_map(|one| one.place.as_ref().filter(|place| place.name == name).map(|place| (one, place)));
+    let names = found.map(|(_, place)| [&[container.name.clone()][..], &place.aliases].concat());
+    NamedEndpoint {
+        ipam_config: (!addresses.is_empty()).then_some(addresses),
+        aliases: (!asked.aliases.is_empty()).then(|| asked.aliases.clone()),
+        network_id: found.map(|(_, place)| place.id.clone()).unwrap_or_default(),
+        endpoint_id: found.map(|(_, place)| endpoint_id(&place.id, &container.id)).unwrap_or_default(),
+        endpoint: found.map(|(one, _)| Endpoint::from(one)).unwrap_or_default(),
+        dns_names: names,
+    }
+}
+
+/// An id for the place of a container in a network, which has none of its own.
+pub(crate) fn endpoint_id(network: &str, container: &str) -> String {
+    Digest::of(format!("{network} {container}").as_bytes()).hex()
 }
 
 impl From<&ProgramNetwork> for Endpoint {

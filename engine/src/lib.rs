@@ -61,6 +61,7 @@ mod mask;
 mod masked;
 mod miss;
 mod mount_changes;
+mod named_networks;
 mod network_error;
 mod output_tail;
 mod pause_error;
@@ -134,6 +135,7 @@ pub use hint::{Hint, ImageHolder};
 pub use image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
 pub use manifests::{IndexEntry, RemoteManifest, combined_index};
+pub use named_networks::NetworkRequest;
 pub use network_error::NetworkError;
 pub use pause_error::PauseError;
 pub use platform_images::ImagePart;
@@ -196,10 +198,11 @@ pub use rbuild_cache::{
     ChangedInput, Container, ContainerHealth, ContainerInput, ContainerLimits, ContainerLog, ContainerMount,
     ContainerNames, ContainerNetwork, ContainerSettings, ContainerState, ContainerUlimit, EvictedBy,
     FailedStepBudget, Fault, FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage,
-    LayerId, ListedManifest, LogReader, ManifestList, MissReason, MissingHostPath, MountPropagation,
-    MountUsage, MountedFrom, MountedTmpfs, PlatformImage, PortProtocol, PrivilegeOptions, ProcessOptions,
+    JoinedNetwork, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MissingHostPath,
+    MountPropagation, MountUsage, MountedFrom, MountedTmpfs, NamedNetwork, NetworkAttachment, NetworkName,
+    NetworkPlace, NetworkSubnet, PlatformImage, PortProtocol, PrivilegeOptions, ProcessOptions,
     ProgramNetwork, PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts,
-    Verified, Volume, VolumeName,
+    Subnet, Verified, Volume, VolumeName,
 };
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;

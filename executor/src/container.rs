@@ -342,7 +342,7 @@ pub fn start_container(
         names,
         kernel: &container.process.kernel,
         network: network.as_sandbox(),
-        address: network.interface().and_then(|interface| Some(interface.v4?.0)),
+        addresses: network.addresses(),
         host_files: container.host_files,
         root_access: match container.root_access {
             Access::ReadOnly => RootAccess::ReadOnly,

@@ -1,11 +1,15 @@
 //! The network of a container, which lives as long as its program.
 
 use crate::{
-    ExecutorError, Isolation, NameOptions,
+    ExecutorError, FreePorts, Isolation, NameOptions,
+    host_files::Addresses,
+    named_network::Places,
     pasta::{self, NetworkToBe, OwnNetwork},
     ports::free_ports,
 };
-use rbuild_cache::{BoundPort, PublishedPort};
+use rbuild_cache::{
+    BoundPort, NamedNetwork, NetworkAttachment, NetworkPlace, NetworksLock, PublishedPort, Store,
+};
 use rbuild_sys::{network::Interface, sandbox};
 use std::{
     io, mem,
@@ -25,6 +29,7 @@ enum Kind {
     None,
     ToBe(NetworkToBe),
     Own(OwnNetwork),
+    Named(Places),
     OfOther(OwnedFd),
 }
 
@@ -65,6 +70,19 @@ impl ContainerNetwork {
         Self { may_be_missing: published.is_empty(), ..Self::host() }.with(to_be.map(Kind::ToBe))
     }
 
+    /// Places in networks with names, in this order; the first has the ports `held`. They are undone when this is dropped.
+    ///
+    /// # Errors
+    /// [`ExecutorError::NamedNetwork`]; an I/O error of the store.
+    pub fn named(
+        store: &Store,
+        turn: &NetworksLock,
+        planned: Vec<(NamedNetwork, NetworkAttachment)>,
+        held: FreePorts,
+    ) -> Result<Self, ExecutorError> {
+        Ok(Self::of(Kind::Named(Places::make(store, turn, planned, held)?)))
+    }
+
     fn of(kind: Kind) -> Self {
         Self { kind, missing: None, may_be_missing: true }
     }
@@ -85,12 +103,35 @@ impl ContainerNetwork {
         self.missing.as_deref()
     }
 
-    /// What leads out of a network of its own.
+    /// What leads out of a network of its own, each into the network that has a name, if it has.
     #[must_use]
-    pub fn interface(&self) -> Option<&Interface> {
+    pub fn interfaces(&self) -> Vec<(Interface, Option<NetworkPlace>)> {
         match &self.kind {
-            Kind::Own(own) => Some(own.interface()),
-            Kind::Host | Kind::None | Kind::ToBe(_) | Kind::OfOther(_) => None,
+            Kind::Own(own) => vec![(own.interface().clone(), None)],
+            Kind::Named(places) => {
+                places.interfaces().map(|(interface, place)| (interface, Some(place))).collect()
+            }
+            Kind::Host | Kind::None | Kind::ToBe(_) | Kind::OfOther(_) => Vec::new(),
+        }
+    }
+
+    /// What its files are to say of it.
+    pub(crate) fn addresses(&self) -> Addresses {
+        let own = |interface: &Interface| {
+            let v4 = interface.v4.map(|(address, _)| address.into());
+            v4.into_iter().chain(interface.v6.map(|(address, _)| address.into())).collect::<Vec<_>>()
+        };
+        match &self.kind {
+            // that of IPv6 need not be there yet
+            Kind::Own(network) => Addresses {
+                own: network.interface().v4.map(|(address, _)| address.into()).into_iter().collect(),
+                servers: Vec::new(),
+            },
+            Kind::Named(places) => Addresses {
+                own: places.interfaces().flat_map(|(interface, _)| own(&interface)).collect(),
+                servers: places.name_servers(),
+            },
+            Kind::Host | Kind::None | Kind::ToBe(_) | Kind::OfOther(_) => Addresses::default(),
         }
     }
 
@@ -99,6 +140,7 @@ impl ContainerNetwork {
     pub fn ports(&self) -> &[BoundPort] {
         match &self.kind {
             Kind::Own(own) => own.ports(),
+            Kind::Named(places) => places.ports(),
             Kind::Host | Kind::None | Kind::ToBe(_) | Kind::OfOther(_) => &[],
         }
     }
@@ -117,6 +159,7 @@ impl ContainerNetwork {
     pub(crate) fn as_sandbox(&self) -> sandbox::Network<'_> {
         match &self.kind {
             Kind::Own(own) => sandbox::Network::Joined(own.namespace()),
+            Kind::Named(places) => sandbox::Network::Joined(places.namespace()),
             Kind::OfOther(namespace) => sandbox::Network::Joined(namespace.as_fd()),
             Kind::None => sandbox::Network::None,
             Kind::Host | Kind::ToBe(_) => sandbox::Network::Host,

@@ -156,6 +156,12 @@ pub enum ExecutorError {
         /// The reason.
         reason: String,
     },
+    /// A network with a name cannot be had.
+    #[error("the network cannot be had: {reason}")]
+    NamedNetwork {
+        /// The reason, with the words of the program that makes such networks.
+        reason: String,
+    },
     /// Commands of platforms whose programs do not run on this machine, for the same reason.
     #[error("this machine ({}) cannot run programs for {}", Platform::host(), listed(.platforms))]
     NoEmulator {

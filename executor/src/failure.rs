@@ -48,6 +48,7 @@ impl ExecutorError {
             Self::View { source, .. } | Self::Pause { source } => sys_class(source),
             Self::PortTaken { .. }
             | Self::NoNetwork { .. }
+            | Self::NamedNetwork { .. }
             | Self::AgentAway { .. }
             | Self::AgentProgram { .. }
             | Self::DiskFull { .. }

@@ -2,7 +2,9 @@
 //! place.
 
 use crate::{
-    ExecutorError, GivenDevices, HostFiles, Identity, Isolation, host_files::HostNames, mounts::host_file,
+    ExecutorError, GivenDevices, HostFiles, Identity, Isolation,
+    host_files::{Addresses, HostNames},
+    mounts::host_file,
     snapshot::RootMount,
 };
 use rbuild_oci::ImagePath;
@@ -18,7 +20,6 @@ use rbuild_sys::{
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    net::Ipv4Addr,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
 };
@@ -39,8 +40,8 @@ pub(crate) struct Guest<'a> {
     /// Parameters of the kernel in its namespaces.
     pub(crate) kernel: &'a BTreeMap<String, String>,
     pub(crate) network: Network<'a>,
-    /// Its address there, if it has one of its own that bears its name.
-    pub(crate) address: Option<Ipv4Addr>,
+    /// What is known of that.
+    pub(crate) addresses: Addresses,
     /// `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) host_files: &'a HostFiles,
     /// Access to the root's own files.
@@ -76,12 +77,12 @@ impl Guest<'_> {
         let command: Vec<OsString> = self.command.iter().map(OsString::from).collect();
         let mut mounts = vec![
             host_file(
-                &self.host_files.hosts((self.names, self.address), self.network)?,
+                &self.host_files.hosts((self.names, &self.addresses), self.network)?,
                 "/etc/hosts",
                 self.host_file_access,
             )?,
             host_file(
-                &self.host_files.resolv_conf(self.network)?,
+                &self.host_files.resolv_conf(self.network, &self.addresses)?,
                 "/etc/resolv.conf",
                 self.host_file_access,
             )?,

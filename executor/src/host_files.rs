@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
     io::Write,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -41,6 +41,15 @@ pub struct NameOptions {
     pub options: Vec<String>,
 }
 
+/// What the files of a process say of its network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// Those that bear its name.
+    pub(crate) own: Vec<IpAddr>,
+    /// Those of the machine in networks with names, where other containers are found by theirs.
+    pub(crate) servers: Vec<IpAddr>,
+}
+
 /// What the address of the way out leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gateway {
@@ -55,6 +64,19 @@ impl NameOptions {
     pub(crate) fn gateway(&self) -> Gateway {
         let needs_host = self.add_hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
         if needs_host { Gateway::Host } else { Gateway::Itself }
+    }
+
+    /// The same where `servers` know the names of other containers; the host's file is `text`. What `--dns` says is asked by those
+    /// servers. A name without a dot is asked for as it is before it is looked for in domains, as docker has it, because it is a
+    /// container's more often.
+    fn among_others(&self, text: &str, servers: &[IpAddr]) -> Self {
+        let options = if self.options.is_empty() {
+            let of_host = text.lines().filter_map(|line| line.trim_start().strip_prefix("options"));
+            of_host.flat_map(str::split_whitespace).chain(["ndots:0"]).map(str::to_owned).collect()
+        } else {
+            self.options.clone()
+        };
+        Self { servers: servers.iter().map(IpAddr::to_string).collect(), options, ..self.clone() }
     }
 
     /// `text` with what they say in the place of what it says.
@@ -141,13 +163,13 @@ impl HostFiles {
         &self.names
     }
 
-    /// The hosts file for a container called `names` on `network`, where it may have an address.
+    /// The hosts file for a container called `names` on `network`, where it may have addresses.
     ///
     /// # Errors
     /// [`ExecutorError::HostName`]; an I/O error when it cannot be written.
     pub(crate) fn hosts(
         &self,
-        (names, address): (HostNames<'_>, Option<Ipv4Addr>),
+        (names, addresses): (HostNames<'_>, &Addresses),
         network: Network<'_>,
     ) -> Result<PathBuf, ExecutorError> {
         let (whole, listed) = (names.whole(), names.listed());
@@ -156,17 +178,19 @@ impl HostFiles {
         // where the host's loopback is that of the container, it is the machine itself
         let (kind, gateway) = match network {
             Network::Host => ("host", LOOPBACK.to_owned()),
+            // the machine is in the network itself
+            Network::Joined(_) if !addresses.servers.is_empty() => ("own", addresses.servers[0].to_string()),
             Network::Joined(_) | Network::None => {
                 ("own", host_gateway().map_or_else(|| LOOPBACK.to_owned(), |address| address.to_string()))
             }
         };
-        let own = if address.is_some() { String::new() } else { format!(" {listed}") };
+        let own = if !addresses.own.is_empty() { String::new() } else { format!(" {listed}") };
         let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.names.add_hosts {
             let address = if address == HOST_GATEWAY { &gateway } else { address };
             text.push_str(&format!("{address}\t{host}\n"));
         }
-        if let Some(address) = address {
+        for address in &addresses.own {
             text.push_str(&format!("{address}\t{listed}\n"));
         }
         self.write(&format!("hosts-{kind}-{whole}"), &text, 0o644)
@@ -180,12 +204,20 @@ impl HostFiles {
         self.write("hostname", &format!("{hostname}\n"), 0o644)
     }
 
-    /// The resolver configuration for a container on `network`.
+    /// The resolver configuration for a container on `network`, where it may have name servers that know others.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
-    pub(crate) fn resolv_conf(&self, network: Network<'_>) -> Result<PathBuf, ExecutorError> {
+    pub(crate) fn resolv_conf(
+        &self,
+        network: Network<'_>,
+        addresses: &Addresses,
+    ) -> Result<PathBuf, ExecutorError> {
         let own = resolv_conf();
+        if !addresses.servers.is_empty() {
+            let names = self.names.among_others(&own, &addresses.servers);
+            return self.write("resolv.conf-named", &names.apply(&own), 0o644);
+        }
         let (name, text) = match network {
             Network::Host | Network::None | Network::Joined(_) if !self.names.servers.is_empty() => {
                 ("resolv.conf", own)
@@ -316,6 +348,26 @@ mod tests {
         assert_eq!(all.apply(host), expected);
         let none = NameOptions { searches: list(&["."]), ..NameOptions::default() };
         assert_eq!(none.apply("domain a\nnameserver 10.0.0.1\n"), "nameserver 10.0.0.1\n");
+    }
+
+    #[test]
+    fn containers_are_found_by_their_bare_names_before_domains_are_tried() {
+        let host = "nameserver 127.0.0.53\nsearch corp.example\noptions edns0\n";
+        let servers = ["10.89.0.1".parse().unwrap()];
+        let said = |names: NameOptions| names.among_others(host, &servers).apply(host);
+        assert_eq!(
+            said(NameOptions::default()),
+            "search corp.example\nnameserver 10.89.0.1\noptions edns0 ndots:0\n"
+        );
+        let list = |word: &str| vec![word.to_owned()];
+        let (servers_asked, searches) = (list("1.1.1.1"), list("x"));
+        let other = NameOptions {
+            servers: servers_asked,
+            searches,
+            options: list("ndots:2"),
+            ..NameOptions::default()
+        };
+        assert_eq!(said(other), "nameserver 10.89.0.1\nsearch x\noptions ndots:2\n");
     }
 
     #[test]

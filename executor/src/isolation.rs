@@ -57,6 +57,12 @@ impl Isolation {
         Self { privilege, guards: store.guards_dir(), guard: Mutex::new(None), cgroups: OnceLock::new() }
     }
 
+    /// True if this process is root of the machine.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.privilege == PrivilegeKind::Root
+    }
+
     /// Whose root this process is.
     pub(crate) fn privilege(&self) -> PrivilegeKind {
         self.privilege

@@ -11,8 +11,9 @@ use std::{
 
 /// Ports that are free, held until this is dropped.
 #[derive(Debug)]
-pub(crate) struct FreePorts {
-    pub(crate) ports: Vec<BoundPort>,
+pub struct FreePorts {
+    /// Each port of a container, with that of the machine.
+    pub ports: Vec<BoundPort>,
     _held: Vec<Held>,
 }
 
@@ -35,7 +36,7 @@ pub fn check_ports(published: &[PublishedPort]) -> Result<(), ExecutorError> {
 ///
 /// # Errors
 /// [`ExecutorError::PortTaken`].
-pub(crate) fn free_ports(published: &[PublishedPort]) -> Result<FreePorts, ExecutorError> {
+pub fn free_ports(published: &[PublishedPort]) -> Result<FreePorts, ExecutorError> {
     let (mut ports, mut held) = (Vec::new(), Vec::new());
     for port in published {
         let PublishedPort { container, protocol, address, host: (first, last) } = *port;

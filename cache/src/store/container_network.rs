@@ -20,6 +20,36 @@ pub enum ContainerNetwork {
     None,
     /// That of the container with this id.
     Container(String),
+    /// Those that have these names.
+    Named(Vec<JoinedNetwork>),
+}
+
+/// A network of several containers that one of them is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedNetwork {
+    /// Its name.
+    pub name: String,
+    /// Names that the container is found by in it, besides its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// The address that it is to have; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v4: Option<Ipv4Addr>,
+    /// The same of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// The network of several containers in which a program has an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkPlace {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Names that the container is found by in it, besides its own.
+    #[serde(default)]
+    pub aliases: Vec<String>,
 }
 
 /// A protocol that has ports.
@@ -85,6 +115,12 @@ pub struct ProgramNetwork {
     pub v6_gateway: Option<Ipv6Addr>,
     /// Its ports that are reached through the machine.
     pub ports: Vec<BoundPort>,
+    /// The network with a name that it leads into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<NetworkPlace>,
+    /// Its other interfaces, each in another such network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<ProgramNetwork>,
 }
 
 /// How names become addresses in a container, beside what is usual.

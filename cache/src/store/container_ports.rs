@@ -11,8 +11,18 @@ impl Container {
     pub fn other_network(&self) -> Option<&str> {
         match &self.settings.as_ref()?.network {
             ContainerNetwork::Container(id) => Some(id),
-            ContainerNetwork::Private | ContainerNetwork::Host | ContainerNetwork::None => None,
+            ContainerNetwork::Private
+            | ContainerNetwork::Host
+            | ContainerNetwork::None
+            | ContainerNetwork::Named(_) => None,
         }
+    }
+
+    /// True if it is to have places in networks with names.
+    #[must_use]
+    pub fn has_named_networks(&self) -> bool {
+        let network = self.settings.as_ref().map(|settings| &settings.network);
+        matches!(network, Some(ContainerNetwork::Named(_)))
     }
 
     /// The ports that are to be reached through the machine: those that were named, and the others that its image exposes if that

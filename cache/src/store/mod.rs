@@ -27,6 +27,8 @@ mod listing;
 mod lower;
 mod manifest_list;
 mod mount_record;
+mod named_network;
+mod network_name;
 mod noted_health;
 mod open_upload;
 mod opening;
@@ -38,6 +40,7 @@ mod remote_layer;
 mod reserve;
 mod scratch;
 mod step_lock;
+mod subnet;
 mod volume;
 mod volume_name;
 mod web_source;
@@ -55,7 +58,8 @@ pub use container_mount::{
     ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
 };
 pub use container_network::{
-    BoundPort, ContainerNames, ContainerNetwork, PortProtocol, ProgramNetwork, PublishedPort,
+    BoundPort, ContainerNames, ContainerNetwork, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork,
+    PublishedPort,
 };
 pub use container_pause::PauseLock;
 pub use container_settings::{
@@ -76,6 +80,8 @@ pub use lease::{Lease, Missing};
 pub use lower::{IsWhole, LowerStore};
 pub use manifest_list::{ListedManifest, ManifestList};
 pub use mount_record::MountUsage;
+pub use named_network::{HeldAttachment, NamedNetwork, NetworkAttachment, NetworkSubnet, NetworksLock};
+pub use network_name::{NetworkName, is_alias};
 pub use open_upload::OpenUpload;
 pub use privilege_options::PrivilegeOptions;
 pub use process_options::ProcessOptions;
@@ -84,6 +90,7 @@ pub use remote_layer::{FilledLayer, LayerLock};
 pub use reserve::Reserve;
 pub use scratch::ScratchDir;
 pub use step_lock::{StepHolder, StepLock};
+pub use subnet::Subnet;
 pub use volume::{KeptVolume, Volume, VolumeDraft, VolumesLock};
 pub use volume_name::VolumeName;
 pub use web_source::WebSource;

@@ -15,7 +15,7 @@ const FORMAT: u32 = 3;
 /// The last format whose stores may have no file that names the writer.
 const WITHOUT_WRITER: u32 = 1;
 
-const DIRECTORIES: [&str; 20] = [
+const DIRECTORIES: [&str; 21] = [
     "blobs/sha256",
     "refs",
     "images",
@@ -28,6 +28,7 @@ const DIRECTORIES: [&str; 20] = [
     "mounts",
     "containers",
     "volumes",
+    "networks",
     "builds",
     "locks",
     "tmp",

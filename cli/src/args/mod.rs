@@ -58,7 +58,10 @@ pub(crate) use manifest::{
     ManifestCreateArgs, ManifestInspectArgs, ManifestPushArgs, ManifestRmArgs,
 };
 pub(crate) use mistakes::{Mistake, mistake};
-pub(crate) use network::{NetworkFlags, PortArgs};
+pub(crate) use network::{
+    NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkFlags, NetworkInspectArgs, NetworkLsArgs,
+    NetworkPruneArgs, NetworkRmArgs, PortArgs,
+};
 pub(crate) use other_flags::OtherFlags;
 pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, PlanFormat};
 pub(crate) use process::{ProcessFlags, UnmetFlags};
@@ -190,6 +193,9 @@ pub(crate) enum Command {
     /// Commands for volumes
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Volume(Later<VolumeCommand>),
+    /// Commands for networks that containers share
+    #[command(subcommand, subcommand_value_name = "COMMAND")]
+    Network(Later<NetworkCommand>),
     /// Commands for builds
     #[command(subcommand, subcommand_value_name = "COMMAND")]
     Builder(Later<BuilderCommand>),

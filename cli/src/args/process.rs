@@ -40,7 +40,7 @@ enum Takes {
 }
 use Takes::{Switch, Value};
 
-const FLAGS: [(&str, Takes); 30] = [
+const FLAGS: [(&str, Takes); 27] = [
     ("blkio-weight", Value),
     ("blkio-weight-device", Value),
     ("cgroupns", Value),
@@ -53,8 +53,6 @@ const FLAGS: [(&str, Takes); 30] = [
     ("device-write-iops", Value),
     ("disable-content-trust", Switch),
     ("gpus", Value),
-    ("ip", Value),
-    ("ip6", Value),
     ("ipc", Value),
     ("isolation", Value),
     ("kernel-memory", Value),
@@ -63,7 +61,6 @@ const FLAGS: [(&str, Takes); 30] = [
     ("mac-address", Value),
     ("memory-reservation", Value),
     ("memory-swappiness", Value),
-    ("network-alias", Value),
     ("oom-kill-disable", Switch),
     ("pid", Value),
     ("runtime", Value),

@@ -2,26 +2,28 @@
 
 use crate::{
     app::App,
-    args::{ContainerInspectArgs, ImageInspectArgs, InspectArgs, VolumeInspectArgs},
+    args::{ContainerInspectArgs, ImageInspectArgs, InspectArgs, NetworkInspectArgs, VolumeInspectArgs},
     error::{CliError, UsageError},
     exit,
     options::platform,
     streams::print_data,
     template::{Template, escaped, to_json},
 };
-use rbuild::{Engine, Platform, VolumeError, VolumeName};
-use rbuild_docker_api::{ContainerInspect, ImageInspect, VolumeInspect};
+use rbuild::{Engine, NetworkError, Platform, VolumeError, VolumeName};
+use rbuild_docker_api::{ContainerInspect, ImageInspect, NetworkInspect, VolumeInspect};
 use serde_json::Value;
 
 /// The kind of object that is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ObjectKind {
-    /// A container, or else an image, or else a volume.
+    /// A container, or else an image, a network, or a volume.
     Any,
     /// An image.
     Image,
     /// A container.
     Container,
+    /// A network.
+    Network,
     /// A volume.
     Volume,
 }
@@ -43,10 +45,12 @@ pub(super) fn objects(app: &App, args: &InspectArgs) -> Result<(), CliError> {
         None | Some("") => ObjectKind::Any,
         Some("image") => ObjectKind::Image,
         Some("container") => ObjectKind::Container,
+        Some("network") => ObjectKind::Network,
         Some("volume") => ObjectKind::Volume,
         Some(other) => {
-            let message =
-                format!("unknown type: {other:?}: must be one of \"container\", \"image\", \"volume\"");
+            let message = format!(
+                "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
+            );
             return Err(UsageError::new(message).into());
         }
     };
@@ -70,6 +74,12 @@ pub(super) fn images(app: &App, args: &ImageInspectArgs) -> Result<(), CliError>
 pub(super) fn containers(app: &App, args: &ContainerInspectArgs) -> Result<(), CliError> {
     let (names, format) = (&args.names, args.format.as_deref());
     inspect(app, &Asked { names, format, kind: ObjectKind::Container, platform: None, sizes: args.size })
+}
+
+/// Shows everything about networks.
+pub(super) fn networks(app: &App, args: &NetworkInspectArgs) -> Result<(), CliError> {
+    let (names, format) = (&args.names, args.format.as_deref());
+    inspect(app, &Asked { names, format, kind: ObjectKind::Network, platform: None, sizes: false })
 }
 
 /// Shows everything about volumes.
@@ -131,17 +141,26 @@ fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliE
         let shape = VolumeInspect::new(&volume, &engine.volume_mountpoint(&volume.name)).complete();
         Ok::<_, rbuild::Error>(Object { printed: shape.clone(), complete: shape })
     };
+    let network = || {
+        let network = engine.named_network(name)?;
+        let shape = NetworkInspect::new(&network, &engine.network_places(&network)?).complete();
+        Ok::<_, rbuild::Error>(Object { printed: shape.clone(), complete: shape })
+    };
     match asked.kind {
+        ObjectKind::Network => Ok(network()?),
         ObjectKind::Image => Ok(image()?),
         ObjectKind::Container => Ok(container()?),
         ObjectKind::Volume => Ok(volume()?),
         ObjectKind::Any => match container() {
             Ok(object) => Ok(object),
             Err(rbuild::Error::NoSuchContainer(unknown)) => match image() {
-                Err(rbuild::Error::NoSuchImage(_)) => match volume() {
-                    Err(rbuild::Error::Volume(VolumeError::NoSuch(_))) => {
-                        Err(CliError::NoSuchObject(unknown))
-                    }
+                Err(rbuild::Error::NoSuchImage(_)) => match network() {
+                    Err(rbuild::Error::Network(NetworkError::NoSuch(_))) => match volume() {
+                        Err(rbuild::Error::Volume(VolumeError::NoSuch(_))) => {
+                            Err(CliError::NoSuchObject(unknown))
+                        }
+                        other => Ok(other?),
+                    },
                     other => Ok(other?),
                 },
                 other => Ok(other?),

@@ -26,6 +26,7 @@ mod lifecycle;
 mod login;
 mod manifest;
 mod naming;
+mod networks;
 mod outputs;
 mod plan;
 mod prune;
@@ -124,6 +125,7 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Buildx(Later(command)) => buildx(command),
         C::Manifest(Later(command)) => index(move |app| manifest::manifest(app, &command)),
         C::Volume(Later(command)) => volume(command),
+        C::Network(Later(command)) => index(|app| networks::networks(app, command)),
         C::Version(Later(args)) => index(move |_| version::version(&args)),
     }
 }

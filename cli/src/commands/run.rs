@@ -54,7 +54,7 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
 
 /// The container whose network is asked for, in words.
 pub(super) fn other_network(args: &ContainerArgs) -> Option<String> {
-    let other = args.network.network.as_deref()?.strip_prefix("container:")?;
+    let other = args.network.network.iter().find_map(|mode| mode.strip_prefix("container:"))?;
     Some(other.to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     names::{NameFlags, name_options},
-    ports,
+    networks, ports,
 };
 use crate::{args::NetworkFlags, error::UsageError};
 use rbuild::{ContainerNames, ContainerNetwork, NameOptions, PublishedPort, UnnamedPorts};
@@ -30,7 +30,7 @@ impl NetworkOptions {
     /// # Errors
     /// [`UsageError`] in Docker's words.
     pub(super) fn new(flags: &NetworkFlags, hostname: Option<&str>) -> Result<Self, UsageError> {
-        let network = network(flags.network.as_deref())?;
+        let network = network(flags)?;
         let names = NameFlags {
             add_host: &flags.add_host,
             dns: &flags.dns,
@@ -54,13 +54,13 @@ impl NetworkOptions {
                 return Err(UsageError::new(format!("conflicting options: {what} and the network mode")));
             }
         }
-        let is_private = network == ContainerNetwork::Private;
+        let has_ports = matches!(network, ContainerNetwork::Private | ContainerNetwork::Named(_));
         let warning = (publishes && network == ContainerNetwork::Host)
             .then_some("Published ports are discarded when using host network mode");
         Ok(Self {
             network,
-            published: if is_private { published } else { Vec::new() },
-            unnamed_ports: match flags.publish_all && is_private {
+            published: if has_ports { published } else { Vec::new() },
+            unnamed_ports: match flags.publish_all && has_ports {
                 true => UnnamedPorts::Published,
                 false => UnnamedPorts::Closed,
             },
@@ -71,19 +71,41 @@ impl NetworkOptions {
     }
 }
 
-fn network(mode: Option<&str>) -> Result<ContainerNetwork, UsageError> {
+fn network(flags: &NetworkFlags) -> Result<ContainerNetwork, UsageError> {
+    let unnamed = flags.network.iter().map(|mode| one(mode)).collect::<Result<Vec<_>, _>>()?;
+    let addresses = (flags.ip.as_deref(), flags.ip6.as_deref());
+    if !unnamed.is_empty() && unnamed.iter().all(Option::is_none) {
+        let places = networks::places(&flags.network, &flags.network_alias, addresses)?;
+        return Ok(ContainerNetwork::Named(places));
+    }
+    if !flags.network_alias.is_empty() {
+        return Err(UsageError::new("network-scoped aliases are only supported for user-defined networks"));
+    }
+    if addresses != (None, None) {
+        return Err(UsageError::new("user specified IP address is supported on user defined networks only"));
+    }
+    let mut unnamed = unnamed.into_iter();
+    match (unnamed.next(), unnamed.next()) {
+        (None, _) => Ok(ContainerNetwork::Private),
+        (Some(Some(mode)), None) => Ok(mode),
+        _ => Err(UsageError::new(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        )),
+    }
+}
+
+/// A network that has no name of its own; `None` for one that has.
+fn one(mode: &str) -> Result<Option<ContainerNetwork>, UsageError> {
     match mode {
         // podman calls it private, docker by what connects it
-        None | Some("default" | "bridge" | "private") => Ok(ContainerNetwork::Private),
-        Some("") => Err(UsageError::new("no name set for network")),
-        Some("host") => Ok(ContainerNetwork::Host),
-        Some("none") => Ok(ContainerNetwork::None),
-        Some(other) => match other.strip_prefix("container:") {
+        "default" | "bridge" | "private" => Ok(Some(ContainerNetwork::Private)),
+        "" => Err(UsageError::new("no name set for network")),
+        "host" => Ok(Some(ContainerNetwork::Host)),
+        "none" => Ok(Some(ContainerNetwork::None)),
+        other => match other.strip_prefix("container:") {
             Some("") => Err(UsageError::new("invalid container format container:<name|id>")),
-            Some(name) => Ok(ContainerNetwork::Container(name.to_owned())),
-            None => Err(UsageError::new(format!(
-                "--network {other} is not supported yet: use private, host, none or container:NAME"
-            ))),
+            Some(name) => Ok(Some(ContainerNetwork::Container(name.to_owned()))),
+            None => Ok(None),
         },
     }
 }

@@ -124,14 +124,6 @@ fn refusal(name: &str, value: &str) -> Option<String> {
         ("userns", _) => wrong_mode("USER"),
         ("uts", "host") => because("a container has a host name of its own, which --hostname sets"),
         ("uts", _) => wrong_mode("UTS"),
-        ("ip" | "ip6" | "link-local-ip", _) => {
-            let what = "user specified IP address is supported on user defined networks only";
-            Some(format!("{what}, which there are none of"))
-        }
-        ("network-alias", _) => {
-            let what = "network-scoped aliases are only supported for user-defined networks";
-            Some(format!("{what}, which there are none of"))
-        }
         (name, _) => because(reason(name)),
     }
 }
@@ -162,8 +154,9 @@ const OWN_MEMORY: &str =
 fn reason(name: &str) -> &'static str {
     match name {
         "runtime" => "rbuild starts containers itself",
-        "link" => "there are no links between containers; --network container:NAME shares a network",
-        "mac-address" => "pasta, which makes the network, chooses the address",
+        "link-local-ip" => "a container has one address of each family in a network",
+        "link" => "there are no links between containers; those of one --network NAME find each other",
+        "mac-address" => "the program that makes the network chooses the address",
         "storage-opt" => "the files of containers are in the store, whose disk alone limits them",
         "gpus" => {
             "give devices with --device, by their paths or by the names that descriptions have for them"

@@ -280,8 +280,16 @@ mod tests {
             ("rbuild run -l = img", "invalid label format: \"=\""),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),
             (
-                "rbuild run --network mine img",
-                "--network mine is not supported yet: use private, host, none or container:NAME",
+                "rbuild run --network mine --network host img",
+                "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+            ),
+            (
+                "rbuild run --network-alias web img",
+                "network-scoped aliases are only supported for user-defined networks",
+            ),
+            (
+                "rbuild run --network host --ip 10.89.0.2 img",
+                "user specified IP address is supported on user defined networks only",
             ),
             ("rbuild run --network container: img", "invalid container format container:<name|id>"),
             (

@@ -80,7 +80,7 @@ fn flags_that_are_not_done_say_why_before_anything_is_made() {
         ("--memory-reservation=64m", "--memory-reservation is not supported: memory is limited by --memory"),
         ("--memory-swappiness=5", "--memory-swappiness is not supported"),
         ("--link=x", "--link is not supported: there are no links between containers"),
-        ("--mac-address=02:42:ac:11:00:02", "--mac-address is not supported: pasta"),
+        ("--mac-address=02:42:ac:11:00:02", "--mac-address is not supported: the program"),
         ("--oom-kill-disable", "--oom-kill-disable is not supported"),
         ("--oom-score-adj=5000", "Invalid value 5000, range for oom score adj is [-1000, 1000]"),
         ("--pid=host", "--pid is not supported: the processes of a container are by themselves"),

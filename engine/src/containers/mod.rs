@@ -190,6 +190,9 @@ impl Engine {
             }
         }
         remove(&self.store.container(&container.id))?;
+        if container.has_named_networks() {
+            self.clear_networks();
+        }
         Ok(container.id)
     }
 

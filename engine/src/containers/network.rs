@@ -48,6 +48,7 @@ impl Engine {
             }
             Recorded::Host => Ok(ContainerNetwork::host()),
             Recorded::None => Ok(ContainerNetwork::none()),
+            Recorded::Named(joined) => self.named_networks_of(container, settings, joined),
             Recorded::Container(id) => {
                 let other = self.container(id).map_err(|_| NetworkError::Removed(id.clone()))?;
                 let process = match other.state {
@@ -60,10 +61,12 @@ impl Engine {
         }
     }
 
-    /// The network that is asked for, with the id of another container in place of its name.
+    /// The network that is asked for, with the id of another container in place of its name. Networks with names are there, and the
+    /// programs that they need.
     pub(super) fn recorded_network(&self, network: &Recorded) -> Result<Recorded, Error> {
         match network {
             Recorded::Container(name) => Ok(Recorded::Container(self.container(name)?.id)),
+            Recorded::Named(joined) => self.checked_networks(joined).map(Recorded::Named),
             Recorded::Private | Recorded::Host | Recorded::None => Ok(network.clone()),
         }
     }
@@ -88,13 +91,16 @@ pub(super) fn name_options(settings: &ContainerSettings) -> NameOptions {
 
 /// What is noted of a network that a program has for itself.
 pub(super) fn noted(network: &ContainerNetwork) -> Option<Box<ProgramNetwork>> {
-    let interface = network.interface()?;
-    Some(Box::new(ProgramNetwork {
+    let mut interfaces = network.interfaces().into_iter().map(|(interface, place)| ProgramNetwork {
         hardware: interface.hardware,
         v4: interface.v4,
         v4_gateway: interface.v4_gateway,
         v6: interface.v6,
         v6_gateway: interface.v6_gateway,
-        ports: network.ports().to_vec(),
-    }))
+        ports: Vec::new(),
+        place,
+        others: Vec::new(),
+    });
+    let first = interfaces.next()?;
+    Some(Box::new(ProgramNetwork { ports: network.ports().to_vec(), others: interfaces.collect(), ..first }))
 }

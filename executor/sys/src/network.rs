@@ -71,6 +71,31 @@ pub fn new_network() -> io::Result<NewNetwork> {
     made.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
+/// Makes a network namespace with a bridge called `name` in it, which does nothing: for a program that is to undo what it has done for
+/// an interface of this name in a namespace that is gone.
+///
+/// # Errors
+/// The kernel's; [`io::ErrorKind::InvalidInput`] for a name that no interface has (`IFNAMSIZ` of netdevice(7)).
+pub fn network_with_bridge(name: &str) -> io::Result<OwnedFd> {
+    const ADD_BRIDGE: libc::c_ulong = 0x89a0;
+    let mut text = [0_u8; libc::IFNAMSIZ];
+    if name.is_empty() || name.len() >= text.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    text[..name.len()].copy_from_slice(name.as_bytes());
+    let made = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let namespace = File::open("/proc/thread-self/ns/net").map(OwnedFd::from)?;
+        let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        // SAFETY: the call reads IFNAMSIZ bytes at the pointer, which are there until it returns.
+        if unsafe { libc::ioctl(socket.as_raw_fd(), ADD_BRIDGE, text.as_ptr()) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(namespace)
+    });
+    made.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
 impl NetworkChanges {
     /// What was made so far.
     ///

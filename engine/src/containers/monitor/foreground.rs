@@ -29,10 +29,12 @@ impl Engine {
     pub fn start(&self, request: &ContainerRequest) -> Result<ForegroundContainer, Error> {
         let lease = self.store.lease()?;
         let (container, mounts) = self.new_container(request, &lease)?;
-        // first, since another program makes it while this one does the rest
-        let network = self.network_of(&container)?;
+        // first, since another program makes it while this one does the rest; not so for a place in a network with a name, because
+        // that is this container's and goes with it
+        let early = if container.has_named_networks() { None } else { Some(self.network_of(&container)?) };
         let (container, directory, lock) = self.keep_container(container, mounts, Next::Start)?;
         let started = Monitor::new(&container, &directory).and_then(|(monitor, stdio)| {
+            let network = early.map_or_else(|| self.network_of(&container), Ok)?;
             let running = self.launch(container, (directory.clone(), lock), (network, stdio))?;
             if let Terminal::Pty { rows, columns } = request.terminal {
                 monitor.session.resize(rows, columns);
