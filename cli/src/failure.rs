@@ -42,6 +42,7 @@ fn words(hint: &Hint) -> String {
             format!(": stop it with 'rbuild stop {id}', or give a name alone to take that away")
         }
         Hint::RemoveDamaged(id) => format!(": remove this container with 'rbuild rm -f {id}'"),
+        Hint::RepairStore => ": 'rbuild cache verify --repair' says what is damaged, and then the next build, load or pull makes it again".to_owned(),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
         Hint::LockAgain => ": build with --lock to write it".to_owned(),
         Hint::StopContainer => ": stop it first, or use --force".to_owned(),

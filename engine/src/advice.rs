@@ -24,8 +24,9 @@ impl Error {
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
             Self::Store(StoreError::Document { path, .. }) => {
-                damaged_container(path).map(Hint::RemoveDamaged)
+                Some(damaged_container(path).map_or(Hint::RepairStore, Hint::RemoveDamaged))
             }
+            Self::ImageDamaged(_) => Some(Hint::RepairStore),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
             Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,

@@ -110,6 +110,9 @@ pub enum Error {
     /// No image of that name or id.
     #[error("No such image: {0}")]
     NoSuchImage(String),
+    /// An image that has a name or an id here, and of which not everything is here.
+    #[error("image {0} is not whole: its record, its config or a layer of it is missing or damaged")]
+    ImageDamaged(String),
     /// A build that may use locked images only names one that is not locked.
     #[error("{0} is not in the lock file")]
     NotLocked(String),
@@ -454,6 +457,7 @@ impl Error {
             | Self::Privilege(_)
             | Self::TwoDockerfiles { .. }
             | Self::Unsupported { .. } => FailureClass::Input,
+            Self::ImageDamaged(_) => FailureClass::Environment,
             Self::ContextUnreadable { source, .. }
             | Self::NamedContextMissing { source, .. }
             | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),

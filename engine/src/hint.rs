@@ -31,6 +31,8 @@ pub enum Hint {
     StopUserOfImage(String),
     /// Remove this container, whose record is damaged.
     RemoveDamaged(String),
+    /// Have the store look through itself, and make again what it has lost.
+    RepairStore,
     /// Remove the container of this name, or choose another name.
     FreeName(String),
     /// Stop the container, or force its removal.

@@ -151,7 +151,9 @@ impl Engine {
         });
         match found {
             Ok(()) => Ok(true),
-            Err(Error::NoSuchImage(_) | Error::Image(ImageError::NoPlatform { .. })) => Ok(false),
+            Err(
+                Error::NoSuchImage(_) | Error::ImageDamaged(_) | Error::Image(ImageError::NoPlatform { .. }),
+            ) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -204,7 +206,9 @@ impl Engine {
     pub fn remove_image(&self, name: &str, force: Force) -> Result<Vec<RemovedImage>, Error> {
         let _reserve = self.store.reserve();
         let record = match self.find_image(name) {
-            Err(missing @ Error::NoSuchImage(_)) => return self.remove_remains(name)?.ok_or(missing),
+            Err(missing @ (Error::NoSuchImage(_) | Error::ImageDamaged(_))) => {
+                return self.remove_remains(name)?.ok_or(missing);
+            }
             found => found?,
         };
         let named = self.store.names_of(&record.id)?;
@@ -291,7 +295,7 @@ impl Engine {
     pub(crate) fn held_whole(&self, name: &str, lease: &Lease) -> Result<ImageRecord, Error> {
         let held =
             hold_found(|id| lease.hold_image(id), || self.find_image(name).map(|found| Some(found.id)))?;
-        held.ok_or_else(|| Error::NoSuchImage(name.to_owned()))
+        held.ok_or_else(|| Error::ImageDamaged(name.to_owned()))
     }
 
     /// The image called `name` for this machine or `platform`, held by `lease` from now on.
@@ -306,7 +310,7 @@ impl Engine {
         if part == whole.id {
             return Ok(whole);
         }
-        lease.hold_image(&part)?.ok_or_else(|| Error::NoSuchImage(part.to_string()))
+        lease.hold_image(&part)?.ok_or_else(|| Error::ImageDamaged(part.to_string()))
     }
 
     /// The record of the image called `name`.
@@ -315,7 +319,8 @@ impl Engine {
         if let Ok(reference) = name.parse::<Reference>()
             && let Some(found) = self.store.reference(&reference)?
         {
-            return self.store.image(&found.image)?.ok_or_else(missing);
+            let record = self.store.image(&found.image)?;
+            return record.ok_or_else(|| Error::ImageDamaged(name.to_owned()));
         }
         let prefix = name.strip_prefix("sha256:").unwrap_or(name);
         let is_id = !prefix.is_empty()

@@ -114,7 +114,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let held = |part: &PlatformImage| {
-            lease.hold_image(&part.image)?.ok_or_else(|| Error::NoSuchImage(part.image.to_string()))
+            lease.hold_image(&part.image)?.ok_or_else(|| Error::ImageDamaged(part.image.to_string()))
         };
         whole.platforms.iter().map(held).collect()
     }
@@ -155,7 +155,7 @@ impl Engine {
             let part = self.part(name, &whole, Some(platform))?;
             if parts.iter().all(|known| known.id != part) {
                 let held = lease.hold_image(&part)?;
-                parts.push(held.ok_or_else(|| Error::NoSuchImage(part.to_string()))?);
+                parts.push(held.ok_or_else(|| Error::ImageDamaged(part.to_string()))?);
             }
         }
         match parts.len() {

@@ -201,7 +201,7 @@ impl Engine {
             Err(StoreError::BlobDamaged { .. }) => None,
             json => json?,
         };
-        let json = json.ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
+        let json = json.ok_or_else(|| Error::ImageDamaged(id.to_string()))?;
         Ok(ImageConfig::from_json(&json)?)
     }
 }

@@ -6,7 +6,13 @@ use crate::{
     store::Held,
 };
 use rbuild_oci::{Digest, ImageId, Reference, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
+
+/// Files that cannot be read as what they should be, and why.
+type Unreadable = Vec<(PathBuf, serde_json::Error)>;
 
 /// Everything in the store at one moment.
 pub(crate) struct Inventory {
@@ -18,6 +24,8 @@ pub(crate) struct Inventory {
     pub(crate) images: Vec<ImageRecord>,
     pub(crate) references: Vec<(Reference, RefRecord)>,
     pub(crate) containers: Vec<Container>,
+    /// Records of containers that cannot be read, so that it is not known what these need.
+    pub(crate) unreadable_containers: Unreadable,
     pub(crate) records: Vec<(CacheKey, CacheRecord)>,
     /// Blobs that say what records were made of, evicted ones too, because these explain misses.
     pub(crate) lists: HashSet<Digest>,
@@ -29,6 +37,7 @@ impl Inventory {
         let layers = layer_ids(store)?.into_iter().collect();
         let records = index.records();
         let blobs = list(&store.at("blobs/sha256"))?;
+        let (containers, unreadable_containers) = containers(store)?;
         Ok(Self {
             layers,
             blobs: blobs.iter().filter_map(|name| Digest::from_hex(name).ok()).collect(),
@@ -36,10 +45,23 @@ impl Inventory {
             held: store.held()?,
             images: store.images()?,
             references: store.references()?,
-            containers: containers(store)?,
+            containers,
+            unreadable_containers,
             lists: records.iter().flat_map(|(_, record)| lists(record)).collect(),
             records,
         })
+    }
+
+    /// The same for a collection, which must not take what a container needs.
+    ///
+    /// # Errors
+    /// [`StoreError::Document`] when the record of a container cannot be read; an I/O error when the store cannot.
+    pub(super) fn take_all(store: &Store, index: &Index<'_>) -> Result<Self, StoreError> {
+        let mut inventory = Self::take(store, index)?;
+        match inventory.unreadable_containers.pop() {
+            Some((path, source)) => Err(StoreError::Document { path, source }),
+            None => Ok(inventory),
+        }
     }
 
     /// Images a name points at.
@@ -104,7 +126,14 @@ pub(super) fn last_uses(
     last
 }
 
-/// All containers. A damaged record ends the collection, because it might otherwise take what that container needs.
-fn containers(store: &Store) -> Result<Vec<Container>, StoreError> {
-    store.containers()?.iter().filter_map(|directory| directory.recorded().transpose()).collect()
+/// All containers, and the records that cannot be read.
+fn containers(store: &Store) -> Result<(Vec<Container>, Unreadable), StoreError> {
+    let (mut known, mut unreadable) = (Vec::new(), Vec::new());
+    for directory in store.containers()? {
+        match directory.recorded() {
+            Err(StoreError::Document { path, source }) => unreadable.push((path, source)),
+            container => known.extend(container?),
+        }
+    }
+    Ok((known, unreadable))
 }

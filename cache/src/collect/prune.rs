@@ -155,7 +155,7 @@ impl<'a> Collection<'a> {
                 self.take(&repository, tree_size(&repository), 0)?;
             }
         }
-        let mut inventory = Inventory::take(self.store, index)?;
+        let mut inventory = Inventory::take_all(self.store, index)?;
         self.images(policy::images(options, self.store, &inventory), &mut inventory)?;
         let now = self.store.now();
         let expired = policy::expired(&inventory, now);
@@ -190,7 +190,7 @@ impl<'a> Collection<'a> {
         index: &Index<'_>,
     ) -> Result<(), StoreError> {
         let _gate = self.gate()?;
-        let inventory = Inventory::take(self.store, index)?;
+        let inventory = Inventory::take_all(self.store, index)?;
         self.garbage(&inventory, |layer| layers.contains(layer), |blob| blobs.contains(blob))
     }
 

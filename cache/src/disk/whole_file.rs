@@ -97,13 +97,14 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).map_err(StoreError::on("create", to))
 }
 
-/// The file's bytes, or `None` when it does not exist. A link is followed, because layers of a lower store are links; a pipe is an
-/// empty file, for which nothing waits.
+/// The file's bytes, or `None` when it does not exist. A link is followed, because layers of a lower store are links; a pipe or a
+/// directory in its place is an empty file, which is a damaged one for every reader.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let plain = OFlag::O_NONBLOCK.bits();
     match File::options().read(true).custom_flags(plain).open(path).and_then(read_all) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => Ok(Some(Vec::new())),
         Err(e) => Err(StoreError::io("read", path, e)),
     }
 }
@@ -172,7 +173,7 @@ mod tests {
             fs::write(&path, &bytes).unwrap();
             assert!(read(&path).unwrap() == Some(bytes), "{length} bytes");
         }
-        assert!(read(directory.path()).is_err(), "a directory is no file");
+        assert_eq!(read(directory.path()).unwrap(), Some(Vec::new()), "a directory is a damaged file");
         let fifo = directory.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(read(&fifo).unwrap(), Some(Vec::new()), "nothing waits for the other end of a FIFO");

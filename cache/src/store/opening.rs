@@ -141,6 +141,12 @@ fn replace(root: &Path, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
 /// Names the writer of a store of format 1: the owner of its `version`, which rbuild itself has made. If that is the
 /// opener, the store has a writer from then on.
 fn adopt(root: &Path, version_file: &Path, opener: &Writer) -> Result<(), StoreError> {
+    is_maker(root, version_file, opener)?;
+    write_once(root, "writer", &to_json(opener)).map(drop)
+}
+
+/// Sees that `opener` has made `version_file`.
+fn is_maker(root: &Path, version_file: &Path, opener: &Writer) -> Result<(), StoreError> {
     let owner = fs::metadata(version_file).map_err(StoreError::on("stat", version_file))?.uid();
     let own = match opener {
         // in its namespace, a user is 0
@@ -151,16 +157,18 @@ fn adopt(root: &Path, version_file: &Path, opener: &Writer) -> Result<(), StoreE
         let writer = if owner == 0 { Writer::Root } else { Writer::User { uid: owner, ids: None } };
         return Err(other_writer(root, &writer, opener));
     }
-    write_once(root, "writer", &to_json(opener)).map(drop)
+    Ok(())
 }
 
-/// Sees that the store's writer is `opener`, and notes ids that the user has been given since.
+/// Sees that the store's writer is `opener`, and notes ids that the user has been given since. If the file that names the writer is
+/// damaged, the owner of `version` is the writer, who is noted anew.
 fn check(root: &Path, opener: &Writer) -> Result<(), StoreError> {
-    let path = root.join("writer");
     let not_a_store = || StoreError::NotAStore { root: root.to_owned() };
-    let bytes = whole_file::read(&path)?.ok_or_else(not_a_store)?;
-    let writer: Writer =
-        serde_json::from_slice(&bytes).map_err(|source| StoreError::Document { path, source })?;
+    let bytes = whole_file::read(&root.join("writer"))?.ok_or_else(not_a_store)?;
+    let Ok(writer) = serde_json::from_slice::<Writer>(&bytes) else {
+        is_maker(root, &root.join("version"), opener)?;
+        return replace(root, "writer", &to_json(opener));
+    };
     match (&writer, opener) {
         (Writer::Root, Writer::Root) => Ok(()),
         (Writer::User { uid, ids }, Writer::User { uid: own, ids: present }) if uid == own => {

@@ -138,17 +138,23 @@ impl Store {
         Ok(KeptVolume::Made)
     }
 
-    /// The volume `name`; `None` when there is none.
+    /// The volume `name`; `None` when there is none. If its record is damaged, it is what its directory tells, without labels: the
+    /// files of it are whole.
     ///
     /// # Errors
-    /// [`StoreError::Document`] when its record is damaged, or an I/O error.
+    /// An I/O error when its record cannot be read.
     pub fn volume(&self, name: &VolumeName) -> Result<Option<Volume>, StoreError> {
         let path = self.volume_directory(name).join(RECORD);
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| StoreError::Document { path, source })
+        let recorded = serde_json::from_slice(&bytes).ok().filter(|volume: &Volume| volume.name == *name);
+        Ok(Some(recorded.unwrap_or_else(|| {
+            let made = fs::metadata(&path).and_then(|file| file.modified());
+            let created = made.map_or_else(|_| self.now().into(), Timestamp::from);
+            Volume { name: name.clone(), created, labels: BTreeMap::new() }
+        })))
     }
 
-    /// All volumes by their names; one with a damaged record shows what its directory tells.
+    /// All volumes by their names.
     ///
     /// # Errors
     /// An I/O error when they cannot be listed.
@@ -156,15 +162,7 @@ impl Store {
         let mut volumes = Vec::new();
         for name in list(&self.at("volumes"))? {
             let Ok(name) = name.parse::<VolumeName>() else { continue };
-            match self.volume(&name) {
-                Ok(volume) => volumes.extend(volume),
-                Err(StoreError::Document { path, .. }) => {
-                    let made = fs::metadata(&path).and_then(|file| file.modified());
-                    let created = made.map_or_else(|_| self.now().into(), Timestamp::from);
-                    volumes.push(Volume { name, created, labels: BTreeMap::new() });
-                }
-                Err(error) => return Err(error),
-            }
+            volumes.extend(self.volume(&name)?);
         }
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)

@@ -62,6 +62,8 @@ pub enum Fault {
         /// The image.
         image: ImageId,
     },
+    /// The file that describes a container cannot be read.
+    ContainerFile(PathBuf),
     /// A layer that a container stands on is gone or damaged.
     Container {
         /// The container.
@@ -119,6 +121,7 @@ impl Fault {
             | Self::Manifest { .. }
             | Self::NameFile(_)
             | Self::Name { .. }
+            | Self::ContainerFile(_)
             | Self::Container { .. }
             | Self::UnreadableRecord(_) => None,
         }
@@ -150,6 +153,7 @@ impl fmt::Display for Fault {
             }
             Self::NameFile(path) => write!(f, "name file {}: it cannot be read", path.display()),
             Self::Name { name, image } => write!(f, "name {}: its image {image} is missing", name.familiar()),
+            Self::ContainerFile(path) => write!(f, "container file {}: it cannot be read", path.display()),
             Self::Container { container, layer } => {
                 write!(f, "container {container}: its layer {layer} is missing")
             }

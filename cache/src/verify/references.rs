@@ -80,6 +80,8 @@ impl Stock {
         let is_gone = |image: &ImageId| !known.contains(image) || lacking.contains_key(image);
         let names = self.inventory.references.iter().filter(|(_, record)| is_gone(&record.image));
         faults.extend(names.map(|(name, record)| Fault::Name { name: name.clone(), image: record.image }));
+        let unreadable = self.inventory.unreadable_containers.iter();
+        faults.extend(unreadable.map(|(path, _)| Fault::ContainerFile(path.clone())));
         faults.extend(self.lacking_containers());
         faults.extend(self.unreadable_records.iter().copied().map(Fault::UnreadableRecord));
         faults.extend(self.lacking_records());
@@ -98,6 +100,7 @@ impl Stock {
             | Fault::Manifest { .. }
             | Fault::NameFile(_)
             | Fault::Name { .. }
+            | Fault::ContainerFile(_)
             | Fault::Container { .. }
             | Fault::Record { .. }
             | Fault::UnreadableRecord(_) => Vec::new(),

@@ -53,10 +53,7 @@ impl Repairing<'_> {
                 "what could not be looked at may be whole: see to the reason, then verify again",
             ),
             Fault::LayerBlob { layer, .. } => self.without_blob(layer)?,
-            Fault::ImageFile(path) | Fault::NameFile(path) => {
-                whole_file::remove(path)?;
-                FaultState::Repaired("removed")
-            }
+            Fault::ImageFile(path) | Fault::NameFile(path) => self.take(path, aside)?,
             Fault::Image { image, .. } => {
                 store.remove_image(image)?;
                 FaultState::Repaired("the image was removed: build, load or pull it again")
@@ -71,6 +68,9 @@ impl Repairing<'_> {
                 store.remove_reference(name)?;
                 FaultState::Repaired("the name was removed: build, load or pull it again")
             }
+            Fault::ContainerFile(_) => FaultState::Kept(
+                "a container is never removed here: look at its files in fs beside it, then rm -f it",
+            ),
             Fault::Container { .. } => {
                 FaultState::Kept("a container is never removed here: export what you need, then remove it")
             }

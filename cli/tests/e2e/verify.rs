@@ -169,3 +169,59 @@ fn a_container_and_what_it_stands_on_are_kept() {
     assert!(repaired.contains("all repaired"), "{repaired}");
     assert!(here.ok(["cache", "verify"]).ends_with(": all of it is whole\n"));
 }
+
+#[test]
+fn one_damaged_record_stops_nothing_else() {
+    let Some(here) = with_busybox("one_damaged_record_stops_nothing_else") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "content")]);
+    here.build("app", &context);
+    here.ok(["run", "--rm", "-v", "v:/v", "app", "sh", "-c", "echo kept > /v/f"]);
+    here.ok(["create", "--name=whole", "app", "true"]);
+
+    // what a container needs is unknown without its record, so nothing is collected; all else goes on
+    for damage in [|path: &Path| fs::write(path, "").unwrap(), |path: &Path| fs::create_dir(path).unwrap()] {
+        let id = here.ok(["create", "--name=lost", "app", "true"]).trim().to_owned();
+        let record = here.store().join("containers").join(&id).join("config.json");
+        fs::remove_file(&record).unwrap();
+        damage(&record);
+        assert!(here.ok(["df"]).contains("Containers"));
+        assert!(here.ok(["ps", "-a"]).contains("whole"));
+        let found = here.fails(["cache", "verify", "--repair"]);
+        assert!(found.stdout.contains("config.json: it cannot be read; it stays: a container"), "{found:#?}");
+        let refused = here.fails(["prune", "-f"]);
+        assert!(refused.code == 3 && refused.stderr.contains(&format!("rbuild rm -f {id}")), "{refused:#?}");
+        here.ok(["rm", "-f", &id]);
+        here.ok(["prune", "-f"]);
+    }
+
+    here.ok(["create", "--name=whole", "app", "true"]);
+    let layer = in_layer(&here, "g").parent().unwrap().parent().unwrap().join("meta.json");
+    fs::write(&layer, "").unwrap();
+    here.ok(["df"]);
+    here.ok(["ps", "-as"]);
+    let archive = here.path().join("x.tar");
+    for words in [
+        vec!["run", "--rm", "app", "true"],
+        vec!["save", "-o", archive.to_str().unwrap(), "app"],
+        vec!["commit", "whole"],
+    ] {
+        let failed = here.fails(&words);
+        assert!(failed.stderr.contains("rbuild cache verify --repair"), "{words:?}: {failed:#?}");
+        assert!(!failed.stderr.contains("No such image"), "{words:?}: {failed:#?}");
+    }
+    here.ok(["rm", "whole"]);
+    here.ok(["cache", "verify", "--repair"]);
+    here.build("app", &context);
+
+    fs::write(here.store().join("volumes/v/volume.json"), "\0\0").unwrap();
+    assert_eq!(here.ok(["run", "--rm", "-v", "v:/v", "app", "cat", "/v/f"]), "kept\n");
+    here.ok(["volume", "rm", "v"]);
+
+    let writer = here.store().join("writer");
+    let before = fs::read_to_string(&writer).unwrap();
+    for damaged in ["", "[[[["] {
+        fs::write(&writer, damaged).unwrap();
+        assert!(here.ok(["images"]).contains("app"));
+        assert_eq!(fs::read_to_string(&writer).unwrap(), before);
+    }
+}

@@ -32,7 +32,7 @@ impl Engine {
     /// another process that makes it stand still is waited for.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`] when its layers are gone, [`Error::NoSuchContainer`] when it was removed meanwhile.
+    /// [`Error::ImageDamaged`] when its layers are gone, [`Error::NoSuchContainer`] when it was removed meanwhile.
     pub(crate) fn held_changes(
         &self,
         container: &Container,
@@ -40,7 +40,7 @@ impl Engine {
         (pause, busy): (Pause, &mut dyn FnMut()),
     ) -> Result<(LayerDraft, During), Error> {
         if !lease.hold(&container.layers, &[])?.is_empty() {
-            return Err(Error::NoSuchImage(container.image.clone()));
+            return Err(Error::ImageDamaged(container.image.clone()));
         }
         self.read_changes(&container.id, (pause, busy))
     }

@@ -143,7 +143,7 @@ impl Engine {
         let lock = directory.try_lock()?.ok_or_else(|| Error::ContainerRunning(container.name.clone()))?;
         let lease = self.store.lease()?;
         if !lease.hold(&container.layers, &[])?.is_empty() {
-            return Err(Error::NoSuchImage(container.image));
+            return Err(Error::ImageDamaged(container.image));
         }
         let stopped = rbuild_executor::stopped_root(&StoppedContainer {
             store: &self.store,

@@ -106,13 +106,17 @@ impl Engine {
         })
     }
 
-    /// The bytes of the files that a container has written, and of those together with its image's.
+    /// The bytes of the files that a container has written, and of those together with its image's. A layer whose description is
+    /// damaged counts as empty.
     ///
     /// # Errors
     /// [`Error::Store`] when its image cannot be read.
     pub fn container_sizes(&self, container: &Container) -> Result<ContainerSizes, Error> {
         let written = self.store.container(&container.id).written_bytes();
-        let of_layer = |layer| Ok::<_, Error>(self.store.layer_meta(layer)?.size_bytes.unwrap_or(0));
+        let of_layer = |layer| match self.store.layer_meta(layer) {
+            Err(StoreError::Document { .. } | StoreError::LayerMissing { .. }) => Ok(0),
+            meta => Ok::<_, Error>(meta?.size_bytes.unwrap_or(0)),
+        };
         let layers = container.layers.iter().map(of_layer).sum::<Result<u64, _>>()?;
         Ok(ContainerSizes { written, all: written + layers })
     }
@@ -120,7 +124,7 @@ impl Engine {
     /// Writes the files of a container, its image's among them, as a tar.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::NoSuchImage`] when its layers are gone, [`Error::Image`] when they cannot be read
+    /// [`Error::NoSuchContainer`], [`Error::ImageDamaged`] when its layers are gone, [`Error::Image`] when they cannot be read
     /// or `out` fails.
     pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
         let container = self.container(name)?;

@@ -101,11 +101,7 @@ impl Engine {
     /// # Errors
     /// [`VolumeError::NoSuch`], [`VolumeError::InUse`]; [`Error::Store`], also when the record of a container is damaged.
     pub fn remove_volume(&self, name: &str) -> Result<(), Error> {
-        let volume = match self.volume(name) {
-            // its record is damaged, which is no reason to keep it
-            Err(Error::Store(StoreError::Document { .. })) => name.parse()?,
-            found => found?.name,
-        };
+        let volume = self.volume(name)?.name;
         match self.store.remove_unused_volume(&volume)? {
             users if users.is_empty() => Ok(()),
             containers => Err(VolumeError::InUse { name: name.to_owned(), containers }.into()),
