@@ -3,7 +3,7 @@
 use crate::{
     ContainerNetwork, ContainerVolume, Emulator, ExecutorError, GivenDevices, HostFiles, Isolation,
     Snapshots, container_base,
-    guest::Guest,
+    guest::{Guest, of_container},
     host_files::HostNames,
     mounts::{host_file, shared_memory},
     relay::{Input, Pipes, Relay},
@@ -350,7 +350,7 @@ pub fn start_container(
         },
         host_file_access: container.root_access,
         mounts: mounts.collect::<Result<_, _>>()?,
-        security: container.security,
+        confinement: of_container(container.security),
         privileges: container.privileges,
         given: container.given,
         limits: container.limits,

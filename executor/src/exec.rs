@@ -3,7 +3,7 @@
 use crate::{
     ExecutorError, Isolation, RootView, Stdio,
     container::{Streams, environment, not_started},
-    guest::confinement,
+    guest::of_container,
     relay::Relay,
     rooted::Rooted,
     run::exit_code,
@@ -193,7 +193,7 @@ impl ContainerProcess {
                 },
                 first: FirstProcess::Command,
             },
-            confinement: confinement(execution.security),
+            confinement: of_container(execution.security),
             privileges: execution.privileges,
             privilege: execution.isolation.privilege(),
             limits: execution.limits,

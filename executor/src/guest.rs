@@ -51,7 +51,7 @@ pub(crate) struct Guest<'a> {
     /// Beside those two.
     pub(crate) mounts: Vec<Mount>,
     /// The walls around it.
-    pub(crate) security: Security,
+    pub(crate) confinement: Confinement,
     pub(crate) privileges: &'a Privileges,
     /// What it is given beside that.
     pub(crate) given: &'a GivenDevices,
@@ -105,7 +105,7 @@ impl Guest<'_> {
             kernel: self.kernel,
             network: self.network,
             mounts: &mounts,
-            confinement: confinement(self.security),
+            confinement: self.confinement,
             privileges: &privileges,
             privilege: self.isolation.privilege(),
             guard: &self.isolation.guard()?,
@@ -117,10 +117,10 @@ impl Guest<'_> {
     }
 }
 
-/// The walls around a process, as the kernel's part has them.
-pub(crate) fn confinement(security: Security) -> Confinement {
+/// The walls around the process of a container, as the kernel's part has them.
+pub(crate) fn of_container(security: Security) -> Confinement {
     match security {
         Security::Sandbox => Confinement::Default,
-        Security::Insecure => Confinement::Insecure,
+        Security::Insecure => Confinement::Privileged,
     }
 }

@@ -14,12 +14,12 @@ use crate::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{Cancel, CommandWrites, LayerDraft, LayerId};
-use rbuild_planner::{Access, RunAction};
+use rbuild_planner::{Access, RunAction, Security};
 use rbuild_sys::{
     SandboxError, SpawnError,
     overlay::{Syncing, Upper},
     privileges::Privileges,
-    sandbox::{FirstProcess, RootAccess, Running},
+    sandbox::{Confinement, FirstProcess, RootAccess, Running},
     spawn::{Ended, Stdio, Usage},
 };
 use std::{
@@ -193,7 +193,10 @@ pub(crate) fn launch(
         root_access: RootAccess::ReadWrite,
         host_file_access: Access::ReadOnly,
         mounts,
-        security: action.security,
+        confinement: match action.security {
+            Security::Sandbox => Confinement::Default,
+            Security::Insecure => Confinement::Insecure,
+        },
         privileges: run.privileges,
         given: run.given,
         limits: &run.limits.limits,

@@ -98,6 +98,17 @@ fn a_container_is_confined_as_its_flags_say() {
         let mounts = ["sh", "-c", "mount -t tmpfs x /tmp && echo mounted"];
         assert_eq!(here.ok(["run", "--rm", "--privileged", "busybox"].iter().chain(&mounts)), "mounted\n");
         here.fails(["run", "--rm", "busybox"].iter().chain(&mounts));
+        // privileges are root's in the container, as in docker: another user has none until a program gives them
+        let sets = ["busybox", "grep", "-E", "^Cap(Inh|Prm|Eff|Amb):", "/proc/self/status"];
+        let none = "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapAmb:\t0000000000000000\n";
+        let run = ["run", "--rm", "--privileged", "-u", "1000"];
+        assert_eq!(here.ok(run.iter().chain(&sets)), none);
+        here.fails(run.iter().chain(&["busybox", "mkdir", "/made"]));
+        here.ok(["run", "-d", "--name=all", "--privileged", "busybox", "sleep", "500"]);
+        assert_eq!(here.ok(["exec", "-u", "1000", "all"].iter().chain(&sets[1..])), none);
+        let root = here.ok(["exec", "all"].iter().chain(&sets[1..]));
+        assert!(root.starts_with("CapInh:\t0000000000000000\n") && may_administer(&root, "CapEff:\t"), "{root}");
+        here.ok(["rm", "-f", "all"]);
     });
 }
 

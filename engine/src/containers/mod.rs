@@ -57,6 +57,9 @@ pub struct ContainerSizes {
     pub all: u64,
 }
 
+/// Names of up to so many bytes are suggested for none that is as short.
+const SHORT_NAME: usize = 3;
+
 impl Engine {
     /// All containers, newest first.
     ///
@@ -100,7 +103,9 @@ impl Engine {
             fitting.next().filter(|_| fitting.next().is_none())
         };
         exact.or_else(by_prefix).cloned().ok_or_else(|| {
+            // of names as short as these, any two are alike
             let names = all.iter().map(|container| container.name.as_str());
+            let names = names.filter(|known| known.len().max(name.len()) > SHORT_NAME);
             let near = rbuild_parser::suggest(name, names).map(str::to_owned);
             Error::NoSuchContainer(UnknownContainer { name: name.to_owned(), near })
         })

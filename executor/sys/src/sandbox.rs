@@ -212,7 +212,7 @@ pub fn start(spec: &SandboxSpec<'_>) -> Result<Running, SandboxError> {
     let devices = match spec.confinement {
         Confinement::Default if spec.privileges.devices.is_empty() => Devices::Usual,
         Confinement::Default => Devices::With(&spec.privileges.devices),
-        Confinement::Insecure => Devices::All,
+        Confinement::Insecure | Confinement::Privileged => Devices::All,
     };
     let cgroup = spec.cgroups.map(|cgroups| cgroups.container(spec.limits, devices)).transpose()?;
     let own = CapSet::permitted().map_err(|source| SysError::call("capget", "the own process", source))?;
@@ -271,7 +271,7 @@ fn launch(
     program.attach_root(spec.root.as_raw_fd());
     let paths = match spec.confinement {
         Confinement::Default => spec.privileges.paths,
-        Confinement::Insecure => KernelPaths::Shown,
+        Confinement::Insecure | Confinement::Privileged => KernelPaths::Shown,
     };
     kernel_view::attach_system(&mut program, &places, &views, paths);
     let null = device::add(&mut program, &places, spec)?;

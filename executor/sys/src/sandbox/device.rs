@@ -68,7 +68,7 @@ pub(super) fn add(
     let dev = program.new_filesystem(c"tmpfs", &options, attributes, OnError::Fail);
     let place = places.open(program, c"/dev", Resolution::InRoot);
     program.move_mount(At::Slot(dev), place, c"").enter(At::Slot(dev));
-    let insecure = spec.confinement == Confinement::Insecure && spec.privilege == PrivilegeKind::Root;
+    let insecure = spec.confinement != Confinement::Default && spec.privilege == PrivilegeKind::Root;
     if insecure {
         program.make_directory(At::Here, c"net", 0o755);
     }

@@ -49,7 +49,7 @@ pub(super) fn create(program: &mut Program, confinement: Confinement) -> Views {
     let quiet = MountAttributes::NO_SUID.and(MountAttributes::NO_DEV).and(MountAttributes::NO_EXEC);
     let system = match confinement {
         Confinement::Default => quiet.and(MountAttributes::READ_ONLY),
-        Confinement::Insecure => quiet,
+        Confinement::Insecure | Confinement::Privileged => quiet,
     };
     let proc = program.new_filesystem(c"proc", &[], quiet, OnError::Fail);
     // A user namespace may not mount sysfs for a network that is not its own: then the host's is shown.

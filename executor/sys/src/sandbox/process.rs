@@ -49,8 +49,10 @@ pub struct Identity<'a> {
 pub enum Confinement {
     /// The default capabilities and filter; parts of `/proc` and `/sys` hidden.
     Default,
-    /// `--security=insecure`: every capability the builder has, no filter, nothing hidden.
+    /// `RUN --security=insecure`: every capability the builder has, for every user, no filter, nothing hidden.
     Insecure,
+    /// `run --privileged`: the same, but a user who is not root has capabilities only from files and set-user-id programs.
+    Privileged,
 }
 
 /// A process about to be what it is to be in a sandbox.
@@ -105,28 +107,26 @@ pub(super) fn add(
     let privileges = spec.privileges;
     let allowed = match spec.confinement {
         Confinement::Default => privileges.capabilities(default_capabilities(spec.own_network)),
-        Confinement::Insecure => CapSet::known(),
+        Confinement::Insecure | Confinement::Privileged => CapSet::known(),
     };
     if privileges.new == NewPrivileges::Refused {
         program.refuse_new_privileges();
     }
-    match spec.confinement {
-        Confinement::Default => {
-            program.limit_capabilities(allowed);
-            filter_calls(program, &privileges.calls, allowed)?;
-            program.set_identity(uid, gid, groups);
-            // The change of uid has already cleared the capabilities of all but root.
-            let keep = if uid == 0 { allowed.intersection(own) } else { CapSet::EMPTY };
-            program.set_capabilities(keep, CapSet::EMPTY);
-        }
-        Confinement::Insecure => {
-            // only a profile that was given confines it, as with Docker
-            if let CallFilter::Profile(_) = &privileges.calls {
-                filter_calls(program, &privileges.calls, allowed)?;
-            }
-            program.keep_capabilities().set_identity(uid, gid, groups);
-            program.set_capabilities(own, own).raise_ambient(own);
-        }
+    if spec.confinement == Confinement::Default {
+        program.limit_capabilities(allowed);
+        filter_calls(program, &privileges.calls, allowed)?;
+    } else if let CallFilter::Profile(_) = &privileges.calls {
+        // only a profile that was given confines it, as with Docker
+        filter_calls(program, &privileges.calls, allowed)?;
+    }
+    if spec.confinement == Confinement::Insecure {
+        program.keep_capabilities().set_identity(uid, gid, groups);
+        program.set_capabilities(own, own).raise_ambient(own);
+    } else {
+        program.set_identity(uid, gid, groups);
+        // The change of uid has already cleared the capabilities of all but root.
+        let keep = if uid == 0 { allowed.intersection(own) } else { CapSet::EMPTY };
+        program.set_capabilities(keep, CapSet::EMPTY);
     }
     Ok(())
 }
