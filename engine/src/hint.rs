@@ -1,5 +1,6 @@
 //! What can be done about a failure, as data: a front end has the words, because it has the commands and flags.
 
+use rbuild_cache::StoreError;
 use rbuild_image::ImageError;
 use rbuild_registry::RegistryError;
 use rbuild_remote_cache::RemoteCacheError;
@@ -102,6 +103,7 @@ impl Hint {
     pub(crate) fn of_image(error: &ImageError) -> Option<Self> {
         match error {
             ImageError::Registry(error) => Self::of_registry(error),
+            ImageError::Store(StoreError::Document { .. }) => Some(Self::RepairStore),
             ImageError::FetchLayer { image, source, .. } => match &**source {
                 // what its name leads to has changed since
                 ImageError::Registry(RegistryError::BlobNotFound { .. }) => {

@@ -175,7 +175,7 @@ fn one_damaged_record_stops_nothing_else() {
     let Some(here) = with_busybox("one_damaged_record_stops_nothing_else") else { return };
     let context = here.context("c", DOCKERFILE, &[("f", "content")]);
     here.build("app", &context);
-    here.ok(["run", "--rm", "-v", "v:/v", "app", "sh", "-c", "echo kept > /v/f"]);
+    here.ok(["run", "--rm", "-v", "vol:/v", "app", "sh", "-c", "echo kept > /v/f"]);
     here.ok(["create", "--name=whole", "app", "true"]);
 
     // what a container needs is unknown without its record, so nothing is collected; all else goes on
@@ -194,11 +194,10 @@ fn one_damaged_record_stops_nothing_else() {
         here.ok(["prune", "-f"]);
     }
 
-    here.ok(["create", "--name=whole", "app", "true"]);
     let layer = in_layer(&here, "g").parent().unwrap().parent().unwrap().join("meta.json");
     fs::write(&layer, "").unwrap();
     here.ok(["df"]);
-    here.ok(["ps", "-as"]);
+    here.ok(["ps", "-a"]);
     let archive = here.path().join("x.tar");
     for words in [
         vec!["run", "--rm", "app", "true"],
@@ -213,9 +212,9 @@ fn one_damaged_record_stops_nothing_else() {
     here.ok(["cache", "verify", "--repair"]);
     here.build("app", &context);
 
-    fs::write(here.store().join("volumes/v/volume.json"), "\0\0").unwrap();
-    assert_eq!(here.ok(["run", "--rm", "-v", "v:/v", "app", "cat", "/v/f"]), "kept\n");
-    here.ok(["volume", "rm", "v"]);
+    fs::write(here.store().join("volumes/vol/volume.json"), "\0\0").unwrap();
+    assert_eq!(here.ok(["run", "--rm", "-v", "vol:/v", "app", "cat", "/v/f"]), "kept\n");
+    here.ok(["volume", "rm", "vol"]);
 
     let writer = here.store().join("writer");
     let before = fs::read_to_string(&writer).unwrap();

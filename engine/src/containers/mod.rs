@@ -58,7 +58,7 @@ pub struct ContainerSizes {
 }
 
 /// Names of up to so many bytes are suggested for none that is as short.
-const SHORT_NAME: usize = 3;
+const SHORT_NAME: usize = 2;
 
 impl Engine {
     /// All containers, newest first.
