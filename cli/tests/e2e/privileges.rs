@@ -107,7 +107,10 @@ fn a_container_is_confined_as_its_flags_say() {
         here.ok(["run", "-d", "--name=all", "--privileged", "busybox", "sleep", "500"]);
         assert_eq!(here.ok(["exec", "-u", "1000", "all"].iter().chain(&sets[1..])), none);
         let root = here.ok(["exec", "all"].iter().chain(&sets[1..]));
-        assert!(root.starts_with("CapInh:\t0000000000000000\n") && may_administer(&root, "CapEff:\t"), "{root}");
+        assert!(
+            root.starts_with("CapInh:\t0000000000000000\n") && may_administer(&root, "CapEff:\t"),
+            "{root}"
+        );
         here.ok(["rm", "-f", "all"]);
     });
 }
