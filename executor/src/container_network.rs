@@ -66,7 +66,7 @@ impl ContainerNetwork {
         let ports = free.ports.clone();
         // it takes them
         drop(free);
-        let to_be = NetworkToBe::begin(isolation.privilege(), names.gateway(), ports);
+        let to_be = NetworkToBe::begin(isolation.privilege(), names.own_address(), ports);
         Self { may_be_missing: published.is_empty(), ..Self::host() }.with(to_be.map(Kind::ToBe))
     }
 

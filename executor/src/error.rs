@@ -183,6 +183,14 @@ pub enum ExecutorError {
         /// As written.
         name: String,
     },
+    /// A name for the machine itself that leads nowhere.
+    #[error(
+        "{host}:host-gateway cannot be had: the machine has no IPv4 address that leads out; give an address of it instead"
+    )]
+    NoHostGateway {
+        /// The name.
+        host: String,
+    },
     /// A text that is no host name.
     #[error("{name:?} is no host name: letters, digits, '-', '_' and '.' make one, 64 at most")]
     HostName {

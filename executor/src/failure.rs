@@ -49,6 +49,7 @@ impl ExecutorError {
             Self::PortTaken { .. }
             | Self::NoNetwork { .. }
             | Self::NamedNetwork { .. }
+            | Self::NoHostGateway { .. }
             | Self::AgentAway { .. }
             | Self::AgentProgram { .. }
             | Self::DiskFull { .. }

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
     io::Write,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -25,7 +25,7 @@ const SYSTEMD_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 /// Bytes of a host name that the kernel takes (`HOST_NAME_MAX`).
 const LONGEST_HOSTNAME: usize = 64;
 
-/// The address in `--add-host` that stands for the machine itself, as a step reaches it.
+/// The address in `--add-host` that stands for the machine itself: what listens on its addresses, but not on its loopback alone.
 pub const HOST_GATEWAY: &str = "host-gateway";
 
 /// How names become addresses in a sandbox, beside what is usual.
@@ -50,20 +50,20 @@ pub(crate) struct Addresses {
     pub(crate) servers: Vec<IpAddr>,
 }
 
-/// What the address of the way out leads to.
+/// Which IPv4 address a network of its own has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gateway {
-    /// The way out.
-    Itself,
-    /// The host's loopback, because a name for the host was asked for.
-    Host,
+pub(crate) enum OwnAddress {
+    /// The machine's.
+    OfMachine,
+    /// Another one, so that the machine's leads to the machine, because a name for it was asked for.
+    Another,
 }
 
 impl NameOptions {
-    /// What the way out has to lead to.
-    pub(crate) fn gateway(&self) -> Gateway {
+    /// The address that a network needs for these names.
+    pub(crate) fn own_address(&self) -> OwnAddress {
         let needs_host = self.add_hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
-        if needs_host { Gateway::Host } else { Gateway::Itself }
+        if needs_host { OwnAddress::Another } else { OwnAddress::OfMachine }
     }
 
     /// The same where `servers` know the names of other containers; the host's file is `text`. What `--dns` says is asked by those
@@ -166,7 +166,7 @@ impl HostFiles {
     /// The hosts file for a container called `names` on `network`, where it may have addresses.
     ///
     /// # Errors
-    /// [`ExecutorError::HostName`]; an I/O error when it cannot be written.
+    /// [`ExecutorError::HostName`], [`ExecutorError::NoHostGateway`]; an I/O error when it cannot be written.
     pub(crate) fn hosts(
         &self,
         (names, addresses): (HostNames<'_>, &Addresses),
@@ -175,20 +175,23 @@ impl HostFiles {
         let (whole, listed) = (names.whole(), names.listed());
         check_hostname(names.host)?;
         names.domain.map_or(Ok(()), check_hostname)?;
-        // where the host's loopback is that of the container, it is the machine itself
-        let (kind, gateway) = match network {
-            Network::Host => ("host", LOOPBACK.to_owned()),
+        let (kind, machine) = match network {
+            // where the host's loopback is that of the container, it is the machine itself
+            Network::Host => ("host", Some(IpAddr::from(Ipv4Addr::LOCALHOST))),
             // the machine is in the network itself
-            Network::Joined(_) if !addresses.servers.is_empty() => ("own", addresses.servers[0].to_string()),
-            Network::Joined(_) | Network::None => {
-                ("own", host_gateway().map_or_else(|| LOOPBACK.to_owned(), |address| address.to_string()))
-            }
+            Network::Joined(_) if !addresses.servers.is_empty() => ("own", Some(addresses.servers[0])),
+            // an address that nothing answers at
+            Network::None => ("none", Some(machine_address().unwrap_or(Ipv4Addr::UNSPECIFIED).into())),
+            Network::Joined(_) => ("own", machine_address().map(IpAddr::from)),
         };
         let own = if !addresses.own.is_empty() { String::new() } else { format!(" {listed}") };
         let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.names.add_hosts {
-            let address = if address == HOST_GATEWAY { &gateway } else { address };
-            text.push_str(&format!("{address}\t{host}\n"));
+            match machine {
+                _ if address != HOST_GATEWAY => text.push_str(&format!("{address}\t{host}\n")),
+                Some(machine) => text.push_str(&format!("{machine}\t{host}\n")),
+                None => return Err(ExecutorError::NoHostGateway { host: host.clone() }),
+            }
         }
         for address in &addresses.own {
             text.push_str(&format!("{address}\t{listed}\n"));
@@ -265,10 +268,18 @@ impl HostFiles {
     }
 }
 
-/// The address of the machine itself where its loopback is.
-const LOOPBACK: &str = "127.0.0.1";
+/// The machine's IPv4 address on its way out, at which nothing answers that listens on loopback alone; none if it has no such way.
+fn machine_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // sends nothing; any port will do
+    socket.connect((host_gateway()?, 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) if !address.is_loopback() => Some(address),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
 
-/// The host's way out over IPv4, which stands for the host on a network of pasta's; none if the host has no such way.
+/// The host's way out over IPv4; none if the host has no such way.
 fn host_gateway() -> Option<Ipv4Addr> {
     parse_gateway(&fs::read_to_string("/proc/net/route").ok()?)
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     NameOptions,
-    host_files::Gateway,
+    host_files::OwnAddress,
     pasta::{self, NetworkToBe, OwnNetwork},
 };
 use rbuild_planner::Network;
@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 /// Networks for the steps of a build, made when they are first needed.
 pub struct Networks {
     privilege: PrivilegeKind,
-    gateway: Gateway,
+    address: OwnAddress,
     state: Mutex<State>,
 }
 
@@ -47,8 +47,8 @@ impl Networks {
     /// Networks that a user with `isolation`'s privilege can make, on which hosts have the names of `names`.
     #[must_use]
     pub fn new(isolation: &crate::Isolation, names: &NameOptions) -> Self {
-        let gateway = names.gateway();
-        Self { privilege: isolation.privilege(), gateway, state: Mutex::default() }
+        let address = names.own_address();
+        Self { privilege: isolation.privilege(), address, state: Mutex::default() }
     }
 
     /// Why steps that should have networks of their own have the host's, if they have; returned once.
@@ -81,7 +81,7 @@ impl Networks {
                 }
             }
         }
-        let made = NetworkToBe::begin(self.privilege, self.gateway, Vec::new());
+        let made = NetworkToBe::begin(self.privilege, self.address, Vec::new());
         let made = made.and_then(NetworkToBe::finish);
         if let Err(error) = &made {
             let reason = pasta::reason(error);

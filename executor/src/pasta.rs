@@ -4,7 +4,7 @@
 //! interface.
 
 use crate::{
-    host_files::{self, FORWARDED_NAME_SERVER, Gateway},
+    host_files::{self, FORWARDED_NAME_SERVER, OwnAddress},
     host_program::HostProgram,
 };
 use nix::{
@@ -28,6 +28,10 @@ use std::{
 
 /// The device that an interface of a program is made with.
 const TUN: &str = "/dev/net/tun";
+
+/// The address of a network that has none of the machine's, its mask and its way out: those of RFC 7335, which nobody has who could be
+/// meant, because they are for such an end of a line alone.
+const OTHER_ADDRESS: [&str; 6] = ["-a", "192.0.0.2", "-n", "29", "-g", "192.0.0.1"];
 
 /// How long pasta may take to connect a network, in milliseconds: what takes it a few, on a machine that has much else to do.
 const LONGEST: u16 = 30_000;
@@ -53,14 +57,14 @@ pub(crate) struct NetworkToBe {
 }
 
 impl NetworkToBe {
-    /// Makes a network and begins to connect it. Nothing of the host's loopback can be reached unless the gateway is the host, and no
-    /// port of it from outside but `ports`.
+    /// Makes a network and begins to connect it. Nothing of the host's loopback can be reached from it, and no port of it from outside
+    /// but `ports`.
     ///
     /// # Errors
     /// The kernel's; [`io::ErrorKind::NotFound`] when there is no pasta.
     pub(crate) fn begin(
         privilege: PrivilegeKind,
-        gateway: Gateway,
+        address: OwnAddress,
         ports: Vec<BoundPort>,
     ) -> io::Result<Self> {
         // pasta would say so too, but later
@@ -69,9 +73,9 @@ impl NetworkToBe {
         let (ready, is_ready) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let said = File::from(memfd_create(c"pasta", MFdFlags::MFD_CLOEXEC)?);
         let mut command = Command::new("pasta");
-        command.args(["--foreground", "--quiet", "--config-net", "--no-netns-quit"]);
-        if gateway == Gateway::Itself {
-            command.arg("--no-map-gw");
+        command.args(["--foreground", "--quiet", "--config-net", "--no-netns-quit", "--no-map-gw"]);
+        if address == OwnAddress::Another && host_files::leads_out_by_v4() {
+            command.args(OTHER_ADDRESS);
         }
         command.args(forwarded(&ports));
         if host_files::has_only_loopback_name_servers() {

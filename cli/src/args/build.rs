@@ -120,7 +120,7 @@ pub(crate) struct BuildArgs {
     /// Network of RUN: default, none or host
     #[arg(long, value_name = "MODE")]
     pub(crate) network: Option<String>,
-    /// A line for /etc/hosts of RUN (HOST:IP); the IP host-gateway is this machine
+    /// A line for /etc/hosts of RUN (HOST:IP); the IP host-gateway is this machine, without its loopback
     #[arg(long, value_name = "HOST:IP", value_delimiter = ',')]
     pub(crate) add_host: Vec<String>,
     /// A name server for RUN instead of the host's; may be repeated

@@ -28,7 +28,7 @@ pub(crate) struct NetworkFlags {
     /// Expose a port or a range of them (PORT[/PROTOCOL]), for -P
     #[arg(long, value_name = "PORT")]
     pub(crate) expose: Vec<String>,
-    /// A line for /etc/hosts (HOST:IP); the IP host-gateway is this machine
+    /// A line for /etc/hosts (HOST:IP); the IP host-gateway is this machine, without its loopback
     #[arg(long, value_name = "HOST:IP")]
     pub(crate) add_host: Vec<String>,
     /// A name server instead of the host's; may be repeated

@@ -198,6 +198,26 @@ fn what_enters_a_container_cannot_be_looked_into() {
 }
 
 #[test]
+fn a_container_does_not_see_the_command_line_of_what_enters_it() {
+    as_root_and_user("a_container_does_not_see_the_command_line_of_what_enters_it", |here| {
+        // as above; what it reads is in its log
+        let watch = "n=$$; while :; do n=$((n+1)); while [ ! -d /proc/$n ] && [ ! -d /proc/$((n+1)) ]; do :; done; \
+            while [ -d /proc/$n ]; do l=; read l < /proc/$n/cmdline; [ -z \"$l\" ] || echo \"$n $l\"; done 2> /dev/null; done";
+        let check = ["--health-cmd=exec true", "--health-interval=100ms"];
+        let run =
+            [&["run", "-d", "--name", "box", "-u", "65534"], &check[..], &["busybox", "sh", "-c", watch]];
+        here.ok(run.concat());
+        for _ in 0..30 {
+            here.ok(["exec", "-u", "0", "-e", "TOKEN=hunter2", "box", "true"]);
+        }
+        let log = here.run(["logs", "box"]).stdout;
+        assert!(log.contains("true"), "it has seen what entered: {log}");
+        assert!(!log.contains("hunter2") && !log.contains("monitor"), "{log}");
+        here.ok(["rm", "-f", "box"]);
+    });
+}
+
+#[test]
 fn a_container_of_the_foreground_is_entered_too() {
     let Some(here) = with_busybox("a_container_of_the_foreground_is_entered_too") else { return };
     let mut run = here.command(["run", "--rm", "--name", "box", "busybox", "sleep", "1000"]).spawn().unwrap();

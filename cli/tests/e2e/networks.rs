@@ -148,7 +148,7 @@ fn names_are_resolved_as_asked_for() {
 }
 
 #[test]
-fn a_step_reaches_the_host_by_the_name_that_was_asked_for() {
+fn a_step_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_its_loopback() {
     let test = "a_step_reaches_the_host_by_the_name_that_was_asked_for";
     if !is_root(test) || !has_program("pasta", test) {
         return;
@@ -156,16 +156,30 @@ fn a_step_reaches_the_host_by_the_name_that_was_asked_for() {
     let user = tun_is_open(test).then(|| ordinary_user::workspace(test)).flatten();
     for here in std::iter::once(Workspace::new(RBUILD)).chain(user) {
         here.import(Base::Busybox);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = thread::spawn(move || {
-            listener.accept().unwrap().0.write_all(b"from the host\n").unwrap();
-        });
-        let context = here.context("c", &format!("FROM busybox\nRUN sleep 2 | nc -w 3 me {port}\n"), &[]);
+        let (open, hidden) = (server_at([0; 4]), server_at([127, 0, 0, 1]));
+        let way_out = "$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p')";
+        let steps = format!(
+            "FROM busybox\n\
+             RUN sleep 2 | nc -w 3 me {open}\n\
+             RUN for at in me 127.0.0.1 {way_out}; do sleep 1 | nc -w 2 $at {hidden} | sed s/^/hidden-/; done; true\n"
+        );
+        let context = here.context("c", &steps, &[]);
         let mut command =
             here.command(["build", "--no-cache", "--progress=plain", "--add-host=me:host-gateway"]);
         let ran = Ran::of(command.arg(&context).output().unwrap());
         assert!(ran.code == 0 && ran.stderr.contains("from the host"), "{}", ran.stderr);
-        server.join().unwrap();
+        assert!(!ran.stderr.contains("hidden-from"), "{}", ran.stderr);
     }
+}
+
+/// The port of a server of the machine at `address` that says where it is.
+pub(crate) fn server_at(address: [u8; 4]) -> u16 {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::from(address), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"from the host\n");
+        }
+    });
+    port
 }

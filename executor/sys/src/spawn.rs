@@ -51,6 +51,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
+mod arguments;
 mod child;
 mod clone;
 mod exec;

@@ -150,8 +150,13 @@ impl Waiting {
 
 /// The program that it executes.
 pub(super) fn program() -> Result<OwnedFd, SpawnError> {
-    let call = "memfd_create (see the sysctl vm.memfd_noexec)";
-    init::program().map_err(|source| SpawnError::Prepare { call, source })
+    init::program().map_err(|source| {
+        let call = match source.raw_os_error() {
+            Some(libc::EACCES) => "memfd_create (see the sysctl vm.memfd_noexec)",
+            _ => "memfd_create",
+        };
+        SpawnError::Prepare { call, source }
+    })
 }
 
 pub(super) fn changing(source: io::Error) -> SpawnError {

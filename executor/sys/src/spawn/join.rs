@@ -2,10 +2,12 @@
 //!
 //! Processes of that namespace see the new one as soon as it is cloned, when it still shares memory with rbuild, and may have its
 //! capabilities before it has executed anything (CVE-2016-9962). So rbuild's memory is closed to them first, which the kernel does
-//! for both; executing the program in memory leaves it behind.
+//! for both, and the command line in it is blank meanwhile; executing the program in memory leaves it behind.
 
 use super::{
-    Child, Launch, STARTER_STACK, Spawn, clone,
+    Child, Launch, STARTER_STACK, Spawn,
+    arguments::BlankArguments,
+    clone,
     guard::{begin_in, changing, program},
     raised,
 };
@@ -22,13 +24,17 @@ use std::{
 pub fn join(request: &Spawn<'_>, member: BorrowedFd<'_>) -> Result<Child, SpawnError> {
     let prepare = |call| move |source| SpawnError::Prepare { call, source };
     refuse_tracers().map_err(prepare("prctl"))?;
+    let _blank = BlankArguments::new().map_err(prepare("reading /proc/self/stat"))?;
     // a thread whose children begin in another pid namespace may never come back to its own: so it ends with the call
     thread::scope(|scope| {
         let start = || {
             begin_in(member).map_err(changing)?;
             start(request)
         };
-        let starter = thread::Builder::new().stack_size(STARTER_STACK).spawn_scoped(scope, start);
+        let starter = thread::Builder::new()
+            .name("entering".to_owned())
+            .stack_size(STARTER_STACK)
+            .spawn_scoped(scope, start);
         let starter = starter.map_err(prepare("clone of a thread"))?;
         starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

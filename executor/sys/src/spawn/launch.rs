@@ -69,9 +69,13 @@ impl Stopped {
                 None => setup(&request.program.describe(index), errno),
             },
             Self::Channel(errno) => setup("dup3 of the report's pipe", errno),
-            Self::Init(errno) => {
+            Self::Init(errno @ (libc::EACCES | libc::EPERM)) => {
                 setup("execveat of a program in memory (see the sysctl vm.memfd_noexec)", errno)
             }
+            Self::Init(errno @ libc::E2BIG) => {
+                setup("execveat with this command line and environment", errno)
+            }
+            Self::Init(errno) => setup("execveat of a program in memory", errno),
         }
     }
 }
