@@ -38,8 +38,8 @@ pub use store::{
     GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer, ImageRecord, ImageRow, IsWhole,
     JobSlot, KnownContext, LayerDiff, LayerDraft, LayerId, LayerLock, LayerMeta, LayerOrigin, LayerSource,
     Lease, LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage, NewContainer, Next,
-    PauseLock, PlatformImage, PrivilegeOptions, ProcessOptions, RefRecord, RemoteLayer, Reserve, ScratchDir,
-    StepHolder, StepLock, Store, WebSource, Writer,
+    PauseLock, PlatformImage, PrivilegeOptions, ProcessOptions, ProgramCorrection, RefRecord, RemoteLayer,
+    Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
 };
 pub use store::{
     BoundPort, ContainerNames, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork, PublishedPort,

@@ -6,8 +6,8 @@ use crate::{
 };
 use rbuild::{ClientOptions, Engine, EngineOptions, FailedStepBudget, Registries, SpaceLimits};
 use std::{
-    cell::OnceCell,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// The values that commands get besides their arguments.
@@ -16,7 +16,7 @@ pub(crate) struct App {
     pub(crate) environment: Environment,
     /// The store.
     root: PathBuf,
-    config: OnceCell<ConfigFile>,
+    config: OnceLock<ConfigFile>,
 }
 
 impl App {
@@ -25,7 +25,7 @@ impl App {
         let root = global.root.clone().unwrap_or_else(|| environment.store_root());
         // programs that are given paths of the store have other working directories; without one of its own nothing is relative
         let root = std::path::absolute(&root).unwrap_or(root);
-        Self { environment, root, config: OnceCell::new() }
+        Self { environment, root, config: OnceLock::new() }
     }
 
     /// The directory of the store.

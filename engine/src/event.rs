@@ -149,6 +149,8 @@ pub enum Note {
         /// What is missing.
         reason: String,
     },
+    /// What connects the network of a step ended while it ran.
+    NetworkBrokeOff,
     /// A limit of RUN cannot be put into force here.
     LimitUnmet {
         /// The flags that ask for it.

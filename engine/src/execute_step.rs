@@ -169,6 +169,9 @@ impl Executor {
         if let Some(reason) = self.machine.networks.report_missing() {
             activity.note(Note::NetworkIsTheHosts { reason });
         }
+        if self.machine.networks.report_broken_off() {
+            activity.note(Note::NetworkBrokeOff);
+        }
         for unmet in self.machine.limits.report_unmet() {
             activity.note(Note::LimitUnmet { flags: unmet.flags, reason: unmet.reason });
         }

@@ -276,6 +276,7 @@ impl Engine {
                 }
             }
         }
+        self.isolation.end_left_behind();
         let (volumes, freed) = self.prune_volumes(request)?;
         pruned.deleted.extend(volumes);
         let options = request.options(&self.store)?;

@@ -3,6 +3,7 @@
 use crate::{
     ExecutorError, FreePorts, Isolation, NameOptions,
     host_files::Addresses,
+    kept_network::NetworkNews,
     named_network::Places,
     pasta::{self, NetworkToBe, OwnNetwork},
     ports::free_ports,
@@ -132,6 +133,13 @@ impl ContainerNetwork {
                 servers: places.name_servers(),
             },
             Kind::Host | Kind::None | Kind::ToBe(_) | Kind::OfOther(_) => Addresses::default(),
+        }
+    }
+
+    /// Connects it again whenever its pasta ends by itself, which `tell` hears of, on another thread.
+    pub fn keep(&self, tell: impl FnMut(NetworkNews) + Send + 'static) {
+        if let Kind::Own(own) = &self.kind {
+            own.keep(tell);
         }
     }
 

@@ -30,9 +30,21 @@ impl ContextDirectory {
     /// # Errors
     /// [`ExecutorError::ContextNotFound`] when there is no such directory.
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
+        Self::open_with(path, OFlags::RDONLY)
+    }
+
+    /// Opens the directory `path` of which files are read whose names are known. It may be one that this user may search and not list.
+    ///
+    /// # Errors
+    /// As [`ContextDirectory::open`].
+    pub fn open_to_search(path: &Path) -> Result<Self, ExecutorError> {
+        Self::open_with(path, OFlags::PATH)
+    }
+
+    fn open_with(path: &Path, access: OFlags) -> Result<Self, ExecutorError> {
         let missing = |source| ExecutorError::ContextNotFound { path: path.to_owned(), source };
         let place = path.canonicalize().map_err(missing)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &place, flags, Mode::empty()).map_err(|errno| missing(errno.into()))?;
         Ok(Self { place: Some(place), root: Rooted::new(fd), owner: Owner::Root })
     }

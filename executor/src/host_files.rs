@@ -106,7 +106,10 @@ impl NameOptions {
 }
 
 /// Sees that `name` can be a line of a file, a part of a file's name, and what sethostname(2) takes.
-fn check_hostname(name: &str) -> Result<(), ExecutorError> {
+///
+/// # Errors
+/// [`ExecutorError::HostName`].
+pub fn check_hostname(name: &str) -> Result<(), ExecutorError> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.len() <= LONGEST_HOSTNAME && name.bytes().all(is_part) {
         return Ok(());

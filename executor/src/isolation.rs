@@ -109,7 +109,7 @@ impl Isolation {
 
     /// Ends guards whose rbuild is gone, and with them every process of its containers, and removes its control groups. A guard ends
     /// by itself; this is for one that was stopped or frozen. What cannot be read is left alone.
-    fn end_left_behind(&self) {
+    pub fn end_left_behind(&self) {
         let Ok(entries) = fs::read_dir(&self.guards) else { return };
         let mut left = false;
         for entry in entries.flatten() {

@@ -24,6 +24,8 @@ struct State {
     idle: Vec<OwnNetwork>,
     /// Why there are none, so that steps have the host's.
     missing: Option<Missing>,
+    /// True if one broke off while a step ran, until that was reported.
+    has_broken_off: bool,
 }
 
 struct Missing {
@@ -57,6 +59,11 @@ impl Networks {
         let missing = state.missing.as_mut().filter(|missing| !missing.told)?;
         missing.told = true;
         Some(missing.reason.clone())
+    }
+
+    /// True if the network of a step broke off while it ran; once for each time.
+    pub fn report_broken_off(&self) -> bool {
+        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).has_broken_off)
     }
 
     /// The network that a step asks for; the host's when none can be made.
@@ -107,7 +114,11 @@ impl Drop for StepNetwork<'_> {
         if let Kind::Own(own) = &mut self.kind
             && let Some(own) = own.take()
         {
-            self.networks.state.lock().unwrap_or_else(PoisonError::into_inner).idle.push(own);
+            let mut state = self.networks.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match own.is_connected() {
+                true => state.idle.push(own),
+                false => state.has_broken_off = true,
+            }
         }
     }
 }

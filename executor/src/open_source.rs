@@ -105,7 +105,7 @@ fn beside(dockerfile: &Path) -> PathBuf {
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ExecutorError> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    match ContextDirectory::open(directory) {
+    match ContextDirectory::open_to_search(directory) {
         Ok(directory) => directory.read(Path::new(name)),
         Err(ExecutorError::ContextNotFound { .. }) => Ok(None),
         Err(error) => Err(error),

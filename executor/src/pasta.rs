@@ -4,8 +4,10 @@
 //! interface.
 
 use crate::{
-    host_files::{self, FORWARDED_NAME_SERVER, OwnAddress},
+    host_files::{self, OwnAddress},
     host_program::HostProgram,
+    kept_network::{Keeper, NetworkNews},
+    pasta_command::{PastaCommand, last_words},
 };
 use nix::{
     errno::Errno,
@@ -13,25 +15,19 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::memfd::{MFdFlags, memfd_create},
 };
-use rbuild_cache::{BoundPort, PortProtocol};
+use rbuild_cache::BoundPort;
 use rbuild_sys::{
-    host_program::inherit,
     network::{Interface, NetworkChanges, NewNetwork, new_network},
     userns::PrivilegeKind,
 };
 use std::{
     fs::File,
-    io::{self, Read, Seek},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    process::{Command, Stdio},
+    io::{self, Read},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 /// The device that an interface of a program is made with.
 const TUN: &str = "/dev/net/tun";
-
-/// The address of a network that has none of the machine's, its mask and its way out: those of RFC 7335, which nobody has who could be
-/// meant, because they are for such an end of a line alone.
-const OTHER_ADDRESS: [&str; 6] = ["-a", "192.0.0.2", "-n", "29", "-g", "192.0.0.1"];
 
 /// How long pasta may take to connect a network, in milliseconds: what takes it a few, on a machine that has much else to do.
 const LONGEST: u16 = 30_000;
@@ -42,6 +38,7 @@ pub(crate) struct OwnNetwork {
     interface: Interface,
     ports: Vec<BoundPort>,
     pasta: HostProgram,
+    keeper: Keeper,
     /// Where pasta writes its number, perhaps later.
     _ready: File,
 }
@@ -51,6 +48,7 @@ pub(crate) struct NetworkToBe {
     namespace: OwnedFd,
     changes: NetworkChanges,
     pasta: HostProgram,
+    keeper: Keeper,
     ready: File,
     said: File,
     ports: Vec<BoundPort>,
@@ -72,27 +70,11 @@ impl NetworkToBe {
         let NewNetwork { namespace, changes } = new_network()?;
         let (ready, is_ready) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         let said = File::from(memfd_create(c"pasta", MFdFlags::MFD_CLOEXEC)?);
-        let mut command = Command::new("pasta");
-        command.args(["--foreground", "--quiet", "--config-net", "--no-netns-quit", "--no-map-gw"]);
-        if address == OwnAddress::Another && host_files::leads_out_by_v4() {
-            command.args(OTHER_ADDRESS);
-        }
-        command.args(forwarded(&ports));
-        if host_files::has_only_loopback_name_servers() {
-            // not otherwise: answers of the host's server to who asks it directly would come from this address
-            command.args(["--dns-forward", FORWARDED_NAME_SERVER]);
-        }
-        if privilege == PrivilegeKind::Root {
-            // another user may not enter the network; pasta gives up every capability in any case
-            command.args(["--runas", "0:0"]);
-        }
-        let inherited = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let for_pasta = namespace.try_clone()?;
-        command.args(["--netns", &inherited(&for_pasta), "--pid", &inherited(&is_ready)]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
-        inherit(&mut command, vec![for_pasta, is_ready]);
-        let pasta = HostProgram::start(command, |_| Ok(()))?;
-        Ok(Self { namespace, changes, pasta, ready: File::from(ready), said, ports })
+        let command_line = PastaCommand { privilege, address, ports: ports.clone(), said: said.try_clone()? };
+        let command = command_line.prepare(&namespace, Some(is_ready), None)?;
+        let keeper = Keeper::new(command_line, namespace.try_clone()?);
+        let pasta = HostProgram::start_lasting(command, keeper.again(), |_| Ok(()))?;
+        Ok(Self { namespace, changes, pasta, keeper, ready: File::from(ready), said, ports })
     }
 
     /// Waits until it can be used.
@@ -128,6 +110,7 @@ impl NetworkToBe {
                 interface,
                 ports: self.ports,
                 pasta: self.pasta,
+                keeper: self.keeper,
                 _ready: self.ready,
             });
         }
@@ -135,6 +118,11 @@ impl NetworkToBe {
 }
 
 impl OwnNetwork {
+    /// From now on pasta is started again when it ends by itself, and `tell` hears of it.
+    pub(crate) fn keep(&self, tell: impl FnMut(NetworkNews) + Send + 'static) {
+        self.keeper.keep(self.interface.hardware, Box::new(tell));
+    }
+
     /// The namespace.
     pub(crate) fn namespace(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
@@ -161,22 +149,6 @@ impl OwnNetwork {
     }
 }
 
-/// The arguments that forward `ports`, and nothing else.
-fn forwarded(ports: &[BoundPort]) -> Vec<String> {
-    let mut arguments = ["-T", "none", "-U", "none"].map(str::to_owned).to_vec();
-    for (flag, protocol) in [("-t", PortProtocol::Tcp), ("-u", PortProtocol::Udp)] {
-        let mut those = ports.iter().filter(|port| port.protocol == protocol).peekable();
-        if those.peek().is_none() {
-            arguments.extend([flag, "none"].map(str::to_owned));
-        }
-        for BoundPort { address, host, container, .. } in those {
-            let address = address.map(|address| format!("{address}/")).unwrap_or_default();
-            arguments.extend([flag.to_owned(), format!("{address}{host}:{container}")]);
-        }
-    }
-    arguments
-}
-
 /// The reason for which there is no network, in words.
 pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
@@ -191,12 +163,4 @@ fn without_tun(error: &io::Error) -> io::Error {
         io::ErrorKind::PermissionDenied => format!("{TUN} may not be opened"),
         _ => format!("{TUN}: {error}"),
     })
-}
-
-/// The last line that pasta wrote about itself.
-fn last_words(said: &mut File) -> String {
-    let mut text = String::new();
-    let _ = said.rewind().and_then(|()| said.take(4096).read_to_string(&mut text));
-    let of_it = |line: &&str| !line.trim().is_empty() && !line.contains("to syslog");
-    text.lines().rfind(of_it).unwrap_or("it ended at once").to_owned()
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     Cancel, KeyBuilder, StepHash, Store, StoreError,
-    disk::{FileLock, LockMode, OnUnlock, make_dirs, remove_tree},
+    disk::{FileLock, LockMode, OnUnlock, list, make_dirs, remove_tree, tree_size},
 };
 use std::{
     fs::{self, Permissions},
@@ -148,6 +148,35 @@ impl Store {
         }
         remove_tree(&gone)?;
         Ok(true)
+    }
+
+    /// Removes the directories of cache mounts that were never made, as builds leave them that are killed at the first use; returns how
+    /// many bytes that freed.
+    pub(super) fn sweep_unmade_mounts(&self) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        for id in list(&self.mounts_dir())? {
+            let top = self.mounts_dir().join(&id);
+            // what cannot be listed is no mount
+            let is_made = || {
+                list(&top).map_or(true, |names| {
+                    names.iter().any(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+                })
+            };
+            if is_made() {
+                continue;
+            }
+            // who makes one holds its lock
+            let Some(_unused) = self.try_lock_mount(&id)? else { continue };
+            if is_made() {
+                continue;
+            }
+            let gone = self.space().path("gone")?;
+            if fs::rename(&top, &gone).is_ok() {
+                freed += tree_size(&gone);
+                remove_tree(&gone)?;
+            }
+        }
+        Ok(freed)
     }
 
     /// Takes a cache mount that no step uses, to remove it.

@@ -10,6 +10,7 @@
 
 use super::{
     container_health::ContainerHealth,
+    container_lock::{ContainerLock, ContainerProgram},
     container_network::ProgramNetwork,
     container_settings::{ContainerSettings, ContainerStreams},
     volume::VolumesLock,
@@ -24,8 +25,7 @@ use crate::{
 use rbuild_oci::{ContainerConfig, ImageId, Platform, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -122,21 +122,6 @@ pub enum Next {
     Leave,
 }
 
-/// The program of a running container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerProgram {
-    /// The pid of its first process, as the host sees it.
-    pub pid: i32,
-    /// When it was started.
-    pub started: Timestamp,
-    /// The same in clock ticks since the machine's boot: with the pid, it is of no other process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticks: Option<u64>,
-    /// The network that it has for itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<Box<ProgramNetwork>>,
-}
-
 /// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerState {
@@ -153,38 +138,6 @@ pub enum ContainerState {
 pub struct ContainerDirectory {
     path: PathBuf,
     pub(super) store: Store,
-}
-
-/// Held while a container's program runs. Ends when dropped, or with the process.
-#[derive(Debug)]
-pub struct ContainerLock {
-    lock: FileLock,
-    path: PathBuf,
-}
-
-impl ContainerLock {
-    /// Says that a program is about to be started, which forgets the one before.
-    ///
-    /// # Errors
-    /// An I/O error when it cannot be written.
-    pub fn claim(&self) -> Result<(), StoreError> {
-        let mut file = self.lock.file();
-        // never empty again, because that would be a container whose start was never tried
-        let claimed = file.metadata().and_then(|found| match found.len() {
-            0 => file.write_all(b"\n"),
-            _ => file.set_len(1),
-        });
-        claimed.map_err(StoreError::on("write", &self.path))
-    }
-
-    /// Notes the program that was started, for other processes.
-    ///
-    /// # Errors
-    /// An I/O error when it cannot be written.
-    pub fn note(&self, program: &ContainerProgram) -> Result<(), StoreError> {
-        let json = serde_json::to_vec(program).expect("a program is numbers");
-        self.lock.file().write_all(&json).map_err(StoreError::on("write", &self.path))
-    }
 }
 
 impl Store {

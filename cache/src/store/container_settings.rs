@@ -18,6 +18,9 @@ pub struct ContainerSettings {
     /// Its network.
     #[serde(default)]
     pub network: ContainerNetwork,
+    /// What the person called the container whose network it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_owner: Option<String>,
     /// The ports of it that are to be reached through the machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<PublishedPort>,

@@ -7,6 +7,7 @@ mod cache_mount;
 mod container;
 mod container_end;
 mod container_health;
+mod container_lock;
 mod container_mount;
 mod container_network;
 mod container_pause;
@@ -50,10 +51,9 @@ mod writer;
 pub use blob::{BlobReader, BlobWriter};
 pub use budget::Budget;
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
-pub use container::{
-    Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerState, NewContainer, Next,
-};
+pub use container::{Container, ContainerDirectory, ContainerState, NewContainer, Next};
 pub use container_health::{ContainerHealth, HealthResult, HealthStatus};
+pub use container_lock::{ContainerLock, ContainerProgram, ProgramCorrection};
 pub use container_mount::{
     ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
 };

@@ -39,12 +39,13 @@ impl Store {
         Ok(ScratchDir { path, _store: self.clone() })
     }
 
-    /// Removes the temporary space of dead processes, and what broken downloads left; returns how many bytes that freed. What cannot be removed
+    /// Removes the temporary space of dead processes, and what broken downloads and killed builds left; returns how many bytes that freed. What cannot be removed
     /// (another user's files) is left.
     ///
     /// # Errors
     /// An I/O error when `tmp` cannot be listed or a lock cannot be opened.
     pub fn sweep(&self) -> Result<u64, StoreError> {
-        Ok(self.space().sweep_dead()? + self.sweep_partial_blobs()? + self.sweep_open_uploads()?)
+        let unfinished = self.sweep_partial_blobs()? + self.sweep_open_uploads()?;
+        Ok(self.space().sweep_dead()? + unfinished + self.sweep_unmade_mounts()?)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     streams,
 };
 use std::{
-    io::{BufWriter, IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     path::Path,
 };
 
@@ -51,12 +51,35 @@ impl<'a> ArchiveOutput<'a> {
                 out.flush().map_err(CliError::stdout)
             }
             Self::File(path) => {
-                let mut out = BufWriter::with_capacity(BUFFER, NewFile::at(path, 0o600)?);
-                archive(&mut out).map_err(Into::into)?;
-                let file =
-                    out.into_inner().map_err(|error| CliError::file("write", path)(error.into_error()))?;
+                let fail = CliError::file("write", path);
+                let mut out = BufWriter::with_capacity(BUFFER, Noted(NewFile::at(path, 0o600)?, None));
+                if let Err(error) = archive(&mut out) {
+                    // what writes the archive does not know the file's name
+                    let errno = out.get_ref().1;
+                    return Err(
+                        errno.map_or_else(|| error.into(), |errno| fail(io::Error::from_raw_os_error(errno)))
+                    );
+                }
+                let Noted(file, _) = out.into_inner().map_err(|error| fail(error.into_error()))?;
                 file.finish()
             }
         }
     }
+}
+
+/// A file, and the number of the error that a write to it had.
+struct Noted(NewFile, Option<i32>);
+
+impl Write for Noted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut self.0, bytes).inspect_err(|error| self.1 = lasting(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Write::flush(&mut self.0).inspect_err(|error| self.1 = lasting(error))
+    }
+}
+
+fn lasting(error: &io::Error) -> Option<i32> {
+    error.raw_os_error().filter(|_| error.kind() != io::ErrorKind::Interrupted)
 }

@@ -1,6 +1,6 @@
 //! `ps`, `rm` and `commit`.
 
-use super::naming::{each, force};
+use super::naming::{force, together};
 use crate::{
     app::App,
     args::{CommitArgs, PortArgs, PsArgs, RmArgs},
@@ -90,7 +90,7 @@ pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
         return Err(UsageError::new("--link is not supported: there are no links between containers").into());
     }
     let engine = app.engine()?;
-    each(&args.containers, force(args.force), app.environment.color(), |name| {
+    together(&args.containers, force(args.force), app.environment.color(), |name| {
         if name.is_empty() {
             return Err(UsageError::new("container name cannot be empty").into());
         }
@@ -99,7 +99,7 @@ pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
         } else {
             engine.remove_container(name, force(args.force))?;
         }
-        print(&format!("{name}\n"))
+        Ok(())
     })
 }
 

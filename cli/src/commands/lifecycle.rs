@@ -1,6 +1,10 @@
 //! `create`, `start`, `stop`, `kill`, `restart`, `wait`, `rename` and `logs`.
 
-use super::{attendance, naming::each, signals::Signals};
+use super::{
+    attendance,
+    naming::{each, together},
+    signals::Signals,
+};
 use crate::{
     app::App,
     args::{KillArgs, LogsArgs, PauseArgs, RenameArgs, StartArgs, StopArgs, WaitArgs},
@@ -53,9 +57,8 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
 pub(super) fn stop(app: &App, args: &StopArgs) -> Result<(), CliError> {
     let signal = args.signal.as_deref().map(signal).transpose()?;
     let engine = app.engine()?;
-    each(&args.containers, Force::No, app.environment.color(), |name| {
-        engine.stop_container(name, signal, args.timeout)?;
-        print(&format!("{name}\n"))
+    together(&args.containers, Force::No, app.environment.color(), |name| {
+        Ok(engine.stop_container(name, signal, args.timeout)?)
     })
 }
 
@@ -63,11 +66,11 @@ pub(super) fn stop(app: &App, args: &StopArgs) -> Result<(), CliError> {
 pub(super) fn restart(app: &App, args: &StopArgs) -> Result<(), CliError> {
     let signal = args.signal.as_deref().map(signal).transpose()?;
     let engine = app.engine()?;
-    each(&args.containers, Force::No, app.environment.color(), |name| {
+    together(&args.containers, Force::No, app.environment.color(), |name| {
         let container = engine.container(name)?;
         engine.stop_container(&container.id, signal, args.timeout)?;
         monitor::start(app, &container, Caller::Leaves)?;
-        print(&format!("{name}\n"))
+        Ok(())
     })
 }
 
@@ -75,12 +78,12 @@ pub(super) fn restart(app: &App, args: &StopArgs) -> Result<(), CliError> {
 pub(super) fn kill(app: &App, args: &KillArgs) -> Result<(), CliError> {
     let signal = signal(&args.signal)?;
     let engine = app.engine()?;
-    each(&args.containers, Force::No, app.environment.color(), |name| {
+    together(&args.containers, Force::No, app.environment.color(), |name| {
         engine.signal_container(name, signal)?;
         if signal == Signal::SIGKILL as i32 {
             engine.wait_for_container(name).map(drop).or_else(gone)?;
         }
-        print(&format!("{name}\n"))
+        Ok(())
     })
 }
 

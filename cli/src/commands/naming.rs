@@ -11,6 +11,7 @@ use crate::{
 };
 use rbuild::{Engine, Force, ParseError, RemovedImage};
 use rbuild_docker_api::{names_image, with_tag};
+use std::thread;
 
 /// Gives an image another name.
 pub(super) fn tag(app: &App, args: &TagArgs) -> Result<(), CliError> {
@@ -84,6 +85,42 @@ pub(super) fn each(
         }
     }
     if code == 0 { Ok(()) } else { Err(CliError::Reported { code }) }
+}
+
+/// Acts on so many containers at the same time at most, as docker's client does.
+const AT_ONCE: usize = 50;
+
+/// The same for containers that are waited for: all of them at the same time. Prints the name of each that went well, in their order.
+pub(super) fn together(
+    names: &[String],
+    force: Force,
+    color: Color,
+    act: impl Fn(&str) -> Result<(), CliError> + Sync,
+) -> Result<(), CliError> {
+    let act = &act;
+    // what is named twice is acted on twice, one time after the other
+    let mut rest: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut done = Ok(());
+    while !rest.is_empty() {
+        let mut turn: Vec<&str> = Vec::new();
+        while turn.len() < AT_ONCE && rest.first().is_some_and(|name| !turn.contains(name)) {
+            turn.push(rest.remove(0));
+        }
+        let ended = thread::scope(|scope| {
+            let acting: Vec<_> = turn.iter().map(|name| (*name, scope.spawn(move || act(name)))).collect();
+            let mut ended = acting.into_iter().map(|(name, thread)| {
+                let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                (name.to_owned(), result)
+            });
+            let names: Vec<String> = turn.iter().map(|name| (*name).to_owned()).collect();
+            each(&names, force, color, |_| {
+                let (name, result) = ended.next().expect("one for each name");
+                result.and_then(|()| print(&format!("{name}\n")))
+            })
+        });
+        done = done.and(ended);
+    }
+    done
 }
 
 fn is_absent(error: &CliError) -> bool {

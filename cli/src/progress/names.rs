@@ -73,6 +73,9 @@ pub(super) fn note(note: &Note) -> String {
         Note::NetworkIsTheHosts { reason } => {
             format!("{reason}: the network of RUN is the host's, whose local services it can reach")
         }
+        Note::NetworkBrokeOff => {
+            "pasta ended while a RUN ran (was it killed, or memory short?): its network broke off".to_owned()
+        }
         Note::LimitUnmet { flags, reason } => format!("no effect of {flags}: {reason}"),
         Note::BlobExists { blob } => format!("{blob}: already exists"),
         Note::NothingToShare => "skipping cache export for empty result".to_owned(),

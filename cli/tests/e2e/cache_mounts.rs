@@ -2,7 +2,7 @@
 
 use crate::{as_root_and_user, marked_output, with_busybox};
 use rbuild_testkit::Workspace;
-use std::{fs, process::Stdio};
+use std::{fs, os::unix::fs::MetadataExt, process::Stdio};
 
 /// Carries out a RUN and returns what it wrote in lines that begin with `> `.
 fn run(here: &Workspace, step: &str, arguments: &[&str]) -> (Vec<String>, String) {
@@ -134,4 +134,25 @@ fn an_archive_of_a_stranger_stays_inside_the_mount() {
     here.run(["cache", "mount", "import", "-i", archive.to_str().unwrap(), "evil"]);
     assert!(!fs::exists(here.store().join("evil-mark")).unwrap());
     assert!(!fs::exists(here.store().join("mounts/evil-mark")).unwrap());
+}
+
+#[test]
+fn mounts_that_a_killed_build_did_not_make_are_removed_and_no_others() {
+    as_root_and_user("mounts_that_a_killed_build_did_not_make_are_removed_and_no_others", |here| {
+        run(here, "--mount=type=cache,target=/c echo kept > /c/file", &[]);
+        // as a build leaves them that is killed at this moment
+        let mounts = here.store().join("mounts");
+        let left = [mounts.join("0".repeat(32)), mounts.join("1".repeat(32)).join("0.new")];
+        for place in &left {
+            fs::create_dir_all(place).unwrap();
+            for place in place.ancestors().take_while(|place| **place != mounts) {
+                let owner = fs::metadata(&mounts).unwrap();
+                std::os::unix::fs::chown(place, Some(owner.uid()), Some(owner.gid())).unwrap();
+            }
+        }
+        here.ok(["prune", "-f"]);
+        assert_eq!(fs::read_dir(&mounts).unwrap().count(), 1);
+        let (said, _) = run(here, "--mount=type=cache,target=/c sed 's/^/> /' /c/file", &[]);
+        assert!(said.iter().any(|line| line.contains("kept")), "{said:?}");
+    });
 }

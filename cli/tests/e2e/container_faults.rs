@@ -143,7 +143,7 @@ fn a_full_disk_ends_a_commit_and_no_container() {
     wait_for(|| here.ok(["logs", "box"]) == "ready\n");
     here.ok(["commit", "box", "fits"]);
     let ran = here.fails(["commit", "box", "other"]);
-    assert!(ran.code == 3 && ran.stderr.contains("no space left on device"), "{ran:#?}");
+    assert!(ran.code == 3 && ran.stderr.contains("no space left on the store at"), "{ran:#?}");
     assert_eq!(here.ok(["images", "-q", "other"]), "");
     assert_eq!(here.ok(["inspect", "-f", "{{.State.Status}} {{.State.Paused}}", "box"]), "running false\n");
     // one that writes more than there is room for ends as it would, and what could not be kept is told
@@ -277,4 +277,51 @@ fn wait_for(mut happens: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(60), "it does not happen");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_host_name_that_is_none_leaves_no_container() {
+    as_root_and_user("a_host_name_that_is_none_leaves_no_container", |here| {
+        for command in [&["run", "-d"][..], &["run", "--rm"], &["create"]] {
+            let refused = here.fails([command, &["-h", "a b", "busybox", "true"]].concat());
+            assert!(refused.stderr.contains("\"a b\" is no host name"), "{refused:?}");
+        }
+        assert_eq!(here.ok(["ps", "-aq"]), "");
+    });
+}
+
+#[test]
+fn only_a_kernel_that_forbids_programs_in_memory_is_said_to_do_so() {
+    as_root_and_user("only_a_kernel_that_forbids_programs_in_memory_is_said_to_do_so", |here| {
+        let steps = format!("FROM busybox\nRUN : {}\n", format!("{}\\\n", "x".repeat(50_000)).repeat(4));
+        let context = here.context("c", &steps, &[]);
+        let refused = here.fails(["build", "--progress=plain", context.to_str().unwrap()]);
+        assert!(!refused.stderr.contains("memfd_noexec"), "{:.300}", refused.stderr);
+        assert!(refused.stderr.to_lowercase().contains("argument list too long"), "{:.300}", refused.stderr);
+    });
+}
+
+#[test]
+fn what_is_full_is_named() {
+    let test = "what_is_full_is_named";
+    let Some(here) = with_busybox(test) else { return };
+    let place = here.path().join("full");
+    fs::create_dir(&place).unwrap();
+    let Some(_full) = Mounted::new(place.clone(), "size=64k") else { return };
+    let script = "mkdir /d; head -c 200000 /dev/zero > /d/big; sleep 1000";
+    here.ok(["run", "-d", "--name", "box", "--tmpfs", "/small:size=64k", "busybox", "sh", "-c", script]);
+    wait_for(|| here.run(["exec", "box", "test", "-s", "/d/big"]).code == 0);
+    let place = place.to_str().unwrap();
+    let say = |words: &[&str]| here.fails(words).stderr;
+    let full = |path: &str| format!("{place}/{path}: no space left on device");
+    assert!(say(&["cp", "box:/d", &format!("{place}/out")]).contains(&full("out/big")));
+    assert!(say(&["cp", "box:/d/.", &format!("{place}/out")]).contains(&full("out/big")));
+    assert!(say(&["cp", "box:/d/big", place]).contains(&full("big")));
+    let file = here.write("file", "x".repeat(200_000));
+    let said = say(&["cp", file.to_str().unwrap(), "box:/small/new"]);
+    assert!(said.contains("box:/small/new: no space left on device"), "{said}");
+    let archive = format!("{place}/a.tar");
+    assert!(say(&["export", "-o", &archive, "box"]).contains(&full("a.tar")));
+    assert!(say(&["save", "-o", &archive, "busybox"]).contains(&full("a.tar")));
+    here.ok(["rm", "-f", "box"]);
 }

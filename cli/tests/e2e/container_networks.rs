@@ -124,6 +124,69 @@ fn a_network_ends_with_its_container_whoever_is_killed() {
 }
 
 #[test]
+fn a_network_whose_pasta_is_killed_is_connected_again_or_shown_as_gone() {
+    with_networks("a_network_whose_pasta_is_killed_is_connected_again_or_shown_as_gone", |here| {
+        let kill = |pasta: &str| std::process::Command::new("kill").args(["-9", pasta]).status().unwrap();
+        // its last line has no end, so that what is told must begin one
+        let serve = "printf half; while :; do echo page | nc -l -p 7; done";
+        here.ok(["run", "-d", "--name", "box", "-p", "127.0.0.1::7", "busybox", "sh", "-c", serve]);
+        let address = here.ok(["port", "box", "7"]).trim().to_owned();
+        let answers = || {
+            let mut answer = String::new();
+            let connected = TcpStream::connect(&address);
+            connected.and_then(|mut stream| stream.read_to_string(&mut answer)).is_ok() && answer == "page\n"
+        };
+        wait_for(answers);
+        let monitor = monitor_of(here, "box");
+        let look = ["inspect", "-f", "{{.NetworkSettings.MacAddress}} {{.NetworkSettings.IPAddress}}", "box"];
+        let (before, pastas) = (here.ok(look), pastas_of(&monitor));
+        kill(&pastas[0]);
+        wait_for(|| has_ended(&pastas[0]) && answers());
+        assert_eq!(here.ok(["port", "box", "7"]).trim(), address);
+        let inside = here.ok(["exec", "box", "sh", "-c", "cat /sys/class/net/e*/address; ip -4 -o addr"]);
+        let now = here.ok(look);
+        assert_eq!(now, before);
+        assert!(now.split_whitespace().all(|word| inside.contains(word)), "{now} {inside}");
+        let log = here.run(["logs", "box"]);
+        assert!(log.stderr.starts_with("rbuild: pasta") && log.stdout == "half\n", "{log:?}");
+        // one that ends again and again
+        wait_for(|| {
+            for pasta in pastas_of(&monitor) {
+                kill(&pasta);
+            }
+            here.run(["logs", "box"]).stderr.contains("no network and no ports any more")
+        });
+        assert_eq!(here.ok(["port", "box"]), "");
+        assert_eq!(here.ok(["ps", "--format", "{{.Names}} {{.Ports}}"]).trim(), "box");
+        let again = format!("{address}:7");
+        here.ok(["run", "-d", "--name", "other", "-p", &again, "busybox", "sh", "-c", serve]);
+        wait_for(answers);
+        here.ok(["restart", "-t0", "other"]);
+        here.ok(["rm", "-f", "box", "other"]);
+        // one in the foreground
+        let mut run = here.command(["run", "--rm", "busybox", "sleep", "2"]);
+        let run = run.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let parent = run.id().to_string();
+        wait_for(|| pastas_of(&parent).len() == 1);
+        thread::sleep(std::time::Duration::from_millis(500));
+        kill(&pastas_of(&parent)[0]);
+        let said = run.wait_with_output().unwrap().stderr;
+        assert!(String::from_utf8_lossy(&said).contains("was started again"));
+        // and that of a RUN
+        let context = here.context("c", "FROM busybox\nRUN sleep 2\n", &[]);
+        let mut build = here.command(["build", "--no-cache", "--progress=plain"]);
+        let build = build.arg(&context).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let parent = build.id().to_string();
+        wait_for(|| pastas_of(&parent).len() == 1);
+        thread::sleep(std::time::Duration::from_millis(500));
+        kill(&pastas_of(&parent)[0]);
+        let said = build.wait_with_output().unwrap().stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(said.matches("pasta ended while a RUN ran").count(), 1, "{said}");
+    });
+}
+
+#[test]
 fn a_container_joins_the_network_of_another() {
     as_root_and_user("a_container_joins_the_network_of_another", |here| {
         let serve = "echo page > /index.html; exec httpd -f -p 127.0.0.1:80 -h /";
@@ -162,7 +225,8 @@ fn a_container_joins_the_network_of_another() {
                 assert!(ran.code == code && ran.stderr.contains(said), "{ran:#?}");
             }
             here.ok(["rm", "web"]);
-            assert!(here.fails(["start", "second"]).stderr.contains("No such container"));
+            let gone = here.fails(["start", "second"]).stderr;
+            assert!(gone.contains("No such container: web"), "by the name that was given: {gone}");
             here.ok(["rm", "second"]);
         }
         let ran = here.run(["run", "--network", "container:nobody", "busybox"]);
@@ -364,7 +428,7 @@ fn a_container_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_it
     with_networks("a_container_reaches_the_host_by_the_name", |here| {
         let (open, hidden) = (server_at([0; 4]), server_at([127, 0, 0, 1]));
         // it goes on writing: pasta may lose the answer for one who has said that there is no more to come
-        let ask = format!("sleep 2 | nc -w 3 me {open}");
+        let ask = format!("sleep 2 | timeout 9 nc -w 3 me {open}");
         let run = ["run", "--rm", "--add-host=me:host-gateway", "busybox", "sh", "-c"];
         let seen = here.run([&run[..], &[&ask]].concat());
         assert_eq!(seen.stdout, "from the host\n", "{seen:#?}");
@@ -375,7 +439,7 @@ fn a_container_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_it
         let published = published.trim().rsplit(':').next().unwrap();
         let way_out = "$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p')";
         let ask = format!(
-            "for at in me 127.0.0.1 {way_out}; do for port in {hidden} {published}; do sleep 1 | nc -w 2 $at $port; done; done; ip route"
+            "for at in me 127.0.0.1 {way_out}; do for port in {hidden} {published}; do sleep 1 | timeout 4 nc -w 2 $at $port & done; done; wait; ip route"
         );
         let seen = here.run([&run[..], &[&ask]].concat());
         assert!(seen.stdout.starts_with("default via "), "{seen:#?}");
@@ -385,7 +449,7 @@ fn a_container_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_it
         here.ok([&serve[..], &["sh", "-c", "while :; do echo published | nc -l -p 7; done"]].concat());
         let port = here.ok(["port", "other", "7"]);
         let port = port.lines().next().unwrap().rsplit(':').next().unwrap().to_owned();
-        let ask = format!("sleep 2 | nc -w 3 me {port}");
+        let ask = format!("sleep 2 | timeout 9 nc -w 3 me {port}");
         let seen = here.run([&run[..], &[&ask]].concat());
         assert_eq!(seen.stdout, "published\n", "{seen:#?}");
         here.ok(["rm", "-f", "server", "other"]);

@@ -305,3 +305,30 @@ pub(crate) fn monitor_of(here: &Workspace, name: &str) -> String {
     let mut numbers = processes.filter_map(|entry| entry.file_name().into_string().ok());
     numbers.find(is_monitor).unwrap()
 }
+
+#[test]
+fn containers_are_stopped_killed_and_removed_together() {
+    as_root_and_user("containers_are_stopped_killed_and_removed_together", |here| {
+        let names = ["s1", "s2", "s3", "s4", "s5"];
+        for name in names {
+            let script = "trap '' TERM; while :; do sleep 1; done";
+            here.ok(["run", "-d", "--network=none", "--name", name, "busybox", "sh", "-c", script]);
+        }
+        let all = |words: &[&'static str]| [words, &names[..]].concat();
+        let printed = names.map(|name| format!("{name}\n")).concat();
+        for order in [&["restart", "-t", "2"][..], &["stop", "-t", "2"]] {
+            let began = Instant::now();
+            assert_eq!(here.ok(all(order)), printed);
+            assert!(began.elapsed() < Duration::from_secs(6), "{order:?}: {:?}", began.elapsed());
+        }
+        here.ok(all(&["start"]));
+        // each that fails is told, and the others go on
+        let killed = here.run(all(&["kill", "nobody"]));
+        assert!(killed.code == 1 && killed.stderr.contains("nobody"), "{killed:?}");
+        assert_eq!(killed.stdout, printed);
+        here.ok(all(&["start"]));
+        let removed = here.run(all(&["rm", "-f", "s1", "nobody", "s2"]));
+        assert_eq!(removed.stdout.lines().filter(|line| line.starts_with('s')).count(), 5, "{removed:?}");
+        assert_eq!(here.ok(["ps", "-aq"]), "");
+    });
+}

@@ -160,8 +160,8 @@ fn a_step_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_its_loo
         let way_out = "$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p')";
         let steps = format!(
             "FROM busybox\n\
-             RUN sleep 2 | nc -w 3 me {open}\n\
-             RUN for at in me 127.0.0.1 {way_out}; do sleep 1 | nc -w 2 $at {hidden} | sed s/^/hidden-/; done; true\n"
+             RUN sleep 2 | timeout 9 nc -w 3 me {open}\n\
+             RUN for at in me 127.0.0.1 {way_out}; do sleep 1 | timeout 4 nc -w 2 $at {hidden} | sed s/^/hidden-/ & done; wait\n"
         );
         let context = here.context("c", &steps, &[]);
         let mut command =
@@ -178,7 +178,10 @@ pub(crate) fn server_at(address: [u8; 4]) -> u16 {
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let _ = stream.write_all(b"from the host\n");
+            // the client ends it: pasta may lose what comes with an end at once
+            thread::spawn(move || {
+                stream.write_all(b"from the host\n").and_then(|()| stream.read_to_end(&mut Vec::new()))
+            });
         }
     });
     port

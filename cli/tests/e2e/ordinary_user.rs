@@ -2,7 +2,7 @@
 
 use crate::{RBUILD, commit_running::Box};
 use rbuild_testkit::{Base, Workspace, has_program, is_root};
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 pub(crate) const USER: u32 = 12_345;
 const NAME: &str = "rbuild-e2e";
@@ -114,4 +114,22 @@ fn an_ordinary_user_commits_a_running_container() {
     let ran = here.run(["commit", "--pause=false", "box", "made"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert_eq!(here.ok(["run", "--rm", "made", "cat", "/one"]), "one\n");
+}
+
+#[test]
+fn a_dockerfile_may_be_in_a_directory_that_cannot_be_listed() {
+    let Some(here) = workspace("a_dockerfile_may_be_in_a_directory_that_cannot_be_listed") else { return };
+    let context = here.context("c", "FROM scratch\n", &[("a", "x"), ("b", "y")]);
+    let elsewhere = here.context("d", "FROM scratch\nCOPY . /\n", &[("Dockerfile.dockerignore", "b\n")]);
+    for path in [elsewhere.join("Dockerfile"), elsewhere.join("Dockerfile.dockerignore")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    std::os::unix::fs::chown(&elsewhere, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o711)).unwrap();
+    let file = elsewhere.join("Dockerfile");
+    let out = here.path().join("out");
+    let words =
+        ["build", "-f", file.to_str().unwrap(), "-o", out.to_str().unwrap(), context.to_str().unwrap()];
+    here.ok(words);
+    assert!(out.join("a").exists() && !out.join("b").exists(), "its ignore file is read too");
 }

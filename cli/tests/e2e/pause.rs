@@ -1,8 +1,13 @@
 //! `pause` and `unpause`: containers that stand still from one command to another.
 
-use crate::{as_root_and_user, wait_for, with_busybox};
+use crate::{as_root_and_user, detached::monitor_of, wait_for, with_busybox};
 use rbuild_testkit::Workspace;
-use std::{process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 const COUNTS: &str = "trap 'exit 5' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done";
 
@@ -45,6 +50,34 @@ fn a_paused_container_stands_still_until_it_is_let_go() {
         }
         here.ok(["rm", "-f", "box"]);
         assert!(here.fails(["pause", "box"]).stderr.contains("No such container: box"));
+    });
+}
+
+#[test]
+fn what_a_killed_monitor_leaves_standing_still_goes_with_the_container() {
+    as_root_and_user("what_a_killed_monitor_leaves_standing_still_goes_with_the_container", |here| {
+        for end in [&["rm", "box"][..], &["prune", "-f"]] {
+            here.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+            if !pauses(here) {
+                return;
+            }
+            let pid = here.ok(["inspect", "-f", "{{.State.Pid}}", "box"]);
+            let groups = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).unwrap();
+            let own = groups.lines().filter(|line| line.contains("/rbuild-"));
+            let places: Vec<String> = own
+                .flat_map(|line| {
+                    let (controllers, group) = line.split_once(':').unwrap().1.split_once(':').unwrap();
+                    ["", "unified", controllers].map(|top| format!("/sys/fs/cgroup/{top}/{group}"))
+                })
+                .filter(|place| fs::exists(place).unwrap())
+                .collect();
+            assert!(!places.is_empty(), "{groups}");
+            let killed = Command::new("kill").args(["-9", &monitor_of(here, "box")]).status();
+            assert!(killed.unwrap().success());
+            wait_for(|| here.ok(["inspect", "-f", "{{.State.Status}}", "box"]) == "exited\n");
+            here.ok(end);
+            wait_for(|| places.iter().all(|place| !fs::exists(place).unwrap()));
+        }
     });
 }
 

@@ -2,9 +2,11 @@
 
 use super::process::{KILL_CHECKS, KILL_PAUSE};
 use crate::{Engine, Error};
-use rbuild_cache::{Container, ContainerState, LayerDraft, Lease};
+use rbuild_cache::{Container, ContainerState, LayerDraft, Lease, StoreError};
+use rbuild_executor::ExecutorError;
 use std::{
     os::fd::{AsFd, OwnedFd},
+    path::Path,
     thread,
 };
 
@@ -53,12 +55,13 @@ impl Engine {
         loop {
             let container = self.container(id)?;
             let draft = self.store.new_layer()?;
+            let full = |error| of_store(error, draft.fs());
             let read = if container.state == ContainerState::Running {
                 self.read_running(&container, &draft, (pause, &mut *busy))
             } else {
                 let changes = self.store.container(id).fs();
                 rbuild_executor::clone_layer(&changes, draft.fs())
-                    .map_err(Error::from)
+                    .map_err(full)
                     .map(|()| Some(During::AtRest))
             };
             // what was removed or ended while it was read was not read whole, whatever the answer is
@@ -103,7 +106,7 @@ impl Engine {
         if rbuild_executor::has_ended(process.as_fd())? {
             return self.wait_for_end(container).map(|()| None);
         }
-        read?;
+        read.map_err(|error| of_store(error, draft.fs()))?;
         Ok(Some(during))
     }
 
@@ -116,6 +119,17 @@ impl Engine {
             thread::sleep(KILL_PAUSE);
         }
         Err(Error::ContainerRunning(container.name.clone()))
+    }
+}
+
+/// The failure of a copy into the store at `place`; a full disk is the store's, not the file's that is copied.
+fn of_store(error: ExecutorError, place: &Path) -> Error {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error {
+        ExecutorError::System { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+            StoreError::NoSpace { path: place.to_owned(), source }.into()
+        }
+        error => error.into(),
     }
 }
 

@@ -102,7 +102,7 @@ impl Engine {
                 let Ok(CopyDestination::Directory(directory)) = found else {
                     return Err(CopyError::NeedsDirectory { path: shown }.into());
                 };
-                extract_archive(tar, directory, CopiedOwner::Kept)?;
+                extract_archive(tar, directory, CopiedOwner::Kept).map_err(|error| below(&shown, error))?;
                 container.close()?;
                 0
             }
@@ -206,7 +206,11 @@ fn place(
     shown: &str,
     owner: CopiedOwner,
 ) -> Result<u64, Error> {
-    let (directory, name) = match (source.is_directory(), root.destination(path)?) {
+    let whole = shown.trim_end_matches('/');
+    let above = whole.rsplit_once('/').map_or(whole, |(above, _)| above);
+    let destination = root.destination(path)?;
+    let base = if matches!(destination, CopyDestination::Directory(_)) { whole } else { above };
+    let (directory, name) = match (source.is_directory(), destination) {
         (_, CopyDestination::Directory(directory)) => (directory, source.name().to_vec()),
         (true, CopyDestination::File(..)) => {
             return Err(CopyError::DirectoryOverFile { path: shown.to_owned() }.into());
@@ -219,8 +223,19 @@ fn place(
         }
     };
     let mut tar: CopyTar = source.tar(&name)?;
-    extract_copy(BufReader::new(&mut tar), directory, owner)?;
+    let made = extract_copy(BufReader::new(&mut tar), directory, owner);
+    made.map_err(|error| below(base, error))?;
     Ok(tar.count())
+}
+
+/// The same error of a file below the directory that the person calls `directory`.
+fn below(directory: &str, error: CopyError) -> CopyError {
+    match error {
+        CopyError::Io { action, path, source } if !path.starts_with('/') => {
+            CopyError::Io { action, path: format!("{directory}/{path}"), source }
+        }
+        error => error,
+    }
 }
 
 /// The root of the host.

@@ -185,6 +185,8 @@ impl Engine {
         remove: impl FnOnce(&ContainerDirectory) -> Result<(), StoreError>,
     ) -> Result<String, Error> {
         let _reserve = self.store.reserve();
+        // what stands still is not ended by the end of its monitor
+        self.isolation.end_left_behind();
         let container = match self.container(name) {
             Err(missing @ Error::NoSuchContainer(_)) => {
                 return self.remove_damaged_container(name, force)?.ok_or(missing);

@@ -3,10 +3,15 @@
 use super::request::ContainerRequest;
 use crate::{Engine, Error, NetworkError};
 use rbuild_cache::{
-    Container, ContainerNames, ContainerNetwork as Recorded, ContainerSettings, ContainerState,
-    ProgramNetwork,
+    Container, ContainerLock, ContainerNames, ContainerNetwork as Recorded, ContainerProgram,
+    ContainerSettings, ContainerState, ProgramNetwork, StoreError,
 };
-use rbuild_executor::{ContainerNetwork, NameOptions};
+use rbuild_executor::{ContainerNetwork, NameOptions, NetworkNews};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::OwnedFd,
+};
 
 /// Containers one of which has the network of the next.
 const MOST_SHARED: usize = 64;
@@ -50,7 +55,9 @@ impl Engine {
             Recorded::None => Ok(ContainerNetwork::none()),
             Recorded::Named(joined) => self.named_networks_of(container, settings, joined),
             Recorded::Container(id) => {
-                let other = self.container(id).map_err(|_| NetworkError::Removed(id.clone()))?;
+                let other = self.container(id).map_err(|_| {
+                    NetworkError::Removed(settings.network_owner.as_ref().unwrap_or(id).clone())
+                })?;
                 let process = match other.state {
                     ContainerState::Running => self.process_of(&other)?,
                     ContainerState::Created | ContainerState::Exited(_) => None,
@@ -103,4 +110,33 @@ pub(super) fn noted(network: &ContainerNetwork) -> Option<Box<ProgramNetwork>> {
     });
     let first = interfaces.next()?;
     Some(Box::new(ProgramNetwork { ports: network.ports().to_vec(), others: interfaces.collect(), ..first }))
+}
+
+/// Has `network` connected again when that breaks off, and its note by `lock` corrected where it cannot be. What is returned can be read:
+/// a line each time.
+pub(super) fn kept(
+    network: &ContainerNetwork,
+    program: &ContainerProgram,
+    lock: &ContainerLock,
+) -> Result<OwnedFd, Error> {
+    let (news, told) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .map_err(|errno| super::start::stream_failure(io::Error::from(errno)))?;
+    let mut told = File::from(told);
+    let lost = ContainerProgram { network: None, ..program.clone() };
+    let mut correct = lock.correction()?;
+    network.keep(move |happened| {
+        let line = match happened {
+            NetworkNews::StartedAgain => {
+                "pasta, which carries the container's network, had ended and was started again: connections broke off".to_owned()
+            }
+            NetworkNews::Lost(reason) => {
+                let corrected: Result<(), StoreError> = correct.note(&lost);
+                let and = corrected.map_or_else(|error| format!(" ({error})"), |()| String::new());
+                format!("the container has no network and no ports any more: pasta ends again and again: {reason}{and}")
+            }
+        };
+        // who does not read any more has ended
+        let _ = told.write_all(format!("rbuild: {line}\n").as_bytes());
+    });
+    Ok(news)
 }

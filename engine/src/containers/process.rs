@@ -10,7 +10,7 @@ use rbuild_cache::{Container, ContainerDirectory, ContainerLimits, ContainerLock
 use rbuild_executor::{ContainerNetwork, ProgramEnd, Sandboxed, UnmetLimit};
 use rbuild_oci::Timestamp;
 use std::{
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     thread,
     time::Duration,
@@ -35,6 +35,8 @@ pub(crate) struct RunningContainer {
     pub(crate) directory: ContainerDirectory,
     pub(crate) process: Sandboxed,
     pub(crate) store: Store,
+    /// Lines of what becomes of its network.
+    pub(crate) network_news: Option<OwnedFd>,
     pub(crate) _lock: ContainerLock,
 }
 
@@ -47,6 +49,11 @@ impl RunningContainer {
     /// Why it has the machine's network and none of its own, if that is not what was asked for.
     pub(super) fn missing_network(&self) -> Option<&str> {
         self.process.network().and_then(ContainerNetwork::missing)
+    }
+
+    /// Lines of text of what becomes of its network, as long as it runs; can be taken once.
+    pub(super) fn take_network_news(&mut self) -> Option<OwnedFd> {
+        self.network_news.take()
     }
 
     /// The process id of its program, as the host sees it.

@@ -184,6 +184,13 @@ impl ContainerRequest {
             platform: platform.clone(),
             hostname: self.hostname.clone(),
             network: self.network.clone(),
+            network_owner: match &self.network {
+                ContainerNetwork::Container(name) => Some(name.clone()),
+                ContainerNetwork::Private
+                | ContainerNetwork::Host
+                | ContainerNetwork::None
+                | ContainerNetwork::Named(_) => None,
+            },
             published: self.published.clone(),
             publish_all: self.unnamed_ports == UnnamedPorts::Published,
             names: self.names.clone(),

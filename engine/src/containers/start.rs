@@ -2,7 +2,7 @@
 
 use super::{
     mounts::NewMounts,
-    network::{name_options, noted},
+    network::{kept, name_options, noted},
     process::{Retention, RunningContainer},
     recorded_limits,
     request::ContainerRequest,
@@ -97,10 +97,12 @@ impl Engine {
             network: process.network().and_then(noted),
         };
         lock.note(&program)?;
+        let network_news = process.network().map(|network| kept(network, &program, &lock)).transpose()?;
         container.state = ContainerState::Running;
         (container.pid, container.started) = (Some(program.pid), Some(program.started));
         container.network = program.network;
-        Ok(RunningContainer { container, directory, process, store: self.store.clone(), _lock: lock })
+        let store = self.store.clone();
+        Ok(RunningContainer { container, directory, process, store, network_news, _lock: lock })
     }
 
     /// A container of the image, which `lease` holds until the container's record does.
@@ -120,6 +122,9 @@ impl Engine {
             config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned().collect();
         if command.is_empty() {
             return Err(Error::NoCommand);
+        }
+        if let Some(hostname) = &request.hostname {
+            rbuild_executor::check_hostname(hostname)?;
         }
         let mounts = self.new_mounts(request, &config, &image.stack())?;
         let id = random_id()?;

@@ -174,7 +174,7 @@ impl Context {
             Some(DockerfilePlace::InContext(below)) => self.read(below, path)?,
             Some(DockerfilePlace::Elsewhere(_)) | None => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                let directory = ContextDirectory::open(parent.unwrap_or(Path::new(".")))?;
+                let directory = ContextDirectory::open_to_search(parent.unwrap_or(Path::new(".")))?;
                 directory.read(Path::new(path.file_name().unwrap_or(path.as_os_str())))?
             }
         };

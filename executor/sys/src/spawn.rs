@@ -137,10 +137,10 @@ fn spawn(request: &Spawn<'_>, init: BorrowedFd<'_>) -> Result<Child, SpawnError>
     let mut launch = Launch::new(request, stdio, init.as_raw_fd(), channel.as_raw_fd());
     let mut channel = Some(channel);
     let (namespaces, cgroup) = (request.namespaces, request.cgroup);
-    let mut cloned = clone::nested(namespaces, cgroup, &mut launch, (&report, &mut channel));
+    let mut cloned = clone::nested(namespaces, cgroup, (&mut launch, None), (&report, &mut channel));
     if cloned.is_err() && cgroup.is_some() {
         // A group that could be made and may not be entered: the process begins in the caller's.
-        cloned = clone::nested(namespaces, None, &mut launch, (&report, &mut channel));
+        cloned = clone::nested(namespaces, None, (&mut launch, None), (&report, &mut channel));
     }
     let (process, errno) = cloned.map_err(prepare("clone3"))?;
     let child = Child::new(process);

@@ -31,11 +31,23 @@ pub(crate) fn plain_tar(
         // a reader that is gone wants nothing
         Ok(_) => drop(out.finish()),
         Err(Stop::Gone) => {}
-        Err(Stop::Failed(error)) => out.fail(error),
+        Err(Stop::Failed(error)) => out.fail(named(error, &path)),
     };
     let started = std::thread::Builder::new().name("plain-tar".to_owned()).spawn(write);
     let failed = |source| ImageError::LayerFile { action: "read", path: root.to_owned(), source };
     started.map(|_| PlainTar(reader)).map_err(failed)
+}
+
+/// The same error with the name that a file has in the tar, where the directory `root` is known by a descriptor alone.
+fn named(error: ImageError, root: &Path) -> ImageError {
+    match error {
+        ImageError::LayerFile { action, path, source } if root.starts_with("/proc/self/fd") => {
+            let below = path.strip_prefix(root).unwrap_or(&path);
+            let path = Path::new("/").join(below);
+            ImageError::LayerFile { action, path, source }
+        }
+        error => error,
+    }
 }
 
 impl PlainTar {
@@ -66,5 +78,24 @@ impl Read for PlainTar {
         into[..count].copy_from_slice(&available[..count]);
         self.0.consume(count);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_below_a_descriptor_are_called_by_their_paths() {
+        let fail = |path: &str| {
+            let error = ImageError::LayerFile {
+                action: "open",
+                path: path.into(),
+                source: io::ErrorKind::NotFound.into(),
+            };
+            named(error, Path::new(path.split_once("/etc").map_or(path, |(root, _)| root))).to_string()
+        };
+        assert_eq!(fail("/proc/self/fd/7/etc/passwd"), "cannot open /etc/passwd");
+        assert_eq!(fail("/store/layers/x/etc/passwd"), "cannot open /store/layers/x/etc/passwd");
     }
 }

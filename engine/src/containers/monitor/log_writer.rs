@@ -18,11 +18,13 @@ pub(super) struct LogWriter {
     /// Opened when there is something to write.
     file: Option<File>,
     lost: u64,
+    /// The stream whose last line has no end yet.
+    unfinished: Option<OutputStream>,
 }
 
 impl LogWriter {
     pub(super) fn new(path: PathBuf, limits: ContainerLog) -> Self {
-        Self { path, limits, file: None, lost: 0 }
+        Self { path, limits, file: None, lost: 0, unfinished: None }
     }
 
     /// Appends what was written to `stream`.
@@ -33,7 +35,7 @@ impl LogWriter {
         let mut entries = Vec::with_capacity(bytes.len() + 64);
         if self.lost > 0 {
             let lost = format!("rbuild: {} pieces of output could not be written here\n", self.lost);
-            entry(&mut entries, OutputStream::Stderr, lost.as_bytes(), now);
+            self.remark_in(&mut entries, lost.as_bytes(), now);
         }
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             entry(&mut entries, stream, line, now);
@@ -42,6 +44,28 @@ impl LogWriter {
             self.lost += 1;
         } else {
             self.lost = 0;
+            self.unfinished = (!bytes.ends_with(b"\n")).then_some(stream);
+        }
+    }
+
+    /// Appends what rbuild itself has to say, whole lines.
+    pub(super) fn remark(&mut self, lines: &[u8], now: Timestamp) {
+        if self.limits.is_kept {
+            let mut entries = Vec::new();
+            self.remark_in(&mut entries, lines, now);
+            if self.write(&entries).is_ok() {
+                self.unfinished = None;
+            }
+        }
+    }
+
+    /// What is said on lines of its own, whatever the program has written before.
+    fn remark_in(&self, entries: &mut Vec<u8>, lines: &[u8], now: Timestamp) {
+        if let Some(stream) = self.unfinished {
+            entry(entries, stream, b"\n", now);
+        }
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            entry(entries, OutputStream::Stderr, line, now);
         }
     }
 

@@ -128,6 +128,8 @@ struct Monitor {
     clients: Vec<Client>,
     /// There if the container runs in the foreground of this process.
     own: Option<OwnStreams>,
+    /// Lines of what becomes of its network.
+    network_news: Option<OwnedFd>,
 }
 
 /// What happened.
@@ -138,6 +140,7 @@ struct Ready {
     input: bool,
     own_outputs: Vec<OutputStream>,
     own_input: bool,
+    news: bool,
     clients: Vec<usize>,
 }
 
@@ -164,6 +167,7 @@ impl Monitor {
             socket: directory.monitor(),
             clients: Vec::new(),
             own: None,
+            network_news: None,
         };
         Ok((monitor, stdio))
     }
@@ -185,6 +189,7 @@ impl Monitor {
 
     /// Serves until the program has ended; its exit code.
     fn run(mut self, engine: &Engine) -> Result<i32, Error> {
+        self.network_news = self.running.as_mut().and_then(RunningContainer::take_network_news);
         loop {
             match self.wait() {
                 Ok(ready) => {
@@ -211,6 +216,8 @@ impl Monitor {
         watched.extend(process.map(|process| PollFd::new(process, PollFlags::POLLIN)));
         let input = self.session.waiting_input();
         watched.extend(input.map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
+        let news = self.network_news.as_ref();
+        watched.extend(news.map(|news| PollFd::new(news.as_fd(), PollFlags::POLLIN)));
         let outputs = self.awaited_outputs();
         let end_of = |index: &usize| PollFd::new(self.session.outputs[*index].1.as_fd(), PollFlags::POLLIN);
         watched.extend(outputs.iter().map(end_of));
@@ -228,6 +235,7 @@ impl Monitor {
             connection: next(true),
             ended: next(process.is_some()),
             input: next(input.is_some()),
+            news: next(news.is_some()),
             outputs: outputs.into_iter().filter(|_| next(true)).collect(),
             own_outputs: own_outputs.iter().filter(|_| next(true)).map(|(stream, _)| *stream).collect(),
             own_input: next(own_input.is_some()),
@@ -250,6 +258,9 @@ impl Monitor {
     fn serve(&mut self, ready: &Ready) {
         if ready.input {
             self.session.feed();
+        }
+        if ready.news {
+            self.carry_news();
         }
         if let Some(own) = &mut self.own {
             ready.own_outputs.iter().for_each(|stream| own.flush(*stream));
@@ -287,6 +298,27 @@ impl Monitor {
             watching.for_each(|client| client.send(&message));
         }
         self.session.forget_ended();
+    }
+
+    /// Writes what has become of the network into the log, and tells it to those who watch.
+    fn carry_news(&mut self) {
+        let mut bytes = [0; 4096];
+        let length = self.network_news.as_ref().map_or(Ok(0), |news| nix::unistd::read(news, &mut bytes));
+        let length = length.unwrap_or(0);
+        if length == 0 {
+            self.network_news = None;
+            return;
+        }
+        if let Some(running) = &self.running {
+            self.log.remark(&bytes[..length], Timestamp::from(running.store.now()));
+        }
+        if let Some(own) = &mut self.own {
+            // a person who has closed it does not want to know
+            own.write(OutputStream::Stderr, &bytes[..length]);
+        }
+        let message = Message::Output(OutputStream::Stderr, bytes[..length].to_vec());
+        let watching = self.clients.iter_mut().filter(|client| client.part != Part::None);
+        watching.for_each(|client| client.send(&message));
     }
 
     fn serve_client(&mut self, index: usize) {

@@ -1,8 +1,8 @@
 //! A further process in a sandbox that runs.
 //!
-//! The parent opens what it needs of the sandbox ([`Member`]) and clones the process into the sandbox's pid namespace and version 2
-//! control group. The process enters the other groups, closes every descriptor that is not its own, enters the namespaces, which
-//! makes their root its root, and from there on becomes what the first one became, by the same calls. No path is looked up before it
+//! The parent opens what it needs of the sandbox ([`Member`]), and a process that it makes enters the namespaces, which makes their root
+//! its root, and clones the process there, in the sandbox's version 2 control group. That closes every descriptor that is not its own,
+//! enters the other groups, and from there on becomes what the first one became, by the same calls. No path is looked up before it
 //! is inside, and none is followed through the links of `/proc`.
 
 use super::{
@@ -59,6 +59,13 @@ pub fn join(spec: &Joining<'_>) -> Result<Child, SandboxError> {
     let groups = JoinedGroups::of(spec.member, spec.privilege, spec.limits)?;
     let namespaces = spec.member.namespaces().map_err(fail("reading the namespaces of"))?;
     let own_network = spec.member.has_own_network().map_err(fail("reading the network of"))?;
+    let process = spec.member.pidfd().as_raw_fd();
+    let mut inside = Program::new();
+    inside.join_namespaces(process, libc::CLONE_NEWPID);
+    // the kernel may refuse a group that is outside of one's namespace of groups
+    if namespaces & !libc::CLONE_NEWCGROUP != 0 {
+        inside.join_namespaces(process, namespaces & !libc::CLONE_NEWCGROUP);
+    }
     let mut program = Program::new();
     for entry in groups.entries.iter() {
         program.write(entry.as_raw_fd(), c"0");
@@ -66,7 +73,9 @@ pub fn join(spec: &Joining<'_>) -> Result<Child, SandboxError> {
             program.on_error(OnError::Ignore);
         }
     }
-    program.join_namespaces(spec.member.pidfd().as_raw_fd(), namespaces);
+    if namespaces & libc::CLONE_NEWCGROUP != 0 {
+        program.join_namespaces(process, libc::CLONE_NEWCGROUP);
+    }
     match &spec.stdio {
         None => program.open_null_as(&[0, 1, 2]),
         Some(Stdio { stdin: None, .. }) => program.open_null_as(&[0]),
@@ -89,10 +98,10 @@ pub fn join(spec: &Joining<'_>) -> Result<Child, SandboxError> {
         cgroup,
     };
     let is_free = spec.privilege == PrivilegeKind::UserNamespace && *spec.limits == Limits::default();
-    match spawn::join(&request(groups.unified()), spec.member.pidfd()) {
+    match spawn::join(&request(groups.unified()), &inside) {
         // a group of another session, which may not be entered
         Err(SpawnError::Prepare { call: "clone3", .. }) if is_free && groups.unified().is_some() => {
-            Ok(spawn::join(&request(None), spec.member.pidfd())?)
+            Ok(spawn::join(&request(None), &inside)?)
         }
         started => Ok(started?),
     }

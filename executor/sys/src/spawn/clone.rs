@@ -5,6 +5,9 @@
 //! container's first process as a sibling of itself (`CLONE_PARENT`), so that rbuild is the parent that waits for it. The
 //! process between shares rbuild's descriptors, because the container's pidfd must arrive there. It ends at once; rbuild
 //! sleeps until the container's process executes its command, which closes a pipe.
+//!
+//! A further process of a container that runs is made in the same way. The process between enters the container's namespaces and is in
+//! none of its pid namespace itself, so that all that the container ever sees of the other is inside.
 
 use super::{
     Namespaces,
@@ -13,6 +16,7 @@ use super::{
 };
 use crate::{
     mount::{done, owned},
+    program::{Failure, Program},
     raw,
 };
 use std::{
@@ -43,15 +47,22 @@ pub(super) fn direct(
     owned(pidfd.into())
 }
 
+/// What the process between does before it makes its sibling, and how that failed.
+pub(super) struct Inside<'a> {
+    pub(super) program: &'a Program,
+    pub(super) failed: Option<Failure>,
+}
+
 /// A child whose namespaces are made below the pid namespace that children of the calling thread begin in. Returns its
-/// pidfd, and what it wrote to the pipe, whose ends are for reading and writing, when it could not execute its command.
+/// pidfd, and what it wrote to the pipe, whose ends are for reading and writing, when it could not execute its command. It begins
+/// where the process between has gone, if that is told to go anywhere.
 ///
 /// # Errors
 /// The kernel's.
 pub(super) fn nested(
     namespaces: Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
-    launch: &mut Launch<'_>,
+    (launch, inside): (&mut Launch<'_>, Option<&mut Inside<'_>>),
     (report, channel): (&OwnedFd, &mut Option<OwnedFd>),
 ) -> io::Result<(OwnedFd, Option<i32>)> {
     let (outer, inner) = (Stack::new()?, Stack::new()?);
@@ -61,6 +72,7 @@ pub(super) fn nested(
         // a sibling takes the exit signal of its maker
         call: CloneCall::new(flags, 0, &inner).in_cgroup(cgroup).with_pidfd(&raw mut pidfd),
         launch: std::ptr::from_mut(launch).cast(),
+        inside,
         answer: 0,
     };
     let flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES) as u64;
@@ -81,17 +93,27 @@ pub(super) fn nested(
     Ok((owned(pidfd.into())?, errno))
 }
 
-/// Memory shared with the process between, which writes `answer` alone.
-struct Between {
+/// Memory shared with the process between, which writes `answer` alone, and the failure of what it does before.
+struct Between<'a, 'b> {
     call: CloneCall,
     launch: *mut u8,
+    inside: Option<&'a mut Inside<'b>>,
     answer: isize,
 }
 
 /// The process between. It does not wait for its sibling, which runs on a stack of its own.
 unsafe extern "C" fn make_sibling(argument: *mut u8) -> ! {
     // SAFETY: `nested` passed a pointer to its own value, which it neither reads nor frees until this process has left.
-    let between = unsafe { &mut *argument.cast::<Between>() };
+    let between = unsafe { &mut *argument.cast::<Between<'_, '_>>() };
+    if let Some(inside) = &mut between.inside {
+        // SAFETY: this process was made to go where the program says.
+        if let Err(failure) = unsafe { inside.program.run() } {
+            between.answer = -(failure.errno as isize);
+            inside.failed = Some(failure);
+            // SAFETY: as below.
+            unsafe { raw::leave(0) }
+        }
+    }
     // SAFETY: the call's stack is the second one that `nested` made, and the launch is the caller's.
     between.answer = unsafe { between.call.make(entry, between.launch) };
     // SAFETY: `nested` reads what they share when this process has left.
