@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::OwnedFd,
+    path::PathBuf,
 };
 
 /// Containers one of which has the network of the next.
@@ -119,8 +120,12 @@ pub(super) fn kept(
     program: &ContainerProgram,
     lock: &ContainerLock,
 ) -> Result<OwnedFd, Error> {
-    let (news, told) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-        .map_err(|errno| super::start::stream_failure(io::Error::from(errno)))?;
+    let failed = |errno| Error::Io {
+        action: "make a pipe for",
+        path: PathBuf::from("the network of a container"),
+        source: io::Error::from(errno),
+    };
+    let (news, told) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(failed)?;
     let mut told = File::from(told);
     let lost = ContainerProgram { network: None, ..program.clone() };
     let mut correct = lock.correction()?;
