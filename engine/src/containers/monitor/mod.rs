@@ -292,6 +292,12 @@ impl Monitor {
                 && !own.write(stream, &bytes)
             {
                 self.session.close_output(stream);
+                // as a shell would, but for the first program of a container, which no SIGPIPE ends
+                if stream == OutputStream::Stdout
+                    && let Some(running) = &self.running
+                {
+                    let _ = running.signal(Signal::SIGKILL);
+                }
             }
             let message = Message::Output(stream, bytes);
             let watching = self.clients.iter_mut().filter(|client| client.part != Part::None);
