@@ -7,7 +7,7 @@ use rbuild_oci::{Digest, ImageConfig, ImageId, Timestamp};
 /// Records the image of `config`, whose DiffIds are filled in, and `layers`, lowest first, whose descriptions the caller has
 /// read. The store is synced first, so
 /// that the image can be named at once. An image that is there already costs a few reads and no write. `lease` holds the
-/// layers, and from now on the image. Making its layers findable ([`make_findable`]) is left to the caller.
+/// layers, and from now on the image. Making its layers findable ([`crate::make_findable`]) is left to the caller.
 ///
 /// # Errors
 /// [`ImageError::LayerCount`] or [`ImageError::WrongLayer`] when config and layers do not agree; an I/O error of the
