@@ -6,10 +6,8 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 12] = [
-    "compose", "config", "events", "info", "network", "node", "plugin", "secret", "service", "stack",
-    "swarm", "trust",
-];
+const OTHERS: [&str; 11] =
+    ["compose", "config", "events", "info", "node", "plugin", "secret", "service", "stack", "swarm", "trust"];
 
 /// A mistake in the command line.
 #[derive(Debug, PartialEq, Eq)]

@@ -153,7 +153,7 @@ const OWN_MEMORY: &str =
 /// Why a flag is not done, whatever its value is.
 fn reason(name: &str) -> &'static str {
     match name {
-        "runtime" => "rbuild starts containers itself",
+        "runtime" => "containers are started by rbuild itself",
         "link-local-ip" => "a container has one address of each family in a network",
         "link" => "there are no links between containers; those of one --network NAME find each other",
         "mac-address" => "the program that makes the network chooses the address",

@@ -86,7 +86,7 @@ fn flags_that_are_not_done_say_why_before_anything_is_made() {
         ("--pid=host", "--pid is not supported: the processes of a container are by themselves"),
         ("--pid=container:x", "--pid is not supported"),
         ("--pid=x", "--pid: invalid PID mode"),
-        ("--runtime=kata", "--runtime is not supported: rbuild starts containers itself"),
+        ("--runtime=kata", "--runtime is not supported: containers are started by rbuild itself"),
         ("--storage-opt=size=1g", "--storage-opt is not supported"),
         ("--sysctl=kernel.pid_max=5", "sysctl 'kernel.pid_max=5' is not allowed"),
         ("--sysctl=net.core/../../kernel/pid_max=5", "is not allowed"),
