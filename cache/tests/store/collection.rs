@@ -4,11 +4,19 @@ use crate::fixture::{
     child, container, image, layer, layer_with, mount_spec, now, parent, record, store, tag,
 };
 use rbuild_cache::{
-    Budget, Cancel, Effect, EvictedBy, ImagePrune, LayerId, LayerMeta, LayerSource, Limit, Lookup, Miss,
-    MountPrune, MountSharing, PruneOptions, RecordPrune, Store,
+    Budget, CacheKey, Cancel, Effect, EvictedBy, ImagePrune, LayerId, LayerMeta, LayerSource, Limit, Lookup,
+    Miss, MountPrune, MountSharing, PruneOptions, RecordPrune, Store,
 };
 use rbuild_oci::Digest;
-use std::{fs, process::Command, str::FromStr, sync::mpsc::channel, thread, time::Duration};
+use std::{
+    fs,
+    process::{Child, Command},
+    str::FromStr,
+    sync::mpsc::channel,
+    thread,
+    time::Duration,
+};
+use tempfile::TempDir;
 
 /// The space that a layer takes on the disk, by du.
 fn disk_bytes(store: &Store, layer: &LayerId) -> u64 {
@@ -153,37 +161,45 @@ fn child_that_collects() {
     store.prune(&PruneOptions { records: RecordPrune::Unused, limit, ..PruneOptions::default() }).unwrap();
 }
 
+/// A store and a collection of it that stands still while it has a directory open of which the path has `walked` in it; the key of a
+/// record. `None` when the collection was too fast to be caught.
+fn stopped_collection(word: &str, walked: &str) -> Option<(TempDir, Store, CacheKey, Child)> {
+    let (directory, store) = store();
+    let lease = store.lease().unwrap();
+    for number in 0..20 {
+        let draft = store.new_layer().unwrap();
+        (0..1000).for_each(|file| fs::write(draft.fs().join(file.to_string()), "").unwrap());
+        let layer = draft.commit(&lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap();
+        // as early versions have left it
+        let meta = LayerMeta { disk_bytes: None, ..store.layer_meta(&layer).unwrap() };
+        store.update_layer_meta(&layer, &meta).unwrap();
+        store.index(|index| index.put_records(&[record(layer, &[], &number.to_string())])).unwrap();
+    }
+    drop(lease);
+    let key = record(LayerId::from_str("0123456789abcdef").unwrap(), &[], "0").0;
+    let mut collection = child("collection::child_that_collects", store.root(), word);
+    let pid = collection.id().to_string();
+    while collection.try_wait().unwrap().is_none() {
+        if has_open(&pid, walked) {
+            signal(&pid, "-STOP");
+            if has_open(&pid, walked) {
+                return Some((directory, store, key, collection));
+            }
+            signal(&pid, "-CONT");
+        }
+    }
+    None
+}
+
+fn signal(pid: &str, name: &str) {
+    assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
+}
+
 #[test]
 fn builds_go_on_while_layers_are_measured_and_removed() {
-    // the collection is stopped while it has a directory open of which the path has this in it
     for (word, walked) in [("measure", "/layers/"), ("remove", "/gone-")] {
-        let (_directory, store) = store();
-        let lease = store.lease().unwrap();
-        for number in 0..20 {
-            let draft = store.new_layer().unwrap();
-            (0..1000).for_each(|file| fs::write(draft.fs().join(file.to_string()), "").unwrap());
-            let layer = draft.commit(&lease, &LayerMeta::new(now(), LayerSource::Own)).unwrap();
-            // as early versions have left it
-            let meta = LayerMeta { disk_bytes: None, ..store.layer_meta(&layer).unwrap() };
-            store.update_layer_meta(&layer, &meta).unwrap();
-            store.index(|index| index.put_records(&[record(layer, &[], &number.to_string())])).unwrap();
-        }
-        drop(lease);
-        let key = record(LayerId::from_str("0123456789abcdef").unwrap(), &[], "0").0;
-        let mut collection = child("collection::child_that_collects", store.root(), word);
-        let pid = collection.id().to_string();
-        let signal =
-            |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-        loop {
-            assert!(collection.try_wait().unwrap().is_none(), "{word}: it was too fast");
-            if has_open(&pid, walked) {
-                signal("-STOP");
-                if has_open(&pid, walked) {
-                    break;
-                }
-                signal("-CONT");
-            }
-        }
+        let caught = (0..5).find_map(|_| stopped_collection(word, walked));
+        let (_directory, store, key, mut collection) = caught.expect("a collection that can be caught");
         let (sender, looked_up) = channel();
         let waiting = thread::spawn(move || {
             let lease = store.lease().unwrap();
@@ -192,7 +208,7 @@ fn builds_go_on_while_layers_are_measured_and_removed() {
             let _ = sender.send(lookup);
         });
         let lookup = looked_up.recv_timeout(Duration::from_secs(20));
-        signal("-CONT");
+        signal(&collection.id().to_string(), "-CONT");
         assert!(collection.wait().unwrap().success());
         waiting.join().unwrap();
         let found = matches!(lookup.expect(word), Lookup::Hit(_));

@@ -301,9 +301,16 @@ pub(crate) fn monitor_of(here: &Workspace, name: &str) -> String {
         let line = String::from_utf8_lossy(&line).into_owned();
         line.contains("monitor-of-container") && line.contains(id.trim_end())
     };
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let mut numbers = processes.filter_map(|entry| entry.file_name().into_string().ok());
-    numbers.find(is_monitor).unwrap()
+    // its command line is blank while something of it enters the container
+    for _ in 0..200 {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut numbers = processes.filter_map(|entry| entry.file_name().into_string().ok());
+        if let Some(found) = numbers.find(is_monitor) {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("no process stays with {name}");
 }
 
 #[test]
