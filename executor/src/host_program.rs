@@ -88,10 +88,13 @@ impl HostProgram {
 
     /// Kills it, and leaves the waiting for its end to others.
     pub(crate) fn kill(mut self) {
+        // before the keeper, which has it as long as the program takes to end
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         // first, so that its end is not one by itself
         self.stop = None;
         // one that has ended needs no signal
-        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
+        let _ = child.kill();
+        drop(child);
         self.keeper = None;
     }
 }
