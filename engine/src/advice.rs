@@ -3,7 +3,6 @@
 use crate::{Error, Hint};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
-use std::path::Path;
 
 impl Error {
     /// A suggestion for the user, where one is known.
@@ -23,9 +22,7 @@ impl Error {
             Self::NoSuchContainer(unknown) => unknown.near.clone().map(Hint::DidYouMean),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
-            Self::Store(StoreError::Document { path, .. }) => {
-                Some(damaged_container(path).map_or(Hint::RepairStore, Hint::RemoveDamaged))
-            }
+            Self::Store(StoreError::Document { path, .. }) => Hint::of_document(path),
             Self::ImageDamaged(_) => Some(Hint::RepairStore),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
             Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
@@ -41,11 +38,4 @@ impl Error {
             _ => None,
         }
     }
-}
-
-/// The id of the container whose record is at `path`; `None` when that is another file of the store.
-fn damaged_container(path: &Path) -> Option<String> {
-    let directory = path.parent()?;
-    let is_container = path.file_name()? == "config.json" && directory.parent()?.file_name()? == "containers";
-    is_container.then(|| directory.file_name()?.to_str().map(str::to_owned)).flatten()
 }

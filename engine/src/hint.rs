@@ -4,6 +4,7 @@ use rbuild_cache::StoreError;
 use rbuild_image::ImageError;
 use rbuild_registry::RegistryError;
 use rbuild_remote_cache::RemoteCacheError;
+use std::path::Path;
 
 /// A suggestion of what the user can do about a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Hint {
     pub(crate) fn of_image(error: &ImageError) -> Option<Self> {
         match error {
             ImageError::Registry(error) => Self::of_registry(error),
-            ImageError::Store(StoreError::Document { .. }) => Some(Self::RepairStore),
+            ImageError::Store(StoreError::Document { path, .. }) => Self::of_document(path),
             ImageError::FetchLayer { image, source, .. } => match &**source {
                 // what its name leads to has changed since
                 ImageError::Registry(RegistryError::BlobNotFound { .. }) => {
@@ -111,6 +112,16 @@ impl Hint {
                 }
                 other => Self::of_image(other).or(Some(Self::MakeAgain)),
             },
+            _ => None,
+        }
+    }
+
+    /// For a damaged file of the store: the record of a container or the description of a layer.
+    pub(crate) fn of_document(path: &Path) -> Option<Self> {
+        let directory = path.parent()?;
+        match directory.parent()?.file_name()?.to_str()? {
+            "containers" => directory.file_name()?.to_str().map(|id| Self::RemoveDamaged(id.to_owned())),
+            "layers" => Some(Self::RepairStore),
             _ => None,
         }
     }

@@ -11,6 +11,7 @@ mod exec;
 mod flag;
 mod health;
 mod image;
+mod known_flags;
 mod later;
 mod lifecycle;
 mod limits;

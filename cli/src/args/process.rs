@@ -1,7 +1,10 @@
-//! The flags for the first process of a container and its kernel, and those of docker's that rbuild knows and does not do: they
-//! are read like any other, so that each is answered with its own name and a reason.
+//! The flags for the first process of a container and its kernel, and those of docker's that rbuild knows and does not do.
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
+use super::known_flags::{
+    FlagTable, KnownFlag, KnownFlags,
+    Takes::{Switch, Value},
+};
+use clap::Args;
 
 /// What a container's first process and its kernel are told.
 #[derive(Debug, Default, Args)]
@@ -26,82 +29,41 @@ pub(crate) struct ProcessFlags {
     pub(crate) attach: Vec<String>,
 }
 
-/// Docker's flags that were given and are not done, with their values, in the table's order.
+/// Those of docker's flags for containers that were given and are not done.
+pub(crate) type UnmetFlags = KnownFlags<ContainerFlags>;
+
+/// Those that there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UnmetFlags {
-    /// Names without dashes.
-    pub(crate) given: Vec<(&'static str, String)>,
-}
+pub(crate) struct ContainerFlags;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    Value,
-    Switch,
-}
-use Takes::{Switch, Value};
-
-const FLAGS: [(&str, Takes); 27] = [
-    ("blkio-weight", Value),
-    ("blkio-weight-device", Value),
-    ("cgroupns", Value),
-    ("cpu-rt-period", Value),
-    ("cpu-rt-runtime", Value),
-    ("device-cgroup-rule", Value),
-    ("device-read-bps", Value),
-    ("device-read-iops", Value),
-    ("device-write-bps", Value),
-    ("device-write-iops", Value),
-    ("disable-content-trust", Switch),
-    ("gpus", Value),
-    ("ipc", Value),
-    ("isolation", Value),
-    ("kernel-memory", Value),
-    ("link", Value),
-    ("link-local-ip", Value),
-    ("mac-address", Value),
-    ("memory-reservation", Value),
-    ("memory-swappiness", Value),
-    ("oom-kill-disable", Switch),
-    ("pid", Value),
-    ("runtime", Value),
-    ("storage-opt", Value),
-    ("use-api-socket", Switch),
-    ("userns", Value),
-    ("uts", Value),
-];
-
-impl Args for UnmetFlags {
-    fn augment_args(command: Command) -> Command {
-        FLAGS.iter().fold(command, |command, (name, takes)| {
-            let arg =
-                Arg::new(*name).long(*name).hide(true).action(ArgAction::Append).allow_hyphen_values(true);
-            command.arg(match takes {
-                Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
-                Value => arg,
-            })
-        })
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for UnmetFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = FLAGS
-            .iter()
-            .filter(|(name, _)| matches.value_source(name) == Some(ValueSource::CommandLine))
-            .flat_map(|(name, _)| {
-                let values = matches.get_many::<String>(name).into_iter().flatten();
-                values.map(|value| (*name, value.clone()))
-            })
-            .collect();
-        Ok(Self { given })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
+impl FlagTable for ContainerFlags {
+    const FLAGS: &[KnownFlag] = &[
+        ("blkio-weight", None, Value),
+        ("blkio-weight-device", None, Value),
+        ("cgroupns", None, Value),
+        ("cpu-rt-period", None, Value),
+        ("cpu-rt-runtime", None, Value),
+        ("device-cgroup-rule", None, Value),
+        ("device-read-bps", None, Value),
+        ("device-read-iops", None, Value),
+        ("device-write-bps", None, Value),
+        ("device-write-iops", None, Value),
+        ("disable-content-trust", None, Switch),
+        ("gpus", None, Value),
+        ("ipc", None, Value),
+        ("isolation", None, Value),
+        ("kernel-memory", None, Value),
+        ("link", None, Value),
+        ("link-local-ip", None, Value),
+        ("mac-address", None, Value),
+        ("memory-reservation", None, Value),
+        ("memory-swappiness", None, Value),
+        ("oom-kill-disable", None, Switch),
+        ("pid", None, Value),
+        ("runtime", None, Value),
+        ("storage-opt", None, Value),
+        ("use-api-socket", None, Switch),
+        ("userns", None, Value),
+        ("uts", None, Value),
+    ];
 }

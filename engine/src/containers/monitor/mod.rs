@@ -299,9 +299,7 @@ impl Monitor {
                     let _ = running.signal(Signal::SIGKILL);
                 }
             }
-            let message = Message::Output(stream, bytes);
-            let watching = self.clients.iter_mut().filter(|client| client.part != Part::None);
-            watching.for_each(|client| client.send(&message));
+            self.show(stream, bytes);
         }
         self.session.forget_ended();
     }
@@ -322,7 +320,12 @@ impl Monitor {
             // a person who has closed it does not want to know
             own.write(OutputStream::Stderr, &bytes[..length]);
         }
-        let message = Message::Output(OutputStream::Stderr, bytes[..length].to_vec());
+        self.show(OutputStream::Stderr, bytes[..length].to_vec());
+    }
+
+    /// Sends `bytes` to the clients that see what the program writes.
+    fn show(&mut self, stream: OutputStream, bytes: Vec<u8>) {
+        let message = Message::Output(stream, bytes);
         let watching = self.clients.iter_mut().filter(|client| client.part != Part::None);
         watching.for_each(|client| client.send(&message));
     }
