@@ -3,7 +3,7 @@
 use crate::{
     RBUILD, as_root_and_user,
     detached::monitor_of,
-    networks::{server_at, tun_is_open},
+    networks::{ask, server_at, tun_is_open},
     ordinary_user, wait_for, with_busybox,
 };
 use rbuild_testkit::{Base, Workspace, has_program, is_root};
@@ -427,10 +427,8 @@ fn names_are_found_as_asked_for() {
 fn a_container_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_its_loopback() {
     with_networks("a_container_reaches_the_host_by_the_name", |here| {
         let (open, hidden) = (server_at([0; 4]), server_at([127, 0, 0, 1]));
-        // it goes on writing: pasta may lose the answer for one who has said that there is no more to come
-        let ask = format!("sleep 2 | timeout 9 nc -w 3 me {open}");
         let run = ["run", "--rm", "--add-host=me:host-gateway", "busybox", "sh", "-c"];
-        let seen = here.run([&run[..], &[&ask]].concat());
+        let seen = here.run([&run[..], &[&ask("me", open)]].concat());
         assert_eq!(seen.stdout, "from the host\n", "{seen:#?}");
         // nor what another container publishes there alone
         let publish = ["run", "-d", "--rm", "--name", "server", "-p", "127.0.0.1::7", "busybox"];
@@ -438,10 +436,10 @@ fn a_container_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_it
         let published = here.ok(["port", "server", "7"]);
         let published = published.trim().rsplit(':').next().unwrap();
         let way_out = "$(ip route | sed -n 's/^default via \\([^ ]*\\).*/\\1/p')";
-        let ask = format!(
+        let ask_all = format!(
             "for at in me 127.0.0.1 {way_out}; do for port in {hidden} {published}; do sleep 1 | timeout 4 nc -w 2 $at $port & done; done; wait; ip route"
         );
-        let seen = here.run([&run[..], &[&ask]].concat());
+        let seen = here.run([&run[..], &[&ask_all]].concat());
         assert!(seen.stdout.starts_with("default via "), "{seen:#?}");
         // while others reach what it publishes
         let serve =
@@ -449,14 +447,7 @@ fn a_container_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_it
         here.ok([&serve[..], &["sh", "-c", "while :; do echo published | nc -l -p 7; done"]].concat());
         let port = here.ok(["port", "other", "7"]);
         let port = port.lines().next().unwrap().rsplit(':').next().unwrap().to_owned();
-        let ask = format!("sleep 2 | timeout 9 nc -w 3 me {port}");
-        let mut seen = here.run([&run[..], &[&ask]].concat());
-        // it serves one after the other, and has to begin
-        for _ in 0..4 {
-            if seen.stdout.is_empty() {
-                seen = here.run([&run[..], &[&ask]].concat());
-            }
-        }
+        let seen = here.run([&run[..], &[&ask("me", port)]].concat());
         assert_eq!(seen.stdout, "published\n", "{seen:#?}");
         here.ok(["rm", "-f", "server", "other"]);
     });
