@@ -43,6 +43,8 @@ pub struct Execution<'a> {
     pub argv: &'a [String],
     /// The container's, with what is different for this program: environment, user, working directory.
     pub config: &'a ContainerConfig,
+    /// Groups that it is in beside those of its user, by their names in the container or by number.
+    pub groups: &'a [String],
     /// The container's host name.
     pub hostname: &'a str,
     /// The walls around it.
@@ -163,7 +165,7 @@ impl ContainerProcess {
     /// [`ExecutorError::ProgramNotStarted`], [`ExecutorError::UnknownUser`], [`ExecutorError::Sandbox`].
     pub fn execute(&self, execution: &Execution<'_>) -> Result<Executed, ExecutorError> {
         let view = RootView::of_container(execution.store, self.root()?);
-        let identity = run_identity(&view, &execution.config.user)?;
+        let identity = run_identity(&view, &execution.config.user)?.with_groups(&view, execution.groups)?;
         let (terminal, streams) = match execution.stdio {
             Some(Stdio::Terminal(slave)) => {
                 // as a login does; a container without that user in its user namespace keeps its root as the owner

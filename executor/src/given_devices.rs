@@ -16,6 +16,8 @@ pub struct GivenDevices {
     pub devices: Vec<Device>,
     /// Variables, `NAME=value`, over those of the same names.
     pub environment: Vec<String>,
+    /// Groups that processes are in beside those of their user.
+    pub groups: Vec<u32>,
     /// Files and directories of the host.
     pub mounts: Vec<GivenMount>,
 }
@@ -37,6 +39,17 @@ impl GivenDevices {
             own.push(pair.into());
         }
         own
+    }
+
+    /// The groups of a process that has `own` ones.
+    pub(crate) fn groups(&self, own: &[u32]) -> Vec<u32> {
+        let mut all = own.to_vec();
+        for group in &self.groups {
+            if !all.contains(group) {
+                all.push(*group);
+            }
+        }
+        all
     }
 
     /// The mounts, for a root whose files are in `view`.

@@ -97,7 +97,7 @@ impl Guest<'_> {
                 command: &command,
                 environment: &environment,
                 directory: Path::new(self.directory.as_str()),
-                identity: sandbox::Identity { uid: *uid, gid: *gid, groups },
+                identity: sandbox::Identity { uid: *uid, gid: *gid, groups: &self.given.groups(groups) },
                 first: self.first,
             },
             hostname: self.names.host,

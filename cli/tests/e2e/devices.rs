@@ -1,6 +1,6 @@
 //! Devices that containers and steps are given: as root, and as an ordinary user, who is shown the machine's nodes.
 
-use crate::as_root_and_user;
+use crate::{as_root_and_user, wait_for};
 use rbuild_testkit::{Ran, Workspace};
 use std::{fs, os::unix::fs::MetadataExt};
 
@@ -78,6 +78,8 @@ const DESCRIPTION: &str = r#"{
             "deviceNodes": [{"path": "/dev/things/zero", "hostPath": "/dev/zero", "fileMode": 438}],
             "mounts": [{"hostPath": "DIR/shown", "containerPath": "/thing", "options": ["ro", "nosuid", "nodev", "noexec", "rbind", "rprivate"]}]}},
         {"name": "full", "containerEdits": {"deviceNodes": [{"path": "/dev/full", "permissions": "rw"}]}},
+        {"name": "grouped", "containerEdits": {"additionalGids": [0, 44, 1234, 44]}},
+        {"name": "lost", "containerEdits": {"additionalGids": [4294967295]}},
         {"name": "hooked", "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/bin/true"}]}}
     ]
 }"#;
@@ -151,6 +153,24 @@ fn a_step_is_given_described_devices_if_that_is_allowed() {
 }
 
 #[test]
+fn processes_are_in_the_groups_of_described_devices() {
+    as_root_and_user("processes_are_in_the_groups_of_described_devices", |here| {
+        let specs = describe(here);
+        let lines = "RUN --device=example.com/thing=grouped test \"$(id -G)\" = '0 44 1234'\nRUN test \"$(id -G)\" = 0\n\
+                    USER 5:1234\nRUN --device=example.com/thing=grouped test \"$(id -G)\" = '1234 44'";
+        let ran = build(here, &["--allow=device"], lines);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let device = "--device=example.com/thing=grouped";
+        let words = ["run", "-d", "--name=in", "--group-add=77", "-u=5:6", "--cdi-spec-dir", &specs, device];
+        here.ok(words.into_iter().chain(["busybox", "sh", "-c", "id -G; exec sleep 1000"]));
+        wait_for(|| here.ok(["logs", "in"]) == "6 44 77 1234\n");
+        assert_eq!(here.ok(["exec", "in", "id", "-G"]), "6 44 77 1234\n");
+        assert_eq!(here.ok(["exec", "-u", "8:9", "in", "id", "-G"]), "9 77\n");
+        here.ok(["rm", "-f", "in"]);
+    });
+}
+
+#[test]
 fn described_devices_are_found_by_their_names_alone() {
     as_root_and_user("described_devices_are_found_by_their_names_alone", |here| {
         let specs = describe(here);
@@ -163,6 +183,7 @@ fn described_devices_are_found_by_their_names_alone() {
                 "asks for hooks (programs of the machine that are to run), which is not supported",
             ),
             ("example.com/thing", 0, " none\n"),
+            ("example.com/thing=lost", 1, "asks for the group 4294967295, which is not supported"),
             ("example.com/thing=gone", 0, " none\n"),
             ("example.com/thing=gone,required", 1, missing),
             ("example.com/other=one", 0, " none\n"),

@@ -1,7 +1,7 @@
 //! Further programs in containers that run.
 
 use super::{recorded_limits, request::Terminal};
-use crate::{ContainerStdio, Engine, Error, PauseError, privileges};
+use crate::{ContainerStdio, Engine, Error, PauseError, devices, privileges};
 use rbuild_cache::{Container, ContainerState, PrivilegeOptions};
 use rbuild_executor::{CapSet, ContainerProcess, ContainerUse, Executed, Execution, Limits, Stdio};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -169,6 +169,11 @@ impl Engine {
         let limits = settings.map_or_else(Limits::default, |own| recorded_limits::from_record(&own.limits));
         let usual = PrivilegeOptions::default();
         let asked = settings.map_or(&usual, |own| &own.privileges);
+        let mut groups = settings.map_or_else(Vec::new, |own| own.process.groups.clone());
+        if request.user.is_none() && !asked.devices.is_empty() {
+            // the container's user has the groups of its devices as well, another one has not, as with Docker
+            groups.extend(devices::of_container(asked)?.groups.iter().map(u32::to_string));
+        }
         let mut privileges = privileges::read_privileges(asked)?;
         if request.privileges == ExecPrivileges::All {
             (privileges.add, privileges.drop) = (CapSet::ALL, CapSet::EMPTY);
@@ -178,6 +183,7 @@ impl Engine {
             isolation: &self.isolation,
             argv: &request.command,
             config: &config,
+            groups: &groups,
             hostname: &self.hostname_of(container),
             security: privileges::walls(asked),
             privileges: &privileges,

@@ -31,6 +31,9 @@ const CLASS: &str = "org.mobyproject.buildkit.device.class";
 /// The annotation of a device that every build may use.
 const ALLOWED: &str = "org.mobyproject.buildkit.device.autoallow";
 
+/// The highest number of a group.
+const HIGHEST_GROUP: u32 = i32::MAX as u32;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Description {
@@ -60,7 +63,7 @@ struct Edits {
     device_nodes: Vec<Node>,
     mounts: Vec<Mounted>,
     hooks: Vec<IgnoredAny>,
-    additional_gids: Vec<IgnoredAny>,
+    additional_gids: Vec<u32>,
     net_devices: Vec<IgnoredAny>,
     intel_rdt: Option<IgnoredAny>,
 }
@@ -277,15 +280,17 @@ impl Edits {
         if !self.hooks.is_empty() {
             return refused("hooks (programs of the machine that are to run)");
         }
-        if !self.additional_gids.is_empty() {
-            return refused("additional groups");
-        }
         if !self.net_devices.is_empty() {
             return refused("network devices");
         }
         if self.intel_rdt.is_some() {
             return refused("Intel RDT");
         }
+        // the kernel takes the highest number for none (setgroups(2)); a group of 0 means nothing, as with Docker
+        if let Some(group) = self.additional_gids.iter().find(|group| **group > HIGHEST_GROUP) {
+            return refused(&format!("the group {group}"));
+        }
+        given.groups.extend(self.additional_gids.iter().filter(|group| **group != 0));
         given.environment.extend(self.env.iter().cloned());
         for node in &self.device_nodes {
             given.devices.push(node.device(path)?);
