@@ -235,7 +235,11 @@ impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::IndexReset { path, reason } => {
-                write!(f, "the cache index at {} was unreadable and starts empty: {reason}", path.display())
+                write!(
+                    f,
+                    "the cache index at {} is damaged and goes on without what it lost: {reason}",
+                    path.display()
+                )
             }
         }
     }

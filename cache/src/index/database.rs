@@ -1,34 +1,46 @@
-//! The sled database behind the index: opened for one transaction under `locks/index`, closed again, and started anew
-//! when it is damaged. sled panics on some damage, so every call into it is caught.
+//! The rows of the index, within one transaction under `locks/index`: the last ones in a journal, all others in a sled database.
+//!
+//! Most transactions ask for what is not there, or write a few rows. Neither opens the database: a filter beside it says what it may
+//! have, and new rows are appended to the journal, from where they are moved when they have become many. Damage of the database is
+//! met by starting it anew; the journal, which has no part in that, stays.
 
+use super::{
+    filter::{Filter, Mark},
+    journal::{Batch, Journal},
+    tree::{self, Failure, caught},
+};
 use crate::{
     Store, StoreError, Warning,
-    disk::{DIRECTORY_MODE, FILE_MODE, FileLock, LockMode, OnUnlock, list, make_dirs, remove_tree},
+    disk::{FileLock, FileStat, LockMode, OnUnlock, list, make_dirs, remove_tree},
 };
 use std::{
     cell::{Cell, RefCell},
-    fs, io,
-    os::unix::fs::PermissionsExt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    collections::BTreeSet,
+    fs::File,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 
-/// Size of sled's log segments. Part of the on-disk format: sled refuses to open with another one.
-const SEGMENT_BYTES: usize = 256 * 1024;
-/// Pages kept in memory; a transaction looks at a few hundred records at most.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
-/// How long opening waits for a database that its last user is still closing.
-const CLOSING: Duration = Duration::from_secs(10);
+/// Bytes of the journal, which every transaction reads, before its rows are moved into the database.
+const LONGEST_JOURNAL: u64 = 512 << 10;
 
-/// An open database. Every operation notes the first sign of damage; the transaction acts on it after closing.
+/// The rows. Every operation notes the first sign of damage; the transaction acts on it after closing.
 pub(crate) struct Database {
-    /// `None` after [`Database::close`].
-    tree: Option<sled::Db>,
     path: PathBuf,
+    journal: RefCell<Journal>,
+    contents: RefCell<Contents>,
+    /// The database, once something was asked of it.
+    tree: RefCell<Option<sled::Db>>,
     damage: RefCell<Option<String>>,
     written: Cell<bool>,
+}
+
+/// What is known of the rows of the database while it is closed.
+enum Contents {
+    /// It was never made.
+    Nothing,
+    /// It has no row that this has not.
+    Among(Filter),
+    Unknown,
 }
 
 impl Store {
@@ -39,8 +51,7 @@ impl Store {
         self.index_writers().others_wrote(&self.at("locks/index"))
     }
 
-    /// Runs `transaction` on the open database and closes it. Other processes and threads wait meanwhile. A damaged
-    /// database is replaced by an empty one, before the transaction if opening shows it, else after it.
+    /// Runs `transaction` on the rows. Other processes and threads wait meanwhile. A damaged database is replaced by an empty one.
     pub(crate) fn with_database<T>(
         &self,
         transaction: impl FnOnce(&Database) -> Result<T, StoreError>,
@@ -48,111 +59,191 @@ impl Store {
         let path = self.at("index");
         let lock = FileLock::wait(&self.at("locks/index"), LockMode::Exclusive, OnUnlock::Keep)?;
         self.index_writers().begin(lock.file());
-        let opened = match Database::open(&path) {
-            Err(Failure::Damaged(_)) if remove_unfinished_snapshots(&path) => Database::open(&path),
-            opened => opened,
-        };
-        let mut database = match opened {
-            Err(Failure::Damaged(reason)) => {
-                self.reset_index(&path, reason)?;
-                Database::open(&path).map_err(|failure| failure.into_error(&path))?
-            }
-            opened => opened.map_err(|failure| failure.into_error(&path))?,
-        };
+        let database = Database::open(&path)?;
+        let mended = database.journal.borrow_mut().mend().map_err(StoreError::on("use", &path))?;
+        if let Some(reason) = mended {
+            self.warn(Warning::IndexReset { path: path.clone(), reason: reason.to_owned() });
+        }
         let result = transaction(&database);
-        database.close();
-        make_private(&path);
-        if database.written.get() {
+        let (written, damage) = (database.written.get(), database.close());
+        if written {
             self.index_writers().end(lock.file());
         }
-        if let Some(reason) = database.damage.take() {
-            self.reset_index(&path, reason)?;
+        if let Some(reason) = damage {
+            self.warn(Warning::IndexReset { path: path.clone(), reason });
+            start_anew(&path)?;
         }
         result
     }
 
-    /// Runs `transaction` on the database at `path`, which nobody else uses. A damaged one is an error.
+    /// Runs `transaction` on a copy of the rows, at `path`, of which nobody else knows.
     pub(crate) fn with_database_at<T>(
         path: &Path,
         transaction: impl FnOnce(&Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut database = Database::open(path).map_err(|failure| failure.into_error(path))?;
+        let database = Database::open(path)?;
         let result = transaction(&database);
         database.close();
         result
     }
-
-    /// Puts an empty database in place of a damaged one.
-    fn reset_index(&self, path: &Path, reason: String) -> Result<(), StoreError> {
-        self.warn(Warning::IndexReset { path: path.to_owned(), reason });
-        let aside = self.space().path("index")?;
-        match fs::rename(path, &aside) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("replace", path, e)),
-            Ok(()) | Err(_) => {}
-        }
-        let _ = remove_tree(&aside);
-        make_dirs(path)
-    }
 }
 
-/// Why a call into sled failed.
-enum Failure {
-    /// The system failed: no space, no permission, a failing disk.
-    System(io::Error),
-    /// The database's own bytes are damaged.
-    Damaged(String),
-}
-
-impl Failure {
-    fn into_error(self, path: &Path) -> StoreError {
-        match self {
-            Self::System(e) => StoreError::io("use", path, e),
-            Self::Damaged(_) => StoreError::IndexDamaged { path: path.to_owned() },
-        }
+/// Removes a damaged database, its file first: what is left without it is no database. The journal stays.
+fn start_anew(path: &Path) -> Result<(), StoreError> {
+    make_dirs(path)?;
+    let mut names = list(path)?;
+    names.sort_by_key(|name| name != "db");
+    for name in names.iter().filter(|name| *name != Journal::NAME) {
+        remove_tree(&path.join(name))?;
     }
+    Ok(())
 }
 
 impl Database {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let config = sled::Config::new()
-            .path(path)
-            .mode(sled::Mode::HighThroughput)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(CACHE_BYTES)
-            // no flusher thread: closing flushes
-            .flush_every_ms(None);
-        let begun = Instant::now();
-        loop {
-            match caught(path, || config.open()) {
-                Ok(tree) => {
-                    let (path, damage) = (path.to_owned(), RefCell::new(None));
-                    return Ok(Self { tree: Some(tree), path, damage, written: Cell::new(false) });
-                }
-                // sled's lock outlives its handle while its threads finish; no other process has it, as we hold ours
-                Err(Failure::Damaged(reason))
-                    if reason.contains("could not acquire lock") && begun.elapsed() < CLOSING =>
-                {
-                    thread::sleep(Duration::from_micros(200));
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let contents = match FileStat::at(&file(path)).map_err(StoreError::on("use", path))? {
+            None => Contents::Nothing,
+            Some(stat) => Filter::read(path, &stat).map_or(Contents::Unknown, Contents::Among),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            journal: RefCell::new(Journal::read(path)?),
+            contents: RefCell::new(contents),
+            tree: RefCell::default(),
+            damage: RefCell::default(),
+            written: Cell::new(false),
+        })
     }
 
-    /// Runs `operation` on the database.
+    /// The value of a row.
     ///
     /// # Errors
     /// [`StoreError::IndexDamaged`] when the database turns out to be damaged, else the system's error.
-    pub(crate) fn run<T>(
-        &self,
-        operation: impl FnOnce(&sled::Db) -> sled::Result<T>,
-    ) -> Result<T, StoreError> {
-        let damaged = || StoreError::IndexDamaged { path: self.path.clone() };
-        if self.damage.borrow().is_some() {
-            return Err(damaged());
+    pub(super) fn get(&self, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(written) = self.journal.borrow().row(row) {
+            return Ok(written.map(<[u8]>::to_vec));
         }
-        let tree = self.tree.as_ref().ok_or_else(damaged)?;
-        caught(&self.path, || operation(tree)).map_err(|failure| {
+        if !self.may_have(row) {
+            return Ok(None);
+        }
+        Ok(self.run(|tree| tree.get(row))?.map(|value| value.to_vec()))
+    }
+
+    /// The last `count` rows that begin with `prefix`, of 33 bytes or more, the last one first.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) fn last(&self, prefix: &[u8], count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let journal = self.journal.borrow();
+        let written = journal.rows(prefix).filter(|(_, value)| value.is_some());
+        let mut rows: BTreeSet<Vec<u8>> = written.map(|(row, _)| row.to_vec()).collect();
+        if self.may_have(prefix) {
+            self.run(|tree| {
+                let names = tree.scan_prefix(prefix).rev().map(|entry| entry.map(|(row, _)| row));
+                let names = names.filter(|name| !name.as_ref().is_ok_and(|row| journal.row(row).is_some()));
+                names.take(count).try_for_each(|name| {
+                    rows.insert(name?.to_vec());
+                    Ok(())
+                })
+            })?;
+        }
+        Ok(rows.into_iter().rev().take(count).collect())
+    }
+
+    /// Gives `take` all rows that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; what was given before is good.
+    pub(super) fn scan(&self, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        let journal = self.journal.borrow();
+        let mut written = journal.rows(prefix).peekable();
+        if !matches!(*self.contents.borrow(), Contents::Nothing) {
+            self.run(|tree| {
+                for entry in tree.scan_prefix(prefix) {
+                    let (row, value) = entry?;
+                    while let Some((before, value)) = written.next_if(|(written, _)| *written < &*row) {
+                        value.into_iter().for_each(|value| take(before, value));
+                    }
+                    if written.peek().is_none_or(|(written, _)| *written != &*row) {
+                        take(&row, &value);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        written.for_each(|(row, value)| value.into_iter().for_each(|value| take(row, value)));
+        Ok(())
+    }
+
+    /// Writes and removes rows, all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(super) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.written.set(true);
+        let mut journal = self.journal.borrow_mut();
+        if journal.length() + batch.length() <= LONGEST_JOURNAL {
+            return journal.append(batch).map_err(StoreError::on("use", &self.path));
+        }
+        journal.take(batch);
+        self.move_rows(&mut journal)
+    }
+
+    /// Moves the rows of the journal into the database. Killed before the end, this is done once more by the next transaction that writes
+    /// much, to the same effect.
+    fn move_rows(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        let mut rows = sled::Batch::default();
+        for (row, value) in journal.rows(b"") {
+            match value {
+                Some(value) => rows.insert(row, value),
+                None => rows.remove(row),
+            }
+        }
+        self.run(|tree| tree.apply_batch(rows).and_then(|()| tree.flush()))?;
+        // after a power cut they are here or there
+        let on_disk = File::open(file(&self.path)).and_then(|file| file.sync_data());
+        on_disk.map_err(StoreError::on("sync", &self.path))?;
+        let contents = self.contents.replace(Contents::Unknown);
+        let kept = match contents {
+            Contents::Among(mut filter) => {
+                let written = journal.rows(b"").filter(|(_, value)| value.is_some());
+                written.for_each(|(row, _)| filter.note(Mark::of(row)));
+                Some(filter).filter(|filter| !filter.is_full())
+            }
+            Contents::Nothing | Contents::Unknown => None,
+        };
+        let filter = kept.map_or_else(|| self.filter(), Ok)?;
+        self.contents.replace(Contents::Among(filter));
+        journal.clear().map_err(StoreError::on("use", &self.path))
+    }
+
+    /// A filter for what the database has.
+    fn filter(&self) -> Result<Filter, StoreError> {
+        let marks = self.run(|tree| tree.iter().keys().map(|row| Ok(Mark::of(&row?))).collect());
+        let marks: Vec<Mark> = marks?;
+        Ok(Filter::new(&self.path, &marks))
+    }
+
+    fn may_have(&self, row: &[u8]) -> bool {
+        match &*self.contents.borrow() {
+            Contents::Nothing => false,
+            Contents::Among(filter) => filter.may_have(Mark::of(row)),
+            Contents::Unknown => true,
+        }
+    }
+
+    /// Runs `operation` on the database, which is opened for the first one.
+    fn run<T>(&self, operation: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
+        if self.damage.borrow().is_some() {
+            return Err(StoreError::IndexDamaged { path: self.path.clone() });
+        }
+        let opened = self.tree.borrow_mut().take().map_or_else(|| tree::open(&self.path), Ok);
+        let done = opened.and_then(|tree| {
+            let done = caught(&self.path, || operation(&tree));
+            self.tree.replace(Some(tree));
+            done
+        });
+        done.map_err(|failure| {
             if let Failure::Damaged(reason) = &failure {
                 self.damage.replace(Some(reason.clone()));
             }
@@ -160,72 +251,162 @@ impl Database {
         })
     }
 
-    /// Runs `operation`, which writes, on the database.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub(crate) fn write<T>(
-        &self,
-        operation: impl FnOnce(&sled::Db) -> sled::Result<T>,
-    ) -> Result<T, StoreError> {
-        self.written.set(true);
-        self.run(operation)
-    }
-
-    fn close(&mut self) {
-        let tree = self.tree.take();
-        if let Err(Failure::Damaged(reason)) = caught(&self.path, || {
-            drop(tree);
-            Ok(())
-        }) {
-            self.damage.borrow_mut().get_or_insert(reason);
+    /// Closes the database, and has the filter be right for its file as it is now. Returns what is damaged.
+    fn close(self) -> Option<String> {
+        if self.tree.borrow().is_some() && matches!(*self.contents.borrow(), Contents::Unknown) {
+            // this once, so that the next transaction need not open it; damage is noted
+            let _ = self.filter().map(|filter| self.contents.replace(Contents::Among(filter)));
         }
-    }
-}
-
-/// Calls into sled, and sorts its errors and panics into failures of the system and damage of the database.
-fn caught<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Failure> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(e))) if e.raw_os_error().is_some() => Err(Failure::System(e)),
-        Ok(Err(e)) => Err(Failure::Damaged(e.to_string())),
-        Err(_) if is_full(path) => Err(Failure::System(io::Error::from_raw_os_error(nix::libc::ENOSPC))),
-        Err(panic) => Err(Failure::Damaged(message(&*panic))),
-    }
-}
-
-/// A process killed while sled writes a snapshot leaves `snap.<n>.generating`, which sled then takes for the newest
-/// snapshot and finds damaged. Returns true if it removed one.
-fn remove_unfinished_snapshots(path: &Path) -> bool {
-    let unfinished = |name: &String| name.starts_with("snap.") && name.ends_with(".generating");
-    let names = list(path).unwrap_or_default();
-    names
-        .iter()
-        .filter(|name| unfinished(name))
-        .filter(|name| fs::remove_file(path.join(name)).is_ok())
-        .count()
-        > 0
-}
-
-/// Removes permissions that sled gave to other users. A failure is harmless: they cannot search the directory anyway.
-fn make_private(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let Ok(found) = entry.metadata() else { continue };
-        let mode = if found.is_dir() { DIRECTORY_MODE } else { FILE_MODE };
-        if found.permissions().mode() & 0o7777 != mode {
-            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode));
+        let mut damage = self.damage.into_inner();
+        let Some(tree) = self.tree.into_inner() else { return damage };
+        if let Err(Failure::Damaged(reason)) = tree::close(tree, &self.path) {
+            damage.get_or_insert(reason);
         }
+        if let (None, Contents::Among(filter)) = (&damage, self.contents.into_inner())
+            && let Ok(Some(stat)) = FileStat::at(&file(&self.path))
+        {
+            // without it the next transaction opens the database
+            let _ = filter.save(&stat);
+        }
+        damage
     }
 }
 
-/// sled unwraps some write errors; a full disk is not a damaged index.
-fn is_full(path: &Path) -> bool {
-    nix::sys::statvfs::statvfs(path).is_ok_and(|disk| {
-        u128::from(disk.blocks_available()) * u128::from(disk.fragment_size()) < 4 * 1024 * 1024
-    })
+/// The file of the database in the directory of the index.
+fn file(path: &Path) -> PathBuf {
+    path.join("db")
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("the database panicked").to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Writer;
+    use rbuild_oci::Clock;
+    use rbuild_testkit::now;
+    use std::collections::BTreeMap;
+
+    type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn store(root: &Path) -> Store {
+        Store::open(root, &Writer::Root, Clock::new(now)).unwrap()
+    }
+
+    /// A row of one of three steps.
+    fn row(number: u64) -> Vec<u8> {
+        let step = [b's'].into_iter().chain([number as u8 % 3; 32]);
+        step.chain(number.to_be_bytes()).collect()
+    }
+
+    fn batch(numbers: std::ops::Range<u64>, value: &[u8]) -> Batch {
+        let mut batch = Batch::default();
+        numbers.for_each(|number| batch.insert(row(number), value));
+        batch
+    }
+
+    fn stat(store: &Store) -> Option<FileStat> {
+        FileStat::at(&file(&store.at("index"))).unwrap()
+    }
+
+    /// What the store says of all rows, and of the last ones of each step.
+    fn assert_same(store: &Store, rows: &Rows) {
+        let index = |database: &Database| {
+            let mut found = Vec::new();
+            database.scan(b"s", |row, value| found.push((row.to_vec(), value.to_vec())))?;
+            assert!(
+                found.iter().map(|(row, value)| (row, value)).eq(rows),
+                "rows are missing or out of order"
+            );
+            for step in 0..3 {
+                let prefix = &row(step)[..33];
+                let last = rows.keys().rev().filter(|row| row.starts_with(prefix)).take(8);
+                assert!(database.last(prefix, 8)?.iter().eq(last));
+            }
+            (0..600).step_by(7).try_for_each(|number| {
+                assert_eq!(database.get(&row(number))?.as_ref(), rows.get(&row(number)));
+                Ok(())
+            })
+        };
+        store.with_database(index).unwrap();
+    }
+
+    #[test]
+    fn rows_are_the_same_wherever_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, mut rows) = (store(directory.path()), Rows::new());
+        let (mut moved, mut random) = (0, 0x2545_f491_4f6c_dd1d_u64);
+        for round in 0..60 {
+            let (mut batch, before) = (Batch::default(), stat(&store));
+            for _ in 0..12 {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let row = row((random >> 33) % 600);
+                if random >> 62 == 0 {
+                    batch.remove(row.clone());
+                    rows.remove(&row);
+                } else {
+                    let value = vec![round; 4000];
+                    batch.insert(row.clone(), value.clone());
+                    rows.insert(row, value);
+                }
+            }
+            store.with_database(|database| database.apply(batch)).unwrap();
+            moved += usize::from(stat(&store) != before);
+            if round % 6 == 0 {
+                assert_same(&store, &rows);
+            }
+        }
+        assert!((2..20).contains(&moved), "rows were moved {moved} times");
+        assert_same(&store, &rows);
+        assert_eq!(store.take_warnings(), []);
+    }
+
+    #[test]
+    fn what_is_not_there_opens_no_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let get = |number| store.with_database(|database| database.get(&row(number))).unwrap();
+        assert_eq!((get(1), stat(&store)), (None, None));
+        store.with_database(|database| database.apply(batch(0..300, &[7; 2000]))).unwrap();
+        let before = stat(&store);
+        assert!(before.is_some(), "that many rows are moved");
+        let absent = [&[b'r'][..], &[9; 32]].concat();
+        assert_eq!(store.with_database(|database| database.get(&absent)).unwrap(), None);
+        assert_eq!(stat(&store), before);
+        assert_eq!(get(5), Some(vec![7; 2000]));
+    }
+
+    #[test]
+    fn what_a_version_without_a_journal_writes_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        store.with_database(|database| database.apply(batch(0..300, &[7; 2000]))).unwrap();
+        let path = store.at("index");
+        let write = |number, value: &[u8]| {
+            let tree = tree::open(&path).ok().unwrap();
+            tree.insert(row(number), value).unwrap();
+            tree.flush().unwrap();
+            tree::close(tree, &path).ok().unwrap();
+        };
+        write(2000, b"theirs");
+        let get = |number| store.with_database(|database| database.get(&row(number))).unwrap();
+        assert_eq!(get(2000).as_deref(), Some(&b"theirs"[..]));
+        // now it is known again what the database has
+        let known = Filter::read(&path, &stat(&store).unwrap()).unwrap();
+        assert!(known.may_have(Mark::of(&row(2000))));
+    }
+
+    #[test]
+    fn a_damaged_database_costs_no_row_of_the_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        store.with_database(|database| database.apply(batch(0..300, &[7; 2000]))).unwrap();
+        store.with_database(|database| database.apply(batch(300..301, b"last"))).unwrap();
+        std::fs::write(store.at("index/snap.FFFFFFFFFFFFFFFF"), b"of nothing that ever was").unwrap();
+        let get = |number| store.with_database(|database| database.get(&row(number)));
+        assert!(matches!(get(5), Err(StoreError::IndexDamaged { .. })));
+        assert!(matches!(store.take_warnings()[..], [Warning::IndexReset { .. }]));
+        assert_eq!(get(5).unwrap(), None);
+        assert_eq!(get(300).unwrap().as_deref(), Some(&b"last"[..]));
+        assert_eq!(store.take_warnings(), []);
+    }
 }

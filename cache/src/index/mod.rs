@@ -1,15 +1,18 @@
 //! The index: cache records by key, and memoised facts. Everything in it is advice and may be lost at any time.
 //!
-//! One sled tree holds all rows; the first byte is their sort:
+//! The first byte of a row is its sort:
 //! `r` key → record; `s` step, time, key → nothing; `f` fact key → fact.
 
 mod context_index;
 mod database;
+mod filter;
+mod journal;
 mod key;
 mod recent;
 mod recent_file;
 mod record;
 mod recorder;
+mod tree;
 
 pub use context_index::{ContextIndex, ContextIndexBuilder, Saved};
 pub use key::{CacheKey, FactKey, KeyBuilder, SiteHash, StepHash};
@@ -19,9 +22,14 @@ pub use recorder::Recorder;
 
 use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
 use database::Database;
+use journal::Batch;
 use rbuild_oci::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{cell::OnceCell, collections::HashMap, path::Path};
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 /// The largest number of earlier records of a step that are returned.
 const EARLIER: usize = 8;
@@ -92,6 +100,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Evicts the records whose layers are among `layers`, because these cannot be had, and returns how many there were.
+    ///
+    /// # Errors
+    /// An I/O error when the index cannot be written.
+    pub fn evict_records_of(&self, layers: &HashSet<LayerId>) -> Result<usize, StoreError> {
+        self.index(|index| {
+            let is_of_them =
+                |record: &CacheRecord| record.evicted.is_none() && layers.contains(&record.layer);
+            let records: Vec<_> =
+                index.records().into_iter().filter(|(_, record)| is_of_them(record)).collect();
+            if !records.is_empty() {
+                self.forget_evicted(&records.iter().map(|(key, _)| *key).collect())?;
+                index.mark_evicted(&records, self.now().into(), |_| EvictedBy::Lost)?;
+            }
+            Ok(records.len())
+        })
+    }
+}
+
 impl Index<'_> {
     /// Looks a key up.
     #[must_use]
@@ -132,7 +160,7 @@ impl Index<'_> {
     /// An I/O error when the disk fails or is full.
     pub fn put_records(&self, records: &[(CacheKey, CacheRecord)]) -> Result<(), StoreError> {
         let (stamp, machine) = (self.store.stamp(), self.store.machine());
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         for (key, record) in records {
             if let Some(old) = self.read(key) {
                 batch.remove(step_row(key, &old));
@@ -149,7 +177,7 @@ impl Index<'_> {
     /// # Errors
     /// An I/O error when the disk fails or is full.
     pub fn remove_record(&self, key: &CacheKey) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         if let Some(old) = self.read(key) {
             batch.remove(step_row(key, &old));
         }
@@ -167,12 +195,8 @@ impl Index<'_> {
     #[must_use]
     pub fn records(&self) -> Vec<(CacheKey, CacheRecord)> {
         let mut records = Vec::new();
-        let scanned = self.database.run(|tree| {
-            for entry in tree.scan_prefix(b"r") {
-                let (row, bytes) = entry?;
-                records.extend(trailing_key(&row).zip(decode(&bytes)));
-            }
-            Ok(())
+        let scanned = self.database.scan(b"r", |row, bytes| {
+            records.extend(trailing_key(row).zip(decode(bytes)));
         });
         // damage found half way is remembered by the database; what was read before it is good
         drop(scanned);
@@ -182,12 +206,8 @@ impl Index<'_> {
     /// The keys of records that cannot be read: damaged, or of another version.
     pub(crate) fn unreadable_records(&self) -> Vec<CacheKey> {
         let mut unreadable = Vec::new();
-        let scanned = self.database.run(|tree| {
-            for entry in tree.scan_prefix(b"r") {
-                let (row, bytes) = entry?;
-                unreadable.extend(trailing_key(&row).filter(|_| decode(&bytes).is_none()));
-            }
-            Ok(())
+        let scanned = self.database.scan(b"r", |row, bytes| {
+            unreadable.extend(trailing_key(row).filter(|_| decode(bytes).is_none()));
         });
         // as for [`Index::records`]
         drop(scanned);
@@ -202,12 +222,8 @@ impl Index<'_> {
             layer_bytes: Option<u64>,
         }
         let mut bytes = HashMap::new();
-        let scanned = self.database.run(|tree| {
-            for entry in tree.scan_prefix(b"r") {
-                let sized = |(_, value): (sled::IVec, sled::IVec)| json::<Sized>(&value);
-                bytes.extend(sized(entry?).and_then(|sized| Some((sized.layer, sized.layer_bytes?))));
-            }
-            Ok(())
+        let scanned = self.database.scan(b"r", |_, value| {
+            bytes.extend(json::<Sized>(value).and_then(|sized| Some((sized.layer, sized.layer_bytes?))));
         });
         // as above
         drop(scanned);
@@ -217,7 +233,7 @@ impl Index<'_> {
     /// A memoised fact.
     #[must_use]
     pub fn fact(&self, key: &FactKey) -> Option<Vec<u8>> {
-        self.get(&row(b'f', key.as_bytes())).ok().flatten().map(|bytes| bytes.to_vec())
+        self.get(&row(b'f', key.as_bytes())).ok().flatten()
     }
 
     /// Memoises a fact that is true of what its key names, whatever the store holds.
@@ -225,7 +241,9 @@ impl Index<'_> {
     /// # Errors
     /// An I/O error when the disk fails or is full.
     pub fn put_fact(&self, key: &FactKey, value: &[u8]) -> Result<(), StoreError> {
-        self.database.write(|tree| tree.insert(row(b'f', key.as_bytes()), value)).map(drop)
+        let mut batch = Batch::default();
+        batch.insert(row(b'f', key.as_bytes()), value);
+        self.apply(batch)
     }
 
     /// The layer a fact names, under the same durability rule as a record's; [`crate::Lease::hold`] finds out whether
@@ -252,7 +270,7 @@ impl Index<'_> {
         when: Timestamp,
         by: impl Fn(&CacheKey) -> EvictedBy,
     ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         for (key, record) in evicted {
             let (evicted, evicted_by) = (Some(when), Some(by(key)));
             insert(&mut batch, key, &CacheRecord { evicted, evicted_by, ..record.clone() });
@@ -266,24 +284,21 @@ impl Index<'_> {
             || self.durable.get_or_init(|| self.store.durable().unwrap_or_default()).covers(stamp)
     }
 
-    fn get(&self, row: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.database.run(|tree| tree.get(row))
+    fn get(&self, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database.get(row)
     }
 
     fn read(&self, key: &CacheKey) -> Option<CacheRecord> {
         decode(&self.get(&row(b'r', key.as_bytes())).ok()??)
     }
 
-    fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        self.database.write(|tree| tree.apply_batch(batch))
+    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.database.apply(batch)
     }
 
     fn newest(&self, prefix: &[u8]) -> Vec<(CacheKey, CacheRecord)> {
-        let keys = self.database.run(|tree| {
-            let newest = tree.scan_prefix(prefix).rev().take(EARLIER);
-            newest.map(|entry| Ok(trailing_key(&entry?.0))).collect::<sled::Result<Vec<_>>>()
-        });
-        let keys = keys.unwrap_or_default().into_iter().flatten();
+        let rows = self.database.last(prefix, EARLIER).unwrap_or_default();
+        let keys = rows.iter().filter_map(|row| trailing_key(row));
         keys.filter_map(|key| Some((key, self.read(&key)?))).collect()
     }
 }
@@ -295,12 +310,12 @@ fn row(sort: u8, name: &[u8]) -> Vec<u8> {
     row
 }
 
-fn insert(batch: &mut sled::Batch, key: &CacheKey, record: &CacheRecord) {
+fn insert(batch: &mut Batch, key: &CacheKey, record: &CacheRecord) {
     let mut value = Vec::with_capacity(1024);
     value.push(RECORD_VERSION);
     serde_json::to_writer(&mut value, record).expect("a record is strings and numbers");
     batch.insert(row(b'r', key.as_bytes()), value);
-    batch.insert(step_row(key, record), &[]);
+    batch.insert(step_row(key, record), []);
 }
 
 /// The row that finds a record by its step, in the order of time.

@@ -165,15 +165,51 @@ fn writers_killed_at_any_moment_leave_a_readable_index() {
 }
 
 #[test]
-fn an_unfinished_snapshot_of_a_killed_writer_loses_no_record() {
+#[ignore = "a part of the test below, run in a child process"]
+fn child_that_writes_many_records() {
+    let (store, word) = parent();
+    for n in 0.. {
+        let some: Vec<_> = (0..200).map(|at| record(&format!("{word} {n} {at}"))).collect();
+        store.index(|index| index.put_records(&some)).unwrap();
+        println!("\nwritten {n}");
+    }
+}
+
+#[test]
+fn writers_killed_while_they_move_records_lose_none() {
     let directory = tempfile::tempdir().unwrap();
-    let store = filled(directory.path(), 50);
-    for left in [&b""[..], b"half a snapshot, not a whole one"] {
-        fs::write(store.root().join("index/snap.FFFFFFFFFFFFFFFF.generating"), left).unwrap();
-        assert_eq!(store.index(|index| Ok(index.records().len())).unwrap(), 50);
+    let store = Store::open(directory.path(), &Writer::Root, Clock::new(now)).unwrap();
+    for round in 0..6 {
+        let word = format!("k{round}");
+        let mut child = child("crash::child_that_writes_many_records", store.root(), &word);
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let written = output.lines().map_while(Result::ok).filter(|line| line.starts_with("written"));
+        // the next one is being written, and every fourth moves what there is into the database
+        let last = written.take(3 + round).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let last: usize = last.trim_start_matches("written ").parse().unwrap();
+        for n in 0..=last {
+            let (key, _) = record(&format!("{word} {n} 199"));
+            assert!(store.index(|index| Ok(index.record(&key))).unwrap().is_some(), "{word} {n}");
+        }
     }
     assert_eq!(store.take_warnings(), []);
 }
+
+#[test]
+fn an_unfinished_snapshot_of_a_killed_writer_loses_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(directory.path(), MANY);
+    for left in [&b""[..], b"half a snapshot, not a whole one"] {
+        fs::write(store.root().join("index/snap.FFFFFFFFFFFFFFFF.generating"), left).unwrap();
+        assert_eq!(store.index(|index| Ok(index.records().len())).unwrap(), MANY);
+    }
+    assert_eq!(store.take_warnings(), []);
+}
+
+/// Records enough for both parts of the index.
+const MANY: usize = 1500;
 
 fn filled(root: &Path, count: usize) -> Store {
     let store = Store::open(root, &Writer::Root, Clock::new(now)).unwrap();
@@ -194,7 +230,7 @@ fn index_files(store: &Store) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_damaged_index_costs_time_only() {
     let directory = tempfile::tempdir().unwrap();
-    let store = filled(directory.path(), 300);
+    let store = filled(directory.path(), MANY);
     let image =
         RefRecord { image: ImageId::from_digest(Digest::of(b"i")), manifest: None, tagged_at: now().into() };
     store.set_name(&"app".parse().unwrap(), &image).unwrap();
