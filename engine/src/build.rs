@@ -36,6 +36,7 @@ use futures_util::future::try_join_all;
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::{HostFiles, Networks, StepLimits};
 use rbuild_image::RemoteImages;
+use rbuild_oci::ImageName;
 use rbuild_planner::{Action, CachePolicy, Plan, PlannedTarget, StepId};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -419,7 +420,8 @@ impl Build {
             let activity = self.reporter.begin(Activity::Export);
             let listed = destinations.iter().any(Destination::is_store);
             let presence = if listed { Presence::Listed } else { Presence::Passing };
-            let made = self.image(targets, presence).await;
+            let names: Vec<ImageName> = destinations.iter().flat_map(Destination::names).cloned().collect();
+            let made = self.image(targets, (presence, &names)).await;
             let made = activity.end_with(made)?;
             stacks = made.parts.iter().map(ImageRecord::stack).collect();
             image = Some(made);

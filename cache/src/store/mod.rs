@@ -85,7 +85,7 @@ pub use network_name::{NetworkName, is_alias};
 pub use open_upload::OpenUpload;
 pub use privilege_options::PrivilegeOptions;
 pub use process_options::ProcessOptions;
-pub use reference_record::RefRecord;
+pub use reference_record::{DraftedName, RefRecord};
 pub use remote_layer::{FilledLayer, LayerLock};
 pub use reserve::Reserve;
 pub use scratch::ScratchDir;

@@ -3,7 +3,7 @@
 
 use super::listing::{Listing, ListingOf, Row};
 use crate::{
-    Store, StoreError,
+    Stamp, Store, StoreError,
     disk::{
         FieldReader, FieldWriter, list,
         whole_file::{self, Durability},
@@ -11,7 +11,11 @@ use crate::{
 };
 use rbuild_oci::{Digest, ImageId, ImageName, Reference, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
 
 /// The listing of all of them.
 const NAMES: &str = "names";
@@ -26,6 +30,29 @@ pub struct RefRecord {
     pub manifest: Option<Digest>,
     /// When the name began to point here.
     pub tagged_at: Timestamp,
+}
+
+/// A name that has its file already, in temporary space.
+#[derive(Debug)]
+pub struct DraftedName {
+    name: ImageName,
+    record: RefRecord,
+    draft: PathBuf,
+    written: Stamp,
+}
+
+impl RefRecord {
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a reference record is strings")
+    }
+}
+
+impl DraftedName {
+    /// True if it is `name`, and is to lead to `image`.
+    #[must_use]
+    pub fn points(&self, name: &ImageName, image: &ImageId) -> bool {
+        self.name == *name && self.record.image == *image
+    }
 }
 
 impl Store {
@@ -69,14 +96,46 @@ impl Store {
         self.point(&fetched.with_digest(digest), &RefRecord { image, manifest: Some(digest), tagged_at })
     }
 
+    /// Prepares [`Store::set_drafted_name`]. What is drafted before a sync needs none of its own.
+    ///
+    /// # Errors
+    /// An I/O error when it cannot be written.
+    pub fn draft_name(&self, name: &ImageName, record: RefRecord) -> Result<DraftedName, StoreError> {
+        self.expect_writes()?;
+        let draft = whole_file::draft(self.space(), &record.to_json(), Durability::DiskLater)?;
+        Ok(DraftedName { name: name.clone(), record, draft, written: self.stamp() })
+    }
+
+    /// Points a name somewhere as [`Store::set_name`] does, by the file that was drafted if the store was synced since.
+    ///
+    /// # Errors
+    /// As [`Store::set_name`].
+    pub fn set_drafted_name(&self, drafted: &DraftedName) -> Result<(), StoreError> {
+        let is_on_disk = self.synced().load(Ordering::Relaxed) >= drafted.written.nanoseconds;
+        let draft = is_on_disk.then_some(drafted.draft.as_path());
+        self.point_by(drafted.name.as_reference(), &drafted.record, draft)
+    }
+
     pub(super) fn point(&self, reference: &Reference, record: &RefRecord) -> Result<(), StoreError> {
+        self.point_by(reference, record, None)
+    }
+
+    /// The same by a file that is on the disk; without it, or when it is not there any more, one is written.
+    fn point_by(
+        &self,
+        reference: &Reference,
+        record: &RefRecord,
+        draft: Option<&Path>,
+    ) -> Result<(), StoreError> {
         let same = |old: &RefRecord| old.image == record.image && old.manifest == record.manifest;
         let old = self.reference(reference)?;
         if old.as_ref().is_some_and(same) {
             return Ok(());
         }
-        let json = serde_json::to_vec(record).expect("a reference record is strings");
-        whole_file::write(self.space(), &self.reference_path(reference), &json, Durability::DiskFirst)?;
+        let path = self.reference_path(reference);
+        if draft.is_none_or(|draft| whole_file::rename(draft, &path).is_err()) {
+            whole_file::write(self.space(), &path, &record.to_json(), Durability::DiskFirst)?;
+        }
         if let Some(old) = old.filter(|old| old.image != record.image) {
             self.note_replaced(&old.image);
         }
@@ -277,5 +336,32 @@ mod tests {
         }
         store.set_pin(&pin, b"good", image, now().into()).unwrap();
         assert!(store.reference(&pin).unwrap().is_some(), "a fetched one takes its place");
+    }
+
+    #[test]
+    fn a_drafted_name_is_given_whatever_became_of_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
+        let name: ImageName = "a".parse().unwrap();
+        let points =
+            |image| store.reference(name.as_reference()).unwrap().is_some_and(|to| to.image == image);
+        let drafted = |word: &[u8]| {
+            let image = ImageId::from_digest(Digest::of(word));
+            let record = RefRecord { image, manifest: None, tagged_at: now().into() };
+            (image, store.draft_name(&name, record).unwrap())
+        };
+        let (one, draft) = drafted(b"one");
+        store.set_drafted_name(&draft).unwrap();
+        assert!(points(one) && draft.draft.exists(), "nothing has synced the file");
+        let (two, draft) = drafted(b"two");
+        store.sync().unwrap();
+        store.set_drafted_name(&draft).unwrap();
+        assert!(points(two) && !draft.draft.exists());
+        assert!(draft.points(&name, &two) && !draft.points(&name, &one));
+        let (three, draft) = drafted(b"three");
+        store.sync().unwrap();
+        fs::remove_file(&draft.draft).unwrap();
+        store.set_drafted_name(&draft).unwrap();
+        assert!(points(three));
     }
 }

@@ -4,17 +4,18 @@ use super::Build;
 use crate::{
     Error, LayerTimes, Squash,
     export::{self, Layers, Made, Part, Presence},
+    results::Origin,
     squash::Squasher,
 };
-use rbuild_oci::Timestamp;
+use rbuild_oci::{ImageName, Timestamp};
 use rbuild_planner::PlannedTarget;
 
 impl Build {
-    /// One target as an image.
+    /// One target as an image, which is to get `names`.
     pub(super) async fn image(
         &mut self,
         targets: &[PlannedTarget],
-        presence: Presence,
+        (presence, names): (Presence, &[ImageName]),
     ) -> Result<Made, Error> {
         // on the disk with the image, which syncs the store before it is recorded, or else at the end
         let executor = self.executor.clone();
@@ -49,7 +50,13 @@ impl Build {
             inline.put_into(made, (&self.executor.keys, &self.results), self.epoch).await?;
         }
         let store = &self.executor.machine.store;
-        let made = export::assemble((store, self.cache.lease()), &parts, presence)?;
+        // an image that was there is not synced
+        let drafted = match self.results.count(Origin::Executed) {
+            0 => Vec::new(),
+            _ => export::draft_names(store, &parts, names)?,
+        };
+        let mut made = export::assemble((store, self.cache.lease()), &parts, presence)?;
+        made.drafted = drafted;
         if self.squash != Squash::Nothing {
             made.parts.iter().for_each(|image| rbuild_image::make_findable(store, image));
         }

@@ -89,4 +89,16 @@ impl Destination {
             Self::Registry(_) | Self::Archive(_) | Self::Files(_) => false,
         }
     }
+
+    /// The names that the image gets in the store.
+    pub(crate) fn names(&self) -> &[ImageName] {
+        match self {
+            Self::Store { names } => names,
+            Self::Pin { .. }
+            | Self::Registry(_)
+            | Self::Archive(_)
+            | Self::Files(_)
+            | Self::Daemon { .. } => &[],
+        }
+    }
 }

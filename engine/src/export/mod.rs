@@ -12,7 +12,7 @@ mod store;
 pub(crate) use clamp::{Layers, clamp};
 pub(crate) use destination::Destination;
 pub(crate) use squash::squash;
-pub(crate) use store::{Made, Part, Presence, assemble, parts};
+pub(crate) use store::{Made, Part, Presence, assemble, draft_names, parts};
 
 use crate::{
     Activity, Error, Exported, Outcome, Output,
@@ -51,8 +51,9 @@ impl Delivery<'_> {
     pub(crate) async fn to(&self, destination: &Destination) -> Result<Exported, Error> {
         match destination {
             Destination::Store { names } => {
-                let image = &self.image()?.whole;
-                store::name(self.store, image.id, names)?;
+                let made = self.image()?;
+                store::name(self.store, made, names)?;
+                let image = &made.whole;
                 Ok(Exported::Store { image: image.id, platforms: image.platforms.clone() })
             }
             Destination::Pin { repository } => {

@@ -2,8 +2,8 @@
 
 use super::Layers;
 use crate::{Error, results::Results};
-use rbuild_cache::{ImageRecord, LayerId, Lease, RefRecord, Store};
-use rbuild_oci::{DiffId, ImageConfig, ImageId, ImageName, Timestamp};
+use rbuild_cache::{DraftedName, ImageRecord, LayerId, Lease, RefRecord, Store};
+use rbuild_oci::{DiffId, Digest, ImageConfig, ImageId, ImageName, Timestamp};
 use rbuild_planner::{PlannedTarget, StepId};
 use std::time::SystemTime;
 
@@ -31,6 +31,8 @@ pub(crate) struct Made {
     pub(crate) whole: ImageRecord,
     /// The image of each target, in their order.
     pub(crate) parts: Vec<ImageRecord>,
+    /// Names that came to the disk with it.
+    pub(crate) drafted: Vec<DraftedName>,
 }
 
 impl Made {
@@ -60,7 +62,23 @@ pub(crate) fn assemble(
         (parts, Presence::Listed) => rbuild_image::assemble_index(store, lease, parts)?,
         (parts, Presence::Passing) => rbuild_image::unrecorded_index(store, lease, parts)?,
     };
-    Ok(Made { whole, parts })
+    Ok(Made { whole, parts, drafted: Vec::new() })
+}
+
+/// Prepares `names` for the image of the only one of `parts`, before [`assemble`] syncs the store.
+///
+/// # Errors
+/// When the store cannot be written.
+pub(crate) fn draft_names(
+    store: &Store,
+    parts: &[Part],
+    names: &[ImageName],
+) -> Result<Vec<DraftedName>, Error> {
+    let [only] = parts else { return Ok(Vec::new()) };
+    let image = ImageId::from_digest(Digest::of(&only.config.to_json()));
+    let record = RefRecord { image, manifest: None, tagged_at: store.now().into() };
+    let drafted = names.iter().map(|name| store.draft_name(name, record.clone()));
+    Ok(drafted.collect::<Result<_, _>>()?)
 }
 
 /// The config and the layers of each target, in their order.
@@ -80,14 +98,17 @@ pub(crate) fn parts(
     targets.iter().zip(stacks).map(|(target, stack)| Part { config: config(target), stack }).collect()
 }
 
-/// Gives `image` these names.
+/// Gives an image these names.
 ///
 /// # Errors
 /// When the store cannot be written.
-pub(super) fn name(store: &Store, image: ImageId, names: &[ImageName]) -> Result<(), Error> {
-    let now = Timestamp::from(store.now());
+pub(super) fn name(store: &Store, made: &Made, names: &[ImageName]) -> Result<(), Error> {
+    let (image, now) = (made.whole.id, Timestamp::from(store.now()));
     for name in names {
-        store.set_name(name, &RefRecord { image, manifest: None, tagged_at: now })?;
+        match made.drafted.iter().find(|drafted| drafted.points(name, &image)) {
+            Some(drafted) => store.set_drafted_name(drafted)?,
+            None => store.set_name(name, &RefRecord { image, manifest: None, tagged_at: now })?,
+        }
     }
     Ok(())
 }
