@@ -23,7 +23,7 @@ use rbuild_oci::{Descriptor, DiffId};
 use rbuild_planner::{Action, Filesystem, Plan, Step, StepId};
 use rbuild_remote_cache::{CacheDestination, RemoteCacheError, SharedLayer};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::{
@@ -31,8 +31,14 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Layers under way at a time.
+/// Layers that are read, or compressed and sent, at a time.
 const LAYERS_AT_ONCE: usize = 2;
+
+/// Layers of up to [`SMALL`] bytes that are sent at a time: they wait for answers, and take nothing else.
+const SMALL_LAYERS_AT_ONCE: usize = 8;
+
+/// The length of a tar, in bytes, up to which its layer is small.
+const SMALL: u64 = 1 << 20;
 
 /// The length of a tar, in bytes, from which on a layer may be left out.
 const LARGE: u64 = 32 << 20;
@@ -96,9 +102,21 @@ pub(crate) struct Sending {
     pub(crate) files: LayerFiles,
     pub(crate) cache: Arc<StepCache>,
     pub(crate) hash: HashOnce,
-    pub(crate) turns: Arc<Semaphore>,
+    turns: Turns,
+    /// The blob of each tar at each output, so that equal layers are sent once; none of those that are left out.
+    blobs: Arc<Mutex<HashMap<(usize, DiffId), BlobOnce>>>,
     /// The first failure of each output, after which it gets nothing more.
     pub(crate) failed: Arc<Mutex<BTreeMap<usize, RemoteCacheError>>>,
+}
+
+/// A blob, once it was sent.
+type BlobOnce = Arc<OnceCell<Option<Descriptor>>>;
+
+/// Limits what is done at a time.
+#[derive(Clone)]
+struct Turns {
+    of_all: Arc<Semaphore>,
+    of_small: Arc<Semaphore>,
 }
 
 /// A layer that was looked at and sent.
@@ -121,7 +139,11 @@ impl Sending {
             files: files.clone(),
             cache: cache.clone(),
             hash: hash.clone(),
-            turns: Arc::new(Semaphore::new(LAYERS_AT_ONCE)),
+            turns: Turns {
+                of_all: Arc::new(Semaphore::new(LAYERS_AT_ONCE)),
+                of_small: Arc::new(Semaphore::new(SMALL_LAYERS_AT_ONCE)),
+            },
+            blobs: Arc::default(),
             failed: Arc::default(),
         }
     }
@@ -164,11 +186,7 @@ impl CacheExport {
         }
         let (sending, result) = (self.sending.clone(), result.clone());
         let is_copy = copies_context(step);
-        self.jobs.spawn(async move {
-            // the semaphore is never closed
-            let _turn = sending.turns.acquire().await.ok();
-            Ok((result.layer(), sending.send(&result, is_copy, to).await?))
-        });
+        self.jobs.spawn(async move { Ok((result.layer(), sending.send(&result, is_copy, to).await?)) });
     }
 
     /// Waits for what is on its way, and names the caches.
@@ -249,32 +267,52 @@ impl Sending {
     ) -> Result<Sent, Error> {
         let converted = to.iter().any(|(_, to)| !self.keeps(&result.layer(), &to.output));
         let (looking, own) = (self.clone(), result.clone());
-        let looked = tokio::task::spawn_blocking(move || looking.look(&own, converted)).await;
+        let looked = {
+            // the semaphores are never closed
+            let _turn = self.turns.of_all.acquire().await.ok();
+            tokio::task::spawn_blocking(move || looking.look(&own, converted)).await
+        };
         let (layer, tar_size) = looked.map_err(|panicked| Error::Worker(panicked.to_string()))??;
         let mut sent = Sent { layer, blobs: BTreeMap::new() };
         if is_copy && is_cheaper_to_copy(tar_size, result.record.duration_ms) {
             return Ok(sent);
         }
+        let is_small = tar_size.is_some_and(|size| size <= SMALL);
+        let turns = if is_small { &self.turns.of_small } else { &self.turns.of_all };
         for (at, output) in to {
-            let has_failed = self.failed().contains_key(&at);
-            if has_failed {
-                continue;
-            }
-            let ignore = |_: ImageEvent| {};
-            let sending = async {
-                let destination = output.open(&self.images).await?;
-                destination.send_layer((&self.store, &self.images), &result.layer(), &ignore).await
+            let blob = {
+                let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+                blobs.entry((at, sent.layer.diff_id)).or_default().clone()
             };
-            match sending.await {
-                Ok(blob) => drop(sent.blobs.insert(at, blob)),
-                // a layer that its own registry does not give is left out
-                Err(RemoteCacheError::Image(
-                    ImageError::FetchLayer { .. } | ImageError::LayerElsewhere { .. },
-                )) => {}
-                Err(error) => drop(self.failed().entry(at).or_insert(error)),
-            }
+            let sending = async {
+                let _turn = turns.acquire().await.ok();
+                self.send_to((at, &output), &result.layer()).await
+            };
+            sent.blobs.extend(blob.get_or_init(|| sending).await.clone().map(|blob| (at, blob)));
         }
         Ok(sent)
+    }
+
+    /// Sends a layer to one output, unless it is not given by its own registry, or the output gets nothing more.
+    async fn send_to(&self, (at, output): (usize, &Opening), layer: &LayerId) -> Option<Descriptor> {
+        if self.failed().contains_key(&at) {
+            return None;
+        }
+        let ignore = |_: ImageEvent| {};
+        let sending = async {
+            let destination = output.open(&self.images).await?;
+            destination.send_layer((&self.store, &self.images), layer, &ignore).await
+        };
+        match sending.await {
+            Ok(blob) => Some(blob),
+            Err(RemoteCacheError::Image(
+                ImageError::FetchLayer { .. } | ImageError::LayerElsewhere { .. },
+            )) => None,
+            Err(error) => {
+                self.failed().entry(at).or_insert(error);
+                None
+            }
+        }
     }
 
     fn failed(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, RemoteCacheError>> {
