@@ -73,9 +73,11 @@ fn add_step(build: &BuildRecord, step: &RecordedStep, out: &mut String) {
             return;
         }
         MissReason::OtherBase | MissReason::Input => after_others(build, step),
-        MissReason::Evicted { .. } | MissReason::Lost | MissReason::OtherMachine | MissReason::NoCache => {
-            format!("ran, because {}", miss(reason))
-        }
+        MissReason::Evicted { .. }
+        | MissReason::Lost
+        | MissReason::OtherMachine
+        | MissReason::Unavailable { .. }
+        | MissReason::NoCache => format!("ran, because {}", miss(reason)),
     };
     let _ = writeln!(out, "{}", one_line(&sentence));
 }
@@ -130,6 +132,7 @@ pub(crate) fn miss(reason: &MissReason) -> String {
         MissReason::OtherMachine => {
             "its result was made by another machine, and is not here as a whole".to_owned()
         }
+        MissReason::Unavailable { from } => format!("its layer cannot be had from {from}, where it is"),
         MissReason::NoCache => "no cache wanted".to_owned(),
     }
 }

@@ -29,9 +29,9 @@ fn words(hint: &Hint) -> String {
         Hint::LogIn(registry) => format!(": run \"rbuild login {registry}\""),
         Hint::Fetch(image) => format!(" (nothing is pulled here: fetch it with 'rbuild pull {image}')"),
         Hint::PullAgain(image) => format!(": pull it again with 'rbuild pull {image}'"),
-        Hint::MakeAgain => {
-            ": it is nowhere else; 'rbuild build --no-cache' makes the layers of an image of your own again"
-                .to_owned()
+        Hint::MakeAgain => ": build the image again, which makes what is missing".to_owned(),
+        Hint::Reach(registry) => {
+            format!(": nothing else has the layer: see that {registry} can be reached, or use another image")
         }
         Hint::RemoveNames => ": remove them one by one, or use --force".to_owned(),
         Hint::Force => ": use --force".to_owned(),

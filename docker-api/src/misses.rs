@@ -15,6 +15,9 @@ pub struct MissInspect {
     pub evicted_at: Option<String>,
     /// What removed it, in a word.
     pub evicted_by: Option<&'static str>,
+    /// The cache that has its layer, which cannot be had from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// An input that is not what it was.
@@ -36,8 +39,13 @@ pub struct InputInspect {
 
 impl From<&MissReason> for MissInspect {
     fn from(reason: &MissReason) -> Self {
-        let mut inspect =
-            Self { reason: miss_word(reason), inputs: Vec::new(), evicted_at: None, evicted_by: None };
+        let mut inspect = Self {
+            reason: miss_word(reason),
+            inputs: Vec::new(),
+            evicted_at: None,
+            evicted_by: None,
+            from: None,
+        };
         match reason {
             MissReason::Changed(inputs) => inspect.inputs = inputs.iter().map(InputInspect::from).collect(),
             MissReason::Evicted { at, by } => {
@@ -50,6 +58,7 @@ impl From<&MissReason> for MissInspect {
             | MissReason::Lost
             | MissReason::OtherMachine
             | MissReason::NoCache => {}
+            MissReason::Unavailable { from } => inspect.from = Some(from.clone()),
         }
         inspect
     }
@@ -87,6 +96,7 @@ pub fn miss_word(reason: &MissReason) -> &'static str {
         MissReason::Evicted { .. } => "evicted",
         MissReason::Lost => "lost",
         MissReason::OtherMachine => "other-machine",
+        MissReason::Unavailable { .. } => "unavailable",
         MissReason::NoCache => "no-cache",
     }
 }

@@ -15,7 +15,9 @@ impl Error {
             Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
             Self::Image(error) => Hint::of_image(error),
             Self::Push { source, .. } => Hint::of_image(source),
+            // what a cache has is made again instead
             Self::StepLayers { source, .. } => Hint::of_image(source),
+            Self::LayersLost { .. } => Some(Hint::MakeAgain),
             Self::CacheExport { source, .. } => Hint::of_cache(source),
             Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
             Self::ImageInUse { holder, .. } => Some(holder.hint()),

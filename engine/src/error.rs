@@ -253,6 +253,14 @@ pub enum Error {
         /// The step's place.
         diagnostic: Box<Diagnostic>,
     },
+    /// Layers of an image came with a cache of another machine and cannot be had: a build makes them again.
+    #[error("image {image} lacks layers")]
+    LayersLost {
+        /// The name it was asked for by.
+        image: String,
+        /// The reason.
+        source: Box<ImageError>,
+    },
     /// A layer that a cache of another machine has cannot be had from there.
     #[error("failed to fetch layer {layer}")]
     CachedLayer {
@@ -406,17 +414,6 @@ impl Error {
         }
     }
 
-    /// True if something was ended because it took longer than the caller allows.
-    #[must_use]
-    pub fn is_timeout(&self) -> bool {
-        match self {
-            Self::TookTooLong { .. } => true,
-            Self::Step(StepFailure { error, .. }) => matches!(**error, ExecutorError::TookTooLong { .. }),
-            Self::Several(failures) => failures.iter().next().is_some_and(Self::is_timeout),
-            _ => false,
-        }
-    }
-
     /// Who has to act on the failure.
     #[must_use]
     pub fn class(&self) -> FailureClass {
@@ -461,7 +458,9 @@ impl Error {
             Self::ContextUnreadable { source, .. }
             | Self::NamedContextMissing { source, .. }
             | Self::DockerfileUnreadable { source, .. } => FailureClass::of_io(source, FailureClass::Input),
-            Self::Layout { source, .. } | Self::StepLayers { source, .. } => source.class(),
+            Self::Layout { source, .. }
+            | Self::StepLayers { source, .. }
+            | Self::LayersLost { source, .. } => source.class(),
             Self::BaseImage { source, .. } => source.class(),
             Self::Source { source, .. } => source.class(),
             Self::Step(StepFailure { error, .. }) => error.class(),

@@ -17,8 +17,10 @@ pub enum Hint {
     Fetch(String),
     /// Pull this image, whose layers are not all here, once more.
     PullAgain(String),
-    /// Build without the cache: the layers of an image that was built here with a cache from elsewhere are only there.
+    /// Build the image again: a cache that had its layers does not give them.
     MakeAgain,
+    /// See that this registry, which alone has the layers of an image, can be reached.
+    Reach(String),
     /// Remove the image's names one by one, or all of them by force.
     RemoveNames,
     /// Use force.
@@ -105,12 +107,12 @@ impl Hint {
         match error {
             ImageError::Registry(error) => Self::of_registry(error),
             ImageError::Store(StoreError::Document { path, .. }) => Self::of_document(path),
-            ImageError::FetchLayer { image, source, .. } => match &**source {
+            ImageError::FetchLayer { image, registry, source, .. } => match &**source {
                 // what its name leads to has changed since
                 ImageError::Registry(RegistryError::BlobNotFound { .. }) => {
                     Some(Self::PullAgain(image.clone()))
                 }
-                other => Self::of_image(other).or(Some(Self::MakeAgain)),
+                other => Self::of_image(other).or_else(|| Some(Self::Reach(registry.clone()))),
             },
             _ => None,
         }

@@ -7,6 +7,7 @@
 use crate::{
     Activity, CacheInput, Causes, Error, MissReason, Warning,
     keys::{Definition, Keyed, Keys},
+    lost_layers::Lost,
     reporter::Reporter,
     results::{Inputs, Origin, Results, StepResult},
     shared_mounts::{self, OfferedMount},
@@ -14,8 +15,8 @@ use crate::{
 };
 use futures_util::future::join_all;
 use rbuild_cache::{CacheKey, CacheRecord, LayerId, Lease, RemoteLayer, StepHash, Store};
-use rbuild_image::{ImageError, RemoteImages};
-use rbuild_oci::{ChainId, DiffId, Digest, FailureClass};
+use rbuild_image::RemoteImages;
+use rbuild_oci::{ChainId, DiffId, Digest};
 use rbuild_planner::{CachePolicy, Filesystem, Plan, Step, StepId};
 use rbuild_remote_cache::{ImportedCache, RemoteCacheError, SharedLayer, SharedRecord};
 use std::{
@@ -39,44 +40,6 @@ pub(crate) struct Imports {
     contents: Mutex<HashMap<LayerId, Digest>>,
     /// What turned out to be missing.
     lost: Mutex<Vec<Lost>>,
-}
-
-/// The layers that cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// This blob is not there, or is not what it should be.
-    Blob(Digest),
-    /// The place that has them does not answer: one is not asked for each of its layers.
-    Everything,
-}
-
-impl Lost {
-    /// What `error` says of layers.
-    pub(crate) fn of(error: &Error) -> Option<Self> {
-        let cause: &ImageError = match error {
-            Error::CachedLayer { layer, source } => return Some(Self::by_class(source.class(), *layer)),
-            Error::StepLayers { source, .. } => source,
-            Error::Image(error) => error,
-            _ => return None,
-        };
-        let ImageError::FetchLayer { layer, source, .. } = cause else { return None };
-        Some(Self::by_class(source.class(), *layer))
-    }
-
-    fn by_class(class: FailureClass, layer: Digest) -> Self {
-        match class {
-            FailureClass::Environment => Self::Everything,
-            FailureClass::Input | FailureClass::Internal => Self::Blob(layer),
-        }
-    }
-
-    /// True if the layer with this blob is one of them.
-    pub(crate) fn covers(&self, blob: &Digest) -> bool {
-        match self {
-            Self::Blob(lost) => lost == blob,
-            Self::Everything => true,
-        }
-    }
 }
 
 /// A result that a cache has of a step whose inputs are not looked at yet.

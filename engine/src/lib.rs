@@ -55,6 +55,7 @@ mod keys;
 mod layer_content;
 mod layer_files;
 mod lookup;
+mod lost_layers;
 mod lower_stores;
 mod manifests;
 mod mask;

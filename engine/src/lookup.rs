@@ -43,6 +43,8 @@ pub(crate) struct StepCache {
     made: Mutex<HashMap<CacheKey, CacheRecord>>,
     /// Layers that a cache promised and that cannot be had: records that need them count for nothing in this build.
     lost: Mutex<HashSet<LayerId>>,
+    /// The caches that have the results of steps, and do not give them.
+    unavailable: Mutex<HashMap<CacheKey, String>>,
 }
 
 /// A step whose inputs are done.
@@ -158,6 +160,7 @@ impl StepCache {
             imports: Imports::default(),
             made: Mutex::default(),
             lost: Mutex::default(),
+            unavailable: Mutex::default(),
         })
     }
 
@@ -273,10 +276,13 @@ impl StepCache {
         let same = self.same_content(ready, earlier);
         match same.and_then(|same| same.map_or_else(|| self.elsewhere(ready), |hit| Ok(Some(hit)))) {
             Ok(Some(hit)) => Ok(Found::Hit(hit)),
-            Ok(None) => Ok(Found::Miss(match reason() {
-                MissReason::New => self.imports.reason(keyed).unwrap_or(MissReason::New),
-                other => other,
-            })),
+            Ok(None) => {
+                let reason = || match reason() {
+                    MissReason::New => self.imports.reason(keyed).unwrap_or(MissReason::New),
+                    other => other,
+                };
+                Ok(Found::Miss(self.unavailable(&keyed.key).unwrap_or_else(reason)))
+            }
             Err(Error::Image(ImageError::LayerElsewhere { .. })) => Ok(Found::Unknown(reason())),
             Err(error) => Err(error),
         }

@@ -3,15 +3,16 @@
 use crate::{
     Activity, ArchiveFormat, Engine, Error, EventSink, Note,
     containers::apply_changes,
+    lost_layers::Lost,
     remote_sources::WebFiles,
     reporter::{Reporter, Running},
     urls::without_login,
 };
 use rbuild_cache::{LayerId, RefRecord};
-use rbuild_image::{ImageEvent, ImageForm, Import, Packing, PushedAs, SaveItem};
+use rbuild_image::{ImageError, ImageEvent, ImageForm, Import, Packing, PushedAs, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{Read, Write},
     path::PathBuf,
@@ -272,7 +273,24 @@ impl Engine {
             let tell = |event: ImageEvent| progress.tell(&event);
             self.remote.heard_by(reporter.listener()).fetch_layers(&stack, &tell).await
         };
-        Ok(activity.end_with(fetched)?)
+        match activity.end_with(fetched) {
+            Err(error) if self.give_up(&stack, &error)? => {
+                Err(Error::LayersLost { image: name.to_owned(), source: Box::new(error) })
+            }
+            fetched => Ok(fetched?),
+        }
+    }
+
+    /// If `error` says that layers of `stack` cannot be had which came with caches of other machines, has the next build carry their
+    /// steps out. False when there are none.
+    fn give_up(&self, stack: &[LayerId], error: &ImageError) -> Result<bool, Error> {
+        let Some(lost) = Lost::of_fetch(error) else { return Ok(false) };
+        let mut layers = HashSet::new();
+        for layer in stack {
+            let remote = self.store.remote_layer(layer)?;
+            layers.extend(remote.filter(|remote| lost.covers(&remote.blob.digest)).map(|_| *layer));
+        }
+        Ok(self.store.evict_records_of(&layers)? > 0)
     }
 
     /// True if some of the image's layers, or of those of its images for `platforms`, are still at its registry.

@@ -158,6 +158,11 @@ pub enum MissReason {
     /// Another machine has made its result, which is not here as a whole: a store on a disk of both may lack what was written last, a
     /// cache may have been written without the files.
     OtherMachine,
+    /// Its layer is only with a cache of other machines, and cannot be had from there.
+    Unavailable {
+        /// The cache.
+        from: String,
+    },
     /// The user asked to ignore the cache for it (`--no-cache`, `--no-cache-filter`).
     NoCache,
 }

@@ -81,12 +81,13 @@ fn what_is_recorded_comes_back() {
         MissReason::Evicted { at: at(1), by: Some(EvictedBy::Prune) },
         MissReason::Lost,
         MissReason::OtherMachine,
+        MissReason::Unavailable { from: "r.example/cache:1".to_owned() },
         MissReason::NoCache,
     ];
     let failed = StepOutcome::Failed { causes: vec!["exit code: 1".to_owned()] };
     let outcomes =
         [StepOutcome::Done, StepOutcome::Cached, failed, StepOutcome::Canceled, StepOutcome::NotRun];
-    let steps: Vec<RecordedStep> = (0..7)
+    let steps: Vec<RecordedStep> = (0..9)
         .map(|number| {
             let position = number as usize;
             step(number, Some(misses[position].clone()), outcomes[position % outcomes.len()].clone())

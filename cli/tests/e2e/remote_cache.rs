@@ -307,6 +307,46 @@ fn layers_that_are_gone_or_wrong_make_their_steps_run() {
 }
 
 #[test]
+fn layers_whose_registry_is_gone_are_made_again() {
+    let Some(machines) = Machines::start("layers_whose_registry_is_gone_are_made_again") else { return };
+    let Some(gone) = Registry::start(&RegistryOptions::default()) else { return };
+    let cache = format!("{}/team/cache:main", gone.host());
+    let reference = format!("type=registry,ref={cache}");
+    machines.builds(&Workspace::new(RBUILD), DOCKERFILE, &["--cache-to", &format!("{reference},mode=max")]);
+    let (image, build) = (Workspace::new(RBUILD), Workspace::new(RBUILD));
+    for machine in [&image, &build] {
+        machines.builds(machine, DOCKERFILE, &["--cache-from", &reference]);
+        // the base image is not what is lost
+        machine.ok(["run", "--rm", &machines.base, "true"]);
+    }
+    drop(gone);
+
+    // a step that stands on such layers
+    let longer = format!("{DOCKERFILE}RUN cat /d/out /d/copy > /d/all\n");
+    let said = machines.builds(&build, &longer, &[]);
+    assert_eq!(said.matches("WARN").count(), 1, "{said}");
+    assert!(said.contains("a cached layer cannot be had, and its step runs again: "), "{said}");
+    let explained = build.ok(["explain"]);
+    let reason = format!("ran, because its layer cannot be had from {cache}, where it is");
+    assert!(explained.contains(&reason), "{explained}");
+    assert_eq!(build.ok(["run", "--rm", "app", "cat", "/d/all"]), "one\ntwo\none\ntwo\nran\n");
+
+    // a container of such layers: nothing but a build makes them again, and that needs no flag for it
+    let ran = image.run(["run", "--rm", "app", "cat", "/d/copy"]);
+    assert!(ran.code != 0 && ran.stderr.contains(&format!(" of {cache} from ")), "{ran:?}");
+    assert!(ran.stderr.contains("image app lacks layers: cannot fetch layer sha256:"), "{ran:?}");
+    assert!(ran.stderr.ends_with(": build the image again, which makes what is missing\n"), "{ran:?}");
+    let said = machines.builds(&image, DOCKERFILE, &[]);
+    assert!(
+        said.matches("WARN").count() <= 1,
+        "the stage that the image copies from is there as well: {said}"
+    );
+    let explained = image.ok(["explain"]);
+    assert!(explained.contains("because a layer that it stands on was gone"), "{explained}");
+    assert_eq!(image.ok(["run", "--rm", "app", "cat", "/d/copy"]), "one\ntwo\nran\n");
+}
+
+#[test]
 fn a_cache_that_cannot_be_used_is_said_and_the_build_goes_on() {
     let Some(machines) = Machines::start("a_cache_that_cannot_be_used_is_said_and_the_build_goes_on") else {
         return;

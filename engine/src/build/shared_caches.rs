@@ -2,12 +2,8 @@
 
 use super::Build;
 use crate::{
-    Causes, Engine, Error, Warning,
-    first_look::FirstLook,
-    imports::{Imports, Lost},
-    reporter::Reporter,
-    results::StepResult,
-    shared_mounts::MountTransfer,
+    Causes, Engine, Error, Warning, first_look::FirstLook, imports::Imports, lost_layers::Lost,
+    reporter::Reporter, results::StepResult, shared_mounts::MountTransfer,
 };
 use rbuild_cache::{Cancel, LayerId, StoreError};
 use rbuild_planner::{Plan, PlannedTarget, StepId};
@@ -89,7 +85,12 @@ impl Build {
             return lost.is_none();
         }
         self.reporter.warn(Warning::CachedLayerLost { causes: Causes::of(error) });
-        self.cache.lose(&layers, lost);
+        let unavailable = self.plan.steps.iter().filter_map(|step| {
+            let layer = self.results.step(step.id)?.layer();
+            let remote = layers.contains(&layer).then(|| store.remote_layer(&layer).ok().flatten())??;
+            Some((self.executor.keys.step(step.id).key, remote.origin.familiar()))
+        });
+        self.cache.lose(&layers, lost, unavailable.collect());
         self.results.discard(&layers);
         self.diffing.retain(&self.results);
         true

@@ -1,7 +1,8 @@
 //! The longest that a build may take (`--timeout`).
 
-use crate::{Built, Error};
+use crate::{Built, Error, StepFailure};
 use rbuild_cache::Cancel;
+use rbuild_executor::ExecutorError;
 use std::{pin::pin, time::Duration};
 use tokio::time::timeout;
 
@@ -22,4 +23,17 @@ pub(super) async fn within(
     // what is finished is kept; what waits for a network does not look up
     let _ = timeout(PARTING, &mut build).await;
     Err(Error::TookTooLong { longest })
+}
+
+impl Error {
+    /// True if something was ended because it took longer than the caller allows.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::TookTooLong { .. } => true,
+            Self::Step(StepFailure { error, .. }) => matches!(**error, ExecutorError::TookTooLong { .. }),
+            Self::Several(failures) => failures.iter().next().is_some_and(Self::is_timeout),
+            _ => false,
+        }
+    }
 }

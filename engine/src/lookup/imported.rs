@@ -3,12 +3,13 @@
 use super::{Hit, Ready, StepCache};
 use crate::{
     Error,
-    imports::{ByContent, Imports, Lost},
+    imports::{ByContent, Imports},
     keys::Keys,
     layer_content,
+    lost_layers::Lost,
     results::Results,
 };
-use rbuild_cache::{CacheRecord, LayerId};
+use rbuild_cache::{CacheKey, CacheRecord, LayerId, MissReason};
 use rbuild_oci::Digest;
 use rbuild_planner::Plan;
 use rbuild_remote_cache::SharedLayer;
@@ -44,12 +45,20 @@ impl StepCache {
         self.imports.content(layer)
     }
 
-    /// Records that need one of `layers`, which cannot be had, count for nothing from now on; `lost` says what caches lack.
-    pub(crate) fn lose(&self, layers: &[LayerId], lost: Option<Lost>) {
+    /// Records that need one of `layers`, which cannot be had, count for nothing from now on; `lost` says what caches lack, and
+    /// `unavailable` of which steps, and what caches those are.
+    pub(crate) fn lose(&self, layers: &[LayerId], lost: Option<Lost>, unavailable: Vec<(CacheKey, String)>) {
+        self.unavailable.lock().unwrap_or_else(PoisonError::into_inner).extend(unavailable);
         if let Some(lost) = lost {
             self.imports.lose(lost);
         }
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(layers);
+    }
+
+    /// Why a step has no result whose layer turned out to be unavailable.
+    pub(super) fn unavailable(&self, key: &CacheKey) -> Option<MissReason> {
+        let unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        unavailable.get(key).map(|from| MissReason::Unavailable { from: from.clone() })
     }
 
     pub(super) fn is_lost(&self, record: &CacheRecord) -> bool {
