@@ -98,7 +98,12 @@ impl From<ExecutorError> for RunFailure {
 /// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
 pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, RunFailure> {
     let draft = run.snapshots.store().new_layer().map_err(ExecutorError::from)?;
-    let (failure, left) = run_in(run, &draft, output)?;
+    let ran = run_in(run, &draft, output);
+    if matches!(ran, Err(ExecutorError::Canceled)) {
+        draft.remove_soon();
+        return Err(ExecutorError::Canceled.into());
+    }
+    let (failure, left) = ran?;
     let Some(error) = failure else {
         left?;
         return Ok(draft);

@@ -10,9 +10,14 @@ use std::{
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, channel},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
+
+/// How long a process that ends waits for what it removes soon.
+const PARTING: Duration = Duration::from_millis(50);
 
 /// One process's temporary space in the store at `root`. Its directory is made with the first temporary thing, so that
 /// a process that only reads never makes it; dropping the space removes it.
@@ -36,6 +41,25 @@ impl TemporarySpace {
         }
         let space = owned.as_ref().expect("the directory was made above");
         Ok(space.path(kind))
+    }
+
+    /// Removes a tree in it on a thread, for which the end of the process does not wait: what is left then goes with the next
+    /// process that makes a space.
+    pub(crate) fn remove_soon(&self, path: &Path) -> Result<(), StoreError> {
+        let aside = self.path("gone")?;
+        fs::rename(path, &aside).map_err(StoreError::on("remove", path))?;
+        let (ended, removing) = channel();
+        let remove = move || {
+            let _ = tree::remove(&aside);
+            // nobody may wait any more
+            let _ = ended.send(());
+        };
+        let started = thread::Builder::new().name("remove".to_owned()).spawn(remove);
+        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(_), Some(owned)) = (started, &*owned) {
+            owned.removing.lock().unwrap_or_else(PoisonError::into_inner).push(removing);
+        }
+        Ok(())
     }
 
     /// Removes the spaces of dead processes; returns how many bytes that freed. What cannot be removed (another user's
@@ -88,6 +112,8 @@ struct Owned {
     directory: PathBuf,
     next: AtomicU64,
     sweeping: Option<JoinHandle<()>>,
+    /// Where threads say that they have removed something.
+    removing: Mutex<Vec<Receiver<()>>>,
     _owner: FileLock,
 }
 
@@ -101,7 +127,8 @@ impl Owned {
             let directory = root.join("tmp").join(owner);
             make_dirs(&directory)?;
             let sweeping = start_sweeping(root);
-            return Ok(Self { directory, next: AtomicU64::new(0), sweeping, _owner: lock });
+            let (next, removing) = (AtomicU64::new(0), Mutex::default());
+            return Ok(Self { directory, next, sweeping, removing, _owner: lock });
         }
     }
 
@@ -117,6 +144,15 @@ impl Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        let removing = self.removing.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + PARTING;
+        let is_removed = |removing: &Receiver<()>| {
+            removing.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
+        };
+        if !removing.iter().all(is_removed) {
+            // once the lock is free another process may remove it, and what earlier ones have left as well
+            return;
+        }
         let _ = tree::remove(&self.directory);
         if let Some(sweeping) = self.sweeping.take() {
             let _ = sweeping.join();
@@ -174,5 +210,23 @@ mod tests {
         let space = TemporarySpace::new(directory.path());
         assert!(space.sweep_dead().unwrap() >= 5000);
         assert_eq!(spaces(directory.path()), 0);
+    }
+
+    #[test]
+    fn what_is_removed_soon_is_gone_at_once_and_left_to_the_next_process_if_it_is_much() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        for files in [3, 20_000] {
+            let space = TemporarySpace::new(root);
+            let path = space.path("layer").unwrap();
+            fs::create_dir(&path).unwrap();
+            (0..files).for_each(|file| fs::write(path.join(file.to_string()), "").unwrap());
+            space.remove_soon(&path).unwrap();
+            assert!(!path.exists());
+            drop(space);
+        }
+        assert!(spaces(root) <= 1);
+        TemporarySpace::new(root).path("next").unwrap();
+        assert_eq!(spaces(root), 0);
     }
 }

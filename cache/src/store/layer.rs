@@ -420,6 +420,15 @@ impl LayerDraft {
     }
 }
 
+impl LayerDraft {
+    /// Removes it without anybody waiting for that, because the person who canceled it does not: a command may have made any number
+    /// of files.
+    pub fn remove_soon(self) {
+        // what stays is removed here
+        let _ = self.store.space().remove_soon(&self.directory);
+    }
+}
+
 impl Drop for LayerDraft {
     fn drop(&mut self) {
         // after a commit there is nothing under this name
