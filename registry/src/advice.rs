@@ -14,6 +14,9 @@ impl RegistryError {
                 "see that the name is right, that this machine reaches the network, and whether it needs a proxy \
                  (HTTPS_PROXY); a registry that ends connections at once may want a certificate of the client (certs.d)",
             ),
+            Self::UnknownHost { .. } => {
+                Some("see that the name is right, and whether this machine needs a proxy (HTTPS_PROXY)")
+            }
             Self::Stalled { .. } | Self::Slow { .. } => {
                 Some("the network or the registry is too slow: try again later")
             }

@@ -144,6 +144,9 @@ impl Connector {
             Ok(Err(error)) if failure::is_tls(&error) || !error.is_connect() => {
                 return Err(failure::of_request(&https, error));
             }
+            Ok(Err(error)) if failure::is_unknown(&error) => {
+                return Err(failure::of_request(&https, error));
+            }
             // the same port would refuse plain HTTP too
             Ok(Err(error)) if failure::is_refused(&error) && https.port().is_some() => {
                 return Err(failure::of_request(&https, error));

@@ -130,6 +130,12 @@ pub enum RegistryError {
         #[source]
         source: Cause,
     },
+    /// No name server knows the host.
+    #[error("no such host: {host}")]
+    UnknownHost {
+        /// Host, with its port if one was given.
+        host: String,
+    },
     /// No byte moved for longer than the stall limit.
     #[error("transfer with {host} stalled for {seconds} seconds")]
     Stalled {
@@ -308,6 +314,7 @@ impl RegistryError {
             | Self::Tls { .. }
             | Self::Refused { .. }
             | Self::Connection { .. }
+            | Self::UnknownHost { .. }
             | Self::Stalled { .. }
             | Self::Slow { .. }
             | Self::Server { .. }
@@ -379,6 +386,7 @@ mod tests {
             RegistryError::Tls { host: host(), problem: TlsProblem::Other, source: cause() },
             RegistryError::Refused { host: host(), source: cause() },
             RegistryError::Connection { host: host(), source: cause() },
+            RegistryError::UnknownHost { host: host() },
             RegistryError::Stalled { host: host(), seconds: 1 },
             RegistryError::Slow { host: host(), bytes: 1, seconds: 1 },
             RegistryError::Server { host: host(), status: 500, code, message },

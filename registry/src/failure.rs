@@ -4,6 +4,7 @@ use crate::{
     Access, RegistryError, TlsProblem,
     host::name_of,
     pace::{Lag, Pace},
+    resolver::UnknownHost,
 };
 use rbuild_oci::{Digest, Reference};
 use reqwest::{Response, StatusCode, Url};
@@ -88,6 +89,9 @@ pub(crate) fn of_request(url: &Url, error: reqwest::Error) -> RegistryError {
         "https" => find::<rustls::Error>(&error).map(TlsProblem::of).or_else(|| alert(&error)),
         _ => None,
     };
+    if tls.is_none() && is_unknown(&error) {
+        return RegistryError::UnknownHost { host };
+    }
     let refused = is_refused(&error);
     // URLs of redirects contain signatures, which must not be shown
     let source = Box::new(error.without_url());
@@ -132,6 +136,11 @@ pub(crate) fn is_tls(error: &reqwest::Error) -> bool {
         Some(rustls::Error::InvalidMessage(_)) | None => false,
         Some(_) => true,
     }
+}
+
+/// True if no name server knows the host.
+pub(crate) fn is_unknown(error: &reqwest::Error) -> bool {
+    find::<UnknownHost>(error).is_some()
 }
 
 pub(crate) fn is_refused(error: &reqwest::Error) -> bool {
