@@ -45,8 +45,8 @@ pub use store::{
     BoundPort, ContainerNames, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork, PublishedPort,
 };
 pub use store::{
-    ContainerMount, KeptVolume, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
-    Volume, VolumeDraft, VolumeName, VolumesLock,
+    ContainerMount, KeptVolume, MissingHostPath, MountOrigin, MountPropagation, MountedFrom, MountedTmpfs,
+    Submounts, Volume, VolumeDraft, VolumeName, VolumesLock,
 };
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{

@@ -27,7 +27,7 @@ pub(crate) fn run() -> ExitCode {
     if let Some(code) = monitor::run(&words, &environment).or_else(|| keeper::run(&words)) {
         return code;
     }
-    let wrong = if runs_a_container(&words) { 125 } else { 2 };
+    let wrong = if makes_a_container(&words) { 125 } else { 2 };
     let cli = match parse(words) {
         Ok(cli) => cli,
         Err(Unparsed::Clap(error)) => return told_by_clap(&error, color, wrong),
@@ -48,10 +48,12 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// True if the command is `run`, whose exit code is the program's, so that rbuild's own mistakes have one of their own.
-fn runs_a_container(words: &[OsString]) -> bool {
+/// True if the command is `run`, whose exit code is the program's, so that rbuild's own mistakes have one of their own, or `create`,
+/// which takes the same flags.
+fn makes_a_container(words: &[OsString]) -> bool {
     let word = |at: usize| words.get(at).and_then(|word| word.to_str());
-    word(1) == Some("run") || (word(1) == Some("container") && word(2) == Some("run"))
+    let command = if word(1) == Some("container") { word(2) } else { word(1) };
+    matches!(command, Some("run" | "create"))
 }
 
 /// Shows what clap answers: help is an answer, not a mistake, also when it comes for want of a command. `wrong` is the exit code of

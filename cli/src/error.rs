@@ -10,6 +10,9 @@ pub(crate) enum UsageError {
     /// A flag or the number of arguments is wrong.
     #[error("{0}")]
     Line(String),
+    /// The flags are right, and what one of them names cannot be: docker's daemon says so, not its client.
+    #[error("{0}")]
+    Refused(String),
     /// There is no such command.
     #[error("{0}")]
     Command(String),
@@ -22,6 +25,11 @@ impl UsageError {
     /// The mistake `message` describes, in Docker's words where Docker has some.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::Line(message.into())
+    }
+
+    /// The refusal that `message` gives the reason of, in the words of docker's daemon where that has some.
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::Refused(message.into())
     }
 
     /// The mistake in a build that `message` describes.
@@ -151,7 +159,12 @@ pub(crate) enum CliError {
 
 impl From<FilterError> for CliError {
     fn from(error: FilterError) -> Self {
-        Self::Usage(UsageError::Line(error.to_string()))
+        Self::Usage(match error {
+            FilterError::Argument(_) => UsageError::new(error.to_string()),
+            FilterError::Invalid(_) | FilterError::Unsupported(_) | FilterError::Moment(_) => {
+                UsageError::refused(error.to_string())
+            }
+        })
     }
 }
 

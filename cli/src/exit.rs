@@ -2,11 +2,11 @@
 //!
 //! | code | means |
 //! |---|---|
-//! | 1 | what was asked failed: the Dockerfile, a step, a name; or there is no such command |
+//! | 1 | what was asked failed: the Dockerfile, a step, a name, a filter, a signal; or there is no such command |
 //! | 2 | the command line is wrong |
 //! | 3 | the machine is in the way: disk, permission, network |
 //! | 124 | a build or a step of it took longer than `--timeout` or `--step-timeout` allows |
-//! | 125 | `run`: rbuild itself failed |
+//! | 125 | `run`: rbuild itself failed; `create`: the command line is wrong |
 //! | 126, 127 | `run`: the program cannot be executed, is not found |
 //! | 128 + n | signal n |
 
@@ -28,7 +28,7 @@ const TIMED_OUT: u8 = 124;
 pub(crate) fn code(error: &CliError) -> u8 {
     match error {
         CliError::Usage(UsageError::Line(_)) | CliError::Template(_) => 2,
-        CliError::Usage(UsageError::Build(_) | UsageError::Command(_)) => 1,
+        CliError::Usage(UsageError::Build(_) | UsageError::Command(_) | UsageError::Refused(_)) => 1,
         CliError::Build(error) if error.is_closed_by_reader() => signal_code(13),
         CliError::Engine(error) if error.is_closed_by_reader() => signal_code(13),
         CliError::Build(error) if error.is_timeout() => TIMED_OUT,
@@ -193,6 +193,7 @@ mod tests {
     #[test]
     fn usage_and_signals_have_their_codes() {
         assert_eq!(code(&UsageError::new("x").into()), 2);
+        assert_eq!(code(&UsageError::refused("x").into()), 1);
         assert_eq!(code(&CliError::Interrupted { signal: 2 }), 130);
         assert_eq!(code(&CliError::Run(Box::new(UsageError::new("x").into()))), 125);
     }

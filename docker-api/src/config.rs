@@ -50,6 +50,12 @@ pub struct ContainerPart {
     pub hostname: String,
     /// The name of its domain.
     pub domainname: String,
+    /// True if the one who made it is to type into it.
+    pub attach_stdin: bool,
+    /// True if the one who made it is to see what it writes.
+    pub attach_stdout: bool,
+    /// The same of what goes wrong.
+    pub attach_stderr: bool,
     /// True if it has a terminal.
     pub tty: bool,
     /// True if something can be typed into it.
@@ -65,11 +71,15 @@ impl From<&Container> for ContainerPart {
         let settings = container.settings.as_ref();
         let input = settings.map(|settings| settings.input).unwrap_or_default();
         let hostname = settings.and_then(|settings| settings.hostname.clone());
+        let is_attached = settings.is_some_and(|settings| settings.attached);
         let short_id = || container.id.chars().take(12).collect();
         Self {
             image: container.image.clone(),
             hostname: hostname.unwrap_or_else(short_id),
             domainname: settings.and_then(|settings| settings.process.domain.clone()).unwrap_or_default(),
+            attach_stdin: input == ContainerInput::Once,
+            attach_stdout: is_attached,
+            attach_stderr: is_attached,
             tty: container.has_terminal(),
             open_stdin: input != ContainerInput::None,
             stdin_once: input == ContainerInput::Once,
@@ -103,10 +113,15 @@ impl From<&ContainerConfig> for Config {
 
 /// Takes out of a `Config` what Docker leaves out when it is not set.
 pub(crate) fn without_unset(config: &mut Value) {
-    const ALWAYS: [&str; 12] = [
+    const ALWAYS: [&str; 17] = [
+        "AttachStderr",
+        "AttachStdin",
+        "AttachStdout",
         "Cmd",
+        "Domainname",
         "Entrypoint",
         "Env",
+        "Hostname",
         "Image",
         "Labels",
         "OnBuild",

@@ -9,9 +9,9 @@ use crate::{
     times::{ago, go_style, human_duration},
     volumes::{has_mount, mount_columns},
 };
-use rbuild::{Container, ContainerSizes, ContainerState, HealthStatus, Reference, Timestamp};
+use rbuild::{Container, ContainerSizes, ContainerState, HealthStatus, Reference, Timestamp, go_quoted};
 use serde::Serialize;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Characters of a command that are shown.
 const COMMAND_WIDTH: usize = 20;
@@ -29,6 +29,8 @@ pub struct ContainerRow {
     pub id: String,
     /// The image as it was asked for.
     pub image: String,
+    /// The labels one by one, which templates ask for by name.
+    pub label: BTreeMap<String, String>,
     /// `NAME=VALUE`, with commas between.
     pub labels: String,
     /// How many volumes it has.
@@ -39,6 +41,8 @@ pub struct ContainerRow {
     pub names: String,
     /// Its network.
     pub networks: String,
+    /// Never there, as with docker's own store.
+    pub platform: Option<()>,
     /// Its ports, and where they are reached.
     pub ports: String,
     /// How long ago it was made.
@@ -55,23 +59,24 @@ impl ContainerRow {
     /// The line of `container`.
     #[must_use]
     pub fn new(container: &Container, detail: Detail, now: Timestamp) -> Self {
-        let command = container.command.join(" ");
         let command = match detail {
-            Detail::Short => shortened(&command.replace('\t', " "), COMMAND_WIDTH),
-            Detail::Full => command,
+            Detail::Short => shortened(&command(container), COMMAND_WIDTH),
+            Detail::Full => command(container),
         };
         let (local_volumes, mounts) = mount_columns(container, detail);
         let labels = container.config.labels.iter().map(|(name, value)| format!("{name}={value}"));
         Self {
-            command: Value::from(command).to_string(),
+            command: go_quoted(&command),
             created_at: go_style(Some(container.created)),
             id: container_id(&container.id, detail),
             image: container.image.clone(),
+            label: container.config.labels.clone(),
             labels: labels.collect::<Vec<_>>().join(","),
             local_volumes,
             mounts,
             names: container.name.clone(),
             networks: network_names(container).join(","),
+            platform: None,
             ports: ports_column(container),
             running_for: ago(Some(container.created), now),
             size: "0B".to_owned(),
@@ -88,6 +93,13 @@ impl ContainerRow {
         let [written, all] = [sizes.written, sizes.all].map(|size| human_size_with(size, 3));
         Self { size: format!("{written} (virtual {all})"), ..self }
     }
+}
+
+/// The command in one line: arguments with a blank stand in quotation marks, whatever else is in them.
+fn command(container: &Container) -> String {
+    let Some((program, arguments)) = container.command.split_first() else { return String::new() };
+    let argument = |text: &String| if text.contains(' ') { format!("'{text}'") } else { text.clone() };
+    std::iter::once(program.clone()).chain(arguments.iter().map(argument)).collect::<Vec<_>>().join(" ")
 }
 
 /// True if `pattern` is part of a name, which docker has with and without a slash before it; `^` and `$` stand for its ends.
@@ -171,7 +183,7 @@ impl ContainerFilter {
     /// [`FilterError`].
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         let invalid = |what: &str| FilterError::Invalid(what.to_owned());
-        let (name, value) = text.split_once('=').ok_or_else(|| invalid(text))?;
+        let (name, value) = text.split_once('=').ok_or_else(|| FilterError::Argument(text.to_owned()))?;
         match name {
             "name" => Ok(Self::Name(value.to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),

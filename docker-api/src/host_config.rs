@@ -3,7 +3,7 @@
 use crate::ports::{HostPort, network_names, port_bindings};
 use rbuild::{
     Container, ContainerLimits, ContainerMount, ContainerNetwork, ContainerSettings, DeviceOption,
-    MissingHostPath, MountedFrom,
+    MissingHostPath, MountOrigin, MountedFrom, masked_paths, read_only_paths,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,16 +20,35 @@ const NANO_CPUS: u64 = 1_000_000_000 / PERIOD;
 pub struct HostConfig {
     /// What was asked for by `-v`: `SOURCE:TARGET[:OPTIONS]`.
     pub binds: Option<Vec<String>>,
+    /// Where its id was written.
+    #[serde(rename = "ContainerIDFile")]
+    pub container_id_file: String,
     /// What becomes of its output.
     pub log_config: LogConfig,
     /// Never: nothing starts a container again.
     pub restart_policy: RestartPolicy,
     /// True if it is removed when it ends.
     pub auto_remove: bool,
+    /// What people have said of containers whose volumes it has.
+    pub volumes_from: Option<Vec<String>>,
+    /// What docker has beside this and rbuild has none of.
+    #[serde(flatten)]
+    pub never: Never,
     /// Capabilities beside the usual ones.
     pub cap_add: Option<Vec<String>>,
     /// Usual capabilities that it does not have.
     pub cap_drop: Option<Vec<String>>,
+    /// Whose control groups it sees: its own.
+    pub cgroupns_mode: &'static str,
+    /// Whose message queues and shared memory it has.
+    pub ipc_mode: String,
+    /// Whose processes it sees, if not its own.
+    pub pid_mode: String,
+    /// Whose host name it has, if not its own.
+    #[serde(rename = "UTSMode")]
+    pub uts_mode: String,
+    /// What starts it.
+    pub runtime: &'static str,
     /// Groups beside the user's.
     pub group_add: Option<Vec<String>>,
     /// How soon its processes are killed when the machine has no memory.
@@ -74,7 +93,11 @@ pub struct HostConfig {
     /// Processes and threads at one moment.
     pub pids_limit: Option<u64>,
     /// Limits of each process.
-    pub ulimits: Option<Vec<Ulimit>>,
+    pub ulimits: Vec<Ulimit>,
+    /// What of the kernel shows as empty.
+    pub masked_paths: Option<Vec<String>>,
+    /// What of the kernel can only be read.
+    pub readonly_paths: Option<Vec<String>>,
     /// What was asked for by `--mount`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<AskedMount>,
@@ -95,6 +118,39 @@ pub struct HostConfig {
     pub dns_search: Vec<String>,
     /// `HOST:ADDRESS`.
     pub extra_hosts: Option<Vec<String>>,
+}
+
+/// Settings of docker's that rbuild refuses, as docker shows them when nobody has asked for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Never {
+    volume_driver: &'static str,
+    console_size: [u16; 2],
+    cgroup: &'static str,
+    links: Option<()>,
+    userns_mode: &'static str,
+    isolation: &'static str,
+    blkio_weight: u16,
+    blkio_weight_device: [(); 0],
+    blkio_device_read_bps: [(); 0],
+    blkio_device_write_bps: [(); 0],
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    blkio_device_read_iops: [(); 0],
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    blkio_device_write_iops: [(); 0],
+    cpu_realtime_period: u64,
+    cpu_realtime_runtime: u64,
+    device_cgroup_rules: Option<()>,
+    device_requests: Option<()>,
+    memory_reservation: u64,
+    memory_swappiness: Option<()>,
+    oom_kill_disable: bool,
+    cpu_count: u64,
+    cpu_percent: u64,
+    #[serde(rename = "IOMaximumIOps")]
+    io_maximum_iops: u64,
+    #[serde(rename = "IOMaximumBandwidth")]
+    io_maximum_bandwidth: u64,
 }
 
 /// What becomes of the output of a container.
@@ -134,10 +190,10 @@ pub struct Ulimit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AskedMount {
-    /// `bind` or `tmpfs`.
+    /// `bind`, `tmpfs` or `volume`.
     #[serde(rename = "Type")]
     pub kind: &'static str,
-    /// On the host.
+    /// On the host, or the name of a volume.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
     /// In the container.
@@ -179,6 +235,9 @@ impl From<&Container> for HostConfig {
             restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
             auto_remove: container.remove_when_ended,
             shm_size: USUAL_SHARED_MEMORY,
+            cgroupns_mode: "private",
+            ipc_mode: "private".to_owned(),
+            runtime: "rbuild",
             network_mode: network_names(container).first().copied().unwrap_or_default().to_owned(),
             port_bindings: port_bindings(container),
             ..Self::default()
@@ -195,7 +254,15 @@ impl From<&Container> for HostConfig {
 impl HostConfig {
     fn with_settings(self, settings: &ContainerSettings) -> Self {
         let privileges = &settings.privileges;
+        let is_masked = !privileges.privileged;
+        // as docker has it: nothing for one with every privilege, an empty list for one that asked for that alone
+        let is_shown = privileges.security.iter().any(|text| text == "systempaths=unconfined");
+        let id_file = settings.id_file.as_ref().map(|path| path.display().to_string());
         let mut asked = Self {
+            container_id_file: id_file.unwrap_or_default(),
+            volumes_from: some(&settings.volumes_from),
+            masked_paths: is_masked.then(|| masked_paths().filter(|_| !is_shown).collect()),
+            readonly_paths: is_masked.then(|| read_only_paths().filter(|_| !is_shown).collect()),
             log_config: log(settings),
             group_add: some(&settings.process.groups),
             oom_score_adj: settings.process.memory_score.unwrap_or(0),
@@ -254,6 +321,12 @@ impl HostConfig {
             format!("{source}:{}{options}", mount.target)
         };
         match &mount.from {
+            // what was asked for is that container
+            _ if mount.origin == MountOrigin::Container => {}
+            MountedFrom::Volume { volume, anonymous, .. } if mount.origin == MountOrigin::Mount => {
+                let name = if *anonymous { String::new() } else { volume.to_string() };
+                self.mounts.push(asked("volume", name));
+            }
             // `-v PATH`, and what the image says, are in the config
             MountedFrom::Volume { anonymous: true, .. } => {}
             MountedFrom::Volume { volume, .. } => {
@@ -297,7 +370,7 @@ impl HostConfig {
             cpuset_mems: limits.cpuset_mems.clone().unwrap_or_default(),
             memory_swap: limits.memory_and_swap.unwrap_or(twice),
             pids_limit: limits.pids,
-            ulimits: Some(ulimits).filter(|ulimits| !ulimits.is_empty()),
+            ulimits,
             ..self
         }
     }

@@ -12,12 +12,12 @@ use crate::{
     volumes::{MountInspect, mounts},
 };
 use rbuild::{
-    Container, ContainerHealth, ContainerSizes, ContainerState, DiffId, HealthResult, Image, ImageId,
-    Timestamp, VolumeName,
+    Container, ContainerFiles, ContainerHealth, ContainerSizes, ContainerState, DiffId, HealthResult, Image,
+    ImageId, Timestamp, VolumeName,
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,8 +64,8 @@ pub struct ImageInspect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct GraphDriver {
-    /// Nothing that others could use.
-    pub data: Option<()>,
+    /// The directories of a container by docker's names; nothing of an image, whose layers may still be elsewhere.
+    pub data: Option<BTreeMap<&'static str, String>>,
     /// `overlayfs`.
     pub name: &'static str,
 }
@@ -105,6 +105,8 @@ pub struct ContainerInspect {
     pub state: State,
     /// Its image.
     pub image: ImageId,
+    #[serde(flatten)]
+    paths: Paths,
     /// Its name, with a slash before it.
     pub name: String,
     /// Always 0: nothing starts a container again.
@@ -113,18 +115,45 @@ pub struct ContainerInspect {
     pub driver: &'static str,
     /// `linux`.
     pub platform: &'static str,
+    #[serde(flatten)]
+    unmarked: Unmarked,
     /// What it is given of the host.
     pub host_config: HostConfig,
     /// Bytes of the files that it has written, if they were asked for.
     pub size_rw: Option<u64>,
     /// Bytes of all its files, if they were asked for.
     pub size_root_fs: Option<u64>,
+    /// How it is stored.
+    pub graph_driver: GraphDriver,
     /// What it sees beside its image.
     pub mounts: Vec<MountInspect>,
     /// The settings it runs with.
     pub config: Config,
     /// Its network.
     pub network_settings: NetworkSettings,
+}
+
+/// Files of a container on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Paths {
+    /// Empty: what is mounted for names is in no file of the host.
+    resolv_conf_path: &'static str,
+    hostname_path: &'static str,
+    hosts_path: &'static str,
+    /// Its log; empty where none is kept.
+    log_path: String,
+}
+
+/// Marks of security modules, which no container has, and its further programs, of which no list is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Unmarked {
+    mount_label: &'static str,
+    process_label: &'static str,
+    app_armor_profile: &'static str,
+    #[serde(rename = "ExecIDs")]
+    exec_ids: Option<()>,
 }
 
 /// Where a container stands.
@@ -229,10 +258,10 @@ impl From<&Image> for ImageInspect {
 }
 
 impl ContainerInspect {
-    /// All about `container`; `mountpoint` says where the files of a volume are.
+    /// All about `container`, whose parts are in `files`; `mountpoint` says where the files of a volume are.
     #[must_use]
     pub fn new(
-        container: &Container,
+        (container, files): (&Container, &ContainerFiles),
         sizes: Option<ContainerSizes>,
         mountpoint: &dyn Fn(&VolumeName) -> String,
     ) -> Self {
@@ -261,13 +290,21 @@ impl ContainerInspect {
             args: container.command.get(1..).unwrap_or_default().to_vec(),
             state,
             image: container.image_id,
+            paths: Paths {
+                resolv_conf_path: "",
+                hostname_path: "",
+                hosts_path: "",
+                log_path: files.log.as_ref().map(|log| log.display().to_string()).unwrap_or_default(),
+            },
             name: format!("/{}", container.name),
             restart_count: 0,
             driver: "overlayfs",
             platform: "linux",
+            unmarked: Unmarked::default(),
             host_config: HostConfig::from(container),
             size_rw: sizes.map(|sizes| sizes.written),
             size_root_fs: sizes.map(|sizes| sizes.all),
+            graph_driver: GraphDriver { data: Some(directories(container, files)), name: "overlayfs" },
             mounts: mounts(container, mountpoint),
             network_settings: NetworkSettings::from(container),
             config: Config {
@@ -276,6 +313,19 @@ impl ContainerInspect {
             },
         }
     }
+}
+
+/// The directories of a container. What they are together is in no mount of the host, and seen through its program alone.
+fn directories(container: &Container, files: &ContainerFiles) -> BTreeMap<&'static str, String> {
+    let lower = files.lower.iter().map(|path| path.display().to_string());
+    let merged = container.pid.map(|pid| format!("/proc/{pid}/root"));
+    BTreeMap::from([
+        ("ID", container.id.clone()),
+        ("LowerDir", lower.collect::<Vec<_>>().join(":")),
+        ("MergedDir", merged.unwrap_or_default()),
+        ("UpperDir", files.changes.display().to_string()),
+        ("WorkDir", files.work.display().to_string()),
+    ])
 }
 
 impl ImageInspect {

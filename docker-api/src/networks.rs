@@ -37,6 +37,8 @@ pub struct NetworkRow {
     pub ipv6: String,
     /// `true` if nothing leads out of it.
     pub internal: String,
+    /// The labels one by one, which templates ask for by name.
+    pub label: BTreeMap<String, String>,
     /// `NAME=VALUE`, with commas between.
     pub labels: String,
     /// Its name.
@@ -57,6 +59,7 @@ impl NetworkRow {
             ipv4: true.to_string(),
             ipv6: network.has_v6().to_string(),
             internal: network.internal.to_string(),
+            label: network.labels.clone(),
             labels: labels.collect::<Vec<_>>().join(","),
             name: network.name.to_string(),
             scope: SCOPE,

@@ -2,7 +2,7 @@
 
 use crate::FilterError;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use rbuild::{BoundPort, Container, ContainerNetwork, Digest, PortProtocol, ProgramNetwork};
+use rbuild::{BoundPort, Container, ContainerNetwork, ContainerState, Digest, PortProtocol, ProgramNetwork};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -172,12 +172,36 @@ impl FilteredPorts {
 pub struct NetworkSettings {
     /// Always empty.
     pub bridge: &'static str,
+    /// Always empty: a network has no name of its own in the kernel.
+    #[serde(rename = "SandboxID")]
+    pub sandbox_id: &'static str,
+    /// The file that stands for its network, while it runs.
+    pub sandbox_key: String,
     /// The ports, each with where it is reached, or nothing for one that is only exposed.
     pub ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    #[serde(flatten)]
+    old: OldSettings,
     #[serde(flatten)]
     endpoint: Endpoint,
     /// The same by the names of networks.
     pub networks: BTreeMap<String, NamedEndpoint>,
+}
+
+/// What docker shows for those who knew it long ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct OldSettings {
+    hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    link_local_ipv6_address: &'static str,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    link_local_ipv6_prefix_len: u8,
+    #[serde(rename = "SecondaryIPAddresses")]
+    secondary_ip_addresses: Option<()>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    secondary_ipv6_addresses: Option<()>,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: &'static str,
 }
 
 /// A place in a network that is named beside it.
@@ -187,8 +211,14 @@ pub struct NamedEndpoint {
     /// The addresses that were asked for.
     #[serde(rename = "IPAMConfig")]
     pub ipam_config: Option<BTreeMap<&'static str, String>>,
+    /// Always none.
+    pub links: Option<()>,
     /// Names that were asked for.
     pub aliases: Option<Vec<String>>,
+    /// Always none.
+    pub driver_opts: Option<()>,
+    /// Always 0: the first network leads out.
+    pub gw_priority: i32,
     /// The network.
     #[serde(rename = "NetworkID")]
     pub network_id: String,
@@ -237,7 +267,16 @@ impl From<&Container> for NetworkSettings {
         }
         let named = |name: &str| (name.to_owned(), named_endpoint(container, name, &endpoint));
         let networks = network_names(container).into_iter().map(named).collect();
-        Self { bridge: "", ports, endpoint, networks }
+        let running = container.pid.filter(|_| container.state == ContainerState::Running);
+        Self {
+            bridge: "",
+            sandbox_id: "",
+            sandbox_key: running.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default(),
+            ports,
+            old: OldSettings::default(),
+            endpoint,
+            networks,
+        }
     }
 }
 
@@ -267,6 +306,7 @@ fn named_endpoint(container: &Container, name: &str, unnamed: &Endpoint) -> Name
         endpoint_id: found.map(|(_, place)| endpoint_id(&place.id, &container.id)).unwrap_or_default(),
         endpoint: found.map(|(one, _)| Endpoint::from(one)).unwrap_or_default(),
         dns_names: names,
+        ..Default::default()
     }
 }
 

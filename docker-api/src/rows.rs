@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// One line of a listing: texts by the names of Docker's fields.
+/// One line of a listing: texts by the names of Docker's fields, and in `Label` what templates look up by a name (`{{.Label "x"}}`).
 pub trait Row {
     /// The texts of `fields`, in their order; empty where the row has no such field.
     fn texts(&self, fields: &[&str]) -> Vec<String>;
 
-    /// All fields, in the order of `--format json`.
+    /// All fields, in the order of `--format json`, which leaves `Label` out.
     fn object(&self) -> Map<String, Value>;
 }
 

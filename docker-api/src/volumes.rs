@@ -7,7 +7,9 @@ use crate::{
     names::{Detail, shortened},
     sizes::human_size,
 };
-use rbuild::{Container, ContainerMount, MountedFrom, Timestamp, Volume, VolumeName, VolumeUsage};
+use rbuild::{
+    Container, ContainerMount, MountOrigin, MountedFrom, Timestamp, Volume, VolumeName, VolumeUsage,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, path::Path};
@@ -29,6 +31,8 @@ pub struct VolumeRow {
     pub driver: &'static str,
     /// Of clusters only.
     pub group: &'static str,
+    /// The labels one by one, which templates ask for by name.
+    pub label: BTreeMap<String, String>,
     /// `NAME=VALUE`, with commas between.
     pub labels: String,
     /// How many containers have it, where that is counted.
@@ -54,6 +58,7 @@ impl VolumeRow {
             availability: NOT_ASKED,
             driver: DRIVER,
             group: NOT_ASKED,
+            label: volume.labels.clone(),
             labels: labels.collect::<Vec<_>>().join(","),
             links: NOT_ASKED.to_owned(),
             mountpoint: mountpoint.display().to_string(),
@@ -204,10 +209,21 @@ fn inspected(mount: &ContainerMount, mountpoint: &dyn Fn(&VolumeName) -> String)
         name,
         source,
         destination: mount.target.clone(),
-        mode: mount.options.clone(),
+        mode: mode(mount),
         writable: !mount.read_only,
         propagation,
     })
+}
+
+/// The options of a mount; docker shares a volume between labels unless it was given others.
+fn mode(mount: &ContainerMount) -> String {
+    let is_shared = match (&mount.from, mount.origin) {
+        (MountedFrom::Volume { anonymous, .. }, MountOrigin::Usual) => !anonymous,
+        (MountedFrom::Volume { .. }, MountOrigin::Mount) => true,
+        (MountedFrom::Volume { .. }, MountOrigin::Container)
+        | (MountedFrom::Tmpfs { .. } | MountedFrom::Host { .. }, _) => false,
+    };
+    if is_shared && mount.options.is_empty() { "z".to_owned() } else { mount.options.clone() }
 }
 
 /// The mounts as `ps` has them: how many volumes, and what is mounted.

@@ -171,6 +171,12 @@ pub enum Error {
         /// Who has it.
         id: String,
     },
+    /// A container is to be called what it is called.
+    #[error("renaming a container with the same name as its current name")]
+    NameUnchanged,
+    /// The log of a container is asked for that keeps none.
+    #[error("configured logging driver does not support reading: container {0} has --log-driver none")]
+    LogNotKept(String),
     /// A container is running and should not be.
     #[error("container {0} is running")]
     ContainerRunning(String),
@@ -437,6 +443,8 @@ impl Error {
             | Self::Volume(_)
             | Self::CacheMount(_)
             | Self::ContainerNameTaken { .. }
+            | Self::NameUnchanged
+            | Self::LogNotKept(_)
             | Self::ContainerRunning(_)
             | Self::ContainerNotRunning(_)
             | Self::Pause(_)

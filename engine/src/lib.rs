@@ -57,6 +57,7 @@ mod layer_files;
 mod lookup;
 mod lost_layers;
 mod lower_stores;
+mod machine;
 mod manifests;
 mod mask;
 mod masked;
@@ -115,10 +116,11 @@ pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
 };
 pub use containers::{
-    Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerRequest, ContainerSizes,
-    ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles, ForegroundContainer,
-    HostEnd, LogEntry, LogRequest, MonitorMessage, MountRequest, OutputStream, Pause, RequestedSource,
-    Retention, RunningProgram, Terminal, UnnamedPorts, VolumesFrom, parse_signal, start_detached,
+    Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerFiles, ContainerRequest,
+    ContainerSizes, ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles,
+    ForegroundContainer, HostEnd, LogEntry, LogRequest, MonitorMessage, MountRequest, OutputStream, Pause,
+    RequestedSource, Retention, RunningProgram, Terminal, UnnamedPorts, VolumesFrom, parse_signal,
+    start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
 pub use device_error::{DeviceError, DocumentError};
@@ -149,7 +151,8 @@ pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::{
     ContainerUse, ContextFile, ContextFileKind, DecidingPattern, FirstProcess, HOST_GATEWAY, Limits,
-    MAX_DEFINITION, Most, NameOptions, Resource, StepShell, Ulimit, UnmetLimit, runnable_platforms,
+    MAX_DEFINITION, Machine, MachineFeature, Most, NameOptions, Resource, StepShell, Ulimit, UnmetLimit,
+    masked_paths, read_only_paths, runnable_platforms,
 };
 pub use rbuild_image::{
     CopyError, GzipLevel, ImageAnnotations, ImageForm, LastLink, LayerCompression, MediaTypes, Packing,
@@ -158,7 +161,7 @@ pub use rbuild_image::{
 pub use rbuild_oci::{
     Clock, ContainerConfig, Descriptor, DiffId, Digest, Empty, FailureClass, Healthcheck, HistoryEntry,
     ImageConfig, ImageId, ImageName, ImagePath, Index, ManifestOrIndex, MediaType, ParseError, Platform,
-    Reference, RootFs, Timestamp,
+    Reference, RootFs, Timestamp, go_quoted,
 };
 pub use rbuild_parser::{DurationProblem, nanoseconds};
 pub use rbuild_planner::{Access, Network, NoCache, Security};
@@ -189,7 +192,7 @@ pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use unknown_container::UnknownContainer;
 pub use usage::{
     CacheEntry, CacheKind, DetailedUsage, PruneCache, PruneContainers, PruneEffect, PruneImages,
-    PruneRequest, PruneVolumes, Pruned, UsageLine,
+    PruneNetworks, PruneRequest, PruneVolumes, Pruned, UsageLine,
 };
 pub use volumes::{VolumeError, VolumeUsage};
 
@@ -200,8 +203,8 @@ pub use rbuild_cache::{
     ContainerNames, ContainerNetwork, ContainerSettings, ContainerState, ContainerUlimit, EvictedBy,
     FailedStepBudget, Fault, FaultState, FileAspect, FoundFault, HealthResult, HealthStatus, ImageUsage,
     JoinedNetwork, LayerId, ListedManifest, LogReader, ManifestList, MissReason, MissingHostPath,
-    MountPropagation, MountUsage, MountedFrom, MountedTmpfs, NamedNetwork, NetworkAttachment, NetworkName,
-    NetworkPlace, NetworkSubnet, PlatformImage, PortProtocol, PrivilegeOptions, ProcessOptions,
+    MountOrigin, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, NamedNetwork, NetworkAttachment,
+    NetworkName, NetworkPlace, NetworkSubnet, PlatformImage, PortProtocol, PrivilegeOptions, ProcessOptions,
     ProgramNetwork, PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts,
     Subnet, Verified, Volume, VolumeName,
 };

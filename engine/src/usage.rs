@@ -136,6 +136,10 @@ pub struct PruneRequest {
     pub containers: PruneContainers,
     /// Of those, only these ids; all without a list.
     pub only_containers: Option<Vec<String>>,
+    /// Networks in which no container has a place as well.
+    pub networks: PruneNetworks,
+    /// Of those, only these ids; all without a list.
+    pub only_networks: Option<Vec<String>>,
     /// Volumes that no container has as well.
     pub volumes: PruneVolumes,
     /// Of those, only these; all without a list.
@@ -188,6 +192,16 @@ pub enum PruneContainers {
     Stopped,
 }
 
+/// The networks to remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PruneNetworks {
+    /// None.
+    #[default]
+    Keep,
+    /// Those in which no container has a place.
+    Unused,
+}
+
 /// The volumes to remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PruneVolumes {
@@ -203,8 +217,14 @@ pub enum PruneVolumes {
 /// The outcome of a prune.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// `untagged: …`, `deleted: …`, ids of containers, names of volumes.
-    pub deleted: Vec<String>,
+    /// The ids of containers that went.
+    pub containers: Vec<String>,
+    /// The names of networks that went.
+    pub networks: Vec<String>,
+    /// The names of volumes that went.
+    pub volumes: Vec<String>,
+    /// What became of images: `untagged: …`, `deleted: …`.
+    pub images: Vec<String>,
     /// The parts of the build cache that went.
     pub cache: Vec<CacheEntry>,
     /// Bytes freed.
@@ -268,7 +288,7 @@ impl Engine {
             for container in self.containers()? {
                 let chosen = request.only_containers.as_ref().is_none_or(|only| only.contains(&container.id));
                 if chosen && matches!(container.state, ContainerState::Exited(_)) {
-                    pruned.deleted.push(if removes {
+                    pruned.containers.push(if removes {
                         self.remove_container(&container.id, Force::No)?
                     } else {
                         container.id
@@ -277,13 +297,16 @@ impl Engine {
             }
         }
         self.isolation.end_left_behind();
+        if request.networks == PruneNetworks::Unused {
+            pruned.networks = self.prune_unused_networks(request.only_networks.as_deref(), request.effect)?;
+        }
         let (volumes, freed) = self.prune_volumes(request)?;
-        pruned.deleted.extend(volumes);
+        pruned.volumes = volumes;
         let options = request.options(&self.store)?;
         let before = if request.build_cache == PruneCache::Keep { Vec::new() } else { self.cache_entries()? };
         let report = self.store.prune(&options)?;
-        pruned.deleted.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
-        pruned.deleted.extend(report.images.iter().map(|image| format!("deleted: {image}")));
+        pruned.images.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
+        pruned.images.extend(report.images.iter().map(|image| format!("deleted: {image}")));
         let layers = report.records.iter().map(|(_, record)| record.layer.to_string());
         let garbage = report.layers.iter().map(ToString::to_string);
         let gone: HashSet<String> =
@@ -298,6 +321,30 @@ impl Engine {
 }
 
 impl Engine {
+    /// Removes the networks in which no container has a place, or says which these are; of those with the ids of `only` alone, if there
+    /// is such a list. Their names.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_named_network`], but for networks that are in use or gone.
+    pub fn prune_unused_networks(
+        &self,
+        only: Option<&[String]>,
+        effect: PruneEffect,
+    ) -> Result<Vec<String>, Error> {
+        let mut chosen = self.networks()?;
+        chosen.retain(|network| only.is_none_or(|only| only.contains(&network.id)));
+        if effect == PruneEffect::Remove {
+            return self.prune_networks(&chosen);
+        }
+        let mut unused = Vec::new();
+        for network in &chosen {
+            if self.network_places(network)?.is_empty() {
+                unused.push(network.name.to_string());
+            }
+        }
+        Ok(unused)
+    }
+
     /// Removes the volumes that a prune is to remove, or says which these are; their names, and their bytes.
     fn prune_volumes(&self, request: &PruneRequest) -> Result<(Vec<String>, u64), Error> {
         let goes = |volume: &Volume| match request.volumes {

@@ -26,7 +26,7 @@ use rbuild_sys::{
     privileges::Privileges,
     sandbox::{FirstProcess, RootAccess, Running},
     spawn,
-    terminal::{WindowSize, open_terminal_pair},
+    terminal::{TerminalPair, WindowSize, open_terminal_pair},
 };
 use std::{
     ffi::OsString,
@@ -107,9 +107,29 @@ pub enum Stdio {
     /// This process's output; nothing to read.
     OwnOutput,
     /// A terminal.
-    Terminal(OwnedFd),
+    Terminal(ContainerTerminal),
     /// Pipes that the caller reads from and writes to.
     Pipes(GivenPipes),
+}
+
+/// A container's end of a terminal.
+pub struct ContainerTerminal {
+    pub(crate) slave: OwnedFd,
+    /// The file system that it is in.
+    pub(crate) devices: OwnedFd,
+}
+
+impl ContainerTerminal {
+    /// The master side of a terminal, and a container's.
+    pub(crate) fn of(pair: TerminalPair) -> (OwnedFd, Self) {
+        let TerminalPair { master, slave, devices } = pair;
+        (master, Self { slave, devices })
+    }
+
+    /// Makes a user its owner, as a login does; a container without that user in its user namespace keeps its root.
+    pub(crate) fn give_to(&self, uid: u32) {
+        let _ = rustix::fs::fchown(&self.slave, Some(rustix::fs::Uid::from_raw(uid)), None);
+    }
 }
 
 /// A container's ends of pipes.
@@ -224,14 +244,13 @@ impl Sandboxed {
     }
 }
 
-/// A new pseudo-terminal: its master and its slave side.
+/// A new pseudo-terminal: its master, and the side of a container, which is the first of that container's own terminals.
 ///
 /// # Errors
-/// [`ExecutorError::System`] when the system has none left.
-pub fn open_terminal(rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd), ExecutorError> {
-    let pair = open_terminal_pair(WindowSize { rows, columns })
-        .map_err(|error| ExecutorError::system("open", b"/dev/ptmx", error))?;
-    Ok((pair.master, pair.slave))
+/// [`ExecutorError::Sandbox`] when the system has none left.
+pub fn open_terminal(rows: u16, columns: u16) -> Result<(OwnedFd, ContainerTerminal), ExecutorError> {
+    let pair = open_terminal_pair(WindowSize { rows, columns }).map_err(SandboxError::Sys)?;
+    Ok(ContainerTerminal::of(pair))
 }
 
 /// Tells a terminal its size; one of the wrong size still works.
@@ -318,7 +337,10 @@ pub fn start_container(
     let identity = identity.with_groups(root.view(), &container.process.groups)?;
     let directory = ImagePath::root().join(&container.config.working_dir);
     let terminal = match &container.stdio {
-        Stdio::Terminal(slave) => Some(slave.as_fd()),
+        Stdio::Terminal(terminal) => {
+            terminal.give_to(identity.uid);
+            Some(terminal.devices.as_fd())
+        }
         Stdio::Own | Stdio::OwnOutput | Stdio::Pipes(_) => None,
     };
     let volumes = container.volumes.iter().map(|volume| volume.to_mount(root.view()));
@@ -421,7 +443,7 @@ pub(crate) enum Streams<'a> {
 impl<'a> Streams<'a> {
     pub(crate) fn new(stdio: &'a Stdio) -> Result<Self, ExecutorError> {
         Ok(match stdio {
-            Stdio::Terminal(slave) => Self::Terminal(slave.as_fd()),
+            Stdio::Terminal(terminal) => Self::Terminal(terminal.slave.as_fd()),
             Stdio::Pipes(pipes) => Self::Given(pipes),
             Stdio::Own => Self::Pipes(Pipes::new(Input::Own)?),
             Stdio::OwnOutput => Self::Pipes(Pipes::new(Input::None)?),

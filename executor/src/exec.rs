@@ -2,7 +2,7 @@
 
 use crate::{
     ExecutorError, Isolation, RootView, Stdio,
-    container::{Streams, environment, not_started},
+    container::{ContainerTerminal, Streams, environment, not_started},
     guest::of_container,
     relay::Relay,
     rooted::Rooted,
@@ -25,7 +25,7 @@ use rbuild_sys::{
 use std::{
     ffi::OsString,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -152,11 +152,15 @@ impl ContainerProcess {
     ///
     /// # Errors
     /// [`ExecutorError::System`] when the system has none left.
-    pub fn open_terminal(&self, rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd), ExecutorError> {
+    pub fn open_terminal(
+        &self,
+        rows: u16,
+        columns: u16,
+    ) -> Result<(OwnedFd, ContainerTerminal), ExecutorError> {
         let root = self.root()?;
         let pair = open_terminal_below(root.fd(), WindowSize { rows, columns })
             .map_err(|error| ExecutorError::system("open", b"/dev/pts/ptmx", error))?;
-        pair.map_or_else(|| crate::open_terminal(rows, columns), |pair| Ok((pair.master, pair.slave)))
+        pair.map_or_else(|| crate::open_terminal(rows, columns), |pair| Ok(ContainerTerminal::of(pair)))
     }
 
     /// Starts a program; returns when it is executed.
@@ -167,11 +171,9 @@ impl ContainerProcess {
         let view = RootView::of_container(execution.store, self.root()?);
         let identity = run_identity(&view, &execution.config.user)?.with_groups(&view, execution.groups)?;
         let (terminal, streams) = match execution.stdio {
-            Some(Stdio::Terminal(slave)) => {
-                // as a login does; a container without that user in its user namespace keeps its root as the owner
-                let owner = rustix::fs::Uid::from_raw(identity.uid);
-                let _ = rustix::fs::fchown(slave, Some(owner), None);
-                (true, Some(Streams::Terminal(slave.as_fd())))
+            Some(stdio @ Stdio::Terminal(terminal)) => {
+                terminal.give_to(identity.uid);
+                (true, Some(Streams::new(stdio)?))
             }
             Some(stdio) => (false, Some(Streams::new(stdio)?)),
             None => (false, None),

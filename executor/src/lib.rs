@@ -28,7 +28,6 @@ mod failure;
 mod fetched;
 mod foreign_program;
 mod given_devices;
-mod go_quoted;
 mod guest;
 mod host_files;
 mod host_program;
@@ -38,6 +37,7 @@ mod isolation;
 mod kept_network;
 mod key_agent;
 mod look_into;
+mod machine;
 mod mounts;
 mod named_network;
 mod netavark;
@@ -65,8 +65,9 @@ mod workers;
 mod xattrs;
 
 pub use container::{
-    ContainerSandbox, GivenPipes, PausedContainer, ProgramEnd, Sandboxed, Stdio, UpperDirectory, has_ended,
-    is_paused, kill_process, open_process, open_terminal, pause_container, resize_terminal, start_container,
+    ContainerSandbox, ContainerTerminal, GivenPipes, PausedContainer, ProgramEnd, Sandboxed, Stdio,
+    UpperDirectory, has_ended, is_paused, kill_process, open_process, open_terminal, pause_container,
+    resize_terminal, start_container,
 };
 pub use container_mounts::{ContainerVolume, VolumeSource};
 pub use container_network::ContainerNetwork;
@@ -91,11 +92,12 @@ pub use isolation::Isolation;
 pub use kept_network::NetworkNews;
 pub use key_agent::KeyAgent;
 pub use look_into::{StepShell, look_into};
+pub use machine::{Machine, MachineFeature};
 pub use mounts::{CacheDirectory, PreparedMount};
 pub use named_network::{check_network_programs, clear_network};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
-pub use ports::{FreePorts, check_ports, free_ports};
+pub use ports::{FreePorts, free_ports};
 pub use processes::ContainerUse;
 pub use rbuild_sys::{
     CapSet,
@@ -104,7 +106,7 @@ pub use rbuild_sys::{
     mount::MountAttributes,
     overlay::Syncing,
     privileges::{CallFilter, KernelPaths, NewPrivileges, Privileges},
-    sandbox::FirstProcess,
+    sandbox::{FirstProcess, masked_paths, read_only_paths},
     seccomp,
     spawn::Usage,
 };

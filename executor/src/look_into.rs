@@ -51,7 +51,7 @@ pub fn look_into<'a>(step: &Run<'a>, changes: &Path, stdio: &Stdio) -> Result<St
     let network = step.networks.of_step(step.action.network);
     let mut variables = environment(step);
     let terminal = match stdio {
-        Stdio::Terminal(slave) => Some(slave.as_fd()),
+        Stdio::Terminal(terminal) => Some(terminal.devices.as_fd()),
         Stdio::Own | Stdio::OwnOutput | Stdio::Pipes(_) => None,
     };
     if terminal.is_some() && !variables.iter().any(|pair| pair.as_encoded_bytes().starts_with(b"TERM=")) {

@@ -24,6 +24,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    process::{Command, Stdio},
 };
 
 /// The device that an interface of a program is made with.
@@ -147,6 +148,14 @@ impl OwnNetwork {
     pub(crate) fn abandon(self) {
         self.pasta.kill();
     }
+}
+
+/// Sees that pasta can be started, and may do what it has to.
+pub(crate) fn check() -> io::Result<()> {
+    File::options().read(true).write(true).open(TUN).map_err(|error| without_tun(&error))?;
+    let mut command = Command::new("pasta");
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().map(drop)
 }
 
 /// The reason for which there is no network, in words.

@@ -3,7 +3,6 @@
 use crate::{
     Emulator, ExecutorError, GivenDevices, HostFiles, Isolation, PreparedMount, Snapshots,
     emulation::Place,
-    go_quoted::go_quoted,
     guest::Guest,
     host_files::{Addresses, HostNames},
     mounts::{SHARED_MEMORY, shared_memory},
@@ -14,6 +13,7 @@ use crate::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rbuild_cache::{Cancel, CommandWrites, LayerDraft, LayerId};
+use rbuild_oci::go_quoted;
 use rbuild_planner::{Access, RunAction, Security};
 use rbuild_sys::{
     SandboxError, SpawnError,

@@ -1,7 +1,8 @@
 //! What a RUN may use, and how long it may take.
 
-use crate::{ExecutorError, go_quoted::go_quoted};
+use crate::ExecutorError;
 use rbuild_cache::Cancel;
+use rbuild_oci::go_quoted;
 use rbuild_planner::RunAction;
 use rbuild_sys::{
     cgroup::MemoryUse,

@@ -15,6 +15,7 @@ mod image_name;
 mod manifest;
 mod path;
 mod platform;
+mod quoted;
 mod reference;
 mod timestamp;
 
@@ -27,5 +28,6 @@ pub use image_name::ImageName;
 pub use manifest::{Index, Manifest, ManifestOrIndex};
 pub use path::ImagePath;
 pub use platform::Platform;
+pub use quoted::go_quoted;
 pub use reference::Reference;
 pub use timestamp::{Clock, Timestamp};

@@ -18,6 +18,28 @@ pub struct ContainerMount {
     /// The options as they were written behind `-v` or `--tmpfs`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub options: String,
+    /// Who asked for it.
+    #[serde(default, skip_serializing_if = "MountOrigin::is_usual")]
+    pub origin: MountOrigin,
+}
+
+/// Who asked for a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountOrigin {
+    /// `-v`, `--tmpfs`, or the image.
+    #[default]
+    Usual,
+    /// `--mount`.
+    Mount,
+    /// `--volumes-from`: another container has it.
+    Container,
+}
+
+impl MountOrigin {
+    fn is_usual(&self) -> bool {
+        *self == Self::Usual
+    }
 }
 
 /// What a mount shows. The names of the fields tell which it is.

@@ -6,6 +6,7 @@ use super::privilege_options::PrivilegeOptions;
 use super::process_options::ProcessOptions;
 use rbuild_oci::Platform;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// The settings of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct ContainerSettings {
     /// Volumes, directories and files of the host, and memory that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<ContainerMount>,
+    /// The containers whose mounts are among them, as `--volumes-from` named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<String>,
     /// Seconds between the signal that asks it to stop and the one that makes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
@@ -51,6 +55,12 @@ pub struct ContainerSettings {
     /// What is kept of what it writes.
     #[serde(default)]
     pub log: ContainerLog,
+    /// True if it was made for somebody who stays with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attached: bool,
+    /// Where its id was written, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_file: Option<PathBuf>,
     /// What its processes may use.
     #[serde(default)]
     pub limits: ContainerLimits,

@@ -55,7 +55,7 @@ pub use container::{Container, ContainerDirectory, ContainerState, NewContainer,
 pub use container_health::{ContainerHealth, HealthResult, HealthStatus};
 pub use container_lock::{ContainerLock, ContainerProgram, ProgramCorrection};
 pub use container_mount::{
-    ContainerMount, MissingHostPath, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
+    ContainerMount, MissingHostPath, MountOrigin, MountPropagation, MountedFrom, MountedTmpfs, Submounts,
 };
 pub use container_network::{
     BoundPort, ContainerNames, ContainerNetwork, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork,

@@ -138,25 +138,35 @@ impl Store {
         whole_file::write(self.space(), &path, &json, Durability::DiskFirst)
     }
 
-    /// All networks by their names.
+    /// All networks by their names, but for those whose records are damaged.
     ///
     /// # Errors
-    /// [`StoreError::Document`] when the record of one is damaged: it is not known which addresses that has. An I/O error.
+    /// An I/O error.
     pub fn networks(&self) -> Result<Vec<NamedNetwork>, StoreError> {
-        let mut networks = Vec::new();
-        for id in list(&self.at("networks"))?.into_iter().filter(|name| is_id(name)) {
-            let path = self.network_directory(&id).join(RECORD);
-            let Some(bytes) = whole_file::read(&path)? else { continue };
-            let damaged = |source| StoreError::Document { path: path.clone(), source };
-            let network: NamedNetwork = serde_json::from_slice(&bytes).map_err(damaged)?;
-            // the id is part of paths
-            if network.id != id {
-                return Err(damaged(serde::de::Error::custom("it is another network's")));
-            }
-            networks.push(network);
-        }
+        let (mut networks, _) = self.all_networks()?;
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(networks)
+    }
+
+    /// The ids of networks whose records are damaged: nothing else is known of them.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub fn damaged_networks(&self) -> Result<Vec<String>, StoreError> {
+        self.all_networks().map(|(_, damaged)| damaged)
+    }
+
+    fn all_networks(&self) -> Result<(Vec<NamedNetwork>, Vec<String>), StoreError> {
+        let (mut networks, mut damaged) = (Vec::new(), Vec::new());
+        for id in list(&self.at("networks"))?.into_iter().filter(|name| is_id(name)) {
+            let Some(bytes) = whole_file::read(&self.network_directory(&id).join(RECORD))? else { continue };
+            match serde_json::from_slice::<NamedNetwork>(&bytes) {
+                // the id is part of paths
+                Ok(network) if network.id == id => networks.push(network),
+                Ok(_) | Err(_) => damaged.push(id),
+            }
+        }
+        Ok((networks, damaged))
     }
 
     /// Removes a network in which no container has a place; fine when it is not there.
@@ -322,14 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_is_said_to_be_so() {
+    fn a_damaged_record_hides_no_other() {
         let (_directory, store) = store();
         let turn = store.lock_networks().unwrap();
         store.keep_network(&network('b', "back"), &turn).unwrap();
+        store.keep_network(&network('c', "front"), &turn).unwrap();
         let path = store.network_directory(&"b".repeat(64)).join(RECORD);
         for damage in [String::from("{"), fs::read_to_string(&path).unwrap().replace("bbbb", "aaaa")] {
             fs::write(&path, damage).unwrap();
-            assert!(matches!(store.networks(), Err(StoreError::Document { .. })));
+            assert_eq!(store.networks().unwrap(), [network('c', "front")]);
+            assert_eq!(store.damaged_networks().unwrap(), ["b".repeat(64)]);
         }
     }
 }

@@ -6,8 +6,8 @@ use clap::{
 };
 
 /// Commands of docker that rbuild does not have: a mistyped word is not what they are.
-const OTHERS: [&str; 11] =
-    ["compose", "config", "events", "info", "node", "plugin", "secret", "service", "stack", "swarm", "trust"];
+const OTHERS: [&str; 10] =
+    ["compose", "config", "events", "node", "plugin", "secret", "service", "stack", "swarm", "trust"];
 
 /// A mistake in the command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +40,11 @@ fn no_such_command(error: &clap::Error, root: &Command) -> Option<String> {
     };
     // clap's suggestions include aliases of one letter
     let near = near.filter(|name| name.len() > 1);
-    let what = if OTHERS.contains(&word.as_str()) {
+    let what = if word == "events" {
+        "the docker command 'events' is not supported: there is no daemon that sees all that happens; 'rbuild logs -f', 'rbuild wait' and \
+         'rbuild ps' ask each container"
+            .to_owned()
+    } else if OTHERS.contains(&word.as_str()) {
         format!("the docker command '{word}' is not supported")
     } else {
         // a first word could also have been the context of a build
@@ -115,6 +119,11 @@ mod tests {
             ),
             ("rbuild xyzzy", "'xyzzy' is not a command and nothing here has that name"),
             ("rbuild swarm x", "the docker command 'swarm' is not supported"),
+            (
+                "rbuild events",
+                "the docker command 'events' is not supported: there is no daemon that sees all that happens; 'rbuild logs -f', \
+                 'rbuild wait' and 'rbuild ps' ask each container",
+            ),
             ("rbuild container plugin x", "the docker command 'plugin' is not supported"),
             ("rbuild image lss", "'lss' is not a command; did you mean 'rbuild image ls'?"),
         ] {

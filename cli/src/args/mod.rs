@@ -181,8 +181,10 @@ pub(crate) enum Command {
     Squash(Later<SquashArgs>),
     /// Show what takes how much space
     Df(Later<DfArgs>),
-    /// Remove stopped containers, dangling images and unused cache
+    /// Remove stopped containers, unused networks, dangling images and unused cache
     Prune(Later<SystemPruneArgs>),
+    /// Show what there is, and what of this machine can be used
+    Info(Later<VersionArgs>),
     /// Show the version
     Version(Later<VersionArgs>),
     /// Commands for images
@@ -354,7 +356,9 @@ pub(crate) enum BuildxCommand {
 pub(crate) enum SystemCommand {
     /// Show what takes how much space
     Df(Later<DfArgs>),
-    /// Remove stopped containers, dangling images and unused cache
+    /// Show what there is, and what of this machine can be used
+    Info(Later<VersionArgs>),
+    /// Remove stopped containers, unused networks, dangling images and unused cache
     Prune(Later<SystemPruneArgs>),
 }
 

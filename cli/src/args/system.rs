@@ -95,7 +95,7 @@ pub(crate) struct DuArgs {
     pub(crate) verbose: bool,
 }
 
-/// What was typed after `version`.
+/// What was typed after `version` or `info`.
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
     /// json or a Go template

@@ -6,6 +6,7 @@ use crate::{
     app::App,
     args::AttachArgs,
     error::{CliError, UsageError},
+    exit::tell,
     options::DetachKeys,
     streams,
     terminal::RawMode,
@@ -63,11 +64,41 @@ pub(super) fn attach(app: &App, args: &AttachArgs) -> Result<u8, CliError> {
         return Err(rbuild::Error::from(PauseError::Attach(container.name)).into());
     }
     let part = Part { passes_signals: args.sig_proxy, ..Part::of(!args.no_stdin, keys) };
-    attend_running(app, &container, part)
+    Ok(match attend_running(app, &container, part)? {
+        Visited::LeftByKeys => left_by_keys(),
+        other => other.code(),
+    })
+}
+
+/// How a visit to a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Visited {
+    /// With the container, whose exit code this is.
+    Ended(u8),
+    /// The person was asked to go, or the terminal went.
+    Left,
+    /// The person has typed the keys that leave it.
+    LeftByKeys,
+}
+
+impl Visited {
+    /// The exit code of a command that has started the container: it did what it was asked to when the person left.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Ended(code) => code,
+            Self::Left | Self::LeftByKeys => 0,
+        }
+    }
+}
+
+/// Tells of the end of a command that was only there to stay, as docker does; its exit code.
+pub(super) fn left_by_keys() -> u8 {
+    tell("read escape sequence");
+    1
 }
 
 /// Goes to a container that runs.
-pub(super) fn attend_running(app: &App, container: &Container, part: Part) -> Result<u8, CliError> {
+pub(super) fn attend_running(app: &App, container: &Container, part: Part) -> Result<Visited, CliError> {
     let attached = app.engine()?.connect(container)?;
     let part = part.for_container(container);
     let signals = Signals::take()?;
@@ -79,8 +110,8 @@ pub(super) fn attend_running(app: &App, container: &Container, part: Part) -> Re
     attend(&attached, &signals, part)
 }
 
-/// Stays with a container until it ends, and gives its exit code, or until the person leaves.
-pub(super) fn attend(attached: &Attached, signals: &Signals, part: Part) -> Result<u8, CliError> {
+/// Stays with a container until it ends, or until the person leaves.
+pub(super) fn attend(attached: &Attached, signals: &Signals, part: Part) -> Result<Visited, CliError> {
     let stdin = io::stdin();
     let at_terminal = part.has_terminal && part.types;
     if at_terminal && !stdin.is_terminal() {
@@ -99,13 +130,13 @@ pub(super) fn attend(attached: &Attached, signals: &Signals, part: Part) -> Resu
             }
         };
         if signaled && visit.pass_signals()? {
-            return Ok(0);
+            return Ok(Visited::Left);
         }
         if spoken && let Some(code) = visit.listen()? {
-            return Ok(code);
+            return Ok(Visited::Ended(code));
         }
         if typed && visit.pass_keys()? {
-            return Ok(0);
+            return Ok(Visited::LeftByKeys);
         }
     }
 }

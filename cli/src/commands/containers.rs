@@ -23,6 +23,7 @@ pub(super) const COLUMNS: &[Column] = &[
     Column { field: "Mounts", heading: "MOUNTS" },
     Column { field: "Names", heading: "NAMES" },
     Column { field: "Networks", heading: "NETWORKS" },
+    Column { field: "Platform", heading: "PLATFORM" },
     Column { field: "Ports", heading: "PORTS" },
     Column { field: "RunningFor", heading: "CREATED" },
     Column { field: "Size", heading: "SIZE" },
@@ -32,7 +33,11 @@ pub(super) const COLUMNS: &[Column] = &[
 
 /// Lists containers.
 pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
-    let format = Format::parse(args.format.as_deref())?;
+    let format = args.format.as_deref().filter(|text| !text.is_empty());
+    if args.quiet && format.is_some() {
+        warn("Ignoring custom format, because both --format and --quiet are set.");
+    }
+    let format = if args.quiet { Format::Table } else { Format::parse(format)? };
     let filters =
         args.filter.iter().map(|text| ContainerFilter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let last = if args.latest { Some(1) } else { args.last };
@@ -61,7 +66,7 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
     let shown = if args.size { &shown[..] } else { &shown[..7] };
     let listing = Listing::of(COLUMNS, shown, rows);
-    answer(&if args.quiet && args.format.is_none() { listing.ids() } else { listing.render(&format)? })
+    answer(&if args.quiet { listing.ids() } else { listing.render(&format)? })
 }
 
 /// Shows where the ports of a container are reached.
@@ -70,7 +75,7 @@ pub(super) fn port(app: &App, args: &PortArgs) -> Result<(), CliError> {
     let only = match &args.port {
         None => None,
         Some(text) => {
-            let wrong = || UsageError::new(format!("Error: invalid port '{text}'"));
+            let wrong = || UsageError::refused(format!("Error: invalid port '{text}'"));
             Some(ContainerPort::parse(text).ok_or_else(wrong)?)
         }
     };
@@ -92,7 +97,7 @@ pub(super) fn remove(app: &App, args: &RmArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
     together(&args.containers, force(args.force), app.environment.color(), |name| {
         if name.is_empty() {
-            return Err(UsageError::new("container name cannot be empty").into());
+            return Err(UsageError::refused("container name cannot be empty").into());
         }
         if args.volumes {
             engine.remove_container_and_volumes(name, force(args.force))?;

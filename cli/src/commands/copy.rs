@@ -26,7 +26,7 @@ pub(super) fn copy(app: &App, args: &CpArgs) -> Result<(), CliError> {
     let last = if args.follow_link { LastLink::Followed } else { LastLink::Kept };
     let copied = match (end(&args.source)?, end(&args.destination)?) {
         (End::Container(_), End::Container(_)) => {
-            return Err(UsageError::new("copying between containers is not supported").into());
+            return Err(UsageError::refused("copying between containers is not supported").into());
         }
         (End::Container(from), to) => {
             let engine = prepared(app, from)?;
@@ -49,7 +49,7 @@ pub(super) fn copy(app: &App, args: &CpArgs) -> Result<(), CliError> {
             }
         }
         (End::Host(_) | End::Stream, End::Host(_) | End::Stream) => {
-            return Err(UsageError::new("must specify at least one container source").into());
+            return Err(UsageError::refused("must specify at least one container source").into());
         }
     };
     if !args.quiet && streams::stderr().is_terminal() {

@@ -1,7 +1,7 @@
 //! `exec`: a further program in a container that runs.
 
 use super::{
-    key_value_file,
+    attendance, key_value_file,
     session::{self, Program},
     signals::Signals,
 };
@@ -70,7 +70,8 @@ fn attend(
     };
     let code = if program.terminal().is_some() {
         if session::attend_terminal(reached, keys, program.pidfd(), signals)? {
-            return leave(program).map(|()| 0);
+            leave(program)?;
+            return Ok(attendance::left_by_keys());
         }
         program.wait()?
     } else {

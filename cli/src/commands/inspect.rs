@@ -51,7 +51,7 @@ pub(super) fn objects(app: &App, args: &InspectArgs) -> Result<(), CliError> {
             let message = format!(
                 "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
             );
-            return Err(UsageError::new(message).into());
+            return Err(UsageError::refused(message).into());
         }
     };
     if args.size && kind == ObjectKind::Image {
@@ -129,7 +129,8 @@ fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliE
         let container = engine.container(name)?;
         let sizes = if asked.sizes { Some(engine.container_sizes(&container)?) } else { None };
         let mountpoint = |name: &VolumeName| engine.volume_mountpoint(name).display().to_string();
-        let shape = ContainerInspect::new(&container, sizes, &mountpoint);
+        let shape =
+            ContainerInspect::new((&container, &engine.container_files(&container)), sizes, &mountpoint);
         Ok::<_, rbuild::Error>(Object { printed: shape.printed(), complete: shape.complete() })
     };
     let image = || {

@@ -40,17 +40,18 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
         .map(|()| 0);
     }
     let [name] = args.containers.as_slice() else {
-        return Err(UsageError::new("you cannot start and attach multiple containers at once").into());
+        return Err(UsageError::refused("you cannot start and attach multiple containers at once").into());
     };
     let container = app.engine()?.container(name)?;
     if container.state == ContainerState::Running {
-        return attendance::attend_running(app, &container, attendance::Part::of(args.interactive, keys));
+        let part = attendance::Part::of(args.interactive, keys);
+        return Ok(attendance::attend_running(app, &container, part)?.code());
     }
     let signals = Signals::take()?;
     let caller = if args.interactive { Caller::Types } else { Caller::Watches };
     let attached = monitor::start(app, &container, caller)?;
     let part = attendance::Part::of(args.interactive, keys).for_container(&container);
-    attendance::attend(&attached, &signals, part)
+    Ok(attendance::attend(&attached, &signals, part)?.code())
 }
 
 /// Asks containers to stop, and makes those that do not.
@@ -124,7 +125,7 @@ pub(super) fn wait(app: &App, args: &WaitArgs) -> Result<(), CliError> {
 /// Gives a container another name.
 pub(super) fn rename(app: &App, args: RenameArgs) -> Result<(), CliError> {
     if args.container.is_empty() || args.name.is_empty() {
-        return Err(UsageError::new("Error: Neither old nor new names may be empty").into());
+        return Err(UsageError::refused("Error: Neither old nor new names may be empty").into());
     }
     let name = container_name(args.name)?;
     app.engine()?.rename_container(&args.container, &name)?;
@@ -136,7 +137,7 @@ pub(super) fn logs(app: &App, args: &LogsArgs) -> Result<(), CliError> {
     let time = |text: &Option<String>| -> Result<Option<Timestamp>, UsageError> {
         let Some(text) = text.as_deref() else { return Ok(None) };
         let found = moment(text, app.environment.now);
-        found.map(Some).ok_or_else(|| UsageError::new(format!("invalid value for a time: {text:?}")))
+        found.map(Some).ok_or_else(|| UsageError::refused(format!("invalid value for a time: {text:?}")))
     };
     let request = LogRequest {
         follow: args.follow,
@@ -180,5 +181,5 @@ fn full(time: Timestamp) -> String {
 }
 
 fn signal(text: &str) -> Result<i32, UsageError> {
-    parse_signal(text).ok_or_else(|| UsageError::new(format!("invalid signal: {text}")))
+    parse_signal(text).ok_or_else(|| UsageError::refused(format!("invalid signal: {text}")))
 }

@@ -20,6 +20,7 @@ mod explain;
 mod history;
 mod images;
 mod imagetools;
+mod info;
 mod inspect;
 mod key_value_file;
 mod lifecycle;
@@ -51,7 +52,7 @@ use crate::{
         BuilderCommand, BuildxCommand, CacheCommand, Command, ContainerCommand, ContextCommand, ImageCommand,
         Later, LifeCommand, RegistryCommand, SystemCommand, VolumeCommand,
     },
-    error::CliError,
+    error::{CliError, UsageError},
 };
 
 /// Work that gives an exit code.
@@ -126,6 +127,9 @@ pub(crate) fn chosen(command: Command) -> Chosen {
         C::Manifest(Later(command)) => index(move |app| manifest::manifest(app, &command)),
         C::Volume(Later(command)) => volume(command),
         C::Network(Later(command)) => index(|app| networks::networks(app, command)),
+        C::Info(Later(args)) | C::System(Later(S::Info(Later(args)))) => {
+            layers(move |app| info::info(app, &args))
+        }
         C::Version(Later(args)) => index(move |_| version::version(&args)),
     }
 }
@@ -197,7 +201,7 @@ fn container(command: ContainerCommand) -> Chosen {
 fn life(command: LifeCommand) -> Chosen {
     use LifeCommand as L;
     match command {
-        L::Create(Later(args)) => layers(|app| run::create(app, *args)),
+        L::Create(Later(args)) => layers(|app| run::create(app, *args).map_err(as_run)),
         L::Start(Later(args)) => {
             let needs = Needs::LayersOf(args.containers.clone());
             with_code(needs, move |app| lifecycle::start(app, &args))
@@ -254,6 +258,14 @@ fn index(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {
 fn program(work: impl FnOnce(&App) -> Result<u8, CliError> + 'static) -> Chosen {
     let work = |app: &App| work(app).map_err(|error| CliError::Run(Box::new(error)));
     Chosen { needs: Needs::Layers, work: Box::new(work) }
+}
+
+/// A mistake in flags that `run` has as well, with its exit code.
+fn as_run(error: CliError) -> CliError {
+    match error {
+        CliError::Usage(UsageError::Line(_)) => CliError::Run(Box::new(error)),
+        error => error,
+    }
 }
 
 fn layers(work: impl FnOnce(&App) -> Result<(), CliError> + 'static) -> Chosen {

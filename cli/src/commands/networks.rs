@@ -9,11 +9,12 @@ use crate::{
     app::App,
     args::{NetworkCommand, NetworkConnectArgs, NetworkLsArgs, NetworkPruneArgs, NetworkRmArgs},
     error::{CliError, UsageError},
+    exit::warn,
     options::{network_request, place_in_network},
     streams::{Answer, answer, print},
     table::{Column, Format, Listing},
 };
-use rbuild::{Engine, Error, NamedNetwork, NetworkError};
+use rbuild::{Error, NetworkError};
 use rbuild_docker_api::{Detail, NetworkFilter, NetworkRow, PruneFilter};
 
 const COLUMNS: &[Column] = &[
@@ -52,6 +53,9 @@ fn list(app: &App, args: &NetworkLsArgs) -> Result<(), CliError> {
     let filters = args.filter.iter().map(|text| NetworkFilter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let detail = if args.no_trunc { Detail::Full } else { Detail::Short };
     let engine = app.engine()?;
+    for id in engine.damaged_networks()? {
+        warn(&format!("the record of the network {id} is damaged: remove it with 'rbuild network rm {id}'"));
+    }
     let mut rows = Vec::new();
     for network in engine.networks()? {
         let places = if filters.is_empty() { 0 } else { engine.network_places(&network)?.len() };
@@ -82,24 +86,10 @@ fn prune_networks(app: &App, args: &NetworkPruneArgs) -> Result<(), CliError> {
     let forced = args.prune.force || args.prune.dry_run;
     prune::confirm(forced, &prune::with_filters(warning, &args.prune.filter), "network prune")?;
     let engine = app.engine()?;
-    let mut chosen = engine.networks()?;
-    chosen.retain(|network| filter.admits(Some(network.created), &network.labels));
-    let removed =
-        if args.prune.dry_run { unused(&engine, &chosen)? } else { engine.prune_networks(&chosen)? };
-    if removed.is_empty() {
-        return Ok(());
-    }
-    print(&format!("Deleted Networks:\n{}\n\n", removed.join("\n")))
-}
-
-fn unused(engine: &Engine, networks: &[NamedNetwork]) -> Result<Vec<String>, CliError> {
-    let mut unused = Vec::new();
-    for network in networks {
-        if engine.network_places(network)?.is_empty() {
-            unused.push(network.name.to_string());
-        }
-    }
-    Ok(unused)
+    let only_networks = prune::chosen_networks(&engine, &filter)?;
+    let effect = prune::effect(args.prune.dry_run);
+    let removed = engine.prune_unused_networks(only_networks.as_deref(), effect)?;
+    print(&prune::deleted("Networks", &removed))
 }
 
 fn connect(app: &App, args: &NetworkConnectArgs) -> Result<(), CliError> {

@@ -10,8 +10,8 @@ use crate::{
     streams::print,
 };
 use rbuild::{
-    CacheEntry, Engine, ImageId, PruneCache, PruneContainers, PruneEffect, PruneImages, PruneRequest,
-    PruneVolumes, Timestamp, VolumeName,
+    CacheEntry, Engine, ImageId, PruneCache, PruneContainers, PruneEffect, PruneImages, PruneNetworks,
+    PruneRequest, PruneVolumes, Timestamp, VolumeName,
 };
 use rbuild_docker_api::{CacheFilter, FilterError, PruneFilter, human_size};
 use std::io::{self, BufRead};
@@ -37,7 +37,7 @@ pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
     let effect = effect(args.dry_run);
     let request =
         PruneRequest { images: which_images(args.all), only_images, effect, ..PruneRequest::default() };
-    prune(&engine, &request, "Deleted Images:", app.environment.now)
+    prune(&engine, &request, app.environment.now)
 }
 
 /// Removes containers that have ended.
@@ -54,7 +54,7 @@ pub(super) fn containers(app: &App, args: &ContainerPruneArgs) -> Result<(), Cli
     let effect = effect(args.prune.dry_run);
     let containers = PruneContainers::Stopped;
     let request = PruneRequest { containers, only_containers, effect, ..PruneRequest::default() };
-    prune(&engine, &request, "Deleted Containers:", app.environment.now)
+    prune(&engine, &request, app.environment.now)
 }
 
 /// The words for what was removed of the build cache.
@@ -106,10 +106,11 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
     let volumes =
         if args.volumes { "  - all anonymous volumes not used by at least one container\n" } else { "" };
     let warning = format!(
-        "WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {which}\n  - unused build cache\n"
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n\
+         {volumes}  - {which}\n  - unused build cache\n"
     );
     if args.volumes && filter.until.is_some() {
-        return Err(UsageError::new("The \"until\" filter is not supported with \"--volumes\"").into());
+        return Err(UsageError::refused("The \"until\" filter is not supported with \"--volumes\"").into());
     }
     confirm(
         args.prune.force || args.prune.dry_run,
@@ -125,12 +126,14 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
         cache_before: filter.until,
         containers: PruneContainers::Stopped,
         only_containers: chosen_containers(&engine, &filter)?,
+        networks: PruneNetworks::Unused,
+        only_networks: chosen_networks(&engine, &filter)?,
         volumes: if args.volumes { PruneVolumes::Anonymous } else { PruneVolumes::Keep },
         only_volumes: chosen_volumes(&engine, &filter)?,
         effect: effect(args.prune.dry_run),
         ..PruneRequest::default()
     };
-    prune(&engine, &request, "Deleted:", app.environment.now)
+    prune(&engine, &request, app.environment.now)
 }
 
 /// The images that the filter lets go; no list without a filter.
@@ -154,6 +157,19 @@ fn chosen_containers(engine: &Engine, filter: &PruneFilter) -> Result<Option<Vec
         .filter(|container| filter.admits(Some(container.created), &container.config.labels))
         .map(|container| container.id);
     Ok(Some(chosen.collect()))
+}
+
+/// The networks that the filter lets go; no list without a filter.
+pub(super) fn chosen_networks(
+    engine: &Engine,
+    filter: &PruneFilter,
+) -> Result<Option<Vec<String>>, CliError> {
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let networks = engine.networks()?.into_iter();
+    let chosen = networks.filter(|network| filter.admits(Some(network.created), &network.labels));
+    Ok(Some(chosen.map(|network| network.id).collect()))
 }
 
 /// The volumes that the filter lets go; no list without a filter.
@@ -190,21 +206,25 @@ pub(super) fn effect(dry_run: bool) -> PruneEffect {
     if dry_run { PruneEffect::Report } else { PruneEffect::Remove }
 }
 
-pub(super) fn prune(
-    engine: &Engine,
-    request: &PruneRequest,
-    heading: &str,
-    now: Timestamp,
-) -> Result<(), CliError> {
+/// Removes what `request` names, and says what that was, kind by kind, as docker does.
+pub(super) fn prune(engine: &Engine, request: &PruneRequest, now: Timestamp) -> Result<(), CliError> {
     let is_dry = request.effect == PruneEffect::Report;
     let pruned = engine.prune(request)?;
-    let mut text = String::new();
-    if !pruned.deleted.is_empty() {
-        text = format!("{heading}\n{}\n\n", pruned.deleted.join("\n"));
-    }
+    let kinds = [
+        ("Containers", &pruned.containers),
+        ("Networks", &pruned.networks),
+        ("Volumes", &pruned.volumes),
+        ("Images", &pruned.images),
+    ];
+    let mut text: String = kinds.iter().map(|(kind, names)| deleted(kind, names)).collect();
     text.push_str(&cache::summary(&pruned.cache, now));
     text.push_str(&total(pruned.reclaimed, is_dry));
     print(&text)
+}
+
+/// The names of what went, below their heading; nothing when nothing did.
+pub(super) fn deleted(kind: &str, names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("Deleted {kind}:\n{}\n\n", names.join("\n")) }
 }
 
 /// The last line: how much was freed, or would be.

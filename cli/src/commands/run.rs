@@ -30,13 +30,12 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let foreground = Foreground::new(&args)?;
     let options = RunOptions::new(args.container, &app.environment)?;
     let mut order = Order::prepare(app, options, &foreground)?;
-    // a container that cannot be started is not made
-    order.engine.check_ports(&order.request)?;
     let (keys, passes_signals) = match foreground {
         Foreground::Leaves => {
             let container = order.make()?;
-            order.start(&container, Caller::Leaves)?;
+            // said before it is known whether it starts: one that does not stays
             print(&format!("{}\n", container.id))?;
+            order.start(&container, Caller::Leaves)?;
             return Ok(0);
         }
         Foreground::Stays(keys, passes_signals) => (keys, passes_signals),
@@ -49,7 +48,7 @@ pub(super) fn run(app: &App, args: RunArgs) -> Result<u8, CliError> {
     let container = order.make()?;
     let attached = order.start(&container, if types { Caller::Types } else { Caller::Watches })?;
     let part = attendance::Part::of(types, keys).for_container(&container).passing_signals(passes_signals);
-    attendance::attend(&attached, &signals, part)
+    Ok(attendance::attend(&attached, &signals, part)?.code())
 }
 
 /// The container whose network is asked for, in words.
@@ -66,6 +65,7 @@ pub(super) fn create(app: &App, args: CreateArgs) -> Result<(), CliError> {
         // the first one who is attached when it starts, and types, ends its input
         order.request.stdin = ContainerStdio::Inherit;
     }
+    order.request.attached = true;
     print(&format!("{}\n", order.make()?.id))
 }
 
@@ -81,7 +81,7 @@ struct Order<'a> {
 
 impl<'a> Order<'a> {
     /// Settles what is asked of the engine, and fetches the image if that is to be done.
-    fn prepare(app: &'a App, mut options: RunOptions, foreground: &Foreground) -> Result<Self, CliError> {
+    fn prepare(app: &'a App, options: RunOptions, foreground: &Foreground) -> Result<Self, CliError> {
         let pull = options.pull;
         if let Some(path) = options.cidfile.as_deref().filter(|path| path.exists()) {
             return Err(CliError::Refused(format!(
@@ -90,7 +90,7 @@ impl<'a> Order<'a> {
             )));
         }
         // before there is a container whose id could not be written
-        let cidfile = options.cidfile.take().map(|path| NewFile::at(&path, 0o644)).transpose()?;
+        let cidfile = options.cidfile.as_deref().map(|path| NewFile::at(path, 0o644)).transpose()?;
         let engine = app.engine_with_registries(options.certificates)?;
         provide_image(app, &engine, &options)?;
         if let Some(warning) = options.network.warning {
@@ -236,6 +236,8 @@ fn request(
         terminal,
         stdin,
         retention: options.retention,
+        attached: *foreground != Foreground::Leaves,
+        id_file: options.cidfile,
         labels,
         stop_signal: options.stop_signal,
         stop_timeout: options.stop_timeout,

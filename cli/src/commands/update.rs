@@ -17,7 +17,7 @@ pub(super) fn update(app: &App, args: &UpdateArgs) -> Result<(), CliError> {
     check_unmet(&args.unmet)?;
     let changed = ChangedLimits::new(args.limits());
     if changed.is_empty() && args.restart.is_none() {
-        return Err(UsageError::new("you must provide one or more flags when using this command").into());
+        return Err(UsageError::refused("you must provide one or more flags when using this command").into());
     }
     let engine = app.engine()?;
     each(&args.containers, Force::No, app.environment.color(), |name| {

@@ -53,7 +53,7 @@ fn create(app: &App, args: VolumeCreateArgs) -> Result<(), CliError> {
     let labels = args.label.iter().map(|text| label(text)).collect::<Result<_, _>>()?;
     let name = args.name.filter(|name| !name.is_empty());
     let name = name.map(|name| {
-        name.parse::<VolumeName>().map_err(|error| UsageError::new(format!("create {name}: {error}")))
+        name.parse::<VolumeName>().map_err(|error| UsageError::refused(format!("create {name}: {error}")))
     });
     let name = app.engine()?.create_volume(name.transpose()?, labels)?;
     print(&format!("{name}\n"))
@@ -113,5 +113,5 @@ fn prune_volumes(app: &App, args: &VolumePruneArgs) -> Result<(), CliError> {
         effect: prune::effect(args.prune.dry_run),
         ..PruneRequest::default()
     };
-    prune::prune(&engine, &request, "Deleted Volumes:", app.environment.now)
+    prune::prune(&engine, &request, app.environment.now)
 }

@@ -3,7 +3,7 @@
 use super::{outputs::fields, size};
 use crate::error::UsageError;
 use rbuild::{
-    Access, FirstFiles, ImagePath, MissingHostPath, MountPropagation, MountRequest, MountedFrom,
+    Access, FirstFiles, ImagePath, MissingHostPath, MountOrigin, MountPropagation, MountRequest, MountedFrom,
     MountedTmpfs, RequestedSource, Submounts,
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -33,8 +33,7 @@ pub(super) fn read(line: &str) -> Result<MountRequest, UsageError> {
         other => return Err(fields.wrong(&format!("mount type unknown: {other:?}"))),
     };
     fields.finish(&kind)?;
-    let options = if kind == "volume" { "z" } else { "" };
-    Ok(MountRequest { source, target, access, options: options.to_owned() })
+    Ok(MountRequest { source, target, access, options: String::new(), origin: MountOrigin::Mount })
 }
 
 /// A place in the container.

@@ -3,7 +3,7 @@
 use super::{mount, tmpfs};
 use crate::{args::MountFlags, error::UsageError};
 use rbuild::{
-    Access, FirstFiles, ImagePath, MissingHostPath, MountPropagation, MountRequest, MountedFrom,
+    Access, FirstFiles, ImagePath, MissingHostPath, MountOrigin, MountPropagation, MountRequest, MountedFrom,
     RequestedSource, Submounts, VolumesFrom,
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -52,7 +52,7 @@ impl Mounts {
 }
 
 fn invalid(text: &str, why: &str) -> UsageError {
-    UsageError::new(format!("invalid volume specification: '{text}': {why}"))
+    UsageError::refused(format!("invalid volume specification: '{text}': {why}"))
 }
 
 /// A place in the container.
@@ -99,9 +99,7 @@ fn volume(text: &str, (source, path): (&str, &str), options: &str) -> Result<Mou
         let name = source.parse().map_err(|error| UsageError::new(format!("create {source}: {error}")))?;
         RequestedSource::Volume { name: Some(name), files, subpath: None, labels: BTreeMap::new() }
     };
-    // docker's answer for a volume without options
-    let options = if options.is_empty() && !is_host { "z" } else { options };
-    Ok(MountRequest { source, target, access, options: options.to_owned() })
+    Ok(MountRequest { source, target, access, options: options.to_owned(), origin: MountOrigin::Usual })
 }
 
 /// `CONTAINER[:ro|rw|z]`.
@@ -118,7 +116,7 @@ fn volumes_from(text: &str) -> Result<VolumesFrom, UsageError> {
             other => return Err(UsageError::new(format!("invalid mode for volumes-from: {other}"))),
         }
     }
-    Ok(VolumesFrom { container: container.to_owned(), access })
+    Ok(VolumesFrom { container: container.to_owned(), access, text: text.to_owned() })
 }
 
 #[cfg(test)]
@@ -155,7 +153,7 @@ mod tests {
         assert_eq!((named.target.as_str(), named.access), ("/lib", Access::ReadOnly));
         let RequestedSource::Volume { name, files, .. } = named.source else { panic!("a volume") };
         assert_eq!((name.unwrap().as_str(), files), ("db", FirstFiles::None));
-        assert_eq!(one("v", "db:/d").options, "z");
+        assert_eq!(one("v", "db:/d").options, "");
         assert_eq!(
             one("mount", "target=/x").source,
             MountRequest { ..one("mount", "dst=/x,type=volume") }.source

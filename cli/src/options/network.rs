@@ -54,13 +54,12 @@ impl NetworkOptions {
                 return Err(UsageError::new(format!("conflicting options: {what} and the network mode")));
             }
         }
-        let has_ports = matches!(network, ContainerNetwork::Private | ContainerNetwork::Named(_));
         let warning = (publishes && network == ContainerNetwork::Host)
             .then_some("Published ports are discarded when using host network mode");
         Ok(Self {
             network,
-            published: if has_ports { published } else { Vec::new() },
-            unnamed_ports: match flags.publish_all && has_ports {
+            published,
+            unnamed_ports: match flags.publish_all {
                 true => UnnamedPorts::Published,
                 false => UnnamedPorts::Closed,
             },

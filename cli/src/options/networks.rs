@@ -107,7 +107,8 @@ fn v6(text: &str) -> Result<Ipv6Addr, UsageError> {
 pub(crate) fn network_request(args: &NetworkCreateArgs) -> Result<NetworkRequest, UsageError> {
     refuse_others(args)?;
     let subnet = |text: &String| {
-        text.parse::<Subnet>().map_err(|error| UsageError::new(format!("invalid network config: {error}")))
+        text.parse::<Subnet>()
+            .map_err(|error| UsageError::refused(format!("invalid network config: {error}")))
     };
     let address = |text: &String| {
         text.parse::<IpAddr>().map_err(|_| UsageError::new(format!("invalid gateway address: {text}")))
@@ -128,7 +129,7 @@ pub(crate) fn network_request(args: &NetworkCreateArgs) -> Result<NetworkRequest
 }
 
 fn network_name(text: &str) -> Result<NetworkName, UsageError> {
-    text.parse::<NetworkName>().map_err(|error| UsageError::new(error.to_string()))
+    text.parse::<NetworkName>().map_err(|error| UsageError::refused(error.to_string()))
 }
 
 fn refuse_others(args: &NetworkCreateArgs) -> Result<(), UsageError> {
@@ -137,7 +138,7 @@ fn refuse_others(args: &NetworkCreateArgs) -> Result<(), UsageError> {
         known @ ("host" | "null" | "macvlan" | "ipvlan" | "overlay") => {
             return Err(UsageError::unsupported(format_args!("--driver {known}")));
         }
-        other => return Err(UsageError::new(format!("plugin {other:?} not found"))),
+        other => return Err(UsageError::refused(format!("plugin {other:?} not found"))),
     }
     let is_other = |given: &Option<String>, usual: &str| {
         given.as_deref().is_some_and(|given| !matches!(given, "") && given != usual)

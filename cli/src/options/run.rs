@@ -195,25 +195,35 @@ pub(crate) fn container_name(name: String) -> Result<String, UsageError> {
     if name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good) {
         return Ok(name);
     }
-    Err(UsageError::new(format!(
+    Err(UsageError::refused(format!(
         "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     )))
 }
 
 /// Checks `--restart`.
 pub(crate) fn never_restarted(policy: Option<&str>) -> Result<(), UsageError> {
-    match policy {
-        None | Some("" | "no") => Ok(()),
-        Some(other) => Err(UsageError::new(format!(
-            "--restart {other} is not supported: nothing runs that would start a container again, so only --restart no is"
-        ))),
-    }
+    let policy = policy.unwrap_or_default();
+    let (name, count) = policy.split_once(':').map_or((policy, None), |(name, count)| (name, Some(count)));
+    let message = match (name, count) {
+        ("" | "no", None) => return Ok(()),
+        ("always" | "unless-stopped", None) | ("on-failure", _) => format!(
+            "--restart {policy} is not supported: nothing runs that would start a container again; let a service of the machine run \
+             'rbuild start -a NAME', which ends with the container and its exit code, so that the service can be restarted"
+        ),
+        ("" | "no" | "always" | "unless-stopped", Some(_)) => {
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'".to_owned()
+        }
+        (other, _) => format!(
+            "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        ),
+    };
+    Err(UsageError::refused(message))
 }
 
 fn stop_signal(text: String) -> Result<String, UsageError> {
     match parse_signal(&text) {
         Some(_) => Ok(text),
-        None => Err(UsageError::new(format!("invalid signal: {text}"))),
+        None => Err(UsageError::refused(format!("invalid signal: {text}"))),
     }
 }
 
@@ -221,7 +231,7 @@ fn workdir(path: String) -> Result<String, UsageError> {
     if path.starts_with('/') {
         return Ok(path);
     }
-    Err(UsageError::new(format!(
+    Err(UsageError::refused(format!(
         "the working directory '{path}' is invalid, it needs to be an absolute path"
     )))
 }

@@ -1,7 +1,7 @@
 //! `--tmpfs`, and memory as a `--mount`.
 
 use crate::error::UsageError;
-use rbuild::{Access, MountRequest, MountedFrom, MountedTmpfs, RequestedSource};
+use rbuild::{Access, MountOrigin, MountRequest, MountedFrom, MountedTmpfs, RequestedSource};
 
 /// Options of tmpfs(5) that take a value.
 const SETTINGS: [&str; 6] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
@@ -38,7 +38,7 @@ pub(super) fn read(text: &str) -> Result<MountRequest, UsageError> {
         }
     }
     let source = RequestedSource::Other(MountedFrom::Tmpfs { tmpfs });
-    Ok(MountRequest { source, target, access, options: options.to_owned() })
+    Ok(MountRequest { source, target, access, options: options.to_owned(), origin: MountOrigin::Usual })
 }
 
 /// What the kernel would refuse without a reason that a person can read.

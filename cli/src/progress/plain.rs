@@ -51,6 +51,8 @@ struct Block {
     line: LineBuffer,
     transfers: Transfers,
     over: bool,
+    /// True if its failure is that of the whole command, which says why.
+    is_all: bool,
 }
 
 impl Plain {
@@ -91,7 +93,9 @@ impl Plain {
                 if matches!(what, Activity::LoadDefinition { .. }) {
                     self.definition = Some((activity, name.clone()));
                 }
-                self.activities.entry(activity).or_default().name = name;
+                let is_all = matches!(what, Activity::Pull { .. });
+                let block = self.activities.entry(activity).or_default();
+                (block.name, block.is_all) = (name, is_all);
                 (activity, false)
             }
             Event::Output { activity, bytes, elapsed } => {
@@ -261,6 +265,7 @@ impl Block {
         match outcome {
             Outcome::Done => self.say(id, &format!("DONE {:.1}s", elapsed.as_secs_f64())),
             Outcome::Cached => self.say(id, "CACHED"),
+            Outcome::Failed(_) if self.is_all => self.say(id, "ERROR"),
             Outcome::Failed(causes) => self.say(id, &format!("ERROR: {}", joined(causes))),
             Outcome::Canceled => self.say(id, "CANCELED"),
         }

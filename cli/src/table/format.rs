@@ -5,7 +5,7 @@ use crate::{
     error::CliError,
     shown::one_line,
     streams::Answer,
-    template::{self, Template},
+    template::{self, LABEL, Template},
 };
 use rbuild_docker_api::Row;
 use serde_json::{Map, Value};
@@ -100,6 +100,7 @@ impl<R: Row, I: Iterator<Item = R>> Listing<I> {
             Format::TableOf(template) => {
                 let head =
                     columns.iter().map(|column| (column.field.to_owned(), Value::from(column.heading)));
+                let head = head.chain([(LABEL.to_owned(), Value::Null)]);
                 let mut lines = Vec::new();
                 for row in std::iter::once(head.collect()).chain(rows.map(|row| row.object())) {
                     let line = template.render(&Value::Object(tame(row)))?;
@@ -107,19 +108,24 @@ impl<R: Row, I: Iterator<Item = R>> Listing<I> {
                 }
                 Ok(Answer::Text(aligned(&lines)))
             }
-            Format::Json => lines(rows, |row| Ok(template::to_json(row))),
-            Format::Rows(template) => lines(rows, |row| template.render(row)),
+            Format::Json => lines(rows, |mut row| {
+                if let Some(fields) = row.as_object_mut() {
+                    fields.retain(|field, _| field != LABEL);
+                }
+                Ok(template::to_json(&row))
+            }),
+            Format::Rows(template) => lines(rows, |row| template.render(&row)),
         }
     }
 }
 
 fn lines<R: Row>(
     rows: impl Iterator<Item = R>,
-    line: impl Fn(&Value) -> Result<String, CliError>,
+    line: impl Fn(Value) -> Result<String, CliError>,
 ) -> Result<Answer, CliError> {
     let mut out = String::new();
     for row in rows {
-        out.push_str(&line(&Value::Object(row.object()))?);
+        out.push_str(&line(Value::Object(row.object()))?);
         out.push('\n');
     }
     Ok(Answer::Data(out))

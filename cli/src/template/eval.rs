@@ -13,6 +13,8 @@ const MAX_DEPTH: usize = 100;
 
 /// Fields that hold maps, in which a key that is not there is no mistake.
 const MAPS: [&str; 6] = ["Labels", "ExposedPorts", "Volumes", "Annotations", "Sysctls", "Data"];
+/// The field of a row that is asked for with a name behind it: an object with the labels, nothing in the row of headings.
+pub(crate) const LABEL: &str = "Label";
 /// The field that holds an object which docker does not look into where there is none.
 const HEALTH: &str = "Health";
 /// Fields that hold lists.
@@ -183,6 +185,12 @@ impl<'t> Scope<'t> {
                 values.extend(fed);
                 functions::call(name, &values)
             }
+            [path @ Operand::Path(_, fields), name]
+                if fed.is_none() && fields.last().is_some_and(|last| last == LABEL) =>
+            {
+                let (labels, name) = (self.operand(path)?, self.operand(name)?);
+                Ok(Value::from(label(&labels, name.as_str().unwrap_or_default())))
+            }
             [operand] if fed.is_none() => self.operand(operand),
             _ => Err(CliError::Template(":1: can't give argument to non-function".to_owned())),
         }
@@ -208,6 +216,14 @@ impl<'t> Scope<'t> {
                 field(start, fields)
             }
         }
+    }
+}
+
+/// The value of a label; its heading where there are no labels: the last part of its name, in words.
+fn label(labels: &Value, name: &str) -> String {
+    match labels.as_object() {
+        Some(labels) => labels.get(name).and_then(Value::as_str).unwrap_or_default().to_owned(),
+        None => name.rsplit('.').next().unwrap_or_default().replace(['-', '_'], " "),
     }
 }
 
@@ -281,7 +297,7 @@ mod tests {
     fn rendered(template: &str) -> String {
         let value = json!({
             "Id": "sha256:ab", "Tags": ["a:1", "b:2"], "Size": 12, "Config": {"Env": ["A=1", "B=2"], "Labels": {"y": "2", "x": "1"},
-            "Cmd": null, "Healthcheck": null, "User": ""}, "Flag": true
+            "Cmd": null, "Healthcheck": null, "User": ""}, "Flag": true, "Label": {"a.b": "c"}, "Head": {"Label": null}
         });
         Template::parse(template)
             .and_then(|template| template.render(&value))
@@ -336,6 +352,10 @@ mod tests {
             ("{{title \"a-b c_d é\"}}{{pad \"\" 1 1}}{{pad \"x\" 1 2}}|", "A-B C_d É x  |"),
             ("{{json \"<&>\"}} {{range 3}}{{.}}{{end}}", "\"<&>\" 012"),
             ("{{not .Flag}} {{or .Config.User \"root\"}}", "false root"),
+            (
+                "{{.Label \"a.b\" | upper}}{{.Label \"z\"}} {{.Head.Label \"com.x.foo-bar_baz\"}}",
+                "C foo bar baz",
+            ),
         ] {
             assert_eq!(rendered(template), expected, "{template}");
         }

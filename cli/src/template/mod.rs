@@ -1,7 +1,8 @@
 //! Go's `text/template` as `--format` uses it: fields, pipelines, `if`, `range`, `with`, `define`, `template`, `block`,
-//! variables, Go's functions, and Docker's (`json`, `join`, `split`, `upper`, `lower`, `title`, `truncate`, `pad`).
+//! variables, Go's functions, and Docker's (`json`, `join`, `split`, `upper`, `lower`, `title`, `truncate`, `pad`); and the one method
+//! that listings have, `.Label "NAME"`.
 //!
-//! Templates are applied to JSON values. Left out: methods and `call`, because a JSON value has neither.
+//! Templates are applied to JSON values. Left out: other methods and `call`, because a JSON value has neither.
 
 mod eval;
 mod functions;
@@ -10,5 +11,6 @@ mod parse;
 mod printed;
 mod printf;
 
+pub(crate) use eval::LABEL;
 pub(crate) use functions::{escaped, to_json};
 pub(crate) use parse::Template;

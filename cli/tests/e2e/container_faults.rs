@@ -211,7 +211,12 @@ fn flags_that_cannot_be_met_are_refused_before_anything_is_made() {
             125,
             "--restart always is not supported: nothing runs",
         ),
-        (&["create", "--restart=on-failure:3", "busybox"], 2, "only --restart no is"),
+        (
+            &["create", "--restart=on-failure:3", "busybox"],
+            1,
+            "let a service of the machine run 'rbuild start -a NAME'",
+        ),
+        (&["create", "--restart=often", "busybox"], 1, "unknown policy 'often'"),
         (&["rm", "-l", "a/b"], 2, "there are no links between containers"),
         (
             &["run", "--cidfile", "nowhere/id", "busybox", "true"],

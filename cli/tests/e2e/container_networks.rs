@@ -285,6 +285,7 @@ fn ports_are_reached_through_the_machine_as_long_as_a_container_runs() {
         let taken = here.run(["run", "--name", "late", "-p", &both, "busybox", "true"]);
         let said = format!("failed to bind host port 0.0.0.0:{port}/tcp: address already in use");
         assert!(taken.code == 125 && taken.stderr.contains(&said), "{taken:#?}");
+        here.ok(["rm", "late"]);
         here.ok(["restart", "-t0", "web"]);
         serves();
         here.ok(["stop", "-t0", "web"]);

@@ -261,8 +261,12 @@ fn a_person_leaves_a_terminal_and_comes_back() {
         terminal(&here, "stty rows 33 cols 99; $RBUILD run -it --name shell busybox sh; echo left=$?");
     type_slowly(&mut person, &["stty size\n", "\x10", "\x11"]);
     let seen = end(person);
-    assert!(seen.contains("33 99") && seen.contains("left=0"), "{seen}");
+    assert!(seen.contains("33 99") && seen.contains("left=0") && !seen.contains("escape sequence"), "{seen}");
     assert_eq!(here.ok(["ps", "--format", "{{.Names}}"]), "shell\n");
+    let mut person = terminal(&here, "$RBUILD attach shell; echo left=$?");
+    type_slowly(&mut person, &["tty\n", "\x10", "\x11"]);
+    let seen = end(person);
+    assert!(seen.contains("/dev/pts/0") && seen.contains("read escape sequence\r\nleft=1"), "{seen}");
     let mut person = terminal(&here, "$RBUILD attach shell; echo left=$?");
     type_slowly(&mut person, &["echo $((40+2))\n", "exit 4\n"]);
     let seen = end(person);

@@ -30,6 +30,7 @@ mod detached;
 mod devices;
 mod diagnostics;
 mod docker_flags;
+mod docker_shapes;
 mod emulators;
 mod examples;
 mod exec;

@@ -1,6 +1,6 @@
 //! The commands for networks with names.
 
-use crate::{named_networks::Machine, ordinary_user};
+use crate::{docker_shapes::has_keys, named_networks::Machine, ordinary_user};
 use rbuild_testkit::Base;
 
 #[test]
@@ -37,6 +37,9 @@ fn the_commands_speak_as_docker_s_do() {
         config,
         "[{\"Subnet\":\"10.89.80.0/24\",\"IPRange\":\"10.89.80.128/25\",\"Gateway\":\"10.89.80.9\"}]\n"
     );
+    machine.ok(&["run", "-d", "--name", "box", "--network", "front", "busybox", "sleep", "1000"]);
+    has_keys(&machine.ok(&["network", "inspect", "front"]), "network");
+    machine.ok(&["rm", "-f", "box"]);
     assert_eq!(machine.ok(&["inspect", "--type", "network", "--format", "{{.Name}}", "front"]), "front\n");
     let ip = "ip -4 -o addr show eth0 | grep -o 'inet [0-9.]*'";
     let seen = machine.ok(&["run", "--rm", "--network", id, "busybox", "sh", "-c", ip]);
@@ -56,6 +59,26 @@ fn the_commands_speak_as_docker_s_do() {
     assert_eq!(machine.ok(&["network", "prune", "--dry-run"]), "Deleted Networks:\nfront\n\n");
     assert_eq!(machine.ok(&["network", "rm", "front"]), "front\n");
     assert_eq!(machine.ok(&["network", "prune", "-f"]), "");
+    machine.is_bare();
+}
+
+#[test]
+fn a_damaged_record_of_a_network_stops_no_other() {
+    let Some(machine) = Machine::new("a_damaged_record_of_a_network_stops_no_other") else { return };
+    let id = machine.ok(&["network", "create", "front"]);
+    machine.ok(&["network", "create", "back"]);
+    let record = machine.here.store().join("networks").join(id.trim()).join("network.json");
+    std::fs::write(&record, "{").unwrap();
+    assert_eq!(machine.ok(&["network", "ls", "--format", "{{.Name}}"]), "back\n");
+    machine.ok(&["run", "--rm", "--network", "back", "busybox", "true"]);
+    assert!(
+        machine
+            .refused(&["run", "--network", "front", "busybox", "true"])
+            .contains("network front not found")
+    );
+    assert_eq!(machine.ok(&["network", "rm", &id[..12]]), format!("{}\n", &id[..12]));
+    assert!(!record.exists());
+    machine.ok(&["network", "rm", "back"]);
     machine.is_bare();
 }
 

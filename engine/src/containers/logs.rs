@@ -72,7 +72,7 @@ impl Engine {
     /// Hands each entry of a container's log that `request` asks for to `take`, until there are no more or it returns false.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::Io`].
+    /// [`Error::NoSuchContainer`], [`Error::LogNotKept`], [`Error::Io`].
     pub fn logs(
         &self,
         name: &str,
@@ -80,6 +80,9 @@ impl Engine {
         mut take: impl FnMut(LogEntry) -> bool,
     ) -> Result<(), Error> {
         let container = self.container(name)?;
+        if container.settings.as_ref().is_some_and(|settings| !settings.log.is_kept) {
+            return Err(Error::LogNotKept(container.name));
+        }
         let path = self.store.container(&container.id).log();
         let fail = |source| Error::Io { action: "read", path: path.clone(), source };
         let Some(files) = self.opened(&container, request, &path)? else { return Ok(()) };

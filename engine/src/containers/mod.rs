@@ -57,6 +57,19 @@ pub struct ContainerSizes {
     pub all: u64,
 }
 
+/// Where the parts of a container are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerFiles {
+    /// Its log, if one is kept.
+    pub log: Option<PathBuf>,
+    /// The directories below its changes, the highest first.
+    pub lower: Vec<PathBuf>,
+    /// Its changes.
+    pub changes: PathBuf,
+    /// What the kernel needs beside them.
+    pub work: PathBuf,
+}
+
 /// Names of up to so many bytes are suggested for none that is as short.
 const SHORT_NAME: usize = 2;
 
@@ -111,6 +124,20 @@ impl Engine {
         })
     }
 
+    /// Where the parts of a container are.
+    #[must_use]
+    pub fn container_files(&self, container: &Container) -> ContainerFiles {
+        let directory = self.store.container(&container.id);
+        let is_kept = container.settings.as_ref().is_none_or(|settings| settings.log.is_kept);
+        let layers = container.layers.iter().rev().map(|layer| self.store.layer_fs(layer));
+        ContainerFiles {
+            log: is_kept.then(|| directory.log()),
+            lower: std::iter::once(directory.init()).chain(layers).collect(),
+            changes: directory.fs(),
+            work: directory.work(),
+        }
+    }
+
     /// The bytes of the files that a container has written, and of those together with its image's. A layer whose description is
     /// damaged counts as empty.
     ///
@@ -145,9 +172,12 @@ impl Engine {
     /// Gives a container another name.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::ContainerNameTaken`].
+    /// [`Error::NoSuchContainer`], [`Error::NameUnchanged`], [`Error::ContainerNameTaken`].
     pub fn rename_container(&self, container: &str, name: &str) -> Result<(), Error> {
         let container = self.container(container)?;
+        if container.name == name {
+            return Err(Error::NameUnchanged);
+        }
         match self.store.rename_container(&container.id, name)? {
             None => Ok(()),
             Some(id) => Err(Error::ContainerNameTaken { name: name.to_owned(), id }),

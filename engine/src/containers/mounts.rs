@@ -4,7 +4,8 @@
 use super::request::{ContainerRequest, FirstFiles, MountRequest, RequestedSource, VolumesFrom};
 use crate::{Engine, Error, VolumeError};
 use rbuild_cache::{
-    ContainerMount, KeptVolume, LayerId, MissingHostPath, MountedFrom, VolumeDraft, VolumeName, VolumesLock,
+    ContainerMount, KeptVolume, LayerId, MissingHostPath, MountOrigin, MountedFrom, VolumeDraft, VolumeName,
+    VolumesLock,
 };
 use rbuild_executor::{ContainerVolume, RootView, Snapshots, VolumeSource, fill_volume};
 use rbuild_oci::{ContainerConfig, ImagePath};
@@ -106,6 +107,8 @@ impl Engine {
         let mounts = settings.into_iter().flat_map(|settings| settings.mounts);
         let given = mounts.filter(|mount| !is_flag(&mount.from)).map(|mount| ContainerMount {
             read_only: mount.read_only || from.access == Access::ReadOnly,
+            options: String::new(),
+            origin: MountOrigin::Container,
             ..mount
         });
         Ok(given.collect())
@@ -161,6 +164,7 @@ impl Filler<'_> {
             target: asked.target.to_string(),
             read_only: asked.access == Access::ReadOnly,
             options: asked.options.clone(),
+            origin: asked.origin,
         })
     }
 

@@ -1,6 +1,5 @@
 //! The network that a container asks for, made for its program.
 
-use super::request::ContainerRequest;
 use crate::{Engine, Error, NetworkError};
 use rbuild_cache::{
     Container, ContainerLock, ContainerNames, ContainerNetwork as Recorded, ContainerProgram,
@@ -18,14 +17,6 @@ use std::{
 const MOST_SHARED: usize = 64;
 
 impl Engine {
-    /// Sees that the ports are free that a container is to have.
-    ///
-    /// # Errors
-    /// [`Error::Executor`], which names one that is not.
-    pub fn check_ports(&self, request: &ContainerRequest) -> Result<(), Error> {
-        Ok(rbuild_executor::check_ports(&request.published)?)
-    }
-
     /// Makes an ordinary user's process, which must have one thread, root of the user namespace of a container that runs, so that it
     /// may have that container's network. False when there is no such container.
     ///

@@ -3,12 +3,12 @@
 use super::{process::Retention, recorded_limits};
 use rbuild_cache::{
     ContainerInput, ContainerLog, ContainerMount, ContainerNames, ContainerNetwork, ContainerSettings,
-    ContainerStreams, MountedFrom, PrivilegeOptions, ProcessOptions, PublishedPort, VolumeName,
+    ContainerStreams, MountOrigin, MountedFrom, PrivilegeOptions, ProcessOptions, PublishedPort, VolumeName,
 };
 use rbuild_executor::{FirstProcess, Limits};
 use rbuild_oci::{ContainerConfig, Empty, Healthcheck, ImagePath, Platform};
 use rbuild_planner::Access;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// `run`.
 #[derive(Clone, Debug)]
@@ -61,6 +61,10 @@ pub struct ContainerRequest {
     pub stdin: ContainerStdio,
     /// `--rm`.
     pub retention: Retention,
+    /// True if the caller is to stay with it.
+    pub attached: bool,
+    /// `--cidfile`, which the caller writes.
+    pub id_file: Option<PathBuf>,
     /// `--label`.
     pub labels: Vec<(String, String)>,
     /// `--stop-signal`.
@@ -97,6 +101,8 @@ pub struct MountRequest {
     pub access: Access,
     /// The options as they were written, for `inspect`.
     pub options: String,
+    /// The flag that asks for it.
+    pub origin: MountOrigin,
 }
 
 /// What a mount is to show.
@@ -133,6 +139,8 @@ pub struct VolumesFrom {
     pub container: String,
     /// May they be written to, where that container may?
     pub access: Access,
+    /// The flag as it was written, for `inspect`.
+    pub text: String,
 }
 
 impl MountRequest {
@@ -148,6 +156,7 @@ impl MountRequest {
             target,
             access: Access::ReadWrite,
             options: String::new(),
+            origin: MountOrigin::Usual,
         }
     }
 }
@@ -204,10 +213,13 @@ impl ContainerRequest {
                 ContainerStdio::Open => ContainerInput::Open,
             },
             mounts,
+            volumes_from: self.volumes_from.iter().map(|from| from.text.clone()).collect(),
             stop_timeout: self.stop_timeout,
             init: self.first == FirstProcess::Init,
             read_only: self.root_access == Access::ReadOnly,
             log: self.log,
+            attached: self.attached,
+            id_file: self.id_file.clone(),
             limits: recorded_limits::to_record(&self.limits),
             privileges: self.privileges.clone(),
             process: self.process.clone(),
@@ -242,7 +254,9 @@ impl ContainerRequest {
             config.healthcheck = Some(merged(health, config.healthcheck.unwrap_or_default()));
         }
         config.volumes.extend(self.anonymous_volumes.iter().map(|path| (path.to_string(), Empty {})));
-        config.exposed_ports.extend(self.exposed.iter().map(|port| (port.clone(), Empty {})));
+        let published = self.published.iter().map(|port| format!("{}/{}", port.container, port.protocol));
+        let exposed = self.exposed.iter().cloned().chain(published);
+        config.exposed_ports.extend(exposed.map(|port| (port, Empty {})));
         config.labels.extend(self.labels.iter().cloned());
         config
     }

@@ -5,7 +5,7 @@ mod joining;
 mod places;
 
 use crate::{Engine, Error, NetworkError, random_id::random_id};
-use rbuild_cache::{NamedNetwork, NetworkAttachment, NetworkName, Subnet};
+use rbuild_cache::{NamedNetwork, NetworkAttachment, NetworkName, NetworksLock, Subnet};
 use rbuild_executor::{check_network_programs, clear_network, host_subnets};
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -74,12 +74,20 @@ impl Engine {
         Ok(network.id)
     }
 
-    /// All networks, by their names.
+    /// All networks, by their names, but for those whose records are damaged.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn networks(&self) -> Result<Vec<NamedNetwork>, Error> {
         Ok(self.store.networks()?)
+    }
+
+    /// The ids of networks whose records are damaged. Nothing else is known of them, so that only their removal is possible.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn damaged_networks(&self) -> Result<Vec<String>, Error> {
+        Ok(self.store.damaged_networks()?)
     }
 
     /// The network called `name`: its name, its id, or the beginning of its id.
@@ -108,7 +116,7 @@ impl Engine {
         Ok(self.store.attachments(&network.id)?)
     }
 
-    /// Removes a network in which no container has a place.
+    /// Removes a network in which no container has a place; one whose record is damaged by its id, or the beginning of that.
     ///
     /// # Errors
     /// [`NetworkError::NoSuch`], [`NetworkError::InUse`], [`NetworkError::Predefined`]; [`Error::Executor`] when what a killed
@@ -118,21 +126,42 @@ impl Engine {
             return Err(NetworkError::Predefined(name.to_owned()).into());
         }
         let turn = self.store.lock_networks()?;
-        let network = self.named_network(name)?;
+        let network = match self.named_network(name) {
+            Err(missing @ Error::Network(NetworkError::NoSuch(_))) => {
+                return self.remove_damaged_network(name, &turn)?.ok_or(missing);
+            }
+            found => found?,
+        };
         clear_network(&self.store, &network, &turn)?;
-        let places = self.store.attachments(&network.id)?;
-        if !places.is_empty() {
-            let containers = places.into_iter().map(|place| (place.name, place.container)).collect();
-            return Err(NetworkError::InUse { name: network.name.to_string(), containers }.into());
-        }
+        self.check_empty(&network.id, network.name.as_str())?;
         Ok(self.store.remove_network(&network.id, &turn)?)
     }
 
+    /// Removes the network with this id, or beginning of an id, if its record is damaged. What killed containers have left of it in the
+    /// kernel is not known.
+    fn remove_damaged_network(&self, id: &str, turn: &NetworksLock) -> Result<Option<()>, Error> {
+        let all = self.store.damaged_networks()?;
+        let mut fitting = all.into_iter().filter(|damaged| !id.is_empty() && damaged.starts_with(id));
+        let (Some(id), None) = (fitting.next(), fitting.next()) else { return Ok(None) };
+        for (_, left) in self.store.left_attachments(&id, turn)? {
+            left.release(turn)?;
+        }
+        self.check_empty(&id, &id)?;
+        Ok(Some(self.store.remove_network(&id, turn)?))
+    }
+
+    /// Sees that no container has a place in a network.
+    fn check_empty(&self, id: &str, name: &str) -> Result<(), Error> {
+        let places = self.store.attachments(id)?;
+        if places.is_empty() {
+            return Ok(());
+        }
+        let containers = places.into_iter().map(|place| (place.name, place.container)).collect();
+        Err(NetworkError::InUse { name: name.to_owned(), containers }.into())
+    }
+
     /// Removes those of `networks` in which no container has a place; gives their names.
-    ///
-    /// # Errors
-    /// As [`Engine::remove_named_network`], but for networks that are in use or gone.
-    pub fn prune_networks(&self, networks: &[NamedNetwork]) -> Result<Vec<String>, Error> {
+    pub(crate) fn prune_networks(&self, networks: &[NamedNetwork]) -> Result<Vec<String>, Error> {
         let mut removed = Vec::new();
         for network in networks {
             match self.remove_named_network(&network.id) {

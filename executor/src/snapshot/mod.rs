@@ -174,7 +174,7 @@ impl Snapshots {
     }
 
     /// The use that overlayfs makes of this store. Asked for when a mount was refused, which may have another reason.
-    fn overlays(&self) -> Overlays {
+    pub(crate) fn overlays(&self) -> Overlays {
         *self.0.overlays.get_or_init(|| overlay::probe(self.store()))
     }
 }

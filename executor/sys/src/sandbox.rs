@@ -40,6 +40,7 @@ use crate::{
     userns::PrivilegeKind,
 };
 pub use join::{Joining, join};
+pub use kernel_view::{masked_paths, read_only_paths};
 pub use mount_point::MountPoints;
 use process::Entering;
 pub use process::{Confinement, FirstProcess, Identity, Process};
@@ -152,7 +153,8 @@ pub struct SandboxSpec<'a> {
     pub cgroups: Option<&'a Cgroups>,
     /// What its processes may use.
     pub limits: &'a Limits,
-    /// The terminal that becomes the controlling one and `/dev/console`; it should also be `stdio`.
+    /// The file system of terminals whose first one becomes the controlling one and `/dev/console`; that should also be `stdio`.
+    /// It can be used for one sandbox. Without it the sandbox has no terminal, and gets an empty file system for them.
     pub terminal: Option<BorrowedFd<'a>>,
     /// Descriptors 0 to 2.
     pub stdio: Stdio<'a>,

@@ -11,7 +11,7 @@ use crate::{
 use nix::sys::stat::makedev;
 use std::{
     ffi::{CStr, OsStr},
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
@@ -174,18 +174,19 @@ fn show_node(program: &mut Program, path: &Path, target: &CStr) -> Result<(), Sa
 
 fn add_terminals(program: &mut Program, spec: &SandboxSpec<'_>) {
     program.make_directory(At::Here, c"pts", 0o755);
+    if let Some(devices) = spec.terminal {
+        program.move_mount(At::Fd(devices.as_raw_fd()), At::Here, c"pts");
+        program.make_file(At::Here, c"console", 0o600);
+        let flags = libc::MS_BIND;
+        program.mount(&Mount { source: c"pts/0", target: c"console", kind: c"", flags, options: c"" });
+        return;
+    }
     let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
     let devpts = |options| Mount { source: c"devpts", target: c"pts", kind: c"devpts", flags, options };
     // Group 5, tty, may have no id in a user namespace.
     program.mount(&devpts(c"newinstance,ptmxmode=0666,mode=0620,gid=5"));
     program.on_error(OnError::IgnoreOnly(&[libc::EINVAL])).else_next(1);
     program.mount(&devpts(c"newinstance,ptmxmode=0666,mode=0620"));
-    let console = spec.terminal.and_then(|slave| clone_tree(slave, Path::new(""), Submounts::Leave).ok());
-    // A terminal of another mount namespace cannot be shown by name; it works without.
-    if let Some(console) = console {
-        let console = program.hold(console);
-        program.make_file(At::Here, c"console", 0o600).move_mount(At::Fd(console), At::Here, c"console");
-    }
 }
 
 /// Mounts the message queues over the staging place; a kernel without them gets an empty directory, as what

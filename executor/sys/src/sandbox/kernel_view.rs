@@ -35,6 +35,20 @@ const MASKED_IN_SYS: [&CStr; 2] = [c"/sys/firmware", c"/sys/devices/virtual/powe
 /// Paths that can be read only (Docker's list).
 const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
 
+/// The paths that show as empty to a process that is to see nothing of the machine.
+pub fn masked_paths() -> impl Iterator<Item = String> {
+    texts(MASKED_FILES.iter().chain(&MASKED_IN_PROC).chain(&MASKED_IN_SYS))
+}
+
+/// The paths that such a process can only read.
+pub fn read_only_paths() -> impl Iterator<Item = String> {
+    texts(READ_ONLY.iter())
+}
+
+fn texts<'a>(paths: impl Iterator<Item = &'a &'static CStr>) -> impl Iterator<Item = String> {
+    paths.map(|path| path.to_string_lossy().into_owned())
+}
+
 /// A path that does not exist on this kernel needs no mask.
 const MISSING: OnError = OnError::IgnoreOnly(&[libc::ENOENT]);
 

@@ -347,7 +347,7 @@ fn a_terminal_is_the_controlling_one() {
         cgroups: None,
         limits: &rbuild_sys::limits::Limits::default(),
         privileges: &rbuild_sys::privileges::Privileges::default(),
-        terminal: Some(slave),
+        terminal: Some(pair.devices.as_fd()),
         stdio: Stdio { stdin: Some(slave), stdout: slave, stderr: slave },
     };
     let mut running = rbuild_sys::sandbox::start(&spec).unwrap();
@@ -359,7 +359,7 @@ fn a_terminal_is_the_controlling_one() {
     let hung_up = master.read_to_end(&mut output).unwrap_err();
     assert_eq!(hung_up.raw_os_error(), Some(libc::EIO));
     let output = String::from_utf8_lossy(&output);
-    for part in ["/dev/console", "33 99", "to tty"] {
+    for part in ["/dev/pts/0\r", "/dev/console", "33 99", "to tty"] {
         assert!(output.contains(part), "{part}: {output}");
     }
 }
