@@ -54,10 +54,8 @@ pub struct HostConfig {
     /// How soon its processes are killed when the machine has no memory.
     pub oom_score_adj: i32,
     /// Parameters of its kernel.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
     /// Notes for other programs.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Devices beside the usual ones, by their paths.
     pub devices: Vec<DeviceMapping>,
@@ -68,7 +66,6 @@ pub struct HostConfig {
     /// `--security-opt`s.
     pub security_opt: Option<Vec<String>>,
     /// `--tmpfs`: options by path.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tmpfs: BTreeMap<String, String>,
     /// Bytes of `/dev/shm`.
     pub shm_size: u64,
@@ -99,10 +96,8 @@ pub struct HostConfig {
     /// What of the kernel can only be read.
     pub readonly_paths: Option<Vec<String>>,
     /// What was asked for by `--mount`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<AskedMount>,
     /// True if its first process is one that hands on signals.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
     /// The kind of its network.
     pub network_mode: String,

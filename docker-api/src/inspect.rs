@@ -16,8 +16,11 @@ use rbuild::{
     ImageId, Timestamp, VolumeName,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Fields of a `HostConfig` that are not printed when there is nothing in them.
+const LEFT_OUT: [&str; 5] = ["Annotations", "Init", "Mounts", "Sysctls", "Tmpfs"];
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -354,6 +357,14 @@ impl ContainerInspect {
         let mut whole = value(self);
         if let Some(fields) = whole.as_object_mut() {
             fields.retain(|name, value| !name.starts_with("Size") || !value.is_null());
+        }
+        if let Some(fields) = whole["HostConfig"].as_object_mut() {
+            let is_unset = |value: &Value| {
+                value.is_null()
+                    || value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(Map::is_empty)
+            };
+            fields.retain(|name, value| !LEFT_OUT.contains(&name.as_str()) || !is_unset(value));
         }
         if let Some(fields) = whole["State"].as_object_mut() {
             fields.retain(|name, value| name != "Health" || !value.is_null());

@@ -5,7 +5,7 @@ use rbuild_cache::{
     CachePart, Container, Effect, EvictedBy, ImagePrune, ImageUsage, LayerId, Limit, MountPrune,
     PruneOptions, RecordPrune, RecordUsage, Store, Usage, Volume, VolumeName,
 };
-use rbuild_oci::{ImageId, Timestamp};
+use rbuild_oci::{ImageId, Reference, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 
 /// One line of `df`.
@@ -223,8 +223,10 @@ pub struct Pruned {
     pub networks: Vec<String>,
     /// The names of volumes that went.
     pub volumes: Vec<String>,
-    /// What became of images: `untagged: …`, `deleted: …`.
-    pub images: Vec<String>,
+    /// The names of images that went.
+    pub untagged: Vec<Reference>,
+    /// The images that went.
+    pub images: Vec<ImageId>,
     /// The parts of the build cache that went.
     pub cache: Vec<CacheEntry>,
     /// Bytes freed.
@@ -305,8 +307,7 @@ impl Engine {
         let options = request.options(&self.store)?;
         let before = if request.build_cache == PruneCache::Keep { Vec::new() } else { self.cache_entries()? };
         let report = self.store.prune(&options)?;
-        pruned.images.extend(report.references.iter().map(|name| format!("untagged: {}", name.familiar())));
-        pruned.images.extend(report.images.iter().map(|image| format!("deleted: {image}")));
+        (pruned.untagged, pruned.images) = (report.references, report.images);
         let layers = report.records.iter().map(|(_, record)| record.layer.to_string());
         let garbage = report.layers.iter().map(ToString::to_string);
         let gone: HashSet<String> =

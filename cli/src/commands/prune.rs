@@ -13,7 +13,7 @@ use rbuild::{
     CacheEntry, Engine, ImageId, PruneCache, PruneContainers, PruneEffect, PruneImages, PruneNetworks,
     PruneRequest, PruneVolumes, Timestamp, VolumeName,
 };
-use rbuild_docker_api::{CacheFilter, FilterError, PruneFilter, human_size};
+use rbuild_docker_api::{CacheFilter, FilterError, PruneFilter, human_size, with_tag};
 use std::io::{self, BufRead};
 
 /// Removes dangling images, or with `--all` every image without a container.
@@ -210,11 +210,13 @@ pub(super) fn effect(dry_run: bool) -> PruneEffect {
 pub(super) fn prune(engine: &Engine, request: &PruneRequest, now: Timestamp) -> Result<(), CliError> {
     let is_dry = request.effect == PruneEffect::Report;
     let pruned = engine.prune(request)?;
+    let untagged = pruned.untagged.iter().map(|name| format!("untagged: {}", with_tag(name)));
+    let images = untagged.chain(pruned.images.iter().map(|image| format!("deleted: {image}"))).collect();
     let kinds = [
         ("Containers", &pruned.containers),
         ("Networks", &pruned.networks),
         ("Volumes", &pruned.volumes),
-        ("Images", &pruned.images),
+        ("Images", &images),
     ];
     let mut text: String = kinds.iter().map(|(kind, names)| deleted(kind, names)).collect();
     text.push_str(&cache::summary(&pruned.cache, now));

@@ -12,13 +12,48 @@ use serde_json::Value;
 const MAX_DEPTH: usize = 100;
 
 /// Fields that hold maps, in which a key that is not there is no mistake.
-const MAPS: [&str; 6] = ["Labels", "ExposedPorts", "Volumes", "Annotations", "Sysctls", "Data"];
+const MAPS: [&str; 9] = [
+    "Labels",
+    "ExposedPorts",
+    "Volumes",
+    "Annotations",
+    "Sysctls",
+    "Data",
+    "Tmpfs",
+    "PortBindings",
+    "DriverOpts",
+];
 /// The field of a row that is asked for with a name behind it: an object with the labels, nothing in the row of headings.
 pub(crate) const LABEL: &str = "Label";
 /// The field that holds an object which docker does not look into where there is none.
 const HEALTH: &str = "Health";
 /// Fields that hold lists.
-const LISTS: [&str; 8] = ["Cmd", "Entrypoint", "Env", "OnBuild", "Shell", "Args", "RepoTags", "RepoDigests"];
+const LISTS: [&str; 24] = [
+    "Aliases",
+    "Args",
+    "Binds",
+    "CapAdd",
+    "CapDrop",
+    "Cmd",
+    "DNSNames",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "MaskedPaths",
+    "OnBuild",
+    "ReadonlyPaths",
+    "RepoDigests",
+    "RepoTags",
+    "SecurityOpt",
+    "Shell",
+    "SecondaryIPAddresses",
+    "VolumesFrom",
+];
 
 impl Template {
     /// The text of the template for `value`.
