@@ -79,6 +79,8 @@ impl Engine {
             }
         };
         let (code, reason) = explain(&failed);
+        // a socket that is closed before all requests were read takes what was sent with it
+        while caller.next().is_some() {}
         caller.send(&Message::Failed { code, reason });
     }
 
