@@ -1,9 +1,9 @@
 //! All errors that can end a request, and who has to act on each.
 
 use crate::{
-    AnnotationError, CacheMountError, DebugError, Diagnostic, Failures, Hint, ImageHolder, LayoutReference,
-    NetworkError, PauseError, PrivilegeError, Remains, StepFailure, UnknownContainer, VolumeError,
-    diagnostic::DockerfileText, remote_sources::RemoteError,
+    AnnotationError, CacheMountError, ContainerError, DebugError, Diagnostic, Failures, Hint, ImageHolder,
+    LayoutReference, NetworkError, PauseError, PrivilegeError, Remains, StepFailure, UnknownContainer,
+    VolumeError, diagnostic::DockerfileText, remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
@@ -171,12 +171,6 @@ pub enum Error {
         /// Who has it.
         id: String,
     },
-    /// A container is to be called what it is called.
-    #[error("renaming a container with the same name as its current name")]
-    NameUnchanged,
-    /// The log of a container is asked for that keeps none.
-    #[error("configured logging driver does not support reading: container {0} has --log-driver none")]
-    LogNotKept(String),
     /// A container is running and should not be.
     #[error("container {0} is running")]
     ContainerRunning(String),
@@ -200,14 +194,9 @@ pub enum Error {
     /// A container does not run and should.
     #[error("container {0} is not running")]
     ContainerNotRunning(String),
-    /// A signal could not be sent to a container.
-    #[error("container {name} does not take the signal: {reason}")]
-    SignalRefused {
-        /// The container.
-        name: String,
-        /// Why.
-        reason: String,
-    },
+    /// A container does not do what is asked.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A command line that cannot be started.
     #[error("no command specified: the image has neither ENTRYPOINT nor CMD")]
     NoCommand,
@@ -443,14 +432,12 @@ impl Error {
             | Self::Volume(_)
             | Self::CacheMount(_)
             | Self::ContainerNameTaken { .. }
-            | Self::NameUnchanged
-            | Self::LogNotKept(_)
             | Self::ContainerRunning(_)
             | Self::ContainerNotRunning(_)
             | Self::Pause(_)
             | Self::Network(_)
             | Self::LimitsRefused { .. }
-            | Self::SignalRefused { .. }
+            | Self::Container(_)
             | Self::NoCommand
             | Self::NotAChange { .. }
             | Self::Debug(_)

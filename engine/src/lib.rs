@@ -23,6 +23,7 @@ mod cache_mounts;
 mod cache_output;
 mod causes;
 mod compare;
+mod container_error;
 mod containers;
 mod context;
 mod definition;
@@ -115,6 +116,7 @@ pub use causes::Causes;
 pub use compare::{
     Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
 };
+pub use container_error::ContainerError;
 pub use containers::{
     Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerFiles, ContainerRequest,
     ContainerSizes, ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles,

@@ -1,7 +1,7 @@
 //! What is asked of a container that runs, from outside: to stop, to end, to say when it has.
 
 use super::monitor::{Attached, MonitorMessage};
-use crate::{Engine, Error};
+use crate::{ContainerError, Engine, Error};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -24,7 +24,7 @@ impl Engine {
     /// Sends a signal to the first process of a container that runs.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`Error::SignalRefused`].
+    /// [`Error::NoSuchContainer`], [`Error::ContainerNotRunning`], [`ContainerError::SignalRefused`].
     pub fn signal_container(&self, name: &str, signal: i32) -> Result<(), Error> {
         let container = self.container(name)?;
         let monitor = self.connect(&container)?;
@@ -33,7 +33,7 @@ impl Engine {
             match monitor.next()? {
                 MonitorMessage::Done => return self.wake_for(&container, signal),
                 MonitorMessage::Refused(reason) => {
-                    return Err(Error::SignalRefused { name: container.name, reason });
+                    return Err(ContainerError::SignalRefused { name: container.name, reason }.into());
                 }
                 MonitorMessage::Gone => return Err(Error::ContainerNotRunning(container.name)),
                 // it ended as the signal came

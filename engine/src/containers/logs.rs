@@ -1,7 +1,7 @@
 //! Reading what a container has written, and what it goes on to write.
 
 use super::{log_files, monitor::OutputStream};
-use crate::{Engine, Error};
+use crate::{ContainerError, Engine, Error};
 use rbuild_cache::{Container, ContainerState};
 use rbuild_oci::Timestamp;
 use std::{
@@ -72,7 +72,7 @@ impl Engine {
     /// Hands each entry of a container's log that `request` asks for to `take`, until there are no more or it returns false.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::LogNotKept`], [`Error::Io`].
+    /// [`Error::NoSuchContainer`], [`ContainerError::LogNotKept`], [`Error::Io`].
     pub fn logs(
         &self,
         name: &str,
@@ -81,7 +81,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let container = self.container(name)?;
         if container.settings.as_ref().is_some_and(|settings| !settings.log.is_kept) {
-            return Err(Error::LogNotKept(container.name));
+            return Err(ContainerError::LogNotKept(container.name).into());
         }
         let path = self.store.container(&container.id).log();
         let fail = |source| Error::Io { action: "read", path: path.clone(), source };

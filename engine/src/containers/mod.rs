@@ -37,7 +37,7 @@ pub use request::{
     VolumesFrom,
 };
 
-use crate::{Engine, Error, Force, PauseError, UnknownContainer};
+use crate::{ContainerError, Engine, Error, Force, PauseError, UnknownContainer};
 use rbuild_cache::{Container, ContainerDirectory, ContainerState, StoreError};
 use rbuild_executor::Snapshots;
 use rbuild_image::ImageError;
@@ -172,11 +172,11 @@ impl Engine {
     /// Gives a container another name.
     ///
     /// # Errors
-    /// [`Error::NoSuchContainer`], [`Error::NameUnchanged`], [`Error::ContainerNameTaken`].
+    /// [`Error::NoSuchContainer`], [`ContainerError::NameUnchanged`], [`Error::ContainerNameTaken`].
     pub fn rename_container(&self, container: &str, name: &str) -> Result<(), Error> {
         let container = self.container(container)?;
         if container.name == name {
-            return Err(Error::NameUnchanged);
+            return Err(ContainerError::NameUnchanged.into());
         }
         match self.store.rename_container(&container.id, name)? {
             None => Ok(()),
