@@ -3,7 +3,8 @@
 //! what the container needs of the store, so that no collection takes it.
 //!
 //! A container is made whole in temporary space, with its lock held, and a rename gives it its name; removing it
-//! renames it back into temporary space first. The record is on the disk before it has its name. The running program is
+//! renames it back into temporary space first. The record is on the disk before it has its name, but for that of a container which goes
+//! with its program. The running program is
 //! noted not there but in the lock's file, without a sync, because no program outlives a power cut. The process that runs the
 //! program may keep three files more there: `log`, with what the program writes, `health`, with what its checks have found, and `monitor`,
 //! a socket to talk to it.
@@ -377,6 +378,10 @@ impl ContainerDirectory {
     pub(crate) fn recorded(&self) -> Result<Option<Container>, StoreError> {
         let path = self.path.join("config.json");
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
+        // by a power cut, since that of one that goes with its program is not on the disk at once: nothing is lost if it has written nothing
+        if bytes.is_empty() && list(&self.fs())?.is_empty() {
+            return Ok(None);
+        }
         let damaged = |source| StoreError::Document { path: path.clone(), source };
         let container: Container = serde_json::from_slice(&bytes).map_err(damaged)?;
         // the id is part of paths
@@ -386,13 +391,15 @@ impl ContainerDirectory {
         Ok(Some(container))
     }
 
-    /// Replaces the record; it is on the disk before it has its name.
+    /// Replaces the record; it is on the disk before it has its name, unless the container goes with its program anyway.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
     pub fn write(&self, container: &Container) -> Result<(), StoreError> {
         let json = serde_json::to_vec(container).expect("a container's record is strings and numbers");
-        whole_file::write(self.store.space(), &self.path.join("config.json"), &json, Durability::DiskFirst)
+        let durability =
+            if container.remove_when_ended { Durability::DiskLater } else { Durability::DiskFirst };
+        whole_file::write(self.store.space(), &self.path.join("config.json"), &json, durability)
     }
 
     /// Changes the record, unless the container has been removed. No other process changes it meanwhile.

@@ -1,7 +1,9 @@
 //! Containers' records.
 
 use crate::fixture::{child, container, layer, now, parent, store};
-use rbuild_cache::{ContainerProgram, ContainerState, NewContainer, Next, PruneOptions, StoreError};
+use rbuild_cache::{
+    Container, ContainerProgram, ContainerState, NewContainer, Next, PruneOptions, StoreError,
+};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -32,6 +34,29 @@ fn a_record_comes_back_until_the_container_is_removed() {
     assert_eq!(ids(store.containers().unwrap()), ["c", "d"]);
     directory.remove().unwrap();
     assert_eq!(ids(store.containers().unwrap()), ["d"]);
+}
+
+#[test]
+fn a_record_that_a_power_cut_has_emptied_is_none_unless_something_was_written() {
+    let (_directory, store) = store();
+    let passing = Container { remove_when_ended: true, ..container("p", &[]) };
+    for name in ["emptied", "written"] {
+        let record = Container { id: name.to_owned(), name: name.to_owned(), ..passing.clone() };
+        let NewContainer::Made(directory, lock) = store.create_container(&record, Next::Start, None).unwrap()
+        else {
+            panic!("{name} is taken")
+        };
+        assert_eq!(directory.read().unwrap().map(|found| found.name).as_deref(), Some(name));
+        drop(lock);
+        fs::write(store.root().join("containers").join(name).join("config.json"), "").unwrap();
+    }
+    fs::write(store.container("written").fs().join("file"), "x").unwrap();
+    let made = store.create_container(&container("next", &[]), Next::Leave, None).unwrap();
+    assert!(matches!(made, NewContainer::Made(..)));
+    assert!(matches!(store.container("written").read(), Err(StoreError::Document { .. })));
+    let ids: Vec<String> =
+        store.containers().unwrap().iter().filter_map(|left| left.id().map(str::to_owned)).collect();
+    assert_eq!(ids, ["next", "written"]);
 }
 
 #[test]
