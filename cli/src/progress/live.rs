@@ -234,8 +234,14 @@ impl Live {
 }
 
 impl Running {
-    fn output(&mut self, bytes: &[u8]) {
+    fn output(&mut self, mut bytes: &[u8]) {
         let Self { line, log, .. } = self;
+        // a program may write millions of lines, of which the last ones are all that is shown
+        let mut ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+        if let Some((end, _)) = ends.nth(LOG_LINES) {
+            let _ = line.rest();
+            bytes = &bytes[end + 1..];
+        }
         line.feed(bytes, |text| {
             log.push_back(without_colors(text));
             if log.len() > LOG_LINES {

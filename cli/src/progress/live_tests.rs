@@ -203,3 +203,18 @@ fn a_wait_for_a_registry_stays_as_a_line_and_is_no_warning_of_the_end() {
     let lines = screen.lines.join("\n");
     assert!(lines.starts_with(said) && !lines.contains("found"), "{lines}");
 }
+
+#[test]
+fn of_much_output_the_last_lines_are_shown() {
+    let mut screen = Screen::new(40, 20);
+    screen.begin(1, "a", 0);
+    screen.output(1, "begun ");
+    let many: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    screen.output(1, &(many + "rest"));
+    screen.draw(100);
+    let shown: Vec<String> = (994..1000).map(|number| format!(" => => # {number}")).collect();
+    assert_eq!(screen.lines[2..], shown);
+    screen.output(1, " of it\n");
+    screen.draw(300);
+    assert_eq!(screen.lines.last().unwrap(), " => => # rest of it");
+}
