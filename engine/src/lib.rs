@@ -237,6 +237,7 @@ impl Engine {
     pub fn open(options: EngineOptions) -> Result<Self, Error> {
         let store = Store::open(&options.root, &store_writer()?, options.clock)?;
         let isolation = Arc::new(Isolation::new(&store));
+        isolation.end_left_behind();
         let web = Client::new(options.registry);
         let remote = RemoteImages::new(&store, &web);
         Ok(Self { store, isolation, remote, web, failed_steps: FailedStepBudget::default() })

@@ -111,7 +111,7 @@ impl Isolation {
     /// by itself; this is for one that was stopped or frozen. What cannot be read is left alone.
     pub fn end_left_behind(&self) {
         let Ok(entries) = fs::read_dir(&self.guards) else { return };
-        let mut left = false;
+        let mut left = Vec::new();
         for entry in entries.flatten() {
             let Some(guard) =
                 entry.file_name().to_str().and_then(|name| name.parse::<ProcessIdentity>().ok())
@@ -124,13 +124,13 @@ impl Isolation {
             if runs || (builder.is_none() && guard.is_running()) {
                 continue;
             }
-            if guard.kill().is_ok() {
-                let _ = fs::remove_file(entry.path());
-            }
-            left = true;
+            left.push((guard.kill().is_ok(), entry.path()));
         }
-        if left {
-            remove_left_behind();
+        // the files stay for a next time while processes are still ending
+        if !left.is_empty() && remove_left_behind() {
+            for (_, path) in left.iter().filter(|(is_killed, _)| *is_killed) {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }

@@ -125,6 +125,13 @@ fn outlive(test: &str, ends: &[&[&str]], start: impl Fn(&Arena, &str, &str) -> C
             }
             let ended = rbuild.wait().unwrap();
             assert!(ended.signal().is_some() || ended.code() != Some(0), "{ended:?}");
+            // any command removes its control groups, once the last process has left them
+            let pid = format!("rbuild-{}-", rbuild.id());
+            let is_left = || cgroups_of_the_dead().iter().any(|path| path.contains(&pid));
+            crate::wait_for(|| {
+                arena.run(&["images"]);
+                !is_left()
+            });
         }
         // and the next build finds nothing in its way
         arena.builds(&dockerfile("", "RUN true"));

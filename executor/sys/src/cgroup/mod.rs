@@ -261,14 +261,16 @@ impl Drop for Cgroup {
 }
 
 /// Removes the groups that rbuild processes which were killed have left beside this one's, in every hierarchy. What cannot be read or
-/// removed stays.
-pub fn remove_left_behind() {
+/// removed stays. False if processes are still ending in one of them.
+#[must_use]
+pub fn remove_left_behind() -> bool {
     let groups = read_proc("/proc/self/cgroup").unwrap_or_default();
-    for (_, hierarchy) in Hierarchy::all_of(&groups).unwrap_or_default() {
-        if let Ok(parent) = hierarchy.open() {
-            sweep(parent.as_fd());
-        }
+    let hierarchies = Hierarchy::all_of(&groups).unwrap_or_default();
+    let mut done = true;
+    for parent in hierarchies.iter().filter_map(|(_, hierarchy)| hierarchy.open().ok()) {
+        done &= sweep(parent.as_fd());
     }
+    done
 }
 
 /// Puts rules for devices on a version 2 group.
@@ -294,7 +296,7 @@ impl Group {
     /// This process's group in `hierarchy`.
     fn below(hierarchy: &Hierarchy) -> Option<Self> {
         let parent = hierarchy.open().ok()?;
-        sweep(parent.as_fd());
+        let _ = sweep(parent.as_fd());
         let name = format!("{PREFIX}{}", ProcessIdentity::own().ok()?);
         Self::make(parent, name, None).ok()
     }
@@ -327,8 +329,9 @@ fn open_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-/// Removes the groups of processes that have ended without doing so. A group that has processes stays.
-fn sweep(parent: BorrowedFd<'_>) {
+/// Removes the groups of processes that have ended without doing so. A group that has processes stays; false if there is one.
+fn sweep(parent: BorrowedFd<'_>) -> bool {
+    let mut done = true;
     for name in names(parent) {
         let identity = name.strip_prefix(PREFIX).and_then(|text| text.parse::<ProcessIdentity>().ok());
         if identity.is_none_or(|process| process.is_running()) {
@@ -340,8 +343,9 @@ fn sweep(parent: BorrowedFd<'_>) {
             freeze::thaw_below(group.as_fd(), &child);
             let _ = unlinkat(&group, child.as_str(), UnlinkatFlags::RemoveDir);
         }
-        let _ = unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir);
+        done &= unlinkat(parent, name.as_str(), UnlinkatFlags::RemoveDir) != Err(Errno::EBUSY);
     }
+    done
 }
 
 /// The directories in `parent`; none if it cannot be read.
