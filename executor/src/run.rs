@@ -11,7 +11,10 @@ use crate::{
     snapshot::RootMount,
     step_limits::{StepLimits, Watch},
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use rbuild_cache::{Cancel, CommandWrites, LayerDraft, LayerId};
 use rbuild_oci::go_quoted;
 use rbuild_planner::{Access, RunAction, Security};
@@ -34,12 +37,22 @@ use std::{
     path::Path,
     process::ExitStatus,
     sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// With less than this many bytes left a failing command has probably failed for want of space.
 const FULL: u64 = 1 << 20;
 /// How often a waiting worker looks whether it should give up, in milliseconds.
 const CANCEL_CHECK_MS: u16 = 25;
+
+/// The bytes that a command's pipe holds, enough for what it writes in a [`REST`].
+const PIPE: i32 = 256 << 10;
+/// The time after a read for which a command that writes without a pause may fill its pipe: many small pieces cost it and the build
+/// more than few large ones.
+const REST: Duration = Duration::from_millis(1);
+/// So many reads that come closer upon each other than that make such a command.
+const DENSE: u32 = 32;
 
 /// One RUN to carry out.
 #[derive(Clone, Copy)]
@@ -237,8 +250,11 @@ pub(crate) fn environment(run: &Run<'_>) -> Vec<OsString> {
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), ExecutorError> {
-    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-        .map_err(|errno| ExecutorError::system("pipe2", b"", errno))
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+        .map_err(|errno| ExecutorError::system("pipe2", b"", errno))?;
+    // a user may have used up what all pipes may hold
+    let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(PIPE));
+    Ok((reader, writer))
 }
 
 /// Passes the command's output on until every process that could write has closed it.
@@ -249,6 +265,7 @@ fn pump(
 ) -> Result<(), ExecutorError> {
     let mut buffer = vec![0; 64 << 10];
     let mut reader = File::from(reader);
+    let (mut last, mut close) = (Instant::now(), 0);
     loop {
         let is_ready = poll_once(reader.as_fd())?;
         watch.check(running)?;
@@ -258,7 +275,15 @@ fn pump(
         }
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) => output(&buffer[..count]),
+            Ok(count) => {
+                output(&buffer[..count]);
+                close = if last.elapsed() < REST { close + 1 } else { 0 };
+                // what has come is not all that the pipe holds
+                if close >= DENSE && count < buffer.len() {
+                    thread::sleep(REST);
+                }
+                last = Instant::now();
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(ExecutorError::system("read", b"the command's output", error)),
         }
