@@ -51,7 +51,7 @@ pub use store::{
 pub use store::{FailedFiles, FailedStepBudget, FailedStepFiles};
 pub use store::{
     HeldAttachment, NamedNetwork, NetworkAttachment, NetworkName, NetworkSubnet, NetworksLock, Subnet,
-    is_alias,
+    hardware_address, is_alias,
 };
 pub use store::{ListedManifest, ManifestList, OpenUpload};
 pub use verify::{Fault, FaultState, FoundFault, LayerFiles, Repair, TarBlob, Verified, proves_damage};

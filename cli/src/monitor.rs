@@ -69,7 +69,8 @@ pub(crate) fn warn_of_limit(flags: &str, reason: &str) {
 /// Says that a container has no network of its own.
 pub(crate) fn tell_of_network(reason: &str) {
     exit::tell(&format!(
-        "{reason}: the network of the container is the host's, whose local services it can reach"
+        "{reason}: the network of the container is the host's, whose local services it can reach; its ports are the host's, \
+         where users get none below 1024 (--network host asks for this, without a note)"
     ));
 }
 

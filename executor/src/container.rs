@@ -354,6 +354,7 @@ pub fn start_container(
     // as late as it can be, since the network is made by another program meanwhile
     container.isolation.guard()?;
     let network = network.ready()?;
+    network.check_parameters(&container.process.kernel)?;
     let guest = Guest {
         isolation: container.isolation,
         command: container.argv,

@@ -13,6 +13,7 @@ use rbuild_cache::{
 };
 use rbuild_sys::{network::Interface, sandbox};
 use std::{
+    collections::BTreeMap,
     io, mem,
     os::fd::{AsFd, OwnedFd},
 };
@@ -102,6 +103,23 @@ impl ContainerNetwork {
     #[must_use]
     pub fn missing(&self) -> Option<&str> {
         self.missing.as_deref()
+    }
+
+    /// Sees that `parameters` of the kernel would not be the host's.
+    ///
+    /// # Errors
+    /// [`ExecutorError::ParameterOfHost`].
+    pub(crate) fn check_parameters(
+        &self,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<(), ExecutorError> {
+        let mut of_network = parameters.keys().filter(|name| name.starts_with("net."));
+        match (&self.kind, of_network.next()) {
+            (Kind::Host, Some(name)) => {
+                Err(ExecutorError::ParameterOfHost { name: name.clone(), missing: self.missing.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What leads out of a network of its own, each into the network that has a name, if it has.

@@ -156,6 +156,14 @@ pub enum ExecutorError {
         /// The reason.
         reason: String,
     },
+    /// A parameter of a network that is the host's.
+    #[error("sysctl '{name}' not allowed in host network namespace{}", because(.missing.as_deref()))]
+    ParameterOfHost {
+        /// The parameter.
+        name: String,
+        /// Why there is no other network, if one was asked for.
+        missing: Option<String>,
+    },
     /// A network with a name cannot be had.
     #[error("the network cannot be had: {reason}")]
     NamedNetwork {
@@ -414,6 +422,10 @@ fn mebibytes(bytes: u64) -> String {
 /// A duration for people.
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn listed(platforms: &[Platform]) -> String {

@@ -29,6 +29,7 @@ impl ExecutorError {
             | Self::UnknownArchiveEntry { .. }
             | Self::WhiteoutInArchive { .. }
             | Self::UnknownUser { .. }
+            | Self::ParameterOfHost { .. }
             | Self::UnknownGroup { .. }
             | Self::HostName { .. }
             | Self::IdOutOfRange { .. }
@@ -86,7 +87,9 @@ fn spawn_class(error: &SpawnError) -> FailureClass {
         | SpawnError::NotFound { .. }
         | SpawnError::Exec { .. }
         | SpawnError::EmptyCommand => Input,
-        SpawnError::ImagePath { source, .. } => FailureClass::of_io(source, Input),
+        SpawnError::ImagePath { source, .. } | SpawnError::Parameter { source, .. } => {
+            FailureClass::of_io(source, Input)
+        }
         SpawnError::Prepare { .. } | SpawnError::Setup { .. } => Environment,
     }
 }

@@ -5,13 +5,18 @@
 
 use crate::foreign_program::{self, Finished, PATH};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use rbuild_cache::{BoundPort, NamedNetwork, NetworkAttachment};
+use rbuild_cache::{BoundPort, NamedNetwork, NetworkAttachment, hardware_address};
+use rbuild_sys::network::set_hardware_address;
 use serde_json::{Value, json};
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Seek, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    os::fd::{AsRawFd, BorrowedFd},
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -78,6 +83,9 @@ impl Netavark {
         let (network, attachment) = place;
         self.close_loopback(network)?;
         self.run("setup", state, namespace, place)?;
+        // otherwise it changes as containers come and go, and the others send to the old one until they notice
+        let gateways = network.subnets.iter().map(|one| &one.gateway);
+        set_hardware_address(&network.interface, hardware_address(gateways))?;
         let server = first_v4(network.subnets.iter().map(|one| &one.gateway));
         let (Some(server), Some(own)) = (server, first_v4(&attachment.addresses)) else { return Ok(()) };
         await_name(server, &attachment.container[..12], own)
@@ -256,12 +264,14 @@ fn forget_dead_server(state: &Path) {
     }
 }
 
-/// The process that answers for names, if it runs.
+/// The process that answers for names, if it runs: one that was killed and that nobody has waited for has no command line.
 fn running_server(state: &Path) -> Option<rustix::process::Pid> {
     let text = std::fs::read_to_string(number_file(state)).ok()?;
     let pid = text.trim().parse::<i32>().ok()?;
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    rustix::process::Pid::from_raw(pid).filter(|_| pid > 0 && name.trim() == "aardvark-dns")
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let program = Path::new(OsStr::from_bytes(words.split(|byte| *byte == 0).next()?));
+    rustix::process::Pid::from_raw(pid)
+        .filter(|_| pid > 0 && program.file_name() == Some(OsStr::new("aardvark-dns")))
 }
 
 fn number_file(state: &Path) -> PathBuf {
@@ -306,7 +316,7 @@ fn answers(packet: &[u8], address: Ipv4Addr) -> bool {
 mod tests {
     use super::*;
     use rbuild_cache::{NetworkSubnet, PortProtocol};
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, os::unix::process::CommandExt};
 
     #[test]
     fn the_document_says_what_a_place_is() {
@@ -345,6 +355,28 @@ mod tests {
         assert_eq!((&info["internal"], &info["ipv6_enabled"]), (&json!(true), &json!(true)));
         assert_eq!(told["port_mappings"][0]["host_ip"], "");
         assert_eq!(told["dns_servers"], json!(["1.1.1.1"]));
+    }
+
+    #[test]
+    fn a_server_that_was_killed_does_not_run_even_if_nobody_has_waited_for_it() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(running_server(state.path()).is_none());
+        let mut server =
+            Command::new("sleep").arg0("/usr/lib/podman/aardvark-dns").arg("1000").spawn().unwrap();
+        std::fs::create_dir(state.path().join("aardvark-dns")).unwrap();
+        std::fs::write(number_file(state.path()), format!("{}\n", server.id())).unwrap();
+        assert_eq!(
+            running_server(state.path()).map(|pid| pid.as_raw_nonzero().get() as u32),
+            Some(server.id())
+        );
+        server.kill().unwrap();
+        let number = rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&server));
+        let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(number, ended).unwrap();
+        assert!(running_server(state.path()).is_none());
+        forget_dead_server(state.path());
+        assert!(!number_file(state.path()).exists());
+        server.wait().unwrap();
     }
 
     #[test]

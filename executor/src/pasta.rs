@@ -168,8 +168,22 @@ pub(crate) fn reason(error: &io::Error) -> String {
 
 fn without_tun(error: &io::Error) -> io::Error {
     io::Error::other(match error.kind() {
-        io::ErrorKind::NotFound => format!("{TUN} is not there"),
-        io::ErrorKind::PermissionDenied => format!("{TUN} may not be opened"),
+        io::ErrorKind::NotFound => format!("{TUN} is not there (the kernel's module is called tun)"),
+        io::ErrorKind::PermissionDenied => {
+            format!("{TUN} may not be opened (it must be open to users: mode 0666, or a group of this user)")
+        }
         _ => format!("{TUN}: {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_open_the_device_is_told_what_to_do() {
+        let said = reason(&without_tun(&io::ErrorKind::PermissionDenied.into()));
+        let expected = "pasta: /dev/net/tun may not be opened (it must be open to users: mode 0666, or a group of this user)";
+        assert_eq!(said, expected);
+    }
 }

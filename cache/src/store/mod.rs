@@ -80,7 +80,9 @@ pub use lease::{Lease, Missing};
 pub use lower::{IsWhole, LowerStore};
 pub use manifest_list::{ListedManifest, ManifestList};
 pub use mount_record::MountUsage;
-pub use named_network::{HeldAttachment, NamedNetwork, NetworkAttachment, NetworkSubnet, NetworksLock};
+pub use named_network::{
+    HeldAttachment, NamedNetwork, NetworkAttachment, NetworkSubnet, NetworksLock, hardware_address,
+};
 pub use network_name::{NetworkName, is_alias};
 pub use open_upload::OpenUpload;
 pub use privilege_options::PrivilegeOptions;

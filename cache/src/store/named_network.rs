@@ -70,6 +70,17 @@ impl NamedNetwork {
     }
 }
 
+/// The hardware address of who has these addresses in a network: nobody else there has it, because nobody else has them.
+#[must_use]
+pub fn hardware_address<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> [u8; 6] {
+    let v4 = addresses.into_iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(address.octets()),
+        IpAddr::V6(_) => None,
+    });
+    let [a, b, c, d] = v4.unwrap_or_default();
+    [0x02, 0x42, a, b, c, d]
+}
+
 /// The place of a container in a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAttachment {

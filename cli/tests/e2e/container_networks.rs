@@ -6,13 +6,13 @@ use crate::{
     networks::{ask, server_at, tun_is_open},
     ordinary_user, wait_for, with_busybox,
 };
-use rbuild_testkit::{Base, Workspace, has_program, is_root};
+use rbuild_testkit::{Base, Ran, Workspace, has_program, is_root};
 use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -391,6 +391,34 @@ fn ports_without_pasta_are_an_error_that_names_the_package() {
     let ran = here.run(["run", "--rm", "--network", "host", "-p", "80", "busybox", "true"]);
     let warning = "WARNING: Published ports are discarded when using host network mode\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (0, warning));
+}
+
+#[test]
+fn without_the_device_for_networks_it_is_said_what_helps_and_the_host_s_is_not_changed() {
+    let test = "without_the_device_for_networks_it_is_said_what_helps_and_the_host_s_is_not_changed";
+    if !is_root(test) {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    here.import(Base::Busybox);
+    let run = |arguments: &[&str]| {
+        let inner = here.command(arguments);
+        let mut run = Command::new("unshare");
+        run.args(["--mount", "sh", "-c", "mount -t tmpfs none /dev/net; exec \"$@\"", "sh"]);
+        run.arg(inner.get_program()).args(inner.get_args()).env_clear().current_dir(here.path());
+        run.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ran::of(run.stdin(Stdio::null()).output().unwrap())
+    };
+    let why = "pasta: /dev/net/tun is not there (the kernel's module is called tun)";
+    let ran = run(&["run", "-d", "-p", "127.0.0.1::80", "busybox", "true"]);
+    let said = format!("ports cannot be published: {why}");
+    assert!(ran.code == 125 && ran.stderr.contains(&said), "{ran:#?}");
+    let ran = run(&["run", "--rm", "--sysctl", "net.core.somaxconn=5", "busybox", "true"]);
+    let said = format!("sysctl 'net.core.somaxconn' not allowed in host network namespace: {why}");
+    assert!(ran.code == 125 && ran.stderr.contains(&said), "{ran:#?}");
+    let ran = run(&["run", "--rm", "busybox", "true"]);
+    let said = "its ports are the host's, where users get none below 1024";
+    assert!(ran.code == 0 && ran.stderr.contains(why) && ran.stderr.contains(said), "{ran:#?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Flags of docker's commands for containers: each works, or is refused by name and with a reason before anything is made.
 
 use crate::{as_root_and_user, wait_for, with_busybox};
+use std::{fs, os::unix::fs::MetadataExt};
 
 #[test]
 fn the_first_process_and_its_kernel_are_told() {
@@ -114,6 +115,32 @@ fn flags_that_are_not_done_say_why_before_anything_is_made() {
         ["--disable-content-trust", "--oom-kill-disable=false", "--memory-swappiness=-1", "--blkio-weight=0"];
     let words = [&["run", "--rm"][..], &quiet, &nothing, &["busybox", "true"]].concat();
     assert_eq!(here.run(words).stderr, "");
+}
+
+#[test]
+fn a_parameter_that_the_kernel_does_not_take_is_named() {
+    let Some(here) = with_busybox("a_parameter_that_the_kernel_does_not_take_is_named") else { return };
+    for (flag, said) in [
+        ("--sysctl=net.foo=1", "cannot set the sysctl net.foo: no such file or directory"),
+        ("--sysctl=kernel.sem=x", "cannot set the sysctl kernel.sem: invalid argument"),
+    ] {
+        let ran = here.fails(["run", "--rm", "--network=none", flag, "busybox", "true"]);
+        assert!(ran.stderr.contains(said), "{ran:#?}");
+    }
+    // as many as there are
+    let all = fs::read_dir("/proc/sys/net/ipv4/conf/lo").unwrap().map(Result::unwrap);
+    let all = all.filter(|file| file.metadata().unwrap().mode() & 0o200 != 0);
+    let many: Vec<String> = all
+        .map(|file| {
+            let value = fs::read_to_string(file.path()).unwrap();
+            format!("--sysctl=net.ipv4.conf.lo.{}={}", file.file_name().display(), value.trim())
+        })
+        .collect();
+    assert!(many.len() > 24, "{many:?}");
+    let mut run = vec!["run", "--rm", "--network=none"];
+    run.extend(many.iter().map(String::as_str));
+    run.extend(["--sysctl=kernel.msgmax=9000", "busybox", "cat", "/proc/sys/kernel/msgmax"]);
+    assert_eq!(here.ok(run), "9000\n");
 }
 
 #[test]

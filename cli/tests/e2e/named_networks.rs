@@ -220,6 +220,28 @@ fn containers_of_a_network_find_each_other_by_name() {
 }
 
 #[test]
+fn neighbours_are_found_by_who_stays_as_they_come_and_go() {
+    let Some(machine) = Machine::new("neighbours_are_found_by_who_stays_as_they_come_and_go") else { return };
+    start_shop(&machine);
+    machine.ok(&["run", "-d", "--name", "asker", "--network", "front", "busybox", "sleep", "1000"]);
+    let way_out = || {
+        machine.exec(
+            "asker",
+            "ping -c 1 -W 2 10.89.77.1 >/dev/null && ip neigh show 10.89.77.1 | grep -o 'lladdr [^ ]*'",
+        )
+    };
+    let before = way_out();
+    assert!(before.starts_with("lladdr 02:42:0a:59:4d:01"), "{before}");
+    for _ in 0..6 {
+        machine.ok(&["restart", "-t", "0", "web"]);
+        // a name server that is gone is asked three times, and 5 seconds are waited for it
+        let answer = machine.exec("asker", "nslookup web");
+        assert!(answer.contains("Address: 10.89.77.9"), "{answer}");
+        assert_eq!(way_out(), before);
+    }
+}
+
+#[test]
 fn what_is_shown_of_a_place_is_true() {
     let Some(machine) = Machine::new("what_is_shown_of_a_place_is_true") else { return };
     start_shop(&machine);

@@ -4,7 +4,7 @@ use super::{addresses, check_free};
 use crate::{Engine, Error, NetworkError};
 use rbuild_cache::{
     Container, ContainerSettings, JoinedNetwork, NamedNetwork, NetworkAttachment, NetworksLock,
-    PublishedPort, is_alias,
+    PublishedPort, hardware_address, is_alias,
 };
 use rbuild_executor::{ContainerNetwork, clear_network, free_ports};
 use std::net::{IpAddr, Ipv4Addr};
@@ -69,7 +69,7 @@ impl Engine {
                 container: container.id.clone(),
                 name,
                 interface: format!("eth{index}"),
-                hardware: hardware(&addresses),
+                hardware: hardware_address(&addresses),
                 addresses,
                 aliases,
                 servers: match network.internal {
@@ -121,14 +121,4 @@ fn published(
         None => Ok(PublishedPort { address: Some(Ipv4Addr::UNSPECIFIED.into()), ..port }),
     };
     Ok((asked.into_iter().map(by_v4).collect::<Result<_, _>>()?, index))
-}
-
-/// A hardware address that no other container of the network has, because no other has the address it is made of.
-fn hardware(addresses: &[IpAddr]) -> [u8; 6] {
-    let v4 = addresses.iter().find_map(|address| match address {
-        IpAddr::V4(address) => Some(address.octets()),
-        IpAddr::V6(_) => None,
-    });
-    let [a, b, c, d] = v4.unwrap_or_default();
-    [0x02, 0x42, a, b, c, d]
 }

@@ -79,6 +79,15 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
+    /// The kernel has no such parameter in the process's namespaces, or does not take its value.
+    #[error("cannot set the sysctl {name}")]
+    Parameter {
+        /// The name, with dots.
+        name: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// The command was found in no directory of the container's `PATH`. The words are Docker's.
     #[error("exec: {command:?}: executable file not found in $PATH")]
     NotInPath {

@@ -78,11 +78,7 @@ pub fn new_network() -> io::Result<NewNetwork> {
 /// The kernel's; [`io::ErrorKind::InvalidInput`] for a name that no interface has (`IFNAMSIZ` of netdevice(7)).
 pub fn network_with_bridge(name: &str) -> io::Result<OwnedFd> {
     const ADD_BRIDGE: libc::c_ulong = 0x89a0;
-    let mut text = [0_u8; libc::IFNAMSIZ];
-    if name.is_empty() || name.len() >= text.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    text[..name.len()].copy_from_slice(name.as_bytes());
+    let text = interface_name(name)?;
     let made = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET)?;
         let namespace = File::open("/proc/thread-self/ns/net").map(OwnedFd::from)?;
@@ -94,6 +90,37 @@ pub fn network_with_bridge(name: &str) -> io::Result<OwnedFd> {
         Ok(namespace)
     });
     made.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
+/// Gives an interface of the machine a hardware address (`SIOCSIFHWADDR` of netdevice(7)). A bridge keeps it, where it would otherwise
+/// take another as interfaces come to it and go.
+///
+/// # Errors
+/// The kernel's; [`io::ErrorKind::InvalidInput`] for a name that no interface has.
+pub fn set_hardware_address(interface: &str, address: [u8; 6]) -> io::Result<()> {
+    let named = interface_name(interface)?.map(|byte| byte as libc::c_char);
+    let mut data = [0; 14];
+    for (place, byte) in data.iter_mut().zip(address) {
+        *place = byte as libc::c_char;
+    }
+    let hardware = libc::sockaddr { sa_family: libc::ARPHRD_ETHER, sa_data: data };
+    let asked =
+        libc::ifreq { ifr_name: named, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_hwaddr: hardware } };
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: the call reads one ifreq at the pointer, which is there until it returns.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFHWADDR as _, &raw const asked) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn interface_name(name: &str) -> io::Result<[u8; libc::IFNAMSIZ]> {
+    let mut text = [0; libc::IFNAMSIZ];
+    if name.is_empty() || name.len() >= text.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    text[..name.len()].copy_from_slice(name.as_bytes());
+    Ok(text)
 }
 
 impl NetworkChanges {

@@ -152,6 +152,22 @@ impl Program {
         }
     }
 
+    /// The path of the file that the call at `index` opens for writing or writes to; `None` for another call.
+    pub(crate) fn written_path(&self, index: usize) -> Option<&CStr> {
+        let call = self.calls.get(index)?;
+        let opened = match call.args[0] {
+            Argument::Slot(slot) => self.calls[..index].iter().rfind(|earlier| earlier.keep == Some(slot))?,
+            _ => call,
+        };
+        match (opened.args[1], opened.args[2]) {
+            (Argument::Text(path), Argument::Value(flags)) if opened.name.name == "openat" => {
+                let path = self.texts.get(path).map(CString::as_c_str);
+                path.filter(|_| flags & libc::O_WRONLY as usize != 0)
+            }
+            _ => None,
+        }
+    }
+
     /// Makes the calls. Runs in the child: no allocation, no lock, no panic, nothing but system calls.
     ///
     /// # Safety

@@ -274,8 +274,7 @@ impl Program {
     }
 
     /// Writes `text` to the file `path`, which is there.
-    pub fn write_file(&mut self, path: &CStr, text: &CStr) -> &mut Self {
-        let slot = self.slot();
+    pub fn write_file(&mut self, slot: Slot, path: &CStr, text: &CStr) -> &mut Self {
         let path = self.text(path);
         let flags = libc::O_WRONLY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
         self.push_kept(slot, number!(openat), &[libc::AT_FDCWD.into(), path, flags.into()]);

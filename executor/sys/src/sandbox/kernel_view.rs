@@ -98,8 +98,9 @@ pub(super) fn attach_processes(
 ) {
     let place = places.open(program, c"/proc", Resolution::NoLinks);
     program.move_mount(At::Slot(views.proc), place, c"");
+    let file = program.slot();
     for (path, value) in parameters {
-        program.write_file(path, value);
+        program.write_file(file, path, value);
     }
     if paths == KernelPaths::Shown {
         return;

@@ -61,13 +61,21 @@ impl Stopped {
         let setup = |call: &str, errno| SpawnError::Setup { call: call.to_owned(), source: os_error(errno) };
         match self {
             Self::Stdio(errno) => setup("dup3", errno),
-            Self::Call(Failure { index, errno }) => match request.program.opened_path(index) {
-                Some(path) => SpawnError::ImagePath {
-                    path: format!("/{}", path.to_string_lossy()),
-                    source: os_error(errno),
-                },
-                None => setup(&request.program.describe(index), errno),
-            },
+            Self::Call(Failure { index, errno }) => {
+                let (opened, written) =
+                    (request.program.opened_path(index), request.program.written_path(index));
+                let parameter = written.and_then(|path| path.to_str().ok()?.strip_prefix("/proc/sys/"));
+                match (opened, parameter) {
+                    (Some(path), _) => SpawnError::ImagePath {
+                        path: format!("/{}", path.to_string_lossy()),
+                        source: os_error(errno),
+                    },
+                    (None, Some(file)) => {
+                        SpawnError::Parameter { name: file.replace('/', "."), source: os_error(errno) }
+                    }
+                    (None, None) => setup(&request.program.describe(index), errno),
+                }
+            }
             Self::Channel(errno) => setup("dup3 of the report's pipe", errno),
             Self::Init(errno @ (libc::EACCES | libc::EPERM)) => {
                 setup("execveat of a program in memory (see the sysctl vm.memfd_noexec)", errno)
