@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    args::{Cli, Mistake, complete, mistake},
+    args::{Cli, Mistake, complete, grouped, mistake},
     commands::{self, Chosen, Needs},
     environment::{Environment, User},
     error::{CliError, UsageError},
@@ -107,6 +107,9 @@ fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
     let mut words = complete(words, &command, is_context);
     if words.len() < 2 {
         words.push("--help".into());
+    }
+    if words.iter().skip(1).any(|word| word == "--help" || word == "-h") {
+        command = grouped(command);
     }
     let parsed = command
         .try_get_matches_from_mut(words)

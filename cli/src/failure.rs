@@ -44,6 +44,7 @@ fn words(hint: &Hint) -> String {
         Hint::RemoveDamaged(id) => format!(": remove this container with 'rbuild rm -f {id}'"),
         Hint::RepairStore => ": 'rbuild cache verify --repair' says what is damaged, and then the next build, load or pull makes it again".to_owned(),
         Hint::FreeName(name) => format!(": remove it (rbuild rm {name}) or use another name"),
+        Hint::BringImage => ": where no registry is reached, 'rbuild load' and 'rbuild import' bring base images from files, and --image-source docker takes those of the docker that runs here".to_owned(),
         Hint::LockAgain => ": build with --lock to write it".to_owned(),
         Hint::StopContainer => ": stop it first, or use --force".to_owned(),
         Hint::UseSocket => ": be root, or a member of the group that the socket belongs to".to_owned(),

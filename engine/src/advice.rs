@@ -3,13 +3,16 @@
 use crate::{Error, Hint};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
+use rbuild_executor::ExecutorError;
 
 impl Error {
     /// A suggestion for the user, where one is known.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::BaseImage { hint, source, .. } => hint.clone().or_else(|| source.hint()),
+            Self::BaseImage { hint, source, .. } => {
+                hint.clone().or_else(|| source.hint()).or_else(|| Hint::of_distance(source))
+            }
             Self::Registry(error) => Hint::of_registry(error),
             Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
             Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
@@ -27,6 +30,10 @@ impl Error {
             Self::Store(StoreError::Document { path, .. }) => Hint::of_document(path),
             Self::ImageDamaged(_) => Some(Hint::RepairStore),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
+            Self::Step(failure) => match &*failure.error {
+                ExecutorError::SourceNotFound { near, .. } => near.clone().map(Hint::DidYouMean),
+                _ => None,
+            },
             Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,
         }

@@ -326,9 +326,9 @@ impl Engine {
     /// its first step and not after its last. Nothing is sent.
     ///
     /// # Errors
-    /// [`Error::Image`] when it does not, or cannot be reached.
+    /// [`Error::Push`] when it does not, or cannot be reached.
     pub async fn check_push(&self, name: &ImageName) -> Result<(), Error> {
-        Ok(self.remote.check_push(name).await?)
+        self.remote.check_push(name).await.map_err(|error| Error::not_pushed(name, error))
     }
 
     /// Sends the image called `name` to the registry in that name, its layers packed as `packing` says: all that is here of one

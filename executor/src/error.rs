@@ -21,6 +21,8 @@ pub enum ExecutorError {
         root: &'static str,
         /// The operand, cleaned and rooted.
         path: String,
+        /// A path that is there and nearly the same.
+        near: Option<String>,
     },
     /// A source operand names what the ignore file leaves out.
     #[error(

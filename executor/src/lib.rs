@@ -94,7 +94,7 @@ pub use key_agent::KeyAgent;
 pub use look_into::{StepShell, look_into};
 pub use machine::{Machine, MachineFeature};
 pub use mounts::{CacheDirectory, PreparedMount};
-pub use named_network::{check_network_programs, clear_network};
+pub use named_network::{check_network_programs, clear_network, has_interface};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
 pub use ports::{FreePorts, free_ports};

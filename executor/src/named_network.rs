@@ -114,6 +114,12 @@ struct Unfinished<'a>(Option<Places>, &'a NetworksLock);
 impl Unfinished<'_> {
     fn add(&mut self, network: NamedNetwork, attachment: NetworkAttachment) -> Result<(), ExecutorError> {
         let Some(places) = &mut self.0 else { return Ok(()) };
+        if places.store.attachments(&network.id)?.is_empty() && has_interface(&network.interface) {
+            // it would go with the last container, or become part of the network
+            let reason =
+                format!("network {}: the machine has another interface {}", network.name, network.interface);
+            return Err(ExecutorError::NamedNetwork { reason });
+        }
         let state = places.store.network_names(self.1)?;
         let held = places.store.attach(&network.id, &attachment, self.1)?;
         let place = Place { network, attachment, held };
@@ -232,7 +238,7 @@ fn undo(
         return undone.map_err(reason);
     }
     for _ in 0..TRIES {
-        if undone.is_ok() && (others || !is_there(&network.interface)) {
+        if undone.is_ok() && (others || !has_interface(&network.interface)) {
             break;
         }
         let stand_in = network_with_bridge(&attachment.interface).map_err(reason)?;
@@ -240,14 +246,14 @@ fn undo(
         match tried {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(reason(error)),
             // it complains of what is gone already
-            _ if others || !is_there(&network.interface) => undone = Ok(()),
+            _ if others || !has_interface(&network.interface) => undone = Ok(()),
             tried => {
                 undone = tried;
                 thread::sleep(PAUSE);
             }
         }
     }
-    if !others && is_there(&network.interface) {
+    if !others && has_interface(&network.interface) {
         return Err(reason(undone.err().unwrap_or_else(|| {
             io::Error::other(format!("the interface {} is still there", network.interface))
         })));
@@ -261,7 +267,8 @@ fn undo(
 }
 
 /// True if this machine has the interface; read by way of this process, because the `/sys` that is mounted may show another network.
-fn is_there(interface: &str) -> bool {
+#[must_use]
+pub fn has_interface(interface: &str) -> bool {
     interfaces(Path::new("/proc/self/net/dev")).iter().any(|found| found == interface)
 }
 
@@ -277,7 +284,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_loopback_and_nothing_by_a_strange_name() {
-        assert!(is_there("lo"));
-        assert!(!is_there("br-nothing") && !is_there("") && !is_there("l"));
+        assert!(has_interface("lo"));
+        assert!(!has_interface("br-nothing") && !has_interface("") && !has_interface("l"));
     }
 }

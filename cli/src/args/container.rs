@@ -22,7 +22,7 @@ pub(crate) struct RunArgs {
     /// The keys that leave it running, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS")]
     pub(crate) detach_keys: Option<String>,
-    /// false: keep signals to oneself
+    /// false: do not pass signals on to the program
     #[arg(long, switch = true)]
     pub(crate) sig_proxy: bool,
     #[command(flatten)]

@@ -93,7 +93,7 @@ pub(crate) struct LogsArgs {
     /// Show when each line was written
     #[arg(short, long)]
     pub(crate) timestamps: bool,
-    /// Show what a log driver has noted with each line: nothing, and a blank
+    /// Show the details of each line; rbuild notes none, so that a blank is added
     #[arg(long)]
     pub(crate) details: bool,
 }
@@ -110,7 +110,7 @@ pub(crate) struct AttachArgs {
     /// Do not type into it
     #[arg(long)]
     pub(crate) no_stdin: bool,
-    /// false: keep signals to oneself
+    /// false: do not pass signals on to the program
     #[arg(long, switch = true)]
     pub(crate) sig_proxy: bool,
 }

@@ -19,6 +19,7 @@ mod manifest;
 mod mistakes;
 mod network;
 mod other_flags;
+mod overview;
 mod preview;
 mod process;
 mod registry;
@@ -64,6 +65,7 @@ pub(crate) use network::{
     NetworkPruneArgs, NetworkRmArgs, PortArgs,
 };
 pub(crate) use other_flags::OtherFlags;
+pub(crate) use overview::grouped;
 pub(crate) use preview::{CheckArgs, ContextCommand, ContextLsArgs, PlanArgs, PlanFormat};
 pub(crate) use process::{ProcessFlags, UnmetFlags};
 pub(crate) use registry::{RegistryCommand, RegistryTestArgs, SearchArgs};
@@ -93,7 +95,7 @@ use std::path::PathBuf;
     disable_help_subcommand = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    after_help = "Without a command rbuild builds: 'rbuild -t NAME .' is 'rbuild build -t NAME .'"
+    after_help = "'rbuild COMMAND --help' shows the flags of a command.\nWithout a command rbuild builds: 'rbuild -t NAME .' is 'rbuild build -t NAME .'"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -177,7 +179,7 @@ pub(crate) enum Command {
     Export(Later<ExportArgs>),
     /// Show what a container has changed, or how two images differ
     Diff(Later<DiffArgs>),
-    /// Make an image with fewer layers of one that is there
+    /// Merge the layers of an image into fewer
     Squash(Later<SquashArgs>),
     /// Show what takes how much space
     Df(Later<DfArgs>),
@@ -242,7 +244,7 @@ pub(crate) enum ImageCommand {
     Tree(Later<TreeArgs>),
     /// Show how two images differ
     Diff(Later<DiffArgs>),
-    /// Make an image with fewer layers of one that is there
+    /// Merge the layers of an image into fewer
     Squash(Later<SquashArgs>),
     /// Fetch an image from a registry
     Pull(Later<PullArgs>),

@@ -14,7 +14,6 @@ pub(crate) struct BuildFlags;
 
 impl FlagTable for BuildFlags {
     const FLAGS: &[KnownFlag] = &[
-        ("allow", None, Value),
         ("attest", None, Value),
         ("builder", None, Value),
         ("compress", None, Switch),

@@ -24,7 +24,7 @@ pub(crate) struct ProcessFlags {
     /// A note for other programs (NAME=VALUE); may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) annotation: Vec<String>,
-    /// The streams to stay with: stdout and stderr, which is so anyway
+    /// The streams to stay with: stdin, stdout, stderr
     #[arg(short, long, value_name = "STREAM")]
     pub(crate) attach: Vec<String>,
 }

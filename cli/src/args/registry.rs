@@ -16,7 +16,7 @@ pub(crate) struct RegistryTestArgs {
     /// The image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     pub(crate) name: String,
-    /// The right to push must be there too
+    /// Fail without the right to push, too
     #[arg(long)]
     pub(crate) push: bool,
     /// false: accept registries with unknown certificates or none

@@ -35,7 +35,7 @@ pub(crate) struct SystemPruneArgs {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) prune: PruneFlags,
-    /// Remove volumes without a name of yours that no container has
+    /// Remove anonymous volumes that no container has, too
     #[arg(long)]
     pub(crate) volumes: bool,
 }

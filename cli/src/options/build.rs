@@ -1,8 +1,9 @@
 //! What a `build` line means.
 
 use super::{
-    CallOptions, Certificates, ContextKind, LockUse, SourceWord, any_platform, cache_mounts, caches,
-    contexts, images, limits,
+    CallOptions, Certificates, ContextKind, LockUse, SourceWord,
+    allowed::{self, Allowed},
+    any_platform, cache_mounts, caches, contexts, images, limits,
     names::{self, NameFlags},
     outputs::{BuildOutputs, Removal, TargetOutputs, Typed},
     pairs, secrets, security, size, ssh, tag, unsupported,
@@ -94,6 +95,7 @@ impl BuildOptions {
     /// [`UsageError`] in Docker's words.
     pub(crate) fn new(args: BuildArgs, environment: &Environment) -> Result<Self, UsageError> {
         let warnings = unsupported::check(&args.others)?;
+        let Allowed { entitlements, devices, removal } = allowed::allowed(&args.allow)?;
         let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
         let (cache_to, inline_cache) = caches::outputs(&args.cache_to, &build_args, environment)?;
@@ -114,8 +116,8 @@ impl BuildOptions {
             cache_mounts: cache_mounts::cache_mounts(&args.cache_mount)?,
             secrets: secrets::secrets(&args.secret, environment)?,
             ssh: ssh::keys(&args.ssh, environment)?,
-            entitlements: unsupported::entitlements(&args.others),
-            allowed_devices: unsupported::allowed_devices(&args.others),
+            entitlements,
+            allowed_devices: devices,
             network: network(args.network.as_deref())?,
             no_cache: no_cache(args.no_cache, &args.no_cache_filter),
             named_contexts: contexts::named(&args.build_context)?,
@@ -139,7 +141,7 @@ impl BuildOptions {
             lock: images::lock(args.lock, args.locked, &request)?,
             request,
             targets,
-            removal: unsupported::removal(&args.others),
+            removal,
             context,
             progress: progress(args.progress.as_deref(), args.quiet, environment)?,
             iidfile: args.iidfile.filter(|path| !path.as_os_str().is_empty()),

@@ -1,6 +1,7 @@
 //! What was meant: typed requests made of what was typed, or a mistake in Docker's words. Nothing here reads a file or
 //! asks the engine, so every conflict is found before any work begins.
 
+mod allowed;
 mod buckets;
 mod build;
 mod cache_attributes;

@@ -1,11 +1,8 @@
 //! What RUNs and containers may ask of the kernel, in Docker's words.
 
-use crate::{args::SecurityFlags, error::UsageError};
+use crate::{args::SecurityFlags, error::UsageError, small_file};
 use rbuild::{DeviceOption, PrivilegeOptions, read_privileges};
-use std::{error::Error as _, fs::File, io::Read};
-
-/// The most bytes that are read of a seccomp profile: more than the engine takes.
-const MAX_PROFILE: u64 = 4 << 20;
+use std::{error::Error as _, path::Path};
 
 /// Reads `--cap-add`, `--cap-drop` and `--security-opt`, and the profile that the last may name.
 pub(super) fn privileges(flags: &SecurityFlags) -> Result<PrivilegeOptions, UsageError> {
@@ -35,9 +32,7 @@ fn with_profile(text: &str) -> Result<String, UsageError> {
         return Ok(text.to_owned());
     }
     let failed = |error| UsageError::new(format!("opening seccomp profile ({path}) failed: {error}"));
-    let mut document = String::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_PROFILE).read_to_string(&mut document).map_err(failed)?;
+    let document = small_file::read_text(Path::new(path)).map_err(failed)?;
     Ok(format!("seccomp={}", compact(&document)))
 }
 
@@ -68,11 +63,16 @@ mod tests {
 
     #[test]
     fn a_profile_that_cannot_be_read_is_named() {
-        let flags = SecurityFlags {
-            security_opt: vec!["seccomp=/nowhere/profile.json".to_owned()],
-            ..SecurityFlags::default()
-        };
-        let said = privileges(&flags).unwrap_err().to_string();
-        assert!(said.starts_with("opening seccomp profile (/nowhere/profile.json) failed: "), "{said}");
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (path, why) in
+            [("/nowhere/profile.json", "No such file"), (pipe.to_str().unwrap(), "is no regular file")]
+        {
+            let security_opt = vec![format!("seccomp={path}")];
+            let flags = SecurityFlags { security_opt, ..SecurityFlags::default() };
+            let said = privileges(&flags).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("opening seccomp profile ({path}) failed: {why}")), "{said}");
+        }
     }
 }

@@ -239,6 +239,12 @@ fn a_build_is_allowed_single_devices_by_their_names() {
         let ran = build(here, &["--allow=device=example.com/other=one,alias=x"], "RUN true");
         assert!(ran.code == 2 && ran.stderr.contains("--allow"), "{ran:?}");
         // what is no description is told, with its place
+        // a pipe is not waited for
+        let pipe = format!("{specs}/pipe.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let ran = build(here, &["--allow=device"], "RUN --device=example.com/other=one true");
+        assert!(ran.code != 0 && ran.stderr.contains("it is no regular file"), "{ran:?}");
+        std::fs::remove_file(&pipe).unwrap();
         here.write("specs/wrong.yaml", "cdiVersion: 0.6.0\nkind: [a\n");
         let ran = build(here, &["--allow=device"], "RUN --device=example.com/other=one true");
         let words = format!("cannot understand the device description {specs}/wrong.yaml");

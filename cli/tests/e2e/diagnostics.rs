@@ -34,6 +34,31 @@ fn sure_mistakes_are_shown_together_and_the_first_one_last() {
 }
 
 #[test]
+fn a_source_that_is_not_there_is_looked_for_by_its_neighbours() {
+    if !is_root("a_source_that_is_not_there") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let files =
+        [("index.html", "x"), ("src/main.rs", "x"), ("secret.pem", "x"), (".dockerignore", "*.pem\n")];
+    for (source, near) in [
+        ("indx.html", Some("index.html")),
+        ("scr/main.rs", Some("src/main.rs")),
+        ("src/man.rs", Some("src/main.rs")),
+        ("sorcery", None),
+        // it is left out of the context
+        ("secrt.pem", None),
+    ] {
+        let context = here.context("c", &format!("FROM scratch\nCOPY {source} /\n"), &files);
+        let ran = here.fails(["build".as_ref(), "--progress=quiet".as_ref(), context.as_os_str()]);
+        let said = ran.stderr.lines().last().unwrap();
+        let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let end = format!("{:?}: not found{hint}", format!("/{source}"));
+        assert!(said.ends_with(&end), "{said}");
+    }
+}
+
+#[test]
 fn a_file_without_a_place_to_show_has_only_the_message() {
     if !is_root("a_file_without_a_place") {
         return;

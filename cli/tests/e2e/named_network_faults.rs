@@ -162,6 +162,30 @@ fn nothing_comes_from_a_network_to_the_loopback_of_the_machine() {
 }
 
 #[test]
+fn an_interface_of_the_machine_is_not_taken_for_a_network_s() {
+    let test = "an_interface_of_the_machine_is_not_taken_for_a_network_s";
+    let Some(machine) = Machine::new(test) else { return };
+    let mine = "ip link add mine type bridge && ip addr add 10.213.0.1/24 dev mine && ip link set mine up";
+    let create = ["network", "create", "-o", "com.docker.network.bridge.name=mine"];
+    machine.ok(&[&create[..], &["before"]].concat());
+    assert!(machine.shell(mine).1);
+    let error = machine.refused(&[&create[..], &["after"]].concat());
+    assert!(error.contains("network before has the bridge mine"), "{error}");
+    let error = machine.refused(&["run", "--rm", "--network", "before", "busybox", "true"]);
+    assert!(error.contains("network before: the machine has another interface mine"), "{error}");
+    machine.ok(&["network", "rm", "before"]);
+    let error = machine.refused(&[&create[..], &["after"]].concat());
+    assert!(error.contains("the machine has an interface mine"), "{error}");
+    assert!(machine.shell("ip addr show mine | grep 10.213.0.1/24").1);
+    // without it the name can be had
+    assert!(machine.shell("ip link del mine").1);
+    machine.ok(&[&create[..], &["after"]].concat());
+    machine.ok(&["run", "--rm", "--network", "after", "busybox", "true"]);
+    machine.ok(&["network", "rm", "after"]);
+    machine.is_bare();
+}
+
+#[test]
 fn no_question_for_a_name_leaves_an_internal_network() {
     let test = "no_question_for_a_name_leaves_an_internal_network";
     let Some(mut machine) = Machine::new(test) else { return };

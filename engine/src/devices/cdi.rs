@@ -6,6 +6,7 @@
 
 use super::node;
 use crate::{DeviceError, DocumentError};
+use nix::fcntl::OFlag;
 use rbuild_cache::{MissingHostPath, MountPropagation, Submounts};
 use rbuild_executor::{
     ContainerVolume, Device, DeviceKind, GivenDevices, GivenMount, MountAttributes, VolumeSource,
@@ -16,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -262,7 +264,12 @@ enum Format {
 fn read(path: &Path, format: Format) -> Result<Description, DeviceError> {
     let fail = |source| DeviceError::Read { path: path.to_owned(), source };
     let mut text = String::new();
-    File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text)).map_err(fail)?;
+    // a pipe would be waited for
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).map_err(fail)?;
+    if !file.metadata().map_err(fail)?.is_file() {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    }
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(fail)?;
     if text.len() as u64 > LONGEST {
         return Err(fail(io::Error::from(io::ErrorKind::FileTooLarge)));
     }

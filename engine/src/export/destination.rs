@@ -27,7 +27,7 @@ impl Destination {
     /// Sees that what `output` goes to is there.
     ///
     /// # Errors
-    /// [`Error::Daemon`] when no daemon answers, [`Error::Image`] when a registry does not let this client push,
+    /// [`Error::Daemon`] when no daemon answers, [`Error::Push`] when a registry does not let this client push,
     /// [`Error::PushWithoutName`].
     pub(crate) async fn open(
         output: &Output,
@@ -40,7 +40,11 @@ impl Destination {
             Output::Registry { names, .. } if names.is_empty() => return Err(Error::PushWithoutName),
             Output::Registry { names, place, form, canonical } => {
                 let remote = remote.heard_by(reporter.listener());
-                try_join_all(names.iter().map(|name| remote.check_push(name))).await?;
+                let checks = names.iter().map(|name| {
+                    let checked = remote.check_push(name);
+                    async move { checked.await.map_err(|error| Error::not_pushed(name, error)) }
+                });
+                try_join_all(checks).await?;
                 let (names, form) = (names.clone(), form.clone());
                 Self::Registry(Registry { names, place: *place, form, canonical: *canonical })
             }

@@ -6,7 +6,7 @@ mod places;
 
 use crate::{Engine, Error, NetworkError, random_id::random_id};
 use rbuild_cache::{NamedNetwork, NetworkAttachment, NetworkName, NetworksLock, Subnet};
-use rbuild_executor::{check_network_programs, clear_network, host_subnets};
+use rbuild_executor::{check_network_programs, clear_network, has_interface, host_subnets};
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// The digits of an id that an interface is called after, as docker's are.
@@ -55,6 +55,9 @@ impl Engine {
         if let Some(other) = all.iter().find(|other| other.interface == interface) {
             let text = format!("network {} has the bridge {interface}", other.name);
             return Err(NetworkError::Config(text).into());
+        }
+        if has_interface(&interface) {
+            return Err(NetworkError::Config(format!("the machine has an interface {interface}")).into());
         }
         let random: [u8; 5] = std::array::from_fn(|at| {
             u8::from_str_radix(&id[20 + 2 * at..22 + 2 * at], 16).unwrap_or_default()

@@ -6,7 +6,11 @@ use crate::{
     pattern::{Dialect, Pattern, clean, has_wildcards},
     rooted::{FileType, Last, Resolved, Space as _, file_name, is_dir, join, resolve},
 };
+use rbuild_parser::suggest;
 use rustix::fs::{RawDir, Stat};
+
+/// Names of a directory that are compared with one that is not there.
+const MOST_COMPARED: usize = 10_000;
 
 /// One path an operand names.
 pub(crate) struct Match {
@@ -97,12 +101,27 @@ fn rooted(text: &str) -> String {
 pub(super) fn not_found(root: &SourceRoot, path: &str) -> ExecutorError {
     let is_there =
         resolve(root.rooted(), path.as_bytes(), Last::Follow).is_ok_and(|there| there.found.is_some());
-    let (root, path) = (root.name(), format!("/{path}"));
+    let (name, rooted) = (root.name(), format!("/{path}"));
     if is_there {
-        ExecutorError::SourceLeftOut { root, path }
+        ExecutorError::SourceLeftOut { root: name, path: rooted }
     } else {
-        ExecutorError::SourceNotFound { root, path }
+        ExecutorError::SourceNotFound { root: name, path: rooted, near: near(root, path) }
     }
+}
+
+/// A path that is there and differs from `path` in one element by a few characters.
+fn near(root: &SourceRoot, path: &str) -> Option<String> {
+    let elements: Vec<&str> = path.split('/').collect();
+    let is_there =
+        |path: &str| follow(root, path.as_bytes(), Last::Follow).is_ok_and(|found| found.is_some());
+    let wrong = (1..=elements.len()).find(|end| !is_there(&elements[..*end].join("/")))? - 1;
+    let directory = follow(root, elements[..wrong].join("/").as_bytes(), Last::Follow).ok()??;
+    let names = list(root, &directory.path).ok()?.into_iter();
+    let names: Vec<String> =
+        names.take(MOST_COMPARED).filter_map(|(name, _)| String::from_utf8(name).ok()).collect();
+    let name = suggest(elements[wrong], names.iter().map(String::as_str))?;
+    let near = [&elements[..wrong], &[name], &elements[wrong + 1..]].concat().join("/");
+    is_there(&near).then_some(near)
 }
 
 fn compile(pattern: &str, dialect: Dialect) -> Result<Pattern, ExecutorError> {

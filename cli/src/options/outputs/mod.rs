@@ -83,9 +83,10 @@ pub(crate) enum FilePlace {
 }
 
 /// Where `mode=delete` may remove files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Removal {
     /// In the working directory.
+    #[default]
     Inside,
     /// Anywhere.
     Anywhere,
