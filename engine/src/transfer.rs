@@ -322,15 +322,6 @@ impl Engine {
         }
     }
 
-    /// Asks whether the registry in `name` lets the person push there, so that a build that is to be pushed fails before
-    /// its first step and not after its last. Nothing is sent.
-    ///
-    /// # Errors
-    /// [`Error::Push`] when it does not, or cannot be reached.
-    pub async fn check_push(&self, name: &ImageName) -> Result<(), Error> {
-        self.remote.check_push(name).await.map_err(|error| Error::not_pushed(name, error))
-    }
-
     /// Sends the image called `name` to the registry in that name, its layers packed as `packing` says: all that is here of one
     /// for several platforms, or the image for `platform` alone.
     ///
