@@ -19,12 +19,16 @@ pub(crate) fn first_line(build: &BuildRecord) -> Option<String> {
     let reason = step.miss.as_ref()?;
     let why = match reason {
         MissReason::Changed(changes) => changes.first().map_or_else(String::new, described),
+        MissReason::New => "never built before".to_owned(),
         other => miss(other),
     };
     let instruction = shortened(&one_line(&step.instruction), WIDTH);
     Some(
-        one_line(&format!("first miss: step {} (line {}) {instruction}: {why}", step.number, step.line))
-            .into_owned(),
+        one_line(&format!(
+            "first step not in the cache: {} (line {}) {instruction}: {why}",
+            step.number, step.line
+        ))
+        .into_owned(),
     )
 }
 

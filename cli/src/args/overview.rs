@@ -16,7 +16,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "volume", "network",
         ],
     ),
-    ("The store", &["df", "prune", "cache", "system", "version"]),
+    ("The store", &["df", "prune", "cache", "system", "info", "version"]),
 ];
 
 /// `root` with its commands in groups. A command of no group comes last.

@@ -89,7 +89,7 @@ fn prune_networks(app: &App, args: &NetworkPruneArgs) -> Result<(), CliError> {
     let only_networks = prune::chosen_networks(&engine, &filter)?;
     let effect = prune::effect(args.prune.dry_run);
     let removed = engine.prune_unused_networks(only_networks.as_deref(), effect)?;
-    print(&prune::deleted("Networks", &removed))
+    print(&format!("{}{}", prune::first_line(effect), prune::deleted("Networks", &removed)))
 }
 
 fn connect(app: &App, args: &NetworkConnectArgs) -> Result<(), CliError> {

@@ -82,11 +82,12 @@ pub(super) fn cache(app: &App, args: &BuilderPruneArgs, told: PrintRemoved) -> R
         ..PruneRequest::default()
     };
     let pruned = engine.prune(&request)?;
+    let first = first_line(request.effect);
     let parts = match args.verbose {
         true => cache::details(&pruned.cache, now),
         false => told(&pruned.cache, now),
     };
-    print(&format!("{parts}{}", total(pruned.reclaimed, args.dry_run)))
+    print(&format!("{first}{parts}{}", total(pruned.reclaimed, request.effect)))
 }
 
 /// The parts of the cache that the filter lets go.
@@ -208,7 +209,6 @@ pub(super) fn effect(dry_run: bool) -> PruneEffect {
 
 /// Removes what `request` names, and says what that was, kind by kind, as docker does.
 pub(super) fn prune(engine: &Engine, request: &PruneRequest, now: Timestamp) -> Result<(), CliError> {
-    let is_dry = request.effect == PruneEffect::Report;
     let pruned = engine.prune(request)?;
     let untagged = pruned.untagged.iter().map(|name| format!("untagged: {}", with_tag(name)));
     let images = untagged.chain(pruned.images.iter().map(|image| format!("deleted: {image}"))).collect();
@@ -218,9 +218,10 @@ pub(super) fn prune(engine: &Engine, request: &PruneRequest, now: Timestamp) -> 
         ("Volumes", &pruned.volumes),
         ("Images", &images),
     ];
-    let mut text: String = kinds.iter().map(|(kind, names)| deleted(kind, names)).collect();
+    let mut text = first_line(request.effect).to_owned();
+    text.extend(kinds.iter().map(|(kind, names)| deleted(kind, names)));
     text.push_str(&cache::summary(&pruned.cache, now));
-    text.push_str(&total(pruned.reclaimed, is_dry));
+    text.push_str(&total(pruned.reclaimed, request.effect));
     print(&text)
 }
 
@@ -229,9 +230,20 @@ pub(super) fn deleted(kind: &str, names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("Deleted {kind}:\n{}\n\n", names.join("\n")) }
 }
 
+/// What stands before a list of what would go.
+pub(super) fn first_line(effect: PruneEffect) -> &'static str {
+    match effect {
+        PruneEffect::Report => "Nothing is removed (--dry-run). This would go:\n\n",
+        PruneEffect::Remove => "",
+    }
+}
+
 /// The last line: how much was freed, or would be.
-fn total(bytes: u64, is_dry: bool) -> String {
-    let what = if is_dry { "Total space that would be reclaimed" } else { "Total reclaimed space" };
+fn total(bytes: u64, effect: PruneEffect) -> String {
+    let what = match effect {
+        PruneEffect::Report => "Total space that would be reclaimed",
+        PruneEffect::Remove => "Total reclaimed space",
+    };
     format!("{what}: {}\n", human_size(bytes))
 }
 

@@ -285,7 +285,8 @@ mod tests {
             ("rbuild run --stop-signal x img", "invalid signal: x"),
             (
                 "rbuild run --restart always img",
-                "--restart always is not supported: nothing runs that would start a container again, so only --restart no is",
+                "--restart always is not supported: nothing runs that would start a container again; let a service of the machine run \
+                 'rbuild start -a NAME', which ends with the container and its exit code, so that the service can be restarted",
             ),
             ("rbuild run -l = img", "invalid label format: \"=\""),
             ("rbuild run -w x img", "the working directory 'x' is invalid, it needs to be an absolute path"),

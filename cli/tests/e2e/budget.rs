@@ -117,7 +117,8 @@ fn a_prune_says_first_what_would_go_and_takes_what_is_chosen() {
     assert!(told.contains("RUN head -c 2000000 /dev/zero > /big") && told.contains("Total:"), "{told}");
 
     let dry = here.ok(["builder", "prune", "-a", "--dry-run"]);
-    assert!(dry.contains("would be reclaimed") && dry.lines().count() >= 4, "{dry}");
+    assert!(dry.starts_with("Nothing is removed") && dry.contains("would be reclaimed"), "{dry}");
+    assert!(dry.lines().count() >= 4, "{dry}");
     assert!(here.ok(["system", "prune", "-a", "--dry-run"]).contains("deleted: sha256:"));
     assert_eq!((ids(&[]).len(), here.ok(["images", "-q"]).lines().count()), (3, 2));
 

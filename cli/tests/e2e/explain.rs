@@ -41,12 +41,12 @@ fn one_mode_bit_among_ten_thousand_files_is_named() {
         "{}",
         explained(&here)
     );
-    assert!(!build(&here, &[], &context).stderr.contains("first miss"));
+    assert!(!build(&here, &[], &context).stderr.contains("not in the cache"));
     assert!(explained(&here).ends_with(": 2 of 2 steps from the cache, 0 ran\n"), "{}", explained(&here));
 
     chmod(&context.join("d42/f17"), 0o645);
     let ran = build(&here, &[], &context);
-    let line = "\nfirst miss: step 1 (line 2) COPY . /src: /d42/f17 (mode 0644 → 0645)\n";
+    let line = "\nfirst step not in the cache: 1 (line 2) COPY . /src: /d42/f17 (mode 0644 → 0645)\n";
     assert!(ran.stderr.ends_with(line), "{}", ran.stderr);
     let text = explained(&here);
     assert!(text.contains("most like it:\n      /d42/f17 (mode 0644 → 0645)\n\n#2 "), "{text}");
@@ -258,7 +258,10 @@ fn an_unrelated_step_is_new_and_a_moved_one_stands_on_another() {
     };
     ran(text);
     let unrelated = ran("FROM busybox\nCOPY f /f\nRUN cat /etc/group | md5sum\n");
-    assert!(unrelated.contains("first miss: step 1 (line 2) COPY f /f: new\n"), "{unrelated}");
+    assert!(
+        unrelated.contains("first step not in the cache: 1 (line 2) COPY f /f: never built before\n"),
+        "{unrelated}"
+    );
     assert_eq!(
         explained(&here).matches("no earlier build had a step like it").count(),
         2,

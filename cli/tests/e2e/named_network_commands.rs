@@ -56,7 +56,10 @@ fn the_commands_speak_as_docker_s_do() {
         machine.ok(&["network", "prune", "-f", "--filter", "label!=a"]),
         "Deleted Networks:\nback\n\n"
     );
-    assert_eq!(machine.ok(&["network", "prune", "--dry-run"]), "Deleted Networks:\nfront\n\n");
+    assert_eq!(
+        machine.ok(&["network", "prune", "--dry-run"]),
+        "Nothing is removed (--dry-run). This would go:\n\nDeleted Networks:\nfront\n\n"
+    );
     assert_eq!(machine.ok(&["network", "rm", "front"]), "front\n");
     assert_eq!(machine.ok(&["network", "prune", "-f"]), "");
     machine.is_bare();
