@@ -9,9 +9,7 @@ use super::{
     pairs, secrets, security, size, ssh, tag, unsupported,
 };
 use crate::{args::BuildArgs, environment::Environment, error::UsageError};
-use rbuild::{
-    BuildRequest, ImageName, InlineCache, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash,
-};
+use rbuild::{BuildRequest, InlineCache, Network, NoCache, OnFailure, Platform, SpaceLimits, Squash};
 use std::path::PathBuf;
 
 /// One build, and how its progress is shown.
@@ -99,8 +97,7 @@ impl BuildOptions {
         let (context, source, dockerfile) = contexts::sources(&args.context, args.file.as_deref())?;
         let build_args = build_arguments(&args.build_arg, environment)?;
         let (cache_to, inline_cache) = caches::outputs(&args.cache_to, &build_args, environment)?;
-        let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
-        let BuildOutputs { targets, layer_times, epoch, insecure } = outputs(&args, &names)?;
+        let BuildOutputs { targets, layer_times, epoch, insecure } = outputs(&args)?;
         let request = BuildRequest {
             context: source,
             dockerfile,
@@ -158,15 +155,16 @@ impl BuildOptions {
     }
 }
 
-/// `--output`, `--push`, `--load` and `--annotation`.
-fn outputs(args: &BuildArgs, names: &[ImageName]) -> Result<BuildOutputs, UsageError> {
+/// `--output`, `--push`, `--load` and `--annotation`, with the names of `--tag`.
+fn outputs(args: &BuildArgs) -> Result<BuildOutputs, UsageError> {
+    let names = args.tag.iter().map(|text| tag(text)).collect::<Result<Vec<_>, _>>()?;
     BuildOutputs::new(&Typed {
         outputs: &args.output,
         annotations: &args.annotation,
         push: args.push,
         load: args.load,
         target: args.target.as_deref().filter(|target| !target.is_empty()),
-        names,
+        names: &names,
     })
 }
 
