@@ -4,15 +4,18 @@ use crate::{Error, Hint};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
+use rbuild_image::ImageError;
+use rbuild_registry::RegistryError;
 
 impl Error {
     /// A suggestion for the user, where one is known.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         match self {
-            Self::BaseImage { hint, source, .. } => {
-                hint.clone().or_else(|| source.hint()).or_else(|| Hint::of_distance(source))
-            }
+            Self::BaseImage { hint, source, .. } => hint
+                .clone()
+                .or_else(|| source.hint())
+                .or_else(|| source.is_unreachable().then_some(Hint::BringImage)),
             Self::Registry(error) => Hint::of_registry(error),
             Self::Daemon(DaemonError::Denied { .. }) => Some(Hint::UseSocket),
             Self::Daemon(DaemonError::NotRunning { .. }) => Some(Hint::StartDaemon),
@@ -37,6 +40,12 @@ impl Error {
             Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,
         }
+    }
+
+    /// True if a registry cannot be reached.
+    fn is_unreachable(&self) -> bool {
+        let (Self::Registry(error) | Self::Image(ImageError::Registry(error))) = self else { return false };
+        matches!(error, RegistryError::Connection { .. } | RegistryError::UnknownHost { .. })
     }
 
     /// What a person can do about a failure of a registry, where the message does not say it.

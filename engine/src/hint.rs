@@ -1,6 +1,5 @@
 //! What can be done about a failure, as data: a front end has the words, because it has the commands and flags.
 
-use crate::Error;
 use rbuild_cache::StoreError;
 use rbuild_image::ImageError;
 use rbuild_registry::RegistryError;
@@ -127,15 +126,6 @@ impl Hint {
         match directory.parent()?.file_name()?.to_str()? {
             "containers" => directory.file_name()?.to_str().map(|id| Self::RemoveDamaged(id.to_owned())),
             "layers" => Some(Self::RepairStore),
-            _ => None,
-        }
-    }
-
-    /// For an image whose registry cannot be reached.
-    pub(crate) fn of_distance(error: &Error) -> Option<Self> {
-        match error {
-            Error::Image(ImageError::Registry(RegistryError::Connection { .. }))
-            | Error::Registry(RegistryError::Connection { .. }) => Some(Self::BringImage),
             _ => None,
         }
     }
