@@ -44,6 +44,7 @@ pub use store::{
 pub use store::{
     BoundPort, ContainerNames, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork, PublishedPort,
 };
+pub use store::{BuilderName, InvalidBuilderName};
 pub use store::{
     ContainerMount, KeptVolume, MissingHostPath, MountOrigin, MountPropagation, MountedFrom, MountedTmpfs,
     Submounts, Volume, VolumeDraft, VolumeName, VolumesLock,

@@ -2,7 +2,7 @@
 
 use crate::{
     app::App,
-    args::{Cli, Mistake, complete, grouped, mistake},
+    args::{BeforeCommand, Cli, Mistake, complete, grouped, mistake},
     commands::{self, Chosen, Needs},
     environment::{Environment, User},
     error::{CliError, UsageError},
@@ -11,7 +11,7 @@ use crate::{
     shown::{Color, Shown, StepOutput},
     streams,
 };
-use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::{Command, CommandFactory, FromArgMatches, error::ErrorKind};
 use std::{
     ffi::{OsStr, OsString},
     io::IsTerminal,
@@ -23,19 +23,28 @@ use std::{
 pub(crate) fn run() -> ExitCode {
     let environment = Environment::capture();
     let color = environment.color();
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let mut words: Vec<OsString> = std::env::args_os().collect();
     if let Some(code) = monitor::run(&words, &environment).or_else(|| keeper::run(&words)) {
         return code;
     }
+    let command = Cli::command();
+    let before = BeforeCommand::take(&mut words, &command).map_err(Unparsed::Usage);
     let wrong = if makes_a_container(&words) { 125 } else { 2 };
-    let cli = match parse(words) {
-        Ok(cli) => cli,
+    let (before, cli) = match before.and_then(|before| Ok((before, parse(words, command)?))) {
+        Ok(parsed) => parsed,
         Err(Unparsed::Clap(error)) => return told_by_clap(&error, color, wrong),
         Err(Unparsed::Usage(error)) => {
             let error = CliError::Usage(error);
             exit::report(&error, color);
             return ExitCode::from(exit::code(&error));
         }
+    };
+    for name in before.idle {
+        exit::warn(&format!("--{name} has no effect: rbuild keeps no log of its own"));
+    }
+    let environment = match before.config {
+        Some(directory) => environment.with_docker_config(directory),
+        None => environment,
     };
     let app = App::new(environment, &cli.global);
     let Chosen { needs, work } = commands::chosen(cli.command);
@@ -102,8 +111,7 @@ enum Unparsed {
     Usage(UsageError),
 }
 
-fn parse(words: Vec<OsString>) -> Result<Cli, Unparsed> {
-    let mut command = Cli::command();
+fn parse(words: Vec<OsString>, mut command: Command) -> Result<Cli, Unparsed> {
     let mut words = complete(words, &command, is_context);
     if words.len() < 2 {
         words.push("--help".into());

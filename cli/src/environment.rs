@@ -16,6 +16,8 @@ pub(crate) struct Environment {
     variables: HashMap<String, String>,
     /// The user who started the program.
     pub(crate) user: User,
+    /// That user's number.
+    pub(crate) uid: u32,
     /// True if stderr is a terminal.
     stderr_is_terminal: bool,
     /// When it was started.
@@ -40,10 +42,11 @@ impl Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let user = if nix::unistd::geteuid().is_root() { User::Root } else { User::Ordinary };
+        let uid = nix::unistd::geteuid();
+        let user = if uid.is_root() { User::Root } else { User::Ordinary };
         let clock = Clock::new(SystemTime::now);
         let stderr_is_terminal = streams::stderr().is_terminal();
-        Self { variables, user, stderr_is_terminal, now: clock.now().into(), clock }
+        Self { variables, user, uid: uid.as_raw(), stderr_is_terminal, now: clock.now().into(), clock }
     }
 
     /// A made-up one, started at the epoch.
@@ -54,10 +57,17 @@ impl Environment {
         Self {
             variables,
             user,
+            uid: if user == User::Root { 0 } else { 1000 },
             stderr_is_terminal: false,
             now: SystemTime::UNIX_EPOCH.into(),
             clock: Clock::new(|| SystemTime::UNIX_EPOCH),
         }
+    }
+
+    /// The same, where docker's client keeps its configuration in `directory`.
+    pub(crate) fn with_docker_config(mut self, directory: String) -> Self {
+        self.variables.insert("DOCKER_CONFIG".to_owned(), directory);
+        self
     }
 
     /// A variable that is set, even if to nothing.

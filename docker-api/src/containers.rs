@@ -3,15 +3,15 @@
 use crate::{
     FilterError,
     images::label,
-    names::{Detail, container_id, shortened},
+    names::{Detail, container_id, image_id, shortened},
     ports::{FilteredPorts, network_names, ports_column},
     sizes::human_size_with,
     times::{ago, go_style, human_duration},
     volumes::{has_mount, mount_columns},
 };
-use rbuild::{Container, ContainerSizes, ContainerState, HealthStatus, Reference, Timestamp, go_quoted};
+use rbuild::{Container, ContainerSizes, ContainerState, HealthStatus, ImageId, Timestamp, go_quoted};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a command that are shown.
 const COMMAND_WIDTH: usize = 20;
@@ -27,7 +27,7 @@ pub struct ContainerRow {
     /// The container.
     #[serde(rename = "ID")]
     pub id: String,
-    /// The image as it was asked for.
+    /// The image as it was asked for, or its id.
     pub image: String,
     /// The labels one by one, which templates ask for by name.
     pub label: BTreeMap<String, String>,
@@ -69,7 +69,7 @@ impl ContainerRow {
             command: go_quoted(&command),
             created_at: go_style(Some(container.created)),
             id: container_id(&container.id, detail),
-            image: container.image.clone(),
+            image: asked_image(container, detail),
             label: container.config.labels.clone(),
             labels: labels.collect::<Vec<_>>().join(","),
             local_volumes,
@@ -87,6 +87,12 @@ impl ContainerRow {
 }
 
 impl ContainerRow {
+    /// The same line of a container whose image is no longer what the name leads to by which it was asked for.
+    #[must_use]
+    pub fn with_image_id(self, container: &Container, detail: Detail) -> Self {
+        Self { image: image_id(&container.image_id, detail), ..self }
+    }
+
     /// The same line with the sizes of its files.
     #[must_use]
     pub fn with_size(self, sizes: ContainerSizes) -> Self {
@@ -100,6 +106,16 @@ fn command(container: &Container) -> String {
     let Some((program, arguments)) = container.command.split_first() else { return String::new() };
     let argument = |text: &String| if text.contains(' ') { format!("'{text}'") } else { text.clone() };
     std::iter::once(program.clone()).chain(arguments.iter().map(argument)).collect::<Vec<_>>().join(" ")
+}
+
+/// The image as it was asked for; an id that fits no column is shortened like any other.
+fn asked_image(container: &Container, detail: Detail) -> String {
+    let short = image_id(&container.image_id, Detail::Short);
+    let asked = container.image.strip_prefix("sha256:").unwrap_or(&container.image);
+    match detail {
+        Detail::Short if asked.starts_with(&short) => short,
+        Detail::Short | Detail::Full => container.image.clone(),
+    }
 }
 
 /// True if `pattern` is part of a name, which docker has with and without a slash before it; `^` and `$` stand for its ends.
@@ -145,9 +161,9 @@ fn status(container: &Container, now: Timestamp) -> String {
     }
 }
 
-/// The containers that `--filter` lets through.
+/// The containers that `--filter` lets through. `I` says which image is meant: its name, or the ids to which that leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ContainerFilter {
+pub enum ContainerFilter<I = String> {
     /// Part of the name.
     Name(String),
     /// The beginning of the id.
@@ -156,8 +172,8 @@ pub enum ContainerFilter {
     Status(String),
     /// The exit code of one that has ended.
     Exited(i32),
-    /// The image, by name or by the beginning of its id.
-    Ancestor(String),
+    /// The image.
+    Ancestor(I),
     /// A label, and its value if there is one.
     Label(String, Option<String>),
     /// Those made before this one.
@@ -214,6 +230,33 @@ impl ContainerFilter {
         }
     }
 
+    /// Looks up the image that the filter names, if it names one.
+    ///
+    /// # Errors
+    /// Those of `images`.
+    pub fn resolve<E>(
+        self,
+        images: impl FnOnce(&str) -> Result<BTreeSet<ImageId>, E>,
+    ) -> Result<ContainerFilter<BTreeSet<ImageId>>, E> {
+        Ok(match self {
+            Self::Ancestor(name) => ContainerFilter::Ancestor(images(&name)?),
+            Self::Name(part) => ContainerFilter::Name(part),
+            Self::Id(prefix) => ContainerFilter::Id(prefix),
+            Self::Status(word) => ContainerFilter::Status(word),
+            Self::Exited(code) => ContainerFilter::Exited(code),
+            Self::Label(name, value) => ContainerFilter::Label(name, value),
+            Self::Before(container) => ContainerFilter::Before(container),
+            Self::Since(container) => ContainerFilter::Since(container),
+            Self::Volume(text) => ContainerFilter::Volume(text),
+            Self::Health(word) => ContainerFilter::Health(word),
+            Self::Publish(ports) => ContainerFilter::Publish(ports),
+            Self::Expose(ports) => ContainerFilter::Expose(ports),
+            Self::Network(name) => ContainerFilter::Network(name),
+        })
+    }
+}
+
+impl ContainerFilter<BTreeSet<ImageId>> {
     /// True if `container` passes.
     #[must_use]
     pub fn admits(&self, container: &Container, all: &[Container]) -> bool {
@@ -241,12 +284,7 @@ impl ContainerFilter {
                 container.health.as_ref().map_or("none", |health| health.status.word()) == word
             }
             Self::Exited(code) => container.state == ContainerState::Exited(*code),
-            Self::Ancestor(image) => {
-                let hex = container.image_id.as_digest().hex();
-                let reference = |text: &str| text.parse::<Reference>().ok();
-                hex.starts_with(image.trim_start_matches("sha256:"))
-                    || reference(image).is_some_and(|asked| reference(&container.image) == Some(asked))
-            }
+            Self::Ancestor(images) => images.contains(&container.image_id),
             Self::Label(name, value) => {
                 let found = container.config.labels.get(name);
                 found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))

@@ -140,6 +140,18 @@ impl Engine {
         })
     }
 
+    /// The ids of the image called `name` and of its images for platforms; none when there is no such image.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn images_called(&self, name: &str) -> Result<BTreeSet<ImageId>, Error> {
+        match self.find_image(name) {
+            Ok(whole) => Ok(whole.platforms.iter().map(|part| part.image).chain([whole.id]).collect()),
+            Err(Error::NoSuchImage(_) | Error::ImageDamaged(_)) => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// True if the store has an image called `name`, and has it for `platform`.
     ///
     /// # Errors

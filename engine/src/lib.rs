@@ -15,6 +15,7 @@ mod archive_format;
 mod base_images;
 mod build;
 mod build_record;
+mod builder_names;
 mod builds;
 mod built;
 mod cache_export;
@@ -210,6 +211,7 @@ pub use rbuild_cache::{
     ProgramNetwork, PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts,
     Subnet, Verified, Volume, VolumeName,
 };
+pub use rbuild_cache::{BuilderName, InvalidBuilderName};
 use rbuild_executor::{Isolation, store_writer};
 use rbuild_image::RemoteImages;
 use rbuild_registry::Client;

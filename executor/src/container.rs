@@ -172,13 +172,6 @@ impl Sandboxed {
         Ok(Self { pid, running: Some(running), relay, root: Some(root), network: None })
     }
 
-    /// Says how soon its processes are killed when the machine has no memory. What it has begun until now keeps the usual.
-    fn give_memory_score(&self, score: i32) -> Result<(), ExecutorError> {
-        let path = format!("/proc/{}/oom_score_adj", self.pid);
-        let written = fs::write(&path, score.to_string());
-        written.map_err(|error| ExecutorError::system("write", path.as_bytes(), error))
-    }
-
     /// Its network, if it is a container's.
     #[must_use]
     pub fn network(&self) -> Option<&ContainerNetwork> {
@@ -364,6 +357,7 @@ pub fn start_container(
         first: container.first,
         names,
         kernel: &container.process.kernel,
+        memory_score: container.process.memory_score,
         network: network.as_sandbox(),
         addresses: network.addresses(),
         host_files: container.host_files,
@@ -382,9 +376,7 @@ pub fn start_container(
     };
     let running = guest.start(&root).map_err(not_started)?;
     let relay = streams.relay(running.child.pidfd())?;
-    let sandboxed = Sandboxed::new(running, relay, root)?;
-    container.process.memory_score.map_or(Ok(()), |score| sandboxed.give_memory_score(score))?;
-    Ok(Sandboxed { network: Some(network), ..sandboxed })
+    Ok(Sandboxed { network: Some(network), ..Sandboxed::new(running, relay, root)? })
 }
 
 /// Makes what the container has over its image.

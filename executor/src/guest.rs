@@ -39,6 +39,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) names: HostNames<'a>,
     /// Parameters of the kernel in its namespaces.
     pub(crate) kernel: &'a BTreeMap<String, String>,
+    /// How soon its processes are killed when the machine has no memory.
+    pub(crate) memory_score: Option<i32>,
     pub(crate) network: Network<'a>,
     /// What is known of that.
     pub(crate) addresses: Addresses,
@@ -103,6 +105,7 @@ impl Guest<'_> {
             hostname: self.names.host,
             domain: self.names.domain,
             kernel: self.kernel,
+            memory_score: self.memory_score,
             network: self.network,
             mounts: &mounts,
             confinement: self.confinement,

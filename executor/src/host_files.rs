@@ -187,7 +187,12 @@ impl HostFiles {
             Network::None => ("none", Some(machine_address().unwrap_or(Ipv4Addr::UNSPECIFIED).into())),
             Network::Joined(_) => ("own", machine_address().map(IpAddr::from)),
         };
-        let own = if !addresses.own.is_empty() { String::new() } else { format!(" {listed}") };
+        let own = match names.domain {
+            _ if !addresses.own.is_empty() => String::new(),
+            None => format!(" {listed}"),
+            // the first name of a line is the one in full
+            Some(_) => format!("\n127.0.0.1\t{listed}"),
+        };
         let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.names.add_hosts {
             match machine {

@@ -205,6 +205,7 @@ pub(crate) fn launch(
         directory: &action.cwd,
         names: HostNames { host: &action.hostname, domain: None },
         kernel: &BTreeMap::new(),
+        memory_score: None,
         network: network.as_sandbox(),
         addresses: Addresses::default(),
         host_files: run.host_files,

@@ -94,6 +94,9 @@ pub enum ImageError {
     /// Images of the containers tools cannot be looked for.
     #[error("cannot run podman, which reads the storage of the containers tools")]
     Podman(#[source] io::Error),
+    /// The tar that is to be a root filesystem has no bytes.
+    #[error("the archive is empty: it has no bytes, as after a command that failed before a pipe")]
+    EmptyArchive,
     /// An archive of one image has none or several.
     #[error("the archive should hold one image and holds {count}")]
     SeveralImages {

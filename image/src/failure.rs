@@ -21,6 +21,7 @@ impl ImageError {
             | Self::NoPlatform { .. }
             | Self::IndexDepth { .. }
             | Self::NotAnArchive
+            | Self::EmptyArchive
             | Self::SeveralImages { .. }
             | Self::ArchiveFile { .. }
             | Self::LayoutTag { .. }

@@ -25,14 +25,18 @@ pub struct Import {
 /// gets no name; `lease` holds it.
 ///
 /// # Errors
-/// As [`apply_tar`].
+/// As [`apply_tar`]; [`ImageError::EmptyArchive`].
 pub fn import_tar(
     store: &Store,
     lease: &Lease,
     tar: impl Read,
     import: Import,
 ) -> Result<ImageRecord, ImageError> {
-    let Applied { layer, diff_id, .. } = apply_tar(store, lease, tar, &[], &BlobRetention::Recipe)?;
+    let Applied { layer, diff_id, tar_size, .. } = apply_tar(store, lease, tar, &[], &BlobRetention::Recipe)?;
+    // docker makes an image of it, in the place of the one that had the name
+    if tar_size == 0 {
+        return Err(ImageError::EmptyArchive);
+    }
     known_layers::remember(store, &[KnownLayer::anywhere(layer, diff_id)]);
     let mut config = ImageConfig::scratch(&import.platform);
     config.config = import.config;

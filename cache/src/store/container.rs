@@ -54,7 +54,7 @@ pub struct Container {
     pub created: Timestamp,
     /// When its program was started.
     pub started: Option<Timestamp>,
-    /// When its program ended.
+    /// When its program ended; while it runs again, when it ended the last time.
     pub finished: Option<Timestamp>,
     /// The pid of its first process, as the host sees it.
     pub pid: Option<i32>,
@@ -97,7 +97,9 @@ impl Container {
 
     /// The same container with what is known of its program.
     pub(super) fn with(mut self, program: &ContainerProgram, state: ContainerState) -> Self {
-        (self.started, self.finished) = (Some(program.started), None);
+        self.started = Some(program.started);
+        // of one that runs again it is the last end
+        self.finished = self.finished.filter(|_| state == ContainerState::Running);
         self.pid = (state == ContainerState::Running).then_some(program.pid);
         self.network = program.network.clone().filter(|_| state == ContainerState::Running);
         self.state = state;

@@ -3,6 +3,7 @@
 
 mod blob;
 mod budget;
+mod builder_name;
 mod cache_mount;
 mod container;
 mod container_end;
@@ -50,6 +51,7 @@ mod writer;
 
 pub use blob::{BlobReader, BlobWriter};
 pub use budget::Budget;
+pub use builder_name::{BuilderName, InvalidBuilderName};
 pub use cache_mount::{CacheMount, CacheMountSpec, MountSharing};
 pub use container::{Container, ContainerDirectory, ContainerState, NewContainer, Next};
 pub use container_health::{ContainerHealth, HealthResult, HealthStatus};

@@ -1,7 +1,9 @@
 //! What was typed: clap's structs, with Docker's names for commands and flags. What it means is settled in `options`.
 
+mod before_command;
 mod budget;
 mod build;
+mod builder;
 mod builds;
 mod cache;
 mod container;
@@ -31,8 +33,10 @@ mod volume;
 mod watching;
 mod words;
 
+pub(crate) use before_command::BeforeCommand;
 pub(crate) use budget::BudgetFlags;
 pub(crate) use build::BuildArgs;
+pub(crate) use builder::{BuilderCreateArgs, BuilderRmArgs, BuilderStopArgs, BuilderUseArgs};
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs, ExplainArgs};
 pub(crate) use cache::{
     CacheCommand, CacheMountCommand, CacheMountExportArgs, CacheMountImportArgs, CacheMountLsArgs,
@@ -341,14 +345,16 @@ pub(crate) enum BuildxCommand {
     Imagetools(ImagetoolsCommand),
     /// Describe the builder, which is this program
     Inspect(Later<BuildxInspectArgs>),
-    /// List builders: this program
+    /// List the names of the builder
     Ls,
-    /// Choose the builder: this program, which is called default
-    Use {
-        /// The builder's name
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
+    /// Give the builder, which is this program, another name
+    Create(Later<BuilderCreateArgs>),
+    /// Choose a name of the builder
+    Use(Later<BuilderUseArgs>),
+    /// Stop the builder, which runs only while it builds
+    Stop(Later<BuilderStopArgs>),
+    /// Forget names of the builder
+    Rm(Later<BuilderRmArgs>),
     /// Show the version
     Version,
 }

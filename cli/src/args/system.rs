@@ -76,6 +76,9 @@ pub(crate) struct BuildxInspectArgs {
     /// The builder's name
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// The same as NAME
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    pub(crate) builder: Option<String>,
     /// See that its store can be opened
     #[arg(long)]
     pub(crate) bootstrap: bool,

@@ -1,6 +1,7 @@
 //! What clap has no rule for: a line without a command is a build, and everything after the image of `run` belongs to the
 //! container.
 
+use super::before_command::words_of_root;
 use clap::Command;
 use std::ffi::{OsStr, OsString};
 
@@ -48,12 +49,9 @@ fn takes_command(command: &Command) -> bool {
 fn first_own_word(words: &[OsString]) -> Option<usize> {
     let mut at = 1;
     while let Some(word) = words.get(at) {
-        if word == "--root" {
-            at += 2;
-        } else if word.as_encoded_bytes().starts_with(b"--root=") {
-            at += 1;
-        } else {
-            return Some(at);
+        match words_of_root(word) {
+            Some(count) => at += count,
+            None => return Some(at),
         }
     }
     None

@@ -24,6 +24,9 @@ use std::{
     os::fd::AsFd,
 };
 
+/// The exit code of a container that was killed with the process that stayed with it.
+const KILLED: u8 = 137;
+
 /// What a person does with a container beside watching it.
 pub(super) struct Part {
     /// Types into it.
@@ -57,8 +60,7 @@ pub(super) fn attach(app: &App, args: &AttachArgs) -> Result<u8, CliError> {
     let keys = DetachKeys::parse(args.detach_keys.as_deref())?;
     let container = app.engine()?.container(&args.container)?;
     if container.state != ContainerState::Running {
-        let message = "You cannot attach to a stopped container, start it first";
-        return Err(CliError::Refused(message.to_owned()));
+        return Err(is_stopped());
     }
     if container.paused {
         return Err(rbuild::Error::from(PauseError::Attach(container.name)).into());
@@ -79,6 +81,8 @@ pub(super) enum Visited {
     Left,
     /// The person has typed the keys that leave it.
     LeftByKeys,
+    /// With the process that stays with the container, which was killed and said nothing.
+    Lost,
 }
 
 impl Visited {
@@ -87,6 +91,7 @@ impl Visited {
         match self {
             Self::Ended(code) => code,
             Self::Left | Self::LeftByKeys => 0,
+            Self::Lost => KILLED,
         }
     }
 }
@@ -99,7 +104,11 @@ pub(super) fn left_by_keys() -> u8 {
 
 /// Goes to a container that runs.
 pub(super) fn attend_running(app: &App, container: &Container, part: Part) -> Result<Visited, CliError> {
-    let attached = app.engine()?.connect(container)?;
+    let engine = app.engine()?;
+    let attached = match engine.connect(container) {
+        Err(rbuild::Error::ContainerNotRunning(_)) => return Err(is_stopped()),
+        connected => connected?,
+    };
     let part = part.for_container(container);
     let signals = Signals::take()?;
     if part.types {
@@ -107,7 +116,17 @@ pub(super) fn attend_running(app: &App, container: &Container, part: Part) -> Re
     } else {
         attached.watch()?;
     }
-    attend(&attached, &signals, part)
+    match attend(&attached, &signals, part)? {
+        // who was let in hears of an end that is written down: this one came too late
+        Visited::Lost if engine.container(&container.id)?.state != ContainerState::Exited(KILLED.into()) => {
+            Err(is_stopped())
+        }
+        visited => Ok(visited),
+    }
+}
+
+fn is_stopped() -> CliError {
+    CliError::Refused("You cannot attach to a stopped container, start it first".to_owned())
 }
 
 /// Stays with a container until it ends, or until the person leaves.
@@ -132,8 +151,8 @@ pub(super) fn attend(attached: &Attached, signals: &Signals, part: Part) -> Resu
         if signaled && visit.pass_signals()? {
             return Ok(Visited::Left);
         }
-        if spoken && let Some(code) = visit.listen()? {
-            return Ok(Visited::Ended(code));
+        if spoken && let Some(end) = visit.listen()? {
+            return Ok(end);
         }
         if typed && visit.pass_keys()? {
             return Ok(Visited::LeftByKeys);
@@ -186,14 +205,13 @@ impl Visit<'_> {
         Ok(())
     }
 
-    /// Shows what the container says; its exit code when it has ended.
-    fn listen(&mut self) -> Result<Option<u8>, CliError> {
+    /// Shows what the container says; the end of the visit when it has ended.
+    fn listen(&mut self) -> Result<Option<Visited>, CliError> {
         let written = match self.attached.next()? {
             MonitorMessage::Output(OutputStream::Stdout, bytes) => show(streams::stdout(), &bytes),
             MonitorMessage::Output(OutputStream::Stderr, bytes) => show(streams::stderr(), &bytes),
-            MonitorMessage::Ended(code) => return Ok(Some(code.clamp(0, 255) as u8)),
-            // it was killed with the process that stayed with it
-            MonitorMessage::Gone => return Ok(Some(137)),
+            MonitorMessage::Ended(code) => return Ok(Some(Visited::Ended(code.clamp(0, 255) as u8))),
+            MonitorMessage::Gone => return Ok(Some(Visited::Lost)),
             MonitorMessage::Started
             | MonitorMessage::Failed { .. }
             | MonitorMessage::Unmet(_)

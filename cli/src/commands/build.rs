@@ -221,6 +221,8 @@ impl Metadata<'_> {
 
 /// The meaning of `args`. A Dockerfile or context that comes from standard input is read.
 pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliError> {
+    let builders = args.others.given.iter().filter(|(name, _)| *name == "builder");
+    builders.into_iter().try_for_each(|(_, name)| super::builders::exists(app, name))?;
     let mut options = BuildOptions::new(args, &app.environment)?;
     for warning in &options.warnings {
         exit::warn(warning);

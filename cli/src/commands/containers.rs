@@ -10,8 +10,8 @@ use crate::{
     streams::{answer, print},
     table::{Column, Format, Listing},
 };
-use rbuild::{CommitLayers, CommitRequest, ContainerState, During, Pause};
-use rbuild_docker_api::{ContainerFilter, ContainerPort, ContainerRow, port_lines};
+use rbuild::{CommitLayers, CommitRequest, Container, ContainerState, During, Engine, Pause, Timestamp};
+use rbuild_docker_api::{ContainerFilter, ContainerPort, ContainerRow, Detail, port_lines};
 
 pub(super) const COLUMNS: &[Column] = &[
     Column { field: "Command", heading: "COMMAND" },
@@ -46,6 +46,8 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let by_state = filters.iter().any(names_state);
     let all = args.all || last.is_some() || by_state;
     let engine = app.engine()?;
+    let resolved = filters.into_iter().map(|filter| filter.resolve(|image| engine.images_called(image)));
+    let filters = resolved.collect::<Result<Vec<_>, _>>()?;
     let containers = engine.containers()?;
     if all {
         for id in engine.damaged_containers()? {
@@ -60,13 +62,25 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
         .take(last.unwrap_or(usize::MAX));
     let mut rows = Vec::new();
     for container in chosen {
-        let row = ContainerRow::new(container, detail(args.no_trunc), app.environment.now);
+        let row = row(&engine, container, detail(args.no_trunc), app.environment.now)?;
         rows.push(if counts { row.with_size(engine.container_sizes(container)?) } else { row });
     }
     let shown = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
     let shown = if args.size { &shown[..] } else { &shown[..7] };
     let listing = Listing::of(COLUMNS, shown, rows);
     answer(&if args.quiet { listing.ids() } else { listing.render(&format)? })
+}
+
+/// The line of `container`, with its image's id when the name by which that was asked for leads there no longer.
+pub(super) fn row(
+    engine: &Engine,
+    container: &Container,
+    detail: Detail,
+    now: Timestamp,
+) -> Result<ContainerRow, CliError> {
+    let row = ContainerRow::new(container, detail, now);
+    let is_its_name = engine.images_called(&container.image)?.contains(&container.image_id);
+    Ok(if is_its_name { row } else { row.with_image_id(container, detail) })
 }
 
 /// Shows where the ports of a container are reached.

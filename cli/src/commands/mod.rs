@@ -162,8 +162,11 @@ fn buildx(command: BuildxCommand) -> Chosen {
     match command {
         X::Builder(command) => builder(command, cache::table),
         X::Inspect(Later(args)) => index(move |app| builders::inspect(app, &args)),
-        X::Ls => index(|_| builders::list()),
-        X::Use { name } => index(move |_| builders::choose(&name)),
+        X::Ls => index(builders::list),
+        X::Create(Later(args)) => index(move |app| builders::create(app, &args)),
+        X::Use(Later(args)) => index(move |app| builders::choose(app, &args.name)),
+        X::Stop(Later(args)) => index(move |app| builders::stop(app, &args)),
+        X::Rm(Later(args)) => index(move |app| builders::remove(app, &args)),
         X::Version => index(|_| builders::version()),
         X::Du(Later(args)) => layers(move |app| cache::disk_usage(app, &args)),
         X::Imagetools(command) => index(move |app| imagetools::imagetools(app, &command)),

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     app::App,
     args::{ContainerArgs, CreateArgs, RunArgs},
-    environment::Environment,
+    environment::{Environment, User},
     error::{CliError, UsageError},
     exit,
     monitor::{self, Caller},
@@ -69,6 +69,20 @@ pub(super) fn create(app: &App, args: CreateArgs) -> Result<(), CliError> {
     print(&format!("{}\n", order.make()?.id))
 }
 
+/// What an ordinary user should know who asks for their own number in a container that sees their files, as users of docker do.
+fn other_owner(request: &ContainerRequest, environment: &Environment) -> Option<String> {
+    let id = request.user.as_deref()?.split(':').next()?;
+    let is_own = environment.user == User::Ordinary && id.parse() == Ok(environment.uid);
+    let is_of_host =
+        |mount: &MountRequest| matches!(mount.source, RequestedSource::Other(MountedFrom::Host { .. }));
+    (is_own && request.mounts.iter().any(is_of_host)).then(|| {
+        format!(
+            "-u {id} is another user than you in the container, where your files are those of root (0): without -u, what it \
+             writes is yours"
+        )
+    })
+}
+
 /// A container that is asked for, and its image, which is there.
 struct Order<'a> {
     app: &'a App,
@@ -97,6 +111,9 @@ impl<'a> Order<'a> {
             exit::warn(warning);
         }
         let request = request(options, foreground, &app.environment)?;
+        if let Some(note) = other_owner(&request, &app.environment) {
+            exit::warn(&note);
+        }
         Ok(Self { app, engine, request, pull, cidfile })
     }
 

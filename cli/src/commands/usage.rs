@@ -49,11 +49,11 @@ fn details(app: &App, format: Option<&str>) -> Result<(), CliError> {
     let container_rows: Vec<ContainerRow> = usage
         .containers
         .iter()
-        .map(|(container, written)| ContainerRow {
-            size: human_size(*written),
-            ..ContainerRow::new(container, Detail::Short, now)
+        .map(|(container, written)| {
+            let row = containers::row(&engine, container, Detail::Short, now)?;
+            Ok(ContainerRow { size: human_size(*written), ..row })
         })
-        .collect();
+        .collect::<Result<_, CliError>>()?;
     let volume_rows: Vec<VolumeRow> = usage
         .volumes
         .iter()

@@ -4,6 +4,7 @@
 mod allowed;
 mod buckets;
 mod build;
+mod builder;
 mod cache_attributes;
 mod cache_mounts;
 mod caches;
@@ -34,6 +35,7 @@ mod tmpfs;
 mod unsupported;
 
 pub(crate) use build::{BuildOptions, Explain, PrintId, ProgressChoice};
+pub(crate) use builder::no_further_builder;
 pub(crate) use call::{Call, CallFormat, CallOptions, FindingsStatus};
 pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use debug::DebugOptions;

@@ -35,7 +35,11 @@ pub(super) fn process(flags: &ProcessFlags, has_network: bool) -> Result<Process
             .transpose()?
             .filter(|score| *score != 0),
         kernel: flags.sysctl.iter().map(|text| parameter(text, has_network)).collect::<Result<_, _>>()?,
-        annotations: flags.annotation.iter().map(|text| annotation(text)).collect::<BTreeMap<_, _>>(),
+        annotations: flags
+            .annotation
+            .iter()
+            .map(|text| annotation(text))
+            .collect::<Result<BTreeMap<_, _>, _>>()?,
     })
 }
 
@@ -70,9 +74,13 @@ fn parameter(text: &str, has_network: bool) -> Result<(String, String), UsageErr
 }
 
 /// One without a value has an empty one.
-fn annotation(text: &str) -> (String, String) {
+fn annotation(text: &str) -> Result<(String, String), UsageError> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    (name.to_owned(), value.to_owned())
+    if name.is_empty() {
+        let message = "invalid Annotations: the empty string is not permitted as an annotation key";
+        return Err(UsageError::refused(message));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Takes what is so anyway: a program's whole output is shown, and it reads with `--interactive`.

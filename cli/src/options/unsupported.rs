@@ -26,7 +26,8 @@ fn asks_for_nothing(name: &str, value: &str) -> bool {
     match name {
         "provenance" | "sbom" | "debug" => off,
         "attest" => value.split(',').any(|part| part == "disabled=true"),
-        "builder" => value == "default",
+        // whether the store knows the name is found out with the store
+        "builder" => true,
         _ => false,
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::RBUILD;
 use rbuild_testkit::Workspace;
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 fn rbuild(words: &[&str]) -> Output {
     let mut command = Command::new(RBUILD);
@@ -133,6 +136,74 @@ fn scripts_for_buildx_find_one_builder() {
     assert_eq!(here.ok(["buildx", "use", "default"]), "");
     let other = here.fails(["buildx", "use", "other"]);
     assert!(other.stderr.contains("no builder \"other\" found"), "{other:?}");
+}
+
+#[test]
+fn builders_that_scripts_create_are_names_of_the_one_builder() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM scratch\nCOPY f /\n", &[("f", "")]).display().to_string();
+    let build = ["build", "-q", "--builder", "ci", context.as_str()];
+    assert!(here.fails(build).stderr.contains("no builder \"ci\" found"));
+    let flags = "--allow-insecure-entitlement security.insecure --allow-insecure-entitlement=network.host";
+    let create = ["buildx", "create", "--name", "ci", "--driver", "docker-container", "--use", "--bootstrap"];
+    let created = here.run(create.into_iter().chain(["--buildkitd-flags", flags]));
+    assert_eq!((created.code, created.stdout.as_str()), (0, "ci\n"), "{created:?}");
+    assert!(created.stderr.contains("ci is another name of the one builder"), "{created:?}");
+    assert!(here.fails(create).stderr.contains("existing instance for \"ci\""));
+    here.ok(build);
+    assert!(here.ok(["buildx", "inspect", "--builder", "ci", "--bootstrap"]).starts_with("Name:   ci\n"));
+    assert!(here.ok(["buildx", "inspect"]).starts_with("Name:   ci\n"), "it is the chosen one");
+    let listed = here.ok(["buildx", "ls"]);
+    assert!(listed.contains("\nci* ") && listed.contains("\ndefault "), "{listed}");
+    here.ok(["buildx", "use", "default"]);
+    assert!(here.ok(["buildx", "ls"]).contains("\ndefault* "));
+    let made_up = here.ok(["buildx", "create"]);
+    here.ok(["buildx", "stop", made_up.trim_end()]);
+    here.ok(["buildx", "rm", "ci", made_up.trim_end()]);
+    assert!(here.fails(build).stderr.contains("no builder \"ci\" found"));
+    for (words, problem) in [
+        (
+            &["create", "--driver", "kubernetes"][..],
+            "--driver kubernetes is not supported: there is one builder",
+        ),
+        (&["create", "--driver-opt", "network=host"], "--driver-opt is not supported"),
+        (&["create", "--buildkitd-config", "f"], "--buildkitd-config is not supported"),
+        (
+            &["create", "--buildkitd-flags", "--oci-worker=false"],
+            "--buildkitd-flags --oci-worker=false is not",
+        ),
+        (&["create", "tcp://far:1234"], "the endpoint tcp://far:1234 is not supported"),
+        (&["create", "--platform", "linux/s390x,linux/no"], "programs of this platform do not run here"),
+        (&["create", "--name", "../x"], "invalid name ../x, name needs to start with a letter"),
+        (&["create", "--name", "default"], "default is a reserved name"),
+        (&["rm", "ci"], "failed to remove ci: no builder \"ci\" found"),
+        (&["rm"], "failed to remove default: it is this program"),
+        (&["stop", "ci"], "no builder \"ci\" found"),
+    ] {
+        let failed = here.fails([&["buildx"], words].concat());
+        assert!(failed.code == 1 && failed.stderr.contains(problem), "{words:?}: {failed:?}");
+    }
+    here.ok(["buildx", "rm", "-f", "ci"]);
+}
+
+#[test]
+fn docker_s_options_before_the_command_are_read() {
+    let here = Workspace::new(RBUILD);
+    let folder = here.path().join("logins");
+    let file = folder.join("config.json");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, r#"{"auths": {"r.example": {"auth": "bWU6eA=="}}}"#).unwrap();
+    here.ok(["--config", folder.to_str().unwrap(), "logout", "r.example"]);
+    let left = fs::read_to_string(&file).unwrap();
+    assert!(left.contains("auths") && !left.contains("r.example"), "{left}");
+    let debug = here.run(["-D", "-c", "default", "ps", "-q"]);
+    assert_eq!((debug.code, debug.stdout.as_str()), (0, ""), "{debug:?}");
+    assert!(debug.stderr.contains("--debug has no effect"), "{debug:?}");
+    let host = here.fails(["-H", "unix:///run/docker.sock", "ps"]);
+    assert!(
+        host.code == 1 && host.stderr.contains("--host is not supported: there is no daemon"),
+        "{host:?}"
+    );
 }
 
 #[test]

@@ -274,6 +274,38 @@ fn a_person_leaves_a_terminal_and_comes_back() {
     assert_eq!(here.ok(["wait", "shell"]), "4\n");
 }
 
+#[test]
+fn a_container_that_runs_again_has_its_last_end() {
+    let Some(here) = with_busybox("a_container_that_runs_again_has_its_last_end") else { return };
+    let finished = || here.ok(["inspect", "--format", "{{.State.FinishedAt}}", "again"]);
+    here.ok(["run", "-d", "--name", "again", "busybox", "sleep", "1000"]);
+    assert_eq!(finished(), "0001-01-01T00:00:00Z\n");
+    here.ok(["kill", "again"]);
+    here.ok(["wait", "again"]);
+    let first = finished();
+    here.ok(["start", "again"]);
+    assert_eq!(finished(), first);
+    here.ok(["rm", "-f", "again"]);
+}
+
+#[test]
+fn who_comes_to_a_container_as_it_ends_hears_that_it_has() {
+    let Some(here) = with_busybox("who_comes_to_a_container_as_it_ends") else { return };
+    here.ok(["create", "--name", "short", "busybox", "true"]);
+    for _ in 0..20 {
+        here.ok(["start", "short"]);
+        let attach = here.run(["attach", "--no-stdin", "short"]);
+        match attach.code {
+            0 => {}
+            code => {
+                let message = "You cannot attach to a stopped container, start it first";
+                assert!(code == 1 && attach.stderr.contains(message), "{attach:?}");
+            }
+        }
+        here.ok(["wait", "short"]);
+    }
+}
+
 fn terminal(here: &Workspace, line: &str) -> Child {
     let rbuild = here.command(["version"]);
     let mut script = Command::new("script");

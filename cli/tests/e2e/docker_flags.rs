@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::MetadataExt};
 fn the_first_process_and_its_kernel_are_told() {
     as_root_and_user("the_first_process_and_its_kernel_are_told", |here| {
         let script = "id -G; cat /proc/self/oom_score_adj /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_default_ttl; \
-                      cat /proc/sys/kernel/msgmax; hostname; cat /etc/hostname; grep -c 'box.example.org box' /etc/hosts";
+                      cat /proc/sys/kernel/msgmax; hostname; cat /etc/hostname; grep -c 'box.example.org box' /etc/hosts; hostname -f";
         let made = here.ok([
             "create",
             "--name",
@@ -32,14 +32,24 @@ fn the_first_process_and_its_kernel_are_told() {
             "busybox",
             "sh",
             "-c",
-            &format!("sleep 0.3; {script}"),
+            script,
         ]);
         assert_eq!(made.trim_end().len(), 64);
         let said = here.ok(["start", "-a", "told"]);
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(
             lines,
-            ["7 0 1234", "300", "example.org", "77", "9000", "box", "box.example.org", "1"],
+            [
+                "7 0 1234",
+                "300",
+                "example.org",
+                "77",
+                "9000",
+                "box",
+                "box.example.org",
+                "1",
+                "box.example.org"
+            ],
             "{said}"
         );
         let format = "{{.HostConfig.GroupAdd}} {{.HostConfig.OomScoreAdj}} {{index .HostConfig.Sysctls \"kernel.msgmax\"}} \
@@ -54,6 +64,16 @@ fn the_first_process_and_its_kernel_are_told() {
         here.ok(["rm", "told"]);
         assert_eq!(here.ok(["ps", "-aq"]), "", "nothing is left of what was not started");
     });
+}
+
+#[test]
+fn an_annotation_has_a_name() {
+    let Some(here) = with_busybox("an_annotation_has_a_name") else { return };
+    for (command, code) in [("run", 125), ("create", 1)] {
+        let ran = here.fails([command, "--annotation=", "busybox", "true"]);
+        let said = "the empty string is not permitted as an annotation key";
+        assert!(ran.code == code && ran.stderr.contains(said), "{ran:#?}");
+    }
 }
 
 #[test]

@@ -34,6 +34,53 @@ fn images_are_chosen_by_filters_as_docker_chooses_them() {
 }
 
 #[test]
+fn a_container_is_shown_with_the_name_that_its_image_has_now() {
+    let Some(here) = with_busybox("a_container_is_shown_with_the_name_that_its_image_has_now") else {
+        return;
+    };
+    let built = |label: &str| {
+        here.build("app", &here.context(label, &format!("FROM busybox\nLABEL {label}=1\n"), &[]));
+        here.ok(["images", "-q", "app"]).trim_end().to_owned()
+    };
+    let old = built("old");
+    here.ok(["create", "--name", "first", "app", "true"]);
+    let whole = here.ok(["inspect", "-f", "{{.Id}}", "app"]);
+    here.ok(["create", "--name", "by-id", whole.trim_end(), "true"]);
+    let shown = || {
+        let shown = here.ok(["ps", "-a", "--format", "{{.Names}} {{.Image}}"]);
+        let mut shown: Vec<String> = shown.lines().map(str::to_owned).collect();
+        shown.sort();
+        shown
+    };
+    assert_eq!(shown(), [format!("by-id {old}"), "first app".to_owned()]);
+    built("new");
+    here.ok(["create", "--name", "second", "app", "true"]);
+    assert_eq!(shown(), [format!("by-id {old}"), format!("first {old}"), "second app".to_owned()]);
+    let made_from = |image: &str| {
+        let filter = format!("ancestor={image}");
+        let found = here.ok(["ps", "-a", "--format", "{{.Names}}", "--filter", &filter]);
+        found.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(made_from("app:latest"), ["second"]);
+    assert_eq!(made_from(&old), ["by-id", "first"]);
+    assert_eq!(made_from("nonesuch"), [""; 0]);
+    here.ok(["tag", "busybox", "app"]);
+    assert!(!shown().contains(&"second app".to_owned()));
+    assert!(here.ok(["df", "-v"]).contains(&format!("{old}   \"true\"")));
+}
+
+#[test]
+fn an_archive_without_bytes_replaces_no_image() {
+    let Some(here) = with_busybox("an_archive_without_bytes_replaces_no_image") else { return };
+    let before = here.ok(["images", "-q", "busybox"]);
+    let mut import = here.command(["import", "-", "busybox"]);
+    let refused = import.stdin(std::process::Stdio::null()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("the archive is empty"), "{refused:?}");
+    assert_eq!(here.ok(["images", "-q", "busybox"]), before);
+}
+
+#[test]
 fn prune_takes_what_its_filters_let_through() {
     let Some(here) = with_busybox("prune_takes_what_its_filters_let_through") else { return };
     for name in ["keep", "go"] {

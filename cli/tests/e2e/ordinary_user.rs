@@ -67,6 +67,20 @@ fn an_ordinary_user_builds_and_runs() {
 }
 
 #[test]
+fn who_asks_for_their_own_number_hears_who_has_their_files() {
+    let Some(here) = workspace("who_asks_for_their_own_number_hears_who_has_their_files") else { return };
+    here.import(Base::Busybox);
+    let bound = format!("{}:/src", here.path().display());
+    let told = |user: &str| {
+        let words = ["run", "--rm", "--network", "none", "-u", user, "-v", &bound, "busybox", "true"];
+        here.run(words).stderr
+    };
+    let note = format!("-u {USER} is another user than you in the container");
+    assert!(told(&format!("{USER}:{USER}")).contains(&note));
+    assert_eq!(told("0"), "");
+}
+
+#[test]
 fn a_store_is_refused_to_another_user() {
     let Some(here) = workspace("a_store_is_refused_to_another_user") else { return };
     here.import(Base::Busybox);

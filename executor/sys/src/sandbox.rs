@@ -137,6 +137,8 @@ pub struct SandboxSpec<'a> {
     pub domain: Option<&'a str>,
     /// Parameters of the kernel in the sandbox's namespaces, by name (sysctl(8)).
     pub kernel: &'a BTreeMap<String, String>,
+    /// How soon its processes are killed when the machine has no memory, instead of as soon as the caller's.
+    pub memory_score: Option<i32>,
     /// Network.
     pub network: Network<'a>,
     /// Mounts beside the fixed ones; of two on one target the later wins, and one on `/dev/shm` is there instead of the usual.
@@ -290,7 +292,7 @@ fn launch(
         attach(&mut program, &mut places, mount, &mut staged)?;
     }
     device::add_message_queues(&mut program);
-    let parameters = kernel_parameters(spec.kernel)?;
+    let parameters = kernel_parameters(spec)?;
     kernel_view::attach_processes(&mut program, &places, (&views, null), (paths, &parameters));
     if spec.root_access == RootAccess::ReadOnly {
         // every place in it has been made by now
@@ -315,10 +317,13 @@ fn launch(
 }
 
 /// The files of parameters, with what is to be written to them.
-fn kernel_parameters(named: &BTreeMap<String, String>) -> Result<Vec<(CString, CString)>, SandboxError> {
+fn kernel_parameters(spec: &SandboxSpec<'_>) -> Result<Vec<(CString, CString)>, SandboxError> {
     let text = |text: &str| c_text(Path::new(text));
     let file = |name: &str| text(&format!("/proc/sys/{}", name.replace('.', "/")));
-    named.iter().map(|(name, value)| Ok((file(name)?, text(value)?))).collect()
+    let named = spec.kernel.iter().map(|(name, value)| Ok((file(name)?, text(value)?)));
+    let score =
+        spec.memory_score.map(|score| Ok((text("/proc/self/oom_score_adj")?, text(&score.to_string())?)));
+    named.chain(score).collect()
 }
 
 /// Opens places beneath the root, the one way by which a path of an image is resolved in the child.

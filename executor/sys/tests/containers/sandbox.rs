@@ -339,6 +339,7 @@ fn a_terminal_is_the_controlling_one() {
         hostname: "h",
         domain: None,
         kernel: &std::collections::BTreeMap::new(),
+        memory_score: None,
         network: Network::Host,
         mounts: &[],
         confinement: Confinement::Default,

@@ -161,6 +161,7 @@ impl World {
             hostname: "buildkitsandbox",
             domain: None,
             kernel: &std::collections::BTreeMap::new(),
+            memory_score: None,
             network: options.network,
             mounts: options.mounts,
             confinement: options.confinement,
