@@ -380,8 +380,9 @@ impl ContainerDirectory {
     pub(crate) fn recorded(&self) -> Result<Option<Container>, StoreError> {
         let path = self.path.join("config.json");
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        // by a power cut, since that of one that goes with its program is not on the disk at once: nothing is lost if it has written nothing
-        if bytes.is_empty() && list(&self.fs())?.is_empty() {
+        // by a power cut, since that of one that goes with its program is not on the disk at once: nothing is lost if it has written nothing;
+        // no program outlives one
+        if bytes.is_empty() && self.is_free()? && list(&self.fs())?.is_empty() {
             return Ok(None);
         }
         let damaged = |source| StoreError::Document { path: path.clone(), source };
