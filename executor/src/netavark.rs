@@ -365,10 +365,11 @@ mod tests {
             Command::new("sleep").arg0("/usr/lib/podman/aardvark-dns").arg("1000").spawn().unwrap();
         std::fs::create_dir(state.path().join("aardvark-dns")).unwrap();
         std::fs::write(number_file(state.path()), format!("{}\n", server.id())).unwrap();
-        assert_eq!(
-            running_server(state.path()).map(|pid| pid.as_raw_nonzero().get() as u32),
-            Some(server.id())
-        );
+        // it has begun before its command line can be read
+        while running_server(state.path()).map(|pid| pid.as_raw_nonzero().get() as u32) != Some(server.id()) {
+            assert!(server.try_wait().unwrap().is_none());
+            thread::sleep(Duration::from_millis(1));
+        }
         server.kill().unwrap();
         let number = rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&server));
         let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;

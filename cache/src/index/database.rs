@@ -180,6 +180,10 @@ impl Database {
     /// # Errors
     /// As [`Self::get`].
     pub(super) fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        // in a journal it would look like the end
+        if batch.is_empty() {
+            return Ok(());
+        }
         self.written.set(true);
         let mut journal = self.journal.borrow_mut();
         if journal.length() + batch.length() <= LONGEST_JOURNAL {

@@ -50,6 +50,11 @@ impl Batch {
         self.0.push((row, None));
     }
 
+    /// True if it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Bytes of its rows, about as many as it takes in a journal.
     pub(super) fn length(&self) -> u64 {
         self.0.iter().map(|(row, value)| (row.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()

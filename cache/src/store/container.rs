@@ -19,7 +19,8 @@ use super::{
 use crate::{
     LayerId, Store, StoreError,
     disk::{
-        FileLock, LockMode, OnUnlock, list, make_dirs, make_dirs_with_mode, remove_tree, tree_content,
+        FileLock, LockMode, OnUnlock, create_private_file, list, make_dirs, make_dirs_with_mode, remove_tree,
+        tree_content,
         whole_file::{self, Durability},
     },
 };
@@ -164,6 +165,10 @@ impl Store {
     ) -> Result<NewContainer, StoreError> {
         let draft = ContainerDirectory { path: self.space().path("container")?, store: self.clone() };
         draft.create()?;
+        if container.remove_when_ended && matches!(next, Next::Start) {
+            let mark = draft.passing();
+            create_private_file(&mark).map_err(StoreError::on("create", &mark))?;
+        }
         draft.write(container)?;
         let lock = FileLock::wait(&draft.lock_path(), LockMode::Exclusive, OnUnlock::Keep)?;
         let directory = self.container(&container.id);
@@ -376,13 +381,21 @@ impl ContainerDirectory {
         self.path.join("lock")
     }
 
+    /// The mark of a container that was made for one program and goes with it.
+    fn passing(&self) -> PathBuf {
+        self.path.join("passing")
+    }
+
+    fn is_passing(&self) -> bool {
+        self.passing().exists()
+    }
+
     /// The record as it was written.
     pub(crate) fn recorded(&self) -> Result<Option<Container>, StoreError> {
         let path = self.path.join("config.json");
         let Some(bytes) = whole_file::read(&path)? else { return Ok(None) };
-        // by a power cut, since that of one that goes with its program is not on the disk at once: nothing is lost if it has written nothing;
-        // no program outlives one
-        if bytes.is_empty() && self.is_free()? && list(&self.fs())?.is_empty() {
+        // by a power cut, which no program outlives; nothing is lost of one that has written nothing
+        if bytes.is_empty() && self.is_passing() && self.is_free()? && list(&self.fs())?.is_empty() {
             return Ok(None);
         }
         let damaged = |source| StoreError::Document { path: path.clone(), source };
@@ -394,14 +407,13 @@ impl ContainerDirectory {
         Ok(Some(container))
     }
 
-    /// Replaces the record; it is on the disk before it has its name, unless the container goes with its program anyway.
+    /// Replaces the record; it is on the disk before it has its name, unless the container goes with the program that it was made for.
     ///
     /// # Errors
     /// An I/O error when it cannot be written.
     pub fn write(&self, container: &Container) -> Result<(), StoreError> {
         let json = serde_json::to_vec(container).expect("a container's record is strings and numbers");
-        let durability =
-            if container.remove_when_ended { Durability::DiskLater } else { Durability::DiskFirst };
+        let durability = if self.is_passing() { Durability::DiskLater } else { Durability::DiskFirst };
         whole_file::write(self.store.space(), &self.path.join("config.json"), &json, durability)
     }
 

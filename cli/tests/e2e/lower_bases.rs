@@ -170,7 +170,9 @@ fn a_lower_store_of_another_format_is_refused() {
     assert_eq!(cached(&build_on(&own, &shared, &context)), 5, "an older one that can be read as it is");
     assert_eq!(fs::read_to_string(shared.store().join("version")).unwrap(), "2\n", "and it stays that");
     // an index that cannot be read is an empty one
-    fs::write(shared.store().join("index/db"), vec![7; 300_000]).unwrap();
+    for file in ["db", "journal"] {
+        fs::write(shared.store().join("index").join(file), vec![7; 300_000]).unwrap();
+    }
     let own = Workspace::new(RBUILD);
     own.import(Base::Busybox);
     assert_eq!(cached(&build_on(&own, &shared, &context)), 0);
