@@ -403,14 +403,20 @@ mod tests {
     fn a_damaged_database_costs_no_row_of_the_journal() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
-        store.with_database(|database| database.apply(batch(0..300, &[7; 2000]))).unwrap();
-        store.with_database(|database| database.apply(batch(300..301, b"last"))).unwrap();
-        std::fs::write(store.at("index/snap.FFFFFFFFFFFFFFFF"), b"of nothing that ever was").unwrap();
-        let get = |number| store.with_database(|database| database.get(&row(number)));
-        assert!(matches!(get(5), Err(StoreError::IndexDamaged { .. })));
-        assert!(matches!(store.take_warnings()[..], [Warning::IndexReset { .. }]));
-        assert_eq!(get(5).unwrap(), None);
-        assert_eq!(get(300).unwrap().as_deref(), Some(&b"last"[..]));
-        assert_eq!(store.take_warnings(), []);
+        for name in ["index/snap.FFFFFFFFFFFFFFFF", "index/conf"] {
+            store.with_database(|database| database.apply(batch(0..300, &[7; 2000]))).unwrap();
+            store.with_database(|database| database.apply(batch(300..301, b"last"))).unwrap();
+            let path = store.at(name);
+            match std::fs::remove_file(&path) {
+                Ok(()) => nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                Err(_) => std::fs::write(&path, b"of nothing that ever was").unwrap(),
+            }
+            let get = |number| store.with_database(|database| database.get(&row(number)));
+            assert!(matches!(get(5), Err(StoreError::IndexDamaged { .. })), "{name}");
+            assert!(matches!(store.take_warnings()[..], [Warning::IndexReset { .. }]), "{name}");
+            assert_eq!(get(5).unwrap(), None);
+            assert_eq!(get(300).unwrap().as_deref(), Some(&b"last"[..]));
+            assert_eq!(store.take_warnings(), []);
+        }
     }
 }

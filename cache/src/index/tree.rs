@@ -47,6 +47,9 @@ pub(super) fn open(path: &Path) -> Result<sled::Db, Failure> {
         .cache_capacity(CACHE_BYTES)
         // no flusher thread: closing flushes
         .flush_every_ms(None);
+    if let Some(name) = strange_file(path) {
+        return Err(Failure::Damaged(format!("{name} is no regular file")));
+    }
     let begun = Instant::now();
     loop {
         match caught(path, || config.open()) {
@@ -60,6 +63,12 @@ pub(super) fn open(path: &Path) -> Result<sled::Db, Failure> {
             opened => return opened,
         }
     }
+}
+
+/// A file of the database that is something else, as a pipe, which opening it would wait for.
+fn strange_file(path: &Path) -> Option<String> {
+    let kind = |name: &String| path.join(name).symlink_metadata().map(|found| found.file_type());
+    list(path).ok()?.into_iter().find(|name| kind(name).is_ok_and(|kind| !kind.is_file() && !kind.is_dir()))
 }
 
 /// Closes the database, and gives its files their mode.

@@ -1,12 +1,13 @@
 //! The files of a container's log: `log`, to which the newest lines go, and `log.1`, `log.2` and so on, which are older the higher
 //! their number is.
 
+use nix::fcntl::OFlag;
 use rbuild_cache::create_private_file;
 use std::{
     collections::VecDeque,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -41,7 +42,16 @@ pub(super) fn append_to(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => drop(made?),
     }
-    File::options().append(true).open(path)
+    open(path, File::options().append(true))
+}
+
+/// Opens a file of the log. A pipe in its place would be waited for.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
 }
 
 /// All files, the oldest first.
@@ -49,7 +59,7 @@ pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<File>> {
     let mut files: VecDeque<File> = VecDeque::new();
     // the newest first, so that none is missed that gets older meanwhile
     for age in 0..MOST {
-        let file = match File::open(rotated(path, age)) {
+        let file = match open(&rotated(path, age), File::options().read(true)) {
             // one that is about to be made
             Err(error) if error.kind() == io::ErrorKind::NotFound && age == 0 => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
@@ -120,5 +130,8 @@ mod tests {
         assert!(newer_than(&path, &File::open(&path).unwrap()).unwrap().is_empty());
         rotate(&path, 1).unwrap();
         assert!(!path.exists());
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(open_all(&path).unwrap_err().to_string(), "it is no regular file");
+        assert!(append_to(&path).is_err());
     }
 }
