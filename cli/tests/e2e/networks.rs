@@ -174,11 +174,11 @@ fn a_step_reaches_the_host_by_the_name_that_was_asked_for_and_nothing_of_its_loo
     }
 }
 
-/// A command that prints what a server says, which it asks again as long as it hears nothing: a busy machine is slow. It goes on writing,
+/// A command that prints the first line of what a server says, which it asks again as long as it hears nothing: a busy machine is slow. It goes on writing,
 /// because pasta may lose the answer for one who has said that there is no more to come.
 pub(crate) fn ask(host: &str, port: impl Display) -> String {
     format!(
-        "for again in 1 2 3 4 5; do sleep 2 | timeout 9 nc -w 3 {host} {port} > /heard; [ ! -s /heard ] || break; done; cat /heard"
+        "for again in 1 2 3 4 5; do sleep 2 | timeout 9 nc -w 3 {host} {port} > /heard; [ ! -s /heard ] || break; done; head -n 1 /heard"
     )
 }
 
