@@ -1,6 +1,10 @@
 //! Docker's options that stand before the command: `docker --config DIR ps`. A line without a command is a build, whose flags have
 //! some of the same names, so that these are read only before a command.
 
+use super::known_flags::{
+    KnownFlag,
+    Takes::{Switch, Value},
+};
 use crate::error::UsageError;
 use clap::Command;
 use std::ffi::OsString;
@@ -14,20 +18,17 @@ pub(crate) struct BeforeCommand {
     pub(crate) idle: Vec<&'static str>,
 }
 
-/// An option: its name, its letter, and whether it has a value.
-type Known = (&'static str, Option<char>, bool);
-
-const OPTIONS: [Known; 10] = [
-    ("config", None, true),
-    ("context", Some('c'), true),
-    ("debug", Some('D'), false),
-    ("host", Some('H'), true),
-    ("log-level", Some('l'), true),
-    ("tls", None, false),
-    ("tlscacert", None, true),
-    ("tlscert", None, true),
-    ("tlskey", None, true),
-    ("tlsverify", None, false),
+const OPTIONS: [KnownFlag; 10] = [
+    ("config", None, Value),
+    ("context", Some('c'), Value),
+    ("debug", Some('D'), Switch),
+    ("host", Some('H'), Value),
+    ("log-level", Some('l'), Value),
+    ("tls", None, Switch),
+    ("tlscacert", None, Value),
+    ("tlscert", None, Value),
+    ("tlskey", None, Value),
+    ("tlsverify", None, Switch),
 ];
 
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
@@ -107,11 +108,11 @@ fn option(words: &[OsString]) -> Option<(&'static str, String, usize)> {
             (known, rest.map(|rest| rest.strip_prefix('=').unwrap_or(rest)))
         }
     };
-    let (name, _, has_value) = *known;
-    match (has_value, inline) {
+    let (name, _, takes) = *known;
+    match (takes, inline) {
         (_, Some(value)) => Some((name, value.to_owned(), 1)),
-        (true, None) => Some((name, words.get(1)?.to_str()?.to_owned(), 2)),
-        (false, None) => Some((name, "true".to_owned(), 1)),
+        (Value, None) => Some((name, words.get(1)?.to_str()?.to_owned(), 2)),
+        (Switch, None) => Some((name, "true".to_owned(), 1)),
     }
 }
 
