@@ -8,116 +8,43 @@
 
 #![forbid(unsafe_code)]
 
-mod admission;
-mod advice;
-mod annotation_error;
-mod archive_format;
-mod base_images;
+mod bases;
 mod build;
-mod build_record;
-mod builder_names;
 mod builds;
-mod built;
-mod cache_export;
-mod cache_mount_error;
-mod cache_mounts;
-mod cache_output;
-mod causes;
-mod compare;
-mod container_error;
 mod containers;
 mod context;
-mod definition;
-mod device_error;
-mod devices;
-mod diagnostic;
-mod diffs;
-mod emulators;
-mod entitlement;
-mod entitlements;
 mod error;
-mod event;
-mod execute_step;
-mod expectation;
 mod export;
 mod failed_steps;
-mod failures;
-mod file_changes;
-mod finding;
-mod first_look;
-mod followed_build;
 mod git;
-mod hint;
-mod image_lock;
-mod image_source;
+mod guest;
 mod images;
-mod imports;
-mod inline_cache;
-mod keys;
-mod layer_content;
-mod layer_files;
+mod layers;
 mod lookup;
-mod lost_layers;
-mod lower_stores;
-mod machine;
-mod manifests;
-mod mask;
-mod masked;
-mod miss;
-mod mount_changes;
 mod named_networks;
-mod network_error;
-mod output_tail;
-mod pause_error;
-mod platform_images;
 mod preview;
-mod privileges;
 mod random_id;
-mod records;
-mod registries;
-mod remains;
 mod remote_sources;
-mod repeat;
-mod reporter;
-mod request;
-mod requested_targets;
-mod resolve;
-mod results;
-mod run_mounts;
-mod schedule;
-mod seccomp_profile;
-mod secrets;
-mod shared_mounts;
-mod shared_records;
-mod source_files;
-mod space;
-mod squash;
-mod ssh;
-mod start_failure;
-mod step_failure;
-mod transfer;
-mod unknown_container;
-mod unsupported;
+mod report;
+mod shared_cache;
+mod store;
 mod urls;
-mod usage;
-mod verify;
 mod volumes;
 
 #[cfg(test)]
 #[path = "../tests/steps/mod.rs"]
 mod tests;
 
-pub use annotation_error::AnnotationError;
-pub use archive_format::ArchiveFormat;
-pub use built::{Built, BuiltTarget, Exported, MountNeed};
-pub use cache_mount_error::CacheMountError;
-pub use cache_mounts::familiar_mount_id;
-pub use cache_output::{CacheFailure, CacheInput, CacheMode, CacheOutput, InlineCache};
-pub use causes::Causes;
-pub use compare::{
-    Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
+pub use bases::image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
+pub use build::built::{Built, BuiltTarget, Exported, MountNeed};
+pub use build::failures::Failures;
+pub use build::request::{
+    ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
+    DockerfileSource, EngineOptions, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
+    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, Squash,
 };
-pub use container_error::ContainerError;
+pub use build::step_failure::StepFailure;
+pub use builds::followed_build::FollowedBuild;
 pub use containers::{
     Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerFiles, ContainerRequest,
     ContainerSizes, ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles,
@@ -126,30 +53,40 @@ pub use containers::{
     start_detached,
 };
 pub use context::{ContextDecision, ContextListing, RemoteContext};
-pub use device_error::{DeviceError, DocumentError};
-pub use devices::DeviceOption;
-pub use diagnostic::{Diagnostic, OtherMistake};
-pub use entitlement::Entitlement;
 pub use error::Error;
-pub use event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
+pub use error::annotation_error::AnnotationError;
+pub use error::cache_mount_error::CacheMountError;
+pub use error::causes::Causes;
+pub use error::container_error::ContainerError;
+pub use error::device_error::{DeviceError, DocumentError};
+pub use error::diagnostic::{Diagnostic, OtherMistake};
+pub use error::hint::{Hint, ImageHolder};
+pub use error::network_error::NetworkError;
+pub use error::pause_error::PauseError;
+pub use error::start_failure::StartFailure;
+pub use error::unknown_container::UnknownContainer;
 pub use failed_steps::{DebugError, DebugRequest, FoundStep, Nothing};
-pub use failures::Failures;
-pub use finding::Finding;
-pub use followed_build::FollowedBuild;
 pub use git::GitError;
-pub use hint::{Hint, ImageHolder};
-pub use image_lock::{ImageLock, LockError, LockedImage, LockedSource, MovedImage};
+pub use guest::devices::DeviceOption;
+pub use guest::entitlement::Entitlement;
+pub use guest::privileges::{PrivilegeError, read_privileges};
+pub use guest::secrets::SecretValue;
+pub use guest::ssh::SshKeys;
+pub use images::archive_format::ArchiveFormat;
+pub use images::compare::{
+    Change, ContainerChange, Difference, FileChange, FileKind, ImageDifference, LayerEffect, LayerReport,
+};
+pub use images::manifests::{IndexEntry, RemoteManifest, combined_index};
+pub use images::platform_images::ImagePart;
+pub use images::registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
+pub use images::squash::{SquashRequest, Squashed};
+pub use images::transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
 pub use images::{Force, HistoryLine, Image, ImageSummary, RemovedImage};
-pub use manifests::{IndexEntry, RemoteManifest, combined_index};
 pub use named_networks::NetworkRequest;
-pub use network_error::NetworkError;
-pub use pause_error::PauseError;
-pub use platform_images::ImagePart;
 pub use preview::{
     ArgumentOutline, Checked, Input, MountOutline, Outline, Outlook, PlannedBuild, StagePreview, StepPreview,
     Target,
 };
-pub use privileges::{PrivilegeError, read_privileges};
 pub use rbuild_archive::begins_archive;
 pub use rbuild_daemon::{DaemonAddress, DaemonError, TlsFiles};
 pub use rbuild_executor::{
@@ -177,23 +114,14 @@ pub use rbuild_remote_cache::{
     CacheSource, CacheTarget, Leftovers, S3Bucket,
 };
 pub use rbuild_sys::{UsernsError, userns::enter_user_namespace};
-pub use registries::{PlaceReport, RegistryReport, check_login, search_registry, test_registry};
-pub use remains::Remains;
 pub use remote_sources::RemoteError;
-pub use request::{
-    ArchiveDestination, BuildRequest, CacheMountOptions, CacheMounts, CanonicalName, ContextSource,
-    DockerfileSource, EngineOptions, FilesDestination, FurtherTarget, ImageSource, LayerTimes,
-    LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, Squash,
-};
-pub use secrets::SecretValue;
-pub use space::{Space, SpaceLimits};
-pub use squash::{SquashRequest, Squashed};
-pub use ssh::SshKeys;
-pub use start_failure::StartFailure;
-pub use step_failure::StepFailure;
-pub use transfer::{ArchiveSource, LoadedImage, PullStatus, Pulled, Pushed};
-pub use unknown_container::UnknownContainer;
-pub use usage::{
+pub use report::event::{Activity, ActivityId, Event, EventSink, Note, Outcome, StepName, Warning};
+pub use report::finding::Finding;
+pub use shared_cache::cache_output::{CacheFailure, CacheInput, CacheMode, CacheOutput, InlineCache};
+pub use store::cache_mounts::familiar_mount_id;
+pub use store::remains::Remains;
+pub use store::space::{Space, SpaceLimits};
+pub use store::usage::{
     CacheEntry, CacheKind, DetailedUsage, PruneCache, PruneContainers, PruneEffect, PruneImages,
     PruneNetworks, PruneRequest, PruneVolumes, Pruned, UsageLine,
 };

@@ -3,9 +3,9 @@
 use super::Build;
 use crate::{
     Error, LayerTimes, Squash,
+    build::results::Origin,
     export::{self, Layers, Made, Part, Presence},
-    results::Origin,
-    squash::Squasher,
+    images::squash::Squasher,
 };
 use rbuild_oci::{ImageName, Timestamp};
 use rbuild_planner::PlannedTarget;

@@ -2,8 +2,11 @@
 
 use super::Build;
 use crate::{
-    Causes, Engine, Error, Warning, first_look::FirstLook, imports::Imports, lost_layers::Lost,
-    reporter::Reporter, results::StepResult, shared_mounts::MountTransfer,
+    Causes, Engine, Error, Warning,
+    build::{first_look::FirstLook, results::StepResult},
+    layers::lost_layers::Lost,
+    report::reporter::Reporter,
+    shared_cache::{imports::Imports, shared_mounts::MountTransfer},
 };
 use rbuild_cache::{Cancel, LayerId, StoreError};
 use rbuild_planner::{Plan, PlannedTarget, StepId};

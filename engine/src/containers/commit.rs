@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     Engine, Error,
-    layer_files::LayerFiles,
-    squash::{Squasher, Unsquashed},
+    images::squash::{Squasher, Unsquashed},
+    layers::layer_files::LayerFiles,
 };
 use rbuild_cache::{Cancel, Container, ImageRecord, LayerId, LayerMeta, LayerSource, Lease, RefRecord};
 use rbuild_oci::{HistoryEntry, ImageConfig, ImageId, ImageName, Timestamp};

@@ -31,7 +31,7 @@ pub(crate) fn apply_changes(
             return Err(Error::NotAChange { keyword });
         }
     }
-    let text = crate::diagnostic::DockerfileText {
+    let text = crate::error::diagnostic::DockerfileText {
         name: "change".to_owned(),
         bytes: format!("FROM base\n{}\n", changes.join("\n")).into_bytes(),
     };

@@ -1,7 +1,10 @@
 //! Further programs in containers that run.
 
 use super::{recorded_limits, request::Terminal};
-use crate::{ContainerStdio, Engine, Error, PauseError, devices, privileges};
+use crate::{
+    ContainerStdio, Engine, Error, PauseError,
+    guest::{devices, privileges},
+};
 use rbuild_cache::{Container, ContainerState, PrivilegeOptions};
 use rbuild_executor::{CapSet, ContainerProcess, ContainerUse, Executed, Execution, Limits, Stdio};
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -7,7 +7,11 @@ use super::{
     recorded_limits,
     request::ContainerRequest,
 };
-use crate::{Engine, Error, devices, emulators, privileges, random_id::random_id};
+use crate::{
+    Engine, Error,
+    guest::{devices, emulators, privileges},
+    random_id::random_id,
+};
 use rbuild_cache::{
     Container, ContainerDirectory, ContainerLock, ContainerProgram, ContainerSettings, ContainerState, Lease,
     NewContainer, Next,

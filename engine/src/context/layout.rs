@@ -1,8 +1,8 @@
 //! Named contexts: what is checked before a build does anything, and images in OCI layout directories.
 
 use crate::{
-    Activity, BuildRequest, Engine, Error, LayoutReference, NamedContextSource, reporter::Reporter,
-    transfer::Progress,
+    Activity, BuildRequest, Engine, Error, LayoutReference, NamedContextSource, images::transfer::Progress,
+    report::reporter::Reporter,
 };
 use rbuild_cache::{ImageRecord, Lease};
 use rbuild_image::{ImageError, Layout, LayoutImage};

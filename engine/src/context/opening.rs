@@ -11,7 +11,7 @@ use crate::{
     LockedSource, NamedContextSource, Outcome, RemoteError,
     git::{GitCommit, GitError, is_pinned},
     remote_sources::{WantedAs, WebFile, WebFiles},
-    reporter::Reporter,
+    report::reporter::Reporter,
     urls,
 };
 use rbuild_cache::{Cancel, Lease};

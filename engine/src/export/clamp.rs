@@ -1,7 +1,7 @@
 //! `rewrite-timestamp`: the layers of a build with no file younger than SOURCE_DATE_EPOCH.
 
 use super::own_steps;
-use crate::{Error, diffs::Diffs};
+use crate::{Error, layers::diffs::Diffs};
 use rbuild_cache::{Cancel, LayerId, Lease, Store};
 use rbuild_image::{clamped_layer, layer_diff};
 use rbuild_planner::{Plan, PlannedTarget};

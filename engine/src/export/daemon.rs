@@ -4,7 +4,7 @@
 //! containerd store a blob, and podman a layer with the same digest. An unchanged image is named and nothing else.
 
 use super::Delivery;
-use crate::{Error, Note, layer_files::LayerFiles, reporter::Running};
+use crate::{Error, Note, layers::layer_files::LayerFiles, report::reporter::Running};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{ImageLayer, ImageRecord, Store};

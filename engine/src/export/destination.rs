@@ -1,7 +1,7 @@
 //! What an output goes to, found to be there before any step runs.
 
 use super::{archive::Archive, registry::Registry};
-use crate::{Error, FilesDestination, Output, reporter::Reporter};
+use crate::{Error, FilesDestination, Output, report::reporter::Reporter};
 use futures_util::future::try_join_all;
 use rbuild_daemon::Daemon;
 use rbuild_image::RemoteImages;

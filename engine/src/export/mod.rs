@@ -16,8 +16,8 @@ pub(crate) use store::{Made, Part, Presence, assemble, draft_names, parts};
 
 use crate::{
     Activity, Error, Exported, Outcome, Output,
-    layer_files::LayerFiles,
-    reporter::{Reporter, Running},
+    layers::layer_files::LayerFiles,
+    report::reporter::{Reporter, Running},
 };
 use rbuild_cache::{Cancel, LayerId, Store};
 use rbuild_executor::Snapshots;

@@ -1,7 +1,7 @@
 //! The image in registries.
 
 use super::Delivery;
-use crate::{Activity, CanonicalName, Error, transfer::Progress};
+use crate::{Activity, CanonicalName, Error, images::transfer::Progress};
 use rbuild_image::{ImageEvent, ImageForm, PushedAs};
 use rbuild_oci::{Descriptor, ImageName, Timestamp};
 

@@ -3,7 +3,7 @@
 use super::{own_steps, store::Part};
 use crate::{
     Error, Squash,
-    squash::{Squasher, Unsquashed},
+    images::squash::{Squasher, Unsquashed},
 };
 use rbuild_oci::Timestamp;
 use rbuild_planner::{Filesystem, Plan, PlannedTarget};

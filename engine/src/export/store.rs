@@ -1,7 +1,7 @@
 //! The targets as an image of the store: put together, recorded, named.
 
 use super::Layers;
-use crate::{Error, results::Results};
+use crate::{Error, build::results::Results};
 use rbuild_cache::{DraftedName, ImageRecord, LayerId, Lease, RefRecord, Store};
 use rbuild_oci::{DiffId, Digest, ImageConfig, ImageId, ImageName, Timestamp};
 use rbuild_planner::{PlannedTarget, StepId};

@@ -6,10 +6,9 @@ use super::{
 };
 use crate::{
     Error, Remains,
-    build_record::number,
-    lookup::Ready,
-    secrets::{self, Secrets},
-    source_files::MOUNTED,
+    builds::build_record::number,
+    guest::secrets::{self, Secrets},
+    lookup::{Ready, source_files::MOUNTED},
 };
 use rbuild_cache::{BuildId, FailedFiles, FailedStepBudget, LayerDraft, PrivilegeOptions, Store};
 use rbuild_executor::{NameOptions, PreparedMount};

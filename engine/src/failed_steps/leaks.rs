@@ -1,7 +1,7 @@
 //! Files that a command has written with a secret in them. They are left out of what is kept of a failed step, because no secret
 //! may outlive its build on the disk. A secret that a command has encoded is not recognised.
 
-use crate::mask::Mask;
+use crate::guest::mask::Mask;
 use nix::fcntl::OFlag;
 use std::{
     fs::{self, FileType, OpenOptions},

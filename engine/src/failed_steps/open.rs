@@ -6,11 +6,14 @@ use super::{
     record::{self, FailedMount, FailedMountKind, FailedStep},
 };
 use crate::{
-    ContainerStdio, Engine, Error, SecretValue, SshKeys, Terminal, devices, emulators,
-    privileges::read_privileges,
-    run_mounts::given,
-    secrets::{self, Secrets},
-    ssh::Agents,
+    ContainerStdio, Engine, Error, SecretValue, SshKeys, Terminal,
+    guest::{
+        devices, emulators,
+        privileges::read_privileges,
+        run_mounts::given,
+        secrets::{self, Secrets},
+        ssh::Agents,
+    },
 };
 use rbuild_cache::{
     BuildRecord, BuildState, Cancel, FailedStepBudget, FailedStepFiles, RecordedStep, StepOutcome,

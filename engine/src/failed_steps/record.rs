@@ -1,7 +1,7 @@
 //! The description of a failed RUN: what is needed to run another command in its place. Proxies are not in it, since their addresses
 //! may hold passwords, and no secrets.
 
-use crate::{Error, results::Inputs, source_files::MOUNTED};
+use crate::{Error, build::results::Inputs, lookup::source_files::MOUNTED};
 use rbuild_cache::{LayerId, PrivilegeOptions, StepHash};
 use rbuild_executor::NameOptions;
 use rbuild_oci::{ImagePath, Platform};

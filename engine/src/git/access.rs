@@ -1,7 +1,7 @@
 //! What one build reaches repositories with: programs, proxies, logins and agents.
 
 use super::GitError;
-use crate::{
+use crate::guest::{
     secrets::Secrets,
     ssh::{Agents, SshKeys},
 };

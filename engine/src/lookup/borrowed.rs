@@ -6,9 +6,9 @@
 use super::{Hit, Ready, StepCache, same_content::stacks_to_compare, usable_records};
 use crate::{
     Error,
-    keys::{Definition, Keys},
-    layer_content,
-    results::{Origin, Results, StepResult},
+    build::results::{Origin, Results, StepResult},
+    layers::layer_content,
+    lookup::keys::{Definition, Keys},
 };
 use rbuild_cache::{CacheRecord, Index, LayerId, Lookup, LowerStore};
 use rbuild_oci::DiffId;

@@ -3,11 +3,10 @@
 use super::{Hit, Ready, StepCache};
 use crate::{
     Error,
-    imports::{ByContent, Imports},
-    keys::Keys,
-    layer_content,
-    lost_layers::Lost,
-    results::Results,
+    build::results::Results,
+    layers::{layer_content, lost_layers::Lost},
+    lookup::keys::Keys,
+    shared_cache::imports::{ByContent, Imports},
 };
 use rbuild_cache::{CacheKey, CacheRecord, LayerId, MissReason};
 use rbuild_oci::Digest;

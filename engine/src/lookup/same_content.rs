@@ -2,8 +2,9 @@
 
 use super::{Hit, Ready, StepCache};
 use crate::{
-    Error, layer_content,
-    results::{Origin, StepResult},
+    Error,
+    build::results::{Origin, StepResult},
+    layers::layer_content,
 };
 use rbuild_cache::{CacheRecord, LayerId};
 use rbuild_image::ImageError;

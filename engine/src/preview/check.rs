@@ -4,12 +4,11 @@
 
 use crate::{
     BuildRequest, DockerfileSource, Engine, Error, EventSink,
+    bases::resolve::Fetching,
+    build::definition::{self, findings_before},
     context::Context,
-    definition::{self, findings_before},
-    diagnostic::DockerfileText,
-    finding::Finding,
-    reporter::Reporter,
-    resolve::Fetching,
+    error::diagnostic::DockerfileText,
+    report::{finding::Finding, reporter::Reporter},
 };
 use rbuild_cache::Cancel;
 use rbuild_parser::{Dockerfile, Lint};

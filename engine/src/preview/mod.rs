@@ -13,15 +13,14 @@ pub use outline::{ArgumentOutline, MountOutline, Outline, Target};
 
 use crate::{
     BuildRequest, Engine, Error, EventSink, ImageSource, MissReason,
-    definition::Definition,
-    diagnostic::DockerfileText,
-    entitlements,
-    first_look::Planned,
-    layer_files::LayerFiles,
+    bases::resolve::{BaseImages, Fetching},
+    build::{definition::Definition, first_look::Planned},
+    error::diagnostic::DockerfileText,
+    guest::entitlements,
+    layers::layer_files::LayerFiles,
     lookup::Ready,
     remote_sources::RemoteSources,
-    reporter::Reporter,
-    resolve::{BaseImages, Fetching},
+    report::reporter::Reporter,
 };
 use rbuild_cache::Cancel;
 use rbuild_oci::Platform;

@@ -1,7 +1,7 @@
 //! What a Dockerfile offers to the person who builds it: its targets, and the parameters one target takes
 //! (`--call=targets`, `--call=outline`).
 
-use crate::{BuildRequest, Engine, Error, EventSink, definition, reporter::Reporter};
+use crate::{BuildRequest, Engine, Error, EventSink, build::definition, report::reporter::Reporter};
 use rbuild_cache::Cancel;
 use rbuild_parser::{Dockerfile, Instruction, Lines, Stage, Word};
 use rbuild_planner::{Action, ArgumentOrigin, MountKind, Plan, PlannedArgument, PlannedStage};

@@ -3,11 +3,13 @@
 use super::Outlook;
 use crate::{
     Error, MissReason,
-    file_changes::StepFiles,
-    keys::{Keyed, Keys},
-    lookup::{Found, Ready, StepCache},
-    miss::{Missed, Misses},
-    results::{Inputs, Results},
+    build::results::{Inputs, Results},
+    lookup::{
+        Found, Ready, StepCache,
+        file_changes::StepFiles,
+        keys::{Keyed, Keys},
+        miss::{Missed, Misses},
+    },
 };
 use rbuild_cache::{CacheKey, StepHash};
 use rbuild_image::ImageError;

@@ -3,9 +3,9 @@
 use super::{RemoteError, RemoteSource, Wanted, WebFile, WebFiles, commit, failed, find, shown};
 use crate::{
     BuildRequest, Engine, Error, ImageLock, LockedSource,
-    definition::Definition,
+    build::definition::Definition,
     git::{GitAccess, GitCommit},
-    reporter::Reporter,
+    report::reporter::Reporter,
 };
 use rbuild_cache::Cancel;
 use rbuild_planner::{CopySource, EpochSource, RemoteAdd};

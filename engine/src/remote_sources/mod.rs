@@ -12,9 +12,9 @@ pub use error::RemoteError;
 
 use crate::{
     Activity, BuildRequest, Engine, Error, ImageLock, LockedSource,
-    diagnostic::DockerfileText,
+    error::diagnostic::DockerfileText,
     git::{Checkout, GitAccess, GitCommit, GitError, is_pinned},
-    reporter::Reporter,
+    report::reporter::Reporter,
     urls,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};

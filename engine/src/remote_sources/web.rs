@@ -5,7 +5,7 @@ use super::RemoteError;
 use crate::{
     Activity, Error, Outcome,
     context::PinnedFile,
-    reporter::{Reporter, Running},
+    report::reporter::{Reporter, Running},
     urls,
 };
 use rbuild_archive::{ArchiveError, BLOCK, EntryKind, TarFile, TarReader, begins_archive};

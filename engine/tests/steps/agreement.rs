@@ -1,7 +1,7 @@
 //! Whatever is edited between builds, `plan` says what the build then does.
 
 use super::world::{World, dockerfile_from_text, remove_if_there};
-use crate::{Outlook, results::Origin};
+use crate::{Outlook, build::results::Origin};
 use proptest::prelude::*;
 use rbuild_planner::NoCache;
 use std::fmt::Write as _;

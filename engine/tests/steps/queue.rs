@@ -1,6 +1,6 @@
 //! The ready queue and the schedule, with numbers for steps.
 
-use crate::schedule::{Next, Queue, Schedule};
+use crate::build::schedule::{Next, Queue, Schedule};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},

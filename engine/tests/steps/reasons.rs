@@ -125,7 +125,7 @@ fn check(case: &Case) {
         (_, reason) => panic!("{}: {outlook:?}, {reason:?}", case.name),
     }
     // and a build does so
-    let executed = world.build().pop().flatten() == Some(crate::results::Origin::Executed);
+    let executed = world.build().pop().flatten() == Some(crate::build::results::Origin::Executed);
     assert_eq!(executed, matches!(case.expected, Miss(_)), "{}", case.name);
 }
 
@@ -209,7 +209,7 @@ fn of_a_base_its_content_is_seen_and_not_its_name() {
     let Some(MissReason::Changed(changes)) = reason else { panic!("{reason:?}") };
     assert_eq!((outlook, changes.len(), changes[0].input.as_str()), (Outlook::Run, 1, "base"));
     assert!(changes[0].before.is_some() && changes[0].before != changes[0].now, "{changes:?}");
-    assert_eq!(world.build().pop().flatten(), Some(crate::results::Origin::Executed));
+    assert_eq!(world.build().pop().flatten(), Some(crate::build::results::Origin::Executed));
 }
 
 #[test]
@@ -236,5 +236,5 @@ fn a_record_made_on_other_parent_layers_is_no_hit() {
     world.build();
     (world.request.target, world.request.no_cache) = (None, NoCache::None);
     assert_eq!(world.last(), (Outlook::Run, Some(MissReason::OtherBase)));
-    assert_eq!(world.build().pop().flatten(), Some(crate::results::Origin::Executed));
+    assert_eq!(world.build().pop().flatten(), Some(crate::build::results::Origin::Executed));
 }

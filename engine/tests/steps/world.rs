@@ -3,18 +3,18 @@
 use crate::{
     BuildRecord, BuildRequest, Built, DockerfileSource, Engine, EngineOptions, Error, Event, EventSink,
     MissReason, Outlook,
-    definition::Definition,
-    first_look::{FirstLook, Planned},
-    keys::Keyed,
-    layer_files::LayerFiles,
-    lookup::{Done, Found, Ready},
+    bases::resolve::Fetching,
+    build::{
+        definition::Definition,
+        first_look::{FirstLook, Planned},
+        results::{Inputs, Origin},
+        schedule::Queue,
+    },
+    layers::layer_files::LayerFiles,
+    lookup::{Done, Found, Ready, keys::Keyed, source_files::copies_layers},
     preview::outlook::outlooks,
     remote_sources::RemoteSources,
-    reporter::Reporter,
-    resolve::Fetching,
-    results::{Inputs, Origin},
-    schedule::Queue,
-    source_files::copies_layers,
+    report::reporter::Reporter,
 };
 use rbuild_cache::{CacheKey, Cancel, LayerId, LayerMeta, LayerSource, Lease, RefRecord, StepLock, Store};
 use rbuild_executor::{ContextRoot, IgnoreRules, SourceRoot};
