@@ -64,14 +64,14 @@ impl<'a> TarHeader<'a> {
         }
         let fitting = |number: u64, digits: u32| if number < 1 << (3 * digits) { number } else { 0 };
         let mut block = [0; BLOCK];
-        put_text(&mut block[..100], &ascii(self.name));
+        put_ascii(&mut block[..100], self.name);
         put_octal(&mut block[100..107], u64::from(self.mode));
         put_octal(&mut block[108..115], fitting(self.uid.into(), 7));
         put_octal(&mut block[116..123], fitting(self.gid.into(), 7));
         put_octal(&mut block[124..135], fitting(self.size, 11));
         put_octal(&mut block[136..147], fitting(u64::try_from(self.mtime).unwrap_or(0), 11));
         block[156] = self.kind.flag();
-        put_text(&mut block[157..257], &ascii(self.link));
+        put_ascii(&mut block[157..257], self.link);
         put_octal(&mut block[329..336], fitting(self.major.into(), 7));
         put_octal(&mut block[337..344], fitting(self.minor.into(), 7));
         finish(&mut block);
@@ -123,10 +123,12 @@ fn write_pax(name: &[u8], records: &BTreeMap<&'static str, Vec<u8>>, out: &mut V
         Some(slash) => (&trimmed[..=slash], &trimmed[slash + 1..]),
         None => (&b""[..], trimmed),
     };
-    let mut full = ascii(&[directory, b"PaxHeaders.0/", base].concat());
-    full.truncate(100);
+    let full = [directory, b"PaxHeaders.0/", base].concat();
     let mut block = [0; BLOCK];
-    put_text(&mut block[..100], full.strip_suffix(b"/").unwrap_or(&full));
+    let length = put_ascii(&mut block[..100], &full);
+    if block[..length].ends_with(b"/") {
+        block[length - 1] = 0;
+    }
     for field in [100..107, 108..115, 116..123, 136..147, 329..336, 337..344] {
         put_octal(&mut block[field], 0);
     }
@@ -142,14 +144,16 @@ fn write_pax(name: &[u8], records: &BTreeMap<&'static str, Vec<u8>>, out: &mut V
 fn finish(block: &mut [u8; BLOCK]) {
     block[257..265].copy_from_slice(b"ustar\x0000");
     block[148..156].fill(b' ');
-    let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-    put_octal(&mut block[148..154], sum);
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    put_octal(&mut block[148..154], sum.into());
     block[154] = 0;
 }
 
-fn put_text(field: &mut [u8], text: &[u8]) {
-    let length = text.len().min(field.len());
-    field[..length].copy_from_slice(&text[..length]);
+/// Writes the text without its non-ASCII bytes, as Go writes it into the header of an entry whose name is in PAX; returns how
+/// many bytes of the field that takes.
+fn put_ascii(field: &mut [u8], text: &[u8]) -> usize {
+    let fitting = field.iter_mut().zip(text.iter().filter(|byte| byte.is_ascii()));
+    fitting.map(|(to, byte)| *to = *byte).count()
 }
 
 fn put_octal(field: &mut [u8], mut number: u64) {
@@ -157,11 +161,6 @@ fn put_octal(field: &mut [u8], mut number: u64) {
         *digit = b'0' + (number & 7) as u8;
         number >>= 3;
     }
-}
-
-/// The name without its non-ASCII bytes, as Go writes it into the header of an entry whose name is in PAX.
-fn ascii(text: &[u8]) -> Vec<u8> {
-    text.iter().copied().filter(u8::is_ascii).collect()
 }
 
 fn decimal_digits(number: usize) -> usize {

@@ -31,6 +31,9 @@ use std::{
 /// Open directories that are kept.
 const OPEN_DIRS: usize = 256;
 
+/// Limits of a context, each of whose files takes some 300 bytes of memory when a COPY has it.
+const CONTEXT: Limits = Limits { entries: 1 << 22, ..Limits::STANDARD };
+
 /// A file that is an archive.
 #[derive(Debug)]
 pub(crate) struct Archive {
@@ -286,6 +289,9 @@ impl Tree for Extraction<'_, '_> {
 
 impl Extraction<'_, '_> {
     fn run(&mut self, mut tar: Tar<'_>) -> Result<(), ExecutorError> {
+        if self.purpose == Purpose::Context {
+            tar = tar.within(CONTEXT);
+        }
         rbuild_archive::extract(&mut tar, self)?;
         if self.purpose == Purpose::Context {
             tar.finish().map_err(|error| bad(&self.name, error))?;

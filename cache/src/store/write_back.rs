@@ -13,8 +13,11 @@ use std::{
     thread,
 };
 
-/// Bytes that are worth a sync before the one at the end.
+/// Bytes that are worth a sync before the one at the end, while more are written.
 const MANY: u64 = 64 << 20;
+
+/// Bytes that are worth one while nothing is written.
+const MANY_AT_REST: u64 = 8 << 20;
 
 /// The same of a command, which may remove again what it writes.
 const MANY_OF_A_COMMAND: u64 = 128 << 20;
@@ -43,14 +46,27 @@ pub struct CommandWrites<'a> {
 impl Store {
     /// States that `bytes` were written to the store. When they are many, a thread has the disk take them while others go on.
     pub fn wrote(&self, bytes: u64) {
+        if self.write_back().unwritten.fetch_add(bytes, Ordering::Relaxed) + bytes >= MANY {
+            self.begin_sync();
+        }
+    }
+
+    /// States that what comes next reads rather than writes, so that the disk is free for what was written.
+    pub fn writing_rests(&self) {
+        if self.write_back().unwritten.load(Ordering::Relaxed) >= MANY_AT_REST {
+            self.begin_sync();
+        }
+    }
+
+    fn begin_sync(&self) {
         let state = self.write_back();
-        let unwritten = state.unwritten.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if unwritten < MANY || state.root.get().is_none() || state.at_work.swap(true, Ordering::Relaxed) {
+        if state.root.get().is_none() || state.at_work.swap(true, Ordering::Relaxed) {
             return;
         }
         // no clone of the handle, which would keep its temporary space
         let own = Arc::clone(state);
         let work = move || {
+            own.sync();
             while own.unwritten.load(Ordering::Relaxed) >= MANY {
                 own.sync();
             }
@@ -156,6 +172,12 @@ mod tests {
         assert!(is_written(&store));
         store.wrote(5);
         store.sync().unwrap();
+        assert!(is_written(&store));
+        store.wrote(MANY_AT_REST - 1);
+        store.writing_rests();
+        assert!(!store.write_back().at_work.load(Ordering::Relaxed));
+        store.wrote(1);
+        store.writing_rests();
         assert!(is_written(&store));
         drop(draft);
         drop(store);

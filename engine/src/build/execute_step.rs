@@ -192,6 +192,8 @@ impl Executor {
         drop(slot);
         let meta = draft.measured(LayerMeta::new(created, LayerSource::Own));
         let layer = draft.commit(self.cache.lease(), &meta)?;
+        // its tar is likely to be hashed next
+        self.machine.store.writing_rests();
         let snapshots = self.machine.sources.snapshots();
         snapshots.committed(&changes, layer);
         if snapshots.report_copies() {

@@ -107,8 +107,14 @@ impl<'a> Subtree<'a> {
     ) -> Result<(), ExecutorError> {
         let dir = &self.tree.dirs[unit.id as usize];
         let to = self.upper.open_dir(&unit.path)?;
-        let stat = fstat(&to).map_err(|errno| ExecutorError::system("stat", &unit.path, errno))?;
-        let birth = self.policy.birth_in(stat.st_mode, stat.st_gid);
+        let birth = match (unit.top, unit.birth) {
+            // it was made in a directory of this kind, and has taken after it
+            (Top::Copied(Made::New), Some(birth)) => birth,
+            (Top::Callers | Top::Copied(_), _) => {
+                let stat = fstat(&to).map_err(|errno| ExecutorError::system("stat", &unit.path, errno))?;
+                self.policy.birth_in(stat.st_mode, stat.st_gid)
+            }
+        };
         let mut below = Vec::new();
         for entry in &dir.entries {
             if let Kind::Dir(id) = entry.kind {
@@ -214,6 +220,7 @@ impl<'a> Subtree<'a> {
             let meta = self.policy.apply(entry.meta, entry.kind);
             self.ways.go_on().map_err(|errno| failure(&path(), errno))?;
             if entry.kind == Kind::File && earlier.link(name, (entry, &meta), &opened.to) {
+                self.taken.add_link();
                 return Ok(());
             }
         }

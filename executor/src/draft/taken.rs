@@ -16,6 +16,9 @@ use std::{
 /// The unit of st_blocks, in bytes (stat(2)).
 const SECTOR: u64 = 512;
 
+/// What an inode takes on the disk, in bytes, as ext4 makes them.
+const INODE: u64 = 256;
+
 /// A sum that several threads add to.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -55,6 +58,12 @@ impl Taken {
     pub(crate) fn add_dir(&self, stat: &Stat) {
         self.has_dirs.store(true, Ordering::Relaxed);
         self.add_stat(stat);
+        self.store.wrote(stat.st_blocks as u64 * SECTOR);
+    }
+
+    /// A file of another layer got a name: it takes nothing, but its inode is written.
+    pub(crate) fn add_link(&self) {
+        self.store.wrote(INODE);
     }
 
     /// A directory was found in the draft, which counts at the end unless it is one of a tree.

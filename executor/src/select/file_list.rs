@@ -174,7 +174,9 @@ impl FileList {
     }
 
     fn add_tree(&mut self, tree: &Tree) {
-        for dir in &tree.dirs {
+        // nearly sorted by that
+        for id in tree.in_order() {
+            let dir = &tree.dirs[id as usize];
             self.add(&[&dir.path], directory(&dir.meta, &dir.xattrs));
             let others = dir.entries.iter().filter(|entry| !matches!(entry.kind, Kind::Dir(_)));
             others.for_each(|entry| self.add_entry(dir, entry));

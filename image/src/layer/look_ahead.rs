@@ -2,6 +2,7 @@
 //! order, and small files cost their system calls. What is ahead is bounded, and a small tree starts no thread.
 
 use rustix::{
+    buffer::spare_capacity,
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fgetxattr, fstat, openat, statat},
     io::{Errno, read},
 };
@@ -9,10 +10,7 @@ use std::{
     collections::VecDeque,
     ffi::CString,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// Files up to this length are read ahead.
@@ -21,6 +19,8 @@ const SMALL: u64 = 32 << 10;
 pub(super) const PIECE: usize = 16;
 /// Pieces that are ahead at most: they hold 24 MiB if every file has the greatest length.
 pub(super) const AHEAD: usize = 48;
+/// Pieces that a helper is woken for: waking costs about as much as looking at one.
+const WORTH_WAKING: usize = 4;
 /// More threads than this only wait for each other in the kernel.
 const MOST: usize = 4;
 
@@ -37,7 +37,6 @@ pub(super) struct Name {
 pub(super) struct Piece {
     directory: Arc<OwnedFd>,
     names: Vec<Name>,
-    taken: AtomicBool,
     looked: OnceLock<Vec<Result<Looked, Failure>>>,
 }
 
@@ -69,8 +68,7 @@ struct State {
 
 impl Piece {
     pub(super) fn new(directory: &Arc<OwnedFd>, names: Vec<Name>) -> Arc<Self> {
-        let (taken, looked) = (AtomicBool::new(false), OnceLock::new());
-        Arc::new(Self { directory: Arc::clone(directory), names, taken, looked })
+        Arc::new(Self { directory: Arc::clone(directory), names, looked: OnceLock::new() })
     }
 
     pub(super) fn directory(&self) -> &Arc<OwnedFd> {
@@ -81,19 +79,10 @@ impl Piece {
         &self.names
     }
 
-    /// What was found, by a helper or now.
-    pub(super) fn looked(&self) -> &[Result<Looked, Failure>] {
-        self.look();
-        self.looked.wait()
-    }
-
-    /// Looks at the names unless another thread does.
-    fn look(&self) {
-        if !self.taken.swap(true, Ordering::AcqRel) {
-            let directory = self.directory.as_fd();
-            let looked = self.names.iter().map(|name| look(directory, name)).collect();
-            let _ = self.looked.set(looked);
-        }
+    /// Looks at the names.
+    fn look(&self) -> &[Result<Looked, Failure>] {
+        let directory = self.directory.as_fd();
+        self.looked.get_or_init(|| self.names.iter().map(|name| look(directory, name)).collect())
     }
 }
 
@@ -110,13 +99,30 @@ impl Helpers {
         std::thread::available_parallelism().map_or(1, usize::from).min(MOST).saturating_sub(1)
     }
 
+    /// Adds a piece that comes after all others.
     pub(super) fn push(&self, piece: &Arc<Piece>) {
         let mut state = self.lock();
         state.todo.push_back(Arc::clone(piece));
-        let awaited = state.idle > 0;
+        let awaited = state.idle > 0 && state.todo.len() >= WORTH_WAKING;
         drop(state);
         if awaited {
             self.changed.notify_one();
+        }
+    }
+
+    /// What was found in `piece`, which was pushed. While a helper looks at it, this thread looks at those after it.
+    pub(super) fn looked<'a>(&self, piece: &'a Piece) -> &'a [Result<Looked, Failure>] {
+        loop {
+            if let Some(looked) = piece.looked.get() {
+                return looked;
+            }
+            let next = self.lock().todo.pop_front();
+            match next {
+                Some(next) => {
+                    next.look();
+                }
+                None => return piece.looked.wait(),
+            }
         }
     }
 
@@ -128,6 +134,7 @@ impl Helpers {
                 Some(piece) => {
                     drop(state);
                     piece.look();
+                    drop(piece);
                     state = self.lock();
                 }
                 None => {
@@ -171,18 +178,18 @@ fn look(directory: BorrowedFd<'_>, name: &Name) -> Result<Looked, Failure> {
 
 fn read_small(file: &OwnedFd, length: usize) -> Result<Small, Failure> {
     let capability = attribute(file.as_fd(), "security.capability")?;
-    let mut content = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        match read(file, &mut content[filled..]) {
+    let mut content = Vec::with_capacity(length);
+    while content.len() < length {
+        match read(file, spare_capacity(&mut content)) {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(("read", errno)),
             // the writer finds that it is too short
             Ok(0) => break,
-            Ok(count) => filled += count,
+            Ok(_) => {}
         }
     }
-    content.truncate(filled);
+    // it may have grown
+    content.truncate(length);
     Ok(Small { capability, content })
 }
 

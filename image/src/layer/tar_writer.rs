@@ -17,9 +17,10 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     ffi::CStr,
     io,
+    ops::Range,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
@@ -78,7 +79,8 @@ pub(crate) fn write_tar(
         out,
         path: prefix,
         header: Vec::new(),
-        first_links: HashMap::new(),
+        first_links: BTreeMap::new(),
+        linked: Vec::new(),
         marks,
         times,
         content: 0,
@@ -93,8 +95,10 @@ struct Writer<'a> {
     /// Name of the entry at hand, relative, without a slash at the end.
     path: Vec<u8>,
     header: Vec<u8>,
-    /// The first path of every inode with several links.
-    first_links: HashMap<u64, Vec<u8>>,
+    /// The first path of every inode with several links, which is each file of a layer that shares its files with another: where it is
+    /// in `linked`.
+    first_links: BTreeMap<u64, Range<usize>>,
+    linked: Vec<u8>,
     marks: Option<Marks>,
     times: EntryTimes,
     /// Bytes of regular files so far.
@@ -114,8 +118,8 @@ impl Writer<'_> {
                 while ahead.len() < AHEAD {
                     let Some(way) = scout.next() else { break };
                     match &way {
-                        Way::Names(piece) if started => helpers.push(piece),
-                        Way::Names(_) | Way::Enter(..) | Way::Leave | Way::Unreadable(_) => {}
+                        Way::Names(piece) => helpers.push(piece),
+                        Way::Enter(..) | Way::Leave | Way::Unreadable(_) => {}
                     }
                     ahead.push_back(way);
                 }
@@ -124,18 +128,18 @@ impl Writer<'_> {
                     (0..Helpers::count()).for_each(|_| drop(scope.spawn(|| helpers.help())));
                 }
                 match ahead.pop_front() {
-                    Some(way) => self.go(way, &mut lengths)?,
+                    Some(way) => self.go(way, &helpers, &mut lengths)?,
                     None => return Ok(()),
                 }
             }
         })
     }
 
-    fn go(&mut self, way: Way, lengths: &mut Vec<usize>) -> Result<(), Stop> {
+    fn go(&mut self, way: Way, helpers: &Helpers, lengths: &mut Vec<usize>) -> Result<(), Stop> {
         match way {
             Way::Names(piece) => {
                 let length = self.path.len();
-                for (name, looked) in piece.names().iter().zip(piece.looked()) {
+                for (name, looked) in piece.names().iter().zip(helpers.looked(&piece)) {
                     self.push(name.text.to_bytes());
                     let looked = looked.as_ref().map_err(|failure| self.failure(*failure))?;
                     self.entry(piece.directory().as_fd(), &name.text, looked)?;
@@ -187,11 +191,18 @@ impl Writer<'_> {
             FileType::Socket | FileType::Unknown => return Ok(()),
         };
         if stat.st_nlink > 1 {
-            if let Some(first) = self.first_links.get(&stat.st_ino).cloned() {
-                return self
-                    .header(&TarHeader { link: &first, ..self.described(EntryKind::HardLink, &path, stat) });
+            let start = self.linked.len();
+            match self.first_links.entry(stat.st_ino) {
+                Entry::Occupied(first) => {
+                    let link = &self.linked[first.get().clone()].to_vec();
+                    return self
+                        .header(&TarHeader { link, ..self.described(EntryKind::HardLink, &path, stat) });
+                }
+                Entry::Vacant(vacant) => {
+                    self.linked.extend_from_slice(&path);
+                    vacant.insert(start..self.linked.len());
+                }
             }
-            self.first_links.insert(stat.st_ino, path.clone());
         }
         match kind {
             EntryKind::File => {
