@@ -31,9 +31,6 @@ use std::{
 /// Open directories that are kept.
 const OPEN_DIRS: usize = 256;
 
-/// Limits of a context, each of whose files takes some 300 bytes of memory when a COPY has it.
-const CONTEXT: Limits = Limits { entries: 1 << 22, ..Limits::STANDARD };
-
 /// A file that is an archive.
 #[derive(Debug)]
 pub(crate) struct Archive {
@@ -50,6 +47,17 @@ pub(crate) enum Purpose {
     Add,
     /// A build context: its devices are left out, and it is read to its end, where a compressed one has its checksum.
     Context,
+}
+
+impl Purpose {
+    /// What an archive may have at most.
+    pub(crate) fn limits(self) -> Limits {
+        match self {
+            Self::Add => Limits::STANDARD,
+            // each file takes some 300 bytes of memory while a COPY has it
+            Self::Context => Limits { entries: 1 << 22, ..Limits::STANDARD },
+        }
+    }
 }
 
 /// The archive in `file`, if its bytes (not its name) are one: a tar header, perhaps compressed.
@@ -288,10 +296,8 @@ impl Tree for Extraction<'_, '_> {
 }
 
 impl Extraction<'_, '_> {
-    fn run(&mut self, mut tar: Tar<'_>) -> Result<(), ExecutorError> {
-        if self.purpose == Purpose::Context {
-            tar = tar.within(CONTEXT);
-        }
+    fn run(&mut self, tar: Tar<'_>) -> Result<(), ExecutorError> {
+        let mut tar = tar.within(self.purpose.limits());
         rbuild_archive::extract(&mut tar, self)?;
         if self.purpose == Purpose::Context {
             tar.finish().map_err(|error| bad(&self.name, error))?;

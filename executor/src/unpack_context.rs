@@ -28,3 +28,14 @@ pub fn unpack_context(
     add::extract(archive, b"", &mut destination, &Policy::new(None, None)?, cancel)?;
     Ok(draft.counted(destination.finish()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::add::Purpose;
+
+    #[test]
+    fn a_context_has_no_more_entries_than_memory_can_hold() {
+        assert_eq!(Purpose::Context.limits().entries, 4_194_304);
+        assert!(Purpose::Add.limits().entries > 10_000_000, "an ADD keeps none in memory");
+    }
+}
