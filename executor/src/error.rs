@@ -1,6 +1,6 @@
 //! What can go wrong while carrying out a step. Texts that Docker's users know are Docker's.
 
-use crate::EmulatorFault;
+use crate::{EmulatorFault, Meant};
 use rbuild_archive::ArchiveError;
 use rbuild_cache::{Canceled, StoreError};
 use rbuild_oci::Platform;
@@ -21,8 +21,8 @@ pub enum ExecutorError {
         root: &'static str,
         /// The operand, cleaned and rooted.
         path: String,
-        /// A path that is there and nearly the same.
-        near: Option<String>,
+        /// What may have been meant.
+        meant: Option<Meant>,
     },
     /// A source operand names what the ignore file leaves out.
     #[error(

@@ -303,7 +303,7 @@ impl PreparedMount {
 
 /// Where `source` is in `view`, links resolved, and what it is.
 fn resolve(view: &RootView, source: &ImagePath) -> Result<(PathBuf, PartKind), ExecutorError> {
-    let missing = || ExecutorError::SourceNotFound { root: "layers", path: source.to_string(), near: None };
+    let missing = || ExecutorError::SourceNotFound { root: "layers", path: source.to_string(), meant: None };
     let found = rooted::resolve(view.rooted(), source.as_str().as_bytes(), Last::Follow)?;
     let stat = found.found.as_ref().ok_or_else(missing)?;
     let kind = if rooted::is_dir(stat) { PartKind::Directory } else { PartKind::File };

@@ -6,6 +6,8 @@
 mod contents;
 mod digest;
 mod file_list;
+mod found;
+mod missing;
 mod operand;
 mod tree;
 mod walk;
@@ -168,17 +170,19 @@ struct Selector<'a> {
 impl Selector<'_> {
     /// Adds what an operand names; returns in how many directories `--parents` looked for it.
     fn operand(&self, text: &str, roots: &mut Vec<Root>) -> Result<usize, ExecutorError> {
-        let BelowBases { matches, bases } = if self.action.parents {
-            operand::matches_with_parents(self.root, text)?
+        let named = if self.action.parents {
+            operand::matches_with_parents(self.root, text)
         } else {
-            BelowBases { matches: operand::matches(self.root, text)?, bases: 0 }
+            operand::matches(self.root, text).map(|matches| BelowBases { matches, bases: 0 })
         };
+        let BelowBases { matches, bases } =
+            named.map_err(|error| missing::above_context(error, self.root, text))?;
         for found in matches {
             let (path, wildcard) = (found.path.clone(), crate::pattern::has_wildcards(text));
             match self.take(found)? {
                 Some(root) => roots.push(root),
                 None if wildcard || self.action.parents => {}
-                None => return Err(operand::not_found(self.root, &String::from_utf8_lossy(&path))),
+                None => return Err(missing::not_found(self.root, &String::from_utf8_lossy(&path))),
             }
         }
         Ok(bases)

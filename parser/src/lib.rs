@@ -55,7 +55,7 @@ pub use file::{MAX_MISTAKES, beginning, mistakes, parse, parse_instruction};
 pub use lint::{Lint, Rule};
 pub use mount::{parse_fields, parse_mount};
 pub use span::{Lines, Span, Spanned};
-pub use suggest::suggest;
+pub use suggest::{alike, suggest};
 pub use template::MAX_EXPANSION;
 pub use word::{MAX_NESTING, parse_word};
 pub use word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};

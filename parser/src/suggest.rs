@@ -26,6 +26,18 @@ pub fn suggest<'a>(value: &str, candidates: impl IntoIterator<Item = &'a str>) -
     best
 }
 
+/// The candidate that is `value` but for capitals; else the nearest one, of names that are long enough for two edits not to make
+/// anything of anything. For names that people invent; those of the language are few, and any of them is worth proposing.
+#[must_use]
+pub fn alike<'a>(value: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    const SHORTEST: usize = 4;
+    let lower = value.to_lowercase();
+    let in_capitals = candidates.iter().copied().find(|candidate| candidate.to_lowercase() == lower);
+    let is_long = |name: &str| name.chars().count() >= SHORTEST;
+    let long = candidates.iter().copied().filter(|candidate| is_long(candidate));
+    in_capitals.or_else(|| is_long(value).then(|| suggest(value, long)).flatten())
+}
+
 fn levenshtein(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -52,5 +64,21 @@ mod tests {
         assert_eq!(suggest("bar", ["foo", "baz"]), Some("baz"));
         assert_eq!(suggest("completely", ["other"]), None);
         assert_eq!(suggest("", ["ab", "abc"]), Some("ab"));
+    }
+
+    #[test]
+    fn invented_names_are_alike_but_for_capitals_or_a_slip() {
+        let names = ["D2", "README.md", "readme.txt", "app", "source"];
+        for (name, expected) in [
+            ("readme.md", Some("README.md")),
+            ("APP", Some("app")),
+            ("sourse", Some("source")),
+            ("x", None),
+            ("d1", None),
+            ("apt", None),
+            ("other", None),
+        ] {
+            assert_eq!(alike(name, &names), expected, "{name}");
+        }
     }
 }

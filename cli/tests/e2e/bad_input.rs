@@ -82,7 +82,7 @@ fn requests_that_cannot_be_met() {
         (
             vec!["build", "-f", "none", context],
             1,
-            "failed to read dockerfile: open none: no such file or directory",
+            "failed to read dockerfile: open none: no such file or directory: 'rbuild build -f FILE DIRECTORY' names another",
         ),
         (
             vec!["build", "--target", "bar", context],

@@ -144,6 +144,7 @@ fn a_full_disk_ends_a_commit_and_no_container() {
     here.ok(["commit", "box", "fits"]);
     let ran = here.fails(["commit", "box", "other"]);
     assert!(ran.code == 3 && ran.stderr.contains("no space left on the store at"), "{ran:#?}");
+    assert!(ran.stderr.contains("'rbuild df -v' says what takes how much"), "{ran:#?}");
     assert_eq!(here.ok(["images", "-q", "other"]), "");
     assert_eq!(here.ok(["inspect", "-f", "{{.State.Status}} {{.State.Paused}}", "box"]), "running false\n");
     // one that writes more than there is room for ends as it would, and what could not be kept is told

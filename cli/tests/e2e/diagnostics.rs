@@ -2,7 +2,10 @@
 
 use crate::RBUILD;
 use rbuild_testkit::{Workspace, has_program, is_root};
-use std::process::{Command, Stdio};
+use std::{
+    ffi::OsStr,
+    process::{Command, Stdio},
+};
 
 const SEVERAL: &str = "FROM scratch\nRNU x\nCOPY --chwon=1 a b\nCMD fine\nEXPOSE\n";
 
@@ -45,7 +48,10 @@ fn a_source_that_is_not_there_is_looked_for_by_its_neighbours() {
         ("indx.html", Some("index.html")),
         ("scr/main.rs", Some("src/main.rs")),
         ("src/man.rs", Some("src/main.rs")),
+        ("Index.HTML", Some("index.html")),
+        ("main.rs", Some("src/main.rs")),
         ("sorcery", None),
+        ("i", None),
         // it is left out of the context
         ("secrt.pem", None),
     ] {
@@ -56,6 +62,28 @@ fn a_source_that_is_not_there_is_looked_for_by_its_neighbours() {
         let end = format!("{:?}: not found{hint}", format!("/{source}"));
         assert!(said.ends_with(&end), "{said}");
     }
+    let context = here.context("c", "FROM scratch\nCOPY ../src/indx.html /\n", &files);
+    let ran = here.fails(["build".as_ref(), "--progress=quiet".as_ref(), context.as_os_str()]);
+    assert!(ran.stderr.contains("not found: a build reaches nothing above its context"), "{ran:#?}");
+}
+
+#[test]
+fn a_build_argument_with_a_slip_is_told() {
+    if !is_root("a_build_argument_with_a_slip") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM scratch\nARG VERSION\nLABEL version=$VERSION\n", &[]);
+    let warned = |argument: &str| {
+        let arguments = ["build", "--progress=plain", "--build-arg", argument];
+        let ran = here.run(arguments.map(OsStr::new).iter().chain([&context.as_os_str()]));
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        ran.stderr
+            .contains("no ARG is called VERSON, so --build-arg VERSON does nothing (did you mean VERSION?)")
+    };
+    assert!(warned("VERSON=1"));
+    assert!(!warned("VERSION=1"));
+    assert!(!warned("HTTP_PROXY=http://proxy.example"));
 }
 
 #[test]

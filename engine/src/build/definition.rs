@@ -2,7 +2,8 @@
 //! belong to. Read once; nothing of it changes while the build runs.
 
 use crate::{
-    Activity, BuildRequest, DockerfileSource, Engine, Error, NamedContextSource,
+    Activity, BuildRequest, DockerfileSource, Engine, Error, NamedContextSource, Warning,
+    build::misspelt_arguments::misspelt,
     context::{self, Context},
     error::diagnostic::DockerfileText,
     report::{finding::Finding, reporter::Reporter},
@@ -35,6 +36,9 @@ impl Definition {
         let (text, context) = load((engine, request), reporter, cancel)?;
         let dockerfile = parse(&text)
             .inspect_err(|error| warn(&findings_before(error, &text, request), &text, reporter))?;
+        for (name, near) in misspelt(&dockerfile, &request.build_args) {
+            reporter.warn(Warning::UnknownBuildArgument { name: name.to_owned(), near: near.to_owned() });
+        }
         let mut this = Self { text, dockerfile, targets: targets(request), context };
         if let Some((name, EpochSource::Context)) = this.epoch_source()
             && let Some(time) = this.context.time(&name)?

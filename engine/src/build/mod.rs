@@ -16,6 +16,7 @@ pub(crate) mod schedule;
 pub(crate) mod step_failure;
 
 mod image;
+mod misspelt_arguments;
 mod shared_caches;
 mod time_limit;
 

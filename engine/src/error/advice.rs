@@ -3,9 +3,10 @@
 use crate::{Error, Hint};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
-use rbuild_executor::ExecutorError;
+use rbuild_executor::{ExecutorError, Meant};
 use rbuild_image::ImageError;
 use rbuild_registry::RegistryError;
+use std::io;
 
 impl Error {
     /// A suggestion for the user, where one is known.
@@ -34,9 +35,19 @@ impl Error {
             Self::ImageDamaged(_) => Some(Hint::RepairStore),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),
             Self::Step(failure) => match &*failure.error {
-                ExecutorError::SourceNotFound { near, .. } => near.clone().map(Hint::DidYouMean),
-                _ => None,
+                ExecutorError::SourceNotFound { meant: Some(Meant::Path(path)), .. } => {
+                    Some(Hint::DidYouMean(path.clone()))
+                }
+                ExecutorError::SourceNotFound { meant: Some(Meant::AboveContext), .. } => {
+                    Some(Hint::WidenContext)
+                }
+                error => is_disk_full(error).then_some(Hint::MakeRoom),
             },
+            Self::DockerfileUnreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some(Hint::NameDockerfile)
+            }
+            Self::Store(StoreError::NoSpace { .. }) => Some(Hint::MakeRoom),
+            Self::Executor(error) if is_disk_full(error) => Some(Hint::MakeRoom),
             Self::Source { source, .. } if source.is_of_lock() => Some(Hint::LockAgain),
             _ => None,
         }
@@ -56,4 +67,9 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// True if the disk of the store has no room left.
+fn is_disk_full(error: &ExecutorError) -> bool {
+    matches!(error, ExecutorError::Store(StoreError::NoSpace { .. }))
 }

@@ -49,6 +49,12 @@ pub enum Hint {
     BringImage,
     /// Lock the images of the build again.
     LockAgain,
+    /// Name the Dockerfile and the directory of its context.
+    NameDockerfile,
+    /// Build in a directory above, or give what is there as a context of its own.
+    WidenContext,
+    /// See what the store holds, and remove what is not needed.
+    MakeRoom,
 }
 
 /// The reason why an image cannot be removed.
@@ -109,6 +115,7 @@ impl Hint {
         match error {
             ImageError::Registry(error) => Self::of_registry(error),
             ImageError::Store(StoreError::Document { path, .. }) => Self::of_document(path),
+            ImageError::Store(StoreError::NoSpace { .. }) => Some(Self::MakeRoom),
             ImageError::FetchLayer { image, registry, source, .. } => match &**source {
                 // what its name leads to has changed since
                 ImageError::Registry(RegistryError::BlobNotFound { .. }) => {

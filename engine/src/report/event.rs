@@ -259,6 +259,13 @@ pub enum Warning {
         /// The error, with its causes.
         causes: Causes,
     },
+    /// No ARG has the name of a build argument, and one nearly has.
+    UnknownBuildArgument {
+        /// The name.
+        name: String,
+        /// The name of the ARG.
+        near: String,
+    },
     /// A registry makes the work wait, or a mirror failed.
     Registry(RegistryNotice),
     /// A step takes much of the context.
@@ -364,6 +371,12 @@ impl fmt::Display for Warning {
             }
             Self::FinishedLost(causes) => write!(f, "finished steps could not be kept: {causes}"),
             Self::LayerDamaged { step, causes } => write!(f, "the layer of {step:?} is made again: {causes}"),
+            Self::UnknownBuildArgument { name, near } => {
+                write!(
+                    f,
+                    "no ARG is called {name}, so --build-arg {name} does nothing (did you mean {near}?)"
+                )
+            }
             Self::Registry(notice) => notice.fmt(f),
             Self::LargeContext { step, bytes, largest } => {
                 write!(f, "{step} takes {} MB of the context", bytes / MEGABYTE)?;

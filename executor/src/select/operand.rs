@@ -1,16 +1,16 @@
 //! Source operands (`spec` §6.4, §6.6): which paths of the source root an operand names.
 
+use super::{
+    found::{Found, follow, list},
+    missing::not_found,
+};
 use crate::{
     ExecutorError, SourceRoot,
     ignore::Verdict,
     pattern::{Dialect, Pattern, clean, has_wildcards},
-    rooted::{FileType, Last, Resolved, Space as _, file_name, is_dir, join, resolve},
+    rooted::{Last, file_name, is_dir, join},
 };
-use rbuild_parser::suggest;
-use rustix::fs::{RawDir, Stat};
-
-/// Names of a directory that are compared with one that is not there.
-const MOST_COMPARED: usize = 10_000;
+use rustix::fs::Stat;
 
 /// One path an operand names.
 pub(crate) struct Match {
@@ -25,18 +25,24 @@ pub(crate) struct Match {
     pub(crate) verdict: Verdict,
 }
 
+impl Match {
+    fn of(found: Found, place: Vec<u8>) -> Self {
+        Self { path: found.path, stat: found.stat, place, parents: Vec::new(), verdict: found.verdict }
+    }
+}
+
 /// The paths `text` names, in order. Nothing for a glob without matches.
 pub(crate) fn matches(root: &SourceRoot, text: &str) -> Result<Vec<Match>, ExecutorError> {
     let operand = rooted(text);
     if !has_wildcards(&operand) {
         let found = follow(root, operand.as_bytes(), Last::Follow)?;
         let place = file_name(operand.as_bytes()).to_vec();
-        return found.map(|found| vec![found.at(place)]).ok_or_else(|| not_found(root, &operand));
+        return found.map(|found| vec![Match::of(found, place)]).ok_or_else(|| not_found(root, &operand));
     }
     let mut found = Vec::new();
     for path in glob(root, &operand)? {
         let place = file_name(&path).to_vec();
-        found.extend(follow(root, &path, Last::Follow)?.map(|found| found.at(place)));
+        found.extend(follow(root, &path, Last::Follow)?.map(|found| Match::of(found, place)));
     }
     Ok(found)
 }
@@ -79,49 +85,9 @@ pub(crate) fn matches_with_parents(root: &SourceRoot, text: &str) -> Result<Belo
     Ok(BelowBases { matches: found, bases })
 }
 
-/// A file that was found, before its place is known.
-struct Found {
-    path: Vec<u8>,
-    stat: Stat,
-    verdict: Verdict,
-}
-
-impl Found {
-    fn at(self, place: Vec<u8>) -> Match {
-        Match { path: self.path, stat: self.stat, place, parents: Vec::new(), verdict: self.verdict }
-    }
-}
-
 /// The operand relative to the root, cleaned: nothing leads out of it.
 fn rooted(text: &str) -> String {
     clean(&format!("/{text}")).split_off(1)
-}
-
-/// The error for `path`, which names nothing, or only what the ignore file leaves out.
-pub(super) fn not_found(root: &SourceRoot, path: &str) -> ExecutorError {
-    let is_there =
-        resolve(root.rooted(), path.as_bytes(), Last::Follow).is_ok_and(|there| there.found.is_some());
-    let (name, rooted) = (root.name(), format!("/{path}"));
-    if is_there {
-        ExecutorError::SourceLeftOut { root: name, path: rooted }
-    } else {
-        ExecutorError::SourceNotFound { root: name, path: rooted, near: near(root, path) }
-    }
-}
-
-/// A path that is there and differs from `path` in one element by a few characters.
-fn near(root: &SourceRoot, path: &str) -> Option<String> {
-    let elements: Vec<&str> = path.split('/').collect();
-    let is_there =
-        |path: &str| follow(root, path.as_bytes(), Last::Follow).is_ok_and(|found| found.is_some());
-    let wrong = (1..=elements.len()).find(|end| !is_there(&elements[..*end].join("/")))? - 1;
-    let directory = follow(root, elements[..wrong].join("/").as_bytes(), Last::Follow).ok()??;
-    let names = list(root, &directory.path).ok()?.into_iter();
-    let names: Vec<String> =
-        names.take(MOST_COMPARED).filter_map(|(name, _)| String::from_utf8(name).ok()).collect();
-    let name = suggest(elements[wrong], names.iter().map(String::as_str))?;
-    let near = [&elements[..wrong], &[name], &elements[wrong + 1..]].concat().join("/");
-    is_there(&near).then_some(near)
 }
 
 fn compile(pattern: &str, dialect: Dialect) -> Result<Pattern, ExecutorError> {
@@ -129,22 +95,10 @@ fn compile(pattern: &str, dialect: Dialect) -> Result<Pattern, ExecutorError> {
         .map_err(|_| ExecutorError::PatternSyntax { pattern: pattern.to_owned() })
 }
 
-/// Follows `path` through links that the ignore file leaves in.
-fn follow(root: &SourceRoot, path: &[u8], last: Last) -> Result<Option<Found>, ExecutorError> {
-    let Resolved { path, found, links } = resolve(root.rooted(), path, last)?;
-    let Some(stat) = found else { return Ok(None) };
-    let verdict = root.verdict(&path);
-    let hidden = links.iter().any(|link| root.verdict(link) == Verdict::Excluded);
-    if hidden || (verdict == Verdict::Excluded && !is_dir(&stat)) {
-        return Ok(None);
-    }
-    Ok(Some(Found { path, stat, verdict }))
-}
-
 /// One path below `base` to be recreated below the destination.
 fn recreate(root: &SourceRoot, base: &[u8], place: &[u8]) -> Result<Option<Match>, ExecutorError> {
     let Some(found) = follow(root, &join(base, place), Last::Keep)? else { return Ok(None) };
-    let mut one = found.at(place.to_vec());
+    let mut one = Match::of(found, place.to_vec());
     let ends = place.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     for end in ends {
         if let Some(parent) = follow(root, &join(base, &place[..end]), Last::Follow)? {
@@ -212,29 +166,4 @@ fn search(
         place.truncate(length);
     }
     Ok(())
-}
-
-/// Names in a directory, sorted, with whether each is a directory, without what the ignore file hides.
-fn list(root: &SourceRoot, dir: &[u8]) -> Result<Vec<(Vec<u8>, bool)>, ExecutorError> {
-    let fd = root.rooted().open_dir(dir)?;
-    let mut buffer = Vec::with_capacity(32 << 10);
-    let mut listing = RawDir::new(&fd, buffer.spare_capacity_mut());
-    let mut names = Vec::new();
-    while let Some(entry) = listing.next() {
-        let entry = entry.map_err(|errno| ExecutorError::system("getdents", dir, errno))?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." {
-            continue;
-        }
-        let is_dir = match entry.file_type() {
-            FileType::Directory => true,
-            FileType::Unknown => root.rooted().find(&join(dir, name))?.is_some_and(|stat| is_dir(&stat)),
-            _ => false,
-        };
-        if is_dir || root.verdict(&join(dir, name)) == Verdict::Kept {
-            names.push((name.to_vec(), is_dir));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
