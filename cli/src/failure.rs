@@ -50,6 +50,9 @@ fn words(hint: &Hint) -> String {
         Hint::MakeRoom => ": 'rbuild df -v' says what takes how much, 'rbuild prune' removes what is not used".to_owned(),
         Hint::LockAgain => ": build with --lock to write it".to_owned(),
         Hint::StopContainer => ": stop it first, or use --force".to_owned(),
+        Hint::ContinueMonitor { name, monitor } => {
+            format!(": continue that with 'kill -CONT {monitor}', or remove the container with 'rbuild rm -f {name}'")
+        }
         Hint::UseSocket => ": be root, or a member of the group that the socket belongs to".to_owned(),
         Hint::StartDaemon => ": start it, or write a file with 'rbuild save -o FILE IMAGE'".to_owned(),
     }

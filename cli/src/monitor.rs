@@ -52,6 +52,11 @@ pub(crate) fn start(app: &App, container: &Container, caller: Caller) -> Result<
             MonitorMessage::Failed { code, reason } => return Err(CliError::NotStarted { code, reason }),
             MonitorMessage::Unmet(UnmetLimit { flags, reason }) => warn_of_limit(&flags, &reason),
             MonitorMessage::NoNetwork(reason) => tell_of_network(&reason),
+            MonitorMessage::HealthUnnoted(reason) => {
+                exit::warn(&format!(
+                    "the health of the container is not shown, because it is noted nowhere: {reason}"
+                ));
+            }
             MonitorMessage::Gone => {
                 let reason = "the process that should stay with the container has ended".to_owned();
                 return Err(CliError::NotStarted { code: 125, reason });

@@ -11,7 +11,10 @@ use crate::{
 };
 use rbuild::{Container, ContainerSizes, ContainerState, HealthStatus, ImageId, Timestamp, go_quoted};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem::discriminant,
+};
 
 /// Characters of a command that are shown.
 const COMMAND_WIDTH: usize = 20;
@@ -257,6 +260,27 @@ impl ContainerFilter {
 }
 
 impl ContainerFilter<BTreeSet<ImageId>> {
+    /// True if `container` passes `filters`: one of those of each kind, but every one that names a label or a moment, as docker has it.
+    #[must_use]
+    pub fn all_admit(filters: &[Self], container: &Container, all: &[Container]) -> bool {
+        let passes = |filter: &Self| filter.admits(container, all);
+        filters.iter().all(|filter| match filter {
+            Self::Label(..) | Self::Before(_) | Self::Since(_) => passes(filter),
+            Self::Name(_)
+            | Self::Id(_)
+            | Self::Status(_)
+            | Self::Exited(_)
+            | Self::Ancestor(_)
+            | Self::Volume(_)
+            | Self::Health(_)
+            | Self::Publish(_)
+            | Self::Expose(_)
+            | Self::Network(_) => {
+                filters.iter().any(|other| discriminant(other) == discriminant(filter) && passes(other))
+            }
+        })
+    }
+
     /// True if `container` passes.
     #[must_use]
     pub fn admits(&self, container: &Container, all: &[Container]) -> bool {

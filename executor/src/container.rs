@@ -3,13 +3,14 @@
 use crate::{
     ContainerNetwork, ContainerVolume, Emulator, ExecutorError, GivenDevices, HostFiles, Isolation,
     Snapshots, container_base,
+    container_network::Entrance,
     guest::{Guest, of_container},
     host_files::HostNames,
     mounts::{host_file, shared_memory},
     relay::{Input, Pipes, Relay},
     run::exit_code,
     run_identity,
-    snapshot::RootMount,
+    snapshot::{RootMount, RootView},
 };
 use nix::{
     errno::Errno,
@@ -24,7 +25,7 @@ use rbuild_sys::{
     limits::{Limits, UnmetLimit},
     overlay::{Syncing, Upper},
     privileges::Privileges,
-    sandbox::{FirstProcess, RootAccess, Running},
+    sandbox::{FirstProcess, Mount, RootAccess, Running},
     spawn,
     terminal::{TerminalPair, WindowSize, open_terminal_pair},
 };
@@ -336,47 +337,72 @@ pub fn start_container(
         }
         Stdio::Own | Stdio::OwnOutput | Stdio::Pipes(_) => None,
     };
-    let volumes = container.volumes.iter().map(|volume| volume.to_mount(root.view()));
+    let names = HostNames { host: container.hostname, domain: container.process.domain.as_deref() };
+    let mounts = own_mounts(container, root.view(), names)?;
+    let streams = Streams::new(&container.stdio)?;
+    // a file system of terminals can be in one sandbox, so there is no second try with another network
+    let network = if terminal.is_some() { network.ready()? } else { network };
+    network.check_parameters(&container.process.kernel)?;
+    let start = |Entrance { network, addresses, gate }: Entrance<'_>| {
+        let guest = Guest {
+            isolation: container.isolation,
+            command: container.argv,
+            environment: environment(container.config, container.hostname, terminal.is_some()),
+            identity: &identity,
+            directory: &directory,
+            first: container.first,
+            names,
+            kernel: &container.process.kernel,
+            memory_score: container.process.memory_score,
+            network,
+            addresses,
+            host_files: container.host_files,
+            root_access: root_access(container.root_access),
+            host_file_access: container.root_access,
+            mounts,
+            confinement: of_container(container.security),
+            privileges: container.privileges,
+            given: container.given,
+            limits: container.limits,
+            terminal,
+            gate,
+            stdio: streams.stdio(),
+        };
+        guest.start(&root).map_err(not_started)
+    };
+    match network.start(start, |addresses| container.host_files.complete_hosts(names, addresses))? {
+        (Some(running), network) => {
+            let relay = streams.relay(running.child.pidfd())?;
+            Ok(Sandboxed { network: Some(network), ..Sandboxed::new(running, relay, root)? })
+        }
+        (None, network) => {
+            // what is mounted on its changes goes first
+            drop((streams, root));
+            forget_skipped_syncing(changes)?;
+            start_container(container, network)
+        }
+    }
+}
+
+/// What is mounted in it beside `/etc/hosts` and `/etc/resolv.conf`.
+fn own_mounts(
+    container: &ContainerSandbox<'_>,
+    view: &RootView,
+    names: HostNames<'_>,
+) -> Result<Vec<Mount>, ExecutorError> {
+    let volumes = container.volumes.iter().map(|volume| volume.to_mount(view));
     let emulator = container.emulator.map(Emulator::mount);
     let shared = container.shm_size.filter(|size| *size > 0).map(shared_memory);
-    let names = HostNames { host: container.hostname, domain: container.process.domain.as_deref() };
     let hostname = container.host_files.hostname(&names.whole())?;
     let hostname = host_file(&hostname, "/etc/hostname", container.root_access);
-    let streams = Streams::new(&container.stdio)?;
-    let mounts = std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes);
-    // as late as it can be, since the network is made by another program meanwhile
-    container.isolation.guard()?;
-    let network = network.ready()?;
-    network.check_parameters(&container.process.kernel)?;
-    let guest = Guest {
-        isolation: container.isolation,
-        command: container.argv,
-        environment: environment(container.config, container.hostname, terminal.is_some()),
-        identity: &identity,
-        directory: &directory,
-        first: container.first,
-        names,
-        kernel: &container.process.kernel,
-        memory_score: container.process.memory_score,
-        network: network.as_sandbox(),
-        addresses: network.addresses(),
-        host_files: container.host_files,
-        root_access: match container.root_access {
-            Access::ReadOnly => RootAccess::ReadOnly,
-            Access::ReadWrite => RootAccess::ReadWrite,
-        },
-        host_file_access: container.root_access,
-        mounts: mounts.collect::<Result<_, _>>()?,
-        confinement: of_container(container.security),
-        privileges: container.privileges,
-        given: container.given,
-        limits: container.limits,
-        terminal,
-        stdio: streams.stdio(),
-    };
-    let running = guest.start(&root).map_err(not_started)?;
-    let relay = streams.relay(running.child.pidfd())?;
-    Ok(Sandboxed { network: Some(network), ..Sandboxed::new(running, relay, root)? })
+    std::iter::once(hostname).chain(emulator).chain(shared).chain(volumes).collect()
+}
+
+fn root_access(access: Access) -> RootAccess {
+    match access {
+        Access::ReadOnly => RootAccess::ReadOnly,
+        Access::ReadWrite => RootAccess::ReadWrite,
+    }
 }
 
 /// Makes what the container has over its image.
@@ -400,7 +426,8 @@ pub(crate) fn not_started(error: ExecutorError) -> ExecutorError {
     }
 }
 
-/// Lets `directory` be mounted once more: what is in it is made anew, so that nothing is lost if the machine went down meanwhile.
+/// Lets `directory` be mounted once more: no program has written to it, and what rbuild makes in it is made anew, so that nothing is lost
+/// if the machine went down meanwhile.
 fn forget_skipped_syncing(directory: &UpperDirectory<'_>) -> Result<(), ExecutorError> {
     let mark = directory.work.join("work/incompat");
     match fs::remove_dir_all(&mark) {

@@ -8,14 +8,19 @@ use crate::{
     pasta::{self, NetworkToBe, OwnNetwork},
     ports::free_ports,
 };
+use nix::fcntl::OFlag;
 use rbuild_cache::{
     BoundPort, NamedNetwork, NetworkAttachment, NetworkPlace, NetworksLock, PublishedPort, Store,
 };
 use rbuild_sys::{network::Interface, sandbox};
 use std::{
     collections::BTreeMap,
-    io, mem,
-    os::fd::{AsFd, OwnedFd},
+    fs::File,
+    io::{self, Write},
+    mem,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    panic::resume_unwind,
+    thread,
 };
 
 /// The network of a container, perhaps still being made.
@@ -24,6 +29,15 @@ pub struct ContainerNetwork {
     missing: Option<String>,
     /// False if it is to be had or nothing.
     may_be_missing: bool,
+}
+
+/// What a process is made in.
+pub(crate) struct Entrance<'a> {
+    pub(crate) network: sandbox::Network<'a>,
+    /// What is known of that.
+    pub(crate) addresses: Addresses,
+    /// Where it waits for the network, if that is not connected yet.
+    pub(crate) gate: Option<BorrowedFd<'a>>,
 }
 
 enum Kind {
@@ -182,13 +196,54 @@ impl ContainerNetwork {
         }
     }
 
-    pub(crate) fn as_sandbox(&self) -> sandbox::Network<'_> {
+    /// Starts a process in it by `start`. While it is being connected the process is made already, and waits with its command until that
+    /// is done and `know` was told the addresses. There is no process if the network had to become another one: the machine's.
+    ///
+    /// # Errors
+    /// [`ExecutorError::NoNetwork`]; those of `start` and `know`.
+    pub(crate) fn start<T>(
+        self,
+        start: impl FnOnce(Entrance<'_>) -> Result<T, ExecutorError>,
+        know: impl FnOnce(&Addresses) -> Result<(), ExecutorError> + Send,
+    ) -> Result<(Option<T>, Self), ExecutorError> {
+        let Kind::ToBe(to_be) = &self.kind else {
+            let entrance = Entrance { network: self.as_sandbox(), addresses: self.addresses(), gate: None };
+            return Ok((Some(start(entrance)?), self));
+        };
+        let failed = |call| move |error: io::Error| ExecutorError::system(call, b"a network", error);
+        let namespace = to_be.namespace().try_clone_to_owned().map_err(failed("duplicate"))?;
+        let (gate, opener) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed("pipe2")(errno.into()))?;
+        thread::scope(|scope| {
+            // closes its end, whatever becomes of the network
+            let connected = scope.spawn(move || {
+                let mut opener = File::from(opener);
+                let network = self.ready()?;
+                if let Kind::Own(_) = network.kind {
+                    know(&network.addresses())?;
+                    opener.write_all(&[1]).map_err(failed("open"))?;
+                }
+                Ok::<_, ExecutorError>(network)
+            });
+            let network = sandbox::Network::Joined(namespace.as_fd());
+            let entrance = Entrance { network, addresses: Addresses::default(), gate: Some(gate.as_fd()) };
+            let started = start(entrance);
+            let network: Self = connected.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            match &network.kind {
+                Kind::Own(_) => Ok((Some(started?), network)),
+                _ => Ok((None, network)),
+            }
+        })
+    }
+
+    fn as_sandbox(&self) -> sandbox::Network<'_> {
         match &self.kind {
             Kind::Own(own) => sandbox::Network::Joined(own.namespace()),
             Kind::Named(places) => sandbox::Network::Joined(places.namespace()),
             Kind::OfOther(namespace) => sandbox::Network::Joined(namespace.as_fd()),
             Kind::None => sandbox::Network::None,
-            Kind::Host | Kind::ToBe(_) => sandbox::Network::Host,
+            Kind::ToBe(to_be) => sandbox::Network::Joined(to_be.namespace()),
+            Kind::Host => sandbox::Network::Host,
         }
     }
 

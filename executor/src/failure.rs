@@ -91,6 +91,8 @@ fn spawn_class(error: &SpawnError) -> FailureClass {
             FailureClass::of_io(source, Input)
         }
         SpawnError::Prepare { .. } | SpawnError::Setup { .. } => Environment,
+        // it is the profile of who runs it
+        SpawnError::Filtered { .. } => Input,
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) limits: &'a Limits,
     /// The controlling terminal.
     pub(crate) terminal: Option<BorrowedFd<'a>>,
+    /// What it waits for before it executes its command.
+    pub(crate) gate: Option<BorrowedFd<'a>>,
     pub(crate) stdio: Stdio<'a>,
 }
 
@@ -115,6 +117,7 @@ impl Guest<'_> {
             cgroups: Some(self.isolation.cgroups()),
             limits: self.limits,
             terminal: self.terminal,
+            gate: self.gate,
             stdio: self.stdio,
         })?)
     }

@@ -175,18 +175,41 @@ impl HostFiles {
         (names, addresses): (HostNames<'_>, &Addresses),
         network: Network<'_>,
     ) -> Result<PathBuf, ExecutorError> {
-        let (whole, listed) = (names.whole(), names.listed());
         check_hostname(names.host)?;
         names.domain.map_or(Ok(()), check_hostname)?;
-        let (kind, machine) = match network {
-            // where the host's loopback is that of the container, it is the machine itself
-            Network::Host => ("host", Some(IpAddr::from(Ipv4Addr::LOCALHOST))),
-            // the machine is in the network itself
-            Network::Joined(_) if !addresses.servers.is_empty() => ("own", Some(addresses.servers[0])),
-            // an address that nothing answers at
-            Network::None => ("none", Some(machine_address().unwrap_or(Ipv4Addr::UNSPECIFIED).into())),
-            Network::Joined(_) => ("own", machine_address().map(IpAddr::from)),
+        let (name, machine) = match network {
+            Network::Host => (format!("hosts-host-{}", names.whole()), Machine::Here),
+            Network::None => (format!("hosts-none-{}", names.whole()), Machine::OutOfReach),
+            Network::Joined(_) => (own_hosts(names), Machine::Outside),
         };
+        let text = self.hosts_text(names, addresses, machine)?;
+        self.write(&name, &text, 0o644)
+    }
+
+    /// Writes the addresses, which were not known yet, into the hosts file of a container called `names` in a network of its own. No
+    /// process reads that yet.
+    ///
+    /// # Errors
+    /// As [`Self::hosts`].
+    pub(crate) fn complete_hosts(
+        &self,
+        names: HostNames<'_>,
+        addresses: &Addresses,
+    ) -> Result<(), ExecutorError> {
+        let text = self.hosts_text(names, addresses, Machine::Outside)?;
+        let path = self.write(&own_hosts(names), &text, 0o644)?;
+        // in its place, where it is mounted already
+        fs::write(&path, text)
+            .map_err(|source| ExecutorError::system("write", path.as_os_str().as_encoded_bytes(), source))
+    }
+
+    fn hosts_text(
+        &self,
+        names: HostNames<'_>,
+        addresses: &Addresses,
+        machine: Machine,
+    ) -> Result<String, ExecutorError> {
+        let listed = names.listed();
         let own = match names.domain {
             _ if !addresses.own.is_empty() => String::new(),
             None => format!(" {listed}"),
@@ -195,8 +218,11 @@ impl HostFiles {
         };
         let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (host, address) in &self.names.add_hosts {
-            match machine {
-                _ if address != HOST_GATEWAY => text.push_str(&format!("{address}\t{host}\n")),
+            if address != HOST_GATEWAY {
+                text.push_str(&format!("{address}\t{host}\n"));
+                continue;
+            }
+            match machine.address(addresses) {
                 Some(machine) => text.push_str(&format!("{machine}\t{host}\n")),
                 None => return Err(ExecutorError::NoHostGateway { host: host.clone() }),
             }
@@ -204,7 +230,7 @@ impl HostFiles {
         for address in &addresses.own {
             text.push_str(&format!("{address}\t{listed}\n"));
         }
-        self.write(&format!("hosts-{kind}-{whole}"), &text, 0o644)
+        Ok(text)
     }
 
     /// The file `/etc/hostname` of a container called `hostname`.
@@ -273,6 +299,34 @@ impl HostFiles {
             made.files.insert(name.to_owned());
         }
         Ok(path)
+    }
+}
+
+/// The name of the hosts file of a container in a network that is not the machine's.
+fn own_hosts(names: HostNames<'_>) -> String {
+    format!("hosts-own-{}", names.whole())
+}
+
+/// Where the machine is, seen from a network.
+#[derive(Clone, Copy)]
+enum Machine {
+    /// The network is its own, and its loopback too.
+    Here,
+    Outside,
+    OutOfReach,
+}
+
+impl Machine {
+    /// Its address there; one that nothing answers at where it cannot be reached.
+    fn address(self, addresses: &Addresses) -> Option<IpAddr> {
+        match self {
+            Self::Here => Some(Ipv4Addr::LOCALHOST.into()),
+            Self::OutOfReach => Some(machine_address().unwrap_or(Ipv4Addr::UNSPECIFIED).into()),
+            // in a network with a name it is there itself
+            Self::Outside => {
+                addresses.servers.first().copied().or_else(|| machine_address().map(IpAddr::from))
+            }
+        }
     }
 }
 

@@ -110,7 +110,7 @@ pub use rbuild_sys::{
     privileges::{CallFilter, KernelPaths, NewPrivileges, Privileges},
     sandbox::{FirstProcess, masked_paths, read_only_paths},
     seccomp,
-    spawn::Usage,
+    spawn::{Usage, is_stopped},
 };
 pub use relay::{CarriedOutput, OwnStream, carry_own_input};
 pub use run::{Run, RunFailure, run};

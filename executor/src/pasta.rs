@@ -78,6 +78,11 @@ impl NetworkToBe {
         Ok(Self { namespace, changes, pasta, keeper, ready: File::from(ready), said, ports })
     }
 
+    /// The namespace, which processes can be made in.
+    pub(crate) fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+
     /// Waits until it can be used.
     ///
     /// # Errors

@@ -220,6 +220,7 @@ pub(crate) fn launch(
         given: run.given,
         limits: &run.limits.limits,
         terminal: streams.terminal,
+        gate: None,
         stdio: streams.stdio,
     };
     guest.start(root).map_err(|error| match error {

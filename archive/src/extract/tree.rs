@@ -65,7 +65,7 @@ pub trait Tree {
         recorder: &mut Self::Recorder,
     ) -> Result<(), Self::Error>;
 
-    /// The file that a hard link leads to; `None` when it leads to itself.
+    /// The file that a hard link leads to; `None` when that is the one in its place.
     ///
     /// # Errors
     /// When there is no such file.

@@ -216,6 +216,7 @@ impl Visit<'_> {
             | MonitorMessage::Failed { .. }
             | MonitorMessage::Unmet(_)
             | MonitorMessage::NoNetwork(_)
+            | MonitorMessage::HealthUnnoted(_)
             | MonitorMessage::Done
             | MonitorMessage::Refused(_) => Ok(()),
         };

@@ -58,7 +58,7 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
     let chosen = containers
         .iter()
         .filter(|container| all || container.state == ContainerState::Running)
-        .filter(|container| filters.iter().all(|filter| filter.admits(container, &containers)))
+        .filter(|container| ContainerFilter::all_admit(&filters, container, &containers))
         .take(last.unwrap_or(usize::MAX));
     let mut rows = Vec::new();
     for container in chosen {

@@ -108,7 +108,15 @@ pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
         }
         Ok::<_, rbuild::Error>(sent)
     };
-    let sent = work(style(app, args.registry.quiet), send_all)?;
+    let sent = match work(style(app, args.registry.quiet), send_all) {
+        Err(CliError::Engine(missing @ rbuild::Error::NoSuchImage(_))) => {
+            return Err(match under_another_name(&engine, &args.name, &name)? {
+                Some(advice) => CliError::Refused(format!("{missing}: {advice}")),
+                None => missing.into(),
+            });
+        }
+        sent => sent?,
+    };
     let repository = format!("{}/{}", reference.domain(), reference.path());
     if args.registry.quiet {
         return print(&if args.all_tags { format!("{repository}\n") } else { format!("{name}\n") });
@@ -118,6 +126,22 @@ pub(super) fn push(app: &App, args: &PushArgs) -> Result<(), CliError> {
     };
     let lines: String = sent.iter().map(line).collect();
     print(&format!("The push refers to repository [{repository}]\n{lines}"))
+}
+
+/// How to give an image the name `name`, which none has, if one is there that is probably meant by `typed`.
+fn under_another_name(engine: &Engine, typed: &str, name: &ImageName) -> Result<Option<String>, CliError> {
+    let short = name.as_reference().familiar();
+    if engine.has_image(typed, None)? {
+        return Ok(Some(format!(
+            "it is the id of an image, and a push goes to a name: give it one with 'rbuild tag {typed} REGISTRY/NAME'"
+        )));
+    }
+    let at_home = format!("{}:{}", name.as_reference().path(), name.tag());
+    let there = match engine.has_image(&at_home, None)? {
+        true => Some(at_home),
+        false => engine.names_in(name.as_reference())?.first().map(|other| other.as_reference().familiar()),
+    };
+    Ok(there.map(|other| format!("name it so first with 'rbuild tag {other} {short}'")))
 }
 
 /// Fetches `name` for a command that needs it, saying so as Docker does.

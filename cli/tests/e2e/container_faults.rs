@@ -1,9 +1,10 @@
 //! What goes wrong with containers: a clear error, a true state, nothing lost.
 
 use crate::{RBUILD, as_root_and_user, detached::monitor_of, faults::Mounted, with_busybox};
-use rbuild_testkit::{Base, Workspace};
+use rbuild_testkit::{Base, Ran, Workspace};
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -330,4 +331,91 @@ fn what_is_full_is_named() {
     assert!(say(&["export", "-o", &archive, "box"]).contains(&full("a.tar")));
     assert!(say(&["save", "-o", &archive, "busybox"]).contains(&full("a.tar")));
     here.ok(["rm", "-f", "box"]);
+}
+
+/// As Ctrl-Z does to a `run` in the foreground, which stays with its container itself.
+#[test]
+fn a_container_whose_monitor_is_stopped_is_named_and_can_be_removed() {
+    as_root_and_user("a_container_whose_monitor_is_stopped_is_named_and_can_be_removed", |here| {
+        here.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        let monitor = monitor_of(here, "box");
+        let kill = |signal: &str| Command::new("kill").args([signal, monitor.as_str()]).status().unwrap();
+        assert!(kill("-STOP").success());
+        let hint = format!(
+            "container box hangs on process {monitor}, which is stopped: continue that with 'kill -CONT {monitor}'"
+        );
+        for words in
+            [&["stop", "-t", "0", "box"][..], &["kill", "box"], &["update", "--pids-limit", "9", "box"]]
+        {
+            let ran = here.fails(words);
+            assert!(ran.stderr.contains(&hint), "{words:?} {ran:#?}");
+        }
+        assert!(kill("-CONT").success());
+        assert_eq!(here.ok(["wait", "box"]), "137\n", "what it was asked meanwhile it does");
+        here.ok(["start", "box"]);
+        let monitor = monitor_of(here, "box");
+        assert!(Command::new("kill").args(["-STOP", &monitor]).status().unwrap().success());
+        let pid = here.ok(["inspect", "-f", "{{.State.Pid}}", "box"]);
+        here.ok(["rm", "-f", "box"]);
+        wait_for(|| !fs::exists(format!("/proc/{}", pid.trim_end())).unwrap());
+        assert_eq!(here.ok(["ps", "-aq"]), "");
+    });
+}
+
+#[test]
+fn a_health_that_cannot_be_noted_keeps_no_container_from_starting() {
+    let test = "a_health_that_cannot_be_noted_keeps_no_container_from_starting";
+    let Some(here) = with_busybox(test) else { return };
+    let id = here.ok(["create", "--name", "box", "--health-cmd", "true", "busybox", "sleep", "1000"]);
+    fs::create_dir(here.store().join("containers").join(id.trim_end()).join("health")).unwrap();
+    let ran = here.run(["start", "box"]);
+    let warning = "the health of the container is not shown, because it is noted nowhere: ";
+    assert!(ran.code == 0 && ran.stderr.contains(warning), "{ran:#?}");
+    assert!(here.ok(["ps", "--format", "{{.Status}}"]).ends_with(" (health: starting)\n"));
+    here.ok(["rm", "-f", "box"]);
+}
+
+#[test]
+fn a_damaged_lock_of_containers_is_told_whoever_meets_it() {
+    let Some(here) = with_busybox("a_damaged_lock_of_containers_is_told_whoever_meets_it") else { return };
+    here.ok(["create", "--name", "box", "busybox", "true"]);
+    let lock = here.store().join("locks/containers");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    for words in [
+        &["run", "--rm", "busybox", "true"][..],
+        &["run", "-d", "busybox", "true"],
+        &["create", "busybox"],
+        &["rename", "box", "other"],
+    ] {
+        let ran = here.fails(words);
+        assert!(
+            ran.code != 255 && ran.stderr.contains("locks/containers: is a directory"),
+            "{words:?} {ran:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_pasta_that_fails_leaves_the_host_s_network_or_an_error() {
+    let Some(here) = with_busybox("a_pasta_that_fails_leaves_the_host_s_network_or_an_error") else { return };
+    let directory = here.path().join("bin");
+    fs::create_dir(&directory).unwrap();
+    here.write("bin/pasta", "#!/bin/sh\necho 'it does not want to' >&2\n");
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.join("pasta"), everybody).unwrap();
+    let run = |words: &[&str]| {
+        let mut run = here.command(words);
+        let path = format!("{}:/bin:/usr/bin", directory.display());
+        Ran::of(run.env("PATH", path).stdin(Stdio::null()).output().unwrap())
+    };
+    let look = "echo started; grep -c . /etc/hosts";
+    let ran = run(&["run", "--rm", "busybox", "sh", "-c", look]);
+    let note = "pasta: it does not want to: the network of the container is the host's";
+    assert!(ran.stdout.starts_with("started\n") && ran.stderr.matches(note).count() == 1, "{ran:#?}");
+    let ran = run(&["run", "--name", "kept", "busybox", "sh", "-c", look]);
+    assert!(ran.stdout.starts_with("started\n") && ran.stderr.matches(note).count() == 1, "{ran:#?}");
+    let ran = run(&["run", "--rm", "-p", "80", "busybox", "true"]);
+    assert!(ran.code == 125 && ran.stderr.contains("pasta: it does not want to"), "{ran:#?}");
+    here.ok(["rm", "kept"]);
 }

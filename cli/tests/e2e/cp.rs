@@ -169,6 +169,13 @@ fn links_owners_modes_and_tars_are_copied() {
     assert!(feed(&tar, "box:/one").stderr.contains("must be a directory"));
     assert!(feed(b"garbage", "box:/in").stderr.contains("cannot read the archive"));
     assert!(feed(&tar[..1000], "box:/in").code != 0);
+    // a link to itself is one to a file that was there, or none
+    let knot = rbuild_testkit::Tar::new().hard_link("knot", "knot").finish();
+    let said = feed(&knot, "box:/in").stderr;
+    assert!(said.contains("knot") && said.contains("is a hard link to a file that is not there"), "{said}");
+    here.ok(["exec", "box", "sh", "-c", "echo tied > /in/knot"]);
+    assert_eq!(feed(&knot, "box:/in").code, 0);
+    assert_eq!(here.ok(["exec", "box", "cat", "/in/knot"]), "tied\n");
     // neither a file nor a directory takes the place of the other
     here.ok(["exec", "box", "sh", "-c", "mkdir -p /in/one; rm -rf /in/followed; echo > /in/followed"]);
     assert!(here.fails(["cp", "one", "box:/in"]).stderr.contains("cannot overwrite directory"));

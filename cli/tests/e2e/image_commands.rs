@@ -1,7 +1,7 @@
 //! The commands for images as scripts use them: filters, patterns, templates, sizes.
 
 use crate::with_busybox;
-use rbuild_testkit::{HttpReply, HttpServer};
+use rbuild_testkit::{HttpReply, HttpServer, Tar};
 use std::process::Command;
 
 fn lines(text: &str) -> Vec<&str> {
@@ -228,4 +228,38 @@ fn a_root_filesystem_is_imported_from_the_web_as_docker_does_it() {
         assert!(failed.stderr.contains(said), "{path}: {}", failed.stderr);
     }
     assert_eq!(here.run(["inspect", "bad"]).code, 1, "nothing is named");
+}
+
+#[test]
+fn a_push_of_an_image_that_has_another_name_says_how_to_name_it() {
+    let Some(here) = with_busybox("a_push_of_an_image_that_has_another_name_says_how_to_name_it") else {
+        return;
+    };
+    let id = here.ok(["images", "-q", "busybox"]);
+    let id = id.trim_end();
+    here.ok(["tag", "busybox", "registry.example/app:1"]);
+    for (typed, said) in [
+        ("registry.example/busybox", "'rbuild tag busybox:latest registry.example/busybox'"),
+        ("registry.example/app:2", "'rbuild tag registry.example/app:1 registry.example/app:2'"),
+        (id, &format!("'rbuild tag {id} REGISTRY/NAME'")),
+    ] {
+        let ran = here.fails(["push", typed]);
+        assert!(
+            ran.code == 1 && ran.stderr.contains("No such image: ") && ran.stderr.contains(said),
+            "{ran:#?}"
+        );
+    }
+    let ran = here.fails(["push", "registry.example/other"]);
+    assert!(ran.stderr.ends_with("No such image: registry.example/other:latest\n"), "{ran:#?}");
+}
+
+#[test]
+fn a_hard_link_to_itself_is_no_file() {
+    let Some(here) = with_busybox("a_hard_link_to_itself_is_no_file") else { return };
+    let knot = here.write("knot.tar", Tar::new().file("a", "x").hard_link("knot", "knot").finish());
+    let ran = here.fails(["import", knot.to_str().unwrap(), "tied"]);
+    assert!(ran.stderr.contains("is a hard link to a file the layer does not have before it"), "{ran:#?}");
+    let again = here.write("again.tar", Tar::new().file("a", "x").hard_link("a", "a").finish());
+    here.ok(["import", again.to_str().unwrap(), "tied"]);
+    assert_eq!(here.fails(["run", "--rm", "tied", "true"]).code, 127);
 }

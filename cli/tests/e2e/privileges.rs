@@ -185,6 +185,12 @@ fn a_profile_decides_about_system_calls() {
                 assert_ne!(ran.code, 0, "{action} {ran:?}");
             }
         }
+        for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"] {
+            here.write("profile.json", format!("{{\"defaultAction\":\"{action}\",\"syscalls\":[]}}"));
+            let ran = here.run(["run", "--rm", option, "busybox", "true"]);
+            let said = "probably because the seccomp profile does not allow it";
+            assert!(ran.code == 125 && ran.stderr.contains(said), "{action} {ran:?}");
+        }
         here.write("profile.json", "[]");
         let ran = here.run(["run", "--rm", option, "busybox", "true"]);
         assert!(ran.code == 125 && ran.stderr.contains("decoding seccomp profile failed"), "{ran:?}");

@@ -91,6 +91,23 @@ fn containers_are_filtered_by_docker_s_words() {
         let found = (filter.admits(&running, &[]), filter.admits(&exited, &[]));
         assert_eq!(found, (admits_running, admits_exited), "{filter:?}");
     }
+    for (filters, admits_running, admits_exited) in [
+        (&["ancestor=another", "ancestor=image"][..], true, true),
+        (&["name=x", "name=calm"], true, true),
+        (&["status=paused", "status=exited"], false, true),
+        (&["status=running", "status=exited", "name=x"], false, false),
+        (&["label=x", "label=role=db"], true, false),
+        (&["label=role=db", "label=role=web"], false, false),
+    ] {
+        let images = |name: &str| {
+            let is_meant = name == "image";
+            Ok::<_, ()>(is_meant.then_some(running.image_id).into_iter().collect::<BTreeSet<_>>())
+        };
+        let resolved = |text: &&str| ContainerFilter::parse(text).unwrap().resolve(images).unwrap();
+        let filters: Vec<_> = filters.iter().map(resolved).collect();
+        let admits = |container| ContainerFilter::all_admit(&filters, container, &[]);
+        assert_eq!((admits(&running), admits(&exited)), (admits_running, admits_exited), "{filters:?}");
+    }
 }
 
 #[test]

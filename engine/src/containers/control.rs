@@ -30,7 +30,7 @@ impl Engine {
         let monitor = self.connect(&container)?;
         monitor.signal(signal)?;
         loop {
-            match monitor.next()? {
+            match monitor.answer(&container.name)? {
                 MonitorMessage::Done => return self.wake_for(&container, signal),
                 MonitorMessage::Refused(reason) => {
                     return Err(ContainerError::SignalRefused { name: container.name, reason }.into());
@@ -42,6 +42,7 @@ impl Engine {
                 | MonitorMessage::Failed { .. }
                 | MonitorMessage::Unmet(_)
                 | MonitorMessage::NoNetwork(_)
+                | MonitorMessage::HealthUnnoted(_)
                 | MonitorMessage::Output(..) => {}
             }
         }
@@ -76,7 +77,7 @@ impl Engine {
             }
         }
         monitor.signal(Signal::SIGKILL as i32)?;
-        exit_code(&monitor).map(drop)
+        killed(&monitor, &container)
     }
 
     /// Waits for the end of a container and gives its exit code.
@@ -135,7 +136,16 @@ impl Engine {
             }
         };
         monitor.signal(Signal::SIGKILL as i32)?;
-        exit_code(&monitor).map(drop)
+        match killed(&monitor, container) {
+            // the program ends with it
+            Err(Error::Container(ContainerError::MonitorStopped { monitor: stopped, .. })) => {
+                if let Some(process) = rbuild_executor::open_process(stopped)? {
+                    rbuild_executor::kill_process(process.as_fd())?;
+                }
+                exit_code(&monitor).map(drop)
+            }
+            ended => ended,
+        }
     }
 
     fn recorded_code(&self, container: &Container) -> Result<i32, Error> {
@@ -169,6 +179,15 @@ fn has_message(monitor: &Attached, limit: Option<Instant>) -> Result<bool, Error
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
             Err(errno) => return Err(super::start::stream_failure(errno.into())),
+        }
+    }
+}
+
+/// Waits for the end of a container that is to be killed.
+fn killed(monitor: &Attached, container: &Container) -> Result<(), Error> {
+    loop {
+        if let MonitorMessage::Ended(_) | MonitorMessage::Gone = monitor.answer(&container.name)? {
+            return Ok(());
         }
     }
 }

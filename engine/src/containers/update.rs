@@ -54,7 +54,7 @@ impl Engine {
             let monitor = self.connect(container)?;
             monitor.limit(limits)?;
             loop {
-                match monitor.next()? {
+                match monitor.answer(&container.name)? {
                     MonitorMessage::Done => break,
                     MonitorMessage::Unmet(limit) => unmet.push(limit),
                     MonitorMessage::Refused(reason) => {
@@ -65,6 +65,7 @@ impl Engine {
                     MonitorMessage::Started
                     | MonitorMessage::Failed { .. }
                     | MonitorMessage::NoNetwork(_)
+                    | MonitorMessage::HealthUnnoted(_)
                     | MonitorMessage::Output(..) => {}
                 }
             }

@@ -1,6 +1,6 @@
 //! What a person can do about an error.
 
-use crate::{Error, Hint};
+use crate::{ContainerError, Error, Hint};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::{ExecutorError, Meant};
@@ -31,6 +31,9 @@ impl Error {
             Self::NoSuchContainer(unknown) => unknown.near.clone().map(Hint::DidYouMean),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
+            Self::Container(ContainerError::MonitorStopped { name, monitor }) => {
+                Some(Hint::ContinueMonitor { name: name.clone(), monitor: *monitor })
+            }
             Self::Store(StoreError::Document { path, .. }) => Hint::of_document(path),
             Self::ImageDamaged(_) => Some(Hint::RepairStore),
             Self::NotLocked(_) | Self::LockedElsewhere { .. } => Some(Hint::LockAgain),

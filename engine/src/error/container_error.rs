@@ -17,4 +17,12 @@ pub enum ContainerError {
         /// Why.
         reason: String,
     },
+    /// The process that stays with it is stopped, and so can be asked nothing.
+    #[error("container {name} hangs on process {monitor}, which is stopped")]
+    MonitorStopped {
+        /// The container.
+        name: String,
+        /// The process.
+        monitor: i32,
+    },
 }

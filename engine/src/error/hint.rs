@@ -41,6 +41,13 @@ pub enum Hint {
     FreeName(String),
     /// Stop the container, or force its removal.
     StopContainer,
+    /// Continue this process, which stays with the container, or remove that.
+    ContinueMonitor {
+        /// The container.
+        name: String,
+        /// The process.
+        monitor: i32,
+    },
     /// Become a user who may use the daemon's socket.
     UseSocket,
     /// Start the daemon, or write the image to a file.

@@ -88,6 +88,17 @@ pub enum SpawnError {
         #[source]
         source: io::Error,
     },
+    /// A call failed that a container cannot be started without, after its calls were filtered.
+    #[error(
+        "setting up the process failed at {call}, probably because the seccomp profile does not allow it"
+    )]
+    Filtered {
+        /// The call.
+        call: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
     /// The command was found in no directory of the container's `PATH`. The words are Docker's.
     #[error("exec: {command:?}: executable file not found in $PATH")]
     NotInPath {

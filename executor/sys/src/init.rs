@@ -13,8 +13,8 @@
 //!   second, because a file written a moment ago may still be open in a child that another thread is starting. If
 //!   nothing could be executed, it writes the errno that explains it best to descriptor 3, four bytes, and ends.
 //! - `i`: it starts a process that does what `x` says, and stays as the first process of the container. It hands on every signal
-//!   that it gets, waits for all processes that have lost their parents, and ends as that process does (`run --init`). The
-//!   process leads a group of its own, which is in the foreground of the terminal, so that keys reach it once.
+//!   that it gets, waits for all processes that have lost their parents, and ends as that process does (`run --init`). Its command
+//!   line loses the paths. The process leads a group of its own, which is in the foreground of the terminal, so that keys reach it once.
 //! - `g`: it waits until descriptor 3 has no writer left, writes a `0` to its standard output, and ends. For a
 //!   [`crate::spawn::Guard`] that output is `/dev/null`; for a [`crate::cgroup::Frozen`] it thaws a control group.
 //!
@@ -42,8 +42,8 @@ pub(crate) const CHANNEL: i32 = 3;
 /// The first argument of the program that executes a command.
 pub(crate) const EXECUTE: &std::ffi::CStr = c"x";
 
-/// The first argument of the program that executes a command in a process of its own; `ps` shows it.
-pub(crate) const INIT: &std::ffi::CStr = c"init of rbuild";
+/// The first argument of the program that executes a command in a process of its own; `ps` shows it and the command.
+pub(crate) const INIT: &std::ffi::CStr = c"init of rbuild --";
 
 /// The first argument of the program that waits; `ps` shows it.
 pub(crate) const GUARD: &std::ffi::CStr = c"guard of rbuild's containers";

@@ -39,6 +39,8 @@ pub struct Program {
     held: Vec<OwnedFd>,
     used: BTreeSet<RawFd>,
     slots: usize,
+    /// The first call that a filter of others may refuse.
+    filtered_from: Option<usize>,
 }
 
 /// The consequence of a failed call.
@@ -72,6 +74,8 @@ enum Expect {
     /// A path that begins with a slash, in the scratch buffer. getcwd(2) writes `(unreachable)` before the path of a
     /// directory outside the root.
     PathInsideRoot,
+    /// A byte. read(2) gives none at the end.
+    Byte,
 }
 
 #[derive(Clone, Copy)]
@@ -141,6 +145,16 @@ impl Program {
         self.calls.get(index).map_or_else(String::new, |call| format!("{:?}", Shown(self, call)))
     }
 
+    /// Notes that the filter added last is not rbuild's own, so that it may refuse what a process needs to start.
+    pub(crate) fn note_given_filter(&mut self) {
+        self.filtered_from = Some(self.calls.len());
+    }
+
+    /// True if a filter of others may refuse the call at `index`; one that is not among the calls comes after them.
+    pub(crate) fn is_filtered(&self, index: usize) -> bool {
+        self.filtered_from.is_some_and(|first| first <= index)
+    }
+
     /// The path of the image that the call at `index` opens; `None` for another call.
     pub(crate) fn opened_path(&self, index: usize) -> Option<&CStr> {
         let call = self.calls.get(index)?;
@@ -201,6 +215,9 @@ impl Program {
             }
             if call.expect == Expect::PathInsideRoot && scratch[0] != b'/' {
                 return Err(Failure { index, errno: libc::EXDEV });
+            }
+            if call.expect == Expect::Byte && result == 0 {
+                return Err(Failure { index, errno: libc::EPIPE });
             }
             skip = call.skip_on_success;
             if let Some(slot) = call.keep

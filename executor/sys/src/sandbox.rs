@@ -158,6 +158,9 @@ pub struct SandboxSpec<'a> {
     /// The file system of terminals whose first one becomes the controlling one and `/dev/console`; that should also be `stdio`.
     /// It can be used for one sandbox. Without it the sandbox has no terminal, and gets an empty file system for them.
     pub terminal: Option<BorrowedFd<'a>>,
+    /// Where the process, otherwise ready, waits for a byte before it executes its command; it is not started when that ends without
+    /// one.
+    pub gate: Option<BorrowedFd<'a>>,
     /// Descriptors 0 to 2.
     pub stdio: Stdio<'a>,
 }
@@ -301,9 +304,9 @@ fn launch(
     if let Network::None = spec.network {
         program.loopback_up();
     }
-    program.set_hostname(&c_text(Path::new(spec.hostname))?);
-    if let Some(domain) = spec.domain {
-        program.set_domain_name(&c_text(Path::new(domain))?);
+    name_machine(&mut program, spec)?;
+    if let Some(gate) = spec.gate {
+        program.await_byte(gate.as_raw_fd());
     }
     process::add(&mut program, &places, &Entering::of(spec), rights)?;
     let namespaces = match spec.network {
@@ -314,6 +317,14 @@ fn launch(
     let stdio = Some(spec.stdio);
     let request = Spawn { program: &program, exec, namespaces, stdio, cgroup };
     Ok(spec.guard.spawn(&request)?)
+}
+
+fn name_machine(program: &mut Program, spec: &SandboxSpec<'_>) -> Result<(), SandboxError> {
+    program.set_hostname(&c_text(Path::new(spec.hostname))?);
+    if let Some(domain) = spec.domain {
+        program.set_domain_name(&c_text(Path::new(domain))?);
+    }
+    Ok(())
 }
 
 /// The files of parameters, with what is to be written to them.

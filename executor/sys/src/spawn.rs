@@ -66,8 +66,8 @@ pub use child::{Child, Ended, Usage, send_signal};
 pub use exec::Exec;
 pub use guard::Guard;
 pub(crate) use guard::Waiting;
-pub use identity::ProcessIdentity;
 pub(crate) use identity::pidfd_of;
+pub use identity::{ProcessIdentity, is_stopped};
 pub use join::join;
 use launch::Launch;
 

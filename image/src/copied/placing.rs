@@ -172,14 +172,14 @@ impl Tree for Placing {
     fn link_source(&mut self, site: &Site<Vec<u8>>, entry: &Entry) -> Result<Option<LinkSource>, CopyError> {
         let target = clean(&entry.link).filter(|path| !path.is_empty());
         let target = target.ok_or_else(|| outside(&entry.link))?;
-        if target == site.path {
-            return Ok(None);
-        }
         let (above, name) = split(&target);
         let directory = self.parent(above)?;
         // looked at before anything is replaced for its sake
         match statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if !is_directory(&stat) => Ok(Some(LinkSource { directory, name: name.to_vec() })),
+            Ok(stat) if !is_directory(&stat) => {
+                let source = LinkSource { directory, name: name.to_vec() };
+                Ok((target != site.path).then_some(source))
+            }
             Ok(_) | Err(Errno::NOENT) => Err(CopyError::Entry {
                 entry: shown(&entry.name),
                 problem: "is a hard link to a file that is not there",

@@ -180,9 +180,6 @@ impl Tree for Unpacker {
             return Err(ImageError::entry(&entry.name, EntryProblem::LinkOutside));
         };
         let target = follow_to(target, &mut self.tree, &self.directories)?;
-        if target == site.path {
-            return Ok(None);
-        }
         let missing = || ImageError::entry(&entry.name, EntryProblem::LinkTargetMissing);
         let (parent, base) = target.split();
         let directory = self.tree.directory(&parent)?.ok_or_else(missing)?;
@@ -192,7 +189,8 @@ impl Tree for Unpacker {
                 if !FileType::from_raw_mode(stat.st_mode).is_dir()
                     && !self.marks.is_whiteout(&directory, base, &stat) =>
             {
-                Ok(Some(LinkSource { directory, name: base.to_vec() }))
+                let source = LinkSource { directory, name: base.to_vec() };
+                Ok((target != site.path).then_some(source))
             }
             Ok(_) | Err(Errno::NOENT) => Err(missing()),
             Err(errno) => Err(failed(&target, "stat", errno)),

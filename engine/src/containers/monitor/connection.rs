@@ -5,14 +5,21 @@ use super::{
     packet::{Message, OutputStream, PIECE, Request, next_packet, send_packet},
     socket_failure,
 };
-use crate::{Engine, Error};
+use crate::{ContainerError, Engine, Error};
 use nix::{
     errno::Errno,
-    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, connect, socket, socketpair},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockType, connect, getsockopt, socket, socketpair,
+        sockopt::PeerCredentials,
+    },
 };
 use rbuild_cache::{Container, ContainerLimits, ContainerState};
 use rbuild_executor::UnmetLimit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// After how many milliseconds without an answer it is seen whether the monitor is stopped.
+const LOOKED_AFTER: u16 = 200;
 
 /// A connection to the monitor of a container. When it is dropped the container goes on.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub enum MonitorMessage {
     Unmet(UnmetLimit),
     /// The program has the machine's network, and none of its own because of this.
     NoNetwork(String),
+    /// The health of the container cannot be written down, because of this.
+    HealthUnnoted(String),
     /// The program wrote this.
     Output(OutputStream, Vec<u8>),
     /// The program has ended with this exit code.
@@ -76,12 +85,34 @@ impl Attached {
                 Some(Message::Failed { code, reason }) => MonitorMessage::Failed { code, reason },
                 Some(Message::Unmet { flags, reason }) => MonitorMessage::Unmet(UnmetLimit { flags, reason }),
                 Some(Message::NoNetwork(reason)) => MonitorMessage::NoNetwork(reason),
+                Some(Message::HealthUnnoted(reason)) => MonitorMessage::HealthUnnoted(reason),
                 Some(Message::Output(stream, bytes)) => MonitorMessage::Output(stream, bytes),
                 Some(Message::Ended(code)) => MonitorMessage::Ended(code),
                 Some(Message::Done) => MonitorMessage::Done,
                 Some(Message::Refused(reason)) => MonitorMessage::Refused(reason),
                 None => continue,
             });
+        }
+    }
+
+    /// Waits for the next message of the monitor of the container called `name`, unless that is stopped.
+    ///
+    /// # Errors
+    /// [`ContainerError::MonitorStopped`]; [`Error::Io`].
+    pub(crate) fn answer(&self, name: &str) -> Result<MonitorMessage, Error> {
+        loop {
+            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut watched, PollTimeout::from(LOOKED_AFTER)) {
+                Ok(0) => {
+                    let monitor = getsockopt(&self.socket, PeerCredentials).map_err(socket_failure)?.pid();
+                    if rbuild_executor::is_stopped(monitor) {
+                        return Err(ContainerError::MonitorStopped { name: name.to_owned(), monitor }.into());
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(socket_failure(errno)),
+                Ok(_) => return self.next(),
+            }
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) struct Health {
     check: HealthCheck,
     found: ContainerHealth,
     directory: ContainerDirectory,
+    unnoted: Option<String>,
     started: Instant,
     /// When the next check begins, or the one that runs has taken too long.
     due: Instant,
@@ -54,13 +55,19 @@ struct Probe {
 
 impl Health {
     /// Of a container that is about to be started, if it is to be checked.
-    pub(super) fn new(container: &Container, directory: &ContainerDirectory) -> Result<Option<Self>, Error> {
-        let Some(check) = HealthCheck::of(&container.config) else { return Ok(None) };
+    pub(super) fn new(container: &Container, directory: &ContainerDirectory) -> Option<Self> {
+        let check = HealthCheck::of(&container.config)?;
         let found = ContainerHealth::default();
-        directory.note_health(&found)?;
+        let unnoted = directory.note_health(&found).err().map(|error| in_full(&error.into()));
         let now = Instant::now();
         let due = now + check.pause(found.status, Duration::ZERO);
-        Ok(Some(Self { check, found, directory: directory.clone(), started: now, due, probe: None }))
+        let directory = directory.clone();
+        Some(Self { check, found, directory, unnoted, started: now, due, probe: None })
+    }
+
+    /// Why it cannot be written down, if it could not be at the start.
+    pub(super) fn unnoted(&self) -> Option<&str> {
+        self.unnoted.as_deref()
     }
 
     /// What is to be waited for.

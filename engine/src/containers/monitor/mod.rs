@@ -164,7 +164,7 @@ impl Monitor {
             session,
             input,
             log: LogWriter::new(directory.log(), log),
-            health: Health::new(container, directory)?,
+            health: Health::new(container, directory),
             listener,
             socket: directory.monitor(),
             clients: Vec::new(),
@@ -181,6 +181,10 @@ impl Monitor {
         }
         if let Some(reason) = running.missing_network() {
             let message = Message::NoNetwork(reason.to_owned());
+            self.clients.iter_mut().for_each(|client| client.send(&message));
+        }
+        if let Some(reason) = self.health.as_ref().and_then(Health::unnoted) {
+            let message = Message::HealthUnnoted(reason.to_owned());
             self.clients.iter_mut().for_each(|client| client.send(&message));
         }
         self.running = Some(running);

@@ -52,6 +52,8 @@ pub(crate) enum Message {
     Unmet { flags: String, reason: String },
     /// It has the machine's network, and why it has none of its own.
     NoNetwork(String),
+    /// Its health cannot be written down, and why.
+    HealthUnnoted(String),
     /// What it wrote.
     Output(OutputStream, Vec<u8>),
     /// It has ended with this exit code.
@@ -105,6 +107,7 @@ impl Message {
             Self::Failed { code, reason } => [&[b'F', *code], reason.as_bytes()].concat(),
             Self::Unmet { flags, reason } => format!("U{flags}\0{reason}").into_bytes(),
             Self::NoNetwork(reason) => [b"N".as_slice(), reason.as_bytes()].concat(),
+            Self::HealthUnnoted(reason) => [b"H".as_slice(), reason.as_bytes()].concat(),
             Self::Output(OutputStream::Stdout, bytes) => [b"O".as_slice(), bytes].concat(),
             Self::Output(OutputStream::Stderr, bytes) => [b"E".as_slice(), bytes].concat(),
             Self::Ended(code) => [b"X".as_slice(), &code.to_le_bytes()].concat(),
@@ -125,6 +128,7 @@ impl Message {
                 Self::Unmet { flags: flags.to_owned(), reason: reason.to_owned() }
             }
             b'N' => Self::NoNetwork(text(rest)),
+            b'H' => Self::HealthUnnoted(text(rest)),
             b'O' => Self::Output(OutputStream::Stdout, rest.to_vec()),
             b'E' => Self::Output(OutputStream::Stderr, rest.to_vec()),
             b'X' => Self::Ended(i32::from_le_bytes(rest.try_into().ok()?)),
@@ -188,6 +192,7 @@ mod tests {
             Message::Output(OutputStream::Stderr, b"x".to_vec()),
             Message::Unmet { flags: "--cpus".to_owned(), reason: "why".to_owned() },
             Message::NoNetwork("why".to_owned()),
+            Message::HealthUnnoted("why".to_owned()),
             Message::Ended(-1),
             Message::Done,
             Message::Refused("because".to_owned()),

@@ -24,7 +24,7 @@ mod numbers {
         fsmount = SYS_fsmount, fsopen = SYS_fsopen, getcwd = SYS_getcwd, ioctl = SYS_ioctl, keyctl = SYS_keyctl,
         mkdirat = SYS_mkdirat, mknodat = SYS_mknodat, mount = SYS_mount,
         mount_setattr = SYS_mount_setattr, move_mount = SYS_move_mount, open_tree = SYS_open_tree,
-        openat = SYS_openat, openat2 = SYS_openat2, prlimit64 = SYS_prlimit64, pivot_root = SYS_pivot_root, prctl = SYS_prctl, seccomp = SYS_seccomp,
+        openat = SYS_openat, openat2 = SYS_openat2, prlimit64 = SYS_prlimit64, pivot_root = SYS_pivot_root, prctl = SYS_prctl, read = SYS_read, seccomp = SYS_seccomp,
         setdomainname = SYS_setdomainname, setgroups = SYS_setgroups, sethostname = SYS_sethostname, setns = SYS_setns, setresgid = SYS_setresgid,
         setresuid = SYS_setresuid, setsid = SYS_setsid, socket = SYS_socket, symlinkat = SYS_symlinkat,
         umask = SYS_umask, umount2 = SYS_umount2, unshare = SYS_unshare, write = SYS_write,
@@ -311,6 +311,16 @@ impl Program {
         self.push(number!(getcwd), &[Argument::Scratch, PATH_MAX.into()]);
         if let Some(call) = self.calls.last_mut() {
             call.expect = Expect::PathInsideRoot;
+        }
+        self
+    }
+
+    /// read(2) of a byte from a descriptor of the parent's, for which the process waits. It is not started when none comes.
+    pub fn await_byte(&mut self, fd: RawFd) -> &mut Self {
+        let fd = self.descriptor(At::Fd(fd));
+        self.push(number!(read), &[fd, Argument::Scratch, 1_usize.into()]);
+        if let Some(call) = self.calls.last_mut() {
+            call.expect = Expect::Byte;
         }
         self
     }

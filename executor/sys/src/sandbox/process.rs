@@ -135,7 +135,10 @@ fn filter_calls(program: &mut Program, calls: &CallFilter, capabilities: CapSet)
     match calls {
         CallFilter::Usual => program.filter_calls(&Filter::of_container(capabilities)),
         CallFilter::Unconfined => program,
-        CallFilter::Profile(profile) => program.filter_calls(&profile.filter(capabilities)?),
+        CallFilter::Profile(profile) => {
+            program.filter_calls(&profile.filter(capabilities)?).note_given_filter();
+            return Ok(());
+        }
     };
     Ok(())
 }

@@ -84,6 +84,13 @@ impl ProcessIdentity {
     }
 }
 
+/// True if a signal has stopped the process `pid`, which then does nothing until another one continues it.
+#[must_use]
+pub fn is_stopped(pid: i32) -> bool {
+    let text = read_proc_bytes(format!("/proc/{pid}/stat")).unwrap_or_default();
+    matches!(fields_of_stat(&text).and_then(|mut fields| fields.next()), Some("T" | "t"))
+}
+
 /// `pid-start`, for names of files and directories.
 impl fmt::Display for ProcessIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,12 +113,16 @@ pub(crate) fn pidfd_of(pid: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
-/// The start time in the text of `/proc/PID/stat`; `None` for a zombie. The name of the program, which may hold anything,
-/// ends with the last parenthesis.
-fn parse_stat(text: &[u8]) -> Option<u64> {
+/// What stands in the text of `/proc/PID/stat` behind the name of the program, which may hold anything and ends with the last
+/// parenthesis: the state, and so on.
+fn fields_of_stat(text: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
+    Some(std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace())
+}
+
+/// The start time in the text of `/proc/PID/stat`; `None` for a zombie.
+fn parse_stat(text: &[u8]) -> Option<u64> {
+    let mut fields = fields_of_stat(text)?;
     let state = fields.next()?;
     (state != "Z" && state != "X").then_some(())?;
     fields.nth(18)?.parse().ok()

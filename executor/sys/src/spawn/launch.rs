@@ -59,6 +59,7 @@ impl<'a> Launch<'a> {
 impl Stopped {
     fn explain(self, request: &Spawn<'_>) -> SpawnError {
         let setup = |call: &str, errno| SpawnError::Setup { call: call.to_owned(), source: os_error(errno) };
+        let filtered = |call: String, errno| SpawnError::Filtered { call, source: os_error(errno) };
         match self {
             Self::Stdio(errno) => setup("dup3", errno),
             Self::Call(Failure { index, errno }) => {
@@ -66,6 +67,9 @@ impl Stopped {
                     (request.program.opened_path(index), request.program.written_path(index));
                 let parameter = written.and_then(|path| path.to_str().ok()?.strip_prefix("/proc/sys/"));
                 match (opened, parameter) {
+                    _ if request.program.is_filtered(index) => {
+                        filtered(request.program.describe(index), errno)
+                    }
                     (Some(path), _) => SpawnError::ImagePath {
                         path: format!("/{}", path.to_string_lossy()),
                         source: os_error(errno),
@@ -77,6 +81,10 @@ impl Stopped {
                 }
             }
             Self::Channel(errno) => setup("dup3 of the report's pipe", errno),
+            Self::Init(errno) if is_refusal(errno) && request.program.is_filtered(usize::MAX) => filtered(
+                "execveat of a program in memory (see the sysctl vm.memfd_noexec, too)".to_owned(),
+                errno,
+            ),
             Self::Init(errno @ (libc::EACCES | libc::EPERM)) => {
                 setup("execveat of a program in memory (see the sysctl vm.memfd_noexec)", errno)
             }
@@ -145,4 +153,9 @@ unsafe fn become_program(launch: &Launch<'_>) -> Stopped {
     call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, &raw const none as usize, 0, 8, 0, 0]);
     // SAFETY: as above.
     Stopped::Init(unsafe { launch.exec.run(launch.init) })
+}
+
+/// True if it is what a filter answers.
+fn is_refusal(errno: i32) -> bool {
+    matches!(errno, libc::EACCES | libc::EPERM | libc::ENOSYS)
 }

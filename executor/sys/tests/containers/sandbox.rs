@@ -349,6 +349,7 @@ fn a_terminal_is_the_controlling_one() {
         limits: &rbuild_sys::limits::Limits::default(),
         privileges: &rbuild_sys::privileges::Privileges::default(),
         terminal: Some(pair.devices.as_fd()),
+        gate: None,
         stdio: Stdio { stdin: Some(slave), stdout: slave, stderr: slave },
     };
     let mut running = rbuild_sys::sandbox::start(&spec).unwrap();

@@ -171,6 +171,7 @@ impl World {
             limits: &rbuild_sys::limits::Limits::default(),
             privileges: &rbuild_sys::privileges::Privileges::default(),
             terminal: None,
+            gate: None,
             stdio: Stdio { stdin: None, stdout: output.as_fd(), stderr: output.as_fd() },
         };
         start(&spec)
