@@ -110,8 +110,8 @@ impl From<ExecutorError> for RunFailure {
 /// [`ExecutorError::CommandFailed`], [`ExecutorError::MemoryLimit`] and the like when it fails, [`ExecutorError::TookTooLong`], [`ExecutorError::Sandbox`] when it cannot be started,
 /// [`ExecutorError::UnknownUser`], [`ExecutorError::Canceled`].
 pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, RunFailure> {
-    let draft = run.snapshots.store().new_layer().map_err(ExecutorError::from)?;
-    let ran = run_in(run, &draft, output);
+    let mut draft = run.snapshots.store().new_layer().map_err(ExecutorError::from)?;
+    let ran = run_in(run, &mut draft, output);
     if matches!(ran, Err(ExecutorError::Canceled)) {
         draft.remove_soon();
         return Err(ExecutorError::Canceled.into());
@@ -128,7 +128,7 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, R
 /// Runs the command in a root whose changes go to `draft`; says why it failed, if it did, and whether all of its changes are there.
 fn run_in(
     run: &Run<'_>,
-    draft: &LayerDraft,
+    draft: &mut LayerDraft,
     output: &mut dyn FnMut(&[u8]),
 ) -> Result<(Option<ExecutorError>, Result<(), ExecutorError>), ExecutorError> {
     let upper = Upper { directory: draft.fs(), work: draft.work(), syncing: Syncing::Skipped };
@@ -140,6 +140,7 @@ fn run_in(
     let environment = environment(run);
     let mut running = launch(run, &root, &network, Streams { environment, terminal: None, stdio })?;
     drop(writer);
+    let namespace = running.hold_mounts();
     run.limits.note_unmet(&running);
     let watch = run.limits.watch(run.action, run.cancel);
     let mut writes = run.snapshots.store().command_writes();
@@ -148,8 +149,8 @@ fn run_in(
     run.used.get_or_init(|| ended.usage);
     let failure = (!ended.status.success()).then(|| failed(run, exit_code(ended.status), &running));
     let settle = || {
-        running.mount_points.remove_unused()?;
-        root.collect()?;
+        let work = draft.give_work();
+        root.collect_and_leave(run.snapshots, draft.fs(), running.mount_points, (namespace, work))?;
         place.map_or(Ok(()), |place| place.leave(draft.fs()))
     };
     Ok((failure, settle()))

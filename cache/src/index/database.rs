@@ -7,6 +7,7 @@
 use super::{
     filter::{Filter, Mark},
     journal::{Batch, Journal},
+    record::outdated_row,
     tree::{self, Failure, caught},
 };
 use crate::{
@@ -129,6 +130,11 @@ impl Database {
         Ok(self.run(|tree| tree.get(row))?.map(|value| value.to_vec()))
     }
 
+    /// The value of a row that was written since rows were last moved into the database.
+    pub(super) fn written(&self, row: &[u8]) -> Option<Vec<u8>> {
+        self.journal.borrow().row(row)?.map(<[u8]>::to_vec)
+    }
+
     /// The last `count` rows that begin with `prefix`, of 33 bytes or more, the last one first.
     ///
     /// # Errors
@@ -196,14 +202,20 @@ impl Database {
     /// Moves the rows of the journal into the database. Killed before the end, this is done once more by the next transaction that writes
     /// much, to the same effect.
     fn move_rows(&self, journal: &mut Journal) -> Result<(), StoreError> {
-        let mut rows = sled::Batch::default();
-        for (row, value) in journal.rows(b"") {
-            match value {
-                Some(value) => rows.insert(row, value),
-                None => rows.remove(row),
+        self.run(|tree| {
+            let mut rows = sled::Batch::default();
+            // records come before the rows of steps, so one that is written again stays
+            for (row, value) in journal.rows(b"") {
+                let replaced = if row.starts_with(b"r") { tree.get(row)? } else { None };
+                replaced.and_then(|old| outdated_row(row, &old)).into_iter().for_each(|row| rows.remove(row));
+                match value {
+                    Some(value) => rows.insert(row, value),
+                    None => rows.remove(row),
+                }
             }
-        }
-        self.run(|tree| tree.apply_batch(rows).and_then(|()| tree.flush()))?;
+            tree.apply_batch(rows)?;
+            tree.flush()
+        })?;
         // after a power cut they are here or there
         let on_disk = File::open(file(&self.path)).and_then(|file| file.sync_data());
         on_disk.map_err(StoreError::on("sync", &self.path))?;

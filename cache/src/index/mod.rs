@@ -24,6 +24,7 @@ use crate::{LayerId, Stamp, Store, StoreError, store::Durable};
 use database::Database;
 use journal::Batch;
 use rbuild_oci::Timestamp;
+use record::{decode, trailing_key};
 use serde::{Deserialize, Serialize};
 use std::{
     cell::OnceCell,
@@ -33,8 +34,6 @@ use std::{
 
 /// The largest number of earlier records of a step that are returned.
 const EARLIER: usize = 8;
-/// Version of a record's JSON, which is the byte before it.
-const RECORD_VERSION: u8 = 1;
 
 /// The index within one transaction.
 pub struct Index<'a> {
@@ -129,7 +128,9 @@ impl Index<'_> {
             Ok(None) => return Lookup::Miss(Miss::NeverBuilt),
             Err(_) => return Lookup::Miss(Miss::Unreadable),
         };
-        let Some(record) = decode(&bytes).map(Box::new) else { return Lookup::Miss(Miss::Unreadable) };
+        let Some(record) = decode::<CacheRecord>(&bytes).map(Box::new) else {
+            return Lookup::Miss(Miss::Unreadable);
+        };
         if record.evicted.is_some() {
             Lookup::Miss(Miss::Evicted(record))
         } else if record.stamp.is_some_and(|stamp| self.survived(&stamp)) {
@@ -162,8 +163,10 @@ impl Index<'_> {
         let (stamp, machine) = (self.store.stamp(), self.store.machine());
         let mut batch = Batch::default();
         for (key, record) in records {
-            if let Some(old) = self.read(key) {
-                batch.remove(step_row(key, &old));
+            // the database is not opened for this: what is outdated in it goes when rows are moved there
+            let old = self.database.written(&row(b'r', key.as_bytes()));
+            if let Some(old) = old.as_deref().and_then(decode::<CacheRecord>) {
+                batch.remove(old.step_row(key));
             }
             let machine = record.machine.or(machine);
             let record = CacheRecord { stamp: Some(stamp), machine, ..record.clone() };
@@ -179,7 +182,7 @@ impl Index<'_> {
     pub fn remove_record(&self, key: &CacheKey) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         if let Some(old) = self.read(key) {
-            batch.remove(step_row(key, &old));
+            batch.remove(old.step_row(key));
         }
         batch.remove(row(b'r', key.as_bytes()));
         self.apply(batch)
@@ -207,7 +210,7 @@ impl Index<'_> {
     pub(crate) fn unreadable_records(&self) -> Vec<CacheKey> {
         let mut unreadable = Vec::new();
         let scanned = self.database.scan(b"r", |row, bytes| {
-            unreadable.extend(trailing_key(row).filter(|_| decode(bytes).is_none()));
+            unreadable.extend(trailing_key(row).filter(|_| decode::<CacheRecord>(bytes).is_none()));
         });
         // as for [`Index::records`]
         drop(scanned);
@@ -223,7 +226,7 @@ impl Index<'_> {
         }
         let mut bytes = HashMap::new();
         let scanned = self.database.scan(b"r", |_, value| {
-            bytes.extend(json::<Sized>(value).and_then(|sized| Some((sized.layer, sized.layer_bytes?))));
+            bytes.extend(decode::<Sized>(value).and_then(|sized| Some((sized.layer, sized.layer_bytes?))));
         });
         // as above
         drop(scanned);
@@ -297,9 +300,13 @@ impl Index<'_> {
     }
 
     fn newest(&self, prefix: &[u8]) -> Vec<(CacheKey, CacheRecord)> {
-        let rows = self.database.last(prefix, EARLIER).unwrap_or_default();
-        let keys = rows.iter().filter_map(|row| trailing_key(row));
-        keys.filter_map(|key| Some((key, self.read(&key)?))).collect()
+        // each record may be preceded by an outdated row
+        let rows = self.database.last(prefix, 2 * EARLIER).unwrap_or_default();
+        let found = rows.iter().filter_map(|row| {
+            let key = trailing_key(row)?;
+            self.read(&key).filter(|record| record.step_row(&key) == *row).map(|record| (key, record))
+        });
+        found.take(EARLIER).collect()
     }
 }
 
@@ -311,32 +318,6 @@ fn row(sort: u8, name: &[u8]) -> Vec<u8> {
 }
 
 fn insert(batch: &mut Batch, key: &CacheKey, record: &CacheRecord) {
-    let mut value = Vec::with_capacity(1024);
-    value.push(RECORD_VERSION);
-    serde_json::to_writer(&mut value, record).expect("a record is strings and numbers");
-    batch.insert(row(b'r', key.as_bytes()), value);
-    batch.insert(step_row(key, record), []);
-}
-
-/// The row that finds a record by its step, in the order of time.
-fn step_row(key: &CacheKey, record: &CacheRecord) -> Vec<u8> {
-    let mut row = row(b's', record.step.as_bytes());
-    row.extend_from_slice(&u64::try_from(record.created.seconds()).unwrap_or(0).to_be_bytes());
-    row.extend_from_slice(&record.created.nanoseconds().unsigned_abs().to_be_bytes());
-    row.extend_from_slice(key.as_bytes());
-    row
-}
-
-fn trailing_key(row: &[u8]) -> Option<CacheKey> {
-    row.last_chunk::<32>().map(|raw| CacheKey::from_bytes(*raw))
-}
-
-fn decode(value: &[u8]) -> Option<CacheRecord> {
-    json(value)
-}
-
-/// A record, or a part of it.
-fn json<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Option<T> {
-    let (version, json) = value.split_first()?;
-    if *version == RECORD_VERSION { serde_json::from_slice(json).ok() } else { None }
+    batch.insert(row(b'r', key.as_bytes()), record.encode());
+    batch.insert(record.step_row(key), []);
 }

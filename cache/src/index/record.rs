@@ -6,6 +6,9 @@ use crate::{LayerId, MachineId, Stamp};
 use rbuild_oci::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Version of a record's JSON, which is the byte before it.
+const VERSION: u8 = 1;
+
 /// The result of one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRecord {
@@ -92,6 +95,41 @@ impl CacheRecord {
     pub(crate) fn stack(&self) -> impl Iterator<Item = &LayerId> {
         self.parent_layers.iter().chain(std::iter::once(&self.layer))
     }
+
+    /// What the index has of it.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::with_capacity(1024);
+        value.push(VERSION);
+        serde_json::to_writer(&mut value, self).expect("a record is strings and numbers");
+        value
+    }
+
+    /// The row by which it is found in its step, in the order of time.
+    pub(super) fn step_row(&self, key: &CacheKey) -> Vec<u8> {
+        let mut row = Vec::with_capacity(1 + 32 + 12 + 32);
+        row.push(b's');
+        row.extend_from_slice(self.step.as_bytes());
+        row.extend_from_slice(&u64::try_from(self.created.seconds()).unwrap_or(0).to_be_bytes());
+        row.extend_from_slice(&self.created.nanoseconds().unsigned_abs().to_be_bytes());
+        row.extend_from_slice(key.as_bytes());
+        row
+    }
+}
+
+/// A record, or a part of it; `None` when it is damaged or of another version.
+pub(super) fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Option<T> {
+    let (version, json) = value.split_first()?;
+    if *version == VERSION { serde_json::from_slice(json).ok() } else { None }
+}
+
+/// The key that a row ends with.
+pub(super) fn trailing_key(row: &[u8]) -> Option<CacheKey> {
+    row.last_chunk::<32>().map(|raw| CacheKey::from_bytes(*raw))
+}
+
+/// The row that leads nowhere any more once `row`, which had `value`, has another one: that of its record's step.
+pub(super) fn outdated_row(row: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    Some(decode::<CacheRecord>(value)?.step_row(&trailing_key(row)?))
 }
 
 impl StepInputs {

@@ -96,7 +96,6 @@ impl Store {
     ) -> Result<(), StoreError> {
         let FailedFiles { changes, mounts } = files;
         let directory = changes.directory();
-        remove_tree(changes.work())?;
         for (number, draft) in &mounts {
             whole_file::rename(draft.fs(), &directory.join(format!("mounts/{number}")))?;
         }

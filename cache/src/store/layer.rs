@@ -3,7 +3,7 @@
 //! whose files are elsewhere gets them later (see `remote_layer.rs`).
 
 use crate::{
-    LayerId, Lease, Store, StoreError,
+    LayerId, Lease, ScratchDir, Store, StoreError,
     disk::{
         FileStat, create_private_file, make_dirs, make_dirs_with_mode, random_id, remove_tree, tree_own_size,
         whole_file::{self, Durability},
@@ -177,12 +177,12 @@ impl fmt::Display for LayerOrigin {
     }
 }
 
-/// A layer being made: `fs` for its content and `work` for overlayfs. Dropping it removes both.
+/// A layer being made: a directory for its content, and one for overlayfs' own use. Dropping it removes both.
 #[derive(Debug)]
 pub struct LayerDraft {
     directory: PathBuf,
     fs: PathBuf,
-    work: PathBuf,
+    work: Option<ScratchDir>,
     /// What the files take, when those who made them have counted it.
     counted: Option<u64>,
     /// Bytes that notes take.
@@ -198,9 +198,9 @@ impl Store {
     pub fn new_layer(&self) -> Result<LayerDraft, StoreError> {
         self.expect_writes()?;
         let directory = self.space().path("layer")?;
-        let (fs, work) = (directory.join("fs"), directory.join("work"));
+        let (fs, work) = (directory.join("fs"), Some(self.scratch_dir()?));
         let draft = LayerDraft { directory, fs, work, counted: None, noted: 0, store: self.clone() };
-        make_dirs(&draft.work)?;
+        make_dirs(&draft.directory)?;
         // the image's `/`, which every user in it may search
         make_dirs_with_mode(&draft.fs, 0o755).map_err(StoreError::on("create", &draft.fs))?;
         Ok(draft)
@@ -353,9 +353,17 @@ impl LayerDraft {
     }
 
     /// An empty directory on the same file system, for overlayfs' `workdir`.
+    ///
+    /// # Panics
+    /// After [`LayerDraft::give_work`].
     #[must_use]
     pub fn work(&self) -> &Path {
-        &self.work
+        self.work.as_ref().expect("it was not given away").path()
+    }
+
+    /// Gives that directory away, to be dropped when overlayfs does not use it any more.
+    pub fn give_work(&mut self) -> Option<ScratchDir> {
+        self.work.take()
     }
 
     /// The draft, whose files take `bytes` of the disk if that is known; then they are not walked at the commit. Files
@@ -378,19 +386,12 @@ impl LayerDraft {
         Ok(())
     }
 
-    /// Makes it a layer. Nothing may be mounted on it or write to it any more. `lease` holds the new layer, so that a
+    /// Makes it a layer. Nothing may write to it any more. `lease` holds the new layer, so that a
     /// collection cannot take it before a record or image mentions it.
     ///
     /// # Errors
     /// An I/O error when it cannot be renamed; the draft is removed then.
     pub fn commit(self, lease: &Lease, meta: &LayerMeta) -> Result<LayerId, StoreError> {
-        match fs::remove_dir(&self.work) {
-            Ok(()) => {}
-            // overlayfs has left its own directory there
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => remove_tree(&self.work)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(StoreError::io("remove", &self.work, e)),
-        }
         let measured = meta.disk_bytes.is_none().then(|| self.measured(meta.clone()));
         self.store.name_layer(&self.directory, lease, measured.as_ref().unwrap_or(meta))
     }
@@ -424,8 +425,11 @@ impl LayerDraft {
     /// Removes it without anybody waiting for that, because the person who canceled it does not: a command may have made any number
     /// of files.
     pub fn remove_soon(self) {
-        // what stays is removed here
-        let _ = self.store.space().remove_soon(&self.directory);
+        let work = self.work.as_ref().map(ScratchDir::path);
+        for path in [Some(self.directory.as_path()), work].into_iter().flatten() {
+            // what stays is removed here
+            let _ = self.store.space().remove_soon(path);
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use crate::{
     Store, StoreError,
     disk::{make_dirs, remove_tree},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A directory in temporary space; dropping it removes it.
 #[derive(Debug)]
@@ -24,7 +27,10 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        let _ = remove_tree(&self.path);
+        // most are empty by then
+        if fs::remove_dir(&self.path).is_err() {
+            let _ = remove_tree(&self.path);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use rbuild_cache::{
     CacheKey, CacheRecord, Cancel, ImageRecord, KeyBuilder, LayerDiff, LayerId, LayerMeta, Lookup, Miss,
     PruneOptions, RecordPrune, Recorder, Saved, Store, StoreError, Writer,
 };
-use rbuild_oci::{Clock, DiffId, Digest};
+use rbuild_oci::{Clock, DiffId, Digest, Timestamp};
 use std::{
     fs,
     os::unix::fs::MetadataExt,
@@ -218,6 +218,37 @@ fn the_last_records_of_a_step_are_found_newest_first() {
     let keys: Vec<CacheKey> = found.iter().map(|(key, _)| *key).collect();
     let expected: Vec<CacheKey> = records.iter().rev().take(8).map(|(key, _)| *key).collect();
     assert_eq!(keys, expected);
+}
+
+#[test]
+fn a_record_that_is_made_again_opens_no_database_and_is_found_once() {
+    let (_directory, store) = store();
+    let made = |number: u32, at: i64| {
+        let (_, record) = record("0123456789abcdef".parse().unwrap(), &[], "same");
+        let parent = KeyBuilder::new("p").field("n", number.to_be_bytes()).finish_step();
+        let key = CacheKey::definition(Some(&CacheKey::definition(None, &parent)), &record.step);
+        let created = Timestamp::from_seconds(at).unwrap();
+        (key, CacheRecord { created, instruction: "x".repeat(2000), ..record })
+    };
+    let put = |records: &[(CacheKey, CacheRecord)]| store.index(|index| index.put_records(records)).unwrap();
+    let database = || fs::metadata(store.root().join("index/db")).unwrap();
+    // so many at once are moved into the database
+    let all: Vec<_> = (0..300).map(|number| made(number, i64::from(number))).collect();
+    put(&all);
+    let before = database();
+    let mut expected: Vec<CacheKey> = all.iter().rev().take(7).map(|(key, _)| *key).collect();
+    expected.insert(0, all[0].0);
+    for again in 1000..1020 {
+        put(&[made(0, again)]);
+        if again == 1000 {
+            let after = database();
+            assert_eq!((after.mtime(), after.mtime_nsec()), (before.mtime(), before.mtime_nsec()));
+        }
+        let found = store.index(|index| Ok(index.records_of_step(&all[0].1.step))).unwrap();
+        assert_eq!(found[0].1.created.seconds(), again);
+        assert_eq!(found.iter().map(|(key, _)| *key).collect::<Vec<_>>(), expected);
+        put(&all[1..]);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod copied_root;
 mod copies;
 mod fill;
 mod held;
+mod leaving;
 mod merge;
 mod overlay;
 mod root_mount;
@@ -32,6 +33,7 @@ pub use view::RootView;
 
 use crate::{ExecutorError, rooted::Rooted};
 use copies::Copies;
+use leaving::Leaving;
 use overlay::marks;
 use rbuild_cache::{LayerId, Store};
 use rbuild_sys::{
@@ -56,6 +58,7 @@ struct Inner {
     store: Store,
     overlays: OnceLock<Overlays>,
     copies: Copies,
+    leaving: Leaving,
     reported: AtomicBool,
 }
 
@@ -78,6 +81,7 @@ impl Snapshots {
             store: store.clone(),
             overlays: OnceLock::new(),
             copies: Copies::default(),
+            leaving: Leaving::default(),
             reported: AtomicBool::new(false),
         }))
     }
@@ -114,7 +118,7 @@ impl Snapshots {
             return Ok(RootView::of_mount(store, Rooted::new(overlay::open_empty(store)?), 0));
         }
         if self.0.overlays.get() != Some(&Overlays::Refused) {
-            match overlay::mount(store, layers, None, None) {
+            match self.mount(layers, None, None) {
                 Ok(mount) => return Ok(RootView::of_mount(store, Rooted::new(mount), count)),
                 Err(error) if self.overlays() != Overlays::Refused => return Err(error),
                 Err(_) => {}
@@ -133,7 +137,7 @@ impl Snapshots {
     pub fn view_under(&self, layers: &[LayerId], top: &Path) -> Result<RootView, ExecutorError> {
         let (store, count) = (self.store(), layers.len() + 1);
         if self.0.overlays.get() != Some(&Overlays::Refused) {
-            match overlay::mount(store, layers, Some(top), None) {
+            match self.mount(layers, Some(top), None) {
                 Ok(mount) => return Ok(RootView::of_mount(store, Rooted::new(mount), count)),
                 Err(error) if self.overlays() != Overlays::Refused => return Err(error),
                 Err(_) => {}
@@ -156,7 +160,7 @@ impl Snapshots {
     ) -> Result<RootMount, ExecutorError> {
         let (store, count) = (self.store(), layers.len());
         if matches!(self.0.overlays.get(), None | Some(Overlays::Writable)) {
-            match overlay::mount(store, layers, top, Some(upper)) {
+            match self.mount(layers, top, Some(upper)) {
                 Ok(mount) => return RootMount::of_overlay(store, mount, count),
                 Err(error) if self.overlays() == Overlays::Writable => return Err(error),
                 Err(_) => {}
@@ -165,6 +169,16 @@ impl Snapshots {
         let tree = self.0.copies.take(store, layers, top)?;
         let mount = bind(&tree.root(), MountAttributes::NO_DEV, count)?;
         RootMount::of_tree(self, mount, tree, upper.directory)
+    }
+
+    fn mount(
+        &self,
+        layers: &[LayerId],
+        top: Option<&Path>,
+        upper: Option<Upper<'_>>,
+    ) -> Result<OwnedFd, ExecutorError> {
+        self.0.leaving.wait();
+        overlay::mount(self.store(), layers, top, upper)
     }
 
     /// To be called when the change in `upper` was committed as `layer`: the copy that it was found in then serves for

@@ -1,16 +1,20 @@
 //! A writable root, mounted and attached nowhere.
 
-use super::{RootView, Snapshots, before::Before, changes::collect, copied_root, tree::Tree};
+use super::{RootView, Snapshots, before::Before, changes::collect, copied_root, leaving::Left, tree::Tree};
 use crate::{ExecutorError, rooted::Rooted};
 use nix::{
     fcntl::{AtFlags, OFlag},
     sys::stat::{Mode, mkdirat},
     unistd::{Gid, Uid, fchownat},
 };
-use rbuild_cache::Store;
+use rbuild_cache::{ScratchDir, Store};
 use rbuild_oci::ImagePath;
-use rbuild_sys::fs::{open_in_root, set_mode};
+use rbuild_sys::{
+    fs::{open_in_root, set_mode},
+    sandbox::MountPoints,
+};
 use std::{
+    fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -56,6 +60,29 @@ impl RootMount {
         let Some(CopiedRoot { snapshots, tree, before, upper }) = self.copy else { return Ok(()) };
         let links = collect(&before, &tree.root(), &upper, snapshots.store())?;
         snapshots.0.copies.give_back(tree, upper, links);
+        Ok(())
+    }
+
+    /// The same, without `points` that nothing is mounted on any more. An overlay, whose changes are in `upper`, is unmounted while the
+    /// caller goes on, with what is mounted in `namespace`, in which nothing runs any more; `work` is removed then.
+    pub(crate) fn collect_and_leave(
+        self,
+        snapshots: &Snapshots,
+        upper: &Path,
+        points: MountPoints,
+        (namespace, work): (Option<OwnedFd>, Option<ScratchDir>),
+    ) -> Result<(), ExecutorError> {
+        if self.copy.is_some() {
+            drop(namespace);
+            points.remove_unused()?;
+            return self.collect();
+        }
+        // not in the root, where what is mounted on them still hides them
+        let directory = File::open(upper);
+        let directory = directory
+            .map_err(|error| ExecutorError::system("open", upper.as_os_str().as_encoded_bytes(), error))?;
+        points.in_root(directory.as_fd())?.remove_unused()?;
+        snapshots.0.leaving.take(Left { root: (self.mount, self.view), namespace, work });
         Ok(())
     }
 

@@ -197,6 +197,13 @@ impl Running {
         cgroup.update((old, new), &processes)
     }
 
+    /// Its mounts, which stay as long as this is open, so that its end does not wait until they are unmounted; `None` where the kernel
+    /// cannot do that (before 6.11), or it has ended.
+    #[must_use]
+    pub fn hold_mounts(&self) -> Option<OwnedFd> {
+        self.child.mount_namespace()
+    }
+
     /// What its processes have used of the memory that they may use; `None` without a limit.
     #[must_use]
     pub fn memory(&self) -> Option<MemoryUse> {

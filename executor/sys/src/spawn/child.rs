@@ -1,7 +1,10 @@
 //! A running process, held by its descriptor.
 
 use super::Guard;
-use crate::{mount::done, read_proc};
+use crate::{
+    mount::{done, owned},
+    read_proc,
+};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::Signal,
@@ -81,6 +84,13 @@ impl Child {
         let text = read_proc(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd()))?;
         let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
         pid.filter(|pid| *pid > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+    }
+
+    /// Its mount namespace; `None` where the kernel does not give it (before 6.11), or when the process has ended.
+    pub(crate) fn mount_namespace(&self) -> Option<OwnedFd> {
+        const PIDFD_GET_MNT_NAMESPACE: libc::c_ulong = 0xff03;
+        // SAFETY: the call takes integers, and returns a new descriptor, which nothing else owns.
+        owned(unsafe { libc::ioctl(self.pidfd.as_raw_fd(), PIDFD_GET_MNT_NAMESPACE, 0) }.into()).ok()
     }
 
     /// Waits for the end. Asked again, answers the same.
