@@ -73,6 +73,12 @@ impl Isolation {
         self.cgroups.get_or_init(Cgroups::create)
     }
 
+    /// Makes what containers share before the first one needs it, which tells what cannot be made.
+    pub fn prepare(&self) {
+        let _ = self.guard();
+        self.cgroups();
+    }
+
     /// The guard of all containers, started at its first use and again if it was killed.
     pub(crate) fn guard(&self) -> Result<Arc<Guard>, ExecutorError> {
         let mut current = self.guard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -49,7 +49,7 @@ use crate::{
         shared_mounts::MountTransfer,
     },
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{OptionFuture, try_join_all};
 use rbuild_cache::{Cancel, ImageRecord, LayerId};
 use rbuild_executor::{HostFiles, Networks, StepLimits};
 use rbuild_image::RemoteImages;
@@ -59,6 +59,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::AtomicBool},
 };
+use tokio::task::JoinHandle;
 
 impl Engine {
     /// Builds what `request` asks for, names it, and reports what happens through `events` while it happens.
@@ -321,7 +322,18 @@ impl Build {
         }
         let known = (&self.executor.keys, &self.executor.misses);
         let expectations = Expectations::of(&self.plan, missing, known);
-        self.carry_out(missing, (&emulators, &expectations)).await
+        let preparing = self.prepare_containers(missing);
+        let carried_out = self.carry_out(missing, (&emulators, &expectations)).await;
+        // what cannot be had is told by the step that needs it
+        drop(OptionFuture::from(preparing).await);
+        carried_out
+    }
+
+    /// Makes what all containers share, if there will be any, while the root of the first one is made.
+    fn prepare_containers(&self, missing: &BTreeSet<StepId>) -> Option<JoinHandle<()>> {
+        let is_run = |step: &StepId| matches!(self.plan.steps[step.0].action, Action::Run(_));
+        let isolation = self.executor.machine.isolation.clone();
+        missing.iter().any(is_run).then(|| tokio::task::spawn_blocking(move || isolation.prepare()))
     }
 
     async fn carry_out(
