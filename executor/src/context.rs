@@ -98,7 +98,7 @@ impl ContextRoot {
         }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut builder = ContextIndexBuilder::new(self.opened);
-        let mut paths = HashSet::new();
+        let mut paths = HashSet::with_capacity(seen.iter().map(|files| files.files.len()).sum());
         for files in seen.iter().rev() {
             for (path, stat, digest) in files.iter().filter(|(path, ..)| paths.insert(*path)) {
                 builder.insert(path, stat, digest);
