@@ -24,6 +24,14 @@ pub enum ExecutorError {
         /// What may have been meant.
         meant: Option<Meant>,
     },
+    /// No file matches a pattern, and without a match the directory that it begins in is not there either.
+    #[error("lstat {directory}: no such file or directory: nothing matches {pattern}")]
+    PatternMatchesNothing {
+        /// The directory, rooted.
+        directory: String,
+        /// The pattern, cleaned.
+        pattern: String,
+    },
     /// A source operand names what the ignore file leaves out.
     #[error(
         "failed to compute cache key: failed to calculate checksum of ref {root}: {path:?}: not found: \

@@ -10,6 +10,7 @@ impl ExecutorError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::SourceNotFound { .. }
+            | Self::PatternMatchesNothing { .. }
             | Self::VolumeOverFile { .. }
             | Self::HostPathMissing { .. }
             | Self::SourceLeftOut { .. }

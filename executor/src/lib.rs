@@ -114,7 +114,9 @@ pub use rbuild_sys::{
 };
 pub use relay::{CarriedOutput, OwnStream, carry_own_input};
 pub use run::{Run, RunFailure, run};
-pub use select::{FileList, ListDifference, ListedFile, ListedKind, Selection, select, select_fetched};
+pub use select::{
+    FileList, ListDifference, ListedFile, ListedKind, Selection, Unmatched, is_named, select, select_fetched,
+};
 pub use shown_files::{copy_shown, move_out};
 pub use snapshot::{
     Merge, Overlays, RootView, Snapshots, clone_layer, collect_running, fill_volume, merge_layers,

@@ -35,8 +35,19 @@ pub struct Selection {
     pub(crate) roots: Vec<Root>,
     /// Directories in which `--parents` looked for what to copy: with one of them the destination is made, even for nothing.
     pub(crate) bases: usize,
+    /// Patterns that no file matches.
+    pub unmatched: Vec<Unmatched>,
     /// Ends the copy as well.
     pub(crate) cancel: Cancel,
+}
+
+/// A pattern that no file matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The operand, cleaned.
+    pub pattern: String,
+    /// The directory that it begins in, which is there, from the root; empty for the root.
+    pub directory: String,
 }
 
 /// One thing to copy.
@@ -116,6 +127,15 @@ pub fn select(root: &SourceRoot, action: &CopyAction, cancel: &Cancel) -> Result
     select_fetched(root, action, &BTreeMap::new(), cancel)
 }
 
+/// True if one of `sources`, each with whether it is one of `--parents`, names `directory` of `root`, something below it, or a directory
+/// above it: what is left when only what is named is looked at.
+///
+/// # Errors
+/// When the files cannot be looked at. Sources that name nothing are no error here.
+pub fn is_named(root: &SourceRoot, sources: &[(&str, bool)], directory: &str) -> Result<bool, ExecutorError> {
+    operand::is_named(root, sources, directory)
+}
+
 /// As [`select`], with remote sources: `fetched` has their files by their places among the sources. The digest does not
 /// cover the bytes of those, whose identities are known.
 ///
@@ -130,10 +150,10 @@ pub fn select_fetched(
     let exclude = IgnoreRules::from_patterns(&action.exclude)?;
     let none = IgnoreRules::none();
     let selector = Selector { root, action, exclude: &exclude, none: &none, cancel };
-    let (mut roots, mut bases) = (Vec::new(), 0);
+    let (mut roots, mut bases, mut unmatched) = (Vec::new(), 0, Vec::new());
     for (place, source) in action.sources.iter().enumerate() {
         match (source, fetched.get(&place)) {
-            (CopySource::Path(text), _) => bases += selector.operand(text, &mut roots)?,
+            (CopySource::Path(text), _) => bases += selector.operand(text, (&mut roots, &mut unmatched))?,
             (CopySource::Inline { name, content }, _) => {
                 roots.push(selector.root(name.as_bytes(), Body::Inline(content.clone())));
             }
@@ -156,7 +176,7 @@ pub fn select_fetched(
         });
     contents::fill(root, dirs, cancel)?;
     let digest = digest_of(&mut roots, bases);
-    Ok(Selection { digest, roots, bases, cancel: cancel.clone() })
+    Ok(Selection { digest, roots, bases, unmatched, cancel: cancel.clone() })
 }
 
 struct Selector<'a> {
@@ -169,7 +189,11 @@ struct Selector<'a> {
 
 impl Selector<'_> {
     /// Adds what an operand names; returns in how many directories `--parents` looked for it.
-    fn operand(&self, text: &str, roots: &mut Vec<Root>) -> Result<usize, ExecutorError> {
+    fn operand(
+        &self,
+        text: &str,
+        (roots, unmatched): (&mut Vec<Root>, &mut Vec<Unmatched>),
+    ) -> Result<usize, ExecutorError> {
         let named = if self.action.parents {
             operand::matches_with_parents(self.root, text)
         } else {
@@ -177,6 +201,9 @@ impl Selector<'_> {
         };
         let BelowBases { matches, bases } =
             named.map_err(|error| missing::above_context(error, self.root, text))?;
+        if matches.is_empty() && !self.action.parents {
+            unmatched.extend(operand::unmatched(text));
+        }
         for found in matches {
             let (path, wildcard) = (found.path.clone(), crate::pattern::has_wildcards(text));
             match self.take(found)? {

@@ -67,6 +67,41 @@ fn a_source_that_is_not_there_is_looked_for_by_its_neighbours() {
     assert!(ran.stderr.contains("not found: a build reaches nothing above its context"), "{ran:#?}");
 }
 
+/// A builder with a daemon gets of a directory only what a Dockerfile names: a pattern without a match brings no directory along.
+#[test]
+fn a_pattern_that_matches_nothing_needs_its_directory_to_be_named() {
+    if !is_root("a_pattern_that_matches_nothing") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let files = [("target/classes/A", "a"), ("other/x", "b")];
+    let gone = "lstat /target: no such file or directory: nothing matches target/*.jar";
+    for (lines, failure) in [
+        ("COPY target/*.jar /a/", Some(gone)),
+        ("COPY other/x target/*.jar /a/", Some(gone)),
+        ("COPY target/*.jar /a/\nCOPY target/classes/A /b", None),
+        ("COPY target/*.jar /a/\nCOPY . /b", None),
+        ("COPY *.jar /a/", None),
+        ("COPY none/*.jar /a/", Some("lstat /none: no such file or directory: nothing matches none/*.jar")),
+    ] {
+        let context = here.context("c", &format!("FROM scratch\n{lines}\n"), &files);
+        let ran = here.run(["build".as_ref(), "--progress=quiet".as_ref(), context.as_os_str()]);
+        match failure {
+            Some(failure) => {
+                assert!(ran.code == 1 && ran.stderr.trim_end().ends_with(failure), "{lines}: {ran:#?}");
+            }
+            None => assert_eq!(ran.code, 0, "{lines}: {ran:#?}"),
+        }
+        if failure == Some(gone) {
+            // an archive brings all that it has
+            let tar = Command::new("tar").args(["-cf", "-", "-C"]).arg(&context).arg(".").output().unwrap();
+            let mut child = here.command(["build", "-q", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), &tar.stdout).unwrap();
+            assert!(child.wait().unwrap().success(), "{lines}");
+        }
+    }
+}
+
 #[test]
 fn a_build_argument_with_a_slip_is_told() {
     if !is_root("a_build_argument_with_a_slip") {

@@ -124,6 +124,11 @@ impl Context {
         Ok(context.map(OpenedContext::time).transpose()?.flatten())
     }
 
+    /// True if it is a directory of this machine, and no archive or commit.
+    pub(crate) fn is_directory(&self) -> bool {
+        matches!(self.files, Files::Directory(_))
+    }
+
     /// The bytes of the Dockerfile of `request`.
     ///
     /// # Errors

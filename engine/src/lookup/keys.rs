@@ -118,6 +118,9 @@ impl Keys {
             }
             Action::Copy(action) => {
                 let selected = sources.known_or_selected((action, "copy"), |selection| selection.digest)?;
+                if let Some(selection) = &selected.files {
+                    sources.require_sent(plan, action, selection)?;
+                }
                 let mut files = selected.digest;
                 if has_remote(action) {
                     let remote = sources.remote().identities(step.id, action);

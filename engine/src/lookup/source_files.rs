@@ -8,10 +8,13 @@ use crate::{
     remote_sources::{FetchedSources, RemoteSources},
 };
 use rbuild_cache::{Cancel, LayerId, Store};
-use rbuild_executor::{ContextDirectory, ExecutorError, IgnoreRules, Selection, Snapshots, SourceRoot};
+use rbuild_executor::{
+    ContextDirectory, ExecutorError, IgnoreRules, Selection, Snapshots, SourceRoot, Unmatched,
+};
 use rbuild_oci::{Digest, ImagePath};
-use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Step, StepId};
+use rbuild_planner::{Action, CopyAction, CopySource, Filesystem, Mount, MountKind, Plan, Step, StepId};
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -103,6 +106,42 @@ impl SourceFiles {
         let digest = digest(&files);
         remote.add_selection(by, digest);
         Ok(Selected { digest, files: Some(files) })
+    }
+
+    /// Sees that the directories in which patterns of `action` without a match begin are there for docker as well: of a directory
+    /// of the machine it sees only what the sources of `plan` name.
+    ///
+    /// # Errors
+    /// [`ExecutorError::PatternMatchesNothing`]; when the files cannot be looked at.
+    pub(crate) fn require_sent(
+        &self,
+        plan: &Plan,
+        action: &CopyAction,
+        selection: &Selection,
+    ) -> Result<(), Error> {
+        let unmatched = selection.unmatched.iter().filter(|unmatched| !unmatched.directory.is_empty());
+        for Unmatched { pattern, directory } in unmatched {
+            if !self.is_directory(&action.from) {
+                return Ok(());
+            }
+            let named = named_in(plan, &action.from);
+            let named: Vec<(&str, bool)> =
+                named.iter().map(|(text, parents)| (text.as_ref(), *parents)).collect();
+            if !rbuild_executor::is_named(&*self.root(&action.from)?, &named, directory)? {
+                let (directory, pattern) = (format!("/{directory}"), pattern.clone());
+                return Err(Error::Executor(ExecutorError::PatternMatchesNothing { directory, pattern }));
+            }
+        }
+        Ok(())
+    }
+
+    /// True if `from` is a directory of this machine, of which a build takes what it names, and not an archive or a commit.
+    fn is_directory(&self, from: &Filesystem) -> bool {
+        match from {
+            Filesystem::Context => self.main.is_directory(),
+            Filesystem::NamedContext(name) => self.named.contains_key(name),
+            Filesystem::Scratch | Filesystem::Image(_) | Filesystem::Step(_) => false,
+        }
     }
 
     /// The context on the network that `from` is.
@@ -228,6 +267,34 @@ impl SourceFiles {
     }
 }
 
+/// The sources in `from` that steps of `plan` name, with whether they are of `--parents`.
+fn named_in<'p>(plan: &'p Plan, from: &Filesystem) -> Vec<(Cow<'p, str>, bool)> {
+    let mut named = Vec::new();
+    for step in &plan.steps {
+        match &step.action {
+            Action::Copy(action) if action.from == *from => {
+                named.extend(action.sources.iter().filter_map(|source| match source {
+                    CopySource::Path(text) => Some((Cow::Borrowed(text.as_str()), action.parents)),
+                    CopySource::Inline { .. } | CopySource::Http(_) | CopySource::Git(_) => None,
+                }));
+            }
+            Action::Run(action) => {
+                named.extend(action.mounts.iter().filter_map(|mount| match &mount.kind {
+                    MountKind::Bind { from: other, source, .. }
+                    | MountKind::Cache { from: other, source, .. }
+                        if other == from =>
+                    {
+                        Some((Cow::Owned(escaped(source)), false))
+                    }
+                    _ => None,
+                }));
+            }
+            Action::Copy(_) | Action::Workdir(_) => {}
+        }
+    }
+    named
+}
+
 /// The stages and images that `step` takes files from beside its parent, in order.
 pub(crate) fn layer_sources(step: &Step) -> Vec<&Filesystem> {
     let from: Vec<&Filesystem> = match &step.action {
@@ -270,7 +337,15 @@ pub(crate) fn copies_layers(action: &CopyAction) -> bool {
 
 /// The COPY that a bind mount of `source` amounts to: of that tree or file, to [`MOUNTED`].
 pub(crate) fn mounted_tree(from: &Filesystem, source: &ImagePath) -> CopyAction {
-    // a mount's source is a name: what would be a wildcard in a COPY is escaped
+    let sources = vec![CopySource::Path(escaped(source))];
+    CopyAction {
+        destination_is_directory: false,
+        ..CopyAction::plain(from.clone(), sources, ImagePath::root().join(MOUNTED))
+    }
+}
+
+/// The source of a mount, which is a name, as that of a COPY: what would be a wildcard there is escaped.
+fn escaped(source: &ImagePath) -> String {
     let mut name = String::with_capacity(source.as_str().len());
     for c in source.as_str().chars() {
         if matches!(c, '*' | '?' | '[' | '\\') {
@@ -278,10 +353,7 @@ pub(crate) fn mounted_tree(from: &Filesystem, source: &ImagePath) -> CopyAction 
         }
         name.push(c);
     }
-    CopyAction {
-        destination_is_directory: false,
-        ..CopyAction::plain(from.clone(), vec![CopySource::Path(name)], ImagePath::root().join(MOUNTED))
-    }
+    name
 }
 
 /// The filesystem whose files `mount` shows, if it shows any.

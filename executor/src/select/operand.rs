@@ -1,6 +1,7 @@
 //! Source operands (`spec` §6.4, §6.6): which paths of the source root an operand names.
 
 use super::{
+    Unmatched,
     found::{Found, follow, list},
     missing::not_found,
 };
@@ -45,6 +46,48 @@ pub(crate) fn matches(root: &SourceRoot, text: &str) -> Result<Vec<Match>, Execu
         found.extend(follow(root, &path, Last::Follow)?.map(|found| Match::of(found, place)));
     }
     Ok(found)
+}
+
+/// What the pattern `text` says of the directory that it begins in; `None` when it has no wildcards.
+pub(super) fn unmatched(text: &str) -> Option<Unmatched> {
+    let pattern = rooted(text);
+    let is_plain = |element: &&str| !has_wildcards(element);
+    let directory: Vec<&str> = pattern.split('/').take_while(is_plain).collect();
+    let directory = directory.join("/");
+    has_wildcards(&pattern).then_some(Unmatched { pattern, directory })
+}
+
+/// See [`super::is_named`].
+pub(super) fn is_named(
+    root: &SourceRoot,
+    sources: &[(&str, bool)],
+    directory: &str,
+) -> Result<bool, ExecutorError> {
+    let Some(Found { path: directory, .. }) = follow(root, directory.as_bytes(), Last::Follow)? else {
+        return Ok(false);
+    };
+    for (text, parents) in sources {
+        let named = match parents {
+            true => matches_with_parents(root, text).map(|found| found.matches),
+            false => matches(root, text),
+        };
+        let named = match named {
+            Err(ExecutorError::SourceNotFound { .. } | ExecutorError::PatternMatchesNothing { .. }) => {
+                continue;
+            }
+            named => named?,
+        };
+        if named.iter().any(|named| is_in(&named.path, &directory) || is_in(&directory, &named.path)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// True if `path` is `directory` or below it.
+fn is_in(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The paths that an operand names under `--parents`.
@@ -119,7 +162,11 @@ fn glob(root: &SourceRoot, operand: &str) -> Result<Vec<Vec<u8>>, ExecutorError>
         .collect::<Result<Vec<_>, _>>()?;
     let mut found = Vec::new();
     // a glob may match nothing, but the directory it begins in has to be there, as for Docker
-    let start = follow(root, base.as_bytes(), Last::Follow)?.ok_or_else(|| not_found(root, &base))?;
+    let nothing = || ExecutorError::PatternMatchesNothing {
+        directory: format!("/{base}"),
+        pattern: operand.to_owned(),
+    };
+    let start = follow(root, base.as_bytes(), Last::Follow)?.ok_or_else(nothing)?;
     if is_dir(&start.stat) {
         expand(root, &start.path, &patterns, base.as_bytes(), &mut found)?;
     }
