@@ -96,7 +96,7 @@ pub use look_into::{StepShell, look_into};
 pub use machine::{Machine, MachineFeature};
 pub use meant::Meant;
 pub use mounts::{CacheDirectory, PreparedMount};
-pub use named_network::{check_network_programs, clear_network, has_interface};
+pub use named_network::{check_network_programs, clear_network, has_interface, rename_in_network};
 pub use network::Networks;
 pub use open_source::DockerfilePlace;
 pub use ports::{FreePorts, free_ports};

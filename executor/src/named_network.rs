@@ -211,6 +211,22 @@ pub fn clear_network(
     Ok(())
 }
 
+/// Has a container that runs in `network` found as `to` there, and no longer as `from`.
+///
+/// # Errors
+/// [`ExecutorError::NamedNetwork`]; when the files of the network cannot be read.
+pub fn rename_in_network(
+    store: &Store,
+    place: (&NamedNetwork, &NetworkAttachment),
+    names: (&str, &str),
+    turn: &NetworksLock,
+) -> Result<(), ExecutorError> {
+    let state = store.network_names(turn)?;
+    Netavark::rename(&state, place, names).map_err(|error| ExecutorError::NamedNetwork {
+        reason: format!("network {}: the container is still found as {}: {error}", place.0.name, names.0),
+    })
+}
+
 fn find(v6: bool) -> Result<Netavark, ExecutorError> {
     Netavark::find(v6).map_err(|reason| ExecutorError::NamedNetwork { reason })
 }

@@ -126,6 +126,28 @@ impl Netavark {
         expected.iter().try_for_each(|(server, name, address)| await_name(*server, name, *address))
     }
 
+    /// Has a container, which stays where it is, found as `to` and no longer as `from`.
+    ///
+    /// # Errors
+    /// An I/O error; that the server does not answer.
+    pub(crate) fn rename(
+        state: &Path,
+        (network, attachment): (&NamedNetwork, &NetworkAttachment),
+        (from, to): (&str, &str),
+    ) -> io::Result<()> {
+        let path = state.join("aardvark-dns").join(&network.id);
+        let text = std::fs::read_to_string(&path)?;
+        let draft = path.with_extension("new");
+        std::fs::write(&draft, renamed(&text, &attachment.container, (from, to)))?;
+        std::fs::rename(&draft, &path)?;
+        if let Some(server) = running_server(state) {
+            rustix::process::kill_process(server, rustix::process::Signal::HUP)?;
+        }
+        let server = first_v4(network.subnets.iter().map(|one| &one.gateway));
+        let (Some(server), Some(own)) = (server, first_v4(&attachment.addresses)) else { return Ok(()) };
+        await_name(server, to, own)
+    }
+
     /// Undoes that.
     ///
     /// # Errors
@@ -257,6 +279,23 @@ fn first_v4<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> Option<Ipv4A
     })
 }
 
+/// What the server reads of a network (aardvark-dns 1.4, `src/config/mod.rs`: a line for each container, with its id, its addresses, and
+/// its names after commas), with `to` in place of `from` among the names of `container`.
+fn renamed(text: &str, container: &str, (from, to): (&str, &str)) -> String {
+    let rename = |line: &str| {
+        let mut fields: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        if let [id, _, _, names, ..] = fields.as_mut_slice()
+            && id == container
+        {
+            let named: Vec<&str> =
+                names.split(',').map(|name| if name == from { to } else { name }).collect();
+            *names = named.join(",");
+        }
+        fields.join(" ") + "\n"
+    };
+    text.lines().map(rename).collect()
+}
+
 /// Forgets the number of a server for names that has ended, because netavark would send another process with that number a signal.
 fn forget_dead_server(state: &Path) {
     if running_server(state).is_none() {
@@ -378,6 +417,15 @@ mod tests {
         forget_dead_server(state.path());
         assert!(!number_file(state.path()).exists());
         server.wait().unwrap();
+    }
+
+    #[test]
+    fn only_the_name_of_the_container_is_another() {
+        let text =
+            "10.89.7.1\naa 10.89.7.2  web,shop,aa \nbb 10.89.7.3 fd00::3 web2,web\naa 10.90.0.2  aa-ff\n";
+        let expected =
+            "10.89.7.1\naa 10.89.7.2  old,shop,aa \nbb 10.89.7.3 fd00::3 web2,web\naa 10.90.0.2  aa-ff\n";
+        assert_eq!(renamed(text, "aa", ("web", "old")), expected);
     }
 
     #[test]

@@ -242,6 +242,37 @@ fn neighbours_are_found_by_who_stays_as_they_come_and_go() {
 }
 
 #[test]
+fn a_container_that_is_renamed_gives_its_name_free() {
+    let Some(machine) = Machine::new("a_container_that_is_renamed_gives_its_name_free") else { return };
+    start_shop(&machine);
+    machine.ok(&["run", "-d", "--name", "asker", "--network", "front", "busybox", "sleep", "1000"]);
+    machine.ok(&["rename", "web", "web-old"]);
+    machine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "--network",
+        "name=front,ip=10.89.77.8",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let found =
+        |name: &str| machine.exec("asker", &format!("nslookup {name} | grep -A1 Name: | grep Address"));
+    assert_eq!(
+        (found("web").as_str(), found("web-old").as_str()),
+        ("Address: 10.89.77.8\n", "Address: 10.89.77.9\n")
+    );
+    assert_eq!(found("shop"), "Address: 10.89.77.9\n", "an alias stays");
+    let format = "{{range .Containers}}{{.Name}} {{end}}";
+    let seen = machine.ok(&["network", "inspect", "--format", format, "front"]);
+    let mut seen: Vec<&str> = seen.split_whitespace().collect();
+    seen.sort_unstable();
+    assert_eq!(seen, ["asker", "web", "web-old"]);
+}
+
+#[test]
 fn what_is_shown_of_a_place_is_true() {
     let Some(machine) = Machine::new("what_is_shown_of_a_place_is_true") else { return };
     start_shop(&machine);

@@ -179,7 +179,7 @@ impl Engine {
             return Err(ContainerError::NameUnchanged.into());
         }
         match self.store.rename_container(&container.id, name)? {
-            None => Ok(()),
+            None => self.rename_in_networks(&container, name),
             Some(id) => Err(Error::ContainerNameTaken { name: name.to_owned(), id }),
         }
     }

@@ -1,7 +1,10 @@
-//! Changing the networks of a container that does not run: they count when it starts.
+//! Changing the networks of a container: those of one that does not run, which count when it starts, and the name by which one that runs is
+//! found.
 
+use super::places::name_in_network;
 use crate::{Engine, Error, NetworkError};
 use rbuild_cache::{Container, ContainerNetwork, ContainerState, JoinedNetwork};
+use rbuild_executor::rename_in_network;
 
 impl Engine {
     /// Gives a container a place in one more network.
@@ -39,6 +42,32 @@ impl Engine {
         }
         let left = if joined.is_empty() { ContainerNetwork::None } else { ContainerNetwork::Named(joined) };
         self.rejoin(&container, left)
+    }
+
+    /// Has a container, which is called `to` from now on, found by that name in the networks in which it runs.
+    ///
+    /// # Errors
+    /// [`Error::Executor`] when those that ask for names cannot be told.
+    pub(crate) fn rename_in_networks(&self, container: &Container, to: &str) -> Result<(), Error> {
+        let Some(ContainerNetwork::Named(joined)) =
+            container.settings.as_ref().map(|settings| &settings.network)
+        else {
+            return Ok(());
+        };
+        if container.state != ContainerState::Running {
+            return Ok(());
+        }
+        let turn = self.store.lock_networks()?;
+        for one in joined {
+            let network = self.named_network(&one.name)?;
+            let places = self.store.attachments(&network.id)?;
+            if let Some(place) = places.iter().find(|place| place.container == container.id) {
+                let (from, to) =
+                    (name_in_network(&container.id, &container.name), name_in_network(&container.id, to));
+                rename_in_network(&self.store, (&network, place), (from, to), &turn)?;
+            }
+        }
+        Ok(())
     }
 
     /// A container that does not run, with its networks.

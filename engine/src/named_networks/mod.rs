@@ -110,13 +110,19 @@ impl Engine {
         }
     }
 
-    /// The places of containers in a network.
+    /// The places of containers in a network, with the names that they have by now.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn network_places(&self, network: &NamedNetwork) -> Result<Vec<NetworkAttachment>, Error> {
         self.clear_networks();
-        Ok(self.store.attachments(&network.id)?)
+        let mut places = self.store.attachments(&network.id)?;
+        for place in &mut places {
+            if let Ok(container) = self.container(&place.container) {
+                place.name = container.name;
+            }
+        }
+        Ok(places)
     }
 
     /// Removes a network in which no container has a place; one whose record is damaged by its id, or the beginning of that.

@@ -61,8 +61,8 @@ impl Engine {
         for (index, (network, one)) in networks.into_iter().enumerate() {
             let others = self.store.attachments(&network.id)?;
             let addresses = addresses::free_addresses(&network, &asked_addresses(one), &others)?;
-            let short = container.id.chars().take(SHORT_ID).collect::<String>();
-            let name = if is_alias(&container.name) { container.name.clone() } else { short.clone() };
+            let short = short_id(&container.id).to_owned();
+            let name = name_in_network(&container.id, &container.name).to_owned();
             let mut aliases = one.aliases.clone();
             aliases.push(short);
             let attachment = NetworkAttachment {
@@ -95,6 +95,15 @@ impl Engine {
 
 fn asked_addresses(one: &JoinedNetwork) -> Vec<IpAddr> {
     one.v4.map(IpAddr::from).into_iter().chain(one.v6.map(IpAddr::from)).collect()
+}
+
+/// The name by which a container called `name` is found: that, if a name server can have it.
+pub(super) fn name_in_network<'n>(id: &'n str, name: &'n str) -> &'n str {
+    if is_alias(name) { name } else { short_id(id) }
+}
+
+fn short_id(id: &str) -> &str {
+    id.get(..SHORT_ID).unwrap_or(id)
 }
 
 /// The ports of the machine that lead into a container, and the index of the network by which they do: the first that leads out.
