@@ -325,6 +325,9 @@ pub enum WordProblem {
     /// Replacements make a text of more than [`crate::MAX_EXPANSION`] bytes.
     #[error("the result is too long")]
     TooLong,
+    /// A pattern that takes more than [`crate::MAX_MATCHING`] comparisons.
+    #[error("the pattern is too long for a value of {0} bytes")]
+    TooMuchMatching(usize),
     /// `${a:-${b:-…}}` nested beyond [`crate::MAX_NESTING`].
     #[error("substitutions are nested too deep")]
     TooDeep,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::glob::Glob;
+use crate::glob::{Glob, MAX_MATCHING};
 use crate::template::{MAX_EXPANSION, replace_all};
 use crate::word;
 use crate::word_part::{Matches, Missing, Modifier, Reach, Side, WordMode, WordPart};
@@ -161,7 +161,10 @@ fn trim(value: &str, pattern: &str, side: Side, reach: Reach) -> Result<String, 
         (reach, _) => (pattern, reach),
     };
     match (Glob::new(pattern), side) {
-        (Ok(glob), _) => Ok(glob.trim(value, side, reach).to_owned()),
+        (Ok(glob), _) => {
+            check_length(&glob, value)?;
+            Ok(glob.trim(value, side, reach).to_owned())
+        }
         (Err(escaped), Side::Prefix) => {
             Err(WordProblem::InvalidPattern { pattern: pattern.to_owned(), escaped })
         }
@@ -188,6 +191,7 @@ fn backwards(pattern: &str) -> WordProblem {
 
 fn replace(value: String, pattern: &str, replacement: &str, matches: Matches) -> Result<String, WordProblem> {
     let glob = glob(pattern)?;
+    check_length(&glob, &value)?;
     match matches {
         Matches::All => replace_all(&value, &glob, replacement).ok_or(WordProblem::TooLong),
         Matches::First => {
@@ -197,6 +201,11 @@ fn replace(value: String, pattern: &str, replacement: &str, matches: Matches) ->
             Ok(value)
         }
     }
+}
+
+fn check_length(glob: &Glob, value: &str) -> Result<(), WordProblem> {
+    let is_short = glob.comparisons(value) <= MAX_MATCHING;
+    is_short.then_some(()).ok_or(WordProblem::TooMuchMatching(value.len()))
 }
 
 fn glob(pattern: &str) -> Result<Glob, WordProblem> {

@@ -1,10 +1,13 @@
 //! The patterns of `${v#P}`, `${v%P}` and `${v/P/R}`: `*` and `?`, neither of which matches a newline.
 //!
-//! Matching follows all possibilities at once, so its time is bounded by pattern times text.
+//! Matching follows all possibilities at once, so its time is bounded by pattern times text ([`Glob::comparisons`]).
 
 use std::ops::Range;
 
 use crate::word_part::{Reach, Side};
+
+/// The most comparisons of characters for one `${…}`: about a second.
+pub const MAX_MATCHING: usize = 1 << 27;
 
 /// A pattern.
 #[derive(Debug)]
@@ -63,6 +66,14 @@ impl Glob {
             })
             .collect();
         Ok(Self { tokens, literal })
+    }
+
+    /// The comparisons that matching `value` takes at most.
+    pub(crate) fn comparisons(&self, value: &str) -> usize {
+        match &self.literal {
+            Some(_) => value.len(),
+            None => value.len().saturating_mul(self.tokens.len()),
+        }
     }
 
     /// `value` without its shortest or longest match at one side.

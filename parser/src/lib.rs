@@ -52,6 +52,7 @@ pub use error::{
 pub use excerpt::excerpt;
 pub use expand::{Expanded, expand};
 pub use file::{MAX_MISTAKES, beginning, mistakes, parse, parse_instruction};
+pub use glob::MAX_MATCHING;
 pub use lint::{Lint, Rule};
 pub use mount::{parse_fields, parse_mount};
 pub use span::{Lines, Span, Spanned};

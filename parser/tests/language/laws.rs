@@ -116,6 +116,21 @@ fn a_list_may_be_as_long_as_a_word() {
     }
 }
 
+#[test]
+fn a_pattern_that_would_be_compared_for_long_is_refused() {
+    let value = "a".repeat(60_000);
+    let lookup = |_: &str| Some(value.clone());
+    let wildcards = "?".repeat(30_000);
+    for word in
+        [format!("${{v//x{wildcards}/c}}"), format!("${{v#{wildcards}b}}"), format!("${{v%b{wildcards}}}")]
+    {
+        let reason = expand(&word, Escape::Backslash, WordMode::Single, &lookup).unwrap_err().reason;
+        assert_eq!(reason, WordProblem::TooMuchMatching(60_000));
+    }
+    let literal = format!("${{v//{}/c}}", "a".repeat(30_000));
+    assert_eq!(expand(&literal, Escape::Backslash, WordMode::Single, &lookup).unwrap().words, ["cc"]);
+}
+
 /// Ten times the text takes about ten times the time: the sizes are such that anything quadratic would not end.
 #[test]
 fn large_files_take_linear_time() {
