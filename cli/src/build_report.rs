@@ -35,10 +35,9 @@ pub(crate) fn text(build: &BuildRecord) -> String {
 /// The line above the output of a step.
 pub(crate) fn heading(number: u32, step: Option<&RecordedStep>) -> String {
     match step {
-        Some(step) => {
-            one_line(&format!("#{number} [{}] {}{}", step.stage, step.instruction, used(step))).into_owned()
-        }
-        None => format!("#{number}"),
+        Some(step) => one_line(&format!("step {number} [{}] {}{}", step.stage, step.instruction, used(step)))
+            .into_owned(),
+        None => format!("step {number}"),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use crate::{
     app::App,
-    args::{BeforeCommand, Cli, Mistake, complete, grouped, mistake},
+    args::{BeforeCommand, Cli, Mistake, complete, grouped, mistake, without_guesses},
     commands::{self, Chosen, Needs},
     environment::{Environment, User},
     error::{CliError, UsageError},
     exit, keeper, monitor,
-    options::is_url,
+    options::{is_url, without_a_log},
     shown::{Color, Shown, StepOutput},
     streams,
 };
@@ -40,10 +40,14 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     for name in before.idle {
-        exit::warn(&format!("--{name} has no effect: rbuild keeps no log of its own"));
+        exit::warn(&without_a_log(name));
     }
     let environment = match before.config {
         Some(directory) => environment.with_docker_config(directory),
+        None => environment,
+    };
+    let environment = match before.builder {
+        Some(name) => environment.with_builder(name),
         None => environment,
     };
     let app = App::new(environment, &cli.global);
@@ -122,10 +126,13 @@ fn parse(words: Vec<OsString>, mut command: Command) -> Result<Cli, Unparsed> {
     let parsed = command
         .try_get_matches_from_mut(words)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.map_err(|error| match mistake(&error, &command) {
-        Some(Mistake::Command(message)) => Unparsed::Usage(UsageError::Command(message)),
-        Some(Mistake::Count(message)) => Unparsed::Usage(UsageError::new(message)),
-        None => Unparsed::Clap(error),
+    parsed.map_err(|error| {
+        let error = without_guesses(error, &command);
+        match mistake(&error, &command) {
+            Some(Mistake::Command(message)) => Unparsed::Usage(UsageError::Command(message)),
+            Some(Mistake::Count(message)) => Unparsed::Usage(UsageError::new(message)),
+            None => Unparsed::Clap(error),
+        }
     })
 }
 

@@ -2,6 +2,10 @@
 //! values and can be tested with other ones.
 
 use crate::{shown::Color, streams};
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    unistd::Pid,
+};
 use rbuild::{Clock, Timestamp};
 use std::{
     collections::HashMap,
@@ -9,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
     time::SystemTime,
 };
+
+const BUILDER: &str = "BUILDX_BUILDER";
 
 /// The surroundings of one run of the program.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub(crate) struct Environment {
     pub(crate) user: User,
     /// That user's number.
     pub(crate) uid: u32,
+    /// Processors that the program may use.
+    pub(crate) processors: usize,
     /// True if stderr is a terminal.
     stderr_is_terminal: bool,
     /// When it was started.
@@ -46,7 +54,15 @@ impl Environment {
         let user = if uid.is_root() { User::Root } else { User::Ordinary };
         let clock = Clock::new(SystemTime::now);
         let stderr_is_terminal = streams::stderr().is_terminal();
-        Self { variables, user, uid: uid.as_raw(), stderr_is_terminal, now: clock.now().into(), clock }
+        Self {
+            variables,
+            user,
+            uid: uid.as_raw(),
+            processors: processors(),
+            stderr_is_terminal,
+            now: clock.now().into(),
+            clock,
+        }
     }
 
     /// A made-up one, started at the epoch.
@@ -58,6 +74,7 @@ impl Environment {
             variables,
             user,
             uid: if user == User::Root { 0 } else { 1000 },
+            processors: 2,
             stderr_is_terminal: false,
             now: SystemTime::UNIX_EPOCH.into(),
             clock: Clock::new(|| SystemTime::UNIX_EPOCH),
@@ -68,6 +85,17 @@ impl Environment {
     pub(crate) fn with_docker_config(mut self, directory: String) -> Self {
         self.variables.insert("DOCKER_CONFIG".to_owned(), directory);
         self
+    }
+
+    /// The same, where `name` is the builder that docker's plugin is asked for.
+    pub(crate) fn with_builder(mut self, name: String) -> Self {
+        self.variables.insert(BUILDER.to_owned(), name);
+        self
+    }
+
+    /// The builder that docker's plugin is asked for.
+    pub(crate) fn builder(&self) -> Option<&str> {
+        self.filled(BUILDER)
     }
 
     /// A variable that is set, even if to nothing.
@@ -138,6 +166,14 @@ impl Environment {
     pub(crate) fn live_terminal(&self) -> bool {
         self.stderr_is_terminal && self.variable("TERM") != Some("dumb")
     }
+}
+
+/// Not fewer where a control group limits their time: more of it may be asked for.
+fn processors() -> usize {
+    let usable = sched_getaffinity(Pid::from_raw(0));
+    usable.map_or(usize::MAX, |set| {
+        (0..CpuSet::count()).filter(|number| set.is_set(*number).unwrap_or(false)).count()
+    })
 }
 
 #[cfg(test)]

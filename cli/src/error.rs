@@ -1,6 +1,6 @@
 //! Everything that can end the program early.
 
-use rbuild::UnknownContainer;
+use rbuild::{UnknownName, UnknownStep};
 use rbuild_docker_api::FilterError;
 use std::{io, path::PathBuf};
 
@@ -74,18 +74,16 @@ pub(crate) enum CliError {
     },
     /// No image and no container has that name.
     #[error("No such object: {0}")]
-    NoSuchObject(UnknownContainer),
+    NoSuchObject(UnknownName),
     /// A build has no such step.
-    #[error("build {build} has no step {step}, or that step wrote nothing")]
-    NoSuchStep {
-        /// The build.
-        build: String,
-        /// The number.
-        step: u32,
-    },
+    #[error(transparent)]
+    NoSuchStep(#[from] UnknownStep),
     /// What was asked for cannot be done with what is there. The words are Docker's.
     #[error("{0}")]
     Refused(String),
+    /// A registry does not take a login, or could not be asked.
+    #[error(transparent)]
+    Login(rbuild::Error),
     /// A file could not be read or written.
     #[error("{action} {}", .path.display())]
     File {
@@ -140,9 +138,9 @@ pub(crate) enum CliError {
     /// A user namespace could not be entered.
     #[error("cannot work as an ordinary user")]
     UserNamespace(#[source] rbuild::UsernsError),
-    /// The question was answered with no.
-    #[error("{0} has been canceled")]
-    Declined(&'static str),
+    /// The question was answered with no, so that nothing was to be done.
+    #[error("not wanted")]
+    Declined,
     /// A signal asked to stop.
     #[error("canceled")]
     Interrupted {
@@ -161,9 +159,10 @@ impl From<FilterError> for CliError {
     fn from(error: FilterError) -> Self {
         Self::Usage(match error {
             FilterError::Argument(_) => UsageError::new(error.to_string()),
-            FilterError::Invalid(_) | FilterError::Unsupported(_) | FilterError::Moment(_) => {
-                UsageError::refused(error.to_string())
-            }
+            FilterError::Invalid(_)
+            | FilterError::Value { .. }
+            | FilterError::Unsupported(_)
+            | FilterError::Moment(_) => UsageError::refused(error.to_string()),
         })
     }
 }

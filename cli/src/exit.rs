@@ -2,6 +2,7 @@
 //!
 //! | code | means |
 //! |---|---|
+//! | 0 | what was asked is done, or a question was answered with no
 //! | 1 | what was asked failed: the Dockerfile, a step, a name, a filter, a signal; or there is no such command |
 //! | 2 | the command line is wrong |
 //! | 3 | the machine is in the way: disk, permission, network |
@@ -33,7 +34,7 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Engine(error) if error.is_closed_by_reader() => signal_code(13),
         CliError::Build(error) if error.is_timeout() => TIMED_OUT,
         CliError::Build(error) => class_code(error.class()),
-        CliError::Engine(error) => class_code(error.class()),
+        CliError::Engine(error) | CliError::Login(error) => class_code(error.class()),
         CliError::Run(error) => match error.as_ref() {
             CliError::Engine(error) => start_failure(error).0,
             CliError::Interrupted { signal } => signal_code(*signal),
@@ -46,15 +47,15 @@ pub(crate) fn code(error: &CliError) -> u8 {
         CliError::Interrupted { signal } => signal_code(*signal),
         CliError::NotStarted { .. }
         | CliError::NoSuchObject(_)
-        | CliError::NoSuchStep { .. }
+        | CliError::NoSuchStep(_)
         | CliError::Refused(_)
         | CliError::NoSuchDockerContext { .. }
         | CliError::Configuration { .. }
         | CliError::ConfigFile { .. }
         | CliError::LockFile { .. }
         | CliError::NoLockFile(_)
-        | CliError::Declined(_)
         | CliError::Unbuildable(_) => 1,
+        CliError::Declined => 0,
         CliError::Reported { code } => *code,
     }
 }
@@ -65,7 +66,7 @@ pub(crate) fn report(error: &CliError, color: Color) {
     let label = match error {
         // the reader has closed the stream, or every failure was reported already
         CliError::Stream { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => return,
-        CliError::Reported { .. } => return,
+        CliError::Reported { .. } | CliError::Declined => return,
         CliError::Build(failure) if failure.is_closed_by_reader() => return,
         CliError::Engine(failure) if failure.is_closed_by_reader() => return,
         CliError::Build(failure) => {

@@ -25,7 +25,7 @@ pub(crate) fn first_line(build: &BuildRecord) -> Option<String> {
     let instruction = shortened(&one_line(&step.instruction), WIDTH);
     Some(
         one_line(&format!(
-            "first step not in the cache: {} (line {}) {instruction}: {why}",
+            "first step not in the cache: step {} (line {}) {instruction}: {why}",
             step.number, step.line
         ))
         .into_owned(),
@@ -56,7 +56,7 @@ pub(crate) fn step_text(build: &BuildRecord, step: &RecordedStep) -> String {
 fn add_step(build: &BuildRecord, step: &RecordedStep, out: &mut String) {
     let instruction = shortened(&one_line(&format!("[{}] {}", step.stage, step.instruction)), WIDTH);
     // writing to memory cannot fail
-    let _ = write!(out, "#{} {instruction} (line {})\n    ", step.number, step.line);
+    let _ = write!(out, "step {} {instruction} (line {})\n    ", step.number, step.line);
     let Some(reason) = &step.miss else {
         let _ = match step.outcome {
             StepOutcome::Cached => writeln!(out, "was in the cache"),
@@ -181,6 +181,9 @@ fn described(changed: &ChangedInput) -> String {
         },
     };
     match (before, now) {
+        (Some(before), Some(now)) if input == "base" => {
+            format!("{name}: {} → {}", base_image(before, now), base_image(now, before))
+        }
         (Some(before), Some(now)) if input.starts_with("mount ") && same_but_content(before, now) => {
             format!("{name}: other files")
         }
@@ -190,6 +193,19 @@ fn described(changed: &ChangedInput) -> String {
         }
         (None, now) => format!("{name}: added {}", shortened(now.as_deref().unwrap_or_default(), VALUE)),
         (Some(before), None) => format!("{name}: removed {}", shortened(before, VALUE)),
+    }
+}
+
+/// A base image by its name, or where the `other` one has the same or none is known, by its short id.
+fn base_image(value: &str, other: &str) -> String {
+    let of = |value: &str| {
+        let (id, name) = value.split_once(' ').unwrap_or((value, ""));
+        (id.rsplit(':').next().unwrap_or_default().chars().take(12).collect::<String>(), name.to_owned())
+    };
+    match (of(value), of(other).1) {
+        ((id, name), _) if name.is_empty() => id,
+        ((id, name), other) if name == other => format!("{name} ({id})"),
+        ((_, name), _) => name,
     }
 }
 
@@ -278,7 +294,18 @@ mod tests {
                 "--mount at /m: bind ro 12 → bind rw 12",
             ),
             (changed("chown", Some("1"), None, &[]), "--chown: removed 1"),
-            (changed("base", Some("sha256:a"), Some("sha256:b"), &[]), "the base image: sha256:a → sha256:b"),
+            (
+                changed("base", Some("sha256:0123456789abcdef"), Some("sha256:b debian:12"), &[]),
+                "the base image: 0123456789ab → debian:12",
+            ),
+            (
+                changed("base", Some("sha256:a busybox"), Some("sha256:b debian:12"), &[]),
+                "the base image: busybox → debian:12",
+            ),
+            (
+                changed("base", Some("sha256:a busybox"), Some("sha256:b busybox"), &[]),
+                "the base image: busybox (a) → busybox (b)",
+            ),
             (changed("/a", None, Some("file"), &[]), "/a (added)"),
             (changed("mount /m: /a", Some("file"), None, &[]), "mount /m: /a (removed)"),
             (

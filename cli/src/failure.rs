@@ -26,6 +26,10 @@ pub(crate) fn in_full(error: &dyn Error, hint: Option<&Hint>) -> String {
 fn words(hint: &Hint) -> String {
     match hint {
         Hint::DidYouMean(name) => format!(" (did you mean {name}?)"),
+        Hint::GiveSecret { id, near } => {
+            let near = near.as_ref().map(|near| format!(" (the build was given {near})")).unwrap_or_default();
+            format!(": give it with --secret id={id},src=FILE{near}")
+        }
         Hint::LogIn(registry) => format!(": run \"rbuild login {registry}\""),
         Hint::Fetch(image) => format!(" (nothing is pulled here: fetch it with 'rbuild pull {image}')"),
         Hint::PullAgain(image) => format!(": pull it again with 'rbuild pull {image}'"),
@@ -90,12 +94,13 @@ fn in_plain_words(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rbuild::UnknownName;
     use std::io;
 
     #[test]
     fn causes_follow_their_message_and_the_hint_comes_last() {
         let source = io::Error::from_raw_os_error(2);
-        let unreadable = rbuild::Error::DockerfileUnreadable { path: "/x".into(), source };
+        let unreadable = rbuild::Error::DockerfileUnreadable { path: "/x".into(), meant: None, source };
         assert_eq!(
             in_full(&unreadable, None),
             "failed to read dockerfile: open /x: no such file or directory"
@@ -105,7 +110,7 @@ mod tests {
             in_full(&taken, taken.hint().as_ref()),
             "the container name \"a\" is already in use by container 1: remove it (rbuild rm a) or use another name"
         );
-        let missing = rbuild::Error::NoSuchImage("a".to_owned());
+        let missing = rbuild::Error::NoSuchImage(UnknownName { name: "a".to_owned(), near: None });
         let near = Hint::DidYouMean("base".to_owned());
         assert_eq!(in_full(&missing, Some(&near)), "No such image: a (did you mean base?)");
     }

@@ -36,6 +36,11 @@ pub(crate) fn read(kind: ContextKind, environment: &Environment) -> Result<Stand
     let mut text = Vec::new();
     input.by_ref().take(HEAD).read_to_end(&mut text).map_err(failed)?;
     let is_archive = rbuild::begins_archive(&text);
+    if text.len() as u64 == HEAD && text.iter().all(|byte| *byte == 0) {
+        let message =
+            "standard input is an archive without files, or no Dockerfile at all: it begins with zeros";
+        return Err(UsageError::in_build(message).into());
+    }
     match (kind, is_archive) {
         (ContextKind::Stdin | ContextKind::StdinWithFile, true) => {
             let kept = keep(&text, &mut input, environment);

@@ -264,7 +264,9 @@ impl BuildFilter {
             ("id" | "ref", Some(prefix)) => Ok(Self::Id(prefix.to_owned())),
             ("status", Some(word)) => {
                 let known = STATUSES.iter().find(|status| status.eq_ignore_ascii_case(word));
-                known.map(|status| Self::Status(status)).ok_or_else(|| FilterError::Invalid(text.to_owned()))
+                known
+                    .map(|status| Self::Status(status))
+                    .ok_or_else(|| FilterError::Value { text: text.to_owned(), known: &STATUSES })
             }
             (name @ ("repository" | "startedAt" | "completedAt" | "duration"), _) => {
                 Err(FilterError::Unsupported(name.to_owned()))
@@ -431,7 +433,10 @@ mod tests {
         assert_eq!(parse("status=error"), Ok(BuildFilter::Status("Error")));
         assert_eq!(parse("ref=ab"), Ok(BuildFilter::Id("ab".to_owned())));
         assert_eq!(parse("duration>1m"), Err(FilterError::Unsupported("duration".to_owned())));
-        assert_eq!(parse("status=no"), Err(FilterError::Invalid("status=no".to_owned())));
+        assert_eq!(
+            parse("status=no"),
+            Err(FilterError::Value { text: "status=no".to_owned(), known: &STATUSES })
+        );
         assert_eq!(parse("color=red"), Err(FilterError::Invalid("color".to_owned())));
         assert_eq!(parse("color"), Err(FilterError::Argument("color".to_owned())));
     }

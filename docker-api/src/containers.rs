@@ -195,6 +195,15 @@ pub enum ContainerFilter<I = String> {
     Network(String),
 }
 
+const STATES: [&str; 7] = ["created", "running", "paused", "exited", "restarting", "removing", "dead"];
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
+/// `value` of the filter `text`, if it is one of `known`.
+fn one_of(text: &str, value: &str, known: &'static [&'static str]) -> Result<String, FilterError> {
+    let is_known = known.contains(&value);
+    is_known.then(|| value.to_owned()).ok_or_else(|| FilterError::Value { text: text.to_owned(), known })
+}
+
 impl ContainerFilter {
     /// Reads `NAME=VALUE`.
     ///
@@ -207,15 +216,7 @@ impl ContainerFilter {
             "name" => Ok(Self::Name(value.to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
             // those that no container of rbuild is in fit none
-            "status"
-                if matches!(
-                    value,
-                    "created" | "running" | "paused" | "exited" | "restarting" | "removing" | "dead"
-                ) =>
-            {
-                Ok(Self::Status(value.to_owned()))
-            }
-            "status" => Err(invalid(text)),
+            "status" => one_of(text, value, &STATES).map(Self::Status),
             "exited" => value.parse().map(Self::Exited).map_err(|_| invalid(text)),
             "before" => Ok(Self::Before(value.to_owned())),
             "since" => Ok(Self::Since(value.to_owned())),
@@ -225,10 +226,7 @@ impl ContainerFilter {
             "expose" => FilteredPorts::parse(value).map(Self::Expose),
             "network" => Ok(Self::Network(value.to_owned())),
             "volume" => Ok(Self::Volume(value.to_owned())),
-            "health" if matches!(value, "none" | "starting" | "healthy" | "unhealthy") => {
-                Ok(Self::Health(value.to_owned()))
-            }
-            "health" => Err(invalid(text)),
+            "health" => one_of(text, value, &HEALTHS).map(Self::Health),
             other => Err(invalid(other)),
         }
     }

@@ -20,6 +20,11 @@ pub struct Version {
 pub struct VersionOfSide {
     /// Its version.
     pub version: String,
+    /// The version of an API, which nothing has here.
+    #[serde(rename = "APIVersion")]
+    pub api_version: &'static str,
+    /// The commit that it was made of, which it does not know.
+    pub git_commit: &'static str,
     /// GOOS.
     pub os: String,
     /// GOARCH.
@@ -32,6 +37,8 @@ impl Version {
     pub fn new(version: &str, host: &Platform) -> Self {
         let side = VersionOfSide {
             version: version.to_owned(),
+            api_version: "",
+            git_commit: "",
             os: host.os.clone(),
             arch: host.architecture.clone(),
         };

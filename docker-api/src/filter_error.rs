@@ -9,6 +9,14 @@ pub enum FilterError {
     /// There is no filter of that name or value.
     #[error("invalid filter '{0}'")]
     Invalid(String),
+    /// Its value is none of those that it can have.
+    #[error("invalid filter '{text}': it is {}", .known.join(", "))]
+    Value {
+        /// The filter.
+        text: String,
+        /// The values.
+        known: &'static [&'static str],
+    },
     /// Docker has it and rbuild does not.
     #[error("--filter {0} is not supported yet")]
     Unsupported(String),

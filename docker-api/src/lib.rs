@@ -55,7 +55,7 @@ pub use filter_error::FilterError;
 pub use history::{HistoryRow, Sizes};
 pub use host_config::{DeviceMapping, HostConfig};
 pub use images::{ImageFilter, ImageFilters, ImageRow, image_rows, names_image};
-pub use info::{Feature, Info};
+pub use info::{Feature, Info, Swarm};
 pub use inspect::{ContainerInspect, ImageInspect};
 pub use manifests::{
     config_value, entry_name, image_in_words, manifest_document, manifest_in_full, manifest_list,

@@ -44,7 +44,10 @@ pub use build::request::{
     LayoutReference, NamedContextSource, OnFailure, Output, OutputFile, PlatformSplit, PullPolicy, Squash,
 };
 pub use build::step_failure::StepFailure;
-pub use builds::followed_build::FollowedBuild;
+pub use builds::{
+    followed_build::FollowedBuild,
+    unknown_step::{UnknownStep, find_step},
+};
 pub use containers::{
     Attached, CommitLayers, CommitRequest, Committed, ContainerEnd, ContainerFiles, ContainerRequest,
     ContainerSizes, ContainerStdio, During, ExecPrivileges, ExecRequest, ExecStreams, FirstFiles,
@@ -64,7 +67,7 @@ pub use error::hint::{Hint, ImageHolder};
 pub use error::network_error::NetworkError;
 pub use error::pause_error::PauseError;
 pub use error::start_failure::StartFailure;
-pub use error::unknown_container::UnknownContainer;
+pub use error::unknown_name::UnknownName;
 pub use failed_steps::{DebugError, DebugRequest, FoundStep, Nothing};
 pub use git::GitError;
 pub use guest::devices::DeviceOption;

@@ -124,6 +124,16 @@ pub fn runnable_platforms() -> Vec<Platform> {
     [host.clone()].into_iter().chain(others).collect()
 }
 
+/// True if an emulator runs the programs of `platform`, of which it is known that they run. A processor may run those of an older
+/// one by itself; where the kernel's list cannot be seen, only these count as its own.
+pub(crate) fn is_emulated(platform: &Platform) -> bool {
+    let (host, other) = (Platform::host().architecture, platform.architecture.as_str());
+    let is_registered =
+        |program: &[u8]| Registration::of(program).is_some_and(|(_, found)| found.is_enabled());
+    let is_own = other == host || matches!((host.as_str(), other), ("amd64", "386") | ("arm64", "arm"));
+    !is_own || (other != host && probe::program(other).is_some_and(|program| is_registered(&program)))
+}
+
 /// Why `program`, which is for `architecture`, does not run.
 fn fault(architecture: &str, program: &[u8]) -> EmulatorFault {
     let list = Path::new(LIST);

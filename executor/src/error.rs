@@ -325,6 +325,8 @@ pub enum ExecutorError {
     SecretNotFound {
         /// Its id.
         id: String,
+        /// One that the caller has, with an id near to it.
+        near: Option<String>,
     },
     /// A RUN cannot do without an agent that the caller does not have.
     #[error("unset ssh forward key {id}")]

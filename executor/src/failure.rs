@@ -121,7 +121,7 @@ mod tests {
         let command = || "x".to_owned();
         let call =
             |number| SysError::Call { call: "mount", subject: "x".to_owned(), source: io_error(number) };
-        let exec = SpawnError::Exec { command: "x".into(), source: io_error(EACCES) };
+        let exec = SpawnError::Exec { command: "x".into(), script: None, source: io_error(EACCES) };
         let setup = SpawnError::Setup { call: "mount x".to_owned(), source: io_error(ENOENT) };
         let opened =
             |number| SpawnError::ImagePath { path: "/x".to_owned(), source: io_error(number) }.into();

@@ -5,6 +5,7 @@ use crate::{
     ExecutorError, GivenDevices, HostFiles, Identity, Isolation,
     host_files::{Addresses, HostNames},
     mounts::host_file,
+    script_fault::explained,
     snapshot::RootMount,
 };
 use rbuild_oci::ImagePath;
@@ -94,7 +95,7 @@ impl Guest<'_> {
         mounts.extend(self.mounts);
         mounts.extend(self.given.mounts(root.view())?);
         let privileges = Privileges { devices: self.given.devices.clone(), ..self.privileges.clone() };
-        Ok(start(&SandboxSpec {
+        let started = start(&SandboxSpec {
             root: root.as_fd(),
             root_access: self.root_access,
             process: Process {
@@ -119,7 +120,11 @@ impl Guest<'_> {
             terminal: self.terminal,
             gate: self.gate,
             stdio: self.stdio,
-        })?)
+        });
+        started.map_err(|error| {
+            let program = command.first().map(OsString::as_os_str).unwrap_or_default();
+            explained(error, root.view(), (program, &environment), self.directory).into()
+        })
     }
 }
 

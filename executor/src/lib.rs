@@ -52,6 +52,7 @@ mod processes;
 mod relay;
 mod rooted;
 mod run;
+mod script_fault;
 mod select;
 mod shown_files;
 mod snapshot;

@@ -1,7 +1,8 @@
 //! What rbuild finds on this machine, for people who want to know it before something is missing.
 
 use crate::{
-    Isolation, Overlays, Snapshots, named_network::check_network_programs, pasta, runnable_platforms,
+    Isolation, Overlays, Snapshots, emulation::is_emulated, named_network::check_network_programs, pasta,
+    runnable_platforms,
 };
 use rbuild_cache::Store;
 use std::{fs, path::Path};
@@ -11,6 +12,8 @@ use std::{fs, path::Path};
 pub struct Machine {
     /// The release of the kernel.
     pub kernel: String,
+    /// Its name.
+    pub name: String,
     /// The name of the system.
     pub system: String,
     /// Processors that this process may use.
@@ -19,6 +22,8 @@ pub struct Machine {
     pub memory: u64,
     /// 2 if all control groups are in the one hierarchy of version 2, else 1.
     pub cgroup_version: u8,
+    /// True if control groups limit the memory of what root runs here.
+    pub limits_memory: bool,
     /// True if roots are overlays, and no copies.
     pub has_overlays: bool,
     /// What may be missing.
@@ -46,12 +51,18 @@ impl Machine {
         };
         let memory = field(&file("/proc/meminfo"), "MemTotal:");
         let kilobytes = memory.and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok());
+        let is_there = |path: &str| Path::new(path).exists();
+        let controllers = file("/sys/fs/cgroup/cgroup.controllers");
+        let has_memory =
+            controllers.split_whitespace().any(|name| name == "memory") || is_there("/sys/fs/cgroup/memory");
         Self {
             kernel: file("/proc/sys/kernel/osrelease").trim().to_owned(),
+            name: file("/proc/sys/kernel/hostname").trim().to_owned(),
             system: field(&file("/etc/os-release"), "PRETTY_NAME=").unwrap_or_default(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory: kilobytes.unwrap_or(0) * 1024,
-            cgroup_version: if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { 2 } else { 1 },
+            cgroup_version: if is_there("/sys/fs/cgroup/cgroup.controllers") { 2 } else { 1 },
+            limits_memory: isolation.is_root() && has_memory,
             has_overlays: overlays == Overlays::Writable,
             features: features(overlays, isolation),
         }
@@ -70,7 +81,7 @@ fn features(overlays: Overlays, isolation: &Isolation) -> Vec<MachineFeature> {
         true => check_network_programs(false).err().map(|error| error.to_string()),
         false => Some("they need root".to_owned()),
     };
-    let others = runnable_platforms().len() > 1;
+    let others = runnable_platforms().iter().any(is_emulated);
     let emulators =
         "none is registered: install the package qemu-user-static, or run the image tonistiigi/binfmt";
     vec![

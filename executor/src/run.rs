@@ -116,7 +116,13 @@ pub fn run(run: &Run<'_>, output: &mut dyn FnMut(&[u8])) -> Result<LayerDraft, R
         draft.remove_soon();
         return Err(ExecutorError::Canceled.into());
     }
-    let (failure, left) = ran?;
+    let (failure, left) = match ran {
+        // its root can be looked into
+        Err(error @ ExecutorError::CommandNotStarted { source: SandboxError::Spawn(_), .. }) => {
+            return Err(RunFailure { error: Box::new(error), changes: Some(draft) });
+        }
+        ran => ran?,
+    };
     let Some(error) = failure else {
         left?;
         return Ok(draft);

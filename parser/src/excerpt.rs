@@ -8,10 +8,14 @@ const RULE: &str = "--------------------";
 
 /// The most characters of a line that are shown.
 const MOST: usize = 2000;
+/// Characters that one takes which is shown as an escape.
+const ESCAPED: usize = 6;
+/// The most lines that are shown.
+const MOST_LINES: usize = 200;
 
 /// The box Docker prints for a place in a file: name and line, then the lines with two lines of context on either side
 /// of a single line, one around several. Ends with the lower rule, without a newline. Lines outside the file are left
-/// out, and very long ones are cut.
+/// out, very long ones are cut, and so are ranges of very many.
 #[must_use]
 pub fn excerpt(text: &str, file_name: &str, lines: Lines) -> String {
     let context = if lines.first == lines.last { 2 } else { 1 };
@@ -23,16 +27,27 @@ pub fn excerpt(text: &str, file_name: &str, lines: Lines) -> String {
         if number > to {
             break;
         }
+        if index + 1 - from >= MOST_LINES {
+            let _ = writeln!(out, "     | … to line {}", lines.last);
+            break;
+        }
         let mark = if (lines.first..=lines.last).contains(&number) { ">>> " } else { "    " };
-        let (line, cut) = match line.char_indices().nth(MOST) {
-            Some((end, _)) => (&line[..end], "…"),
-            None => (line, ""),
-        };
+        let (line, cut) = shortened(line);
         // writing to a String cannot fail
         let _ = writeln!(out, "{number:>4} | {mark}{line}{cut}");
     }
     out.push_str(RULE);
     out
+}
+
+/// The beginning of a line, and what says that it is no more than that.
+fn shortened(line: &str) -> (&str, &str) {
+    let mut shown = 0;
+    let end = line.char_indices().find(|(_, character)| {
+        shown += if character.is_control() { ESCAPED } else { 1 };
+        shown > MOST
+    });
+    end.map_or((line, ""), |(end, _)| (&line[..end], "…"))
 }
 
 #[cfg(test)]
@@ -53,6 +68,14 @@ mod tests {
     fn a_long_line_is_cut() {
         let shown = excerpt(&"é".repeat(70_000), "F", Lines { first: 1, last: 1 });
         assert!(shown.contains(&format!("{}…\n", "é".repeat(2000))) && shown.len() < 4200);
+    }
+
+    #[test]
+    fn bytes_that_are_escaped_and_many_lines_are_cut() {
+        let shown = excerpt(&"\0".repeat(10_240), "F", Lines { first: 1, last: 1 });
+        assert!(shown.contains(&format!(">>> {}…\n", "\0".repeat(333))), "{shown}");
+        let shown = excerpt(&"RUN a\\\n".repeat(1000), "F", Lines { first: 3, last: 900 });
+        assert!(shown.ends_with(" 201 | >>> RUN a\\\n     | … to line 900\n--------------------"), "{shown}");
     }
 
     #[test]

@@ -163,6 +163,20 @@ impl StageGraph {
         Err(error)
     }
 
+    /// `error` about the base of the stage `id`, and the argument that was probably meant by one that FROM mentions and nothing declares.
+    fn naming_argument(&self, error: PlanError, id: NodeId) -> PlanError {
+        let Some(index) = self.nodes[id].file_stage else { return error };
+        let Input { dockerfile, globals, .. } = &self.input;
+        let image = &dockerfile.stages[index].from.value.image.value;
+        let expanded = expand_word(image, dockerfile.directives.escape, &globals.env);
+        let is_declared = |name: &String| globals.arguments.iter().any(|argument| argument.name == *name);
+        let declared = globals.arguments.iter().map(|argument| argument.name.as_str());
+        match unset_in(&expanded).iter().find(|name| !is_declared(name)) {
+            Some(name) => error.suggesting(name, declared.chain(globals.env.names())),
+            None => error,
+        }
+    }
+
     fn report_undeclared(&mut self, unset: &[String], lines: Lines) {
         let globals = &self.input.globals;
         let known =
@@ -309,7 +323,9 @@ impl StageGraph {
                         self.nodes[id].platform = self.input.options.target_platform().clone();
                     }
                     let platform = self.nodes[id].platform.clone();
-                    self.nodes[id].base = self.outside_base(&written, &platform, lines, Purpose::Base)?;
+                    self.nodes[id].base = self
+                        .outside_base(&written, &platform, lines, Purpose::Base)
+                        .map_err(|error| self.naming_argument(error, id))?;
                 }
                 Base::Scratch | Base::Image(..) | Base::Directory(_) => {}
             }

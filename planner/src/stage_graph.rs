@@ -196,14 +196,39 @@ impl StageGraph {
         if missing { Err(self) } else { Ok(ResolvedGraph { graph: self, reachable }) }
     }
 
-    /// The stage or well-known image that was probably meant by `written`, an image that cannot be found.
+    /// The stage, named context or well-known image that was probably meant by `written`, an image that cannot be found.
     #[must_use]
     pub fn image_suggestion(&self, written: &str) -> Option<String> {
         const WELL_KNOWN: [&str; 7] = ["alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora"];
         let latest = WELL_KNOWN.map(|name| format!("{name}:latest"));
         let stages = self.nodes.iter().filter_map(|node| node.shown_name.as_deref());
+        let invented: Vec<&str> = stages.chain(self.context_names().map(|(_, name)| name)).collect();
         let images = WELL_KNOWN.iter().zip(&latest).flat_map(|(name, latest)| [*name, latest.as_str()]);
-        rbuild_parser::suggest(written, stages.chain(images)).map(str::to_owned)
+        let near = rbuild_parser::alike(written, &invented);
+        near.or_else(|| rbuild_parser::suggest(written, images)).map(str::to_owned)
+    }
+
+    /// The named contexts that nothing uses, though something nearly does: each with the name that it is looked up by.
+    #[must_use]
+    pub fn misspelt_contexts(&self) -> Vec<(String, String)> {
+        let (mut used, mut others) = (Vec::new(), Vec::new());
+        for node in &self.nodes {
+            for name in node.name.iter().chain([&node.written]) {
+                match self.input.contexts.find(name, &node.platform) {
+                    Some(key) => used.push(key),
+                    None => others.push(name.as_str()),
+                }
+            }
+        }
+        let unused = self.context_names().filter(|(key, _)| !used.contains(key));
+        let near = |name| Some((name, rbuild_parser::alike(name, &others)?));
+        unused.filter_map(|(_, name)| near(name)).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+    }
+
+    /// The named contexts, each with its name, without a platform.
+    fn context_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let keys = self.input.options.named_contexts.keys();
+        keys.map(|key| (key.as_str(), key.split_once("::").map_or(key.as_str(), |(name, _)| name)))
     }
 
     /// The nodes that are needed.

@@ -13,7 +13,7 @@ use crate::{
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// A build whose logs take fewer bytes does not check the logs of others, because many such logs fit into any budget,
@@ -65,17 +65,17 @@ pub(super) fn enforce(
     Ok(())
 }
 
-/// Removes the logs of all builds that do not run; returns how many bytes that frees.
-pub(super) fn remove_logs(builds: &Path, running: &Path) -> Result<u64, StoreError> {
-    let mut freed = 0;
+/// The directories of the logs of all builds that do not run, each with its bytes.
+pub(super) fn ended_logs(builds: &Path, running: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    let mut ended = Vec::new();
     for id in logged_builds(builds)? {
         if !Running::is(running, &id)? {
             let logs = log_directory(builds, &id);
-            freed += tree_size(&logs);
-            remove_tree(&logs)?;
+            let bytes = tree_size(&logs);
+            ended.push((logs, bytes));
         }
     }
-    Ok(freed)
+    Ok(ended)
 }
 
 /// Removes the oldest files of lines; returns the builds of the others, numbered from the newest.

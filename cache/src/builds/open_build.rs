@@ -51,9 +51,9 @@ impl Store {
         self.at("builds/logs")
     }
 
-    /// Removes what the steps of builds that have ended wrote; returns how many bytes that frees.
-    pub(crate) fn remove_logs(&self) -> Result<u64, StoreError> {
-        budget::remove_logs(&self.builds_dir(), &self.running_builds())
+    /// The directories of what the steps of builds that have ended wrote, each with its bytes.
+    pub(crate) fn ended_logs(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+        budget::ended_logs(&self.builds_dir(), &self.running_builds())
     }
 
     pub(super) fn running_builds(&self) -> PathBuf {

@@ -124,6 +124,8 @@ pub(super) fn expired(inventory: &Inventory, now: SystemTime) -> HashSet<CacheKe
 /// What of the cache goes.
 #[derive(Debug, Default)]
 pub(super) struct Evictions {
+    /// Something has to go.
+    pub(super) is_over_limit: bool,
     /// Records, and what took each of them.
     pub(super) records: HashMap<CacheKey, EvictedBy>,
     /// Cache mounts, by their directories.
@@ -145,14 +147,15 @@ pub(super) fn evictions(
     let cache = Cache::new(inventory, &usable, facts, store.now().into());
     let mut candidates = cache.layers(options);
     candidates.extend(cache.mounts(options));
-    let gone: HashSet<CachePart> = match &options.limit {
+    let all = cache.total + facts.failed_bytes;
+    let keep = options.limit.as_ref().and_then(|limit| limit.keep(all, store));
+    let gone: HashSet<CachePart> = match keep {
         None => candidates.into_iter().map(|candidate| candidate.part).collect(),
-        Some(limit) => match limit.keep(cache.total, store) {
-            None => candidates.into_iter().map(|candidate| candidate.part).collect(),
-            Some(keep) => choose(candidates, &cache.needs, (cache.total, keep)),
-        },
+        // what failed steps left goes first
+        Some(keep) => choose(candidates, &cache.needs, (cache.total, keep)),
     };
-    let mut evictions = Evictions::default();
+    let mut evictions =
+        Evictions { is_over_limit: keep.is_none_or(|keep| keep < all), ..Evictions::default() };
     evictions.records.extend(useless.into_iter().map(|(key, _)| (*key, EvictedBy::Lost)));
     let taken = usable.iter().filter(|(_, record)| gone.contains(&CachePart::Layer(record.layer)));
     evictions.records.extend(taken.map(|(key, _)| (*key, options.by)));
@@ -169,6 +172,8 @@ pub(super) struct Facts<'a> {
     pub(super) mounts: &'a [MountUsage],
     /// When layers were last used by builds that made nothing.
     pub(super) recent: &'a HashMap<LayerId, Timestamp>,
+    /// Bytes that failed steps left and that may go.
+    pub(super) failed_bytes: u64,
 }
 
 /// The build cache as one collection sees it.
@@ -256,6 +261,11 @@ impl PruneOptions {
     /// True if the records to take are all, but for their age.
     pub(super) fn takes_all_records(&self) -> bool {
         self.records == RecordPrune::All && self.only_parts.is_none() && self.limit.is_none()
+    }
+
+    /// True if what failed steps left is among what may go.
+    pub(super) fn may_take_failed_steps(&self) -> bool {
+        self.records != RecordPrune::Useless && self.only_parts.is_none()
     }
 
     /// True if a part of the cache that was last used then is among those that may go.

@@ -38,6 +38,8 @@ pub struct PruneReport {
     pub blobs: usize,
     /// Cache mounts removed.
     pub mounts: Vec<MountUsage>,
+    /// What failed steps left that was removed, by its names.
+    pub failed_steps: Vec<String>,
     /// Bytes freed on the disk; of a collection that only reports, those that would be.
     pub freed_bytes: u64,
 }
@@ -60,22 +62,32 @@ impl Store {
             EvictedBy::MaxUsedSpace | EvictedBy::MinFreeSpace | EvictedBy::Lost => self.mount_usage()?,
         };
         let recent = self.recent_uses();
-        let facts = Facts { layers: &layers, mounts: &mounts, recent: &recent };
+        let failed_steps = match options.may_take_failed_steps() {
+            true => self.failed_steps(options.older_than)?,
+            false => Vec::new(),
+        };
+        let failed_bytes = match options.by {
+            EvictedBy::Prune => failed_steps.iter().map(|(_, bytes)| bytes).sum(),
+            // the budget of a store does not count them
+            EvictedBy::MaxUsedSpace | EvictedBy::MinFreeSpace | EvictedBy::Lost => 0,
+        };
+        let facts = Facts { layers: &layers, mounts: &mounts, recent: &recent, failed_bytes };
         let mut collection = Collection::new(self, &layers, options.effect);
         let decided = {
             let _one = FileLock::wait(&self.at("locks/prune"), LockMode::Exclusive, OnUnlock::Keep)?;
             self.index(|index| collection.everything(options, &facts, index))
         };
+        let is_over_limit = collection.is_over_limit;
         let mut report = collection.remove()?;
         decided?;
+        let failed_steps = if is_over_limit { failed_steps } else { Vec::new() };
         report.freed_bytes += swept;
         let takes_all = options.takes_all_records() && options.older_than.is_none();
         if removes {
             self.remove_dead_locks()?;
-            report.freed_bytes += if takes_all { self.remove_logs()? } else { 0 };
-            if options.records != RecordPrune::Useless && options.only_parts.is_none() {
-                report.freed_bytes += self.remove_failed_steps(options.older_than)?;
-            }
+        }
+        self.what_explains(takes_all, &failed_steps, (options.effect, &mut report))?;
+        if removes {
             if options.records == RecordPrune::All {
                 remove_files(&self.at("contexts"))?;
             }
@@ -108,6 +120,27 @@ impl Store {
         decided.map(|()| report)
     }
 
+    /// Removes what only tells of builds, or reports it: all logs, and what failed steps left.
+    fn what_explains(
+        &self,
+        takes_logs: bool,
+        failed_steps: &[(String, u64)],
+        (effect, report): (Effect, &mut PruneReport),
+    ) -> Result<(), StoreError> {
+        for (logs, bytes) in if takes_logs { self.ended_logs()? } else { Vec::new() } {
+            if effect == Effect::Remove {
+                remove_tree(&logs)?;
+            }
+            report.freed_bytes += bytes;
+        }
+        for (name, bytes) in failed_steps {
+            let bytes = if effect == Effect::Remove { self.remove_failed_step(name)? } else { *bytes };
+            report.failed_steps.push(name.clone());
+            report.freed_bytes += bytes;
+        }
+        Ok(())
+    }
+
     /// A lock file whose owner was killed stays behind; taking and dropping its lock removes it.
     fn remove_dead_locks(&self) -> Result<(), StoreError> {
         for directory in ["locks/steps", "locks/layers", "locks/owners", "locks/pauses", "locks/failed"] {
@@ -123,6 +156,8 @@ struct Collection<'a> {
     store: &'a Store,
     layers: &'a LayerFacts,
     effect: Effect,
+    /// The build cache has to become smaller.
+    is_over_limit: bool,
     /// Renamed trees and files, yet to be removed.
     aside: Vec<Aside>,
     report: PruneReport,
@@ -137,7 +172,14 @@ struct Aside {
 
 impl<'a> Collection<'a> {
     fn new(store: &'a Store, layers: &'a LayerFacts, effect: Effect) -> Self {
-        Self { store, layers, effect, aside: Vec::new(), report: PruneReport::default() }
+        Self {
+            store,
+            layers,
+            effect,
+            is_over_limit: false,
+            aside: Vec::new(),
+            report: PruneReport::default(),
+        }
     }
 
     /// Takes away the names of everything that `options` selects, and of all garbage.
@@ -148,19 +190,26 @@ impl<'a> Collection<'a> {
         index: &Index<'_>,
     ) -> Result<(), StoreError> {
         let _gate = self.gate()?;
-        if self.effect == Effect::Remove && (options.takes_all_records() || options.by != EvictedBy::Prune) {
-            self.store.forget_web_sources(options.older_than)?;
-            self.store.forget_known_contexts(options.older_than)?;
+        let forgets_sources = options.takes_all_records() || options.by != EvictedBy::Prune;
+        if forgets_sources {
+            if self.effect == Effect::Remove {
+                self.store.forget_web_sources(options.older_than)?;
+                self.store.forget_known_contexts(options.older_than)?;
+            }
             for (repository, _unused) in self.store.old_git_repositories(options.older_than)? {
                 self.take(&repository, tree_size(&repository), 0)?;
             }
         }
         let mut inventory = Inventory::take_all(self.store, index)?;
+        if forgets_sources {
+            inventory.web_blobs = self.store.remembered_web_blobs(options.older_than)?;
+        }
         self.images(policy::images(options, self.store, &inventory), &mut inventory)?;
         let now = self.store.now();
         let expired = policy::expired(&inventory, now);
         inventory.records.retain(|(key, _)| !expired.contains(key));
         let evicted = policy::evictions(options, (self.store, &inventory), index, facts);
+        self.is_over_limit = evicted.is_over_limit;
         let goes = |(key, _): &(CacheKey, CacheRecord)| evicted.records.contains_key(key);
         (self.report.records, inventory.records) = inventory.records.into_iter().partition(goes);
 

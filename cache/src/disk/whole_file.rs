@@ -146,12 +146,17 @@ pub(crate) fn remove(path: &Path) -> Result<bool, StoreError> {
 pub(crate) fn remove_unused(directory: &Path, limit: Option<Timestamp>) -> Result<(), StoreError> {
     for name in list(directory)? {
         let path = directory.join(&name);
-        let used = fs::metadata(&path).and_then(|file| file.modified()).map(Timestamp::from);
-        if limit.is_none_or(|limit| used.is_ok_and(|used| used < limit)) {
+        if is_unused(&path, limit) {
             remove(&path)?;
         }
     }
     Ok(())
+}
+
+/// True if a file was last used before `limit`; with `None` any is.
+pub(crate) fn is_unused(path: &Path, limit: Option<Timestamp>) -> bool {
+    let used = || fs::metadata(path).and_then(|file| file.modified()).map(Timestamp::from);
+    limit.is_none_or(|limit| used().is_ok_and(|used| used < limit))
 }
 
 /// Marks a file as just used: it keeps a running collection from taking a blob, and says how old a use is.

@@ -20,20 +20,31 @@ const CHOSEN: &str = ".chosen";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BuilderName(String);
 
-/// What is no name of a builder. The words are Docker's.
+/// What is no name of a builder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid name {0}, name needs to start with a letter and may not contain symbols, except ._-")]
-pub struct InvalidBuilderName(String);
+pub enum InvalidBuilderName {
+    /// It has other characters. The words are Docker's.
+    #[error("invalid name {0}, name needs to start with a letter and may not contain symbols, except ._-")]
+    Symbols(String),
+    /// No file could have that name.
+    #[error("invalid name of {0} bytes, a name has at most {LONGEST}")]
+    Long(usize),
+}
 
 impl FromStr for BuilderName {
     type Err = InvalidBuilderName;
 
     fn from_str(text: &str) -> Result<Self, InvalidBuilderName> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        let is_name = text.len() <= LONGEST
-            && text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && text.chars().all(good);
-        if is_name { Ok(Self(text.to_ascii_lowercase())) } else { Err(InvalidBuilderName(text.to_owned())) }
+        if text.len() > LONGEST {
+            return Err(InvalidBuilderName::Long(text.len()));
+        }
+        let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(good);
+        if is_name {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(InvalidBuilderName::Symbols(text.to_owned()))
+        }
     }
 }
 

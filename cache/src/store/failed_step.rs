@@ -2,7 +2,7 @@
 //! files that some of its mounts showed (`mounts/<n>`), and a description (`step.json`) that the engine writes and reads.
 //!
 //! They are few and small, and nothing depends on them: a new one takes the place of the oldest, and a collection of the build
-//! cache takes them all. One that a shell looks into is locked, and stays.
+//! cache that has to take something takes them all. One that a shell looks into is locked, and stays.
 
 use super::LayerDraft;
 use crate::{
@@ -122,19 +122,42 @@ impl Store {
         Ok(directory.exists().then_some(FailedStepFiles { directory, _lock: lock }))
     }
 
-    /// Removes what failed steps left that failed before `before`, all of it without such a time, except what a shell looks into;
-    /// returns how many bytes that frees.
+    /// The names of the steps that failed before `before`, of all of them without such a time, but of those that a shell looks into;
+    /// each with the bytes that it left.
+    ///
+    /// # Errors
+    /// An I/O error when they cannot be listed or locked.
+    pub fn failed_steps(&self, before: Option<Timestamp>) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut found = Vec::new();
+        for (name, failed) in self.failed_names()? {
+            let is_old = before.is_none_or(|before| Timestamp::from(failed) < before);
+            if is_old && FileLock::attempt(&self.failed_lock(&name), OnUnlock::Remove)?.is_some() {
+                let bytes = tree_size(&self.failed_dir().join(&name));
+                found.push((name, bytes));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Removes what a failed step left, unless a shell looks into it; returns how many bytes that frees.
     ///
     /// # Errors
     /// An I/O error when something cannot be removed.
-    pub fn remove_failed_steps(&self, before: Option<Timestamp>) -> Result<u64, StoreError> {
-        let mut freed = 0;
-        for (name, failed) in self.failed_names()? {
-            if before.is_none_or(|before| Timestamp::from(failed) < before) {
-                freed += self.remove_failed_step(&name)?;
-            }
+    pub fn remove_failed_step(&self, name: &str) -> Result<u64, StoreError> {
+        let Some(_lock) = FileLock::attempt(&self.failed_lock(name), OnUnlock::Remove)? else {
+            return Ok(0);
+        };
+        let directory = self.failed_dir().join(name);
+        let bytes = tree_size(&directory);
+        // in temporary space a killed process leaves what others sweep
+        let aside = self.space().path("failed")?;
+        match fs::rename(&directory, &aside) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            renamed => renamed.map_err(StoreError::on("remove", &directory))?,
         }
-        Ok(freed)
+        remove_tree(&aside)?;
+        Ok(bytes)
     }
 
     /// Bytes of what failed steps left.
@@ -154,22 +177,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    fn remove_failed_step(&self, name: &str) -> Result<u64, StoreError> {
-        let Some(_lock) = FileLock::attempt(&self.failed_lock(name), OnUnlock::Remove)? else {
-            return Ok(0);
-        };
-        let directory = self.failed_dir().join(name);
-        let bytes = tree_size(&directory);
-        // in temporary space a killed process leaves what others sweep
-        let aside = self.space().path("failed")?;
-        match fs::rename(&directory, &aside) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            renamed => renamed.map_err(StoreError::on("remove", &directory))?,
-        }
-        remove_tree(&aside)?;
-        Ok(bytes)
     }
 
     /// The names, each with the time at which its step failed.

@@ -7,6 +7,7 @@ use crate::{
 };
 use rbuild_oci::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 const DIRECTORY: &str = "sources/web";
 
@@ -50,9 +51,19 @@ impl Store {
 
     /// The blobs of all files of the web.
     pub(crate) fn web_blobs(&self) -> Result<Vec<Digest>, StoreError> {
+        self.blobs_of_web(|_| true)
+    }
+
+    /// The blobs of the files of the web that [`Store::forget_web_sources`] would leave.
+    pub(crate) fn remembered_web_blobs(&self, limit: Option<Timestamp>) -> Result<Vec<Digest>, StoreError> {
+        self.blobs_of_web(|path| !whole_file::is_unused(path, limit))
+    }
+
+    fn blobs_of_web(&self, counts: impl Fn(&Path) -> bool) -> Result<Vec<Digest>, StoreError> {
         let mut blobs = Vec::new();
-        for name in list(&self.at(DIRECTORY))? {
-            let read = whole_file::read(&self.at(&format!("{DIRECTORY}/{name}")))?;
+        let paths = list(&self.at(DIRECTORY))?.into_iter().map(|name| self.at(DIRECTORY).join(name));
+        for path in paths.filter(|path| counts(path)) {
+            let read = whole_file::read(&path)?;
             let source = read.and_then(|bytes| serde_json::from_slice::<WebSource>(&bytes).ok());
             blobs.extend(source.map(|source| source.digest));
         }

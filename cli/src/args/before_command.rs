@@ -1,9 +1,13 @@
 //! Docker's options that stand before the command: `docker --config DIR ps`. A line without a command is a build, whose flags have
-//! some of the same names, so that these are read only before a command.
+//! some of the same names, so that these are read only before a command. Docker's plugin has some of its own, before a command of it:
+//! `buildx --builder NAME build`.
 
-use super::known_flags::{
-    KnownFlag,
-    Takes::{Switch, Value},
+use super::{
+    known_flags::{
+        KnownFlag,
+        Takes::{Switch, Value},
+    },
+    words::{first_own_word, words_of_root},
 };
 use crate::error::UsageError;
 use clap::Command;
@@ -16,9 +20,12 @@ pub(crate) struct BeforeCommand {
     pub(crate) config: Option<String>,
     /// Names of options without an effect.
     pub(crate) idle: Vec<&'static str>,
+    /// The builder that is asked to do the work of a command of `buildx`.
+    pub(crate) builder: Option<String>,
 }
 
-const OPTIONS: [KnownFlag; 10] = [
+const OPTIONS: [KnownFlag; 11] = [
+    ("builder", None, Value),
     ("config", None, Value),
     ("context", Some('c'), Value),
     ("debug", Some('D'), Switch),
@@ -31,6 +38,9 @@ const OPTIONS: [KnownFlag; 10] = [
     ("tlsverify", None, Switch),
 ];
 
+/// Those of the plugin.
+const OF_BUILDX: [KnownFlag; 2] = [("builder", None, Value), ("debug", Some('D'), Switch)];
+
 const LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
 
 impl BeforeCommand {
@@ -39,33 +49,44 @@ impl BeforeCommand {
     /// # Errors
     /// Names the first that asks for something which rbuild does not have.
     pub(crate) fn take(words: &mut Vec<OsString>, root: &Command) -> Result<Self, UsageError> {
-        let (mut given, mut kept, mut at) = (Vec::new(), Vec::new(), 1);
-        while let Some(word) = words.get(at) {
-            if let Some(count) = words_of_root(word) {
-                kept.extend(words[at..].iter().take(count).cloned());
-                at += count;
-            } else if let Some((name, value, count)) = option(&words[at..]) {
-                given.push((name, value));
-                at += count;
-            } else {
-                break;
-            }
-        }
-        let next = words.get(at).and_then(|word| word.to_str());
+        let Leading { given, kept, end } = Leading::of(words, 1, &OPTIONS);
+        let next = words.get(end).and_then(|word| word.to_str()).unwrap_or_default();
         let is_command = |word: &str| {
-            matches!(word, "help" | "--help" | "--version") || root.find_subcommand(word).is_some()
+            matches!(word, "help" | "-h" | "--help" | "-v" | "-V" | "--version")
+                || root.find_subcommand(word).is_some()
         };
-        if given.is_empty() || !next.is_some_and(is_command) {
-            return Ok(Self::default());
+        let mut found = Self::default();
+        if !given.is_empty() && is_command(next) {
+            found.add(given, next)?;
+            words.splice(1..end, kept);
         }
-        words.splice(1..at, kept);
-        Self::of(given)
+        found.take_from_plugin(words);
+        Ok(found)
     }
 
-    fn of(given: Vec<(&'static str, String)>) -> Result<Self, UsageError> {
-        let mut found = Self::default();
+    /// Takes the options between `buildx` and its command.
+    fn take_from_plugin(&mut self, words: &mut Vec<OsString>) {
+        let Some(first) = first_own_word(words).filter(|at| words[*at] == "buildx") else { return };
+        let Leading { given, kept, end } = Leading::of(words, first + 1, &OF_BUILDX);
+        words.splice(first + 1..end, kept);
         for (name, value) in given {
             match (name, value.as_str()) {
+                ("builder", _) => self.builder = Some(value).filter(|name| !name.is_empty()),
+                (_, "false" | "0") => {}
+                (name, _) => self.idle.push(name),
+            }
+        }
+    }
+
+    fn add(&mut self, given: Vec<Given>, command: &str) -> Result<(), UsageError> {
+        let found = self;
+        for (name, value) in given {
+            match (name, value.as_str()) {
+                ("builder", value) => {
+                    let message =
+                        format!("--builder stands after the command: rbuild {command} --builder {value}");
+                    return Err(UsageError::refused(message));
+                }
                 ("config", _) => found.config = Some(value).filter(|directory| !directory.is_empty()),
                 ("context", "" | "default") | ("debug" | "tls" | "tlsverify", "false" | "0") => {}
                 ("log-level", level) if !LEVELS.contains(&level) => {
@@ -78,42 +99,72 @@ impl BeforeCommand {
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 
-/// How many words rbuild's own option takes; `None` for another word.
-pub(super) fn words_of_root(word: &OsString) -> Option<usize> {
-    match word {
-        word if word == "--root" => Some(2),
-        word if word.as_encoded_bytes().starts_with(b"--root=") => Some(1),
-        _ => None,
+/// An option's name and its value.
+type Given = (&'static str, String);
+
+/// The options at a place of the command line.
+struct Leading {
+    given: Vec<Given>,
+    /// Words between them that are rbuild's own options.
+    kept: Vec<OsString>,
+    /// Where they end.
+    end: usize,
+}
+
+impl Leading {
+    fn of(words: &[OsString], begin: usize, known: &[KnownFlag]) -> Self {
+        let mut found = Self { given: Vec::new(), kept: Vec::new(), end: begin };
+        while let Some(word) = words.get(found.end) {
+            if let Some(count) = words_of_root(word) {
+                found.kept.extend(words[found.end..].iter().take(count).cloned());
+                found.end += count;
+            } else if let Some((given, count)) = options(&words[found.end..], known) {
+                found.given.extend(given);
+                found.end += count;
+            } else {
+                break;
+            }
+        }
+        found
     }
 }
 
-/// The option that `words` begin with, its value, and how many words it takes.
-fn option(words: &[OsString]) -> Option<(&'static str, String, usize)> {
+/// The options of the first of `words`, and how many words they take: one with a long name, or several of one letter each.
+fn options(words: &[OsString], known: &[KnownFlag]) -> Option<(Vec<Given>, usize)> {
     let word = words.first()?.to_str()?;
-    let (known, inline) = match word.strip_prefix("--") {
-        Some(long) => {
-            let (name, value) =
-                long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-            (OPTIONS.iter().find(|(known, ..)| *known == name)?, value)
-        }
-        None => {
-            let mut letters = word.strip_prefix('-')?.chars();
-            let letter = letters.next();
-            let rest = Some(letters.as_str()).filter(|rest| !rest.is_empty());
-            let known = OPTIONS.iter().find(|(_, known, _)| known.is_some() && *known == letter)?;
-            (known, rest.map(|rest| rest.strip_prefix('=').unwrap_or(rest)))
-        }
-    };
-    let (name, _, takes) = *known;
-    match (takes, inline) {
-        (_, Some(value)) => Some((name, value.to_owned(), 1)),
-        (Value, None) => Some((name, words.get(1)?.to_str()?.to_owned(), 2)),
-        (Switch, None) => Some((name, "true".to_owned(), 1)),
+    let next = || Some((words.get(1)?.to_str()?.to_owned(), 2));
+    if let Some(long) = word.strip_prefix("--") {
+        let (name, inline) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+        let (name, _, takes) = *known.iter().find(|(known, ..)| *known == name)?;
+        let (value, count) = match (takes, inline) {
+            (_, Some(value)) => (value.to_owned(), 1),
+            (Value, None) => next()?,
+            (Switch, None) => ("true".to_owned(), 1),
+        };
+        return Some((vec![(name, value)], count));
     }
+    let mut given = Vec::new();
+    let mut letters = word.strip_prefix('-').filter(|letters| !letters.is_empty())?.chars();
+    while let Some(letter) = letters.next() {
+        let (name, _, takes) = *known.iter().find(|(_, known, _)| *known == Some(letter))?;
+        let rest = letters.as_str();
+        let (value, count) = match (takes, rest, rest.strip_prefix('=')) {
+            (_, _, Some(value)) => (value.to_owned(), 1),
+            (Switch, _, None) => {
+                given.push((name, "true".to_owned()));
+                continue;
+            }
+            (Value, "", None) => next()?,
+            (Value, value, None) => (value.to_owned(), 1),
+        };
+        given.push((name, value));
+        return Some((given, count));
+    }
+    Some((given, 1))
 }
 
 #[cfg(test)]
@@ -131,17 +182,31 @@ mod tests {
 
     #[test]
     fn options_before_a_command_are_docker_s_and_those_of_a_build_are_its_own() {
-        let of = |config: Option<&str>, idle: &[&'static str]| {
-            Ok(BeforeCommand { config: config.map(str::to_owned), idle: idle.to_vec() })
+        let of = |config: Option<&str>, idle: &[&'static str], builder: Option<&str>| {
+            Ok(BeforeCommand {
+                config: config.map(str::to_owned),
+                idle: idle.to_vec(),
+                builder: builder.map(str::to_owned),
+            })
         };
         for (line, options, rest) in [
-            ("rbuild --config /c ps -a", of(Some("/c"), &[]), "rbuild ps -a"),
-            ("rbuild --root /r --config=/c -c default ps", of(Some("/c"), &[]), "rbuild --root /r ps"),
-            ("rbuild -D -lwarn --tls=false images", of(None, &["debug", "log-level"]), "rbuild images"),
-            ("rbuild -c 512 -t x .", of(None, &[]), "rbuild -c 512 -t x ."),
-            ("rbuild --debug .", of(None, &[]), "rbuild --debug ."),
-            ("rbuild ps --config x", of(None, &[]), "rbuild ps --config x"),
-            ("rbuild --config", of(None, &[]), "rbuild --config"),
+            ("rbuild --config /c ps -a", of(Some("/c"), &[], None), "rbuild ps -a"),
+            ("rbuild --root /r --config=/c -c default ps", of(Some("/c"), &[], None), "rbuild --root /r ps"),
+            ("rbuild -D -lwarn --tls=false images", of(None, &["debug", "log-level"], None), "rbuild images"),
+            ("rbuild -Dl info ps", of(None, &["debug", "log-level"], None), "rbuild ps"),
+            ("rbuild -Dldebug debug ps", of(None, &["debug", "log-level"], None), "rbuild debug ps"),
+            ("rbuild -D=false -c=default ps", of(None, &[], None), "rbuild ps"),
+            ("rbuild -c 512 -t x .", of(None, &[], None), "rbuild -c 512 -t x ."),
+            ("rbuild --debug .", of(None, &[], None), "rbuild --debug ."),
+            ("rbuild --builder x .", of(None, &[], None), "rbuild --builder x ."),
+            ("rbuild ps --config x", of(None, &[], None), "rbuild ps --config x"),
+            ("rbuild --config", of(None, &[], None), "rbuild --config"),
+            ("rbuild buildx -D build .", of(None, &["debug"], None), "rbuild buildx build ."),
+            (
+                "rbuild -D --root /r buildx --builder=b --root /s build --debug .",
+                of(None, &["debug"], Some("b")),
+                "rbuild --root /r buildx --root /s build --debug .",
+            ),
         ] {
             assert_eq!(taken(line), (options, rest.to_owned()), "{line}");
         }
@@ -149,6 +214,7 @@ mod tests {
             ("rbuild -H unix:///run/docker.sock ps", "--host is not supported: there is no daemon"),
             ("rbuild --context far ps", "--context is not supported: there is no daemon"),
             ("rbuild --tlsverify ps", "--tlsverify is not supported"),
+            ("rbuild --builder x build .", "--builder stands after the command: rbuild build --builder x"),
             ("rbuild -l bogus ps", "Unable to parse logging level: bogus"),
         ] {
             let problem_found = taken(line).0.unwrap_err();

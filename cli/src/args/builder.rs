@@ -49,12 +49,29 @@ impl FlagTable for CreateFlags {
     ];
 }
 
+/// What was typed after `buildx ls`.
+#[derive(Debug, Args)]
+pub(crate) struct BuilderLsArgs {
+    /// table, json or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Do not shorten the platforms, which are never shortened
+    #[arg(long)]
+    no_trunc: bool,
+}
+
 /// What was typed after `buildx use`.
 #[derive(Debug, Args)]
 pub(crate) struct BuilderUseArgs {
     /// The builder's name
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Also for later, as without this flag: there is one endpoint
+    #[arg(long)]
+    default: bool,
+    /// For all endpoints, of which there is one
+    #[arg(long)]
+    global: bool,
 }
 
 /// What was typed after `buildx rm`.
@@ -63,7 +80,10 @@ pub(crate) struct BuilderRmArgs {
     /// The names; without one that which was chosen
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Do not fail for names that are not there
+    /// All names that it was given: the builder runs only while it builds
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all_inactive: bool,
+    /// Do not ask, and do not fail for names that are not there
     #[arg(short, long)]
     pub(crate) force: bool,
 }

@@ -30,6 +30,22 @@ pub(crate) fn mistake(error: &clap::Error, root: &Command) -> Option<Mistake> {
     }
 }
 
+/// The same error with the command's whole usage, which does not depend on what was typed, and without the advice to pass a flag as
+/// a value.
+pub(crate) fn without_guesses(mut error: clap::Error, root: &Command) -> clap::Error {
+    if let Some(usage) = text(&error, ContextKind::Usage) {
+        let usage = command_of(&usage, root).0.clone().render_usage();
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains(" as a value, use "));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
+    error
+}
+
 fn no_such_command(error: &clap::Error, root: &Command) -> Option<String> {
     let word = text(error, ContextKind::InvalidSubcommand)?;
     let (group, path) = command_of(&text(error, ContextKind::Usage)?, root);
@@ -43,6 +59,10 @@ fn no_such_command(error: &clap::Error, root: &Command) -> Option<String> {
     let what = if word == "events" {
         "the docker command 'events' is not supported: there is no daemon that sees all that happens; 'rbuild logs -f', 'rbuild wait' and \
          'rbuild ps' ask each container"
+            .to_owned()
+    } else if word == "bake" && group.get_name() == "buildx" {
+        "the docker command 'bake' is not supported: one 'rbuild build' has several results, each with an output of its own that names \
+         its target, as in '-o type=local,dest=out,target=test -t app'"
             .to_owned()
     } else if OTHERS.contains(&word.as_str()) {
         format!("the docker command '{word}' is not supported")
@@ -123,6 +143,11 @@ mod tests {
                 "rbuild events",
                 "the docker command 'events' is not supported: there is no daemon that sees all that happens; 'rbuild logs -f', \
                  'rbuild wait' and 'rbuild ps' ask each container",
+            ),
+            (
+                "rbuild buildx bake",
+                "the docker command 'bake' is not supported: one 'rbuild build' has several results, each with an output of its own that \
+                 names its target, as in '-o type=local,dest=out,target=test -t app'",
             ),
             ("rbuild container plugin x", "the docker command 'plugin' is not supported"),
             ("rbuild image lss", "'lss' is not a command; did you mean 'rbuild image ls'?"),

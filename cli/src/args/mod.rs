@@ -36,7 +36,7 @@ mod words;
 pub(crate) use before_command::BeforeCommand;
 pub(crate) use budget::BudgetFlags;
 pub(crate) use build::BuildArgs;
-pub(crate) use builder::{BuilderCreateArgs, BuilderRmArgs, BuilderStopArgs, BuilderUseArgs};
+pub(crate) use builder::{BuilderCreateArgs, BuilderLsArgs, BuilderRmArgs, BuilderStopArgs, BuilderUseArgs};
 pub(crate) use builds::{BuildsCommand, BuildsInspectArgs, BuildsLogsArgs, BuildsLsArgs, ExplainArgs};
 pub(crate) use cache::{
     CacheCommand, CacheMountCommand, CacheMountExportArgs, CacheMountImportArgs, CacheMountLsArgs,
@@ -63,7 +63,7 @@ pub(crate) use manifest::{
     ImagetoolsCommand, ImagetoolsCreateArgs, ImagetoolsInspectArgs, ManifestAnnotateArgs, ManifestCommand,
     ManifestCreateArgs, ManifestInspectArgs, ManifestPushArgs, ManifestRmArgs,
 };
-pub(crate) use mistakes::{Mistake, mistake};
+pub(crate) use mistakes::{Mistake, mistake, without_guesses};
 pub(crate) use network::{
     NetworkCommand, NetworkConnectArgs, NetworkCreateArgs, NetworkFlags, NetworkInspectArgs, NetworkLsArgs,
     NetworkPruneArgs, NetworkRmArgs, PortArgs,
@@ -346,7 +346,7 @@ pub(crate) enum BuildxCommand {
     /// Describe the builder, which is this program
     Inspect(Later<BuildxInspectArgs>),
     /// List the names of the builder
-    Ls,
+    Ls(Later<BuilderLsArgs>),
     /// Give the builder, which is this program, another name
     Create(Later<BuilderCreateArgs>),
     /// Choose a name of the builder

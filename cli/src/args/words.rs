@@ -1,7 +1,6 @@
 //! What clap has no rule for: a line without a command is a build, and everything after the image of `run` belongs to the
 //! container.
 
-use super::before_command::words_of_root;
 use clap::Command;
 use std::ffi::{OsStr, OsString};
 
@@ -15,6 +14,11 @@ pub(crate) fn complete(
     let Some(first) = first_own_word(&words) else { return words };
     let word = words[first].to_string_lossy().into_owned();
     if matches!(word.as_str(), "-h" | "--help" | "-V" | "--version") {
+        return words;
+    }
+    if word == "-v" {
+        // docker's letter for it, which no command has alone
+        words[first] = "--version".into();
         return words;
     }
     if word == "help" {
@@ -46,7 +50,7 @@ fn takes_command(command: &Command) -> bool {
 }
 
 /// Index of the first word that is not a flag of rbuild itself.
-fn first_own_word(words: &[OsString]) -> Option<usize> {
+pub(super) fn first_own_word(words: &[OsString]) -> Option<usize> {
     let mut at = 1;
     while let Some(word) = words.get(at) {
         match words_of_root(word) {
@@ -55,6 +59,15 @@ fn first_own_word(words: &[OsString]) -> Option<usize> {
         }
     }
     None
+}
+
+/// How many words rbuild's own option takes; `None` for another word.
+pub(super) fn words_of_root(word: &OsString) -> Option<usize> {
+    match word {
+        word if word == "--root" => Some(2),
+        word if word.as_encoded_bytes().starts_with(b"--root=") => Some(1),
+        _ => None,
+    }
 }
 
 /// Puts `--` after the image, which is the first word from `at` on that is neither a flag nor a flag's value.

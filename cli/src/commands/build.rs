@@ -221,8 +221,10 @@ impl Metadata<'_> {
 
 /// The meaning of `args`. A Dockerfile or context that comes from standard input is read.
 pub(super) fn settled(app: &App, args: BuildArgs) -> Result<BuildOptions, CliError> {
-    let builders = args.others.given.iter().filter(|(name, _)| *name == "builder");
-    builders.into_iter().try_for_each(|(_, name)| super::builders::exists(app, name))?;
+    match args.others.given.iter().rfind(|(name, _)| *name == "builder") {
+        Some((_, name)) => super::builders::exists(app, name)?,
+        None => super::builders::asked(app)?,
+    }
     let mut options = BuildOptions::new(args, &app.environment)?;
     for warning in &options.warnings {
         exit::warn(warning);

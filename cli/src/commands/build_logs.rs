@@ -9,7 +9,7 @@ use crate::{
     failure::in_one_line,
     streams::{print_data, print_log_lines, print_raw, print_step_output, stdout},
 };
-use rbuild::{BuildOutcome, BuildRecord, BuildState, Engine, RecordedStep};
+use rbuild::{BuildOutcome, BuildRecord, BuildState, Engine, RecordedStep, find_step};
 use serde_json::json;
 use std::{collections::BTreeMap, io::IsTerminal, thread, time::Duration};
 
@@ -56,12 +56,14 @@ pub(super) fn logs(app: &App, args: &BuildsLogsArgs) -> Result<(), CliError> {
     }
     let color = app.environment.color();
     if let Some(number) = only {
-        return match engine.build_log(&build.id, number)? {
-            Some(log) => print_step_output("", log, color),
-            // it wrote nothing
-            None if step(&build, number).is_some() => Ok(()),
-            None => Err(CliError::NoSuchStep { build: build.id.short().to_owned(), step: number }),
+        let log = engine.build_log(&build.id, number)?;
+        // the log of a build that runs may come before its plan
+        let Some(log) = log else {
+            let step = find_step(&build, number)?;
+            exit::tell(&format!("{} has written nothing", build_report::heading(number, Some(step))));
+            return Ok(());
         };
+        return print_step_output("", log, color);
     }
     for number in engine.build_logs(&build.id)? {
         let Some(log) = engine.build_log(&build.id, number)? else { continue };

@@ -1,16 +1,21 @@
 //! `buildx version`, `ls`, `inspect`, `create`, `use`, `stop` and `rm`, which scripts for docker call before and after they build.
 //! There is one builder, this program; what they make are other names of it.
 
+use super::prune::confirm;
 use crate::{
     app::App,
-    args::{BuilderCreateArgs, BuilderRmArgs, BuilderStopArgs, BuildxInspectArgs},
+    args::{
+        BuilderCreateArgs, BuilderLsArgs, BuilderRmArgs, BuilderStopArgs, BuilderUseArgs, BuildxInspectArgs,
+    },
     error::{CliError, UsageError},
     exit::tell,
     options::{no_further_builder, platforms},
-    streams::print,
+    streams::{print, print_data},
     table::aligned,
+    template::Template,
 };
 use rbuild::{BuilderName, Engine, InvalidBuilderName, Platform};
+use serde_json::json;
 
 /// The name by which docker knows the builder that is always there.
 const NAME: &str = "default";
@@ -22,15 +27,31 @@ pub(super) fn version() -> Result<(), CliError> {
     print(&format!("rbuild v{}\n", env!("CARGO_PKG_VERSION")))
 }
 
-/// Lists the names of the one builder.
-pub(super) fn list(app: &App) -> Result<(), CliError> {
+/// Lists the names of the one builder, for a template as docker has it.
+pub(super) fn list(app: &App, args: &BuilderLsArgs) -> Result<(), CliError> {
+    let template = match args.format.as_deref() {
+        None | Some("" | "table") => None,
+        Some("json") => Some(Template::parse("{{json .}}")?),
+        Some(text) => Some(Template::parse(text)?),
+    };
     let engine = app.engine()?;
-    let chosen = chosen(&engine)?;
+    let chosen = chosen(app, &engine)?;
+    let names = engine.builders()?.iter().map(BuilderName::to_string).collect::<Vec<_>>();
+    let all = names.iter().map(String::as_str).chain([NAME]);
+    if let Some(template) = template {
+        let (version, platforms) = (own_version(), rbuild::runnable_platforms());
+        let line = |name: &str| {
+            let platforms: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+            let node = json!({"Name": name, "Endpoint": NAME, "Status": "running", "Version": version, "Platforms": platforms});
+            let builder = json!({"Name": name, "Driver": DRIVER, "Current": name == chosen, "Dynamic": false, "Nodes": [node]});
+            Ok::<_, CliError>(format!("{}\n", template.render(&builder)?))
+        };
+        return print_data(&all.map(line).collect::<Result<String, _>>()?);
+    }
     let (version, platforms) = (own_version(), runnable());
     let mut rows =
         vec![["NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS"].map(str::to_owned)];
-    let names = engine.builders()?.iter().map(BuilderName::to_string).collect::<Vec<_>>();
-    for name in names.iter().map(String::as_str).chain([NAME]) {
+    for name in all {
         let mark = if name == chosen { "*" } else { "" };
         rows.push([&format!("{name}{mark}"), DRIVER, "", "", ""].map(str::to_owned));
         let node = format!(" \\_ {name}");
@@ -45,7 +66,7 @@ pub(super) fn inspect(app: &App, args: &BuildxInspectArgs) -> Result<(), CliErro
     let name = args.name.as_deref().or(args.builder.as_deref()).filter(|name| !name.is_empty());
     let name = match name {
         Some(name) => known(&engine, name)?.map_or_else(|| NAME.to_owned(), |name| name.to_string()),
-        None => chosen(&engine)?,
+        None => chosen(app, &engine)?,
     };
     print(&format!(
         "Name:   {name}\nDriver: {DRIVER}\n\nNodes:\nName:             {name}\nEndpoint:         {}\n\
@@ -90,21 +111,33 @@ pub(super) fn create(app: &App, args: &BuilderCreateArgs) -> Result<(), CliError
 }
 
 /// Takes the one builder, by one of its names, as that of later builds, which it is.
-pub(super) fn choose(app: &App, name: &str) -> Result<(), CliError> {
+pub(super) fn choose(app: &App, args: &BuilderUseArgs) -> Result<(), CliError> {
     let engine = app.engine()?;
-    let name = known(&engine, name)?;
+    let name = known(&engine, &args.name)?;
     Ok(engine.choose_builder(name.as_ref())?)
 }
 
 /// Stops the builder, which only runs while it builds.
 pub(super) fn stop(app: &App, args: &BuilderStopArgs) -> Result<(), CliError> {
-    exists(app, args.name.as_deref().unwrap_or(NAME))
+    match args.name.as_deref() {
+        Some(name) => exists(app, name),
+        None => asked(app),
+    }
 }
 
 /// Forgets names of the builder.
 pub(super) fn remove(app: &App, args: &BuilderRmArgs) -> Result<(), CliError> {
+    if args.all_inactive {
+        let warning = "WARNING! This will remove all names of the builder that it was given.";
+        confirm(args.force, warning)?;
+    }
     let engine = app.engine()?;
-    let names = if args.names.is_empty() { vec![chosen(&engine)?] } else { args.names.clone() };
+    let names = match (args.names.as_slice(), args.all_inactive) {
+        ([], false) => vec![chosen(app, &engine)?],
+        // a builder that does not run until it is asked to build is inactive, as docker has it
+        (_, true) => engine.builders()?.iter().map(BuilderName::to_string).collect(),
+        (names, false) => names.to_vec(),
+    };
     let mut failed = false;
     for name in &names {
         let removed = match known(&engine, name) {
@@ -129,6 +162,11 @@ pub(super) fn exists(app: &App, name: &str) -> Result<(), CliError> {
     if matches!(name, "" | NAME) { Ok(()) } else { known(&app.engine()?, name).map(drop) }
 }
 
+/// Sees that there is the builder that the environment, or an option before the command, asks for.
+pub(super) fn asked(app: &App) -> Result<(), CliError> {
+    app.environment.builder().map_or(Ok(()), |name| exists(app, name))
+}
+
 /// A name that the builder was given; `None` for the one that it always has.
 fn known(engine: &Engine, name: &str) -> Result<Option<BuilderName>, CliError> {
     if matches!(name, "" | NAME) {
@@ -140,7 +178,10 @@ fn known(engine: &Engine, name: &str) -> Result<Option<BuilderName>, CliError> {
     }
 }
 
-fn chosen(engine: &Engine) -> Result<String, CliError> {
+fn chosen(app: &App, engine: &Engine) -> Result<String, CliError> {
+    if let Some(name) = app.environment.builder() {
+        return Ok(known(engine, name)?.map_or_else(|| NAME.to_owned(), |name| name.to_string()));
+    }
     Ok(engine.chosen_builder()?.map_or_else(|| NAME.to_owned(), |name| name.to_string()))
 }
 

@@ -1,6 +1,9 @@
 //! `ps`, `rm` and `commit`.
 
-use super::naming::{force, together};
+use super::{
+    listing_format::{asked, format},
+    naming::{force, together},
+};
 use crate::{
     app::App,
     args::{CommitArgs, PortArgs, PsArgs, RmArgs},
@@ -8,7 +11,7 @@ use crate::{
     exit::{tell, warn},
     options::{detail, image_name},
     streams::{answer, print},
-    table::{Column, Format, Listing},
+    table::{Column, Listing},
 };
 use rbuild::{CommitLayers, CommitRequest, Container, ContainerState, During, Engine, Pause, Timestamp};
 use rbuild_docker_api::{ContainerFilter, ContainerPort, ContainerRow, Detail, port_lines};
@@ -31,13 +34,19 @@ pub(super) const COLUMNS: &[Column] = &[
     Column { field: "Status", heading: "STATUS" },
 ];
 
+/// What docker calls the raw form of a container.
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n\
+    state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\n\
+    ports: {{- pad .Ports 1 0}}";
+
 /// Lists containers.
 pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
-    let format = args.format.as_deref().filter(|text| !text.is_empty());
-    if args.quiet && format.is_some() {
+    if args.quiet && args.format.as_deref().is_some_and(|text| !text.is_empty()) {
         warn("Ignoring custom format, because both --format and --quiet are set.");
     }
-    let format = if args.quiet { Format::Table } else { Format::parse(format)? };
+    let raw = if args.size { format!("{RAW}\nsize: {{{{.Size}}}}") } else { RAW.to_owned() };
+    let asked = if args.quiet { None } else { asked(app, args.format.as_deref(), "psFormat") };
+    let format = format(asked.as_deref(), &raw)?;
     let filters =
         args.filter.iter().map(|text| ContainerFilter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let last = if args.latest { Some(1) } else { args.last };
@@ -54,7 +63,7 @@ pub(super) fn list(app: &App, args: &PsArgs) -> Result<(), CliError> {
             warn(&format!("the record of the container {id} is damaged: remove it with 'rbuild rm -f {id}'"));
         }
     }
-    let counts = args.size || args.format.as_deref().is_some_and(|format| format.contains(".Size"));
+    let counts = args.size || asked.is_some_and(|format| format.contains(".Size"));
     let chosen = containers
         .iter()
         .filter(|container| all || container.state == ContainerState::Running)
@@ -89,7 +98,7 @@ pub(super) fn port(app: &App, args: &PortArgs) -> Result<(), CliError> {
     let only = match &args.port {
         None => None,
         Some(text) => {
-            let wrong = || UsageError::refused(format!("Error: invalid port '{text}'"));
+            let wrong = || UsageError::refused(format!("invalid port '{text}'"));
             Some(ContainerPort::parse(text).ok_or_else(wrong)?)
         }
     };

@@ -7,6 +7,7 @@ use crate::{
     explanation,
     streams::{Answer, answer},
 };
+use rbuild::find_step;
 use rbuild_docker_api::{CacheReport, StepInspect};
 use serde_json::json;
 
@@ -30,9 +31,7 @@ pub(super) fn explain(app: &App, args: &ExplainArgs) -> Result<(), CliError> {
     let no_number =
         || UsageError::new(format!("invalid step {text:?}: give its number, as builds inspect shows it"));
     let number: u32 = text.parse().map_err(|_| no_number())?;
-    let step = build.steps().iter().find(|step| step.number == number);
-    let missing = || CliError::NoSuchStep { build: build.id.short().to_owned(), step: number };
-    let step = step.ok_or_else(missing)?;
+    let step = find_step(&build, number)?;
     answer(&if as_json {
         Answer::Data(format!("{:#}\n", json!(StepInspect::from(step))))
     } else {

@@ -1,5 +1,6 @@
 //! `images`.
 
+use super::listing_format::{asked, format};
 use crate::{
     app::App,
     args::ImagesArgs,
@@ -7,7 +8,7 @@ use crate::{
     options::detail,
     shown::one_line,
     streams::{answer, print},
-    table::{Column, Format, Listing, spaced},
+    table::{Column, Listing, spaced},
 };
 use rbuild::{Engine, ImageId, ImageSummary, Reference};
 use rbuild_docker_api::{ImageFilter, ImageFilters, human_size_with, image_rows, names_image, with_tag};
@@ -29,7 +30,12 @@ pub(super) const COLUMNS: &[Column] = &[
 
 /// Lists images.
 pub(super) fn images(app: &App, args: &ImagesArgs) -> Result<(), CliError> {
-    let format = Format::parse(args.format.as_deref())?;
+    let digest = if args.digests { "digest: {{.Digest}}\n" } else { "" };
+    let raw = format!(
+        "repository: {{{{.Repository}}}}\ntag: {{{{.Tag}}}}\n{digest}image_id: {{{{.ID}}}}\ncreated_at: {{{{.CreatedAt}}}}\n\
+         virtual_size: {{{{.Size}}}}"
+    );
+    let format = format(asked(app, args.format.as_deref(), "imagesFormat").as_deref(), &raw)?;
     let engine = app.engine()?;
     let now = app.environment.now;
     let filter = |text: &String| {

@@ -9,7 +9,7 @@ use crate::{
     streams::print_data,
     template::{Template, escaped, to_json},
 };
-use rbuild::{Engine, NetworkError, Platform, VolumeError, VolumeName};
+use rbuild::{Engine, NetworkError, Platform, UnknownName, VolumeError, VolumeName};
 use rbuild_docker_api::{ContainerInspect, ImageInspect, NetworkInspect, VolumeInspect};
 use serde_json::Value;
 
@@ -155,10 +155,11 @@ fn object(engine: &Engine, name: &str, asked: &Asked<'_>) -> Result<Object, CliE
         ObjectKind::Any => match container() {
             Ok(object) => Ok(object),
             Err(rbuild::Error::NoSuchContainer(unknown)) => match image() {
-                Err(rbuild::Error::NoSuchImage(_)) => match network() {
-                    Err(rbuild::Error::Network(NetworkError::NoSuch(_))) => match volume() {
-                        Err(rbuild::Error::Volume(VolumeError::NoSuch(_))) => {
-                            Err(CliError::NoSuchObject(unknown))
+                Err(rbuild::Error::NoSuchImage(image)) => match network() {
+                    Err(rbuild::Error::Network(NetworkError::NoSuch(network))) => match volume() {
+                        Err(rbuild::Error::Volume(VolumeError::NoSuch(volume))) => {
+                            let near = unknown.near.or(image.near).or(network.near).or(volume.near);
+                            Err(CliError::NoSuchObject(UnknownName { near, ..unknown }))
                         }
                         other => Ok(other?),
                     },

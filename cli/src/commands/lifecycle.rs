@@ -125,7 +125,7 @@ pub(super) fn wait(app: &App, args: &WaitArgs) -> Result<(), CliError> {
 /// Gives a container another name.
 pub(super) fn rename(app: &App, args: RenameArgs) -> Result<(), CliError> {
     if args.container.is_empty() || args.name.is_empty() {
-        return Err(UsageError::refused("Error: Neither old nor new names may be empty").into());
+        return Err(UsageError::refused("Neither old nor new names may be empty").into());
     }
     let name = container_name(args.name)?;
     app.engine()?.rename_container(&args.container, &name)?;

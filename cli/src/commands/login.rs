@@ -41,7 +41,8 @@ pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
     let asks_nothing = args.username.is_none() && args.password.is_none() && !args.password_stdin;
     if asks_nothing && known.credentials.origin(&domain, "").is_some() {
         exit::tell("Authenticating with existing credentials...");
-        match work(Style::Quiet, async |_| check_login(known.clone(), &domain).await) {
+        match work(Style::Quiet, async |_| check_login(known.clone(), &domain).await.map_err(CliError::Login))
+        {
             Ok(()) => return print("Login Succeeded\n"),
             Err(error) if !io::stdin().is_terminal() => return Err(error),
             Err(error) => exit::tell(&format!("Login did not succeed, error: {}", in_full(&error, None))),
@@ -51,7 +52,8 @@ pub(super) fn login(app: &App, args: LoginArgs) -> Result<(), CliError> {
     let stored = BASE64_STANDARD.encode(format!("{username}:{password}"));
     let login = Login::Password { username, password: Secret::new(password) };
     let options = ClientOptions { credentials: Credentials::of(&domain, login.clone()), ..known.clone() };
-    work(Style::Quiet, async |_| check_login(options, &domain).await)?;
+    // to log in is no advice here
+    work(Style::Quiet, async |_| check_login(options, &domain).await.map_err(CliError::Login))?;
     match helper(app, &config, &key) {
         Some(helper) => {
             work(Style::Quiet, async |_| helper.store(&key, &login).await.map_err(rbuild::Error::from))?;

@@ -24,6 +24,7 @@ mod info;
 mod inspect;
 mod key_value_file;
 mod lifecycle;
+mod listing_format;
 mod login;
 mod manifest;
 mod naming;
@@ -160,17 +161,23 @@ fn image(command: ImageCommand) -> Chosen {
 fn buildx(command: BuildxCommand) -> Chosen {
     use BuildxCommand as X;
     match command {
-        X::Builder(command) => builder(command, cache::table),
+        X::Builder(command) => by_asked(builder(command, cache::table)),
         X::Inspect(Later(args)) => index(move |app| builders::inspect(app, &args)),
-        X::Ls => index(builders::list),
+        X::Ls(Later(args)) => index(move |app| builders::list(app, &args)),
         X::Create(Later(args)) => index(move |app| builders::create(app, &args)),
-        X::Use(Later(args)) => index(move |app| builders::choose(app, &args.name)),
+        X::Use(Later(args)) => index(move |app| builders::choose(app, &args)),
         X::Stop(Later(args)) => index(move |app| builders::stop(app, &args)),
         X::Rm(Later(args)) => index(move |app| builders::remove(app, &args)),
         X::Version => index(|_| builders::version()),
-        X::Du(Later(args)) => layers(move |app| cache::disk_usage(app, &args)),
+        X::Du(Later(args)) => by_asked(layers(move |app| cache::disk_usage(app, &args))),
         X::Imagetools(command) => index(move |app| imagetools::imagetools(app, &command)),
     }
+}
+
+/// The same work, if there is the builder that is asked to do it.
+fn by_asked(chosen: Chosen) -> Chosen {
+    let work = chosen.work;
+    Chosen { needs: chosen.needs, work: Box::new(|app| builders::asked(app).and_then(|()| work(app))) }
 }
 
 /// The work of `cache …`.

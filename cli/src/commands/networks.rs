@@ -2,6 +2,7 @@
 
 use super::{
     inspect,
+    listing_format::{asked, format},
     naming::{each, force},
     prune,
 };
@@ -12,7 +13,7 @@ use crate::{
     exit::warn,
     options::{network_request, place_in_network},
     streams::{Answer, answer, print},
-    table::{Column, Format, Listing},
+    table::{Column, Listing},
 };
 use rbuild::{Error, NetworkError};
 use rbuild_docker_api::{Detail, NetworkFilter, NetworkRow, PruneFilter};
@@ -49,7 +50,8 @@ pub(super) fn networks(app: &App, command: NetworkCommand) -> Result<(), CliErro
 }
 
 fn list(app: &App, args: &NetworkLsArgs) -> Result<(), CliError> {
-    let format = Format::parse(args.format.as_deref())?;
+    let raw = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}";
+    let format = format(asked(app, args.format.as_deref(), "networksFormat").as_deref(), raw)?;
     let filters = args.filter.iter().map(|text| NetworkFilter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let detail = if args.no_trunc { Detail::Full } else { Detail::Short };
     let engine = app.engine()?;
@@ -84,7 +86,7 @@ fn prune_networks(app: &App, args: &NetworkPruneArgs) -> Result<(), CliError> {
     let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
     let warning = "WARNING! This will remove all custom networks not used by at least one container.";
     let forced = args.prune.force || args.prune.dry_run;
-    prune::confirm(forced, &prune::with_filters(warning, &args.prune.filter), "network prune")?;
+    prune::confirm(forced, &prune::with_filters(warning, &args.prune.filter))?;
     let engine = app.engine()?;
     let only_networks = prune::chosen_networks(&engine, &filter)?;
     let effect = prune::effect(args.prune.dry_run);

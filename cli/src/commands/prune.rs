@@ -31,7 +31,7 @@ pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
     } else {
         "WARNING! This will remove all dangling images."
     };
-    confirm(args.force || args.dry_run, &with_filters(warning, &args.filter), "image prune")?;
+    confirm(args.force || args.dry_run, &with_filters(warning, &args.filter))?;
     let engine = app.engine()?;
     let only_images = chosen_images(&engine, &filter)?;
     let effect = effect(args.dry_run);
@@ -44,11 +44,7 @@ pub(super) fn images(app: &App, args: &ImagePruneArgs) -> Result<(), CliError> {
 pub(super) fn containers(app: &App, args: &ContainerPruneArgs) -> Result<(), CliError> {
     let filter = PruneFilter::parse(&args.prune.filter, app.environment.now)?;
     let warning = "WARNING! This will remove all stopped containers.";
-    confirm(
-        args.prune.force || args.prune.dry_run,
-        &with_filters(warning, &args.prune.filter),
-        "container prune",
-    )?;
+    confirm(args.prune.force || args.prune.dry_run, &with_filters(warning, &args.prune.filter))?;
     let engine = app.engine()?;
     let only_containers = chosen_containers(&engine, &filter)?;
     let effect = effect(args.prune.dry_run);
@@ -71,7 +67,7 @@ pub(super) fn cache(app: &App, args: &BuilderPruneArgs, told: PrintRemoved) -> R
     })?;
     let which = if args.all { "all build cache" } else { "all build cache that no image uses" };
     let warning = with_filters(&format!("WARNING! This will remove {which}."), &args.filter);
-    confirm(args.force || args.dry_run, &warning, "builder prune")?;
+    confirm(args.force || args.dry_run, &warning)?;
     let engine = app.engine()?;
     let request = PruneRequest {
         build_cache: which_cache(args.all),
@@ -83,11 +79,12 @@ pub(super) fn cache(app: &App, args: &BuilderPruneArgs, told: PrintRemoved) -> R
     };
     let pruned = engine.prune(&request)?;
     let first = first_line(request.effect);
+    let failed = deleted("failed steps", &pruned.failed_steps);
     let parts = match args.verbose {
         true => cache::details(&pruned.cache, now),
         false => told(&pruned.cache, now),
     };
-    print(&format!("{first}{parts}{}", total(pruned.reclaimed, request.effect)))
+    print(&format!("{first}{failed}{parts}{}", total(pruned.reclaimed, request.effect)))
 }
 
 /// The parts of the cache that the filter lets go.
@@ -113,11 +110,7 @@ pub(super) fn everything(app: &App, args: &SystemPruneArgs) -> Result<(), CliErr
     if args.volumes && filter.until.is_some() {
         return Err(UsageError::refused("The \"until\" filter is not supported with \"--volumes\"").into());
     }
-    confirm(
-        args.prune.force || args.prune.dry_run,
-        &with_filters(&warning, &args.prune.filter),
-        "system prune",
-    )?;
+    confirm(args.prune.force || args.prune.dry_run, &with_filters(&warning, &args.prune.filter))?;
     let engine = app.engine()?;
     let request = PruneRequest {
         images: which_images(args.all),
@@ -217,6 +210,7 @@ pub(super) fn prune(engine: &Engine, request: &PruneRequest, now: Timestamp) -> 
         ("Networks", &pruned.networks),
         ("Volumes", &pruned.volumes),
         ("Images", &images),
+        ("failed steps", &pruned.failed_steps),
     ];
     let mut text = first_line(request.effect).to_owned();
     text.extend(kinds.iter().map(|(kind, names)| deleted(kind, names)));
@@ -248,7 +242,7 @@ fn total(bytes: u64, effect: PruneEffect) -> String {
 }
 
 /// Asks, unless `--force` has answered already.
-pub(super) fn confirm(forced: bool, warning: &str, what: &'static str) -> Result<(), CliError> {
+pub(super) fn confirm(forced: bool, warning: &str) -> Result<(), CliError> {
     if forced {
         return Ok(());
     }
@@ -256,5 +250,5 @@ pub(super) fn confirm(forced: bool, warning: &str, what: &'static str) -> Result
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     read.map_err(|source| CliError::Stream { action: "read standard input", source })?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Declined(what)) }
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CliError::Declined) }
 }

@@ -6,7 +6,7 @@ use crate::{
     args::UpdateArgs,
     error::{CliError, UsageError},
     monitor,
-    options::{ChangedLimits, check_unmet, never_restarted},
+    options::{ChangedLimits, check_unmet, never_restarted, within_machine},
     streams::print,
 };
 use rbuild::{Force, UnmetLimit};
@@ -15,7 +15,9 @@ use rbuild::{Force, UnmetLimit};
 pub(super) fn update(app: &App, args: &UpdateArgs) -> Result<(), CliError> {
     never_restarted(args.restart.as_deref())?;
     check_unmet(&args.unmet)?;
-    let changed = ChangedLimits::new(args.limits());
+    let flags = args.limits();
+    within_machine(app.environment.processors, &flags)?;
+    let changed = ChangedLimits::new(flags);
     if changed.is_empty() && args.restart.is_none() {
         return Err(UsageError::refused("you must provide one or more flags when using this command").into());
     }

@@ -1,6 +1,7 @@
 //! `volume …`.
 
 use super::{
+    listing_format::{asked, format},
     naming::{each, force},
     prune,
 };
@@ -10,7 +11,7 @@ use crate::{
     error::{CliError, UsageError},
     options::label,
     streams::{Answer, answer, print},
-    table::{Column, Format, Listing},
+    table::{Column, Listing},
 };
 use rbuild::{Error, PruneRequest, PruneVolumes, VolumeError, VolumeName};
 use rbuild_docker_api::{PruneFilter, VolumeFilter, VolumeRow};
@@ -60,7 +61,8 @@ fn create(app: &App, args: VolumeCreateArgs) -> Result<(), CliError> {
 }
 
 fn list(app: &App, args: &VolumeLsArgs) -> Result<(), CliError> {
-    let format = Format::parse(args.format.as_deref())?;
+    let raw = "name: {{.Name}}\ndriver: {{.Driver}}";
+    let format = format(asked(app, args.format.as_deref(), "volumesFormat").as_deref(), raw)?;
     let filters = args.filter.iter().map(|text| VolumeFilter::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let engine = app.engine()?;
     let used = engine.used_volumes()?;
@@ -101,11 +103,8 @@ fn prune_volumes(app: &App, args: &VolumePruneArgs) -> Result<(), CliError> {
     } else {
         "WARNING! This will remove anonymous local volumes not used by at least one container."
     };
-    prune::confirm(
-        args.prune.force || args.prune.dry_run,
-        &prune::with_filters(warning, &args.prune.filter),
-        "volume prune",
-    )?;
+    let forced = args.prune.force || args.prune.dry_run;
+    prune::confirm(forced, &prune::with_filters(warning, &args.prune.filter))?;
     let engine = app.engine()?;
     let request = PruneRequest {
         volumes: if all { PruneVolumes::All } else { PruneVolumes::Anonymous },

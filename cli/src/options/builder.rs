@@ -11,6 +11,11 @@ const ONE: &str = "there is one builder, which is this program: it has no other 
 /// Names what asks for another one.
 pub(crate) fn no_further_builder(args: &BuilderCreateArgs) -> Result<(), UsageError> {
     let refused = |what: String| Err(UsageError::refused(format!("{what} is not supported: {ONE}")));
+    let hosts = |(name, value): &&(&str, String)| *name == "driver-opt" && value == "network=host";
+    if args.others.given.iter().any(|given| hosts(&given)) {
+        let instead = "a build gives its RUN the network of this machine with --network=host, and registries are reached from there anyway";
+        return Err(UsageError::refused(format!("--driver-opt network=host is not supported: {instead}")));
+    }
     if let Some((name, _)) = args.others.given.iter().find(|(_, value)| value != "false") {
         return refused(format!("--{name}"));
     }

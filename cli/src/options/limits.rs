@@ -53,6 +53,20 @@ pub(super) fn limits(flags: &LimitFlags, resources: &[String]) -> Result<Limits,
     agreeing(limits)
 }
 
+/// Sees that a container asks for no more than the machine's `processors`, as docker's daemon does.
+///
+/// # Errors
+/// [`UsageError`] in Docker's words.
+pub(crate) fn within(processors: usize, flags: &LimitFlags) -> Result<(), UsageError> {
+    let asked = given(flags.cpus.as_deref()).and_then(|text| text.parse::<f64>().ok());
+    if asked.is_none_or(|cpus| cpus <= processors as f64) {
+        return Ok(());
+    }
+    Err(UsageError::refused(format!(
+        "range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
+    )))
+}
+
 /// Limits that are to be changed.
 #[derive(Debug)]
 pub(crate) struct ChangedLimits(LimitFlags);

@@ -41,7 +41,7 @@ pub(crate) use contexts::{ContextKind, is_url};
 pub(crate) use debug::DebugOptions;
 pub(crate) use detach_keys::DetachKeys;
 pub(crate) use images::{LockUse, SourceWord};
-pub(crate) use limits::ChangedLimits;
+pub(crate) use limits::{ChangedLimits, within as within_machine};
 pub(crate) use network::NetworkOptions;
 pub(crate) use networks::{network_request, place_in_network};
 pub(crate) use outputs::{ArchivePlace, BuildOutput, FilePlace, Load, Removal, TargetOutputs};
@@ -51,6 +51,8 @@ pub(crate) use process::check as check_unmet;
 pub(crate) use run::{
     Foreground, PullWhen, RunOptions, TerminalUse, container_name, never_restarted, variable,
 };
+
+pub(crate) use unsupported::without_a_log;
 
 use crate::{environment::Environment, error::UsageError};
 use rbuild::{ImageName, ParseError, Platform, Reference};

@@ -133,6 +133,7 @@ impl RunOptions {
     pub(crate) fn new(args: ContainerArgs, environment: &Environment) -> Result<Self, UsageError> {
         never_restarted(args.restart.as_deref())?;
         process::check(&args.unmet)?;
+        limits::within(environment.processors, &args.limits)?;
         let hostname = args.hostname.filter(|name| !name.is_empty());
         let network = NetworkOptions::new(&args.network, hostname.as_deref())?;
         let has_network = matches!(network.network, ContainerNetwork::Private | ContainerNetwork::None);

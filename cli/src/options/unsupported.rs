@@ -14,10 +14,16 @@ pub(super) fn check(flags: &OtherFlags) -> Result<Vec<String>, UsageError> {
                 warnings.push(format!("{name} flag is ignored"));
             }
             name if asks_for_nothing(name, value) => {}
+            "debug" => warnings.push(without_a_log(name)),
             name => return Err(UsageError::unsupported(format_args!("--{name}"))),
         }
     }
     Ok(warnings)
+}
+
+/// The warning for flags about the log of docker's client.
+pub(crate) fn without_a_log(name: &str) -> String {
+    format!("--{name} has no effect: rbuild keeps no log of its own")
 }
 
 /// True if the value says what rbuild does anyway.

@@ -80,7 +80,7 @@ fn a_build_that_succeeded_is_remembered_with_its_steps_and_why_they_ran() {
     }
     assert_eq!(here.ok(["builds", "logs", "^0", "2"]), "second");
     let log = here.ok(["builds", "logs", "^2"]);
-    assert!(log.starts_with("#2 [build] RUN cat a; echo made > /b (processor "), "{log}");
+    assert!(log.starts_with("step 2 [build] RUN cat a; echo made > /b (processor "), "{log}");
     assert!(log.ends_with(")\nfirst\n"), "{log}");
     assert_eq!(here.ok(["builds", "logs", "^1"]), "", "everything was cached");
     assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "", "a COPY writes nothing");
@@ -138,7 +138,7 @@ fn canceled_running_and_killed_builds_are_told_apart() {
     assert!(of_killed.contains("Status:       Killed before it ended\n"), "{of_killed}");
     assert!(of_killed.contains("[stage-0] RUN echo killed"), "its plan is known: {of_killed}");
     let log = here.ok(["builds", "logs", "^1"]);
-    assert!(log.starts_with("#1 [stage-0] RUN ") && log.ends_with("\nkilled is at work\n"), "{log}");
+    assert!(log.starts_with("step 1 [stage-0] RUN ") && log.ends_with("\nkilled is at work\n"), "{log}");
     assert_eq!(here.ok(["builds", "logs", "^0", "1"]), "canceled is at work\n");
 }
 
@@ -302,7 +302,7 @@ fn a_build_of_another_process_is_followed_to_its_end() {
             let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
             let until_three: Vec<String> = lines.by_ref().take_while(|line| line != "3").collect();
             assert_eq!(until_three[1..3], ["first", "unended"]);
-            assert!(until_three[3].starts_with("#2 [stage-0] RUN ") && until_three[4..] == ["1", "2"]);
+            assert!(until_three[3].starts_with("step 2 [stage-0] RUN ") && until_three[4..] == ["1", "2"]);
             let mount = here.ok(["cache", "mount", "ls", "--format", "{{.ID}}"]);
             assert!(!mount.is_empty(), "{mount}");
             let opened = Ran::of(build_go(here));

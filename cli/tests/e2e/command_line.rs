@@ -99,7 +99,9 @@ fn help_comes_in_three_ways() {
 #[test]
 fn versions() {
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(text(&rbuild(&["--version"]).stdout), format!("rbuild {version}\n"));
+    for flag in ["--version", "-V", "-v"] {
+        assert_eq!(text(&rbuild(&[flag]).stdout), format!("rbuild {version}\n"));
+    }
     assert!(text(&rbuild(&["version"]).stdout).starts_with(&format!("rbuild:\n Version:  {version}\n")));
     let format = rbuild(&["version", "--format", "{{.Client.Version}}"]);
     assert_eq!(text(&format.stdout), format!("{version}\n"));
@@ -155,7 +157,10 @@ fn builders_that_scripts_create_are_names_of_the_one_builder() {
     assert!(here.ok(["buildx", "inspect"]).starts_with("Name:   ci\n"), "it is the chosen one");
     let listed = here.ok(["buildx", "ls"]);
     assert!(listed.contains("\nci* ") && listed.contains("\ndefault "), "{listed}");
-    here.ok(["buildx", "use", "default"]);
+    let format = "{{.Name}} {{.Driver}} {{.Current}} {{(index .Nodes 0).Status}}";
+    let listed = here.ok(["buildx", "ls", "--no-trunc", "--format", format]);
+    assert_eq!(listed, "ci rbuild true running\ndefault rbuild false running\n");
+    here.ok(["buildx", "use", "--default", "--global", "default"]);
     assert!(here.ok(["buildx", "ls"]).contains("\ndefault* "));
     let made_up = here.ok(["buildx", "create"]);
     here.ok(["buildx", "stop", made_up.trim_end()]);
@@ -166,7 +171,13 @@ fn builders_that_scripts_create_are_names_of_the_one_builder() {
             &["create", "--driver", "kubernetes"][..],
             "--driver kubernetes is not supported: there is one builder",
         ),
-        (&["create", "--driver-opt", "network=host"], "--driver-opt is not supported"),
+        (
+            &["create", "--driver-opt", "network=host"],
+            "gives its RUN the network of this machine with --network=host",
+        ),
+        (&["create", "--driver-opt", "image=x"], "--driver-opt is not supported"),
+        (&["bake"], "'bake' is not supported: one 'rbuild build' has several results"),
+        (&["--builder", "nope", "build", "."], "no builder \"nope\" found"),
         (&["create", "--buildkitd-config", "f"], "--buildkitd-config is not supported"),
         (
             &["create", "--buildkitd-flags", "--oci-worker=false"],
@@ -184,6 +195,25 @@ fn builders_that_scripts_create_are_names_of_the_one_builder() {
         assert!(failed.code == 1 && failed.stderr.contains(problem), "{words:?}: {failed:?}");
     }
     here.ok(["buildx", "rm", "-f", "ci"]);
+}
+
+#[test]
+fn a_builder_is_asked_for_before_the_command_or_by_a_variable() {
+    let here = Workspace::new(RBUILD);
+    let context = here.context("c", "FROM scratch\nCOPY f /\n", &[("f", "")]).display().to_string();
+    here.ok(["buildx", "create", "--name", "ci"]);
+    let by_option = here.run(["buildx", "-D", "--builder", "ci", "build", "-q", context.as_str()]);
+    assert!(by_option.code == 0 && by_option.stderr.contains("--debug has no effect"), "{by_option:?}");
+    for (asked, code) in [("ci", 0), ("nope", 1)] {
+        let by_variable =
+            here.command(["build", "-q", "-D", context.as_str()]).env("BUILDX_BUILDER", asked).output();
+        let by_variable = rbuild_testkit::Ran::of(by_variable.unwrap());
+        assert_eq!(by_variable.code, code, "{by_variable:?}");
+        let said = ["--debug has no effect", "no builder \"nope\" found"][code as usize];
+        assert!(by_variable.stderr.contains(said), "{by_variable:?}");
+    }
+    here.ok(["buildx", "rm", "-f", "--all-inactive"]);
+    assert!(!here.ok(["buildx", "ls"]).contains("ci"));
 }
 
 #[test]
@@ -214,7 +244,16 @@ fn mistakes_end_with_code_2_before_any_work() {
             "ERROR: 'rbuild build' requires 1 argument\n\nUsage:  rbuild build [OPTIONS] PATH | -\n",
         ),
         (&["tag", "a"], "ERROR: 'rbuild tag' requires 2 arguments\n"),
+        (
+            &["rm", "-f"],
+            "ERROR: 'rbuild rm' requires at least 1 argument\n\nUsage:  rbuild rm [OPTIONS] <CONTAINER>...\n",
+        ),
         (&["images", "--nosuch"], "error: unexpected argument '--nosuch' found\n"),
+        (&["tag", "--nosuch", "x"], "error: unexpected argument '--nosuch' found\n\nUsage: rbuild tag"),
+        (
+            &["--config", "d", "-t", "a", "."],
+            "error: unexpected argument '--config' found\n\nUsage: rbuild build",
+        ),
         (&["images", "--format", "{{"], "Error: template parsing error: template: :1: unclosed action\n"),
     ] {
         let shown = rbuild(words);

@@ -13,30 +13,51 @@ use std::{
 #[test]
 fn a_name_that_is_taken_or_not_there_is_told() {
     as_root_and_user("a_name_that_is_taken_or_not_there_is_told", |here| {
-        let id = here.ok(["create", "--name", "web", "busybox", "true"]);
-        for words in [&["run", "--name", "web", "busybox"][..], &["run", "-d", "--name", "web", "busybox"]] {
+        let id = here.ok(["create", "--name", "server", "busybox", "true"]);
+        for words in
+            [&["run", "--name", "server", "busybox"][..], &["run", "-d", "--name", "server", "busybox"]]
+        {
             let ran = here.fails(words);
-            let said = format!("the container name \"web\" is already in use by container {}", id.trim_end());
+            let said =
+                format!("the container name \"server\" is already in use by container {}", id.trim_end());
             assert!(ran.code == 125 && ran.stderr.contains(&said), "{ran:#?}");
         }
         assert_eq!(here.ok(["ps", "-aq"]).lines().count(), 1, "nothing is left of them");
         for words in [
-            &["start", "wbe"][..],
-            &["stop", "wbe"],
-            &["exec", "wbe", "true"],
-            &["logs", "wbe"],
-            &["rm", "wbe"],
-            &["cp", "wbe:/etc", "."],
-            &["commit", "wbe"],
-            &["inspect", "wbe"],
-            &["run", "--volumes-from", "wbe", "busybox"],
+            &["start", "srever"][..],
+            &["stop", "srever"],
+            &["exec", "srever", "true"],
+            &["logs", "srever"],
+            &["rm", "srever"],
+            &["cp", "srever:/etc", "."],
+            &["commit", "srever"],
+            &["inspect", "srever"],
+            &["run", "--volumes-from", "srever", "busybox"],
         ] {
             let ran = here.fails(words);
-            assert!(ran.stderr.contains(": wbe (did you mean web?)"), "{words:?} {ran:#?}");
+            assert!(ran.stderr.contains(": srever (did you mean server?)"), "{words:?} {ran:#?}");
         }
+        here.ok(["volume", "create", "records"]);
+        here.ok(["tag", "busybox", "team/app:1"]);
+        for (words, hint) in [
+            (&["rmi", "busybxo"][..], "No such image: busybxo (did you mean busybox?)"),
+            (&["tag", "team/ap:1", "b"], "(did you mean team/app:1?)"),
+            (&["inspect", "busybxo"], "No such object: busybxo (did you mean busybox?)"),
+            (&["volume", "rm", "record"], "get record: no such volume (did you mean records?)"),
+            (&["stop", "db"], "No such container: db\n"),
+            (&["rm", "ab"], "No such container: ab\n"),
+        ] {
+            let ran = here.fails(words);
+            assert!(ran.stderr.contains(hint), "{words:?} {ran:#?}");
+        }
+        let listed = here.fails(["ps", "-f", "status=foo"]);
+        assert!(
+            listed.stderr.contains("'status=foo': it is created, running, paused, exited"),
+            "{listed:#?}"
+        );
         let ran = here.fails(["start", "nothing-near"]);
         assert!(ran.stderr.ends_with("No such container: nothing-near\n"), "{ran:#?}");
-        here.ok(["rm", "web"]);
+        here.ok(["rm", "server"]);
     });
 }
 

@@ -4,6 +4,7 @@ use crate::RBUILD;
 use rbuild_testkit::{Workspace, has_program, is_root};
 use std::{
     ffi::OsStr,
+    io::Write,
     process::{Command, Stdio},
 };
 
@@ -119,6 +120,55 @@ fn a_build_argument_with_a_slip_is_told() {
     assert!(warned("VERSON=1"));
     assert!(!warned("VERSION=1"));
     assert!(!warned("HTTP_PROXY=http://proxy.example"));
+}
+
+#[test]
+fn names_with_a_slip_are_told_whatever_they_name() {
+    if !is_root("names_with_a_slip_are_told") {
+        return;
+    }
+    let here = Workspace::new(RBUILD);
+    let files = [("Dockerfile.prod", "FROM scratch\nLABEL a=b\n"), ("f", "x")];
+    let directory = here.context("c", "FROM scratch AS common\nCOPY f /\nFROM common\n", &files);
+    let context = directory.to_str().unwrap();
+    let given = |name: &str| format!("{name}={context}");
+    let warned = here.run(["build", "--progress=plain", "--build-context", &given("comon"), context]);
+    assert_eq!(warned.code, 0, "{warned:#?}");
+    let said = "nothing uses --build-context comon (did you mean common?)";
+    assert!(warned.stderr.contains(said), "{warned:#?}");
+    for name in ["common", "another"] {
+        let quiet = here.run(["build", "--progress=plain", "--build-context", &given(name), context]);
+        assert!(quiet.code == 0 && !quiet.stderr.contains("nothing uses"), "{quiet:#?}");
+    }
+    let meant = format!("no such file or directory (did you mean {context}/Dockerfile.prod?)\n");
+    assert!(here.fails(["build", "-f", "Dockerfile.prod", context]).stderr.ends_with(&meant));
+    for (text, flags, said) in [
+        (
+            "ARG VERSION=1\nFROM busybox:$VERSOIN\n",
+            &["-q"][..],
+            "failed to parse stage name \"busybox:\": invalid reference format (did you mean VERSION?)\n",
+        ),
+        (
+            "FROM scratch\nCOPY --from=asset f /\n",
+            &["--pull=never", "--build-context", &given("assets")],
+            "(did you mean assets?)\n",
+        ),
+    ] {
+        let other = here.context("other", text, &[]);
+        let ran = here.fails([&["build"], flags, &[other.to_str().unwrap()]].concat());
+        assert!(ran.stderr.ends_with(said), "{ran:#?}");
+    }
+}
+
+#[test]
+fn what_is_no_dockerfile_is_not_shown_whole() {
+    let here = Workspace::new(RBUILD);
+    let mut build = here.command(["build", "-"]);
+    let mut build = build.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    build.stdin.take().unwrap().write_all(&[0; 10 << 10]).unwrap();
+    let ran = rbuild_testkit::Ran::of(build.wait_with_output().unwrap());
+    let said = "ERROR: failed to build: standard input is an archive without files, or no Dockerfile at all: it begins with zeros\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, said));
 }
 
 #[test]

@@ -138,11 +138,36 @@ fn what_a_prune_removes_is_told_kind_by_kind() {
     let image = "Deleted Images:\nuntagged: busybox:latest\ndeleted: sha256:";
     let start = format!("Deleted Containers:\n{id}\nDeleted Volumes:\n{volume}\n{image}");
     assert!(told.starts_with(&start), "{told}");
-    let asked = here.run(["system", "prune"]).stderr;
+    let declined = here.run(["system", "prune"]);
+    assert_eq!((declined.code, declined.stdout.as_str()), (0, ""), "{declined:?}");
+    let asked = declined.stderr;
+    assert!(asked.ends_with("Are you sure you want to continue? [y/N] "), "{asked}");
     assert!(
         asked.contains("  - all stopped containers\n  - all networks not used by at least one container\n"),
         "{asked}"
     );
+}
+
+#[test]
+fn listings_have_docker_s_raw_form_and_settings() {
+    let Some(here) = with_busybox("listings_have_docker_s_raw_form_and_settings") else { return };
+    let id = here.ok(["create", "--name", "box", "busybox", "true"]);
+    let raw = here.ok(["ps", "-a", "--format", "raw"]);
+    let begin = format!("container_id: {}\nimage: busybox\ncommand: \"true\"\ncreated_at: ", &id[..12]);
+    let end = "\nstate: created\nstatus: Created\nnames: box\nlabels:\nports:\n\n";
+    assert!(raw.starts_with(&begin) && raw.ends_with(end), "{raw}");
+    let images = here.ok(["images", "--format", "raw"]);
+    assert!(images.starts_with("repository: busybox\ntag: latest\nimage_id: "), "{images}");
+    here.ok(["volume", "create", "vol"]);
+    assert_eq!(here.ok(["volume", "ls", "--format", "raw"]), "name: vol\ndriver: local\n\n");
+    let folder = here.path().join("docker");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), r#"{"psFormat": "{{.Names}}!", "imagesFormat": "raw"}"#).unwrap();
+    let set = |words: &[&str]| here.ok([&["--config", folder.to_str().unwrap()], words].concat());
+    assert_eq!(set(&["ps", "-a"]), "box!\n");
+    assert_eq!(set(&["ps", "-a", "--format", "{{.Image}}"]), "busybox\n");
+    assert_eq!(set(&["ps", "-aq"]), format!("{}\n", &id[..12]));
+    assert_eq!(set(&["images"]), images);
 }
 
 #[test]
@@ -153,6 +178,19 @@ fn info_says_what_there_is_and_what_is_missing() {
         let counts = "{{.Containers}} {{.ContainersRunning}} {{.ContainersStopped}} {{.Images}} {{.DockerRootDir}} {{len .Features}}";
         let store = here.store().display();
         assert_eq!(here.ok(["info", "--format", counts]), format!("2 1 1 1 {store} 4\n"));
+        let of_daemons = "{{.ID}}{{.DefaultRuntime}}{{len .Runtimes}}{{.Labels}}{{.DriverStatus}} {{.CgroupDriver}} \
+             {{.Swarm.LocalNodeState}} {{.IndexServerAddress}} {{printf \"%T\" .MemoryLimit}} {{.Name}}";
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let expected = format!("0[][] cgroupfs inactive https://index.docker.io/v1/ bool {name}");
+        assert_eq!(here.ok(["info", "--format", of_daemons]), expected);
+        assert_eq!(
+            here.ok([
+                "version",
+                "--format",
+                "{{.Server.APIVersion}}{{.Client.APIVersion}}{{.Server.GitCommit}}"
+            ]),
+            "\n"
+        );
         let text = here.ok(["system", "info"]);
         for line in ["rbuild:", " Containers: 2", "  Running: 1", " Images: 1", " Logging Driver: json-file"]
         {

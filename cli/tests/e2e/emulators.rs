@@ -147,6 +147,8 @@ fn foreign_programs_run_where_the_kernel_has_an_emulator() {
         assert_eq!(refused.code, 3, "{}", refused.stderr);
         assert!(refused.stderr.contains("cannot run programs for linux/arm64: "), "{}", refused.stderr);
         assert!(!refused.stderr.contains("RUN echo done\n"), "nothing has run: {}", refused.stderr);
+        let info = here.ok(["info"]);
+        assert!(info.contains(" Feature emulators: missing: none is registered"), "{info}");
         // the command it names is one that helps
         let command = refused.stderr.rsplit('`').nth(1).unwrap().to_owned();
         assert!(refused.stderr.contains("qemu-aarch64-static is installed"), "{}", refused.stderr);

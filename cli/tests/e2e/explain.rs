@@ -46,10 +46,10 @@ fn one_mode_bit_among_ten_thousand_files_is_named() {
 
     chmod(&context.join("d42/f17"), 0o645);
     let ran = build(&here, &[], &context);
-    let line = "\nfirst step not in the cache: 1 (line 2) COPY . /src: /d42/f17 (mode 0644 → 0645)\n";
+    let line = "\nfirst step not in the cache: step 1 (line 2) COPY . /src: /d42/f17 (mode 0644 → 0645)\n";
     assert!(ran.stderr.ends_with(line), "{}", ran.stderr);
     let text = explained(&here);
-    assert!(text.contains("most like it:\n      /d42/f17 (mode 0644 → 0645)\n\n#2 "), "{text}");
+    assert!(text.contains("most like it:\n      /d42/f17 (mode 0644 → 0645)\n\nstep 2 "), "{text}");
     assert!(text.contains("    ran, because step 1 ran before it and left other files\n"), "{text}");
 }
 
@@ -166,8 +166,11 @@ fn arguments_flags_commands_and_bases_have_their_values_and_secrets_stars() {
     let other = here.context("other", "FROM busybox\nRUN echo other > /other\n", &[]);
     here.build("base", &other);
     edit("FROM busybox", "FROM base");
+    assert_eq!(changes(&[], "1"), ["the base image: busybox → base"]);
+    fs::write(other.join("Dockerfile"), "FROM busybox\nRUN echo another > /other\n").unwrap();
+    here.build("base", &other);
     let base = changes(&[], "1");
-    assert!(base.len() == 1 && base[0].starts_with("the base image: sha256:"), "{base:?}");
+    assert!(base.len() == 1 && base[0].starts_with("the base image: base ("), "{base:?}");
 }
 
 /// The text of all files below a directory.
@@ -241,6 +244,14 @@ fn a_build_explains_itself_and_writes_a_report_even_when_it_fails() {
     assert!(failed.stderr.contains("      the command: cat /f → cat /f; false\n"), "{}", failed.stderr);
     let json: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
     assert_eq!((&json["NumCachedSteps"], &json["Steps"][1]["Status"]), (&1.into(), &"failed".into()));
+    // one number for a step, and what is to be had of it
+    let nothing = here.run(["builds", "logs", "^0", "1"]);
+    assert_eq!((nothing.code, nothing.stdout.as_str()), (0, ""));
+    assert_eq!(nothing.stderr, "step 1 [stage-0] COPY f /f has written nothing\n");
+    for command in [&["builds", "logs"][..], &["explain"], &["debug"]] {
+        let missing = here.fails([command, &["^0", "77"]].concat());
+        assert!(missing.stderr.ends_with(" has no step 77: it has steps 1 to 2\n"), "{missing:#?}");
+    }
     for wrong in [&["^9"][..], &["^0", "9"], &["^0", "--format=yaml"]] {
         assert_ne!(here.run([&["explain"], wrong].concat()).code, 0, "{wrong:?}");
     }
@@ -259,7 +270,7 @@ fn an_unrelated_step_is_new_and_a_moved_one_stands_on_another() {
     ran(text);
     let unrelated = ran("FROM busybox\nCOPY f /f\nRUN cat /etc/group | md5sum\n");
     assert!(
-        unrelated.contains("first step not in the cache: 1 (line 2) COPY f /f: never built before\n"),
+        unrelated.contains("first step not in the cache: step 1 (line 2) COPY f /f: never built before\n"),
         "{unrelated}"
     );
     assert_eq!(
@@ -272,6 +283,14 @@ fn an_unrelated_step_is_new_and_a_moved_one_stands_on_another() {
     ran("FROM busybox\nRUN echo moved\n");
     ran("FROM busybox\nCOPY f /f\nRUN echo moved\n");
     assert!(!explained(&here).contains("the base image"), "{}", explained(&here));
+    // nor is one of another project, whose directory was called the same there
+    let projects = ["FROM busybox\nCOPY f /in-one\n", "FROM busybox\nCOPY Dockerfile /x/\n"];
+    for (name, text) in ["one", "two"].into_iter().zip(projects) {
+        let project = here.context(name, text, &[("f", name)]);
+        let ran = Ran::of(here.command(["build", "."]).current_dir(project).output().unwrap());
+        assert!(ran.stderr.ends_with(": never built before\n"), "{ran:#?}");
+    }
+    ran("FROM busybox\nCOPY f /f\nRUN echo moved\n");
     // edited in its place
     let edited = ran("FROM busybox\nCOPY f /f\nRUN echo edited\n");
     assert!(edited.ends_with("RUN echo edited: the command: echo moved → echo edited\n"), "{edited}");

@@ -120,6 +120,28 @@ fn a_terminal_gets_a_shell_at_once_or_later() {
 }
 
 #[test]
+fn a_prune_takes_what_it_announced_and_nothing_below_its_limit() {
+    let Some(here) = with_busybox("a_prune_takes_what_it_announced") else { return };
+    let context = here.context("c", "FROM busybox\nRUN echo half > /made; exit 3\n", &[]);
+    fails(&here, &[], &context);
+    let made = || debug(&here, &["--", "cat", "/made"]);
+    let below = ["builder", "prune", "-f", "--keep-storage", "10g"];
+    for flags in [&["--dry-run"][..], &[]] {
+        assert!(!here.ok([&below, flags].concat()).contains("failed steps"));
+    }
+    assert_eq!(made().stdout, "half\n");
+    let id = here.ok(["builds", "ls", "--no-trunc", "-q"]);
+    let list = format!("Deleted failed steps:\n{}-1\n", id.trim_end());
+    for command in [&["builder", "prune"][..], &["system", "prune"]] {
+        assert!(here.ok([command, &["--dry-run"]].concat()).contains(&list), "{command:?} {list}");
+    }
+    assert_eq!(made().stdout, "half\n", "nothing is removed");
+    let taken = here.ok(["builder", "prune", "-f", "--max-used-space", "1"]);
+    assert!(taken.contains(&list), "{taken}");
+    assert_eq!(made().code, 125);
+}
+
+#[test]
 fn what_cannot_be_looked_into_is_said() {
     let Some(here) = with_busybox("what_cannot_be_looked_into_is_said") else { return };
     let here = &here;
@@ -132,14 +154,12 @@ fn what_cannot_be_looked_into_is_said() {
     let copy = here.context("copy", "FROM busybox\nRUN true\nRUN cp /bin/busybox /not/there\n", &[]);
     fails(here, &[], &copy);
     assert!(said(&["^0", "1"]).ends_with(" (RUN true) cannot be looked into: it did not fail\n"));
-    assert!(said(&["7"]).ends_with(" has no step 7\n"));
+    assert!(said(&["7"]).ends_with(" has no step 7: it has steps 1 to 2\n"));
     assert!(said(&["^0", "x"]).contains("invalid step \"x\""));
     assert!(said(&["beef"]).contains("beef"));
     let missing = here.context("missing", "FROM busybox\nRUN [\"/not/there\"]\n", &[]);
-    assert!(!fails(here, &[], &missing).stderr.contains("rbuild debug"));
-    assert!(said(&[]).ends_with(
-        "(RUN [\"/not/there\"]) cannot be looked into: no command of it ran, so it left no files\n"
-    ));
+    assert!(fails(here, &[], &missing).stderr.ends_with(WAY_IN));
+    assert_eq!(debug(here, &["--", "ls", "/bin/busybox"]).stdout, "/bin/busybox\n");
     let add = here.context("add", "FROM busybox\nRUN echo > /g\nCOPY f /g/\n", &[("f", "")]);
     assert!(!fails(here, &[], &add).stderr.contains("rbuild debug"));
     assert!(said(&[]).ends_with("no command of it ran, so it left no files\n"));
@@ -152,6 +172,32 @@ fn what_cannot_be_looked_into_is_said() {
     );
     assert_eq!(debug(here, &["--", "/busybox", "echo", "here"]).stdout, "here\n");
     assert_eq!(debug(here, &["--", "/nothing"]).code, 127);
+}
+
+/// The kernel says that a script is not there, and means its interpreter.
+#[test]
+fn a_script_that_cannot_be_started_says_why() {
+    let Some(here) = with_busybox("a_script_that_cannot_be_started_says_why") else { return };
+    let files = [("crlf", "#!/bin/sh\r\ntrue\r\n"), ("lost", "#! /no/such -e\n"), ("bare", "echo hi\n")];
+    let windows = "the script has Windows line ends, so that its interpreter is \"/bin/sh\\r\": no such file";
+    let lost = "the interpreter of the script, \"/no/such\", is not there: no such file";
+    let bare =
+        "the script has no first line that names its interpreter, such as #!/bin/sh: exec format error";
+    for (command, code, said) in [
+        ("/crlf", 127, format!("exec: \"/crlf\": {windows}")),
+        ("crlf", 127, format!("exec: \"/scripts/crlf\": {windows}")),
+        ("./lost", 127, format!("exec: \"./lost\": {lost}")),
+        ("/bare", 126, format!("exec: \"/bare\": {bare}")),
+    ] {
+        let steps = "FROM busybox\nCOPY --chmod=755 crlf lost bare /\nCOPY --chmod=755 crlf /scripts/\nENV PATH=/scripts:/bin\n";
+        let context = here.context("c", &format!("{steps}RUN [\"{command}\"]\n"), &files);
+        let ran = fails(&here, &[], &context);
+        assert!(ran.stderr.contains(&said) && ran.stderr.ends_with(WAY_IN), "{said}: {}", ran.stderr);
+        assert_eq!(debug(&here, &["--", "sh", "-c", "ls /scripts"]).stdout, "crlf\n");
+        here.build("scripts", &here.context("image", steps, &files));
+        let run = here.run(["run", "--rm", "scripts", command]);
+        assert!(run.code == code && run.stderr.contains(&said), "{said}: {run:#?}");
+    }
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn a_login_is_checked_kept_for_its_owner_alone_and_forgotten() {
     let variables = [("DOCKER_CONFIG", folder.as_str())];
     let wrong = log_in(&here, registry.host(), "wrong", &variables);
     assert_eq!(wrong.code, 1, "{wrong:?}");
-    assert!(wrong.stderr.contains("refused the login"), "{wrong:?}");
+    let said = &wrong.stderr;
+    assert!(said.contains("refused the login") && !said.contains("rbuild login"), "{wrong:?}");
     assert!(!file.exists(), "a wrong login is not kept");
 
     let right = log_in(&here, registry.host(), REGISTRY_PASSWORD, &variables);

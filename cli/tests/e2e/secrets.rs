@@ -76,7 +76,8 @@ fn a_secret_is_not_in_the_key_and_a_missing_one_is_said_before_any_work() {
     let arguments = ["build", "--progress=plain", "--secret", "id=a,env=V", context.to_str().unwrap()];
     let missing = here.fails(["build", "--progress=plain", context.to_str().unwrap()]);
     assert!(
-        missing.stderr.contains("secret a: not found") && missing.stderr.contains("RUN --mount=type=secret"),
+        missing.stderr.contains("secret a: not found: give it with --secret id=a,src=FILE")
+            && missing.stderr.contains("RUN --mount=type=secret"),
         "{}",
         missing.stderr
     );

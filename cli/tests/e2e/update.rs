@@ -40,6 +40,8 @@ fn limits_change_while_a_container_runs() {
         (&["update", "--restart", "always", "box"], "--restart always is not supported: nothing runs"),
         (&["update", "--pids-limit", "5", "nobody"], "No such container: nobody"),
         (&["update", "--cpuset-cpus", "999", "box"], "box keeps its limits"),
+        (&["update", "--cpus", "99999", "box"], "range of CPUs is from 0.01 to "),
+        (&["run", "--cpus", "99999", "busybox"], " CPUs available"),
     ] {
         let ran = here.fails(words);
         assert!(ran.stderr.contains(said), "{words:?} {ran:#?}");

@@ -68,7 +68,7 @@ fn targets_have_docker_s_shape() {
 #[test]
 fn small_documents_have_docker_s_names() {
     let host: Platform = "linux/arm64".parse().unwrap();
-    let side = json!({"Version": "1.2.3", "Os": "linux", "Arch": "arm64"});
+    let side = json!({"Version": "1.2.3", "APIVersion": "", "GitCommit": "", "Os": "linux", "Arch": "arm64"});
     assert_eq!(json!(Version::new("1.2.3", &host)), json!({"Client": side, "Server": side}));
     let id = format!("sha256:{}", "c".repeat(64));
     let image = id.parse().unwrap();

@@ -121,7 +121,10 @@ fn wrong_filters_are_named() {
         "invalid argument \"dangling\" for \"-f, --filter\" flag: invalid filter 'dangling'"
     );
     let container = |text: &str| ContainerFilter::parse(text).unwrap_err().to_string();
-    assert_eq!(container("status=gone"), "invalid filter 'status=gone'");
+    assert_eq!(
+        container("status=gone"),
+        "invalid filter 'status=gone': it is created, running, paused, exited, restarting, removing, dead"
+    );
     assert_eq!(container("exited=no"), "invalid filter 'exited=no'");
     assert_eq!(container("is-task=true"), "invalid filter 'is-task'");
     assert_eq!(container("publish=x"), "invalid filter 'x'");

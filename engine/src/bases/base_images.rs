@@ -1,7 +1,7 @@
 //! Where one base image comes from: the image that a lock demands, this store, other stores on the machine, its registry.
 
 use crate::{
-    Activity, BuildRequest, Engine, Error, LockedImage, MovedImage, PullPolicy, Warning,
+    Activity, BuildRequest, Engine, Error, LockedImage, MovedImage, PullPolicy, UnknownName, Warning,
     bases::resolve::{Answer, hold_found},
     lookup::lower_stores::LowerStores,
     report::reporter::Reporter,
@@ -112,7 +112,7 @@ impl Engine {
                 locked: id,
                 found: found.0.id,
             }),
-            None => Err(Error::NoSuchImage(id.to_string())),
+            None => Err(Error::NoSuchImage(UnknownName::alone(id.to_string()))),
         }
     }
 

@@ -161,6 +161,13 @@ pub(crate) fn findings_before(error: &Error, text: &DockerfileText, request: &Bu
     rbuild_planner::findings_while_reading(&beginning, &plan_options(request))
 }
 
+/// Warns of named contexts that nothing uses, though something nearly does. The targets have the same ones.
+pub(crate) fn warn_of_contexts(graphs: &[StageGraph], reporter: &Reporter) {
+    for (name, near) in graphs.first().map(StageGraph::misspelt_contexts).unwrap_or_default() {
+        reporter.warn(Warning::UnusedContext { name, near });
+    }
+}
+
 /// Reports findings.
 pub(crate) fn warn(lints: &[Lint], text: &DockerfileText, reporter: &Reporter) {
     for lint in lints {

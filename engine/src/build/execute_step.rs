@@ -171,7 +171,10 @@ impl Executor {
         }
         if matches!(carried_out, Err(Error::Executor(ExecutorError::DiskFull { .. }))) {
             // what earlier failures left is less worth than the room that it takes
-            self.machine.store.remove_failed_steps(None)?;
+            let store = &self.machine.store;
+            for (name, _) in store.failed_steps(None)? {
+                store.remove_failed_step(&name)?;
+            }
         }
         if let Some(reason) = self.machine.networks.report_missing() {
             activity.note(Note::NetworkIsTheHosts { reason });

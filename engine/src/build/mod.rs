@@ -26,7 +26,7 @@ use crate::{
     bases::resolve::Fetching,
     build::{
         admission::Admission,
-        definition::{Definition, warn},
+        definition::{Definition, warn, warn_of_contexts},
         execute_step::{Executor, Machine},
         expectation::Expectations,
         first_look::{FirstLook, Planned},
@@ -120,6 +120,7 @@ impl Engine {
         let dated = self.date(&mut definition, (&request, cancel), reporter).await?;
         let failed = |error| definition.planning_failed(error, reporter);
         let graphs = definition.select().map_err(failed)?;
+        warn_of_contexts(&graphs, reporter);
         let resolved = self.resolve(graphs, (&request, &definition.text), Fetching::Pull, reporter).await;
         let (graphs, mut images) = resolved?;
         let plan = definition.lower(graphs).map_err(failed)?;

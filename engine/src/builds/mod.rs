@@ -3,6 +3,7 @@
 pub(crate) mod build_record;
 pub(crate) mod followed_build;
 pub(crate) mod records;
+pub(crate) mod unknown_step;
 
 use crate::{Engine, Error};
 use rbuild_cache::{BuildId, BuildRecord, LogReader};

@@ -110,6 +110,14 @@ impl Records {
         Ok(self.recorder.get().expect("set just above"))
     }
 
+    /// True if builds of the same context have a place in common, or at least a name; what comes from a pipe may be anybody's.
+    pub(crate) fn have_a_place(&self) -> bool {
+        match self.context {
+            ContextSource::Directory(_) | ContextSource::Remote(_) => true,
+            ContextSource::Empty | ContextSource::Archive(_) => false,
+        }
+    }
+
     /// Those kept of the last such build.
     pub(crate) fn recent(&self) -> RecentRecords {
         self.store.recent(&self.slot).unwrap_or_else(|error| {
@@ -191,7 +199,11 @@ impl Records {
 
 /// The name under which a build's records are kept: which Dockerfile of which context, which target.
 fn slot(request: &BuildRequest) -> SiteHash {
-    let path = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+    // the same words are another place in another working directory
+    let path = |path: &Path| {
+        let whole = path.canonicalize();
+        whole.as_deref().unwrap_or(path).as_os_str().as_encoded_bytes().to_vec()
+    };
     let key = KeyBuilder::new("build").optional("context", request.context.directory().map(path));
     let key = match &request.context {
         ContextSource::Remote(remote) => key.field("remote", remote.to_string()),

@@ -37,7 +37,7 @@ pub use request::{
     VolumesFrom,
 };
 
-use crate::{ContainerError, Engine, Error, Force, PauseError, UnknownContainer};
+use crate::{ContainerError, Engine, Error, Force, PauseError, UnknownName};
 use rbuild_cache::{Container, ContainerDirectory, ContainerState, StoreError};
 use rbuild_executor::Snapshots;
 use rbuild_image::ImageError;
@@ -69,9 +69,6 @@ pub struct ContainerFiles {
     /// What the kernel needs beside them.
     pub work: PathBuf,
 }
-
-/// Names of up to so many bytes are suggested for none that is as short.
-const SHORT_NAME: usize = 2;
 
 impl Engine {
     /// All containers, newest first.
@@ -116,11 +113,8 @@ impl Engine {
             fitting.next().filter(|_| fitting.next().is_none())
         };
         exact.or_else(by_prefix).cloned().ok_or_else(|| {
-            // of names as short as these, any two are alike
-            let names = all.iter().map(|container| container.name.as_str());
-            let names = names.filter(|known| known.len().max(name.len()) > SHORT_NAME);
-            let near = rbuild_parser::suggest(name, names).map(str::to_owned);
-            Error::NoSuchContainer(UnknownContainer { name: name.to_owned(), near })
+            let names: Vec<&str> = all.iter().map(|container| container.name.as_str()).collect();
+            Error::NoSuchContainer(UnknownName::among(name, &names))
         })
     }
 

@@ -137,7 +137,10 @@ impl Context {
         match (&request.dockerfile, &self.dockerfile) {
             (DockerfileSource::Text(bytes), _) => Ok(bytes.clone()),
             (DockerfileSource::Url(url), _) => Err(opened::not_looked_for(&without_login(url))),
-            (DockerfileSource::File(path), place) => self.read_file(path, place.as_ref()),
+            (DockerfileSource::File(path), place) => {
+                let read = self.read_file(path, place.as_ref());
+                read.map_err(|error| self.looked_for_beneath(error, request.context.directory()))
+            }
             (DockerfileSource::InContext, _) => {
                 if let Some(text) = self.remote().map(OpenedContext::definition).transpose()?.flatten() {
                     return Ok(text);
@@ -154,10 +157,21 @@ impl Context {
         }
     }
 
+    /// `error`, and whether the Dockerfile that is missing is in the context: its path is read from the working directory.
+    fn looked_for_beneath(&self, mut error: Error, context: Option<&Path>) -> Error {
+        if let (Error::DockerfileUnreadable { path, meant, .. }, Some(context)) = (&mut error, context)
+            && path.is_relative()
+            && matches!(self.read(path, path), Ok(Some(_)))
+        {
+            *meant = Some(context.join(&*path));
+        }
+        error
+    }
+
     /// The Dockerfile at `path`, which the caller names. It may be a pipe; a link to a file is followed within the context,
     /// or within the file's own directory when that is elsewhere.
     fn read_file(&self, path: &Path, place: Option<&DockerfilePlace>) -> Result<Vec<u8>, Error> {
-        let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), source };
+        let unreadable = |source| Error::DockerfileUnreadable { path: path.to_owned(), meant: None, source };
         match (&self.files, place) {
             (Files::Remote(remote), Some(DockerfilePlace::InContext(_)))
                 if remote.definition()?.is_some() =>
@@ -235,12 +249,14 @@ impl Context {
 /// Why the Dockerfile at `path` could not be read.
 fn unreadable_at(path: &Path, error: ExecutorError) -> Error {
     match error {
-        ExecutorError::System { source, .. } => Error::DockerfileUnreadable { path: path.to_owned(), source },
+        ExecutorError::System { source, .. } => {
+            Error::DockerfileUnreadable { path: path.to_owned(), meant: None, source }
+        }
         other => Error::Executor(other),
     }
 }
 
 fn not_found(path: &Path) -> Error {
     let source = Errno::ENOENT.into();
-    Error::DockerfileUnreadable { path: path.to_owned(), source }
+    Error::DockerfileUnreadable { path: path.to_owned(), meant: None, source }
 }

@@ -154,7 +154,8 @@ impl OpenedContext {
     pub(super) fn definition(&self) -> Result<Option<Vec<u8>>, Error> {
         let FoundContext::File(file, Part::Main) = &self.0.found else { return Ok(None) };
         let file = file.open(&self.0.store)?;
-        let unreadable = |source| Error::DockerfileUnreadable { path: self.0.shown.clone().into(), source };
+        let unreadable =
+            |source| Error::DockerfileUnreadable { path: self.0.shown.clone().into(), meant: None, source };
         let bytes = File::open(&file.bytes).map_err(unreadable)?;
         Ok(Some(rbuild_executor::read_definition(bytes, Path::new(&self.0.shown))?))
     }

@@ -189,7 +189,8 @@ impl Opening<'_> {
             .await
             .map_err(|error| failed(error, &shown))?;
         let file = file.open(&self.engine.store)?;
-        let unreadable = |source| Error::DockerfileUnreadable { path: shown.clone().into(), source };
+        let unreadable =
+            |source| Error::DockerfileUnreadable { path: shown.clone().into(), meant: None, source };
         let bytes = File::open(&file.bytes).map_err(unreadable)?;
         Ok(rbuild_executor::read_definition(bytes, Path::new(&shown))?)
     }

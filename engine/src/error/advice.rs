@@ -1,6 +1,6 @@
 //! What a person can do about an error.
 
-use crate::{ContainerError, Error, Hint};
+use crate::{ContainerError, Error, Hint, NetworkError, VolumeError};
 use rbuild_cache::StoreError;
 use rbuild_daemon::DaemonError;
 use rbuild_executor::{ExecutorError, Meant};
@@ -28,7 +28,10 @@ impl Error {
             Self::CacheExport { source, .. } => Hint::of_cache(source),
             Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
-            Self::NoSuchContainer(unknown) => unknown.near.clone().map(Hint::DidYouMean),
+            Self::NoSuchContainer(unknown)
+            | Self::NoSuchImage(unknown)
+            | Self::Network(NetworkError::NoSuch(unknown))
+            | Self::Volume(VolumeError::NoSuch(unknown)) => unknown.near.clone().map(Hint::DidYouMean),
             Self::ContainerNameTaken { name, .. } => Some(Hint::FreeName(name.clone())),
             Self::ContainerRunning(_) => Some(Hint::StopContainer),
             Self::Container(ContainerError::MonitorStopped { name, monitor }) => {
@@ -44,8 +47,14 @@ impl Error {
                 ExecutorError::SourceNotFound { meant: Some(Meant::AboveContext), .. } => {
                     Some(Hint::WidenContext)
                 }
+                ExecutorError::SecretNotFound { id, near } => {
+                    Some(Hint::GiveSecret { id: id.clone(), near: near.clone() })
+                }
                 error => is_disk_full(error).then_some(Hint::MakeRoom),
             },
+            Self::DockerfileUnreadable { meant: Some(meant), .. } => {
+                Some(Hint::DidYouMean(meant.display().to_string()))
+            }
             Self::DockerfileUnreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some(Hint::NameDockerfile)
             }

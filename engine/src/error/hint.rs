@@ -11,6 +11,13 @@ use std::path::Path;
 pub enum Hint {
     /// Use this name, which is near the one that is not there.
     DidYouMean(String),
+    /// Give this secret; one with a name near to it is given.
+    GiveSecret {
+        /// The id.
+        id: String,
+        /// The other one.
+        near: Option<String>,
+    },
     /// Log in to this registry.
     LogIn(String),
     /// Fetch this image first.

@@ -12,12 +12,12 @@ pub(crate) mod hint;
 pub(crate) mod network_error;
 pub(crate) mod pause_error;
 pub(crate) mod start_failure;
-pub(crate) mod unknown_container;
+pub(crate) mod unknown_name;
 pub(crate) mod unsupported;
 
 use crate::{
     AnnotationError, CacheMountError, ContainerError, DebugError, Diagnostic, Failures, Hint, ImageHolder,
-    LayoutReference, NetworkError, PauseError, PrivilegeError, Remains, StepFailure, UnknownContainer,
+    LayoutReference, NetworkError, PauseError, PrivilegeError, Remains, StepFailure, UnknownName,
     VolumeError, error::diagnostic::DockerfileText, remote_sources::RemoteError,
 };
 use rbuild_cache::StoreError;
@@ -77,6 +77,8 @@ pub enum Error {
     DockerfileUnreadable {
         /// Its path.
         path: PathBuf,
+        /// One of that name in the context.
+        meant: Option<PathBuf>,
         /// The system's error.
         source: io::Error,
     },
@@ -124,7 +126,7 @@ pub enum Error {
     Several(Failures<Error>),
     /// No image of that name or id.
     #[error("No such image: {0}")]
-    NoSuchImage(String),
+    NoSuchImage(UnknownName),
     /// An image that has a name or an id here, and of which not everything is here.
     #[error("image {0} is not whole: its record, its config or a layer of it is missing or damaged")]
     ImageDamaged(String),
@@ -177,7 +179,7 @@ pub enum Error {
     Volume(#[from] VolumeError),
     /// No container of that name or id.
     #[error("No such container: {0}")]
-    NoSuchContainer(UnknownContainer),
+    NoSuchContainer(UnknownName),
     /// A container name is taken.
     #[error("the container name {name:?} is already in use by container {id}")]
     ContainerNameTaken {

@@ -1,5 +1,7 @@
 //! Why a network cannot be had, made or removed.
 
+use super::unknown_name::UnknownName;
+
 /// A network that cannot be had. The words are Docker's where it has them.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
@@ -11,7 +13,7 @@ pub enum NetworkError {
     Removed(String),
     /// Nothing is called so.
     #[error("network {0} not found")]
-    NoSuch(String),
+    NoSuch(UnknownName),
     /// The beginning of an id that fits several.
     #[error("network {0} is ambiguous: several ids begin like this")]
     Ambiguous(String),

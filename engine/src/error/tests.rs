@@ -18,8 +18,8 @@ fn the_class_of_a_request_is_that_of_its_cause() {
     for (error, class) in [
         (Error::context("c".into(), io(ENOENT)), Input),
         (Error::context("c".into(), io(EACCES)), Environment),
-        (Error::DockerfileUnreadable { path: "D".into(), source: io(ENOENT) }, Input),
-        (Error::DockerfileUnreadable { path: "D".into(), source: io(EACCES) }, Environment),
+        (Error::DockerfileUnreadable { path: "D".into(), meant: None, source: io(ENOENT) }, Input),
+        (Error::DockerfileUnreadable { path: "D".into(), meant: None, source: io(EACCES) }, Environment),
         (base(Error::Image(ImageError::Registry(refused()))), Environment),
         (base(Error::Registry(missing())), Input),
         (Error::Store(StoreError::RecorderStopped), Internal),
@@ -41,5 +41,5 @@ fn a_base_image_s_own_hint_comes_before_that_of_its_cause() {
     };
     assert_eq!(base(None).hint(), Some(Hint::LogIn("r.example".to_owned())));
     assert_eq!(base(Some(Hint::RemoveNames)).hint(), Some(Hint::RemoveNames));
-    assert_eq!(Error::NoSuchImage("a".to_owned()).hint(), None);
+    assert_eq!(Error::NoSuchImage(UnknownName::alone("a")).hint(), None);
 }

@@ -1,5 +1,6 @@
 //! Why a failed step cannot be looked into.
 
+use crate::UnknownStep;
 use std::fmt;
 
 /// A step that cannot be looked into.
@@ -15,13 +16,8 @@ pub enum DebugError {
         build: String,
     },
     /// The build has no such step.
-    #[error("build {build} has no step {step}")]
-    NoSuchStep {
-        /// The build.
-        build: String,
-        /// The number.
-        step: u32,
-    },
+    #[error(transparent)]
+    NoSuchStep(#[from] UnknownStep),
     /// Nothing of the step is here.
     #[error("step {step} of build {build} ({instruction}) cannot be looked into: {why}")]
     Nothing {

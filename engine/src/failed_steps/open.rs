@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     ContainerStdio, Engine, Error, SecretValue, SshKeys, Terminal,
+    builds::unknown_step::find_step,
     guest::{
         devices, emulators,
         privileges::read_privileges,
@@ -110,10 +111,7 @@ impl Engine {
         };
         let short = build.id.short().to_owned();
         let step = match step {
-            Some(number) => {
-                let found = build.steps().iter().find(|step| step.number == number);
-                found.ok_or(DebugError::NoSuchStep { build: short, step: number })?
-            }
+            Some(number) => find_step(&build, number).map_err(DebugError::from)?,
             None => {
                 let failed = build.steps().iter().filter(|step| is_failed(step));
                 let last = failed.max_by_key(|step| (self.is_kept(&build, step), end_of(step)));

@@ -41,7 +41,9 @@ pub(crate) fn check(mounts: &[Mount], secrets: &Secrets) -> Result<(), ExecutorE
         if let MountKind::Secret { id, required: true, .. } = &mount.kind
             && !secrets.contains_key(id)
         {
-            return Err(ExecutorError::SecretNotFound { id: id.clone() });
+            let given: Vec<&str> = secrets.keys().map(String::as_str).collect();
+            let near = rbuild_parser::alike(id, &given).map(str::to_owned);
+            return Err(ExecutorError::SecretNotFound { id: id.clone(), near });
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ pub(crate) mod registries;
 pub(crate) mod squash;
 pub(crate) mod transfer;
 
-use crate::{Engine, Error, ImageHolder, bases::resolve::hold_found};
+use crate::{Engine, Error, ImageHolder, UnknownName, bases::resolve::hold_found};
 use rbuild_cache::{Container, ContainerState, ImageLayer, ImageRecord, Lease, RefRecord};
 use rbuild_image::ImageError;
 use rbuild_oci::{Digest, HistoryEntry, ImageConfig, ImageId, ImageName, Platform, Reference, Timestamp};
@@ -212,7 +212,7 @@ impl Engine {
         // its layers are looked at by those who use them
         let held =
             hold_found(|id| lease.hold_record(id), || self.find_image(source).map(|found| Some(found.id)))?;
-        let record = held.ok_or_else(|| Error::NoSuchImage(source.to_owned()))?;
+        let record = held.ok_or_else(|| Error::NoSuchImage(UnknownName::alone(source)))?;
         Ok(self.store.set_name(
             target,
             &RefRecord { image: record.id, manifest: None, tagged_at: Timestamp::from(self.store.now()) },
@@ -333,9 +333,17 @@ impl Engine {
         lease.hold_image(&part)?.ok_or_else(|| Error::ImageDamaged(part.to_string()))
     }
 
+    fn no_such_image(&self, name: &str) -> Error {
+        // what cannot be read has no name to propose
+        let known = self.store.references().unwrap_or_default();
+        let known: Vec<String> = known.iter().map(|(reference, _)| reference.familiar()).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        Error::NoSuchImage(UnknownName::among(name, &known))
+    }
+
     /// The record of the image called `name`.
     pub(crate) fn find_image(&self, name: &str) -> Result<ImageRecord, Error> {
-        let missing = || Error::NoSuchImage(name.to_owned());
+        let missing = || self.no_such_image(name);
         if let Ok(reference) = name.parse::<Reference>()
             && let Some(found) = self.store.reference(&reference)?
         {

@@ -1,6 +1,6 @@
 //! Images for several platforms: the one for a platform, all that are here, and the removal of one.
 
-use crate::{Engine, Error, Force, ImageHolder, RemovedImage};
+use crate::{Engine, Error, Force, ImageHolder, RemovedImage, UnknownName};
 use rbuild_cache::{ImageRecord, Lease, PlatformImage};
 use rbuild_image::ImageError;
 use rbuild_oci::{ImageId, Platform, Reference};
@@ -134,7 +134,7 @@ impl Engine {
 
     /// The record of an image that another record names.
     pub(crate) fn record(&self, id: &ImageId) -> Result<ImageRecord, Error> {
-        self.store.image(id)?.ok_or_else(|| Error::NoSuchImage(id.to_string()))
+        self.store.image(id)?.ok_or_else(|| Error::NoSuchImage(UnknownName::alone(id.to_string())))
     }
 
     /// The image called `name` with its images for `platforms`, or all that are here when that is empty; held by `lease` from

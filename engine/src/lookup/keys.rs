@@ -185,8 +185,16 @@ impl Keys {
             Action::Copy(action) => identity(&action.from),
             Action::Run(_) | Action::Workdir(_) => None,
         };
-        let base = Some(&step.parent).filter(|parent| matches!(parent, Filesystem::Image(_)));
-        let origins = [("from", from), ("base", base.and_then(identity))];
+        let base = match &step.parent {
+            Filesystem::Image(index) => {
+                let image = &plan.images[index.0];
+                Some(format!("{} {}", image.id, image.reference.familiar()))
+            }
+            Filesystem::Step(_) | Filesystem::Scratch | Filesystem::Context | Filesystem::NamedContext(_) => {
+                None
+            }
+        };
+        let origins = [("from", from), ("base", base)];
         origins.into_iter().filter_map(|(input, value)| Some((input.to_owned(), value?))).collect()
     }
 

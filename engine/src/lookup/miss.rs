@@ -138,8 +138,10 @@ impl Misses {
     /// The difference to the most similar step of the last such build that this one does not have any more; where nothing is left
     /// of that build, to one of the builds of this context before it.
     fn changed(&self, missed: &Missed<'_>, records: &Records) -> MissReason {
-        let recent = self.recent.records().filter(|record| was_this_step(record, missed));
-        let older = || records.of_earlier_builds().iter().filter(|record| was_this_step(record, missed));
+        let is_placed = records.have_a_place();
+        let was_it = |record: &&CacheRecord| was_this_step(record, missed, is_placed);
+        let recent = self.recent.records().filter(was_it);
+        let older = || records.of_earlier_builds().iter().filter(was_it);
         match self.nearest(recent, missed).or_else(|| self.nearest(older(), missed)) {
             Some(record) => other_base(record, missed, records),
             None => MissReason::New,
@@ -164,9 +166,12 @@ impl Misses {
 
 /// True if a person would call `record` "this step, as it was": its instruction is written the same, so that only what it works
 /// with can have changed, or it stood at the same place, directly on what the step stands on now, so that it was edited. Being of
-/// the same kind is no evidence: with another text at another place it is another step, however much of it happens to be equal.
-fn was_this_step(record: &CacheRecord, missed: &Missed<'_>) -> bool {
-    record.instruction == missed.files.step.name || record.parent == Some(missed.files.keyed.parent)
+/// the same kind is no evidence: with another text at another place it is another step, however much of it happens to be equal. Nor
+/// is the place in builds that may be of different projects (not `is_placed`), unless all but one thing is the same.
+fn was_this_step(record: &CacheRecord, missed: &Missed<'_>, is_placed: bool) -> bool {
+    let is_alike = || differences(&record.inputs, &inputs_now(missed)).len() == 1;
+    record.instruction == missed.files.step.name
+        || (record.parent == Some(missed.files.keyed.parent) && (is_placed || is_alike()))
 }
 
 /// What is different from `record`; when that is nothing of the step itself, what it stands on is.
@@ -210,7 +215,8 @@ fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedInput> {
     let mut changes = Vec::new();
     for (name, value) in &now.values {
         let was = old.remove(name.as_str());
-        if was != Some(value.as_str()) {
+        let is_same = |was: &str| was == value || (name == "base" && image_id(was) == image_id(value));
+        if !was.is_some_and(is_same) {
             changes.push(change(name, was, Some(value)));
         }
     }
@@ -221,6 +227,11 @@ fn differences(before: &StepInputs, now: &StepInputs) -> Vec<ChangedInput> {
         }
     }
     changes
+}
+
+/// The id in the value of a base image, before the name by which it was asked for; older records have no name.
+fn image_id(value: &str) -> Option<&str> {
+    value.split(' ').next()
 }
 
 /// Inputs that are noted when a step runs, and not known while nothing has looked at its files.

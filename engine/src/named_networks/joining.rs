@@ -31,7 +31,7 @@ impl Engine {
     pub fn disconnect_network(&self, container: &str, network: &str) -> Result<(), Error> {
         // a network that is gone can still be left
         let name = match self.named_network(network) {
-            Err(Error::Network(NetworkError::NoSuch(name))) => name,
+            Err(Error::Network(NetworkError::NoSuch(unknown))) => unknown.name,
             found => found?.name.to_string(),
         };
         let (container, mut joined) = self.changeable(container)?;

@@ -4,7 +4,7 @@ mod addresses;
 mod joining;
 mod places;
 
-use crate::{Engine, Error, NetworkError, random_id::random_id};
+use crate::{Engine, Error, NetworkError, UnknownName, random_id::random_id};
 use rbuild_cache::{NamedNetwork, NetworkAttachment, NetworkName, NetworksLock, Subnet};
 use rbuild_executor::{check_network_programs, clear_network, has_interface, host_subnets};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -106,7 +106,10 @@ impl Engine {
         match (fitting.next(), fitting.next()) {
             (Some(one), None) => Ok(one.clone()),
             (Some(_), Some(_)) => Err(NetworkError::Ambiguous(name.to_owned()).into()),
-            (None, _) => Err(NetworkError::NoSuch(name.to_owned()).into()),
+            (None, _) => {
+                let known: Vec<&str> = all.iter().map(|network| network.name.as_str()).collect();
+                Err(NetworkError::NoSuch(UnknownName::among(name, &known)).into())
+            }
         }
     }
 

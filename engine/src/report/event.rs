@@ -266,6 +266,13 @@ pub enum Warning {
         /// The name of the ARG.
         near: String,
     },
+    /// Nothing uses a named context, and something nearly does.
+    UnusedContext {
+        /// The context's name.
+        name: String,
+        /// The name in the Dockerfile.
+        near: String,
+    },
     /// A registry makes the work wait, or a mirror failed.
     Registry(RegistryNotice),
     /// A step takes much of the context.
@@ -376,6 +383,9 @@ impl fmt::Display for Warning {
                     f,
                     "no ARG is called {name}, so --build-arg {name} does nothing (did you mean {near}?)"
                 )
+            }
+            Self::UnusedContext { name, near } => {
+                write!(f, "nothing uses --build-context {name} (did you mean {near}?)")
             }
             Self::Registry(notice) => notice.fmt(f),
             Self::LargeContext { step, bytes, largest } => {

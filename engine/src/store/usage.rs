@@ -229,6 +229,8 @@ pub struct Pruned {
     pub images: Vec<ImageId>,
     /// The parts of the build cache that went.
     pub cache: Vec<CacheEntry>,
+    /// What failed steps left that went: the id of a build, a dash and the number of its step.
+    pub failed_steps: Vec<String>,
     /// Bytes freed.
     pub reclaimed: u64,
 }
@@ -308,6 +310,7 @@ impl Engine {
         let before = if request.build_cache == PruneCache::Keep { Vec::new() } else { self.cache_entries()? };
         let report = self.store.prune(&options)?;
         (pruned.untagged, pruned.images) = (report.references, report.images);
+        pruned.failed_steps = report.failed_steps;
         let layers = report.records.iter().map(|(_, record)| record.layer.to_string());
         let garbage = report.layers.iter().map(ToString::to_string);
         let gone: HashSet<String> =

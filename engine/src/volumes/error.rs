@@ -1,5 +1,6 @@
 //! What can be wrong with a volume or a mount. The words are Docker's.
 
+use crate::UnknownName;
 use std::path::PathBuf;
 
 /// A volume or a mount that cannot be had.
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 pub enum VolumeError {
     /// No volume of that name.
     #[error("get {0}: no such volume")]
-    NoSuch(String),
+    NoSuch(UnknownName),
     /// Containers have it.
     #[error("remove {name}: volume is in use - [{}]", containers.join(", "))]
     InUse {

@@ -4,7 +4,7 @@ mod error;
 
 pub use error::VolumeError;
 
-use crate::{Engine, Error, random_id::random_id};
+use crate::{Engine, Error, UnknownName, random_id::random_id};
 use rbuild_cache::{Container, StoreError, Volume, VolumeDraft, VolumeName};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -66,7 +66,12 @@ impl Engine {
     /// # Errors
     /// [`VolumeError::NoSuch`], [`Error::Store`].
     pub fn volume(&self, name: &str) -> Result<Volume, Error> {
-        let missing = || VolumeError::NoSuch(name.to_owned());
+        let missing = || {
+            // what cannot be read has no name to propose
+            let known = self.store.volumes().unwrap_or_default();
+            let known: Vec<&str> = known.iter().map(|volume| volume.name.as_str()).collect();
+            VolumeError::NoSuch(UnknownName::among(name, &known))
+        };
         let parsed: VolumeName = name.parse().map_err(|_: StoreError| missing())?;
         Ok(self.store.volume(&parsed)?.ok_or_else(missing)?)
     }

@@ -69,6 +69,15 @@ impl RootView {
         Ok(Some(content))
     }
 
+    /// At most `most` bytes of the beginning of the file at `path`, links followed inside the root; `None` when it is not there.
+    pub(crate) fn read_head(&self, path: &[u8], most: usize) -> Result<Option<Vec<u8>>, ExecutorError> {
+        let Some(file) = self.root.open_file_following(path)? else { return Ok(None) };
+        let mut head = Vec::with_capacity(most);
+        let read = File::from(file).take(most as u64).read_to_end(&mut head);
+        read.map_err(|error| ExecutorError::system("read", path, error))?;
+        Ok(Some(head))
+    }
+
     /// True if there are no layers.
     pub(crate) fn is_empty(&self) -> bool {
         self.layers == 0

@@ -2,7 +2,7 @@
 //! namespace.
 
 use crate::seccomp::TooLong;
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{ffi::OsString, fmt, io, path::PathBuf};
 
 /// A system call that failed, with what it was about.
 #[derive(Debug, thiserror::Error)]
@@ -106,19 +106,23 @@ pub enum SpawnError {
         command: OsString,
     },
     /// The command's file does not exist.
-    #[error("exec: {command:?}")]
+    #[error("exec: {command:?}{}", fault(script))]
     NotFound {
         /// The first word of the command.
         command: OsString,
+        /// It does exist: the kernel means its interpreter.
+        script: Option<ScriptFault>,
         /// The kernel's answer.
         #[source]
         source: io::Error,
     },
     /// The command exists and could not be executed: not permitted, or not a program (`ENOEXEC`).
-    #[error("exec: {command:?}")]
+    #[error("exec: {command:?}{}", fault(script))]
     Exec {
         /// The first word of the command.
         command: OsString,
+        /// What the kernel misses in it.
+        script: Option<ScriptFault>,
         /// The kernel's answer.
         #[source]
         source: io::Error,
@@ -126,6 +130,33 @@ pub enum SpawnError {
     /// The command has no words.
     #[error("no command to execute")]
     EmptyCommand,
+}
+
+/// Why the kernel does not execute a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptFault {
+    /// The interpreter that it names is not there.
+    Missing(OsString),
+    /// It names none.
+    Unnamed,
+}
+
+fn fault(script: &Option<ScriptFault>) -> String {
+    script.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default()
+}
+
+impl fmt::Display for ScriptFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) if name.as_encoded_bytes().ends_with(b"\r") => {
+                write!(f, "the script has Windows line ends, so that its interpreter is {name:?}")
+            }
+            Self::Missing(name) => write!(f, "the interpreter of the script, {name:?}, is not there"),
+            Self::Unnamed => {
+                f.write_str("the script has no first line that names its interpreter, such as #!/bin/sh")
+            }
+        }
+    }
 }
 
 /// A sandbox that could not be built.

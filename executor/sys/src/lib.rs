@@ -39,6 +39,6 @@ pub mod terminal;
 pub mod userns;
 
 pub use capability::CapSet;
-pub use error::{SandboxError, SpawnError, SysError, UsernsError};
+pub use error::{SandboxError, ScriptFault, SpawnError, SysError, UsernsError};
 pub use kernel::kernel_version;
 pub use proc_file::read_proc;

@@ -63,7 +63,7 @@ mod launch;
 mod stack;
 
 pub use child::{Child, Ended, Usage, send_signal};
-pub use exec::Exec;
+pub use exec::{Exec, command_paths};
 pub use guard::Guard;
 pub(crate) use guard::Waiting;
 pub(crate) use identity::pidfd_of;

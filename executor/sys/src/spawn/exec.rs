@@ -107,8 +107,8 @@ impl Exec {
             libc::ENOENT | libc::ENOTDIR if !command.as_bytes().contains(&b'/') => {
                 SpawnError::NotInPath { command }
             }
-            libc::ENOENT | libc::ENOTDIR => SpawnError::NotFound { command, source },
-            _ => SpawnError::Exec { command, source },
+            libc::ENOENT | libc::ENOTDIR => SpawnError::NotFound { command, script: None, source },
+            _ => SpawnError::Exec { command, script: None, source },
         }
     }
 }
@@ -140,6 +140,12 @@ unsafe impl Sync for Pointers {}
 fn search_path<E: AsRef<OsStr>>(environment: &[E]) -> OsString {
     let value = environment.iter().rev().find_map(|pair| pair.as_ref().as_bytes().strip_prefix(b"PATH="));
     OsStr::from_bytes(value.unwrap_or(FALLBACK_PATH)).to_owned()
+}
+
+/// The paths at which `command` is looked for with this environment, in order.
+#[must_use]
+pub fn command_paths<E: AsRef<OsStr>>(command: &OsStr, environment: &[E]) -> Vec<CString> {
+    candidates(command, search_path(environment)).unwrap_or_default()
 }
 
 fn candidates(name: &OsStr, path: OsString) -> Result<Vec<CString>, SpawnError> {
