@@ -2,7 +2,11 @@
 
 use crate::{BuildId, Writer};
 use rbuild_oci::{Digest, FailureClass, ImageId};
-use std::{io, path::Path, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A store operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -228,6 +232,25 @@ impl StoreError {
     /// For `map_err`: the error of doing `action` on `path`.
     pub(crate) fn on<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::io(action, path, source)
+    }
+}
+
+/// The warnings of a store that nobody has taken yet.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Arc<Mutex<Vec<Warning>>>);
+
+impl Warnings {
+    /// Takes those collected since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<Warning> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn add(&self, warning: Warning) {
+        let mut warnings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 }
 

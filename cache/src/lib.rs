@@ -26,7 +26,7 @@ pub use collect::{
     PruneReport, RecordPrune, RecordUsage, Room, Usage,
 };
 pub use disk::{BootId, FileStat, MachineId, Stamp, create_private_file, make_dirs_with_mode};
-pub use error::{StoreError, Warning};
+pub use error::{StoreError, Warning, Warnings};
 pub use index::{
     CacheKey, CacheRecord, ContextIndex, ContextIndexBuilder, EvictedBy, FactKey, Index, KeyBuilder, Lookup,
     Miss, RecentPlace, RecentRecords, Recorder, Saved, SiteHash, StepHash, StepInputs,

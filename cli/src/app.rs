@@ -2,12 +2,14 @@
 
 use crate::{
     args::GlobalArgs, config_file::ConfigFile, credentials::client_options, environment::Environment,
-    error::CliError, options::Certificates,
+    error::CliError, exit, options::Certificates, shown::one_line,
 };
-use rbuild::{ClientOptions, Engine, EngineOptions, FailedStepBudget, Registries, SpaceLimits};
+use rbuild::{
+    ClientOptions, Engine, EngineOptions, FailedStepBudget, Registries, SpaceLimits, StoreWarnings,
+};
 use std::{
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 /// The values that commands get besides their arguments.
@@ -17,6 +19,8 @@ pub(crate) struct App {
     /// The store.
     root: PathBuf,
     config: OnceLock<ConfigFile>,
+    /// What the stores that were opened have to say.
+    warnings: Mutex<Vec<StoreWarnings>>,
 }
 
 impl App {
@@ -25,7 +29,7 @@ impl App {
         let root = global.root.clone().unwrap_or_else(|| environment.store_root());
         // programs that are given paths of the store have other working directories; without one of its own nothing is relative
         let root = std::path::absolute(&root).unwrap_or(root);
-        Self { environment, root, config: OnceLock::new() }
+        Self { environment, root, config: OnceLock::new(), warnings: Mutex::default() }
     }
 
     /// The directory of the store.
@@ -39,7 +43,16 @@ impl App {
     /// [`CliError::Engine`] when the store cannot be opened.
     pub(crate) fn engine(&self) -> Result<Engine, CliError> {
         let (root, clock) = (self.root.clone(), self.environment.clock);
-        Ok(Engine::open(EngineOptions { root, registry: ClientOptions::default(), clock })?)
+        let engine = Engine::open(EngineOptions { root, registry: ClientOptions::default(), clock })?;
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(engine.store_warnings());
+        Ok(engine)
+    }
+
+    /// Says what was damaged of the cache and is mended, as far as the command has not.
+    pub(crate) fn tell_mended(&self) {
+        for warnings in &*self.warnings.lock().unwrap_or_else(PoisonError::into_inner) {
+            warnings.take().iter().for_each(|warning| exit::warn(&one_line(&warning.to_string())));
+        }
     }
 
     /// The engine, for commands that may talk to a registry. What people have configured for registries is read when one is

@@ -52,7 +52,9 @@ pub(crate) fn run() -> ExitCode {
     };
     let app = App::new(environment, &cli.global);
     let Chosen { needs, work } = commands::chosen(cli.command);
-    match enter_namespace(&app, &needs).and_then(|()| work(&app)) {
+    let worked = enter_namespace(&app, &needs).and_then(|()| work(&app));
+    app.tell_mended();
+    match worked {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             exit::report(&error, color);

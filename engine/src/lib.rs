@@ -140,7 +140,7 @@ pub use rbuild_cache::{
     MountOrigin, MountPropagation, MountUsage, MountedFrom, MountedTmpfs, NamedNetwork, NetworkAttachment,
     NetworkName, NetworkPlace, NetworkSubnet, PlatformImage, PortProtocol, PrivilegeOptions, ProcessOptions,
     ProgramNetwork, PublishedPort, RecordedFinding, RecordedStep, Repair, StepHolder, StepOutcome, Submounts,
-    Subnet, Verified, Volume, VolumeName,
+    Subnet, Verified, Volume, VolumeName, Warnings as StoreWarnings,
 };
 pub use rbuild_cache::{BuilderName, InvalidBuilderName};
 use rbuild_executor::{Isolation, store_writer};
@@ -174,6 +174,12 @@ impl Engine {
         let web = Client::new(options.registry);
         let remote = RemoteImages::new(&store, &web);
         Ok(Self { store, isolation, remote, web, failed_steps: FailedStepBudget::default() })
+    }
+
+    /// What the store will have mended of itself and nobody was told of yet.
+    #[must_use]
+    pub fn store_warnings(&self) -> StoreWarnings {
+        self.store.warnings()
     }
 
     /// The same engine with the options for registries that `read` reads when the first request needs them. When it fails,

@@ -220,6 +220,7 @@ impl<'a> Collection<'a> {
             }
             index.mark_evicted(&self.report.records, now.into(), |key| evicted.records[key])?;
             expired.iter().try_for_each(|key| index.remove_record(key))?;
+            index.shrink_soon();
         }
         if options.by != EvictedBy::Prune {
             // what only explains takes room too

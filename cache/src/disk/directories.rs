@@ -1,5 +1,6 @@
 //! Directories: making and listing them.
 
+use super::remove_tree;
 use crate::StoreError;
 use nix::{
     fcntl::AT_FDCWD,
@@ -62,11 +63,12 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-/// Removes the files in a directory, which stays.
+/// Removes what is in a directory of files, which stays.
 pub(crate) fn remove_files(directory: &Path) -> Result<(), StoreError> {
     for name in list(directory)? {
         let path = directory.join(name);
         match fs::remove_file(&path) {
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => remove_tree(&path)?,
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("remove", &path, e)),
             Ok(()) | Err(_) => {}
         }
@@ -89,6 +91,15 @@ mod tests {
         make_dirs(&deep).unwrap();
         let modes = [directory.path(), &directory.path().join("a"), &deep].map(mode);
         assert_eq!(modes, [0o750, 0o755, 0o755]);
+    }
+
+    #[test]
+    fn whatever_is_in_the_place_of_a_file_goes_with_the_files() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("strange/below")).unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        remove_files(directory.path()).unwrap();
+        assert_eq!(list(directory.path()).unwrap(), Vec::<String>::new());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Small files that are there whole or not at all: written in temporary space, then renamed.
 
-use super::{TemporarySpace, create_private_file, list, make_dirs};
+use super::{TemporarySpace, create_private_file, list, make_dirs, remove_tree};
 use crate::StoreError;
 use nix::{
+    errno::Errno,
     fcntl::{AT_FDCWD, OFlag},
     sys::{
         stat::{UtimensatFlags, utimensat},
@@ -11,7 +12,7 @@ use nix::{
 };
 use rbuild_oci::Timestamp;
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -82,7 +83,8 @@ pub(crate) fn replace_by(draft: &Path, path: &Path) -> Result<(), StoreError> {
     fs::rename(draft, path).map_err(StoreError::on("create", path))
 }
 
-/// Renames `from` to `to`, making the directories above `to`; they may vanish meanwhile, as empty ones are removed.
+/// Renames `from` to `to`, making the directories above `to`; they may vanish meanwhile, as empty ones are removed. A directory in the
+/// place of a file is damage, and goes.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     for _ in 0..8 {
         match fs::rename(from, to) {
@@ -91,6 +93,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
                     make_dirs(parent)?;
                 }
             }
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => remove_tree(to)?,
             renamed => return renamed.map_err(StoreError::on("create", to)),
         }
     }
@@ -106,6 +109,60 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) if e.kind() == io::ErrorKind::IsADirectory => Ok(Some(Vec::new())),
         Err(e) => Err(StoreError::io("read", path, e)),
+    }
+}
+
+/// What is in the place of a file that costs time only.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// Something that is no file of at most the length that was asked for: damage.
+    Strange,
+    Bytes(Vec<u8>),
+}
+
+/// Reads the file at `path` if it has at most `longest` bytes. No link is followed, and no pipe waited for.
+pub(crate) fn read_plain(path: &Path, longest: u64) -> Result<Found, StoreError> {
+    let file = match open_plain(path, File::options().read(true)) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Found::Strange),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Found::Nothing);
+        }
+        Err(e) => return Err(StoreError::io("read", path, e)),
+    };
+    // a file that grows meanwhile is not read for ever
+    match file.metadata() {
+        Ok(found) if found.len() > longest => Ok(Found::Strange),
+        _ => read_all(file).map(Found::Bytes).map_err(StoreError::on("read", path)),
+    }
+}
+
+/// The bytes of a file that costs time only; none of what is damaged in the sense of [`read_plain`].
+pub(crate) fn read_advice(path: &Path) -> Result<Vec<u8>, StoreError> {
+    Ok(match read_plain(path, LONGEST as u64)? {
+        Found::Bytes(bytes) => bytes,
+        Found::Nothing | Found::Strange => Vec::new(),
+    })
+}
+
+/// Opens a file that is there; `None` when what is there is no file.
+///
+/// # Errors
+/// The system call's error.
+pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<Option<File>> {
+    match options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path) {
+        Ok(file) => Ok(file.metadata()?.is_file().then_some(file)),
+        // a link, a socket, a device without a driver or a pipe without a reader, a directory to be written to
+        Err(e)
+            if matches!(
+                e.raw_os_error().map(Errno::from_raw),
+                Some(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR)
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(e) => Err(e),
     }
 }
 
@@ -183,6 +240,29 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(read(&fifo).unwrap(), Some(Vec::new()), "nothing waits for the other end of a FIFO");
         assert!(read(Path::new("/dev/zero")).is_err(), "what never ends is not read");
+    }
+
+    #[test]
+    fn advice_is_read_of_files_of_a_sane_length_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "12345").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        assert_eq!(read_plain(&at("file"), 5).unwrap(), Found::Bytes(b"12345".to_vec()));
+        assert_eq!(read_plain(&at("file"), 4).unwrap(), Found::Strange);
+        for strange in ["link", "endless", "pipe", "socket", "directory"] {
+            assert_eq!(read_plain(&at(strange), 5).unwrap(), Found::Strange, "{strange}");
+            assert!(open_plain(&at(strange), File::options().write(true)).unwrap().is_none(), "{strange}");
+        }
+        assert_eq!(read_plain(&at("missing"), 5).unwrap(), Found::Nothing);
+        assert_eq!(read_plain(&at("file/below"), 5).unwrap(), Found::Nothing);
+        let space = TemporarySpace::new(&at("store"));
+        write(&space, &at("directory"), b"again", Durability::DiskLater).unwrap();
+        assert_eq!(fs::read(at("directory")).unwrap(), b"again");
     }
 
     #[test]

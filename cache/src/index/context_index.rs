@@ -64,7 +64,7 @@ impl ContextIndex {
     /// # Errors
     /// An I/O error when the file is there and cannot be read.
     pub fn load(store: &Store, key: &Digest) -> Result<Self, StoreError> {
-        let bytes = whole_file::read(&path(store, key))?.unwrap_or_default();
+        let bytes = whole_file::read_advice(&path(store, key))?;
         Ok(Self::parse(bytes).unwrap_or_default())
     }
 

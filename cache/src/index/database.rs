@@ -7,8 +7,8 @@
 use super::{
     filter::{Filter, Mark},
     journal::{Batch, Journal},
-    record::outdated_row,
-    tree::{self, Failure, caught},
+    record::row_of_step,
+    tree::{self, Failure, Tree},
 };
 use crate::{
     Store, StoreError, Warning,
@@ -16,27 +16,44 @@ use crate::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs::File,
+    ops::Bound,
     path::{Path, PathBuf},
 };
 
 /// Bytes of the journal, which every transaction reads, before its rows are moved into the database.
-const LONGEST_JOURNAL: u64 = 512 << 10;
+pub(super) const LONGEST_JOURNAL: u64 = 512 << 10;
+/// Rows that a scan asks the database for at once.
+const PAGE: usize = 256;
+
+type Row = (Vec<u8>, Vec<u8>);
 
 /// The rows. Every operation notes the first sign of damage; the transaction acts on it after closing.
 pub(crate) struct Database {
-    path: PathBuf,
-    journal: RefCell<Journal>,
-    contents: RefCell<Contents>,
+    pub(super) path: PathBuf,
+    pub(super) journal: RefCell<Journal>,
+    pub(super) contents: RefCell<Contents>,
     /// The database, once something was asked of it.
-    tree: RefCell<Option<sled::Db>>,
-    damage: RefCell<Option<String>>,
+    pub(super) tree: RefCell<Option<Tree>>,
+    pub(super) damage: RefCell<Option<String>>,
     written: Cell<bool>,
+    /// Whether the files may take more than they should.
+    pub(super) bulk: Cell<Bulk>,
+}
+
+/// What is to be found out about how much the files take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bulk {
+    Nothing,
+    /// Rows were moved: look if there is reason to.
+    Glance,
+    /// A collection wants to know.
+    Look,
 }
 
 /// What is known of the rows of the database while it is closed.
-enum Contents {
+pub(super) enum Contents {
     /// It was never made.
     Nothing,
     /// It has no row that this has not.
@@ -61,11 +78,9 @@ impl Store {
         let lock = FileLock::wait(&self.at("locks/index"), LockMode::Exclusive, OnUnlock::Keep)?;
         self.index_writers().begin(lock.file());
         let database = Database::open(&path)?;
-        let mended = database.journal.borrow_mut().mend().map_err(StoreError::on("use", &path))?;
-        if let Some(reason) = mended {
-            self.warn(Warning::IndexReset { path: path.clone(), reason: reason.to_owned() });
-        }
+        self.mend_journal(&database);
         let result = transaction(&database);
+        let _ = database.shrink(self.space()); // where it fails all is as before, and damage is noted
         let (written, damage) = (database.written.get(), database.close());
         if written {
             self.index_writers().end(lock.file());
@@ -75,6 +90,15 @@ impl Store {
             start_anew(&path)?;
         }
         result
+    }
+
+    /// Removes what is damaged of the journal, with a warning. Where that fails, the next write does and says why.
+    fn mend_journal(&self, database: &Database) {
+        let mut journal = database.journal.borrow_mut();
+        if let Some(reason) = journal.damage() {
+            let _ = journal.mend(self.space());
+            self.warn(Warning::IndexReset { path: database.path.clone(), reason: reason.to_owned() });
+        }
     }
 
     /// Runs `transaction` on a copy of the rows, at `path`, of which nobody else knows.
@@ -90,7 +114,7 @@ impl Store {
 }
 
 /// Removes a damaged database, its file first: what is left without it is no database. The journal stays.
-fn start_anew(path: &Path) -> Result<(), StoreError> {
+pub(super) fn start_anew(path: &Path) -> Result<(), StoreError> {
     make_dirs(path)?;
     let mut names = list(path)?;
     names.sort_by_key(|name| name != "db");
@@ -113,6 +137,7 @@ impl Database {
             tree: RefCell::default(),
             damage: RefCell::default(),
             written: Cell::new(false),
+            bulk: Cell::new(Bulk::Nothing),
         })
     }
 
@@ -127,7 +152,8 @@ impl Database {
         if !self.may_have(row) {
             return Ok(None);
         }
-        Ok(self.run(|tree| tree.get(row))?.map(|value| value.to_vec()))
+        let row = row.to_vec();
+        self.run(move |tree| Ok(tree.get(row)?.map(|value| value.to_vec())))
     }
 
     /// The value of a row that was written since rows were last moved into the database.
@@ -144,14 +170,14 @@ impl Database {
         let written = journal.rows(prefix).filter(|(_, value)| value.is_some());
         let mut rows: BTreeSet<Vec<u8>> = written.map(|(row, _)| row.to_vec()).collect();
         if self.may_have(prefix) {
-            self.run(|tree| {
-                let names = tree.scan_prefix(prefix).rev().map(|entry| entry.map(|(row, _)| row));
-                let names = names.filter(|name| !name.as_ref().is_ok_and(|row| journal.row(row).is_some()));
-                names.take(count).try_for_each(|name| {
-                    rows.insert(name?.to_vec());
-                    Ok(())
-                })
+            let prefix = prefix.to_vec();
+            let known: HashSet<Vec<u8>> = journal.rows(&prefix).map(|(row, _)| row.to_vec()).collect();
+            let found: Vec<Vec<u8>> = self.run(move |tree| {
+                let names = tree.scan_prefix(prefix).rev().map(|entry| entry.map(|(row, _)| row.to_vec()));
+                let names = names.filter(|name| !name.as_ref().is_ok_and(|row| known.contains(row)));
+                names.take(count).collect()
             })?;
+            rows.extend(found);
         }
         Ok(rows.into_iter().rev().take(count).collect())
     }
@@ -163,25 +189,44 @@ impl Database {
     pub(super) fn scan(&self, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
         let journal = self.journal.borrow();
         let mut written = journal.rows(prefix).peekable();
-        if !matches!(*self.contents.borrow(), Contents::Nothing) {
-            self.run(|tree| {
-                for entry in tree.scan_prefix(prefix) {
-                    let (row, value) = entry?;
-                    while let Some((before, value)) = written.next_if(|(written, _)| *written < &*row) {
-                        value.into_iter().for_each(|value| take(before, value));
-                    }
-                    if written.peek().is_none_or(|(written, _)| *written != &*row) {
-                        take(&row, &value);
-                    }
+        let mut page = self.page(prefix, None)?;
+        while let Some((last, _)) = page.last().cloned() {
+            for (row, value) in &page {
+                while let Some((before, value)) = written.next_if(|(written, _)| *written < &**row) {
+                    value.into_iter().for_each(|value| take(before, value));
                 }
-                Ok(())
-            })?;
+                if written.peek().is_none_or(|(written, _)| *written != &**row) {
+                    take(row, value);
+                }
+            }
+            page = self.page(prefix, Some(last))?;
         }
         written.for_each(|(row, value)| value.into_iter().for_each(|value| take(row, value)));
         Ok(())
     }
 
-    /// Writes and removes rows, all of them or none.
+    /// The next rows of the database that begin with `prefix`; what comes before damage is good.
+    fn page(&self, prefix: &[u8], after: Option<Vec<u8>>) -> Result<Vec<Row>, StoreError> {
+        if matches!(*self.contents.borrow(), Contents::Nothing) {
+            return Ok(Vec::new());
+        }
+        let prefix = prefix.to_vec();
+        self.run(move |tree| {
+            let from = after.map_or_else(|| Bound::Included(prefix.clone()), Bound::Excluded);
+            let mut rows: Vec<Row> = Vec::new();
+            for entry in tree.range::<Vec<u8>, _>((from, Bound::Unbounded)).take(PAGE) {
+                match entry {
+                    Ok((row, _)) if !row.starts_with(&prefix) => break,
+                    Ok((row, value)) => rows.push((row.to_vec(), value.to_vec())),
+                    Err(error) if rows.is_empty() => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            Ok(rows)
+        })
+    }
+
+    /// Writes and removes rows, all of them or none. Rows that the database has no room for stay in the journal.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -192,28 +237,43 @@ impl Database {
         }
         self.written.set(true);
         let mut journal = self.journal.borrow_mut();
-        if journal.length() + batch.length() <= LONGEST_JOURNAL {
-            return journal.append(batch).map_err(StoreError::on("use", &self.path));
+        let is_kept = journal.length() + batch.length() <= Journal::LARGEST / 2;
+        if is_kept {
+            journal.append(batch).map_err(StoreError::on("use", &self.path))?;
+        } else {
+            journal.take(batch);
         }
-        journal.take(batch);
-        self.move_rows(&mut journal)
+        if is_kept && (journal.length() <= LONGEST_JOURNAL || !tree::has_room(&self.path, journal.length())) {
+            return Ok(());
+        }
+        self.bulk.set(Bulk::Glance);
+        match self.move_rows(&mut journal) {
+            // the disk has become full meanwhile
+            Err(StoreError::NoSpace { .. }) if is_kept => Ok(()),
+            moved => moved,
+        }
     }
 
     /// Moves the rows of the journal into the database. Killed before the end, this is done once more by the next transaction that writes
     /// much, to the same effect.
-    fn move_rows(&self, journal: &mut Journal) -> Result<(), StoreError> {
-        self.run(|tree| {
-            let mut rows = sled::Batch::default();
+    pub(super) fn move_rows(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        let owned = |(row, value): (&[u8], Option<&[u8]>)| (row.to_vec(), value.map(<[u8]>::to_vec));
+        let rows: Vec<_> = journal.rows(b"").map(owned).collect();
+        self.run(move |tree| {
+            let mut batch = sled::Batch::default();
             // records come before the rows of steps, so one that is written again stays
-            for (row, value) in journal.rows(b"") {
-                let replaced = if row.starts_with(b"r") { tree.get(row)? } else { None };
-                replaced.and_then(|old| outdated_row(row, &old)).into_iter().for_each(|row| rows.remove(row));
+            for (row, value) in rows {
+                let replaced = if row.starts_with(b"r") { tree.get(&row)? } else { None };
+                replaced
+                    .and_then(|old| row_of_step(&row, &old))
+                    .into_iter()
+                    .for_each(|row| batch.remove(row));
                 match value {
-                    Some(value) => rows.insert(row, value),
-                    None => rows.remove(row),
+                    Some(value) => batch.insert(row, value),
+                    None => batch.remove(row),
                 }
             }
-            tree.apply_batch(rows)?;
+            tree.apply_batch(batch)?;
             tree.flush()
         })?;
         // after a power cut they are here or there
@@ -235,8 +295,8 @@ impl Database {
 
     /// A filter for what the database has.
     fn filter(&self) -> Result<Filter, StoreError> {
-        let marks = self.run(|tree| tree.iter().keys().map(|row| Ok(Mark::of(&row?))).collect());
-        let marks: Vec<Mark> = marks?;
+        let mark = |row: sled::Result<sled::IVec>| Ok(Mark::of(&row?));
+        let marks = self.run(move |tree| tree.iter().keys().map(mark).collect::<sled::Result<Vec<_>>>())?;
         Ok(Filter::new(&self.path, &marks))
     }
 
@@ -249,14 +309,20 @@ impl Database {
     }
 
     /// Runs `operation` on the database, which is opened for the first one.
-    fn run<T>(&self, operation: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
+    fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&sled::Db) -> sled::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         if self.damage.borrow().is_some() {
             return Err(StoreError::IndexDamaged { path: self.path.clone() });
         }
-        let opened = self.tree.borrow_mut().take().map_or_else(|| tree::open(&self.path), Ok);
+        let opened = self.tree.borrow_mut().take().map_or_else(|| Tree::open(&self.path), Ok);
         let done = opened.and_then(|tree| {
-            let done = caught(&self.path, || operation(&tree));
-            self.tree.replace(Some(tree));
+            let done = tree.call(operation);
+            // what does not answer any more is left to its thread
+            if !matches!(done, Err(Failure::Stalled(_))) {
+                self.tree.replace(Some(tree));
+            }
             done
         });
         done.map_err(|failure| {
@@ -275,7 +341,7 @@ impl Database {
         }
         let mut damage = self.damage.into_inner();
         let Some(tree) = self.tree.into_inner() else { return damage };
-        if let Err(Failure::Damaged(reason)) = tree::close(tree, &self.path) {
+        if let Err(Failure::Damaged(reason)) = tree.close() {
             damage.get_or_insert(reason);
         }
         if let (None, Contents::Among(filter)) = (&damage, self.contents.into_inner())
@@ -398,10 +464,10 @@ mod tests {
         store.with_database(|database| database.apply(batch(0..300, &[7; 2000]))).unwrap();
         let path = store.at("index");
         let write = |number, value: &[u8]| {
-            let tree = tree::open(&path).ok().unwrap();
-            tree.insert(row(number), value).unwrap();
-            tree.flush().unwrap();
-            tree::close(tree, &path).ok().unwrap();
+            let (tree, value) = (Tree::open(&path).ok().unwrap(), value.to_vec());
+            let written = tree.call(move |tree| tree.insert(row(number), value).and_then(|_| tree.flush()));
+            written.ok().unwrap();
+            tree.close().ok().unwrap();
         };
         write(2000, b"theirs");
         let get = |number| store.with_database(|database| database.get(&row(number))).unwrap();

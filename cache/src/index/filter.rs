@@ -1,9 +1,12 @@
 //! Which rows the database may have: a Bloom filter in a file beside it, so that nothing has to be opened for what is not there. It
 //! is right for one state of the database's file, whose stat(2) it has: after another program has written there, nothing is known.
 
-use crate::disk::{FieldReader, FieldWriter, FileStat, array, checksum, create_private_file};
+use crate::disk::{
+    FieldReader, FieldWriter, FileStat, array, checksum, create_private_file, remove_tree, whole_file,
+};
 use std::{
-    fs, io,
+    fs::File,
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -48,7 +51,7 @@ impl Filter {
     /// The filter below `directory` of a database whose file has this stat; `None` when there is none, or it is of another state.
     pub(super) fn read(directory: &Path, database: &FileStat) -> Option<Self> {
         let path = directory.join(Self::NAME);
-        let bytes = fs::read(&path).ok()?;
+        let bytes = whole_file::read_advice(&path).ok()?;
         let (header, bits) = bytes.split_at_checked(HEADER)?;
         let mut fields = FieldReader::new(header);
         if fields.raw()? != MAGIC || fields.number()? != checksum(fields.rest()) {
@@ -85,6 +88,11 @@ impl Filter {
         self.is_new = true;
     }
 
+    /// Rows that were noted: those that the database has, and some of them more than once.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// True if it has become too full to say much.
     pub(super) fn is_full(&self) -> bool {
         self.rows > self.capacity
@@ -96,15 +104,14 @@ impl Filter {
     /// The system call's error; a part of a filter counts as none.
     pub(super) fn save(&self, database: &FileStat) -> io::Result<()> {
         let file = if self.is_new {
-            match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+            // whatever is there: if it stays, no file can be made
+            let _ = remove_tree(&self.path);
             let file = create_private_file(&self.path)?;
             file.write_all_at(&self.bits, HEADER as u64)?;
             file
         } else {
-            fs::File::options().write(true).open(&self.path)?
+            whole_file::open_plain(&self.path, File::options().write(true))?
+                .ok_or(io::ErrorKind::InvalidInput)?
         };
         file.write_all_at(&self.header(database), 0)
     }
@@ -148,6 +155,7 @@ fn encoded(stat: &FileStat) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn marks(numbers: std::ops::Range<u32>) -> Vec<Mark> {
         numbers.map(|number| Mark::of(format!("row {number}").as_bytes())).collect()

@@ -7,8 +7,9 @@
 use crate::{
     StoreError,
     disk::{
-        DIRECTORY_MODE, FieldReader, FieldWriter, array, checksum, make_dirs_with_mode, open_private_file,
-        whole_file,
+        DIRECTORY_MODE, FieldReader, FieldWriter, TemporarySpace, array, checksum, make_dirs_with_mode,
+        open_private_file, remove_tree,
+        whole_file::{self, Durability, Found},
     },
 };
 use std::{
@@ -37,6 +38,8 @@ pub(super) struct Journal {
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// What nobody can have left by being killed.
     damage: Option<&'static str>,
+    /// It is no file of a length that a journal can have.
+    is_strange: bool,
 }
 
 impl Batch {
@@ -89,6 +92,8 @@ impl Batch {
 impl Journal {
     /// The name of the file in the directory of the index.
     pub(super) const NAME: &str = "journal";
+    /// The most bytes that it may have; longer it counts as damaged.
+    pub(super) const LARGEST: u64 = 64 << 20;
 
     /// Reads the journal below `directory`; one that is not there is empty, and so is what follows damage.
     ///
@@ -96,8 +101,17 @@ impl Journal {
     /// An I/O error when it is there and cannot be read.
     pub(super) fn read(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(Self::NAME);
-        let bytes = whole_file::read(&path)?.unwrap_or_default();
-        let mut journal = Self { path, length: 0, rows: BTreeMap::new(), damage: None };
+        let found = whole_file::read_plain(&path, Self::LARGEST)?;
+        let mut journal = Self { path, length: 0, rows: BTreeMap::new(), damage: None, is_strange: false };
+        let bytes = match found {
+            Found::Bytes(bytes) => bytes,
+            Found::Nothing => Vec::new(),
+            Found::Strange => {
+                journal.is_strange = true;
+                journal.damage = Some("its journal is no file, or far too long");
+                return Ok(journal);
+            }
+        };
         let Some(mut batches) = bytes.strip_prefix(HEADER) else {
             let is_torn = HEADER.starts_with(&bytes) || bytes.iter().all(|byte| *byte == 0);
             journal.damage = (!is_torn).then_some("its journal does not begin as one");
@@ -109,21 +123,31 @@ impl Journal {
             journal.length += length as u64;
             batches = &batches[length..];
         }
-        let has_changed = batch_length(batches).is_some_and(|length| length > 0);
+        let has_changed = batch_length(batches).is_some_and(|length| length > 0) || is_impossible(batches);
         journal.damage = has_changed.then_some("rows of its journal are not what was written");
         Ok(journal)
     }
 
-    /// Removes what is damaged, and says what that was.
+    /// What is damaged.
+    pub(super) fn damage(&self) -> Option<&'static str> {
+        self.damage
+    }
+
+    /// Removes what is damaged.
     ///
     /// # Errors
-    /// The system call's error.
-    pub(super) fn mend(&mut self) -> io::Result<Option<&'static str>> {
-        let damage = self.damage.take();
-        if damage.is_some() {
-            File::options().write(true).open(&self.path)?.set_len(self.length)?;
+    /// An I/O error when it cannot be removed.
+    pub(super) fn mend(&mut self, space: &TemporarySpace) -> Result<(), StoreError> {
+        if self.damage.take().is_none() {
+            return Ok(());
         }
-        Ok(damage)
+        if !self.is_strange {
+            return self.cut(self.length).map_err(StoreError::on("use", &self.path));
+        }
+        self.is_strange = false;
+        let gone = space.path("gone")?;
+        whole_file::rename(&self.path, &gone)?;
+        remove_tree(&gone)
     }
 
     /// What was written of `row` last: a value, or that it was removed; `None` when the database knows.
@@ -181,7 +205,29 @@ impl Journal {
     /// The system call's error; the database then gets them once more.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         self.rows.clear();
-        if std::mem::take(&mut self.length) > 0 { File::create(&self.path).map(drop) } else { Ok(()) }
+        if std::mem::take(&mut self.length) > 0 { self.cut(0) } else { Ok(()) }
+    }
+
+    /// Replaces it by one that has its own rows and these, on the disk.
+    ///
+    /// # Errors
+    /// An I/O error; the journal is then as it was.
+    pub(super) fn replace(&mut self, space: &TemporarySpace, batch: Batch) -> Result<(), StoreError> {
+        let mut rows = batch.0.into_iter().collect::<BTreeMap<_, _>>();
+        rows.append(&mut self.rows.clone());
+        let batch = Batch(rows.into_iter().collect());
+        let bytes = [HEADER, &batch.encode()].concat();
+        whole_file::write(space, &self.path, &bytes, Durability::DiskFirst)?;
+        let directory = self.path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all());
+        directory.map_err(StoreError::on("sync", &self.path))?;
+        self.length = bytes.len() as u64;
+        self.take(batch);
+        Ok(())
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        let file = whole_file::open_plain(&self.path, File::options().write(true))?;
+        file.ok_or(io::ErrorKind::InvalidInput)?.set_len(length)
     }
 }
 
@@ -193,6 +239,11 @@ fn next_batch(bytes: &[u8]) -> Option<(Batch, usize)> {
     Some((Batch::decode(rows).filter(|_| is_whole)?, FRAME + length))
 }
 
+/// True if the batch at the beginning of `bytes` says that it is longer than any.
+fn is_impossible(bytes: &[u8]) -> bool {
+    bytes.len() >= FRAME && u64::from(u32::from_le_bytes(array(bytes))) > Journal::LARGEST
+}
+
 /// The length that the batch at the beginning of `bytes` says that it has, if there are as many.
 fn batch_length(bytes: &[u8]) -> Option<usize> {
     let (frame, rest) = bytes.split_at_checked(FRAME)?;
@@ -202,7 +253,14 @@ fn batch_length(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::{fs, os::unix::fs::symlink};
+
+    fn mend(journal: &mut Journal) -> bool {
+        let is_damaged = journal.damage().is_some();
+        let space = TemporarySpace::new(&journal.path.parent().unwrap().join("store"));
+        journal.mend(&space).unwrap();
+        is_damaged
+    }
 
     fn batch(rows: &[(&str, Option<&str>)]) -> Batch {
         Batch(rows.iter().map(|(row, value)| (row.as_bytes().to_vec(), value.map(Into::into))).collect())
@@ -246,20 +304,58 @@ mod tests {
         let mut changed = whole.clone();
         *changed.last_mut().unwrap() ^= 1;
         let empty = [&good[..], &[0; 40]].concat();
+        let mut endless = whole.clone();
+        endless[good.len() + 3] ^= 0x80;
         let torn = (good.len()..whole.len()).map(|end| whole[..end].to_vec()).chain([empty]);
-        for (bytes, is_damage) in torn.map(|bytes| (bytes, false)).chain([(changed, true)]) {
+        for (bytes, is_damage) in torn.map(|bytes| (bytes, false)).chain([(changed, true), (endless, true)]) {
             fs::write(&path, bytes).unwrap();
             let mut journal = Journal::read(directory.path()).unwrap();
             assert_eq!(shown(&journal, ""), "ra=1 ");
-            assert_eq!(journal.mend().unwrap().is_some(), is_damage);
+            assert_eq!(mend(&mut journal), is_damage);
             journal.append(batch(&[("rc", Some("3"))])).unwrap();
             assert_eq!(shown(&Journal::read(directory.path()).unwrap(), ""), "ra=1 rc=3 ");
         }
         fs::write(&path, "rbuild-journal 2\nsomething else").unwrap();
         let mut newer = Journal::read(directory.path()).unwrap();
-        assert_eq!((shown(&newer, ""), newer.mend().unwrap().is_some()), (String::new(), true));
+        assert_eq!((shown(&newer, ""), mend(&mut newer)), (String::new(), true));
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
         newer.append(batch(&[("rc", Some("3"))])).unwrap();
         assert_eq!(shown(&Journal::read(directory.path()).unwrap(), ""), "rc=3 ");
+    }
+    #[test]
+    fn what_is_no_file_is_damage_and_makes_room_for_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("journal"), directory.path().join("other"));
+        fs::write(&other, [HEADER, &batch(&[("ra", Some("theirs"))]).encode()].concat()).unwrap();
+        let strange: [&dyn Fn(); 4] = [
+            &|| symlink(&other, &path).unwrap(),
+            &|| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            &|| fs::create_dir_all(path.join("a/b")).unwrap(),
+            &|| File::create(&path).unwrap().set_len(3 << 30).unwrap(),
+        ];
+        for make in strange {
+            make();
+            let mut journal = Journal::read(directory.path()).unwrap();
+            assert_eq!(shown(&journal, ""), "");
+            assert!(mend(&mut journal) && !mend(&mut journal));
+            journal.append(batch(&[("rc", Some("3"))])).unwrap();
+            assert_eq!(shown(&Journal::read(directory.path()).unwrap(), ""), "rc=3 ");
+            fs::remove_file(&path).unwrap();
+        }
+        assert!(fs::read(&other).unwrap().ends_with(b"theirs"));
+    }
+
+    #[test]
+    fn rows_of_the_journal_win_over_those_that_join_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::read(directory.path()).unwrap();
+        journal.append(batch(&[("ra", None), ("rb", Some("2"))])).unwrap();
+        let older = batch(&[("ra", Some("1")), ("rb", Some("1")), ("rc", Some("1"))]);
+        journal.replace(&TemporarySpace::new(&directory.path().join("store")), older).unwrap();
+        let again = Journal::read(directory.path()).unwrap();
+        for journal in [&journal, &again] {
+            assert_eq!(shown(journal, ""), "ra=- rb=2 rc=1 ");
+        }
+        assert_eq!(again.length(), journal.length());
     }
 }

@@ -3,6 +3,7 @@
 //! The first byte of a row is its sort:
 //! `r` key → record; `s` step, time, key → nothing; `f` fact key → fact.
 
+mod bulk;
 mod context_index;
 mod database;
 mod filter;
@@ -285,6 +286,11 @@ impl Index<'_> {
     pub(crate) fn survived(&self, stamp: &Stamp) -> bool {
         stamp.boot == self.store.boot()
             || self.durable.get_or_init(|| self.store.durable().unwrap_or_default()).covers(stamp)
+    }
+
+    /// Has the files of the index made smaller at the end of the transaction, if they take much more than what is in them.
+    pub(crate) fn shrink_soon(&self) {
+        self.database.shrink_soon();
     }
 
     fn get(&self, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// An I/O error when a file is there and cannot be read.
     pub fn recent(&self, build: &SiteHash) -> Result<RecentRecords, StoreError> {
-        let bytes = whole_file::read(&self.recent_path(build))?.unwrap_or_default();
+        let bytes = whole_file::read_advice(&self.recent_path(build))?;
         let kept = recent_file::read(&bytes);
         let mut durable = None;
         let (mut records, mut diffs) =
@@ -193,7 +193,13 @@ impl Store {
                 .map(|()| Saved::Written);
         };
         let draft = whole_file::draft(self.space(), &bytes, Durability::DiskLater)?;
-        match renameat(AT_FDCWD, &draft, place, build.to_string().as_str()) {
+        let name = || renameat(AT_FDCWD, &draft, place, build.to_string().as_str());
+        let mut named = name();
+        if named == Err(Errno::EISDIR) {
+            remove_tree(&path)?;
+            named = name();
+        }
+        match named {
             Ok(()) => Ok(Saved::Written),
             Err(errno) => {
                 let _ = fs::remove_file(&draft);
@@ -219,5 +225,5 @@ impl Store {
 
 /// What a file holds; nothing when it cannot be read.
 fn bytes(file: &Path) -> Vec<u8> {
-    whole_file::read(file).ok().flatten().unwrap_or_default()
+    whole_file::read_advice(file).unwrap_or_default()
 }

@@ -127,8 +127,8 @@ pub(super) fn trailing_key(row: &[u8]) -> Option<CacheKey> {
     row.last_chunk::<32>().map(|raw| CacheKey::from_bytes(*raw))
 }
 
-/// The row that leads nowhere any more once `row`, which had `value`, has another one: that of its record's step.
-pub(super) fn outdated_row(row: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+/// The row by which the record that is the value of `row` is found in its step; it leads nowhere once `row` has another one.
+pub(super) fn row_of_step(row: &[u8], value: &[u8]) -> Option<Vec<u8>> {
     Some(decode::<CacheRecord>(value)?.step_row(&trailing_key(row)?))
 }
 

@@ -165,7 +165,7 @@ impl Store {
 
     /// The bytes of a listing's file; none when it cannot be read.
     pub(super) fn kept_listing(&self, name: &str) -> Vec<u8> {
-        fs::read(self.listing_path(name)).unwrap_or_default()
+        whole_file::read_advice(&self.listing_path(name)).unwrap_or_default()
     }
 
     fn listing_path(&self, name: &str) -> PathBuf {

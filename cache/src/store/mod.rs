@@ -103,7 +103,7 @@ pub use writer::{IdMaps, IdRange, Writer};
 
 use self::{opening::Opened, write_back::WriteBack};
 use crate::{
-    BootId, MachineId, StoreError, Warning,
+    BootId, MachineId, StoreError, Warning, Warnings,
     disk::{IndexWriters, TemporarySpace, UsageCount},
 };
 use rbuild_oci::Clock;
@@ -127,7 +127,7 @@ struct Inner {
     access: Access,
     empty: PathBuf,
     space: TemporarySpace,
-    warnings: Mutex<Vec<Warning>>,
+    warnings: Warnings,
     boot: OnceLock<BootId>,
     machine: OnceLock<Option<MachineId>>,
     index_writers: Mutex<IndexWriters>,
@@ -172,7 +172,7 @@ impl Store {
                 access,
                 empty: root.join("empty"),
                 space: TemporarySpace::new(root),
-                warnings: Mutex::new(Vec::new()),
+                warnings: Warnings::default(),
                 boot: OnceLock::new(),
                 machine: OnceLock::new(),
                 index_writers: Mutex::default(),
@@ -227,14 +227,17 @@ impl Store {
     /// Takes the warnings collected since the last call.
     #[must_use]
     pub fn take_warnings(&self) -> Vec<Warning> {
-        std::mem::take(&mut self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+        self.inner.warnings.take()
+    }
+
+    /// The warnings to come, for who asks when the store may be closed.
+    #[must_use]
+    pub fn warnings(&self) -> Warnings {
+        self.inner.warnings.clone()
     }
 
     pub(crate) fn warn(&self, warning: Warning) {
-        let mut warnings = self.inner.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
+        self.inner.warnings.add(warning);
     }
 
     /// The knowledge of other writers to the index, which this handle shares with its clones.

@@ -374,11 +374,31 @@ fn fill_the_disk(root: &Path) {
         }
     }
     drop(writer);
+    a_move_needs_room(&store);
     let lookup = store.index(|index| Ok(index.lookup(&key))).unwrap();
     assert_eq!(store.take_warnings(), [], "a full disk is no damage");
     assert!(matches!(&lookup, Lookup::Hit(found) if found.instruction == known.instruction));
     store.set_name(&name, &changed).unwrap();
     assert_eq!(fs::read_dir(root.join("layers")).unwrap().count(), 0);
+}
+
+/// Where sled might run out of room, rows stay in the journal.
+fn a_move_needs_room(store: &Store) {
+    let index = store.root().join("index");
+    let filler = store.root().join("tmp/filler");
+    let disk = nix::sys::statvfs::statvfs(store.root()).unwrap();
+    let free = disk.blocks_available() * disk.fragment_size();
+    fs::write(&filler, vec![1; (free - (6 << 20)) as usize]).unwrap();
+    let some: Vec<_> = (0..1500).map(|n| record(&format!("much {n}"))).collect();
+    for some in some.chunks(100) {
+        store.index(|index| index.put_records(some)).unwrap();
+    }
+    assert!(!index.join("db").exists() && fs::metadata(index.join("journal")).unwrap().len() > 600_000);
+    assert!(matches!(store.index(|index| Ok(index.lookup(&some[7].0))).unwrap(), Lookup::Hit(_)));
+    fs::remove_file(filler).unwrap();
+    store.index(|index| index.put_records(&some[..1])).unwrap();
+    assert!(index.join("db").exists(), "with room they are moved");
+    assert!(matches!(store.index(|index| Ok(index.lookup(&some[7].0))).unwrap(), Lookup::Hit(_)));
 }
 
 #[test]
@@ -418,7 +438,8 @@ fn sync_to_a_broken_disk(root: &Path) {
     store.wrote(64 << 20);
     let failed = |error: StoreError| error.to_string();
     let first = failed(store.sync().unwrap_err());
-    assert!(first.starts_with("cannot sync "), "{first}");
+    // which of them it is depends on who meets it first
+    assert!(["cannot sync ", "no space left "].iter().any(|begin| first.starts_with(begin)), "{first}");
     // the kernel tells it once or twice
     for _ in 0..5 {
         assert_eq!(failed(store.clone().sync().unwrap_err()), first);

@@ -4,9 +4,10 @@ use crate::with_busybox;
 use rbuild_testkit::Workspace;
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader},
-    path::PathBuf,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -27,13 +28,11 @@ fn a_cache_that_cannot_be_used_fails_no_build() {
     let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
     here.build("x", &context);
     // neither of them can be read or written, whoever tries
-    for kept in entries(&here, "recent") {
-        fs::remove_file(&kept).unwrap();
-        fs::create_dir_all(kept.join("in the way")).unwrap();
-    }
     let index = here.store().join("index");
-    fs::remove_dir_all(&index).unwrap();
-    fs::write(&index, "not a directory").unwrap();
+    for directory in [&index, &here.store().join("recent")] {
+        fs::remove_dir_all(directory).unwrap();
+        fs::write(directory, "not a directory").unwrap();
+    }
     for _ in 0..2 {
         let said = here.build("y", &context);
         assert!(said.contains("the build cache fails and is not used (cannot use "), "{said}");
@@ -53,6 +52,57 @@ fn a_cache_that_cannot_be_used_fails_no_build() {
     fs::remove_file(&index).unwrap();
     here.build("y", &context);
     assert!(here.build("y", &context).contains(" CACHED"));
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_one_is_told_and_replaced() {
+    let Some(here) = with_busybox("what_is_no_file_in_the_place_of_one") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    let journal = here.store().join("index/journal");
+    let strange: [&dyn Fn(&Path); 4] = [
+        &|path| fs::create_dir_all(path.join("in the way")).unwrap(),
+        &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        &|path| symlink("/dev/zero", path).unwrap(),
+        &|path| File::create(path).unwrap().set_len(3 << 30).unwrap(),
+    ];
+    let commands: [&[&str]; 4] =
+        [&["cache", "verify", "--repair"], &["df"], &["buildx", "du"], &["prune", "-f"]];
+    for (make, command) in strange.iter().zip(commands) {
+        here.build("x", &context);
+        for directory in ["recent", "lists", "contexts"] {
+            entries(&here, directory).iter().for_each(|path| {
+                fs::remove_file(path).unwrap();
+                make(path);
+            });
+        }
+        fs::remove_file(&journal).unwrap();
+        make(&journal);
+        let ran = here.run(command);
+        assert!(
+            ran.code == 0 && format!("{ran:?}").contains("its journal is no file, or far too long"),
+            "{ran:#?}"
+        );
+        let again = here.build("x", &context);
+        assert!(!again.contains("journal") && !again.contains("fails"), "{command:?}: {again}");
+        assert!(here.build("x", &context).contains(" CACHED"), "{command:?}");
+        here.ok(["images"]);
+    }
+}
+
+#[test]
+fn a_build_says_once_that_its_records_were_damaged() {
+    let Some(here) = with_busybox("a_build_says_once_that_its_records") else { return };
+    let context = here.context("c", DOCKERFILE, &[("f", "mine")]);
+    here.build("x", &context);
+    fs::remove_dir_all(here.store().join("recent")).unwrap();
+    let journal = here.store().join("index/journal");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let said = here.build("x", &context);
+    let is_told = said.contains("rows of its journal are not what was written");
+    assert!(is_told && said.contains("\n 1 warning found"), "{said}");
+    assert!(!here.build("x", &context).contains("journal"));
 }
 
 #[test]

@@ -155,7 +155,9 @@ impl Records {
         if !self.has_new.swap(false, Ordering::Relaxed) {
             return;
         }
-        match recorder.flush() {
+        let flushed = recorder.flush();
+        self.tell_mended();
+        match flushed {
             Ok(()) => *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.store.stamp()),
             Err(lost) => self.warn_of("index", &lost),
         }
@@ -187,6 +189,13 @@ impl Records {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(lost) = self.store.keep_recent(&place, &self.slot, &used) {
             self.reporter.warn(Warning::RecentLost(Causes::of(&lost)));
+        }
+    }
+
+    /// Warns of what the index has lost by damage.
+    pub(crate) fn tell_mended(&self) {
+        for warning in self.store.take_warnings() {
+            self.reporter.warn(Warning::CacheMended(warning.to_string()));
         }
     }
 

@@ -223,6 +223,7 @@ impl StepCache {
             if let Err(error) = looked {
                 self.records.warn_of("index", &error);
             }
+            self.records.tell_mended();
         }
         self.hold(results)?;
         if unanswered && self.lower.are_there() {

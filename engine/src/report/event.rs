@@ -200,6 +200,8 @@ pub enum Warning {
         /// The reason.
         causes: Causes,
     },
+    /// A part of the build cache was damaged and has lost something; this says what.
+    CacheMended(String),
     /// The records of this build cannot be kept together, which makes the next one slower.
     RecentLost(Causes),
     /// Steps that were finished before a failure are not in the cache.
@@ -373,6 +375,7 @@ impl fmt::Display for Warning {
                 "the build cache fails and is not used ({causes}): if that stays so, remove {}, which costs time only",
                 path.display()
             ),
+            Self::CacheMended(remark) => f.write_str(remark),
             Self::RecentLost(causes) => {
                 write!(f, "this build's cache records could not be kept together: {causes}")
             }
@@ -405,12 +408,7 @@ impl fmt::Display for Warning {
             ),
             Self::ImageMoved(moved) => write!(f, "{moved}; the build uses the locked one"),
             Self::NotReproducible { step, number, files } => {
-                let named: Vec<String> = files.iter().take(NAMED).map(in_words).collect();
-                let more = match files.len().saturating_sub(NAMED) {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                write!(f, "step {number} ({step}) is not reproducible: {}{more}", named.join(", "))
+                write!(f, "step {number} ({step}) is not reproducible: {}", all_in_words(files))
             }
             Self::NotRepeated { step, number, causes } => {
                 write!(f, "step {number} ({step}) could not be carried out again: {causes}")
@@ -428,6 +426,16 @@ impl fmt::Display for Warning {
             Self::RecordLost(causes) => write!(f, "the record of this build could not be written: {causes}"),
         }
     }
+}
+
+/// The first few of `files`, and how many more there are.
+fn all_in_words(files: &[FileChange]) -> String {
+    let named: Vec<String> = files.iter().take(NAMED).map(in_words).collect();
+    let more = match files.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", named.join(", "))
 }
 
 /// A file and what is different about it, in a few words.
