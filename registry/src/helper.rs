@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::{
     io,
     path::PathBuf,
+    pin::pin,
     process::{Output, Stdio},
     time::Duration,
 };
@@ -17,9 +18,11 @@ use tokio::{
 };
 
 /// Longest time a helper may take; it may have to ask the user to unlock a key ring.
-const HELPER_LIMIT: Duration = Duration::from_secs(120);
+const HELPER_LIMIT: Duration = Duration::from_secs(60);
+/// How long the end of what a helper says is waited for when it has ended: a program that it has left behind may keep its streams open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Most bytes of an answer, which is a name and a secret.
-const HELPER_BYTES: u64 = 1 << 20;
+const HELPER_BYTES: usize = 1 << 20;
 /// The user name that stands for none, because the secret is an identity token.
 const IDENTITY: &str = "<token>";
 /// The text that a helper prints when it has no login for the server.
@@ -90,21 +93,9 @@ impl CredentialHelper {
         let mut command = Command::new(path);
         command.arg(action).env("PATH", &self.search_path).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let exchange = async {
-            let mut child = command.spawn()?;
-            let mut stdin = child.stdin.take().expect("stdin is piped");
-            // a helper may exit without reading its input; its answer decides
-            let _ = stdin.write_all(input.as_bytes()).await;
-            drop(stdin);
-            let answer = child.stdout.take().expect("stdout is piped");
-            let complaint = child.stderr.take().expect("stderr is piped");
-            let (stdout, stderr) = tokio::try_join!(limited(answer), limited(complaint))?;
-            Ok(Output { stdout, stderr, status: child.wait().await? })
-        };
-        let output = time::timeout(HELPER_LIMIT, exchange)
-            .await
-            .map_err(|_| failed("no answer".into()))?
-            .map_err(|error: io::Error| failed(error.into()))?;
+        let answered = time::timeout(HELPER_LIMIT, answer(command, input.as_bytes())).await;
+        let silent = |_| failed(format!("it has not ended in {} s", HELPER_LIMIT.as_secs()).into());
+        let output = answered.map_err(silent)?.map_err(|error| failed(error.into()))?;
         if output.status.success() {
             return Ok(Some(output.stdout));
         }
@@ -135,14 +126,48 @@ fn locate(program: &str, search_path: &str) -> Option<PathBuf> {
     directories.map(|directory| PathBuf::from(directory).join(program)).find(|path| path.is_file())
 }
 
-/// All that `stream` gives, which is a few lines.
-async fn limited(stream: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    stream.take(HELPER_BYTES + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() as u64 > HELPER_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is longer than 1 MiB"));
+/// Runs `command` with `input`; what it has said when it has ended.
+async fn answer(mut command: Command, input: &[u8]) -> io::Result<Output> {
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let said = child.stdout.take().expect("stdout is piped");
+    let complained = child.stderr.take().expect("stderr is piped");
+    let status = {
+        let exchange = async {
+            let tell = async {
+                // a helper may exit without reading its input; its answer decides
+                let _ = stdin.write_all(input).await;
+                drop(stdin);
+                Ok(())
+            };
+            tokio::try_join!(tell, collect(said, &mut stdout), collect(complained, &mut stderr))
+        };
+        let mut exchange = pin!(exchange);
+        tokio::select! {
+            ended = &mut exchange => {
+                ended?;
+                child.wait().await?
+            }
+            status = child.wait() => {
+                if let Ok(ended) = time::timeout(LAST_WORDS, exchange).await {
+                    ended?;
+                }
+                status?
+            }
+        }
+    };
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Puts all that `stream` gives, which is a few lines, into `bytes`.
+async fn collect(mut stream: impl AsyncRead + Unpin, bytes: &mut Vec<u8>) -> io::Result<()> {
+    while stream.read_buf(bytes).await? > 0 {
+        if bytes.len() > HELPER_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its answer is longer than 1 MiB"));
+        }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -168,6 +193,14 @@ mod tests {
         assert_eq!(login.unwrap(), Some(expected));
         let token = run(r#"echo '{"Username":"<token>","Secret":"t"}'"#).unwrap();
         assert_eq!(token, Some(Login::IdentityToken(Secret::new("t"))));
+    }
+
+    #[test]
+    fn a_program_that_a_helper_leaves_behind_is_not_waited_for() {
+        // it keeps the streams open until the program's file is removed
+        let login = run(r#"while [ -e "$0" ]; do sleep 0.1; done & echo '{"Username":"u","Secret":"s"}'"#);
+        let expected = Login::Password { username: "u".to_owned(), password: Secret::new("s") };
+        assert_eq!(login.unwrap(), Some(expected));
     }
 
     #[test]
