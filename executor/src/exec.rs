@@ -74,6 +74,12 @@ impl ContainerProcess {
         Ok(member.map_err(|error| of_process("open", error))?.map(Self))
     }
 
+    /// True if it ends, or has.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        self.0.is_dying()
+    }
+
     /// Makes this process, which must have one thread, root of the user namespace of the container, if it has one.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
     if !(args.attach || args.interactive) {
         return each(&args.containers, Force::No, app.environment.color(), |name| {
             let engine = app.engine()?;
-            let container = engine.container(name)?;
+            let container = engine.settled_container(name)?;
             if container.paused {
                 return Err(rbuild::Error::from(PauseError::Start(container.name)).into());
             }
@@ -42,7 +42,7 @@ pub(super) fn start(app: &App, args: &StartArgs) -> Result<u8, CliError> {
     let [name] = args.containers.as_slice() else {
         return Err(UsageError::refused("you cannot start and attach multiple containers at once").into());
     };
-    let container = app.engine()?.container(name)?;
+    let container = app.engine()?.settled_container(name)?;
     if container.state == ContainerState::Running {
         let part = attendance::Part::of(args.interactive, keys);
         return Ok(attendance::attend_running(app, &container, part)?.code());

@@ -151,6 +151,40 @@ fn who_kills_rbuild_kills_no_container() {
     });
 }
 
+/// Between the end of a program and its record, which is its monitor's, a container is no longer running.
+#[test]
+fn a_container_whose_program_was_killed_is_started_again() {
+    as_root_and_user("a_container_whose_program_was_killed_is_started_again", |here| {
+        here.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        let send = |signal: &str, pid: &str| {
+            assert!(Command::new("kill").args([signal, pid.trim_end()]).status().unwrap().success());
+        };
+        let pid = || here.ok(["inspect", "-f", "{{.State.Pid}}", "box"]);
+        let (first, monitor) = (pid(), monitor_of(here, "box"));
+        send("-STOP", &monitor);
+        send("-KILL", &first);
+        let is_dead = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", first.trim_end()));
+            stat.is_ok_and(|stat| stat.contains(") Z "))
+        };
+        wait_for(is_dead);
+        let ran = here.fails(["exec", "box", "true"]);
+        assert!(ran.stderr.contains("is not running"), "{ran:#?}");
+        // nothing writes its end down
+        let ran = here.fails(["start", "box"]);
+        assert!(ran.stderr.contains(&format!("kill -CONT {monitor}")), "{ran:#?}");
+        send("-CONT", &monitor);
+        for _ in 0..3 {
+            here.ok(["start", "box"]);
+            assert_eq!(here.ok(["exec", "box", "echo", "runs"]), "runs\n");
+            send("-KILL", &pid());
+        }
+        here.ok(["start", "box"]);
+        assert_ne!(pid(), first);
+        here.ok(["rm", "-f", "box"]);
+    });
+}
+
 #[test]
 fn a_full_disk_ends_a_commit_and_no_container() {
     let test = "a_full_disk_ends_a_commit_and_no_container";
@@ -204,7 +238,10 @@ fn a_commit_that_fails_leaves_no_layer() {
     let mut failed = 0;
     for more in 0..24 {
         let free = rustix::fs::statvfs(here.store()).unwrap().f_bfree as usize;
-        fs::write(&filler, vec![1; (free - OWN - more) * PAGE]).unwrap();
+        // not written by this process: what another test's thread starts meanwhile would have the file open for a moment, and its
+        // pages would outlive its name
+        let fill = format!("head -c {} /dev/zero > {}", (free - OWN - more) * PAGE, filler.display());
+        assert!(Command::new("sh").args(["-c", &fill]).status().unwrap().success());
         let ran = here.run(["commit", "box"]);
         fs::remove_file(&filler).unwrap();
         if ran.code == 0 {

@@ -77,7 +77,7 @@ impl Engine {
             }
         }
         monitor.signal(Signal::SIGKILL as i32)?;
-        killed(&monitor, &container)
+        ended(&monitor, &container)
     }
 
     /// Waits for the end of a container and gives its exit code.
@@ -95,6 +95,24 @@ impl Engine {
             Some(code) => Ok(code),
             None => self.recorded_code(&container),
         }
+    }
+
+    /// The container called `name` when it can be started, or runs: the end of one whose program was killed or has ended is waited for.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchContainer`]; [`ContainerError::MonitorStopped`].
+    pub fn settled_container(&self, name: &str) -> Result<Container, Error> {
+        let container = self.container(name)?;
+        let runs = container.state == ContainerState::Running;
+        if !runs || container.paused || !self.is_ending(&container)? {
+            return Ok(container);
+        }
+        match self.connect(&container) {
+            Ok(monitor) => ended(&monitor, &container)?,
+            Err(Error::ContainerNotRunning(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.container(&container.id)
     }
 
     /// Lets a paused container go on that has got a signal which is to end it, as docker does.
@@ -136,7 +154,7 @@ impl Engine {
             }
         };
         monitor.signal(Signal::SIGKILL as i32)?;
-        match killed(&monitor, container) {
+        match ended(&monitor, container) {
             // the program ends with it
             Err(Error::Container(ContainerError::MonitorStopped { monitor: stopped, .. })) => {
                 if let Some(process) = rbuild_executor::open_process(stopped)? {
@@ -144,7 +162,7 @@ impl Engine {
                 }
                 exit_code(&monitor).map(drop)
             }
-            ended => ended,
+            killed => killed,
         }
     }
 
@@ -183,8 +201,8 @@ fn has_message(monitor: &Attached, limit: Option<Instant>) -> Result<bool, Error
     }
 }
 
-/// Waits for the end of a container that is to be killed.
-fn killed(monitor: &Attached, container: &Container) -> Result<(), Error> {
+/// Waits for the end of a container whose program ends.
+fn ended(monitor: &Attached, container: &Container) -> Result<(), Error> {
     loop {
         if let MonitorMessage::Ended(_) | MonitorMessage::Gone = monitor.answer(&container.name)? {
             return Ok(());

@@ -105,6 +105,19 @@ impl Engine {
             return Err(PauseError::Exec(container.name).into());
         }
         let process = self.process_of(&container)?.ok_or_else(ended)?;
+        match self.start_beside(&container, &process, request) {
+            // no process can be started in what has just ended
+            Err(_) if process.is_dying() => Err(ended()),
+            started => started,
+        }
+    }
+
+    fn start_beside(
+        &self,
+        container: &Container,
+        process: &ContainerProcess,
+        request: &ExecRequest,
+    ) -> Result<RunningProgram, Error> {
         process.enter_user_namespace()?;
         let (terminal, slave) = match request.terminal {
             Terminal::None => (None, None),
@@ -119,13 +132,8 @@ impl Engine {
             (None, ExecStreams::Caller(ContainerStdio::Null)) => Some(Stdio::OwnOutput),
             (None, ExecStreams::Caller(ContainerStdio::Inherit | ContainerStdio::Open)) => Some(Stdio::Own),
         };
-        let started = self.execute(&container, &process, request, stdio.as_ref());
-        match started {
-            Ok(executed) => Ok(RunningProgram { executed, terminal }),
-            // no process can be started in what has just ended
-            Err(_) if self.container(&container.id)?.state != ContainerState::Running => Err(ended()),
-            Err(error) => Err(error),
-        }
+        let executed = self.execute(container, process, request, stdio.as_ref())?;
+        Ok(RunningProgram { executed, terminal })
     }
 
     /// Starts a program in a container whose monitor this process is, with its user, variables and directory.
@@ -216,6 +224,12 @@ impl Engine {
         }
         // it may end while it is looked at
         Ok(self.process_of(container)?.and_then(|process| process.used().ok()))
+    }
+
+    /// True if the first process of a container that runs ends, or has, which its monitor has not written down yet.
+    pub(super) fn is_ending(&self, container: &Container) -> Result<bool, Error> {
+        let is_started = self.store.container(&container.id).program()?.is_some_and(|own| own.ticks.is_some());
+        Ok(is_started && self.process_of(container)?.is_none_or(|process| process.is_dying()))
     }
 
     /// The first process of a container that runs; `None` when it has ended.

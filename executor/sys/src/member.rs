@@ -5,7 +5,7 @@
 
 use crate::{
     mount::done,
-    spawn::{ProcessIdentity, pidfd_of},
+    spawn::{ProcessIdentity, dies, pidfd_of},
 };
 use nix::{
     fcntl::{OFlag, open, openat},
@@ -61,6 +61,15 @@ impl Member {
         self.process.as_fd()
     }
 
+    /// True if it exits, or has been sent SIGKILL.
+    #[must_use]
+    pub fn is_dying(&self) -> bool {
+        let mut text = Vec::new();
+        let read = self.file("stat").and_then(|mut file| file.read_to_end(&mut text));
+        // what has ended has no such file
+        read.is_err() || dies(&text)
+    }
+
     /// Its root directory, as a place.
     ///
     /// # Errors
@@ -75,10 +84,14 @@ impl Member {
     /// # Errors
     /// The kernel's.
     pub fn read(&self, name: &str) -> io::Result<String> {
-        let file = openat(&self.directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut text = String::new();
-        File::from(file).read_to_string(&mut text)?;
+        self.file(name)?.read_to_string(&mut text)?;
         Ok(text)
+    }
+
+    fn file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        Ok(openat(&self.directory, name, flags, Mode::empty())?.into())
     }
 
     /// All processes of its pid namespace, by their numbers here, as far as this process may look at them.
@@ -177,6 +190,7 @@ mod tests {
         let own = ProcessIdentity::own().unwrap();
         let member = Member::open(own).unwrap().unwrap();
         assert_eq!(member.namespaces().unwrap(), 0);
+        assert!(!member.is_dying());
         assert!(member.read("comm").unwrap() == crate::read_proc("/proc/self/comm").unwrap());
         let other = format!("{}-1", std::process::id()).parse().unwrap();
         assert!(Member::open(other).unwrap().is_none());

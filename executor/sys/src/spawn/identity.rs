@@ -91,6 +91,19 @@ pub fn is_stopped(pid: i32) -> bool {
     matches!(fields_of_stat(&text).and_then(|mut fields| fields.next()), Some("T" | "t"))
 }
 
+/// True if the process whose `/proc/PID/stat` has this text exits, or has been sent SIGKILL.
+pub(crate) fn dies(text: &[u8]) -> bool {
+    const EXITING: u64 = 0x4;
+    const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+    let Some(fields) = fields_of_stat(text) else { return true };
+    let fields: Vec<&str> = fields.collect();
+    let has = |at: usize, bit: u64| {
+        fields.get(at).and_then(|field| field.parse::<u64>().ok()).is_some_and(|bits| bits & bit != 0)
+    };
+    // its flags, and its pending signals
+    has(6, EXITING) || has(28, KILLED)
+}
+
 /// `pid-start`, for names of files and directories.
 impl fmt::Display for ProcessIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +151,16 @@ mod tests {
         assert_eq!(parse_stat(format!("7 (a) R 1) S {tail}").as_bytes()), Some(777));
         assert_eq!(parse_stat(format!("7 (a) Z {tail}").as_bytes()), None);
         assert_eq!(parse_stat(b"7 (a"), None);
+    }
+
+    #[test]
+    fn a_process_that_exits_or_was_killed_dies() {
+        let dies = |flags: u32, pending: u32| {
+            dies(format!("7 (a) S 1 1 1 0 -1 {flags} {} {pending} 0 0", "0 ".repeat(21).trim_end()).as_bytes())
+        };
+        assert!(!dies(4_194_304, 0) && !dies(4_194_304, 1 << 14));
+        assert!(dies(4_194_308, 0) && dies(4_194_304, 256));
+        assert!(super::dies(b""), "there is none");
     }
 
     #[test]
