@@ -110,6 +110,20 @@ fn requests_that_cannot_be_met() {
 }
 
 #[test]
+fn more_layers_than_can_be_mounted_are_refused_before_the_first_step() {
+    let test = "more_layers_than_can_be_mounted_are_refused_before_the_first_step";
+    let Some(here) = with_busybox(test) else { return };
+    // copies of layers have no such limit, and an ordinary machine of the tests has overlays
+    let steps = "RUN echo step >> /steps\n".repeat(501);
+    let context = here.context("c", &format!("FROM busybox\n{steps}"), &[]);
+    let before = fs::read_dir(here.store().join("layers")).unwrap().count();
+    let ran = here.fails(["build", "--progress=plain", context.to_str().unwrap()]);
+    assert!(ran.stderr.contains("501 layers are more than the 500 that overlayfs can stack"), "{ran:?}");
+    assert!(ran.stderr.contains("Dockerfile:502"), "the first that cannot be: {ran:?}");
+    assert_eq!(fs::read_dir(here.store().join("layers")).unwrap().count(), before, "no step was carried out");
+}
+
+#[test]
 fn what_is_as_long_as_a_stranger_likes_is_shown_short() {
     let Some(here) = with_busybox("long names in messages") else { return };
     let long = "d/".repeat(4000);

@@ -17,6 +17,7 @@ pub(crate) mod step_failure;
 
 mod image;
 mod misspelt_arguments;
+mod preconditions;
 mod shared_caches;
 mod time_limit;
 
@@ -36,7 +37,7 @@ use crate::{
     context::lock_contexts,
     error::unsupported,
     export::{self, Delivery, Destination, Presence},
-    guest::{emulators::Emulators, entitlements, run_mounts, secrets, ssh::Agents},
+    guest::{emulators::Emulators, entitlements, run_mounts, ssh::Agents},
     layers::{
         diffs::{Diffing, HashOnce},
         layer_files::{LayerFetcher, LayerFiles},
@@ -300,6 +301,7 @@ impl Build {
     async fn run_missing(&mut self) -> Result<(), Error> {
         let mut missing = self.results.missing();
         self.check_given(&missing)?;
+        self.check_depths(&missing)?;
         self.announce_cached(&missing);
         self.cache.keep_borrowed()?;
         for step in &self.to_hash {
@@ -378,19 +380,6 @@ impl Build {
             0 => Ok(()),
             _ => Err(Error::Several(Failures::new(failures.into_values().collect(), schedule.waiting()))),
         }
-    }
-
-    /// A secret or an agent that is missing is the first thing that a person hears.
-    fn check_given(&self, missing: &BTreeSet<StepId>) -> Result<(), Error> {
-        for step in missing.iter().map(|step| &self.plan.steps[step.0]) {
-            if let Action::Run(action) = &step.action {
-                let machine = &self.executor.machine;
-                secrets::check(&action.mounts, &machine.secrets)
-                    .and_then(|()| machine.agents.check(&action.mounts))
-                    .map_err(|error| Error::from(error).at_step(step, &self.executor.text, Vec::new()))?;
-            }
-        }
-        Ok(())
     }
 
     fn start(

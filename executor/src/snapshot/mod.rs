@@ -38,7 +38,8 @@ use overlay::marks;
 use rbuild_cache::{LayerId, Store};
 use rbuild_sys::{
     mount::{MountAttributes, Submounts, clone_tree, set_mount_attributes},
-    overlay::Upper,
+    SysError,
+    overlay::{MAX_LOWERS, Upper},
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -147,6 +148,18 @@ impl Snapshots {
         let attributes = MountAttributes::NO_DEV.and(MountAttributes::READ_ONLY);
         let mount = bind(&tree.root(), attributes, count)?;
         Ok(RootView::of_tree(store, Rooted::new(mount), count, tree))
+    }
+
+    /// Sees that so many layers can become a root that is written to.
+    ///
+    /// # Errors
+    /// [`ExecutorError::View`] when they are more than overlayfs stacks; a copy has no such limit.
+    pub fn check_depth(&self, layers: usize) -> Result<(), ExecutorError> {
+        if layers <= MAX_LOWERS || self.overlays() != Overlays::Writable {
+            return Ok(());
+        }
+        let source = SysError::TooManyLayers { found: layers, limit: MAX_LOWERS };
+        Err(ExecutorError::View { layers, source })
     }
 
     /// A root of `layers`, lowest first, with the files in `top` over them. Changes are in the upper directory, in overlay
