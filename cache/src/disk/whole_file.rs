@@ -103,12 +103,25 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
 /// The file's bytes, or `None` when it does not exist. A link is followed, because layers of a lower store are links; a pipe or a
 /// directory in its place is an empty file, which is a damaged one for every reader.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    read_up_to(path, LONGEST).map_err(|e| StoreError::io("read", path, e))
+}
+
+/// The same of a file that is short: one of more than `longest` bytes is as good as empty, which is damaged.
+pub(crate) fn read_short(path: &Path, longest: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    match read_up_to(path, longest) {
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Ok(Some(Vec::new())),
+        read => read.map_err(|e| StoreError::io("read", path, e)),
+    }
+}
+
+fn read_up_to(path: &Path, longest: usize) -> io::Result<Option<Vec<u8>>> {
     let plain = OFlag::O_NONBLOCK.bits();
-    match File::options().read(true).custom_flags(plain).open(path).and_then(read_all) {
+    let file = File::options().read(true).custom_flags(plain).open(path);
+    match file.and_then(|file| read_all(file, longest)) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) if e.kind() == io::ErrorKind::IsADirectory => Ok(Some(Vec::new())),
-        Err(e) => Err(StoreError::io("read", path, e)),
+        Err(e) => Err(e),
     }
 }
 
@@ -168,7 +181,7 @@ pub(crate) fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<O
 
 /// As `std::fs::read`, with half of its calls: it does not ask for the file's length, and it takes a read that leaves
 /// room for the end, because a file that has its name does not grow.
-fn read_all(mut file: File) -> io::Result<Vec<u8>> {
+fn read_all(mut file: File, longest: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; READ_AT_ONCE];
     let mut length = 0;
     loop {
@@ -179,7 +192,7 @@ fn read_all(mut file: File) -> io::Result<Vec<u8>> {
                     bytes.truncate(length);
                     return Ok(bytes);
                 }
-                if length > LONGEST {
+                if length > longest {
                     return Err(io::ErrorKind::FileTooLarge.into());
                 }
                 bytes.resize(2 * length, 0);

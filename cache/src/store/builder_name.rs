@@ -87,7 +87,7 @@ impl Store {
     /// # Errors
     /// An I/O error when it cannot be read.
     pub fn chosen_builder(&self) -> Result<Option<BuilderName>, StoreError> {
-        let bytes = whole_file::read(&self.builder_path(CHOSEN))?.unwrap_or_default();
+        let bytes = whole_file::read_short(&self.builder_path(CHOSEN), LONGEST)?.unwrap_or_default();
         let chosen = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
         Ok(chosen.filter(|name: &BuilderName| self.builder_path(&name.0).exists()))
     }
@@ -112,6 +112,23 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Writer;
+    use rbuild_oci::Clock;
+    use rbuild_testkit::now;
+    use std::fs::File;
+
+    #[test]
+    fn what_is_damaged_is_no_choice() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("s"), &Writer::Root, Clock::new(now)).unwrap();
+        let name: BuilderName = "a".parse().unwrap();
+        store.add_builder(&name).unwrap();
+        store.choose_builder(Some(&name)).unwrap();
+        assert_eq!(store.chosen_builder().unwrap(), Some(name));
+        // far more than is ever read
+        File::options().write(true).open(store.builder_path(CHOSEN)).unwrap().set_len(5 << 30).unwrap();
+        assert_eq!(store.chosen_builder().unwrap(), None);
+    }
 
     #[test]
     fn a_name_is_a_safe_file_name() {

@@ -9,6 +9,7 @@ use crate::{
     },
     error::{CliError, UsageError},
     exit::tell,
+    failure::in_full,
     options::{no_further_builder, platforms},
     streams::{print, print_data},
     table::aligned,
@@ -149,7 +150,7 @@ pub(super) fn remove(app: &App, args: &BuilderRmArgs) -> Result<(), CliError> {
         match removed {
             Ok(()) => tell(&format!("{name} removed")),
             Err(error) => {
-                tell(&format!("failed to remove {name}: {error}"));
+                tell(&format!("failed to remove {name}: {}", in_full(&error, None)));
                 failed = true;
             }
         }

@@ -12,6 +12,8 @@ use std::{
 const MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
 /// The longest name of an interface.
 const LONGEST_INTERFACE: usize = 15;
+/// Names that the kernel has for the settings of all interfaces, and of those to come.
+const OF_NO_INTERFACE: [&str; 2] = ["all", "default"];
 
 /// The places that `--network`s with names ask for; `alias`, `ip` and `ip6` are those of the first.
 ///
@@ -183,6 +185,7 @@ impl DriverOptions {
                     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
                     let is_name = value.starts_with(|c: char| c.is_ascii_alphanumeric())
                         && value.len() <= LONGEST_INTERFACE
+                        && !OF_NO_INTERFACE.contains(&value)
                         && value.chars().all(good);
                     options.interface = Some(Some(value.to_owned()).filter(|_| is_name).ok_or_else(wrong)?);
                 }
@@ -246,6 +249,8 @@ mod tests {
             "mtu=x",
             "com.docker.network.bridge.name=../x",
             "com.docker.network.bridge.name=a123456789012345",
+            "com.docker.network.bridge.name=all",
+            "com.docker.network.bridge.name=default",
             "com.docker.network.bridge.enable_icc=false",
             "x=y",
             "x",

@@ -166,6 +166,11 @@ fn builders_that_scripts_create_are_names_of_the_one_builder() {
     here.ok(["buildx", "stop", made_up.trim_end()]);
     here.ok(["buildx", "rm", "ci", made_up.trim_end()]);
     assert!(here.fails(build).stderr.contains("no builder \"ci\" found"));
+    // a name that is no file
+    fs::create_dir(here.store().join("builders/directory")).unwrap();
+    let ran = here.fails(["buildx", "rm", "directory"]);
+    assert!(ran.stderr.contains("builders/directory: is a directory"), "{ran:?}");
+    fs::remove_dir(here.store().join("builders/directory")).unwrap();
     for (words, problem) in [
         (
             &["create", "--driver", "kubernetes"][..],

@@ -45,7 +45,7 @@ pub(super) fn subnets(
         if subnet.free_bits() < FEWEST_FREE_BITS {
             return Err(config(format!("subnet {subnet} is too small for a container")));
         }
-        if subnet.first().is_multicast() || subnet.first().is_loopback() {
+        if is_special(subnet) {
             return Err(config(format!("subnet {subnet} is not for networks")));
         }
         if let Some((holder, other)) = taken.iter().find(|(_, other)| other.overlaps(subnet)) {
@@ -67,6 +67,14 @@ pub(super) fn subnets(
         return Err(config(format!("no matching subnet for gateway {lost}")));
     }
     chosen.into_iter().map(|subnet| whole(subnet, request)).collect()
+}
+
+/// True unless the addresses are for hosts (RFC 6890).
+fn is_special(subnet: &Subnet) -> bool {
+    let first = subnet.first();
+    let of_this_network = matches!(first, IpAddr::V4(address) if address.octets()[0] == 0);
+    let holds_broadcast = subnet.contains(Ipv4Addr::BROADCAST.into());
+    first.is_multicast() || first.is_loopback() || of_this_network || holds_broadcast
 }
 
 /// A subnet with what was asked for in it.
@@ -196,6 +204,8 @@ mod tests {
             (request(&["10.1.0.0/16", "10.2.0.0/16"], &[], &[]), "one subnet of a family at most"),
             (request(&["10.1.0.0/31"], &[], &[]), "too small"),
             (request(&["127.0.0.0/24"], &[], &[]), "is not for networks"),
+            (request(&["255.255.255.0/24"], &[], &[]), "is not for networks"),
+            (request(&["0.0.1.0/24"], &[], &[]), "is not for networks"),
             (request(&[], &["10.9.9.9"], &[]), "every ip-range or gateway must have a corresponding subnet"),
             (request(&["10.1.0.0/24"], &["10.9.9.9"], &[]), "no matching subnet for gateway 10.9.9.9"),
             (request(&["10.1.0.0/24"], &["10.1.0.255"], &[]), "is not the address of a host"),
