@@ -35,11 +35,12 @@ pub use store::{
     BlobReader, BlobWriter, Budget, CacheMount, CacheMountSpec, CommandWrites, Container, ContainerDirectory,
     ContainerHealth, ContainerInput, ContainerLimits, ContainerLock, ContainerLog, ContainerNetwork,
     ContainerProgram, ContainerSettings, ContainerState, ContainerStreams, ContainerUlimit, DraftedName,
-    FilledLayer, GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer, ImageRecord,
-    ImageRow, IsWhole, JobSlot, KnownContext, LayerDiff, LayerDraft, LayerId, LayerLock, LayerMeta,
-    LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing, MountUsage,
-    NewContainer, Next, PauseLock, PlatformImage, PrivilegeOptions, ProcessOptions, ProgramCorrection,
-    RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource, Writer,
+    FilledLayer, FoundIn, GitRepository, HealthResult, HealthStatus, IdMaps, IdRange, ImageLayer,
+    ImageRecord, ImageRow, IsWhole, JobSlot, KnownContext, LayerDiff, LayerDraft, LayerId, LayerLock,
+    LayerMeta, LayerOrigin, LayerSource, Lease, LowerStore, MemoryClaim, MemoryTurn, Missing, MountSharing,
+    MountUsage, NewContainer, Next, PauseLock, PlatformImage, PrivilegeOptions, ProcessOptions,
+    ProgramCorrection, RefRecord, RemoteLayer, Reserve, ScratchDir, StepHolder, StepLock, Store, WebSource,
+    Writer,
 };
 pub use store::{
     BoundPort, ContainerNames, JoinedNetwork, NetworkPlace, PortProtocol, ProgramNetwork, PublishedPort,

@@ -1,7 +1,7 @@
 //! What can go wrong with layers, archives and images.
 
 use rbuild_archive::ArchiveError;
-use rbuild_cache::{LayerId, LayerOrigin, RemoteLayer, StoreError};
+use rbuild_cache::{FoundIn, LayerId, LayerOrigin, RemoteLayer, StoreError};
 use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
 use rbuild_registry::RegistryError;
 use std::{fmt, io, path::PathBuf};
@@ -130,6 +130,8 @@ pub enum ImageError {
         image: String,
         /// The domain of the registry that had it then, or words for a directory.
         registry: String,
+        /// What named it.
+        found_in: FoundIn,
         /// The underlying error.
         #[source]
         source: Box<ImageError>,
@@ -362,6 +364,7 @@ impl ImageError {
                 LayerOrigin::Layout { .. } => "this machine".to_owned(),
                 LayerOrigin::Bucket { bucket } => bucket.clone(),
             },
+            found_in: remote.found_in,
             source: Box::new(source),
         }
     }

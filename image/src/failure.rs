@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::EntryProblem;
     use rbuild_archive::{ArchiveError, TarProblem};
-    use rbuild_cache::{LayerId, StoreError};
+    use rbuild_cache::{FoundIn, LayerId, StoreError};
     use rbuild_oci::{DiffId, Digest, ImageId, ParseError};
     use rbuild_registry::RegistryError;
     use std::io;
@@ -153,7 +153,8 @@ mod tests {
     fn a_layer_that_cannot_be_fetched_is_the_matter_of_what_hinders_it() {
         let fetch = |source: ImageError| {
             let (image, registry) = (text(), text());
-            ImageError::FetchLayer { layer: digest(), image, registry, source: Box::new(source) }.class()
+            let (found_in, source) = (FoundIn::Image, Box::new(source));
+            ImageError::FetchLayer { layer: digest(), image, registry, found_in, source }.class()
         };
         assert_eq!(fetch(RegistryError::Stalled { host: text(), seconds: 1 }.into()), Environment);
         assert_eq!(fetch(RegistryError::BlobNotFound { repository: text(), digest: digest() }.into()), Input);

@@ -4,7 +4,9 @@
 //! its ChainId, because above other layers it would be another tree.
 
 use crate::ImageError;
-use rbuild_cache::{FactKey, ImageRecord, KeyBuilder, LayerId, LayerSource, Lease, RemoteLayer, Store};
+use rbuild_cache::{
+    FactKey, FoundIn, ImageRecord, KeyBuilder, LayerId, LayerSource, Lease, RemoteLayer, Store,
+};
 use rbuild_oci::{ChainId, DiffId};
 
 /// A layer to be found again.
@@ -143,7 +145,9 @@ fn redirect(store: &Store, layer: &LayerId, remote: &RemoteLayer) -> Result<Redi
     let moved = |known: Option<RemoteLayer>| {
         known.is_some_and(|known| {
             let blob = |remote: &RemoteLayer| (remote.blob.digest, remote.blob.size);
-            blob(&known) != blob(remote) || !known.origin.is_place_of(&remote.origin)
+            blob(&known) != blob(remote)
+                || !known.origin.is_place_of(&remote.origin)
+                || (known.found_in, remote.found_in) == (FoundIn::Cache, FoundIn::Image)
         })
     };
     if !moved(store.remote_layer(layer)?) {

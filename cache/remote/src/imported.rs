@@ -1,7 +1,7 @@
 //! A cache that was read, by its keys.
 
 use crate::{SharedCache, SharedLayer, SharedMount, SharedRecord};
-use rbuild_cache::{CacheKey, LayerOrigin, RemoteLayer, StepHash};
+use rbuild_cache::{CacheKey, FoundIn, LayerOrigin, RemoteLayer, StepHash};
 use std::collections::HashMap;
 
 /// A cache that was read.
@@ -63,6 +63,6 @@ impl ImportedCache {
     pub fn result(&self, record: &SharedRecord) -> Option<RemoteLayer> {
         let layer = self.layer(record.layer);
         let (diff_id, origin) = (layer.diff_id, self.origin.clone());
-        layer.blob.clone().map(|blob| RemoteLayer { blob, diff_id, origin })
+        layer.blob.clone().map(|blob| RemoteLayer { blob, diff_id, origin, found_in: FoundIn::Cache })
     }
 }

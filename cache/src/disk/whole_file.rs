@@ -147,7 +147,7 @@ pub(crate) fn read_plain(path: &Path, longest: u64) -> Result<Found, StoreError>
     // a file that grows meanwhile is not read for ever
     match file.metadata() {
         Ok(found) if found.len() > longest => Ok(Found::Strange),
-        _ => read_all(file).map(Found::Bytes).map_err(StoreError::on("read", path)),
+        _ => read_all(file, LONGEST).map(Found::Bytes).map_err(StoreError::on("read", path)),
     }
 }
 

@@ -117,6 +117,26 @@ pub struct RemoteLayer {
     pub diff_id: DiffId,
     /// What has the blob.
     pub origin: LayerOrigin,
+    /// What named the layer.
+    #[serde(default, skip_serializing_if = "FoundIn::is_image")]
+    pub found_in: FoundIn,
+}
+
+/// What named a layer that is elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FoundIn {
+    /// An image: nothing else has the layer.
+    #[default]
+    Image,
+    /// A cache of another machine: the step that made the layer can be carried out here.
+    Cache,
+}
+
+impl FoundIn {
+    fn is_image(&self) -> bool {
+        *self == Self::Image
+    }
 }
 
 /// A place that has blobs of layers.

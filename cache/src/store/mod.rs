@@ -75,7 +75,7 @@ pub use image_row::ImageRow;
 pub use job_slot::{JobSlot, MemoryClaim, MemoryTurn};
 pub use known_context::KnownContext;
 pub(crate) use layer::DescribedDiff;
-pub use layer::{LayerDiff, LayerDraft, LayerMeta, LayerOrigin, LayerSource, RemoteLayer};
+pub use layer::{FoundIn, LayerDiff, LayerDraft, LayerMeta, LayerOrigin, LayerSource, RemoteLayer};
 pub use layer_id::LayerId;
 pub(crate) use lease::Held;
 pub use lease::{Lease, Missing};

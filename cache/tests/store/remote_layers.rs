@@ -2,8 +2,8 @@
 
 use crate::fixture::{image, layer, now, record, store};
 use rbuild_cache::{
-    LayerId, LayerMeta, LayerOrigin, LayerSource, Lease, Lookup, PruneOptions, RecordPrune, RemoteLayer,
-    Store, StoreError, Writer,
+    FoundIn, LayerId, LayerMeta, LayerOrigin, LayerSource, Lease, Lookup, PruneOptions, RecordPrune,
+    RemoteLayer, Store, StoreError, Writer,
 };
 use rbuild_oci::{Clock, Compression, Descriptor, DiffId, Digest, MediaType};
 use std::fs;
@@ -11,7 +11,8 @@ use std::fs;
 fn remote(text: &str) -> RemoteLayer {
     let blob = Descriptor::new(MediaType::OciLayer(Compression::Gzip), Digest::of(text.as_bytes()), 7);
     let diff_id = DiffId::from_digest(Digest::of(format!("tar of {text}").as_bytes()));
-    RemoteLayer { blob, diff_id, origin: LayerOrigin::Registry("registry.test/base:1".parse().unwrap()) }
+    let origin = LayerOrigin::Registry("registry.test/base:1".parse().unwrap());
+    RemoteLayer { blob, diff_id, origin, found_in: FoundIn::Image }
 }
 
 fn elsewhere(store: &Store, lease: &Lease, text: &str) -> LayerId {

@@ -11,6 +11,9 @@ use std::{fs, path::Path};
 
 const DOCKERFILE: &str = "FROM BASE AS build\nRUN echo one > /a\nCOPY f /f\nRUN cat /a /f > /out\nFROM BASE\nRUN mkdir /d\nCOPY --from=build /out /d/out\nRUN cat /d/out > /d/copy && echo ran >> /d/copy\nWORKDIR /d\nCMD [\"cat\", \"/d/copy\"]\n";
 
+/// What helps where an image lacks layers that a cache had.
+const AGAIN: &str = ": build the image again, which makes what is missing\n";
+
 /// A registry with a base image, and machines that build on it.
 struct Machines {
     registry: Registry,
@@ -335,7 +338,17 @@ fn layers_whose_registry_is_gone_are_made_again() {
     let ran = image.run(["run", "--rm", "app", "cat", "/d/copy"]);
     assert!(ran.code != 0 && ran.stderr.contains(&format!(" of {cache} from ")), "{ran:?}");
     assert!(ran.stderr.contains("image app lacks layers: cannot fetch layer sha256:"), "{ran:?}");
-    assert!(ran.stderr.ends_with(": build the image again, which makes what is missing\n"), "{ran:?}");
+    assert!(ran.stderr.ends_with(AGAIN), "{ran:?}");
+    // neither the records of its steps, which went with that, nor a place that was a cache change what helps
+    image.ok(["cache", "verify", "--repair"]);
+    for words in [
+        &["run", "--rm", "app", "true"][..],
+        &["run", "--pull=never", "app", "true"],
+        &["save", "-o", "app.tar", "app"],
+    ] {
+        let ran = image.fails(words);
+        assert!(ran.stderr.ends_with(AGAIN), "{words:?} {ran:?}");
+    }
     let said = machines.builds(&image, DOCKERFILE, &[]);
     assert!(
         said.matches("WARN").count() <= 1,

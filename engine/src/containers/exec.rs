@@ -228,7 +228,8 @@ impl Engine {
 
     /// True if the first process of a container that runs ends, or has, which its monitor has not written down yet.
     pub(super) fn is_ending(&self, container: &Container) -> Result<bool, Error> {
-        let is_started = self.store.container(&container.id).program()?.is_some_and(|own| own.ticks.is_some());
+        let is_started =
+            self.store.container(&container.id).program()?.is_some_and(|own| own.ticks.is_some());
         Ok(is_started && self.process_of(container)?.is_none_or(|process| process.is_dying()))
     }
 

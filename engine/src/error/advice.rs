@@ -1,7 +1,7 @@
 //! What a person can do about an error.
 
 use crate::{ContainerError, Error, Hint, NetworkError, VolumeError};
-use rbuild_cache::StoreError;
+use rbuild_cache::{FoundIn, StoreError};
 use rbuild_daemon::DaemonError;
 use rbuild_executor::{ExecutorError, Meant};
 use rbuild_image::ImageError;
@@ -26,7 +26,10 @@ impl Error {
             Self::StepLayers { source, .. } => Hint::of_image(source),
             Self::LayersLost { .. } => Some(Hint::MakeAgain),
             Self::CacheExport { source, .. } => Hint::of_cache(source),
-            Self::LayersElsewhere { image } => Some(Hint::PullAgain(image.clone())),
+            Self::LayersElsewhere { image, found_in } => Some(match found_in {
+                FoundIn::Image => Hint::PullAgain(image.clone()),
+                FoundIn::Cache => Hint::MakeAgain,
+            }),
             Self::ImageInUse { holder, .. } => Some(holder.hint()),
             Self::NoSuchContainer(unknown)
             | Self::NoSuchImage(unknown)

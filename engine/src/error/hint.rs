@@ -1,6 +1,6 @@
 //! What can be done about a failure, as data: a front end has the words, because it has the commands and flags.
 
-use rbuild_cache::StoreError;
+use rbuild_cache::{FoundIn, StoreError};
 use rbuild_image::ImageError;
 use rbuild_registry::RegistryError;
 use rbuild_remote_cache::RemoteCacheError;
@@ -130,6 +130,7 @@ impl Hint {
             ImageError::Registry(error) => Self::of_registry(error),
             ImageError::Store(StoreError::Document { path, .. }) => Self::of_document(path),
             ImageError::Store(StoreError::NoSpace { .. }) => Some(Self::MakeRoom),
+            ImageError::FetchLayer { found_in: FoundIn::Cache, .. } => Some(Self::MakeAgain),
             ImageError::FetchLayer { image, registry, source, .. } => match &**source {
                 // what its name leads to has changed since
                 ImageError::Registry(RegistryError::BlobNotFound { .. }) => {

@@ -20,7 +20,7 @@ use crate::{
     LayoutReference, NetworkError, PauseError, PrivilegeError, Remains, StepFailure, UnknownName,
     VolumeError, error::diagnostic::DockerfileText, remote_sources::RemoteError,
 };
-use rbuild_cache::StoreError;
+use rbuild_cache::{FoundIn, StoreError};
 use rbuild_daemon::DaemonError;
 use rbuild_executor::ExecutorError;
 use rbuild_image::{CopyError, ImageError};
@@ -304,6 +304,8 @@ pub enum Error {
     LayersElsewhere {
         /// The image they belong to.
         image: String,
+        /// What named them.
+        found_in: FoundIn,
     },
     /// An archive of Docker's kind cannot hold an image for several platforms.
     #[error("docker exporter does not support exporting manifest lists, use the oci exporter instead")]

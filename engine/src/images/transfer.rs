@@ -8,7 +8,7 @@ use crate::{
     report::reporter::{Reporter, Running},
     urls::without_login,
 };
-use rbuild_cache::{LayerId, RefRecord};
+use rbuild_cache::{FoundIn, LayerId, RefRecord, RemoteLayer};
 use rbuild_image::{ImageError, ImageEvent, ImageForm, Import, Packing, PushedAs, SaveItem};
 use rbuild_oci::{ContainerConfig, Digest, ImageId, ImageName, Platform, Reference, Timestamp};
 use std::{
@@ -265,7 +265,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let lease = self.store.lease()?;
         let stack = self.held_images(name, platforms, &lease)?.stack();
-        let Some(origin) = self.remote.origin(&stack)? else { return Ok(()) };
+        let Some(RemoteLayer { origin, .. }) = self.remote.elsewhere(&stack)? else { return Ok(()) };
         let reporter = Reporter::new(events);
         let activity = reporter.begin(Activity::FetchLayers { image: origin.to_string() });
         let fetched = {
@@ -285,12 +285,16 @@ impl Engine {
     /// steps out. False when there are none.
     fn give_up(&self, stack: &[LayerId], error: &ImageError) -> Result<bool, Error> {
         let Some(lost) = Lost::of_fetch(error) else { return Ok(false) };
-        let mut layers = HashSet::new();
+        let (mut layers, mut of_cache) = (HashSet::new(), false);
         for layer in stack {
             let remote = self.store.remote_layer(layer)?;
-            layers.extend(remote.filter(|remote| lost.covers(&remote.blob.digest)).map(|_| *layer));
+            if let Some(remote) = remote.filter(|remote| lost.covers(&remote.blob.digest)) {
+                layers.insert(*layer);
+                of_cache |= remote.found_in == FoundIn::Cache;
+            }
         }
-        Ok(self.store.evict_records_of(&layers)? > 0)
+        // their records may have gone before
+        Ok(self.store.evict_records_of(&layers)? > 0 || of_cache)
     }
 
     /// True if some of the image's layers, or of those of its images for `platforms`, are still at its registry.
@@ -300,11 +304,11 @@ impl Engine {
     pub fn lacks_layers(&self, name: &str, platforms: &[Platform]) -> Result<bool, Error> {
         let whole = self.find_image(name)?;
         if platforms.is_empty() {
-            return Ok(self.remote.origin(&whole.stack())?.is_some());
+            return Ok(self.remote.elsewhere(&whole.stack())?.is_some());
         }
         for platform in platforms {
             let part = self.part(name, &whole, Some(platform))?;
-            if self.remote.origin(&self.record(&part)?.stack())?.is_some() {
+            if self.remote.elsewhere(&self.record(&part)?.stack())?.is_some() {
                 return Ok(true);
             }
         }
@@ -316,8 +320,10 @@ impl Engine {
     /// # Errors
     /// [`Error::LayersElsewhere`].
     pub(crate) fn check_layers(&self, stack: &[LayerId]) -> Result<(), Error> {
-        match self.remote.origin(stack)? {
-            Some(origin) => Err(Error::LayersElsewhere { image: origin.familiar() }),
+        match self.remote.elsewhere(stack)? {
+            Some(RemoteLayer { origin, found_in, .. }) => {
+                Err(Error::LayersElsewhere { image: origin.familiar(), found_in })
+            }
             None => Ok(()),
         }
     }

@@ -7,7 +7,7 @@
 use crate::{
     Activity, BucketPlace, CacheInput, Error, images::transfer::Progress, report::reporter::Reporter,
 };
-use rbuild_cache::{Cancel, LayerId, LayerOrigin, Store, StoreError};
+use rbuild_cache::{Cancel, LayerId, LayerOrigin, RemoteLayer, Store, StoreError};
 use rbuild_executor::ExecutorError;
 use rbuild_image::{ImageError, ImageEvent, RemoteImages};
 use std::{
@@ -201,8 +201,8 @@ async fn fetch(
     stack: &[LayerId],
     reporter: &Reporter,
 ) -> Result<(), Error> {
-    let Some(image) = images.origin(stack)? else { return Ok(()) };
-    let activity = reporter.begin(Activity::FetchLayers { image: image.to_string() });
+    let Some(RemoteLayer { origin, .. }) = images.elsewhere(stack)? else { return Ok(()) };
+    let activity = reporter.begin(Activity::FetchLayers { image: origin.to_string() });
     if let Err(error) = bring_from_buckets(store, buckets, stack).await {
         return activity.end_with(Err(error));
     }

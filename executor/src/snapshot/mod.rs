@@ -37,8 +37,8 @@ use leaving::Leaving;
 use overlay::marks;
 use rbuild_cache::{LayerId, Store};
 use rbuild_sys::{
-    mount::{MountAttributes, Submounts, clone_tree, set_mount_attributes},
     SysError,
+    mount::{MountAttributes, Submounts, clone_tree, set_mount_attributes},
     overlay::{MAX_LOWERS, Upper},
 };
 use std::{

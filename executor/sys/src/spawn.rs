@@ -66,8 +66,8 @@ pub use child::{Child, Ended, Usage, send_signal};
 pub use exec::{Exec, command_paths};
 pub use guard::Guard;
 pub(crate) use guard::Waiting;
-pub(crate) use identity::{dies, pidfd_of};
 pub use identity::{ProcessIdentity, is_stopped};
+pub(crate) use identity::{dies, pidfd_of};
 pub use join::join;
 use launch::Launch;
 

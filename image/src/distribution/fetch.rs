@@ -4,7 +4,7 @@
 //! hashes and unpacks it; a few are under way at a time, and the network waits when the disk is slower. Nothing counts before
 //! all of it is right and on the disk: until then the layers stay elsewhere.
 
-use super::{RemoteImages, blocking};
+use super::{RemoteImages, blocking, patience::Patience};
 use crate::{
     BlobRetention, ImageError, ImageEvent, Layout, PendingLayer,
     event::OnEvent,
@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use rbuild_cache::{LayerId, LayerLock, LayerOrigin, Lease, RemoteLayer, Store, StoreError};
-use rbuild_oci::{Descriptor, Digest, Reference};
+use rbuild_oci::{Digest, Reference};
 use rbuild_registry::BlobStart;
 use std::{
     collections::HashSet,
@@ -45,14 +45,14 @@ struct Wanted {
 }
 
 impl RemoteImages {
-    /// The place that has the topmost of those layers of `stack` that are elsewhere; `None` when all are here.
+    /// The topmost of those layers of `stack` that are elsewhere; `None` when all are here.
     ///
     /// # Errors
     /// When a layer is not in the store.
-    pub fn origin(&self, stack: &[LayerId]) -> Result<Option<LayerOrigin>, ImageError> {
+    pub fn elsewhere(&self, stack: &[LayerId]) -> Result<Option<RemoteLayer>, ImageError> {
         for layer in stack.iter().rev() {
             if let Some(remote) = self.store.remote_layer(layer)? {
-                return Ok(Some(remote.origin));
+                return Ok(Some(remote));
             }
         }
         Ok(None)
@@ -181,7 +181,7 @@ impl RemoteImages {
             None => unpack_layer(&store, rest, &keep),
         });
         let (received, unpacked) =
-            tokio::join!(self.receive((reference, &remote.blob), (offset, pieces), on_event), unpacking);
+            tokio::join!(self.receive((reference, remote), (offset, pieces), on_event), unpacking);
         // the transfer's error comes first, because a broken transfer makes the unpacking fail as well
         received?;
         if unpacked.is_err() {
@@ -195,15 +195,17 @@ impl RemoteImages {
     /// error says why.
     async fn receive(
         &self,
-        (reference, blob): (&Reference, &Descriptor),
+        (reference, RemoteLayer { blob, found_in, .. }): (&Reference, &RemoteLayer),
         (offset, pieces): (u64, mpsc::Sender<Option<Bytes>>),
         on_event: OnEvent<'_>,
     ) -> Result<(), ImageError> {
         // the writer of the blob checks its digest; a tar that is not compressed is checked by its DiffId
         let start = BlobStart::SizeOnly { offset };
-        let mut stream = self.client.fetch_blob_from(reference, blob, start).await?;
+        let mut patience = Patience::with(reference.domain(), *found_in, self.client.stall_limit());
+        let mut stream = patience.wait(self.client.fetch_blob_from(reference, blob, start)).await?;
         let (digest, mut bytes, mut reported) = (blob.digest, offset, offset);
-        while let Some(piece) = stream.next_chunk().await? {
+        while let Some(piece) = patience.wait(stream.next_chunk()).await? {
+            patience.moved(piece.len() as u64);
             bytes += piece.len() as u64;
             if pieces.send(Some(piece)).await.is_err() {
                 return Ok(());

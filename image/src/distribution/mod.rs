@@ -5,6 +5,7 @@
 
 mod copy;
 mod fetch;
+mod patience;
 mod pull;
 mod push;
 mod resolve;

@@ -7,7 +7,9 @@ use crate::{
     platform_choice::{DEPTH_LIMIT, choose},
     several_platforms,
 };
-use rbuild_cache::{ImageLayer, ImageRecord, LayerId, LayerOrigin, Lease, RefRecord, RemoteLayer, Store};
+use rbuild_cache::{
+    FoundIn, ImageLayer, ImageRecord, LayerId, LayerOrigin, Lease, RefRecord, RemoteLayer, Store,
+};
 use rbuild_oci::{
     ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageName, Manifest, ManifestOrIndex,
     Platform, Reference, Timestamp,
@@ -86,6 +88,7 @@ impl RemoteImages {
             blob: blob.clone(),
             diff_id: *diff_id,
             origin: LayerOrigin::Registry(reference.clone()),
+            found_in: FoundIn::Image,
         };
         let remotes: Vec<RemoteLayer> = manifest.layers.iter().zip(&diff_ids).map(remote).collect();
         let store = self.store.clone();

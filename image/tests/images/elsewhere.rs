@@ -4,7 +4,7 @@ use crate::{
     archives::tar,
     registry::{Fixture, block_on},
 };
-use rbuild_cache::{ImageRecord, LayerId, LayerOrigin, RemoteLayer};
+use rbuild_cache::{FoundIn, ImageRecord, LayerId, LayerOrigin, RemoteLayer};
 use rbuild_image::{
     ArchiveFormat, ArchiveSource, Depth, ImageError, ImageEvent, ImageForm, Import, Pulled, PushedAs,
     RemoteImages, SaveItem, apply_tar, assemble, import_tar, layer_tar, load, save, validate,
@@ -299,6 +299,31 @@ fn what_a_fetch_needs_and_does_not_get_is_named() {
     served.answer(&layer, good);
     resolved.fetch().unwrap();
     resolved.check();
+}
+
+#[test]
+fn a_cache_that_sends_nothing_any_more_is_not_asked_again() {
+    if !has_root() {
+        return;
+    }
+    let served = Served::start();
+    let layer = served.layers[0];
+    let first = resolve(&served);
+    let retry = RetryPolicy { retries: 4, ..RetryPolicy::default() };
+    let options = ClientOptions { retry, stall_limit: Duration::from_secs(2), ..ClientOptions::default() };
+    let images = RemoteImages::new(&first.fixture.store, &Client::new(options));
+    let resolved = Resolved { images, ..first };
+    let remote = resolved.fixture.store.remote_layer(&resolved.stack()[0]).unwrap().unwrap();
+    let (sent, announced) = (vec![0x1f, 0x8b], remote.blob.size as usize);
+    resolved.redirect(&RemoteLayer { found_in: FoundIn::Cache, ..remote });
+    served.answer(&layer, HttpReply::with_body(HttpBody::Stalled { sent, announced }));
+    let error = resolved.fetch().unwrap_err();
+    assert!(causes(&error).contains("stalled for 2 seconds"), "{}", causes(&error));
+    assert!(served.requests(&layer) <= 2, "{} times", served.requests(&layer));
+    // an image that has the layer in the same repository is more than a cache
+    resolve_again(&resolved.fixture, &resolved.images, &served);
+    let remote = resolved.fixture.store.remote_layer(&resolved.stack()[0]).unwrap().unwrap();
+    assert_eq!(remote.found_in, FoundIn::Image);
 }
 
 #[test]

@@ -97,7 +97,9 @@ impl<'a> Bucket<'a> {
         blob: &Descriptor,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Answer<io::Result<()>> {
-        let found = answer(self.objects.get(&path(&self.place.blob(&blob.digest))?)).await?;
+        let name = path(&self.place.blob(&blob.digest))?;
+        let found = timeout(STALL, answer(self.objects.get(&name))).await;
+        let found = found.map_err(|_| BucketFailure::Stalled(STALL.as_secs()))??;
         if found.meta.size != blob.size {
             return Err(BucketFailure::Length { expected: blob.size, found: found.meta.size });
         }

@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn a_process_that_exits_or_was_killed_dies() {
         let dies = |flags: u32, pending: u32| {
-            dies(format!("7 (a) S 1 1 1 0 -1 {flags} {} {pending} 0 0", "0 ".repeat(21).trim_end()).as_bytes())
+            dies(
+                format!("7 (a) S 1 1 1 0 -1 {flags} {} {pending} 0 0", "0 ".repeat(21).trim_end()).as_bytes(),
+            )
         };
         assert!(!dies(4_194_304, 0) && !dies(4_194_304, 1 << 14));
         assert!(dies(4_194_308, 0) && dies(4_194_304, 256));
