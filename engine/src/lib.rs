@@ -3,8 +3,8 @@
 //!
 //! This crate is all that an embedding program needs: it re-exports the types of inner crates that its own signatures name.
 //! [`Engine::open`] opens a store; [`Engine::build`] turns a [`BuildRequest`] into an image while it sends [`Event`]s.
-//! Invariants: nothing here prints, reads the environment or keeps global state; several engines live side by
-//! side in one process. Arguments, environment and output are the caller's (in rbuild itself: the `cli` crate).
+//! Invariants: nothing here prints or reads the environment; several engines live side by side in one process, and share nothing but
+//! the knowledge that an index no longer answers it. Arguments, environment and output are the caller's (in rbuild itself: the `cli` crate).
 
 #![forbid(unsafe_code)]
 

@@ -322,6 +322,7 @@ mod tests {
         newer.append(batch(&[("rc", Some("3"))])).unwrap();
         assert_eq!(shown(&Journal::read(directory.path()).unwrap(), ""), "rc=3 ");
     }
+
     #[test]
     fn what_is_no_file_is_damage_and_makes_room_for_one() {
         let directory = tempfile::tempdir().unwrap();
